@@ -1,0 +1,50 @@
+# Two commands do everything on a fresh machine: `make serve` and `make test`.
+PYTHON ?= python3.11
+VENV   := .venv
+BIN    := $(VENV)/bin
+export PYTHONUNBUFFERED := 1
+
+.PHONY: help setup setup-dev serve test lint bench train clean
+
+help:  ## Show this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+
+$(VENV)/.runtime: requirements.txt
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || python3 -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	@touch $@
+
+$(VENV)/.dev: requirements-dev.txt $(VENV)/.runtime
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	@touch $@
+
+# The kernel is compiled once per change of its sources, so that the first start is as quick as the second.
+$(VENV)/.kernel: $(VENV)/.runtime $(wildcard scheduler_env/*.py)
+	$(BIN)/python -m scheduler_env.kernel
+	@touch $@
+
+setup: $(VENV)/.kernel  ## Create .venv, install requirements.txt, compile the kernel
+
+setup-dev: setup $(VENV)/.dev
+
+serve: setup  ## Serve on http://localhost:5001 with the shipped seed models
+	$(BIN)/python enhanced_flask.py $(ARGS)
+
+test: setup-dev  ## Run every test
+	$(BIN)/python -m pytest
+
+lint: setup-dev  ## ruff and mypy --strict
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: setup-dev  ## Measure; the tables go to benchmarks/results/
+	$(BIN)/python -m benchmarks.scheduling
+
+train: setup  ## Train a model: make train ARGS="--config models/seed/ddqn_v2.json --out best_model_v2.pth"
+	$(BIN)/python -m scheduler_env.training $(ARGS)
+
+clean:  ## Remove caches (keeps .venv, models, logs and reports)
+	rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +
+	rm -f $(VENV)/.kernel

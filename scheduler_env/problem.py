@@ -1,0 +1,185 @@
+"""What is scheduled: teams, work points, steps and their modes; hours throughout.
+
+In the field's terms this is the multi-mode resource-constrained multi-project scheduling problem with renewable
+resources: team = renewable resource, work point = project, step = activity, crew size = mode.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from graphlib import CycleError, TopologicalSorter
+
+from scheduler_env.errors import InvalidInstance
+
+MAX_STEPS = 5_000
+MAX_HEADCOUNT = 1_000
+DEFAULT_MIN_CREW = 2
+"""Nobody works alone: the least crew of a shared team unless the input says otherwise."""
+
+
+@dataclass(frozen=True, slots=True)
+class Team:
+    """A renewable resource: `headcount` people, at work on one step at a time (`dedicated`) or on several."""
+
+    name: str
+    headcount: int
+    dedicated: bool = False
+    min_crew: int | None = None
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.headcount <= MAX_HEADCOUNT:
+            raise InvalidInstance(
+                f"team {self.name!r}: headcount {self.headcount} is not within 1..{MAX_HEADCOUNT}"
+            )
+        if self.min_crew is not None and not 1 <= self.min_crew <= self.headcount:
+            raise InvalidInstance(
+                f"team {self.name!r}: min_crew {self.min_crew} is not within 1..{self.headcount}"
+            )
+
+    @property
+    def least_crew(self) -> int:
+        """People in the smallest crew that may work on a step."""
+        if self.dedicated:
+            return self.headcount
+        return min(DEFAULT_MIN_CREW, self.headcount) if self.min_crew is None else self.min_crew
+
+
+@dataclass(frozen=True, slots=True)
+class Mode:
+    """One way to do a step: how long it takes and how many people of which teams it holds meanwhile."""
+
+    duration_h: float
+    demand: tuple[tuple[str, int], ...]  # (resource name, units), units >= 1
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """An activity: done once, without preemption, in one of its modes.
+
+    `order` groups the steps of a work point: it starts only when every step of a lower order is finished
+    (None: no such rule). `predecessors` are ids of further steps to wait for.
+    """
+
+    id: str
+    name: str
+    workpoint_id: str
+    team: str
+    order: int | None
+    modes: tuple[Mode, ...]
+    predecessors: tuple[str, ...] = ()
+
+    def crew(self, mode: Mode) -> int:
+        """People of the step's own team at work in `mode`."""
+        return dict(mode.demand).get(self.team, 0)
+
+
+@dataclass(frozen=True, slots=True)
+class WorkPoint:
+    """A project: the place that is inspected, and its steps."""
+
+    id: str
+    name: str
+    steps: tuple[Step, ...]
+
+
+@dataclass(frozen=True)
+class Instance:
+    """A complete, valid problem: every step can be done, and in some order all of them.
+
+    `places` are renewable resources that are not teams (they keep steps apart, and nobody counts their use):
+    name -> units.
+
+    Raises:
+        InvalidInstance: an unknown team or predecessor, a cycle, a mode that no team can staff, a repeated id, or
+            nothing to do.
+    """
+
+    teams: tuple[Team, ...]
+    workpoints: tuple[WorkPoint, ...]
+    places: Mapping[str, int] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not self.steps:
+            raise InvalidInstance("there is no step to schedule", ("workpoints",))
+        if len(self.steps) > MAX_STEPS:
+            raise InvalidInstance(
+                f"{len(self.steps)} steps are more than the limit of {MAX_STEPS}", ("workpoints",)
+            )
+        _refuse_repeats("team", [team.name for team in self.teams] + list(self.places))
+        _refuse_repeats("work point", [workpoint.id for workpoint in self.workpoints])
+        _refuse_repeats("step", [step.id for step in self.steps])
+        capacity = self.capacity
+        for step in self.steps:
+            if not step.modes:
+                raise InvalidInstance(f"step {step.id!r} has no mode to be done in")
+            for mode in step.modes:
+                if not mode.duration_h >= 0.0:
+                    raise InvalidInstance(f"step {step.id!r}: duration {mode.duration_h} h is negative")
+                for resource, units in mode.demand:
+                    if resource not in capacity:
+                        raise InvalidInstance(
+                            f"step {step.id!r} needs the team {resource!r}; known teams are {', '.join(capacity)}"
+                        )
+                    if not 1 <= units <= capacity[resource]:
+                        raise InvalidInstance(
+                            f"step {step.id!r} needs {units} of {resource!r}, which has {capacity[resource]}"
+                        )
+        self.topological_order  # noqa: B018  (raises on unknown predecessors and cycles)
+
+    @cached_property
+    def steps(self) -> tuple[Step, ...]:
+        """All steps, work point by work point; the index in this tuple is the activity number."""
+        return tuple(step for workpoint in self.workpoints for step in workpoint.steps)
+
+    @cached_property
+    def capacity(self) -> dict[str, int]:
+        """Units of each renewable resource: the teams' headcounts, then the places."""
+        return {team.name: team.headcount for team in self.teams} | dict(self.places)
+
+    @cached_property
+    def predecessors(self) -> tuple[tuple[int, ...], ...]:
+        """For each activity the activities that must finish before it starts (direct ones; sorted).
+
+        Of the orders, only the next lower one of the same work point is listed; the lower ones follow from it.
+        """
+        index = {step.id: number for number, step in enumerate(self.steps)}
+        found: list[set[int]] = []
+        for step in self.steps:
+            before: set[int] = set()
+            for predecessor in step.predecessors:
+                if predecessor not in index:
+                    raise InvalidInstance(f"step {step.id!r}: its predecessor {predecessor!r} does not exist")
+                before.add(index[predecessor])
+            found.append(before)
+        for workpoint in self.workpoints:
+            groups: dict[int, list[int]] = {}
+            for step in workpoint.steps:
+                if step.order is not None:
+                    groups.setdefault(step.order, []).append(index[step.id])
+            orders = sorted(groups)
+            for lower, higher in zip(orders, orders[1:], strict=False):
+                for activity in groups[higher]:
+                    found[activity].update(groups[lower])
+        return tuple(tuple(sorted(before)) for before in found)
+
+    @cached_property
+    def topological_order(self) -> tuple[int, ...]:
+        """Activity numbers, each after its predecessors.
+
+        Raises:
+            InvalidInstance: the precedence has a cycle; the text names its steps.
+        """
+        graph = {activity: before for activity, before in enumerate(self.predecessors)}
+        try:
+            return tuple(TopologicalSorter(graph).static_order())
+        except CycleError as err:
+            names = " -> ".join(self.steps[activity].id for activity in err.args[1])
+            raise InvalidInstance(f"the precedence has a cycle: {names}") from err
+
+
+def _refuse_repeats(kind: str, names: list[str]) -> None:
+    seen: set[str] = set()
+    for name in names:
+        if name in seen:
+            raise InvalidInstance(f"the {kind} id {name!r} is used twice")
+        seen.add(name)

@@ -1,0 +1,28 @@
+"""The one clock: what time it is, and how times are written.
+
+Times are stored and sent as ISO-8601 with an offset, in UTC; a time without an offset is read as local time.
+"""
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+Clock = Callable[[], datetime]
+
+
+def utc_now() -> datetime:
+    """The current time, aware, in UTC."""
+    return datetime.now(UTC)
+
+
+def to_iso(moment: datetime) -> str:
+    """`moment` as ISO-8601 in UTC with microseconds; texts of this form sort by time."""
+    return moment.astimezone(UTC).isoformat(timespec="microseconds")
+
+
+def parse_time(text: str) -> datetime:
+    """The aware moment, in UTC, that an ISO-8601 text names; without an offset it is local time.
+
+    Raises:
+        ValueError: `text` is not ISO-8601.
+    """
+    return datetime.fromisoformat(text).astimezone(UTC)

@@ -1,0 +1,91 @@
+"""What can go wrong in the service: one tree, named for what went wrong.
+
+The domain never knows HTTP; `scheduler_service.http.problems` maps each class to a status in one table.
+"""
+
+from collections.abc import Sequence
+
+
+class ServiceError(Exception):
+    """The root; its text names the thing, the value and the remedy, and may be shown to a client."""
+
+
+class InvalidInput(ServiceError):
+    """Well-formed, but not acceptable; `errors` says where: (location, message) pairs."""
+
+    def __init__(self, message: str, errors: Sequence[tuple[Sequence[str | int], str]] = ()) -> None:
+        super().__init__(message)
+        self.errors = [(tuple(loc), msg) for loc, msg in errors]
+
+
+class NotFound(ServiceError):
+    """A name that nothing bears."""
+
+
+class Conflict(ServiceError):
+    """The request is valid, but the present state does not allow it."""
+
+
+class StorageUnavailable(ServiceError):
+    """A file or the database cannot be read or written now; trying again later may help."""
+
+
+class Overloaded(ServiceError):
+    """More work than the service takes on; `retry_after_s` says when to come back."""
+
+    def __init__(self, message: str, retry_after_s: int = 1) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
+# --- models ---
+
+
+class ModelNotFound(NotFound):
+    """No registered model bears this key, short name or tag."""
+
+
+class AmbiguousModelName(Conflict):
+    """A short name fits several models; the message lists them."""
+
+
+class ModelConflict(Conflict):
+    """The version exists already, or the model is in use and cannot go."""
+
+
+class InvalidTransition(Conflict):
+    """The model's lifecycle does not allow this move."""
+
+
+class InvalidModel(InvalidInput):
+    """The weights cannot be trusted or used: wrong format, features, shape, or not finite."""
+
+
+class ForbiddenPath(InvalidInput):
+    """The path is outside the folders that models may be registered from."""
+
+
+# --- experiments ---
+
+
+class ExperimentNotFound(NotFound):
+    """No experiment bears this name."""
+
+
+class ExperimentConflict(Conflict):
+    """The experiment exists already, or its status does not allow this."""
+
+
+class InvalidExperiment(InvalidInput):
+    """The experiment's definition cannot work: splits, models, durations."""
+
+
+# --- records and reports ---
+
+
+class RunNotFound(NotFound):
+    """No recorded run has this request id."""
+
+
+class ReportNotFound(NotFound):
+    """No report has this name."""
