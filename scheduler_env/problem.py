@@ -28,13 +28,9 @@ class Team:
 
     def __post_init__(self) -> None:
         if not 1 <= self.headcount <= MAX_HEADCOUNT:
-            raise InvalidInstance(
-                f"team {self.name!r}: headcount {self.headcount} is not within 1..{MAX_HEADCOUNT}"
-            )
+            raise InvalidInstance(f"team {self.name!r}: headcount {self.headcount} is not within 1..{MAX_HEADCOUNT}")
         if self.min_crew is not None and not 1 <= self.min_crew <= self.headcount:
-            raise InvalidInstance(
-                f"team {self.name!r}: min_crew {self.min_crew} is not within 1..{self.headcount}"
-            )
+            raise InvalidInstance(f"team {self.name!r}: min_crew {self.min_crew} is not within 1..{self.headcount}")
 
     @property
     def least_crew(self) -> int:
@@ -102,9 +98,7 @@ class Instance:
         if not self.steps:
             raise InvalidInstance("there is no step to schedule", ("workpoints",))
         if len(self.steps) > MAX_STEPS:
-            raise InvalidInstance(
-                f"{len(self.steps)} steps are more than the limit of {MAX_STEPS}", ("workpoints",)
-            )
+            raise InvalidInstance(f"{len(self.steps)} steps are more than the limit of {MAX_STEPS}", ("workpoints",))
         _refuse_repeats("team", [team.name for team in self.teams] + list(self.places))
         _refuse_repeats("work point", [workpoint.id for workpoint in self.workpoints])
         _refuse_repeats("step", [step.id for step in self.steps])

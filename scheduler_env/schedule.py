@@ -71,9 +71,7 @@ class Schedule:
                 found.append(f"step {placed.step.id!r} is placed twice")
             ends[placed.step.id] = placed.end_h
             if placed.mode not in placed.step.modes:
-                found.append(
-                    f"step {placed.step.id!r} is done in a mode that it does not have: {placed.mode}"
-                )
+                found.append(f"step {placed.step.id!r} is done in a mode that it does not have: {placed.mode}")
             if not placed.start_h >= -TOLERANCE_H:
                 found.append(f"step {placed.step.id!r} starts at {placed.start_h} h, before the shutdown")
         missing = [step.id for step in self.instance.steps if step.id not in ends]
@@ -125,9 +123,7 @@ class Schedule:
         found = []
         dedicated = {team.name for team in self.instance.teams if team.dedicated}
         for resource, units in self.instance.capacity.items():
-            changes: list[
-                tuple[float, int, int]
-            ] = []  # (time, people, steps); ends before starts at equal times
+            changes: list[tuple[float, int, int]] = []  # (time, people, steps); ends before starts at equal times
             for placed in self.steps:
                 demand = sum(amount for name, amount in placed.mode.demand if name == resource)
                 if demand and placed.mode.duration_h > 0.0:

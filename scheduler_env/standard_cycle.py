@@ -92,8 +92,7 @@ def crew_modes(
             f"crew range {low}..{high} is not within 1..{team.headcount}, the headcount of {team.name!r}"
         )
     return tuple(
-        Mode(duration_h(nominal_h, crew, team.headcount, curve), ((team.name, crew),))
-        for crew in range(low, high + 1)
+        Mode(duration_h(nominal_h, crew, team.headcount, curve), ((team.name, crew),)) for crew in range(low, high + 1)
     )
 
 
@@ -124,9 +123,7 @@ def standard_workpoint(
                 ("params", index),
             )
         if standard.team not in by_name:
-            raise InvalidInstance(
-                f"the standard step {standard.name!r} needs {standard.team!r}, which teams lacks"
-            )
+            raise InvalidInstance(f"the standard step {standard.name!r} needs {standard.team!r}, which teams lacks")
         steps.append(
             Step(
                 id=f"{workpoint_id}.{index + 1}",

@@ -40,23 +40,15 @@ class Settings(BaseSettings):
     )
     compute_threads: int = Field(default=2, ge=1, le=64, description="Native threads that compute schedules.")
     max_body_bytes: int = Field(default=8 * 2**20, ge=1024, description="Largest request body; above it 413.")
-    max_time_budget_ms: int = Field(
-        default=60_000, ge=0, description="Longest improvement a request may ask for."
-    )
+    max_time_budget_ms: int = Field(default=60_000, ge=0, description="Longest improvement a request may ask for.")
     log_level: str = Field(default="INFO", description="DEBUG, INFO, WARNING or ERROR.")
-    log_max_bytes: int = Field(
-        default=20 * 2**20, ge=4096, description="Size at which the log file is rotated."
-    )
+    log_max_bytes: int = Field(default=20 * 2**20, ge=4096, description="Size at which the log file is rotated.")
     log_backups: int = Field(default=10, ge=0, description="Rotated log files kept.")
 
     @field_validator("api_keys", "model_sources", "cors_origins", mode="before")
     @classmethod
     def _split_commas(cls, value: object) -> object:
-        return (
-            tuple(part.strip() for part in value.split(",") if part.strip())
-            if isinstance(value, str)
-            else value
-        )
+        return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
 
     @field_validator("home", "data")
     @classmethod
