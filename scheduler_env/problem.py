@@ -7,6 +7,7 @@ resources: team = renewable resource, work point = project, step = activity, cre
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import pairwise
 from graphlib import CycleError, TopologicalSorter
 
 from scheduler_env.errors import InvalidInstance
@@ -151,7 +152,7 @@ class Instance:
                 if step.order is not None:
                     groups.setdefault(step.order, []).append(index[step.id])
             orders = sorted(groups)
-            for lower, higher in zip(orders, orders[1:], strict=False):
+            for lower, higher in pairwise(orders):
                 for activity in groups[higher]:
                     found[activity].update(groups[lower])
         return tuple(tuple(sorted(before)) for before in found)
@@ -163,7 +164,7 @@ class Instance:
         Raises:
             InvalidInstance: the precedence has a cycle; the text names its steps.
         """
-        graph = {activity: before for activity, before in enumerate(self.predecessors)}
+        graph = dict(enumerate(self.predecessors))
         try:
             return tuple(TopologicalSorter(graph).static_order())
         except CycleError as err:

@@ -1,0 +1,473 @@
+"""The compiled hot loop: a simulation of the shutdown that training, serving and search share.
+
+Time stands still while decisions are made. At each event (the start, and whenever steps end) the caller starts any
+number of candidates (activity, mode) whose predecessors are done and whose demand is free, then waits: `wait`
+advances the clock to the next end. `Problem` holds what never changes, `State` what does; both are tuples of arrays
+so that compiled code can pass them on. A `State` need not be empty: `restore` builds one from starts and modes.
+
+Indices: j activity (n of them), m mode (all activities' modes in one list), k renewable resource.
+
+Run as a module, it compiles everything the service needs: `python -m scheduler_env.kernel`.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from scheduler_env.compilation import compiled
+from scheduler_env.problem import Instance
+from scheduler_env.schedule import Schedule, ScheduledStep
+
+Floats = NDArray[np.float64]
+Floats32 = NDArray[np.float32]
+Ints = NDArray[np.int64]
+
+WAIT = -1
+"""The activity number that means: start nothing more now."""
+
+EPSILON_H = 1e-9
+"""Ends closer together than this (4 microseconds) are one event."""
+
+# State.clock
+NOW, BOUND = 0, 1
+# State.count
+UNSTARTED, RUNNING, ELIGIBLE = 0, 1, 2
+# columns of View.team
+LOAD_H, N_UNSTARTED, N_ELIGIBLE, ELIGIBLE_H, NEXT_END, NEXT_ARRIVAL, MAX_TAIL, TEAM_BOUND = range(8)
+
+
+class Problem(NamedTuple):
+    """An instance as arrays; hours and people."""
+
+    capacity: Ints  # (K,) units of each resource
+    predecessors_of: Ints  # (n,) how many direct predecessors
+    successor_at: Ints  # (n + 1,) CSR into successors
+    successors: Ints
+    mode_at: Ints  # (n + 1,) CSR: modes of activity j are mode_at[j] .. mode_at[j + 1] - 1
+    duration: Floats  # (M,)
+    demand_at: Ints  # (M + 1,) CSR into the two arrays below
+    demand_resource: Ints
+    demand_units: Ints
+    use_at: Ints  # (n + 1,) CSR: resources that every mode of j needs, with the least work content (people-hours)
+    use_resource: Ints
+    use_work: Floats
+    topological: Ints  # (n,) activities, predecessors first
+    shortest: Floats  # (n,) shortest duration
+    tail: Floats  # (n,) longest path from the start of j to the end of the project, shortest modes, j included
+    work_after: Floats32  # (n, K) least work content of all transitive successors, over the capacity: hours
+    unit: float  # mean shortest duration, hours: the yardstick that makes features size-invariant
+
+
+class State(NamedTuple):
+    """Where a simulation stands; arrays that are changed in place."""
+
+    clock: Floats  # (2,) [NOW] time; [BOUND] the largest lower bound on the makespan seen so far
+    count: Ints  # (3,) [UNSTARTED], [RUNNING], [ELIGIBLE]
+    missing: Ints  # (n,) predecessors not yet finished
+    mode: Ints  # (n,) chosen mode, -1 before the start
+    start: Floats  # (n,) valid once started
+    finish: Floats  # (n,) valid once started
+    running: Ints  # (n,) the first count[RUNNING] are the activities at work
+    eligible: Ints  # (n,) the first count[ELIGIBLE] may start, ascending
+    free: Ints  # (K,) people not at work
+    work: Floats  # (K,) least work content of what has not started, people-hours
+
+
+class View(NamedTuple):
+    """What `observe` works out from a state."""
+
+    earliest: Floats  # (n,) earliest start of what has not started
+    team: Floats  # (K, 8) see the column names above
+
+
+def compile_instance(instance: Instance) -> Problem:
+    """The arrays of `instance` that the kernel runs on."""
+    n = len(instance.steps)
+    resource_number = {name: number for number, name in enumerate(instance.capacity)}
+    capacity = np.array(list(instance.capacity.values()), dtype=np.int64)
+
+    successors: list[list[int]] = [[] for _ in range(n)]
+    for activity, before in enumerate(instance.predecessors):
+        for predecessor in before:
+            successors[predecessor].append(activity)
+
+    mode_at, duration, demand_at, demand_resource, demand_units = [0], [], [0], [], []
+    use_at, use_resource, use_work = [0], [], []
+    shortest = np.empty(n)
+    for activity, step in enumerate(instance.steps):
+        least_work: dict[int, float] | None = None
+        for mode in step.modes:
+            duration.append(mode.duration_h)
+            work: dict[int, float] = {}
+            for resource, units in mode.demand:
+                number = resource_number[resource]
+                demand_resource.append(number)
+                demand_units.append(units)
+                work[number] = units * mode.duration_h
+            demand_at.append(len(demand_resource))
+            # A resource that some mode does without has no work content that is sure to come.
+            least_work = (
+                work
+                if least_work is None
+                else {k: min(hours, work[k]) for k, hours in least_work.items() if k in work}
+            )
+        mode_at.append(len(duration))
+        shortest[activity] = min(mode.duration_h for mode in step.modes)
+        for number, people_hours in (least_work or {}).items():
+            use_resource.append(number)
+            use_work.append(people_hours)
+        use_at.append(len(use_resource))
+
+    topological = np.array(instance.topological_order, dtype=np.int64)
+    successor_at = np.concatenate(([0], np.cumsum([len(after) for after in successors]))).astype(np.int64)
+    flat_successors = np.array([activity for after in successors for activity in after], dtype=np.int64)
+    use_at_array = np.array(use_at, dtype=np.int64)
+    use_resource_array = np.array(use_resource, dtype=np.int64)
+    use_work_array = np.array(use_work, dtype=np.float64)
+    tail = _tails(topological, successor_at, flat_successors, shortest)
+    work_after = _work_after(
+        topological, successor_at, flat_successors, use_at_array, use_resource_array, use_work_array, capacity
+    )
+    return Problem(
+        capacity=capacity,
+        predecessors_of=np.array([len(before) for before in instance.predecessors], dtype=np.int64),
+        successor_at=successor_at,
+        successors=flat_successors,
+        mode_at=np.array(mode_at, dtype=np.int64),
+        duration=np.array(duration, dtype=np.float64),
+        demand_at=np.array(demand_at, dtype=np.int64),
+        demand_resource=np.array(demand_resource, dtype=np.int64),
+        demand_units=np.array(demand_units, dtype=np.int64),
+        use_at=use_at_array,
+        use_resource=use_resource_array,
+        use_work=use_work_array,
+        topological=topological,
+        shortest=shortest,
+        tail=tail,
+        work_after=work_after,
+        unit=float(max(shortest.mean(), 1e-6)),
+    )
+
+
+@compiled
+def _tails(topological: Ints, successor_at: Ints, successors: Ints, shortest: Floats) -> Floats:
+    tail = shortest.copy()
+    for position in range(topological.size - 1, -1, -1):
+        j = topological[position]
+        longest = 0.0
+        for e in range(successor_at[j], successor_at[j + 1]):
+            longest = max(longest, tail[successors[e]])
+        tail[j] += longest
+    return tail
+
+
+@compiled
+def _work_after(
+    topological: Ints,
+    successor_at: Ints,
+    successors: Ints,
+    use_at: Ints,
+    use_resource: Ints,
+    use_work: Floats,
+    capacity: Ints,
+) -> Floats32:
+    n = topological.size
+    result = np.zeros((n, capacity.size), dtype=np.float32)
+    seen = np.full(n, -1, dtype=np.int64)
+    stack = np.empty(n, dtype=np.int64)
+    for j in range(n):
+        depth = 0
+        for e in range(successor_at[j], successor_at[j + 1]):
+            seen[successors[e]] = j
+            stack[depth] = successors[e]
+            depth += 1
+        while depth > 0:
+            depth -= 1
+            i = stack[depth]
+            for u in range(use_at[i], use_at[i + 1]):
+                result[j, use_resource[u]] += np.float32(use_work[u] / capacity[use_resource[u]])
+            for e in range(successor_at[i], successor_at[i + 1]):
+                s = successors[e]
+                if seen[s] != j:
+                    seen[s] = j
+                    stack[depth] = s
+                    depth += 1
+    return result
+
+
+def new_state(problem: Problem) -> State:
+    """A state of the right size at time 0 with nothing started."""
+    n, k = problem.shortest.size, problem.capacity.size
+    state = State(
+        clock=np.zeros(2),
+        count=np.zeros(3, dtype=np.int64),
+        missing=np.zeros(n, dtype=np.int64),
+        mode=np.zeros(n, dtype=np.int64),
+        start=np.zeros(n),
+        finish=np.zeros(n),
+        running=np.zeros(n, dtype=np.int64),
+        eligible=np.zeros(n, dtype=np.int64),
+        free=np.zeros(k, dtype=np.int64),
+        work=np.zeros(k),
+    )
+    reset(problem, state)
+    return state
+
+
+def new_view(problem: Problem) -> View:
+    return View(earliest=np.zeros(problem.shortest.size), team=np.zeros((problem.capacity.size, 8)))
+
+
+@compiled
+def reset(problem: Problem, state: State) -> None:
+    """Back to time 0 with nothing started."""
+    n = problem.shortest.size
+    state.clock[NOW] = 0.0
+    state.clock[BOUND] = 0.0
+    state.count[UNSTARTED] = n
+    state.count[RUNNING] = 0
+    state.count[ELIGIBLE] = 0
+    state.free[:] = problem.capacity
+    state.work[:] = 0.0
+    for j in range(n):
+        state.missing[j] = problem.predecessors_of[j]
+        state.mode[j] = -1
+        if state.missing[j] == 0:
+            state.eligible[state.count[ELIGIBLE]] = j
+            state.count[ELIGIBLE] += 1
+        for u in range(problem.use_at[j], problem.use_at[j + 1]):
+            state.work[problem.use_resource[u]] += problem.use_work[u]
+
+
+@compiled
+def restore(problem: Problem, state: State, now: float, bound: float, mode: Ints, start: Floats) -> None:
+    """The state at time `now` in which the activities with `mode[j] >= 0` have started at `start[j] <= now`."""
+    reset(problem, state)
+    n = problem.shortest.size
+    state.clock[NOW] = now
+    state.clock[BOUND] = bound
+    for j in range(n):
+        m = mode[j]
+        if m < 0:
+            continue
+        state.mode[j] = m
+        state.start[j] = start[j]
+        state.finish[j] = start[j] + problem.duration[m]
+        state.count[UNSTARTED] -= 1
+        for u in range(problem.use_at[j], problem.use_at[j + 1]):
+            state.work[problem.use_resource[u]] -= problem.use_work[u]
+        if state.finish[j] <= now + EPSILON_H:
+            for e in range(problem.successor_at[j], problem.successor_at[j + 1]):
+                state.missing[problem.successors[e]] -= 1
+        else:
+            state.running[state.count[RUNNING]] = j
+            state.count[RUNNING] += 1
+            for d in range(problem.demand_at[m], problem.demand_at[m + 1]):
+                state.free[problem.demand_resource[d]] -= problem.demand_units[d]
+    eligible = 0
+    for j in range(n):
+        if state.missing[j] == 0 and state.mode[j] < 0:
+            state.eligible[eligible] = j
+            eligible += 1
+    state.count[ELIGIBLE] = eligible
+
+
+@compiled
+def fits(problem: Problem, state: State, m: int) -> bool:
+    """Whether the people that mode `m` needs are free."""
+    for d in range(problem.demand_at[m], problem.demand_at[m + 1]):
+        if problem.demand_units[d] > state.free[problem.demand_resource[d]]:
+            return False
+    return True
+
+
+@compiled
+def start_activity(problem: Problem, state: State, j: int, m: int) -> None:
+    """Start the eligible activity `j` in its mode `m`, which fits, now."""
+    state.mode[j] = m
+    state.start[j] = state.clock[NOW]
+    state.finish[j] = state.clock[NOW] + problem.duration[m]
+    state.count[UNSTARTED] -= 1
+    state.running[state.count[RUNNING]] = j
+    state.count[RUNNING] += 1
+    for d in range(problem.demand_at[m], problem.demand_at[m + 1]):
+        state.free[problem.demand_resource[d]] -= problem.demand_units[d]
+    for u in range(problem.use_at[j], problem.use_at[j + 1]):
+        state.work[problem.use_resource[u]] -= problem.use_work[u]
+    last = state.count[ELIGIBLE] - 1
+    position = 0
+    while state.eligible[position] != j:
+        position += 1
+    for i in range(position, last):
+        state.eligible[i] = state.eligible[i + 1]
+    state.count[ELIGIBLE] = last
+
+
+@compiled
+def next_end(state: State) -> float:
+    """When the next activity at work ends; infinity when none is at work."""
+    soonest = np.inf
+    for r in range(state.count[RUNNING]):
+        soonest = min(soonest, state.finish[state.running[r]])
+    return soonest
+
+
+@compiled
+def wait(problem: Problem, state: State) -> None:
+    """Advance to the next end (something must be at work): people go free, successors may become eligible."""
+    now = next_end(state)
+    state.clock[NOW] = now
+    r = 0
+    while r < state.count[RUNNING]:
+        j = state.running[r]
+        if state.finish[j] > now + EPSILON_H:
+            r += 1
+            continue
+        state.count[RUNNING] -= 1
+        state.running[r] = state.running[state.count[RUNNING]]
+        m = state.mode[j]
+        for d in range(problem.demand_at[m], problem.demand_at[m + 1]):
+            state.free[problem.demand_resource[d]] += problem.demand_units[d]
+        for e in range(problem.successor_at[j], problem.successor_at[j + 1]):
+            s = problem.successors[e]
+            state.missing[s] -= 1
+            if state.missing[s] == 0:
+                _insert_eligible(state, s)
+
+
+@compiled
+def _insert_eligible(state: State, j: int) -> None:
+    position = state.count[ELIGIBLE]
+    while position > 0 and state.eligible[position - 1] > j:
+        state.eligible[position] = state.eligible[position - 1]
+        position -= 1
+    state.eligible[position] = j
+    state.count[ELIGIBLE] += 1
+
+
+@compiled
+def candidates(problem: Problem, state: State, activity: Ints, mode: Ints) -> int:
+    """Fill `activity` and `mode` with everything that may be decided now; how many.
+
+    Every eligible (activity, mode) that fits, by activity and mode; last, if something is at work, `WAIT` with mode
+    -1. The two arrays must have room for all modes and one more.
+    """
+    count = 0
+    for i in range(state.count[ELIGIBLE]):
+        j = state.eligible[i]
+        for m in range(problem.mode_at[j], problem.mode_at[j + 1]):
+            if fits(problem, state, m):
+                activity[count] = j
+                mode[count] = m
+                count += 1
+    if state.count[RUNNING] > 0:
+        activity[count] = WAIT
+        mode[count] = -1
+        count += 1
+    return count
+
+
+@compiled
+def decide(problem: Problem, state: State, j: int, m: int) -> None:
+    """Carry out a candidate: start `j` in mode `m`, or wait."""
+    if j == WAIT:
+        wait(problem, state)
+    else:
+        start_activity(problem, state, j, m)
+
+
+@compiled
+def observe(problem: Problem, state: State, view: View) -> None:
+    """Work out `view` and raise `state.clock[BOUND]` to a lower bound on the makespan from here.
+
+    The bound is the largest of: the end of everything at work plus the shortest way from there; now plus the
+    longest tail that is eligible; per resource, the work content at hand over its capacity, after the shortest head
+    and before the shortest tail. When everything has started it is the makespan.
+    """
+    now = state.clock[NOW]
+    bound = state.clock[BOUND]
+    n_resources = problem.capacity.size
+    team = view.team
+    for k in range(n_resources):
+        team[k, LOAD_H] = state.work[k]
+        team[k, N_UNSTARTED] = 0.0
+        team[k, N_ELIGIBLE] = 0.0
+        team[k, ELIGIBLE_H] = 0.0
+        team[k, NEXT_END] = np.inf
+        team[k, NEXT_ARRIVAL] = np.inf
+        team[k, MAX_TAIL] = 0.0
+        team[k, TEAM_BOUND] = np.inf  # the shortest tail, until the end of this function
+    earliest = view.earliest
+    earliest[:] = now
+    for r in range(state.count[RUNNING]):
+        j = state.running[r]
+        m = state.mode[j]
+        after = problem.tail[j] - problem.shortest[j]
+        bound = max(bound, state.finish[j] + after)
+        for d in range(problem.demand_at[m], problem.demand_at[m + 1]):
+            k = problem.demand_resource[d]
+            team[k, LOAD_H] += problem.demand_units[d] * (state.finish[j] - now)
+            team[k, NEXT_END] = min(team[k, NEXT_END], state.finish[j])
+            team[k, TEAM_BOUND] = min(team[k, TEAM_BOUND], after)
+        for e in range(problem.successor_at[j], problem.successor_at[j + 1]):
+            s = problem.successors[e]
+            earliest[s] = max(earliest[s], state.finish[j])
+    for position in range(problem.topological.size):
+        j = problem.topological[position]
+        if state.mode[j] >= 0:
+            continue
+        ready = earliest[j]
+        after = problem.tail[j] - problem.shortest[j]
+        if state.missing[j] == 0:
+            bound = max(bound, now + problem.tail[j])
+        for e in range(problem.successor_at[j], problem.successor_at[j + 1]):
+            s = problem.successors[e]
+            earliest[s] = max(earliest[s], ready + problem.shortest[j])
+        for u in range(problem.use_at[j], problem.use_at[j + 1]):
+            k = problem.use_resource[u]
+            team[k, N_UNSTARTED] += 1.0
+            team[k, TEAM_BOUND] = min(team[k, TEAM_BOUND], after)
+            if state.missing[j] == 0:
+                team[k, N_ELIGIBLE] += 1.0
+                team[k, ELIGIBLE_H] += problem.use_work[u]
+                team[k, MAX_TAIL] = max(team[k, MAX_TAIL], problem.tail[j])
+            else:
+                team[k, NEXT_ARRIVAL] = min(team[k, NEXT_ARRIVAL], ready)
+    for k in range(n_resources):
+        capacity = problem.capacity[k]
+        team[k, LOAD_H] /= capacity
+        team[k, ELIGIBLE_H] /= capacity
+        shortest_tail = team[k, TEAM_BOUND]
+        if shortest_tail == np.inf:
+            team[k, TEAM_BOUND] = now
+            continue
+        team_bound = now + team[k, LOAD_H] + shortest_tail
+        if team[k, N_UNSTARTED] > 0.0 and team[k, N_ELIGIBLE] == 0.0:
+            team_bound = max(team_bound, team[k, NEXT_ARRIVAL] + state.work[k] / capacity + shortest_tail)
+        team[k, TEAM_BOUND] = team_bound
+        bound = max(bound, team_bound)
+    state.clock[BOUND] = bound
+
+
+@compiled
+def makespan(state: State) -> float:
+    """The end of the last activity, once all have started."""
+    return state.finish.max()
+
+
+def to_schedule(instance: Instance, problem: Problem, mode: Ints, start: Floats) -> Schedule:
+    """The schedule in which activity j runs in mode `mode[j]` (number in `Problem`) from `start[j]` on."""
+    return Schedule(
+        instance,
+        tuple(
+            ScheduledStep(step, step.modes[int(mode[j] - problem.mode_at[j])], float(start[j]))
+            for j, step in enumerate(instance.steps)
+        ),
+    )
+
+
+if __name__ == "__main__":
+    from scheduler_env.warm_up import compile_everything
+
+    compile_everything()

@@ -1,0 +1,399 @@
+"""What the network sees: features of the state and of each candidate, free of the instance's size.
+
+Times are divided by `unit` (the mean shortest duration) or by `H`, the hours from now to the lower bound; k is the
+resource that the candidate's mode loads most (for `WAIT`: the most loaded resource that has somebody free and
+something to do).
+
+Candidate features (`CANDIDATE_FEATURES`, in this order)
+
+| feature | meaning |
+|---|---|
+| `horizon_share` | H over the hours that were left at the start |
+| `horizon_log` | log(1 + H / unit) / 4: how long the rest is |
+| `peak_load` | largest load of a resource over H: 1 when that resource makes the bound |
+| `unstarted_log` | log(1 + activities not started) / 5 |
+| `eligible_log` | log(1 + eligible activities) / 4 |
+| `team_free` | free units of k over its capacity |
+| `team_load` | load of k (hours of full work at hand) over H |
+| `team_unstarted_log` | log(1 + activities of k not started) / 4 |
+| `team_eligible_log` | log(1 + eligible activities of k) / 3 |
+| `team_eligible_share` | load of k that is eligible now over all its load |
+| `team_next_end` | hours until k gets somebody back / unit, at most 2 |
+| `team_next_arrival` | hours until k's next activity may become eligible / unit, at most 2 |
+| `people_each` | free units of k per eligible activity of k, over the capacity |
+| `is_wait` | 1 for `WAIT`, whose features below mean something else where said |
+| `criticality` | tail of the activity over H |
+| `slack` | s / (1 + s) with s = (H - tail) / unit / 2 |
+| `shortest` | its shortest duration / unit, at most 3 |
+| `tail_behind_best` | (longest eligible tail of k - its tail) / unit, at most 3 |
+| `last_blocker` | 1 / (unfinished predecessors of its first successor), 0 without successor |
+| `feeds_bottleneck` | work after it for the most loaded resource / unit / 4, at most 2 |
+| `crew_share` | demand of the mode over the capacity of k |
+| `crew_of_free` | demand of the mode over the free units of k |
+| `stretch` | (duration - shortest) / unit, at most 3 (WAIT: hours until the next end / unit) |
+| `efficiency` | least work content over the work content of this mode |
+| `slack_after` | (H - duration - tail after it) / unit / 2, -1 to 1 |
+| `bound_growth_path` | growth of the critical-path bound by this choice / unit, at most 2 (WAIT too) |
+| `bound_growth_work` | growth of k's work bound by this choice / unit, at most 2 (WAIT too) |
+| `left_over` | free units of k after it, over the capacity |
+| `left_over_each` | the same per other eligible activity of k, at most 1 |
+| `group_end` | (its end - earliest start of its first successor) / unit / 2, -1 to 2 |
+| `group_idle` | 1 if it ends no later than its first successor could start anyway |
+
+State features (`STATE_FEATURES`): the first five above, then the eight team features for the two most loaded
+resources, then hours to the next end / unit.
+"""
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+
+from scheduler_env.compilation import compiled, compiled_fast
+from scheduler_env.kernel import (
+    BOUND,
+    ELIGIBLE,
+    ELIGIBLE_H,
+    LOAD_H,
+    MAX_TAIL,
+    N_ELIGIBLE,
+    N_UNSTARTED,
+    NEXT_ARRIVAL,
+    NEXT_END,
+    NOW,
+    TEAM_BOUND,
+    UNSTARTED,
+    WAIT,
+    Floats32,
+    Ints,
+    Problem,
+    State,
+    View,
+    next_end,
+)
+
+_GLOBAL = ("horizon_share", "horizon_log", "peak_load", "unstarted_log", "eligible_log")
+_TEAM = (
+    "team_free",
+    "team_load",
+    "team_unstarted_log",
+    "team_eligible_log",
+    "team_eligible_share",
+    "team_next_end",
+    "team_next_arrival",
+    "people_each",
+)
+_CANDIDATE = (
+    "is_wait",
+    "criticality",
+    "slack",
+    "shortest",
+    "tail_behind_best",
+    "last_blocker",
+    "feeds_bottleneck",
+    "crew_share",
+    "crew_of_free",
+    "stretch",
+    "efficiency",
+    "slack_after",
+    "bound_growth_path",
+    "bound_growth_work",
+    "left_over",
+    "left_over_each",
+    "group_end",
+    "group_idle",
+)
+CANDIDATE_FEATURES: tuple[str, ...] = _GLOBAL + _TEAM + _CANDIDATE
+STATE_FEATURES: tuple[str, ...] = (
+    *_GLOBAL,
+    *(f"first_{name}" for name in _TEAM),
+    *(f"second_{name}" for name in _TEAM),
+    "next_end",
+)
+N_GLOBAL, N_TEAM = len(_GLOBAL), len(_TEAM)
+N_SHARED = N_GLOBAL + N_TEAM
+N_CANDIDATE = len(CANDIDATE_FEATURES)
+N_STATE = len(STATE_FEATURES)
+
+
+class Context(NamedTuple):
+    """What the features of one state share."""
+
+    horizon: float  # H, hours
+    first: int  # the most loaded resource
+    second: int  # the next
+    next_end: float  # hours from now; 0 when nothing is at work
+
+
+@compiled
+def shared_features(
+    problem: Problem, state: State, view: View, initial_bound: float, team_features: Floats32, common: Floats32
+) -> Context:
+    """Fill `common` (5,) and `team_features` (K, 8); `view` must be fresh.
+
+    `initial_bound` is the lower bound of the empty state, hours.
+    """
+    unit = problem.unit
+    now = state.clock[NOW]
+    horizon = max(state.clock[BOUND] - now, 1e-6 * unit)
+    first, second = 0, 0
+    first_load, second_load = -1.0, -1.0
+    for k in range(problem.capacity.size):
+        team = view.team[k]
+        load = team[LOAD_H]
+        if load > first_load:
+            second, second_load = first, first_load
+            first, first_load = k, load
+        elif load > second_load:
+            second, second_load = k, load
+        free, capacity = state.free[k], problem.capacity[k]
+        row = team_features[k]
+        row[0] = free / capacity
+        row[1] = load / horizon
+        row[2] = math.log1p(team[N_UNSTARTED]) / 4.0
+        row[3] = math.log1p(team[N_ELIGIBLE]) / 3.0
+        row[4] = team[ELIGIBLE_H] / max(load, 1e-9)
+        row[5] = min((team[NEXT_END] - now) / unit, 2.0)
+        row[6] = min((team[NEXT_ARRIVAL] - now) / unit, 2.0)
+        row[7] = free / max(team[N_ELIGIBLE], 1.0) / capacity
+    common[0] = horizon / max(initial_bound, 1e-9)
+    common[1] = math.log1p(horizon / unit) / 4.0
+    common[2] = first_load / horizon
+    common[3] = math.log1p(state.count[UNSTARTED]) / 5.0
+    common[4] = math.log1p(state.count[ELIGIBLE]) / 4.0
+    soonest = next_end(state)
+    return Context(horizon, first, max(second, 0), 0.0 if soonest == np.inf else soonest - now)
+
+
+@compiled
+def state_features(problem: Problem, context: Context, team_features: Floats32, common: Floats32, out: Floats32) -> None:
+    """Fill `out` (N_STATE,) for the state-value head."""
+    out[:N_GLOBAL] = common
+    out[N_GLOBAL:N_SHARED] = team_features[context.first]
+    out[N_SHARED : N_SHARED + N_TEAM] = team_features[context.second]
+    out[N_SHARED + N_TEAM] = min(context.next_end / problem.unit, 3.0)
+
+
+@compiled
+def governing_resource(problem: Problem, state: State, view: View, context: Context, j: int, m: int) -> int:
+    """The resource k of the candidate's team features."""
+    best, best_load = context.first, -1.0
+    if j == WAIT:
+        for k in range(problem.capacity.size):
+            if state.free[k] > 0 and view.team[k, N_ELIGIBLE] > 0.0 and view.team[k, LOAD_H] > best_load:
+                best, best_load = k, view.team[k, LOAD_H]
+        return best
+    for d in range(problem.demand_at[m], problem.demand_at[m + 1]):
+        k = problem.demand_resource[d]
+        if view.team[k, LOAD_H] > best_load:
+            best, best_load = k, view.team[k, LOAD_H]
+    return best
+
+
+@compiled
+def candidate_features(
+    problem: Problem, state: State, view: View, context: Context, j: int, m: int, k: int, out: Floats32
+) -> None:
+    """Fill `out` (N_CANDIDATE - N_SHARED,) with the candidate's own features; k from `governing_resource`."""
+    unit = problem.unit
+    now, bound = state.clock[NOW], state.clock[BOUND]
+    horizon = context.horizon
+    team = view.team[k]
+    capacity = problem.capacity[k]
+    if j == WAIT:
+        out[:] = 0.0
+        out[0] = 1.0
+        until = context.next_end
+        out[9] = min(until / unit, 3.0)
+        longest, idle_growth = 0.0, 0.0
+        for i in range(problem.capacity.size):
+            if view.team[i, N_ELIGIBLE] > 0.0:
+                longest = max(longest, view.team[i, MAX_TAIL])
+                idle = state.free[i] / problem.capacity[i] * until
+                idle_growth = max(idle_growth, view.team[i, TEAM_BOUND] + idle - bound)
+        out[12] = min(max(now + until + longest - bound, 0.0) / unit, 2.0)
+        out[13] = min(idle_growth / unit, 2.0)
+        out[14] = state.free[k] / capacity
+        return
+    duration, shortest, tail = problem.duration[m], problem.shortest[j], problem.tail[j]
+    after = tail - shortest
+    units, work, least_work = 0, 0.0, 0.0
+    for d in range(problem.demand_at[m], problem.demand_at[m + 1]):
+        if problem.demand_resource[d] == k:
+            units = problem.demand_units[d]
+    work = units * duration
+    for u in range(problem.use_at[j], problem.use_at[j + 1]):
+        if problem.use_resource[u] == k:
+            least_work = problem.use_work[u]
+    slack = max(horizon - tail, 0.0) / unit * 0.5
+    out[0] = 0.0
+    out[1] = tail / horizon
+    out[2] = slack / (1.0 + slack)
+    out[3] = min(shortest / unit, 3.0)
+    out[4] = min((team[MAX_TAIL] - tail) / unit, 3.0)
+    out[6] = min(problem.work_after[j, context.first] / unit * 0.25, 2.0)
+    out[7] = units / capacity
+    out[8] = units / max(state.free[k], 1)
+    out[9] = min((duration - shortest) / unit, 3.0)
+    out[10] = least_work / work if work > 0.0 else 1.0
+    out[11] = min(max((horizon - duration - after) / unit * 0.5, -1.0), 1.0)
+    out[12] = min(max(now + duration + after - bound, 0.0) / unit, 2.0)
+    out[13] = min(max(team[TEAM_BOUND] + (work - least_work) / capacity - bound, 0.0) / unit, 2.0)
+    left = (state.free[k] - units) / capacity
+    others = team[N_ELIGIBLE] - 1.0
+    out[14] = left
+    out[15] = min(left / others, 1.0) if others > 0.0 else left
+    first_successor = -1
+    if problem.successor_at[j + 1] > problem.successor_at[j]:
+        first_successor = problem.successors[problem.successor_at[j]]
+    if first_successor < 0:
+        out[5] = 0.0
+        out[16] = min(max((now + duration - bound) / unit * 0.5, -1.0), 2.0)
+        out[17] = 1.0 if now + duration <= bound else 0.0
+    else:
+        out[5] = 1.0 / max(state.missing[first_successor], 1)
+        late = (now + duration - view.earliest[first_successor]) / unit * 0.5
+        out[16] = min(max(late, -1.0), 2.0)
+        out[17] = 1.0 if late <= 1e-9 else 0.0
+
+
+class Network(NamedTuple):
+    """The weights as arrays that compiled code reads; inner sizes H1, H2 and HV are free.
+
+    Advantage of a candidate x: `w3 . relu(relu(x w1 + b1) w2 + b2)`; value of a state s: `u2 . relu(s u1 + c1) + c2`.
+    """
+
+    w1: Floats32  # (N_CANDIDATE, H1)
+    b1: Floats32  # (H1,)
+    w2: Floats32  # (H1, H2)
+    b2: Floats32  # (H2,)
+    w3: Floats32  # (H2,)
+    u1: Floats32  # (N_STATE, HV)
+    c1: Floats32  # (HV,)
+    u2: Floats32  # (HV,)
+    c2: Floats32  # (1,)
+
+
+class Workspace(NamedTuple):
+    """Scratch memory of one simulation, so that the hot loop allocates nothing."""
+
+    activity: Ints  # (C,) candidates of the present state
+    mode: Ints  # (C,)
+    score: Floats32  # (C,) advantages of the candidates
+    team_features: Floats32  # (K, 8)
+    common: Floats32  # (5,)
+    own: Floats32  # (N_CANDIDATE - N_SHARED,)
+    team_layer: Floats32  # (K, H1) first layer of the features that a team's candidates share
+    hidden: Floats32  # (H1,)
+    second: Floats32  # (H2,)
+    state: Floats32  # (N_STATE,)
+    value_hidden: Floats32  # (HV,)
+
+
+def new_workspace(problem: Problem, network: Network) -> Workspace:
+    n_candidates = problem.duration.size + 1
+    n_resources = problem.capacity.size
+
+    def floats(*shape: int) -> Floats32:
+        return np.zeros(shape, dtype=np.float32)
+
+    return Workspace(
+        activity=np.zeros(n_candidates, dtype=np.int64),
+        mode=np.zeros(n_candidates, dtype=np.int64),
+        score=floats(n_candidates),
+        team_features=floats(n_resources, N_TEAM),
+        common=floats(N_GLOBAL),
+        own=floats(N_CANDIDATE - N_SHARED),
+        team_layer=floats(n_resources, network.b1.size),
+        hidden=floats(network.b1.size),
+        second=floats(network.b2.size),
+        state=floats(N_STATE),
+        value_hidden=floats(network.c1.size),
+    )
+
+
+@compiled_fast
+def _team_layers(network: Network, workspace: Workspace) -> None:
+    """First-layer sums of the shared features, once per team instead of once per candidate."""
+    w1 = network.w1
+    h1 = network.b1.size
+    hidden = workspace.hidden
+    for h in range(h1):
+        hidden[h] = network.b1[h]
+    for f in range(N_GLOBAL):
+        x = workspace.common[f]
+        for h in range(h1):
+            hidden[h] += x * w1[f, h]
+    for k in range(workspace.team_features.shape[0]):
+        row = workspace.team_layer[k]
+        for h in range(h1):
+            row[h] = hidden[h]
+        for f in range(N_TEAM):
+            x = workspace.team_features[k, f]
+            for h in range(h1):
+                row[h] += x * w1[N_GLOBAL + f, h]
+
+
+@compiled_fast
+def _advantage(network: Network, workspace: Workspace, k: int) -> float:
+    """The advantage of the candidate whose own features are in `workspace.own` and whose resource is k."""
+    w1, w2 = network.w1, network.w2
+    hidden, second, own = workspace.hidden, workspace.second, workspace.own
+    h1, h2 = network.b1.size, network.b2.size
+    layer = workspace.team_layer[k]
+    for h in range(h1):
+        hidden[h] = layer[h]
+    for f in range(own.size):
+        x = own[f]
+        if x != 0.0:
+            for h in range(h1):
+                hidden[h] += x * w1[N_SHARED + f, h]
+    for o in range(h2):
+        second[o] = network.b2[o]
+    for h in range(h1):
+        x = hidden[h]
+        if x > 0.0:
+            for o in range(h2):
+                second[o] += x * w2[h, o]
+    result = np.float32(0.0)
+    for o in range(h2):
+        result += max(second[o], np.float32(0.0)) * network.w3[o]
+    return result
+
+
+@compiled_fast
+def state_value(network: Network, workspace: Workspace) -> float:
+    """V of the state whose features are in `workspace.state`."""
+    hidden = workspace.value_hidden
+    hv = network.c1.size
+    for h in range(hv):
+        hidden[h] = network.c1[h]
+    for f in range(workspace.state.size):
+        x = workspace.state[f]
+        for h in range(hv):
+            hidden[h] += x * network.u1[f, h]
+    result = network.c2[0]
+    for h in range(hv):
+        result += max(hidden[h], np.float32(0.0)) * network.u2[h]
+    return result
+
+
+@compiled
+def score_candidates(
+    problem: Problem,
+    state: State,
+    view: View,
+    network: Network,
+    workspace: Workspace,
+    initial_bound: float,
+    count: int,
+) -> Context:
+    """Fill `workspace.score` with the advantages of the first `count` candidates of `workspace`."""
+    context = shared_features(problem, state, view, initial_bound, workspace.team_features, workspace.common)
+    _team_layers(network, workspace)
+    for c in range(count):
+        j, m = workspace.activity[c], workspace.mode[c]
+        k = governing_resource(problem, state, view, context, j, m)
+        candidate_features(problem, state, view, context, j, m, k, workspace.own)
+        workspace.score[c] = _advantage(network, workspace, k)
+    return context
