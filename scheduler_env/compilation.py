@@ -16,7 +16,15 @@ import numba
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-COMPILED_SOURCES = ("compilation.py", "kernel.py", "observation.py", "rollout.py", "rules.py", "replay.py", "environment.py")
+COMPILED_SOURCES = (
+    "compilation.py",
+    "kernel.py",
+    "observation.py",
+    "rollout.py",
+    "rules.py",
+    "replay.py",
+    "environment.py",
+)
 
 
 def _cache_folder() -> Path:
@@ -43,6 +51,6 @@ def compiled(function: F) -> F:
 
 
 def compiled_fast(function: F) -> F:
-    """As `compiled`, and sums may be re-ordered so that they vectorise: for the network only, where no infinity occurs."""
+    """As `compiled`, and sums may be re-ordered to vectorise: for the network only, where no infinity occurs."""
     result: F = numba.njit(cache=True, nogil=True, error_model="numpy", fastmath=True)(function)
     return result

@@ -108,9 +108,7 @@ def compile_instance(instance: Instance) -> Problem:
             demand_at.append(len(demand_resource))
             # A resource that some mode does without has no work content that is sure to come.
             least_work = (
-                work
-                if least_work is None
-                else {k: min(hours, work[k]) for k, hours in least_work.items() if k in work}
+                work if least_work is None else {k: min(hours, work[k]) for k, hours in least_work.items() if k in work}
             )
         mode_at.append(len(duration))
         shortest[activity] = min(mode.duration_h for mode in step.modes)

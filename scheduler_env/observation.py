@@ -166,7 +166,9 @@ def shared_features(
 
 
 @compiled
-def state_features(problem: Problem, context: Context, team_features: Floats32, common: Floats32, out: Floats32) -> None:
+def state_features(
+    problem: Problem, context: Context, team_features: Floats32, common: Floats32, out: Floats32
+) -> None:
     """Fill `out` (N_STATE,) for the state-value head."""
     out[:N_GLOBAL] = common
     out[N_GLOBAL:N_SHARED] = team_features[context.first]

@@ -1,0 +1,150 @@
+"""The dueling network that scores candidates, its checkpoint file, and the check of what a file claims to be."""
+
+import pickle
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from scheduler_env.errors import InvalidCheckpoint
+from scheduler_env.observation import CANDIDATE_FEATURES, N_CANDIDATE, N_STATE, STATE_FEATURES, Network
+
+FORMAT = "ddqn-scheduler/1"
+MAX_HIDDEN = 1_024
+
+
+class QNetwork(nn.Module):
+    """Q(s, x) = V(s) + A(x) - mean over the state's candidates of A (dueling; Wang et al. 2016).
+
+    Every feasible candidate is one row, so one network serves any number of work points.
+
+    Args:
+        hidden: sizes (H1, H2) of the advantage's hidden layers and HV of the value's.
+    """
+
+    def __init__(self, hidden: tuple[int, int, int] = (32, 32, 32)) -> None:
+        super().__init__()
+        self.hidden = hidden
+        h1, h2, hv = hidden
+        self.advantage = nn.Sequential(
+            nn.Linear(N_CANDIDATE, h1), nn.ReLU(), nn.Linear(h1, h2), nn.ReLU(), nn.Linear(h2, 1, bias=False)
+        )
+        self.value = nn.Sequential(nn.Linear(N_STATE, hv), nn.ReLU(), nn.Linear(hv, 1))
+
+    def forward(self, candidates: Tensor, states: Tensor, sample: Tensor) -> Tensor:
+        """Q of every row.
+
+        Args:
+            candidates: shape (R, N_CANDIDATE).
+            states: shape (B, N_STATE).
+            sample: shape (R,), which state each row belongs to.
+
+        Returns:
+            Shape (R,), in units of the instance's mean shortest duration, minus the hours still to be added to the
+            lower bound.
+        """
+        advantage = self.advantage(candidates).squeeze(1)
+        total = torch.zeros(states.shape[0]).index_add(0, sample, advantage)
+        count = torch.zeros(states.shape[0]).index_add(0, sample, torch.ones_like(advantage))
+        baseline = self.value(states).squeeze(1) - total / count
+        result: Tensor = advantage + baseline[sample]
+        return result
+
+    def to_arrays(self) -> Network:
+        """Copies of the weights for compiled code."""
+        a, v = self.advantage, self.value
+
+        def array(tensor: Any, *, transpose: bool = False) -> Any:
+            values = tensor.detach().numpy()
+            return np.array(values.T if transpose else values, dtype=np.float32, order="C")
+
+        return Network(
+            w1=array(a[0].weight, transpose=True),
+            b1=array(a[0].bias),
+            w2=array(a[2].weight, transpose=True),
+            b2=array(a[2].bias),
+            w3=array(a[4].weight)[0],
+            u1=array(v[0].weight, transpose=True),
+            c1=array(v[0].bias),
+            u2=array(v[2].weight)[0],
+            c2=array(v[2].bias),
+        )
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """What a weights file holds."""
+
+    network: QNetwork
+    signature: dict[str, Any]
+    training: dict[str, Any]  # plain values: configuration, seed, steps, measured makespans
+
+
+def signature_of(network: QNetwork) -> dict[str, Any]:
+    """What a file must agree with to be used: format, feature names, sizes; JSON-able."""
+    return {
+        "format": FORMAT,
+        "candidate_features": list(CANDIDATE_FEATURES),
+        "state_features": list(STATE_FEATURES),
+        "hidden": list(network.hidden),
+    }
+
+
+def save_checkpoint(path: Path, network: QNetwork, training: Mapping[str, Any]) -> None:
+    """Write the weights and what they are to `path`; readable with `torch.load(weights_only=True)`."""
+    torch.save(
+        {**signature_of(network), "training": dict(training), "state_dict": network.state_dict()},
+        path,
+    )
+
+
+def read_checkpoint(path: Path) -> Checkpoint:
+    """The network in a weights file, its signature checked.
+
+    Never runs code from the file: `torch.load(weights_only=True)`, with no fallback.
+
+    Raises:
+        InvalidCheckpoint: unreadable, another format, other features, other shapes, or weights that are not finite.
+    """
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, ValueError, EOFError, OSError, KeyError, zipfile.BadZipFile) as err:
+        reason = str(err).splitlines()[0] if str(err) else type(err).__name__
+        raise InvalidCheckpoint(f"the file is not a readable PyTorch checkpoint of plain tensors: {reason}") from err
+    if not isinstance(content, dict) or content.get("format") != FORMAT:
+        found = content.get("format") if isinstance(content, dict) else type(content).__name__
+        raise InvalidCheckpoint(f"the file's format is {found!r}; this version reads {FORMAT!r}")
+    for name, expected in (("candidate_features", CANDIDATE_FEATURES), ("state_features", STATE_FEATURES)):
+        found = content.get(name)
+        if not isinstance(found, list) or tuple(found) != expected:
+            differing = sorted(set(map(str, found or [])) ^ set(expected)) if isinstance(found, list) else []
+            raise InvalidCheckpoint(
+                f"the model was trained on other {name}"
+                + (f" (differing: {', '.join(differing[:8])})" if differing else "")
+                + "; train it again with this version"
+            )
+    hidden = content.get("hidden")
+    if (
+        not isinstance(hidden, list)
+        or len(hidden) != 3
+        or not all(type(size) is int and 1 <= size <= MAX_HIDDEN for size in hidden)
+    ):
+        raise InvalidCheckpoint(f"hidden sizes {hidden!r} are not three whole numbers within 1..{MAX_HIDDEN}")
+    network = QNetwork((hidden[0], hidden[1], hidden[2]))
+    state_dict = content.get("state_dict")
+    if not isinstance(state_dict, dict) or not all(isinstance(value, Tensor) for value in state_dict.values()):
+        raise InvalidCheckpoint("the file has no state_dict of tensors")
+    try:
+        network.load_state_dict(state_dict)
+    except RuntimeError as err:
+        raise InvalidCheckpoint(f"the weights do not fit the network: {str(err).splitlines()[-1].strip()}") from err
+    for name, tensor in network.state_dict().items():
+        if not bool(torch.isfinite(tensor).all()):
+            raise InvalidCheckpoint(f"the weights of {name!r} are not all finite")
+    training = content.get("training")
+    return Checkpoint(network, signature_of(network), training if isinstance(training, dict) else {})

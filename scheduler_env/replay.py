@@ -1,0 +1,296 @@
+"""Experience for learning: whole episodes, from which any state is rebuilt, drawn by priority.
+
+A stored step needs no features: the state before decision i of an episode follows from the episode's final starts
+and modes and the order in which its activities were started. So a million steps fit in little memory, and features
+are always worked out afresh by the kernel.
+"""
+
+from typing import NamedTuple
+
+import numba
+import numpy as np
+
+from scheduler_env.compilation import compiled
+from scheduler_env.kernel import (
+    BOUND,
+    NOW,
+    UNSTARTED,
+    WAIT,
+    Floats,
+    Floats32,
+    Ints,
+    Problem,
+    State,
+    View,
+    candidates,
+    decide,
+    makespan,
+    observe,
+    reset,
+    restore,
+)
+from scheduler_env.observation import (
+    N_CANDIDATE,
+    N_SHARED,
+    Network,
+    Workspace,
+    candidate_features,
+    governing_resource,
+    score_candidates,
+    shared_features,
+    state_features,
+    state_value,
+)
+from scheduler_env.rollout import RandomState, choose, uniform
+
+
+class Episodes(NamedTuple):
+    """Two rings: finished episodes (E of up to N activities) and their steps (S); see `new_episodes`."""
+
+    start: Floats  # (E, N) hours
+    mode: Ints  # (E, N)
+    decided: Ints  # (E, N) number of the decision that started the activity
+    problem: Ints  # (E,) which problem of the pool
+    length: Ints  # (E,) decisions
+    initial_bound: Floats  # (E,) hours
+    final: Floats  # (E,) makespan, hours
+    step_episode: Ints  # (S,)
+    step_index: Ints  # (S,) decision number within the episode
+    step_now: Floats  # (S,) hours
+    step_bound: Floats  # (S,) lower bound before the decision, hours
+    step_candidate: Ints  # (S,) the chosen candidate's number among those of the state
+    priority: Floats  # (2 S,) binary tree of sums: leaves at S .. 2 S - 1
+    head: Ints  # (4,) next episode, next step, steps stored, largest priority in millionths
+
+
+def new_episodes(n_steps: int, n_activities: int) -> Episodes:
+    """Room for `n_steps` decisions (a power of two) in episodes of at most `n_activities` activities."""
+    if n_steps & (n_steps - 1):
+        raise ValueError(f"n_steps is {n_steps}; it must be a power of two")
+    n_episodes = n_steps // 12 + 1  # an episode of the smallest training instance is longer than 12 decisions
+    return Episodes(
+        start=np.zeros((n_episodes, n_activities)),
+        mode=np.full((n_episodes, n_activities), -1, dtype=np.int64),
+        decided=np.zeros((n_episodes, n_activities), dtype=np.int64),
+        problem=np.zeros(n_episodes, dtype=np.int64),
+        length=np.zeros(n_episodes, dtype=np.int64),
+        initial_bound=np.zeros(n_episodes),
+        final=np.zeros(n_episodes),
+        step_episode=np.zeros(n_steps, dtype=np.int64),
+        step_index=np.zeros(n_steps, dtype=np.int64),
+        step_now=np.zeros(n_steps),
+        step_bound=np.zeros(n_steps),
+        step_candidate=np.zeros(n_steps, dtype=np.int64),
+        priority=np.zeros(2 * n_steps),
+        head=np.array([0, 0, 0, 1_000_000], dtype=np.int64),
+    )
+
+
+@compiled
+def set_priority(episodes: Episodes, step: int, priority: float) -> None:
+    """Give a stored step its weight in the draw and renew the sums above it."""
+    tree = episodes.priority
+    node = tree.size // 2 + step
+    tree[node] = priority
+    node //= 2
+    while node >= 1:
+        tree[node] = tree[2 * node] + tree[2 * node + 1]
+        node //= 2
+
+
+@compiled
+def draw(episodes: Episodes, random: RandomState, out: Ints) -> None:
+    """Fill `out` (B,) with steps drawn by priority, one from each of B equal slices (stratified)."""
+    tree = episodes.priority
+    leaves = tree.size // 2
+    for b in range(out.size):
+        target = (b + uniform(random)) / out.size * tree[1]
+        node = 1
+        while node < leaves:
+            node *= 2
+            if target >= tree[node] and tree[node + 1] > 0.0:
+                target -= tree[node]
+                node += 1
+        out[b] = node - leaves
+
+
+@compiled
+def play_episode(
+    episodes: Episodes,
+    pool_number: int,
+    problem: Problem,
+    state: State,
+    view: View,
+    network: Network,
+    workspace: Workspace,
+    epsilon: float,
+    temperature: float,
+    random: RandomState,
+) -> float:
+    """Play one episode into the ring, its steps with the largest priority; its makespan, hours."""
+    head = episodes.head
+    episode = head[0]
+    head[0] = (episode + 1) % episodes.length.size
+    n_steps = episodes.step_now.size
+    reset(problem, state)
+    initial_bound = 0.0
+    decision = 0
+    while state.count[UNSTARTED] > 0:
+        count = candidates(problem, state, workspace.activity, workspace.mode)
+        observe(problem, state, view)
+        if decision == 0:
+            initial_bound = state.clock[BOUND]
+        chosen = 0
+        if count > 1:
+            score_candidates(problem, state, view, network, workspace, initial_bound, count)
+            chosen = choose(workspace, count, epsilon, temperature, random)
+        step = head[1]
+        head[1] = (step + 1) % n_steps
+        head[2] = min(head[2] + 1, n_steps)
+        episodes.step_episode[step] = episode
+        episodes.step_index[step] = decision
+        episodes.step_now[step] = state.clock[NOW]
+        episodes.step_bound[step] = state.clock[BOUND]
+        episodes.step_candidate[step] = chosen
+        set_priority(episodes, step, head[3] / 1e6)
+        j = workspace.activity[chosen]
+        if j != WAIT:
+            episodes.decided[episode, j] = decision
+        decide(problem, state, j, workspace.mode[chosen])
+        decision += 1
+    n = problem.shortest.size
+    episodes.start[episode, :n] = state.start
+    episodes.mode[episode, :n] = state.mode
+    episodes.problem[episode] = pool_number
+    episodes.length[episode] = decision
+    episodes.initial_bound[episode] = initial_bound
+    episodes.final[episode] = makespan(state)
+    return episodes.final[episode]
+
+
+@compiled
+def rebuild(
+    episodes: Episodes, episode: int, index: int, now: float, bound: float, problem: Problem, state: State
+) -> None:
+    """The state before decision `index` of a stored episode."""
+    n = problem.shortest.size
+    mode = np.full(n, -1, dtype=np.int64)
+    for j in range(n):
+        if episodes.decided[episode, j] < index:
+            mode[j] = episodes.mode[episode, j]
+    restore(problem, state, now, bound, mode, episodes.start[episode])
+
+
+class Batch(NamedTuple):
+    """What one learning step needs; `fill_batch` writes it. R rows of candidates, B samples."""
+
+    features: Floats32  # (R, N_CANDIDATE) candidates of all sampled states, one after another
+    row_at: Ints  # (B + 1,) the candidates of sample b are rows row_at[b] .. row_at[b + 1] - 1
+    chosen: Ints  # (B,) the row of the decision that was made
+    states: Floats32  # (B, N_STATE)
+    target: Floats32  # (B,) what Q of the chosen row should be
+    step: Ints  # (B,) which stored step
+
+
+def new_batch(size: int, n_rows: int, n_state: int) -> Batch:
+    return Batch(
+        features=np.zeros((n_rows, N_CANDIDATE), dtype=np.float32),
+        row_at=np.zeros(size + 1, dtype=np.int64),
+        chosen=np.zeros(size, dtype=np.int64),
+        states=np.zeros((size, n_state), dtype=np.float32),
+        target=np.zeros(size, dtype=np.float32),
+        step=np.zeros(size, dtype=np.int64),
+    )
+
+
+@compiled
+def fill_batch(
+    episodes: Episodes,
+    pool: "numba.typed.List[Problem]",
+    states: "numba.typed.List[State]",
+    views: "numba.typed.List[View]",
+    workspaces: "numba.typed.List[Workspace]",
+    online: Network,
+    target: Network,
+    n_step: int,
+    random: RandomState,
+    batch: Batch,
+) -> int:
+    """Draw samples, write their features and double-Q targets; how many samples fitted into the batch's rows.
+
+    The target of a step is the sum of the next `n_step` rewards plus Q of the state after them, where the online
+    network chooses the candidate and the target network values it (van Hasselt, Guez and Silver 2016). The reward of
+    a decision is minus the growth of the lower bound, in units of `problem.unit`; no discount, so that the return is
+    the initial bound minus the makespan.
+    """
+    draw(episodes, random, batch.step)
+    rows = 0
+    filled = 0
+    for b in range(batch.step.size):
+        step = batch.step[b]
+        episode = episodes.step_episode[step]
+        index = episodes.step_index[step]
+        number = episodes.problem[episode]
+        problem, state, view, workspace = pool[number], states[number], views[number], workspaces[number]
+        initial_bound = episodes.initial_bound[episode]
+        rebuild(episodes, episode, index, episodes.step_now[step], episodes.step_bound[step], problem, state)
+        count = candidates(problem, state, workspace.activity, workspace.mode)
+        if rows + count > batch.features.shape[0]:
+            break
+        observe(problem, state, view)
+        context = shared_features(problem, state, view, initial_bound, workspace.team_features, workspace.common)
+        for c in range(count):
+            j, m = workspace.activity[c], workspace.mode[c]
+            k = governing_resource(problem, state, view, context, j, m)
+            row = batch.features[rows + c]
+            row[: workspace.common.size] = workspace.common
+            row[workspace.common.size : N_SHARED] = workspace.team_features[k]
+            candidate_features(problem, state, view, context, j, m, k, row[N_SHARED:])
+        state_features(problem, context, workspace.team_features, workspace.common, batch.states[b])
+        batch.row_at[b] = rows
+        batch.chosen[b] = rows + episodes.step_candidate[step]
+        rows += count
+        batch.row_at[b + 1] = rows
+
+        bound = episodes.step_bound[step]
+        later = min(n_step, episodes.length[episode] - index)
+        if index + later == episodes.length[episode]:
+            batch.target[b] = (bound - episodes.final[episode]) / problem.unit
+        else:
+            after = (step + later) % episodes.step_now.size
+            rebuild(
+                episodes,
+                episode,
+                index + later,
+                episodes.step_now[after],
+                episodes.step_bound[after],
+                problem,
+                state,
+            )
+            count = candidates(problem, state, workspace.activity, workspace.mode)
+            observe(problem, state, view)
+            score_candidates(problem, state, view, online, workspace, initial_bound, count)
+            best = 0
+            for c in range(1, count):
+                if workspace.score[c] > workspace.score[best]:
+                    best = c
+            context = score_candidates(problem, state, view, target, workspace, initial_bound, count)
+            mean = 0.0
+            for c in range(count):
+                mean += workspace.score[c]
+            mean /= count
+            state_features(problem, context, workspace.team_features, workspace.common, workspace.state)
+            future = state_value(target, workspace) + workspace.score[best] - mean
+            reward = (bound - episodes.step_bound[after]) / problem.unit
+            batch.target[b] = reward + min(future, 0.0)  # the makespan is never below its bound
+        filled += 1
+    return filled
+
+
+@compiled
+def update_priorities(episodes: Episodes, steps: Ints, errors: Floats32, exponent: float) -> None:
+    """Priority = (|error| + 0.01) ** exponent. Source: Schaul et al. 2016, proportional variant."""
+    for b in range(steps.size):
+        priority = (abs(float(errors[b])) + 0.01) ** exponent
+        set_priority(episodes, steps[b], priority)
+        episodes.head[3] = max(episodes.head[3], int(priority * 1e6))
