@@ -1,0 +1,92 @@
+"""Single JSON values, checked strictly: what a text, a number of hours, a count of people may be.
+
+Every function returns the value or raises `InvalidInstance` at `loc`, the path to it in the input.
+"""
+
+from collections.abc import Mapping, Sequence
+
+from scheduler_env.errors import InvalidInstance
+from scheduler_env.problem import MAX_HEADCOUNT
+from scheduler_env.standard_cycle import MAX_DURATION_H
+
+MAX_NAME_LENGTH = 200
+
+Loc = tuple[str | int, ...]
+
+
+def json_object(value: object, loc: Loc, keys: Sequence[str], what: str) -> Mapping[str, object]:
+    """An object that has no keys but `keys`; `what` names it in messages."""
+    if not isinstance(value, Mapping):
+        raise InvalidInstance(f"{what} is {kind_of(value)}; wanted is an object with {', '.join(keys)}", loc)
+    for key in value:
+        if key not in keys:
+            raise InvalidInstance(f"{what} has no {shortened(key)}; it may have {', '.join(keys)}", (*loc, str(key)))
+    return value
+
+
+def number(value: object, loc: Loc) -> float:
+    """Hours: finite, not beyond the longest duration either way."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise InvalidInstance(f"{shortened(value)} is {kind_of(value)}; wanted is a number of hours", loc)
+    if not abs(value) <= MAX_DURATION_H:  # also refuses NaN, and integers too big for a float
+        raise InvalidInstance(f"the duration is not greater than 0 and at most {MAX_DURATION_H:g} h", loc)
+    return float(value)
+
+
+def integer(value: object, loc: Loc, what: str) -> int:
+    """A whole number that is written as one."""
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise InvalidInstance(f"{what} is {shortened(value)}; wanted is a whole number", loc)
+    return value
+
+
+def people(value: object, loc: Loc, what: str) -> int | None:
+    """A headcount or a crew, 1..MAX_HEADCOUNT; None when absent."""
+    if value is None:
+        return None
+    count = integer(value, loc, what)
+    if not 1 <= count <= MAX_HEADCOUNT:
+        raise InvalidInstance(f"{what} {shortened(count)} is not within 1..{MAX_HEADCOUNT}", loc)
+    return count
+
+
+def boolean(value: object, loc: Loc, *, default: bool) -> bool:
+    """True or false; `default` when absent."""
+    if value is None:
+        return default
+    if not isinstance(value, bool):
+        raise InvalidInstance(f"{loc[-1]} is {shortened(value)}; wanted is true or false", loc)
+    return value
+
+
+def identifier(value: object, loc: Loc, what: str) -> str:
+    """A text, or a whole number that stands for one: clients count their work points."""
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else text(value, loc, what)
+
+
+def text(value: object, loc: Loc, what: str) -> str:
+    """A name: printable, neither empty nor endless."""
+    if not isinstance(value, str):
+        raise InvalidInstance(f"{what} is {kind_of(value)}; wanted is a text", loc)
+    if not 1 <= len(value) <= MAX_NAME_LENGTH or not value.isprintable():
+        raise InvalidInstance(f"{what} is not a text of 1 to {MAX_NAME_LENGTH} printable characters", loc)
+    return value
+
+
+def kind_of(value: object) -> str:
+    """What `value` is, in JSON's words."""
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return "a boolean"
+    if isinstance(value, int | float):
+        return "a number"
+    if isinstance(value, str):
+        return "a text"
+    return "an object" if isinstance(value, Mapping) else "a list"
+
+
+def shortened(value: object) -> str:
+    """`value` in a message, cut where a client would only get its own megabyte back."""
+    text = repr(value) if not isinstance(value, int) or abs(value) < 10**30 else "the number"
+    return text if len(text) <= 60 else f"{text[:57]}..."
