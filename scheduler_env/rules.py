@@ -1,0 +1,294 @@
+"""Priority rules with the parallel and the serial schedule generation scheme: the field's baselines.
+
+A rule orders the activities; a crew policy picks the mode that each should have; a scheme turns both into a schedule.
+
+| rule | takes first the activity with | source |
+|---|---|---|
+| `LFT` | least latest finish time | Davis and Patterson 1975 |
+| `LST` | least latest start time | Alvarez-Valdes and Tamarit 1989 |
+| `MINSLK` | least slack, latest minus earliest start | Davis and Patterson 1975 |
+| `MTS` | most transitive successors | Alvarez-Valdes and Tamarit 1989 |
+| `GRPW` | greatest rank positional weight: own and direct successors' durations | Alvarez-Valdes and Tamarit 1989 |
+| `MWKR` | most work (hours of full teams) in itself and everything after it | Panwalkar and Iskander 1977 |
+| `SPT` | shortest duration | Panwalkar and Iskander 1977 |
+| `LPT` | longest duration | Panwalkar and Iskander 1977 |
+| `FIFO` | earliest possible start, then its number | Panwalkar and Iskander 1977 |
+| `RANDOM` | least random number | |
+
+Crew policy: the shortest mode in which no resource is taken beyond a share of its capacity (the smallest crew if there
+is none). The parallel scheme puts a smaller crew to work where that one does not fit; the serial scheme keeps to it.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from scheduler_env.compilation import compiled
+from scheduler_env.kernel import (
+    BOUND,
+    ELIGIBLE,
+    UNSTARTED,
+    Floats,
+    Ints,
+    Problem,
+    State,
+    compile_instance,
+    fits,
+    new_state,
+    new_view,
+    observe,
+    reset,
+    start_activity,
+    to_schedule,
+    wait,
+)
+from scheduler_env.problem import Instance
+from scheduler_env.schedule import Solution
+
+RULES: tuple[str, ...] = ("LFT", "LST", "MINSLK", "MTS", "GRPW", "MWKR", "SPT", "LPT", "FIFO", "RANDOM")
+CREW_SHARES: tuple[float, ...] = (0.2, 1.0 / 3.0, 0.5, 1.0)
+Scheme = Literal["parallel", "serial"]
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """A complete rule: order, share of a team that one crew may be (0..1), and scheme."""
+
+    name: str
+    crew_share: float
+    scheme: Scheme
+
+    def __str__(self) -> str:
+        return f"{self.name}/{self.crew_share:.2f}/{self.scheme}"
+
+
+ALL_RULES: tuple[Rule, ...] = tuple(
+    Rule(name, share, scheme) for name in RULES for share in CREW_SHARES for scheme in ("parallel", "serial")
+)
+
+
+def solve_by_rule(instance: Instance, rule: Rule, *, seed: int = 0) -> Solution:
+    """The schedule that `rule` builds; `seed` is for `RANDOM`.
+
+    Raises:
+        ValueError: no such rule.
+    """
+    problem = compile_instance(instance)
+    state, view = new_state(problem), new_view(problem)
+    observe(problem, state, view)
+    lower_bound_h = float(state.clock[BOUND])
+    build(problem, state, rule, seed)
+    schedule = to_schedule(instance, problem, state.mode, state.start)
+    schedule.check()
+    return Solution(schedule, lower_bound_h, str(rule), 1)
+
+
+def build(problem: Problem, state: State, rule: Rule, seed: int = 0) -> float:
+    """Fill `state.mode`, `state.start` and `state.finish` with the rule's schedule; its makespan, hours."""
+    preferred = preferred_modes(problem, rule.crew_share)
+    priority = priorities(problem, rule.name, seed)
+    if rule.scheme == "parallel":
+        parallel_scheme(problem, state, priority, preferred)
+    else:
+        serial_scheme(problem, state, priority, preferred)
+    return float(state.finish.max())
+
+
+def priorities(problem: Problem, rule: str, seed: int = 0) -> Floats:
+    """For each activity its priority by `rule`, shape (n,); the least goes first."""
+    tail, shortest = problem.tail, problem.shortest
+    if rule == "LFT":
+        return shortest - tail
+    if rule == "LST":
+        return -tail
+    if rule == "MINSLK":
+        return -tail - _heads(problem)
+    if rule == "MTS":
+        return -_transitive_successors(problem)
+    if rule == "GRPW":
+        return -_rank_positional_weight(problem)
+    if rule == "MWKR":
+        return -(problem.work_after.sum(axis=1) + _own_work(problem))
+    if rule == "SPT":
+        return shortest.copy()
+    if rule == "LPT":
+        return -shortest
+    if rule == "FIFO":
+        return _heads(problem)
+    if rule == "RANDOM":
+        return np.random.default_rng(seed).random(shortest.size)
+    raise ValueError(f"unknown rule {rule!r}; known are {', '.join(RULES)}")
+
+
+@compiled
+def _heads(problem: Problem) -> Floats:
+    head = np.zeros(problem.shortest.size)
+    for position in range(head.size):
+        j = problem.topological[position]
+        for e in range(problem.successor_at[j], problem.successor_at[j + 1]):
+            s = problem.successors[e]
+            head[s] = max(head[s], head[j] + problem.shortest[j])
+    return head
+
+
+@compiled
+def _transitive_successors(problem: Problem) -> Floats:
+    n = problem.shortest.size
+    result = np.zeros(n)
+    seen = np.full(n, -1, dtype=np.int64)
+    stack = np.empty(n, dtype=np.int64)
+    for j in range(n):
+        stack[0] = j
+        depth = 1
+        while depth > 0:
+            depth -= 1
+            i = stack[depth]
+            for e in range(problem.successor_at[i], problem.successor_at[i + 1]):
+                s = problem.successors[e]
+                if seen[s] != j:
+                    seen[s] = j
+                    result[j] += 1.0
+                    stack[depth] = s
+                    depth += 1
+    return result
+
+
+@compiled
+def _rank_positional_weight(problem: Problem) -> Floats:
+    weight = problem.shortest.copy()
+    for j in range(weight.size):
+        for e in range(problem.successor_at[j], problem.successor_at[j + 1]):
+            weight[j] += problem.shortest[problem.successors[e]]
+    return weight
+
+
+@compiled
+def _own_work(problem: Problem) -> Floats:
+    work = np.zeros(problem.shortest.size)
+    for j in range(work.size):
+        for u in range(problem.use_at[j], problem.use_at[j + 1]):
+            work[j] += problem.use_work[u] / problem.capacity[problem.use_resource[u]]
+    return work
+
+
+@compiled
+def preferred_modes(problem: Problem, crew_share: float) -> Ints:
+    """For each activity the shortest mode within `crew_share` of every capacity; else the one that takes least."""
+    n = problem.shortest.size
+    result = np.empty(n, dtype=np.int64)
+    for j in range(n):
+        best, best_within, best_peak = -1, False, np.inf
+        for m in range(problem.mode_at[j], problem.mode_at[j + 1]):
+            peak = 0.0
+            for d in range(problem.demand_at[m], problem.demand_at[m + 1]):
+                peak = max(peak, problem.demand_units[d] / problem.capacity[problem.demand_resource[d]])
+            within = peak <= crew_share + 1e-9
+            if best < 0:
+                better = True
+            elif within and best_within:
+                better = problem.duration[m] < problem.duration[best]
+            else:
+                better = within or (not best_within and peak < best_peak)
+            if better:
+                best, best_within, best_peak = m, within, peak
+        result[j] = best
+    return result
+
+
+@compiled
+def parallel_scheme(problem: Problem, state: State, priority: Floats, preferred: Ints) -> None:
+    """At each event start what is eligible and fits, by priority. Source: Kelley 1963; Kolisch 1996."""
+    reset(problem, state)
+    while state.count[UNSTARTED] > 0:
+        while True:
+            best, best_mode = -1, -1
+            for i in range(state.count[ELIGIBLE]):
+                j = state.eligible[i]
+                if best >= 0 and priority[j] >= priority[best]:
+                    continue
+                chosen = -1
+                for m in range(problem.mode_at[j], problem.mode_at[j + 1]):
+                    if (
+                        problem.duration[m] >= problem.duration[preferred[j]] - 1e-12
+                        and fits(problem, state, m)
+                        and (chosen < 0 or problem.duration[m] < problem.duration[chosen])
+                    ):
+                        chosen = m
+                if chosen >= 0:
+                    best, best_mode = j, chosen
+            if best < 0:
+                break
+            start_activity(problem, state, best, best_mode)
+        if state.count[UNSTARTED] > 0:
+            wait(problem, state)
+
+
+@compiled
+def serial_scheme(problem: Problem, state: State, priority: Floats, mode: Ints) -> None:
+    """Place each activity, by priority among those whose predecessors are placed, as early as it fits.
+
+    Source: Kelley 1963; Kolisch 1996. The result lies in `state.mode`, `state.start` and `state.finish`; the rest of
+    `state` is not meaningful afterwards.
+    """
+    n, n_resources = problem.shortest.size, problem.capacity.size
+    reset(problem, state)
+    # Per resource a step function of use: from at[k, i] on, used[k, i] units until at[k, i + 1].
+    at = np.zeros((n_resources, 2 * n + 2))
+    used = np.zeros((n_resources, 2 * n + 2), dtype=np.int64)
+    size = np.ones(n_resources, dtype=np.int64)
+    ready = np.zeros(n)
+    placed = np.zeros(n, dtype=np.bool_)
+    for _ in range(n):
+        j = -1
+        for i in range(n):
+            if not placed[i] and state.missing[i] == 0 and (j < 0 or priority[i] < priority[j]):
+                j = i
+        m = mode[j]
+        duration = problem.duration[m]
+        start = ready[j]
+        moved = True
+        while moved:
+            moved = False
+            for d in range(problem.demand_at[m], problem.demand_at[m + 1]):
+                k = problem.demand_resource[d]
+                limit = problem.capacity[k] - problem.demand_units[d]
+                i = size[k] - 1
+                while i > 0 and at[k, i] > start + 1e-9:
+                    i -= 1
+                while i < size[k] and at[k, i] < start + duration - 1e-9:
+                    if used[k, i] > limit:
+                        start = at[k, i + 1]
+                        moved = True
+                    i += 1
+        finish = start + duration
+        if duration > 0.0:
+            for d in range(problem.demand_at[m], problem.demand_at[m + 1]):
+                k = problem.demand_resource[d]
+                first = _split(at, used, size, k, start)
+                last = _split(at, used, size, k, finish)
+                for i in range(first, last):
+                    used[k, i] += problem.demand_units[d]
+        placed[j] = True
+        state.mode[j], state.start[j], state.finish[j] = m, start, finish
+        for e in range(problem.successor_at[j], problem.successor_at[j + 1]):
+            s = problem.successors[e]
+            state.missing[s] -= 1
+            ready[s] = max(ready[s], finish)
+
+
+@compiled
+def _split(at: Floats, used: Ints, size: Ints, k: int, time: float) -> int:
+    """The number of the piece of resource k's profile that begins at `time`, made if there is none."""
+    i = size[k] - 1
+    while i > 0 and at[k, i] > time + 1e-9:
+        i -= 1
+    if abs(at[k, i] - time) <= 1e-9:
+        return i
+    for later in range(size[k], i + 1, -1):
+        at[k, later] = at[k, later - 1]
+        used[k, later] = used[k, later - 1]
+    at[k, i + 1] = time
+    used[k, i + 1] = used[k, i]
+    size[k] += 1
+    return i + 1

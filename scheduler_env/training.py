@@ -1,0 +1,354 @@
+"""Train a DDQN: `python -m scheduler_env.training --config models/seed/ddqn_v2.json --out best_model_v2.pth`.
+
+Double Q-learning (van Hasselt et al. 2016) with a dueling network (Wang et al. 2016), prioritised replay (Schaul et
+al. 2016) and n-step returns (Sutton 1988), on instances of the published generator. Both the playing and the targets
+run in the compiled kernel; torch only fits. Everything that is random comes from the seed in the configuration, so a
+run can be repeated, and a resumed run continues as if it had not stopped.
+"""
+
+import argparse
+import csv
+import json
+import os
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numba
+import numpy as np
+import torch
+from pydantic import BaseModel, ConfigDict, Field
+from torch import nn
+from tqdm import tqdm
+
+from scheduler_env.generator import random_instance
+from scheduler_env.kernel import BOUND, Problem, compile_instance, makespan, new_state, new_view, observe
+from scheduler_env.network import QNetwork, save_checkpoint
+from scheduler_env.observation import N_STATE, Network, new_workspace
+from scheduler_env.replay import Batch, Episodes, fill_batch, new_batch, new_episodes, play_episode, update_priorities
+from scheduler_env.rollout import new_random, roll_out
+from scheduler_env.rules import ALL_RULES, build
+
+TRAINING_SEEDS_FROM = 1_000_000
+VALIDATION_SEEDS_FROM = 500_000
+
+
+class TrainingConfig(BaseModel):
+    """What determines a training run; the file given as `--config`, and the model's `training_params`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    seed: int = Field(default=1, ge=0, description="Of weights, instances, exploration and sampling.")
+    updates: int = Field(default=20_000, ge=1, description="Learning steps in all.")
+    batch_size: int = Field(default=128, ge=1, le=4096, description="Decisions per learning step.")
+    learning_rate: float = Field(default=1e-3, gt=0, le=1, description="Of Adam, at the start; falls to a tenth.")
+    hidden: tuple[int, int, int] = Field(default=(32, 32, 32), description="Sizes of the hidden layers: H1, H2, HV.")
+    sizes: tuple[int, ...] = Field(default=(1, 2, 3, 5), min_length=1, description="Work points of the instances.")
+    curriculum_share: float = Field(default=0.3, ge=0, le=1, description="Share of the run until all sizes are in.")
+    instances: int = Field(default=1_000, ge=1, le=100_000, description="Training instances in the pool.")
+    n_step: int = Field(default=5, ge=1, le=1_000, description="Rewards summed before the bootstrap.")
+    target_every: int = Field(default=500, ge=1, description="Learning steps between copies to the target network.")
+    decisions_per_update: int = Field(default=32, ge=1, description="Decisions played per learning step.")
+    replay_steps: int = Field(default=2**18, ge=2**10, description="Decisions remembered; a power of two.")
+    epsilon_start: float = Field(default=0.3, ge=0, le=1, description="Share of random decisions at the start.")
+    epsilon_end: float = Field(default=0.01, ge=0, le=1, description="The same from the middle of the run on.")
+    temperature: float = Field(default=0.05, ge=0, description="Noise on the scores of half of the episodes.")
+    priority_exponent: float = Field(default=0.6, ge=0, le=1, description="0 draws evenly, 1 by error.")
+    correction_start: float = Field(default=0.4, ge=0, le=1, description="Importance-sampling exponent; rises to 1.")
+
+
+class Pool:
+    """The training instances with the simulations that run on them; smallest sizes first."""
+
+    def __init__(self, config: TrainingConfig, network: Network) -> None:
+        self.problems, self.states = numba.typed.List(), numba.typed.List()
+        self.views, self.workspaces = numba.typed.List(), numba.typed.List()
+        self.n_activities = 0
+        per_size = -(-config.instances // len(config.sizes))
+        for size in sorted(config.sizes):
+            for number in range(per_size):
+                seed = TRAINING_SEEDS_FROM + config.seed * 1_000_000 + number
+                problem = compile_instance(random_instance(size, seed))
+                self.problems.append(problem)
+                self.states.append(new_state(problem))
+                self.views.append(new_view(problem))
+                self.workspaces.append(new_workspace(problem, network))
+                self.n_activities = max(self.n_activities, problem.shortest.size)
+
+    def open_share(self, progress: float, curriculum_share: float, n_sizes: int) -> int:
+        """How many of the instances may be played when `progress` (0..1) of the run is over."""
+        sizes = n_sizes if curriculum_share <= 0 else min(n_sizes, 1 + int(progress / curriculum_share * n_sizes))
+        return len(self.problems) * sizes // n_sizes
+
+
+class Validation:
+    """Fixed instances that training never sees, with what the best single rule of each size makes of them."""
+
+    def __init__(self, sizes: Sequence[int] = (1, 2, 5, 10), per_size: int = 20) -> None:
+        self.problems: dict[int, list[Problem]] = {}
+        self.bounds_h: dict[int, np.ndarray[Any, np.dtype[np.float64]]] = {}
+        self.best_rule: dict[int, tuple[str, float]] = {}
+        for size in sizes:
+            seeds = range(VALIDATION_SEEDS_FROM, VALIDATION_SEEDS_FROM + per_size)
+            problems = [compile_instance(random_instance(size, seed)) for seed in seeds]
+            self.problems[size] = problems
+            self.bounds_h[size] = np.array([_lower_bound_h(problem) for problem in problems])
+            makespans = {
+                str(rule): np.array([build(problem, new_state(problem), rule) for problem in problems])
+                for rule in ALL_RULES
+            }
+            gaps = {name: float((hours / self.bounds_h[size]).mean() - 1.0) for name, hours in makespans.items()}
+            name = min(gaps, key=lambda rule: gaps[rule])
+            self.best_rule[size] = (name, gaps[name])
+
+    def gaps(self, network: Network) -> dict[int, float]:
+        """Mean gap of the greedy policy to the lower bound, by size."""
+        result = {}
+        for size, problems in self.problems.items():
+            makespans = np.array([greedy_makespan_h(problem, network) for problem in problems])
+            result[size] = float((makespans / self.bounds_h[size]).mean() - 1.0)
+        return result
+
+
+def greedy_makespan_h(problem: Problem, network: Network) -> float:
+    """Makespan of the schedule that the network builds greedily."""
+    state, view, workspace = new_state(problem), new_view(problem), new_workspace(problem, network)
+    roll_out(problem, state, view, network, workspace, 0.0, 0.0, new_random(0))
+    return float(makespan(state))
+
+
+def _lower_bound_h(problem: Problem) -> float:
+    state, view = new_state(problem), new_view(problem)
+    observe(problem, state, view)
+    return float(state.clock[BOUND])
+
+
+class Training:
+    """A run that can be stepped, saved and resumed."""
+
+    def __init__(self, config: TrainingConfig) -> None:
+        torch.manual_seed(config.seed)
+        torch.set_num_threads(1)
+        self.config = config
+        self.online = QNetwork(config.hidden)
+        self.target = QNetwork(config.hidden)
+        self.target.load_state_dict(self.online.state_dict())
+        self.optimizer = torch.optim.Adam(self.online.parameters(), lr=config.learning_rate)
+        self.online_arrays, self.target_arrays = self.online.to_arrays(), self.target.to_arrays()
+        self.pool = Pool(config, self.online_arrays)
+        self.episodes: Episodes = new_episodes(config.replay_steps, self.pool.n_activities)
+        self.batch: Batch = new_batch(config.batch_size, config.batch_size * 400, N_STATE)
+        self.random = new_random(config.seed)
+        self.chooser = np.random.default_rng(config.seed)
+        self.update = 0
+        self.decisions = 0
+
+    @property
+    def progress(self) -> float:
+        """Share of the updates done, 0..1."""
+        return self.update / self.config.updates
+
+    def play(self, n_decisions: int) -> None:
+        """Add episodes of at least `n_decisions` decisions in all."""
+        config = self.config
+        epsilon = config.epsilon_start + (config.epsilon_end - config.epsilon_start) * min(1.0, 2.0 * self.progress)
+        open_instances = self.pool.open_share(self.progress, config.curriculum_share, len(config.sizes))
+        played = 0
+        while played < n_decisions:
+            number = int(self.chooser.integers(open_instances))
+            noisy = bool(self.chooser.random() < 0.5)
+            before = int(self.episodes.head[0])
+            play_episode(
+                self.episodes, number, self.pool.problems[number], self.pool.states[number], self.pool.views[number],
+                self.online_arrays, self.pool.workspaces[number],
+                0.0 if noisy else epsilon, config.temperature if noisy else 0.0, self.random,
+            )  # fmt: skip
+            played += int(self.episodes.length[before])
+        self.decisions += played
+
+    def learn(self) -> float:
+        """One learning step on one batch; its loss."""
+        config = self.config
+        filled = fill_batch(
+            self.episodes, self.pool.problems, self.pool.states, self.pool.views, self.pool.workspaces,
+            self.online_arrays, self.target_arrays, config.n_step, self.random, self.batch,
+        )  # fmt: skip
+        row_at = self.batch.row_at[: filled + 1]
+        sample = torch.from_numpy(np.repeat(np.arange(filled), np.diff(row_at)))
+        q = self.online(
+            torch.from_numpy(self.batch.features[: row_at[-1]]), torch.from_numpy(self.batch.states[:filled]), sample
+        )[torch.from_numpy(self.batch.chosen[:filled])]
+        target = torch.from_numpy(self.batch.target[:filled])
+        loss = (self._corrections(filled) * nn.functional.smooth_l1_loss(q, target, reduction="none")).mean()
+        for group in self.optimizer.param_groups:
+            group["lr"] = config.learning_rate * (0.1 + 0.9 * 0.5 * (1.0 + np.cos(np.pi * self.progress)))
+        self.optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        nn.utils.clip_grad_norm_(self.online.parameters(), 10.0)
+        self.optimizer.step()
+        errors = (target - q.detach()).numpy()
+        update_priorities(self.episodes, self.batch.step[:filled], errors, config.priority_exponent)
+        self.update += 1
+        self.online_arrays = self.online.to_arrays()
+        if self.update % config.target_every == 0:
+            self.target.load_state_dict(self.online.state_dict())
+            self.target_arrays = self.target.to_arrays()
+        return float(loss.item())
+
+    def step(self) -> float:
+        """Play, then learn once; the loss."""
+        warm_up = 2_000 if self.update == 0 else 0
+        self.play(warm_up + self.config.decisions_per_update)
+        return self.learn()
+
+    def save(self, path: Path) -> None:
+        """Everything that `resume` needs, written whole or not at all."""
+        temporary = path.with_name(f".{path.name}.tmp")
+        torch.save(
+            {
+                "config": self.config.model_dump(mode="json"),
+                "online": self.online.state_dict(),
+                "target": self.target.state_dict(),
+                "optimizer": self.optimizer.state_dict(),
+                "episodes": {name: torch.from_numpy(array) for name, array in self.episodes._asdict().items()},
+                "random": torch.from_numpy(self.random.view(np.int64)),
+                "chooser": json.dumps(self.chooser.bit_generator.state),
+                "update": self.update,
+                "decisions": self.decisions,
+            },
+            temporary,
+        )
+        os.replace(temporary, path)
+
+    @classmethod
+    def resume(cls, path: Path, config: TrainingConfig) -> "Training":
+        """The run saved in `path`.
+
+        Raises:
+            ValueError: it was saved under another configuration.
+        """
+        saved = torch.load(path, weights_only=True)
+        if saved["config"] != config.model_dump(mode="json"):
+            raise ValueError(f"{path} belongs to another configuration; remove it or use that configuration")
+        training = cls(config)
+        training.online.load_state_dict(saved["online"])
+        training.target.load_state_dict(saved["target"])
+        training.optimizer.load_state_dict(saved["optimizer"])
+        for name, array in training.episodes._asdict().items():
+            array[...] = saved["episodes"][name].numpy()
+        training.random[...] = saved["random"].numpy().view(np.uint64)
+        training.chooser.bit_generator.state = json.loads(saved["chooser"])
+        training.update, training.decisions = saved["update"], saved["decisions"]
+        training.online_arrays, training.target_arrays = training.online.to_arrays(), training.target.to_arrays()
+        return training
+
+    def _corrections(self, filled: int) -> torch.Tensor:
+        """Importance-sampling weights, at most 1. Source: Schaul et al. 2016, section 3.4."""
+        tree = self.episodes.priority
+        leaves = tree[tree.size // 2 + self.batch.step[:filled]]
+        stored = max(int(self.episodes.head[2]), 1)
+        exponent = self.config.correction_start + (1.0 - self.config.correction_start) * self.progress
+        weights = (np.maximum(leaves, 1e-12) / max(tree[1], 1e-12) * stored) ** -exponent
+        return torch.from_numpy((weights / weights.max()).astype(np.float32))
+
+
+def train(config: TrainingConfig, out: Path, run_dir: Path, *, resume: bool, validate_every: int) -> dict[str, Any]:
+    """Train to the end, keeping the best validated weights in `out`; what was measured.
+
+    Writes into `run_dir`: `state.pt` (to resume), `learning_curve.csv` and `learning_curve.png`.
+    """
+    run_dir.mkdir(parents=True, exist_ok=True)
+    state_file, curve_file = run_dir / "state.pt", run_dir / "learning_curve.csv"
+    print("preparing instances and rules ...", file=sys.stderr)
+    validation = Validation()
+    for size, (rule, gap) in validation.best_rule.items():
+        print(f"  {size:>2} work points: best single rule {rule}, {gap:.2%} above the bound", file=sys.stderr)
+    training = Training.resume(state_file, config) if resume and state_file.exists() else Training(config)
+    rows: list[dict[str, Any]] = []
+    if training.update and curve_file.exists():
+        with curve_file.open(newline="") as file:
+            rows = [row for row in csv.DictReader(file) if int(row["update"]) <= training.update]
+    best = min((float(row["mean_gap"]) for row in rows), default=float("inf"))
+    began = time.monotonic()
+    losses: list[float] = []
+    with tqdm(total=config.updates, initial=training.update, unit="update", dynamic_ncols=True) as bar:
+        while training.update < config.updates:
+            losses.append(training.step())
+            bar.update()
+            if training.update % validate_every and training.update != config.updates:
+                continue
+            gaps = validation.gaps(training.online_arrays)
+            mean_gap = float(np.mean(list(gaps.values())))
+            row = {
+                "update": training.update,
+                "decisions": training.decisions,
+                "seconds": round(time.monotonic() - began, 1),
+                "loss": float(np.mean(losses)),
+                "mean_gap": mean_gap,
+                **{f"gap_{size}": gap for size, gap in gaps.items()},
+            }
+            rows.append(row)
+            losses.clear()
+            bar.set_postfix_str(" ".join(f"N={size} {gap:.1%}" for size, gap in gaps.items()))
+            if mean_gap < best:
+                best = mean_gap
+                measured = {
+                    "update": training.update,
+                    "mean_gap": mean_gap,
+                    "gaps": {str(k): v for k, v in gaps.items()},
+                }
+                temporary = out.with_name(f".{out.name}.tmp")
+                save_checkpoint(temporary, training.online, {"config": config.model_dump(mode="json"), **measured})
+                os.replace(temporary, out)
+            training.save(state_file)
+            _write_curve(rows, validation, run_dir)
+    return rows[-1] if rows else {}
+
+
+def _write_curve(rows: list[dict[str, Any]], validation: Validation, run_dir: Path) -> None:
+    from matplotlib.figure import Figure
+
+    with (run_dir / "learning_curve.csv").open("w", newline="") as file:
+        writer = csv.DictWriter(file, fieldnames=list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+    figure = Figure(figsize=(8, 5), layout="constrained")
+    axes = figure.subplots()
+    updates = [int(row["update"]) for row in rows]
+    for number, (size, (_, rule_gap)) in enumerate(validation.best_rule.items()):
+        colour = f"C{number}"
+        axes.plot(updates, [100 * float(row[f"gap_{size}"]) for row in rows], color=colour, label=f"N = {size}")
+        axes.axhline(100 * rule_gap, color=colour, linestyle=":", linewidth=1)
+    axes.set(xlabel="learning steps", ylabel="mean gap to the lower bound, %", ylim=(0, 60))
+    axes.legend(title="greedy agent (dotted: best single rule)")
+    figure.savefig(run_dir / "learning_curve.png", dpi=120)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command line; see the module's docstring."""
+    parser = argparse.ArgumentParser(prog="python -m scheduler_env.training", description=__doc__.split("\n\n")[0])
+    parser.add_argument("--config", type=Path, help="JSON file with fields of TrainingConfig (default: its defaults)")
+    parser.add_argument("--out", type=Path, required=True, help="where the best validated weights go, e.g. best.pth")
+    parser.add_argument(
+        "--run-dir", type=Path, help="for state and learning curve (default: training_runs/<out's name>)"
+    )
+    parser.add_argument("--resume", action="store_true", help="continue the run saved in the run folder")
+    parser.add_argument("--updates", type=int, help="overrides the configuration's number of learning steps")
+    parser.add_argument("--validate-every", type=int, default=1_000, metavar="UPDATES", help="default 1000")
+    options = parser.parse_args(arguments)
+    content = json.loads(options.config.read_text(encoding="utf-8")) if options.config else {}
+    if "training_params" in content:  # a model's description beside its weights
+        content = content["training_params"]
+    if options.updates:
+        content["updates"] = options.updates
+    config = TrainingConfig.model_validate(content)
+    run_dir = options.run_dir or Path("training_runs") / options.out.stem
+    last = train(config, options.out, run_dir, resume=options.resume, validate_every=options.validate_every)
+    print(json.dumps({"out": str(options.out), **last}))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
