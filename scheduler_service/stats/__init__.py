@@ -1,0 +1,1 @@
+"""Statistics of experiments: pure functions of plain values; formulas and sources in docs/statistics.md."""

@@ -1,0 +1,253 @@
+"""Recorded runs of an experiment -> what can be said of its two arms."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from scheduler_service.stats.lift import LiftInterval, lift, lift_interval
+from scheduler_service.stats.metrics import METRICS, Metric, metric_named
+from scheduler_service.stats.outcome import NotComputable
+from scheduler_service.stats.srm import SRM_ALARM, srm_p_value
+from scheduler_service.stats.summaries import Summary, Values, summarise
+from scheduler_service.stats.welch import Welch, welch
+
+if TYPE_CHECKING:
+    import pandas as pd  # slow to import, and only callers that have a frame already come here
+
+BASELINE, CANDIDATE = ARMS = ("model_a", "model_b")
+
+
+@dataclass(frozen=True)
+class ArmComparison:
+    """The candidate, model_b, against the baseline, model_a.
+
+    Counts and `average_metrics` are of requests. Everything inferred is of users: a user is what was assigned, requests
+    of one user resemble each other, and a test that counts them as independent finds differences that are not there.
+    """
+
+    metric: Metric
+    alpha: float
+    min_samples: int
+    split: Mapping[str, float] | None  # the shares asked for; None: unknown
+    total_requests: Mapping[str, int]
+    users: Mapping[str, int]
+    average_metrics: Mapping[str, Mapping[str, Summary]]  # arm -> metric -> of its requests
+    user_means: Mapping[str, Summary]  # arm -> of the means of its users, of `metric`
+    relative_difference: float | NotComputable  # of the user means, share of the baseline, not yet turned to "better"
+    interval: LiftInterval | NotComputable  # of `relative_difference`
+    test: Welch | NotComputable  # of the user means
+    srm_p: float | NotComputable
+
+    @property
+    def improvement_percentage(self) -> float | NotComputable:
+        """By how much of model_a's mean model_b is better, percent; negative when it is worse."""
+        if isinstance(self.relative_difference, NotComputable):
+            return self.relative_difference
+        return 100.0 * self._sign * self.relative_difference + 0.0  # + 0.0 turns -0.0 into 0.0
+
+    @property
+    def confidence_interval(self) -> tuple[float, float] | NotComputable:
+        """Bounds of `improvement_percentage` at 1 - alpha, lower one first."""
+        if isinstance(self.interval, NotComputable):
+            return self.interval
+        low, high = sorted((100.0 * self._sign * self.interval.low, 100.0 * self._sign * self.interval.high))
+        return low, high
+
+    @property
+    def p_value(self) -> float | NotComputable:
+        """Two-sided, of equal user means; says how surprising the data are when nothing differs."""
+        return self.test if isinstance(self.test, NotComputable) else self.test.p_value
+
+    @property
+    def not_significant(self) -> NotComputable | None:
+        """Why the difference does not count as significant; None when it does."""
+        counts = {arm: self.average_metrics[arm][self.metric.name].count for arm in ARMS}
+        short = [f"{arm} has {count}" for arm, count in counts.items() if count < self.min_samples]
+        if short:
+            return NotComputable("too_few_samples", f"{' and '.join(short)} of the {self.min_samples} samples needed")
+        if isinstance(self.p_value, NotComputable):
+            return self.p_value
+        if not self.p_value < self.alpha:
+            return NotComputable("not_below_alpha", f"p = {self.p_value:.3g} is not below {self.alpha:g}")
+        return None
+
+    @property
+    def is_significant(self) -> bool:
+        """Every arm has `min_samples` values of the metric, and p < alpha."""
+        return self.not_significant is None
+
+    @property
+    def has_ratio_mismatch(self) -> bool:
+        """The users fell into the arms in other shares than asked for, by more than chance: trust nothing here."""
+        return not isinstance(self.srm_p, NotComputable) and self.srm_p < SRM_ALARM
+
+    @property
+    def summary(self) -> str:
+        """The finding in plain English, one or two sentences."""
+        improvement = self.improvement_percentage
+        if isinstance(improvement, NotComputable):
+            text = f"The arms cannot be compared in {self.metric.name}: {improvement.message}."
+        else:
+            text = f"{self._effect_phrase(improvement)}; {self._verdict_phrase()}."
+        return text + self._mismatch_phrase()
+
+    def to_dict(self) -> dict[str, object]:
+        """The results of API.md, as JSON: null where a figure cannot be computed, and `reasons` says why."""
+        figures: dict[str, object | NotComputable] = {
+            "improvement_percentage": self.improvement_percentage,
+            "confidence_interval": self.confidence_interval,
+            "p_value": self.p_value,
+            "srm_p_value": self.srm_p,
+        }
+        reasons = {name: figure.to_dict() for name, figure in figures.items() if isinstance(figure, NotComputable)}
+        if self.not_significant is not None:
+            reasons["is_significant"] = self.not_significant.to_dict()
+        plain = {name: None if isinstance(figure, NotComputable) else figure for name, figure in figures.items()}
+        if not isinstance(self.confidence_interval, NotComputable):
+            plain["confidence_interval"] = list(self.confidence_interval)
+        return {
+            "metric": self.metric.name,
+            "direction": self.metric.direction,
+            "total_requests": dict(self.total_requests),
+            "users": dict(self.users),
+            "average_metrics": {
+                arm: {name: summary.to_dict() for name, summary in metrics.items()}
+                for arm, metrics in self.average_metrics.items()
+            },
+            "user_means": {arm: summary.to_dict() for arm, summary in self.user_means.items()},
+            **plain,
+            "confidence_level": 1.0 - self.alpha,
+            "is_significant": self.is_significant,
+            "alpha": self.alpha,
+            "min_samples": self.min_samples,
+            "reasons": reasons,
+            "summary": self.summary,
+        }
+
+    @property
+    def _sign(self) -> float:
+        return -1.0 if self.metric.lower_is_better else 1.0
+
+    def _effect_phrase(self, improvement: float) -> str:
+        kind = "lower" if self.metric.lower_is_better else "higher"
+        if improvement == 0.0:
+            effect = f"{CANDIDATE} and {BASELINE} are equal in {self.metric.name}"
+        else:
+            verb = "better" if improvement > 0.0 else "worse"
+            effect = f"{CANDIDATE} is {abs(improvement):.2f} % {verb} than {BASELINE} in {self.metric.name}"
+        interval = self.confidence_interval
+        if isinstance(interval, NotComputable):
+            return f"{effect} ({kind} is better)"
+        level = 100.0 * (1.0 - self.alpha)
+        return (
+            f"{effect} ({kind} is better; {level:g} % interval of the improvement {interval[0]:.2f} % to "
+            f"{interval[1]:.2f} %)"
+        )
+
+    def _verdict_phrase(self) -> str:
+        shortfall = self.not_significant
+        users = " and ".join(str(self.user_means[arm].count) for arm in ARMS)
+        if shortfall is None:
+            return f"significant: p = {self.p_value:.3g} on {users} users, below {self.alpha:g}"
+        return f"not significant, on {users} users: {shortfall.message}"
+
+    def _mismatch_phrase(self) -> str:
+        if not self.has_ratio_mismatch or self.split is None:
+            return ""
+        users = " / ".join(str(self.users[arm]) for arm in ARMS)
+        shares = " / ".join(f"{100.0 * self.split[arm]:g} %" for arm in ARMS)
+        return (
+            f" Do not trust this yet: users are split {users} where {shares} was asked for (p = {self.srm_p:.2g}); "
+            f"find out why."
+        )
+
+
+def compare_arms(
+    runs: pd.DataFrame,
+    metric: str,
+    *,
+    min_samples: int = 100,
+    alpha: float = 0.05,
+    split: Mapping[str, float] | None = None,
+) -> ArmComparison:
+    """What the recorded runs of one experiment say of model_b against model_a.
+
+    Args:
+        runs: one row per request, of one experiment; columns `variant`, `user_id`, `success` and the metrics that were
+            recorded; other variants than the two arms are left out. A row without `user_id` counts as a user of its
+            own. With a column `reason`, rows with `fallback` count as failures of their arm: its model did not answer.
+        metric: a name of `scheduler_service.stats.metrics`, the one the arms are judged by.
+        min_samples: values of the metric that each arm needs before a difference may be called significant.
+        alpha: probability of calling a difference significant when there is none, if looked at once; 0..1.
+        split: the share of the users that each arm should have; None leaves the split unchecked.
+
+    Raises:
+        KeyError: an unknown metric, or a column is missing.
+    """
+    chosen = metric_named(metric)
+    if chosen.name not in runs.columns:
+        raise KeyError(f"the runs have no column {chosen.name!r}")
+    arms = {arm: _read_arm(runs, arm, chosen) for arm in ARMS}
+    a, b = (arms[arm].user_means for arm in ARMS)
+    empty = [arm for arm in ARMS if not arms[arm].user_means.size]
+    nothing = NotComputable("no_data", f"{' and '.join(empty)} has no value of {chosen.name} yet")
+    users = {arm: arms[arm].users for arm in ARMS}
+    unknown = NotComputable("split_unknown", "the shares that were asked for are not known")
+    return ArmComparison(
+        metric=chosen,
+        alpha=alpha,
+        min_samples=min_samples,
+        split=split,
+        total_requests={arm: arms[arm].requests for arm in ARMS},
+        users=users,
+        average_metrics={arm: arms[arm].summaries for arm in ARMS},
+        user_means={arm: summarise(arms[arm].user_means) for arm in ARMS},
+        relative_difference=nothing if empty else lift(float(a.mean()), float(b.mean())),
+        interval=nothing if empty else lift_interval(a, b, alpha),
+        test=nothing if empty else welch(a, b, alpha),
+        srm_p=unknown if split is None else srm_p_value([users[arm] for arm in ARMS], [split[arm] for arm in ARMS]),
+    )
+
+
+@dataclass(frozen=True)
+class _Arm:
+    requests: int
+    users: int
+    summaries: Mapping[str, Summary]  # metric -> of the requests
+    user_means: Values  # of the metric that is judged; one value per user who has any
+
+
+def _read_arm(runs: pd.DataFrame, arm: str, chosen: Metric) -> _Arm:
+    rows = runs[runs["variant"].eq(arm).fillna(value=False).astype(bool)]
+    succeeded = rows["success"].astype("boolean").fillna(value=False).astype(bool)
+    if "reason" in rows.columns:
+        succeeded &= rows["reason"].ne("fallback").fillna(value=True).astype(bool)
+    columns = {}
+    for name, metric in METRICS.items():
+        if name == "success":
+            columns[name] = succeeded.astype("float64")
+        elif name in rows.columns:
+            values = rows[name].astype("float64").replace([np.inf, -np.inf], np.nan)
+            columns[name] = values.where(succeeded) if metric.of_successes else values
+    units = _units(rows)
+    means = columns[chosen.name].groupby(units).mean().dropna()
+    return _Arm(
+        requests=len(rows),
+        users=len(np.unique(units)),
+        summaries={name: summarise(np.asarray(column, np.float64)) for name, column in columns.items()},
+        user_means=np.asarray(means, np.float64),
+    )
+
+
+def _units(rows: pd.DataFrame) -> npt.NDArray[np.int64]:
+    """A number for each row, the same for rows of one user; a row without a user gets one of its own."""
+    numbers: dict[object, int] = {}
+    keys = rows["user_id"].where(rows["user_id"].notna(), None)
+    # The tuple cannot be mistaken for anybody's id.
+    units = (("row", row) if user is None else user for row, user in enumerate(keys))
+    return np.fromiter((numbers.setdefault(unit, len(numbers)) for unit in units), np.int64, count=len(rows))

@@ -1,0 +1,49 @@
+"""The metrics an experiment may be judged by, and which way each of them is better."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """A column of the recorded runs. `of_successes`: a failed run has no such value, or none worth counting."""
+
+    name: str
+    lower_is_better: bool
+    of_successes: bool
+
+    @property
+    def direction(self) -> str:
+        return "lower_is_better" if self.lower_is_better else "higher_is_better"
+
+
+# A failure after 1 ms is not a quick answer, so the execution time is that of successful runs; failures are judged by
+# the metric `success`.
+METRICS: Mapping[str, Metric] = MappingProxyType(
+    {
+        metric.name: metric
+        for metric in (
+            Metric("makespan", lower_is_better=True, of_successes=True),
+            Metric("execution_time", lower_is_better=True, of_successes=True),
+            Metric("gap", lower_is_better=True, of_successes=True),
+            Metric("resource_utilization", lower_is_better=False, of_successes=True),
+            Metric("user_satisfaction", lower_is_better=False, of_successes=False),
+            Metric("success", lower_is_better=False, of_successes=False),
+        )
+    }
+)
+
+ALIASES: Mapping[str, str] = MappingProxyType({"success_rate": "success"})
+
+
+def metric_named(name: str) -> Metric:
+    """The metric of this name or alias.
+
+    Raises:
+        KeyError: there is none; the text lists those that exist.
+    """
+    canonical = ALIASES.get(name, name)
+    if canonical not in METRICS:
+        raise KeyError(f"{name!r} is not a metric; the metrics are {', '.join([*METRICS, *ALIASES])}")
+    return METRICS[canonical]

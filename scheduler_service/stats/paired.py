@@ -1,0 +1,53 @@
+"""The mean difference of two results of the same unit: the paired t-test."""
+
+from dataclasses import dataclass
+
+from scheduler_service.stats.outcome import NotComputable, nearly_constant
+from scheduler_service.stats.summaries import Values
+
+
+@dataclass(frozen=True, slots=True)
+class Paired:
+    """Two-sided test of a mean difference of zero; `low` and `high` bound it at 1 - alpha."""
+
+    mean_difference: float  # b - a, in the unit of the values
+    standard_error: float
+    degrees_of_freedom: int
+    p_value: float
+    low: float
+    high: float
+
+
+def paired(a: Values, b: Values, alpha: float = 0.05) -> Paired | NotComputable:
+    """Whether `b` differs from `a` on the same units.
+
+    d = b - a;  t = mean(d) / (s_d / sqrt(n));  df = n - 1;  p = 2 * survival_t(|t|; df)
+
+    Args:
+        a, b: shape (n,) both, finite; `a[i]` and `b[i]` belong to one unit, and units are independent.
+
+    Raises:
+        ValueError: the shapes differ.
+
+    Source: Student, Biometrika 6 (1908) 1-25; computed by scipy.stats.ttest_rel.
+    """
+    from scipy import stats  # slow to import, and the service starts without it
+
+    if a.shape != b.shape:
+        raise ValueError(f"pairs need as many values on both sides; there are {a.size} and {b.size}")
+    if a.size < 2:
+        return NotComputable("too_few_units", f"a paired test needs at least 2 pairs; there are {a.size}")
+    difference = b - a
+    standard_error = float(difference.std(ddof=1) / a.size**0.5)
+    if nearly_constant(standard_error, float(a.mean()), float(b.mean())):
+        return NotComputable("no_variation", "every pair has the same difference, so there is no error to test by")
+    test = stats.ttest_rel(b, a)
+    interval = test.confidence_interval(1.0 - alpha)
+    return Paired(
+        mean_difference=float(difference.mean()),
+        standard_error=standard_error,
+        degrees_of_freedom=int(test.df),
+        p_value=float(test.pvalue),
+        low=float(interval.low),
+        high=float(interval.high),
+    )
