@@ -1,0 +1,146 @@
+"""The registry's append-only history, `history.jsonl`: one line for each change, none ever rewritten."""
+
+import errno
+import json
+import logging
+import os
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from threading import Lock
+from typing import Any, Literal
+
+from scheduler_service.registry.names import Version, parse_versioned
+
+logger = logging.getLogger(__name__)
+
+EventKind = Literal["registered", "promoted", "tagged", "untagged", "rolled_back", "deleted"]
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """What a change touched: the status of models and the targets of tags; None where there is none."""
+
+    status: Mapping[str, str | None]
+    tags: Mapping[str, str | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One change. Applying the `after` of all events in turn gives the registry of today."""
+
+    time: str  # ISO-8601, UTC
+    event: EventKind
+    model_key: str
+    actor: str
+    reason: str
+    before: State
+    after: State
+    details: Mapping[str, Any] = field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, line: Mapping[str, Any]) -> "Event":
+        """The event of a line; KeyError or TypeError when it is none."""
+        return cls(
+            line["time"],
+            line["event"],
+            line["model_key"],
+            line["actor"],
+            line["reason"],
+            State(**line["before"]),
+            State(**line["after"]),
+            line.get("details", {}),
+        )
+
+
+class History:
+    """The file; reading it again costs only what was added since."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._events: list[Event] = []
+        self._read_bytes = 0
+        self._mutex = Lock()
+
+    def events(self) -> list[Event]:
+        """All events, oldest first. An unreadable line is passed over, with a warning in the log."""
+        with self._mutex:
+            try:
+                with open(self.path, "rb") as file:
+                    if os.fstat(file.fileno()).st_size < self._read_bytes:  # another file was put in its place
+                        self._events, self._read_bytes = [], 0
+                    file.seek(self._read_bytes)
+                    added = file.read()
+            except FileNotFoundError:
+                self._events, self._read_bytes = [], 0
+                return []
+            complete = added[: added.rfind(b"\n") + 1]
+            self._read_bytes += len(complete)
+            for line in complete.splitlines():
+                try:
+                    self._events.append(Event.from_dict(json.loads(line)))
+                except (ValueError, KeyError, TypeError) as err:
+                    logger.warning("%s: a line is unreadable and passed over (%s): %.200r", self.path, err, line)
+            return list(self._events)
+
+    def append_once(self, event: Mapping[str, Any]) -> None:
+        """Adds a line, unless it is the last one already; on disk when this returns. Call under the registry's lock.
+
+        A last line without its end, left by a crash, is cut off first.
+
+        Raises:
+            OSError: the file cannot be written.
+        """
+        line = json.dumps(event, ensure_ascii=False, allow_nan=False).encode() + b"\n"
+        descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
+        with open(descriptor, "r+b", buffering=0) as file:
+            end = _end_of_last_line(file.fileno())
+            os.ftruncate(file.fileno(), end)
+            is_there = end >= len(line) and os.pread(file.fileno(), len(line), end - len(line)) == line
+            if not is_there and os.write(file.fileno(), line) != len(line):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.path))
+            os.fsync(file.fileno())
+
+
+def _end_of_last_line(descriptor: int) -> int:
+    """Offset behind the last newline; 0 if there is none."""
+    end = os.fstat(descriptor).st_size
+    while end > 0:
+        start = max(0, end - 65_536)
+        newline = os.pread(descriptor, end - start, start).rfind(b"\n")
+        if newline >= 0:
+            return start + newline + 1
+        end = start
+    return 0
+
+
+def used_versions(events: Iterable[Event], algorithm: str) -> set[tuple[str, Version]]:
+    """(configuration's hash, version) of every model that the algorithm ever had."""
+    used = set()
+    for event in events:
+        for key in event.after.status:
+            name = parse_versioned(key)
+            if name is not None and name.algorithm == algorithm and name.config_hash and len(name.numbers) == 3:
+                used.add((name.config_hash, Version(*name.numbers)))
+    return used
+
+
+def previous_target(events: Iterable[Event], tag: str, existing: Collection[str]) -> str | None:
+    """The model that bore `tag` (`DDQN:stable`) before the present one, and still exists; None if there is none.
+
+    Rollbacks undo: after A, B, C and one rollback to B, the previous one is A, not C.
+    """
+    line: list[str] = []
+    for event in events:
+        target = event.after.tags.get(tag)
+        if target is None:
+            continue
+        if event.event == "rolled_back":
+            while line and line[-1] != target:
+                line.pop()
+        elif not line or line[-1] != target:
+            line.append(target)
+    return next((key for key in reversed(line[:-1]) if key in existing and key != line[-1]), None)

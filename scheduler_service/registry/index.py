@@ -1,0 +1,96 @@
+"""All records and tags at one moment, and what the names mean then. Immutable, so threads share it without a lock."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from functools import cached_property
+
+from scheduler_service.errors import AmbiguousModelName, InvalidInput, ModelNotFound
+from scheduler_service.registry.names import parse_versioned, split_tag
+from scheduler_service.registry.records import ModelRecord
+
+
+class Index:
+    """The registry's content at one moment.
+
+    Attributes:
+        records: by model key.
+        tags: `DDQN:stable` -> model key; a tag whose model is gone is left out.
+    """
+
+    def __init__(self, records: Iterable[ModelRecord], tags: Mapping[str, str]) -> None:
+        stored = {record.model_key: record for record in records}
+        self.tags = {tag: key for tag, key in tags.items() if key in stored}
+        borne: dict[str, list[str]] = {}
+        for tag, key in sorted(self.tags.items()):
+            borne.setdefault(key, []).append(tag.rpartition(":")[2])
+        self.records = {
+            key: replace(record, tags=tuple(borne[key])) if key in borne else record for key, record in stored.items()
+        }
+        self._resolved: dict[str, str] = {}
+
+    @cached_property
+    def newest_first(self) -> tuple[ModelRecord, ...]:
+        """All records by time of registration; of the same moment, the higher version first."""
+        return tuple(
+            sorted(self.records.values(), key=lambda record: (record.created_at, record.parsed_version), reverse=True)
+        )
+
+    def of_algorithm(self, algorithm: str) -> tuple[ModelRecord, ...]:
+        """The algorithm's records, newest first."""
+        return tuple(record for record in self.newest_first if record.algorithm == algorithm)
+
+    def resolve(self, name: str) -> str:
+        """The key of the model that `name` (a key, a short name or a tag) stands for now.
+
+        Raises:
+            ModelNotFound: nothing bears the name.
+            AmbiguousModelName: several do; the text lists them.
+        """
+        key = self._resolved.get(name)
+        if key is None:
+            # Only what resolves is remembered, so made-up names cannot fill the memory.
+            key = self._resolved[name] = self._search(name)
+        return key
+
+    def find_tag(self, name: str) -> str:
+        """The full form (`DDQN:stable`) of a tag, given in full or bare.
+
+        Raises:
+            ModelNotFound: no model bears the tag.
+            AmbiguousModelName: models of several algorithms do.
+        """
+        algorithm, bare = split_tag(name)
+        found = [tag for tag in self.tags if (tag == name if algorithm else tag.rpartition(":")[2] == bare)]
+        return _only(name, sorted(found))
+
+    def _search(self, name: str) -> str:
+        if name in self.records:
+            return name
+        wanted = parse_versioned(name)
+        if wanted is None:
+            try:
+                return self.tags[self.find_tag(name)]
+            except InvalidInput as err:  # it cannot be a tag either
+                raise _not_found(name) from err
+        return _only(
+            name,
+            [
+                record.model_key
+                for record in sorted(self.records.values(), key=lambda record: record.parsed_version)
+                if record.algorithm == wanted.algorithm
+                and wanted.config_hash in (None, record.config_hash)
+                and record.parsed_version[: len(wanted.numbers)] == wanted.numbers
+            ],
+        )
+
+
+def _only(name: str, candidates: list[str]) -> str:
+    if not candidates:
+        raise _not_found(name)
+    if len(candidates) > 1:
+        raise AmbiguousModelName(f"{name!r} fits several models: {', '.join(candidates)}; name one of these")
+    return candidates[0]
+
+
+def _not_found(name: str) -> ModelNotFound:
+    return ModelNotFound(f"no model is called {name!r}: neither a key, nor a short name such as DDQN_v2.0, nor a tag")

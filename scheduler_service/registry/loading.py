@@ -1,0 +1,58 @@
+"""Models in memory: loaded once, and few of them."""
+
+from collections import OrderedDict
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Lock
+from typing import TYPE_CHECKING
+
+from scheduler_service.errors import InvalidModel
+from scheduler_service.registry.records import ModelRecord
+from scheduler_service.registry.weights import load, sha256_of
+
+if TYPE_CHECKING:
+    from scheduler_env.agent import Agent
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedModel:
+    """A model ready to build schedules."""
+
+    key: str
+    algorithm: str
+    version: str
+    agent: "Agent"
+
+
+class LoadedModels:
+    """The `capacity` models used last; safe to share between threads."""
+
+    def __init__(self, capacity: int) -> None:
+        self._capacity = capacity
+        self._loaded: OrderedDict[tuple[str, str], LoadedModel] = OrderedDict()
+        self._mutex = Lock()
+
+    def get(self, record: ModelRecord, weights: Path) -> LoadedModel:
+        """The model of `record`, from memory or from the file `weights`.
+
+        Raises:
+            InvalidModel: the weights are missing, are not those that were registered, or cannot be used.
+        """
+        slot = (record.model_key, record.sha256)
+        with self._mutex:
+            if slot in self._loaded:
+                self._loaded.move_to_end(slot)
+                return self._loaded[slot]
+        # Outside the lock: who needs another model must not wait for this file.
+        try:
+            digest = sha256_of(weights)
+        except OSError as err:
+            raise InvalidModel(f"the weights of {record.model_key} cannot be read: {err}") from err
+        if digest != record.sha256:
+            raise InvalidModel(f"the weights of {record.model_key} have changed: SHA-256 {digest}, not {record.sha256}")
+        loaded = LoadedModel(record.model_key, record.algorithm, record.version, load(record.algorithm, weights))
+        with self._mutex:
+            self._loaded[slot] = loaded
+            while len(self._loaded) > self._capacity:
+                self._loaded.popitem(last=False)
+        return loaded

@@ -1,0 +1,159 @@
+"""How models are named: keys, short names, versions and tags. Pure.
+
+    key          DDQN_1a2b3c4d_v2.0.0    algorithm, first 8 hex digits of the configuration's SHA-256, version
+    short name   DDQN_v2.0, DDQN_1a2b3c4d_v2    the version may stop early; it stands for all that begin so
+    tag          DDQN:stable, or stable when one algorithm alone has that tag
+
+The three cannot be mistaken for one another: only keys and short names end in `_v<numbers>`, only tags hold a colon.
+"""
+
+import hashlib
+import json
+import re
+from collections.abc import Collection
+from typing import Literal, NamedTuple
+
+from scheduler_service.errors import InvalidInput, ModelConflict
+
+Bump = Literal["major", "minor", "patch"]
+
+LATEST = "latest"
+"""The tag that every registration moves."""
+STABLE = "stable"
+"""The tag that every deployment moves, and a rollback moves back."""
+
+_ALGORITHM = r"[A-Za-z][A-Za-z0-9_-]{0,31}"
+_NUMBER = r"(?:0|[1-9][0-9]{0,5})"
+_VERSIONED = re.compile(rf"({_ALGORITHM}?)(?:_([0-9a-f]{{8}}))?_v({_NUMBER}(?:\.{_NUMBER}){{0,2}})")
+_TAG = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,63}")
+
+
+class Version(NamedTuple):
+    """A semantic version; sorts by age of the series."""
+
+    major: int
+    minor: int
+    patch: int
+
+    def __str__(self) -> str:
+        return f"{self.major}.{self.minor}.{self.patch}"
+
+
+class ShortName(NamedTuple):
+    """What a key or a short name says; `numbers` are the first one to three of the version."""
+
+    algorithm: str
+    config_hash: str | None
+    numbers: tuple[int, ...]
+
+
+def parse_versioned(name: str) -> ShortName | None:
+    """What `name` says, if it has the form of a key or of a short name."""
+    match = _VERSIONED.fullmatch(name)
+    if match is None:
+        return None
+    algorithm, config_hash, numbers = match.groups()
+    return ShortName(algorithm, config_hash, tuple(int(number) for number in numbers.split(".")))
+
+
+def parse_version(text: str) -> Version:
+    """The version that `text` writes; numbers left out are 0, a leading v is allowed.
+
+    Raises:
+        InvalidInput: it is not one to three numbers, each below 1,000,000.
+    """
+    numbers = text.removeprefix("v")
+    if not re.fullmatch(rf"{_NUMBER}(?:\.{_NUMBER}){{0,2}}", numbers):
+        raise InvalidInput(f"version {text!r} is not of the form major.minor.patch, such as 2.0.1")
+    parts = [int(number) for number in numbers.split(".")]
+    return Version(*parts, *[0] * (3 - len(parts)))
+
+
+def check_algorithm(name: str, known: Collection[str]) -> None:
+    """Refuses an algorithm that nobody can load.
+
+    Raises:
+        InvalidInput: `name` is not in `known`; the text lists those.
+    """
+    if name not in known:
+        raise InvalidInput(
+            f"the algorithm {name!r} cannot be loaded; known are {', '.join(sorted(known))}",
+            [(("algorithm_name",), "unknown algorithm")],
+        )
+    # What follows guards the table of known ones, so that keys stay readable in one way only.
+    if not re.fullmatch(_ALGORITHM, name) or re.fullmatch(r".*_(?:[0-9a-f]{8}|v[0-9]+)", name):
+        raise InvalidInput(f"{name!r} cannot name an algorithm: a letter, then letters, digits, _ and -, 32 at most")
+
+
+def split_tag(text: str) -> tuple[str | None, str]:
+    """(algorithm, tag) of `DDQN:stable`, or (None, tag) of `stable`.
+
+    Raises:
+        InvalidInput: not a tag, or one that could be taken for a key or a short name.
+    """
+    algorithm, colon, tag = text.rpartition(":")
+    if not _TAG.fullmatch(tag) or (colon and not re.fullmatch(_ALGORITHM, algorithm)):
+        raise InvalidInput(f"{text!r} is not a tag: a letter, then letters, digits, _, . and -, 64 at most")
+    if parse_versioned(tag) is not None:
+        raise InvalidInput(f"the tag {tag!r} looks like a model's name; a tag must not end in _v and numbers")
+    return (algorithm if colon else None), tag
+
+
+def hash_of_config(training_params: object) -> str:
+    """The first 8 hex digits of the SHA-256 of the parameters as JSON with sorted keys and no spaces.
+
+    Equal numbers give equal hashes: 1000.0 counts as 1000, as in RFC 8785, since JSON clients write either.
+    """
+    plain = json.loads(json.dumps(training_params, allow_nan=False), parse_float=_shortest)
+    text = json.dumps(plain, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:8]
+
+
+def _shortest(text: str) -> int | float:
+    number = float(text)
+    return int(number) if number.is_integer() and abs(number) < 2**53 else number
+
+
+def key_of(algorithm: str, config_hash: str, version: Version) -> str:
+    return f"{algorithm}_{config_hash}_v{version}"
+
+
+def choose_version(
+    used: Collection[tuple[str, Version]], config_hash: str, explicit: Version | None, bump: Bump | None
+) -> Version:
+    """The version of a new model of one algorithm.
+
+    Args:
+        used: (configuration's hash, version) of every model that the algorithm ever had, deleted ones too: a version
+            that once stood for some weights never stands for others.
+        explicit: what the caller asks for.
+        bump: which number to raise above the algorithm's highest version. Without it a new configuration raises major,
+            and new weights of a known configuration raise minor within the series of that configuration.
+
+    Raises:
+        ModelConflict: `explicit` was used before.
+    """
+    taken = {version for _, version in used}
+    if explicit is not None:
+        if explicit in taken:
+            raise ModelConflict(f"version {explicit} exists already, or did once; the highest is {max(taken)}")
+        return explicit
+    if not taken:
+        return Version(1, 0, 0)
+    same_config = [version for other_hash, version in used if other_hash == config_hash]
+    base = max(taken if bump or not same_config else same_config)
+    step = bump or ("minor" if same_config else "major")
+    version = base
+    while version in taken:  # the next number may belong to an explicit version
+        version = _raised(version, step)
+    return version
+
+
+def _raised(version: Version, step: Bump) -> Version:
+    match step:
+        case "major":
+            return Version(version.major + 1, 0, 0)
+        case "minor":
+            return Version(version.major, version.minor + 1, 0)
+        case "patch":
+            return Version(version.major, version.minor, version.patch + 1)

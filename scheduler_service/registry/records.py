@@ -1,0 +1,150 @@
+"""What the registry knows of a model, the moves of its life, and the JSON values that it accepts. Pure."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import Any, Literal, get_args
+
+from scheduler_service.errors import InvalidInput, InvalidTransition
+from scheduler_service.registry.names import Version, parse_version, parse_versioned
+
+Status = Literal["registered", "validated", "deployed", "retired"]
+STATUSES: tuple[Status, ...] = get_args(Status)
+
+MOVES: Mapping[Status, tuple[Status, ...]] = {
+    "registered": ("validated", "retired"),
+    "validated": ("deployed", "retired"),
+    "deployed": ("retired",),
+    "retired": ("validated",),
+}
+"""Where a model may be promoted to. A rollback makes two moves of its own: the version it leaves becomes `validated`
+again, the one it returns to `deployed`."""
+
+MAX_TEXT = 10_000
+"""Longest description, author or reason, in characters."""
+MAX_JSON_DEPTH = 32
+MAX_JSON_VALUES = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class ModelRecord:
+    """One registered model; `metadata/<model_key>.json` holds all but the tags, which `tags.json` holds."""
+
+    model_key: str
+    algorithm: str
+    version: str
+    status: Status
+    performance: Mapping[str, Any]  # as claimed at registration
+    created_at: str  # ISO-8601, UTC
+    created_by: str
+    description: str
+    training_params: Mapping[str, Any]
+    sha256: str  # of the weights file
+    size_bytes: int
+    signature: Mapping[str, Any]  # what the weights expect: format, features, hidden layers
+    status_since: str  # ISO-8601, UTC
+    tags: tuple[str, ...] = ()  # bare: `stable`, not `DDQN:stable`; sorted
+
+    def __post_init__(self) -> None:
+        if self.status not in STATUSES:
+            raise InvalidInput(f"{self.model_key}: the status {self.status!r} is none of {', '.join(STATUSES)}")
+        if parse_versioned(self.model_key) is None:
+            raise InvalidInput(f"{self.model_key!r} is not a model key")
+
+    @property
+    def config_hash(self) -> str:
+        name = parse_versioned(self.model_key)
+        return name.config_hash if name and name.config_hash else ""
+
+    @property
+    def parsed_version(self) -> Version:
+        return parse_version(self.version)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The model as the API shows it; JSON-able."""
+        return {name: getattr(self, name) for name in _MEMBERS} | {"tags": list(self.tags)}
+
+    def to_stored(self) -> dict[str, Any]:
+        """The content of the metadata file."""
+        return {name: getattr(self, name) for name in _MEMBERS}
+
+    @classmethod
+    def from_stored(cls, stored: Mapping[str, Any]) -> "ModelRecord":
+        """The record of a metadata file; members of later versions are passed over.
+
+        Raises:
+            KeyError: a member is missing.
+            InvalidInput: a member is impossible.
+        """
+        return cls(**{name: stored[name] for name in _MEMBERS})
+
+
+_MEMBERS = tuple(member.name for member in fields(ModelRecord) if member.name != "tags")
+
+
+def check_status(status: str) -> Status:
+    for known in STATUSES:
+        if status == known:
+            return known
+    raise InvalidInput(f"the status {status!r} is none of {', '.join(STATUSES)}", [(("status",), "unknown status")])
+
+
+def check_text(name: str, value: str) -> str:
+    if not isinstance(value, str) or len(value) > MAX_TEXT:
+        raise InvalidInput(
+            f"{name} is not a text of at most {MAX_TEXT} characters", [((name,), "not a text, or too long")]
+        )
+    return value
+
+
+def check_move(record: ModelRecord, status: Status) -> None:
+    """Refuses a promotion that the model's life does not allow.
+
+    Raises:
+        InvalidTransition: the text says which moves are allowed.
+    """
+    if status not in MOVES[record.status]:
+        raise InvalidTransition(
+            f"{record.model_key} is {record.status}; it may become {' or '.join(MOVES[record.status])}, not {status}"
+        )
+
+
+def plain_object(name: str, value: object) -> dict[str, Any]:
+    """`value` as a JSON object of plain values; NumPy scalars become the numbers they hold.
+
+    Raises:
+        InvalidInput: not an object, not JSON, a number that is not finite, or too large; `errors` says where.
+    """
+    if not isinstance(value, Mapping):
+        raise InvalidInput(f"{name} is not an object but {type(value).__name__}", [((name,), "not an object")])
+    budget = [MAX_JSON_VALUES]
+    plain: dict[str, Any] = _plain(value, (name,), budget)
+    return plain
+
+
+def _plain(value: object, loc: tuple[str | int, ...], budget: list[int]) -> Any:
+    budget[0] -= 1
+    if budget[0] < 0 or len(loc) > MAX_JSON_DEPTH:
+        raise _refused(loc[:1], f"holds more than {MAX_JSON_VALUES} values or {MAX_JSON_DEPTH} levels")
+    if value is None or isinstance(value, bool | str):
+        return value
+    if isinstance(value, int):
+        return int(value)
+    if isinstance(value, float):
+        if not math.isfinite(value):
+            raise _refused(loc, f"{value} is not a finite number")
+        return float(value)
+    if isinstance(value, Mapping):
+        for key in value:
+            if not isinstance(key, str):
+                raise _refused(loc, f"the name {key!r} is not a text")
+        return {key: _plain(value[key], (*loc, key), budget) for key in value}
+    if isinstance(value, Sequence) and not isinstance(value, bytes | bytearray):
+        return [_plain(member, (*loc, index), budget) for index, member in enumerate(value)]
+    if hasattr(value, "item") and getattr(value, "ndim", None) == 0:
+        return _plain(value.item(), loc, budget)
+    raise _refused(loc, f"{type(value).__name__} is not a JSON value")
+
+
+def _refused(loc: tuple[str | int, ...], reason: str) -> InvalidInput:
+    return InvalidInput(f"{'.'.join(str(part) for part in loc)}: {reason}", [(loc, reason)])

@@ -1,0 +1,111 @@
+"""What a registration asks for, checked before the weights are looked at; and the cards of the seed models. Pure."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, get_args
+
+from scheduler_service.errors import InvalidInput, ModelConflict
+from scheduler_service.registry.index import Index
+from scheduler_service.registry.names import (
+    LATEST,
+    STABLE,
+    Bump,
+    Version,
+    check_algorithm,
+    hash_of_config,
+    parse_version,
+    split_tag,
+)
+from scheduler_service.registry.records import ModelRecord, Status, plain_object, check_status, check_text
+from scheduler_service.registry.weights import LOADERS
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """A registration before its weights have been seen; everything in it is checked."""
+
+    algorithm: str
+    training_params: Mapping[str, Any]
+    performance: Mapping[str, Any]
+    description: str
+    created_by: str
+    version: Version | None
+    bump: Bump | None
+    tags: tuple[str, ...]  # bare
+    status: Status = "registered"
+
+
+def new_draft(
+    algorithm_name: str,
+    training_params: object,
+    performance_metrics: object,
+    description: str,
+    created_by: str,
+    version: str | None,
+    bump: str | None,
+    tags: Sequence[str],
+    status: Status = "registered",
+) -> Draft:
+    """The registration asked for.
+
+    Raises:
+        InvalidInput: an unknown algorithm, bump or tag, or parameters that are not JSON or not finite.
+    """
+    check_algorithm(algorithm_name, LOADERS)
+    if bump not in (None, *get_args(Bump)):
+        raise InvalidInput(f"bump {bump!r} is none of {', '.join(get_args(Bump))}", [(("bump",), "unknown")])
+    if version is not None and bump is not None:
+        raise InvalidInput("give either version or bump, not both", [(("bump",), "given beside version")])
+    bare_tags = []
+    for tag in tags:
+        algorithm, bare = split_tag(tag)
+        if algorithm not in (None, algorithm_name):
+            raise InvalidInput(f"a {algorithm_name} model cannot bear {tag!r}", [(("tags",), "of another algorithm")])
+        if bare == STABLE and status != "deployed":
+            raise InvalidInput(f"the tag {STABLE!r} is for deployed models; promote it", [(("tags",), "not deployed")])
+        bare_tags.append(bare)
+    return Draft(
+        algorithm=algorithm_name,
+        training_params=plain_object("training_params", training_params),
+        performance=plain_object("performance_metrics", performance_metrics),
+        description=check_text("description", description),
+        created_by=check_text("created_by", created_by),
+        version=None if version is None else parse_version(version),
+        bump=bump,  # type: ignore[arg-type]  # checked above
+        tags=tuple(bare_tags),
+        status=status,
+    )
+
+
+def seed_draft(card: Mapping[str, Any]) -> Draft:
+    """The registration that a seed's JSON describes; KeyError when a member is missing."""
+    return new_draft(
+        card["algorithm_name"],
+        card["training_params"],
+        card["performance_metrics"],
+        card["description"],
+        card["created_by"],
+        card["version"],
+        None,
+        card["tags"],
+        check_status(card["status"]),
+    )
+
+
+def same_model(index: Index, draft: Draft, sha256: str) -> str | None:
+    """The key under which these weights with these parameters are registered already, if they are."""
+    config_hash = hash_of_config(draft.training_params)
+    for record in index.of_algorithm(draft.algorithm):
+        if (record.sha256, record.config_hash) == (sha256, config_hash):
+            if draft.version not in (None, record.parsed_version):
+                raise ModelConflict(f"these weights are registered already, as {record.model_key}")
+            return record.model_key
+    return None
+
+
+def seed_may_take(index: Index, seed: ModelRecord, tag: str) -> bool:
+    """Whether a shipped model may have `tag`: nobody bears it, or it is `latest` and its bearer has a lower version."""
+    bearer = index.tags.get(f"{seed.algorithm}:{tag}")
+    if bearer is None:
+        return True
+    return tag == LATEST and index.records[bearer].parsed_version < seed.parsed_version

@@ -1,0 +1,199 @@
+"""Weights files: taken in without trust, and loaded by the algorithm they belong to."""
+
+import errno
+import hashlib
+import os
+import secrets
+import stat
+import zipfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
+
+from scheduler_service.errors import ForbiddenPath, InvalidModel, StorageUnavailable
+
+if TYPE_CHECKING:
+    from scheduler_env.agent import Agent
+
+MAX_WEIGHTS_BYTES = 64 * 2**20
+MAX_ZIP_MEMBERS = 1_000
+
+_CHUNK_BYTES = 2**20
+
+
+@dataclass(frozen=True, slots=True)
+class IncomingWeights:
+    """A private copy of a weights file, not yet part of the registry."""
+
+    path: Path
+    sha256: str
+    size_bytes: int
+
+
+def _load_ddqn(path: Path) -> "Agent":
+    _check_archive(path)
+    from scheduler_env.agent import load_agent  # numba and torch take seconds to import
+
+    return load_agent(path)
+
+
+LOADERS: Mapping[str, Callable[[Path], "Agent"]] = {"DDQN": _load_ddqn}
+"""The algorithms whose models can be served, and how each reads its file."""
+
+
+def load(algorithm: str, path: Path) -> "Agent":
+    """The agent in a weights file.
+
+    Raises:
+        InvalidModel: the file is not a usable model of the algorithm; the text says why.
+    """
+    try:
+        return LOADERS[algorithm](path)
+    except InvalidModel:
+        raise
+    except Exception as err:
+        # The bytes may be hostile, and what a parser raises over them has no bounds; the answer is always the same.
+        raise InvalidModel(f"the weights are not a usable {algorithm} model: {err or type(err).__name__}") from err
+
+
+def sha256_of(path: Path) -> str:
+    """Hex digest of a file.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@contextmanager
+def copied(source: BinaryIO, folder: Path, name: str) -> Iterator[IncomingWeights]:
+    """A private copy in `folder` of what `source` still holds, on disk; removed at the end if it was not moved away.
+
+    The bytes are read once: what is hashed is what is checked and what is kept.
+
+    Args:
+        name: what errors call the source.
+
+    Raises:
+        InvalidModel: empty, or more than `MAX_WEIGHTS_BYTES`.
+        StorageUnavailable: the copy cannot be written.
+    """
+    path = folder / f"{secrets.token_hex(16)}.pth"
+    digest, size = hashlib.sha256(), 0
+    try:
+        try:
+            with open(path, "xb") as copy:
+                while chunk := source.read(_CHUNK_BYTES):
+                    size += len(chunk)
+                    if size > MAX_WEIGHTS_BYTES:
+                        raise InvalidModel(f"{name} is larger than {MAX_WEIGHTS_BYTES} bytes, the limit for weights")
+                    digest.update(chunk)
+                    copy.write(chunk)
+                copy.flush()
+                os.fsync(copy.fileno())
+        except OSError as err:
+            raise StorageUnavailable(f"the weights {name} cannot be copied to {folder}: {err.strerror}") from err
+        if size == 0:
+            raise InvalidModel(f"{name} is empty")
+        yield IncomingWeights(path, digest.hexdigest(), size)
+    finally:
+        with suppress(FileNotFoundError):
+            path.unlink()
+
+
+def open_weights(path_as_given: str | Path, allowed: Sequence[Path] | None) -> BinaryIO:
+    """The file, open for reading.
+
+    Args:
+        path_as_given: with `allowed`, a relative path is taken below its first folder; else below the working folder.
+        allowed: the folders, resolved, that the file must lie in; below them no component may be a symbolic link.
+            None: any file.
+
+    Raises:
+        ForbiddenPath: outside the allowed folders, or through a symbolic link. Says nothing about what is there.
+        InvalidModel: missing, unreadable, or not a regular file.
+    """
+    text = os.fspath(path_as_given)
+    if "\0" in text:
+        raise InvalidModel(f"the path {text!r} holds a NUL character")
+    try:
+        descriptor = _open_plain(text) if allowed is None else _open_below(text, allowed)
+    except UnicodeEncodeError as err:
+        raise InvalidModel(f"the path {text!r} cannot name a file") from err
+    except OSError as err:
+        if err.errno == errno.ELOOP:
+            raise ForbiddenPath(f"the weights file {text!r} is, or lies behind, a symbolic link") from err
+        reason = "does not exist" if isinstance(err, FileNotFoundError) else f"cannot be read: {err.strerror}"
+        raise InvalidModel(f"the weights file {text!r} {reason}", [(("model_path",), reason)]) from err
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise InvalidModel(f"the weights file {text!r} is not a regular file")
+    return open(descriptor, "rb")
+
+
+def _open_plain(text: str) -> int:
+    return os.open(text, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)  # O_NONBLOCK: a pipe must not hang us
+
+
+def _open_below(text: str, allowed: Sequence[Path]) -> int:
+    """A descriptor reached from an allowed folder one component at a time, so that no link can be slipped in."""
+    path = Path(text)
+    folder, parts = _below(path if path.is_absolute() else allowed[0] / path, allowed)
+    current = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        for part in parts[:-1]:
+            inner = _open_no_follow(part, os.O_DIRECTORY, current)
+            os.close(current)
+            current = inner
+        return _open_no_follow(parts[-1], os.O_NONBLOCK, current)
+    finally:
+        os.close(current)
+
+
+def _open_no_follow(name: str, flags: int, folder: int) -> int:
+    try:
+        return os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | flags, dir_fd=folder)
+    except NotADirectoryError as err:
+        # What O_DIRECTORY says of a link to a folder; say of it what is said of every other link.
+        if stat.S_ISLNK(os.lstat(name, dir_fd=folder).st_mode):
+            raise OSError(errno.ELOOP, os.strerror(errno.ELOOP)) from err
+        raise
+
+
+def _below(path: Path, allowed: Sequence[Path]) -> tuple[Path, tuple[str, ...]]:
+    """The allowed folder that `path` lies in, and the components from there."""
+    if ".." not in path.parts:
+        for folder in allowed:
+            if path != folder and path.is_relative_to(folder):
+                return folder, path.relative_to(folder).parts
+    raise ForbiddenPath(
+        f"the weights file {os.fspath(path)!r} is outside the folders that models may be registered from: "
+        + ", ".join(str(folder) for folder in allowed)
+    )
+
+
+def _check_archive(path: Path) -> None:
+    """Refuses what torch must not be shown: anything but a plain zip of stored (not compressed) members.
+
+    `torch.save` never compresses, so nothing in such a file can grow when it is read.
+
+    Raises:
+        InvalidModel: not a zip, damaged, compressed, too many members, or members that overlap.
+    """
+    with open(path, "rb") as file:
+        if file.read(4) != b"PK\x03\x04":
+            raise InvalidModel("the weights are not a PyTorch zip archive, the format that torch.save writes")
+    try:
+        with zipfile.ZipFile(path) as archive:
+            members = archive.infolist()
+    except (zipfile.BadZipFile, NotImplementedError, ValueError, OSError) as err:
+        raise InvalidModel(f"the weights are a damaged or truncated zip archive: {err}") from err
+    if len(members) > MAX_ZIP_MEMBERS:
+        raise InvalidModel(f"the weights archive has {len(members)} members; the limit is {MAX_ZIP_MEMBERS}")
+    if any(member.compress_type != zipfile.ZIP_STORED for member in members):
+        raise InvalidModel("the weights archive is compressed, which torch.save never does")
+    if sum(member.file_size for member in members) > path.stat().st_size:
+        raise InvalidModel("the weights archive claims more bytes than it has")
