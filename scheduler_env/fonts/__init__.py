@@ -3,11 +3,12 @@
 matplotlib is imported inside the functions: it takes a while, and only charts need it.
 """
 
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
+
+from scheduler_env.locks import native_rlock
 
 FONT_FILE = Path(__file__).with_name("ChartSansSC-Regular.otf")
 FAMILY = "Chart Sans SC"
@@ -15,7 +16,7 @@ NOT_IN_FONT = "□"
 """Stands for a character that the font lacks: rare hanzi, emoji, control characters."""
 
 # matplotlib's settings belong to the process, not to a figure: two threads must not swap them for each other.
-_drawing = threading.RLock()
+_drawing = native_rlock()
 
 
 @contextmanager

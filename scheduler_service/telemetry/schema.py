@@ -1,0 +1,147 @@
+"""The tables of the records, and how their database is opened.
+
+Portable SQL throughout; what is particular to SQLite (WAL, synchronous=FULL, busy_timeout) is set where a connection
+opens. Times are ISO-8601 text in UTC with microseconds, which sorts by time; JSON is text.
+"""
+
+import sqlite3
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from sqlalchemy import (
+    URL,
+    Boolean,
+    Column,
+    Connection,
+    Engine,
+    Float,
+    Index,
+    Integer,
+    MetaData,
+    NullPool,
+    String,
+    Table,
+    Text,
+    create_engine,
+    event,
+    exists,
+    insert,
+    literal,
+    select,
+)
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.schema import CreateIndex, CreateTable
+
+from scheduler_service.errors import StorageUnavailable
+
+SCHEMA_VERSION = 1
+BUSY_TIMEOUT_S = 15.0
+"""How long a writer waits for the others of its database before it gives up."""
+
+metadata = MetaData()
+
+runs = Table(
+    "runs",
+    metadata,
+    # Not the request id: a client that repeats one (a retry, a shadow run) is recorded again.
+    Column("id", Integer, primary_key=True),
+    Column("request_id", String, nullable=False),
+    Column("timestamp", String(32), nullable=False),
+    Column("model_key", String),
+    Column("algorithm", String),
+    Column("experiment", String),
+    Column("variant", String),
+    Column("reason", String),
+    Column("user_id", String),
+    Column("makespan", Float),
+    Column("execution_time", Float),
+    Column("lower_bound", Float),
+    Column("gap", Float),
+    Column("resource_utilization", Float),
+    Column("team_utilization", Text),
+    Column("n_workpoints", Integer),
+    Column("n_steps", Integer),
+    Column("stage", String),
+    Column("input_params", Text),
+    Column("success", Boolean, nullable=False),
+    Column("error_message", Text),
+    Index("runs_by_request", "request_id"),
+    Index("runs_by_time", "timestamp"),
+    Index("runs_by_model", "model_key", "timestamp"),
+    Index("runs_by_experiment", "experiment", "timestamp"),
+)
+
+feedback = Table(
+    "feedback",
+    metadata,
+    Column("request_id", String, primary_key=True),  # the last verdict counts
+    Column("user_satisfaction", Integer, nullable=False),
+    Column("comment", Text),
+    Column("timestamp", String(32), nullable=False),
+)
+
+schema_version = Table("schema_version", metadata, Column("version", Integer, primary_key=True, autoincrement=False))
+
+
+def open_database(path: Path) -> Engine:
+    """The database at `path`, made ready: its folder and tables exist. Connections are not pooled.
+
+    Raises:
+        StorageUnavailable: the folder or file cannot be written, is no database, or is of a newer version.
+    """
+    engine = create_engine(URL.create("sqlite", database=str(path)), poolclass=NullPool)
+    event.listen(engine, "connect", _configure)
+    with storage_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with engine.begin() as connection:
+            for table in metadata.sorted_tables:
+                connection.execute(CreateTable(table, if_not_exists=True))
+                for index in sorted(table.indexes, key=lambda index: str(index.name)):
+                    connection.execute(CreateIndex(index, if_not_exists=True))
+            _check_version(connection, path)
+    return engine
+
+
+@contextmanager
+def storage_errors(path: Path) -> Iterator[None]:
+    """Turns whatever the database or the file system says into `StorageUnavailable`, naming `path`."""
+    try:
+        yield
+    except (SQLAlchemyError, OSError) as err:
+        cause = getattr(err, "orig", None) or err
+        raise StorageUnavailable(f"the records in {path} cannot be used: {cause}") from err
+
+
+def _check_version(connection: Connection, path: Path) -> None:
+    # One statement, so that of several processes that start together one writes the version.
+    nothing_yet = ~exists(select(schema_version.c.version))
+    first = select(literal(SCHEMA_VERSION, Integer)).where(nothing_yet)
+    connection.execute(insert(schema_version).from_select(["version"], first))
+    found = connection.execute(select(schema_version.c.version)).scalar_one()
+    if found != SCHEMA_VERSION:
+        raise StorageUnavailable(f"{path} has schema version {found}; this program knows version {SCHEMA_VERSION}")
+
+
+def _configure(connection: sqlite3.Connection, _: object) -> None:
+    connection.execute(f"PRAGMA busy_timeout = {int(BUSY_TIMEOUT_S * 1000)}")
+    _set_wal(connection)
+    # FULL: a commit is on disk when it returns, also after a power cut; NORMAL would only survive a crash.
+    connection.execute("PRAGMA synchronous = FULL")
+
+
+def _set_wal(connection: sqlite3.Connection) -> None:
+    """Write-ahead log: readers and the writer do not wait for each other. A new file takes it once.
+
+    The change needs the file alone and, unlike everything else, does not wait for it.
+    """
+    until = time.monotonic() + BUSY_TIMEOUT_S
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+            return
+        except sqlite3.OperationalError as err:
+            if "locked" not in str(err) or time.monotonic() > until:
+                raise
+            time.sleep(0.01)

@@ -1,0 +1,149 @@
+"""The one door through which records are written: on disk when it returns, many records to one commit."""
+
+import json
+import math
+from collections import deque
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Boolean, Column, Connection, Engine, Float, Integer, delete, exists, insert, literal, select
+
+from scheduler_env.locks import native_rlock
+from scheduler_service.clock import to_iso
+from scheduler_service.errors import RunNotFound
+from scheduler_service.telemetry.record import PerformanceRecord, check_satisfaction
+from scheduler_service.telemetry.schema import feedback, runs, storage_errors
+
+
+class _Write:
+    """A change that waits for its commit; `error` is what came of it."""
+
+    def __init__(self, change: Callable[[Connection], None]) -> None:
+        self.change = change
+        self.is_committed = False
+        self.error: Exception | None = None
+
+
+class Writer:
+    """Writes records; safe for threads, and for several processes with a writer each (made after a fork).
+
+    Group commit without a thread of its own: a caller queues its change, then waits for the connection. Who gets it
+    commits everything queued until then, so that most of those who waited find their change done: under load one
+    fsync carries as many records as arrived during the one before.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._path = Path(str(engine.url.database))
+        self._waiting: deque[_Write] = deque()
+        self._committing = native_rlock()
+        self._connection: Connection | None = None
+
+    def add_run(self, record: PerformanceRecord, now: datetime) -> None:
+        """Records a run; its verdict, if it has one, too.
+
+        Raises:
+            StorageUnavailable: the database cannot be written; nothing was recorded.
+        """
+        row = run_row(record, now)
+
+        def change(connection: Connection) -> None:
+            connection.execute(insert(runs), row)
+            if record.user_satisfaction is not None:
+                _put_feedback(connection, record.request_id, record.user_satisfaction, None, now)
+
+        self._commit(change)
+
+    def add_feedback(self, request_id: str, user_satisfaction: int, comment: str | None, now: datetime) -> None:
+        """Records the verdict on a run, in place of an earlier one.
+
+        Raises:
+            InvalidInput: the verdict is not within 1..5.
+            RunNotFound: there is no such run.
+            StorageUnavailable: the database cannot be written; nothing was recorded.
+        """
+        check_satisfaction(user_satisfaction)
+        self._commit(lambda connection: _put_feedback(connection, request_id, user_satisfaction, comment, now))
+
+    def close(self) -> None:
+        """Lets go of the database; the next write opens it again."""
+        with self._committing:
+            self._disconnect()
+
+    def _commit(self, change: Callable[[Connection], None]) -> None:
+        write = _Write(change)
+        self._waiting.append(write)
+        with self._committing:
+            if not write.is_committed and write.error is None:
+                self._commit_waiting()
+        if write.error is not None:
+            raise write.error
+
+    def _commit_waiting(self) -> None:
+        """Commits everything queued; only ever run by the holder of the lock."""
+        batch = [self._waiting.popleft() for _ in range(len(self._waiting))]
+        try:
+            with storage_errors(self._path):
+                if self._connection is None:
+                    self._connection = self._engine.connect()
+                for write in batch:
+                    try:
+                        write.change(self._connection)
+                    except RunNotFound as err:  # this one changed nothing; the others are as good as without it
+                        write.error = err
+                self._connection.commit()
+        except Exception as err:
+            self._disconnect()
+            for write in batch:
+                write.error = err
+        else:
+            for write in batch:
+                write.is_committed = True
+
+    def _disconnect(self) -> None:
+        if self._connection is not None:
+            self._connection.close()  # rolls back
+            self._connection = None
+
+
+def run_row(record: PerformanceRecord, now: datetime) -> dict[str, object]:
+    """The columns of `runs` for a record; `now` stands in for a missing timestamp.
+
+    Every value is one that the database takes: a record that it refused would take those down that share its commit.
+    """
+    values = {column.name: getattr(record, column.name) for column in runs.columns if column.name != "id"} | {
+        "timestamp": to_iso(record.timestamp or now),
+        "team_utilization": _json(dict(record.team_utilization)) if record.team_utilization else None,
+        "input_params": None if record.input_params is None else _json(record.input_params),
+    }
+    return {name: _storable(value, runs.c[name]) for name, value in values.items()}
+
+
+def _storable(value: Any, column: Column[Any]) -> object:
+    if value is None:
+        return None
+    if isinstance(column.type, Float):
+        return float(value) if math.isfinite(value) else None
+    if isinstance(column.type, Boolean):
+        return bool(value)
+    if isinstance(column.type, Integer):
+        return int(value)
+    return str(value).encode("utf-8", "replace").decode()  # half a surrogate pair is no text
+
+
+def _json(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=str)
+
+
+def _put_feedback(connection: Connection, request_id: str, verdict: int, comment: str | None, now: datetime) -> None:
+    connection.execute(delete(feedback).where(feedback.c.request_id == request_id))
+    row = {"request_id": request_id, "user_satisfaction": verdict, "comment": comment, "timestamp": to_iso(now)}
+    values = [literal(_storable(value, feedback.c[name]), feedback.c[name].type) for name, value in row.items()]
+    its_run = select(runs.c.id).where(runs.c.request_id == request_id)
+    if (
+        connection.execute(insert(feedback).from_select(list(row), select(*values).where(exists(its_run)))).rowcount
+        == 0
+    ):
+        raise RunNotFound(f"no run with the request id {request_id!r} is recorded")
