@@ -39,6 +39,9 @@ Candidate features (`CANDIDATE_FEATURES`, in this order)
 | `left_over_each` | the same per other eligible activity of k, at most 1 |
 | `group_end` | (its end - earliest start of its first successor) / unit / 2, -1 to 2 |
 | `group_idle` | 1 if it ends no later than its first successor could start anyway |
+| `balance` | (duration - hours of full work that k has at work and eligible) / unit / 2, -2 to 2 |
+| `even_share` | demand over an even share of k's free units among its eligible activities, at most 3 |
+| `fair_share` | demand over a share in proportion to the activity's work content, at most 3 |
 
 State features (`STATE_FEATURES`): the first five above, then the eight team features for the two most loaded
 resources, then hours to the next end / unit.
@@ -102,6 +105,9 @@ _CANDIDATE = (
     "left_over_each",
     "group_end",
     "group_idle",
+    "balance",
+    "even_share",
+    "fair_share",
 )
 CANDIDATE_FEATURES: tuple[str, ...] = _GLOBAL + _TEAM + _CANDIDATE
 STATE_FEATURES: tuple[str, ...] = (
@@ -242,6 +248,11 @@ def candidate_features(
     out[12] = min(max(now + duration + after - bound, 0.0) / unit, 2.0)
     out[13] = min(max(team[TEAM_BOUND] + (work - least_work) / capacity - bound, 0.0) / unit, 2.0)
     left = (state.free[k] - units) / capacity
+    at_hand_h = team[LOAD_H] - state.work[k] / capacity + team[ELIGIBLE_H]
+    free = max(state.free[k], 1)
+    out[18] = min(max((duration - at_hand_h) / unit * 0.5, -2.0), 2.0)
+    out[19] = min(units * max(team[N_ELIGIBLE], 1.0) / free, 3.0)
+    out[20] = min(units * team[ELIGIBLE_H] * capacity / (free * max(least_work, 1e-9)), 3.0)
     others = team[N_ELIGIBLE] - 1.0
     out[14] = left
     out[15] = min(left / others, 1.0) if others > 0.0 else left

@@ -17,6 +17,8 @@ A rule orders the activities; a crew policy picks the mode that each should have
 
 Crew policy: the shortest mode in which no resource is taken beyond a share of its capacity (the smallest crew if there
 is none). The parallel scheme puts a smaller crew to work where that one does not fit; the serial scheme keeps to it.
+The policy `EVEN` (parallel scheme only) divides the free people of a team by the steps that they could start now,
+rounded up, at each choice anew.
 """
 
 from dataclasses import dataclass
@@ -47,25 +49,28 @@ from scheduler_env.problem import Instance
 from scheduler_env.schedule import Solution
 
 RULES: tuple[str, ...] = ("LFT", "LST", "MINSLK", "MTS", "GRPW", "MWKR", "SPT", "LPT", "FIFO", "RANDOM")
+EVEN = 0.0
+"""As a crew share: free people over eligible steps."""
 CREW_SHARES: tuple[float, ...] = (0.2, 1.0 / 3.0, 0.5, 1.0)
 Scheme = Literal["parallel", "serial"]
 
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """A complete rule: order, share of a team that one crew may be (0..1), and scheme."""
+    """A complete rule: order, share of a team that one crew may be (0..1, or `EVEN`), and scheme."""
 
     name: str
     crew_share: float
     scheme: Scheme
 
     def __str__(self) -> str:
-        return f"{self.name}/{self.crew_share:.2f}/{self.scheme}"
+        crews = "even" if self.crew_share == EVEN else f"{self.crew_share:.0%}"
+        return f"{self.name}, crews {crews}, {self.scheme}"
 
 
 ALL_RULES: tuple[Rule, ...] = tuple(
     Rule(name, share, scheme) for name in RULES for share in CREW_SHARES for scheme in ("parallel", "serial")
-)
+) + tuple(Rule(name, EVEN, "parallel") for name in RULES)
 
 
 def solve_by_rule(instance: Instance, rule: Rule, *, seed: int = 0) -> Solution:
@@ -86,10 +91,11 @@ def solve_by_rule(instance: Instance, rule: Rule, *, seed: int = 0) -> Solution:
 
 def build(problem: Problem, state: State, rule: Rule, seed: int = 0) -> float:
     """Fill `state.mode`, `state.start` and `state.finish` with the rule's schedule; its makespan, hours."""
-    preferred = preferred_modes(problem, rule.crew_share)
+    even = rule.crew_share == EVEN
+    preferred = preferred_modes(problem, 1.0 if even else rule.crew_share)
     priority = priorities(problem, rule.name, seed)
     if rule.scheme == "parallel":
-        parallel_scheme(problem, state, priority, preferred)
+        parallel_scheme(problem, state, priority, preferred, even)
     else:
         serial_scheme(problem, state, priority, preferred)
     return float(state.finish.max())
@@ -197,11 +203,17 @@ def preferred_modes(problem: Problem, crew_share: float) -> Ints:
 
 
 @compiled
-def parallel_scheme(problem: Problem, state: State, priority: Floats, preferred: Ints) -> None:
-    """At each event start what is eligible and fits, by priority. Source: Kelley 1963; Kolisch 1996."""
+def parallel_scheme(problem: Problem, state: State, priority: Floats, preferred: Ints, even: bool) -> None:
+    """At each event start what is eligible and fits, by priority. Source: Kelley 1963; Kolisch 1996.
+
+    No step takes a shorter mode than `preferred`, nor, if `even`, more than its even share of a team (see above).
+    """
     reset(problem, state)
+    eligible_on = np.zeros(problem.capacity.size, dtype=np.int64)
     while state.count[UNSTARTED] > 0:
         while True:
+            if even:
+                _count_eligible(problem, state, eligible_on)
             best, best_mode = -1, -1
             for i in range(state.count[ELIGIBLE]):
                 j = state.eligible[i]
@@ -212,6 +224,7 @@ def parallel_scheme(problem: Problem, state: State, priority: Floats, preferred:
                     if (
                         problem.duration[m] >= problem.duration[preferred[j]] - 1e-12
                         and fits(problem, state, m)
+                        and (not even or m == problem.mode_at[j] or _is_even(problem, state, eligible_on, m))
                         and (chosen < 0 or problem.duration[m] < problem.duration[chosen])
                     ):
                         chosen = m
@@ -222,6 +235,25 @@ def parallel_scheme(problem: Problem, state: State, priority: Floats, preferred:
             start_activity(problem, state, best, best_mode)
         if state.count[UNSTARTED] > 0:
             wait(problem, state)
+
+
+@compiled
+def _count_eligible(problem: Problem, state: State, eligible_on: Ints) -> None:
+    eligible_on[:] = 0
+    for i in range(state.count[ELIGIBLE]):
+        j = state.eligible[i]
+        for u in range(problem.use_at[j], problem.use_at[j + 1]):
+            eligible_on[problem.use_resource[u]] += 1
+
+
+@compiled
+def _is_even(problem: Problem, state: State, eligible_on: Ints, m: int) -> bool:
+    """Whether mode `m` takes no more than one eligible step's share of what is free, rounded up."""
+    for d in range(problem.demand_at[m], problem.demand_at[m + 1]):
+        k = problem.demand_resource[d]
+        if (problem.demand_units[d] - 1) * max(eligible_on[k], 1) >= state.free[k]:
+            return False
+    return True
 
 
 @compiled

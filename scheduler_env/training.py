@@ -50,6 +50,7 @@ class TrainingConfig(BaseModel):
     instances: int = Field(default=1_000, ge=1, le=100_000, description="Training instances in the pool.")
     n_step: int = Field(default=5, ge=1, le=1_000, description="Rewards summed before the bootstrap.")
     target_every: int = Field(default=500, ge=1, description="Learning steps between copies to the target network.")
+    averaging: float = Field(default=0.999, ge=0, lt=1, description="Decay of the running mean of the weights.")
     decisions_per_update: int = Field(default=32, ge=1, description="Decisions played per learning step.")
     replay_steps: int = Field(default=2**18, ge=2**10, description="Decisions remembered; a power of two.")
     epsilon_start: float = Field(default=0.3, ge=0, le=1, description="Share of random decisions at the start.")
@@ -135,6 +136,10 @@ class Training:
         self.online = QNetwork(config.hidden)
         self.target = QNetwork(config.hidden)
         self.target.load_state_dict(self.online.state_dict())
+        # What is validated and shipped: a running mean of the online weights, far less noisy than the last ones
+        # (Polyak and Juditsky 1992).
+        self.averaged = QNetwork(config.hidden)
+        self.averaged.load_state_dict(self.online.state_dict())
         self.optimizer = torch.optim.Adam(self.online.parameters(), lr=config.learning_rate)
         self.online_arrays, self.target_arrays = self.online.to_arrays(), self.target.to_arrays()
         self.pool = Pool(config, self.online_arrays)
@@ -188,6 +193,7 @@ class Training:
         loss.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(self.online.parameters(), 10.0)
         self.optimizer.step()
+        self._average()
         errors = (target - q.detach()).numpy()
         update_priorities(self.episodes, self.batch.step[:filled], errors, config.priority_exponent)
         self.update += 1
@@ -211,6 +217,7 @@ class Training:
                 "config": self.config.model_dump(mode="json"),
                 "online": self.online.state_dict(),
                 "target": self.target.state_dict(),
+                "averaged": self.averaged.state_dict(),
                 "optimizer": self.optimizer.state_dict(),
                 "episodes": {name: torch.from_numpy(array) for name, array in self.episodes._asdict().items()},
                 "random": torch.from_numpy(self.random.view(np.int64)),
@@ -235,6 +242,7 @@ class Training:
         training = cls(config)
         training.online.load_state_dict(saved["online"])
         training.target.load_state_dict(saved["target"])
+        training.averaged.load_state_dict(saved["averaged"])
         training.optimizer.load_state_dict(saved["optimizer"])
         for name, array in training.episodes._asdict().items():
             array[...] = saved["episodes"][name].numpy()
@@ -243,6 +251,13 @@ class Training:
         training.update, training.decisions = saved["update"], saved["decisions"]
         training.online_arrays, training.target_arrays = training.online.to_arrays(), training.target.to_arrays()
         return training
+
+    def _average(self) -> None:
+        # Early on the decay is smaller, so that the mean forgets the random start.
+        decay = min(self.config.averaging, (1.0 + self.update) / (10.0 + self.update))
+        with torch.no_grad():
+            for mean, new in zip(self.averaged.parameters(), self.online.parameters(), strict=True):
+                mean.lerp_(new, 1.0 - decay)
 
     def _corrections(self, filled: int) -> torch.Tensor:
         """Importance-sampling weights, at most 1. Source: Schaul et al. 2016, section 3.4."""
@@ -279,7 +294,7 @@ def train(config: TrainingConfig, out: Path, run_dir: Path, *, resume: bool, val
             bar.update()
             if training.update % validate_every and training.update != config.updates:
                 continue
-            gaps = validation.gaps(training.online_arrays)
+            gaps = validation.gaps(training.averaged.to_arrays())
             mean_gap = float(np.mean(list(gaps.values())))
             row = {
                 "update": training.update,
@@ -300,7 +315,7 @@ def train(config: TrainingConfig, out: Path, run_dir: Path, *, resume: bool, val
                     "gaps": {str(k): v for k, v in gaps.items()},
                 }
                 temporary = out.with_name(f".{out.name}.tmp")
-                save_checkpoint(temporary, training.online, {"config": config.model_dump(mode="json"), **measured})
+                save_checkpoint(temporary, training.averaged, {"config": config.model_dump(mode="json"), **measured})
                 os.replace(temporary, out)
             training.save(state_file)
             _write_curve(rows, validation, run_dir)
@@ -332,7 +347,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--config", type=Path, help="JSON file with fields of TrainingConfig (default: its defaults)")
     parser.add_argument("--out", type=Path, required=True, help="where the best validated weights go, e.g. best.pth")
     parser.add_argument(
-        "--run-dir", type=Path, help="for state and learning curve (default: training_runs/<out's name>)"
+        "--run-dir", type=Path, help="for state and curve (default: training_runs/<out's name>)"
     )
     parser.add_argument("--resume", action="store_true", help="continue the run saved in the run folder")
     parser.add_argument("--updates", type=int, help="overrides the configuration's number of learning steps")
