@@ -1,0 +1,142 @@
+"""The service: `python enhanced_flask.py` serves schedules, models, experiments and reports over HTTP.
+
+`create_app(settings)` wires the parts; what the routes do is in `scheduler_service.http`.
+"""
+
+import argparse
+import logging
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from flask import Flask
+from pydantic import ValidationError
+
+from ab_testing import ABTestManager
+from model_manager import ModelVersionManager
+from monitoring import ABTestAnalyzer, PerformanceMonitor
+from scheduler_service.clock import utc_now
+from scheduler_service.http import auth, hygiene, problems
+from scheduler_service.http.bodies import OrjsonProvider
+from scheduler_service.http.metrics import Metrics
+from scheduler_service.http.offload import NativeThreads
+from scheduler_service.http.routes import experiments, models, operations, runs
+from scheduler_service.http.services import EXTENSION, Services
+from scheduler_service.http.serving import WarmUp, serve, serve_with_workers
+from scheduler_service.logs import configure_logging
+from scheduler_service.settings import Settings, settings_from_environment
+
+STORAGE_THREADS = 8
+"""Enough for many records to share one commit; they wait for the disk rather than compute."""
+MAX_WAITING = 1_000
+"""Requests in the queue of a kind of work; beyond it clients are told to come back later (503)."""
+
+log = logging.getLogger("scheduler")
+
+
+def create_app(settings: Settings | None = None) -> Flask:
+    """The application over the folder `settings.home`: folders made, seed models registered, parts connected."""
+    settings = settings or settings_from_environment()
+    make_folders(settings)
+    app = Flask("enhanced_flask", static_folder=None)
+    app.config["MAX_CONTENT_LENGTH"] = settings.max_body_bytes
+    app.config["MAX_FORM_MEMORY_SIZE"] = settings.max_body_bytes
+    app.json = OrjsonProvider(app)
+    parts = make_services(settings)
+    app.extensions[EXTENSION] = parts
+    problems.handle_errors(app)
+    hygiene.keep_clean(app, settings, parts.metrics)
+    auth.guard(app, settings)
+    for resource in (runs, models, experiments, operations):
+        app.register_blueprint(resource.blueprint)
+    return app
+
+
+def make_folders(settings: Settings) -> None:
+    """The folders that the service writes to."""
+    for part in ("models", "metadata", "configs"):
+        (settings.models_dir / part).mkdir(parents=True, exist_ok=True)
+    settings.logs_dir.mkdir(parents=True, exist_ok=True)
+    settings.reports_dir.mkdir(parents=True, exist_ok=True)
+
+
+def make_services(settings: Settings) -> Services:
+    """The doors over `settings.home`, and the threads to use them on."""
+    registry = ModelVersionManager(settings.models_dir, allowed_sources=settings.model_sources or (settings.home,))
+    registry.register_seed_models(settings.seed_models_dir)
+    monitor = PerformanceMonitor(settings.database_file, reports_dir=settings.reports_dir)
+    return Services(
+        settings=settings,
+        models=registry,
+        experiments=ABTestManager(settings.ab_config_file, resolve_model=registry.resolve),
+        monitor=monitor,
+        analyzer=ABTestAnalyzer(monitor, config_path=settings.ab_config_file),
+        metrics=Metrics(),
+        compute=NativeThreads(settings.compute_threads, max_waiting=MAX_WAITING),
+        storage=NativeThreads(STORAGE_THREADS, max_waiting=MAX_WAITING),
+        drawing=NativeThreads(1, max_waiting=MAX_WAITING),
+        started_at=utc_now(),
+    )
+
+
+def warm_up(parts: Services) -> None:
+    """Load the default model and the kernel, so that the first client does not wait for it."""
+    from scheduler_env.standard_cycle import SAMPLE_PARAMS, standard_instance
+
+    def first_schedule() -> None:
+        parts.models.load_model(parts.experiments.default_model).agent.solve(standard_instance(SAMPLE_PARAMS))
+
+    try:
+        parts.compute.run(first_schedule)
+    except Exception:  # clients will be told the same; /health names it
+        log.warning("the default model could not be warmed up", exc_info=True)
+    else:
+        log.info("warmed up")
+
+
+def settings_from_arguments(arguments: Sequence[str] | None = None) -> Settings:
+    """The settings of the environment, with what the command line says instead."""
+    parser = argparse.ArgumentParser(
+        prog="enhanced_flask.py",
+        description="Serve inspection-shutdown schedules, model versions, A/B tests and reports over HTTP.",
+        epilog="Every setting is also an environment variable, SCHED_<NAME>; see docs/operations.md.",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    known = settings_from_environment()
+    parser.add_argument("--host", default=known.host, help="address to listen on; beyond loopback, changes need a key")
+    parser.add_argument("--port", type=int, default=known.port, help="TCP port; 0 picks a free one")
+    parser.add_argument("--workers", type=int, default=known.workers, help="worker processes")
+    parser.add_argument(
+        "--home", type=Path, default=known.home, help="folder with models/, logs/, reports/ and ab_test_config.json"
+    )
+    given = vars(parser.parse_args(arguments))
+    try:
+        return Settings(**(known.model_dump() | given))
+    except ValidationError as err:
+        problem = err.errors()[0]
+        parser.error(f"--{problem['loc'][0]}: {problem['msg']}")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Serve until SIGTERM or SIGINT; 0 when what was in flight is finished, 1 when the address cannot be had."""
+    settings = settings_from_arguments(arguments)
+    make_folders(settings)
+    configure_logging(settings)
+
+    def make_app() -> tuple[Flask, WarmUp]:
+        app = create_app(settings)
+        return app, lambda: warm_up(app.extensions[EXTENSION])
+
+    try:
+        if settings.workers > 1:
+            serve_with_workers(make_app, settings)
+        else:
+            serve(*make_app(), settings)
+    except OSError as err:
+        log.error("cannot serve on %s:%d: %s", settings.host, settings.port, err)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

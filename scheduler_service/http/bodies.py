@@ -1,0 +1,150 @@
+"""Strict JSON in, fast JSON out.
+
+Strict: one value, UTF-8, no key twice, no NaN or infinity, not nested without end. What is not JSON is a
+`MalformedBody` (400); a number that JSON cannot hold is well-formed to the eye and invalid (422).
+"""
+
+import json
+import math
+import re
+from collections.abc import Mapping
+from typing import Any, TypeVar, cast
+
+import orjson
+from flask import request
+from flask.json.provider import JSONProvider
+from pydantic import BaseModel, ValidationError
+
+from scheduler_service.errors import InvalidInput, ServiceError
+
+Body = TypeVar("Body", bound=BaseModel)
+
+
+class MalformedBody(ServiceError):
+    """The body is missing or not JSON."""
+
+
+class WrongMediaType(ServiceError):
+    """The body is not sent as JSON."""
+
+
+def read_body(schema: type[Body], *, optional: bool = False) -> Body:
+    """The request's body as `schema`; an absent one counts as `{}` when `optional`.
+
+    Raises:
+        MalformedBody: absent, or not JSON.
+        WrongMediaType: not sent as application/json in UTF-8.
+        InvalidInput: not what `schema` allows.
+    """
+    try:
+        data = request.get_data(cache=False)
+    except OSError as err:  # the client went away, or its chunks are broken
+        raise MalformedBody(f"the body cannot be read: {err}") from err
+    if not data:
+        if optional:
+            return validated(schema, {})
+        raise MalformedBody("the body is empty; wanted is a JSON object")
+    _refuse_other_media_types()
+    return validated(schema, parse_json(data))
+
+
+def validated(schema: type[Body], value: object) -> Body:
+    """`value` as `schema`.
+
+    Raises:
+        InvalidInput: with every place that does not fit.
+    """
+    try:
+        return schema.model_validate(value)
+    except ValidationError as err:
+        errors = [(entry["loc"], entry["msg"]) for entry in err.errors(include_url=False, include_input=False)]
+        shown = "; ".join(f"{'.'.join(map(str, loc)) or 'body'}: {msg}" for loc, msg in errors[:5])
+        more = f"; and {len(errors) - 5} more" if len(errors) > 5 else ""
+        raise InvalidInput(shown + more, errors[:100]) from err
+
+
+def parse_json(data: bytes) -> object:
+    """The value that `data` says.
+
+    Raises:
+        MalformedBody: it is not JSON.
+        InvalidInput: it holds NaN, an infinity, or a key twice in one object.
+    """
+    try:
+        value: object = orjson.loads(data)
+    except orjson.JSONDecodeError as err:
+        place = _non_finite_place(data)
+        if place is not None:
+            raise InvalidInput(f"{_dotted(place)}: not a finite number", [(place, "must be a finite number")]) from err
+        raise MalformedBody(f"the body is not JSON: {err}") from err
+    # orjson keeps the last of two equal keys without a word; this pass converts nothing and only looks at keys.
+    try:
+        json.loads(data, object_pairs_hook=_refuse_repeats, parse_int=str, parse_float=str)
+    except RecursionError as err:
+        raise MalformedBody("the body is nested too deeply") from err
+    return value
+
+
+def json_bytes(value: object) -> bytes:
+    """`value` as JSON in UTF-8; NaN, which JSON does not have, becomes null."""
+    return orjson.dumps(value, option=orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_NON_STR_KEYS)
+
+
+class OrjsonProvider(JSONProvider):
+    """Flask's `jsonify` and returned dictionaries, through orjson."""
+
+    def dumps(self, obj: Any, **kwargs: Any) -> str:  # noqa: ARG002  (Flask's signature)
+        return json_bytes(obj).decode()
+
+    def loads(self, s: str | bytes, **kwargs: Any) -> Any:  # noqa: ARG002
+        return orjson.loads(s)
+
+
+def _refuse_other_media_types() -> None:
+    if request.mimetype != "application/json" and not re.fullmatch(r"application/[\w.-]+\+json", request.mimetype):
+        raise WrongMediaType(
+            f"the body is sent as {request.mimetype or 'nothing in particular'!r}; send it with "
+            "Content-Type: application/json"
+        )
+    charset = request.mimetype_params.get("charset", "utf-8").lower()
+    if charset not in ("utf-8", "utf8", "us-ascii"):
+        raise WrongMediaType(f"the body's charset is {charset!r}; JSON is sent in UTF-8")
+    if request.headers.get("Content-Encoding", "identity").lower() != "identity":
+        raise WrongMediaType("the body is compressed; send it as it is")
+
+
+def _refuse_repeats(pairs: list[tuple[str, object]]) -> Mapping[str, object]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        seen: set[str] = set()
+        repeated = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
+        raise InvalidInput(f"the key {repeated[:60]!r} stands twice in one object", [((repeated,), "stands twice")])
+    return found
+
+
+def _non_finite_place(data: bytes) -> tuple[str | int, ...] | None:
+    """Where the first NaN or infinity is in what would be JSON without it; None if that is not what is wrong."""
+    try:
+        value = json.loads(data.decode(), parse_int=lambda _: 0)
+        return _find_non_finite(value, ())
+    except (ValueError, RecursionError):
+        return None
+
+
+def _find_non_finite(value: object, loc: tuple[str | int, ...]) -> tuple[str | int, ...] | None:
+    if isinstance(value, float):
+        return None if math.isfinite(value) else loc
+    entries: list[tuple[str | int, object]] = []
+    if isinstance(value, dict):
+        entries = list(value.items())
+    elif isinstance(value, list):
+        entries = list(enumerate(cast(list[object], value)))
+    for key, entry in entries:
+        found = _find_non_finite(entry, (*loc, key))
+        if found is not None:
+            return found
+    return None
+
+
+def _dotted(loc: tuple[str | int, ...]) -> str:
+    return ".".join(map(str, loc)) or "body"

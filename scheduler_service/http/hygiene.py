@@ -1,0 +1,60 @@
+"""What every request and answer gets: an id, security headers, CORS, a measurement."""
+
+import re
+import time
+import uuid
+
+from flask import Flask, Response, g, request
+from flask_cors import CORS
+
+from scheduler_service.http.auth import origin_patterns
+from scheduler_service.http.metrics import Metrics
+from scheduler_service.logs import request_id_var
+from scheduler_service.settings import Settings
+
+_SANE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,99}")
+
+SECURITY_HEADERS = {
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "no-referrer",
+    "Cache-Control": "no-store",
+    # Reports and the documentation bring their pictures and styles along; nothing is ever loaded or run.
+    "Content-Security-Policy": (
+        "default-src 'none'; img-src data:; font-src data:; style-src 'unsafe-inline'; base-uri 'none'; "
+        "form-action 'none'; frame-ancestors 'none'"
+    ),
+}
+
+
+def request_id() -> str:
+    """The id of the request being served: the client's X-Request-ID if it is sane, else a new UUID."""
+    return request_id_var.get()
+
+
+def keep_clean(app: Flask, settings: Settings, metrics: Metrics) -> None:
+    """Give every request of `app` an id, and every answer its headers."""
+
+    def begin() -> None:
+        wanted = request.headers.get("X-Request-ID", "")
+        request_id_var.set(wanted if _SANE_ID.fullmatch(wanted) else str(uuid.uuid4()))
+        g.begun_s = time.perf_counter()
+
+    def finish(answer: Response) -> Response:
+        answer.headers["X-Request-ID"] = request_id()
+        for name, value in SECURITY_HEADERS.items():
+            answer.headers.setdefault(name, value)
+        # The rule, not the path: a path is a client's text, and each new one would be a new time series.
+        route = request.url_rule.rule if request.url_rule is not None else "unmatched"
+        metrics.observe_request(request.method, route, answer.status_code, time.perf_counter() - g.begun_s)
+        return answer
+
+    app.before_request(begin)
+    app.after_request(finish)
+    CORS(
+        app,
+        origins=[re.compile(pattern) for pattern in origin_patterns(settings.cors_origins)],
+        allow_headers=["Content-Type", "Authorization", "X-API-Key", "X-Request-ID"],
+        expose_headers=["X-Request-ID", "Retry-After"],
+        max_age=600,
+    )

@@ -1,0 +1,53 @@
+"""Native threads beside the event loop: whatever computes, waits for a disk or imports runs there.
+
+Nothing is monkey-patched: locks are real, the loop only parses, routes and answers, and a kernel that releases the
+GIL leaves the loop its core.
+"""
+
+import contextvars
+from collections.abc import Callable
+from typing import TypeVar, cast
+
+import gevent
+from gevent.threadpool import ThreadPool
+
+from scheduler_service.errors import Overloaded
+
+Result = TypeVar("Result")
+
+
+class NativeThreads:
+    """A few native threads with a bounded queue in front of them; used from one event loop."""
+
+    def __init__(self, size: int, *, max_waiting: int) -> None:
+        self._pool = ThreadPool(size, gevent.get_hub())
+        self._most = size + max_waiting
+        self._now = 0
+
+    def run(self, work: Callable[[], Result]) -> Result:
+        """What `work` returns or raises; other requests are served meanwhile.
+
+        Context variables (the request's id) are the caller's.
+
+        Raises:
+            Overloaded: the queue is full.
+        """
+        if self._now >= self._most:
+            raise Overloaded(f"{self._now} requests are being computed or wait for it; come back later")
+        context = contextvars.copy_context()
+        self._now += 1
+        try:
+            # The error comes back as a value: gevent would print the trace of one that is raised in its thread.
+            result, error = self._pool.spawn(context.run, _outcome, work).get()
+        finally:
+            self._now -= 1
+        if error is not None:
+            raise error
+        return cast(Result, result)
+
+
+def _outcome(work: Callable[[], Result]) -> tuple[Result | None, Exception | None]:
+    try:
+        return work(), None
+    except Exception as err:  # handed to the caller's thread
+        return None, err

@@ -1,0 +1,100 @@
+"""Every error as `application/problem+json` (RFC 9457), and the one table from class to status."""
+
+import logging
+import re
+from collections.abc import Sequence
+from http import HTTPStatus
+from typing import cast
+
+from flask import Flask, Response
+from werkzeug.exceptions import HTTPException
+from werkzeug.exceptions import MethodNotAllowed as WrongMethod
+
+from scheduler_env.errors import InvalidCheckpoint, InvalidInstance
+from scheduler_service.errors import Conflict, InvalidInput, NotFound, Overloaded, StorageUnavailable
+from scheduler_service.http.auth import ForeignOrigin, MissingKey
+from scheduler_service.http.bodies import MalformedBody, WrongMediaType, json_bytes
+
+PROBLEM_MEDIA_TYPE = "application/problem+json"
+
+STATUS_OF: dict[type[Exception], int] = {
+    MalformedBody: 400,
+    MissingKey: 401,
+    ForeignOrigin: 403,
+    NotFound: 404,
+    Conflict: 409,
+    WrongMediaType: 415,
+    InvalidInput: 422,
+    InvalidInstance: 422,
+    InvalidCheckpoint: 422,
+    Overloaded: 503,
+    StorageUnavailable: 503,
+}
+"""A class stands for its subclasses too. What is not here is our fault: 500, and the text stays in the log."""
+
+log = logging.getLogger(__name__)
+
+Errors = Sequence[tuple[Sequence[str | int], str]]
+
+
+def handle_errors(app: Flask) -> None:
+    """Answer every error of `app`, the expected and the others, as a problem."""
+    app.register_error_handler(HTTPException, _answer_http)
+    app.register_error_handler(Exception, _answer)
+
+
+def problem(
+    status: int,
+    detail: str,
+    *,
+    kind: str = "about:blank",
+    errors: Errors = (),
+    headers: dict[str, str] | None = None,
+    **more: object,
+) -> Response:
+    """The answer that tells of an error; `more` become further members of the body."""
+    body: dict[str, object] = {
+        "type": kind,
+        "title": HTTPStatus(status).phrase,
+        "status": status,
+        "detail": detail,
+        "error": detail,
+    }
+    if errors:
+        body["errors"] = [{"loc": list(loc), "msg": msg} for loc, msg in errors]
+    return Response(json_bytes(body | more), status, headers, mimetype=PROBLEM_MEDIA_TYPE)
+
+
+def _answer(err: Exception) -> Response:
+    for cls in type(err).__mro__:
+        status = STATUS_OF.get(cast(type[Exception], cls))
+        if status is not None:
+            break
+    else:
+        log.error("unexpected %s", type(err).__name__, exc_info=err)
+        return problem(500, "an internal error; the log has it under this request's id")
+    errors: Errors = ()
+    headers = {}
+    if isinstance(err, InvalidInput):
+        errors = err.errors or [((), str(err))]
+    elif isinstance(err, InvalidInstance):
+        errors = [(err.loc, str(err))]
+    elif isinstance(err, InvalidCheckpoint):
+        errors = [((), str(err))]
+    if status == 401:
+        headers["WWW-Authenticate"] = "Bearer"
+    if status == 503:
+        log.warning("%s: %s", type(err).__name__, err)
+        headers["Retry-After"] = str(err.retry_after_s if isinstance(err, Overloaded) else 5)
+    return problem(status, str(err), kind=kind_of(type(err)), errors=errors, headers=headers)
+
+
+def _answer_http(err: HTTPException) -> Response:
+    status = err.code or 500
+    headers = {"Allow": ", ".join(err.valid_methods)} if isinstance(err, WrongMethod) and err.valid_methods else {}
+    return problem(status, err.description or HTTPStatus(status).phrase, headers=headers)
+
+
+def kind_of(cls: type[Exception]) -> str:
+    """The `type` member for errors of this class: where the documentation tells of it."""
+    return f"/docs#{re.sub(r'(?<!^)(?=[A-Z])', '-', cls.__name__).lower()}"

@@ -1,0 +1,110 @@
+"""Models: register, list, promote, tag, roll back, delete."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from flask import Blueprint, request
+
+from scheduler_service.errors import InvalidInput
+from scheduler_service.http.bodies import MalformedBody, parse_json, read_body, validated
+from scheduler_service.http.schemas import (
+    NoBody,
+    PromoteRequest,
+    RegisterRequest,
+    RollbackRequest,
+    TagRequest,
+)
+from scheduler_service.http.services import services
+
+blueprint = Blueprint("models", __name__)
+
+FORM_JSON_FIELDS = frozenset({"training_params", "performance_metrics", "tags"})
+"""Parts of an upload's form that hold JSON; the others are texts."""
+
+
+@blueprint.post("/models/register")
+def register_model() -> tuple[dict[str, Any], int]:
+    """Register a trained model, by its path or as an upload."""
+    models = services().models
+    if request.mimetype == "multipart/form-data":
+        body, stream = _read_upload()
+        key = services().storage.run(lambda: models.register_upload(stream, **_members(body)))
+    else:
+        body = read_body(RegisterRequest)
+        key = services().storage.run(lambda: models.register_model(body.model_path, **_members(body)))
+    return {"status": "success", "model_key": key, "message": f"the model is registered as {key}"}, 201
+
+
+@blueprint.get("/models")
+def list_models() -> dict[str, Any]:
+    """The registered models, newest first."""
+    wanted = {name: request.args.get(name) or None for name in ("algorithm", "status", "tag")}
+    found = services().storage.run(lambda: services().models.list_models(**wanted))
+    return {"status": "success", "models": [record.to_dict() for record in found], "total": len(found)}
+
+
+@blueprint.get("/models/<name>")
+def get_model(name: str) -> dict[str, Any]:
+    """What is known of one model."""
+    record = services().storage.run(lambda: services().models.get_model(name))
+    return {"status": "success", "model": record.to_dict()}
+
+
+@blueprint.post("/models/<name>/promote")
+def promote_model(name: str) -> dict[str, Any]:
+    """Move a model on in its life."""
+    body = read_body(PromoteRequest)
+    record = services().storage.run(
+        lambda: services().models.promote_model(name, body.status, reason=body.reason, actor=body.actor)
+    )
+    return {"status": "success", "model_key": record.model_key, "model": record.to_dict()}
+
+
+@blueprint.put("/models/tags/<tag>")
+def tag_model(tag: str) -> dict[str, Any]:
+    """Let a tag name another model."""
+    body = read_body(TagRequest)
+    record = services().storage.run(lambda: services().models.tag_model(tag, body.model_key))
+    return {"status": "success", "tag": tag, "model_key": record.model_key, "model": record.to_dict()}
+
+
+@blueprint.post("/models/rollback")
+def roll_back() -> dict[str, Any]:
+    """Return to the version that was stable before."""
+    body = read_body(RollbackRequest)
+    record = services().storage.run(lambda: services().models.rollback(body.algorithm, body.reason, actor=body.actor))
+    return {"status": "success", "model_key": record.model_key, "model": record.to_dict()}
+
+
+@blueprint.delete("/models/<name>")
+def delete_model(name: str) -> dict[str, Any]:
+    """Take a model out of the registry."""
+    read_body(NoBody, optional=True)
+    services().storage.run(lambda: services().models.delete_model(name))
+    return {"status": "success", "message": f"the model {name} is deleted"}
+
+
+def _read_upload() -> tuple[RegisterRequest, Any]:
+    """The form's fields, and the stream of its `file` part."""
+    try:
+        form, files = request.form, request.files
+    except OSError as err:  # the client went away, or its chunks are broken
+        raise MalformedBody(f"the form cannot be read: {err}") from err
+    if "file" not in files:
+        raise InvalidInput("the form has no part named file", [(("file",), "is missing")])
+    if "model_path" in form:
+        raise InvalidInput("give either file or model_path", [(("model_path",), "given beside file")])
+    fields: dict[str, object] = {}
+    for name, text in form.items():
+        if name not in FORM_JSON_FIELDS:
+            fields[name] = text
+            continue
+        try:
+            fields[name] = parse_json(text.encode("utf-8", "replace"))
+        except MalformedBody as err:
+            raise InvalidInput(f"the form's {name} is not JSON: {err}", [((name,), "is not JSON")]) from err
+    return validated(RegisterRequest, {"model_path": "the uploaded file", **fields}), files["file"].stream
+
+
+def _members(body: RegisterRequest) -> Mapping[str, Any]:
+    return {name: getattr(body, name) for name in RegisterRequest.model_fields if name != "model_path"}

@@ -1,0 +1,182 @@
+"""Operations: health, metrics, figures, reports, alerts, and the documentation of all of it."""
+
+import shutil
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from flask import Blueprint, Response, request
+
+import monitoring
+from scheduler_service.clock import to_iso, utc_now
+from scheduler_service.errors import ReportNotFound, ServiceError, StorageUnavailable
+from scheduler_service.http.bodies import json_bytes, read_body
+from scheduler_service.http.openapi import docs_page, document
+from scheduler_service.http.problems import problem
+from scheduler_service.http.schemas import ABTestReportRequest, PerformanceReportRequest
+from scheduler_service.http.services import Services, services
+
+if TYPE_CHECKING:
+    import pandas as pd  # slow to import, and the service starts without it
+
+blueprint = Blueprint("operations", __name__)
+
+MIN_FREE_BYTES = 50 * 2**20
+"""Below this the disk counts as full: the database and the logs still want to write their last lines."""
+ALERT_WINDOW = timedelta(hours=1)
+
+
+@blueprint.get("/health")
+def get_health() -> Response:
+    """Whether every part works; names those that do not."""
+    parts = services()
+    checks: dict[str, Callable[[], str]] = {
+        "database": lambda: _database(parts),
+        "models": lambda: _models(parts),
+        "experiments": lambda: _experiments(parts),
+        "disk": lambda: _disk(parts.settings.home),
+    }
+    told = parts.storage.run(lambda: {name: _checked(check) for name, check in checks.items()})
+    failing = [name for name, told_of in told.items() if told_of["status"] != "ok"]
+    if failing:
+        detail = "; ".join(f"{name}: {told[name]['detail']}" for name in failing)
+        return problem(503, detail, headers={"Retry-After": "5"}, failing=failing, parts=told)
+    uptime_s = (utc_now() - parts.started_at).total_seconds()
+    return _json({"status": "healthy", "parts": told, "started_at": to_iso(parts.started_at), "uptime_s": uptime_s})
+
+
+@blueprint.get("/metrics")
+def get_metrics() -> Response:
+    """Counters and histograms for Prometheus."""
+    return Response(services().metrics.exposition(), content_type="text/plain; version=0.0.4; charset=utf-8")
+
+
+@blueprint.get("/performance")
+def get_performance() -> dict[str, Any]:
+    """Figures of the recorded runs."""
+    names = ("start_time", "end_time", "model_key", "experiment")
+    wanted = {name: request.args.get(name) or None for name in names}
+    return {"status": "success", "performance": services().storage.run(lambda: services().monitor.summary(**wanted))}
+
+
+@blueprint.post("/reports/performance")
+def make_performance_report() -> tuple[dict[str, Any], int]:
+    """Make a report of the last days."""
+    body, parts = read_body(PerformanceReportRequest, optional=True), services()
+    path = parts.drawing.run(lambda: parts.monitor.generate_performance_report(body.days, lang=body.lang))
+    return _report_made(path), 201
+
+
+@blueprint.post("/reports/ab_test")
+def make_ab_test_report() -> tuple[dict[str, Any], int]:
+    """Make a report of an experiment."""
+    body, parts = read_body(ABTestReportRequest), services()
+    path = parts.drawing.run(
+        lambda: parts.analyzer.generate_ab_test_report(body.experiment_name, body.days, lang=body.lang)
+    )
+    return _report_made(path), 201
+
+
+@blueprint.get("/reports/<name>")
+def get_report(name: str) -> Response:
+    """A report that was made."""
+    folder = services().settings.reports_dir
+
+    def read() -> str:
+        # Looked up among the files that are there: no path is ever made of a client's text.
+        found = {path.name: path for path in folder.glob("*.html") if path.is_file() and not path.is_symlink()}
+        if name not in found:
+            raise ReportNotFound(f"there is no report {name!r}")
+        return found[name].read_text(encoding="utf-8")
+
+    return Response(services().storage.run(read), content_type="text/html; charset=utf-8")
+
+
+@blueprint.get("/alerts")
+def get_alerts() -> dict[str, Any]:
+    """Which thresholds the runs of the last hour are beyond."""
+    parts = services()
+    since = utc_now() - ALERT_WINDOW
+    runs = parts.storage.run(lambda: parts.monitor.get_performance_data(start_time=to_iso(since)))
+    thresholds = dict(monitoring.PERFORMANCE_THRESHOLDS)
+    return {
+        "status": "success",
+        "alerts": alerts(runs, thresholds),
+        "thresholds": thresholds,
+        "since": to_iso(since),
+        "runs": len(runs),
+    }
+
+
+@blueprint.get("/openapi.json")
+def get_openapi() -> Response:
+    """This interface as OpenAPI 3.1."""
+    return _json(document())
+
+
+@blueprint.get("/docs")
+def get_docs() -> Response:
+    """This interface to read."""
+    return Response(docs_page(), content_type="text/html; charset=utf-8")
+
+
+def alerts(runs: "pd.DataFrame", thresholds: dict[str, float]) -> list[dict[str, Any]]:
+    """What is beyond its threshold, each with figure and limit; no runs, no alerts.
+
+    The mean makespan, the 99th percentile of the execution time, and the share of runs that succeeded.
+    """
+    done = runs[runs["success"].astype(bool)]
+    figures: list[tuple[str, str, float | None]] = [
+        ("max_makespan", "平均完工时间超过阈值", float(done["makespan"].mean()) if len(done) else None),
+        ("max_execution_time", "执行时间超过阈值", float(done["execution_time"].quantile(0.99)) if len(done) else None),
+        ("min_success_rate", "成功率低于阈值", len(done) / len(runs) if len(runs) else None),
+    ]
+    found = []
+    for name, message, value in figures:
+        if value is None:
+            continue
+        limit = thresholds[name]
+        if value < limit if name.startswith("min_") else value > limit:
+            found.append({"name": name, "value": value, "threshold": limit, "message": message})
+    return found
+
+
+def _report_made(path: str) -> dict[str, Any]:
+    name = Path(path).name
+    return {"status": "success", "report": name, "url": f"/reports/{name}", "path": path}
+
+
+def _checked(check: Callable[[], str]) -> dict[str, str]:
+    try:
+        return {"status": "ok", "detail": check()}
+    except (ServiceError, OSError) as err:
+        return {"status": "failing", "detail": str(err)}
+
+
+def _database(parts: Services) -> str:
+    parts.monitor.check_writable()
+    return "runs can be recorded"
+
+
+def _models(parts: Services) -> str:
+    key = parts.models.resolve(parts.experiments.default_model)
+    return f"the default model is {key}"
+
+
+def _experiments(parts: Services) -> str:
+    problem_text = parts.experiments.config_problem
+    if problem_text is not None:
+        raise StorageUnavailable(problem_text)
+    return "the configuration is valid"
+
+
+def _disk(home: Path) -> str:
+    free = shutil.disk_usage(home).free
+    if free < MIN_FREE_BYTES:
+        raise StorageUnavailable(f"{free / 2**20:.0f} MiB are free; at least {MIN_FREE_BYTES / 2**20:.0f} are needed")
+    return f"{free / 2**20:.0f} MiB are free"
+
+
+def _json(value: object) -> Response:
+    return Response(json_bytes(value), mimetype="application/json")

@@ -1,0 +1,58 @@
+"""Runs: build a schedule, and take a person's verdict on one."""
+
+import json
+from typing import Any
+
+from flask import Blueprint
+
+from scheduler_service.http.bodies import read_body
+from scheduler_service.http.hygiene import request_id
+from scheduler_service.http.running import Outcome, answer, compute, draw
+from scheduler_service.http.schemas import FeedbackRequest, RunRequest
+from scheduler_service.http.services import Services, services
+from scheduler_service.logs import log_run
+
+blueprint = Blueprint("runs", __name__)
+
+
+@blueprint.post("/run_algorithm")
+@blueprint.post("/api/algorithm/run")
+def run_algorithm() -> dict[str, Any]:
+    """Build a schedule, by the model that the experiment, the pin or the default says."""
+    body, own_id, parts = read_body(RunRequest), request_id(), services()
+    outcome = parts.compute.run(
+        lambda: compute(body, own_id, parts.models, parts.experiments, parts.settings.max_time_budget_ms)
+    )
+    parts.storage.run(lambda: _record(outcome, parts))
+    run = outcome.run
+    if run is None:
+        assert outcome.failure is not None
+        raise outcome.failure
+    schedule = run.solution.schedule
+    log_run(
+        f"model={run.model.key} reason={run.used.reason} variant={run.used.variant or '-'} "
+        f"user={json.dumps(run.user_id)} steps={len(schedule.steps)} makespan_h={schedule.makespan_h:.4f}",
+        run.execution_time_s,
+    )
+    charts = parts.drawing.run(lambda: draw(run.solution, body.views)) if body.views else {}
+    return answer(run, charts)
+
+
+@blueprint.post("/feedback")
+def give_feedback() -> dict[str, Any]:
+    """Tie a person's verdict to a run."""
+    body, parts = read_body(FeedbackRequest), services()
+    parts.storage.run(lambda: parts.monitor.record_feedback(body.request_id, body.user_satisfaction, body.comment))
+    return {"status": "success", "request_id": body.request_id, "message": "thank you"}
+
+
+def _record(outcome: Outcome, parts: Services) -> None:
+    for record in outcome.records:
+        parts.monitor.record_performance(record)
+        parts.metrics.observe_run(
+            record.model_key or "",
+            record.variant or "",
+            record.reason or "",
+            record.makespan if record.success else None,
+            record.execution_time or 0.0,
+        )

@@ -1,0 +1,266 @@
+"""A run: which model, its schedule, what falls back on what, and what is recorded. Knows no Flask.
+
+`compute` is made for a native thread. It answers with the records of every attempt, the failed ones too, so that the
+caller can write them where writing is cheap.
+"""
+
+import base64
+import io
+import logging
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from ab_testing import ABTestManager, Assignment
+from model_manager import LoadedModel, ModelVersionManager
+from monitoring import PerformanceRecord
+from scheduler_env.errors import InvalidInstance
+from scheduler_env.problem import Instance
+from scheduler_env.readers import instance_from_request
+from scheduler_env.schedule import Solution
+from scheduler_service.errors import InvalidInput, ModelNotFound, ServiceError, StorageUnavailable
+from scheduler_service.http.schemas import RunRequest, View
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """A model that may answer, and why it would."""
+
+    model: str  # a key, short name or tag
+    reason: str
+    experiment: str | None = None
+    variant: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A schedule with all that its answer tells."""
+
+    request_id: str
+    user_id: str
+    is_user_generated: bool  # nobody said who asks: the request's id is the unit of assignment
+    assigned: Choice
+    used: Choice
+    model: LoadedModel
+    solution: Solution
+    execution_time_s: float  # of building and checking the schedule
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What came of a request: a run, or none; and the attempts to record, the answering one last."""
+
+    run: Run | None
+    records: tuple[PerformanceRecord, ...]
+    failure: ServiceError | None = None
+
+
+def compute(
+    request: RunRequest, request_id: str, models: ModelVersionManager, experiments: ABTestManager, max_budget_ms: int
+) -> Outcome:
+    """The schedule that `request` asks for, by the model whose turn it is, or by the next best that works.
+
+    Raises:
+        InvalidInstance, InvalidInput: what was asked for cannot be; nothing is to be recorded.
+        ModelNotFound, AmbiguousModelName: the pinned model does not exist.
+    """
+    if request.time_budget_ms > max_budget_ms:
+        raise InvalidInput(
+            f"time_budget_ms {request.time_budget_ms} is over the limit of {max_budget_ms}",
+            [(("time_budget_ms",), f"must be at most {max_budget_ms}")],
+        )
+    instance = instance_from_request(request.problem)
+    user_id = request.user_id or request_id
+    first = _first_choice(request, user_id, models, experiments)
+    records: list[PerformanceRecord] = []
+    for choice in _choices(first, models, experiments):
+        began_s = time.perf_counter()
+        model: LoadedModel | None = None
+        try:
+            model = models.load_model(choice.model)
+            began_s = time.perf_counter()
+            solution = model.agent.solve(instance, time_budget_ms=request.time_budget_ms)
+            solution.schedule.check()
+        except InvalidInstance:
+            raise
+        except Exception as err:  # whatever is wrong with one model, another may answer
+            log.exception("the model %r could not answer (%s)", choice.model, choice.reason)
+            took_s = time.perf_counter() - began_s
+            records.append(_failure(choice, model, instance, request, request_id, user_id, took_s, err))
+            continue
+        took_s = time.perf_counter() - began_s
+        run = Run(request_id, user_id, request.user_id is None, first, choice, model, solution, took_s)
+        if records:
+            log.warning("%r did not answer; %s did (fallback)", first.model, model.key)
+        return Outcome(run, (*records, _success(run, request)))
+    failed = f": {records[-1].error_message}" if records else ": none is registered"
+    return Outcome(None, tuple(records), StorageUnavailable(f"no model can build a schedule now{failed}"))
+
+
+def answer(run: Run, charts: dict[View, str]) -> dict[str, object]:
+    """The JSON of a run; `charts` are base64 PNGs by view."""
+    schedule = run.solution.schedule
+    names = {workpoint.id: workpoint.name for workpoint in schedule.instance.workpoints}
+    result: dict[str, object] = {
+        "makespan": schedule.makespan_h,
+        "lower_bound": run.solution.lower_bound_h,
+        "gap": run.solution.gap,
+        "resource_utilization": schedule.resource_utilization,
+        "team_utilization": schedule.team_utilization,
+        "schedule_details": [
+            {
+                "id": placed.step.id,
+                "name": placed.step.name,
+                "workpoint_id": placed.step.workpoint_id,
+                "workpoint_name": names[placed.step.workpoint_id],
+                "team": placed.step.team,
+                "order": placed.step.order,
+                "workers": placed.crew,
+                "start": placed.start_h,
+                "end": placed.end_h,
+            }
+            for placed in schedule.steps
+        ],
+        "gantt_charts": charts,
+        "model_info": {"model_key": run.model.key, "algorithm": run.model.algorithm, "version": run.model.version},
+        "stage": run.solution.stage,
+        "evaluations": run.solution.evaluations,
+    }
+    if charts:
+        result["plot_image"] = next(iter(charts.values()))
+    return {
+        "status": "success",
+        "result": result,
+        "performance": {
+            "makespan": schedule.makespan_h,
+            "execution_time": run.execution_time_s,
+            "resource_utilization": schedule.resource_utilization,
+        },
+        "experiment_info": {
+            "experiment": run.assigned.experiment,
+            "variant": run.assigned.variant,
+            "model_used": run.model.key,
+            "user_id": run.user_id,
+            "user_id_generated": run.is_user_generated,
+            "reason": run.used.reason,
+        },
+        "request_id": run.request_id,
+    }
+
+
+def draw(solution: Solution, views: Sequence[View]) -> dict[View, str]:
+    """Base64 PNGs of the Gantt charts asked for; not for two threads at once."""
+    from scheduler_env.gantt import figure  # with matplotlib: slow to import, and most requests want no chart
+
+    charts: dict[View, str] = {}
+    for view in views:
+        png = io.BytesIO()
+        figure(solution.schedule, view, lower_bound_h=solution.lower_bound_h).savefig(png, format="png")
+        charts[view] = base64.b64encode(png.getvalue()).decode()
+    return charts
+
+
+def _first_choice(request: RunRequest, user_id: str, models: ModelVersionManager, experiments: ABTestManager) -> Choice:
+    if request.model is not None:
+        record = models.get_model(request.model)
+        if request.algorithm not in (None, record.algorithm):
+            message = f"the model {record.model_key} is {record.algorithm}, not {request.algorithm}"
+            raise InvalidInput(message, [(("algorithm",), message)])
+        return Choice(record.model_key, "pinned")
+    assignment: Assignment = experiments.assign(request.experiment, user_id)
+    model, reason = assignment.model, str(assignment.reason)
+    if request.algorithm is not None and reason != "assigned":
+        model = _current_model(request.algorithm, models)
+        reason = "pinned" if reason == "default" else reason
+    return Choice(model, reason, assignment.experiment, assignment.variant)
+
+
+def _current_model(algorithm: str, models: ModelVersionManager) -> str:
+    """The algorithm's stable model; before it has one, the newest that is not retired."""
+    try:
+        return models.resolve(f"{algorithm}:stable")
+    except ServiceError:
+        usable = [record for record in models.list_models(algorithm) if record.status != "retired"]
+    if not usable:
+        raise ModelNotFound(f"no model of the algorithm {algorithm!r} is in use")
+    return usable[0].model_key
+
+
+def _choices(first: Choice, models: ModelVersionManager, experiments: ABTestManager) -> Iterator[Choice]:
+    """`first`, then what may stand in for it: the default model, the newest deployed one, any other.
+
+    Nothing stands in for a pinned model: who names one wants that one or none. What is found while falling back is
+    looked up only then.
+    """
+    yield first
+    if first.reason == "pinned":
+        return
+    tried = {_key(first.model, models)}
+    newest_first = models.list_models()
+    rank = {"deployed": 0, "validated": 1, "registered": 2, "retired": 3}
+    others = [record.model_key for record in sorted(newest_first, key=lambda record: rank[record.status])]
+    for name in (experiments.default_model, *others):
+        key = _key(name, models)
+        if key is not None and key not in tried:
+            tried.add(key)
+            yield Choice(key, "fallback", first.experiment)
+
+
+def _key(name: str, models: ModelVersionManager) -> str | None:
+    try:
+        return models.resolve(name)
+    except ServiceError:
+        return None
+
+
+def _success(run: Run, request: RunRequest) -> PerformanceRecord:
+    schedule, instance = run.solution.schedule, run.solution.schedule.instance
+    return PerformanceRecord(
+        request_id=run.request_id,
+        model_key=run.model.key,
+        algorithm=run.model.algorithm,
+        experiment=run.used.experiment,
+        # A stand-in's figures belong to no arm; the arm's own failure is recorded beside them.
+        variant=run.used.variant,
+        reason=run.used.reason,
+        user_id=run.user_id,
+        makespan=schedule.makespan_h,
+        execution_time=run.execution_time_s,
+        lower_bound=run.solution.lower_bound_h,
+        gap=run.solution.gap,
+        resource_utilization=schedule.resource_utilization,
+        team_utilization=schedule.team_utilization,
+        n_workpoints=len(instance.workpoints),
+        n_steps=len(instance.steps),
+        stage=run.solution.stage,
+        input_params=request.problem,
+    )
+
+
+def _failure(
+    choice: Choice,
+    model: LoadedModel | None,
+    instance: Instance,
+    request: RunRequest,
+    request_id: str,
+    user_id: str,
+    took_s: float,
+    err: Exception,
+) -> PerformanceRecord:
+    return PerformanceRecord(
+        request_id=request_id,
+        model_key=choice.model if model is None else model.key,
+        algorithm=None if model is None else model.algorithm,
+        experiment=choice.experiment,
+        variant=choice.variant,
+        reason=choice.reason,
+        user_id=user_id,
+        execution_time=took_s,
+        n_workpoints=len(instance.workpoints),
+        n_steps=len(instance.steps),
+        input_params=request.problem,
+        success=False,
+        error_message=f"{type(err).__name__}: {err}",
+    )

@@ -1,0 +1,200 @@
+"""The request bodies, strictly typed; a field that does not exist is refused, `null` is as good as absent."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
+
+from scheduler_env.readers import MAX_WORKPOINTS
+from scheduler_env.standard_cycle import MAX_DURATION_H, SAMPLE_PARAMS
+
+View = Literal["process", "workpoint", "team"]
+VIEWS: tuple[View, ...] = ("process", "workpoint", "team")
+
+_PEOPLE = {"type": "integer", "minimum": 1, "maximum": 1000}
+_HOURS = {"type": "number", "exclusiveMinimum": 0, "maximum": MAX_DURATION_H, "description": "Nominal hours."}
+_NAME = {"type": "string", "minLength": 1, "maxLength": 200}
+_ID = {"anyOf": [_NAME, {"type": "integer"}]}
+_PARAMS = {"type": "array", "items": _HOURS, "minItems": 15, "maxItems": 15, "examples": [list(SAMPLE_PARAMS)]}
+_STEP = {
+    "type": "object",
+    "required": ["name", "team", "duration"],
+    "additionalProperties": False,
+    "properties": {
+        "id": _ID,
+        "name": _NAME,
+        "order": {"type": "integer"},
+        "team": _NAME,
+        "duration": _HOURS,
+        "dedicated": {"type": "boolean", "description": "Takes its team's whole headcount."},
+        "team_size": _PEOPLE | {"description": "Headcount of its team."},
+        "parallel": {"type": "boolean", "description": "false: alone among the steps of its order."},
+        "min_crew": _PEOPLE,
+        "max_crew": _PEOPLE,
+        "predecessors": {"type": "array", "items": _ID, "description": "Ids or names of steps to wait for."},
+    },
+}
+_WORKPOINT = {
+    "type": "object",
+    "additionalProperties": False,
+    "properties": {"id": _ID, "name": _NAME, "steps": {"type": "array", "items": _STEP}, "params": _PARAMS},
+}
+_WORKPOINTS = {
+    "anyOf": [
+        {"type": "array", "items": _WORKPOINT, "minItems": 1, "maxItems": MAX_WORKPOINTS},
+        {"type": "object", "additionalProperties": _WORKPOINT, "minProperties": 1},
+    ],
+    "description": "Work points, as a list or by id; one without steps gets the standard cycle.",
+}
+_TEAM = {
+    "type": "object",
+    "additionalProperties": False,
+    "properties": {"name": _NAME, "headcount": _PEOPLE, "dedicated": {"type": "boolean"}, "min_crew": _PEOPLE},
+}
+_TEAMS = {
+    "anyOf": [{"type": "array", "items": _TEAM}, {"type": "object", "additionalProperties": _TEAM}],
+    "description": "Changes to the default plant.",
+}
+
+
+def _refuse_unsupported(value: object) -> None:
+    if value is not None:
+        raise ValueError("is not supported yet; leave it out")
+
+
+def _absent_if_empty(value: object) -> object:
+    # Front ends send "" for a user who is not logged in: not one user, but each of them.
+    return None if value == "" else value
+
+
+def _text_of_id(value: object) -> object:
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+Name = Annotated[str, Field(min_length=1, max_length=200)]
+OptionalName = Annotated[Name | None, BeforeValidator(_absent_if_empty)]
+OptionalId = Annotated[
+    Name | None,
+    BeforeValidator(_absent_if_empty),
+    BeforeValidator(_text_of_id),
+    WithJsonSchema({"anyOf": [_NAME, {"type": "integer"}, {"type": "null"}]}),
+]
+NotYet = Annotated[None, BeforeValidator(_refuse_unsupported), WithJsonSchema({"type": "null"})]
+
+
+class Strict(BaseModel):
+    """A body: unknown fields, "5" for 5 and numbers that are not finite are refused."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True, allow_inf_nan=False, protected_namespaces=())
+
+
+class RunRequest(Strict):
+    """What to schedule, and who asks. The instance itself is read by `scheduler_env.readers`."""
+
+    params: Annotated[Any, WithJsonSchema(_PARAMS)] = None
+    workpoints: Annotated[Any, WithJsonSchema(_WORKPOINTS)] = None
+    teams: Annotated[Any, WithJsonSchema(_TEAMS)] = None
+    crew_efficiency: Annotated[Any, WithJsonSchema({"enum": ["default", "linear"]})] = None
+    experiment: OptionalName = None
+    user_id: OptionalId = None
+    model: OptionalName = Field(default=None, description="Pins a model: key, short name or tag; no experiment.")
+    algorithm: OptionalName = Field(default=None, description="Its current model answers where no experiment decides.")
+    time_budget_ms: int = Field(default=0, ge=0, description="Improve the schedule for so long.")
+    charts: Literal["none"] | View | list[Literal["none"] | View] = Field(default="none")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _drop_nulls(cls, value: object) -> object:
+        return {key: entry for key, entry in value.items() if entry is not None} if isinstance(value, dict) else value
+
+    @property
+    def problem(self) -> dict[str, object]:
+        """What `scheduler_env.readers.instance_from_request` reads."""
+        members = ("params", "workpoints", "teams", "crew_efficiency")
+        return {name: value for name in members if (value := getattr(self, name)) is not None}
+
+    @property
+    def views(self) -> tuple[View, ...]:
+        """The charts asked for, each once."""
+        asked = self.charts if isinstance(self.charts, list) else [self.charts]
+        return tuple(view for view in VIEWS if view in asked)
+
+
+class FeedbackRequest(Strict):
+    """A person's verdict on a run."""
+
+    request_id: Name
+    user_satisfaction: int = Field(ge=1, le=5)
+    comment: Annotated[str, Field(max_length=2_000)] | None = None
+
+
+class RegisterRequest(Strict):
+    """A trained model: where its weights are, and what is known of it. An upload has `file` for `model_path`."""
+
+    model_path: Annotated[str, Field(min_length=1, max_length=4_096)]
+    algorithm_name: Name
+    training_params: dict[str, Any] = Field(default_factory=dict)
+    performance_metrics: dict[str, Any] = Field(default_factory=dict)
+    description: Annotated[str, Field(max_length=10_000)] = ""
+    created_by: Annotated[str, Field(max_length=200)] = ""
+    version: Name | None = None
+    bump: Literal["major", "minor", "patch"] | None = None
+    tags: list[Name] = Field(default_factory=list, max_length=50)
+
+
+class PromoteRequest(Strict):
+    """The next stage of a model's life."""
+
+    status: Literal["validated", "deployed", "retired"]
+    reason: Annotated[str, Field(max_length=2_000)] = ""
+    actor: Annotated[str, Field(max_length=200)] = ""
+
+
+class TagRequest(Strict):
+    """The model that a tag names from now on."""
+
+    model_key: Name
+
+
+class RollbackRequest(Strict):
+    """Back to the model that was deployed before, and why."""
+
+    algorithm: Name
+    reason: Annotated[str, Field(min_length=1, max_length=2_000)]
+    actor: Annotated[str, Field(max_length=200)] = ""
+
+
+class ExperimentRequest(Strict):
+    """Two models, compared on live traffic."""
+
+    experiment_name: Name
+    model_a: Name
+    model_b: Name
+    traffic_split: dict[str, float] | None = Field(
+        default=None, description="Shares that add up to 1; half and half if absent."
+    )
+    success_metric: Name = "makespan"
+    duration_days: float = Field(default=7, gt=0, le=3_650)
+    min_samples: int = Field(default=100, ge=2, le=10**9)
+    alpha: float = Field(default=0.05, gt=0, lt=1)
+    rollout: NotYet = None
+    guardrails: NotYet = None
+    shadow: NotYet = None
+
+
+class PerformanceReportRequest(Strict):
+    """A report on the runs of the last days."""
+
+    days: int = Field(default=7, ge=1, le=3_650)
+    lang: Literal["zh", "en"] = "zh"
+
+
+class ABTestReportRequest(Strict):
+    """A report on an experiment."""
+
+    experiment_name: Name = Field(validation_alias=AliasChoices("experiment_name", "experiment"))
+    days: int = Field(default=7, ge=1, le=3_650)
+    lang: Literal["zh", "en"] = "zh"
+
+
+class NoBody(Strict):
+    """Nothing, or an empty object."""

@@ -1,0 +1,37 @@
+"""The parts that every route uses: made once, in `create_app`, and reached through the application."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import cast
+
+from flask import current_app
+
+from ab_testing import ABTestManager
+from model_manager import ModelVersionManager
+from monitoring import ABTestAnalyzer, PerformanceMonitor
+from scheduler_service.http.metrics import Metrics
+from scheduler_service.http.offload import NativeThreads
+from scheduler_service.settings import Settings
+
+EXTENSION = "scheduler"
+
+
+@dataclass(frozen=True)
+class Services:
+    """The doors, and the threads to use them on."""
+
+    settings: Settings
+    models: ModelVersionManager
+    experiments: ABTestManager
+    monitor: PerformanceMonitor
+    analyzer: ABTestAnalyzer
+    metrics: Metrics
+    compute: NativeThreads  # schedules
+    storage: NativeThreads  # whatever reads or writes files and the database
+    drawing: NativeThreads  # charts and reports: one thread, because matplotlib's settings are global
+    started_at: datetime
+
+
+def services() -> Services:
+    """Those of the application that serves this request."""
+    return cast(Services, current_app.extensions[EXTENSION])
