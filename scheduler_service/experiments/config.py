@@ -62,7 +62,7 @@ class Snapshot:
 @dataclass(frozen=True)
 class _Reading:
     stamp: Stamp | None  # of the file that was read; None: read it again next time
-    content: bytes | None  # None: there was no file
+    content: bytes | None  # None: there was no file; b"" also stands for one that could not be opened
     snapshot: Snapshot  # the last good one
     problem: str | None  # why `content` is not what `snapshot` holds
 

@@ -195,7 +195,7 @@ def compare_arms(
     arms = {arm: _read_arm(runs, arm, chosen) for arm in ARMS}
     a, b = (arms[arm].user_means for arm in ARMS)
     empty = [arm for arm in ARMS if not arms[arm].user_means.size]
-    nothing = NotComputable("no_data", f"{' and '.join(empty)} has no value of {chosen.name} yet")
+    nothing = NotComputable("no_data", f"there is no value of {chosen.name} yet in {' and '.join(empty)}")
     users = {arm: arms[arm].users for arm in ARMS}
     unknown = NotComputable("split_unknown", "the shares that were asked for are not known")
     return ArmComparison(

@@ -54,7 +54,7 @@ def lift_interval(a: Values, b: Values, alpha: float = 0.05) -> LiftInterval | N
         return ratio
     variance_a, variance_b = float(a.var(ddof=1)) / a.size, float(b.var(ddof=1)) / b.size
     if nearly_constant((variance_a + variance_b) ** 0.5, mean_a, mean_b):
-        return NotComputable("no_variation", "every user of an arm has the same mean, so there is no error to bound by")
+        return NotComputable("no_variation", "within each arm all users have the same mean, so there is no error")
     if mean_a < LEAST_BASELINE_ERRORS * variance_a**0.5:
         return NotComputable(
             "baseline_near_zero",

@@ -37,7 +37,9 @@ def welch(a: Values, b: Values, alpha: float = 0.05) -> Welch | NotComputable:
         return NotComputable("too_few_units", f"each arm needs at least 2 users; they have {a.size} and {b.size}")
     standard_error = float((a.var(ddof=1) / a.size + b.var(ddof=1) / b.size) ** 0.5)
     if nearly_constant(standard_error, float(a.mean()), float(b.mean())):
-        return NotComputable("no_variation", "every user of an arm has the same mean, so there is no error to test by")
+        return NotComputable(
+            "no_variation", "within each arm all users have the same mean, so there is no error to test by"
+        )
     test = stats.ttest_ind(b, a, equal_var=False)
     interval = test.confidence_interval(1.0 - alpha)
     return Welch(
