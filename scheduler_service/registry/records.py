@@ -83,6 +83,7 @@ _MEMBERS = tuple(member.name for member in fields(ModelRecord) if member.name !=
 
 
 def check_status(status: str) -> Status:
+    """`status`, if it is one; InvalidInput if not."""
     for known in STATUSES:
         if status == known:
             return known
@@ -90,10 +91,10 @@ def check_status(status: str) -> Status:
 
 
 def check_text(name: str, value: str) -> str:
-    if not isinstance(value, str) or len(value) > MAX_TEXT:
-        raise InvalidInput(
-            f"{name} is not a text of at most {MAX_TEXT} characters", [((name,), "not a text, or too long")]
-        )
+    """`value`, if it is a text that can be stored; InvalidInput if not."""
+    if not isinstance(value, str) or len(value) > MAX_TEXT or not _is_unicode(value):
+        reason = f"not a Unicode text of at most {MAX_TEXT} characters"
+        raise InvalidInput(f"{name} is {reason}", [((name,), reason)])
     return value
 
 
@@ -126,9 +127,15 @@ def _plain(value: object, loc: tuple[str | int, ...], budget: list[int]) -> Any:
     budget[0] -= 1
     if budget[0] < 0 or len(loc) > MAX_JSON_DEPTH:
         raise _refused(loc[:1], f"holds more than {MAX_JSON_VALUES} values or {MAX_JSON_DEPTH} levels")
-    if value is None or isinstance(value, bool | str):
+    if value is None or isinstance(value, bool):
+        return value
+    if isinstance(value, str):
+        if not _is_unicode(value):
+            raise _refused(loc, "half of a surrogate pair is not Unicode")
         return value
     if isinstance(value, int):
+        if abs(value) >= 2**63:
+            raise _refused(loc, "a whole number of more than 64 bits")
         return int(value)
     if isinstance(value, float):
         if not math.isfinite(value):
@@ -136,8 +143,8 @@ def _plain(value: object, loc: tuple[str | int, ...], budget: list[int]) -> Any:
         return float(value)
     if isinstance(value, Mapping):
         for key in value:
-            if not isinstance(key, str):
-                raise _refused(loc, f"the name {key!r} is not a text")
+            if not isinstance(key, str) or not _is_unicode(key):
+                raise _refused(loc, f"the name {key!r} is not a Unicode text")
         return {key: _plain(value[key], (*loc, key), budget) for key in value}
     if isinstance(value, Sequence) and not isinstance(value, bytes | bytearray):
         return [_plain(member, (*loc, index), budget) for index, member in enumerate(value)]
@@ -148,3 +155,11 @@ def _plain(value: object, loc: tuple[str | int, ...], budget: list[int]) -> Any:
 
 def _refused(loc: tuple[str | int, ...], reason: str) -> InvalidInput:
     return InvalidInput(f"{'.'.join(str(part) for part in loc)}: {reason}", [(loc, reason)])
+
+
+def _is_unicode(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:  # JSON can write half of a surrogate pair; files cannot hold it
+        return False
+    return True

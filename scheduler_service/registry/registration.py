@@ -16,7 +16,7 @@ from scheduler_service.registry.names import (
     parse_version,
     split_tag,
 )
-from scheduler_service.registry.records import ModelRecord, Status, plain_object, check_status, check_text
+from scheduler_service.registry.records import ModelRecord, Status, check_status, check_text, plain_object
 from scheduler_service.registry.weights import LOADERS
 
 

@@ -1,0 +1,563 @@
+"""The registry on an ordinary day: versions, names, the life of a model, seeds, cleanup."""
+
+import io
+import json
+import os
+from datetime import UTC, datetime, timedelta
+
+import numpy as np
+import pytest
+import torch
+
+import model_manager
+from model_manager import ModelVersionManager
+from scheduler_env import SAMPLE_PARAMS, standard_instance
+from scheduler_env.network import QNetwork, save_checkpoint
+from scheduler_service.errors import (
+    AmbiguousModelName,
+    InvalidInput,
+    InvalidTransition,
+    ModelConflict,
+    ModelNotFound,
+)
+from scheduler_service.registry.names import Version, choose_version, hash_of_config
+from scheduler_service.settings import Settings
+
+CONFIG = {"episodes": 1000, "learning_rate": 0.001, "batch_size": 32}
+OTHER_CONFIG = {**CONFIG, "learning_rate": 0.01}
+
+
+class SteppingClock:
+    """Each look at it is a second later."""
+
+    def __init__(self):
+        self.now = datetime(2026, 1, 1, tzinfo=UTC)
+
+    def __call__(self):
+        self.now += timedelta(seconds=1)
+        return self.now
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory):
+    """`weights(n)`: the path of the n-th real checkpoint; different numbers have different weights."""
+    folder = tmp_path_factory.mktemp("weights")
+
+    def checkpoint(number):
+        path = folder / f"w{number}.pth"
+        if not path.exists():
+            torch.manual_seed(number)
+            save_checkpoint(path, QNetwork((4, 4, 4)), {"seed": number})
+        return path
+
+    return checkpoint
+
+
+@pytest.fixture(autouse=True)
+def no_waiting_for_the_disk(monkeypatch):
+    """What fsync is for, a power cut, does not happen here."""
+    monkeypatch.setattr(os, "fsync", lambda descriptor: None)
+
+
+@pytest.fixture
+def clock():
+    return SteppingClock()
+
+
+@pytest.fixture
+def manager(tmp_path, clock):
+    return ModelVersionManager(tmp_path / "models", clock=clock)
+
+
+@pytest.fixture
+def register(manager, weights):
+    def register(number, params=CONFIG, metrics=None, **options):
+        return manager.register_model(weights(number), "DDQN", params, metrics or {}, **options)
+
+    return register
+
+
+def deploy(manager, name):
+    manager.promote_model(name, "validated")
+    return manager.promote_model(name, "deployed")
+
+
+# --- registering ---
+
+
+def test_a_registered_model_is_three_files_that_people_can_read(manager, register, weights, tmp_path):
+    key = register(1, metrics={"makespan": 42.5}, description="改进奖励函数的DDQN模型", created_by="developer_name")
+    base = tmp_path / "models"
+    assert (base / "models" / f"{key}.pth").read_bytes() == weights(1).read_bytes()
+    assert json.loads((base / "configs" / f"{key}.json").read_text()) == CONFIG
+    metadata = (base / "metadata" / f"{key}.json").read_text(encoding="utf-8")
+    assert "改进奖励函数的DDQN模型" in metadata
+    record = manager.get_model(key)
+    assert (record.algorithm, record.version, record.status) == ("DDQN", "1.0.0", "registered")
+    assert (record.performance, record.created_by) == ({"makespan": 42.5}, "developer_name")
+    assert record.signature["hidden"] == [4, 4, 4]
+
+
+def test_a_record_as_the_api_shows_it_is_json_with_the_promised_members(manager, register):
+    shown = json.loads(json.dumps(manager.get_model(register(1)).to_dict()))
+    assert shown.keys() >= {
+        "model_key", "algorithm", "version", "status", "tags", "performance", "created_at", "created_by", "description"
+    }  # fmt: skip
+    assert shown["tags"] == ["latest"]
+
+
+def test_new_weights_raise_minor_and_a_new_configuration_raises_major(manager, register):
+    versions = [
+        manager.get_model(register(number, params)).version
+        for number, params in [(1, CONFIG), (2, CONFIG), (3, OTHER_CONFIG), (4, CONFIG), (5, OTHER_CONFIG)]
+    ]
+    assert versions == ["1.0.0", "1.1.0", "2.0.0", "1.2.0", "2.1.0"]
+
+
+def test_bump_and_version_override_the_rule(manager, register):
+    register(1)
+    assert register(2, bump="patch").endswith("_v1.0.1")
+    assert register(3, bump="major").endswith("_v2.0.0")
+    assert register(4, version="3.5").endswith("_v3.5.0")
+    with pytest.raises(ModelConflict, match=r"3\.5\.0 exists already"):
+        register(5, OTHER_CONFIG, version="3.5.0")
+    with pytest.raises(InvalidInput, match="not of the form"):
+        register(5, version="1.2.3.4")
+    with pytest.raises(InvalidInput, match="'huge' is none of major, minor, patch"):
+        register(5, bump="huge")
+
+
+def test_a_version_in_the_way_is_stepped_over():
+    used = {("aaaaaaaa", Version(1, 0, 0)), ("bbbbbbbb", Version(1, 1, 0))}
+    assert choose_version(used, "aaaaaaaa", None, None) == Version(1, 2, 0)
+
+
+def test_the_same_file_with_the_same_parameters_is_registered_once(manager, register):
+    key = register(1)
+    assert register(1, dict(reversed(CONFIG.items())), metrics={"makespan": 1.0}) == key
+    assert len(manager.list_models()) == 1
+    assert len(manager.history()) == 1
+    assert register(1, OTHER_CONFIG) != key
+    with pytest.raises(ModelConflict, match="registered already"):
+        register(1, version="7.0.0")
+
+
+def test_the_key_does_not_depend_on_how_the_numbers_are_spelled():
+    assert hash_of_config({"a": 1000, "b": 0.001}) == hash_of_config({"b": 1e-3, "a": 1000.0})
+    assert hash_of_config({"a": 1}) != hash_of_config({"a": True}) != hash_of_config({"a": "1"})
+
+
+def test_numpy_results_are_taken_as_numbers(manager, register):
+    key = register(1, {"episodes": np.int64(1000)}, metrics={"makespan": np.float32(42.5), "per_seed": [np.float64(1)]})
+    assert manager.get_model(key).performance == {"makespan": 42.5, "per_seed": [1.0]}
+
+
+@pytest.mark.parametrize(
+    ("params", "metrics", "loc"),
+    [
+        ({"lr": float("nan")}, {}, ("training_params", "lr")),
+        ({}, {"makespan": float("inf")}, ("performance_metrics", "makespan")),
+        ({"layers": [1, [2, np.nan]]}, {}, ("training_params", "layers", 1, 1)),
+        ({"rng": object()}, {}, ("training_params", "rng")),
+        ({1: "x"}, {}, ("training_params",)),
+        ({"name": "\ud800"}, {}, ("training_params", "name")),
+        ({"big": 10**30}, {}, ("training_params", "big")),
+        ({"many": list(range(20_000))}, {}, ("training_params",)),
+        ([], {}, ("training_params",)),
+        ({}, None, ("performance_metrics",)),
+    ],
+)
+def test_values_that_json_lacks_are_refused_with_their_place(manager, weights, params, metrics, loc):
+    with pytest.raises(InvalidInput) as caught:
+        manager.register_model(weights(1), "DDQN", params, metrics)
+    assert caught.value.errors[0][0] == loc
+    assert manager.list_models() == []
+
+
+@pytest.mark.parametrize("algorithm", ["PPO", "ddqn", "", "DDQN_v2", "../DDQN", "DDQN\n"])
+def test_an_algorithm_that_nobody_can_load_is_refused_and_the_known_ones_listed(manager, weights, algorithm):
+    with pytest.raises(InvalidInput, match="known are DDQN"):
+        manager.register_model(weights(1), algorithm, CONFIG, {})
+
+
+def test_an_upload_is_registered_like_a_file(manager, weights):
+    key = manager.register_upload(io.BytesIO(weights(1).read_bytes()), "DDQN", CONFIG, {})
+    assert key == manager.register_model(weights(1), "DDQN", CONFIG, {})
+
+
+# --- names ---
+
+
+def test_a_model_answers_to_key_short_names_and_tags(manager, register):
+    key = register(1, tags=["current_production_model"])
+    config_hash = hash_of_config(CONFIG)
+    for name in (
+        key, f"DDQN_{config_hash}_v1.0", f"DDQN_{config_hash}_v1", "DDQN_v1.0", "DDQN_v1", "DDQN_v1.0.0",
+        "latest", "DDQN:latest", "current_production_model", "DDQN:current_production_model",
+    ):  # fmt: skip
+        assert manager.resolve(name) == key, name
+
+
+def test_a_short_name_that_fits_several_models_lists_them(manager, register):
+    keys = [register(number) for number in (1, 2, 3)]
+    with pytest.raises(AmbiguousModelName) as caught:
+        manager.resolve("DDQN_v1")
+    assert all(key in str(caught.value) for key in keys)
+    assert manager.resolve("DDQN_v1.1") == keys[1]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "",
+        "DDQN",
+        "DDQN_v9",
+        "DDQN_12345678_v1.0.0",
+        "DDQN_v1.0.0.0",
+        "DDQN_v01",
+        "DDQN:nothing",
+        "../x",
+        "a b",
+        "DDQN:",
+    ],
+)
+def test_a_name_that_nothing_bears_is_not_found(manager, register, name):
+    register(1)
+    with pytest.raises(ModelNotFound, match="no model is called"):
+        manager.resolve(name)
+
+
+def test_a_bare_tag_of_two_algorithms_is_ambiguous():
+    from scheduler_service.registry.index import Index
+    from scheduler_service.registry.records import ModelRecord
+
+    def record(key, algorithm):
+        return ModelRecord(key, algorithm, "1.0.0", "registered", {}, "2026", "", "", {}, "", 0, {}, "2026")
+
+    index = Index(
+        [record("GA_11111111_v1.0.0", "GA"), record("RULE_22222222_v1.0.0", "RULE")],
+        {"GA:latest": "GA_11111111_v1.0.0", "RULE:latest": "RULE_22222222_v1.0.0"},
+    )
+    with pytest.raises(AmbiguousModelName, match="GA:latest, RULE:latest"):
+        index.resolve("latest")
+    assert index.resolve("RULE:latest") == "RULE_22222222_v1.0.0"
+
+
+@pytest.mark.parametrize("tag", ["DDQN_v1", "DDQN_1a2b3c4d_v1.0.0", "x_v3.1", "", "a b", "é", "GA:x", "-x", "x" * 65])
+def test_a_tag_that_could_be_taken_for_another_name_is_refused(manager, register, tag):
+    key = register(1)
+    with pytest.raises(InvalidInput):
+        manager.tag_model(tag, key)
+
+
+def test_latest_follows_registration_and_other_tags_move_only_when_told(manager, register):
+    first = register(1, tags=["canary"])
+    second = register(2)
+    assert (manager.resolve("latest"), manager.resolve("canary")) == (second, first)
+    assert manager.tag_model("canary", "latest").tags == ("canary", "latest")
+    assert manager.resolve("canary") == second
+    manager.untag_model("canary")
+    with pytest.raises(ModelNotFound):
+        manager.resolve("canary")
+
+
+def test_models_are_listed_newest_first_and_filtered(manager, register):
+    first, second, third = (register(number) for number in (1, 2, 3))
+    manager.promote_model(second, "validated")
+    manager.tag_model("canary", first)
+
+    def keys(**filters):
+        return [record.model_key for record in manager.list_models(**filters)]
+
+    assert keys() == keys(algorithm="DDQN") == [third, second, first]
+    assert keys(status="validated") == [second]
+    assert keys(tag="canary") == keys(tag="DDQN:canary") == [first]
+    assert keys(algorithm="GA") == []
+    with pytest.raises(InvalidInput, match="registered, validated, deployed, retired"):
+        manager.list_models(status="live")
+
+
+def test_the_best_model_is_the_one_with_the_better_claim_in_the_metrics_own_direction(manager, register):
+    slow = register(1, metrics={"makespan": 60.0, "resource_utilization": 0.9})
+    quick = register(2, metrics={"makespan": 53, "resource_utilization": 0.5})
+    register(3, metrics={"makespan": "52"})
+    best_but_retired = register(4, metrics={"makespan": 50.0})
+    manager.promote_model(best_but_retired, "retired")
+    assert manager.get_best_model("DDQN").model_key == quick
+    assert manager.get_best_model("DDQN", "resource_utilization").model_key == slow
+    with pytest.raises(ModelNotFound, match="claims a gap"):
+        manager.get_best_model("DDQN", "gap")
+    with pytest.raises(InvalidInput, match="'beauty' is not a metric"):
+        manager.get_best_model("DDQN", "beauty")
+
+
+# --- the life of a model ---
+
+
+def test_the_guides_release_ends_with_a_deployed_and_stable_model(manager, register):
+    key = register(1, version="2.0")
+    assert manager.promote_model("DDQN_v2.0", "validated").status == "validated"
+    assert manager.promote_model("DDQN_v2.0", "deployed", reason="won the test", actor="li").status == "deployed"
+    assert manager.resolve("DDQN:stable") == key
+
+
+def test_a_move_that_the_life_does_not_allow_names_those_it_does(manager, register):
+    key = register(1)
+    with pytest.raises(InvalidTransition, match="is registered; it may become validated or retired, not deployed"):
+        manager.promote_model(key, "deployed")
+    with pytest.raises(InvalidInput, match="'live' is none of"):
+        manager.promote_model(key, "live")
+    manager.promote_model(key, "retired")
+    with pytest.raises(InvalidTransition, match="may become validated, not registered"):
+        manager.promote_model(key, "registered")
+
+
+def test_promoting_to_the_status_it_has_changes_nothing(manager, register):
+    key = register(1)
+    before = manager.promote_model(key, "validated")
+    assert manager.promote_model(key, "validated") == before
+    assert [event.event for event in manager.history()] == ["registered", "promoted"]
+
+
+def test_a_stable_model_cannot_retire_and_another_deployed_one_can_become_stable(manager, register):
+    first, second = register(1), register(2)
+    deploy(manager, first)
+    deploy(manager, second)
+    with pytest.raises(InvalidTransition, match="bears the tag 'stable'"):
+        manager.promote_model(second, "retired")
+    manager.promote_model(first, "deployed")
+    assert manager.resolve("DDQN:stable") == first
+    assert manager.promote_model(second, "retired").status == "retired"
+
+
+def test_stable_goes_to_deployed_models_only(manager, register):
+    key = register(1)
+    with pytest.raises(ModelConflict, match="for deployed models"):
+        manager.tag_model("stable", key)
+    with pytest.raises(InvalidInput, match="for deployed models"):
+        register(2, tags=["stable"])
+
+
+def test_rollback_returns_to_the_previous_stable_version_and_then_one_further(manager, register):
+    first, second, third = (register(number) for number in (1, 2, 3))
+    for key in (first, second, third):
+        deploy(manager, key)
+    assert manager.rollback("DDQN", "makespan rose").model_key == second
+    assert manager.get_model(third).status == "validated"
+    assert manager.rollback("DDQN", "rose still").model_key == first
+    with pytest.raises(ModelConflict, match="first stable version"):
+        manager.rollback("DDQN", "again")
+    with pytest.raises(ModelNotFound, match="GA:stable"):
+        manager.rollback("GA", "x")
+
+
+def test_rollback_deploys_a_retired_version_again_and_passes_over_a_deleted_one(manager, register):
+    first, second, third = (register(number) for number in (1, 2, 3))
+    for key in (first, second, third):
+        deploy(manager, key)
+    for key in (first, second):
+        manager.promote_model(key, "retired")
+    manager.delete_model(second)
+    back = manager.rollback("DDQN", "x")
+    assert (back.model_key, back.status, back.tags) == (first, "deployed", ("stable",))
+
+
+def test_what_is_deployed_or_tagged_cannot_be_deleted(manager, register):
+    tagged, deployed, free = (register(number) for number in (1, 2, 3))
+    manager.tag_model("canary", tagged)
+    deploy(manager, deployed)
+    with pytest.raises(ModelConflict, match="bears the tag canary"):
+        manager.delete_model(tagged)
+    with pytest.raises(ModelConflict, match="bears the tag stable"):
+        manager.delete_model(deployed)
+    manager.delete_model(free, reason="mistake", actor="li")
+    assert {record.model_key for record in manager.list_models()} == {tagged, deployed}
+    assert manager.resolve("latest") == deployed
+
+
+def test_a_deleted_model_is_in_the_trash_and_its_version_is_never_used_again(manager, register, tmp_path):
+    register(1)
+    key = register(2)
+    manager.delete_model(key)
+    assert {path.name for path in (tmp_path / "models" / ".trash").iterdir()} == {f"{key}.pth", f"{key}.json"}
+    assert not (tmp_path / "models" / "configs" / f"{key}.json").exists()
+    assert register(2).endswith("_v1.2.0")
+    with pytest.raises(ModelConflict, match=r"1\.1\.0 exists already, or did once"):
+        register(3, version="1.1.0")
+
+
+def test_the_history_says_what_when_who_and_why_and_replays_to_the_present(manager, register, tmp_path):
+    first, second = register(1, created_by="wang"), register(2)
+    deploy(manager, first)
+    deploy(manager, second)
+    manager.rollback("DDQN", "告警: makespan 上升", actor="on-call")
+    manager.tag_model("canary", second)
+    manager.untag_model("canary")
+    manager.delete_model(second)
+    lines = [json.loads(line) for line in (tmp_path / "models" / "history.jsonl").read_text().splitlines()]
+    assert [line["event"] for line in lines] == [
+        "registered", "registered", "promoted", "promoted", "promoted", "promoted", "rolled_back", "tagged",
+        "untagged", "deleted",
+    ]  # fmt: skip
+    assert lines[0]["actor"] == "wang"
+    assert (lines[6]["actor"], lines[6]["reason"]) == ("on-call", "告警: makespan 上升")
+    assert lines[6]["before"]["tags"] == {"DDQN:stable": second}
+    assert lines[6]["after"]["status"] == {second: "validated", first: "deployed"}
+    assert [line["time"] for line in lines] == sorted(line["time"] for line in lines)
+    status, tags = {}, {}
+    for line in lines:
+        for state, part in ((status, "status"), (tags, "tags")):
+            assert {name: state.get(name) for name in line["before"][part]} == line["before"][part]
+            state.update(line["after"][part])
+    present = {record.model_key: record.status for record in manager.list_models()}
+    assert {key: value for key, value in status.items() if value} == present
+    assert {tag: key for tag, key in tags.items() if key} == json.loads((tmp_path / "models" / "tags.json").read_text())
+
+
+# --- loading ---
+
+
+def test_a_loaded_model_builds_the_same_schedule_as_the_file_it_came_from(manager, register, weights):
+    from scheduler_env.agent import load_agent
+
+    key = register(1)
+    loaded = manager.load_model("latest")
+    assert (loaded.key, loaded.algorithm, loaded.version) == (key, "DDQN", "1.0.0")
+    instance = standard_instance(SAMPLE_PARAMS)
+    expected = load_agent(weights(1)).solve(instance).schedule
+    assert loaded.agent.solve(instance).schedule.makespan_h == expected.makespan_h
+
+
+def test_a_model_is_loaded_once_and_few_are_kept(manager, register, monkeypatch, tmp_path):
+    small = ModelVersionManager(tmp_path / "models")
+    small._loaded._capacity = 2
+    keys = [register(number) for number in (1, 2, 3)]
+    first = small.load_model(keys[0])
+    assert small.load_model("DDQN_v1.0") is first
+    small.load_model(keys[1])
+    small.load_model(keys[0])  # used again, so the second is the one that goes
+    small.load_model(keys[2])
+    assert small.load_model(keys[0]) is first
+    assert len(small._loaded._loaded) == 2
+
+
+def test_another_managers_promotion_is_seen_at_once(manager, register, tmp_path):
+    other = ModelVersionManager(tmp_path / "models")
+    first, second = register(1), register(2)
+    deploy(manager, first)
+    assert other.load_model("stable").key == first
+    deploy(manager, second)
+    assert other.load_model("stable").key == second
+    manager.rollback("DDQN", "x")
+    assert other.load_model("stable").key == first
+
+
+# --- seeds ---
+
+
+@pytest.fixture
+def seed_dir(tmp_path, weights):
+    folder = tmp_path / "seed"
+    folder.mkdir()
+    for number, (version, status, tags) in {
+        1: ("1.0.0", "deployed", ["stable"]),
+        2: ("2.0.0", "validated", ["canary"]),
+    }.items():
+        (folder / f"ddqn_v{number}.pth").write_bytes(weights(10 + number).read_bytes())
+        card = {
+            "algorithm_name": "DDQN", "version": version, "training_params": {"episodes": number},
+            "performance_metrics": {"makespan": 60 - number}, "description": "seed", "created_by": "the project",
+            "status": status, "tags": tags,
+        }  # fmt: skip
+        (folder / f"ddqn_v{number}.json").write_text(json.dumps(card))
+        (folder / f"ddqn_v{number}.md").write_text("# card")
+    return folder
+
+
+def test_seed_models_start_with_their_status_and_tags(manager, seed_dir):
+    manager.register_seed_models(seed_dir)
+    second, first = manager.list_models()
+    assert (first.version, first.status, first.tags) == ("1.0.0", "deployed", ("stable",))
+    assert (second.version, second.status, second.tags) == ("2.0.0", "validated", ("canary", "latest"))
+
+
+def test_seed_models_are_registered_once_and_never_written(manager, seed_dir):
+    before = {path.name: (path.read_bytes(), path.stat().st_mtime_ns) for path in seed_dir.iterdir()}
+    manager.register_seed_models(seed_dir)
+    manager.register_seed_models(seed_dir)
+    assert len(manager.history()) == 2
+    assert {path.name: (path.read_bytes(), path.stat().st_mtime_ns) for path in seed_dir.iterdir()} == before
+
+
+def test_a_seed_that_its_owner_deleted_stays_deleted(manager, seed_dir, tmp_path):
+    manager.register_seed_models(seed_dir)
+    manager.untag_model("canary")
+    manager.delete_model("DDQN_v2.0")
+    ModelVersionManager(tmp_path / "models").register_seed_models(seed_dir)
+    assert [record.version for record in manager.list_models()] == ["1.0.0"]
+
+
+def test_a_seed_takes_no_tag_from_the_owners_models(manager, register, seed_dir):
+    own = register(1, version="5.0.0", tags=["canary"])
+    deploy(manager, own)
+    manager.register_seed_models(seed_dir)
+    assert {manager.resolve(tag) for tag in ("latest", "stable", "canary")} == {own}
+
+
+def test_a_broken_seed_does_not_keep_the_others_out(manager, seed_dir, caplog):
+    (seed_dir / "ddqn_v1.pth").write_bytes(b"not weights")
+    (seed_dir / "aaa.json").write_text("{")
+    manager.register_seed_models(seed_dir)
+    assert [record.version for record in manager.list_models()] == ["2.0.0"]
+    assert "ddqn_v1.pth" in caplog.text
+    assert "aaa.json" in caplog.text
+
+
+# --- cleanup and settings ---
+
+
+def test_a_cleanup_removes_what_has_been_retired_for_long_and_nothing_else(manager, register, clock, monkeypatch):
+    old, tagged, live, newest = (register(number) for number in (1, 2, 3, 4))
+    for key in (old, tagged, newest):
+        manager.promote_model(key, "retired")
+    manager.tag_model("keep", tagged)
+    clock.now += timedelta(days=364)
+    assert manager.cleanup() == []
+    clock.now += timedelta(days=2)
+    assert manager.cleanup(dry_run=True) == [old]
+    assert len(manager.list_models()) == 4
+    assert manager.cleanup() == [old]
+    assert {record.model_key for record in manager.list_models()} == {tagged, live, newest}
+    assert manager.history()[-1].actor == "cleanup"
+
+
+def test_a_cleanup_keeps_the_version_that_a_rollback_would_return_to(manager, register, clock):
+    first, second = register(1), register(2)
+    deploy(manager, first)
+    deploy(manager, second)
+    manager.promote_model(first, "retired")
+    clock.now += timedelta(days=1000)
+    assert manager.cleanup() == []
+    assert manager.rollback("DDQN", "x").model_key == first
+
+
+@pytest.mark.parametrize(("enabled", "days", "remains"), [(True, 365, False), (False, 365, True), (True, 5000, True)])
+def test_the_guides_constants_act_at_the_next_registration(
+    manager, register, clock, monkeypatch, enabled, days, remains
+):
+    monkeypatch.setattr(model_manager, "AUTO_CLEANUP_ENABLED", enabled)
+    monkeypatch.setattr(model_manager, "METADATA_RETENTION_DAYS", days)
+    old = register(1)
+    manager.promote_model(old, "retired")
+    clock.now += timedelta(days=400)
+    register(2)
+    assert (old in {record.model_key for record in manager.list_models()}) == remains
+
+
+def test_models_are_kept_below_the_home_folder_or_where_the_guides_constant_says(tmp_path, monkeypatch):
+    monkeypatch.setattr(model_manager, "settings_from_environment", lambda: Settings(home=tmp_path / "home"))
+    ModelVersionManager()
+    assert {path.name for path in (tmp_path / "home" / "models").iterdir()} >= {"models", "metadata", "configs"}
+    monkeypatch.setattr(model_manager, "MODEL_BASE_PATH", str(tmp_path / "elsewhere"))
+    ModelVersionManager()
+    assert (tmp_path / "elsewhere" / "metadata").is_dir()

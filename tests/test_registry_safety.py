@@ -1,0 +1,572 @@
+"""The registry under attack, under load and under kill -9."""
+
+import json
+import multiprocessing
+import os
+import pickle
+import random
+import shutil
+import signal
+import time
+import zipfile
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+import torch
+
+from model_manager import ModelVersionManager
+from scheduler_env.agent import load_agent
+from scheduler_env.network import QNetwork, save_checkpoint, signature_of
+from scheduler_service.clock import utc_now
+from scheduler_service.errors import ForbiddenPath, InvalidModel, ServiceError, StorageUnavailable
+from scheduler_service.registry import weights as weights_module
+from scheduler_service.registry.store import Store
+
+FORK = multiprocessing.get_context("fork")
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory):
+    """`weights(n)`: the path of the n-th real checkpoint; different numbers have different weights."""
+    folder = tmp_path_factory.mktemp("weights")
+
+    def checkpoint(number):
+        path = folder / f"w{number}.pth"
+        if not path.exists():
+            torch.manual_seed(number)
+            save_checkpoint(path, QNetwork((4, 4, 4)), {"seed": number})
+        return path
+
+    load_agent(checkpoint(0))  # forked processes then find everything imported
+    return checkpoint
+
+
+@pytest.fixture(autouse=True)
+def no_waiting_for_the_disk(monkeypatch):
+    """What fsync is for, a power cut, does not happen here; kill -9 leaves what was written in the system's memory."""
+    monkeypatch.setattr(os, "fsync", lambda descriptor: None)
+
+
+def files_below(base: Path) -> set[str]:
+    return {str(path.relative_to(base)) for path in base.rglob("*") if path.is_file()}
+
+
+# --- hostile files ---
+
+
+class Evil:
+    def __init__(self, trap: Path) -> None:
+        self.trap = trap
+
+    def __reduce__(self):
+        return (Path.touch, (self.trap,))
+
+
+def a_pickle(path, trap):
+    path.write_bytes(pickle.dumps(Evil(trap)))
+
+
+def a_pickle_inside_a_checkpoint(path, trap):
+    torch.save({**signature_of(QNetwork((4, 4, 4))), "state_dict": Evil(trap)}, path)
+
+
+def a_pickle_of_the_old_format(path, trap):
+    torch.save({"state_dict": Evil(trap)}, path, _use_new_zipfile_serialization=False)
+
+
+def half_a_checkpoint(path, trap):
+    save_checkpoint(path, QNetwork((4, 4, 4)), {})
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def a_checkpoint_without_its_end(path, trap):
+    save_checkpoint(path, QNetwork((4, 4, 4)), {})
+    path.write_bytes(path.read_bytes()[:-30])
+
+
+def a_zip_bomb(path, trap):
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("archive/data.pkl", bytes(50_000_000))
+
+
+def members_that_overlap(path, trap):
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("archive/data.pkl", bytes(100_000))
+        for copy in range(20):  # entries of the directory that all point to the same bytes
+            info = zipfile.ZipInfo(f"archive/data/{copy}")
+            first = archive.infolist()[0]
+            info.file_size, info.compress_size, info.CRC, info.header_offset = (
+                first.file_size,
+                first.file_size,
+                first.CRC,
+                0,
+            )
+            archive.filelist.append(info)
+
+
+def thousands_of_members(path, trap):
+    with zipfile.ZipFile(path, "w") as archive:
+        for number in range(2_000):
+            archive.writestr(f"archive/data/{number}", b"")
+
+
+def with_weight(value):
+    def write(path, trap):
+        network = QNetwork((4, 4, 4))
+        with torch.no_grad():
+            network.value[0].weight[0, 0] = value
+        save_checkpoint(path, network, {})
+
+    write.__name__ = f"with_weight_{value}"
+    return write
+
+
+def other_features(path, trap):
+    network = QNetwork((4, 4, 4))
+    torch.save({**signature_of(network), "state_features": ["x"], "state_dict": network.state_dict()}, path)
+
+
+def giant_layers(path, trap):
+    network = QNetwork((4, 4, 4))
+    torch.save({**signature_of(network), "hidden": [10**9] * 3, "state_dict": network.state_dict()}, path)
+
+
+def a_giant_tensor_of_few_bytes(path, trap):
+    network = QNetwork((4, 4, 4))
+    state = {**network.state_dict(), "value.0.weight": torch.zeros(1).expand(10**7, 10**7)}
+    torch.save({**signature_of(network), "state_dict": state}, path)
+
+
+def a_script(path, trap):
+    torch.jit.save(torch.jit.script(torch.nn.Linear(2, 2)), str(path))
+
+
+def nothing_but_a_list(path, trap):
+    torch.save([1, 2, 3], path)
+
+
+def nothing(path, trap):
+    path.write_bytes(b"")
+
+
+def text(path, trap):
+    path.write_text("weights, honestly")
+
+
+def a_folder(path, trap):
+    path.mkdir()
+
+
+def a_pipe(path, trap):
+    os.mkfifo(path)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.parametrize(
+    ("attack", "answer"),
+    [
+        (a_pickle, "not a PyTorch zip archive"),
+        (a_pickle_inside_a_checkpoint, "not a readable PyTorch checkpoint"),
+        (a_pickle_of_the_old_format, "not a PyTorch zip archive"),
+        (half_a_checkpoint, "damaged or truncated"),
+        (a_checkpoint_without_its_end, "damaged or truncated"),
+        (a_zip_bomb, "is compressed"),
+        (members_that_overlap, "claims more bytes than it has"),
+        (thousands_of_members, "2000 members; the limit is 1000"),
+        (with_weight(float("nan")), "not all finite"),
+        (with_weight(float("inf")), "not all finite"),
+        (other_features, "trained on other state_features"),
+        (giant_layers, "hidden sizes"),
+        (a_giant_tensor_of_few_bytes, "do not fit the network"),
+        (a_script, "not a usable DDQN model|is compressed"),
+        (nothing_but_a_list, "format is 'list'"),
+        (nothing, "is empty"),
+        (text, "not a PyTorch zip archive"),
+        (a_folder, "not a regular file"),
+        (a_pipe, "not a regular file"),
+    ],
+    ids=lambda value: getattr(value, "__name__", None),
+)
+def test_a_hostile_file_is_refused_and_leaves_nothing_behind(tmp_path, weights, attack, answer):
+    manager = ModelVersionManager(tmp_path / "models")
+    manager.register_model(weights(1), "DDQN", {}, {})
+    before = files_below(tmp_path / "models")
+    attack(tmp_path / "x.pth", tmp_path / "trap")
+    for door in (None, [tmp_path]):
+        with pytest.raises(InvalidModel, match=answer):
+            ModelVersionManager(tmp_path / "models", allowed_sources=door).register_model(
+                tmp_path / "x.pth", "DDQN", {"attack": 1}, {}
+            )
+    assert not (tmp_path / "trap").exists()
+    assert files_below(tmp_path / "models") == before
+    assert manager.load_model("latest").version == "1.0.0"
+
+
+def test_a_file_above_the_limit_is_refused_while_it_is_copied(tmp_path, weights, monkeypatch):
+    monkeypatch.setattr(weights_module, "MAX_WEIGHTS_BYTES", 1_000)
+    manager = ModelVersionManager(tmp_path / "models")
+    with pytest.raises(InvalidModel, match="larger than 1000 bytes"):
+        manager.register_model(weights(1), "DDQN", {}, {})
+    with pytest.raises(InvalidModel, match="larger than 1000 bytes"), open("/dev/zero", "rb") as endless:
+        manager.register_upload(endless, "DDQN", {}, {})
+    assert list((tmp_path / "models" / ".incoming").iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("path", "error"),
+    [
+        ("../outside.pth", ForbiddenPath),
+        ("sub/../../outside.pth", ForbiddenPath),
+        ("{tmp}/outside.pth", ForbiddenPath),
+        ("{tmp}/home2/w.pth", ForbiddenPath),
+        ("/etc/passwd", ForbiddenPath),
+        ("/no/such/file", ForbiddenPath),
+        ("link.pth", ForbiddenPath),
+        ("linked_folder/w.pth", ForbiddenPath),
+        (".", ForbiddenPath),
+        ("", ForbiddenPath),
+        ("%2e%2e/outside.pth", InvalidModel),
+        ("..%2foutside.pth", InvalidModel),
+        ("missing.pth", InvalidModel),
+        ("w.pth/x", InvalidModel),
+        ("w.pth\0.png", InvalidModel),
+        ("\ud800", InvalidModel),
+        ("x" * 5_000, InvalidModel),
+        ("~/w.pth", InvalidModel),
+    ],
+)
+def test_a_path_out_of_the_allowed_folder_is_refused(tmp_path, weights, path, error):
+    home = tmp_path / "home"
+    for folder in (home / "sub", tmp_path / "home2"):
+        folder.mkdir(parents=True)
+    for target in (home / "w.pth", tmp_path / "home2" / "w.pth", tmp_path / "outside.pth"):
+        shutil.copy(weights(1), target)
+    (home / "link.pth").symlink_to(home / "w.pth")
+    (home / "linked_folder").symlink_to(home)
+    manager = ModelVersionManager(tmp_path / "models", allowed_sources=[home])
+    with pytest.raises(error):
+        manager.register_model(path.format(tmp=tmp_path), "DDQN", {}, {})
+    assert manager.list_models() == []
+
+
+@pytest.mark.parametrize("path", ["w.pth", "./w.pth", "sub/w.pth", "{home}/w.pth", "{alias}/w.pth", "{second}/w.pth"])
+def test_a_path_in_an_allowed_folder_is_taken_wherever_the_process_runs(tmp_path, weights, monkeypatch, path):
+    home, second = tmp_path / "home", tmp_path / "second"
+    for folder in (home / "sub", second):
+        folder.mkdir(parents=True)
+    for target in (home, home / "sub", second):
+        shutil.copy(weights(1), target / "w.pth")
+    alias = tmp_path / "alias"
+    alias.symlink_to(home)
+    monkeypatch.chdir("/")
+    manager = ModelVersionManager(tmp_path / "models", allowed_sources=[alias, second])
+    key = manager.register_model(path.format(home=home, alias=alias, second=second), "DDQN", {}, {})
+    assert manager.get_model(key).version == "1.0.0"
+
+
+def test_a_missing_file_is_named_as_given(tmp_path):
+    with pytest.raises(InvalidModel, match=r"'\./best_model_v2\.pth' does not exist"):
+        ModelVersionManager(tmp_path).register_model("./best_model_v2.pth", "DDQN", {}, {})
+
+
+def test_weights_that_changed_on_disk_are_not_loaded(tmp_path, weights):
+    manager = ModelVersionManager(tmp_path)
+    key = manager.register_model(weights(1), "DDQN", {}, {})
+    stored = tmp_path / "models" / f"{key}.pth"
+    shutil.copy(weights(2), stored)
+    with pytest.raises(InvalidModel, match="have changed: SHA-256"):
+        manager.load_model(key)
+    stored.unlink()
+    with pytest.raises(InvalidModel, match="cannot be read"):
+        manager.load_model(key)
+
+
+def test_a_metadata_file_that_somebody_broke_hides_only_its_own_model(tmp_path, weights, caplog):
+    manager = ModelVersionManager(tmp_path)
+    broken = manager.register_model(weights(1), "DDQN", {}, {})
+    whole = manager.register_model(weights(2), "DDQN", {}, {})
+    (tmp_path / "metadata" / f"{broken}.json").write_text("{")
+    again = ModelVersionManager(tmp_path)
+    assert [record.model_key for record in again.list_models()] == [whole]
+    assert broken in caplog.text
+    assert (tmp_path / "models" / f"{broken}.pth").exists()
+    assert again.register_model(weights(3), "DDQN", {}, {}).endswith("v1.2.0")
+
+
+def test_a_broken_tags_file_is_a_clear_error(tmp_path):
+    (tmp_path / "tags.json").write_text("[")
+    with pytest.raises(StorageUnavailable, match=r"tags\.json is not JSON"):
+        ModelVersionManager(tmp_path)
+
+
+def test_a_full_disk_is_a_clear_error_and_leaves_the_registry_as_it_was(tmp_path, weights, monkeypatch):
+    manager = ModelVersionManager(tmp_path)
+    key = manager.register_model(weights(1), "DDQN", {}, {})
+
+    def disk_is_full(descriptor):
+        raise OSError(28, "No space left on device")
+
+    with_room = os.fsync
+    monkeypatch.setattr(os, "fsync", disk_is_full)
+    for change in (
+        lambda: manager.register_model(weights(2), "DDQN", {}, {}),
+        lambda: manager.promote_model(key, "validated"),
+        lambda: manager.tag_model("canary", key),
+        lambda: manager.delete_model(key),
+    ):
+        with pytest.raises(StorageUnavailable, match="No space left"):
+            change()
+    monkeypatch.setattr(os, "fsync", with_room)
+    assert [(record.model_key, record.status, record.tags) for record in manager.list_models()] == [
+        (key, "registered", ("latest",))
+    ]
+    assert len(manager.history()) == 1
+
+
+# --- several processes ---
+
+
+def run_together(target, arguments) -> None:
+    processes = [FORK.Process(target=target, args=args) for args in arguments]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join()
+    assert [process.exitcode for process in processes] == [0] * len(processes)
+
+
+def _register_several(base, paths, params):
+    manager = ModelVersionManager(base)
+    for path in paths:
+        key = manager.register_model(path, "DDQN", params, {})
+        manager.tag_model("canary", key)
+        assert manager.get_model(key).model_key == key
+
+
+def test_of_eight_processes_that_register_at_once_none_is_lost_and_none_doubled(tmp_path, weights):
+    paths = [weights(number) for number in range(1, 41)]
+    run_together(
+        _register_several,
+        [(tmp_path, [weights(0), *paths[5 * number : 5 * number + 5]], {"config": number % 2}) for number in range(8)],
+    )
+    manager = ModelVersionManager(tmp_path)
+    records = manager.list_models()
+    assert len(records) == 42  # five each, and the one they share once per configuration
+    assert len({record.version for record in records}) == 42
+    registered = [event.model_key for event in manager.history() if event.event == "registered"]
+    assert sorted(registered) == sorted(record.model_key for record in records)
+    assert_sound(tmp_path)
+
+
+def _seed(base, seed_dir):
+    ModelVersionManager(base).register_seed_models(seed_dir)
+
+
+def test_processes_that_start_together_register_each_seed_once(tmp_path, weights):
+    seed_dir = tmp_path / "seed"
+    seed_dir.mkdir()
+    for number in (1, 2):
+        shutil.copy(weights(number), seed_dir / f"v{number}.pth")
+        card = {
+            "algorithm_name": "DDQN", "version": f"{number}.0.0", "training_params": {"n": number}, "created_by": "us",
+            "performance_metrics": {}, "description": "", "status": "validated", "tags": [],
+        }  # fmt: skip
+        (seed_dir / f"v{number}.json").write_text(json.dumps(card))
+    run_together(_seed, [(tmp_path / "models", seed_dir)] * 4)
+    assert len(ModelVersionManager(tmp_path / "models").history()) == 2
+
+
+def _deploy_in_turn(base, keys, times):
+    manager = ModelVersionManager(base)
+    for turn in range(times):
+        manager.promote_model(keys[turn % 2], "deployed")
+
+
+def test_a_reader_always_sees_one_stable_model_that_is_deployed(tmp_path, weights):
+    manager = ModelVersionManager(tmp_path)
+    keys = [manager.register_model(weights(number), "DDQN", {}, {}) for number in (1, 2)]
+    for key in keys:
+        manager.promote_model(key, "validated")
+        manager.promote_model(key, "deployed")
+    writer = FORK.Process(target=_deploy_in_turn, args=(tmp_path, keys, 40))
+    writer.start()
+    seen = set()
+    while writer.is_alive():
+        (stable,) = manager.list_models(tag="stable")
+        assert stable.status == "deployed"
+        seen.add(stable.model_key)
+    writer.join()
+    assert seen == set(keys)
+
+
+# --- kill -9 ---
+
+
+def replayed(base: Path) -> tuple[dict[str, str], dict[str, str]]:
+    """Status of each model and target of each tag, by the history alone."""
+    status, tags = {}, {}
+    for line in (base / "history.jsonl").read_text().splitlines():
+        event = json.loads(line)
+        status.update(event["after"]["status"])
+        tags.update(event["after"]["tags"])
+    return (
+        {key: value for key, value in status.items() if value},
+        {tag: key for tag, key in tags.items() if key},
+    )
+
+
+def assert_sound(base: Path) -> None:
+    """Every file agrees with every other one; nothing is left over."""
+    records = ModelVersionManager(base).list_models()
+    keys = {record.model_key for record in records}
+    status, tags = replayed(base)
+    assert {record.model_key: record.status for record in records} == status
+    assert json.loads((base / "tags.json").read_text()) == tags
+    assert set(tags.values()) <= keys
+    assert {path.stem for path in (base / "models").iterdir()} == keys
+    assert {path.stem for path in (base / "metadata").iterdir()} == keys
+    assert {path.stem for path in (base / "configs").iterdir()} == keys
+    for record in records:
+        assert weights_module.sha256_of(base / "models" / f"{record.model_key}.pth") == record.sha256
+    assert not (base / ".pending.json").exists()
+
+
+OPERATIONS = {
+    "register": lambda manager, path: manager.register_model(path, "DDQN", {"n": 9}, {}, tags=["canary"]),
+    "promote": lambda manager, path: manager.promote_model("DDQN_v1.2", "deployed"),
+    "tag": lambda manager, path: manager.tag_model("canary", "DDQN_v1.0"),
+    "roll back": lambda manager, path: manager.rollback("DDQN", "x"),
+    "delete": lambda manager, path: manager.delete_model("latest"),
+}
+
+
+def content(base: Path) -> dict[str, bytes]:
+    """The registry's files, without what is hidden (leftovers and trash)."""
+    return {
+        str(path.relative_to(base)): path.read_bytes()
+        for path in base.rglob("*")
+        if path.is_file() and not any(part.startswith(".") for part in path.relative_to(base).parts)
+    }
+
+
+def a_moment() -> datetime:
+    return datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def _die_at_step(base: Path, operation, path: Path, fatal_step: int) -> None:
+    """Does the operation, and dies instead of the n-th call that changes or syncs a file."""
+    manager = ModelVersionManager(base, clock=a_moment)
+    steps = [0]
+
+    def counted(real):
+        def call(*args, **kwargs):
+            steps[0] += 1
+            if steps[0] == fatal_step:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return real(*args, **kwargs)
+
+        return call
+
+    for name in ("replace", "fsync", "unlink", "write", "ftruncate", "utime"):
+        setattr(os, name, counted(getattr(os, name)))
+    operation(manager, path)
+    os._exit(0)
+
+
+@pytest.mark.parametrize("name", OPERATIONS)
+def test_a_process_killed_at_any_step_leaves_the_registry_as_before_or_as_after(tmp_path, weights, name):
+    start = tmp_path / "start"
+    manager = ModelVersionManager(start, clock=a_moment)
+    for number in (1, 2, 3, 4):
+        manager.register_model(weights(number), "DDQN", {}, {})
+    for version in ("1.0", "1.1"):
+        manager.promote_model(f"DDQN_v{version}", "validated")
+        manager.promote_model(f"DDQN_v{version}", "deployed")
+    manager.promote_model("DDQN_v1.2", "validated")
+    after = tmp_path / "after"
+    shutil.copytree(start, after)
+    done = ModelVersionManager(after, clock=a_moment)
+    OPERATIONS[name](done, weights(5))
+    views = [manager.list_models(), done.list_models()]
+    contents = [content(start), content(after)]
+    outcomes = []
+    for step in range(1, 100):
+        base = tmp_path / f"killed_{step}"
+        shutil.copytree(start, base)
+        process = FORK.Process(target=_die_at_step, args=(base, OPERATIONS[name], weights(5), step))
+        process.start()
+        process.join()
+        seen = list(Store(base, utc_now).index().newest_first)  # a reader, before anybody mends anything
+        assert seen in views, f"killed at step {step}"
+        assert_sound(base)
+        assert content(base) == contents[views.index(seen)], f"killed at step {step}"
+        outcomes.append(views.index(seen))
+        if process.exitcode == 0:
+            break
+    assert outcomes == sorted(outcomes), "once a change is seen it stays"
+    assert set(outcomes) == {0, 1}
+    assert len(outcomes) > 8
+
+
+def _change_at_random(base: Path, paths, seed: int) -> None:
+    choose = random.Random(seed)
+    manager = ModelVersionManager(base)
+    while True:
+        try:
+            key = manager.register_model(choose.choice(paths), "DDQN", {"n": choose.randrange(3)}, {})
+            manager.promote_model(key, choose.choice(["validated", "retired"]))
+            manager.promote_model(key, "deployed")
+            manager.tag_model(choose.choice(["canary", "latest"]), key)
+            manager.rollback("DDQN", "x")
+            manager.untag_model("canary")
+            manager.delete_model(key)
+        except ServiceError:
+            pass  # not every move is allowed; the next one may be
+
+
+def test_fifteen_kills_at_random_moments_leave_a_sound_registry(tmp_path, weights):
+    ModelVersionManager(tmp_path).register_model(weights(0), "DDQN", {}, {})
+    paths = [weights(number) for number in range(1, 6)]
+    moments = random.Random(7)
+    for seed in range(15):
+        process = FORK.Process(target=_change_at_random, args=(tmp_path, paths, seed))
+        process.start()
+        time.sleep(moments.uniform(0.02, 0.25))
+        os.kill(process.pid, signal.SIGKILL)
+        process.join()
+        assert_sound(tmp_path)
+    assert len(ModelVersionManager(tmp_path).history()) > 15
+
+
+# --- numbers ---
+
+
+def test_a_thousand_models_are_listed_and_named_quickly(tmp_path, weights):
+    manager = ModelVersionManager(tmp_path)
+    key = manager.register_model(weights(1), "DDQN", {}, {}, tags=["canary"])
+    stored = json.loads((tmp_path / "metadata" / f"{key}.json").read_text())
+    for number in range(999):
+        copy = f"DDQN_00000000_v2.{number}.0"
+        (tmp_path / "metadata" / f"{copy}.json").write_text(
+            json.dumps({**stored, "model_key": copy, "version": f"2.{number}.0"})
+        )
+    assert len(manager.list_models()) == 1_000
+
+    def best_ms(call, times):
+        took = []
+        for _ in range(5):
+            began = time.perf_counter()
+            for _ in range(times):
+                call()
+            took.append((time.perf_counter() - began) * 1e3 / times)
+        return min(took)
+
+    list_ms = best_ms(lambda: [record.to_dict() for record in manager.list_models(algorithm="DDQN")], 3)
+    resolve_ms = best_ms(lambda: manager.resolve("DDQN:canary"), 1_000)
+    began = time.perf_counter()
+    manager.tag_model("canary", "DDQN_v2.500")
+    change_ms = (time.perf_counter() - began) * 1e3
+    print(f"\n1,000 models: list {list_ms:.2f} ms, resolve {resolve_ms * 1e3:.1f} us, move a tag {change_ms:.0f} ms")
+    assert list_ms < 50.0
+    assert resolve_ms < 0.050
