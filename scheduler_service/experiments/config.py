@@ -75,7 +75,7 @@ class ConfigFile:
     the service changes the file; keys that the service does not know are kept.
     """
 
-    def __init__(self, path: Path, *, approve: Callable[[Snapshot, Snapshot], None]) -> None:
+    def __init__(self, path: Path, *, approve: Callable[[Snapshot, Snapshot], None] | None = None) -> None:
         """`approve(before, after)` is called under the lock before a change is written, and raises to refuse it."""
         self._path = path
         self._approve = approve
@@ -111,7 +111,9 @@ class ConfigFile:
             before = reading.snapshot
             document = copy.deepcopy(before.document)
             change(document)
-            self._approve(before, validate(document))
+            after = validate(document)
+            if self._approve is not None:
+                self._approve(before, after)
             write_json(self._path, document)
             return self.current()
 
