@@ -7,8 +7,8 @@ resources: team = renewable resource, work point = project, step = activity, cre
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from itertools import pairwise
 from graphlib import CycleError, TopologicalSorter
+from itertools import pairwise
 
 from scheduler_env.errors import InvalidInstance
 

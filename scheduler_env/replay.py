@@ -282,7 +282,10 @@ def fill_batch(
             state_features(problem, context, workspace.team_features, workspace.common, workspace.state)
             future = state_value(target, workspace) + workspace.score[best] - mean
             reward = (bound - episodes.step_bound[after]) / problem.unit
-            batch.target[b] = reward + min(future, 0.0)  # the makespan is never below its bound
+            # The makespan is never below its bound; and in a world without chance the best return from here is at
+            # least the one that was seen (Oh et al. 2018, self-imitation; He et al. 2017, optimality tightening).
+            seen = (bound - episodes.final[episode]) / problem.unit
+            batch.target[b] = max(reward + min(future, 0.0), seen)
         filled += 1
     return filled
 

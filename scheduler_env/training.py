@@ -9,6 +9,7 @@ run can be repeated, and a resumed run continues as if it had not stopped.
 import argparse
 import csv
 import json
+import math
 import os
 import sys
 import time
@@ -188,7 +189,7 @@ class Training:
         target = torch.from_numpy(self.batch.target[:filled])
         loss = (self._corrections(filled) * nn.functional.smooth_l1_loss(q, target, reduction="none")).mean()
         for group in self.optimizer.param_groups:
-            group["lr"] = config.learning_rate * (0.1 + 0.9 * 0.5 * (1.0 + np.cos(np.pi * self.progress)))
+            group["lr"] = config.learning_rate * (0.1 + 0.45 * (1.0 + math.cos(math.pi * self.progress)))
         self.optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(self.online.parameters(), 10.0)

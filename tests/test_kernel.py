@@ -1,0 +1,143 @@
+"""The compiled kernel against a plain-Python oracle, and what its schedules and bounds promise."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from scheduler_env import SAMPLE_PARAMS, Instance, standard_instance
+from scheduler_env.generator import random_instance
+from scheduler_env.kernel import (
+    BOUND,
+    NOW,
+    UNSTARTED,
+    candidates,
+    compile_instance,
+    decide,
+    makespan,
+    new_state,
+    new_view,
+    observe,
+    restore,
+    to_schedule,
+)
+from scheduler_env.rules import ALL_RULES, Rule, build, solve_by_rule
+from tests.instances import instances
+from tests.reference_simulator import ReferenceSimulator
+
+
+def _walk(instance: Instance, choices: np.random.Generator):
+    """Yield (problem, state, view, count, activity, mode) before each of a random episode's decisions."""
+    problem = compile_instance(instance)
+    state, view = new_state(problem), new_view(problem)
+    activity = np.zeros(problem.duration.size + 1, dtype=np.int64)
+    mode = np.zeros_like(activity)
+    while state.count[UNSTARTED] > 0:
+        count = candidates(problem, state, activity, mode)
+        observe(problem, state, view)
+        chosen = int(choices.integers(count))
+        yield problem, state, view, list(zip(activity[:count].tolist(), mode[:count].tolist(), strict=True)), chosen
+        decide(problem, state, int(activity[chosen]), int(mode[chosen]))
+
+
+@settings(max_examples=1_500, deadline=None)
+@given(instance=instances(), seed=st.integers(0, 2**32 - 1))
+def test_the_kernel_agrees_with_the_plain_python_simulator_at_every_decision(instance, seed):
+    reference = ReferenceSimulator(instance)
+    names = list(instance.capacity)
+    for problem, state, _, found, chosen in _walk(instance, np.random.default_rng(seed)):
+        expected = reference.candidates()
+        assert [(j, int(m - problem.mode_at[j]) if j >= 0 else -1) for j, m in found] == expected
+        assert state.clock[NOW] == pytest.approx(reference.now, abs=1e-12)
+        assert dict(zip(names, state.free.tolist(), strict=True)) == reference.free()
+        reference.decide(*expected[chosen])
+    assert reference.is_complete()
+    assert makespan(state) == pytest.approx(max(end for _, _, end in reference.started.values()))
+
+
+@settings(max_examples=500, deadline=None)
+@given(instance=instances(), seed=st.integers(0, 2**32 - 1))
+def test_no_random_episode_makes_a_schedule_with_a_violation_or_below_any_of_its_bounds(instance, seed):
+    bounds = []
+    problem = compile_instance(instance)
+    for _, state, _, _, _ in _walk(instance, np.random.default_rng(seed)):
+        bounds.append(float(state.clock[BOUND]))
+    schedule = to_schedule(instance, problem, state.mode, state.start)
+    assert schedule.violations() == []
+    assert bounds == sorted(bounds)
+    assert bounds[-1] <= schedule.makespan_h + 1e-9
+
+
+@settings(max_examples=60, deadline=None)
+@given(instance=instances(max_steps=4))
+def test_the_lower_bound_of_the_empty_state_is_below_the_optimum_found_by_complete_enumeration(instance):
+    problem = compile_instance(instance)
+    state, view = new_state(problem), new_view(problem)
+    observe(problem, state, view)
+    assert state.clock[BOUND] <= _optimum_h(instance) + 1e-9
+
+
+def _optimum_h(instance: Instance) -> float:
+    """The shortest makespan over all decision sequences; semi-active schedules contain an optimum."""
+    best = float("inf")
+
+    def search(started: dict[int, tuple[int, float, float]], now: float) -> None:
+        nonlocal best
+        simulator = ReferenceSimulator(instance)
+        simulator.started, simulator.now = dict(started), now
+        if simulator.is_complete():
+            best = min(best, max(end for _, _, end in started.values()))
+            return
+        if started and max(end for _, _, end in started.values()) >= best:
+            return
+        for candidate in simulator.candidates():
+            simulator.started, simulator.now = dict(started), now
+            simulator.decide(*candidate)
+            search(simulator.started, simulator.now)
+
+    search({}, 0.0)
+    return best
+
+
+@settings(max_examples=200, deadline=None)
+@given(instance=instances(), seed=st.integers(0, 2**32 - 1))
+def test_a_restored_state_is_the_state_that_was_left(instance, seed):
+    rng = np.random.default_rng(seed)
+    for problem, state, _, found, _ in _walk(instance, rng):
+        copy = new_state(problem)
+        restore(problem, copy, float(state.clock[NOW]), float(state.clock[BOUND]), state.mode, state.start)
+        activity = np.zeros(problem.duration.size + 1, dtype=np.int64)
+        mode = np.zeros_like(activity)
+        count = candidates(problem, copy, activity, mode)
+        assert list(zip(activity[:count].tolist(), mode[:count].tolist(), strict=True)) == found
+        assert copy.work == pytest.approx(state.work, abs=1e-9)
+        assert sorted(copy.running[: copy.count[1]]) == sorted(state.running[: state.count[1]])
+
+
+@settings(max_examples=150, deadline=None)
+@given(instance=instances(), rule=st.sampled_from(ALL_RULES))
+def test_every_rule_makes_a_valid_schedule(instance, rule):
+    solution = solve_by_rule(instance, rule)
+    assert solution.schedule.violations() == []
+    assert solution.schedule.makespan_h >= solution.lower_bound_h - 1e-9
+
+
+def test_even_crews_find_the_proven_optimum_of_the_flagship():
+    solution = solve_by_rule(standard_instance(SAMPLE_PARAMS), Rule("LFT", 0.0, "parallel"))
+    assert solution.schedule.makespan_h == pytest.approx(52.87, abs=0.005)
+
+
+def test_a_rule_gives_the_same_schedule_each_time():
+    problem = compile_instance(random_instance(5, seed=1))
+    for rule in ALL_RULES:
+        assert build(problem, new_state(problem), rule) == build(problem, new_state(problem), rule)
+
+
+def test_work_content_over_headcount_with_head_and_tail_bounds_the_flagship():
+    problem = compile_instance(standard_instance(SAMPLE_PARAMS))
+    state, view = new_state(problem), new_view(problem)
+    observe(problem, state, view)
+    # By hand: team3's work with crews of two over 10 people, after scaffolding and preparation with full crews.
+    r = 0.2
+    work_h = sum((6, 7, 7, 7, 7, 4, 5)) * (0.6 + 0.4 * r) * (1 - 0.2 * r**0.5)
+    assert state.clock[BOUND] == pytest.approx(0.8 * (10 + 5 + 8) + work_h)

@@ -1,0 +1,275 @@
+"""The environment, the network's file, the agent and a real (small) training run."""
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from gymnasium.utils.env_checker import check_env
+
+from scheduler_env import SAMPLE_PARAMS, InvalidCheckpoint, standard_instance
+from scheduler_env.agent import load_agent
+from scheduler_env.environment import SchedulingEnv
+from scheduler_env.generator import random_instance
+from scheduler_env.kernel import candidates, compile_instance, new_state, new_view, observe
+from scheduler_env.network import QNetwork, read_checkpoint, save_checkpoint
+from scheduler_env.observation import (
+    CANDIDATE_FEATURES,
+    N_CANDIDATE,
+    STATE_FEATURES,
+    new_workspace,
+    score_candidates,
+    state_value,
+)
+from scheduler_env.replay import draw, new_episodes, set_priority
+from scheduler_env.rollout import new_random, uniform
+from scheduler_env.training import Training, TrainingConfig
+
+SMALL = TrainingConfig(updates=30, batch_size=16, sizes=(1, 2), instances=4, replay_steps=2**12, hidden=(8, 8, 8))
+SEED_MODELS = Path(__file__).parent.parent / "models" / "seed"
+
+
+def _train(config: TrainingConfig, updates: int, training: Training | None = None) -> Training:
+    training = training or Training(config)
+    for _ in range(updates):
+        training.step()
+    return training
+
+
+def _weights(training: Training) -> np.ndarray:
+    return np.concatenate([value.numpy().ravel() for value in training.online.state_dict().values()])
+
+
+# --- the environment ---
+
+
+@pytest.mark.filterwarnings("ignore:.*Not able to test alternative render modes")
+def test_the_environment_keeps_gymnasiums_contract():
+    check_env(SchedulingEnv(standard_instance(SAMPLE_PARAMS)))
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_the_return_of_an_episode_is_the_initial_bound_minus_the_makespan(seed):
+    environment = SchedulingEnv(lambda rng: random_instance(3, int(rng.integers(1_000))), max_candidates=500)
+    observation, info = environment.reset(seed=seed)
+    initial_bound_h, total, terminated = info["bound_h"], 0.0, False
+    rng = np.random.default_rng(seed)
+    while not terminated:
+        action = rng.choice(np.flatnonzero(observation["action_mask"]))
+        observation, reward, terminated, truncated, info = environment.step(action)
+        assert reward <= 0.0
+        assert not truncated
+        total += reward
+    assert environment.schedule().violations() == []
+    assert total == pytest.approx(initial_bound_h - info["makespan_h"])
+
+
+def test_a_masked_action_carries_out_the_last_candidate_and_says_so():
+    environment = SchedulingEnv(standard_instance(SAMPLE_PARAMS))
+    observation, _ = environment.reset(seed=1)
+    assert observation["action_mask"].sum() == 1  # only the scaffolding, with everybody
+    _, _, _, _, info = environment.step(np.int64(environment.max_candidates - 1))
+    assert info["masked"]
+    assert info["activity"] == 0
+
+
+def test_the_docstring_names_every_feature_in_order():
+    import scheduler_env.observation as observation
+
+    named = re.findall(r"^\| `(\w+)` \|", observation.__doc__ or "", flags=re.M)
+    assert tuple(named) == CANDIDATE_FEATURES
+
+
+# --- the network ---
+
+
+def test_compiled_scores_are_the_torch_networks_advantages_and_value():
+    torch.manual_seed(5)
+    network = QNetwork((16, 12, 8))
+    environment = SchedulingEnv(random_instance(2, seed=3))
+    observation, _ = environment.reset()
+    problem = compile_instance(environment.instance)
+    state, view = new_state(problem), new_view(problem)
+    arrays = network.to_arrays()
+    workspace = new_workspace(problem, arrays)
+    observe(problem, state, view)
+    count = candidates(problem, state, workspace.activity, workspace.mode)
+    score_candidates(problem, state, view, arrays, workspace, float(state.clock[1]), count)
+    rows = torch.from_numpy(observation["candidates"][:count])
+    with torch.no_grad():
+        expected = network.advantage(rows).squeeze(1).numpy()
+        workspace.state[:] = observation["state"]
+        value = float(network.value(torch.from_numpy(observation["state"])[None]))
+        q = network(rows, torch.from_numpy(observation["state"])[None], torch.zeros(count, dtype=torch.int64))
+    assert workspace.score[:count] == pytest.approx(expected, abs=1e-5)
+    assert state_value(arrays, workspace) == pytest.approx(value, abs=1e-5)
+    assert float(q.mean()) == pytest.approx(value, abs=1e-5)  # dueling: advantages average to zero
+
+
+def test_a_saved_network_reads_back_the_same(tmp_path):
+    network = QNetwork((4, 4, 4))
+    save_checkpoint(tmp_path / "x.pth", network, {"note": "hello"})
+    back = read_checkpoint(tmp_path / "x.pth")
+    assert back.training == {"note": "hello"}
+    for name, value in network.state_dict().items():
+        assert torch.equal(value, back.network.state_dict()[name])
+
+
+def _broken(change) -> dict:
+    network = QNetwork((4, 4, 4))
+    content = {
+        "format": "ddqn-scheduler/1",
+        "candidate_features": list(CANDIDATE_FEATURES),
+        "state_features": list(STATE_FEATURES),
+        "hidden": [4, 4, 4],
+        "state_dict": network.state_dict(),
+    }
+    change(content)
+    return content
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda c: c.update(format="other/9"), "format is 'other/9'"),
+        (lambda c: c.update(candidate_features=["x", *CANDIDATE_FEATURES[1:]]), "other candidate_features.*x"),
+        (lambda c: c.update(state_features=None), "other state_features"),
+        (lambda c: c.update(hidden=[4, 4]), "hidden sizes"),
+        (lambda c: c.update(hidden=[4, 4, 10**9]), "hidden sizes"),
+        (lambda c: c.update(state_dict=[1, 2]), "no state_dict"),
+        (lambda c: c["state_dict"].pop("value.0.bias"), "do not fit"),
+        (lambda c: c["state_dict"].update({"value.0.bias": torch.full((4,), float("nan"))}), "not all finite"),
+        (lambda c: c["state_dict"].update({"value.0.bias": torch.zeros(5)}), "do not fit"),
+    ],
+)
+def test_a_file_that_is_not_what_it_should_be_is_refused_with_the_reason(tmp_path, change, message):
+    torch.save(_broken(change), tmp_path / "x.pth")
+    with pytest.raises(InvalidCheckpoint, match=message):
+        load_agent(tmp_path / "x.pth")
+
+
+class _Malicious:
+    def __reduce__(self):
+        return (Path.touch, (Path("/tmp/scheduler-pwned"),))
+
+
+def test_a_pickle_with_code_is_refused_and_not_run(tmp_path):
+    torch.save({"format": "ddqn-scheduler/1", "state_dict": _Malicious()}, tmp_path / "x.pth")
+    with pytest.raises(InvalidCheckpoint, match="not a readable"):
+        load_agent(tmp_path / "x.pth")
+    assert not Path("/tmp/scheduler-pwned").exists()
+
+
+# --- replay ---
+
+
+def test_steps_are_drawn_in_proportion_to_their_priority():
+    episodes = new_episodes(16, 1)
+    weights = {3: 1.0, 7: 2.0, 15: 5.0}
+    for step, weight in weights.items():
+        set_priority(episodes, step, weight)
+    drawn = np.zeros(8_000, dtype=np.int64)
+    draw(episodes, new_random(1), drawn)
+    share = {step: float((drawn == step).mean()) for step in weights}
+    assert share == pytest.approx({3: 0.125, 7: 0.25, 15: 0.625}, abs=0.002)
+
+
+def test_the_generator_is_uniform_and_repeats_with_its_seed():
+    random = new_random(7)
+    numbers = np.array([uniform(random) for _ in range(20_000)])
+    assert numbers.min() >= 0.0
+    assert numbers.max() < 1.0
+    assert numbers.mean() == pytest.approx(0.5, abs=0.01)
+    again = new_random(7)
+    assert [uniform(again) for _ in range(5)] == numbers[:5].tolist()
+
+
+# --- training ---
+
+
+def test_the_same_seed_trains_the_same_weights():
+    assert np.array_equal(_weights(_train(SMALL, 10)), _weights(_train(SMALL, 10)))
+
+
+def test_a_resumed_run_ends_where_the_uninterrupted_one_does(tmp_path):
+    straight = _train(SMALL, 20)
+    _train(SMALL, 8).save(tmp_path / "state.pt")
+    resumed = _train(SMALL, 12, Training.resume(tmp_path / "state.pt", SMALL))
+    assert np.array_equal(_weights(straight), _weights(resumed))
+
+
+def test_resuming_under_another_configuration_is_refused(tmp_path):
+    _train(SMALL, 1).save(tmp_path / "state.pt")
+    with pytest.raises(ValueError, match="another configuration"):
+        Training.resume(tmp_path / "state.pt", SMALL.model_copy(update={"n_step": 3}))
+
+
+def test_targets_of_finished_episodes_are_the_return_that_followed():
+    config = SMALL.model_copy(update={"n_step": 1_000})
+    training = Training(config)
+    training.step()
+    episodes, batch = training.episodes, training.batch
+    for b in range(config.batch_size):
+        step = batch.step[b]
+        episode = episodes.step_episode[step]
+        unit = training.pool.problems[int(episodes.problem[episode])].unit
+        assert batch.target[b] == pytest.approx(
+            (episodes.step_bound[step] - episodes.final[episode]) / unit, rel=1e-5, abs=1e-5
+        )
+        assert batch.row_at[b] <= batch.chosen[b] < batch.row_at[b + 1]
+        assert batch.features.shape[1] == N_CANDIDATE
+
+
+def test_the_command_line_trains_a_model_that_schedules(tmp_path):
+    config = tmp_path / "config.json"
+    config.write_text(json.dumps(SMALL.model_dump(mode="json")), encoding="utf-8")
+    out = tmp_path / "best_model_v2.pth"
+    command = [sys.executable, "-m", "scheduler_env.training", "--config", str(config), "--out", str(out)]
+    done = subprocess.run(
+        [*command, "--run-dir", str(tmp_path / "run"), "--validate-every", "15"],
+        capture_output=True,
+        text=True,
+        cwd=Path(__file__).parent.parent,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["update"] == SMALL.updates
+    agent = load_agent(out)
+    assert agent.training["config"] == SMALL.model_dump(mode="json")
+    assert agent.solve(standard_instance(SAMPLE_PARAMS)).schedule.violations() == []
+    assert (tmp_path / "run" / "learning_curve.png").stat().st_size > 10_000
+    assert (tmp_path / "run" / "learning_curve.csv").read_text().count("\n") == 3
+
+
+# --- the shipped models ---
+
+
+@pytest.mark.parametrize("name", ["ddqn_v1", "ddqn_v2"])
+@pytest.mark.parametrize("n_workpoints", [1, 2, 5, 10, 20, 50])
+def test_a_seed_model_schedules_any_size_validly_and_the_same_each_time(name, n_workpoints):
+    agent = load_agent(SEED_MODELS / f"{name}.pth")
+    instance = random_instance(n_workpoints, seed=77)
+    first, second = agent.solve(instance), agent.solve(instance)
+    assert first.schedule.violations() == []
+    assert [placed.start_h for placed in first.schedule.steps] == [placed.start_h for placed in second.schedule.steps]
+    assert first.schedule.makespan_h >= first.lower_bound_h - 1e-9
+
+
+def test_the_better_seed_model_answers_the_flagship_within_55_hours():
+    agent = load_agent(SEED_MODELS / "ddqn_v2.pth")
+    assert agent.solve(standard_instance(SAMPLE_PARAMS)).schedule.makespan_h <= 55.0
+
+
+def test_time_to_improve_never_makes_a_schedule_longer():
+    agent = load_agent(SEED_MODELS / "ddqn_v1.pth")
+    for seed in range(3):
+        instance = random_instance(3, seed)
+        greedy, improved = agent.solve(instance), agent.solve(instance, time_budget_ms=100)
+        assert improved.schedule.makespan_h <= greedy.schedule.makespan_h
+        assert improved.evaluations > greedy.evaluations
+        assert improved.schedule.violations() == []

@@ -1,0 +1,130 @@
+"""`Schedule.violations` finds every kind of broken rule, and the domain's own formulas hold."""
+
+from dataclasses import replace
+
+import pytest
+
+from scheduler_env import SAMPLE_PARAMS, InvalidInstance, InvalidSchedule, Schedule, standard_instance
+from scheduler_env.problem import Instance, Mode, Step, Team, WorkPoint
+from scheduler_env.rules import Rule, solve_by_rule
+from scheduler_env.standard_cycle import duration_h
+
+
+@pytest.fixture(scope="module")
+def schedule() -> Schedule:
+    return solve_by_rule(standard_instance(SAMPLE_PARAMS), Rule("LFT", 0.5, "parallel")).schedule
+
+
+def _changed(schedule: Schedule, index: int, **changes: object) -> Schedule:
+    steps = list(schedule.steps)
+    steps[index] = replace(steps[index], **changes)
+    return Schedule(schedule.instance, tuple(steps))
+
+
+def test_a_schedule_of_a_rule_has_no_violation(schedule):
+    assert schedule.violations() == []
+
+
+def test_a_step_that_starts_before_a_lower_order_ends_is_found(schedule):
+    early = _changed(schedule, 12, start_h=schedule.steps[12].start_h - 0.1)
+    assert any("of order 5 starts" in text for text in early.violations())
+
+
+def test_a_step_that_starts_before_the_shutdown_is_found(schedule):
+    assert any("before the shutdown" in text for text in _changed(schedule, 0, start_h=-1.0).violations())
+
+
+def test_a_team_over_its_headcount_is_found(schedule):
+    full = schedule.steps[4].step.modes[-1]
+    crowded = _changed(_changed(schedule, 3, start_h=30.0), 4, start_h=30.0, mode=full)
+    assert any("'team3' is over its 10 people" in text for text in crowded.violations())
+
+
+def test_a_duration_that_the_crew_does_not_have_is_found(schedule):
+    mode = schedule.steps[3].mode
+    quick = _changed(schedule, 3, mode=Mode(mode.duration_h * 0.9, mode.demand))
+    assert any("a mode that it does not have" in text for text in quick.violations())
+
+
+def test_a_crew_below_the_minimum_is_found(schedule):
+    alone = _changed(schedule, 3, mode=Mode(duration_h(6, 1, 10), (("team3", 1),)))
+    assert any("a mode that it does not have" in text for text in alone.violations())
+
+
+def test_a_dedicated_team_on_two_steps_at_once_is_found():
+    team = Team("crane", 4, dedicated=True)
+    half = Mode(2.0, (("crane", 2),))
+    steps = tuple(Step(name, name, "1", "crane", None, (half,)) for name in ("a", "b"))
+    instance = Instance((team,), (WorkPoint("1", "1", steps),))
+    both = Schedule(instance, tuple(_placed(step, half, 0.0) for step in steps))
+    assert any("dedicated team 'crane' is on 2 steps" in text for text in both.violations())
+
+
+def _placed(step, mode, start_h):
+    from scheduler_env import ScheduledStep
+
+    return ScheduledStep(step, mode, start_h)
+
+
+def test_a_missing_and_a_doubled_step_are_found(schedule):
+    missing = Schedule(schedule.instance, schedule.steps[:-1])
+    assert any("is not placed" in text for text in missing.violations())
+    doubled = Schedule(schedule.instance, (*schedule.steps, schedule.steps[0]))
+    assert any("is placed twice" in text for text in doubled.violations())
+
+
+def test_a_predecessor_that_ends_too_late_is_found():
+    team = Team("t", 2)
+    mode = Mode(1.0, (("t", 1),))
+    steps = (
+        Step("a", "a", "1", "t", None, (mode,)),
+        Step("b", "b", "1", "t", None, (mode,), ("a",)),
+    )
+    instance = Instance((team,), (WorkPoint("1", "1", steps),))
+    early = Schedule(instance, (_placed(steps[0], mode, 0.0), _placed(steps[1], mode, 0.5)))
+    assert any("before its predecessor 'a'" in text for text in early.violations())
+
+
+def test_check_raises_with_the_violations(schedule):
+    with pytest.raises(InvalidSchedule, match="before the shutdown"):
+        _changed(schedule, 0, start_h=-1.0).check()
+
+
+def test_the_crew_efficiency_curve_is_the_domains():
+    assert duration_h(10, 10, 10) == pytest.approx(8.0)
+    assert duration_h(1, 5, 10) == pytest.approx(1.374, abs=5e-4)
+    assert duration_h(10, 5, 10, "linear") == pytest.approx(20.0)
+
+
+def test_utilisation_is_crew_hours_over_headcount_times_makespan(schedule):
+    hours = sum(placed.crew * placed.mode.duration_h for placed in schedule.steps if placed.step.team == "team3")
+    assert schedule.team_utilization["team3"] == pytest.approx(hours / (10 * schedule.makespan_h))
+    everybody = sum(placed.crew * placed.mode.duration_h for placed in schedule.steps)
+    assert schedule.resource_utilization == pytest.approx(everybody / (50 * schedule.makespan_h))
+
+
+@pytest.mark.parametrize(
+    ("params", "loc"),
+    [
+        ([1.0] * 14, ("params",)),
+        ([1.0] * 16, ("params",)),
+        ([1.0] * 14 + [float("nan")], ("params", 14)),
+        ([0.0] + [1.0] * 14, ("params", 0)),
+        ([1.0, -1.0] + [1.0] * 13, ("params", 1)),
+        ([1.0] * 14 + [1e12], ("params", 14)),
+    ],
+)
+def test_params_out_of_range_are_refused_with_their_place(params, loc):
+    with pytest.raises(InvalidInstance) as caught:
+        standard_instance(params)
+    assert caught.value.loc == loc
+
+
+def test_a_cycle_is_refused_with_the_steps_in_it():
+    mode = Mode(1.0, (("t", 1),))
+    steps = (
+        Step("a", "a", "1", "t", None, (mode,), ("b",)),
+        Step("b", "b", "1", "t", None, (mode,), ("a",)),
+    )
+    with pytest.raises(InvalidInstance, match=r"cycle: (a -> b -> a|b -> a -> b)"):
+        Instance((Team("t", 2),), (WorkPoint("1", "1", steps),))
