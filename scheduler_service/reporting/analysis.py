@@ -1,0 +1,197 @@
+"""Recorded runs -> figures: plain functions of frames; None (or NaN in a frame) where there is no such figure."""
+
+import json
+import math
+from collections import defaultdict
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from scheduler_service.clock import to_iso
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+SUMMARY_COLUMNS = (
+    "model_key",
+    "makespan",
+    "execution_time",
+    "gap",
+    "resource_utilization",
+    "success",
+    "user_satisfaction",
+)
+UNKNOWN_MODEL = "-"
+"""Stands for the model of runs that failed before one was chosen."""
+
+
+def number(value: object) -> float | None:
+    """`value` as a finite float, or None."""
+    try:
+        converted = float(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        return None
+    return converted if math.isfinite(converted) else None
+
+
+def distribution(values: "pd.Series[Any]") -> dict[str, float | int | None]:
+    """Count, mean, spread and percentiles of the values that are there."""
+    present = values.dropna()
+    quantiles = present.quantile([0.5, 0.95, 0.99])
+    return {
+        "count": len(present),
+        "mean": number(present.mean()),
+        "std": number(present.std()),
+        "min": number(present.min()),
+        "max": number(present.max()),
+        "p50": number(quantiles[0.5]),
+        "p95": number(quantiles[0.95]),
+        "p99": number(quantiles[0.99]),
+    }
+
+
+def summarise_runs(runs: "pd.DataFrame", start: datetime | None, end: datetime | None) -> dict[str, object]:
+    """The figures of `runs` as JSON: all together and by model.
+
+    Makespan, gap, time and utilisation are of the successful runs: a failure after 1 ms is not a quick answer.
+    """
+    return {
+        "start_time": to_iso(start) if start else None,
+        "end_time": to_iso(end) if end else None,
+        **_figures(runs),
+        "by_model": {
+            str(model): _figures(group)
+            for model, group in runs.groupby(runs["model_key"].fillna(UNKNOWN_MODEL), sort=True)
+        },
+    }
+
+
+def _figures(runs: "pd.DataFrame") -> dict[str, object]:
+    good = runs[runs["success"]]
+    verdicts = runs["user_satisfaction"]
+    return {
+        "total_requests": len(runs),
+        "failed_requests": len(runs) - len(good),
+        "success_rate": number(runs["success"].mean()),
+        "makespan": distribution(good["makespan"]),
+        "execution_time": distribution(good["execution_time"]),
+        "gap": distribution(good["gap"]),
+        "resource_utilization": number(good["resource_utilization"].mean()),
+        "user_satisfaction": {"mean": number(verdicts.mean()), "count": int(verdicts.count())},
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class Headline:
+    """The figures of a period in one glance."""
+
+    requests: int
+    success_rate: float | None  # 0..1
+    makespan_h: float | None  # mean
+    gap: float | None  # mean, share of the lower bound
+    p50_s: float | None  # of the execution time
+    p99_s: float | None
+    utilization: float | None  # mean, 0..1
+    satisfaction: float | None  # mean, 1..5
+
+
+def headline(runs: "pd.DataFrame") -> Headline:
+    good = runs[runs["success"]]
+    return Headline(
+        requests=len(runs),
+        success_rate=number(runs["success"].mean()),
+        makespan_h=number(good["makespan"].mean()),
+        gap=number(good["gap"].mean()),
+        p50_s=number(good["execution_time"].quantile(0.5)),
+        p99_s=number(good["execution_time"].quantile(0.99)),
+        utilization=number(good["resource_utilization"].mean()),
+        satisfaction=number(runs["user_satisfaction"].mean()),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class ModelRow:
+    """A line of the table by model."""
+
+    model: str
+    figures: Headline
+
+
+def by_model(runs: "pd.DataFrame") -> list[ModelRow]:
+    """The models that were used, the busiest first."""
+    models = runs["model_key"].fillna(UNKNOWN_MODEL)
+    rows = [ModelRow(str(model), headline(group)) for model, group in runs.groupby(models)]
+    return sorted(rows, key=lambda row: (-row.figures.requests, row.model))
+
+
+def failure_reasons(runs: "pd.DataFrame") -> list[tuple[str, int]]:
+    """Error messages of failed runs with their counts, the most frequent first.
+
+    Numbers and quoted names differ from run to run, so messages that differ only in them are one reason.
+    """
+    messages = runs.loc[~runs["success"], "error_message"].fillna("?")
+    alike = messages.str.replace(r"\d+(\.\d+)?", "#", regex=True).str.replace(r"'[^']*'", "'…'", regex=True)
+    counts = alike.value_counts()
+    example = dict(zip(reversed(list(alike)), reversed(list(messages)), strict=True))
+    return [
+        (example[reason] if count == 1 else str(reason), int(count))
+        for reason, count in zip(counts.index, counts.to_numpy(), strict=True)
+    ]
+
+
+def team_utilization(runs: "pd.DataFrame") -> dict[str, float]:
+    """Of each team the mean utilisation, 0..1, over the successful runs that used it; the busiest first."""
+    totals: dict[str, float] = defaultdict(float)
+    counts: dict[str, int] = defaultdict(int)
+    for text in runs.loc[runs["success"], "team_utilization"].dropna():
+        for team, share in json.loads(text).items():
+            value = number(share)
+            if value is not None:
+                totals[team] += value
+                counts[team] += 1
+    means = {team: totals[team] / counts[team] for team in totals}
+    return dict(sorted(means.items(), key=lambda item: -item[1]))
+
+
+def over_time(runs: "pd.DataFrame", start: datetime, end: datetime) -> "pd.DataFrame":
+    """Figures of the successful runs by moment: one row per bucket with data, 12 to 60 buckets in the period.
+
+    Columns: `requests` and `failures` of all runs; `makespan` (mean), `low` and `high` (of its 95 % confidence
+    interval, NaN for fewer than 2 runs), `gap` (mean), `p50`, `p95`, `p99` (of the execution time).
+    Index: the buckets' starts, in the time zone of `runs`.
+    """
+    import pandas as pd
+
+    bucket = bucket_length(start, end)
+    times = runs["timestamp"].dt.floor(bucket)
+    good = runs["success"]
+    columns = {
+        "requests": runs.groupby(times).size(),
+        "failures": (~good).groupby(times).sum(),
+    }
+    grouped = runs[good].groupby(times[good])
+    makespan = grouped["makespan"]
+    margin = 1.96 * makespan.std() / makespan.count() ** 0.5
+    columns |= {
+        "makespan": makespan.mean(),
+        "low": makespan.mean() - margin,
+        "high": makespan.mean() + margin,
+        "gap": grouped["gap"].mean(),
+    }
+    columns |= {f"p{rank}": grouped["execution_time"].quantile(rank / 100) for rank in (50, 95, 99)}
+    return pd.DataFrame(columns)
+
+
+def bucket_length(start: datetime, end: datetime) -> str:
+    """The length of a bucket, as pandas writes it, that cuts the period into 12 to 60 of them (more beyond a year)."""
+    hours = (end - start).total_seconds() / 3600.0
+    for limit_h, bucket in ((0.2, "15s"), (1.0, "1min"), (5.0, "5min"), (15.0, "15min"), (48.0, "1h"), (360.0, "6h")):
+        if hours <= limit_h:
+            return bucket
+    return "1D" if hours <= 60 * 24 else "7D"
+
+
+def top(runs: "pd.DataFrame", column: str, count: int = 10) -> list[dict[str, Any]]:
+    """The successful runs with the greatest values of `column`, as mappings."""
+    good = runs[runs["success"] & runs[column].notna()]
+    return [{str(key): value for key, value in row.items()} for row in good.nlargest(count, column).to_dict("records")]

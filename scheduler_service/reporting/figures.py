@@ -1,0 +1,265 @@
+"""The charts of the reports: matplotlib figures, and how they get into a page.
+
+Colours are Okabe and Ito's, told apart by colour-blind readers; matplotlib and seaborn are imported inside the
+functions: they take a second, and only reports need them.
+"""
+
+import base64
+from collections.abc import Mapping, Sequence
+from datetime import tzinfo
+from io import BytesIO
+from typing import TYPE_CHECKING, Any
+
+from scheduler_env.fonts import drawable, use_cjk_font
+from scheduler_env.gantt import INK, PALE
+from scheduler_service.reporting.analysis import UNKNOWN_MODEL
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+BLUE, ORANGE, GREEN, PINK, SKY, RED = "#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00"
+MODEL_COLOURS = (BLUE, ORANGE, GREEN, PINK, SKY, RED)
+HALF, FULL = 5.6, 11.5
+"""Inches: a chart beside another one, and one across the page."""
+MAX_DOTS = 150
+"""Single runs drawn over a box; more would hide it."""
+
+Words = Mapping[str, str]
+
+
+def data_uri(drawn: "Figure") -> str:
+    """`drawn` as the source of an image: SVG, in which text is paths, sharp in print and free of fonts."""
+    data = BytesIO()
+    with use_cjk_font():
+        drawn.savefig(data, format="svg", metadata={"Date": None})
+    return f"data:image/svg+xml;base64,{base64.b64encode(data.getvalue()).decode()}"
+
+
+def boxes(
+    groups: Mapping[str, "pd.Series[Any]"], axis_label: str, words: Words, colours: Sequence[str] = MODEL_COLOURS
+) -> "Figure":
+    """A box for each group, with single values as dots; groups without values are left out."""
+    import pandas as pd
+    import seaborn as sns
+
+    present = {drawable(name, 26): values.dropna() for name, values in groups.items()}
+    present = {name: values for name, values in present.items() if len(values)}
+    with use_cjk_font():
+        drawn, axes = _chart(HALF, 0.9 + 0.52 * max(2, len(present)))
+        if not present:
+            return _nothing(drawn, axes, words)
+        long = pd.concat([pd.DataFrame({"value": values, "group": name}) for name, values in present.items()])
+        dots = pd.concat(
+            [
+                pd.DataFrame({"value": values.sample(min(len(values), MAX_DOTS), random_state=0), "group": name})
+                for name, values in present.items()
+            ]
+        )
+        palette = {name: colours[number % len(colours)] for number, name in enumerate(present)}
+        sns.boxplot(
+            data=long,
+            x="value",
+            y="group",
+            hue="group",
+            palette=palette,
+            ax=axes,
+            width=0.55,
+            showfliers=False,
+            linewidth=1.0,
+            saturation=1.0,
+            linecolor=INK,
+            boxprops={"alpha": 0.75},
+            legend=False,
+        )
+        sns.stripplot(data=dots, x="value", y="group", color=INK, size=2.2, alpha=0.35, jitter=0.2, ax=axes)
+        axes.set_xlabel(axis_label)
+        axes.set_ylabel("")
+        axes.tick_params(axis="y", length=0)
+        axes.grid(axis="y", visible=False)
+    return drawn
+
+
+def trend(buckets: "pd.DataFrame", words: Words, zone: tzinfo) -> "Figure":
+    """The mean makespan with its confidence band, above the number of requests."""
+    from matplotlib.ticker import MaxNLocator
+
+    with use_cjk_font():
+        from matplotlib.figure import Figure
+
+        drawn = Figure(figsize=(FULL, 3.9), layout="constrained", facecolor="white")
+        upper, lower = drawn.subplots(2, 1, sharex=True, height_ratios=(2.4, 1))
+        for axes in (upper, lower):
+            _style(axes)
+        means = buckets["makespan"].dropna()
+        if means.empty:
+            return _nothing(drawn, upper, words)
+        band = buckets[["low", "high"]].dropna()
+        upper.fill_between(band.index, band["low"], band["high"], color=BLUE, alpha=0.18, linewidth=0)
+        upper.plot(means.index, means, color=BLUE, linewidth=1.8, marker="o", markersize=3.5)
+        upper.set_ylabel(words["axis_makespan"])
+        width = _bar_width(buckets)
+        good = buckets["requests"] - buckets["failures"]
+        lower.bar(buckets.index, good, width=width, color=SKY, align="edge", label=words["succeeded"])
+        lower.bar(
+            buckets.index, buckets["failures"], width=width, bottom=good, color=RED, align="edge", label=words["failed"]
+        )
+        lower.set_ylabel(words["axis_requests"])
+        lower.yaxis.set_major_locator(MaxNLocator(4, integer=True))
+        lower.legend(fontsize=8, frameon=False, ncols=2, loc="lower right", bbox_to_anchor=(1.0, 0.98), borderaxespad=0)
+        _time_axis(lower, zone)
+    return drawn
+
+
+def latency(buckets: "pd.DataFrame", words: Words, zone: tzinfo) -> "Figure":
+    """P50, P95 and P99 of the compute time, milliseconds."""
+    with use_cjk_font():
+        drawn, axes = _chart(HALF, 2.9)
+        shown = buckets[["p50", "p95", "p99"]].dropna() * 1000.0
+        if shown.empty:
+            return _nothing(drawn, axes, words)
+        for name, colour, style in (("p99", RED, "-"), ("p95", ORANGE, "--"), ("p50", BLUE, "-")):
+            axes.plot(
+                shown.index, shown[name], color=colour, linestyle=style, linewidth=1.6, marker="o", markersize=2.8,
+                label=name.upper(),
+            )  # fmt: skip
+        if shown["p99"].max() > 20.0 * max(shown["p50"].min(), 1e-9) and shown.min().min() > 0.0:
+            axes.set_yscale("log")
+            axes.yaxis.set_major_formatter("{x:g}")
+        else:
+            axes.set_ylim(bottom=0.0)
+        axes.set_ylabel(words["axis_time"])
+        axes.legend(fontsize=8, frameon=False, ncols=3, loc="lower left", bbox_to_anchor=(0.0, 1.0), borderaxespad=0)
+        _time_axis(axes, zone)
+    return drawn
+
+
+def hours(runs: "pd.DataFrame", words: Words) -> "Figure":
+    """How many requests came in each hour of the day."""
+    from matplotlib.ticker import MaxNLocator
+
+    with use_cjk_font():
+        drawn, axes = _chart(HALF, 2.9)
+        if runs.empty:
+            return _nothing(drawn, axes, words)
+        counts = runs["timestamp"].dt.hour.value_counts().reindex(range(24), fill_value=0)
+        axes.bar(counts.index, counts, color=BLUE, width=0.8)
+        axes.set_xticks(range(0, 24, 3))
+        axes.set_xlim(-0.6, 23.6)
+        axes.set_xlabel(words["axis_hour"])
+        axes.set_ylabel(words["axis_requests"])
+        axes.yaxis.set_major_locator(MaxNLocator(5, integer=True))
+        axes.grid(axis="x", visible=False)
+    return drawn
+
+
+def bars(shares: Mapping[str, float], axis_label: str, words: Words, *, colour: str, is_percent: bool) -> "Figure":
+    """Horizontal bars with their values, in the order given; `is_percent`: the values are shares, shown as percent."""
+    with use_cjk_font():
+        drawn, axes = _chart(HALF, 0.9 + 0.3 * max(4, len(shares)))
+        if not shares:
+            return _nothing(drawn, axes, words)
+        names = [drawable(name, 34) for name in shares]
+        values = [100.0 * value if is_percent else value for value in shares.values()]
+        places = range(len(names))
+        axes.barh(places, values, color=colour, height=0.62)
+        axes.set_yticks(places, names)
+        axes.invert_yaxis()
+        reach = max([*values, 1e-9])
+        axes.set_xlim(0.0, reach * 1.16)
+        for place, value in zip(places, values, strict=True):
+            text = f"{value:.0f}%" if is_percent else f"{value:.0f}"
+            axes.text(value + reach * 0.015, place, text, va="center_baseline", fontsize=8.5, color=INK)
+        axes.set_xlabel(axis_label)
+        axes.tick_params(axis="y", length=0)
+        axes.grid(axis="y", visible=False)
+    return drawn
+
+
+def cumulative(arms: Mapping[str, "pd.DataFrame"], axis_label: str, words: Words, zone: tzinfo) -> "Figure":
+    """The mean so far of each arm with its interval; frames have `mean`, `low`, `high`, indexed by time."""
+    with use_cjk_font():
+        drawn, axes = _chart(FULL, 3.3)
+        shown = {name: frame for name, frame in arms.items() if len(frame)}
+        if not shown:
+            return _nothing(drawn, axes, words)
+        for (name, frame), colour in zip(shown.items(), (BLUE, ORANGE), strict=False):
+            band = frame[["low", "high"]].dropna()
+            axes.fill_between(band.index, band["low"], band["high"], color=colour, alpha=0.18, linewidth=0)
+            marker = "o" if len(frame) == 1 else None
+            axes.plot(frame.index, frame["mean"], color=colour, linewidth=1.8, marker=marker, label=drawable(name))
+        # The first few users' intervals are so wide that nothing else could be seen.
+        late = [frame[["mean", "low", "high"]].iloc[len(frame) // 8 :] for frame in shown.values()]
+        low, high = min(frame.min().min() for frame in late), max(frame.max().max() for frame in late)
+        margin = 0.08 * (high - low) or 0.05 * abs(high) or 1.0
+        axes.set_ylim(low - margin, high + margin)
+        axes.set_ylabel(axis_label)
+        axes.legend(fontsize=9, frameon=False, ncols=2, loc="lower left", bbox_to_anchor=(0.0, 1.0), borderaxespad=0)
+        _time_axis(axes, zone)
+    return drawn
+
+
+def values_by_model(runs: "pd.DataFrame", column: str, scale: float, words: Words) -> "dict[str, pd.Series[Any]]":
+    """The values of successful runs for each of the five busiest models; the rest together."""
+    good = runs[runs["success"]]
+    models = good["model_key"].fillna(UNKNOWN_MODEL)
+    busiest = list(models.value_counts().index)
+    kept = busiest if len(busiest) <= len(MODEL_COLOURS) else busiest[: len(MODEL_COLOURS) - 1]
+    groups = {str(model): good.loc[models == model, column] * scale for model in sorted(kept)}
+    if len(kept) < len(busiest):
+        groups[words["other_models"]] = good.loc[~models.isin(kept), column] * scale
+    return groups
+
+
+def _chart(width_in: float, height_in: float) -> "tuple[Figure, Axes]":
+    from matplotlib.figure import Figure
+
+    drawn = Figure(figsize=(width_in, height_in), layout="constrained", facecolor="white")
+    axes = drawn.subplots()
+    _style(axes)
+    return drawn, axes
+
+
+def _style(axes: "Axes") -> None:
+    for side in ("top", "right"):
+        axes.spines[side].set_visible(False)
+    for side in ("left", "bottom"):
+        axes.spines[side].set_color(PALE)
+    axes.tick_params(labelsize=9, color=PALE, labelcolor=INK)
+    axes.xaxis.label.set(fontsize=9, color=INK)
+    axes.yaxis.label.set(fontsize=9, color=INK)
+    axes.grid(color=PALE, linewidth=0.6)
+    axes.set_axisbelow(True)
+
+
+def _nothing(drawn: "Figure", axes: "Axes", words: Words) -> "Figure":
+    for other in drawn.axes:
+        other.set_axis_off()
+    axes.text(0.5, 0.5, words["no_data"], ha="center", va="center", transform=axes.transAxes, color="#7B8794")
+    return drawn
+
+
+def _time_axis(axes: "Axes", zone: tzinfo) -> None:
+    from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
+
+    locator = AutoDateLocator(tz=zone, maxticks=8)  # type: ignore[no-untyped-call]
+    axes.xaxis.set_major_locator(locator)
+    axes.xaxis.set_major_formatter(
+        ConciseDateFormatter(  # type: ignore[no-untyped-call]
+            locator,
+            tz=zone,
+            formats=["%Y", "%m", "%m-%d", "%H:%M", "%H:%M", "%S"],  # of years, months, days, hours, minutes, seconds
+            zero_formats=["", "%Y", "%m", "%m-%d", "%H:%M", "%H:%M"],  # where the next larger unit begins
+            offset_formats=["", "%Y", "%Y", "%Y-%m-%d", "%Y-%m-%d", "%Y-%m-%d %H:%M"],
+        )
+    )
+    axes.xaxis.get_offset_text().set(fontsize=8, color=INK)
+
+
+def _bar_width(buckets: "pd.DataFrame") -> Any:
+    """A little less than the shortest distance of two buckets."""
+    import pandas as pd
+
+    steps = buckets.index.to_series().diff().dropna()
+    return (steps.min() if len(steps) else pd.Timedelta(hours=1)) * 0.9

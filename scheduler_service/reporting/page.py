@@ -1,0 +1,118 @@
+"""From figures to one HTML file that needs nothing else: no script, no link out, its own font for the hanzi it uses."""
+
+import base64
+import re
+from datetime import UTC, datetime, tzinfo
+from io import BytesIO
+from itertools import count
+from pathlib import Path
+
+from scheduler_env.fonts import FONT_FILE, NOT_IN_FONT, drawable
+from scheduler_service.files import write_atomically
+from scheduler_service.reporting.texts import TEXTS, Lang
+
+TEMPLATES = Path(__file__).with_name("templates")
+FONT_MARK = "/*embedded-font*/"
+
+
+def render(template: str, lang: Lang, **context: object) -> str:
+    """The page of `template` with its texts in `lang`; whatever comes from users is escaped."""
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    style = (TEMPLATES / "style.css").read_text(encoding="utf-8")
+    page = environment.get_template(template).render(
+        t=TEXTS[lang], lang="zh-CN" if lang == "zh" else "en", style=style, font_mark=FONT_MARK, **context
+    )
+    # Half a surrogate pair cannot be written as UTF-8.
+    page = page.encode("utf-8", "replace").decode()
+    return page.replace(FONT_MARK, _font_face(page), 1)
+
+
+def save(page: str, folder: Path, kind: str, moment: datetime, lang: Lang) -> Path:
+    """Writes `page` to a new file in `folder`, named by its kind and moment: performance_20261123_121530_zh.html.
+
+    Raises:
+        StorageUnavailable: it cannot be written.
+    """
+    safe = re.sub(r"[^A-Za-z0-9_.-]", "_", kind)[:80]
+    stem = f"{safe}_{moment.astimezone():%Y%m%d_%H%M%S}_{lang}"
+    names = (f"{stem}.html" if number == 1 else f"{stem}_{number}.html" for number in count(1))
+    path = next(folder / name for name in names if not (folder / name).exists())
+    write_atomically(path, page.encode())
+    return path
+
+
+def local_zone(moment: datetime) -> tzinfo:
+    """The server's time zone, as its offset at `moment`."""
+    return moment.astimezone().tzinfo or UTC
+
+
+class Formatter:
+    """Figures as people read them; a missing one is a dash."""
+
+    def __init__(self, lang: Lang, zone: tzinfo) -> None:
+        self._none = TEXTS[lang]["none"]
+        self._zone = zone
+
+    def count(self, value: float | None) -> str:
+        return self._none if value is None else f"{value:,.0f}"
+
+    def hours(self, value: float | None) -> str:
+        return self._none if value is None else f"{value:,.2f} h"
+
+    def percent(self, value: float | None) -> str:
+        """Of a share 0..1; as many decimals as tell 99.9 % from 100 %."""
+        if value is None:
+            return self._none
+        return f"{100 * value:.1f}%" if value == 1.0 or abs(value) < 0.9995 else f"{100 * value:.3f}%"
+
+    def seconds(self, value: float | None) -> str:
+        if value is None:
+            return self._none
+        return f"{1000 * value:.3g} ms" if value < 0.9995 else f"{value:.2f} s"
+
+    def plain(self, value: float | None) -> str:
+        if value is None:
+            return self._none
+        return f"{value:.4g}" if abs(value) < 1000 else f"{value:,.0f}"
+
+    def p_value(self, value: float) -> str:
+        return "< 0.0001" if value < 0.0001 else f"{value:.4f}"
+
+    def signed_percent(self, value: float) -> str:
+        """Of a percentage, with its sign."""
+        return f"{value:+.2f}%".replace("-", "−")
+
+    def moment(self, value: datetime) -> str:
+        return f"{value.astimezone(self._zone):%Y-%m-%d %H:%M:%S}"
+
+    def zone_name(self, moment: datetime) -> str:
+        offset = f"{moment.astimezone(self._zone):%z}"
+        return f"UTC{offset[:3]}:{offset[3:5]}"
+
+    def name(self, value: object, limit: int = 60) -> str:
+        """A name from outside, on one line and not too long; a dash for none."""
+        return drawable(value, limit) if isinstance(value, str) and value else self._none
+
+
+def _font_face(page: str) -> str:
+    """A style rule with the part of the bundled font that `page` needs, about 50 KB."""
+    from fontTools.subset import Options, Subsetter  # type: ignore[import-untyped]
+    from fontTools.ttLib import TTFont  # type: ignore[import-untyped]
+
+    font = TTFont(FONT_FILE)
+    subsetter = Subsetter(Options(layout_features=["kern"], notdef_outline=True, hinting=False))
+    subsetter.populate(text="".join({*page, *map(chr, range(0x20, 0x7F)), NOT_IN_FONT}))
+    subsetter.subset(font)
+    font.flavor = "woff"
+    data = BytesIO()
+    font.save(data)
+    encoded = base64.b64encode(data.getvalue()).decode()
+    return f'@font-face {{ font-family: "Report Sans"; src: url(data:font/woff;base64,{encoded}) format("woff"); }}'

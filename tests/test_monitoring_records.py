@@ -1,0 +1,364 @@
+"""Records: durable when written, shared by threads and processes, read back with the right types."""
+
+import math
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import textwrap
+import threading
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from monitoring import PERFORMANCE_THRESHOLDS, PerformanceMonitor, PerformanceRecord
+from scheduler_service.errors import InvalidInput, RunNotFound, StorageUnavailable
+
+ROOT = Path(__file__).resolve().parent.parent
+NOON = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
+
+
+@pytest.fixture()
+def monitor(tmp_path):
+    made = PerformanceMonitor(tmp_path / "logs" / "performance.db", reports_dir=tmp_path / "reports", clock=lambda: NOON)
+    yield made
+    made.close()
+
+
+def record(request_id: str = "r1", **fields: object) -> PerformanceRecord:
+    return PerformanceRecord(**({"request_id": request_id, "makespan": 53.0, "execution_time": 0.004} | fields))
+
+
+def test_what_was_recorded_comes_back(monitor):
+    monitor.record_performance(
+        record(
+            model_key="DDQN_1a2b3c4d_v2.0.0",
+            algorithm="DDQN",
+            experiment="e",
+            variant="model_b",
+            reason="assigned",
+            user_id="用户1",
+            lower_bound=50.0,
+            gap=0.06,
+            resource_utilization=0.4,
+            team_utilization={"team1": 0.2},
+            n_workpoints=1,
+            n_steps=15,
+            stage="greedy",
+            input_params=[10, 5.5],
+            timestamp=NOON - timedelta(minutes=1),
+        )
+    )
+    row = monitor.get_performance_data().iloc[0]
+    assert row["timestamp"] == pd.Timestamp(NOON - timedelta(minutes=1))
+    assert (row["model_key"], row["experiment"], row["variant"], row["user_id"]) == (
+        "DDQN_1a2b3c4d_v2.0.0",
+        "e",
+        "model_b",
+        "用户1",
+    )
+    assert (row["makespan"], row["gap"], row["n_steps"]) == (53.0, 0.06, 15)
+    assert row["input_params"] == "[10,5.5]"
+    assert row["team_utilization"] == '{"team1":0.2}'
+    assert bool(row["success"])
+
+
+def test_the_columns_have_their_types_also_when_nothing_was_recorded(monitor):
+    empty = monitor.get_performance_data()
+    monitor.record_performance(record())
+    monitor.record_performance(record("r2", success=False, makespan=None, error_message="超时"))
+    full = monitor.get_performance_data()
+    assert dict(empty.dtypes.astype(str)) == dict(full.dtypes.astype(str))
+    assert str(full["timestamp"].dtype) == "datetime64[us, UTC]"
+    assert math.isnan(empty["makespan"].mean())
+    assert math.isnan(empty["success"].mean())
+    assert full["success"].mean() == 0.5
+    assert full["makespan"].mean() == 53.0
+
+
+@pytest.mark.parametrize("offset_h", [0, 8, -5])
+def test_times_may_be_naive_local_or_have_an_offset(monitor, monkeypatch, offset_h):
+    import time
+
+    monkeypatch.setenv("TZ", f"X{-offset_h:+d}")  # POSIX counts west
+    time.tzset()
+    try:
+        for minutes in range(5):
+            monitor.record_performance(record(f"r{minutes}", timestamp=NOON + timedelta(minutes=minutes)))
+        naive = (NOON + timedelta(hours=offset_h)).replace(tzinfo=None)
+        for start in (
+            naive + timedelta(minutes=3),
+            (naive + timedelta(minutes=3)).isoformat(),
+            "2026-11-23T12:03:00Z",
+            "2026-11-23T20:03:00+08:00",
+            NOON + timedelta(minutes=3),
+        ):
+            assert list(monitor.get_performance_data(start_time=start)["request_id"]) == ["r3", "r4"]
+            assert list(monitor.get_performance_data(end_time=start)["request_id"]) == ["r0", "r1", "r2", "r3"]
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+
+
+def test_a_time_that_is_none_is_refused_by_name(monitor):
+    with pytest.raises(InvalidInput, match="start_time 'yesterday' is not an ISO-8601 time"):
+        monitor.get_performance_data(start_time="yesterday")
+
+
+def test_runs_are_filtered_by_model_and_experiment(monitor):
+    for number, (model, experiment) in enumerate([("a", "x"), ("a", None), ("b", "x")]):
+        monitor.record_performance(record(str(number), model_key=model, experiment=experiment))
+    assert list(monitor.get_performance_data(model_key="a")["request_id"]) == ["0", "1"]
+    assert list(monitor.get_performance_data(experiment="x")["request_id"]) == ["0", "2"]
+    assert list(monitor.get_performance_data(model_key="b", experiment="x")["request_id"]) == ["2"]
+
+
+def test_the_last_verdict_on_a_run_counts(monitor):
+    monitor.record_performance(record("r1"))
+    monitor.record_performance(record("r2", user_satisfaction=2))
+    monitor.record_feedback("r1", 5, "很好")
+    monitor.record_feedback("r1", 4)
+    verdicts = monitor.get_performance_data().set_index("request_id")["user_satisfaction"]
+    assert dict(verdicts) == {"r1": 4.0, "r2": 2.0}
+
+
+def test_a_verdict_needs_a_run_and_a_number_from_1_to_5(monitor):
+    with pytest.raises(RunNotFound, match="'nobody'"):
+        monitor.record_feedback("nobody", 3)
+    monitor.record_performance(record("r1"))
+    for verdict in (0, 6, True, 2.5):
+        with pytest.raises(InvalidInput, match="1 to 5"):
+            monitor.record_feedback("r1", verdict)
+    assert monitor.get_performance_data()["user_satisfaction"].isna().all()
+
+
+def test_odd_values_are_recorded_and_spoil_nothing(monitor):
+    odd = record(
+        "\ud800", makespan=math.nan, gap=math.inf, input_params=[math.nan, object()], user_id="'; DROP TABLE runs;--\x00"
+    )
+    monitor.record_performance(odd)
+    monitor.record_performance(record("r2"))
+    runs = monitor.get_performance_data()
+    assert len(runs) == 2
+    assert math.isnan(runs["makespan"][0])
+    assert math.isnan(runs["gap"][0])
+
+
+def test_a_request_id_that_comes_again_is_recorded_again(monitor):
+    monitor.record_performance(record("same"))
+    monitor.record_performance(record("same"))
+    monitor.record_feedback("same", 3)
+    assert list(monitor.get_performance_data()["user_satisfaction"]) == [3.0, 3.0]
+
+
+def test_many_threads_share_commits_and_lose_nothing(monitor):
+    from sqlalchemy import event
+
+    commits = []
+    event.listen(monitor._engine, "commit", commits.append)
+
+    def write(thread: int) -> None:
+        for number in range(25):
+            monitor.record_performance(record(f"{thread}-{number}"))
+
+    threads = [threading.Thread(target=write, args=(number,)) for number in range(16)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    runs = monitor.get_performance_data()
+    assert runs["request_id"].nunique() == len(runs) == 400
+    assert len(commits) < 300  # a commit each would be 400; at best every one carries 16
+
+
+def test_one_bad_verdict_does_not_harm_those_that_share_its_commit(monitor):
+    failures = []
+
+    def write(number: int) -> None:
+        try:
+            if number % 2:
+                monitor.record_feedback(f"missing{number}", 3)
+            else:
+                monitor.record_performance(record(f"r{number}"))
+        except RunNotFound as err:
+            failures.append(str(err))
+
+    threads = [threading.Thread(target=write, args=(number,)) for number in range(40)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(failures) == 20
+    assert len(monitor.get_performance_data()) == 20
+
+
+WRITE_IN_PROCESS = """
+    import sys, threading
+    from monitoring import PerformanceMonitor, PerformanceRecord
+    monitor = PerformanceMonitor(sys.argv[1], reports_dir=sys.argv[1] + ".reports")
+    def write(thread):
+        for number in range({count}):
+            request_id = f"{{sys.argv[2]}}-{{thread}}-{{number}}"
+            monitor.record_performance(PerformanceRecord(request_id=request_id))
+            print(request_id, flush=True)
+    threads = [threading.Thread(target=write, args=(number,)) for number in range(4)]
+    for thread in threads: thread.start()
+    for thread in threads: thread.join()
+"""
+
+
+def start_writer(db: Path, name: str, count: int) -> subprocess.Popen[str]:
+    code = textwrap.dedent(WRITE_IN_PROCESS).format(count=count)
+    return subprocess.Popen([sys.executable, "-c", code, str(db), name], stdout=subprocess.PIPE, text=True, cwd=ROOT)
+
+
+def test_processes_that_start_together_share_a_new_database(tmp_path):
+    db = tmp_path / "new" / "performance.db"
+    writers = [start_writer(db, f"p{number}", 15) for number in range(3)]
+    for writer in writers:
+        writer.communicate(timeout=60)
+        assert writer.returncode == 0
+    assert len(PerformanceMonitor(db, reports_dir=tmp_path).get_performance_data()) == 3 * 4 * 15
+
+
+def test_what_was_acknowledged_survives_kill_9(tmp_path):
+    db = tmp_path / "performance.db"
+    writer = start_writer(db, "victim", 100_000)
+    acknowledged = [writer.stdout.readline().strip() for _ in range(60)]
+    os.kill(writer.pid, signal.SIGKILL)
+    acknowledged += [line.strip() for line in writer.stdout.read().splitlines(keepends=True) if line.endswith("\n")]
+    writer.wait(timeout=30)
+    assert writer.returncode == -signal.SIGKILL
+
+    found = set(PerformanceMonitor(db, reports_dir=tmp_path).get_performance_data()["request_id"])
+
+    assert set(acknowledged) <= found
+    with sqlite3.connect(db) as connection:
+        assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+        assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+
+
+def test_commits_go_to_the_disk(monitor):
+    with monitor._engine.connect() as connection:
+        assert connection.exec_driver_sql("PRAGMA synchronous").scalar() == 2  # FULL
+
+
+def test_native_threads_under_gevent_do_not_hang(tmp_path):
+    """With monkey patching, as under gunicorn: plain locks of `threading` would hang here."""
+    code = textwrap.dedent(
+        """
+        from gevent import monkey; monkey.patch_all()
+        import gevent, sys
+        from monitoring import PerformanceMonitor, PerformanceRecord
+        monitor = PerformanceMonitor(sys.argv[1], reports_dir="unused")
+        pool = gevent.get_hub().threadpool
+        def write(number):
+            pool.apply(monitor.record_performance, (PerformanceRecord(request_id=str(number)),))
+        jobs = [gevent.spawn(write, number) for number in range(300)]
+        gevent.joinall(jobs, raise_error=True)
+        monitor.record_performance(PerformanceRecord(request_id="hub"))
+        print(len(monitor.get_performance_data()))
+        """
+    )
+    db = str(tmp_path / "performance.db")
+    done = subprocess.run(
+        [sys.executable, "-c", code, db], capture_output=True, text=True, cwd=ROOT, timeout=60, check=False
+    )
+    assert (done.stdout.strip(), done.returncode) == ("301", 0), done.stderr
+
+
+def test_a_database_that_cannot_be_used_says_so(tmp_path):
+    not_a_database = tmp_path / "x.db"
+    not_a_database.write_bytes(b"this is no database" * 100)
+    with pytest.raises(StorageUnavailable, match=r"x\.db cannot be used: file is not a database"):
+        PerformanceMonitor(not_a_database, reports_dir=tmp_path)
+    with pytest.raises(StorageUnavailable, match="cannot be used"):
+        PerformanceMonitor(not_a_database / "below" / "a.db", reports_dir=tmp_path)
+
+
+def test_a_newer_schema_is_left_alone(tmp_path, monitor):
+    with monitor._engine.begin() as connection:
+        connection.exec_driver_sql("UPDATE schema_version SET version = 99")
+    with pytest.raises(StorageUnavailable, match="schema version 99"):
+        PerformanceMonitor(monitor.db_path, reports_dir=tmp_path)
+
+
+def test_health_sees_that_the_database_is_gone(monitor):
+    monitor.check_writable()
+    monitor.record_performance(record())
+    monitor.close()
+    monitor.db_path.unlink()
+    with pytest.raises(StorageUnavailable, match="No such file"):
+        monitor.check_writable()
+
+
+def test_health_changes_nothing_and_does_not_disturb_writers(monitor):
+    monitor.record_performance(record())
+    monitor.check_writable()
+    monitor.record_performance(record("r2"))
+    assert len(monitor.get_performance_data()) == 2
+
+
+def test_the_summary_agrees_with_pandas(monitor):
+    for number in range(20):
+        failed = number % 5 == 4
+        monitor.record_performance(
+            record(
+                f"r{number}",
+                model_key="ab"[number % 2],
+                makespan=None if failed else 50.0 + number,
+                gap=None if failed else 0.01 * number,
+                execution_time=0.001 * (number + 1),
+                success=not failed,
+                error_message="worker timeout" if failed else None,
+                user_satisfaction=4 if number == 0 else None,
+            )
+        )
+    runs = monitor.get_performance_data()
+    summary = monitor.summary()
+    good = runs[runs["success"]]
+    assert summary["total_requests"] == 20
+    assert summary["failed_requests"] == 4
+    assert summary["success_rate"] == 0.8
+    assert summary["makespan"]["mean"] == pytest.approx(good["makespan"].mean())
+    assert summary["execution_time"]["p95"] == pytest.approx(good["execution_time"].quantile(0.95))
+    assert summary["user_satisfaction"] == {"mean": 4.0, "count": 1}
+    assert summary["by_model"]["a"]["total_requests"] == 10
+    assert monitor.summary(model_key="b")["total_requests"] == 10
+
+
+def test_the_summary_of_nothing_is_json_without_nan(monitor):
+    import json
+
+    summary = monitor.summary()
+    assert summary["total_requests"] == 0
+    assert summary["success_rate"] is None
+    assert summary["makespan"]["mean"] is None
+    json.dumps(summary, allow_nan=False)
+
+
+def test_the_alert_example_of_the_guide_runs_as_it_stands(tmp_path):
+    guide = (ROOT.parent / "shared" / "GUIDE.zh.md").read_text(encoding="utf-8")
+    snippet = guide.split("### 2. 监控告警设置", 1)[1].split("```python", 1)[1].split("```", 1)[0]
+    monitor = PerformanceMonitor(tmp_path / "p.db", reports_dir=tmp_path)  # the real clock: the last hour
+    alerts: list[str] = []
+    names = {"monitor": monitor, "datetime": datetime, "timedelta": timedelta, "send_alert": alerts.append}
+    exec(snippet, names)
+    assert names["PERFORMANCE_THRESHOLDS"] == PERFORMANCE_THRESHOLDS
+
+    names["check_performance_alerts"]()
+    assert alerts == []  # nothing recorded yet
+
+    monitor.record_performance(record("slow", makespan=200.0))
+    monitor.record_performance(record("failed", makespan=None, success=False, error_message="x"))
+    names["check_performance_alerts"]()
+    assert alerts == ["性能告警: 平均完工时间超过阈值", "可用性告警: 成功率低于阈值"]
+
+
+def test_importing_the_door_is_quick_and_brings_no_pandas():
+    code = "import monitoring, sys; print([m for m in ('pandas', 'matplotlib', 'scipy', 'seaborn') if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
+    assert done.stdout.strip() == "[]"
