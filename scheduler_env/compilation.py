@@ -10,7 +10,7 @@ import os
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import numba
 
@@ -41,16 +41,14 @@ def _cache_folder() -> Path:
 
 
 if "NUMBA_CACHE_DIR" not in os.environ:
-    numba.config.CACHE_DIR = str(_cache_folder())
+    numba.config.CACHE_DIR = str(_cache_folder())  # type: ignore[attr-defined]
 
 
 def compiled(function: F) -> F:
     """`function` as machine code: no Python objects, no GIL, cached on disk."""
-    result: F = numba.njit(cache=True, nogil=True, error_model="numpy")(function)
-    return result
+    return cast(F, numba.njit(cache=True, nogil=True, error_model="numpy")(function))
 
 
 def compiled_fast(function: F) -> F:
     """As `compiled`, and sums may be re-ordered to vectorise: for the network only, where no infinity occurs."""
-    result: F = numba.njit(cache=True, nogil=True, error_model="numpy", fastmath=True)(function)
-    return result
+    return cast(F, numba.njit(cache=True, nogil=True, error_model="numpy", fastmath=True)(function))

@@ -83,7 +83,7 @@ class SchedulingEnv(gymnasium.Env[Observation, np.int64]):
             max_candidates = sum(len(step.modes) for step in instance.steps) + 1
         self.max_candidates = max_candidates
         self.action_space = gymnasium.spaces.Discrete(max_candidates)
-        self.observation_space = gymnasium.spaces.Dict(
+        self.observation_space = gymnasium.spaces.Dict(  # type: ignore[assignment]
             {
                 "candidates": gymnasium.spaces.Box(
                     -FEATURE_LIMIT, FEATURE_LIMIT, (max_candidates, N_CANDIDATE), np.float32
@@ -121,7 +121,7 @@ class SchedulingEnv(gymnasium.Env[Observation, np.int64]):
         decide(self._problem, self._state, activity, mode)
         observe(self._problem, self._state, self._view)
         bound_h = float(self._state.clock[BOUND])
-        terminated = bool(self._state.count[UNSTARTED] == 0)
+        terminated = bool(self._state.counts[UNSTARTED] == 0)
         info: dict[str, Any] = {
             "activity": activity,
             "mode": mode,
@@ -139,8 +139,8 @@ class SchedulingEnv(gymnasium.Env[Observation, np.int64]):
         Raises:
             RuntimeError: the episode is not over.
         """
-        if self._state.count[UNSTARTED] > 0:
-            raise RuntimeError(f"{self._state.count[UNSTARTED]} steps have not started yet")
+        if self._state.counts[UNSTARTED] > 0:
+            raise RuntimeError(f"{self._state.counts[UNSTARTED]} steps have not started yet")
         return to_schedule(self.instance, self._problem, self._state.mode, self._state.start)
 
     def _observation(self) -> Observation:

@@ -31,7 +31,7 @@ EPSILON_H = 1e-9
 
 # State.clock
 NOW, BOUND = 0, 1
-# State.count
+# State.counts
 UNSTARTED, RUNNING, ELIGIBLE = 0, 1, 2
 # columns of View.team
 LOAD_H, N_UNSTARTED, N_ELIGIBLE, ELIGIBLE_H, NEXT_END, NEXT_ARRIVAL, MAX_TAIL, TEAM_BOUND = range(8)
@@ -63,13 +63,13 @@ class State(NamedTuple):
     """Where a simulation stands; arrays that are changed in place."""
 
     clock: Floats  # (2,) [NOW] time; [BOUND] the largest lower bound on the makespan seen so far
-    count: Ints  # (3,) [UNSTARTED], [RUNNING], [ELIGIBLE]
+    counts: Ints  # (3,) [UNSTARTED], [RUNNING], [ELIGIBLE]
     missing: Ints  # (n,) predecessors not yet finished
     mode: Ints  # (n,) chosen mode, -1 before the start
     start: Floats  # (n,) valid once started
     finish: Floats  # (n,) valid once started
-    running: Ints  # (n,) the first count[RUNNING] are the activities at work
-    eligible: Ints  # (n,) the first count[ELIGIBLE] may start, ascending
+    running: Ints  # (n,) the first counts[RUNNING] are the activities at work
+    eligible: Ints  # (n,) the first counts[ELIGIBLE] may start, ascending
     free: Ints  # (K,) people not at work
     work: Floats  # (K,) least work content of what has not started, people-hours
 
@@ -199,7 +199,7 @@ def new_state(problem: Problem) -> State:
     n, k = problem.shortest.size, problem.capacity.size
     state = State(
         clock=np.zeros(2),
-        count=np.zeros(3, dtype=np.int64),
+        counts=np.zeros(3, dtype=np.int64),
         missing=np.zeros(n, dtype=np.int64),
         mode=np.zeros(n, dtype=np.int64),
         start=np.zeros(n),
@@ -223,17 +223,17 @@ def reset(problem: Problem, state: State) -> None:
     n = problem.shortest.size
     state.clock[NOW] = 0.0
     state.clock[BOUND] = 0.0
-    state.count[UNSTARTED] = n
-    state.count[RUNNING] = 0
-    state.count[ELIGIBLE] = 0
+    state.counts[UNSTARTED] = n
+    state.counts[RUNNING] = 0
+    state.counts[ELIGIBLE] = 0
     state.free[:] = problem.capacity
     state.work[:] = 0.0
     for j in range(n):
         state.missing[j] = problem.predecessors_of[j]
         state.mode[j] = -1
         if state.missing[j] == 0:
-            state.eligible[state.count[ELIGIBLE]] = j
-            state.count[ELIGIBLE] += 1
+            state.eligible[state.counts[ELIGIBLE]] = j
+            state.counts[ELIGIBLE] += 1
         for u in range(problem.use_at[j], problem.use_at[j + 1]):
             state.work[problem.use_resource[u]] += problem.use_work[u]
 
@@ -252,15 +252,15 @@ def restore(problem: Problem, state: State, now: float, bound: float, mode: Ints
         state.mode[j] = m
         state.start[j] = start[j]
         state.finish[j] = start[j] + problem.duration[m]
-        state.count[UNSTARTED] -= 1
+        state.counts[UNSTARTED] -= 1
         for u in range(problem.use_at[j], problem.use_at[j + 1]):
             state.work[problem.use_resource[u]] -= problem.use_work[u]
         if state.finish[j] <= now + EPSILON_H:
             for e in range(problem.successor_at[j], problem.successor_at[j + 1]):
                 state.missing[problem.successors[e]] -= 1
         else:
-            state.running[state.count[RUNNING]] = j
-            state.count[RUNNING] += 1
+            state.running[state.counts[RUNNING]] = j
+            state.counts[RUNNING] += 1
             for d in range(problem.demand_at[m], problem.demand_at[m + 1]):
                 state.free[problem.demand_resource[d]] -= problem.demand_units[d]
     eligible = 0
@@ -268,7 +268,7 @@ def restore(problem: Problem, state: State, now: float, bound: float, mode: Ints
         if state.missing[j] == 0 and state.mode[j] < 0:
             state.eligible[eligible] = j
             eligible += 1
-    state.count[ELIGIBLE] = eligible
+    state.counts[ELIGIBLE] = eligible
 
 
 @compiled
@@ -286,27 +286,27 @@ def start_activity(problem: Problem, state: State, j: int, m: int) -> None:
     state.mode[j] = m
     state.start[j] = state.clock[NOW]
     state.finish[j] = state.clock[NOW] + problem.duration[m]
-    state.count[UNSTARTED] -= 1
-    state.running[state.count[RUNNING]] = j
-    state.count[RUNNING] += 1
+    state.counts[UNSTARTED] -= 1
+    state.running[state.counts[RUNNING]] = j
+    state.counts[RUNNING] += 1
     for d in range(problem.demand_at[m], problem.demand_at[m + 1]):
         state.free[problem.demand_resource[d]] -= problem.demand_units[d]
     for u in range(problem.use_at[j], problem.use_at[j + 1]):
         state.work[problem.use_resource[u]] -= problem.use_work[u]
-    last = state.count[ELIGIBLE] - 1
+    last = state.counts[ELIGIBLE] - 1
     position = 0
     while state.eligible[position] != j:
         position += 1
     for i in range(position, last):
         state.eligible[i] = state.eligible[i + 1]
-    state.count[ELIGIBLE] = last
+    state.counts[ELIGIBLE] = last
 
 
 @compiled
 def next_end(state: State) -> float:
     """When the next activity at work ends; infinity when none is at work."""
     soonest = np.inf
-    for r in range(state.count[RUNNING]):
+    for r in range(state.counts[RUNNING]):
         soonest = min(soonest, state.finish[state.running[r]])
     return soonest
 
@@ -317,13 +317,13 @@ def wait(problem: Problem, state: State) -> None:
     now = next_end(state)
     state.clock[NOW] = now
     r = 0
-    while r < state.count[RUNNING]:
+    while r < state.counts[RUNNING]:
         j = state.running[r]
         if state.finish[j] > now + EPSILON_H:
             r += 1
             continue
-        state.count[RUNNING] -= 1
-        state.running[r] = state.running[state.count[RUNNING]]
+        state.counts[RUNNING] -= 1
+        state.running[r] = state.running[state.counts[RUNNING]]
         m = state.mode[j]
         for d in range(problem.demand_at[m], problem.demand_at[m + 1]):
             state.free[problem.demand_resource[d]] += problem.demand_units[d]
@@ -336,12 +336,12 @@ def wait(problem: Problem, state: State) -> None:
 
 @compiled
 def _insert_eligible(state: State, j: int) -> None:
-    position = state.count[ELIGIBLE]
+    position = state.counts[ELIGIBLE]
     while position > 0 and state.eligible[position - 1] > j:
         state.eligible[position] = state.eligible[position - 1]
         position -= 1
     state.eligible[position] = j
-    state.count[ELIGIBLE] += 1
+    state.counts[ELIGIBLE] += 1
 
 
 @compiled
@@ -352,14 +352,14 @@ def candidates(problem: Problem, state: State, activity: Ints, mode: Ints) -> in
     -1. The two arrays must have room for all modes and one more.
     """
     count = 0
-    for i in range(state.count[ELIGIBLE]):
+    for i in range(state.counts[ELIGIBLE]):
         j = state.eligible[i]
         for m in range(problem.mode_at[j], problem.mode_at[j + 1]):
             if fits(problem, state, m):
                 activity[count] = j
                 mode[count] = m
                 count += 1
-    if state.count[RUNNING] > 0:
+    if state.counts[RUNNING] > 0:
         activity[count] = WAIT
         mode[count] = -1
         count += 1
@@ -398,7 +398,7 @@ def observe(problem: Problem, state: State, view: View) -> None:
         team[k, TEAM_BOUND] = np.inf  # the shortest tail, until the end of this function
     earliest = view.earliest
     earliest[:] = now
-    for r in range(state.count[RUNNING]):
+    for r in range(state.counts[RUNNING]):
         j = state.running[r]
         m = state.mode[j]
         after = problem.tail[j] - problem.shortest[j]
@@ -451,7 +451,7 @@ def observe(problem: Problem, state: State, view: View) -> None:
 @compiled
 def makespan(state: State) -> float:
     """The end of the last activity, once all have started."""
-    return state.finish.max()
+    return float(state.finish.max())
 
 
 def to_schedule(instance: Instance, problem: Problem, mode: Ints, start: Floats) -> Schedule:

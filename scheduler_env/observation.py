@@ -165,8 +165,8 @@ def shared_features(
     common[0] = horizon / max(initial_bound, 1e-9)
     common[1] = math.log1p(horizon / unit) / 4.0
     common[2] = first_load / horizon
-    common[3] = math.log1p(state.count[UNSTARTED]) / 5.0
-    common[4] = math.log1p(state.count[ELIGIBLE]) / 4.0
+    common[3] = math.log1p(state.counts[UNSTARTED]) / 5.0
+    common[4] = math.log1p(state.counts[ELIGIBLE]) / 4.0
     soonest = next_end(state)
     return Context(horizon, first, max(second, 0), 0.0 if soonest == np.inf else soonest - now)
 
@@ -371,7 +371,7 @@ def _advantage(network: Network, workspace: Workspace, k: int) -> float:
     result = np.float32(0.0)
     for o in range(h2):
         result += max(second[o], np.float32(0.0)) * network.w3[o]
-    return result
+    return float(result)
 
 
 @compiled_fast
@@ -388,7 +388,7 @@ def state_value(network: Network, workspace: Workspace) -> float:
     result = network.c2[0]
     for h in range(hv):
         result += max(hidden[h], np.float32(0.0)) * network.u2[h]
-    return result
+    return float(result)
 
 
 @compiled

@@ -135,7 +135,7 @@ def play_episode(
     reset(problem, state)
     initial_bound = 0.0
     decision = 0
-    while state.count[UNSTARTED] > 0:
+    while state.counts[UNSTARTED] > 0:
         count = candidates(problem, state, workspace.activity, workspace.mode)
         observe(problem, state, view)
         if decision == 0:
@@ -165,7 +165,7 @@ def play_episode(
     episodes.length[episode] = decision
     episodes.initial_bound[episode] = initial_bound
     episodes.final[episode] = makespan(state)
-    return episodes.final[episode]
+    return float(episodes.final[episode])
 
 
 @compiled

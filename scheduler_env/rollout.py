@@ -72,7 +72,7 @@ def roll_out(
     reset(problem, state)
     initial_bound = 0.0
     decisions = 0
-    while state.count[UNSTARTED] > 0:
+    while state.counts[UNSTARTED] > 0:
         count = candidates(problem, state, workspace.activity, workspace.mode)
         chosen = 0
         if count > 1:

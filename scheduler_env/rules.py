@@ -105,7 +105,7 @@ def priorities(problem: Problem, rule: str, seed: int = 0) -> Floats:
     """For each activity its priority by `rule`, shape (n,); the least goes first."""
     tail, shortest = problem.tail, problem.shortest
     if rule == "LFT":
-        return shortest - tail
+        return np.subtract(shortest, tail)
     if rule == "LST":
         return -tail
     if rule == "MINSLK":
@@ -115,7 +115,8 @@ def priorities(problem: Problem, rule: str, seed: int = 0) -> Floats:
     if rule == "GRPW":
         return -_rank_positional_weight(problem)
     if rule == "MWKR":
-        return -(problem.work_after.sum(axis=1) + _own_work(problem))
+        everything: Floats = problem.work_after.sum(axis=1) + _own_work(problem)
+        return -everything
     if rule == "SPT":
         return shortest.copy()
     if rule == "LPT":
@@ -210,12 +211,12 @@ def parallel_scheme(problem: Problem, state: State, priority: Floats, preferred:
     """
     reset(problem, state)
     eligible_on = np.zeros(problem.capacity.size, dtype=np.int64)
-    while state.count[UNSTARTED] > 0:
+    while state.counts[UNSTARTED] > 0:
         while True:
             if even:
                 _count_eligible(problem, state, eligible_on)
             best, best_mode = -1, -1
-            for i in range(state.count[ELIGIBLE]):
+            for i in range(state.counts[ELIGIBLE]):
                 j = state.eligible[i]
                 if best >= 0 and priority[j] >= priority[best]:
                     continue
@@ -233,14 +234,14 @@ def parallel_scheme(problem: Problem, state: State, priority: Floats, preferred:
             if best < 0:
                 break
             start_activity(problem, state, best, best_mode)
-        if state.count[UNSTARTED] > 0:
+        if state.counts[UNSTARTED] > 0:
             wait(problem, state)
 
 
 @compiled
 def _count_eligible(problem: Problem, state: State, eligible_on: Ints) -> None:
     eligible_on[:] = 0
-    for i in range(state.count[ELIGIBLE]):
+    for i in range(state.counts[ELIGIBLE]):
         j = state.eligible[i]
         for u in range(problem.use_at[j], problem.use_at[j + 1]):
             eligible_on[problem.use_resource[u]] += 1
@@ -316,11 +317,11 @@ def _split(at: Floats, used: Ints, size: Ints, k: int, time: float) -> int:
     while i > 0 and at[k, i] > time + 1e-9:
         i -= 1
     if abs(at[k, i] - time) <= 1e-9:
-        return i
+        return int(i)
     for later in range(size[k], i + 1, -1):
         at[k, later] = at[k, later - 1]
         used[k, later] = used[k, later - 1]
     at[k, i + 1] = time
     used[k, i + 1] = used[k, i]
     size[k] += 1
-    return i + 1
+    return int(i + 1)

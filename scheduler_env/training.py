@@ -347,9 +347,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m scheduler_env.training", description=__doc__.split("\n\n")[0])
     parser.add_argument("--config", type=Path, help="JSON file with fields of TrainingConfig (default: its defaults)")
     parser.add_argument("--out", type=Path, required=True, help="where the best validated weights go, e.g. best.pth")
-    parser.add_argument(
-        "--run-dir", type=Path, help="for state and curve (default: training_runs/<out's name>)"
-    )
+    parser.add_argument("--run-dir", type=Path, help="for state and curve (default: training_runs/<out's name>)")
     parser.add_argument("--resume", action="store_true", help="continue the run saved in the run folder")
     parser.add_argument("--updates", type=int, help="overrides the configuration's number of learning steps")
     parser.add_argument("--validate-every", type=int, default=1_000, metavar="UPDATES", help="default 1000")

@@ -32,7 +32,7 @@ def _walk(instance: Instance, choices: np.random.Generator):
     state, view = new_state(problem), new_view(problem)
     activity = np.zeros(problem.duration.size + 1, dtype=np.int64)
     mode = np.zeros_like(activity)
-    while state.count[UNSTARTED] > 0:
+    while state.counts[UNSTARTED] > 0:
         count = candidates(problem, state, activity, mode)
         observe(problem, state, view)
         chosen = int(choices.integers(count))
@@ -111,7 +111,7 @@ def test_a_restored_state_is_the_state_that_was_left(instance, seed):
         count = candidates(problem, copy, activity, mode)
         assert list(zip(activity[:count].tolist(), mode[:count].tolist(), strict=True)) == found
         assert copy.work == pytest.approx(state.work, abs=1e-9)
-        assert sorted(copy.running[: copy.count[1]]) == sorted(state.running[: state.count[1]])
+        assert sorted(copy.running[: copy.counts[1]]) == sorted(state.running[: state.counts[1]])
 
 
 @settings(max_examples=150, deadline=None)
