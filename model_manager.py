@@ -27,7 +27,14 @@ from scheduler_service.registry.weights import copied, load, open_weights
 from scheduler_service.settings import settings_from_environment
 from scheduler_service.stats.metrics import metric_named
 
-__all__ = ["AUTO_CLEANUP_ENABLED", "METADATA_RETENTION_DAYS", "MODEL_BASE_PATH", "LoadedModel", "ModelVersionManager"]
+__all__ = [
+    "AUTO_CLEANUP_ENABLED",
+    "METADATA_RETENTION_DAYS",
+    "MODEL_BASE_PATH",
+    "LoadedModel",
+    "ModelRecord",
+    "ModelVersionManager",
+]
 
 logger = logging.getLogger(__name__)
 

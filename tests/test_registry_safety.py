@@ -142,6 +142,13 @@ def a_script(path, trap):
     torch.jit.save(torch.jit.script(torch.nn.Linear(2, 2)), str(path))
 
 
+def a_value_that_grows_when_it_is_printed(path, trap):
+    value: list = []
+    for _ in range(16):
+        value = [value, value]
+    torch.save({**signature_of(QNetwork((4, 4, 4))), "format": value}, path)
+
+
 def nothing_but_a_list(path, trap):
     torch.save([1, 2, 3], path)
 
@@ -180,6 +187,7 @@ def a_pipe(path, trap):
         (giant_layers, "hidden sizes"),
         (a_giant_tensor_of_few_bytes, "do not fit the network"),
         (a_script, "not a usable DDQN model|is compressed"),
+        (a_value_that_grows_when_it_is_printed, r"^.{1,600}$"),
         (nothing_but_a_list, "format is 'list'"),
         (nothing, "is empty"),
         (text, "not a PyTorch zip archive"),
@@ -377,19 +385,25 @@ def test_processes_that_start_together_register_each_seed_once(tmp_path, weights
     assert len(ModelVersionManager(tmp_path / "models").history()) == 2
 
 
-def _deploy_in_turn(base, keys, times):
+def _roll_back_and_deploy_again(base, key, times):
     manager = ModelVersionManager(base)
-    for turn in range(times):
-        manager.promote_model(keys[turn % 2], "deployed")
+    for _ in range(times):
+        manager.rollback("DDQN", "x")
+        manager.promote_model(key, "deployed")
 
 
-def test_a_reader_always_sees_one_stable_model_that_is_deployed(tmp_path, weights):
-    manager = ModelVersionManager(tmp_path)
+def two_stable_models(base, weights) -> tuple[ModelVersionManager, list[str]]:
+    manager = ModelVersionManager(base)
     keys = [manager.register_model(weights(number), "DDQN", {}, {}) for number in (1, 2)]
     for key in keys:
         manager.promote_model(key, "validated")
         manager.promote_model(key, "deployed")
-    writer = FORK.Process(target=_deploy_in_turn, args=(tmp_path, keys, 40))
+    return manager, keys
+
+
+def test_a_reader_always_sees_one_stable_model_that_is_deployed(tmp_path, weights):
+    manager, keys = two_stable_models(tmp_path, weights)
+    writer = FORK.Process(target=_roll_back_and_deploy_again, args=(tmp_path, keys[1], 20))
     writer.start()
     seen = set()
     while writer.is_alive():
@@ -397,7 +411,36 @@ def test_a_reader_always_sees_one_stable_model_that_is_deployed(tmp_path, weight
         assert stable.status == "deployed"
         seen.add(stable.model_key)
     writer.join()
+    assert writer.exitcode == 0
     assert seen == set(keys)
+
+
+def test_a_change_that_falls_between_two_files_being_read_is_seen_whole(tmp_path, weights):
+    manager, keys = two_stable_models(tmp_path, weights)
+    reader = Store(tmp_path, utc_now)
+    read_records = reader._read_records
+    changes = [lambda: manager.rollback("DDQN", "between the reading of tags and records")]
+
+    def read_records_late():
+        if changes:
+            changes.pop()()
+        return read_records()
+
+    reader._read_records = read_records_late
+    index = reader.index()
+    assert index.resolve("stable") == keys[0]
+    assert [record.status for record in index.newest_first] == ["validated", "deployed"]
+
+
+def test_half_a_line_at_the_end_of_the_history_is_cut_off(tmp_path, weights):
+    manager = ModelVersionManager(tmp_path)
+    key = manager.register_model(weights(1), "DDQN", {}, {})
+    with open(tmp_path / "history.jsonl", "a") as history:
+        history.write('{"time": "2026')
+    assert len(manager.history()) == 1
+    manager.tag_model("canary", key)
+    assert [event.event for event in manager.history()] == ["registered", "tagged"]
+    assert_sound(tmp_path)
 
 
 # --- kill -9 ---

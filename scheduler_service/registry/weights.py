@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 MAX_WEIGHTS_BYTES = 64 * 2**20
 MAX_ZIP_MEMBERS = 1_000
+MAX_REASON = 500
+"""Longest part of a parser's own words in an error, in characters; they may quote the file."""
 
 _CHUNK_BYTES = 2**20
 
@@ -55,7 +57,8 @@ def load(algorithm: str, path: Path) -> "Agent":
         raise
     except Exception as err:
         # The bytes may be hostile, and what a parser raises over them has no bounds; the answer is always the same.
-        raise InvalidModel(f"the weights are not a usable {algorithm} model: {err or type(err).__name__}") from err
+        reason = (str(err) or type(err).__name__)[:MAX_REASON]
+        raise InvalidModel(f"the weights are not a usable {algorithm} model: {reason}") from err
 
 
 def sha256_of(path: Path) -> str:
