@@ -1,9 +1,4 @@
-"""The model registry: which versions exist, which one is live, and how to get back.
-
->>> manager = ModelVersionManager("/tmp/models")                                        # doctest: +SKIP
->>> manager.register_model("best_model_v2.pth", "DDQN", {"episodes": 1000}, {"makespan": 53.1})   # doctest: +SKIP
-'DDQN_1a2b3c4d_v1.0.0'
-"""
+"""The model registry: which versions exist, which one is live, and how to get back."""
 
 import json
 import logging
