@@ -25,12 +25,13 @@ from torch import nn
 from tqdm import tqdm
 
 from scheduler_env.generator import random_instance
-from scheduler_env.kernel import BOUND, Problem, compile_instance, makespan, new_state, new_view, observe
+from scheduler_env.kernel import BOUND, Floats, Problem, compile_instance, makespan, new_state, new_view, observe
 from scheduler_env.network import QNetwork, save_checkpoint
 from scheduler_env.observation import N_STATE, Network, new_workspace
 from scheduler_env.replay import Batch, Episodes, fill_batch, new_batch, new_episodes, play_episode, update_priorities
 from scheduler_env.rollout import new_random, roll_out
 from scheduler_env.rules import ALL_RULES, build
+from scheduler_env.standard_cycle import SAMPLE_PARAMS, standard_instance
 
 TRAINING_SEEDS_FROM = 1_000_000
 VALIDATION_SEEDS_FROM = 500_000
@@ -62,15 +63,16 @@ class TrainingConfig(BaseModel):
 
 
 class Pool:
-    """The training instances with the simulations that run on them; smallest sizes first."""
+    """The training instances with the simulations that run on them: equally many of each size."""
 
     def __init__(self, config: TrainingConfig, network: Network) -> None:
         self.problems, self.states = numba.typed.List(), numba.typed.List()
         self.views, self.workspaces = numba.typed.List(), numba.typed.List()
         self.n_activities = 0
-        per_size = -(-config.instances // len(config.sizes))
-        for size in sorted(config.sizes):
-            for number in range(per_size):
+        self.sizes = sorted(set(config.sizes))
+        self.per_size = -(-config.instances // len(self.sizes))
+        for size in self.sizes:
+            for number in range(self.per_size):
                 seed = TRAINING_SEEDS_FROM + config.seed * 1_000_000 + number
                 problem = compile_instance(random_instance(size, seed))
                 self.problems.append(problem)
@@ -79,38 +81,47 @@ class Pool:
                 self.workspaces.append(new_workspace(problem, network))
                 self.n_activities = max(self.n_activities, problem.shortest.size)
 
-    def open_share(self, progress: float, curriculum_share: float, n_sizes: int) -> int:
-        """How many of the instances may be played when `progress` (0..1) of the run is over."""
-        sizes = n_sizes if curriculum_share <= 0 else min(n_sizes, 1 + int(progress / curriculum_share * n_sizes))
-        return len(self.problems) * sizes // n_sizes
+    def draw(self, chooser: np.random.Generator, curriculum: float) -> int:
+        """The number of an instance; sizes open one after another while `curriculum` goes from 0 to 1.
+
+        An episode of twice the size has twice the decisions, so its size is drawn half as often.
+        """
+        n_open = min(len(self.sizes), 1 + int(curriculum * len(self.sizes)))
+        weights = 1.0 / np.array(self.sizes[:n_open], dtype=np.float64)
+        size = int(chooser.choice(n_open, p=weights / weights.sum()))
+        return size * self.per_size + int(chooser.integers(self.per_size))
 
 
 class Validation:
-    """Fixed instances that training never sees, with what the best single rule of each size makes of them."""
+    """Fixed instances that training never sees, with what the best single rule of each group makes of them.
+
+    The groups are sizes (`N=2`: 20 instances of two work points) and the sample request (`sample`).
+    """
 
     def __init__(self, sizes: Sequence[int] = (1, 2, 5, 10), per_size: int = 20) -> None:
-        self.problems: dict[int, list[Problem]] = {}
-        self.bounds_h: dict[int, np.ndarray[Any, np.dtype[np.float64]]] = {}
-        self.best_rule: dict[int, tuple[str, float]] = {}
-        for size in sizes:
-            seeds = range(VALIDATION_SEEDS_FROM, VALIDATION_SEEDS_FROM + per_size)
-            problems = [compile_instance(random_instance(size, seed)) for seed in seeds]
-            self.problems[size] = problems
-            self.bounds_h[size] = np.array([_lower_bound_h(problem) for problem in problems])
+        seeds = range(VALIDATION_SEEDS_FROM, VALIDATION_SEEDS_FROM + per_size)
+        self.problems: dict[str, list[Problem]] = {
+            f"N={size}": [compile_instance(random_instance(size, seed)) for seed in seeds] for size in sizes
+        }
+        self.problems["sample"] = [compile_instance(standard_instance(SAMPLE_PARAMS))]
+        self.bounds_h: dict[str, Floats] = {}
+        self.best_rule: dict[str, tuple[str, float]] = {}
+        for group, problems in self.problems.items():
+            self.bounds_h[group] = np.array([_lower_bound_h(problem) for problem in problems])
             makespans = {
                 str(rule): np.array([build(problem, new_state(problem), rule) for problem in problems])
                 for rule in ALL_RULES
             }
-            gaps = {name: float((hours / self.bounds_h[size]).mean() - 1.0) for name, hours in makespans.items()}
+            gaps = {name: float((hours / self.bounds_h[group]).mean() - 1.0) for name, hours in makespans.items()}
             name = min(gaps, key=lambda rule: gaps[rule])
-            self.best_rule[size] = (name, gaps[name])
+            self.best_rule[group] = (name, gaps[name])
 
-    def gaps(self, network: Network) -> dict[int, float]:
-        """Mean gap of the greedy policy to the lower bound, by size."""
+    def gaps(self, network: Network) -> dict[str, float]:
+        """Mean gap of the greedy policy to the lower bound, by group."""
         result = {}
-        for size, problems in self.problems.items():
+        for group, problems in self.problems.items():
             makespans = np.array([greedy_makespan_h(problem, network) for problem in problems])
-            result[size] = float((makespans / self.bounds_h[size]).mean() - 1.0)
+            result[group] = float((makespans / self.bounds_h[group]).mean() - 1.0)
         return result
 
 
@@ -160,10 +171,10 @@ class Training:
         """Add episodes of at least `n_decisions` decisions in all."""
         config = self.config
         epsilon = config.epsilon_start + (config.epsilon_end - config.epsilon_start) * min(1.0, 2.0 * self.progress)
-        open_instances = self.pool.open_share(self.progress, config.curriculum_share, len(config.sizes))
+        curriculum = self.progress / config.curriculum_share if config.curriculum_share > 0 else 1.0
         played = 0
         while played < n_decisions:
-            number = int(self.chooser.integers(open_instances))
+            number = self.pool.draw(self.chooser, curriculum)
             noisy = bool(self.chooser.random() < 0.5)
             before = int(self.episodes.head[0])
             play_episode(
@@ -279,8 +290,8 @@ def train(config: TrainingConfig, out: Path, run_dir: Path, *, resume: bool, val
     state_file, curve_file = run_dir / "state.pt", run_dir / "learning_curve.csv"
     print("preparing instances and rules ...", file=sys.stderr)
     validation = Validation()
-    for size, (rule, gap) in validation.best_rule.items():
-        print(f"  {size:>2} work points: best single rule {rule}, {gap:.2%} above the bound", file=sys.stderr)
+    for group, (rule, gap) in validation.best_rule.items():
+        print(f"  {group}: best single rule {rule}, {gap:.2%} above the bound", file=sys.stderr)
     training = Training.resume(state_file, config) if resume and state_file.exists() else Training(config)
     rows: list[dict[str, Any]] = []
     if training.update and curve_file.exists():
@@ -303,11 +314,11 @@ def train(config: TrainingConfig, out: Path, run_dir: Path, *, resume: bool, val
                 "seconds": round(time.monotonic() - began, 1),
                 "loss": float(np.mean(losses)),
                 "mean_gap": mean_gap,
-                **{f"gap_{size}": gap for size, gap in gaps.items()},
+                **gaps,
             }
             rows.append(row)
             losses.clear()
-            bar.set_postfix_str(" ".join(f"N={size} {gap:.1%}" for size, gap in gaps.items()))
+            bar.set_postfix_str(" ".join(f"{group} {gap:.1%}" for group, gap in gaps.items()))
             if mean_gap < best:
                 best = mean_gap
                 measured = {
@@ -333,9 +344,9 @@ def _write_curve(rows: list[dict[str, Any]], validation: Validation, run_dir: Pa
     figure = Figure(figsize=(8, 5), layout="constrained")
     axes = figure.subplots()
     updates = [int(row["update"]) for row in rows]
-    for number, (size, (_, rule_gap)) in enumerate(validation.best_rule.items()):
+    for number, (group, (_, rule_gap)) in enumerate(validation.best_rule.items()):
         colour = f"C{number}"
-        axes.plot(updates, [100 * float(row[f"gap_{size}"]) for row in rows], color=colour, label=f"N = {size}")
+        axes.plot(updates, [100 * float(row[group]) for row in rows], color=colour, label=group)
         axes.axhline(100 * rule_gap, color=colour, linestyle=":", linewidth=1)
     axes.set(xlabel="learning steps", ylabel="mean gap to the lower bound, %", ylim=(0, 60))
     axes.legend(title="greedy agent (dotted: best single rule)")
