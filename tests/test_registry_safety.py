@@ -273,6 +273,13 @@ def test_a_path_in_an_allowed_folder_is_taken_wherever_the_process_runs(tmp_path
     assert manager.get_model(key).version == "1.0.0"
 
 
+def test_without_allowed_folders_every_path_is_refused(tmp_path, weights):
+    manager = ModelVersionManager(tmp_path / "models", allowed_sources=[])
+    for path in (weights(1), "w.pth"):
+        with pytest.raises(ForbiddenPath):
+            manager.register_model(path, "DDQN", {}, {})
+
+
 def test_a_missing_file_is_named_as_given(tmp_path):
     with pytest.raises(InvalidModel, match=r"'\./best_model_v2\.pth' does not exist"):
         ModelVersionManager(tmp_path).register_model("./best_model_v2.pth", "DDQN", {}, {})

@@ -144,7 +144,7 @@ def _open_plain(text: str) -> int:
 def _open_below(text: str, allowed: Sequence[Path]) -> int:
     """A descriptor reached from an allowed folder one component at a time, so that no link can be slipped in."""
     path = Path(text)
-    folder, parts = _below(path if path.is_absolute() else allowed[0] / path, allowed)
+    folder, parts = _below(allowed[0] / path if allowed else path, allowed)  # an absolute path stays as it is
     current = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         for part in parts[:-1]:
