@@ -14,6 +14,7 @@ import orjson
 from flask import request
 from flask.json.provider import JSONProvider
 from pydantic import BaseModel, ValidationError
+from werkzeug.exceptions import RequestEntityTooLarge
 
 from scheduler_service.errors import InvalidInput, ServiceError
 
@@ -36,10 +37,10 @@ def read_body(schema: type[Body], *, optional: bool = False) -> Body:
         WrongMediaType: not sent as application/json in UTF-8.
         InvalidInput: not what `schema` allows.
     """
-    try:
-        data = request.get_data(cache=False)
-    except OSError as err:  # the client went away, or its chunks are broken
-        raise MalformedBody(f"the body cannot be read: {err}") from err
+    data = request.get_data(cache=False)
+    limit = request.max_content_length
+    if request.content_length is None and limit is not None and len(data) >= limit:
+        raise RequestEntityTooLarge  # werkzeug cuts a chunked body off at the limit without a word
     if not data:
         if optional:
             return validated(schema, {})

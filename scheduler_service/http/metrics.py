@@ -6,9 +6,6 @@ With several worker processes the numbers of all are added up through files in `
 
 import os
 
-from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
-from prometheus_client.multiprocess import MultiProcessCollector
-
 _LATENCY_BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 _MAKESPAN_BUCKETS_H = (25.0, 50.0, 52.5, 55.0, 60.0, 75.0, 100.0, 150.0, 250.0, 500.0, 1_000.0, 2_500.0, 10_000.0)
 
@@ -17,6 +14,9 @@ class Metrics:
     """The counters of one application."""
 
     def __init__(self) -> None:
+        # prometheus_client decides at its import whether numbers live in files, so not before `serving` has said so.
+        from prometheus_client import CollectorRegistry, Counter, Histogram
+
         self._registry = CollectorRegistry()
         self._requests = Counter(
             "http_requests", "Requests answered.", ("method", "route", "status"), registry=self._registry
@@ -62,6 +62,9 @@ class Metrics:
 
     def exposition(self) -> bytes:
         """All numbers in Prometheus' text format."""
+        from prometheus_client import CollectorRegistry, generate_latest
+        from prometheus_client.multiprocess import MultiProcessCollector
+
         if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
             everybody = CollectorRegistry()
             MultiProcessCollector(everybody)  # type: ignore[no-untyped-call]

@@ -86,10 +86,7 @@ def delete_model(name: str) -> dict[str, Any]:
 
 def _read_upload() -> tuple[RegisterRequest, Any]:
     """The form's fields, and the stream of its `file` part."""
-    try:
-        form, files = request.form, request.files
-    except OSError as err:  # the client went away, or its chunks are broken
-        raise MalformedBody(f"the form cannot be read: {err}") from err
+    form, files = request.form, request.files
     if "file" not in files:
         raise InvalidInput("the form has no part named file", [(("file",), "is missing")])
     if "model_path" in form:

@@ -1,0 +1,113 @@
+"""The service as clients meet it: a real process on a real port, over a folder of its own."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+
+ROOT = Path(__file__).resolve().parent.parent
+START_TIMEOUT_S = 60.0
+
+
+@dataclass
+class LiveService:
+    """A running service; `post("/x", json=...)` and the like call it."""
+
+    url: str
+    home: Path
+    process: subprocess.Popen[bytes]
+    output: Path
+    session: requests.Session = field(default_factory=requests.Session)
+
+    def get(self, path: str, **more: Any) -> requests.Response:
+        return self.session.get(self.url + path, timeout=60, **more)
+
+    def post(self, path: str, **more: Any) -> requests.Response:
+        return self.session.post(self.url + path, timeout=60, **more)
+
+    def put(self, path: str, **more: Any) -> requests.Response:
+        return self.session.put(self.url + path, timeout=60, **more)
+
+    def delete(self, path: str, **more: Any) -> requests.Response:
+        return self.session.delete(self.url + path, timeout=60, **more)
+
+    def run(self, **body: Any) -> dict[str, Any]:
+        """The answer of a run that has to succeed."""
+        answer = self.post("/run_algorithm", json=body)
+        assert answer.status_code == 200, answer.text
+        return answer.json()
+
+    def log(self) -> str:
+        return (self.home / "logs" / "flask_service.log").read_text(encoding="utf-8")
+
+    def stop(self) -> int:
+        """End it as an init system does; the exit status."""
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(timeout=45)
+
+
+@contextmanager
+def live_service(
+    home: Path, *, arguments: Sequence[str] = (), environment: dict[str, str] | None = None
+) -> Iterator[LiveService]:
+    """`python enhanced_flask.py --port 0` over `home`; ends with the block. A failed start shows its output."""
+    home.mkdir(parents=True, exist_ok=True)
+    output = home / "output.txt"
+    clean = {name: value for name, value in os.environ.items() if not name.startswith(("SCHED_", "PROMETHEUS_"))}
+    with output.open("wb") as file:
+        process = subprocess.Popen(
+            [sys.executable, str(ROOT / "enhanced_flask.py"), *arguments],
+            cwd=home,
+            env=clean | {"SCHED_PORT": "0", "SCHED_HOME": str(home), "OMP_NUM_THREADS": "1"} | (environment or {}),
+            stdout=file,
+            stderr=subprocess.STDOUT,
+        )
+    try:
+        yield LiveService(_url(process, output), home, process, output)
+    finally:
+        if process.poll() is None:
+            process.terminate()
+            try:
+                process.wait(timeout=45)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+
+def _url(process: subprocess.Popen[bytes], output: Path) -> str:
+    deadline = time.monotonic() + START_TIMEOUT_S
+    while time.monotonic() < deadline:
+        text = output.read_text(encoding="utf-8", errors="replace")
+        if found := re.search(r"serving on (http://\S+)", text):
+            return found[1]
+        if process.poll() is not None:
+            break
+        time.sleep(0.02)
+    pytest.fail(f"the service did not start (exit status {process.poll()}):\n{output.read_text()[-3_000:]}")
+
+
+@pytest.fixture(scope="session")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveService]:
+    """The service that tests share. What one test makes there, the others must not mind."""
+    with live_service(tmp_path_factory.mktemp("service")) as running:
+        yield running
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
+    """Show the end of the shared service's log with the failure of a test that uses it."""
+    outcome: Any = yield
+    report = outcome.get_result()
+    running = getattr(item, "funcargs", {}).get("service")
+    if report.failed and isinstance(running, LiveService):
+        report.sections.append(("log of the service", running.output.read_text(errors="replace")[-3_000:]))

@@ -1,0 +1,131 @@
+"""The log: what people grep for, and nothing that a client could write there."""
+
+import logging
+import multiprocessing
+import re
+import subprocess
+
+import pytest
+
+from scheduler_service.logs import (
+    RUN_MARKER,
+    LineFormatter,
+    SharedRotatingFileHandler,
+    configure_logging,
+    log_run,
+    request_id_var,
+)
+from scheduler_service.settings import Settings
+
+SAMPLE = [10, 5, 8, 6, 7, 9, 6, 7, 6, 7, 7, 7, 4, 7, 5]
+GREP = "grep \"算法执行完成\" logs/flask_service.log | awk '{print $NF}' | sort -n"
+
+
+@pytest.fixture
+def root_logger():
+    root = logging.getLogger()
+    handlers, level = list(root.handlers), root.level
+    yield root
+    for handler in set(root.handlers) - set(handlers):
+        root.removeHandler(handler)
+        handler.close()
+    root.setLevel(level)
+
+
+def grep(home) -> list[str]:
+    return subprocess.run(["bash", "-c", GREP], cwd=home, capture_output=True, text=True, check=True).stdout.split(
+        "\n"
+    )[:-1]
+
+
+def test_the_guides_one_liner_prints_the_seconds_of_every_run_and_nothing_else(service):
+    before = len(grep(service.home))
+    nasty = [
+        "x 算法执行完成 99",
+        "a\nb 算法执行完成 77",
+        "\u2028算法执行完成 66",
+        "\r\n2026 算法执行完成 55",
+        '"; rm -rf',
+    ]
+    answers = [service.post("/run_algorithm", json={"params": SAMPLE, "user_id": user}) for user in nasty]
+    assert all(answer.status_code == 200 for answer in answers)
+    service.post("/run_algorithm", json={"params": SAMPLE, "model": "算法执行完成 44"})
+    service.get("/models/算法执行完成 33")
+    service.get("/算法执行完成%0a算法执行完成 22")
+    printed = grep(service.home)
+    assert len(printed) == before + len(nasty)
+    assert all(re.fullmatch(r"\d+\.\d{6}", seconds) for seconds in printed)
+    assert printed == sorted(printed, key=float)
+    executions = {f"{answer.json()['performance']['execution_time']:.6f}" for answer in answers}
+    assert executions <= set(printed)
+
+
+def test_every_line_of_a_request_has_its_id(service):
+    service.post("/run_algorithm", json={"params": SAMPLE}, headers={"X-Request-ID": "find-me"})
+    (line,) = [line for line in service.log().splitlines() if "find-me" in line and RUN_MARKER in line]
+    assert re.match(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} INFO \[find-me\] scheduler.runs: 算法执行完成 ", line)
+
+
+def formatted(message, *arguments, name="x", exc_info=None) -> str:
+    record = logging.LogRecord(name, logging.INFO, "path", 1, message, arguments, exc_info)
+    return LineFormatter().format(record)
+
+
+def test_no_message_makes_a_second_line_or_the_marker():
+    line = formatted("model %s", "a\nb\r\x1b[31m\u2028\ud800 算法执行完成 1")
+    assert "\n" not in line
+    assert "\r" not in line
+    assert "\x1b" not in line
+    assert RUN_MARKER not in line
+    line.encode("utf-8")
+
+
+def test_a_trace_stays_readable_and_cannot_pass_for_a_line():
+    try:
+        raise ValueError("bad\n2026-01-01 00:00:00,000 INFO [x] y: 算法执行完成 5")
+    except ValueError as err:
+        text = formatted("failed", exc_info=(type(err), err, err.__traceback__))
+    first, *others = text.split("\n")
+    assert first.endswith("x: failed")
+    assert all(line.startswith("  | ") for line in others)
+    assert any("ValueError: bad" in line for line in others)
+    assert RUN_MARKER not in text
+
+
+def test_the_file_rotates_by_size_and_keeps_what_it_should(tmp_path, root_logger):
+    configure_logging(Settings(home=tmp_path, log_max_bytes=4096, log_backups=2))
+    token = request_id_var.set("r-1")
+    for number in range(200):
+        log_run(f"number={number}", 0.001)
+    request_id_var.reset(token)
+    files = sorted(path.name for path in (tmp_path / "logs").glob("flask_service.log*"))
+    assert files == ["flask_service.log", "flask_service.log.1", "flask_service.log.2"]
+    assert all((tmp_path / "logs" / name).stat().st_size <= 4096 for name in files)
+    assert "number=199" in (tmp_path / "logs" / "flask_service.log").read_text("utf-8")
+
+
+def test_configuring_twice_writes_each_line_once(tmp_path, root_logger):
+    for _ in range(2):
+        configure_logging(Settings(home=tmp_path))
+    logging.getLogger("x").warning("once")
+    assert (tmp_path / "logs" / "flask_service.log").read_text("utf-8").count("once") == 1
+
+
+def _write_lines(path, worker) -> None:
+    handler = SharedRotatingFileHandler(path, max_bytes=8192, backups=100)
+    for number in range(300):
+        handler.emit(logging.LogRecord("x", logging.INFO, "", 0, f"worker={worker} line={number}", (), None))
+    handler.close()
+
+
+def test_several_processes_rotate_one_file_without_losing_a_line(tmp_path):
+    context = multiprocessing.get_context("spawn")
+    path = tmp_path / "shared.log"
+    workers = [context.Process(target=_write_lines, args=(path, worker)) for worker in range(3)]
+    for process in workers:
+        process.start()
+    for process in workers:
+        process.join(30)
+        assert process.exitcode == 0
+    lines = [line for file in tmp_path.glob("shared.log*") for line in file.read_text().splitlines()]
+    assert sorted(lines) == sorted(f"worker={worker} line={number}" for worker in range(3) for number in range(300))

@@ -1,0 +1,168 @@
+"""Models and experiments over HTTP, as the contract has them."""
+
+import io
+import json
+import shutil
+
+import pytest
+
+from enhanced_flask import create_app
+from scheduler_service.settings import Settings
+
+SAMPLE = [10, 5, 8, 6, 7, 9, 6, 7, 6, 7, 7, 7, 4, 7, 5]
+SEEDS = Settings().seed_models_dir
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory):
+    return tmp_path_factory.mktemp("models")
+
+
+@pytest.fixture(scope="module")
+def client(home):
+    return create_app(Settings(home=home)).test_client()
+
+
+def registration(home, **more) -> dict:
+    shutil.copy(SEEDS / "ddqn_v2.pth", home / "best_model.pth")
+    return {
+        "model_path": "./best_model.pth",
+        "algorithm_name": "DDQN",
+        "training_params": {"episodes": 1000},
+        "performance_metrics": {"makespan": 53.0},
+        "description": "改进奖励函数的DDQN模型",
+        "created_by": "developer_name",
+    } | more
+
+
+def test_a_model_is_registered_listed_used_promoted_tagged_rolled_back_and_deleted(client, home):
+    made = client.post("/models/register", json=registration(home, tags=["canary"]))
+    assert made.status_code == 201, made.text
+    assert set(made.json) >= {"status", "model_key", "message"}
+    key = made.json["model_key"]
+
+    listed = client.get("/models?algorithm=DDQN").json
+    assert listed["total"] == len(listed["models"]) == 3
+    assert listed["models"][0]["model_key"] == key, "newest first"
+    assert {
+        *("model_key", "algorithm", "version", "status", "tags"),
+        *("performance", "created_at", "created_by", "description"),
+    } <= set(listed["models"][0])
+    assert [model["model_key"] for model in client.get("/models?tag=canary").json["models"]] == [key]
+    assert client.get("/models?algorithm=none").json["models"] == []
+    assert client.get("/models/DDQN:canary").json["model"]["model_key"] == key
+
+    used = client.post("/run_algorithm", json={"params": SAMPLE, "model": "DDQN:canary"})
+    assert used.json["result"]["model_info"]["model_key"] == key
+
+    before = client.get("/models/DDQN:stable").json["model"]["model_key"]
+    assert client.post(f"/models/{key}/promote", json={"status": "deployed"}).status_code == 409, "not yet validated"
+    assert client.post(f"/models/{key}/promote", json={"status": "validated"}).json["model"]["status"] == "validated"
+    assert client.post(f"/models/{key}/promote", json={"status": "deployed"}).json["model"]["status"] == "deployed"
+    assert client.get("/models/DDQN:stable").json["model"]["model_key"] == key
+    assert client.delete(f"/models/{key}").status_code == 409, "it is in use"
+
+    back = client.post("/models/rollback", json={"algorithm": "DDQN", "reason": "makespan rose"})
+    assert back.json["model_key"] == before
+    assert client.put("/models/tags/canary", json={"model_key": before}).json["model_key"] == before
+    assert client.delete(f"/models/{key}").status_code == 200
+    assert client.get(f"/models/{key}").status_code == 404
+
+
+def test_weights_can_be_uploaded(client):
+    form = {
+        "file": (io.BytesIO((SEEDS / "ddqn_v1.pth").read_bytes()), "weights.pth"),
+        "algorithm_name": "DDQN",
+        "training_params": json.dumps({"uploaded": True}),
+        "performance_metrics": "{}",
+        "bump": "minor",
+        "tags": '["uploaded"]',
+    }
+    made = client.post("/models/register", data=form)
+    assert made.status_code == 201, made.text
+    assert client.get("/models/DDQN:uploaded").json["model"]["training_params"] == {"uploaded": True}
+
+
+@pytest.mark.parametrize(
+    ("form", "status"),
+    [
+        ({"algorithm_name": "DDQN"}, 422),
+        ({"file": (b"not weights", "w.pth"), "algorithm_name": "DDQN"}, 422),
+        ({"file": (b"", "w.pth"), "algorithm_name": "DDQN"}, 422),
+        ({"file": (b"x", "w.pth")}, 422),
+        ({"file": (b"x", "w.pth"), "algorithm_name": "DDQN", "training_params": "{"}, 422),
+        ({"file": (b"x", "w.pth"), "algorithm_name": "DDQN", "model_path": "/etc/passwd"}, 422),
+        ({"file": (b"x" * (9 * 2**20), "w.pth"), "algorithm_name": "DDQN"}, 413),
+    ],
+)
+def test_an_upload_that_is_no_model_is_refused(client, form, status):
+    fields = {
+        name: (io.BytesIO(value[0]), value[1]) if isinstance(value, tuple) else value for name, value in form.items()
+    }
+    answer = client.post("/models/register", data=fields, content_type="multipart/form-data")
+    assert answer.status_code == status, answer.text
+    assert answer.mimetype == "application/problem+json"
+
+
+@pytest.mark.parametrize("path", ["/etc/passwd", "../../etc/passwd", "./missing.pth", "models", "ab\x00c"])
+def test_a_path_that_is_no_model_of_ours_is_refused(client, home, path):
+    answer = client.post("/models/register", json=registration(home, model_path=path))
+    assert answer.status_code == 422, answer.text
+    assert "root:" not in answer.text
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        *({"algorithm_name": value} for value in ("", "no/such", 5, None)),
+        *({"version": value} for value in ("new", 2)),
+        *({"bump": value} for value in ("huge", 1)),
+        *({"tags": value} for value in ("canary", [""], [5])),
+        *({"training_params": value} for value in ([], "x", 5)),
+        {"unknown": 1},
+    ],
+)
+def test_a_registration_that_makes_no_sense_is_refused(client, home, change):
+    assert client.post("/models/register", json=registration(home) | change).status_code == 422
+
+
+def test_a_status_or_tag_that_does_not_exist_is_refused(client):
+    assert client.get("/models?status=famous").status_code == 422
+    assert client.post("/models/DDQN_v1.0/promote", json={"status": "famous"}).status_code == 422
+    assert client.post("/models/DDQN_v99.0/promote", json={"status": "validated"}).status_code == 404
+    assert client.put("/models/tags/canary", json={"model_key": "DDQN_v99.0"}).status_code == 404
+    assert client.post("/models/rollback", json={"algorithm": "SARSA", "reason": "x"}).status_code == 404
+
+
+def test_a_short_name_that_fits_several_models_lists_them(client, home):
+    for patch in (0, 1):
+        body = registration(home, training_params={"patch": patch}, version=f"7.0.{patch}")
+        assert client.post("/models/register", json=body).status_code == 201
+    answer = client.get("/models/DDQN_v7.0")
+    assert answer.status_code == 409
+    assert answer.json["error"].count("_v7.0.") == 2
+
+
+def test_an_experiment_lives_as_the_contract_says(client):
+    body = {"experiment_name": "life", "model_a": "DDQN_v1.0", "model_b": "DDQN_v2.0", "duration_days": 7}
+    made = client.post("/experiments", json=body)
+    assert made.status_code == 201
+    assert made.json["experiment_name"] == "life"
+    assert client.get("/experiments/life").json["experiment"]["status"] == "active"
+    assert [each["name"] for each in client.get("/experiments").json["experiments"]] == ["life"]
+    for action, status in (("pause", "paused"), ("start", "active"), ("stop", "stopped"), ("conclude", "concluded")):
+        answer = client.post(f"/experiments/life/{action}", json={} if action == "pause" else None)
+        assert answer.json["experiment"]["status"] == status
+    assert client.post("/experiments/life/start").status_code == 409
+    assert client.post("/experiments/none/stop").status_code == 404
+    assert client.post("/experiments/life/explode").status_code == 404
+
+
+def test_results_before_the_first_run_are_honest(client):
+    body = {"experiment_name": "empty", "model_a": "DDQN_v1.0", "model_b": "DDQN_v2.0"}
+    assert client.post("/experiments", json=body).status_code == 201
+    results = client.get("/experiments/empty/results").json["results"]
+    assert results["total_requests"] == {"model_a": 0, "model_b": 0}
+    assert results["is_significant"] is False
+    assert results["p_value"] is None
+    assert results["improvement_percentage"] is None

@@ -1,0 +1,248 @@
+"""Operations: health names what fails, metrics count, reports are found by name only, the documentation is complete."""
+
+import json
+import re
+import time
+
+import pandas as pd
+import pytest
+
+from enhanced_flask import create_app
+from monitoring import PERFORMANCE_THRESHOLDS, PerformanceMonitor, PerformanceRecord
+from scheduler_service.http.openapi import OPERATIONS, document
+from scheduler_service.http.routes.operations import alerts
+from scheduler_service.settings import Settings
+
+SAMPLE = [10, 5, 8, 6, 7, 9, 6, 7, 6, 7, 7, 7, 4, 7, 5]
+
+
+@pytest.fixture
+def app(tmp_path):
+    return create_app(Settings(home=tmp_path))
+
+
+# --- health ---
+
+
+def test_a_healthy_service_says_so_of_every_part(app):
+    answer = app.test_client().get("/health")
+    assert answer.status_code == 200
+    assert answer.json["status"] == "healthy"
+    assert {name: part["status"] for name, part in answer.json["parts"].items()} == dict.fromkeys(
+        ("database", "models", "experiments", "disk"), "ok"
+    )
+
+
+def test_a_broken_configuration_is_named_and_heals(app, tmp_path):
+    config = tmp_path / "ab_test_config.json"
+    config.write_text("{ broken")
+    answer = app.test_client().get("/health")
+    assert answer.status_code == 503
+    assert answer.json["failing"] == ["experiments"]
+    assert "ab_test_config.json" in answer.json["error"]
+    assert answer.headers["Retry-After"]
+    time.sleep(0.01)
+    config.write_text(json.dumps({"experiments": {}, "default_model": "DDQN_v2.0"}))
+    assert app.test_client().get("/health").status_code == 200
+
+
+def test_a_default_model_that_is_gone_is_named(app, tmp_path):
+    (tmp_path / "ab_test_config.json").write_text(json.dumps({"experiments": {}, "default_model": "DDQN_v77.0"}))
+    answer = app.test_client().get("/health")
+    assert answer.status_code == 503
+    assert answer.json["failing"] == ["models"]
+
+
+def test_a_full_disk_is_named(app, monkeypatch):
+    monkeypatch.setattr("scheduler_service.http.routes.operations.MIN_FREE_BYTES", 2**80)
+    assert app.test_client().get("/health").json["failing"] == ["disk"]
+
+
+# --- fallback ---
+
+
+def test_a_model_that_cannot_be_loaded_is_stood_in_for_and_its_failure_recorded(app, tmp_path):
+    client = app.test_client()
+    body = {"experiment_name": "gone", "model_a": "DDQN_v1.0", "model_b": "DDQN_v2.0"}
+    split = {"traffic_split": {"model_a": 1.0, "model_b": 0.0}}
+    assert client.post("/experiments", json=body | split).status_code == 201
+    for weights in (tmp_path / "models" / "models").glob("*_v1.0.0*"):
+        weights.unlink()
+    answer = client.post("/run_algorithm", json={"params": SAMPLE, "experiment": "gone", "user_id": "u"})
+    assert answer.status_code == 200
+    told = answer.json["experiment_info"]
+    assert (told["reason"], told["variant"]) == ("fallback", "model_a")
+    assert "_v2.0.0" in told["model_used"]
+    runs = PerformanceMonitor(tmp_path / "logs" / "performance.db").get_performance_data(experiment="gone")
+    assert runs["success"].tolist() == [False, True]
+    assert runs["reason"].tolist() == ["assigned", "fallback"]
+    assert runs["variant"].iloc[0] == "model_a"
+    assert pd.isna(runs["variant"].iloc[1]), "the stand-in's figures are not the arm's"
+    pinned = client.post("/run_algorithm", json={"params": SAMPLE, "model": "DDQN_v1.0"})
+    assert pinned.status_code == 503, "nothing stands in for a pinned model"
+
+
+def test_without_any_model_the_answer_is_503_and_the_failure_recorded(app, tmp_path):
+    for weights in (tmp_path / "models" / "models").iterdir():
+        weights.unlink()
+    answer = app.test_client().post("/run_algorithm", json={"params": SAMPLE})
+    assert answer.status_code == 503
+    assert answer.headers["Retry-After"]
+    runs = PerformanceMonitor(tmp_path / "logs" / "performance.db").get_performance_data()
+    assert len(runs) == 2, "each model was tried"
+    assert not runs["success"].any()
+
+
+def test_a_database_that_cannot_be_written_is_503_not_a_lost_record(app, monkeypatch):
+    from scheduler_service.errors import StorageUnavailable
+    from scheduler_service.http.services import EXTENSION
+
+    def fail(record):
+        raise StorageUnavailable("the disk is full")
+
+    monkeypatch.setattr(app.extensions[EXTENSION].monitor, "record_performance", fail)
+    answer = app.test_client().post("/run_algorithm", json={"params": SAMPLE})
+    assert answer.status_code == 503
+    assert "disk is full" in answer.json["error"]
+
+
+def test_what_nobody_expected_is_a_500_without_a_trace(app, monkeypatch, caplog):
+    from scheduler_service.http.services import EXTENSION
+
+    def fail():
+        raise ZeroDivisionError("secret detail")
+
+    monkeypatch.setattr(app.extensions[EXTENSION].experiments, "list_experiments", fail)
+    answer = app.test_client().get("/experiments")
+    assert answer.status_code == 500
+    assert answer.mimetype == "application/problem+json"
+    assert "secret" not in answer.text
+    assert "secret detail" in caplog.text
+
+
+def test_a_full_queue_is_503_with_retry_after(app, monkeypatch):
+    from scheduler_service.http.services import EXTENSION
+
+    monkeypatch.setattr(app.extensions[EXTENSION].compute, "_most", 0)
+    answer = app.test_client().post("/run_algorithm", json={"params": SAMPLE})
+    assert answer.status_code == 503
+    assert int(answer.headers["Retry-After"]) >= 1
+
+
+# --- metrics and alerts ---
+
+
+def test_metrics_count_requests_by_route_and_runs_by_model(app):
+    client = app.test_client()
+    client.post("/run_algorithm", json={"params": SAMPLE})
+    client.get("/models/some-name-of-a-client")
+    client.get("/a-path-of-a-client")
+    told = client.get("/metrics").text
+    assert 'http_requests_total{method="POST",route="/run_algorithm",status="200"} 1.0' in told
+    assert 'route="/models/<name>",status="404"} 1.0' in told
+    assert 'route="unmatched",status="404"} 1.0' in told
+    assert "of-a-client" not in told
+    assert re.search(
+        r'schedule_runs_total\{model="DDQN_\w+_v2\.0\.0",reason="default",success="true",variant=""\} 1\.0', told
+    )
+    assert "schedule_makespan_hours_count" in told
+
+
+def frame(**columns) -> pd.DataFrame:
+    return pd.DataFrame(columns)
+
+
+def test_alerts_are_what_is_beyond_its_threshold():
+    limits = dict(PERFORMANCE_THRESHOLDS)
+    good = frame(success=[True] * 20, makespan=[55.0] * 20, execution_time=[0.1] * 20)
+    assert alerts(good, limits) == []
+    assert alerts(good.iloc[:0], limits) == []
+    (slow,) = alerts(good.assign(makespan=[55.0] * 10 + [70.0] * 10), limits)
+    assert (slow["name"], slow["value"], slow["threshold"]) == ("max_makespan", 62.5, 60.0)
+    (failing,) = alerts(good.assign(success=[True] * 18 + [False] * 2), limits)
+    assert (failing["name"], failing["value"]) == ("min_success_rate", 0.9)
+    assert [alert["name"] for alert in alerts(good.assign(execution_time=11.0), limits)] == ["max_execution_time"]
+    assert [alert["name"] for alert in alerts(good.assign(success=False), limits)] == ["min_success_rate"]
+
+
+def test_alerts_look_at_the_last_hour(app, tmp_path):
+    client = app.test_client()
+    assert client.get("/alerts").json["alerts"] == []
+    monitor = PerformanceMonitor(tmp_path / "logs" / "performance.db")
+    for number in range(3):
+        monitor.record_performance(PerformanceRecord(request_id=str(number), makespan=99.0, execution_time=0.1))
+    told = client.get("/alerts").json
+    assert told["runs"] == 3
+    assert [alert["name"] for alert in told["alerts"]] == ["max_makespan"]
+    assert told["thresholds"] == PERFORMANCE_THRESHOLDS
+
+
+# --- reports ---
+
+
+def test_a_report_is_made_and_found_by_its_name(service):
+    service.run(params=SAMPLE)
+    made = service.post("/reports/performance", json={"days": 7})
+    assert made.status_code == 201, made.text
+    page = service.get(made.json()["url"])
+    assert page.status_code == 200
+    assert page.headers["Content-Type"] == "text/html; charset=utf-8"
+    assert "default-src 'none'" in page.headers["Content-Security-Policy"]
+    assert (service.home / "reports" / made.json()["report"]).read_text("utf-8") == page.text
+    assert service.post("/reports/performance").status_code == 201, "every field has a default"
+
+
+def test_an_ab_report_is_made(service):
+    body = {"experiment_name": "reported", "model_a": "DDQN_v1.0", "model_b": "DDQN_v2.0"}
+    assert service.post("/experiments", json=body).status_code == 201
+    for number in range(6):
+        service.run(params=SAMPLE, experiment="reported", user_id=f"u{number}")
+    made = service.post("/reports/ab_test", json={"experiment_name": "reported", "days": 7})
+    assert made.status_code == 201, made.text
+    assert "reported" in service.get(made.json()["url"]).text
+
+
+def test_no_other_file_can_be_had_as_a_report(app, tmp_path):
+    (tmp_path / "secret.html").write_text("secret")
+    (tmp_path / "reports" / "link.html").symlink_to(tmp_path / "secret.html")
+    (tmp_path / "reports" / "notes.txt").write_text("secret")
+    client = app.test_client()
+    for name in ("link.html", "notes.txt", "../secret.html", "..%2fsecret.html", "%2e%2e%2fsecret.html", ".."):
+        assert client.get(f"/reports/{name}").status_code == 404, name
+
+
+# --- the documentation ---
+
+
+def test_the_document_has_every_route_and_no_other(app):
+    written = {(operation.method, re.sub(r"\{(\w+)\}", r"<\1>", operation.path)) for operation in OPERATIONS}
+    served = {(method, rule.rule) for rule in app.url_map.iter_rules() for method in rule.methods - {"HEAD", "OPTIONS"}}
+    assert written == served
+
+
+def test_every_reference_in_the_document_leads_somewhere():
+    text = json.dumps(document())
+    references = set(re.findall(r'"#/components/schemas/(\w+)"', text))
+    assert references <= set(document()["components"]["schemas"])
+    assert document()["openapi"] == "3.1.0"
+
+
+def test_the_examples_in_the_document_are_valid_bodies():
+    from scheduler_service.http.bodies import validated
+
+    for operation in OPERATIONS:
+        if operation.example is not None:
+            validated(operation.body, operation.example)
+
+
+def test_the_documentation_needs_nothing_else(app):
+    page = app.test_client().get("/docs").text
+    assert "<script" not in page
+    assert not re.search(r"(src|href)=['\"](https?:)?//", page)
+    for operation in OPERATIONS:
+        assert operation.path in page
+    assert "id='model-not-found'" in page, "an error's type leads to its explanation"
+
+
+def test_the_document_is_served(app):
+    assert app.test_client().get("/openapi.json").json == document()

@@ -1,0 +1,80 @@
+"""Settings: from the environment or the flags, and safe where nothing is said."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from enhanced_flask import settings_from_arguments
+from scheduler_service.settings import PROJECT_ROOT, Settings, settings_from_environment
+
+
+@pytest.fixture(autouse=True)
+def _clean_environment(monkeypatch):
+    for name in Settings.model_fields:
+        monkeypatch.delenv(f"SCHED_{name.upper()}", raising=False)
+    settings_from_environment.cache_clear()
+    yield
+    settings_from_environment.cache_clear()
+
+
+def test_by_default_it_is_localhost_5001_over_the_project_folder():
+    settings = Settings()
+    assert (settings.host, settings.port, settings.workers) == ("127.0.0.1", 5001, 1)
+    assert settings.home == PROJECT_ROOT
+    assert settings.database_file == PROJECT_ROOT / "logs" / "performance.db"
+    assert settings.ab_config_file == PROJECT_ROOT / "ab_test_config.json"
+
+
+def test_the_environment_is_heard(monkeypatch, tmp_path):
+    monkeypatch.setenv("SCHED_HOME", str(tmp_path))
+    monkeypatch.setenv("SCHED_PORT", "8080")
+    monkeypatch.setenv("SCHED_CORS_ORIGINS", "https://a.example, https://b.example")
+    settings = Settings()
+    assert settings.models_dir == tmp_path / "models"
+    assert settings.port == 8080
+    assert settings.cors_origins == ("https://a.example", "https://b.example")
+
+
+def test_a_flag_beats_the_environment(monkeypatch, tmp_path):
+    monkeypatch.setenv("SCHED_PORT", "8080")
+    monkeypatch.setenv("SCHED_LOG_LEVEL", "DEBUG")
+    settings = settings_from_arguments(["--port", "9090", "--home", str(tmp_path), "--workers", "2"])
+    assert (settings.port, settings.workers, settings.home, settings.log_level) == (9090, 2, tmp_path, "DEBUG")
+
+
+def test_a_relative_home_becomes_absolute(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    assert settings_from_arguments(["--home", "here"]).home == tmp_path / "here"
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("PORT", "70000"), ("PORT", "x"), ("WORKERS", "0"), ("COMPUTE_THREADS", "0")]
+)
+def test_impossible_settings_are_refused(monkeypatch, name, value):
+    monkeypatch.setenv(f"SCHED_{name}", value)
+    with pytest.raises(ValidationError, match=name.lower()):
+        Settings()
+
+
+def test_an_impossible_flag_ends_with_a_message(capsys):
+    with pytest.raises(SystemExit):
+        settings_from_arguments(["--port", "70000"])
+    assert "--port" in capsys.readouterr().err
+
+
+def test_every_setting_says_what_it_is_for():
+    assert all(field.description for field in Settings.model_fields.values())
+
+
+def test_help_names_every_flag():
+    told = subprocess.run(
+        [sys.executable, "enhanced_flask.py", "--help"], cwd=PROJECT_ROOT, capture_output=True, text=True, check=True
+    ).stdout
+    assert all(flag in told for flag in ("--host", "--port", "--workers", "--home"))
+
+
+def test_the_seed_models_are_the_projects_own():
+    assert Settings(home=Path("/somewhere/else")).seed_models_dir == PROJECT_ROOT / "models" / "seed"
