@@ -1,6 +1,6 @@
 """The A/B report: what the recorded runs say of two models, in one sentence and in charts."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
@@ -43,6 +43,7 @@ class MetricRow:
     label: str
     arm: str
     figures: Summary
+    text: Callable[[float | None], str]  # how its figures are written
 
 
 def ab_test_page(runs: "pd.DataFrame", experiment: ExperimentView, start: datetime, end: datetime, lang: Lang) -> str:
@@ -64,7 +65,10 @@ def ab_test_page(runs: "pd.DataFrame", experiment: ExperimentView, start: dateti
             {label: frame.groupby("unit")["value"].mean() for label, frame in of_arm.items()}, axis, words
         ),
         "cumulative": figures.cumulative(
-            {label: cumulative_means(frame, experiment.alpha) for label, frame in of_arm.items()}, axis, words, zone
+            {label: cumulative_means(frame, experiment.alpha) for label, frame in of_arm.items()},
+            axis,
+            words,
+            (start.astimezone(zone), end.astimezone(zone)),
         ),
     }
     return render(
@@ -83,7 +87,7 @@ def ab_test_page(runs: "pd.DataFrame", experiment: ExperimentView, start: dateti
         verdict=_verdict(result, words, show),
         mismatch=_mismatch(result, words),
         cards=_cards(result, words, show),
-        rows=_metric_rows(result, labels, words),
+        rows=_metric_rows(result, labels, words, show),
         charts={name: figures.data_uri(drawn) for name, drawn in charts.items()},
         cumulative_title=words["cumulative"].format(level),
     )
@@ -198,7 +202,7 @@ def _cards(result: ArmComparison, words: Words, show: Formatter) -> list[Card]:
         cards.append(Card(words["p_value"], words["none"], _reason(p_value, result, words), "plain"))
     else:
         verdict = words["significant"] if result.is_significant else words["not_significant"]
-        cards.append(Card(words["p_value"], show.p_value(p_value), verdict, tone))
+        cards.append(Card(words["p_value"], show.p_value(p_value)[2:].removeprefix("= "), verdict, tone))
     if isinstance(srm_p, NotComputable):
         cards.append(Card(words["srm"], words["none"], _reason(srm_p, result, words), "plain"))
     else:
@@ -207,9 +211,15 @@ def _cards(result: ArmComparison, words: Words, show: Formatter) -> list[Card]:
     return cards
 
 
-def _metric_rows(result: ArmComparison, labels: Mapping[str, str], words: Words) -> list[MetricRow]:
+def _metric_rows(result: ArmComparison, labels: Mapping[str, str], words: Words, show: Formatter) -> list[MetricRow]:
+    texts = {
+        "execution_time": show.seconds,
+        "gap": show.percent,
+        "resource_utilization": show.percent,
+        "success": show.percent,
+    }
     return [
-        MetricRow(words[f"metric_{name}"], labels[arm], result.average_metrics[arm][name])
+        MetricRow(words[f"metric_{name}"], labels[arm], result.average_metrics[arm][name], texts.get(name, show.plain))
         for name in result.average_metrics[ARMS[0]]
         for arm in ARMS
     ]

@@ -1,12 +1,12 @@
 """The charts of the reports: matplotlib figures, and how they get into a page.
 
-Colours are Okabe and Ito's, told apart by colour-blind readers; matplotlib and seaborn are imported inside the
-functions: they take a second, and only reports need them.
+Colours are Okabe and Ito's, told apart by colour-blind readers; matplotlib is imported inside the functions:
+it takes a while, and only reports need it.
 """
 
 import base64
 from collections.abc import Mapping, Sequence
-from datetime import tzinfo
+from datetime import datetime
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +27,7 @@ MAX_DOTS = 150
 """Single runs drawn over a box; more would hide it."""
 
 Words = Mapping[str, str]
+Period = tuple[datetime, datetime]
 
 
 def data_uri(drawn: "Figure") -> str:
@@ -40,48 +41,47 @@ def data_uri(drawn: "Figure") -> str:
 def boxes(
     groups: Mapping[str, "pd.Series[Any]"], axis_label: str, words: Words, colours: Sequence[str] = MODEL_COLOURS
 ) -> "Figure":
-    """A box for each group, with single values as dots; groups without values are left out."""
-    import pandas as pd
-    import seaborn as sns
+    """A box (quartiles, whiskers to 1.5 of their distance) for each group; its values as dots, at most 150 of them.
 
-    present = {drawable(name, 26): values.dropna() for name, values in groups.items()}
+    Groups without values are left out.
+    """
+    import numpy as np
+
+    present = {drawable(name, 26): values.dropna().to_numpy() for name, values in groups.items()}
     present = {name: values for name, values in present.items() if len(values)}
     with use_cjk_font():
         drawn, axes = _chart(HALF, 0.9 + 0.52 * max(2, len(present)))
         if not present:
             return _nothing(drawn, axes, words)
-        long = pd.concat([pd.DataFrame({"value": values, "group": name}) for name, values in present.items()])
-        dots = pd.concat(
-            [
-                pd.DataFrame({"value": values.sample(min(len(values), MAX_DOTS), random_state=0), "group": name})
-                for name, values in present.items()
-            ]
-        )
-        palette = {name: colours[number % len(colours)] for number, name in enumerate(present)}
-        sns.boxplot(
-            data=long,
-            x="value",
-            y="group",
-            hue="group",
-            palette=palette,
-            ax=axes,
-            width=0.55,
+        places = range(len(present))
+        line = {"color": INK, "linewidth": 1.0}
+        drawn_boxes = axes.boxplot(
+            list(present.values()),
+            positions=places,
+            orientation="horizontal",
+            widths=0.55,
             showfliers=False,
-            linewidth=1.0,
-            saturation=1.0,
-            linecolor=INK,
-            boxprops={"alpha": 0.75},
-            legend=False,
+            patch_artist=True,
+            manage_ticks=False,
+            medianprops=line | {"linewidth": 1.6},
+            whiskerprops=line,
+            capprops=line,
         )
-        sns.stripplot(data=dots, x="value", y="group", color=INK, size=2.2, alpha=0.35, jitter=0.2, ax=axes)
+        chance = np.random.default_rng(0)
+        for place, box, values in zip(places, drawn_boxes["boxes"], present.values(), strict=True):
+            box.set(facecolor=colours[place % len(colours)], alpha=0.75, edgecolor=INK, linewidth=1.0)
+            dots = values if len(values) <= MAX_DOTS else chance.choice(values, MAX_DOTS, replace=False)
+            heights = place + chance.uniform(-0.2, 0.2, len(dots))
+            axes.plot(dots, heights, ".", color=INK, markersize=3.0, alpha=0.35, markeredgewidth=0, zorder=3)
+        axes.set_yticks(places, list(present))
+        axes.set_ylim(len(present) - 0.5, -0.5)
         axes.set_xlabel(axis_label)
-        axes.set_ylabel("")
         axes.tick_params(axis="y", length=0)
         axes.grid(axis="y", visible=False)
     return drawn
 
 
-def trend(buckets: "pd.DataFrame", words: Words, zone: tzinfo) -> "Figure":
+def trend(buckets: "pd.DataFrame", words: Words, period: Period) -> "Figure":
     """The mean makespan with its confidence band, above the number of requests."""
     from matplotlib.ticker import MaxNLocator
 
@@ -96,7 +96,8 @@ def trend(buckets: "pd.DataFrame", words: Words, zone: tzinfo) -> "Figure":
         if means.empty:
             return _nothing(drawn, upper, words)
         band = buckets[["low", "high"]].dropna()
-        upper.fill_between(band.index, band["low"], band["high"], color=BLUE, alpha=0.18, linewidth=0)
+        if len(band):
+            upper.fill_between(band.index, band["low"], band["high"], color=BLUE, alpha=0.18, linewidth=0)
         upper.plot(means.index, means, color=BLUE, linewidth=1.8, marker="o", markersize=3.5)
         upper.set_ylabel(words["axis_makespan"])
         width = _bar_width(buckets)
@@ -108,11 +109,11 @@ def trend(buckets: "pd.DataFrame", words: Words, zone: tzinfo) -> "Figure":
         lower.set_ylabel(words["axis_requests"])
         lower.yaxis.set_major_locator(MaxNLocator(4, integer=True))
         lower.legend(fontsize=8, frameon=False, ncols=2, loc="lower right", bbox_to_anchor=(1.0, 0.98), borderaxespad=0)
-        _time_axis(lower, zone)
+        _time_axis(lower, period)
     return drawn
 
 
-def latency(buckets: "pd.DataFrame", words: Words, zone: tzinfo) -> "Figure":
+def latency(buckets: "pd.DataFrame", words: Words, period: Period) -> "Figure":
     """P50, P95 and P99 of the compute time, milliseconds."""
     with use_cjk_font():
         drawn, axes = _chart(HALF, 2.9)
@@ -131,7 +132,7 @@ def latency(buckets: "pd.DataFrame", words: Words, zone: tzinfo) -> "Figure":
             axes.set_ylim(bottom=0.0)
         axes.set_ylabel(words["axis_time"])
         axes.legend(fontsize=8, frameon=False, ncols=3, loc="lower left", bbox_to_anchor=(0.0, 1.0), borderaxespad=0)
-        _time_axis(axes, zone)
+        _time_axis(axes, period)
     return drawn
 
 
@@ -177,7 +178,7 @@ def bars(shares: Mapping[str, float], axis_label: str, words: Words, *, colour: 
     return drawn
 
 
-def cumulative(arms: Mapping[str, "pd.DataFrame"], axis_label: str, words: Words, zone: tzinfo) -> "Figure":
+def cumulative(arms: Mapping[str, "pd.DataFrame"], axis_label: str, words: Words, period: Period) -> "Figure":
     """The mean so far of each arm with its interval; frames have `mean`, `low`, `high`, indexed by time."""
     with use_cjk_font():
         drawn, axes = _chart(FULL, 3.3)
@@ -186,7 +187,8 @@ def cumulative(arms: Mapping[str, "pd.DataFrame"], axis_label: str, words: Words
             return _nothing(drawn, axes, words)
         for (name, frame), colour in zip(shown.items(), (BLUE, ORANGE), strict=False):
             band = frame[["low", "high"]].dropna()
-            axes.fill_between(band.index, band["low"], band["high"], color=colour, alpha=0.18, linewidth=0)
+            if len(band):
+                axes.fill_between(band.index, band["low"], band["high"], color=colour, alpha=0.18, linewidth=0)
             marker = "o" if len(frame) == 1 else None
             axes.plot(frame.index, frame["mean"], color=colour, linewidth=1.8, marker=marker, label=drawable(name))
         # The first few users' intervals are so wide that nothing else could be seen.
@@ -196,7 +198,7 @@ def cumulative(arms: Mapping[str, "pd.DataFrame"], axis_label: str, words: Words
         axes.set_ylim(low - margin, high + margin)
         axes.set_ylabel(axis_label)
         axes.legend(fontsize=9, frameon=False, ncols=2, loc="lower left", bbox_to_anchor=(0.0, 1.0), borderaxespad=0)
-        _time_axis(axes, zone)
+        _time_axis(axes, period)
     return drawn
 
 
@@ -240,10 +242,13 @@ def _nothing(drawn: "Figure", axes: "Axes", words: Words) -> "Figure":
     return drawn
 
 
-def _time_axis(axes: "Axes", zone: tzinfo) -> None:
+def _time_axis(axes: "Axes", period: Period) -> None:
+    """Lets the axis span the period, whose start has the time zone of the labels, and names its moments."""
     from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 
-    locator = AutoDateLocator(tz=zone, maxticks=8)  # type: ignore[no-untyped-call]
+    zone = period[0].tzinfo
+    # With these, every length of period has a step between ticks that fits.
+    locator = AutoDateLocator(tz=zone, minticks=3, maxticks=8)  # type: ignore[no-untyped-call]
     axes.xaxis.set_major_locator(locator)
     axes.xaxis.set_major_formatter(
         ConciseDateFormatter(  # type: ignore[no-untyped-call]
@@ -254,6 +259,7 @@ def _time_axis(axes: "Axes", zone: tzinfo) -> None:
             offset_formats=["", "%Y", "%Y", "%Y-%m-%d", "%Y-%m-%d", "%Y-%m-%d %H:%M"],
         )
     )
+    axes.set_xlim(*period)  # type: ignore[arg-type]  # matplotlib converts times
     axes.xaxis.get_offset_text().set(fontsize=8, color=INK)
 
 

@@ -84,7 +84,7 @@ class Formatter:
         return f"{value:.4g}" if abs(value) < 1000 else f"{value:,.0f}"
 
     def p_value(self, value: float) -> str:
-        return "< 0.0001" if value < 0.0001 else f"{value:.4f}"
+        return "p < 0.0001" if value < 0.0001 else f"p = {value:.4f}"
 
     def signed_percent(self, value: float) -> str:
         """Of a percentage, with its sign."""
@@ -108,7 +108,7 @@ def _font_face(page: str) -> str:
     from fontTools.ttLib import TTFont  # type: ignore[import-untyped]
 
     font = TTFont(FONT_FILE)
-    subsetter = Subsetter(Options(layout_features=["kern"], notdef_outline=True, hinting=False))
+    subsetter = Subsetter(Options(layout_features=[], notdef_outline=True, hinting=False, drop_tables=["GPOS", "GSUB"]))
     subsetter.populate(text="".join({*page, *map(chr, range(0x20, 0x7F)), NOT_IN_FONT}))
     subsetter.subset(font)
     font.flavor = "woff"

@@ -63,13 +63,14 @@ def performance_page(
     reasons = analysis.failure_reasons(runs)
     teams = analysis.team_utilization(runs)
     buckets = analysis.over_time(runs, start, end)
+    period = (start.astimezone(zone), end.astimezone(zone))
     makespans = figures.values_by_model(runs, "makespan", 1.0, words)
     gaps = figures.values_by_model(runs, "gap", 100.0, words)
     charts = {
         "makespan_by_model": figures.boxes(makespans, words["axis_makespan"], words),
         "gap_by_model": figures.boxes(gaps, words["axis_gap"], words),
-        "trend": figures.trend(buckets, words, zone),
-        "latency": figures.latency(buckets, words, zone),
+        "trend": figures.trend(buckets, words, period),
+        "latency": figures.latency(buckets, words, period),
         "load_by_hour": figures.hours(runs, words),
         "teams": figures.bars(
             dict(list(teams.items())[:12]), words["axis_utilization"], words, colour=figures.GREEN, is_percent=True

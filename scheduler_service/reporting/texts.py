@@ -111,8 +111,8 @@ TEXTS: Mapping[Lang, Mapping[str, str]] = {
         "significant": "差异显著",
         "not_significant": "差异不显著",
         "ab_no_data": "本时段没有该实验的请求，还不能得出结论。",
-        "ab_better": "B 比 A 好 {}（{}），差异显著（p = {}，{} 与 {} 名用户）。可以逐步扩大 B 的流量，并将其设为默认模型。",
-        "ab_worse": "B 比 A 差 {}（{}），差异显著（p = {}，{} 与 {} 名用户）。建议停止实验，保留 A。",
+        "ab_better": "B 比 A 好 {}（{}），差异显著（{}，{} 与 {} 名用户）。可以逐步扩大 B 的流量，并将其设为默认模型。",
+        "ab_worse": "B 比 A 差 {}（{}），差异显著（{}，{} 与 {} 名用户）。建议停止实验，保留 A。",
         "ab_not_significant": "B 相对 A 的改进为 {}，但差异不显著：{}。暂不宜下结论。",
         "ab_not_comparable": "还不能比较两组：{}。",
         "ab_interval": "{:g}% 置信区间 {} 至 {}",
@@ -247,9 +247,9 @@ TEXTS: Mapping[Lang, Mapping[str, str]] = {
         "significant": "significant",
         "not_significant": "not significant",
         "ab_no_data": "No request of this experiment in the period; there is nothing to conclude yet.",
-        "ab_better": "B is {} better than A ({}), significantly so (p = {}, {} and {} users). Ramp B up step by step, "
+        "ab_better": "B is {} better than A ({}), significantly so ({}, {} and {} users). Ramp B up step by step, "
         "then make it the default model.",
-        "ab_worse": "B is {} worse than A ({}), significantly so (p = {}, {} and {} users). Stop the experiment and "
+        "ab_worse": "B is {} worse than A ({}), significantly so ({}, {} and {} users). Stop the experiment and "
         "keep A.",
         "ab_not_significant": "The improvement of B over A is {}, but not significant: {}. Do not conclude yet.",
         "ab_not_comparable": "The arms cannot be compared yet: {}.",

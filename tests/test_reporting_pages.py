@@ -1,0 +1,402 @@
+"""Reports: right figures, sensible with any data, safe, self-contained, readable in both languages."""
+
+import json
+import re
+import time
+import warnings
+from datetime import UTC, datetime, timedelta
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from sqlalchemy import insert
+
+import monitoring
+from monitoring import ABTestAnalyzer, PerformanceMonitor, PerformanceRecord
+from scheduler_service.errors import ExperimentNotFound, InvalidInput
+from scheduler_service.reporting.ab_test import cumulative_means
+from scheduler_service.reporting.analysis import failure_reasons, over_time
+from scheduler_service.reporting.texts import TEXTS
+from scheduler_service.telemetry.schema import runs as runs_table
+from scheduler_service.telemetry.writer import run_row
+
+NOW = datetime(2026, 11, 23, 12, 15, 30, tzinfo=UTC)
+MODELS = {"model_a": "DDQN_1a2b3c4d_v1.0.0", "model_b": "DDQN_5c1f0a2e_v2.0.0"}
+
+
+@pytest.fixture(autouse=True)
+def _every_warning_fails():
+    """A missing glyph, an empty mean, a deprecated call: nobody would see the warning."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        yield
+
+
+@pytest.fixture
+def monitor(tmp_path):
+    made = PerformanceMonitor(tmp_path / "performance.db", reports_dir=tmp_path / "reports", clock=lambda: NOW)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def config(tmp_path):
+    path = tmp_path / "ab_test_config.json"
+    definition = {
+        "name": "v1_vs_v2",
+        "model_a": "DDQN_v1.0",
+        "model_b": "DDQN_v2.0",
+        "traffic_split": {"model_a": 0.7, "model_b": 0.3},
+        "success_metric": "makespan",
+        "start_time": "2026-11-20T00:00:00",
+        "duration_days": 7,
+        "status": "active",
+    }
+    path.write_text(json.dumps({"experiments": {"v1_vs_v2": definition}, "default_model": "DDQN_v1.0"}))
+    return path
+
+
+def fill(monitor: PerformanceMonitor, count: int, *, better_by_h: float = 3.0, share_b: float = 0.3) -> None:
+    """`count` runs of 100 users over the last 14 days; one in 41 fails."""
+    rng = np.random.default_rng(count)
+    rows = []
+    for number in range(count):
+        user = number % 100
+        variant = "model_b" if user < 100 * share_b else "model_a"
+        failed = number % 41 == 40
+        makespan = 56.0 + float(rng.normal()) - (better_by_h if variant == "model_b" else 0.0)
+        rows.append(
+            run_row(
+                PerformanceRecord(
+                    request_id=f"r{number}",
+                    model_key=MODELS[variant],
+                    algorithm="DDQN",
+                    experiment="v1_vs_v2",
+                    variant=variant,
+                    reason="assigned",
+                    user_id=f"user_{user}",
+                    makespan=None if failed else makespan,
+                    execution_time=float(rng.lognormal(-5, 0.4)),
+                    lower_bound=50.0,
+                    gap=None if failed else makespan / 50.0 - 1.0,
+                    resource_utilization=0.4,
+                    team_utilization={"team1": 0.2, "team3": 0.8},
+                    n_workpoints=1,
+                    n_steps=15,
+                    success=not failed,
+                    error_message=f"求解超时：{number} ms" if failed else None,
+                    timestamp=NOW - timedelta(days=14) * float(rng.random()),
+                ),
+                NOW,
+            )
+        )
+    with monitor._engine.begin() as connection:
+        connection.execute(insert(runs_table), rows)
+
+
+class _Page(HTMLParser):
+    """The words, sources and tags of a page; fails on tags that are not closed in order."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__()
+        self.words: list[str] = []
+        self.sources: list[str] = []
+        self.tags: set[str] = set()
+        self._open: list[str] = []
+        self.html = Path(path).read_text(encoding="utf-8")
+        self.feed(self.html)
+        assert self._open == []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.add(tag)
+        self.sources += [value or "" for name, value in attrs if name in ("src", "href")]
+        if tag not in ("meta", "img", "br"):
+            self._open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self._open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if not self._open or self._open[-1] != "style":
+            self.words.append(data)
+
+    @property
+    def text(self) -> str:
+        return " ".join(" ".join(self.words).split())
+
+
+def test_both_languages_have_the_same_texts_with_the_same_places():
+    assert TEXTS["zh"].keys() == TEXTS["en"].keys()
+    for key, text in TEXTS["zh"].items():
+        assert text.count("{") == TEXTS["en"][key].count("{"), key
+
+
+def test_the_figures_of_the_report_agree_with_pandas(monitor):
+    fill(monitor, 2000)
+    page = _Page(monitor.generate_performance_report(days=7))
+    runs = monitor.get_performance_data(start_time=NOW - timedelta(days=7))
+    good = runs[runs["success"]]
+    assert f"请求数 {len(runs):,}" in page.text
+    assert f"{good['makespan'].mean():.2f} h" in page.text
+    assert f"{100 * runs['success'].mean():.1f}%" in page.text
+    for model, group in good.groupby("model_key"):
+        assert f"{model} {(runs['model_key'] == model).sum():,}" in page.text
+        assert f"{group['makespan'].mean():.2f} h" in page.text
+    slowest = good.nlargest(1, "execution_time").iloc[0]
+    assert slowest["request_id"] in page.text
+
+
+def test_the_change_is_against_the_period_before(monitor):
+    for days, makespan in ((10, 60.0), (3, 54.0)):
+        moment = NOW - timedelta(days=days)
+        monitor.record_performance(PerformanceRecord(request_id=str(days), makespan=makespan, timestamp=moment))
+    page = _Page(monitor.generate_performance_report(days=7, lang="en"))
+    assert "Mean makespan 54.00 h vs. period before ▼ 10.0%" in page.text
+
+
+def test_crossed_thresholds_are_named_with_advice(monitor, monkeypatch):
+    fill(monitor, 500)
+    page = _Page(monitor.generate_performance_report(lang="en"))
+    assert "All figures are within" not in page.text
+    assert "crossed" not in page.text
+    monkeypatch.setitem(monitoring.PERFORMANCE_THRESHOLDS, "max_makespan", 50.0)
+    monkeypatch.setitem(monitoring.PERFORMANCE_THRESHOLDS, "min_success_rate", 0.99)
+    page = _Page(monitor.generate_performance_report(lang="en"))
+    assert page.text.count("crossed") == 2
+    assert "is above the threshold of 50.00 h; 100.0% of the requests are" in page.text
+    assert re.search(
+        r"below the threshold of 99\.0%; the most frequent reason is “求解超时：# ms” \(\d+ times\)", page.text
+    )
+
+
+@pytest.mark.parametrize("lang", ["zh", "en"])
+def test_a_report_of_nothing_says_so(monitor, config, lang):
+    page = _Page(monitor.generate_performance_report(lang=lang))
+    assert TEXTS[lang]["find_no_runs"] in page.text
+    page = _Page(ABTestAnalyzer(monitor, config_path=config).generate_ab_test_report("v1_vs_v2", lang=lang))
+    assert TEXTS[lang]["ab_no_data"] in page.text
+
+
+@pytest.mark.parametrize(
+    ("count", "fields"),
+    [
+        (1, {"makespan": 53.0, "execution_time": 0.004, "gap": 0.02, "model_key": "m", "team_utilization": {"t": 0.5}}),
+        (4, {"success": False, "error_message": None}),
+        (1, {"success": False, "error_message": "x"}),
+        (4, {"makespan": float("nan"), "execution_time": float("inf"), "team_utilization": {"t": float("nan")}}),
+        (4, {"makespan": 0.0, "execution_time": 0.0, "gap": 0.0, "resource_utilization": 0.0, "user_satisfaction": 1}),
+    ],
+    ids=["plain", "failures", "failure", "nan", "zeros"],
+)
+def test_few_rows_of_any_kind_make_a_sensible_report(monitor, config, count, fields):
+    for number in range(count):
+        moment = NOW - timedelta(minutes=number)
+        arm = {"experiment": "v1_vs_v2", "variant": ("model_a", "model_b")[number % 2], "user_id": str(number)}
+        monitor.record_performance(PerformanceRecord(request_id=str(number), timestamp=moment, **arm, **fields))
+    page = _Page(monitor.generate_performance_report())
+    assert f"请求数 {count}" in page.text
+    assert "nan" not in page.text.lower().split()
+    page = _Page(ABTestAnalyzer(monitor, config_path=config).generate_ab_test_report("v1_vs_v2"))
+    assert "nan" not in page.text.lower().split()
+
+
+def test_names_from_outside_are_text_and_nothing_else(monitor, config):
+    hostile = "<script>alert(1)</script>\"'>$\\frac{1}{0}$\ud800😀𠮷\x00" + "长" * 300
+    for number in range(3):
+        record = PerformanceRecord(
+            request_id=f"{hostile}{number}",
+            model_key=hostile,
+            experiment="v1_vs_v2",
+            variant="model_a",
+            user_id=hostile,
+            makespan=50.0,
+            execution_time=1.0,
+            gap=0.1,
+            team_utilization={hostile: 0.5},
+            success=number != 0,
+            error_message=hostile,
+            timestamp=NOW - timedelta(hours=number),
+        )
+        monitor.record_performance(record)
+    for path in (
+        monitor.generate_performance_report(),
+        ABTestAnalyzer(monitor, config_path=config).generate_ab_test_report("v1_vs_v2"),
+    ):
+        page = _Page(path)
+        assert "script" not in page.tags
+        assert "长" * 100 not in page.text
+
+
+def test_a_report_needs_nothing_from_outside(monitor, config):
+    fill(monitor, 300)
+    for path in (
+        monitor.generate_performance_report(),
+        ABTestAnalyzer(monitor, config_path=config).generate_ab_test_report("v1_vs_v2"),
+    ):
+        page = _Page(path)
+        assert len(page.sources) >= 3
+        assert all(source.startswith("data:image/svg+xml;base64,") for source in page.sources)
+        assert not page.tags & {"script", "link", "iframe", "object"}
+        assert all(address.startswith("data:") for address in re.findall(r"url\(([^)]*)\)", page.html))
+        assert "@import" not in page.html
+        assert "default-src 'none'" in page.html
+
+
+def test_an_english_report_is_english(monitor, config):
+    fill(monitor, 300)
+    analyzer = ABTestAnalyzer(monitor, config_path=config)
+    page = _Page(analyzer.generate_ab_test_report("v1_vs_v2", lang="en"))
+    assert not re.search(r"[\u4e00-\u9fff]", page.text)
+    assert '<html lang="en">' in page.html
+
+
+def test_report_files_are_named_by_the_server_and_never_overwritten(monitor, config):
+    first, second = (Path(monitor.generate_performance_report()) for _ in range(2))
+    local = NOW.astimezone()
+    assert first.parent == monitor.reports_dir
+    assert first.name == f"performance_{local:%Y%m%d_%H%M%S}_zh.html"
+    assert second.name == f"performance_{local:%Y%m%d_%H%M%S}_zh_2.html"
+    assert sorted(path.name for path in monitor.reports_dir.iterdir()) == sorted([first.name, second.name])
+    odd = "../../etc/passwd"
+    monitor.record_performance(PerformanceRecord(request_id="r", experiment=odd, variant="model_a", timestamp=NOW))
+    path = Path(ABTestAnalyzer(monitor, config_path=config).generate_ab_test_report(odd))
+    assert path.parent == monitor.reports_dir
+
+
+def test_a_period_of_any_length_has_a_legible_time_axis(monitor):
+    from scheduler_service.reporting.figures import latency
+
+    fill(monitor, 300)
+    runs = monitor.get_performance_data()
+    for hours in (0.01, 0.3, 2, 7, 30, 71, 100, 170, 700, 3000, 9000, 80_000):
+        start = NOW - timedelta(hours=hours)
+        drawn = latency(over_time(runs, start, NOW), TEXTS["zh"], (start, NOW))
+        axes = drawn.axes[0]
+        assert 2 <= len(axes.get_xticks()) <= 10, hours
+
+
+@pytest.mark.parametrize(("days", "lang"), [(0, "zh"), (-1, "zh"), (float("nan"), "zh"), (10**6, "zh"), (7, "fr")])
+def test_an_impossible_period_or_language_is_refused(monitor, days, lang):
+    with pytest.raises(InvalidInput):
+        monitor.generate_performance_report(days=days, lang=lang)
+
+
+def test_the_ab_report_says_which_model_is_better_and_by_how_much(monitor, config):
+    fill(monitor, 3000)
+    path = ABTestAnalyzer(monitor, config_path=config).generate_ab_test_report("v1_vs_v2", lang="en")
+    page = _Page(path)
+    runs = monitor.get_performance_data(start_time=NOW - timedelta(days=7), experiment="v1_vs_v2")
+    users = runs[runs["success"]].groupby(["variant", "user_id"])["makespan"].mean().groupby("variant").mean()
+    improvement = 100 * (users["model_a"] - users["model_b"]) / users["model_a"]
+    assert f"B is {improvement:.2f}% better than A" in page.text
+    assert "p < 0.0001, 70 and 30 users" in page.text
+    counts = runs["variant"].value_counts()
+    assert f"{counts['model_a']:,} / {counts['model_b']:,}" in page.text
+    assert "as configured" in page.text
+
+
+def test_a_worse_candidate_is_called_worse(monitor, config):
+    fill(monitor, 3000, better_by_h=-2.0)
+    page = _Page(ABTestAnalyzer(monitor, config_path=config).generate_ab_test_report("v1_vs_v2"))
+    assert re.search(r"B 比 A 差 \d+\.\d\d%.*差异显著.*建议停止实验", page.text)
+
+
+def test_no_difference_is_not_sold_as_one(monitor, config):
+    fill(monitor, 1000, better_by_h=0.0)
+    page = _Page(ABTestAnalyzer(monitor, config_path=config).generate_ab_test_report("v1_vs_v2"))
+    assert "差异不显著" in page.text
+    assert "差异显著（" not in page.text
+
+
+def test_too_few_samples_are_named_as_the_reason(monitor, config):
+    fill(monitor, 100)
+    page = _Page(ABTestAnalyzer(monitor, config_path=config).generate_ab_test_report("v1_vs_v2"))
+    assert "样本不足（每组至少 100）" in page.text
+
+
+def test_a_wrong_split_is_a_warning(monitor, config):
+    fill(monitor, 2000, share_b=0.7)
+    page = _Page(ABTestAnalyzer(monitor, config_path=config).generate_ab_test_report("v1_vs_v2"))
+    assert "用户分流为 30 / 70，与设定的 70% / 30% 不符" in page.text
+
+
+def test_an_experiment_that_is_gone_from_the_configuration_can_still_be_read(monitor, tmp_path):
+    fill(monitor, 1000)
+    analyzer = ABTestAnalyzer(monitor, config_path=tmp_path / "none.json")
+    assert TEXTS["zh"]["not_configured"] in _Page(analyzer.generate_ab_test_report("v1_vs_v2")).text
+    with pytest.raises(ExperimentNotFound, match="'unheard_of'"):
+        analyzer.generate_ab_test_report("unheard_of")
+
+
+def test_the_cumulative_means_are_those_of_the_users_at_each_moment():
+    from scipy import stats
+
+    rng = np.random.default_rng(1)
+    count = 90
+    frame = pd.DataFrame(
+        {
+            "timestamp": pd.date_range("2026-11-01", periods=count, freq="1h", tz="UTC"),
+            "unit": rng.integers(0, 12, count).astype(str),
+            "value": rng.normal(50, 5, count),
+        }
+    )
+    found = cumulative_means(frame, 0.05)
+    for place in (0, 1, 2, 10, 50, count - 1):
+        users = frame.iloc[: place + 1].groupby("unit")["value"].mean()
+        row = found.iloc[place]
+        assert row["mean"] == pytest.approx(users.mean())
+        if len(users) > 1:
+            interval = stats.t.interval(0.95, len(users) - 1, loc=users.mean(), scale=users.sem())
+            assert (row["low"], row["high"]) == pytest.approx(interval)
+        else:
+            assert np.isnan(row["low"])
+
+
+def test_messages_that_differ_only_in_numbers_are_one_reason():
+    runs = pd.DataFrame(
+        {
+            "success": [False, False, False, True],
+            "error_message": ["timeout after 12 ms", "timeout after 3.5 ms", "team 'x' is unknown", None],
+        }
+    )
+    assert failure_reasons(runs) == [("timeout after # ms", 2), ("team 'x' is unknown", 1)]
+
+
+def test_buckets_cover_every_run_once(monitor):
+    fill(monitor, 700)
+    runs = monitor.get_performance_data()
+    buckets = over_time(runs, NOW - timedelta(days=14), NOW)
+    assert buckets["requests"].sum() == 700
+    assert buckets["failures"].sum() == (~runs["success"]).sum()
+    assert 12 <= len(buckets) <= 60
+
+
+def test_twenty_thousand_rows_make_a_report_in_seconds(monitor):
+    fill(monitor, 40_000)  # 20,000 in the period, as many before
+    begun = time.perf_counter()
+    monitor.generate_performance_report(days=7)
+    assert time.perf_counter() - begun < 10.0  # about 2.5 s on a quiet core; a shared one is slower
+
+
+def test_the_snippets_of_the_guide_run_as_they_stand(monitor, config, tmp_path, monkeypatch, capsys):
+    guide = (Path(__file__).resolve().parents[2] / "shared" / "GUIDE.zh.md").read_text(encoding="utf-8")
+    section = guide.split("## 📊 监控和报告", 1)[1].split("## 🎯", 1)[0]
+    make_report, analyse = re.findall(r"```python\n(.*?)```", section, re.DOTALL)
+    from scheduler_service.settings import settings_from_environment
+
+    config.write_text(config.read_text().replace("v1_vs_v2", "ddqn_v1_vs_v2"))
+    monkeypatch.setenv("SCHED_HOME", str(tmp_path))
+    settings_from_environment.cache_clear()
+    try:
+        names: dict[str, object] = {}
+        exec(make_report, names)
+        exec(analyse, names)
+        names["monitor"].close()
+    finally:
+        monkeypatch.undo()
+        settings_from_environment.cache_clear()
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split(": ")[0] for line in lines] == ["报告生成", "A/B测试报告"]
+    assert all(Path(line.split(": ")[1]).is_file() for line in lines)
