@@ -117,12 +117,13 @@ def read_checkpoint(path: Path) -> Checkpoint:
         reason = str(err).splitlines()[0] if str(err) else type(err).__name__
         raise InvalidCheckpoint(f"the file is not a readable PyTorch checkpoint of plain tensors: {reason}") from err
     if not isinstance(content, dict) or content.get("format") != FORMAT:
-        found = content.get("format") if isinstance(content, dict) else type(content).__name__
-        raise InvalidCheckpoint(f"the file's format is {found!r}; this version reads {FORMAT!r}")
+        found = _shown(content.get("format")) if isinstance(content, dict) else _shown(content)
+        raise InvalidCheckpoint(f"the file's format is {found}; this version reads {FORMAT!r}")
     for name, expected in (("candidate_features", CANDIDATE_FEATURES), ("state_features", STATE_FEATURES)):
         found = content.get(name)
-        if not isinstance(found, list) or tuple(found) != expected:
-            differing = sorted(set(map(str, found or [])) ^ set(expected)) if isinstance(found, list) else []
+        names = found if isinstance(found, list) and all(isinstance(item, str) for item in found) else []
+        if tuple(names) != expected:
+            differing = [_shown(item) for item in sorted(set(names) ^ set(expected))] if names else []
             raise InvalidCheckpoint(
                 f"the model was trained on other {name}"
                 + (f" (differing: {', '.join(differing[:8])})" if differing else "")
@@ -134,7 +135,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
         or len(hidden) != 3
         or not all(type(size) is int and 1 <= size <= MAX_HIDDEN for size in hidden)
     ):
-        raise InvalidCheckpoint(f"hidden sizes {hidden!r} are not three whole numbers within 1..{MAX_HIDDEN}")
+        raise InvalidCheckpoint(f"the hidden sizes are not three whole numbers within 1..{MAX_HIDDEN}")
     network = QNetwork((hidden[0], hidden[1], hidden[2]))
     state_dict = content.get("state_dict")
     if not isinstance(state_dict, dict) or not all(isinstance(value, Tensor) for value in state_dict.values()):
@@ -148,3 +149,8 @@ def read_checkpoint(path: Path) -> Checkpoint:
             raise InvalidCheckpoint(f"the weights of {name!r} are not all finite")
     training = content.get("training")
     return Checkpoint(network, signature_of(network), training if isinstance(training, dict) else {})
+
+
+def _shown(value: object) -> str:
+    """`value` for a message: a short text, else only its type, since the repr of hostile nesting can fill the memory."""
+    return repr(value[:60]) if isinstance(value, str) else type(value).__name__

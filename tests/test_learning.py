@@ -119,6 +119,14 @@ def test_a_saved_network_reads_back_the_same(tmp_path):
         assert torch.equal(value, back.network.state_dict()[name])
 
 
+def _nested(depth: int) -> list:
+    """A list that is small in a file and doubles its text with each level."""
+    value: list = [0]
+    for _ in range(depth):
+        value = [value, value]
+    return value
+
+
 def _broken(change) -> dict:
     network = QNetwork((4, 4, 4))
     content = {
@@ -138,6 +146,9 @@ def _broken(change) -> dict:
         (lambda c: c.update(format="other/9"), "format is 'other/9'"),
         (lambda c: c.update(candidate_features=["x", *CANDIDATE_FEATURES[1:]]), "other candidate_features.*x"),
         (lambda c: c.update(state_features=None), "other state_features"),
+        (lambda c: c.update(format=_nested(60)), "format is list"),
+        (lambda c: c.update(candidate_features=_nested(60)), "other candidate_features"),
+        (lambda c: c.update(hidden=_nested(60)), "hidden sizes"),
         (lambda c: c.update(hidden=[4, 4]), "hidden sizes"),
         (lambda c: c.update(hidden=[4, 4, 10**9]), "hidden sizes"),
         (lambda c: c.update(state_dict=[1, 2]), "no state_dict"),
