@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 POINTS = 120
 """Moments at which the cumulative chart is computed."""
 
+SHARES = ("gap", "resource_utilization", "success")
+"""Metrics that are shown as percent."""
+
 Words = Mapping[str, str]
 
 
@@ -58,17 +61,24 @@ def ab_test_page(runs: "pd.DataFrame", experiment: ExperimentView, start: dateti
     labels = {arm: _arm_label(arm, experiment.models.get(arm), words) for arm in ARMS}
     of_arm = {labels[arm]: _valid_runs(runs, arm, result.metric) for arm in ARMS}
     axis = words[f"metric_{result.metric.name}"]
+    is_share = result.metric.name in SHARES
     level = 100.0 * (1.0 - experiment.alpha)
     charts = {
-        "by_request": figures.boxes({label: frame["value"] for label, frame in of_arm.items()}, axis, words),
+        "by_request": figures.boxes(
+            {label: frame["value"] for label, frame in of_arm.items()}, axis, words, is_share=is_share
+        ),
         "by_user": figures.boxes(
-            {label: frame.groupby("unit")["value"].mean() for label, frame in of_arm.items()}, axis, words
+            {label: frame.groupby("unit")["value"].mean() for label, frame in of_arm.items()},
+            axis,
+            words,
+            is_share=is_share,
         ),
         "cumulative": figures.cumulative(
             {label: cumulative_means(frame, experiment.alpha) for label, frame in of_arm.items()},
             axis,
             words,
             (start.astimezone(zone), end.astimezone(zone)),
+            is_share=is_share,
         ),
     }
     return render(
@@ -80,8 +90,6 @@ def ab_test_page(runs: "pd.DataFrame", experiment: ExperimentView, start: dateti
         zone=show.zone_name(end),
         show=show,
         experiment=experiment,
-        labels=labels,
-        arms=ARMS,
         metric_label=axis,
         result=result,
         verdict=_verdict(result, words, show),
@@ -212,12 +220,7 @@ def _cards(result: ArmComparison, words: Words, show: Formatter) -> list[Card]:
 
 
 def _metric_rows(result: ArmComparison, labels: Mapping[str, str], words: Words, show: Formatter) -> list[MetricRow]:
-    texts = {
-        "execution_time": show.seconds,
-        "gap": show.percent,
-        "resource_utilization": show.percent,
-        "success": show.percent,
-    }
+    texts = {"execution_time": show.seconds} | dict.fromkeys(SHARES, show.percent)
     return [
         MetricRow(words[f"metric_{name}"], labels[arm], result.average_metrics[arm][name], texts.get(name, show.plain))
         for name in result.average_metrics[ARMS[0]]

@@ -5,7 +5,7 @@ it takes a while, and only reports need it.
 """
 
 import base64
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import datetime
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
@@ -38,12 +38,10 @@ def data_uri(drawn: "Figure") -> str:
     return f"data:image/svg+xml;base64,{base64.b64encode(data.getvalue()).decode()}"
 
 
-def boxes(
-    groups: Mapping[str, "pd.Series[Any]"], axis_label: str, words: Words, colours: Sequence[str] = MODEL_COLOURS
-) -> "Figure":
+def boxes(groups: Mapping[str, "pd.Series[Any]"], axis_label: str, words: Words, *, is_share: bool = False) -> "Figure":
     """A box (quartiles, whiskers to 1.5 of their distance) for each group; its values as dots, at most 150 of them.
 
-    Groups without values are left out.
+    Groups without values are left out; `is_share`: the values are shares, shown as percent.
     """
     import numpy as np
 
@@ -69,10 +67,12 @@ def boxes(
         )
         chance = np.random.default_rng(0)
         for place, box, values in zip(places, drawn_boxes["boxes"], present.values(), strict=True):
-            box.set(facecolor=colours[place % len(colours)], alpha=0.75, edgecolor=INK, linewidth=1.0)
+            box.set(facecolor=MODEL_COLOURS[place % len(MODEL_COLOURS)], alpha=0.75, edgecolor=INK, linewidth=1.0)
             dots = values if len(values) <= MAX_DOTS else chance.choice(values, MAX_DOTS, replace=False)
             heights = place + chance.uniform(-0.2, 0.2, len(dots))
             axes.plot(dots, heights, ".", color=INK, markersize=3.0, alpha=0.35, markeredgewidth=0, zorder=3)
+        if is_share:
+            axes.xaxis.set_major_formatter(_percent)
         axes.set_yticks(places, list(present))
         axes.set_ylim(len(present) - 0.5, -0.5)
         axes.set_xlabel(axis_label)
@@ -178,7 +178,9 @@ def bars(shares: Mapping[str, float], axis_label: str, words: Words, *, colour: 
     return drawn
 
 
-def cumulative(arms: Mapping[str, "pd.DataFrame"], axis_label: str, words: Words, period: Period) -> "Figure":
+def cumulative(
+    arms: Mapping[str, "pd.DataFrame"], axis_label: str, words: Words, period: Period, *, is_share: bool
+) -> "Figure":
     """The mean so far of each arm with its interval; frames have `mean`, `low`, `high`, indexed by time."""
     with use_cjk_font():
         drawn, axes = _chart(FULL, 3.3)
@@ -196,6 +198,8 @@ def cumulative(arms: Mapping[str, "pd.DataFrame"], axis_label: str, words: Words
         low, high = min(frame.min().min() for frame in late), max(frame.max().max() for frame in late)
         margin = 0.08 * (high - low) or 0.05 * abs(high) or 1.0
         axes.set_ylim(low - margin, high + margin)
+        if is_share:
+            axes.yaxis.set_major_formatter(_percent)
         axes.set_ylabel(axis_label)
         axes.legend(fontsize=9, frameon=False, ncols=2, loc="lower left", bbox_to_anchor=(0.0, 1.0), borderaxespad=0)
         _time_axis(axes, period)
@@ -240,6 +244,10 @@ def _nothing(drawn: "Figure", axes: "Axes", words: Words) -> "Figure":
         other.set_axis_off()
     axes.text(0.5, 0.5, words["no_data"], ha="center", va="center", transform=axes.transAxes, color="#7B8794")
     return drawn
+
+
+def _percent(share: float, _: object) -> str:
+    return f"{100.0 * share:.4g}%"
 
 
 def _time_axis(axes: "Axes", period: Period) -> None:

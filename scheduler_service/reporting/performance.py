@@ -12,6 +12,7 @@ from scheduler_service.reporting.texts import TEXTS, Lang
 
 if TYPE_CHECKING:
     import pandas as pd
+    from matplotlib.figure import Figure
 
 ENOUGH_RUNS = 30
 """Successful runs that a figure needs before advice is built on it."""
@@ -62,24 +63,7 @@ def performance_page(
     checks = _checks(now, thresholds, words, show)
     reasons = analysis.failure_reasons(runs)
     teams = analysis.team_utilization(runs)
-    buckets = analysis.over_time(runs, start, end)
-    period = (start.astimezone(zone), end.astimezone(zone))
-    makespans = figures.values_by_model(runs, "makespan", 1.0, words)
-    gaps = figures.values_by_model(runs, "gap", 100.0, words)
-    charts = {
-        "makespan_by_model": figures.boxes(makespans, words["axis_makespan"], words),
-        "gap_by_model": figures.boxes(gaps, words["axis_gap"], words),
-        "trend": figures.trend(buckets, words, period),
-        "latency": figures.latency(buckets, words, period),
-        "load_by_hour": figures.hours(runs, words),
-        "teams": figures.bars(
-            dict(list(teams.items())[:12]), words["axis_utilization"], words, colour=figures.GREEN, is_percent=True
-        ),
-    }
-    if reasons:
-        charts["failures"] = figures.bars(
-            dict(reasons[:8]), words["axis_count"], words, colour=figures.RED, is_percent=False
-        )
+    charts = {} if runs.empty else _charts(runs, (start.astimezone(zone), end.astimezone(zone)), reasons, teams, words)
     return render(
         "performance.html",
         lang,
@@ -97,6 +81,33 @@ def performance_page(
         largest_gap=analysis.top(runs, "gap"),
         number=analysis.number,
     )
+
+
+def _charts(
+    runs: "pd.DataFrame",
+    period: figures.Period,
+    reasons: list[tuple[str, int]],
+    teams: Mapping[str, float],
+    words: figures.Words,
+) -> "dict[str, Figure]":
+    buckets = analysis.over_time(runs, *period)
+    makespans = figures.values_by_model(runs, "makespan", 1.0, words)
+    gaps = figures.values_by_model(runs, "gap", 100.0, words)
+    charts = {
+        "makespan_by_model": figures.boxes(makespans, words["axis_makespan"], words),
+        "gap_by_model": figures.boxes(gaps, words["axis_gap"], words),
+        "trend": figures.trend(buckets, words, period),
+        "latency": figures.latency(buckets, words, period),
+        "load_by_hour": figures.hours(runs, words),
+        "teams": figures.bars(
+            dict(list(teams.items())[:12]), words["axis_utilization"], words, colour=figures.GREEN, is_percent=True
+        ),
+    }
+    if reasons:
+        charts["failures"] = figures.bars(
+            dict(reasons[:8]), words["axis_count"], words, colour=figures.RED, is_percent=False
+        )
+    return charts
 
 
 def _cards(now: Headline, then: Headline, words: Mapping[str, str], show: Formatter) -> list[Card]:
