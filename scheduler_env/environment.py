@@ -44,7 +44,7 @@ class SchedulingEnv(gymnasium.Env[Observation, np.int64]):
     """One inspection shutdown as an episode: decide (activity, crew) or wait, until everything has started.
 
     Observation, a dict:
-        `candidates`: float32, shape (max_candidates, 34), a row per feasible candidate, zeros beyond; the columns are
+        `candidates`: float32, shape (max_candidates, 36), a row per feasible candidate, zeros beyond; the columns are
             `observation.CANDIDATE_FEATURES`.
         `action_mask`: int8, shape (max_candidates,), 1 where a row is a candidate.
         `state`: float32, shape (22,), the columns are `observation.STATE_FEATURES`.

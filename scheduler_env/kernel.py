@@ -34,7 +34,7 @@ NOW, BOUND = 0, 1
 # State.counts
 UNSTARTED, RUNNING, ELIGIBLE = 0, 1, 2
 # columns of View.team
-LOAD_H, N_UNSTARTED, N_ELIGIBLE, ELIGIBLE_H, NEXT_END, NEXT_ARRIVAL, MAX_TAIL, TEAM_BOUND = range(8)
+LOAD_H, N_UNSTARTED, N_ELIGIBLE, ELIGIBLE_H, NEXT_END, NEXT_ARRIVAL, MAX_TAIL, TEAM_BOUND, LEAST_CREW = range(9)
 
 
 class Problem(NamedTuple):
@@ -52,6 +52,7 @@ class Problem(NamedTuple):
     use_at: Ints  # (n + 1,) CSR: resources that every mode of j needs, with the least work content (people-hours)
     use_resource: Ints
     use_work: Floats
+    use_units: Ints  # the least units of that resource in any mode
     topological: Ints  # (n,) activities, predecessors first
     shortest: Floats  # (n,) shortest duration
     tail: Floats  # (n,) longest path from the start of j to the end of the project, shortest modes, j included
@@ -78,7 +79,7 @@ class View(NamedTuple):
     """What `observe` works out from a state."""
 
     earliest: Floats  # (n,) earliest start of what has not started
-    team: Floats  # (K, 8) see the column names above
+    team: Floats  # (K, 9) see the column names above
 
 
 def compile_instance(instance: Instance) -> Problem:
@@ -93,28 +94,35 @@ def compile_instance(instance: Instance) -> Problem:
             successors[predecessor].append(activity)
 
     mode_at, duration, demand_at, demand_resource, demand_units = [0], [], [0], [], []
-    use_at, use_resource, use_work = [0], [], []
+    use_at, use_resource, use_work, use_units = [0], [], [], []
     shortest = np.empty(n)
     for activity, step in enumerate(instance.steps):
-        least_work: dict[int, float] | None = None
+        # A resource that some mode does without has no work content that is sure to come.
+        needed: dict[int, tuple[float, int]] | None = None  # resource -> (least work content, least units)
         for mode in step.modes:
             duration.append(mode.duration_h)
-            work: dict[int, float] = {}
+            in_mode: dict[int, tuple[float, int]] = {}
             for resource, units in mode.demand:
                 number = resource_number[resource]
                 demand_resource.append(number)
                 demand_units.append(units)
-                work[number] = units * mode.duration_h
+                in_mode[number] = (units * mode.duration_h, units)
             demand_at.append(len(demand_resource))
-            # A resource that some mode does without has no work content that is sure to come.
-            least_work = (
-                work if least_work is None else {k: min(hours, work[k]) for k, hours in least_work.items() if k in work}
+            needed = (
+                in_mode
+                if needed is None
+                else {
+                    number: (min(work, in_mode[number][0]), min(units, in_mode[number][1]))
+                    for number, (work, units) in needed.items()
+                    if number in in_mode
+                }
             )
         mode_at.append(len(duration))
         shortest[activity] = min(mode.duration_h for mode in step.modes)
-        for number, people_hours in (least_work or {}).items():
+        for number, (work, units) in (needed or {}).items():
             use_resource.append(number)
-            use_work.append(people_hours)
+            use_work.append(work)
+            use_units.append(units)
         use_at.append(len(use_resource))
 
     topological = np.array(instance.topological_order, dtype=np.int64)
@@ -140,6 +148,7 @@ def compile_instance(instance: Instance) -> Problem:
         use_at=use_at_array,
         use_resource=use_resource_array,
         use_work=use_work_array,
+        use_units=np.array(use_units, dtype=np.int64),
         topological=topological,
         shortest=shortest,
         tail=tail,
@@ -214,7 +223,7 @@ def new_state(problem: Problem) -> State:
 
 
 def new_view(problem: Problem) -> View:
-    return View(earliest=np.zeros(problem.shortest.size), team=np.zeros((problem.capacity.size, 8)))
+    return View(earliest=np.zeros(problem.shortest.size), team=np.zeros((problem.capacity.size, 9)))
 
 
 @compiled
@@ -396,6 +405,7 @@ def observe(problem: Problem, state: State, view: View) -> None:
         team[k, NEXT_ARRIVAL] = np.inf
         team[k, MAX_TAIL] = 0.0
         team[k, TEAM_BOUND] = np.inf  # the shortest tail, until the end of this function
+        team[k, LEAST_CREW] = problem.capacity[k]
     earliest = view.earliest
     earliest[:] = now
     for r in range(state.counts[RUNNING]):
@@ -430,6 +440,7 @@ def observe(problem: Problem, state: State, view: View) -> None:
                 team[k, N_ELIGIBLE] += 1.0
                 team[k, ELIGIBLE_H] += problem.use_work[u]
                 team[k, MAX_TAIL] = max(team[k, MAX_TAIL], problem.tail[j])
+                team[k, LEAST_CREW] = min(team[k, LEAST_CREW], problem.use_units[u])
             else:
                 team[k, NEXT_ARRIVAL] = min(team[k, NEXT_ARRIVAL], ready)
     for k in range(n_resources):

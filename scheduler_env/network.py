@@ -120,8 +120,9 @@ def read_checkpoint(path: Path) -> Checkpoint:
         found = _shown(content.get("format")) if isinstance(content, dict) else _shown(content)
         raise InvalidCheckpoint(f"the file's format is {found}; this version reads {FORMAT!r}")
     for name, expected in (("candidate_features", CANDIDATE_FEATURES), ("state_features", STATE_FEATURES)):
-        found = content.get(name)
-        names = found if isinstance(found, list) and all(isinstance(item, str) for item in found) else []
+        claimed = content.get(name)
+        is_text = isinstance(claimed, list) and all(isinstance(item, str) for item in claimed)
+        names: list[str] = claimed if is_text and claimed else []
         if tuple(names) != expected:
             differing = [_shown(item) for item in sorted(set(names) ^ set(expected))] if names else []
             raise InvalidCheckpoint(
@@ -152,5 +153,5 @@ def read_checkpoint(path: Path) -> Checkpoint:
 
 
 def _shown(value: object) -> str:
-    """`value` for a message: a short text, else only its type, since the repr of hostile nesting can fill the memory."""
+    """`value` for a message: a short text, else its type: the repr of hostile nesting can fill the memory."""
     return repr(value[:60]) if isinstance(value, str) else type(value).__name__

@@ -42,6 +42,8 @@ Candidate features (`CANDIDATE_FEATURES`, in this order)
 | `balance` | (duration - hours of full work that k has at work and eligible) / unit / 2, -2 to 2 |
 | `even_share` | demand over an even share of k's free units among its eligible activities, at most 3 |
 | `fair_share` | demand over a share in proportion to the activity's work content, at most 3 |
+| `unseated` | other eligible activities of k that find no crew after it / 4, at most 1 |
+| `stranded` | people of k left too few for any crew after it, over the least crew, while others are eligible |
 
 State features (`STATE_FEATURES`): the first five above, then the eight team features for the two most loaded
 resources, then hours to the next end / unit.
@@ -57,6 +59,7 @@ from scheduler_env.kernel import (
     BOUND,
     ELIGIBLE,
     ELIGIBLE_H,
+    LEAST_CREW,
     LOAD_H,
     MAX_TAIL,
     N_ELIGIBLE,
@@ -108,6 +111,8 @@ _CANDIDATE = (
     "balance",
     "even_share",
     "fair_share",
+    "unseated",
+    "stranded",
 )
 CANDIDATE_FEATURES: tuple[str, ...] = _GLOBAL + _TEAM + _CANDIDATE
 STATE_FEATURES: tuple[str, ...] = (
@@ -254,6 +259,9 @@ def candidate_features(
     out[19] = min(units * max(team[N_ELIGIBLE], 1.0) / free, 3.0)
     out[20] = min(units * team[ELIGIBLE_H] * capacity / (free * max(least_work, 1e-9)), 3.0)
     others = team[N_ELIGIBLE] - 1.0
+    left_units, least_crew = state.free[k] - units, max(int(team[LEAST_CREW]), 1)
+    out[21] = min(max(others - left_units // least_crew, 0.0) * 0.25, 1.0)
+    out[22] = left_units / least_crew if others > 0.0 and left_units < least_crew else 0.0
     out[14] = left
     out[15] = min(left / others, 1.0) if others > 0.0 else left
     first_successor = -1
