@@ -86,7 +86,9 @@ def compute(
         except InvalidInstance:
             raise
         except Exception as err:  # whatever is wrong with one model, another may answer
-            log.exception("the model %r could not answer (%s)", choice.model, choice.reason)
+            # A trace tells of our own defects; a missing file is said in a line, since it may be said per request.
+            trace = None if isinstance(err, ServiceError) else err
+            log.error("the model %r could not answer (%s): %s", choice.model, choice.reason, err, exc_info=trace)
             took_s = time.perf_counter() - began_s
             records.append(_failure(choice, model, instance, request, request_id, user_id, took_s, err))
             continue

@@ -1,0 +1,156 @@
+"""Who may import whom: the table of ARCHITECTURE.md, held against every import statement of the project."""
+
+import ast
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+DOORS = ("model_manager", "ab_testing", "monitoring")
+
+LAYERS: dict[str, int] = {
+    # 5 shell
+    "enhanced_flask": 5,
+    "scheduler_service.http": 5,
+    # 4 doors
+    **dict.fromkeys(DOORS, 4),
+    # 3 input and output
+    "scheduler_service.registry": 3,
+    "scheduler_service.telemetry": 3,
+    "scheduler_service.reporting": 3,
+    "scheduler_service.experiments.config": 3,
+    # 2 learned
+    **dict.fromkeys((f"scheduler_env.{name}" for name in ("network", "replay", "agent", "training", "warm_up")), 2),
+    # 1 pure
+    "scheduler_env": 1,
+    "scheduler_service.stats": 1,
+    "scheduler_service.experiments": 1,
+    # 0 base
+    "scheduler_env.errors": 0,
+    "scheduler_service.errors": 0,
+    "scheduler_service.settings": 0,
+    "scheduler_service.clock": 0,
+    "scheduler_service.files": 0,
+    "scheduler_service.logs": 0,
+    "scheduler_service": 0,
+}
+"""The longest matching prefix decides."""
+
+WEB = {"flask", "flask_cors", "gevent", "gunicorn", "werkzeug", "prometheus_client"}
+STORAGE = {"sqlalchemy", "sqlite3", "filelock", "socket", "requests", "urllib", "http", "subprocess"}
+
+
+def modules() -> dict[str, Path]:
+    found = {path.stem: path for path in ROOT.glob("*.py")}
+    for package in ("scheduler_env", "scheduler_service"):
+        for path in (ROOT / package).rglob("*.py"):
+            parts = path.relative_to(ROOT).with_suffix("").parts
+            found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
+    return found
+
+
+MODULES = modules()
+
+
+def imports(name: str) -> Iterator[str]:
+    """Every module that `name` imports, at its top or inside a function.
+
+    Imports for types alone do not count, nor what a module does when it is run as a program.
+    """
+    tree = ast.parse(MODULES[name].read_text(encoding="utf-8"))
+    passed_over = {
+        id(inner)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.If) and ast.unparse(node.test) in ("TYPE_CHECKING", "__name__ == '__main__'")
+        for statement in node.body
+        for inner in ast.walk(statement)
+    }
+    for node in ast.walk(tree):
+        if id(node) in passed_over:
+            continue
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{name}: relative imports hide who imports whom"
+            assert node.module is not None
+            for alias in node.names:
+                full = f"{node.module}.{alias.name}"
+                yield full if full in MODULES else node.module
+
+
+def layer(name: str) -> int:
+    prefixes = [prefix for prefix in LAYERS if name == prefix or name.startswith(f"{prefix}.")]
+    assert prefixes, f"{name} is in no layer; give it one"
+    return LAYERS[max(prefixes, key=len)]
+
+
+def test_the_project_is_found():
+    assert {*DOORS, "enhanced_flask", "scheduler_env.kernel", "scheduler_service.http.routes.runs"} <= set(MODULES)
+    assert "scheduler_service.registry.store" in set(imports("model_manager"))
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_nobody_imports_a_higher_layer(name):
+    # A package's __init__ only gathers its own modules.
+    higher = [
+        other
+        for other in imports(name)
+        if other in MODULES and layer(other) > layer(name) and not other.startswith(f"{name}.")
+    ]
+    assert higher == []
+
+
+@pytest.mark.parametrize("name", DOORS)
+def test_no_door_imports_another_door(name):
+    assert not set(imports(name)) & set(DOORS)
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_only_the_shell_knows_the_web(name):
+    if layer(name) < 5:
+        assert not {other.partition(".")[0] for other in imports(name)} & WEB
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_only_the_learned_modules_import_torch(name):
+    if layer(name) != 2:
+        assert "torch" not in {other.partition(".")[0] for other in imports(name)}
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_pure_modules_touch_no_storage_and_no_network(name):
+    if layer(name) in (1, 2):
+        assert not {other.partition(".")[0] for other in imports(name)} & STORAGE
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_the_science_knows_nothing_of_the_service(name):
+    if name.startswith("scheduler_env"):
+        ours = {
+            other
+            for other in imports(name)
+            if other.partition(".")[0] in {"scheduler_service", "enhanced_flask", *DOORS}
+        }
+        assert ours == set()
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_every_import_exists(name):
+    for other in imports(name):
+        if other.partition(".")[0] in ("scheduler_env", "scheduler_service", "enhanced_flask", *DOORS):
+            assert other in MODULES, f"{name} imports {other}"
+
+
+def test_names_at_the_root_shadow_nothing():
+    modules_here = {path.stem for path in ROOT.glob("*.py")}
+    folders = {path.name for path in ROOT.iterdir() if path.is_dir() and not path.name.startswith(".")}
+    assert not modules_here & folders, "a folder silently wins over the module of its name"
+    assert not (modules_here | folders) & set(sys.stdlib_module_names), "it would shadow the standard library"
+
+
+@pytest.mark.parametrize("name", DOORS)
+def test_a_door_is_neither_hollow_nor_a_house(name):
+    n_lines = len(MODULES[name].read_text(encoding="utf-8").splitlines())
+    assert 150 <= n_lines <= 450, f"{name} has {n_lines} lines"
