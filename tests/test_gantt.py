@@ -171,7 +171,7 @@ def test_a_chart_of_45_steps_is_drawn_in_a_fraction_of_a_second(view):
     gantt.to_png(gantt.figure(schedule, view))  # the imports
     times = []
     for _ in range(3):
-        begun = time.perf_counter()
+        begun = time.thread_time()
         gantt.to_png(gantt.figure(schedule, view))
-        times.append(time.perf_counter() - begun)
-    assert min(times) < 0.4  # 60 to 150 ms on a quiet core; a shared one may be slower
+        times.append(time.thread_time() - begun)
+    assert min(times) < 0.4  # seconds of this thread: 0.06 to 0.15 on a quiet core

@@ -220,9 +220,11 @@ def _cards(result: ArmComparison, words: Words, show: Formatter) -> list[Card]:
 
 
 def _metric_rows(result: ArmComparison, labels: Mapping[str, str], words: Words, show: Formatter) -> list[MetricRow]:
+    names = {name: words[f"metric_{name}"] for name in result.average_metrics[ARMS[0]]}
+    names["execution_time"] = words["compute_time"]  # its figures bring their unit
     texts = {"execution_time": show.seconds} | dict.fromkeys(SHARES, show.percent)
     return [
-        MetricRow(words[f"metric_{name}"], labels[arm], result.average_metrics[arm][name], texts.get(name, show.plain))
+        MetricRow(names[name], labels[arm], result.average_metrics[arm][name], texts.get(name, show.plain))
         for name in result.average_metrics[ARMS[0]]
         for arm in ARMS
     ]

@@ -3,6 +3,7 @@
 import base64
 import re
 from datetime import UTC, datetime, tzinfo
+from functools import lru_cache
 from io import BytesIO
 from itertools import count
 from pathlib import Path
@@ -32,7 +33,9 @@ def render(template: str, lang: Lang, **context: object) -> str:
     )
     # Half a surrogate pair cannot be written as UTF-8.
     page = page.encode("utf-8", "replace").decode()
-    return page.replace(FONT_MARK, _font_face(page), 1)
+    # All the texts of a language, used or not: then most pages need the same part of the font.
+    characters = frozenset(page).union(*TEXTS[lang].values(), map(chr, range(0x20, 0x7F)), NOT_IN_FONT)
+    return page.replace(FONT_MARK, _font_face(characters), 1)
 
 
 def save(page: str, folder: Path, kind: str, moment: datetime, lang: Lang) -> Path:
@@ -102,14 +105,15 @@ class Formatter:
         return drawable(value, limit) if isinstance(value, str) and value else self._none
 
 
-def _font_face(page: str) -> str:
-    """A style rule with the part of the bundled font that `page` needs, about 50 KB."""
+@lru_cache(maxsize=8)
+def _font_face(characters: frozenset[str]) -> str:
+    """A style rule with the part of the bundled font that `characters` need, about 80 KB."""
     from fontTools.subset import Options, Subsetter  # type: ignore[import-untyped]
     from fontTools.ttLib import TTFont  # type: ignore[import-untyped]
 
     font = TTFont(FONT_FILE)
     subsetter = Subsetter(Options(layout_features=[], notdef_outline=True, hinting=False, drop_tables=["GPOS", "GSUB"]))
-    subsetter.populate(text="".join({*page, *map(chr, range(0x20, 0x7F)), NOT_IN_FONT}))
+    subsetter.populate(text="".join(sorted(characters)))
     subsetter.subset(font)
     font.flavor = "woff"
     data = BytesIO()
