@@ -6,7 +6,7 @@
     monitor.generate_performance_report(days=7)
     ABTestAnalyzer(monitor).generate_ab_test_report("ddqn_v1_vs_v2", days=7)
 
-pandas, matplotlib and scipy are imported by the methods that need them: the service starts without them.
+numpy, pandas, matplotlib and scipy are imported by the methods that need them: the service starts without them.
 """
 
 from datetime import UTC, datetime, timedelta
@@ -15,8 +15,6 @@ from typing import TYPE_CHECKING, Literal
 
 from scheduler_service.clock import Clock, parse_time, utc_now
 from scheduler_service.errors import ExperimentNotFound, InvalidInput
-from scheduler_service.experiments.config import ConfigFile
-from scheduler_service.experiments.experiment import Experiment
 from scheduler_service.settings import settings_from_environment
 from scheduler_service.telemetry import queries
 from scheduler_service.telemetry.record import PerformanceRecord
@@ -26,6 +24,7 @@ from scheduler_service.telemetry.writer import Writer
 if TYPE_CHECKING:
     import pandas as pd
 
+    from scheduler_service.experiments.experiment import Experiment
     from scheduler_service.reporting.ab_test import ExperimentView
 
 __all__ = ["PERFORMANCE_THRESHOLDS", "ABTestAnalyzer", "PerformanceMonitor", "PerformanceRecord"]
@@ -180,6 +179,7 @@ class ABTestAnalyzer:
             InvalidInput: `days` is not within 0..3660, or the language is unknown.
             StorageUnavailable: the database cannot be read, or the report not be written.
         """
+        from scheduler_service.experiments.config import ConfigFile
         from scheduler_service.reporting.ab_test import ab_test_page
         from scheduler_service.reporting.page import save
 
@@ -193,7 +193,7 @@ class ABTestAnalyzer:
         return str(save(page, self._monitor.reports_dir, f"ab_test_{experiment_name}", end, lang))
 
 
-def _view(name: str, configured: Experiment | None, now: datetime) -> "ExperimentView":
+def _view(name: str, configured: "Experiment | None", now: datetime) -> "ExperimentView":
     from scheduler_service.reporting.ab_test import ExperimentView
 
     if configured is None:
