@@ -50,8 +50,8 @@ def configure_logging(settings: Settings) -> None:
         handler.setFormatter(LineFormatter())
         root.addHandler(handler)
     root.setLevel(settings.log_level.upper())
-    # Fonts are searched at this level for every chart; numba prints its passes.
-    for chatty in ("matplotlib", "numba", "PIL"):
+    # They tell of every font table and every pass of the compiler.
+    for chatty in ("matplotlib", "fontTools", "numba", "PIL"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
 
 

@@ -12,7 +12,7 @@ import requests
 
 from monitoring import PerformanceMonitor
 from scheduler_service.settings import PROJECT_ROOT
-from tests.conftest import live_service
+from tests.conftest import LiveService, live_service
 
 SAMPLE = [10, 5, 8, 6, 7, 9, 6, 7, 6, 7, 7, 7, 4, 7, 5]
 SLOW = ("torch", "pandas", "matplotlib", "scipy", "seaborn", "statsmodels", "numba", "sklearn")
@@ -62,54 +62,65 @@ def test_a_keep_alive_connection_does_not_wait_for_nagle(service):
     assert sorted(took_ms)[10] < 35, "Nagle's algorithm costs 40 ms and more"
 
 
-@pytest.mark.parametrize("workers", [1, 2])
-def test_sigterm_finishes_what_is_in_flight(tmp_path, workers):
-    with live_service(tmp_path / "home", arguments=["--workers", str(workers)]) as running:
-        running.run(params=SAMPLE)
-        idle = requests.Session()
-        assert idle.get(f"{running.url}/health", timeout=10).status_code == 200  # and its connection stays open
-        with ThreadPoolExecutor(1) as pool:
-            slow = pool.submit(running.run, workpoints=[{}] * 5, time_budget_ms=1_500)
-            time.sleep(0.5)
-            began = time.monotonic()
-            assert running.stop() == 0
-            took_s = time.monotonic() - began
-            answer = slow.result()
+@pytest.fixture(scope="module")
+def two_workers(tmp_path_factory):
+    with live_service(tmp_path_factory.mktemp("two"), arguments=["--workers", "2"]) as running:
+        yield running
+
+
+def test_two_workers_agree(two_workers):
+    body = {"experiment_name": "shared", "model_a": "DDQN_v1.0", "model_b": "DDQN_v2.0"}
+    assert two_workers.post("/experiments", json=body).status_code == 201
+    arms: dict[str, set[str]] = {}
+
+    def ask(number: int) -> None:
+        # A connection of its own, so that both workers get some.
+        answer = requests.post(
+            f"{two_workers.url}/run_algorithm",
+            json={"params": SAMPLE, "experiment": "shared", "user_id": f"u{number % 10}"},
+            timeout=60,
+        )
+        assert answer.status_code == 200, answer.text
+        told = answer.json()["experiment_info"]
+        arms.setdefault(told["user_id"], set()).add(told["variant"])
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(ask, range(60)))
+    assert all(len(seen) == 1 for seen in arms.values())
+    results = requests.get(f"{two_workers.url}/experiments/shared/results", timeout=30).json()["results"]
+    assert sum(results["total_requests"].values()) == 60
+    told = requests.get(f"{two_workers.url}/metrics", timeout=10).text
+    counted = re.findall(r'http_requests_total\{.*route="/run_algorithm".*\} ([\d.]+)', told)
+    assert sum(map(float, counted)) == 60, "the workers' numbers are added up"
+    assert two_workers.log().count("算法执行完成") == 60
+
+
+def test_sigterm_finishes_what_is_in_flight(tmp_path):
+    with live_service(tmp_path) as running:
+        finishes_what_is_in_flight(running)
+
+
+def test_sigterm_finishes_what_is_in_flight_in_every_worker(two_workers):
+    finishes_what_is_in_flight(two_workers)
+
+
+def finishes_what_is_in_flight(running: LiveService) -> None:
+    running.run(params=SAMPLE)
+    idle = requests.Session()
+    assert idle.get(f"{running.url}/health", timeout=10).status_code == 200  # and its connection stays open
+    with ThreadPoolExecutor(1) as pool:
+        slow = pool.submit(running.run, workpoints=[{}] * 5, time_budget_ms=1_500)
+        time.sleep(0.5)
+        began = time.monotonic()
+        assert running.stop() == 0
+        took_s = time.monotonic() - began
+        answer = slow.result()
     assert answer["status"] == "success"
     assert took_s < 15, "an idle connection is not waited for"
-    runs = PerformanceMonitor(tmp_path / "home" / "logs" / "performance.db").get_performance_data()
+    runs = PerformanceMonitor(running.home / "logs" / "performance.db").get_performance_data()
     assert answer["request_id"] in set(runs["request_id"])
     with pytest.raises(requests.ConnectionError):
         requests.get(f"{running.url}/health", timeout=5)
-
-
-def test_two_workers_agree(tmp_path):
-    with live_service(tmp_path / "home", arguments=["--workers", "2"]) as running:
-        body = {"experiment_name": "shared", "model_a": "DDQN_v1.0", "model_b": "DDQN_v2.0"}
-        assert running.post("/experiments", json=body).status_code == 201
-        arms: dict[str, set[str]] = {}
-
-        def ask(number: int) -> None:
-            # A connection of its own, so that both workers get some.
-            answer = requests.post(
-                f"{running.url}/run_algorithm",
-                json={"params": SAMPLE, "experiment": "shared", "user_id": f"u{number % 10}"},
-                timeout=60,
-            )
-            assert answer.status_code == 200, answer.text
-            told = answer.json()["experiment_info"]
-            arms.setdefault(told["user_id"], set()).add(told["variant"])
-
-        with ThreadPoolExecutor(4) as pool:
-            list(pool.map(ask, range(60)))
-        assert all(len(seen) == 1 for seen in arms.values())
-        results = requests.get(f"{running.url}/experiments/shared/results", timeout=30).json()["results"]
-        assert sum(results["total_requests"].values()) == 60
-        told = requests.get(f"{running.url}/metrics", timeout=10).text
-        counted = re.findall(r'http_requests_total\{.*route="/run_algorithm".*\} ([\d.]+)', told)
-        assert sum(map(float, counted)) == 60, "the workers' numbers are added up"
-        log_lines = [line for line in running.log().splitlines() if "算法执行完成" in line]
-        assert len(log_lines) == 60
 
 
 def test_a_port_that_is_taken_is_said_and_ends_with_1(service, tmp_path):
