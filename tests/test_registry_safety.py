@@ -188,7 +188,7 @@ def a_pipe(path, trap):
         (a_giant_tensor_of_few_bytes, "do not fit the network"),
         (a_script, "not a usable DDQN model|is compressed"),
         (a_value_that_grows_when_it_is_printed, r"^.{1,600}$"),
-        (nothing_but_a_list, "format is 'list'"),
+        (nothing_but_a_list, "format is list"),
         (nothing, "is empty"),
         (text, "not a PyTorch zip archive"),
         (a_folder, "not a regular file"),
