@@ -11,7 +11,7 @@ from scheduler_env.problem import Instance
 from scheduler_env.rollout import new_random, roll_out, roll_out_until
 from scheduler_env.schedule import Solution
 
-SAMPLING_TEMPERATURE = 0.05
+SAMPLING_TEMPERATURE = 0.02
 """Scale of the noise on the scores while sampling, in units of the mean shortest duration."""
 
 

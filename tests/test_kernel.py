@@ -40,7 +40,7 @@ def _walk(instance: Instance, choices: np.random.Generator):
         decide(problem, state, int(activity[chosen]), int(mode[chosen]))
 
 
-@settings(max_examples=1_500, deadline=None)
+@settings(max_examples=2_000, deadline=None)
 @given(instance=instances(), seed=st.integers(0, 2**32 - 1))
 def test_the_kernel_agrees_with_the_plain_python_simulator_at_every_decision(instance, seed):
     reference = ReferenceSimulator(instance)
