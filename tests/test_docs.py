@@ -1,0 +1,214 @@
+"""The documentation, executed: every command, snippet and answer that it shows, against a live server.
+
+In a document, blocks run from top to bottom in one folder. `bash` and `python` blocks must succeed; a `json` block is
+the answer of the command above it, shortened where it says `...`; `text` blocks are only to be read. What a test
+changes in a block, `adapted` says.
+"""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from enhanced_flask import create_app
+from scheduler_service.settings import PROJECT_ROOT, Settings
+from tests.conftest import LiveService, live_service
+
+EXECUTED = ("README.md", "docs/http-api.md", "docs/operations.md", "docs/training.md")
+"""`README.zh-CN.md` has the same blocks as `README.md`, which another test compares."""
+REST = "..."
+"""In a `json` block: and further fields, or entries."""
+CURL_HTTP_ERROR = 22
+
+
+@dataclass(frozen=True)
+class Block:
+    place: str  # document:line
+    language: str
+    text: str
+
+
+def blocks(document: str) -> list[Block]:
+    text = (PROJECT_ROOT / document).read_text("utf-8")
+    found = re.finditer(r"^```(\w*)\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    return [Block(f"{document}:{text.count(chr(10), 0, match.start()) + 1}", match[1], match[2]) for match in found]
+
+
+@pytest.fixture(scope="module")
+def checkout(tmp_path_factory) -> LiveService:
+    """The service over a folder that looks like a fresh clone to commands and snippets."""
+    home = tmp_path_factory.mktemp("docs")
+    shutil.copytree(PROJECT_ROOT / "models" / "seed", home / "models" / "seed")
+    (home / ".curlrc").write_text("fail-with-body\n")
+    with live_service(home) as running:
+        yield running
+
+
+def adapted(script: str, service: LiveService) -> str:
+    """The server's port, this Python, a training of seconds; what needs a fresh machine is only checked (`make -n`)."""
+    script = script.replace("localhost:5001", service.url.removeprefix("http://"))
+    script = script.replace(".venv/bin/python", sys.executable)
+    script = re.sub(r"^(.*-m scheduler_env\.training .*)$", r"\1 --updates 20", script, flags=re.MULTILINE)
+    return re.sub(r"^make .*$", "", script, flags=re.MULTILINE)
+
+
+def run(block: Block, service: LiveService) -> subprocess.CompletedProcess[str]:
+    script = adapted(block.text, service)
+    command = ["bash", "-euo", "pipefail", "-c", script] if block.language == "bash" else [sys.executable, "-c", script]
+    home = str(service.home)
+    more = {"SCHED_HOME": home, "CURL_HOME": home, "PYTHONPATH": str(PROJECT_ROOT), "OMP_NUM_THREADS": "1"}
+    return subprocess.run(
+        command, cwd=home, env=os.environ | more, capture_output=True, text=True, timeout=120, check=False
+    )
+
+
+def last_json(output: str) -> Any:
+    """The last of the JSON values that commands printed one after another."""
+    rest, value = output.strip(), None
+    while rest:
+        value, end = json.JSONDecoder().raw_decode(rest)
+        rest = rest[end:].lstrip()
+    return value
+
+
+def differences(shown: Any, real: Any, at: str = "answer") -> list[str]:
+    """Where a real answer is not of the shape that the documentation shows."""
+    if isinstance(shown, dict) and isinstance(real, dict):
+        missing = shown.keys() - real.keys() - {REST}
+        unsaid = set() if REST in shown else real.keys() - shown.keys()
+        found = [f"{at}.{key} is not in the answer" for key in missing] + [f"{at}.{key} is not shown" for key in unsaid]
+        return found + [
+            d for key in shown.keys() & real.keys() for d in differences(shown[key], real[key], f"{at}.{key}")
+        ]
+    if isinstance(shown, list) and isinstance(real, list):
+        entries = [entry for entry in shown if entry != REST]
+        if len(real) < len(entries) or (len(real) > len(entries) and REST not in shown):
+            return [f"{at} has {len(real)} entries, shown are {len(entries)}"]
+        return [d for number, entry in enumerate(entries) for d in differences(entry, real[number], f"{at}.{number}")]
+    if kind(shown) != kind(real):
+        return [f"{at} is {real!r:.80}, shown is {shown!r:.80}"]
+    return []
+
+
+def kind(value: Any) -> str:
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return "number" if is_number else type(value).__name__
+
+
+# --- what is shown, runs ---
+
+
+@pytest.mark.parametrize("document", EXECUTED)
+def test_every_example_works(checkout, document):
+    ended: subprocess.CompletedProcess[str] | None = None
+    for block, following in zip(found := blocks(document), [*found[1:], None], strict=True):
+        if block.language in ("bash", "python"):
+            ended = run(block, checkout)
+            refused = following is not None and following.language == "json" and '"status": 4' in following.text
+            wanted = CURL_HTTP_ERROR if refused else 0
+            told = f"{block.place} ended with {ended.returncode}\n{ended.stdout[-1_500:]}\n{ended.stderr[-2_500:]}"
+            assert ended.returncode == wanted, told
+        elif block.language == "json":
+            assert ended is not None, f"{block.place} follows no command"
+            assert differences(json.loads(block.text), last_json(ended.stdout)) == [], block.place
+        else:
+            assert block.language in ("text", ""), f"{block.place}: nobody checks {block.language} blocks"
+
+
+def test_every_make_target_that_is_named_exists():
+    documents = [*EXECUTED, "README.zh-CN.md"]
+    commands = [
+        line
+        for document in documents
+        for block in blocks(document)
+        for line in block.text.splitlines()
+        if block.language == "bash" and line.startswith("make ")
+    ]
+    named = {
+        name for document in documents for name in re.findall(r"`make ([a-z-]+)", (PROJECT_ROOT / document).read_text())
+    }
+    assert {"make serve", "make test"} <= set(commands)
+    for command in {*commands, *(f"make {name}" for name in named)}:
+        tried = subprocess.run([*command.split(), "-n"], cwd=PROJECT_ROOT, capture_output=True, text=True, check=False)
+        assert tried.returncode == 0, f"{command}: {tried.stderr}"
+
+
+def test_an_answer_that_has_changed_is_noticed():
+    real = {"status": "success", "total": 2, "models": [{"key": "a", "size": 1.5}, {"key": "b", "size": 2}]}
+    assert differences({"status": "ok", "total": 1, "models": [{"key": "x", "size": 1}, "..."]}, real) == []
+    assert differences({"status": "ok", "...": "..."}, real) == []
+    assert differences({"status": "ok", "gone": 1, "...": "..."}, real) == ["answer.gone is not in the answer"]
+    assert differences({"total": "2", "...": "..."}, real) == ["answer.total is 2, shown is '2'"]
+    assert differences({"status": "ok", "total": 1}, real) == ["answer.models is not shown"]
+    assert differences({"models": [{"key": "x", "size": 1}], "...": "..."}, real) == [
+        "answer.models has 2 entries, shown are 1"
+    ]
+
+
+# --- what exists, is shown ---
+
+
+def test_every_route_is_documented_and_every_documented_route_exists(tmp_path):
+    rules = create_app(Settings(home=tmp_path)).url_map.iter_rules()
+    served = {f"{method} {rule.rule}" for rule in rules for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}}
+    text = (PROJECT_ROOT / "docs" / "http-api.md").read_text("utf-8")
+    assert set(re.findall(r"^### `([A-Z]+ \S+)`$", text, re.MULTILINE)) == served
+
+
+def test_every_documented_route_has_an_example():
+    text = (PROJECT_ROOT / "docs" / "http-api.md").read_text("utf-8")
+    for section in re.split(r"^### ", text, flags=re.MULTILINE)[1:]:
+        assert "```bash" in section, section.partition("\n")[0]
+
+
+def settings_table() -> str:
+    """The table of docs/operations.md, from the settings themselves."""
+    defaults = {"home": "the project's folder", "data": "`../shared/data`"}
+    rows = ["| variable | default | meaning |", "|---|---|---|"]
+    for name, field in Settings.model_fields.items():
+        value = field.get_default(call_default_factory=True)
+        shown = ", ".join(f"`{each}`" for each in value) if isinstance(value, tuple) else f"`{value}`"
+        rows.append(f"| `SCHED_{name.upper()}` | {defaults.get(name, shown)} | {field.description} |")
+    return "\n".join(rows)
+
+
+def test_every_setting_is_documented_as_it_is():
+    table = settings_table()
+    text = (PROJECT_ROOT / "docs" / "operations.md").read_text("utf-8")
+    assert table in text, f"put this table into docs/operations.md:\n{table}"
+
+
+def test_both_readmes_show_the_same_examples():
+    english, chinese = ([(b.language, b.text) for b in blocks(name)] for name in ("README.md", "README.zh-CN.md"))
+    assert [each for each in english if each[0] != "text"] == [each for each in chinese if each[0] != "text"]
+
+
+@pytest.mark.parametrize(
+    "document", [*EXECUTED, "README.zh-CN.md", "CHANGELOG.md", "docs/architecture.md", "docs/statistics.md"]
+)
+def test_every_link_leads_somewhere(document):
+    path = PROJECT_ROOT / document
+    for target, anchor in re.findall(r"\]\((?!https?://)([^)#\s]*)(?:#([^)\s]+))?\)", path.read_text("utf-8")):
+        file = (path.parent / target).resolve() if target else path
+        assert file.exists(), f"{document}: {target}"
+        if anchor:
+            headings = re.findall(r"^#+ (.*)$", file.read_text("utf-8"), re.MULTILINE)
+            assert anchor in [slug(heading) for heading in headings], f"{document}: {target}#{anchor}"
+
+
+def slug(heading: str) -> str:
+    """The anchor that GitHub gives a heading."""
+    return re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
+
+
+def test_the_pictures_are_small():
+    pictures = list(Path(PROJECT_ROOT / "docs" / "images").glob("*.png"))
+    assert {picture.name for picture in pictures} == {"gantt.png", "report.png"}
+    assert max(picture.stat().st_size for picture in pictures) < 400_000
