@@ -12,7 +12,6 @@ import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -209,6 +208,7 @@ def slug(heading: str) -> str:
 
 
 def test_the_pictures_are_small():
-    pictures = list(Path(PROJECT_ROOT / "docs" / "images").glob("*.png"))
-    assert {picture.name for picture in pictures} == {"gantt.png", "report.png"}
-    assert max(picture.stat().st_size for picture in pictures) < 400_000
+    pictures = list((PROJECT_ROOT / "docs" / "images").glob("*.png"))
+    assert pictures
+    for picture in pictures:
+        assert picture.stat().st_size < 400_000, picture.name
