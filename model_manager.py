@@ -1,26 +1,34 @@
 """The model registry: which versions exist, which one is live, and how to get back."""
 
-import json
 import logging
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from scheduler_service.clock import Clock, to_iso, utc_now
-from scheduler_service.errors import InvalidInput, InvalidTransition, ModelConflict, ModelNotFound, ServiceError
-from scheduler_service.files import move
-from scheduler_service.registry.history import Event, EventKind, previous_target, used_versions
+from scheduler_service.errors import InvalidInput, InvalidTransition, ModelConflict, ServiceError
+from scheduler_service.registry.degradation import drop_of_live_model
+from scheduler_service.registry.examination import examine, examine_here
+from scheduler_service.registry.history import Event, EventKind, Live, is_cooling_down, live_at
 from scheduler_service.registry.index import Index
-from scheduler_service.registry.loading import LoadedModel, LoadedModels
-from scheduler_service.registry.names import LATEST, STABLE, Bump, choose_version, hash_of_config, key_of, split_tag
-from scheduler_service.registry.records import ModelRecord, Status, check_move, check_status, check_text
-from scheduler_service.registry.registration import Draft, new_draft, same_model, seed_draft, seed_may_take
+from scheduler_service.registry.intake import missing_seeds, take_in
+from scheduler_service.registry.loading import LoadedModel, LoadedModels, check_weights
+from scheduler_service.registry.moves import commit_deletion, roll_back, with_status
+from scheduler_service.registry.names import LATEST, STABLE, Bump, split_tag
+from scheduler_service.registry.records import MOVES, ModelRecord, check_move, check_status, check_text
+from scheduler_service.registry.registration import Draft, new_draft
 from scheduler_service.registry.retention import expired
 from scheduler_service.registry.store import Store
-from scheduler_service.registry.weights import copied, load, open_weights
+from scheduler_service.registry.usage import models_in_use
+from scheduler_service.registry.validation import check_validated
+from scheduler_service.registry.weights import open_weights
 from scheduler_service.settings import settings_from_environment
-from scheduler_service.stats.metrics import metric_named
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 __all__ = [
     "AUTO_CLEANUP_ENABLED",
@@ -36,14 +44,18 @@ logger = logging.getLogger(__name__)
 MODEL_BASE_PATH = "./models"
 """Where models are kept; a relative path is taken below SCHED_HOME."""
 METADATA_RETENTION_DAYS = 365
-"""How long a retired model is kept before a cleanup removes it."""
+"""How long a model that is retired, or was never validated, is kept before a cleanup removes it."""
 AUTO_CLEANUP_ENABLED = True
 """Whether every registration is followed by a cleanup."""
+KEEP_LAST_VERSIONS = 5
+"""The newest versions of each algorithm, which no cleanup removes."""
 
 TRASH_RETENTION_DAYS = 30
 """How long the files of a removed model stay in `.trash/`."""
 MAX_LOADED_MODELS = 8
 """Agents kept in memory; the one not used for longest goes first."""
+AUTO_ROLLBACK = "auto-rollback"
+"""The actor of automatic rollbacks in the history."""
 
 
 class ModelVersionManager:
@@ -70,6 +82,10 @@ class ModelVersionManager:
     ) -> None:
         base = settings_from_environment().home / MODEL_BASE_PATH if base_path is None else Path(base_path)
         self._clock = clock
+        # The A/B manager's file says which models must stay.
+        self._experiments_file = (
+            settings_from_environment().ab_config_file if base_path is None else base.parent / "ab_test_config.json"
+        )
         # A folder may be named by its own path or, in a path as given, by that of a link to it.
         self._allowed = (
             None
@@ -96,6 +112,7 @@ class ModelVersionManager:
         version: str | None = None,
         bump: Bump | None = None,
         tags: Sequence[str] = (),
+        lineage: Mapping[str, Any] | None = None,
     ) -> str:
         """The key of the new version, such as `DDQN_1a2b3c4d_v2.0.0`; the file's bytes are copied.
 
@@ -114,7 +131,7 @@ class ModelVersionManager:
             ModelConflict: the version was used before.
         """
         draft = new_draft(
-            algorithm_name, training_params, performance_metrics, description, created_by, version, bump, tags
+            algorithm_name, training_params, performance_metrics, description, created_by, version, bump, tags, lineage
         )
         with open_weights(model_path, self._allowed) as source:
             return self._register(source, repr(str(model_path)), draft)
@@ -131,10 +148,11 @@ class ModelVersionManager:
         version: str | None = None,
         bump: Bump | None = None,
         tags: Sequence[str] = (),
+        lineage: Mapping[str, Any] | None = None,
     ) -> str:
         """As `register_model`, with the weights read from `stream`."""
         draft = new_draft(
-            algorithm_name, training_params, performance_metrics, description, created_by, version, bump, tags
+            algorithm_name, training_params, performance_metrics, description, created_by, version, bump, tags, lineage
         )
         return self._register(stream, "of the upload", draft)
 
@@ -144,68 +162,16 @@ class ModelVersionManager:
         A seed is `<name>.pth` with `<name>.json` beside it. A seed that its owner deleted stays deleted, and none
         takes a tag from another model, but for `latest` from a lower version. A broken one is logged and passed over.
         """
-        seeds = []
-        for card in sorted(seed_dir.glob("*.json")):
-            try:
-                seeds.append((seed_draft(json.loads(card.read_bytes())), card.with_suffix(".pth")))
-            except (OSError, ValueError, KeyError, TypeError, ServiceError) as err:
-                logger.error("the seed model %s is passed over: %s: %s", card, type(err).__name__, err)
-        for draft, path in sorted(seeds, key=lambda seed: (seed[0].algorithm, seed[0].version)):
-            used = used_versions(self._store.history.events(), draft.algorithm)
-            if (hash_of_config(draft.training_params), draft.version) in used:
-                continue
+        for draft, path in missing_seeds(self._store, seed_dir):
             try:
                 with open_weights(path, None) as source:
-                    self._register(source, repr(str(path)), draft, is_seed=True)
+                    take_in(self._store, self._clock, source, repr(str(path)), draft, examine_here, is_seed=True)
             except ServiceError as err:
                 logger.error("the seed model %s is passed over: %s", path, err)
 
-    def _register(self, source: BinaryIO, name: str, draft: Draft, *, is_seed: bool = False) -> str:
-        with copied(source, self._store.incoming_dir, name) as weights:
-            existing = same_model(self._store.index(), draft, weights.sha256)
-            if existing is not None:
-                return existing
-            signature = load(draft.algorithm, weights.path).signature
-            with self._store.changing() as index:
-                existing = same_model(index, draft, weights.sha256)  # another process may have been quicker
-                if existing is not None:
-                    return existing
-                config_hash = hash_of_config(draft.training_params)
-                used = used_versions(self._store.history.events(), draft.algorithm) | {
-                    (record.config_hash, record.parsed_version) for record in index.of_algorithm(draft.algorithm)
-                }
-                version = choose_version(used, config_hash, draft.version, draft.bump)
-                key = key_of(draft.algorithm, config_hash, version)
-                now = to_iso(self._clock())
-                record = ModelRecord(
-                    model_key=key,
-                    algorithm=draft.algorithm,
-                    version=str(version),
-                    status=draft.status,
-                    performance=draft.performance,
-                    created_at=now,
-                    created_by=draft.created_by,
-                    description=draft.description,
-                    training_params=draft.training_params,
-                    sha256=weights.sha256,
-                    size_bytes=weights.size_bytes,
-                    signature=signature,
-                    status_since=now,
-                )
-                tags = [tag for tag in (LATEST, *draft.tags) if not is_seed or seed_may_take(index, record, tag)]
-                move(weights.path, self._store.weights_file(key))
-                self._store.commit(
-                    index,
-                    "registered",
-                    key,
-                    records={key: record},
-                    tags={f"{draft.algorithm}:{tag}": key for tag in tags},
-                    actor=draft.created_by,
-                    reason="shipped with the project" if is_seed else draft.description,
-                    details={"sha256": weights.sha256},
-                )
-        logger.info("model %s registered by %s", key, draft.created_by or "nobody named")
-        if AUTO_CLEANUP_ENABLED:
+    def _register(self, source: BinaryIO, name: str, draft: Draft) -> str:
+        key, is_new = take_in(self._store, self._clock, source, name, draft, examine)
+        if is_new and AUTO_CLEANUP_ENABLED:
             try:
                 self.cleanup()
             except ServiceError:
@@ -249,63 +215,64 @@ class ModelVersionManager:
         return index.records[index.resolve(name)]
 
     def get_best_model(self, algorithm: str, metric: str = "makespan") -> ModelRecord:
-        """The model with the best claimed `metric`; retired ones do not count, of equals the newest wins.
+        """The model with the best `metric`, as measured at registration, or as claimed where nothing was measured.
+
+        Retired ones do not count; of equals the newest wins.
 
         Raises:
             InvalidInput: not a metric, so nobody knows which direction is better.
-            ModelNotFound: no model of the algorithm claims a value.
+            ModelNotFound: no model of the algorithm has a value.
         """
-        try:
-            lower_is_better = metric_named(metric).lower_is_better
-        except KeyError as err:
-            raise InvalidInput(str(err.args[0])) from err
-        claims = [
-            (record.performance[metric] * (1 if lower_is_better else -1), record)
-            for record in self._store.index().of_algorithm(algorithm)
-            if record.status != "retired"
-            and isinstance(record.performance.get(metric), int | float)
-            and not isinstance(record.performance[metric], bool)
-        ]
-        if not claims:
-            raise ModelNotFound(f"no model of {algorithm!r} that is not retired claims a {metric}")
-        return min(claims, key=lambda claim: claim[0])[1]
+        return self._store.index().best(algorithm, metric)
 
     def history(self) -> list[Event]:
         """Every change since the beginning, oldest first."""
         return self._store.history.events()
+
+    def live_at(self, moment: datetime, algorithm: str) -> Live | None:
+        """What was live (bore `stable`) at `moment`, since when, by whom and why; None if nothing was."""
+        return live_at(self._store.history.events(), moment).get(algorithm)
 
     # --- the life of a model ---
 
     def promote_model(self, name: str, status: str, *, reason: str = "", actor: str = "") -> ModelRecord:
         """The model after its move to `status`: validated, deployed or retired.
 
-        Deploying moves the tag `stable`, also from a deployed model to another that is deployed already. A model that
-        has the status keeps it, and nothing is written.
+        A model becomes validated by what it does on the validation set (`registry.validation`), measured now and kept
+        as `validation`. Deploying moves the tag `stable`, also from a deployed model to another that is deployed
+        already. A model that has the status keeps it, and nothing is written.
 
         Raises:
             InvalidTransition: the model's life does not allow the move; the text says which are allowed.
+            InvalidModel: it fails on the validation set, or is no better than a plain priority rule.
         """
         wanted = check_status(status)
+        measured = self._validate(self.get_model(name)) if wanted == "validated" else {}
         with self._store.changing() as index:
             record = index.records[index.resolve(name)]
             is_stable = STABLE in record.tags
-            if wanted == record.status and (wanted != "deployed" or is_stable):
+            if wanted == record.status and not measured and (wanted != "deployed" or is_stable):
                 return record
             if wanted != record.status:
                 check_move(record, wanted)
+            if wanted == "deployed" and not record.validation:
+                raise InvalidTransition(
+                    f"{record.model_key} was never measured for validation; promote it to validated"
+                )
             if wanted == "retired" and is_stable:
                 raise InvalidTransition(
                     f"{record.model_key} bears the tag {STABLE!r}; deploy another version or roll back first"
                 )
-            tags = {f"{record.algorithm}:{STABLE}": record.model_key} if wanted == "deployed" else {}
+            moved = replace(with_status(record, wanted, self._clock), validation=measured or record.validation)
             self._store.commit(
                 index,
                 "promoted",
                 record.model_key,
-                records={record.model_key: self._with_status(record, wanted)},
-                tags=tags,
+                records={record.model_key: moved},
+                tags={f"{record.algorithm}:{STABLE}": record.model_key} if wanted == "deployed" else {},
                 actor=check_text("actor", actor),
                 reason=check_text("reason", reason),
+                details={"validation": measured} if measured else {},
             )
         return self.get_model(record.model_key)
 
@@ -344,34 +311,45 @@ class ModelVersionManager:
             ModelNotFound: the algorithm has no stable version.
             ModelConflict: it never had another one that still exists.
         """
-        stable = f"{algorithm}:{STABLE}"
-        with self._store.changing() as index:
-            if stable not in index.tags:
-                raise ModelNotFound(f"no model bears the tag {stable!r}, so there is nothing to roll back")
-            left = index.records[index.tags[stable]]
-            target = previous_target(self._store.history.events(), stable, index.records)
-            if target is None:
-                raise ModelConflict(f"{left.model_key} is the first stable version of {algorithm}; none came before it")
-            self._store.commit(
-                index,
-                "rolled_back",
-                target,
-                records={
-                    left.model_key: self._with_status(left, "validated"),
-                    target: self._with_status(index.records[target], "deployed"),
-                },
-                tags={stable: target},
-                actor=check_text("actor", actor),
-                reason=check_text("reason", reason),
+        return self.get_model(roll_back(self._store, self._clock, algorithm, reason, actor))
+
+    def roll_back_if_degraded(
+        self, algorithm: str, runs: "pd.DataFrame", cool_down: timedelta = timedelta(days=1)
+    ) -> ModelRecord | None:
+        """The version returned to because the live one now does worse than it was validated for; None if it does not.
+
+        See `registry.degradation` for the test. It may be called at any time, by several processes: the rollback is
+        made by one, with the figures in the history, and no other follows during `cool_down`.
+
+        Args:
+            runs: as `PerformanceMonitor.get_performance_data` answers them; those of other models are passed over.
+        """
+        now, events = self._clock(), self._store.history.events()
+        if is_cooling_down(events, algorithm, AUTO_ROLLBACK, now - cool_down):
+            return None
+        drop = drop_of_live_model(self._store.index(), live_at(events, now).get(algorithm), runs, now)
+        if drop is None:
+            return None
+        try:
+            target = roll_back(
+                self._store,
+                self._clock,
+                algorithm,
+                drop.message,
+                AUTO_ROLLBACK,
+                details=drop.to_dict(),
+                only_from=drop.model_key,
             )
-        logger.warning("%s rolled back from %s to %s: %s", algorithm, left.model_key, target, reason)
+        except ModelConflict as err:  # another process was quicker, or there is nothing to return to
+            logger.error("%s: %s; no automatic rollback: %s", drop.model_key, drop.message, err)
+            return None
         return self.get_model(target)
 
     def delete_model(self, name: str, *, reason: str = "", actor: str = "") -> None:
         """Takes a model out of the registry; its files stay in `.trash/` for a while, and its version is never reused.
 
         Raises:
-            ModelConflict: it is deployed, or bears a tag other than `latest`.
+            ModelConflict: it is deployed, bears a tag other than `latest`, or answers by default or in an experiment.
         """
         with self._store.changing() as index:
             record = index.records[index.resolve(name)]
@@ -379,13 +357,19 @@ class ModelVersionManager:
             if record.status == "deployed" or held:
                 why = f"bears the tag {', '.join(held)}" if held else "is deployed"
                 raise ModelConflict(f"{record.model_key} {why}; it cannot be deleted")
-            self._commit_deletion(index, record, actor, reason)
+            if user := self._in_use(index).get(record.model_key):
+                raise ModelConflict(f"{record.model_key} is used by {user}; it cannot be deleted")
+            commit_deletion(self._store, index, record, actor, reason)
 
     def cleanup(self, dry_run: bool = False) -> list[str]:
         """Keys of the models removed (with `dry_run`: that would be), oldest first.
 
-        Removed are models retired for more than `METADATA_RETENTION_DAYS`, but for those that bear a tag, the newest of
-        an algorithm and the one that a rollback would return to.
+        Removed are models that are retired, or were never validated, for more than `METADATA_RETENTION_DAYS`; never one
+        that bears a tag, the newest `KEEP_LAST_VERSIONS` of an algorithm, one that answers by default or in an
+        experiment that is not over, or the one that a rollback would return to. The files go to `.trash/`.
+
+        Raises:
+            StorageUnavailable: nobody knows what the experiments need, because their file is broken.
         """
         keys = self._expired(self._store.index())
         if dry_run:
@@ -394,8 +378,9 @@ class ModelVersionManager:
         for key in keys:
             with self._store.changing() as index:
                 if key in self._expired(index):
-                    reason = f"retired for more than {METADATA_RETENTION_DAYS} days"
-                    self._commit_deletion(index, index.records[key], "cleanup", reason)
+                    record = index.records[key]
+                    reason = f"{record.status} for more than {METADATA_RETENTION_DAYS} days"
+                    commit_deletion(self._store, index, record, "cleanup", reason)
                     removed.append(key)
         self._store.empty_trash(TRASH_RETENTION_DAYS * 86_400.0)
         return removed
@@ -414,11 +399,23 @@ class ModelVersionManager:
 
     # --- parts ---
 
-    def _with_status(self, record: ModelRecord, status: Status) -> ModelRecord:
-        return replace(record, status=status, status_since=to_iso(self._clock()))
-
     def _expired(self, index: Index) -> list[str]:
-        return expired(index, self._store.history.events(), self._clock(), METADATA_RETENTION_DAYS)
+        events, now = self._store.history.events(), self._clock()
+        return expired(index, events, now, METADATA_RETENTION_DAYS, KEEP_LAST_VERSIONS, self._in_use(index))
+
+    def _in_use(self, index: Index) -> dict[str, str]:
+        return models_in_use(self._experiments_file, index, self._clock())
+
+    def _validate(self, record: ModelRecord) -> dict[str, Any]:
+        """What the model does on the validation set now; empty if that is known, or if it must not become validated."""
+        is_valid = record.status == "validated"
+        if (is_valid and record.validation) or not (is_valid or "validated" in MOVES[record.status]):
+            return {}
+        weights = self._store.weights_file(record.model_key)
+        check_weights(record, weights)
+        measured = examine(record.algorithm, weights).verified_metrics
+        check_validated(record.model_key, measured)
+        return {**measured, "measured_at": to_iso(self._clock())}
 
     def _commit_tag(
         self, index: Index, event: EventKind, full_tag: str, key: str | None, actor: str, reason: str
@@ -432,15 +429,8 @@ class ModelVersionManager:
             reason=check_text("reason", reason),
         )
 
-    def _commit_deletion(self, index: Index, record: ModelRecord, actor: str, reason: str) -> None:
-        others = [other for other in index.of_algorithm(record.algorithm) if other.model_key != record.model_key]
-        newest = others[0].model_key if others else None
-        self._store.commit(
-            index,
-            "deleted",
-            record.model_key,
-            records={record.model_key: None},
-            tags={f"{record.algorithm}:{LATEST}": newest} if LATEST in record.tags else {},
-            actor=check_text("actor", actor),
-            reason=check_text("reason", reason),
-        )
+
+if __name__ == "__main__":
+    from scheduler_service.registry.cli import main
+
+    sys.exit(main(ModelVersionManager))

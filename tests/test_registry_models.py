@@ -7,21 +7,21 @@ from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import pytest
-import torch
 
 import model_manager
 from model_manager import ModelVersionManager
 from scheduler_env import SAMPLE_PARAMS, standard_instance
-from scheduler_env.network import QNetwork, save_checkpoint
 from scheduler_service.errors import (
     AmbiguousModelName,
     InvalidInput,
     InvalidTransition,
     ModelConflict,
     ModelNotFound,
+    StorageUnavailable,
 )
 from scheduler_service.registry.names import Version, choose_version, hash_of_config
 from scheduler_service.settings import Settings
+from tests.checkpoints import write_checkpoint
 
 CONFIG = {"episodes": 1000, "learning_rate": 0.001, "batch_size": 32}
 OTHER_CONFIG = {**CONFIG, "learning_rate": 0.01}
@@ -46,8 +46,7 @@ def weights(tmp_path_factory):
     def checkpoint(number):
         path = folder / f"w{number}.pth"
         if not path.exists():
-            torch.manual_seed(number)
-            save_checkpoint(path, QNetwork((4, 4, 4)), {"seed": number})
+            write_checkpoint(path, number)
         return path
 
     return checkpoint
@@ -95,7 +94,7 @@ def test_a_registered_model_is_three_files_that_people_can_read(manager, registe
     record = manager.get_model(key)
     assert (record.algorithm, record.version, record.status) == ("DDQN", "1.0.0", "registered")
     assert (record.performance, record.created_by) == ({"makespan": 42.5}, "developer_name")
-    assert record.signature["hidden"] == [4, 4, 4]
+    assert record.signature["hidden"] == [64, 32, 32]
 
 
 def test_a_record_as_the_api_shows_it_is_json_with_the_promised_members(manager, register):
@@ -277,16 +276,24 @@ def test_models_are_listed_newest_first_and_filtered(manager, register):
         manager.list_models(status="live")
 
 
-def test_the_best_model_is_the_one_with_the_better_claim_in_the_metrics_own_direction(manager, register):
-    slow = register(1, metrics={"makespan": 60.0, "resource_utilization": 0.9})
-    quick = register(2, metrics={"makespan": 53, "resource_utilization": 0.5})
-    register(3, metrics={"makespan": "52"})
-    best_but_retired = register(4, metrics={"makespan": 50.0})
-    manager.promote_model(best_but_retired, "retired")
-    assert manager.get_best_model("DDQN").model_key == quick
-    assert manager.get_best_model("DDQN", "resource_utilization").model_key == slow
-    with pytest.raises(ModelNotFound, match="claims a gap"):
-        manager.get_best_model("DDQN", "gap")
+def test_the_best_model_is_the_one_that_measured_best_whatever_was_claimed(manager, register, weights):
+    seeds = Settings().seed_models_dir
+    keys = {
+        name: manager.register_model(seeds / f"{name}.pth", "DDQN", {"seed": name}, {"makespan": claim})
+        for name, claim in (("ddqn_v1", 40.0), ("ddqn_v2", 60.0))
+    }
+    assert manager.get_best_model("DDQN").model_key == keys["ddqn_v2"]
+    assert manager.get_best_model("DDQN", "gap").model_key == keys["ddqn_v2"]
+    manager.promote_model(keys["ddqn_v2"], "retired")
+    assert manager.get_best_model("DDQN").model_key == keys["ddqn_v1"]
+
+
+def test_what_nobody_measured_is_compared_by_claim_in_the_metrics_own_direction(manager, register):
+    glad = register(1, metrics={"user_satisfaction": 4.5, "success": "all"})
+    register(2, metrics={"user_satisfaction": 3})
+    assert manager.get_best_model("DDQN", "user_satisfaction").model_key == glad
+    with pytest.raises(ModelNotFound, match="has or claims a success"):
+        manager.get_best_model("DDQN", "success")
     with pytest.raises(InvalidInput, match="'beauty' is not a metric"):
         manager.get_best_model("DDQN", "beauty")
 
@@ -516,22 +523,72 @@ def test_a_broken_seed_does_not_keep_the_others_out(manager, seed_dir, caplog):
 # --- cleanup and settings ---
 
 
-def test_a_cleanup_removes_what_has_been_retired_for_long_and_nothing_else(manager, register, clock, monkeypatch):
-    old, tagged, live, newest = (register(number) for number in (1, 2, 3, 4))
+@pytest.fixture
+def keep_one(monkeypatch):
+    monkeypatch.setattr(model_manager, "KEEP_LAST_VERSIONS", 1)
+
+
+def test_a_cleanup_removes_what_was_retired_or_never_validated_for_long_and_nothing_else(
+    manager, register, clock, keep_one
+):
+    old, forgotten, tagged, validated, newest = (register(number) for number in (1, 2, 3, 4, 5))
     for key in (old, tagged, newest):
         manager.promote_model(key, "retired")
+    manager.promote_model(validated, "validated")
     manager.tag_model("keep", tagged)
     clock.now += timedelta(days=364)
     assert manager.cleanup() == []
     clock.now += timedelta(days=2)
-    assert manager.cleanup(dry_run=True) == [old]
-    assert len(manager.list_models()) == 4
-    assert manager.cleanup() == [old]
-    assert {record.model_key for record in manager.list_models()} == {tagged, live, newest}
+    assert manager.cleanup(dry_run=True) == [old, forgotten]
+    assert len(manager.list_models()) == 5
+    assert manager.cleanup() == [old, forgotten]
+    assert {record.model_key for record in manager.list_models()} == {tagged, validated, newest}
     assert manager.history()[-1].actor == "cleanup"
 
 
-def test_a_cleanup_keeps_the_version_that_a_rollback_would_return_to(manager, register, clock):
+def test_a_cleanup_keeps_the_newest_versions_however_old(manager, register, clock, monkeypatch):
+    keys = [register(number) for number in range(1, 5)]
+    clock.now += timedelta(days=1000)
+    assert manager.cleanup(dry_run=True) == []
+    monkeypatch.setattr(model_manager, "KEEP_LAST_VERSIONS", 3)
+    assert manager.cleanup() == keys[:1]
+
+
+def experiments_of(tmp_path, **members):
+    return (tmp_path / "ab_test_config.json").write_text(json.dumps(members))
+
+
+def test_what_an_experiment_or_the_default_needs_is_neither_cleaned_up_nor_deleted(
+    manager, register, clock, keep_one, tmp_path
+):
+    default, arm, over, ambiguous, _ = (register(number, version=f"{number}.0") for number in range(1, 6))
+    clock.now += timedelta(days=400)
+    definition = {"model_a": "DDQN_v1.0", "start_time": clock.now.isoformat(), "duration_days": 7}
+    experiments = {
+        "runs": {**definition, "model_b": "DDQN_v2.0", "status": "paused"},
+        "over": {**definition, "model_b": "DDQN_v3.0", "status": "concluded"},
+    }
+    experiments_of(tmp_path, experiments=experiments, default_model="DDQN_v4")
+    assert manager.cleanup(dry_run=True) == [over]
+    for key, user in ((arm, "the experiment 'runs'"), (ambiguous, "the default model")):
+        with pytest.raises(ModelConflict, match=f"is used by {user}"):
+            manager.delete_model(key)
+    clock.now += timedelta(days=8)
+    assert manager.cleanup() == [default, arm, over], "the experiment has ended"
+
+
+def test_nothing_is_removed_while_the_experiments_file_is_broken(manager, register, clock, keep_one, tmp_path, caplog):
+    old = register(1)
+    clock.now += timedelta(days=400)
+    (tmp_path / "ab_test_config.json").write_text("{")
+    with pytest.raises(StorageUnavailable, match="the models in use are unknown"):
+        manager.cleanup()
+    register(2)
+    assert "the cleanup after a registration failed" in caplog.text
+    assert old in {record.model_key for record in manager.list_models()}
+
+
+def test_a_cleanup_keeps_the_version_that_a_rollback_would_return_to(manager, register, clock, keep_one):
     first, second = register(1), register(2)
     deploy(manager, first)
     deploy(manager, second)
@@ -543,7 +600,7 @@ def test_a_cleanup_keeps_the_version_that_a_rollback_would_return_to(manager, re
 
 @pytest.mark.parametrize(("enabled", "days", "remains"), [(True, 365, False), (False, 365, True), (True, 5000, True)])
 def test_the_guides_constants_act_at_the_next_registration(
-    manager, register, clock, monkeypatch, enabled, days, remains
+    manager, register, clock, monkeypatch, keep_one, enabled, days, remains
 ):
     monkeypatch.setattr(model_manager, "AUTO_CLEANUP_ENABLED", enabled)
     monkeypatch.setattr(model_manager, "METADATA_RETENTION_DAYS", days)

@@ -6,15 +6,17 @@ import logging
 import os
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import asdict, dataclass, field
+from datetime import datetime
 from pathlib import Path
 from threading import Lock
 from typing import Any, Literal
 
-from scheduler_service.registry.names import Version, parse_versioned
+from scheduler_service.clock import parse_time
+from scheduler_service.registry.names import STABLE, Version, parse_versioned
 
 logger = logging.getLogger(__name__)
 
-EventKind = Literal["registered", "promoted", "tagged", "untagged", "rolled_back", "deleted"]
+EventKind = Literal["registered", "promoted", "tagged", "untagged", "rolled_back", "deleted", "mended"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +66,15 @@ class History:
         self._events: list[Event] = []
         self._read_bytes = 0
         self._mutex = Lock()
+
+    def unreadable_lines(self) -> int:
+        """How many lines `events` passes over, and the end of the file if it is half a line."""
+        try:
+            lines = self.path.read_bytes().split(b"\n")
+        except FileNotFoundError:
+            return 0
+        n_readable = len(History(self.path).events())
+        return len(lines) - 1 - n_readable + (lines[-1] != b"")
 
     def events(self) -> list[Event]:
         """All events, oldest first. An unreadable line is passed over, with a warning in the log."""
@@ -144,3 +155,46 @@ def previous_target(events: Iterable[Event], tag: str, existing: Collection[str]
         elif not line or line[-1] != target:
             line.append(target)
     return next((key for key in reversed(line[:-1]) if key in existing and key != line[-1]), None)
+
+
+@dataclass(frozen=True, slots=True)
+class Live:
+    """The model that bore `stable`, since when, who put it there and why."""
+
+    algorithm: str
+    model_key: str
+    since: str  # ISO-8601, UTC
+    event: EventKind
+    actor: str
+    reason: str
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def live_at(events: Iterable[Event], moment: datetime) -> dict[str, Live]:
+    """By algorithm, the stable model at `moment`, by what the history says."""
+    live: dict[str, Live] = {}
+    for event in events:
+        if parse_time(event.time) > moment:
+            continue  # clocks may step back, so later lines may be earlier
+        for tag, key in event.after.tags.items():
+            algorithm, _, bare = tag.rpartition(":")
+            if bare != STABLE:
+                continue
+            if key is None:
+                live.pop(algorithm, None)
+            elif algorithm not in live or live[algorithm].model_key != key:
+                live[algorithm] = Live(algorithm, key, event.time, event.event, event.actor, event.reason)
+    return live
+
+
+def is_cooling_down(events: Iterable[Event], algorithm: str, actor: str, since: datetime) -> bool:
+    """Whether `actor` rolled the algorithm back after `since`."""
+    return any(
+        event.event == "rolled_back"
+        and event.actor == actor
+        and f"{algorithm}:{STABLE}" in event.after.tags
+        and parse_time(event.time) > since
+        for event in events
+    )

@@ -4,9 +4,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from functools import cached_property
 
-from scheduler_service.errors import AmbiguousModelName, InvalidInput, ModelNotFound
+from scheduler_service.errors import AmbiguousModelName, InvalidInput, ModelNotFound, ServiceError
 from scheduler_service.registry.names import parse_versioned, split_tag
 from scheduler_service.registry.records import ModelRecord
+from scheduler_service.stats.metrics import metric_named
 
 
 class Index:
@@ -52,6 +53,43 @@ class Index:
             key = self._resolved[name] = self._search(name)
         return key
 
+    def find(self, name: str) -> str | None:
+        """As `resolve`; None where that raises."""
+        try:
+            return self.resolve(name)
+        except ServiceError:
+            return None
+
+    def candidates(self, name: str) -> list[str]:
+        """The keys of all models that `name` may stand for, older versions first."""
+        if name in self.records:
+            return [name]
+        wanted = parse_versioned(name)
+        if wanted is None:
+            return [key for tag, key in self.tags.items() if name in (tag, tag.rpartition(":")[2])]
+        return [
+            record.model_key
+            for record in sorted(self.records.values(), key=lambda record: record.parsed_version)
+            if record.algorithm == wanted.algorithm
+            and wanted.config_hash in (None, record.config_hash)
+            and record.parsed_version[: len(wanted.numbers)] == wanted.numbers
+        ]
+
+    def best(self, algorithm: str, metric: str) -> ModelRecord:
+        """See `ModelVersionManager.get_best_model`."""
+        try:
+            lower_is_better = metric_named(metric).lower_is_better
+        except KeyError as err:
+            raise InvalidInput(str(err.args[0])) from err
+        values = [
+            (value if lower_is_better else -value, record)
+            for record in self.of_algorithm(algorithm)
+            if record.status != "retired" and (value := record.figure(metric)) is not None
+        ]
+        if not values:
+            raise ModelNotFound(f"no model of {algorithm!r} that is not retired has or claims a {metric}")
+        return min(values, key=lambda value: value[0])[1]
+
     def find_tag(self, name: str) -> str:
         """The full form (`DDQN:stable`) of a tag, given in full or bare.
 
@@ -64,24 +102,12 @@ class Index:
         return _only(name, sorted(found))
 
     def _search(self, name: str) -> str:
-        if name in self.records:
-            return name
-        wanted = parse_versioned(name)
-        if wanted is None:
-            try:
-                return self.tags[self.find_tag(name)]
-            except InvalidInput as err:  # it cannot be a tag either
-                raise _not_found(name) from err
-        return _only(
-            name,
-            [
-                record.model_key
-                for record in sorted(self.records.values(), key=lambda record: record.parsed_version)
-                if record.algorithm == wanted.algorithm
-                and wanted.config_hash in (None, record.config_hash)
-                and record.parsed_version[: len(wanted.numbers)] == wanted.numbers
-            ],
-        )
+        if name in self.records or parse_versioned(name) is not None:
+            return _only(name, self.candidates(name))
+        try:
+            return self.tags[self.find_tag(name)]
+        except InvalidInput as err:  # it cannot be a tag either
+            raise _not_found(name) from err
 
 
 def _only(name: str, candidates: list[str]) -> str:

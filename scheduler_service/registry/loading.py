@@ -44,15 +44,24 @@ class LoadedModels:
                 self._loaded.move_to_end(slot)
                 return self._loaded[slot]
         # Outside the lock: who needs another model must not wait for this file.
-        try:
-            digest = sha256_of(weights)
-        except OSError as err:
-            raise InvalidModel(f"the weights of {record.model_key} cannot be read: {err}") from err
-        if digest != record.sha256:
-            raise InvalidModel(f"the weights of {record.model_key} have changed: SHA-256 {digest}, not {record.sha256}")
+        check_weights(record, weights)
         loaded = LoadedModel(record.model_key, record.algorithm, record.version, load(record.algorithm, weights))
         with self._mutex:
             self._loaded[slot] = loaded
             while len(self._loaded) > self._capacity:
                 self._loaded.popitem(last=False)
         return loaded
+
+
+def check_weights(record: ModelRecord, weights: Path) -> None:
+    """Refuses a file that is not the one that was registered.
+
+    Raises:
+        InvalidModel: missing, unreadable, or with another SHA-256.
+    """
+    try:
+        digest = sha256_of(weights)
+    except OSError as err:
+        raise InvalidModel(f"the weights of {record.model_key} cannot be read: {err}") from err
+    if digest != record.sha256:
+        raise InvalidModel(f"the weights of {record.model_key} have changed: SHA-256 {digest}, not {record.sha256}")

@@ -2,11 +2,12 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Any, Literal, get_args
 
 from scheduler_service.errors import InvalidInput, InvalidTransition
 from scheduler_service.registry.names import Version, parse_version, parse_versioned
+from scheduler_service.registry.validation import Flag, flags
 
 Status = Literal["registered", "validated", "deployed", "retired"]
 STATUSES: tuple[Status, ...] = get_args(Status)
@@ -43,6 +44,9 @@ class ModelRecord:
     size_bytes: int
     signature: Mapping[str, Any]  # what the weights expect: format, features, hidden layers
     status_since: str  # ISO-8601, UTC
+    verified_metrics: Mapping[str, Any] = field(default_factory=dict)  # measured at registration: `validation.measure`
+    validation: Mapping[str, Any] = field(default_factory=dict)  # measured when it was last validated; empty before
+    lineage: Mapping[str, Any] = field(default_factory=dict)  # parent, training_data_seed, code_version, config
     tags: tuple[str, ...] = ()  # bare: `stable`, not `DDQN:stable`; sorted
 
     def __post_init__(self) -> None:
@@ -60,9 +64,23 @@ class ModelRecord:
     def parsed_version(self) -> Version:
         return parse_version(self.version)
 
+    def figure(self, metric: str) -> float | None:
+        """The metric as measured at registration, else as claimed; None if there is no number."""
+        for figures in (self.verified_metrics, self.performance):
+            value = figures.get(metric)
+            if isinstance(value, int | float) and not isinstance(value, bool):
+                return value
+        return None
+
+    @property
+    def flags(self) -> tuple[Flag, ...]:
+        """The claims in `performance` that differ much from what was measured."""
+        return flags(self.performance, self.verified_metrics)
+
     def to_dict(self) -> dict[str, Any]:
         """The model as the API shows it; JSON-able."""
-        return {name: getattr(self, name) for name in _MEMBERS} | {"tags": list(self.tags)}
+        shown = {name: getattr(self, name) for name in _MEMBERS}
+        return shown | {"tags": list(self.tags), "flags": [flag.to_dict() for flag in self.flags]}
 
     def to_stored(self) -> dict[str, Any]:
         """The content of the metadata file."""
@@ -73,13 +91,14 @@ class ModelRecord:
         """The record of a metadata file; members of later versions are passed over.
 
         Raises:
-            KeyError: a member is missing.
+            KeyError: a member is missing that every version wrote.
             InvalidInput: a member is impossible.
         """
-        return cls(**{name: stored[name] for name in _MEMBERS})
+        return cls(**{name: stored[name] for name in _MEMBERS if name in stored or name not in _OPTIONAL})
 
 
 _MEMBERS = tuple(member.name for member in fields(ModelRecord) if member.name != "tags")
+_OPTIONAL = frozenset({"verified_metrics", "validation", "lineage"})
 
 
 def check_status(status: str) -> Status:

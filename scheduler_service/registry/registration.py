@@ -1,7 +1,7 @@
 """What a registration asks for, checked before the weights are looked at; and the cards of the seed models. Pure."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, get_args
 
 from scheduler_service.errors import InvalidInput, ModelConflict
@@ -33,6 +33,11 @@ class Draft:
     bump: Bump | None
     tags: tuple[str, ...]  # bare
     status: Status = "registered"
+    lineage: Mapping[str, Any] = field(default_factory=dict)
+
+
+LINEAGE = ("parent", "training_data_seed", "code_version")
+"""What a registration may say of where a model comes from; `parent` names the model that its training began with."""
 
 
 def new_draft(
@@ -44,12 +49,14 @@ def new_draft(
     version: str | None,
     bump: str | None,
     tags: Sequence[str],
+    lineage: Mapping[str, Any] | None = None,
     status: Status = "registered",
 ) -> Draft:
     """The registration asked for.
 
     Raises:
-        InvalidInput: an unknown algorithm, bump or tag, or parameters that are not JSON or not finite.
+        InvalidInput: an unknown algorithm, bump, tag or part of the lineage, or parameters that are not JSON or not
+            finite.
     """
     check_algorithm(algorithm_name, LOADERS)
     if bump not in (None, *get_args(Bump)):
@@ -64,6 +71,14 @@ def new_draft(
         if bare == STABLE and status != "deployed":
             raise InvalidInput(f"the tag {STABLE!r} is for deployed models; promote it", [(("tags",), "not deployed")])
         bare_tags.append(bare)
+    origin = plain_object("lineage", lineage or {})
+    if unknown := sorted(origin.keys() - set(LINEAGE)):
+        raise InvalidInput(
+            f"lineage holds {', '.join(unknown)}; known are {', '.join(LINEAGE)}",
+            [(("lineage", unknown[0]), "unknown")],
+        )
+    if not isinstance(origin.get("parent"), str | None):
+        raise InvalidInput("lineage.parent is not a model's name", [(("lineage", "parent"), "not a text")])
     return Draft(
         algorithm=algorithm_name,
         training_params=plain_object("training_params", training_params),
@@ -74,6 +89,7 @@ def new_draft(
         bump=bump,  # type: ignore[arg-type]  # checked above
         tags=tuple(bare_tags),
         status=status,
+        lineage=origin,
     )
 
 
@@ -88,8 +104,21 @@ def seed_draft(card: Mapping[str, Any]) -> Draft:
         card["version"],
         None,
         card["tags"],
+        card.get("lineage"),
         check_status(card["status"]),
     )
+
+
+def full_lineage(draft: Draft, parent_key: str | None, training: Mapping[str, Any]) -> dict[str, Any]:
+    """Where a model comes from: what was said, and otherwise what its file says of its training; None if neither."""
+    config = training.get("config")
+    seed = config.get("seed") if isinstance(config, Mapping) else training.get("seed")
+    return {
+        "parent": parent_key,
+        "training_data_seed": draft.lineage.get("training_data_seed", seed),
+        "code_version": draft.lineage.get("code_version", training.get("code_version")),
+        "config": config,
+    }
 
 
 def same_model(index: Index, draft: Draft, sha256: str) -> str | None:

@@ -1,6 +1,6 @@
-"""Which retired models have been kept long enough. Pure."""
+"""Which models have been kept long enough. Pure."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 
 from scheduler_service.clock import parse_time
@@ -8,21 +8,31 @@ from scheduler_service.registry.history import Event, previous_target
 from scheduler_service.registry.index import Index
 from scheduler_service.registry.names import STABLE
 
+REMOVABLE = ("registered", "retired")
+"""What was never validated, and what nobody wants any more."""
 
-def expired(index: Index, events: Sequence[Event], now: datetime, retention_days: float) -> list[str]:
+
+def expired(
+    index: Index,
+    events: Sequence[Event],
+    now: datetime,
+    retention_days: float,
+    keep_last: int,
+    in_use: Collection[str],
+) -> list[str]:
     """Keys of the models that a cleanup removes, oldest first.
 
-    Only what has been retired for more than `retention_days`; never a model that bears a tag, the newest of an
-    algorithm, or the one that a rollback would return to.
+    Only what has been registered or retired, and nothing else, for more than `retention_days`; never a model that bears
+    a tag, the newest `keep_last` of an algorithm, one of `in_use` (keys), or the one that a rollback would return to.
     """
     limit = now - timedelta(days=retention_days)
     old = [
         record
         for record in reversed(index.newest_first)
-        if record.status == "retired" and not record.tags and parse_time(record.status_since) < limit
+        if record.status in REMOVABLE and not record.tags and parse_time(record.status_since) < limit
     ]
-    kept: set[str | None] = set()
+    kept: set[str | None] = set(in_use)
     for algorithm in {record.algorithm for record in old}:
-        kept.add(index.of_algorithm(algorithm)[0].model_key)
+        kept.update(record.model_key for record in index.of_algorithm(algorithm)[:keep_last])
         kept.add(previous_target(events, f"{algorithm}:{STABLE}", index.records))
     return [record.model_key for record in old if record.model_key not in kept]

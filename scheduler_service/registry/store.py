@@ -91,9 +91,10 @@ class Store:
                 self._current = (before, index)
                 return index
         with locked(self._tags_file):  # writers are busy: keep them out for once
-            return self._read_locked()
+            return self.index_under_lock()
 
-    def _read_locked(self) -> Index:
+    def index_under_lock(self) -> Index:
+        """The registry as it is now, while other writers are kept out."""
         stamp = self._stamp()
         index = self._read()
         self._current = (stamp, index)
@@ -150,14 +151,33 @@ class Store:
         Raises:
             StorageUnavailable: others held the lock too long, or the files cannot be read or written.
         """
+        with self.excluding_writers():
+            self.finish_pending()
+            yield self.index_under_lock()
+
+    @contextmanager
+    def excluding_writers(self) -> Iterator[None]:
+        """Keeps other writers out, and leaves everything as it is; raises as `changing`."""
         with locked(self._tags_file):
             try:
-                pending = _read_object(self._pending_file)
-                if pending is not None:
-                    self._carry_out(pending)
-                yield self._read_locked()
+                yield
             except OSError as err:
                 raise StorageUnavailable(f"the registry in {self.base} cannot be written: {err}") from err
+
+    @property
+    def has_pending(self) -> bool:
+        """Whether a change is made that not all files show yet."""
+        return self._pending_file.exists()
+
+    def finish_pending(self) -> None:
+        """Brings the files up to date with a change that is made, if there is one. Under the lock."""
+        pending = _read_object(self._pending_file)
+        if pending is not None:
+            self._carry_out(pending)
+
+    def stored_tags(self) -> dict[str, str]:
+        """The tags as their file has them, also those of models that are gone."""
+        return _read_object(self._tags_file) or {}
 
     def commit(
         self,

@@ -1,0 +1,361 @@
+"""The registry on the command line: `python -m model_manager <command>`.
+
+Exit status: 0 done; 1 refused, not found, or (fsck) something is wrong; 2 the command line makes no sense.
+"""
+
+import argparse
+import getpass
+import json
+import logging
+import sys
+import unicodedata
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from scheduler_service.clock import parse_time, utc_now
+from scheduler_service.errors import InvalidInput, ServiceError
+from scheduler_service.registry.comparison import PER_SIZE, SIZES, compare_models
+from scheduler_service.registry.fsck import fsck
+from scheduler_service.registry.names import LATEST, STABLE
+from scheduler_service.registry.records import STATUSES
+from scheduler_service.registry.store import Store
+from scheduler_service.settings import settings_from_environment
+
+if TYPE_CHECKING:
+    from model_manager import ModelRecord, ModelVersionManager
+
+Answer = tuple[Any, str]
+"""What `--json` prints, and what people read."""
+
+
+def main(open_registry: Callable[[Path], "ModelVersionManager"], arguments: Sequence[str] | None = None) -> int:
+    """Runs one command, and answers the exit status."""
+    options = _parser().parse_args(arguments)
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
+    folder = options.models or settings_from_environment().models_dir
+    try:
+        if options.command == "fsck":
+            return _fsck(folder, options)
+        if options.command not in ("register",) and not folder.is_dir():
+            raise InvalidInput(f"{folder} does not exist; say --models FOLDER, or set SCHED_HOME")
+        value, text = COMMANDS[options.command](open_registry(folder), options)
+    except ServiceError as err:
+        print(f"error: {err}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    _show(value, text, options.json)
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    shared = argparse.ArgumentParser(add_help=False)
+    shared.add_argument(
+        "--models", type=Path, metavar="FOLDER", help="the registry; models/ below SCHED_HOME if absent"
+    )
+    shared.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    said = argparse.ArgumentParser(add_help=False)
+    said.add_argument("--reason", default="", help="why; kept in the history")
+    said.add_argument("--actor", default=_user(), help="who; kept in the history (default: %(default)s)")
+    parser = argparse.ArgumentParser(
+        prog="python -m model_manager",
+        description="Which models exist, which one is live, since when and why, and how to get back.",
+        epilog="A model is named by its key (DDQN_1a2b3c4d_v2.0.0), a short name (DDQN_v2.0) or a tag (DDQN:stable).",
+    )
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    def command(name: str, about: str, *parents: argparse.ArgumentParser) -> argparse.ArgumentParser:
+        return commands.add_parser(name, help=about, description=f"{about}.", parents=[shared, *parents])
+
+    listing = command("list", "list the models, newest first")
+    listing.add_argument("--algorithm")
+    listing.add_argument("--status", choices=STATUSES)
+    listing.add_argument("--tag")
+    command("show", "show all that is known of a model").add_argument("name")
+    register = command("register", "measure a weights file and enter it as a new version")
+    register.add_argument("path", type=Path, help="the weights, a .pth file")
+    register.add_argument("--algorithm", default="DDQN", help="(default: %(default)s)")
+    register.add_argument(
+        "--params", type=_json_object, default={}, metavar="JSON", help="training parameters, or @file"
+    )
+    register.add_argument("--metrics", type=_json_object, default={}, metavar="JSON", help="claimed metrics, or @file")
+    register.add_argument("--description", default="")
+    register.add_argument("--created-by", default=_user(), help="(default: %(default)s)")
+    number = register.add_mutually_exclusive_group()
+    number.add_argument("--version", help="such as 2.0.1")
+    number.add_argument("--bump", choices=("major", "minor", "patch"))
+    register.add_argument("--tag", action="append", default=[], help="may be repeated")
+    register.add_argument("--parent", help="the model that the training began with")
+    register.add_argument("--data-seed", type=int, help="seed of the training data")
+    register.add_argument("--code-version", help="commit or release of the code that trained it")
+    promote = command("promote", "move a model on in its life", said)
+    promote.add_argument("name")
+    promote.add_argument("status", choices=STATUSES[1:])
+    tag = command("tag", "let a tag name a model; --remove takes it away", said)
+    tag.add_argument("tag", help="such as canary, or DDQN:canary")
+    which = tag.add_mutually_exclusive_group(required=True)
+    which.add_argument("name", nargs="?")
+    which.add_argument("--remove", action="store_true")
+    rollback = command("rollback", "return to the version that was stable before", said)
+    rollback.add_argument("algorithm")
+    history = command("history", "who changed what, when and why, newest first; and what was live")
+    history.add_argument("name", nargs="?", help="only changes of this model, also of one that was deleted")
+    history.add_argument("--at", type=_moment, metavar="TIME", help="as of this time (ISO 8601): what was live then")
+    history.add_argument("--limit", type=int, default=50, help="(default: %(default)s)")
+    cleanup = command("cleanup", "remove what was retired, or never validated, for long")
+    cleanup.add_argument("--dry-run", action="store_true", help="only say what would go")
+    check = command("fsck", "check the registry's files against one another; status 1 if something is wrong")
+    check.add_argument("--mend", action="store_true", help="mend what can be mended without a person")
+    compare = command("compare", "run two models on the same instances and say which is better")
+    compare.add_argument("a")
+    compare.add_argument("b")
+    compare.add_argument("--instances", type=int, default=PER_SIZE, help="per size (default: %(default)s)")
+    compare.add_argument("--sizes", type=int, nargs="+", default=list(SIZES), help="work points (default: 1 2 5 10)")
+    return parser
+
+
+# --- commands ---
+
+
+def _list(manager: "ModelVersionManager", options: argparse.Namespace) -> Answer:
+    records = manager.list_models(options.algorithm, options.status, options.tag)
+    header = ("model", "status", "tags", "makespan h", "claimed h", "gap", "registered", "by")
+    rows = [
+        (
+            record.model_key,
+            record.status,
+            " ".join(record.tags),
+            _figure(record.verified_metrics, "makespan", ".2f"),
+            _figure(record.performance, "makespan", ".2f") + ("!" if record.flags else ""),
+            _figure(record.verified_metrics, "gap", ".1%"),
+            record.created_at[:16].replace("T", " "),
+            record.created_by,
+        )
+        for record in records
+    ]
+    flagged = (
+        "\n! a claim differs from what was measured; see `show`" if any(record.flags for record in records) else ""
+    )
+    return [record.to_dict() for record in records], f"{table(header, rows)}\n{len(rows)} models{flagged}"
+
+
+def _show_model(manager: "ModelVersionManager", options: argparse.Namespace) -> Answer:
+    return _described(manager.get_model(options.name))
+
+
+def _register(manager: "ModelVersionManager", options: argparse.Namespace) -> Answer:
+    lineage = {
+        "parent": options.parent, "training_data_seed": options.data_seed, "code_version": options.code_version
+    }  # fmt: skip
+    key = manager.register_model(
+        options.path,
+        options.algorithm,
+        options.params,
+        options.metrics,
+        options.description,
+        options.created_by,
+        version=options.version,
+        bump=options.bump,
+        tags=options.tag,
+        lineage={name: value for name, value in lineage.items() if value is not None},
+    )
+    return _described(manager.get_model(key))
+
+
+def _promote(manager: "ModelVersionManager", options: argparse.Namespace) -> Answer:
+    record = manager.promote_model(options.name, options.status, reason=options.reason, actor=options.actor)
+    return record.to_dict(), f"{record.model_key} is {record.status}"
+
+
+def _tag(manager: "ModelVersionManager", options: argparse.Namespace) -> Answer:
+    if options.remove:
+        manager.untag_model(options.tag, reason=options.reason, actor=options.actor)
+        return {"tag": options.tag, "model_key": None}, f"no model bears {options.tag} any more"
+    record = manager.tag_model(options.tag, options.name, reason=options.reason, actor=options.actor)
+    return record.to_dict(), f"{options.tag} is {record.model_key}"
+
+
+def _rollback(manager: "ModelVersionManager", options: argparse.Namespace) -> Answer:
+    record = manager.rollback(options.algorithm, options.reason, actor=options.actor)
+    return record.to_dict(), f"{options.algorithm}:{STABLE} is {record.model_key} again"
+
+
+def _history(manager: "ModelVersionManager", options: argparse.Namespace) -> Answer:
+    moment = options.at or utc_now()
+    events = [event for event in manager.history() if parse_time(event.time) <= moment]
+    if options.name:
+        try:
+            key = manager.resolve(options.name)
+        except ServiceError:
+            key = options.name  # a deleted model is named by its key
+        events = [
+            event for event in events if key in (event.model_key, *event.after.status, *event.after.tags.values())
+        ]
+    algorithms = sorted({tag.partition(":")[0] for event in events for tag in event.after.tags})
+    live = [found for algorithm in algorithms if (found := manager.live_at(moment, algorithm))]
+    shown = events[::-1][: options.limit]
+    rows = [
+        (
+            event.time[:19].replace("T", " "),
+            event.event,
+            event.model_key,
+            _change(event),
+            event.actor,
+            event.reason[:60],
+        )
+        for event in shown
+    ]
+    lines = [table(("time (UTC)", "event", "model", "change", "actor", "reason"), rows)]
+    for each in live:
+        told = f"{each.event} by {each.actor or 'nobody named'}" + (f": {each.reason}" if each.reason else "")
+        lines.append(f"live: {each.model_key} since {each.since[:19].replace('T', ' ')} ({told})")
+    value = {"events": [event.to_dict() for event in shown], "live": {each.algorithm: each.to_dict() for each in live}}
+    return value, "\n".join(lines)
+
+
+def _cleanup(manager: "ModelVersionManager", options: argparse.Namespace) -> Answer:
+    keys = manager.cleanup(dry_run=options.dry_run)
+    told = "would be removed" if options.dry_run else "removed; the files are in .trash/"
+    return keys, "\n".join([*keys, f"{len(keys)} models {told}"])
+
+
+def _compare(manager: "ModelVersionManager", options: argparse.Namespace) -> Answer:
+    from tqdm import tqdm  # with what it draws on, too slow to import for the other commands
+
+    if options.instances < 1 or min(options.sizes) < 1 or max(options.sizes) > 50:
+        raise InvalidInput("--instances is at least 1, and --sizes are within 1..50 work points")
+    a, b = manager.load_model(options.a), manager.load_model(options.b)
+    found = compare_models(
+        (a.key, a.agent),
+        (b.key, b.agent),
+        sizes=options.sizes,
+        per_size=options.instances,
+        progress=lambda instances: tqdm(instances, desc="comparing", file=sys.stderr, leave=False),
+    )
+    header = ("work points", "instances", "B wins", "ties", "B loses", "mean A h", "mean B h")
+    rows = [
+        (
+            group.n_workpoints, group.instances, group.wins, group.ties, group.losses,
+            f"{group.mean_makespan_a_h:.2f}", f"{group.mean_makespan_b_h:.2f}",
+        )
+        for group in found.groups
+    ]  # fmt: skip
+    interval = f", 95 % interval {found.low:.4f} to {found.high:.4f}, p = {found.p_value:.2g}" if found.low else ""
+    text = (
+        f"A  {found.a}\nB  {found.b}\n\n{table(header, rows)}\n\nmakespan B / A: {found.mean_ratio:.4f}{interval}\n"
+        f"{found.verdict}"
+    )
+    return found.to_dict(), text
+
+
+def _fsck(folder: Path, options: argparse.Namespace) -> int:
+    if not folder.is_dir():
+        raise InvalidInput(f"{folder} does not exist; say --models FOLDER, or set SCHED_HOME")
+    store = Store(folder.absolute(), utc_now)
+    found = fsck(store, mend=options.mend)
+    left = fsck(store) if options.mend else found
+    rows = [(problem.kind, problem.subject, problem.message, problem.remedy) for problem in found]
+    told = f"{len(found)} problems" + (f", {len(found) - len(left)} mended" if options.mend and found else "")
+    listed = table(("kind", "what", "problem", "mended by" if options.mend else "remedy"), rows) + "\n" if rows else ""
+    value = {"found": [problem.to_dict() for problem in found], "left": [problem.to_dict() for problem in left]}
+    _show(value, f"{listed}{folder}: {told if found else 'nothing is wrong'}", options.json)
+    return 1 if left else 0
+
+
+COMMANDS: Mapping[str, Callable[["ModelVersionManager", argparse.Namespace], Answer]] = {
+    "list": _list,
+    "show": _show_model,
+    "register": _register,
+    "promote": _promote,
+    "tag": _tag,
+    "rollback": _rollback,
+    "history": _history,
+    "cleanup": _cleanup,
+    "compare": _compare,
+}
+
+
+# --- what people read ---
+
+
+def table(header: Sequence[object], rows: Sequence[Sequence[object]]) -> str:
+    """Columns side by side, as wide as their widest cell on a terminal (a Chinese character takes two places)."""
+    cells = [[str(cell) for cell in row] for row in (header, *rows)]
+    widths = [max(_width(row[column]) for row in cells) for column in range(len(header))]
+    cells.insert(1, ["-" * width for width in widths])
+    return "\n".join(
+        "  ".join(cell + " " * (width - _width(cell)) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in cells
+    )
+
+
+def _width(text: str) -> int:
+    return sum(
+        0 if unicodedata.combining(char) else 2 if unicodedata.east_asian_width(char) in "WF" else 1 for char in text
+    )
+
+
+def _described(record: "ModelRecord") -> Answer:
+    value = record.to_dict()
+    rows = [
+        ("model", record.model_key),
+        ("status", f"{record.status} since {record.status_since[:19].replace('T', ' ')}"),
+        ("tags", " ".join(record.tags)),
+        ("registered", f"{record.created_at[:19].replace('T', ' ')} by {record.created_by or 'nobody named'}"),
+        ("description", record.description),
+        *(("measured", f"{name}: {_short(figure)}") for name, figure in record.verified_metrics.items()),
+        *(("claimed", f"{name}: {_short(figure)}") for name, figure in record.performance.items()),
+        *(("flag", flag.message) for flag in record.flags),
+        *(("lineage", f"{name}: {_short(figure)}") for name, figure in record.lineage.items() if name != "config"),
+        ("parameters", json.dumps(record.training_params, ensure_ascii=False)),
+        ("weights", f"{record.size_bytes} bytes, SHA-256 {record.sha256}"),
+    ]
+    return value, "\n".join(f"{name:12} {text}".rstrip() for name, text in rows)
+
+
+def _change(event: Any) -> str:
+    moves = [f"{event.before.status.get(key) or '-'} -> {to or '-'}" for key, to in event.after.status.items()]
+    tags = [tag.partition(":")[2] for tag in event.after.tags if not tag.endswith(f":{LATEST}")]
+    return ", ".join([*moves, *(f"[{tag}]" for tag in tags)])
+
+
+def _figure(figures: Mapping[str, Any], name: str, form: str) -> str:
+    value = figures.get(name)
+    return format(value, form) if isinstance(value, int | float) and not isinstance(value, bool) else ""
+
+
+def _short(value: object) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else json.dumps(value, ensure_ascii=False)
+
+
+def _show(value: object, text: str, as_json: bool) -> None:
+    print(json.dumps(value, ensure_ascii=False, indent=2) if as_json else text)
+
+
+# --- what people write ---
+
+
+def _json_object(text: str) -> dict[str, Any]:
+    try:
+        value = json.loads(Path(text[1:]).read_text("utf-8") if text.startswith("@") else text)
+    except (OSError, ValueError) as err:
+        raise argparse.ArgumentTypeError(f"{text!r} is not JSON: {err}") from err
+    if not isinstance(value, dict):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a JSON object")
+    return value
+
+
+def _moment(text: str) -> datetime:
+    try:
+        return parse_time(text)
+    except (ValueError, OverflowError) as err:
+        raise argparse.ArgumentTypeError(f"{text!r} is not an ISO-8601 time such as 2026-01-31T08:00:00") from err
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a container's user may have no name
+        return ""

@@ -1,0 +1,110 @@
+"""Two models on the same instances: which one builds the shorter schedules."""
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from scheduler_service.stats.outcome import NotComputable
+from scheduler_service.stats.paired import paired
+
+if TYPE_CHECKING:
+    from scheduler_env.agent import Agent
+
+COMPARISON_SEEDS_FROM = 450_000
+"""Neither trained on, nor validated on, nor benchmarked."""
+SIZES = (1, 2, 5, 10)
+PER_SIZE = 20
+TIE_H = 1e-6
+ALPHA = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Instances of one size; `wins` are B's."""
+
+    n_workpoints: int
+    instances: int
+    wins: int
+    ties: int
+    losses: int
+    mean_makespan_a_h: float
+    mean_makespan_b_h: float
+
+
+@dataclass(frozen=True, slots=True)
+class ModelComparison:
+    """B against A; a ratio below 1 means that B is shorter. The ratio is the geometric mean of makespan B / A."""
+
+    a: str
+    b: str
+    groups: tuple[Group, ...]
+    wins: int
+    ties: int
+    losses: int
+    mean_ratio: float
+    low: float | None  # of the ratio at 95 %; None when `note` says why there is none
+    high: float | None
+    p_value: float | None
+    note: str | None
+
+    @property
+    def verdict(self) -> str:
+        if self.low is None or self.high is None:
+            return f"{self.b} and {self.a}: no difference can be tested ({self.note})"
+        percent = abs(1.0 - self.mean_ratio) * 100.0
+        if self.high < 1.0:
+            return f"{self.b} is better: its schedules are {percent:.2f} % shorter on average"
+        if self.low > 1.0:
+            return f"{self.a} is better: its schedules are shorter, those of {self.b} {percent:.2f} % longer on average"
+        return f"neither is shown to be better on {self.wins + self.ties + self.losses} instances"
+
+    def to_dict(self) -> dict[str, Any]:
+        return {**asdict(self), "verdict": self.verdict}
+
+
+def compare_models(
+    a: tuple[str, "Agent"],
+    b: tuple[str, "Agent"],
+    *,
+    sizes: Sequence[int] = SIZES,
+    per_size: int = PER_SIZE,
+    progress: Callable[[Iterable[Any]], Iterable[Any]] = iter,
+) -> ModelComparison:
+    """Both models, greedily, on `per_size` generated instances of each size; a paired t-test on the logarithms.
+
+    Args:
+        a, b: (key, agent).
+        progress: wraps the list of instances, as tqdm does.
+    """
+    import numpy as np
+
+    from scheduler_env.generator import random_instance
+
+    instances = [(size, COMPARISON_SEEDS_FROM + number) for size in sizes for number in range(per_size)]
+    found = []
+    for size, seed in progress(instances):
+        instance = random_instance(size, seed)
+        found.append((size, *(agent.solve(instance).schedule.makespan_h for _, agent in (a, b))))
+    groups = []
+    for size in sizes:
+        spans = [(first, second) for n, first, second in found if n == size]
+        wins = sum(second < first - TIE_H for first, second in spans)
+        losses = sum(second > first + TIE_H for first, second in spans)
+        means = (math.fsum(span[side] for span in spans) / len(spans) for side in (0, 1))
+        groups.append(Group(size, len(spans), wins, len(spans) - wins - losses, losses, *means))
+    logs = np.log([spans[1:] for spans in found])
+    test = paired(logs[:, 0], logs[:, 1], ALPHA)
+    return ModelComparison(
+        a=a[0],
+        b=b[0],
+        groups=tuple(groups),
+        wins=sum(group.wins for group in groups),
+        ties=sum(group.ties for group in groups),
+        losses=sum(group.losses for group in groups),
+        mean_ratio=float(np.exp((logs[:, 1] - logs[:, 0]).mean())),
+        low=None if isinstance(test, NotComputable) else math.exp(test.low),
+        high=None if isinstance(test, NotComputable) else math.exp(test.high),
+        p_value=None if isinstance(test, NotComputable) else test.p_value,
+        note=test.message if isinstance(test, NotComputable) else None,
+    )

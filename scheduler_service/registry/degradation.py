@@ -1,0 +1,119 @@
+"""Whether the live model does worse than when it was validated. Pure.
+
+A run's *excess* is its gap to the lower bound (a failed run: 1, a schedule twice as long as need be) less the largest
+gap that the model had on the validation set with as many work points, or with the next smaller number there. A drop is
+found when the mean excess is above `TOLERANCE` with certainty, by a test that may be repeated after every run
+(`stats.sequential`). The runs are judged in windows of `WINDOW`, counted from the deployment; window k has the share
+1 / ((k + 1) (k + 2)) of `ALPHA`, so that all windows of a deployment together raise a false alarm with chance `ALPHA`.
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from scheduler_service.clock import parse_time
+from scheduler_service.registry.history import Live
+from scheduler_service.registry.index import Index
+from scheduler_service.stats.sequential import lower_confidence_sequence
+from scheduler_service.stats.summaries import Values
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+WINDOW = timedelta(days=1)
+ALPHA = 0.05
+TOLERANCE = 0.05
+"""Mean excess, in units of the gap (0.05: five percent of the lower bound), that nobody is woken for."""
+LEAST_RUNS = 50
+"""Fewer say nothing: the bound is asymptotic."""
+FAILED_GAP = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Drop:
+    """What was seen of a live model that does worse than it was validated for; gaps are shares of the lower bound."""
+
+    model_key: str
+    runs: int
+    failed_runs: int
+    mean_gap: float  # a failed run counts as `FAILED_GAP`
+    mean_excess: float
+    lower_bound: float  # of the mean excess, above `TOLERANCE`
+    alpha: float  # of this window
+    window_start: str
+
+    @property
+    def message(self) -> str:
+        return (
+            f"performance drop: over {self.runs} runs ({self.failed_runs} failed) the mean gap is {self.mean_gap:.1%}, "
+            f"{self.mean_excess:.1%} above the validated level (at least {self.lower_bound:.1%}, allowed "
+            f"{TOLERANCE:.0%}; alpha {self.alpha:.2g})"
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def window_at(now: datetime, deployed_at: datetime) -> tuple[datetime, float]:
+    """(start, alpha) of the window that `now` lies in."""
+    number = max(0, int((now - deployed_at) / WINDOW))
+    return deployed_at + number * WINDOW, ALPHA / ((number + 1) * (number + 2))
+
+
+def drop_of_live_model(index: Index, live: Live | None, runs: "pd.DataFrame", now: datetime) -> Drop | None:
+    """The drop of the model that is live; None if there is none, or no such model.
+
+    Args:
+        runs: of any models; columns model_key, timestamp (aware), success, gap, n_workpoints.
+    """
+    record = index.records.get(live.model_key) if live else None
+    level = (record.validation or record.verified_metrics) if record else {}
+    if live is None or "worst_gap" not in level:
+        return None
+    # A model that could not be loaded is recorded under the name that was asked for.
+    names = [name for name in runs["model_key"].dropna().unique() if index.find(name) == live.model_key]
+    return find_drop(live.model_key, runs[runs["model_key"].isin(names)], level, parse_time(live.since), now)
+
+
+def find_drop(
+    model_key: str, runs: "pd.DataFrame", validation: Mapping[str, Any], deployed_at: datetime, now: datetime
+) -> Drop | None:
+    """The drop that the runs of the present window show; None if they show none.
+
+    Args:
+        runs: columns timestamp (aware), success, gap, n_workpoints; any order, all of this model.
+        validation: the model's figures, as of `validation.measure`.
+    """
+    start, alpha = window_at(now, deployed_at)
+    recent = runs[(runs["timestamp"] >= start) & (runs["timestamp"] <= now)].sort_values("timestamp")
+    succeeded = recent["success"].to_numpy(dtype=bool)
+    gap = np.where(succeeded, recent["gap"].to_numpy(dtype=float, na_value=np.nan), FAILED_GAP)
+    known = np.isfinite(gap)
+    gap = np.clip(gap[known], 0.0, FAILED_GAP)
+    excess = gap - _levels(recent["n_workpoints"].to_numpy(dtype=float, na_value=1.0)[known], validation["worst_gap"])
+    if gap.size < LEAST_RUNS:
+        return None
+    bounds = lower_confidence_sequence(excess, alpha)[LEAST_RUNS - 1 :]
+    if not bounds.max() > TOLERANCE:
+        return None
+    return Drop(
+        model_key=model_key,
+        runs=int(gap.size),
+        failed_runs=int((~succeeded).sum()),
+        mean_gap=float(gap.mean()),
+        mean_excess=float(excess.mean()),
+        lower_bound=float(bounds.max()),
+        alpha=alpha,
+        window_start=start.isoformat(),
+    )
+
+
+def _levels(n_workpoints: Values, worst_gap: Mapping[str, float]) -> Values:
+    """The validated level for each number of work points."""
+    sizes = sorted(int(size) for size in worst_gap)
+    levels = np.array([worst_gap[str(size)] for size in sizes])
+    place = np.searchsorted(sizes, n_workpoints, side="right") - 1
+    return levels[np.clip(place, 0, len(sizes) - 1)]

@@ -1,0 +1,80 @@
+"""The helper process of `examination`: `python -m scheduler_service.registry.examiner <descriptor of a socket>`."""
+
+import gc
+import json
+import os
+import resource
+import signal
+import socket
+import sys
+from dataclasses import asdict
+from pathlib import Path
+
+from scheduler_env.agent import Agent
+from scheduler_env.network import QNetwork, signature_of
+from scheduler_service.errors import InvalidModel
+from scheduler_service.registry.examination import (
+    FINISHED,
+    IDLE_S,
+    MAX_GROWTH_BYTES,
+    REFUSED,
+    STARTED,
+    examine_here,
+)
+from scheduler_service.registry.validation import measure
+
+
+def main(descriptor: int) -> None:
+    """Forks a child for each question, until nobody is left to ask, or nobody has asked for `IDLE_S`."""
+    network = QNetwork((4, 4, 4))
+    measure(Agent(network.to_arrays(), signature_of(network), {}))  # children find the compiled code in memory
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for the children
+    gc.freeze()
+    with socket.socket(fileno=descriptor) as questions:
+        questions.settimeout(IDLE_S)
+        while True:
+            try:
+                question, descriptors, _, _ = socket.recv_fds(questions, 65_536, 1)
+            except TimeoutError:
+                return
+            if not question:
+                return
+            if os.fork() == 0:
+                try:
+                    questions.close()
+                    _answer(question, descriptors[0])
+                finally:
+                    os._exit(0)
+            os.close(descriptors[0])
+
+
+def _answer(question: bytes, descriptor: int) -> None:
+    with socket.socket(fileno=descriptor) as asker:
+        asker.sendall(json.dumps([STARTED, None]).encode() + b"\n")
+        asked = json.loads(question)
+        _limit_this_process(asked["limit_s"])
+        try:
+            examination = examine_here(asked["algorithm"], Path(asked["path"]))
+            answer = json.dumps([FINISHED, asdict(examination)], allow_nan=False)
+        except InvalidModel as err:
+            answer = json.dumps([REFUSED, str(err)])
+        except Exception as err:  # MemoryError among them; nobody is there to see a trace
+            answer = json.dumps([REFUSED, f"the weights cannot be examined: {type(err).__name__}"])
+        asker.sendall(answer.encode() + b"\n")
+
+
+def _limit_this_process(limit_s: int) -> None:
+    """Time, memory and no files; the system itself ends a process that goes beyond."""
+    # torch alone takes a gigabyte of addresses, so the limit is what may come on top of it.
+    pages = int(Path("/proc/self/statm").read_text().split()[0])
+    addresses = pages * resource.getpagesize() + MAX_GROWTH_BYTES
+    resource.setrlimit(resource.RLIMIT_AS, (addresses, addresses))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    resource.setrlimit(resource.RLIMIT_CPU, (limit_s, limit_s))
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    signal.setitimer(signal.ITIMER_REAL, limit_s)
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]))

@@ -1,0 +1,256 @@
+"""Whether the registry's files agree with one another, and how to mend what does not.
+
+Checked without sweeping or finishing anything first, so that what a crash left is seen. Mending never guesses about the
+live model: what bears `stable` or is deployed and has lost its weights is reported, and a person decides.
+"""
+
+import json
+import os
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from scheduler_service.files import move, write_json
+from scheduler_service.registry.history import Event
+from scheduler_service.registry.index import Index
+from scheduler_service.registry.moves import commit_deletion
+from scheduler_service.registry.names import STABLE, parse_versioned
+from scheduler_service.registry.records import ModelRecord
+from scheduler_service.registry.store import INCOMING_LEFTOVER_S, Store
+from scheduler_service.registry.weights import sha256_of
+
+Kind = Literal[
+    "leftover",  # a temporary file, or a copy that was never registered
+    "unfinished",  # a change that is made, but not yet in all files
+    "orphan",  # a file that belongs to no model
+    "missing",  # a model without its weights or its configuration
+    "damaged",  # weights with another SHA-256, unreadable metadata, a configuration that is not the model's
+    "history",  # the history does not lead to the present
+    "tag",  # a tag of no model, or `stable` on a model that is not deployed
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Something wrong; `remedy` says what mending does, or what a person has to do (`is_mendable` is false)."""
+
+    kind: Kind
+    subject: str  # a model key, tag or file
+    message: str
+    remedy: str
+    is_mendable: bool = True
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+Finding = tuple[Problem, Callable[[], None]]
+
+
+def fsck(store: Store, *, mend: bool = False) -> list[Problem]:
+    """What is wrong, in a fixed order; with `mend` all that can be mended is, and the answer is what was found before.
+
+    Other writers wait meanwhile, so hashing many large models delays them.
+
+    Raises:
+        StorageUnavailable: the registry is locked for long, cannot be read, or its tags are not JSON.
+    """
+    with store.excluding_writers():
+        findings = list(_unfinished(store))
+        if not findings or mend:
+            for _, repair in findings:
+                repair()
+            for check in (_leftovers, _metadata, _orphans, _models, _tags, _history):
+                index = store.index_under_lock()
+                found = list(check(store, index))
+                findings += found
+                if mend:
+                    for problem, repair in found:
+                        if problem.is_mendable:
+                            repair()
+    return [problem for problem, _ in findings]
+
+
+def _unfinished(store: Store) -> Iterator[Finding]:
+    if store.has_pending:
+        yield (
+            Problem(
+                "unfinished", ".pending.json", "a change is made, but not all files show it", "finish it, and check"
+            ),
+            store.finish_pending,
+        )
+
+
+def _leftovers(store: Store, _index: Index) -> Iterator[Finding]:
+    files = [file for folder in (store.base, store.metadata_dir, store.configs_dir) for file in folder.glob(".*.tmp")]
+    files += [file for file in store.incoming_dir.iterdir() if _age_s(file) > INCOMING_LEFTOVER_S]
+    for file in sorted(files):
+        yield Problem("leftover", file.name, f"{file} was left by a process that ended", "remove it"), file.unlink
+
+
+def _metadata(store: Store, index: Index) -> Iterator[Finding]:
+    for file in sorted(store.metadata_dir.glob("[!.]*.json")):
+        if file.stem not in index.records:
+            yield (
+                Problem(
+                    "damaged",
+                    file.stem,
+                    f"{file} is unreadable, so its model is left out",
+                    "restore it from a backup, or remove it and register the weights again",
+                    is_mendable=False,
+                ),
+                _nothing,
+            )
+
+
+def _orphans(store: Store, _index: Index) -> Iterator[Finding]:
+    known = {file.stem for file in store.metadata_dir.glob("[!.]*.json")}
+    for folder, pattern in ((store.weights_dir, "*.pth"), (store.configs_dir, "[!.]*.json")):
+        for file in sorted(folder.glob(pattern)):
+            if file.stem not in known:
+                yield (
+                    Problem("orphan", file.stem, f"{file} belongs to no model", "move it to .trash/"),
+                    _trash(store, file),
+                )
+
+
+def _models(store: Store, index: Index) -> Iterator[Finding]:
+    for record in index.newest_first:
+        yield from _weights(store, record)
+        config_file = store.configs_dir / f"{record.model_key}.json"
+        try:
+            is_right = json.loads(config_file.read_bytes()) == record.training_params
+        except FileNotFoundError:
+            kind, message = "missing", f"{config_file} is missing"
+        except ValueError:
+            kind, message = "damaged", f"{config_file} is not JSON"
+        else:
+            if is_right:
+                continue
+            kind, message = "damaged", f"{config_file} is not what {record.model_key} was registered with"
+        yield (
+            Problem(kind, record.model_key, message, "write it again from the metadata"),  # type: ignore[arg-type]
+            lambda file=config_file, params=record.training_params: write_json(file, params),  # type: ignore[misc]
+        )
+
+
+def _weights(store: Store, record: ModelRecord) -> Iterator[Finding]:
+    file = store.weights_file(record.model_key)
+    try:
+        digest = sha256_of(file)
+    except OSError as err:
+        kind, message = "missing", f"the weights cannot be read: {err.strerror}"
+    else:
+        if digest == record.sha256:
+            return
+        kind, message = "damaged", f"the weights have the SHA-256 {digest}, not {record.sha256}"
+    copy = store.trash_dir / file.name
+    if copy.is_file() and sha256_of(copy) == record.sha256:
+        remedy, repair, is_mendable = "bring the good copy back from .trash/", lambda: move(copy, file), True
+    elif record.status == "deployed" or STABLE in record.tags:
+        remedy = f"the model is {record.status}: restore {file} from a backup, or roll back"
+        repair, is_mendable = _nothing, False
+    else:
+        remedy, is_mendable = "delete the model; what is left goes to .trash/", True
+
+        def repair() -> None:
+            # Earlier repairs may have changed the registry, so the index is read again.
+            fresh = store.index_under_lock()
+            commit_deletion(store, fresh, fresh.records[record.model_key], "fsck", f"fsck: {message}")
+
+    yield Problem(kind, record.model_key, message, remedy, is_mendable), repair  # type: ignore[arg-type]
+
+
+def _tags(store: Store, index: Index) -> Iterator[Finding]:
+    for tag, key in sorted(store.stored_tags().items()):
+        if key not in index.records:
+            yield (
+                Problem("tag", tag, f"{tag} stands for {key}, which does not exist", "remove the tag"),
+                lambda tag=tag, key=key: store.commit(  # type: ignore[misc]
+                    store.index_under_lock(), "untagged", key, tags={tag: None}, actor="fsck", reason="no such model"
+                ),
+            )
+        elif tag.endswith(f":{STABLE}") and index.records[key].status != "deployed":
+            yield (
+                Problem(
+                    "tag", tag, f"{tag} stands for {key}, which is {index.records[key].status}",
+                    "deploy it, or another version", is_mendable=False,
+                ),
+                _nothing,
+            )  # fmt: skip
+
+
+def _history(store: Store, index: Index) -> Iterator[Finding]:
+    unreadable = store.history.unreadable_lines()
+    if unreadable:
+        yield (
+            Problem(
+                "history", store.history.path.name, f"{unreadable} lines are unreadable",
+                "restore them from a backup; they are passed over meanwhile", is_mendable=False,
+            ),
+            _nothing,
+        )  # fmt: skip
+    status, tags = _replayed(store.history.events())
+    differing = {
+        key: (status.get(key), index.records[key].status if key in index.records else None)
+        for key in status.keys() | index.records.keys()
+    }
+    hidden = {file.stem for file in store.metadata_dir.glob("[!.]*.json")} - index.records.keys()
+    for key, (told, found) in sorted(differing.items()):
+        if told != found and key not in hidden:
+            yield (
+                Problem("history", key, f"the history ends with {told or 'no model'}, the files say {found or 'none'}",
+                        "add a line that says what is"),
+                lambda key=key: _acknowledge(store, key),  # type: ignore[misc]
+            )  # fmt: skip
+    for tag in sorted(tags.keys() | index.tags.keys()):
+        if tags.get(tag) != index.tags.get(tag):
+            message = f"the history ends with {tags.get(tag, 'no model')}, the tags say {index.tags.get(tag, 'none')}"
+            yield (
+                Problem("history", tag, message, "add a line that says what is"),
+                lambda tag=tag: _acknowledge_tag(store, tag),  # type: ignore[misc]
+            )
+
+
+def _replayed(events: list[Event]) -> tuple[dict[str, str], dict[str, str]]:
+    """Status of each model and target of each tag, by the history alone."""
+    status: dict[str, str | None] = {}
+    tags: dict[str, str | None] = {}
+    for event in events:
+        status.update(event.after.status)
+        tags.update(event.after.tags)
+    return (
+        {key: value for key, value in status.items() if value},
+        {tag: key for tag, key in tags.items() if key},
+    )
+
+
+def _acknowledge(store: Store, key: str) -> None:
+    index = store.index_under_lock()
+    reason = "fsck: this is what the files say; the history said otherwise"
+    store.commit(index, "mended", key, records={key: index.records.get(key)}, actor="fsck", reason=reason)
+
+
+def _acknowledge_tag(store: Store, tag: str) -> None:
+    index = store.index_under_lock()
+    key = index.tags.get(tag)
+    reason = "fsck: this is what the tags say; the history said otherwise"
+    store.commit(index, "mended", key or tag, tags={tag: key}, actor="fsck", reason=reason)
+
+
+def _trash(store: Store, file: Path) -> Callable[[], None]:
+    def repair() -> None:
+        os.utime(file)  # the trash is emptied by age, counted from now
+        move(file, store.trash_dir / (file.name if parse_versioned(file.stem) else f"orphan-{file.name}"))
+
+    return repair
+
+
+def _age_s(file: Path) -> float:
+    return time.time() - file.stat().st_mtime
+
+
+def _nothing() -> None:
+    """A person has to."""

@@ -1,0 +1,118 @@
+"""How a weights file becomes a registered model."""
+
+import json
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import BinaryIO
+
+from scheduler_service.clock import Clock, to_iso
+from scheduler_service.errors import ServiceError
+from scheduler_service.files import move
+from scheduler_service.registry.examination import Examination
+from scheduler_service.registry.history import used_versions
+from scheduler_service.registry.names import LATEST, choose_version, hash_of_config, key_of
+from scheduler_service.registry.records import ModelRecord
+from scheduler_service.registry.registration import Draft, full_lineage, same_model, seed_draft, seed_may_take
+from scheduler_service.registry.store import Store
+from scheduler_service.registry.validation import check_validated
+from scheduler_service.registry.weights import copied
+
+logger = logging.getLogger(__name__)
+
+
+def take_in(
+    store: Store,
+    clock: Clock,
+    source: BinaryIO,
+    name: str,
+    draft: Draft,
+    examine: Callable[[str, Path], Examination],
+    *,
+    is_seed: bool = False,
+) -> tuple[str, bool]:
+    """(key, whether it is new): copies the weights, has them examined, and enters them under the next version.
+
+    Nobody else waits for the examination; only the entry is made under the registry's lock.
+
+    Args:
+        name: what errors call the source.
+
+    Raises:
+        InvalidModel, ModelConflict, ModelNotFound, StorageUnavailable: see `ModelVersionManager.register_model`.
+    """
+    with copied(source, store.incoming_dir, name) as weights:
+        index = store.index()
+        existing = same_model(index, draft, weights.sha256)
+        if existing is not None:
+            return existing, False
+        if parent := draft.lineage.get("parent"):
+            parent = index.resolve(parent)
+        found = examine(draft.algorithm, weights.path)
+        with store.changing() as index:
+            existing = same_model(index, draft, weights.sha256)  # another process may have been quicker
+            if existing is not None:
+                return existing, False
+            config_hash = hash_of_config(draft.training_params)
+            used = used_versions(store.history.events(), draft.algorithm) | {
+                (record.config_hash, record.parsed_version) for record in index.of_algorithm(draft.algorithm)
+            }
+            version = choose_version(used, config_hash, draft.version, draft.bump)
+            key = key_of(draft.algorithm, config_hash, version)
+            if draft.status != "registered":
+                check_validated(key, found.verified_metrics)
+            now = to_iso(clock())
+            record = ModelRecord(
+                model_key=key,
+                algorithm=draft.algorithm,
+                version=str(version),
+                status=draft.status,
+                performance=draft.performance,
+                created_at=now,
+                created_by=draft.created_by,
+                description=draft.description,
+                training_params=draft.training_params,
+                sha256=weights.sha256,
+                size_bytes=weights.size_bytes,
+                signature=found.signature,
+                status_since=now,
+                verified_metrics=found.verified_metrics,
+                validation={} if draft.status == "registered" else {**found.verified_metrics, "measured_at": now},
+                lineage=full_lineage(draft, parent, found.training),
+            )
+            tags = [tag for tag in (LATEST, *draft.tags) if not is_seed or seed_may_take(index, record, tag)]
+            move(weights.path, store.weights_file(key))
+            store.commit(
+                index,
+                "registered",
+                key,
+                records={key: record},
+                tags={f"{draft.algorithm}:{tag}": key for tag in tags},
+                actor=draft.created_by,
+                reason="shipped with the project" if is_seed else draft.description,
+                details={"sha256": weights.sha256, "flags": [flag.message for flag in record.flags]},
+            )
+    logger.info("model %s registered by %s", key, draft.created_by or "nobody named")
+    for flag in record.flags:
+        logger.warning("model %s: %s", key, flag.message)
+    return key, True
+
+
+def missing_seeds(store: Store, seed_dir: Path) -> list[tuple[Draft, Path]]:
+    """(registration, weights file) of each shipped model that this registry never had, lower versions first.
+
+    A seed is `<name>.pth` with `<name>.json` beside it; one that its owner deleted is not missing. A broken card is
+    logged and passed over.
+    """
+    seeds = []
+    for card in sorted(seed_dir.glob("*.json")):
+        try:
+            seeds.append((seed_draft(json.loads(card.read_bytes())), card.with_suffix(".pth")))
+        except (OSError, ValueError, KeyError, TypeError, ServiceError) as err:
+            logger.error("the seed model %s is passed over: %s: %s", card, type(err).__name__, err)
+    events = store.history.events()
+    return [
+        (draft, path)
+        for draft, path in sorted(seeds, key=lambda seed: (seed[0].algorithm, seed[0].version))
+        if (hash_of_config(draft.training_params), draft.version) not in used_versions(events, draft.algorithm)
+    ]

@@ -1,0 +1,81 @@
+"""Moves that touch several models at once: rolling back, deleting."""
+
+import logging
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from scheduler_service.clock import Clock, to_iso
+from scheduler_service.errors import ModelConflict, ModelNotFound
+from scheduler_service.registry.history import previous_target
+from scheduler_service.registry.index import Index
+from scheduler_service.registry.names import LATEST, STABLE
+from scheduler_service.registry.records import ModelRecord, Status, check_text
+from scheduler_service.registry.store import Store
+
+logger = logging.getLogger(__name__)
+
+
+def roll_back(
+    store: Store,
+    clock: Clock,
+    algorithm: str,
+    reason: str,
+    actor: str,
+    *,
+    details: Mapping[str, Any] | None = None,
+    only_from: str | None = None,
+) -> str:
+    """The key of the version that is deployed and stable again; the one it replaces is validated again.
+
+    Args:
+        only_from: the model that has to be live still; whoever finds another one there came too late.
+
+    Raises:
+        ModelNotFound: the algorithm has no stable version.
+        ModelConflict: it never had another one that still exists, or `only_from` is not live any more.
+    """
+    stable = f"{algorithm}:{STABLE}"
+    with store.changing() as index:
+        if stable not in index.tags:
+            raise ModelNotFound(f"no model bears the tag {stable!r}, so there is nothing to roll back")
+        left = index.records[index.tags[stable]]
+        if only_from not in (None, left.model_key):
+            raise ModelConflict(f"{left.model_key} is live, no longer {only_from}")
+        target = previous_target(store.history.events(), stable, index.records)
+        if target is None:
+            raise ModelConflict(f"{left.model_key} is the first stable version of {algorithm}; none came before it")
+        store.commit(
+            index,
+            "rolled_back",
+            target,
+            records={
+                left.model_key: with_status(left, "validated", clock),
+                target: with_status(index.records[target], "deployed", clock),
+            },
+            tags={stable: target},
+            actor=check_text("actor", actor),
+            reason=check_text("reason", reason),
+            details=details,
+        )
+    logger.warning("%s rolled back from %s to %s: %s", algorithm, left.model_key, target, reason)
+    return target
+
+
+def commit_deletion(store: Store, index: Index, record: ModelRecord, actor: str, reason: str) -> None:
+    """Deletes under the lock; `latest` goes to the newest that is left, other tags go."""
+    others = [other for other in index.of_algorithm(record.algorithm) if other.model_key != record.model_key]
+    newest = others[0].model_key if others else None
+    store.commit(
+        index,
+        "deleted",
+        record.model_key,
+        records={record.model_key: None},
+        tags={f"{record.algorithm}:{tag}": newest if tag == LATEST else None for tag in record.tags},
+        actor=check_text("actor", actor),
+        reason=check_text("reason", reason),
+    )
+
+
+def with_status(record: ModelRecord, status: Status, clock: Clock) -> ModelRecord:
+    return replace(record, status=status, status_since=to_iso(clock()))

@@ -1,0 +1,137 @@
+"""The fixed set of instances that every model is measured on, and what its claims are worth beside that. Pure.
+
+The set: the guide's sample request, and four instances each of 1, 2 and 5 work points with seeds from 400,000 on.
+Training (1,000,000 and up), the choice of its best weights (500,000 and up) and the benchmarks (from 0) use others.
+"""
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from statistics import fmean, median
+from typing import TYPE_CHECKING, Any
+
+from scheduler_service.errors import InvalidModel
+from scheduler_service.stats.metrics import METRICS
+
+if TYPE_CHECKING:
+    from scheduler_env.agent import Agent
+    from scheduler_env.problem import Instance
+
+VALIDATION_SEEDS_FROM = 400_000
+SIZES = (1, 2, 5)
+PER_SIZE = 4
+BASELINE_RULE = "LFT"
+"""What a model has to beat to be validated: the textbook's latest-finish-time rule with full crews."""
+MAX_EXECUTION_TIME_S = 10.0
+"""Longest median decision of a validated model: the guide's `max_execution_time`."""
+LARGE_DIFFERENCE = 0.02
+"""Share by which a claim may differ from what was measured before it is flagged."""
+COMPARED = ("makespan", "resource_utilization", "gap")
+"""Claims that have a measured counterpart."""
+
+
+@dataclass(frozen=True, slots=True)
+class Flag:
+    """A claim that differs much from what was measured."""
+
+    metric: str
+    claimed: float
+    verified: float
+    is_better_than_measured: bool  # the claim is more favourable than the truth
+
+    @property
+    def message(self) -> str:
+        flattery = "better" if self.is_better_than_measured else "worse"
+        return (
+            f"the claimed {self.metric} {self.claimed:g} is {flattery} than the {self.verified:.4g} measured on the "
+            f"validation set"
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "metric": self.metric,
+            "claimed": self.claimed,
+            "verified": self.verified,
+            "difference_percent": None if self.verified == 0 else 100.0 * (self.claimed / self.verified - 1.0),
+            "message": self.message,
+        }
+
+
+@cache
+def validation_set() -> tuple["Instance", ...]:
+    """The sample request first, then the generated instances by size."""
+    from scheduler_env.generator import random_instance
+    from scheduler_env.standard_cycle import SAMPLE_PARAMS, standard_instance
+
+    generated = [random_instance(size, VALIDATION_SEEDS_FROM + number) for size in SIZES for number in range(PER_SIZE)]
+    return (standard_instance(SAMPLE_PARAMS), *generated)
+
+
+def measure(agent: "Agent") -> dict[str, Any]:
+    """What `agent` does on the validation set, greedily; JSON-able.
+
+    `makespan` (h) and `resource_utilization` are of the sample request, `gap` (to the lower bound) is the mean of all,
+    `worst_gap` the largest by number of work points, `baseline_gap` the mean gap of `BASELINE_RULE`, and
+    `execution_time` (s) the median of a decision. All but the last are the same each time.
+
+    Raises:
+        InvalidSchedule: a schedule breaks a rule.
+    """
+    from scheduler_env.rules import Rule, solve_by_rule
+
+    instances = validation_set()
+    solutions, took_s = [], []
+    agent.solve(instances[0])  # the first one loads compiled code
+    for instance in instances:
+        began = time.perf_counter()
+        solutions.append(agent.solve(instance))
+        took_s.append(time.perf_counter() - began)
+    worst: dict[str, float] = {}
+    for instance, solution in zip(instances, solutions, strict=True):
+        size = str(len(instance.workpoints))
+        worst[size] = max(worst.get(size, 0.0), solution.gap)
+    sample = solutions[0].schedule
+    rule = Rule(BASELINE_RULE, 1.0, "parallel")
+    return {
+        "makespan": sample.makespan_h,
+        "resource_utilization": sample.resource_utilization,
+        "gap": fmean(solution.gap for solution in solutions),
+        "worst_gap": worst,
+        "baseline_gap": fmean(solve_by_rule(instance, rule).gap for instance in instances),
+        "execution_time": median(took_s),
+        "instances": len(instances),
+    }
+
+
+def check_validated(model_key: str, measured: Mapping[str, Any]) -> None:
+    """Refuses a model that is of no use in production.
+
+    Raises:
+        InvalidModel: slower than `MAX_EXECUTION_TIME_S`, or no better than `BASELINE_RULE`.
+    """
+    if measured["execution_time"] > MAX_EXECUTION_TIME_S:
+        raise InvalidModel(
+            f"{model_key} is not validated: a decision takes {measured['execution_time']:.1f} s, the limit is "
+            f"{MAX_EXECUTION_TIME_S:g} s"
+        )
+    if measured["gap"] >= measured["baseline_gap"]:
+        raise InvalidModel(
+            f"{model_key} is not validated: its schedules are on average {measured['gap']:.1%} above the lower bound, "
+            f"the plain {BASELINE_RULE} rule's {measured['baseline_gap']:.1%}; train it further"
+        )
+
+
+def flags(claimed: Mapping[str, Any], verified: Mapping[str, Any]) -> tuple[Flag, ...]:
+    """The claims that differ from what was measured by more than `LARGE_DIFFERENCE`.
+
+    A claim may stem from another set of instances; the flag says that the two differ, not that anybody lied.
+    """
+    found = []
+    for metric in COMPARED:
+        claim, truth = claimed.get(metric), verified.get(metric)
+        if isinstance(claim, bool) or not isinstance(claim, int | float) or truth is None:
+            continue
+        if abs(claim - truth) > LARGE_DIFFERENCE * abs(truth):
+            found.append(Flag(metric, float(claim), float(truth), (claim < truth) == METRICS[metric].lower_is_better))
+    return tuple(found)

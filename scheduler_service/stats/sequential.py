@@ -1,0 +1,41 @@
+"""Bounds on a mean that hold at every moment at once, so that one may look after each value and stop when one likes."""
+
+import math
+
+import numpy as np
+
+from scheduler_service.stats.summaries import Values
+
+
+def lower_confidence_sequence(values: Values, alpha: float = 0.05, tuned_for: int = 200) -> Values:
+    """For each t, a lower bound on the mean from the first t values; all of them hold together with chance 1 - alpha.
+
+    L_t = m_t - s_t sqrt( 2 (t r^2 + 1) / (t^2 r^2) * log(1 + sqrt(t r^2 + 1) / (2 alpha)) )
+    m_t, s_t: mean and standard deviation (divided by t) of the first t values
+    r = sqrt( (-2 log(2 alpha) + log(-2 log(2 alpha) + 1)) / tuned_for )
+
+    The one-sided normal-mixture confidence sequence with the standard deviation estimated: asymptotic, so the first
+    few dozen bounds are not to be relied upon (docs/registry.md has the simulated error rates). Where the values so far
+    are all equal, the bound is minus infinity: no spread was seen, which does not mean that there is none.
+
+    Args:
+        values: shape (n,), finite, in the order in which they came, independent of one another.
+        alpha: chance that any of the bounds is above the mean; in (0, 0.5).
+        tuned_for: number of values at which the bound is tightest.
+
+    Returns:
+        Shape (n,).
+
+    Source: Waudby-Smith, Arbour, Sinha, Kennedy, Ramdas, "Time-uniform central limit theory and asymptotic confidence
+    sequences", Annals of Statistics 52 (2024) 2613-2640: Theorem 2.2, its one-sided form, and the choice of r in the
+    appendix; the mixture itself is Robbins 1970, and Howard, Ramdas, McAuliffe, Sekhon, Annals of Statistics 49 (2021).
+    """
+    t = np.arange(1.0, values.size + 1.0)
+    mean = np.cumsum(values) / t
+    # Around the first value, so that squares of large, nearly equal values do not cancel.
+    shifted = values - values[:1]
+    variance = np.maximum(np.cumsum(shifted**2) / t - (np.cumsum(shifted) / t) ** 2, 0.0)
+    two_logs = -2.0 * math.log(2.0 * alpha)
+    tr2 = t * (two_logs + math.log(two_logs + 1.0)) / tuned_for
+    radius = np.sqrt(variance * 2.0 * (tr2 + 1.0) / (t * tr2) * np.log1p(np.sqrt(tr2 + 1.0) / (2.0 * alpha)))
+    return np.where(variance > 0.0, mean - radius, -np.inf)

@@ -1,0 +1,19 @@
+"""Weights files for tests: the shipped model, changed a little, so that each is a different one that schedules well."""
+
+from pathlib import Path
+
+import torch
+
+from scheduler_env.network import read_checkpoint, save_checkpoint
+from scheduler_service.settings import Settings
+
+SEED = Settings().seed_models_dir / "ddqn_v2.pth"
+
+
+def write_checkpoint(path: Path, number: int) -> Path:
+    """The `number`-th variation of the seed model; different numbers have different weights."""
+    network = read_checkpoint(SEED).network
+    with torch.no_grad():
+        network.value[0].weight[0, 0] += 1e-4 * (number + 1)
+    save_checkpoint(path, network, {"config": {"seed": number, "episodes": 1000}})
+    return path
