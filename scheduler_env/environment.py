@@ -27,7 +27,6 @@ from scheduler_env.observation import (
     N_STATE,
     N_TEAM,
     candidate_features,
-    governing_resource,
     shared_features,
     state_features,
 )
@@ -150,12 +149,12 @@ class SchedulingEnv(gymnasium.Env[Observation, np.int64]):
         common = np.zeros(N_GLOBAL, dtype=np.float32)
         context = shared_features(problem, state, view, self._initial_bound_h, team_features, common)
         rows = np.zeros((self.max_candidates, N_CANDIDATE), dtype=np.float32)
-        for c in range(self._count):
-            j, m = int(self._activity[c]), int(self._mode[c])
-            k = governing_resource(problem, state, view, context, j, m)
-            rows[c, :N_GLOBAL] = common
-            rows[c, N_GLOBAL:N_SHARED] = team_features[k]
-            candidate_features(problem, state, view, context, j, m, k, rows[c, N_SHARED:])
+        resource = np.zeros(self.max_candidates, dtype=np.int64)
+        own = np.zeros((self.max_candidates, N_CANDIDATE - N_SHARED), dtype=np.float32)
+        candidate_features(problem, state, view, context, self._activity, self._mode, self._count, resource, own)
+        rows[: self._count, :N_GLOBAL] = common
+        rows[: self._count, N_GLOBAL:N_SHARED] = team_features[resource[: self._count]]
+        rows[: self._count, N_SHARED:] = own[: self._count]
         state_row = np.zeros(N_STATE, dtype=np.float32)
         state_features(problem, context, team_features, common, state_row)
         mask = np.zeros(self.max_candidates, dtype=np.int8)

@@ -188,94 +188,109 @@ def state_features(
 
 
 @compiled
-def governing_resource(problem: Problem, state: State, view: View, context: Context, j: int, m: int) -> int:
-    """The resource k of the candidate's team features."""
-    best, best_load = context.first, -1.0
-    if j == WAIT:
-        for k in range(problem.capacity.size):
-            if state.free[k] > 0 and view.team[k, N_ELIGIBLE] > 0.0 and view.team[k, LOAD_H] > best_load:
-                best, best_load = k, view.team[k, LOAD_H]
-        return best
-    for d in range(problem.demand_at[m], problem.demand_at[m + 1]):
-        k = problem.demand_resource[d]
-        if view.team[k, LOAD_H] > best_load:
-            best, best_load = k, view.team[k, LOAD_H]
-    return best
+def candidate_features(
+    problem: Problem,
+    state: State,
+    view: View,
+    context: Context,
+    activity: Ints,
+    mode: Ints,
+    count: int,
+    resource: Ints,
+    own: Floats32,
+) -> None:
+    """Fill `own` (C, N_CANDIDATE - N_SHARED) and `resource` (C,), each candidate's k, for the first `count` candidates.
+
+    One loop over all candidates, with the arrays at hand before it: reaching into a tuple of arrays counts a reference
+    atomically each time, which cost more than the arithmetic when it was done per candidate.
+    """
+    unit, horizon, first = problem.unit, context.horizon, context.first
+    now, bound = state.clock[NOW], state.clock[BOUND]
+    durations, shortests, tails = problem.duration, problem.shortest, problem.tail
+    demand_at, demand_resource, demand_units = problem.demand_at, problem.demand_resource, problem.demand_units
+    use_at, use_resource, use_work = problem.use_at, problem.use_resource, problem.use_work
+    successor_at, successors, work_after = problem.successor_at, problem.successors, problem.work_after
+    capacities, frees, works, missing = problem.capacity, state.free, state.work, state.missing
+    teams, earliest = view.team, view.earliest
+    for c in range(count):
+        j, m = activity[c], mode[c]
+        out = own[c]
+        if j == WAIT:
+            resource[c] = _wait_features(problem, state, view, context, out)
+            continue
+        k, units = first, 0
+        heaviest = -1.0
+        for d in range(demand_at[m], demand_at[m + 1]):
+            if teams[demand_resource[d], LOAD_H] > heaviest:
+                k, units = demand_resource[d], demand_units[d]
+                heaviest = teams[k, LOAD_H]
+        resource[c] = k
+        capacity, free, eligible_on = capacities[k], max(frees[k], 1), teams[k, N_ELIGIBLE]
+        least_work = 0.0
+        for u in range(use_at[j], use_at[j + 1]):
+            if use_resource[u] == k:
+                least_work = use_work[u]
+        duration, shortest, tail = durations[m], shortests[j], tails[j]
+        after, work = tail - shortest, units * duration
+        slack = max(horizon - tail, 0.0) / unit * 0.5
+        out[0] = 0.0
+        out[1] = tail / horizon
+        out[2] = slack / (1.0 + slack)
+        out[3] = min(shortest / unit, 3.0)
+        out[4] = min((teams[k, MAX_TAIL] - tail) / unit, 3.0)
+        out[6] = min(work_after[j, first] / unit * 0.25, 2.0)
+        out[7] = units / capacity
+        out[8] = units / free
+        out[9] = min((duration - shortest) / unit, 3.0)
+        out[10] = least_work / work if work > 0.0 else 1.0
+        out[11] = min(max((horizon - duration - after) / unit * 0.5, -1.0), 1.0)
+        out[12] = min(max(now + duration + after - bound, 0.0) / unit, 2.0)
+        out[13] = min(max(teams[k, TEAM_BOUND] + (work - least_work) / capacity - bound, 0.0) / unit, 2.0)
+        left_units = frees[k] - units
+        left = left_units / capacity
+        others = eligible_on - 1.0
+        out[14] = left
+        out[15] = min(left / others, 1.0) if others > 0.0 else left
+        if successor_at[j + 1] > successor_at[j]:
+            s = successors[successor_at[j]]
+            late = (now + duration - earliest[s]) / unit * 0.5
+            out[5] = 1.0 / max(missing[s], 1)
+            out[16] = min(max(late, -1.0), 2.0)
+            out[17] = 1.0 if late <= 1e-9 else 0.0
+        else:
+            out[5] = 0.0
+            out[16] = min(max((now + duration - bound) / unit * 0.5, -1.0), 2.0)
+            out[17] = 1.0 if now + duration <= bound else 0.0
+        at_hand_h = teams[k, LOAD_H] - works[k] / capacity + teams[k, ELIGIBLE_H]
+        out[18] = min(max((duration - at_hand_h) / unit * 0.5, -2.0), 2.0)
+        out[19] = min(units * max(eligible_on, 1.0) / free, 3.0)
+        out[20] = min(units * teams[k, ELIGIBLE_H] * capacity / (free * max(least_work, 1e-9)), 3.0)
+        least_crew = max(int(teams[k, LEAST_CREW]), 1)
+        out[21] = min(max(others - left_units // least_crew, 0.0) * 0.25, 1.0)
+        out[22] = left_units / least_crew if others > 0.0 and left_units < least_crew else 0.0
 
 
 @compiled
-def candidate_features(
-    problem: Problem, state: State, view: View, context: Context, j: int, m: int, k: int, out: Floats32
-) -> None:
-    """Fill `out` (N_CANDIDATE - N_SHARED,) with the candidate's own features; k from `governing_resource`."""
-    unit = problem.unit
+def _wait_features(problem: Problem, state: State, view: View, context: Context, out: Floats32) -> int:
+    """Fill `out` for `WAIT`; its k."""
+    unit, until = problem.unit, context.next_end
     now, bound = state.clock[NOW], state.clock[BOUND]
-    horizon = context.horizon
-    team = view.team[k]
-    capacity = problem.capacity[k]
-    if j == WAIT:
-        out[:] = 0.0
-        out[0] = 1.0
-        until = context.next_end
-        out[9] = min(until / unit, 3.0)
-        longest, idle_growth = 0.0, 0.0
-        for i in range(problem.capacity.size):
-            if view.team[i, N_ELIGIBLE] > 0.0:
-                longest = max(longest, view.team[i, MAX_TAIL])
-                idle = state.free[i] / problem.capacity[i] * until
-                idle_growth = max(idle_growth, view.team[i, TEAM_BOUND] + idle - bound)
-        out[12] = min(max(now + until + longest - bound, 0.0) / unit, 2.0)
-        out[13] = min(idle_growth / unit, 2.0)
-        out[14] = state.free[k] / capacity
-        return
-    duration, shortest, tail = problem.duration[m], problem.shortest[j], problem.tail[j]
-    after = tail - shortest
-    units, work, least_work = 0, 0.0, 0.0
-    for d in range(problem.demand_at[m], problem.demand_at[m + 1]):
-        if problem.demand_resource[d] == k:
-            units = problem.demand_units[d]
-    work = units * duration
-    for u in range(problem.use_at[j], problem.use_at[j + 1]):
-        if problem.use_resource[u] == k:
-            least_work = problem.use_work[u]
-    slack = max(horizon - tail, 0.0) / unit * 0.5
-    out[0] = 0.0
-    out[1] = tail / horizon
-    out[2] = slack / (1.0 + slack)
-    out[3] = min(shortest / unit, 3.0)
-    out[4] = min((team[MAX_TAIL] - tail) / unit, 3.0)
-    out[6] = min(problem.work_after[j, context.first] / unit * 0.25, 2.0)
-    out[7] = units / capacity
-    out[8] = units / max(state.free[k], 1)
-    out[9] = min((duration - shortest) / unit, 3.0)
-    out[10] = least_work / work if work > 0.0 else 1.0
-    out[11] = min(max((horizon - duration - after) / unit * 0.5, -1.0), 1.0)
-    out[12] = min(max(now + duration + after - bound, 0.0) / unit, 2.0)
-    out[13] = min(max(team[TEAM_BOUND] + (work - least_work) / capacity - bound, 0.0) / unit, 2.0)
-    left = (state.free[k] - units) / capacity
-    at_hand_h = team[LOAD_H] - state.work[k] / capacity + team[ELIGIBLE_H]
-    free = max(state.free[k], 1)
-    out[18] = min(max((duration - at_hand_h) / unit * 0.5, -2.0), 2.0)
-    out[19] = min(units * max(team[N_ELIGIBLE], 1.0) / free, 3.0)
-    out[20] = min(units * team[ELIGIBLE_H] * capacity / (free * max(least_work, 1e-9)), 3.0)
-    others = team[N_ELIGIBLE] - 1.0
-    left_units, least_crew = state.free[k] - units, max(int(team[LEAST_CREW]), 1)
-    out[21] = min(max(others - left_units // least_crew, 0.0) * 0.25, 1.0)
-    out[22] = left_units / least_crew if others > 0.0 and left_units < least_crew else 0.0
-    out[14] = left
-    out[15] = min(left / others, 1.0) if others > 0.0 else left
-    first_successor = -1
-    if problem.successor_at[j + 1] > problem.successor_at[j]:
-        first_successor = problem.successors[problem.successor_at[j]]
-    if first_successor < 0:
-        out[5] = 0.0
-        out[16] = min(max((now + duration - bound) / unit * 0.5, -1.0), 2.0)
-        out[17] = 1.0 if now + duration <= bound else 0.0
-    else:
-        out[5] = 1.0 / max(state.missing[first_successor], 1)
-        late = (now + duration - view.earliest[first_successor]) / unit * 0.5
-        out[16] = min(max(late, -1.0), 2.0)
-        out[17] = 1.0 if late <= 1e-9 else 0.0
+    k, heaviest = context.first, -1.0
+    longest, idle_growth = 0.0, 0.0
+    for i in range(problem.capacity.size):
+        if view.team[i, N_ELIGIBLE] > 0.0:
+            if state.free[i] > 0 and view.team[i, LOAD_H] > heaviest:
+                k, heaviest = i, view.team[i, LOAD_H]
+            longest = max(longest, view.team[i, MAX_TAIL])
+            idle = state.free[i] / problem.capacity[i] * until
+            idle_growth = max(idle_growth, view.team[i, TEAM_BOUND] + idle - bound)
+    out[:] = 0.0
+    out[0] = 1.0
+    out[9] = min(until / unit, 3.0)
+    out[12] = min(max(now + until + longest - bound, 0.0) / unit, 2.0)
+    out[13] = min(idle_growth / unit, 2.0)
+    out[14] = state.free[k] / problem.capacity[k]
+    return int(k)
 
 
 class Network(NamedTuple):
@@ -303,7 +318,8 @@ class Workspace(NamedTuple):
     score: Floats32  # (C,) advantages of the candidates
     team_features: Floats32  # (K, 8)
     common: Floats32  # (5,)
-    own: Floats32  # (N_CANDIDATE - N_SHARED,)
+    resource: Ints  # (C,) the k of each candidate
+    own: Floats32  # (C, N_CANDIDATE - N_SHARED) features of each candidate
     team_layer: Floats32  # (K, H1) first layer of the features that a team's candidates share
     hidden: Floats32  # (H1,)
     second: Floats32  # (H2,)
@@ -324,7 +340,8 @@ def new_workspace(problem: Problem, network: Network) -> Workspace:
         score=floats(n_candidates),
         team_features=floats(n_resources, N_TEAM),
         common=floats(N_GLOBAL),
-        own=floats(N_CANDIDATE - N_SHARED),
+        resource=np.zeros(n_candidates, dtype=np.int64),
+        own=floats(n_candidates, N_CANDIDATE - N_SHARED),
         team_layer=floats(n_resources, network.b1.size),
         hidden=floats(network.b1.size),
         second=floats(network.b2.size),
@@ -356,30 +373,32 @@ def _team_layers(network: Network, workspace: Workspace) -> None:
 
 
 @compiled_fast
-def _advantage(network: Network, workspace: Workspace, k: int) -> float:
-    """The advantage of the candidate whose own features are in `workspace.own` and whose resource is k."""
-    w1, w2 = network.w1, network.w2
-    hidden, second, own = workspace.hidden, workspace.second, workspace.own
-    h1, h2 = network.b1.size, network.b2.size
-    layer = workspace.team_layer[k]
-    for h in range(h1):
-        hidden[h] = layer[h]
-    for f in range(own.size):
-        x = own[f]
-        if x != 0.0:
-            for h in range(h1):
-                hidden[h] += x * w1[N_SHARED + f, h]
-    for o in range(h2):
-        second[o] = network.b2[o]
-    for h in range(h1):
-        x = hidden[h]
-        if x > 0.0:
-            for o in range(h2):
-                second[o] += x * w2[h, o]
-    result = np.float32(0.0)
-    for o in range(h2):
-        result += max(second[o], np.float32(0.0)) * network.w3[o]
-    return float(result)
+def _advantages(network: Network, workspace: Workspace, count: int) -> None:
+    """Fill `score` for the first `count` candidates; their `own` features and `resource` must be there."""
+    w1, w2, b2, w3 = network.w1, network.w2, network.b2, network.w3
+    hidden, second, score = workspace.hidden, workspace.second, workspace.score
+    h1, h2 = network.b1.size, b2.size
+    own, resource, team_layer = workspace.own, workspace.resource, workspace.team_layer
+    for c in range(count):
+        layer = team_layer[resource[c]]
+        for h in range(h1):
+            hidden[h] = layer[h]
+        for f in range(own.shape[1]):
+            x = own[c, f]
+            if x != 0.0:
+                for h in range(h1):
+                    hidden[h] += x * w1[N_SHARED + f, h]
+        for o in range(h2):
+            second[o] = b2[o]
+        for h in range(h1):
+            x = hidden[h]
+            if x > 0.0:
+                for o in range(h2):
+                    second[o] += x * w2[h, o]
+        total = np.float32(0.0)
+        for o in range(h2):
+            total += max(second[o], np.float32(0.0)) * w3[o]
+        score[c] = total
 
 
 @compiled_fast
@@ -411,10 +430,9 @@ def score_candidates(
 ) -> Context:
     """Fill `workspace.score` with the advantages of the first `count` candidates of `workspace`."""
     context = shared_features(problem, state, view, initial_bound, workspace.team_features, workspace.common)
+    candidate_features(
+        problem, state, view, context, workspace.activity, workspace.mode, count, workspace.resource, workspace.own
+    )
     _team_layers(network, workspace)
-    for c in range(count):
-        j, m = workspace.activity[c], workspace.mode[c]
-        k = governing_resource(problem, state, view, context, j, m)
-        candidate_features(problem, state, view, context, j, m, k, workspace.own)
-        workspace.score[c] = _advantage(network, workspace, k)
+    _advantages(network, workspace, count)
     return context

@@ -31,11 +31,11 @@ from scheduler_env.kernel import (
 )
 from scheduler_env.observation import (
     N_CANDIDATE,
+    N_GLOBAL,
     N_SHARED,
     Network,
     Workspace,
     candidate_features,
-    governing_resource,
     score_candidates,
     shared_features,
     state_features,
@@ -239,13 +239,14 @@ def fill_batch(
             break
         observe(problem, state, view)
         context = shared_features(problem, state, view, initial_bound, workspace.team_features, workspace.common)
+        candidate_features(
+            problem, state, view, context, workspace.activity, workspace.mode, count, workspace.resource, workspace.own
+        )
         for c in range(count):
-            j, m = workspace.activity[c], workspace.mode[c]
-            k = governing_resource(problem, state, view, context, j, m)
             row = batch.features[rows + c]
-            row[: workspace.common.size] = workspace.common
-            row[workspace.common.size : N_SHARED] = workspace.team_features[k]
-            candidate_features(problem, state, view, context, j, m, k, row[N_SHARED:])
+            row[:N_GLOBAL] = workspace.common
+            row[N_GLOBAL:N_SHARED] = workspace.team_features[workspace.resource[c]]
+            row[N_SHARED:] = workspace.own[c]
         state_features(problem, context, workspace.team_features, workspace.common, batch.states[b])
         batch.row_at[b] = rows
         batch.chosen[b] = rows + episodes.step_candidate[step]
