@@ -7,15 +7,17 @@ import argparse
 import logging
 import sys
 from collections.abc import Sequence
+from datetime import timedelta
 from pathlib import Path
 
+import gevent
 from flask import Flask
 from pydantic import ValidationError
 
 from ab_testing import ABTestManager
 from model_manager import ModelVersionManager
 from monitoring import ABTestAnalyzer, PerformanceMonitor
-from scheduler_service.clock import utc_now
+from scheduler_service.clock import to_iso, utc_now
 from scheduler_service.http import auth, hygiene, problems
 from scheduler_service.http.bodies import OrjsonProvider
 from scheduler_service.http.metrics import Metrics
@@ -28,6 +30,8 @@ from scheduler_service.settings import Settings, settings_from_environment
 
 STORAGE_THREADS = 8
 """Enough for many records to share one commit; they wait for the disk rather than compute."""
+WATCH_EVERY_S = 30.0
+"""How often the live models are judged, if they are (SCHED_AUTO_ROLLBACK)."""
 MAX_WAITING = 1_000
 """Requests in the queue of a kind of work; beyond it clients are told to come back later (503)."""
 
@@ -94,6 +98,23 @@ def warm_up(parts: Services) -> None:
         log.info("warmed up")
 
 
+def watch_live_models(parts: Services) -> None:
+    """Roll back whatever live model does worse than it was validated for; goes on for ever (docs/registry.md)."""
+    cool_down = timedelta(hours=parts.settings.auto_rollback_cool_down_h)
+
+    def look() -> None:
+        runs = parts.monitor.get_performance_data(start_time=to_iso(utc_now() - timedelta(days=1)))
+        for algorithm in {record.algorithm for record in parts.models.list_models(tag="stable")}:
+            parts.models.roll_back_if_degraded(algorithm, runs, cool_down)
+
+    while True:
+        gevent.sleep(WATCH_EVERY_S)
+        try:
+            parts.storage.run(look)
+        except Exception:  # the next look may work
+            log.exception("the live models could not be judged")
+
+
 def settings_from_arguments(arguments: Sequence[str] | None = None) -> Settings:
     """The settings of the environment, with what the command line says instead."""
     parser = argparse.ArgumentParser(
@@ -125,7 +146,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     def make_app() -> tuple[Flask, WarmUp]:
         app = create_app(settings)
-        return app, lambda: warm_up(app.extensions[EXTENSION])
+        parts = app.extensions[EXTENSION]
+
+        def after_start() -> None:
+            warm_up(parts)
+            if settings.auto_rollback:
+                watch_live_models(parts)
+
+        return app, after_start
 
     try:
         if settings.workers > 1:

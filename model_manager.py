@@ -233,6 +233,14 @@ class ModelVersionManager:
         """What was live (bore `stable`) at `moment`, since when, by whom and why; None if nothing was."""
         return live_at(self._store.history.events(), moment).get(algorithm)
 
+    def history_at(
+        self, moment: datetime, algorithm: str | None = None, model_key: str | None = None
+    ) -> tuple[list[Event], list[Live]]:
+        """(the changes until `moment`, oldest first; what was live then), of one algorithm or model if one is given."""
+        events = self._store.history.events()
+        live = [found for found in live_at(events, moment).values() if algorithm in (None, found.algorithm)]
+        return [event for event in events if event.concerns(moment, algorithm, model_key)], live
+
     # --- the life of a model ---
 
     def promote_model(self, name: str, status: str, *, reason: str = "", actor: str = "") -> ModelRecord:

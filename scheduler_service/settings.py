@@ -41,6 +41,12 @@ class Settings(BaseSettings):
     compute_threads: int = Field(default=2, ge=1, le=64, description="Native threads that compute schedules.")
     max_body_bytes: int = Field(default=8 * 2**20, ge=1024, description="Largest request body; above it 413.")
     max_time_budget_ms: int = Field(default=60_000, ge=0, description="Longest improvement a request may ask for.")
+    auto_rollback: bool = Field(
+        default=False, description="Roll back by itself when the live model does worse than it was validated for."
+    )
+    auto_rollback_cool_down_h: float = Field(
+        default=24.0, ge=0.0, le=8760.0, description="Hours after such a rollback before another one."
+    )
     log_level: str = Field(default="INFO", description="DEBUG, INFO, WARNING or ERROR.")
     log_max_bytes: int = Field(default=20 * 2**20, ge=4096, description="Size at which the log file is rotated.")
     log_backups: int = Field(default=10, ge=0, description="Rotated log files kept.")

@@ -94,6 +94,10 @@ OPERATIONS: tuple[Operation, ...] = (
         body=schemas.RegisterRequest, success=201, errors=(*_BODY_ERRORS, 409, 503), example=_REGISTRATION,
     ),
     _get("/models", "models", "The registered models, newest first", query=_MODEL_FILTERS, errors=(422,)),
+    _get(
+        "/models/history", "models", "What changed, newest first, and what is live; or was, at a time",
+        query=("algorithm", "model_key", "at", "limit"), errors=(422, 503),
+    ),
     _get("/models/{name}", "models", "One model, by key, short name or tag", errors=(404, 409)),
     Operation(
         *("POST", "/models/{name}/promote", "models", "Move a model on in its life"),
@@ -104,13 +108,17 @@ OPERATIONS: tuple[Operation, ...] = (
         body=schemas.TagRequest, errors=(*_BODY_ERRORS, 404, 409, 503), example={"model_key": "DDQN_v2.0"},
     ),
     Operation(
+        *("DELETE", "/models/tags/{tag}", "models", "Take a tag from the model that bears it"),
+        body=schemas.RemovalRequest, is_body_optional=True, errors=(*_BODY_ERRORS, 404, 409, 503),
+    ),
+    Operation(
         *("POST", "/models/rollback", "models", "Return to the version that was stable before"),
         body=schemas.RollbackRequest, errors=(*_BODY_ERRORS, 404, 409, 503),
         example={"algorithm": "DDQN", "reason": "makespan rose"},
     ),
     Operation(
         *("DELETE", "/models/{name}", "models", "Take a model out of the registry"),
-        body=schemas.NoBody, is_body_optional=True, errors=(*_BODY_ERRORS, 404, 409, 503),
+        body=schemas.RemovalRequest, is_body_optional=True, errors=(*_BODY_ERRORS, 404, 409, 503),
     ),
     Operation(
         *("POST", "/experiments", "experiments", "Compare two models on live traffic"),

@@ -139,6 +139,9 @@ class RegisterRequest(Strict):
     version: Name | None = None
     bump: Literal["major", "minor", "patch"] | None = None
     tags: list[Name] = Field(default_factory=list, max_length=50)
+    lineage: dict[str, Any] | None = Field(
+        default=None, description="Where it comes from: parent (a model), training_data_seed, code_version."
+    )
 
 
 class PromoteRequest(Strict):
@@ -153,6 +156,15 @@ class TagRequest(Strict):
     """The model that a tag names from now on."""
 
     model_key: Name
+    reason: Annotated[str, Field(max_length=2_000)] = ""
+    actor: Annotated[str, Field(max_length=200)] = ""
+
+
+class RemovalRequest(Strict):
+    """Who takes something away, and why."""
+
+    reason: Annotated[str, Field(max_length=2_000)] = ""
+    actor: Annotated[str, Field(max_length=200)] = ""
 
 
 class RollbackRequest(Strict):

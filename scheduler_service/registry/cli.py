@@ -10,6 +10,7 @@ import logging
 import sys
 import unicodedata
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -183,18 +184,11 @@ def _rollback(manager: "ModelVersionManager", options: argparse.Namespace) -> An
 
 
 def _history(manager: "ModelVersionManager", options: argparse.Namespace) -> Answer:
-    moment = options.at or utc_now()
-    events = [event for event in manager.history() if parse_time(event.time) <= moment]
-    if options.name:
-        try:
-            key = manager.resolve(options.name)
-        except ServiceError:
-            key = options.name  # a deleted model is named by its key
-        events = [
-            event for event in events if key in (event.model_key, *event.after.status, *event.after.tags.values())
-        ]
-    algorithms = sorted({tag.partition(":")[0] for event in events for tag in event.after.tags})
-    live = [found for algorithm in algorithms if (found := manager.live_at(moment, algorithm))]
+    key = options.name
+    if key is not None:
+        with suppress(ServiceError):  # a deleted model is named by its key
+            key = manager.resolve(key)
+    events, live = manager.history_at(options.at or utc_now(), model_key=key)
     shown = events[::-1][: options.limit]
     rows = [
         (

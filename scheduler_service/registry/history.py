@@ -43,6 +43,16 @@ class Event:
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
 
+    def concerns(self, until: datetime, algorithm: str | None, model_key: str | None) -> bool:
+        """Whether it happened by then, and touches the algorithm and the model, if any is given."""
+        if parse_time(self.time) > until:
+            return False
+        keys = {self.model_key, *self.after.status, *self.before.tags.values(), *self.after.tags.values()}
+        name = parse_versioned(self.model_key)
+        return (model_key is None or model_key in keys) and (
+            algorithm is None or (name is not None and name.algorithm == algorithm)
+        )
+
     @classmethod
     def from_dict(cls, line: Mapping[str, Any]) -> "Event":
         """The event of a line; KeyError or TypeError when it is none."""

@@ -1,16 +1,17 @@
-"""Models: register, list, promote, tag, roll back, delete."""
+"""Models: register, list, promote, tag, roll back, delete; and their history."""
 
 from collections.abc import Mapping
 from typing import Any
 
 from flask import Blueprint, request
 
+from scheduler_service.clock import parse_time, utc_now
 from scheduler_service.errors import InvalidInput
 from scheduler_service.http.bodies import MalformedBody, parse_json, read_body, validated
 from scheduler_service.http.schemas import (
-    NoBody,
     PromoteRequest,
     RegisterRequest,
+    RemovalRequest,
     RollbackRequest,
     TagRequest,
 )
@@ -18,7 +19,10 @@ from scheduler_service.http.services import services
 
 blueprint = Blueprint("models", __name__)
 
-FORM_JSON_FIELDS = frozenset({"training_params", "performance_metrics", "tags"})
+MAX_EVENTS = 1_000
+"""Most changes that one answer lists."""
+
+FORM_JSON_FIELDS = frozenset({"training_params", "performance_metrics", "tags", "lineage"})
 """Parts of an upload's form that hold JSON; the others are texts."""
 
 
@@ -43,6 +47,26 @@ def list_models() -> dict[str, Any]:
     return {"status": "success", "models": [record.to_dict() for record in found], "total": len(found)}
 
 
+@blueprint.get("/models/history")
+def history() -> dict[str, Any]:
+    """What changed, newest first, and what is live; or was, at the time `at`."""
+    algorithm, key = request.args.get("algorithm") or None, request.args.get("model_key") or None
+    try:
+        moment = parse_time(request.args["at"]) if request.args.get("at") else utc_now()
+    except (ValueError, OverflowError) as err:
+        raise InvalidInput("at is not an ISO-8601 time", [(("at",), "is not an ISO-8601 time")]) from err
+    limit = request.args.get("limit") or str(MAX_EVENTS)
+    if not (limit.isdecimal() and limit.isascii() and 1 <= int(limit[:9]) <= MAX_EVENTS):
+        raise InvalidInput(f"limit is not within 1..{MAX_EVENTS}", [(("limit",), f"is not within 1..{MAX_EVENTS}")])
+    events, live = services().storage.run(lambda: services().models.history_at(moment, algorithm, key))
+    return {
+        "status": "success",
+        "events": [event.to_dict() for event in events[::-1][: int(limit)]],
+        "total": len(events),
+        "live": {found.algorithm: found.to_dict() for found in live},
+    }
+
+
 @blueprint.get("/models/<name>")
 def get_model(name: str) -> dict[str, Any]:
     """What is known of one model."""
@@ -64,8 +88,18 @@ def promote_model(name: str) -> dict[str, Any]:
 def tag_model(tag: str) -> dict[str, Any]:
     """Let a tag name another model."""
     body = read_body(TagRequest)
-    record = services().storage.run(lambda: services().models.tag_model(tag, body.model_key))
+    record = services().storage.run(
+        lambda: services().models.tag_model(tag, body.model_key, reason=body.reason, actor=body.actor)
+    )
     return {"status": "success", "tag": tag, "model_key": record.model_key, "model": record.to_dict()}
+
+
+@blueprint.delete("/models/tags/<tag>")
+def untag_model(tag: str) -> dict[str, Any]:
+    """Take a tag from the model that bears it."""
+    body = read_body(RemovalRequest, optional=True)
+    services().storage.run(lambda: services().models.untag_model(tag, reason=body.reason, actor=body.actor))
+    return {"status": "success", "message": f"no model bears the tag {tag} any more"}
 
 
 @blueprint.post("/models/rollback")
@@ -79,8 +113,8 @@ def roll_back() -> dict[str, Any]:
 @blueprint.delete("/models/<name>")
 def delete_model(name: str) -> dict[str, Any]:
     """Take a model out of the registry."""
-    read_body(NoBody, optional=True)
-    services().storage.run(lambda: services().models.delete_model(name))
+    body = read_body(RemovalRequest, optional=True)
+    services().storage.run(lambda: services().models.delete_model(name, reason=body.reason, actor=body.actor))
     return {"status": "success", "message": f"the model {name} is deleted"}
 
 
