@@ -16,9 +16,10 @@ from tqdm import tqdm
 
 from benchmarks.machine import markdown_table, write_results
 from scheduler_env import SAMPLE_PARAMS, standard_instance
-from scheduler_env.agent import SAMPLING_TEMPERATURE, Agent, load_agent
+from scheduler_env.agent import Agent, load_agent
 from scheduler_env.compilation import compiled
 from scheduler_env.generator import random_instance
+from scheduler_env.improvement import SAMPLING_TEMPERATURE
 from scheduler_env.kernel import BOUND, Problem, State, View, compile_instance, new_state, new_view, observe
 from scheduler_env.observation import Network, Workspace, new_workspace
 from scheduler_env.rollout import RandomState, new_random, roll_out
@@ -86,7 +87,7 @@ def measure_gaps(
         for instance in instances:
             for name, agent in models.items():
                 for budget_ms in (0, *(BUDGETS_MS if budgets else ())):
-                    label = f"{name} greedy" if budget_ms == 0 else f"{name} + sampling {budget_ms} ms"
+                    label = f"{name} greedy" if budget_ms == 0 else f"{name} + search {budget_ms} ms"
                     gap = agent.solve(instance, time_budget_ms=budget_ms).gap
                     by_size = gaps.setdefault(label, {})
                     by_size[size] = by_size.get(size, 0.0) + gap / n_instances

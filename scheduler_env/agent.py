@@ -5,58 +5,58 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from scheduler_env.improvement import Incumbent, improve
 from scheduler_env.kernel import BOUND, compile_instance, makespan, new_state, new_view, observe, to_schedule
 from scheduler_env.observation import Network, new_workspace
 from scheduler_env.problem import Instance
-from scheduler_env.rollout import new_random, roll_out, roll_out_until
+from scheduler_env.rollout import new_random, roll_out
 from scheduler_env.schedule import Solution
-
-SAMPLING_TEMPERATURE = 0.02
-"""Scale of the noise on the scores while sampling, in units of the mean shortest duration."""
 
 
 @dataclass(frozen=True)
 class Agent:
-    """A DDQN whose greedy policy builds a schedule; with time to spare it samples around that policy."""
+    """A DDQN whose greedy policy builds a schedule; with time to spare it improves that schedule."""
 
     network: Network
     signature: dict[str, Any]
     training: dict[str, Any]
 
-    def solve(self, instance: Instance, *, time_budget_ms: float = 0.0, seed: int = 0) -> Solution:
+    def solve(
+        self, instance: Instance, *, time_budget_ms: float = 0.0, seed: int = 0, max_evaluations: int | None = None
+    ) -> Solution:
         """The shortest schedule found within the budget, never worse than the greedy one.
 
         Args:
-            time_budget_ms: 0 answers the greedy schedule, the same one every time; more goes on sampling schedules
-                around the policy until the time is over (it may overrun by the length of one sample).
-            seed: of the sampling.
+            time_budget_ms: 0 answers the greedy schedule, the same one every time; more goes on improving it until the
+                time is over (see `improvement`).
+            seed: of the improvement.
+            max_evaluations: stop after so many complete schedules also if there is time left; the same seed and number
+                give the same schedule.
 
         Raises:
             InvalidSchedule: the schedule breaks a rule; a defect, never an answer.
         """
-        deadline = time.perf_counter() + time_budget_ms / 1000.0
+        deadline_s = time.perf_counter() + time_budget_ms / 1000.0
         problem = compile_instance(instance)
         state, view = new_state(problem), new_view(problem)
         observe(problem, state, view)
         lower_bound_h = float(state.clock[BOUND])
-        workspace, random = new_workspace(problem, self.network), new_random(seed)
-        began = time.perf_counter()
-        roll_out(problem, state, view, self.network, workspace, 0.0, 0.0, random)
-        one_s = max(time.perf_counter() - began, 1e-6)
-        best_mode, best_start, best = state.mode.copy(), state.start.copy(), float(makespan(state))
-        stage, evaluations = "greedy", 1
-        while best > lower_bound_h + 1e-6 and (left_s := deadline - time.perf_counter()) > 0.0:
-            rounds = max(1, min(int(left_s / one_s / 4), 1_000))
-            shorter = roll_out_until(
-                problem, state, view, self.network, workspace, SAMPLING_TEMPERATURE, random, rounds,
-                best_mode, best_start, best,
-            )  # fmt: skip
-            evaluations += rounds
-            if shorter < best:
-                best, stage = float(shorter), "sampling"
-        schedule = to_schedule(instance, problem, best_mode, best_start)
+        workspace = new_workspace(problem, self.network)
+        roll_out(problem, state, view, self.network, workspace, 0.0, 0.0, new_random(seed))
+        best = Incumbent(state.mode.copy(), state.start.copy(), float(makespan(state)), "greedy", 1)
+        if time_budget_ms > 0.0:
+            improve(
+                problem,
+                self.network,
+                best,
+                lower_bound_h=lower_bound_h,
+                deadline_s=deadline_s,
+                seed=seed,
+                max_evaluations=max_evaluations,
+            )
+        schedule = to_schedule(instance, problem, best.mode, best.start)
         schedule.check()
-        return Solution(schedule, lower_bound_h, stage, evaluations)
+        return Solution(schedule, lower_bound_h, best.stage, best.evaluations)
 
 
 def load_agent(path: Path) -> Agent:

@@ -17,6 +17,7 @@ from scheduler_env.kernel import (
     makespan,
     observe,
     reset,
+    restore,
 )
 from scheduler_env.observation import Network, Workspace, score_candidates
 
@@ -70,20 +71,34 @@ def roll_out(
 ) -> int:
     """Run `state` from time 0 to the end by the network's choices; how many decisions it took."""
     reset(problem, state)
-    initial_bound = 0.0
+    observe(problem, state, view)
+    return complete(problem, state, view, network, workspace, state.clock[BOUND], epsilon, temperature, random)
+
+
+@compiled
+def complete(
+    problem: Problem,
+    state: State,
+    view: View,
+    network: Network,
+    workspace: Workspace,
+    initial_bound: float,
+    epsilon: float,
+    temperature: float,
+    random: RandomState,
+) -> int:
+    """Run `state` from where it stands to the end; how many decisions it took.
+
+    `initial_bound` is the lower bound of the empty state, hours.
+    """
     decisions = 0
     while state.counts[UNSTARTED] > 0:
         count = candidates(problem, state, workspace.activity, workspace.mode)
         chosen = 0
         if count > 1:
             observe(problem, state, view)
-            if decisions == 0:
-                initial_bound = state.clock[BOUND]
             score_candidates(problem, state, view, network, workspace, initial_bound, count)
             chosen = choose(workspace, count, epsilon, temperature, random)
-        elif decisions == 0:
-            observe(problem, state, view)
-            initial_bound = state.clock[BOUND]
         decide(problem, state, workspace.activity[chosen], workspace.mode[chosen])
         decisions += 1
     return decisions
@@ -106,6 +121,37 @@ def roll_out_until(
     """The shortest makespan of `best` and `rounds` noisy rollouts; a better schedule overwrites the two arrays."""
     for _ in range(rounds):
         roll_out(problem, state, view, network, workspace, 0.0, temperature, random)
+        if makespan(state) < best - 1e-9:
+            best = makespan(state)
+            best_mode[:] = state.mode
+            best_start[:] = state.start
+    return best
+
+
+@compiled
+def resample(
+    problem: Problem,
+    state: State,
+    view: View,
+    network: Network,
+    workspace: Workspace,
+    temperature: float,
+    random: RandomState,
+    rounds: int,
+    best_mode: Ints,
+    best_start: np.ndarray[tuple[int], np.dtype[np.float64]],
+    best: float,
+    initial_bound: float,
+) -> float:
+    """As `roll_out_until`, but each rollout keeps the best schedule up to a random time and goes on from there."""
+    n = best_start.size
+    kept = np.empty(n, dtype=np.int64)
+    for _ in range(rounds):
+        now = best_start[int(uniform(random) * n)]
+        for j in range(n):
+            kept[j] = best_mode[j] if best_start[j] < now - 1e-9 else -1
+        restore(problem, state, now, initial_bound, kept, best_start)
+        complete(problem, state, view, network, workspace, initial_bound, 0.0, temperature, random)
         if makespan(state) < best - 1e-9:
             best = makespan(state)
             best_mode[:] = state.mode

@@ -1,0 +1,329 @@
+"""Making a schedule shorter while there is time: sampling by the agent, justification, annealing over order and crews.
+
+`improve` goes round three stages, each with as much time, in rounds that double in length:
+
+1. `sampling`: complete schedules by the agent with noise on its scores;
+2. `resampling`: the best schedule up to a random time, the rest sampled anew;
+3. `annealing`: double justification, then simulated annealing over (activity list, modes), decoded serially.
+
+All of it is compiled and releases the GIL. The same seed and number of evaluations give the same schedule.
+"""
+
+import math
+import time
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from scheduler_env.compilation import compiled
+from scheduler_env.kernel import Floats, Ints, Problem, new_state, new_view
+from scheduler_env.observation import Network, new_workspace
+from scheduler_env.rollout import RandomState, new_random, resample, roll_out_until, uniform
+
+SAMPLING_TEMPERATURE = 0.02
+"""Scale of the noise on the agent's scores, in units of the mean shortest duration."""
+DECODES_PER_ROLLOUT = 140
+"""How many activity lists are decoded in the time of one rollout of the agent (measured, at any size)."""
+FIRST_ROUND = 2
+"""Rollouts in each sampling stage of the first round."""
+HOT_SHARE, COOLING = 6.0, 20.0
+"""Annealing starts at HOT_SHARE mean durations over the number of activities, and ends at a COOLING-th of that."""
+
+
+@dataclass
+class Incumbent:
+    """The shortest schedule so far; `mode` and `start` as in `kernel.State`."""
+
+    mode: Ints
+    start: Floats
+    makespan_h: float
+    stage: str
+    evaluations: int  # complete schedules built so far
+
+
+def improve(
+    problem: Problem,
+    network: Network,
+    incumbent: Incumbent,
+    *,
+    lower_bound_h: float,
+    deadline_s: float,
+    seed: int = 0,
+    max_evaluations: int | None = None,
+) -> None:
+    """Shorten `incumbent` in place until `deadline_s` (of `time.perf_counter`), a proof, or `max_evaluations`.
+
+    The deadline may be overrun by what one evaluation takes.
+    """
+    state, view, workspace = new_state(problem), new_view(problem), new_workspace(problem, network)
+    decoder, random = new_decoder(problem), new_random(seed)
+    hot_h = HOT_SHARE * problem.unit / problem.shortest.size
+    seconds_per_rollout = 0.0
+
+    def sample(rollouts: int) -> float:
+        return roll_out_until(
+            problem, state, view, network, workspace, SAMPLING_TEMPERATURE, random, rollouts,
+            incumbent.mode, incumbent.start, incumbent.makespan_h,
+        )  # fmt: skip
+
+    def sample_again(rollouts: int) -> float:
+        return resample(
+            problem, state, view, network, workspace, SAMPLING_TEMPERATURE, random, rollouts,
+            incumbent.mode, incumbent.start, incumbent.makespan_h, lower_bound_h,
+        )  # fmt: skip
+
+    def shake(rollouts: int) -> float:
+        order = np.empty(incumbent.start.size, dtype=np.int64)
+        mode, start = incumbent.mode.copy(), incumbent.start.copy()
+        begin = justify(problem, decoder, mode, start, order)
+        found = anneal(
+            problem, decoder, order, mode, start, begin, rollouts * DECODES_PER_ROLLOUT, hot_h, hot_h / COOLING, random,
+            lower_bound_h,
+        )  # fmt: skip
+        if found < incumbent.makespan_h - 1e-9:
+            incumbent.mode[:], incumbent.start[:] = mode, start
+        return min(found, incumbent.makespan_h)
+
+    rollouts = FIRST_ROUND
+    while True:
+        for stage, search, cost in (
+            ("sampling", sample, 1),
+            ("resampling", sample_again, 1),
+            ("annealing", shake, DECODES_PER_ROLLOUT),
+        ):
+            left_s = deadline_s - time.perf_counter()
+            if left_s <= 0.0 or incumbent.makespan_h <= lower_bound_h + 1e-9:
+                return
+            now = rollouts
+            if seconds_per_rollout > 0.0:
+                now = max(1, min(now, int(left_s / seconds_per_rollout)))
+            if max_evaluations is not None:
+                now = min(now, (max_evaluations - incumbent.evaluations) // cost)
+                if now <= 0:
+                    return
+            began_s = time.perf_counter()
+            found = search(now)
+            seconds_per_rollout = max((time.perf_counter() - began_s) / now, 1e-7)
+            incumbent.evaluations += now * cost
+            if found < incumbent.makespan_h - 1e-9:
+                incumbent.makespan_h, incumbent.stage = float(found), stage
+        rollouts *= 2
+
+
+class Decoder(NamedTuple):
+    """Scratch memory of the serial scheme, and the precedence seen from the end."""
+
+    predecessor_at: Ints  # (n + 1,) CSR into predecessors
+    predecessors: Ints
+    at: Floats  # (K, 2 n + 2) breakpoints of each resource's use
+    used: Ints  # (K, 2 n + 2) units in use from that breakpoint on
+    size: Ints  # (K,) breakpoints
+    ready: Floats  # (n,) end of the latest predecessor placed so far
+    finish: Floats  # (n,)
+    position: Ints  # (n,) of each activity in the list
+
+
+def new_decoder(problem: Problem) -> Decoder:
+    n, k = problem.shortest.size, problem.capacity.size
+    predecessors: list[list[int]] = [[] for _ in range(n)]
+    for j in range(n):
+        for e in range(int(problem.successor_at[j]), int(problem.successor_at[j + 1])):
+            predecessors[int(problem.successors[e])].append(j)
+    return Decoder(
+        predecessor_at=np.concatenate(([0], np.cumsum([len(before) for before in predecessors]))).astype(np.int64),
+        predecessors=np.array([j for before in predecessors for j in before], dtype=np.int64),
+        at=np.zeros((k, 2 * n + 2)),
+        used=np.zeros((k, 2 * n + 2), dtype=np.int64),
+        size=np.ones(k, dtype=np.int64),
+        ready=np.zeros(n),
+        finish=np.zeros(n),
+        position=np.zeros(n, dtype=np.int64),
+    )
+
+
+@compiled
+def decode(
+    problem: Problem,
+    decoder: Decoder,
+    order: Ints,
+    mode: Ints,
+    after_at: Ints,
+    after: Ints,
+    start: Floats,
+    limit: float,
+) -> float:
+    """Place the activities of `order`, each as early as it fits, and fill `start`; the makespan.
+
+    `after_at` and `after` are the CSR of what has to wait for an activity: the successors, or, to decode from the end
+    of the project backwards, the predecessors. Gives up with infinity once an activity ends after `limit`.
+
+    Source: Kelley 1963; Kolisch 1996 (serial schedule generation scheme).
+    """
+    at, used, size, ready, finish = decoder.at, decoder.used, decoder.size, decoder.ready, decoder.finish
+    for k in range(problem.capacity.size):
+        size[k] = 1
+        at[k, 0] = 0.0
+        used[k, 0] = 0
+    ready[:] = 0.0
+    makespan = 0.0
+    for position in range(order.size):
+        j = order[position]
+        m = mode[j]
+        duration = problem.duration[m]
+        begin = ready[j]
+        first_demand, last_demand = problem.demand_at[m], problem.demand_at[m + 1]
+        moved = True
+        while moved:
+            moved = False
+            for d in range(first_demand, last_demand):
+                k = problem.demand_resource[d]
+                most = problem.capacity[k] - problem.demand_units[d]
+                i = size[k] - 1
+                while i > 0 and at[k, i] > begin + 1e-9:
+                    i -= 1
+                end = begin + duration - 1e-9
+                while i < size[k] and at[k, i] < end:
+                    if used[k, i] > most:
+                        begin = at[k, i + 1]
+                        end = begin + duration - 1e-9
+                        moved = last_demand - first_demand > 1
+                    i += 1
+        ending = begin + duration
+        if ending > limit:
+            return np.inf
+        if duration > 0.0:
+            for d in range(first_demand, last_demand):
+                _occupy(at, used, size, problem.demand_resource[d], begin, ending, problem.demand_units[d])
+        start[j] = begin
+        finish[j] = ending
+        makespan = max(makespan, ending)
+        for e in range(after_at[j], after_at[j + 1]):
+            ready[after[e]] = max(ready[after[e]], ending)
+    return makespan
+
+
+@compiled
+def _occupy(at: Floats, used: Ints, size: Ints, k: int, begin: float, ending: float, units: int) -> None:
+    last = _breakpoint(at, used, size, k, ending)
+    n = size[k]
+    first = _breakpoint(at, used, size, k, begin)
+    last += size[k] - n
+    for i in range(first, last):
+        used[k, i] += units
+
+
+@compiled
+def _breakpoint(at: Floats, used: Ints, size: Ints, k: int, time: float) -> int:
+    i = size[k] - 1
+    while i > 0 and at[k, i] > time + 1e-9:
+        i -= 1
+    if time - at[k, i] <= 1e-9:
+        return int(i)
+    for later in range(size[k], i + 1, -1):
+        at[k, later] = at[k, later - 1]
+        used[k, later] = used[k, later - 1]
+    at[k, i + 1] = time
+    used[k, i + 1] = used[k, i]
+    size[k] += 1
+    return int(i + 1)
+
+
+@compiled
+def justify(problem: Problem, decoder: Decoder, mode: Ints, start: Floats, order: Ints) -> float:
+    """Double justification of the schedule in `start`: right, then left; never longer. Fills `start` and `order`.
+
+    Source: Valls, Ballestin and Quintanilla 2005; Tormos and Lova 2001 (forward-backward improvement).
+    """
+    n = order.size
+    backward = np.empty(n)
+    for j in range(n):
+        decoder.finish[j] = start[j] + problem.duration[mode[j]]
+    order[:] = np.argsort(-decoder.finish, kind="mergesort")
+    decode(problem, decoder, order, mode, decoder.predecessor_at, decoder.predecessors, backward, np.inf)
+    for j in range(n):
+        backward[j] = -backward[j] - problem.duration[mode[j]]  # latest start, relative to the end
+    order[:] = np.argsort(backward, kind="mergesort")
+    return decode(problem, decoder, order, mode, problem.successor_at, problem.successors, start, np.inf)
+
+
+@compiled
+def anneal(
+    problem: Problem,
+    decoder: Decoder,
+    order: Ints,
+    mode: Ints,
+    start: Floats,
+    makespan: float,
+    moves: int,
+    hot: float,
+    cold: float,
+    random: RandomState,
+    lower_bound: float,
+) -> float:
+    """Simulated annealing from the given schedule; the best found overwrites the arrays, its makespan is returned.
+
+    A move shifts one activity within its precedence window, gives one another mode, or both. Temperatures are hours,
+    falling geometrically from `hot` to `cold`; `moves` schedules are decoded.
+    """
+    n = order.size
+    position = decoder.position
+    for i in range(n):
+        position[order[i]] = i
+    trial = np.empty(n)
+    best_order, best_mode, best_start = order.copy(), mode.copy(), start.copy()
+    best = current = makespan
+    cooling = (cold / hot) ** (1.0 / max(moves, 1))
+    temperature = hot
+    for _ in range(moves):
+        temperature *= cooling
+        j = int(uniform(random) * n)
+        kind = uniform(random)
+        old_mode = mode[j]
+        n_modes = problem.mode_at[j + 1] - problem.mode_at[j]
+        old_position = new_position = position[j]
+        if kind < 0.6 and n_modes > 1:
+            if uniform(random) < 0.7:
+                step = 1 if uniform(random) < 0.5 else -1
+                m = min(max(old_mode + step, problem.mode_at[j]), problem.mode_at[j + 1] - 1)
+            else:
+                m = problem.mode_at[j] + int(uniform(random) * n_modes)
+            mode[j] = m
+        if kind >= 0.4 or n_modes == 1:
+            low, high = 0, n - 1
+            for e in range(decoder.predecessor_at[j], decoder.predecessor_at[j + 1]):
+                low = max(low, position[decoder.predecessors[e]] + 1)
+            for e in range(problem.successor_at[j], problem.successor_at[j + 1]):
+                high = min(high, position[problem.successors[e]] - 1)
+            new_position = low + int(uniform(random) * (high - low + 1))
+        if new_position == old_position and mode[j] == old_mode:
+            continue
+        _shift(order, position, old_position, new_position)
+        limit = current - temperature * math.log(uniform(random) + 1e-300)
+        found = decode(problem, decoder, order, mode, problem.successor_at, problem.successors, trial, limit + 1e-9)
+        if found == np.inf:
+            _shift(order, position, new_position, old_position)
+            mode[j] = old_mode
+            continue
+        current = found
+        if found < best - 1e-9:
+            best = found
+            best_order[:], best_mode[:], best_start[:] = order, mode, trial
+            if best <= lower_bound + 1e-9:
+                break
+    order[:], mode[:], start[:] = best_order, best_mode, best_start
+    return best
+
+
+@compiled
+def _shift(order: Ints, position: Ints, old: int, new: int) -> None:
+    """Move the activity at place `old` of the list to place `new`."""
+    j = order[old]
+    step = 1 if new > old else -1
+    i = old
+    while i != new:
+        order[i] = order[i + step]
+        position[order[i]] = i
+        i += step
+    order[new] = j
+    position[j] = new

@@ -1,0 +1,93 @@
+"""Decoding, justification and annealing: valid, never longer, the same for the same seed and effort."""
+
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from scheduler_env import SAMPLE_PARAMS, standard_instance
+from scheduler_env.agent import load_agent
+from scheduler_env.generator import random_instance
+from scheduler_env.improvement import anneal, decode, justify, new_decoder
+from scheduler_env.kernel import compile_instance, new_state, to_schedule
+from scheduler_env.rollout import new_random
+from scheduler_env.rules import ALL_RULES, build
+from tests.instances import instances
+
+AGENT = load_agent(Path(__file__).parent.parent / "models" / "seed" / "ddqn_v2.pth")
+HOUR_MS = 3_600_000.0
+
+
+def _by_rule(instance, rule):
+    """(problem, mode, start, makespan) of a rule's schedule."""
+    problem = compile_instance(instance)
+    state = new_state(problem)
+    makespan_h = build(problem, state, rule)
+    return problem, state.mode.copy(), state.start.copy(), makespan_h
+
+
+@settings(max_examples=300, deadline=None)
+@given(instance=instances(), rule=st.sampled_from(ALL_RULES))
+def test_decoding_by_start_time_makes_no_step_later_and_breaks_no_rule(instance, rule):
+    problem, mode, start, makespan_h = _by_rule(instance, rule)
+    order = np.argsort(start, kind="stable")
+    # A step of no length may start together with its successor; the list has to name the predecessor first.
+    order = np.array(sorted(order, key=lambda j: (start[j], list(problem.topological).index(j))), dtype=np.int64)
+    again = np.empty_like(start)
+    decoder = new_decoder(problem)
+    found = decode(problem, decoder, order, mode, problem.successor_at, problem.successors, again, np.inf)
+    assert to_schedule(instance, problem, mode, again).violations() == []
+    assert (again <= start + 1e-9).all()
+    assert found <= makespan_h + 1e-9
+
+
+@settings(max_examples=300, deadline=None)
+@given(instance=instances(), rule=st.sampled_from(ALL_RULES), seed=st.integers(0, 2**32))
+def test_justification_and_annealing_keep_every_rule_and_never_lengthen(instance, rule, seed):
+    problem, mode, start, makespan_h = _by_rule(instance, rule)
+    order = np.empty(start.size, dtype=np.int64)
+    decoder = new_decoder(problem)
+    justified = justify(problem, decoder, mode, start, order)
+    assert justified <= makespan_h + 1e-9
+    schedule = to_schedule(instance, problem, mode, start)
+    assert schedule.violations() == []
+    assert schedule.makespan_h == pytest.approx(justified)
+    annealed = anneal(problem, decoder, order, mode, start, justified, 200, 1.0, 0.01, new_random(seed), 0.0)
+    assert annealed <= justified + 1e-9
+    schedule = to_schedule(instance, problem, mode, start)
+    assert schedule.violations() == []
+    assert schedule.makespan_h == pytest.approx(annealed)
+
+
+@pytest.mark.parametrize("n_workpoints", [1, 3])
+def test_the_same_seed_and_number_of_evaluations_give_the_same_schedule(n_workpoints):
+    instance = random_instance(n_workpoints, seed=9)
+    one, two = (AGENT.solve(instance, time_budget_ms=HOUR_MS, seed=4, max_evaluations=2_000) for _ in range(2))
+    assert one.evaluations == two.evaluations <= 2_000
+    assert [(p.start_h, p.mode) for p in one.schedule.steps] == [(p.start_h, p.mode) for p in two.schedule.steps]
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_more_time_never_makes_a_schedule_longer_and_the_answer_says_what_found_it(seed):
+    instance = random_instance(2, seed)
+    greedy, improved = AGENT.solve(instance), AGENT.solve(instance, time_budget_ms=60)
+    assert greedy.stage == "greedy"
+    assert improved.evaluations > greedy.evaluations == 1
+    assert improved.schedule.makespan_h <= greedy.schedule.makespan_h
+    assert (improved.stage != "greedy") == (improved.schedule.makespan_h < greedy.schedule.makespan_h - 1e-9)
+
+
+def test_a_budget_is_kept_to_within_one_evaluation():
+    instance = random_instance(5, seed=1)
+    AGENT.solve(instance, time_budget_ms=20)
+    began = time.perf_counter()
+    AGENT.solve(instance, time_budget_ms=300)
+    assert 0.29 < time.perf_counter() - began < 1.0  # an evaluation takes milliseconds; the rest is a busy machine
+
+
+def test_search_reaches_the_proven_optimum_of_the_flagship():
+    found = AGENT.solve(standard_instance(SAMPLE_PARAMS), time_budget_ms=HOUR_MS, max_evaluations=20_000)
+    assert found.schedule.makespan_h == pytest.approx(52.87, abs=0.005)
