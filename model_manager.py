@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from scheduler_service.clock import Clock, to_iso, utc_now
-from scheduler_service.errors import InvalidInput, InvalidTransition, ModelConflict, ServiceError
+from scheduler_service.errors import InvalidInput, InvalidModel, InvalidTransition, ModelConflict, ServiceError
 from scheduler_service.registry.degradation import drop_of_live_model
 from scheduler_service.registry.examination import examine, examine_here
 from scheduler_service.registry.history import Event, EventKind, Live, is_cooling_down, live_at
 from scheduler_service.registry.index import Index
 from scheduler_service.registry.intake import missing_seeds, take_in
 from scheduler_service.registry.loading import LoadedModel, LoadedModels, check_weights
-from scheduler_service.registry.moves import commit_deletion, roll_back, with_status
+from scheduler_service.registry.moves import commit_deletion, record_refusal, roll_back, with_status
 from scheduler_service.registry.names import LATEST, STABLE, Bump, split_tag
 from scheduler_service.registry.records import MOVES, ModelRecord, check_move, check_status, check_text
 from scheduler_service.registry.registration import Draft, new_draft
@@ -252,10 +252,10 @@ class ModelVersionManager:
 
         Raises:
             InvalidTransition: the model's life does not allow the move; the text says which are allowed.
-            InvalidModel: it fails on the validation set, or is no better than a plain priority rule.
+            InvalidModel: it fails on the validation set, or is no better than a plain priority rule (kept in the history).
         """
         wanted = check_status(status)
-        measured = self._validate(self.get_model(name)) if wanted == "validated" else {}
+        measured = self._validate(self.get_model(name), check_text("actor", actor)) if wanted == "validated" else {}
         with self._store.changing() as index:
             record = index.records[index.resolve(name)]
             is_stable = STABLE in record.tags
@@ -414,7 +414,7 @@ class ModelVersionManager:
     def _in_use(self, index: Index) -> dict[str, str]:
         return models_in_use(self._experiments_file, index, self._clock())
 
-    def _validate(self, record: ModelRecord) -> dict[str, Any]:
+    def _validate(self, record: ModelRecord, actor: str) -> dict[str, Any]:
         """What the model does on the validation set now; empty if that is known, or if it must not become validated."""
         is_valid = record.status == "validated"
         if (is_valid and record.validation) or not (is_valid or "validated" in MOVES[record.status]):
@@ -422,7 +422,11 @@ class ModelVersionManager:
         weights = self._store.weights_file(record.model_key)
         check_weights(record, weights)
         measured = examine(record.algorithm, weights).verified_metrics
-        check_validated(record.model_key, measured)
+        try:
+            check_validated(record.model_key, measured)
+        except InvalidModel as err:
+            record_refusal(self._store, record.model_key, str(err), actor, measured)
+            raise
         return {**measured, "measured_at": to_iso(self._clock())}
 
     def _commit_tag(

@@ -23,6 +23,7 @@ from scheduler_service.clock import utc_now
 from scheduler_service.errors import ForbiddenPath, InvalidModel, ServiceError, StorageUnavailable
 from scheduler_service.registry import weights as weights_module
 from scheduler_service.registry.examination import examine
+from scheduler_service.registry.fsck import fsck
 from scheduler_service.registry.store import Store
 from tests.checkpoints import write_checkpoint
 
@@ -597,7 +598,9 @@ def test_fifteen_kills_at_random_moments_leave_a_sound_registry(tmp_path, weight
         time.sleep(moments.uniform(0.02, 0.25))
         os.kill(process.pid, signal.SIGKILL)
         process.join()
+        assert all(problem.is_mendable for problem in fsck(Store(tmp_path, utc_now)))
         assert_sound(tmp_path)
+        assert fsck(Store(tmp_path, utc_now)) == []
     assert len(ModelVersionManager(tmp_path).history()) > 15
 
 

@@ -171,9 +171,11 @@ def test_a_helper_that_was_killed_is_replaced():
 def test_a_model_that_is_no_better_than_a_plain_rule_is_not_validated(manager, tmp_path):
     key = manager.register_model(untrained(tmp_path / "w.pth"), "DDQN", {}, {"makespan": 50.0})
     with pytest.raises(InvalidModel, match=r"is not validated: .* LFT rule's"):
-        manager.promote_model(key, "validated")
+        manager.promote_model(key, "validated", actor="li")
     assert manager.get_model(key).status == "registered"
-    assert len(manager.history()) == 1
+    refusal = manager.history()[-1]
+    assert (refusal.event, refusal.actor, len(manager.history())) == ("refused", "li", 2)
+    assert refusal.details["validation"]["gap"] >= refusal.details["validation"]["baseline_gap"]
 
 
 def test_what_validation_measured_is_kept_and_in_the_history(manager):

@@ -16,7 +16,7 @@ from scheduler_service.registry.names import STABLE, Version, parse_versioned
 
 logger = logging.getLogger(__name__)
 
-EventKind = Literal["registered", "promoted", "tagged", "untagged", "rolled_back", "deleted", "mended"]
+EventKind = Literal["registered", "promoted", "tagged", "untagged", "rolled_back", "deleted", "refused", "mended"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -77,5 +77,11 @@ def commit_deletion(store: Store, index: Index, record: ModelRecord, actor: str,
     )
 
 
+def record_refusal(store: Store, model_key: str, reason: str, actor: str, measured: Mapping[str, Any]) -> None:
+    """A line of history that nothing else follows from: the model was not validated, and why."""
+    with store.changing() as index:
+        store.commit(index, "refused", model_key, actor=actor, reason=reason, details={"validation": measured})
+
+
 def with_status(record: ModelRecord, status: Status, clock: Clock) -> ModelRecord:
     return replace(record, status=status, status_since=to_iso(clock()))
