@@ -252,7 +252,7 @@ class ModelVersionManager:
 
         Raises:
             InvalidTransition: the model's life does not allow the move; the text says which are allowed.
-            InvalidModel: it fails on the validation set, or is no better than a plain priority rule; kept in the history.
+            InvalidModel: it fails on the validation set, or is no better than a plain rule; kept in the history.
         """
         wanted = check_status(status)
         measured = self._validate(self.get_model(name), check_text("actor", actor)) if wanted == "validated" else {}
