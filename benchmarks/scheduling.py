@@ -17,10 +17,11 @@ from tqdm import tqdm
 from benchmarks.machine import markdown_table, write_results
 from scheduler_env import SAMPLE_PARAMS, standard_instance
 from scheduler_env.agent import Agent, load_agent
+from scheduler_env.bounds import lower_bound
 from scheduler_env.compilation import compiled
 from scheduler_env.generator import random_instance
 from scheduler_env.improvement import SAMPLING_TEMPERATURE
-from scheduler_env.kernel import BOUND, Problem, State, View, compile_instance, new_state, new_view, observe
+from scheduler_env.kernel import Problem, State, View, compile_instance, new_state, new_view
 from scheduler_env.observation import Network, Workspace, new_workspace
 from scheduler_env.rollout import RandomState, new_random, roll_out
 from scheduler_env.rules import ALL_RULES, RULES, build
@@ -75,7 +76,7 @@ def measure_gaps(
     for size in sizes:
         instances = [random_instance(size, seed) for seed in range(n_instances)]
         problems = [compile_instance(instance) for instance in instances]
-        bounds = np.array([_bound_h(problem) for problem in problems])
+        bounds = np.array([lower_bound(problem) for problem in problems])
         for rule in RULES:
             by_policy = {
                 str(variant): float((np.array([build(p, new_state(p), variant) for p in problems]) / bounds).mean() - 1)
@@ -148,12 +149,6 @@ def write_card(name: str, agent: Agent, gaps: Gaps, sizes: Sequence[int], n_inst
         f"mean_gap_{size}_workpoints": round(greedy[size], 5) for size in sizes
     }
     description.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-
-
-def _bound_h(problem: Problem) -> float:
-    state, view = new_state(problem), new_view(problem)
-    observe(problem, state, view)
-    return float(state.clock[BOUND])
 
 
 def _seconds(action: Callable[[], object]) -> float:

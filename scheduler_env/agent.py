@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from scheduler_env.bounds import lower_bound
 from scheduler_env.improvement import Incumbent, improve
-from scheduler_env.kernel import BOUND, compile_instance, makespan, new_state, new_view, observe, to_schedule
+from scheduler_env.kernel import compile_instance, makespan, new_state, new_view, to_schedule
 from scheduler_env.observation import Network, new_workspace
 from scheduler_env.problem import Instance
 from scheduler_env.rollout import new_random, roll_out
@@ -38,9 +39,8 @@ class Agent:
         """
         deadline_s = time.perf_counter() + time_budget_ms / 1000.0
         problem = compile_instance(instance)
+        lower_bound_h = float(lower_bound(problem))
         state, view = new_state(problem), new_view(problem)
-        observe(problem, state, view)
-        lower_bound_h = float(state.clock[BOUND])
         workspace = new_workspace(problem, self.network)
         roll_out(problem, state, view, self.network, workspace, 0.0, 0.0, new_random(seed))
         best = Incumbent(state.mode.copy(), state.start.copy(), float(makespan(state)), "greedy", 1)

@@ -19,6 +19,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 COMPILED_SOURCES = (
     "compilation.py",
     "kernel.py",
+    "bounds.py",
     "observation.py",
     "rollout.py",
     "rules.py",

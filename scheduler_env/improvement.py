@@ -16,8 +16,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from scheduler_env.bounds import reversed_precedence
 from scheduler_env.compilation import compiled
-from scheduler_env.kernel import Floats, Ints, Problem, new_state, new_view
+from scheduler_env.kernel import BOUND, Floats, Ints, Problem, new_state, new_view, observe
 from scheduler_env.observation import Network, new_workspace
 from scheduler_env.rollout import RandomState, new_random, resample, roll_out_until, uniform
 
@@ -58,6 +59,8 @@ def improve(
     """
     state, view, workspace = new_state(problem), new_view(problem), new_workspace(problem, network)
     decoder, random = new_decoder(problem), new_random(seed)
+    observe(problem, state, view)
+    initial_bound_h = float(state.clock[BOUND])  # what the agent's features are relative to
     hot_h = HOT_SHARE * problem.unit / problem.shortest.size
     seconds_per_rollout = 0.0
 
@@ -70,7 +73,7 @@ def improve(
     def sample_again(rollouts: int) -> float:
         return resample(
             problem, state, view, network, workspace, SAMPLING_TEMPERATURE, random, rollouts,
-            incumbent.mode, incumbent.start, incumbent.makespan_h, lower_bound_h,
+            incumbent.mode, incumbent.start, incumbent.makespan_h, initial_bound_h,
         )  # fmt: skip
 
     def shake(rollouts: int) -> float:
@@ -126,13 +129,10 @@ class Decoder(NamedTuple):
 
 def new_decoder(problem: Problem) -> Decoder:
     n, k = problem.shortest.size, problem.capacity.size
-    predecessors: list[list[int]] = [[] for _ in range(n)]
-    for j in range(n):
-        for e in range(int(problem.successor_at[j]), int(problem.successor_at[j + 1])):
-            predecessors[int(problem.successors[e])].append(j)
+    predecessor_at, predecessors = reversed_precedence(problem)
     return Decoder(
-        predecessor_at=np.concatenate(([0], np.cumsum([len(before) for before in predecessors]))).astype(np.int64),
-        predecessors=np.array([j for before in predecessors for j in before], dtype=np.int64),
+        predecessor_at=predecessor_at,
+        predecessors=predecessors,
         at=np.zeros((k, 2 * n + 2)),
         used=np.zeros((k, 2 * n + 2), dtype=np.int64),
         size=np.ones(k, dtype=np.int64),

@@ -26,9 +26,9 @@ from typing import Literal
 
 import numpy as np
 
+from scheduler_env.bounds import lower_bound
 from scheduler_env.compilation import compiled
 from scheduler_env.kernel import (
-    BOUND,
     ELIGIBLE,
     UNSTARTED,
     Floats,
@@ -38,8 +38,6 @@ from scheduler_env.kernel import (
     compile_instance,
     fits,
     new_state,
-    new_view,
-    observe,
     reset,
     start_activity,
     to_schedule,
@@ -80,13 +78,11 @@ def solve_by_rule(instance: Instance, rule: Rule, *, seed: int = 0) -> Solution:
         ValueError: no such rule.
     """
     problem = compile_instance(instance)
-    state, view = new_state(problem), new_view(problem)
-    observe(problem, state, view)
-    lower_bound_h = float(state.clock[BOUND])
+    state = new_state(problem)
     build(problem, state, rule, seed)
     schedule = to_schedule(instance, problem, state.mode, state.start)
     schedule.check()
-    return Solution(schedule, lower_bound_h, str(rule), 1)
+    return Solution(schedule, float(lower_bound(problem)), str(rule), 1)
 
 
 def build(problem: Problem, state: State, rule: Rule, seed: int = 0) -> float:

@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scheduler_env import SAMPLE_PARAMS, Instance, standard_instance
+from scheduler_env.bounds import lower_bound
 from scheduler_env.generator import random_instance
 from scheduler_env.kernel import (
     BOUND,
@@ -68,13 +69,14 @@ def test_no_random_episode_makes_a_schedule_with_a_violation_or_below_any_of_its
     assert bounds[-1] <= schedule.makespan_h + 1e-9
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=300, deadline=None)
 @given(instance=instances(max_steps=4))
-def test_the_lower_bound_of_the_empty_state_is_below_the_optimum_found_by_complete_enumeration(instance):
+def test_no_lower_bound_is_above_the_optimum_found_by_complete_enumeration(instance):
     problem = compile_instance(instance)
     state, view = new_state(problem), new_view(problem)
     observe(problem, state, view)
-    assert state.clock[BOUND] <= _optimum_h(instance) + 1e-9
+    assert state.clock[BOUND] <= lower_bound(problem) + 1e-9
+    assert lower_bound(problem) <= _optimum_h(instance) + 1e-9
 
 
 def _optimum_h(instance: Instance) -> float:
@@ -131,6 +133,10 @@ def test_a_rule_gives_the_same_schedule_each_time():
     problem = compile_instance(random_instance(5, seed=1))
     for rule in ALL_RULES:
         assert build(problem, new_state(problem), rule) == build(problem, new_state(problem), rule)
+
+
+def test_the_bound_of_the_flagship_is_within_one_and_a_quarter_percent_of_its_optimum():
+    assert 52.87 / 1.0125 < lower_bound(compile_instance(standard_instance(SAMPLE_PARAMS))) <= 52.87
 
 
 def test_work_content_over_headcount_with_head_and_tail_bounds_the_flagship():

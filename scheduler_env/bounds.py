@@ -1,0 +1,116 @@
+"""How short any schedule of an instance can be at best: what makes a gap an honest statement.
+
+The bound is the largest over all renewable resources k and all pairs (h, q) of
+
+    h + W / c + q,    W = least work content on k of the activities with head >= h and tail after them >= q,
+
+since those activities can use k only from h until q before the end (Carlier 1982 for one machine; Baptiste, Le Pape
+and Nuijten 2001 for cumulative resources). Heads and tails start as longest paths with the shortest modes and are
+raised by the same argument: before an activity can start, all of its predecessors' work on k must have been done.
+"""
+
+import numpy as np
+
+from scheduler_env.compilation import compiled
+from scheduler_env.kernel import Floats, Ints, Problem
+
+MAX_ANCESTORS = 400
+"""Of an activity; with more of them its head is raised by paths only, to keep the time in check."""
+
+
+@compiled
+def lower_bound(problem: Problem) -> float:
+    """A makespan in hours that no schedule can beat."""
+    n = problem.shortest.size
+    predecessor_at, predecessors = reversed_precedence(problem)
+    head = np.zeros(n)
+    for position in range(n):
+        j = problem.topological[position]
+        head[j] = _raised_head(problem, j, head, predecessor_at, predecessors)
+    after = np.zeros(n)
+    for position in range(n - 1, -1, -1):
+        j = problem.topological[position]
+        after[j] = _raised_head(problem, j, after, problem.successor_at, problem.successors)
+    bound = 0.0
+    for j in range(n):
+        bound = max(bound, head[j] + problem.shortest[j] + after[j])
+    for k in range(problem.capacity.size):
+        bound = max(bound, _resource_bound(problem, k, head, after))
+    return bound
+
+
+@compiled
+def reversed_precedence(problem: Problem) -> tuple[Ints, Ints]:
+    """Predecessors as CSR: those of j are `predecessors[predecessor_at[j]:predecessor_at[j + 1]]`."""
+    n = problem.shortest.size
+    at = np.zeros(n + 1, dtype=np.int64)
+    at[1:] = np.cumsum(problem.predecessors_of)
+    place = at[:-1].copy()
+    predecessors = np.empty(at[n], dtype=np.int64)
+    for j in range(n):
+        for e in range(problem.successor_at[j], problem.successor_at[j + 1]):
+            s = problem.successors[e]
+            predecessors[place[s]] = j
+            place[s] += 1
+    return at, predecessors
+
+
+@compiled
+def _raised_head(problem: Problem, j: int, head: Floats, before_at: Ints, before: Ints) -> float:
+    """The earliest start of `j`, given those (`head`) of all that come before it; mirrored for tails."""
+    earliest = 0.0
+    for e in range(before_at[j], before_at[j + 1]):
+        earliest = max(earliest, head[before[e]] + problem.shortest[before[e]])
+    ancestors = np.empty(MAX_ANCESTORS, dtype=np.int64)
+    seen = np.zeros(problem.shortest.size, dtype=np.bool_)
+    count, done = 0, -1
+    i = j
+    while True:
+        for e in range(before_at[i], before_at[i + 1]):
+            if not seen[before[e]]:
+                if count == MAX_ANCESTORS:
+                    return earliest
+                seen[before[e]] = True
+                ancestors[count] = before[e]
+                count += 1
+        done += 1
+        if done == count:
+            break
+        i = ancestors[done]
+    latest_first = np.argsort(-head[ancestors[:count]], kind="mergesort")
+    work = np.zeros(problem.capacity.size)
+    for a in latest_first:
+        i = ancestors[a]
+        for u in range(problem.use_at[i], problem.use_at[i + 1]):
+            k = problem.use_resource[u]
+            work[k] += problem.use_work[u]
+            earliest = max(earliest, head[i] + work[k] / problem.capacity[k])
+    return earliest
+
+
+@compiled
+def _resource_bound(problem: Problem, k: int, head: Floats, after: Floats) -> float:
+    """The largest h + W / c + q over the resource's own heads and tails."""
+    n = problem.shortest.size
+    work = np.zeros(n)
+    users = np.empty(n, dtype=np.int64)
+    count = 0
+    for j in range(n):
+        for u in range(problem.use_at[j], problem.use_at[j + 1]):
+            if problem.use_resource[u] == k and problem.use_work[u] > 0.0:
+                work[j] = problem.use_work[u]
+                users[count] = j
+                count += 1
+    users = users[:count]
+    latest_first = users[np.argsort(-head[users], kind="mergesort")]
+    bound, previous = 0.0, -1.0
+    for q in np.sort(after[users]):
+        if q == previous:
+            continue
+        previous = q
+        total = 0.0
+        for j in latest_first:
+            if after[j] >= q:
+                total += work[j]
+                bound = max(bound, head[j] + total / problem.capacity[k] + q)
+    return bound
