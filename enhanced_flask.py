@@ -18,11 +18,13 @@ from ab_testing import ABTestManager
 from model_manager import ModelVersionManager
 from monitoring import ABTestAnalyzer, PerformanceMonitor
 from scheduler_service.clock import to_iso, utc_now
+from scheduler_service.errors import ServiceError
 from scheduler_service.http import auth, hygiene, problems
 from scheduler_service.http.bodies import OrjsonProvider
 from scheduler_service.http.metrics import Metrics
 from scheduler_service.http.offload import NativeThreads
-from scheduler_service.http.routes import experiments, models, operations, runs
+from scheduler_service.http.routes import experiments as experiment_routes
+from scheduler_service.http.routes import models, operations, runs
 from scheduler_service.http.services import EXTENSION, Services
 from scheduler_service.http.serving import WarmUp, serve, serve_with_workers
 from scheduler_service.logs import configure_logging
@@ -51,7 +53,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     problems.handle_errors(app)
     hygiene.keep_clean(app, settings, parts.metrics)
     auth.guard(app, settings)
-    for resource in (runs, models, experiments, operations):
+    for resource in (runs, models, experiment_routes, operations):
         app.register_blueprint(resource.blueprint)
     return app
 
@@ -68,15 +70,19 @@ def make_services(settings: Settings) -> Services:
     """The doors over `settings.home`, and the threads to use them on."""
     registry = ModelVersionManager(settings.models_dir, allowed_sources=settings.model_sources or (settings.home,))
     registry.register_seed_models(settings.seed_models_dir)
+    experiments = ABTestManager(settings.ab_config_file, resolve_model=registry.resolve)
+    if not settings.ab_config_file.exists():  # people edit it, and the registry keeps the models that it names
+        experiments.config["default_model"] = experiments.default_model
     monitor = PerformanceMonitor(settings.database_file, reports_dir=settings.reports_dir)
     return Services(
         settings=settings,
         models=registry,
-        experiments=ABTestManager(settings.ab_config_file, resolve_model=registry.resolve),
+        experiments=experiments,
         monitor=monitor,
         analyzer=ABTestAnalyzer(monitor, config_path=settings.ab_config_file),
         metrics=Metrics(),
         compute=NativeThreads(settings.compute_threads, max_waiting=MAX_WAITING),
+        improving=NativeThreads(settings.compute_threads, max_waiting=MAX_WAITING),
         storage=NativeThreads(STORAGE_THREADS, max_waiting=MAX_WAITING),
         drawing=NativeThreads(1, max_waiting=MAX_WAITING),
         started_at=utc_now(),
@@ -88,7 +94,10 @@ def warm_up(parts: Services) -> None:
     from scheduler_env.standard_cycle import SAMPLE_PARAMS, standard_instance
 
     def first_schedule() -> None:
-        parts.models.load_model(parts.experiments.default_model).agent.solve(standard_instance(SAMPLE_PARAMS))
+        key = parts.models.resolve(parts.experiments.default_model, standing=True)
+        agent = parts.models.load_model(key).agent
+        agent.solve(standard_instance(SAMPLE_PARAMS))
+        agent.solve(standard_instance(SAMPLE_PARAMS), time_budget_ms=10_000.0, max_evaluations=1_000)
 
     try:
         parts.compute.run(first_schedule)
@@ -141,8 +150,12 @@ def settings_from_arguments(arguments: Sequence[str] | None = None) -> Settings:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Serve until SIGTERM or SIGINT; 0 when what was in flight is finished, 1 when the address cannot be had."""
     settings = settings_from_arguments(arguments)
-    make_folders(settings)
-    configure_logging(settings)
+    try:
+        make_folders(settings)
+        configure_logging(settings)
+    except OSError as err:
+        print(f"enhanced_flask.py: cannot write below SCHED_HOME {settings.home}: {err}", file=sys.stderr)
+        return 1
 
     def make_app() -> tuple[Flask, WarmUp]:
         app = create_app(settings)
@@ -162,6 +175,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             serve(*make_app(), settings)
     except OSError as err:
         log.error("cannot serve on %s:%d: %s", settings.host, settings.port, err)
+        return 1
+    except ServiceError as err:
+        log.error("cannot start: %s", err)
         return 1
     return 0
 

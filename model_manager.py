@@ -87,13 +87,8 @@ class ModelVersionManager:
             settings_from_environment().ab_config_file if base_path is None else base.parent / "ab_test_config.json"
         )
         # A folder may be named by its own path or, in a path as given, by that of a link to it.
-        self._allowed = (
-            None
-            if allowed_sources is None
-            else list(
-                dict.fromkeys(path for source in allowed_sources for path in (source.resolve(), source.absolute()))
-            )
-        )
+        both = None if allowed_sources is None else [(it.resolve(), it.absolute()) for it in allowed_sources]
+        self._allowed = None if both is None else list(dict.fromkeys(path for paths in both for path in paths))
         self._store = Store(base.absolute(), clock)
         self._loaded = LoadedModels(MAX_LOADED_MODELS)
         self._store.sweep()
@@ -200,14 +195,17 @@ class ModelVersionManager:
             and (bare_tag is None or bare_tag in record.tags)
         ]
 
-    def resolve(self, name: str) -> str:
+    def resolve(self, name: str, *, standing: bool = False) -> str:
         """The key of the model that `name` stands for now.
+
+        With `standing`, of a name in a configuration: of several models, the one registered first.
 
         Raises:
             ModelNotFound: nothing bears the name.
-            AmbiguousModelName: several models do; the text lists them.
+            AmbiguousModelName: several models do (not with `standing`); the text lists them.
         """
-        return self._store.index().resolve(name)
+        index = self._store.index()
+        return index.resolve_standing(name) if standing else index.resolve(name)
 
     def get_model(self, name: str) -> ModelRecord:
         """What is known of a model; raises as `resolve`."""

@@ -187,8 +187,11 @@ class ABTestAnalyzer:
         start = end - _period(days, lang)
         configured = ConfigFile(self._config_path).current().experiments.get(experiment_name)
         runs = self._monitor.get_performance_data(start, end, experiment=experiment_name)
-        if configured is None and self._monitor.get_performance_data(experiment=experiment_name).empty:
-            raise ExperimentNotFound(f"no experiment {experiment_name!r} is configured, and no recorded run names it")
+        if configured is None:
+            # Requests may name an experiment that never was; only one that had arms is worth a report.
+            ever = self._monitor.get_performance_data(experiment=experiment_name)
+            if not ever["variant"].notna().any():
+                raise ExperimentNotFound(f"no experiment {experiment_name!r} is configured, and none ran by that name")
         page = ab_test_page(runs, _view(experiment_name, configured, end), start, end, lang)
         return str(save(page, self._monitor.reports_dir, f"ab_test_{experiment_name}", end, lang))
 

@@ -28,17 +28,19 @@ COMPILED_SOURCES = (
 )
 
 
+def source_digest() -> str:
+    """12 hex digits that name this version of the compiled sources."""
+    package = Path(__file__).parent
+    return hashlib.sha256(b"".join((package / name).read_bytes() for name in COMPILED_SOURCES)).hexdigest()[:12]
+
+
 def _cache_folder() -> Path:
     """The folder for this version of the sources: beside them, or in the user's temporary folder if read-only."""
     package = Path(__file__).parent
-    digest = hashlib.sha256()
-    for name in COMPILED_SOURCES:
-        source = package / name
-        digest.update(source.read_bytes() if source.exists() else b"")
     beside = package / "__pycache__"
     writable = os.access(beside if beside.exists() else package, os.W_OK)
     root = beside if writable else Path(tempfile.gettempdir()) / f"scheduler_env-{os.getuid()}"
-    return root / f"numba-{digest.hexdigest()[:12]}"
+    return root / f"numba-{source_digest()}"
 
 
 if "NUMBA_CACHE_DIR" not in os.environ:

@@ -20,10 +20,11 @@ from typing import Any
 import numba
 import numpy as np
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from torch import nn
 from tqdm import tqdm
 
+from scheduler_env.compilation import source_digest
 from scheduler_env.generator import random_instance
 from scheduler_env.kernel import BOUND, Floats, Problem, compile_instance, makespan, new_state, new_view, observe
 from scheduler_env.network import QNetwork, save_checkpoint
@@ -327,7 +328,8 @@ def train(config: TrainingConfig, out: Path, run_dir: Path, *, resume: bool, val
                     "gaps": {str(k): v for k, v in gaps.items()},
                 }
                 temporary = out.with_name(f".{out.name}.tmp")
-                save_checkpoint(temporary, training.averaged, {"config": config.model_dump(mode="json"), **measured})
+                lineage = {"config": config.model_dump(mode="json"), "code_version": source_digest()}
+                save_checkpoint(temporary, training.averaged, {**lineage, **measured})
                 os.replace(temporary, out)
             training.save(state_file)
             _write_curve(rows, validation, run_dir)
@@ -368,9 +370,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         content = content["training_params"]
     if options.updates:
         content["updates"] = options.updates
-    config = TrainingConfig.model_validate(content)
     run_dir = options.run_dir or Path("training_runs") / options.out.stem
-    last = train(config, options.out, run_dir, resume=options.resume, validate_every=options.validate_every)
+    try:
+        config = TrainingConfig.model_validate(content)
+        last = train(config, options.out, run_dir, resume=options.resume, validate_every=options.validate_every)
+    except ValidationError as err:
+        parser.error("; ".join(f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in err.errors()))
+    except ValueError as err:
+        parser.error(str(err))
     print(json.dumps({"out": str(options.out), **last}))
     return 0
 

@@ -18,7 +18,9 @@ def compile_everything() -> None:
 
     instance = standard_instance(SAMPLE_PARAMS)
     network = QNetwork((8, 8, 8))
-    Agent(network.to_arrays(), signature_of(network), {}).solve(instance, time_budget_ms=50)
+    Agent(network.to_arrays(), signature_of(network), {}).solve(
+        instance, time_budget_ms=600_000.0, max_evaluations=1_000
+    )
     for name in RULES:
         solve_by_rule(instance, Rule(name, 0.5, "parallel"))
     solve_by_rule(instance, Rule("LFT", 0.5, "serial"))

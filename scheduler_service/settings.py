@@ -4,7 +4,7 @@ from functools import cache
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import Field, field_validator
+from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
@@ -89,5 +89,13 @@ class Settings(BaseSettings):
 
 @cache
 def settings_from_environment() -> Settings:
-    """The settings of this process; read once."""
-    return Settings()
+    """The settings of this process; read once.
+
+    Raises:
+        SystemExit: a variable has an impossible value; the text names it.
+    """
+    try:
+        return Settings()
+    except ValidationError as err:
+        told = [f"SCHED_{str(item['loc'][0]).upper()}={item['input']!r}: {item['msg']}" for item in err.errors()]
+        raise SystemExit("; ".join(told)) from None

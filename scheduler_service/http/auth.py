@@ -8,6 +8,7 @@ import hmac
 import ipaddress
 import re
 from collections.abc import Sequence
+from urllib.parse import urlsplit
 
 from flask import Flask, request
 
@@ -36,6 +37,9 @@ def guard(app: Flask, settings: Settings) -> None:
     def refuse() -> None:
         if not is_guarded(request.method, request.endpoint):
             return
+        # A page of another site can have its own name point here (DNS rebinding); its requests carry that name.
+        if not needs_key and not is_loopback(_host_name()):
+            raise ForeignOrigin(f"the host {_host_name()[:100]!r} is not this machine's loopback; use localhost")
         # Some state-changing requests need no preflight (an upload, an empty body), so CORS alone lets them pass.
         origin = request.headers.get("Origin")
         if origin and origin != request.host_url.rstrip("/") and not any(known.match(origin) for known in origins):
@@ -76,6 +80,11 @@ def knows_key(key: str, digests: Sequence[str]) -> bool:
 def origin_patterns(origins: Sequence[str]) -> list[str]:
     """Regular expressions, matching to the end, of origins in which `*` stands for a port."""
     return [f"^{re.escape(origin).replace(re.escape('*'), '[0-9]+')}$" for origin in origins]
+
+
+def _host_name() -> str:
+    """The name that the client used for this service, without the port."""
+    return urlsplit(request.host_url).hostname or ""
 
 
 def _presented_key() -> str:

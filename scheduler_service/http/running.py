@@ -5,7 +5,6 @@ caller can write them where writing is cheap.
 """
 
 import base64
-import io
 import logging
 import time
 from collections.abc import Iterator, Sequence
@@ -154,13 +153,12 @@ def answer(run: Run, charts: dict[View, str]) -> dict[str, object]:
 
 def draw(solution: Solution, views: Sequence[View]) -> dict[View, str]:
     """Base64 PNGs of the Gantt charts asked for; not for two threads at once."""
-    from scheduler_env.gantt import figure  # with matplotlib: slow to import, and most requests want no chart
+    from scheduler_env.gantt import figure, to_png  # with matplotlib: slow to import, and most requests want no chart
 
     charts: dict[View, str] = {}
     for view in views:
-        png = io.BytesIO()
-        figure(solution.schedule, view, lower_bound_h=solution.lower_bound_h).savefig(png, format="png")
-        charts[view] = base64.b64encode(png.getvalue()).decode()
+        png = to_png(figure(solution.schedule, view, lower_bound_h=solution.lower_bound_h))
+        charts[view] = base64.b64encode(png).decode()
     return charts
 
 
@@ -172,7 +170,7 @@ def _first_choice(request: RunRequest, user_id: str, models: ModelVersionManager
             raise InvalidInput(message, [(("algorithm",), message)])
         return Choice(record.model_key, "pinned")
     assignment: Assignment = experiments.assign(request.experiment, user_id)
-    model, reason = assignment.model, str(assignment.reason)
+    model, reason = _key(assignment.model, models) or assignment.model, str(assignment.reason)
     if request.algorithm is not None and reason != "assigned":
         model = _current_model(request.algorithm, models)
         reason = "pinned" if reason == "default" else reason
@@ -211,8 +209,9 @@ def _choices(first: Choice, models: ModelVersionManager, experiments: ABTestMana
 
 
 def _key(name: str, models: ModelVersionManager) -> str | None:
+    """What a name in the configuration stands for; None if nothing bears it."""
     try:
-        return models.resolve(name)
+        return models.resolve(name, standing=True)
     except ServiceError:
         return None
 

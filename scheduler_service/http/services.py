@@ -27,6 +27,7 @@ class Services:
     analyzer: ABTestAnalyzer
     metrics: Metrics
     compute: NativeThreads  # schedules
+    improving: NativeThreads  # schedules with a time budget: they may take long, and nobody else waits for them
     storage: NativeThreads  # whatever reads or writes files and the database
     drawing: NativeThreads  # charts and reports: one thread, because matplotlib's settings are global
     started_at: datetime

@@ -60,6 +60,16 @@ class Index:
         except ServiceError:
             return None
 
+    def resolve_standing(self, name: str) -> str:
+        """As `resolve`, for a name in a configuration: of several models, the one that was registered first.
+
+        That is what the name meant when it was written; a patch release must not take a plant's model away.
+        """
+        try:
+            return self.resolve(name)
+        except AmbiguousModelName:
+            return min(self.candidates(name), key=lambda key: self.records[key].created_at)
+
     def candidates(self, name: str) -> list[str]:
         """The keys of all models that `name` may stand for, older versions first."""
         if name in self.records:

@@ -17,7 +17,7 @@ def models_in_use(config_file: Path, index: Index, now: datetime) -> dict[str, s
     Raises:
         StorageUnavailable: the file is there, but cannot be read as it is: nobody knows what it means to keep.
     """
-    if not config_file.exists():
+    if not config_file.exists():  # a registry without a service: the service writes the file when it starts
         return {}
     try:
         file = ConfigFile(config_file)

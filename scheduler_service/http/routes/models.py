@@ -41,10 +41,11 @@ def register_model() -> tuple[dict[str, Any], int]:
 
 @blueprint.get("/models")
 def list_models() -> dict[str, Any]:
-    """The registered models, newest first."""
+    """The registered models, newest first; without their signatures, which are long and alike (see one model)."""
     wanted = {name: request.args.get(name) or None for name in ("algorithm", "status", "tag")}
     found = services().storage.run(lambda: services().models.list_models(**wanted))
-    return {"status": "success", "models": [record.to_dict() for record in found], "total": len(found)}
+    listed = [{name: value for name, value in record.to_dict().items() if name != "signature"} for record in found]
+    return {"status": "success", "models": listed, "total": len(listed)}
 
 
 @blueprint.get("/models/history")

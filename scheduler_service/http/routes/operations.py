@@ -160,7 +160,9 @@ def _database(parts: Services) -> str:
 
 
 def _models(parts: Services) -> str:
-    key = parts.models.resolve(parts.experiments.default_model)
+    name = parts.experiments.default_model
+    key = parts.models.resolve(name, standing=True)
+    parts.models.load_model(key)  # from memory, once it was read; a missing or changed file says so here
     return f"the default model is {key}"
 
 

@@ -1,12 +1,12 @@
 """Runs: build a schedule, and take a person's verdict on one."""
 
 import json
+import uuid
 from typing import Any
 
 from flask import Blueprint
 
 from scheduler_service.http.bodies import read_body
-from scheduler_service.http.hygiene import request_id
 from scheduler_service.http.running import Outcome, answer, compute, draw
 from scheduler_service.http.schemas import FeedbackRequest, RunRequest
 from scheduler_service.http.services import Services, services
@@ -19,8 +19,10 @@ blueprint = Blueprint("runs", __name__)
 @blueprint.post("/api/algorithm/run")
 def run_algorithm() -> dict[str, Any]:
     """Build a schedule, by the model that the experiment, the pin or the default says."""
-    body, own_id, parts = read_body(RunRequest), request_id(), services()
-    outcome = parts.compute.run(
+    # An id of our own: a client may send the same X-Request-ID twice, and a verdict belongs to one run.
+    body, own_id, parts = read_body(RunRequest), str(uuid.uuid4()), services()
+    threads = parts.improving if body.time_budget_ms > 0 else parts.compute
+    outcome = threads.run(
         lambda: compute(body, own_id, parts.models, parts.experiments, parts.settings.max_time_budget_ms)
     )
     parts.storage.run(lambda: _record(outcome, parts))
@@ -30,7 +32,7 @@ def run_algorithm() -> dict[str, Any]:
         raise outcome.failure
     schedule = run.solution.schedule
     log_run(
-        f"model={run.model.key} reason={run.used.reason} variant={run.used.variant or '-'} "
+        f"run={own_id} model={run.model.key} reason={run.used.reason} variant={run.used.variant or '-'} "
         f"user={json.dumps(run.user_id)} steps={len(schedule.steps)} makespan_h={schedule.makespan_h:.4f}",
         run.execution_time_s,
     )
