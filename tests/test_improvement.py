@@ -1,5 +1,8 @@
 """Decoding, justification and annealing: valid, never longer, the same for the same seed and effort."""
 
+import os
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -91,3 +94,17 @@ def test_a_budget_is_kept_to_within_one_evaluation():
 def test_search_reaches_the_proven_optimum_of_the_flagship():
     found = AGENT.solve(standard_instance(SAMPLE_PARAMS), time_budget_ms=HOUR_MS, max_evaluations=20_000)
     assert found.schedule.makespan_h == pytest.approx(52.87, abs=0.005)
+
+
+def test_setup_compiles_what_a_budgeted_answer_needs():
+    root = Path(__file__).parent.parent
+    run = {"cwd": root, "capture_output": True, "text": True, "check": True, "timeout": 300}
+    subprocess.run([sys.executable, "-m", "scheduler_env.kernel"], **run)
+    program = (
+        "from scheduler_env import SAMPLE_PARAMS, standard_instance; from scheduler_env.agent import load_agent; "
+        "from pathlib import Path; agent = load_agent(Path('models/seed/ddqn_v2.pth')); "
+        "agent.solve(standard_instance(SAMPLE_PARAMS), time_budget_ms=60_000, max_evaluations=1_000)"
+    )
+    told = subprocess.run([sys.executable, "-c", program], **run, env={**os.environ, "NUMBA_DEBUG_CACHE": "1"}).stdout
+    assert "data loaded" in told
+    assert "data saved" not in told

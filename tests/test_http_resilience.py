@@ -1,0 +1,102 @@
+"""What must not take a plant's schedules away: releases, deletions, lost files, long searches, repeated ids."""
+
+import threading
+import time
+
+import pytest
+
+from scheduler_env import SAMPLE_PARAMS
+from tests.checkpoints import write_checkpoint
+from tests.conftest import LiveService, live_service
+
+SAMPLE = list(SAMPLE_PARAMS)
+
+
+@pytest.fixture(scope="module")
+def own(tmp_path_factory):
+    """A service of this module's own, since its models and default change."""
+    with live_service(tmp_path_factory.mktemp("resilience")) as running:
+        yield running
+
+
+def _default_key(service: LiveService) -> str:
+    return service.run(params=SAMPLE)["experiment_info"]["model_used"]
+
+
+def test_the_default_model_of_a_fresh_home_cannot_be_deleted(own):
+    refused = own.delete("/models/DDQN_v2.0")
+    assert refused.status_code == 409
+    assert "the default model" in refused.json()["detail"]
+    assert own.run(params=SAMPLE)["experiment_info"]["reason"] == "default"
+
+
+def test_a_patch_release_leaves_the_configured_model_answering_and_the_short_name_ambiguous(own):
+    before = _default_key(own)
+    write_checkpoint(own.home / "patch.pth", 1)
+    body = {"model_path": "patch.pth", "algorithm_name": "DDQN", "training_params": {}, "performance_metrics": {}}
+    released = own.post("/models/register", json={**body, "version": "2.0.1"})
+    assert released.status_code == 201, released.text
+    answer = own.run(params=SAMPLE)
+    assert answer["experiment_info"]["model_used"] == before
+    assert answer["experiment_info"]["reason"] == "default"
+    assert own.get("/health").status_code == 200
+    ambiguous = own.get("/models/DDQN_v2.0")
+    assert ambiguous.status_code == 409
+    assert released.json()["model_key"] in ambiguous.json()["detail"]
+
+
+def test_two_runs_with_the_same_header_are_two_runs(own):
+    ids = {
+        own.post("/run_algorithm", json={"params": SAMPLE}, headers={"X-Request-ID": "same"}).json()["request_id"]
+        for _ in range(3)
+    }
+    assert len(ids) == 3
+    assert "same" not in ids
+    assert own.post("/feedback", json={"request_id": ids.pop(), "user_satisfaction": 4}).status_code == 200
+
+
+def test_a_name_that_only_points_here_may_change_nothing(own):
+    forged = {"Host": "evil.example:5001", "Origin": "http://evil.example:5001"}
+    assert own.put("/models/tags/canary", json={"model_key": "DDQN_v1.0"}, headers=forged).status_code == 403
+    assert own.put("/models/tags/canary", json={"model_key": "DDQN_v1.0"}).status_code == 200
+
+
+def test_an_experiment_that_never_was_has_no_report(own):
+    own.run(params=SAMPLE, experiment="nope", user_id="u")
+    assert own.post("/reports/ab_test", json={"experiment_name": "nope"}).status_code == 404
+
+
+def test_long_searches_do_not_keep_others_waiting(own):
+    own.run(params=SAMPLE, time_budget_ms=50)
+    searches = [
+        threading.Thread(target=own.run, kwargs={"params": SAMPLE[::-1], "time_budget_ms": 3_000}) for _ in range(4)
+    ]
+    for search in searches:
+        search.start()
+    time.sleep(0.3)
+    began = time.perf_counter()
+    own.run(params=SAMPLE)
+    waited_s = time.perf_counter() - began
+    for search in searches:
+        search.join()
+    assert waited_s < 1.5, "queued behind them it would be 2.7 s at least"
+
+
+def test_lost_weights_of_the_default_show_in_health_and_another_model_answers(tmp_path):
+    with live_service(tmp_path / "home") as first:
+        key = _default_key(first)
+        first.stop()
+    (tmp_path / "home" / "models" / "models" / f"{key}.pth").unlink()
+    with live_service(tmp_path / "home") as second:
+        answer = second.run(params=SAMPLE)
+        assert answer["experiment_info"]["reason"] == "fallback"
+        health = second.get("/health")
+        assert health.status_code == 503
+        assert health.json()["failing"] == ["models"]
+
+
+def test_a_home_that_cannot_be_written_ends_the_start_with_one_line(tmp_path):
+    (tmp_path / "logs").write_text("a file where a folder should be")
+    with pytest.raises(pytest.fail.Exception, match="cannot write below SCHED_HOME") as caught, live_service(tmp_path):
+        pass
+    assert "Traceback" not in str(caught.value)
