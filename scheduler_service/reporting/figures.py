@@ -44,6 +44,7 @@ def boxes(groups: Mapping[str, "pd.Series[Any]"], axis_label: str, words: Words,
     Groups without values are left out; `is_share`: the values are shares, shown as percent.
     """
     import numpy as np
+    import seaborn
 
     present = {drawable(name, 26): values.dropna().to_numpy() for name, values in groups.items()}
     present = {name: values for name, values in present.items() if len(values)}
@@ -69,8 +70,10 @@ def boxes(groups: Mapping[str, "pd.Series[Any]"], axis_label: str, words: Words,
         for place, box, values in zip(places, drawn_boxes["boxes"], present.values(), strict=True):
             box.set(facecolor=MODEL_COLOURS[place % len(MODEL_COLOURS)], alpha=0.75, edgecolor=INK, linewidth=1.0)
             dots = values if len(values) <= MAX_DOTS else chance.choice(values, MAX_DOTS, replace=False)
-            heights = place + chance.uniform(-0.2, 0.2, len(dots))
-            axes.plot(dots, heights, ".", color=INK, markersize=3.0, alpha=0.35, markeredgewidth=0, zorder=3)
+            seaborn.stripplot(
+                x=dots, y=[place] * len(dots), orient="h", native_scale=True, formatter=str, ax=axes,
+                jitter=0.2, color=INK, size=2.2, alpha=0.35, linewidth=0, zorder=3,
+            )  # fmt: skip
         if is_share:
             axes.xaxis.set_major_formatter(_percent)
         axes.set_yticks(places, list(present))
