@@ -154,15 +154,22 @@ def frame(**columns) -> pd.DataFrame:
 
 def test_alerts_are_what_is_beyond_its_threshold():
     limits = dict(PERFORMANCE_THRESHOLDS)
-    good = frame(success=[True] * 20, makespan=[55.0] * 20, execution_time=[0.1] * 20)
+    good = frame(
+        success=[True] * 20, makespan=[55.0] * 20, execution_time=[0.1] * 20, model_key="DDQN_x_v1.0.0",
+        error_message="the weights are gone",
+    )  # fmt: skip
     assert alerts(good, limits) == []
     assert alerts(good.iloc[:0], limits) == []
     (slow,) = alerts(good.assign(makespan=[55.0] * 10 + [70.0] * 10), limits)
     assert (slow["name"], slow["value"], slow["threshold"]) == ("max_makespan", 62.5, 60.0)
-    (failing,) = alerts(good.assign(success=[True] * 18 + [False] * 2), limits)
+    failing, broken = alerts(good.assign(success=[True] * 18 + [False] * 2), limits)
     assert (failing["name"], failing["value"]) == ("min_success_rate", 0.9)
+    assert (broken["name"], broken["value"]) == ("model_failures", 2.0)
+    assert "DDQN_x_v1.0.0" in broken["message"]
+    assert "the weights are gone" in broken["message"]
     assert [alert["name"] for alert in alerts(good.assign(execution_time=11.0), limits)] == ["max_execution_time"]
-    assert [alert["name"] for alert in alerts(good.assign(success=False), limits)] == ["min_success_rate"]
+    told = alerts(good.assign(success=False), limits)
+    assert [alert["name"] for alert in told] == ["min_success_rate", "model_failures"]
 
 
 def test_alerts_look_at_the_last_hour(app, tmp_path):

@@ -90,6 +90,8 @@ def test_lost_weights_of_the_default_show_in_health_and_another_model_answers(tm
     with live_service(tmp_path / "home") as second:
         answer = second.run(params=SAMPLE)
         assert answer["experiment_info"]["reason"] == "fallback"
+        broken = [alert for alert in second.get("/alerts").json()["alerts"] if alert["name"] == "model_failures"]
+        assert [(alert["value"], key in alert["message"]) for alert in broken] == [(1.0, True)]
         health = second.get("/health")
         assert health.status_code == 503
         assert health.json()["failing"] == ["models"]

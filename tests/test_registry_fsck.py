@@ -303,14 +303,21 @@ def test_a_command_line_that_makes_no_sense_ends_with_2(arguments, capsys):
     assert "usage:" in capsys.readouterr().err
 
 
-def test_fsck_ends_with_1_while_something_is_wrong(cli, base):
+def test_fsck_ends_with_1_while_something_is_wrong(cli, base, keys):
     assert cli("fsck")[0] == 0
-    weights_of_nobody(base, ())
+    missing_configuration(base, keys)
     status, out, _ = cli("fsck")
     assert status == 1
-    assert "belongs to no model" in out
+    assert "is missing" in out
     assert cli("fsck", "--mend")[0] == 0
     assert json.loads(cli("fsck", "--json")[1]) == {"found": [], "left": []}
+
+
+def test_what_a_crash_leaves_is_no_fault_of_the_registry(cli, base, keys):
+    for residue in (temporary_file, old_copy, weights_of_nobody):
+        residue(base, keys)
+    status, out, _ = cli("fsck")
+    assert status == 0, out
 
 
 def test_the_module_runs_as_a_program(base):

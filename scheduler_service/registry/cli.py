@@ -248,6 +248,7 @@ def _fsck(folder: Path, options: argparse.Namespace) -> int:
     if not folder.is_dir():
         raise InvalidInput(f"{folder} does not exist; say --models FOLDER, or set SCHED_HOME")
     store = Store(folder.absolute(), utc_now)
+    store.sweep()  # as every start does: what a crash left is no fault of the registry
     found = fsck(store, mend=options.mend)
     left = fsck(store) if options.mend else found
     rows = [(problem.kind, problem.subject, problem.message, problem.remedy) for problem in found]

@@ -124,9 +124,11 @@ def get_docs() -> Response:
 def alerts(runs: "pd.DataFrame", thresholds: dict[str, float]) -> list[dict[str, Any]]:
     """What is beyond its threshold, each with figure and limit; no runs, no alerts.
 
-    The mean makespan, the 99th percentile of the execution time, and the share of runs that succeeded.
+    The mean makespan, the 99th percentile of the execution time, the share of runs that succeeded, and each model that
+    could not answer.
     """
-    done = runs[runs["success"].astype(bool)]
+    is_done = runs["success"].astype(bool)
+    done = runs[is_done]
     figures: list[tuple[str, str, float | None]] = [
         ("max_makespan", "平均完工时间超过阈值", float(done["makespan"].mean()) if len(done) else None),
         ("max_execution_time", "执行时间超过阈值", float(done["execution_time"].quantile(0.99)) if len(done) else None),
@@ -139,6 +141,10 @@ def alerts(runs: "pd.DataFrame", thresholds: dict[str, float]) -> list[dict[str,
         limit = thresholds[name]
         if value < limit if name.startswith("min_") else value > limit:
             found.append({"name": name, "value": value, "threshold": limit, "message": message})
+    for key, failures in runs[~is_done].groupby("model_key"):
+        last = failures["error_message"].iloc[-1]
+        message = f"模型 {key} 无法给出计划，已由其他模型代替：{last}"
+        found.append({"name": "model_failures", "value": float(len(failures)), "threshold": 0.0, "message": message})
     return found
 
 
