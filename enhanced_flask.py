@@ -36,6 +36,8 @@ WATCH_EVERY_S = 30.0
 """How often the live models are judged, if they are (SCHED_AUTO_ROLLBACK)."""
 MAX_WAITING = 1_000
 """Requests in the queue of a kind of work; beyond it clients are told to come back later (503)."""
+MAX_EXAMINATIONS_WAITING = 16
+"""Registrations and validations in the queue; a hostile file takes up to 20 s."""
 
 log = logging.getLogger("scheduler")
 
@@ -84,6 +86,7 @@ def make_services(settings: Settings) -> Services:
         compute=NativeThreads(settings.compute_threads, max_waiting=MAX_WAITING),
         improving=NativeThreads(settings.compute_threads, max_waiting=MAX_WAITING),
         storage=NativeThreads(STORAGE_THREADS, max_waiting=MAX_WAITING),
+        examining=NativeThreads(1, max_waiting=MAX_EXAMINATIONS_WAITING),
         drawing=NativeThreads(1, max_waiting=MAX_WAITING),
         started_at=utc_now(),
     )

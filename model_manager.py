@@ -253,18 +253,19 @@ class ModelVersionManager:
             InvalidModel: it fails on the validation set, or is no better than a plain rule; kept in the history.
         """
         wanted = check_status(status)
-        measured = self._validate(self.get_model(name), check_text("actor", actor)) if wanted == "validated" else {}
+        asked = self.get_model(name)  # resolved once: a tag may move while its model is measured
+        measured = self._validate(asked, check_text("actor", actor)) if wanted == "validated" else {}
         with self._store.changing() as index:
-            record = index.records[index.resolve(name)]
+            record = index.records[index.resolve(asked.model_key)]
             is_stable = STABLE in record.tags
             if wanted == record.status and not measured and (wanted != "deployed" or is_stable):
                 return record
             if wanted != record.status:
                 check_move(record, wanted)
-            if wanted == "deployed" and not record.validation:
-                raise InvalidTransition(
-                    f"{record.model_key} was never measured for validation; promote it to validated"
-                )
+            if wanted == "deployed":
+                check_weights(record, self._store.weights_file(record.model_key))
+                if not record.validation:
+                    raise InvalidTransition(f"{record.model_key} was never measured; promote it to validated first")
             if wanted == "retired" and is_stable:
                 raise InvalidTransition(
                     f"{record.model_key} bears the tag {STABLE!r}; deploy another version or roll back first"

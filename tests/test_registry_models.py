@@ -352,7 +352,7 @@ def test_rollback_returns_to_the_previous_stable_version_and_then_one_further(ma
     assert manager.rollback("DDQN", "makespan rose").model_key == second
     assert manager.get_model(third).status == "validated"
     assert manager.rollback("DDQN", "rose still").model_key == first
-    with pytest.raises(ModelConflict, match="first stable version"):
+    with pytest.raises(ModelConflict, match="no earlier stable version"):
         manager.rollback("DDQN", "again")
     with pytest.raises(ModelNotFound, match="GA:stable"):
         manager.rollback("GA", "x")

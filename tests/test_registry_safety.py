@@ -314,8 +314,9 @@ def test_a_metadata_file_that_somebody_broke_hides_only_its_own_model(tmp_path, 
 
 def test_a_broken_tags_file_is_a_clear_error(tmp_path):
     (tmp_path / "tags.json").write_text("[")
+    manager = ModelVersionManager(tmp_path)
     with pytest.raises(StorageUnavailable, match=r"tags\.json is not JSON"):
-        ModelVersionManager(tmp_path)
+        manager.list_models()
 
 
 def test_a_full_disk_is_a_clear_error_and_leaves_the_registry_as_it_was(tmp_path, weights, monkeypatch):

@@ -126,7 +126,7 @@ def test_the_watch_rolls_a_degraded_live_model_back(tmp_path, monkeypatch):
                 request_id=f"r{number}", model_key=key, algorithm="DDQN", experiment=None, variant=None,
                 reason="default", user_id="u", makespan=80.0, execution_time=0.01, lower_bound=45.0, gap=float(gap),
                 resource_utilization=0.2, team_utilization={}, n_workpoints=1, n_steps=15, stage="greedy",
-                input_params={"params": SAMPLE},
+                input_params={"params": [number + 1, *SAMPLE[1:]]},
             )
         )  # fmt: skip
 

@@ -198,7 +198,7 @@ def test_what_was_never_measured_is_not_deployed(manager, tmp_path):
     key = manager.register_model(SEED, "DDQN", {}, {})
     file = tmp_path / "models" / "metadata" / f"{key}.json"
     file.write_text(json.dumps({**json.loads(file.read_text()), "status": "validated"}))
-    with pytest.raises(InvalidTransition, match="never measured for validation"):
+    with pytest.raises(InvalidTransition, match="never measured"):
         manager.promote_model(key, "deployed")
     manager.promote_model(key, "validated")
     assert manager.promote_model(key, "deployed").status == "deployed"
@@ -292,6 +292,8 @@ def runs(key, start, n, *, gap, n_workpoints=2, failed=0, every_s=60.0, seed=0):
             "success": success,
             "gap": np.where(success, gaps, np.nan),
             "n_workpoints": n_workpoints,
+            "reason": "default",
+            "input_params": [str(number) for number in range(n)],
         }
     )
 
@@ -348,6 +350,68 @@ def test_nothing_is_rolled_back_without_a_drop(manager, live, change):
     found = runs(change.get("key", key), start, change.get("n", 300), gap=level_of(manager, key) + change["gap"])
     assert manager.roll_back_if_degraded("DDQN", found) is None
     assert manager.resolve("stable") == key
+
+
+@pytest.mark.parametrize("change", [{"input_params": "one and the same"}, {"reason": "pinned"}])
+def test_one_client_that_repeats_or_pins_rolls_nothing_back(manager, live, change):
+    _, key = live
+    forced = runs(key, deployed_at(manager), 400, gap=level_of(manager, key) + 0.3).assign(**change)
+    assert manager.roll_back_if_degraded("DDQN", forced) is None
+
+
+def test_a_tag_that_moves_while_its_model_is_measured_promotes_what_was_measured(manager, tmp_path, monkeypatch):
+    good = manager.register_model(write_checkpoint(tmp_path / "good.pth", 1), "DDQN", {}, {}, tags=["canary"])
+    other = manager.register_model(untrained(tmp_path / "bad.pth"), "DDQN", {"other": 1}, {})
+    validate = ModelVersionManager._validate
+
+    def validate_while_the_tag_moves(self, record, actor):
+        self.tag_model("canary", other)
+        return validate(self, record, actor)
+
+    monkeypatch.setattr(ModelVersionManager, "_validate", validate_while_the_tag_moves)
+    assert manager.promote_model("canary", "validated").model_key == good
+    assert manager.get_model(other).status == "registered"
+
+
+def test_what_lost_its_weights_is_neither_deployed_nor_returned_to(manager, clock, tmp_path):
+    first, second = two_deployed(manager, clock, tmp_path)
+    third = manager.register_model(write_checkpoint(tmp_path / "w3.pth", 3), "DDQN", {}, {})
+    manager.promote_model(third, "validated")
+    (tmp_path / "models" / "models" / f"{third}.pth").rename(tmp_path / "lost.pth")
+    with pytest.raises(InvalidModel, match="cannot be read"):
+        manager.promote_model(third, "deployed")
+    (tmp_path / "lost.pth").rename(tmp_path / "models" / "models" / f"{third}.pth")
+    manager.promote_model(third, "deployed")
+    (tmp_path / "models" / "models" / f"{second}.pth").unlink()
+    assert manager.rollback("DDQN", "worse").model_key == first
+
+
+def test_a_rollback_passes_over_what_was_retired(manager, clock, tmp_path):
+    first, second = two_deployed(manager, clock, tmp_path)
+    third = manager.register_model(write_checkpoint(tmp_path / "w3.pth", 3), "DDQN", {}, {})
+    for status in ("validated", "deployed"):
+        manager.promote_model(third, status)
+    manager.promote_model(second, "retired", reason="bad schedules")
+    assert manager.rollback("DDQN", "worse").model_key == first
+
+
+def test_a_model_whose_metadata_is_unreadable_for_a_while_keeps_its_tags(manager, clock, tmp_path):
+    _, second = two_deployed(manager, clock, tmp_path)
+    metadata = tmp_path / "models" / "metadata" / f"{second}.json"
+    content = metadata.read_bytes()
+    metadata.write_text("{ half")
+    fresh = ModelVersionManager(tmp_path / "models", clock=clock)
+    fresh.register_model(write_checkpoint(tmp_path / "w3.pth", 3), "DDQN", {}, {})
+    metadata.write_bytes(content)
+    assert ModelVersionManager(tmp_path / "models", clock=clock).resolve("DDQN:stable") == second
+
+
+def test_weights_are_kept_while_all_metadata_is_away(manager, clock, tmp_path):
+    _, second = two_deployed(manager, clock, tmp_path)
+    metadata = tmp_path / "models" / "metadata"
+    metadata.rename(tmp_path / "being restored")
+    ModelVersionManager(tmp_path / "models", clock=clock).list_models()
+    assert (tmp_path / "models" / "models" / f"{second}.pth").exists()
 
 
 def test_after_an_automatic_rollback_there_is_a_time_of_rest(manager, live, clock, tmp_path):

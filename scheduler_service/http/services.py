@@ -29,6 +29,7 @@ class Services:
     compute: NativeThreads  # schedules
     improving: NativeThreads  # schedules with a time budget: they may take long, and nobody else waits for them
     storage: NativeThreads  # whatever reads or writes files and the database
+    examining: NativeThreads  # weights files that are read for the first time or measured; few, so that no run waits
     drawing: NativeThreads  # charts and reports: one thread, because matplotlib's settings are global
     started_at: datetime
 

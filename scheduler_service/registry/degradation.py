@@ -67,7 +67,8 @@ def drop_of_live_model(index: Index, live: Live | None, runs: "pd.DataFrame", no
     """The drop of the model that is live; None if there is none, or no such model.
 
     Args:
-        runs: of any models; columns model_key, timestamp (aware), success, gap, n_workpoints.
+        runs: of any models; columns model_key, timestamp (aware), success, gap, n_workpoints, reason, input_params.
+            Pinned runs do not count, and of runs on the same input only the last does.
     """
     record = index.records.get(live.model_key) if live else None
     level = (record.validation or record.verified_metrics) if record else {}
@@ -75,7 +76,10 @@ def drop_of_live_model(index: Index, live: Live | None, runs: "pd.DataFrame", no
         return None
     # A model that could not be loaded is recorded under the name that was asked for.
     names = [name for name in runs["model_key"].dropna().unique() if index.find(name) == live.model_key]
-    return find_drop(live.model_key, runs[runs["model_key"].isin(names)], level, parse_time(live.since), now)
+    mine = runs[runs["model_key"].isin(names) & (runs["reason"] != "pinned")]
+    # One client that repeats one request must not decide: each input counts once.
+    mine = mine.drop_duplicates("input_params", keep="last")
+    return find_drop(live.model_key, mine, level, parse_time(live.since), now)
 
 
 def find_drop(

@@ -6,9 +6,10 @@ from dataclasses import replace
 from typing import Any
 
 from scheduler_service.clock import Clock, to_iso
-from scheduler_service.errors import ModelConflict, ModelNotFound
+from scheduler_service.errors import InvalidModel, ModelConflict, ModelNotFound
 from scheduler_service.registry.history import previous_target
 from scheduler_service.registry.index import Index
+from scheduler_service.registry.loading import check_weights
 from scheduler_service.registry.names import LATEST, STABLE
 from scheduler_service.registry.records import ModelRecord, Status, check_text
 from scheduler_service.registry.store import Store
@@ -42,9 +43,9 @@ def roll_back(
         left = index.records[index.tags[stable]]
         if only_from not in (None, left.model_key):
             raise ModelConflict(f"{left.model_key} is live, no longer {only_from}")
-        target = previous_target(store.history.events(), stable, index.records)
+        target = _target(store, index, stable)
         if target is None:
-            raise ModelConflict(f"{left.model_key} is the first stable version of {algorithm}; none came before it")
+            raise ModelConflict(f"no earlier stable version of {algorithm} than {left.model_key} can be used again")
         store.commit(
             index,
             "rolled_back",
@@ -60,6 +61,28 @@ def roll_back(
         )
     logger.warning("%s rolled back from %s to %s: %s", algorithm, left.model_key, target, reason)
     return target
+
+
+def _target(store: Store, index: Index, stable: str) -> str | None:
+    """The stable version before the present one whose weights are sound; a retired one only if there is no other."""
+    events = store.history.events()
+    in_use = {key for key, record in index.records.items() if record.status != "retired"}
+    for usable in (in_use, set(index.records)):
+        while target := previous_target(events, stable, usable):
+            if _is_intact(store, index.records[target]):
+                return target
+            usable.discard(target)
+    return None
+
+
+def _is_intact(store: Store, record: ModelRecord) -> bool:
+    """Whether a model's weights are what was registered; who finds none else says that it was passed over."""
+    try:
+        check_weights(record, store.weights_file(record.model_key))
+    except InvalidModel as err:
+        logger.warning("passed over when rolling back: %s", err)
+        return False
+    return True
 
 
 def commit_deletion(store: Store, index: Index, record: ModelRecord, actor: str, reason: str) -> None:

@@ -205,7 +205,8 @@ class Store:
         )
         after = State({key: record.status if record else None for key, record in records.items()}, dict(tags))
         line = Event(to_iso(self._clock()), event, model_key, actor, reason, before, after, details or {})
-        new_tags = {tag: key for tag, key in sorted({**index.tags, **tags}.items()) if key is not None}
+        # From the file, not from the index: that leaves out the tags of models whose metadata cannot be read just now.
+        new_tags = {tag: key for tag, key in sorted({**self.stored_tags(), **tags}.items()) if key is not None}
         pending = {
             "records": {key: record.to_stored() if record else None for key, record in records.items()},
             "tags": new_tags,
@@ -243,12 +244,23 @@ class Store:
     # --- leftovers ---
 
     def sweep(self) -> None:
-        """Removes what killed processes left: temporary files, and weights whose registration never happened."""
+        """Removes what killed processes left: temporary files, and weights whose registration never happened.
+
+        Where that cannot be done now (a full disk, say) it waits for the next start: reading works all the same.
+        """
+        try:
+            self._sweep()
+        except StorageUnavailable:
+            logger.exception("%s: what a crash left could not be removed", self.base)
+
+    def _sweep(self) -> None:
         with self.changing():
             for folder in (self.base, self.metadata_dir, self.configs_dir):
                 for file in folder.glob(".*.tmp"):
                     file.unlink(missing_ok=True)
-            for file in self.weights_dir.glob("*.pth"):
+            # Without any metadata nobody can tell an orphan: a backup may be on its way back.
+            anything_known = any(self.metadata_dir.glob("[!.]*.json"))
+            for file in self.weights_dir.glob("*.pth") if anything_known else ():
                 if parse_versioned(file.stem) and not (self.metadata_dir / f"{file.stem}.json").exists():
                     os.utime(file)
                     move(file, self.trash_dir / file.name)

@@ -32,10 +32,10 @@ def register_model() -> tuple[dict[str, Any], int]:
     models = services().models
     if request.mimetype == "multipart/form-data":
         body, stream = _read_upload()
-        key = services().storage.run(lambda: models.register_upload(stream, **_members(body)))
+        key = services().examining.run(lambda: models.register_upload(stream, **_members(body)))
     else:
         body = read_body(RegisterRequest)
-        key = services().storage.run(lambda: models.register_model(body.model_path, **_members(body)))
+        key = services().examining.run(lambda: models.register_model(body.model_path, **_members(body)))
     return {"status": "success", "model_key": key, "message": f"the model is registered as {key}"}, 201
 
 
@@ -79,7 +79,9 @@ def get_model(name: str) -> dict[str, Any]:
 def promote_model(name: str) -> dict[str, Any]:
     """Move a model on in its life."""
     body = read_body(PromoteRequest)
-    record = services().storage.run(
+    # Becoming validated means being measured, which takes about a second, and no run is to wait for that.
+    threads = services().examining if body.status == "validated" else services().storage
+    record = threads.run(
         lambda: services().models.promote_model(name, body.status, reason=body.reason, actor=body.actor)
     )
     return {"status": "success", "model_key": record.model_key, "model": record.to_dict()}
