@@ -20,6 +20,7 @@ COMPILED_SOURCES = (
     "compilation.py",
     "kernel.py",
     "bounds.py",
+    "serial.py",
     "observation.py",
     "rollout.py",
     "rules.py",

@@ -105,6 +105,18 @@ def complete(
 
 
 @compiled
+def _keep_if_shorter(
+    state: State, best_mode: Ints, best_start: np.ndarray[tuple[int], np.dtype[np.float64]], best: float
+) -> float:
+    """The shorter makespan of `best` and a finished `state`, whose schedule then overwrites the two arrays."""
+    if makespan(state) >= best - 1e-9:
+        return best
+    best_mode[:] = state.mode
+    best_start[:] = state.start
+    return makespan(state)
+
+
+@compiled
 def roll_out_until(
     problem: Problem,
     state: State,
@@ -121,10 +133,7 @@ def roll_out_until(
     """The shortest makespan of `best` and `rounds` noisy rollouts; a better schedule overwrites the two arrays."""
     for _ in range(rounds):
         roll_out(problem, state, view, network, workspace, 0.0, temperature, random)
-        if makespan(state) < best - 1e-9:
-            best = makespan(state)
-            best_mode[:] = state.mode
-            best_start[:] = state.start
+        best = _keep_if_shorter(state, best_mode, best_start, best)
     return best
 
 
@@ -152,8 +161,5 @@ def resample(
             kept[j] = best_mode[j] if best_start[j] < now - 1e-9 else -1
         restore(problem, state, now, initial_bound, kept, best_start)
         complete(problem, state, view, network, workspace, initial_bound, 0.0, temperature, random)
-        if makespan(state) < best - 1e-9:
-            best = makespan(state)
-            best_mode[:] = state.mode
-            best_start[:] = state.start
+        best = _keep_if_shorter(state, best_mode, best_start, best)
     return best

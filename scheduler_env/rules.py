@@ -45,6 +45,7 @@ from scheduler_env.kernel import (
 )
 from scheduler_env.problem import Instance
 from scheduler_env.schedule import Solution
+from scheduler_env.serial import Decoder, decode, new_decoder
 
 RULES: tuple[str, ...] = ("LFT", "LST", "MINSLK", "MTS", "GRPW", "MWKR", "SPT", "LPT", "FIFO", "RANDOM")
 EVEN = 0.0
@@ -93,7 +94,7 @@ def build(problem: Problem, state: State, rule: Rule, seed: int = 0) -> float:
     if rule.scheme == "parallel":
         parallel_scheme(problem, state, priority, preferred, even)
     else:
-        serial_scheme(problem, state, priority, preferred)
+        serial_scheme(problem, state, new_decoder(problem), priority, preferred)
     return float(state.finish.max())
 
 
@@ -254,70 +255,24 @@ def _is_even(problem: Problem, state: State, eligible_on: Ints, m: int) -> bool:
 
 
 @compiled
-def serial_scheme(problem: Problem, state: State, priority: Floats, mode: Ints) -> None:
+def serial_scheme(problem: Problem, state: State, decoder: Decoder, priority: Floats, mode: Ints) -> None:
     """Place each activity, by priority among those whose predecessors are placed, as early as it fits.
 
-    Source: Kelley 1963; Kolisch 1996. The result lies in `state.mode`, `state.start` and `state.finish`; the rest of
-    `state` is not meaningful afterwards.
+    The result lies in `state.mode`, `state.start` and `state.finish`; the rest of `state` is not meaningful afterwards.
     """
-    n, n_resources = problem.shortest.size, problem.capacity.size
+    n = problem.shortest.size
     reset(problem, state)
-    # Per resource a step function of use: from at[k, i] on, used[k, i] units until at[k, i + 1].
-    at = np.zeros((n_resources, 2 * n + 2))
-    used = np.zeros((n_resources, 2 * n + 2), dtype=np.int64)
-    size = np.ones(n_resources, dtype=np.int64)
-    ready = np.zeros(n)
     placed = np.zeros(n, dtype=np.bool_)
-    for _ in range(n):
+    order = np.empty(n, dtype=np.int64)
+    for position in range(n):
         j = -1
         for i in range(n):
             if not placed[i] and state.missing[i] == 0 and (j < 0 or priority[i] < priority[j]):
                 j = i
-        m = mode[j]
-        duration = problem.duration[m]
-        start = ready[j]
-        moved = True
-        while moved:
-            moved = False
-            for d in range(problem.demand_at[m], problem.demand_at[m + 1]):
-                k = problem.demand_resource[d]
-                limit = problem.capacity[k] - problem.demand_units[d]
-                i = size[k] - 1
-                while i > 0 and at[k, i] > start + 1e-9:
-                    i -= 1
-                while i < size[k] and at[k, i] < start + duration - 1e-9:
-                    if used[k, i] > limit:
-                        start = at[k, i + 1]
-                        moved = True
-                    i += 1
-        finish = start + duration
-        if duration > 0.0:
-            for d in range(problem.demand_at[m], problem.demand_at[m + 1]):
-                k = problem.demand_resource[d]
-                first = _split(at, used, size, k, start)
-                last = _split(at, used, size, k, finish)
-                for i in range(first, last):
-                    used[k, i] += problem.demand_units[d]
         placed[j] = True
-        state.mode[j], state.start[j], state.finish[j] = m, start, finish
+        order[position] = j
         for e in range(problem.successor_at[j], problem.successor_at[j + 1]):
-            s = problem.successors[e]
-            state.missing[s] -= 1
-            ready[s] = max(ready[s], finish)
-
-
-@compiled
-def _split(at: Floats, used: Ints, size: Ints, k: int, time: float) -> int:
-    """The number of the piece of resource k's profile that begins at `time`, made if there is none."""
-    i = size[k] - 1
-    while i > 0 and at[k, i] > time + 1e-9:
-        i -= 1
-    if abs(at[k, i] - time) <= 1e-9:
-        return int(i)
-    for later in range(size[k], i + 1, -1):
-        at[k, later] = at[k, later - 1]
-        used[k, later] = used[k, later - 1]
-    at[k, i + 1] = time
-    used[k, i + 1] = used[k, i]
-    size[k] += 1
-    return int(i + 1)
+            state.missing[problem.successors[e]] -= 1
+    state.mode[:] = mode
+    decode(problem, decoder, order, mode, problem.successor_at, problem.successors, state.start, np.inf)
+    state.finish[:] = decoder.finish

@@ -14,10 +14,11 @@ from hypothesis import strategies as st
 from scheduler_env import SAMPLE_PARAMS, standard_instance
 from scheduler_env.agent import load_agent
 from scheduler_env.generator import random_instance
-from scheduler_env.improvement import anneal, decode, justify, new_decoder
+from scheduler_env.improvement import anneal, justify
 from scheduler_env.kernel import compile_instance, new_state, to_schedule
 from scheduler_env.rollout import new_random
 from scheduler_env.rules import ALL_RULES, build
+from scheduler_env.serial import decode, new_decoder
 from tests.instances import instances
 
 AGENT = load_agent(Path(__file__).parent.parent / "models" / "seed" / "ddqn_v2.pth")
