@@ -320,6 +320,14 @@ def test_what_a_crash_leaves_is_no_fault_of_the_registry(cli, base, keys):
     assert status == 0, out
 
 
+def test_a_reader_that_has_seen_enough_gets_no_trace(base):
+    command = [sys.executable, "-m", "model_manager", "list", "--models", str(base)]
+    process = subprocess.Popen(command, cwd=PROJECT_ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process.stdout.close()
+    assert process.stderr.read() == ""
+    assert process.wait(timeout=60) == 0
+
+
 def test_the_module_runs_as_a_program(base):
     began = time.monotonic()
     listed = subprocess.run(

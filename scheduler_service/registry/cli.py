@@ -7,6 +7,7 @@ import argparse
 import getpass
 import json
 import logging
+import os
 import sys
 import unicodedata
 from collections.abc import Callable, Mapping, Sequence
@@ -42,12 +43,14 @@ def main(open_registry: Callable[[Path], "ModelVersionManager"], arguments: Sequ
         if options.command not in ("register",) and not folder.is_dir():
             raise InvalidInput(f"{folder} does not exist; say --models FOLDER, or set SCHED_HOME")
         value, text = COMMANDS[options.command](open_registry(folder), options)
+        _show(value, text, options.json)
+    except BrokenPipeError:  # `| head` has seen enough; Python would complain once more when it ends
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except ServiceError as err:
         print(f"error: {err}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         return 130
-    _show(value, text, options.json)
     return 0
 
 
@@ -326,7 +329,7 @@ def _short(value: object) -> str:
 
 
 def _show(value: object, text: str, as_json: bool) -> None:
-    print(json.dumps(value, ensure_ascii=False, indent=2) if as_json else text)
+    print(json.dumps(value, ensure_ascii=False, indent=2) if as_json else text, flush=True)
 
 
 # --- what people write ---
