@@ -1,0 +1,27 @@
+"""The shortest schedule known so far: what every way of improving starts from and leaves better or as it was."""
+
+from dataclasses import dataclass
+
+from scheduler_env.kernel import Floats, Ints
+
+SHORTER_H = 1e-9
+"""A schedule counts as shorter only by more than this many hours, less than a rounding error of the sums."""
+
+
+@dataclass
+class Incumbent:
+    """A complete schedule; `mode` and `start` as in `kernel.State`."""
+
+    mode: Ints
+    start: Floats
+    makespan_h: float
+    stage: str  # what found it
+    evaluations: int  # complete schedules built so far, by all stages
+
+    def take(self, mode: Ints, start: Floats, makespan_h: float, stage: str) -> bool:
+        """Copy the given schedule if it is shorter; whether it was."""
+        if makespan_h >= self.makespan_h - SHORTER_H:
+            return False
+        self.mode[:], self.start[:] = mode, start
+        self.makespan_h, self.stage = makespan_h, stage
+        return True
