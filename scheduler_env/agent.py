@@ -6,11 +6,13 @@ from pathlib import Path
 from typing import Any
 
 from scheduler_env.bounds import lower_bound
-from scheduler_env.improvement import Incumbent, improve
+from scheduler_env.improvement import improve
+from scheduler_env.incumbent import nothing_yet
 from scheduler_env.kernel import compile_instance, makespan, new_state, new_view, to_schedule
 from scheduler_env.observation import Network, new_workspace
 from scheduler_env.problem import Instance
 from scheduler_env.rollout import new_random, roll_out
+from scheduler_env.rules import improve_by_rules
 from scheduler_env.schedule import Solution
 
 
@@ -21,6 +23,7 @@ class Agent:
     network: Network
     signature: dict[str, Any]
     training: dict[str, Any]
+    default_budget_ms: float = 20.0
 
     def solve(
         self, instance: Instance, *, time_budget_ms: float = 0.0, seed: int = 0, max_evaluations: int | None = None
@@ -28,8 +31,8 @@ class Agent:
         """The shortest schedule found within the budget, never worse than the greedy one.
 
         Args:
-            time_budget_ms: 0 answers the greedy schedule, the same one every time; more goes on improving it until the
-                time is over (see `improvement`).
+            time_budget_ms: 0 answers the greedy schedule, the same one every time; more tries the priority rules and
+                goes on improving the best until the time is over (see `improvement`).
             seed: of the improvement.
             max_evaluations: stop after so many complete schedules also if there is time left; the same seed and number
                 give the same schedule.
@@ -43,8 +46,11 @@ class Agent:
         state, view = new_state(problem), new_view(problem)
         workspace = new_workspace(problem, self.network)
         roll_out(problem, state, view, self.network, workspace, 0.0, 0.0, new_random(seed))
-        best = Incumbent(state.mode.copy(), state.start.copy(), float(makespan(state)), "greedy", 1)
+        best = nothing_yet(problem)
+        best.take(state.mode, state.start, float(makespan(state)), "greedy")
+        best.evaluations = 1
         if time_budget_ms > 0.0:
+            improve_by_rules(problem, best, deadline_s=deadline_s, seed=seed, max_evaluations=max_evaluations)
             improve(
                 problem,
                 self.network,

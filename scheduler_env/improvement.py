@@ -6,16 +6,20 @@
 2. `resampling`: the best schedule up to a random time, the rest sampled anew;
 3. `annealing`: double justification, then simulated annealing over (activity list, modes), decoded serially.
 
+Without an agent only the third is left; what the agent is worth is the difference (docs/training.md).
+
 All of it is compiled and releases the GIL. The same seed and number of evaluations give the same schedule.
 """
 
 import math
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
 from scheduler_env.compilation import compiled
+from scheduler_env.incumbent import SHORTER_H, Incumbent
 from scheduler_env.kernel import BOUND, Floats, Ints, Problem, new_state, new_view, observe
 from scheduler_env.observation import Network, new_workspace
 from scheduler_env.rollout import RandomState, new_random, resample, roll_out_until, uniform
@@ -31,20 +35,9 @@ HOT_SHARE, COOLING = 6.0, 20.0
 """Annealing starts at HOT_SHARE mean durations over the number of activities, and ends at a COOLING-th of that."""
 
 
-@dataclass
-class Incumbent:
-    """The shortest schedule so far; `mode` and `start` as in `kernel.State`."""
-
-    mode: Ints
-    start: Floats
-    makespan_h: float
-    stage: str
-    evaluations: int  # complete schedules built so far
-
-
 def improve(
     problem: Problem,
-    network: Network,
+    network: Network | None,
     incumbent: Incumbent,
     *,
     lower_bound_h: float,
@@ -52,16 +45,51 @@ def improve(
     seed: int = 0,
     max_evaluations: int | None = None,
 ) -> None:
-    """Shorten `incumbent` in place until `deadline_s` (of `time.perf_counter`), a proof, or `max_evaluations`.
+    """Shorten `incumbent`, a complete schedule, until `deadline_s` (`time.perf_counter`), a proof, `max_evaluations`.
 
-    The deadline may be overrun by what one evaluation takes.
+    The deadline may be overrun by what one evaluation takes. `network` None: without an agent.
     """
+    random = new_random(seed)
+    stages = [_annealing(problem, incumbent, random, lower_bound_h)]
+    if network is not None:
+        stages = [*_sampling(problem, network, incumbent, random), *stages]
+    rollouts = FIRST_ROUND
+    seconds_per_rollout = 0.0
+    while True:
+        for stage in stages:
+            left_s = deadline_s - time.perf_counter()
+            if left_s <= 0.0 or incumbent.makespan_h <= lower_bound_h + SHORTER_H:
+                return
+            now = rollouts
+            if seconds_per_rollout > 0.0:
+                now = max(1, min(now, int(left_s / seconds_per_rollout)))
+            if max_evaluations is not None:
+                now = min(now, (max_evaluations - incumbent.evaluations) // stage.evaluations)
+                if now <= 0:
+                    return
+            began_s = time.perf_counter()
+            found = stage.search(now)
+            seconds_per_rollout = max((time.perf_counter() - began_s) / now, 1e-7)
+            incumbent.evaluations += now * stage.evaluations
+            if found < incumbent.makespan_h - SHORTER_H:
+                incumbent.makespan_h, incumbent.stage = found, stage.name
+        rollouts *= 2
+
+
+@dataclass(frozen=True)
+class _Stage:
+    """A way of searching; `search(n)`, as long as n rollouts, leaves mode and start of what it returns if shorter."""
+
+    name: str
+    search: Callable[[int], float]
+    evaluations: int  # complete schedules built per rollout's worth of time
+
+
+def _sampling(problem: Problem, network: Network, incumbent: Incumbent, random: RandomState) -> tuple[_Stage, _Stage]:
+    """Whole schedules by the agent, and the incumbent's ends by the agent."""
     state, view, workspace = new_state(problem), new_view(problem), new_workspace(problem, network)
-    decoder, random = new_decoder(problem), new_random(seed)
     observe(problem, state, view)
     initial_bound_h = float(state.clock[BOUND])  # what the agent's features are relative to
-    hot_h = HOT_SHARE * problem.unit / problem.shortest.size
-    seconds_per_rollout = 0.0
 
     def sample(rollouts: int) -> float:
         return roll_out_until(
@@ -75,6 +103,14 @@ def improve(
             incumbent.mode, incumbent.start, incumbent.makespan_h, initial_bound_h,
         )  # fmt: skip
 
+    return _Stage("sampling", sample, 1), _Stage("resampling", sample_again, 1)
+
+
+def _annealing(problem: Problem, incumbent: Incumbent, random: RandomState, lower_bound_h: float) -> _Stage:
+    """Double justification and simulated annealing from the incumbent."""
+    decoder = new_decoder(problem)
+    hot_h = HOT_SHARE * problem.unit / problem.shortest.size
+
     def shake(rollouts: int) -> float:
         order = np.empty(incumbent.start.size, dtype=np.int64)
         mode, start = incumbent.mode.copy(), incumbent.start.copy()
@@ -83,34 +119,11 @@ def improve(
             problem, decoder, order, mode, start, begin, rollouts * DECODES_PER_ROLLOUT, hot_h, hot_h / COOLING, random,
             lower_bound_h,
         )  # fmt: skip
-        if found < incumbent.makespan_h - 1e-9:
+        if found < incumbent.makespan_h - SHORTER_H:
             incumbent.mode[:], incumbent.start[:] = mode, start
-        return min(found, incumbent.makespan_h)
+        return found
 
-    rollouts = FIRST_ROUND
-    while True:
-        for stage, search, cost in (
-            ("sampling", sample, 1),
-            ("resampling", sample_again, 1),
-            ("annealing", shake, DECODES_PER_ROLLOUT),
-        ):
-            left_s = deadline_s - time.perf_counter()
-            if left_s <= 0.0 or incumbent.makespan_h <= lower_bound_h + 1e-9:
-                return
-            now = rollouts
-            if seconds_per_rollout > 0.0:
-                now = max(1, min(now, int(left_s / seconds_per_rollout)))
-            if max_evaluations is not None:
-                now = min(now, (max_evaluations - incumbent.evaluations) // cost)
-                if now <= 0:
-                    return
-            began_s = time.perf_counter()
-            found = search(now)
-            seconds_per_rollout = max((time.perf_counter() - began_s) / now, 1e-7)
-            incumbent.evaluations += now * cost
-            if found < incumbent.makespan_h - 1e-9:
-                incumbent.makespan_h, incumbent.stage = float(found), stage
-        rollouts *= 2
+    return _Stage("annealing", shake, DECODES_PER_ROLLOUT)
 
 
 @compiled

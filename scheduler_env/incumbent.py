@@ -2,7 +2,9 @@
 
 from dataclasses import dataclass
 
-from scheduler_env.kernel import Floats, Ints
+import numpy as np
+
+from scheduler_env.kernel import Floats, Ints, Problem
 
 SHORTER_H = 1e-9
 """A schedule counts as shorter only by more than this many hours, less than a rounding error of the sums."""
@@ -25,3 +27,9 @@ class Incumbent:
         self.mode[:], self.start[:] = mode, start
         self.makespan_h, self.stage = makespan_h, stage
         return True
+
+
+def nothing_yet(problem: Problem) -> Incumbent:
+    """No schedule at all, which any schedule is shorter than."""
+    n = problem.shortest.size
+    return Incumbent(np.full(n, -1, dtype=np.int64), np.zeros(n), np.inf, "", 0)

@@ -13,6 +13,7 @@ A rule orders the activities; a crew policy picks the mode that each should have
 | `SPT` | shortest duration | Panwalkar and Iskander 1977 |
 | `LPT` | longest duration | Panwalkar and Iskander 1977 |
 | `FIFO` | earliest possible start, then its number | Panwalkar and Iskander 1977 |
+| `WCS` | least worst-case slack: latest start minus earliest after any other (parallel scheme only) | Kolisch 1996 |
 | `RANDOM` | least random number | |
 
 Crew policy: the shortest mode in which no resource is taken beyond a share of its capacity (the smallest crew if there
@@ -21,15 +22,21 @@ The policy `EVEN` (parallel scheme only) divides the free people of a team by th
 rounded up, at each choice anew.
 """
 
+import time
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Literal
 
 import numpy as np
 
 from scheduler_env.bounds import lower_bound
 from scheduler_env.compilation import compiled
+from scheduler_env.incumbent import Incumbent
 from scheduler_env.kernel import (
     ELIGIBLE,
+    NOW,
+    RUNNING,
     UNSTARTED,
     Floats,
     Ints,
@@ -47,7 +54,10 @@ from scheduler_env.problem import Instance
 from scheduler_env.schedule import Solution
 from scheduler_env.serial import Decoder, decode, new_decoder
 
-RULES: tuple[str, ...] = ("LFT", "LST", "MINSLK", "MTS", "GRPW", "MWKR", "SPT", "LPT", "FIFO", "RANDOM")
+WORST_CASE = "WCS"
+"""The rule that looks at pairs of eligible activities; defined for the parallel scheme."""
+RULES: tuple[str, ...] = ("MWKR", "LFT", "LST", "MTS", "GRPW", "MINSLK", "FIFO", "LPT", "SPT", "RANDOM", WORST_CASE)
+"""In the order in which `improve_by_rules` tries them."""
 EVEN = 0.0
 """As a crew share: free people over eligible steps."""
 CREW_SHARES: tuple[float, ...] = (0.2, 1.0 / 3.0, 0.5, 1.0)
@@ -67,9 +77,12 @@ class Rule:
         return f"{self.name}, crews {crews}, {self.scheme}"
 
 
-ALL_RULES: tuple[Rule, ...] = tuple(
-    Rule(name, share, scheme) for name in RULES for share in CREW_SHARES for scheme in ("parallel", "serial")
-) + tuple(Rule(name, EVEN, "parallel") for name in RULES)
+def _variants(name: str) -> tuple[Rule, ...]:
+    parallel = tuple(Rule(name, share, "parallel") for share in (EVEN, *CREW_SHARES))
+    return parallel if name == WORST_CASE else (*parallel, *(Rule(name, share, "serial") for share in CREW_SHARES))
+
+
+ALL_RULES: tuple[Rule, ...] = tuple(rule for name in RULES for rule in _variants(name))
 
 
 def solve_by_rule(instance: Instance, rule: Rule, *, seed: int = 0) -> Solution:
@@ -87,15 +100,57 @@ def solve_by_rule(instance: Instance, rule: Rule, *, seed: int = 0) -> Solution:
 
 
 def build(problem: Problem, state: State, rule: Rule, seed: int = 0) -> float:
-    """Fill `state.mode`, `state.start` and `state.finish` with the rule's schedule; its makespan, hours."""
+    """Fill `state.mode`, `state.start` and `state.finish` with the rule's schedule; its makespan, hours.
+
+    Raises:
+        ValueError: no such rule, or a rule for the parallel scheme with the serial one.
+    """
     even = rule.crew_share == EVEN
     preferred = preferred_modes(problem, 1.0 if even else rule.crew_share)
     priority = priorities(problem, rule.name, seed)
     if rule.scheme == "parallel":
-        parallel_scheme(problem, state, priority, preferred, even)
+        parallel_scheme(problem, state, priority, preferred, even, rule.name == WORST_CASE)
+    elif rule.name == WORST_CASE:
+        raise ValueError(f"the rule {WORST_CASE} is defined for the parallel scheme only")
     else:
-        serial_scheme(problem, state, new_decoder(problem), priority, preferred)
+        serial_scheme(problem, state, new_decoder(problem), activity_list(problem, priority), preferred)
     return float(state.finish.max())
+
+
+def improve_by_rules(
+    problem: Problem,
+    incumbent: Incumbent,
+    *,
+    rules: Sequence[Rule] = ALL_RULES,
+    deadline_s: float | None = None,
+    seed: int = 0,
+    max_evaluations: int | None = None,
+) -> None:
+    """Take into `incumbent` the shortest of the schedules that `rules` build.
+
+    Args:
+        deadline_s: of `time.perf_counter`; past it no further rule is begun. None: all are tried.
+        seed: of `RANDOM`.
+        max_evaluations: how many schedules may have been built when this ends, those of the incumbent included.
+    """
+    if max_evaluations is not None:
+        rules = rules[: max(0, max_evaluations - incumbent.evaluations)]
+    state, decoder = new_state(problem), new_decoder(problem)
+    preferred = {share: preferred_modes(problem, share) for share in {rule.crew_share or 1.0 for rule in rules}}
+    for name, variants in groupby(rules, key=lambda rule: rule.name):
+        priority = priorities(problem, name, seed)
+        order = None
+        for rule in variants:
+            if deadline_s is not None and time.perf_counter() >= deadline_s:
+                return
+            mode = preferred[rule.crew_share or 1.0]
+            if rule.scheme == "parallel":
+                parallel_scheme(problem, state, priority, mode, rule.crew_share == EVEN, name == WORST_CASE)
+            else:
+                order = activity_list(problem, priority) if order is None else order
+                serial_scheme(problem, state, decoder, order, mode)
+            incumbent.evaluations += 1
+            incumbent.take(state.mode, state.start, float(state.finish.max()), str(rule))
 
 
 def priorities(problem: Problem, rule: str, seed: int = 0) -> Floats:
@@ -103,7 +158,7 @@ def priorities(problem: Problem, rule: str, seed: int = 0) -> Floats:
     tail, shortest = problem.tail, problem.shortest
     if rule == "LFT":
         return np.subtract(shortest, tail)
-    if rule == "LST":
+    if rule in ("LST", WORST_CASE):  # of the latter the part that is the same at every choice
         return -tail
     if rule == "MINSLK":
         return -tail - _heads(problem)
@@ -201,21 +256,29 @@ def preferred_modes(problem: Problem, crew_share: float) -> Ints:
 
 
 @compiled
-def parallel_scheme(problem: Problem, state: State, priority: Floats, preferred: Ints, even: bool) -> None:
+def parallel_scheme(
+    problem: Problem, state: State, priority: Floats, preferred: Ints, even: bool, worst_case: bool
+) -> None:
     """At each event start what is eligible and fits, by priority. Source: Kelley 1963; Kolisch 1996.
 
-    No step takes a shorter mode than `preferred`, nor, if `even`, more than its even share of a team (see above).
+    No step takes a shorter mode than `preferred`, nor, if `even`, more than its even share of a team (see above). With
+    `worst_case` the priority is lessened by the worst case of the earliest start (`WCS`).
     """
     reset(problem, state)
+    n = problem.shortest.size
     eligible_on = np.zeros(problem.capacity.size, dtype=np.int64)
+    activity, mode = np.empty(n, dtype=np.int64), np.empty(n, dtype=np.int64)  # what could start now, and how
     while state.counts[UNSTARTED] > 0:
         while True:
             if even:
                 _count_eligible(problem, state, eligible_on)
-            best, best_mode = -1, -1
+            count = 0
+            best = -1
             for i in range(state.counts[ELIGIBLE]):
                 j = state.eligible[i]
-                if best >= 0 and priority[j] >= priority[best]:
+                if best >= 0 and not worst_case and priority[j] >= priority[activity[best]]:
+                    continue
+                if not _might_fit(problem, state, j):
                     continue
                 chosen = -1
                 for m in range(problem.mode_at[j], problem.mode_at[j + 1]):
@@ -227,12 +290,73 @@ def parallel_scheme(problem: Problem, state: State, priority: Floats, preferred:
                     ):
                         chosen = m
                 if chosen >= 0:
-                    best, best_mode = j, chosen
+                    activity[count], mode[count] = j, chosen
+                    best = count
+                    count += 1
             if best < 0:
                 break
-            start_activity(problem, state, best, best_mode)
+            if worst_case:
+                best = _least_worst_case_slack(problem, state, priority, activity, mode, count)
+            start_activity(problem, state, activity[best], mode[best])
         if state.counts[UNSTARTED] > 0:
             wait(problem, state)
+
+
+@compiled
+def _might_fit(problem: Problem, state: State, j: int) -> bool:
+    """False if even the least that `j` needs of every team in any mode is not free."""
+    for u in range(problem.use_at[j], problem.use_at[j + 1]):
+        if problem.use_units[u] > state.free[problem.use_resource[u]]:
+            return False
+    return True
+
+
+@compiled
+def _least_worst_case_slack(
+    problem: Problem, state: State, latest_start: Floats, activity: Ints, mode: Ints, count: int
+) -> int:
+    """Which of the first `count` candidates has the least latest start minus its worst earliest start. Kolisch 1996."""
+    best, least = 0, np.inf
+    for a in range(count):
+        worst = state.clock[NOW]
+        for b in range(count):
+            if b != a:
+                worst = max(worst, _earliest_after(problem, state, mode[a], mode[b]))
+        slack = latest_start[activity[a]] - worst
+        if slack < least - 1e-12:
+            best, least = a, slack
+    return best
+
+
+@compiled
+def _earliest_after(problem: Problem, state: State, m: int, first: int) -> float:
+    """When mode `m` fits at the earliest if mode `first` is started now. Both fit now."""
+    begin = float(state.clock[NOW])
+    for d in range(problem.demand_at[m], problem.demand_at[m + 1]):
+        k = problem.demand_resource[d]
+        free = state.free[k]
+        for f in range(problem.demand_at[first], problem.demand_at[first + 1]):
+            if problem.demand_resource[f] == k:
+                free -= problem.demand_units[f]
+        if free >= problem.demand_units[d]:
+            continue
+        # `first` gives back what it took; what is at work may give back enough before.
+        soonest = state.clock[NOW] + problem.duration[first]
+        for r in range(state.counts[RUNNING]):
+            until = state.finish[state.running[r]]
+            if until >= soonest:
+                continue
+            back = free
+            for q in range(state.counts[RUNNING]):
+                other = state.running[q]
+                if state.finish[other] <= until:
+                    for e in range(problem.demand_at[state.mode[other]], problem.demand_at[state.mode[other] + 1]):
+                        if problem.demand_resource[e] == k:
+                            back += problem.demand_units[e]
+            if back >= problem.demand_units[d]:
+                soonest = until
+        begin = max(begin, soonest)
+    return begin
 
 
 @compiled
@@ -255,24 +379,39 @@ def _is_even(problem: Problem, state: State, eligible_on: Ints, m: int) -> bool:
 
 
 @compiled
-def serial_scheme(problem: Problem, state: State, decoder: Decoder, priority: Floats, mode: Ints) -> None:
-    """Place each activity, by priority among those whose predecessors are placed, as early as it fits.
-
-    The result lies in `state.mode`, `state.start` and `state.finish`; the rest of `state` is not meaningful afterwards.
-    """
+def activity_list(problem: Problem, priority: Floats) -> Ints:
+    """The activities, each after its predecessors, by priority among those that may come next; shape (n,)."""
     n = problem.shortest.size
-    reset(problem, state)
-    placed = np.zeros(n, dtype=np.bool_)
+    missing = problem.predecessors_of.copy()
+    open_, count = np.empty(n, dtype=np.int64), 0
     order = np.empty(n, dtype=np.int64)
+    for j in range(n):
+        if missing[j] == 0:
+            open_[count] = j
+            count += 1
     for position in range(n):
-        j = -1
-        for i in range(n):
-            if not placed[i] and state.missing[i] == 0 and (j < 0 or priority[i] < priority[j]):
-                j = i
-        placed[j] = True
+        place = 0
+        for i in range(1, count):
+            if priority[open_[i]] < priority[open_[place]] or (
+                priority[open_[i]] == priority[open_[place]] and open_[i] < open_[place]
+            ):
+                place = i
+        j = open_[place]
+        count -= 1
+        open_[place] = open_[count]
         order[position] = j
         for e in range(problem.successor_at[j], problem.successor_at[j + 1]):
-            state.missing[problem.successors[e]] -= 1
+            s = problem.successors[e]
+            missing[s] -= 1
+            if missing[s] == 0:
+                open_[count] = s
+                count += 1
+    return order
+
+
+@compiled
+def serial_scheme(problem: Problem, state: State, decoder: Decoder, order: Ints, mode: Ints) -> None:
+    """Place each activity of `order` as early as it fits; fills `state.mode`, `state.start` and `state.finish` only."""
     state.mode[:] = mode
     decode(problem, decoder, order, mode, problem.successor_at, problem.successors, state.start, np.inf)
     state.finish[:] = decoder.finish

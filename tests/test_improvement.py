@@ -14,10 +14,12 @@ from hypothesis import strategies as st
 from scheduler_env import SAMPLE_PARAMS, standard_instance
 from scheduler_env.agent import load_agent
 from scheduler_env.generator import random_instance
-from scheduler_env.improvement import anneal, justify
+from scheduler_env.improvement import anneal, improve, justify
+from scheduler_env.incumbent import nothing_yet
 from scheduler_env.kernel import compile_instance, new_state, to_schedule
+from scheduler_env.readers import instance_from_request
 from scheduler_env.rollout import new_random
-from scheduler_env.rules import ALL_RULES, build
+from scheduler_env.rules import ALL_RULES, Rule, build, improve_by_rules, solve_by_rule
 from scheduler_env.serial import decode, new_decoder
 from tests.instances import instances
 
@@ -92,9 +94,58 @@ def test_a_budget_is_kept_to_within_one_evaluation():
     assert 0.29 < time.perf_counter() - began < 1.0  # an evaluation takes milliseconds; the rest is a busy machine
 
 
-def test_search_reaches_the_proven_optimum_of_the_flagship():
-    found = AGENT.solve(standard_instance(SAMPLE_PARAMS), time_budget_ms=HOUR_MS, max_evaluations=20_000)
+@pytest.mark.parametrize("seed", range(5))
+def test_search_reaches_the_proven_optimum_of_the_flagship_from_the_rules_on(seed):
+    found = AGENT.solve(standard_instance(SAMPLE_PARAMS), time_budget_ms=HOUR_MS, seed=seed, max_evaluations=100)
     assert found.schedule.makespan_h == pytest.approx(52.87, abs=0.005)
+
+
+@settings(max_examples=100, deadline=None)
+@given(instance=instances(), rules=st.lists(st.sampled_from(ALL_RULES), min_size=1))
+def test_the_rules_together_are_as_good_as_the_best_of_them(instance, rules):
+    problem = compile_instance(instance)
+    incumbent = nothing_yet(problem)
+    improve_by_rules(problem, incumbent, rules=rules)
+    assert incumbent.evaluations == len(rules)
+    assert incumbent.makespan_h == pytest.approx(min(build(problem, new_state(problem), rule) for rule in rules))
+    assert to_schedule(instance, problem, incumbent.mode, incumbent.start).violations() == []
+
+
+@settings(max_examples=40, deadline=None)
+@given(instance=instances())
+def test_a_budget_never_ends_above_the_best_rule(instance):
+    problem = compile_instance(instance)
+    best_h = min(build(problem, new_state(problem), rule) for rule in ALL_RULES)
+    solution = AGENT.solve(instance, time_budget_ms=HOUR_MS, max_evaluations=100)
+    assert solution.schedule.makespan_h <= best_h + 1e-9
+
+
+def test_search_without_an_agent_shortens_too_and_says_annealing():
+    problem = compile_instance(random_instance(2, seed=3))
+    incumbent = nothing_yet(problem)
+    improve_by_rules(problem, incumbent, rules=[Rule("SPT", 1.0, "serial")])
+    began_h = incumbent.makespan_h
+    improve(problem, None, incumbent, lower_bound_h=0.0, deadline_s=time.perf_counter() + 3600, max_evaluations=5_000)
+    assert incumbent.makespan_h < began_h
+    assert incumbent.stage == "annealing"
+
+
+def test_worst_case_slack_begins_with_what_would_wait_longest():
+    # LST starts the long step, whose tail is the longest; WCS the short one, which would have to wait for all of it.
+    steps_a = [{"name": "long", "team": "team1", "duration": 10}]
+    steps_b = [{"name": "short", "team": "team1", "order": 1, "duration": 1}]
+    steps_b.append({"name": "after", "team": "team6", "order": 2, "duration": 8.5})
+    instance = instance_from_request({"workpoints": [{"steps": steps_a}, {"steps": steps_b}]})
+    first = {}
+    for name in ("LST", "WCS"):
+        schedule = solve_by_rule(instance, Rule(name, 1.0, "parallel")).schedule
+        first[name] = min(schedule.steps, key=lambda placed: placed.start_h).step.name
+    assert first == {"LST": "long", "WCS": "short"}
+
+
+def test_worst_case_slack_is_refused_with_the_serial_scheme():
+    with pytest.raises(ValueError, match="parallel scheme only"):
+        solve_by_rule(random_instance(1, seed=0), Rule("WCS", 0.5, "serial"))
 
 
 def test_setup_compiles_what_a_budgeted_answer_needs():
