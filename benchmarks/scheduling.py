@@ -1,7 +1,9 @@
-"""How good and how fast schedules are: `python -m benchmarks.scheduling [--instances 20] [--sizes 1 2 5 10 20]`.
+"""How good and how fast schedules are: `python -m benchmarks.scheduling [--instances 20] [--sizes 1 2 5 10 20 50]`.
 
-Instances come from `scheduler_env.generator` with seeds 0, 1, 2, ... that neither training nor validation uses.
-Writes benchmarks/results/scheduling.{md,json} and the measured block of each model card in models/seed/.
+Instances come from `scheduler_env.generator` with seeds 0, 1, 2, ... that neither training nor validation uses, and
+from PSPLIB (`../shared/data`). CP-SAT's figures on the generated ones are read from benchmarks/results/cpsat.json,
+which `python -m benchmarks.exact` makes in hours. Writes benchmarks/results/scheduling.{md,json} and the measured
+block of each model card in models/seed/.
 """
 
 import argparse
@@ -14,87 +16,191 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from benchmarks.machine import markdown_table, write_results
+from benchmarks import psplib
+from benchmarks.machine import RESULTS, markdown_table, write_results
 from scheduler_env import SAMPLE_PARAMS, standard_instance
 from scheduler_env.agent import Agent, load_agent
 from scheduler_env.bounds import lower_bound
 from scheduler_env.compilation import compiled
 from scheduler_env.generator import random_instance
-from scheduler_env.improvement import SAMPLING_TEMPERATURE
+from scheduler_env.genetic import evolve
+from scheduler_env.improvement import SAMPLING_TEMPERATURE, improve
+from scheduler_env.incumbent import nothing_yet
 from scheduler_env.kernel import Problem, State, View, compile_instance, new_state, new_view
 from scheduler_env.observation import Network, Workspace, new_workspace
+from scheduler_env.problem import Instance
 from scheduler_env.rollout import RandomState, new_random, roll_out
-from scheduler_env.rules import ALL_RULES, RULES, build
+from scheduler_env.rules import ALL_RULES, RULES, build, improve_by_rules
 
 SEED_MODELS = Path(__file__).parent.parent / "models" / "seed"
+AGENT = "ddqn_v2"
+"""The model whose search is measured; of the others only the greedy policy."""
 BUDGETS_MS = (20, 100, 1_000)
+CPSAT_SECONDS = (1, 10, 60)
 CARD_BEGIN, CARD_END = "<!-- measured: begin -->", "<!-- measured: end -->"
 
+Hours = dict[str, dict[int, list[float | None]]]
+"""Scheduler -> work points -> makespan of each instance; None: not measured."""
 Gaps = dict[str, dict[int, float]]
+BOUND, BEST = "lower bound", "best found"
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """The command line; see the module's docstring."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0] if __doc__ else None)
     parser.add_argument("--instances", type=int, default=20, help="per size (default 20)")
-    parser.add_argument("--sizes", type=int, nargs="+", default=[1, 2, 5, 10, 20], help="work points")
+    parser.add_argument("--sizes", type=int, nargs="+", default=[1, 2, 5, 10, 20, 50], help="work points")
     parser.add_argument("--no-budgets", action="store_true", help="leave out the runs with a time budget")
+    parser.add_argument("--psplib", type=int, default=48, help="PSPLIB instances per family (default 48; 0: none)")
     options = parser.parse_args(arguments)
-    models = {path.stem: load_agent(path) for path in sorted(SEED_MODELS.glob("*.pth"))}
+    models = {path.stem: load_agent(path) for path in sorted(SEED_MODELS.glob("ddqn_*.pth"))}
 
-    gaps, chosen_rules = measure_gaps(models, options.sizes, options.instances, budgets=not options.no_budgets)
+    hours, took_s, crews = measure(models, options.sizes, options.instances, () if options.no_budgets else BUDGETS_MS)
+    to_bound, to_best = gaps(hours, BOUND), gaps(hours, BEST)
+    public = psplib.measure(models[AGENT], options.psplib) if options.psplib else None
     speed = measure_speed(models)
     header = ["scheduler", *(f"N = {size}" for size in options.sizes)]
-    rows = [[name, *(f"{by_size[size]:.2%}" for size in options.sizes)] for name, by_size in gaps.items()]
-    crews = [[f"`{rule}`", *(chosen_rules[rule][size].split(", ", 1)[1] for size in options.sizes)] for rule in RULES]
     text = "\n\n".join(
         [
             "# Schedules: quality and speed",
-            f"Mean gap of the makespan to the lower bound over {options.instances} instances per size. Each rule is "
-            "shown with the crew policy and scheme that serve it best at that size.",
-            markdown_table(header, rows),
-            "Crew policy and scheme of each rule:",
-            markdown_table(["rule", *header[1:]], crews),
-            "Speed, one thread:",
+            f"{options.instances} instances per size, one thread each. Each rule is shown with the crew policy and "
+            "scheme that serve it best at that size. CP-SAT: one worker, warm-started from the best rule, on as many "
+            "instances as `benchmarks.exact` has measured.",
+            "## Mean gap to the lower bound",
+            markdown_table(header, rows(to_bound, options.sizes)),
+            "## Mean gap to the best schedule found by any of them",
+            markdown_table(header, rows(to_best, options.sizes)),
+            "## Mean time of an answer, ms",
+            markdown_table(
+                header,
+                [[name, *(f"{1e3 * by_size[size]:.1f}" for size in options.sizes)] for name, by_size in took_s.items()],
+            ),
+            "## Crew policy and scheme of each rule",
+            markdown_table(header, [[rule, *(crews[rule][size] for size in options.sizes)] for rule in RULES]),
+            *([] if public is None else [psplib.as_text(public)]),
+            "## Speed, one thread",
             markdown_table(["figure", *models], speed["rows"]),
         ]
     )
-    command = "python -m benchmarks.scheduling"
-    write_results("scheduling", command, text, {"gaps": gaps, "rules": chosen_rules, "speed": speed["figures"]})
+    figures = {"hours": hours, "gap_to_bound": to_bound, "gap_to_best": to_best, "seconds": took_s, "rules": crews}
+    figures |= {"psplib": public, "speed": speed["figures"]}
+    write_results("scheduling", "python -m benchmarks.scheduling", text, figures)
     for name, agent in models.items():
-        write_card(name, agent, gaps, options.sizes, options.instances)
+        write_card(name, agent, to_bound, options.sizes, options.instances)
     print(text)
 
 
-def measure_gaps(
-    models: dict[str, Agent], sizes: Sequence[int], n_instances: int, *, budgets: bool
-) -> tuple[Gaps, dict[str, dict[int, str]]]:
-    """Mean gap to the lower bound by scheduler and size; and which crew policy served each rule."""
-    gaps: Gaps = {rule: {} for rule in RULES}
-    chosen: dict[str, dict[int, str]] = {rule: {} for rule in RULES}
+def measure(
+    models: dict[str, Agent], sizes: Sequence[int], n_instances: int, budgets_ms: Sequence[int]
+) -> tuple[Hours, Gaps, dict[str, dict[int, str]]]:
+    """Makespans and mean seconds by scheduler and size; and which crew policy and scheme served each rule."""
+    hours: Hours = {rule: {} for rule in RULES}
+    bounds: dict[int, list[float]] = {}
+    took_s: Gaps = {}
+    policies: dict[str, dict[int, str]] = {rule: {} for rule in RULES}
+    schedulers = {f"{name} greedy": _solver(agent, 0) for name, agent in models.items()}
+    for budget_ms in budgets_ms:
+        schedulers |= {
+            f"search without agent {budget_ms} ms": _search_without_agent(budget_ms),
+            f"{AGENT} + search {budget_ms} ms": _solver(models[AGENT], budget_ms),
+            f"GA {budget_ms} ms": _genetic(budget_ms),
+        }
     work = tqdm(total=len(sizes) * n_instances, unit="instance", desc="quality")
     for size in sizes:
         instances = [random_instance(size, seed) for seed in range(n_instances)]
         problems = [compile_instance(instance) for instance in instances]
-        bounds = np.array([lower_bound(problem) for problem in problems])
+        bounds[size] = [float(lower_bound(problem)) for problem in problems]
+        hours.setdefault(BOUND, {})[size] = [*bounds[size]]
         for rule in RULES:
             by_policy = {
-                str(variant): float((np.array([build(p, new_state(p), variant) for p in problems]) / bounds).mean() - 1)
+                str(variant).split(", ", 1)[1]: [build(problem, new_state(problem), variant) for problem in problems]
                 for variant in ALL_RULES
                 if variant.name == rule
             }
-            best = min(by_policy, key=lambda policy: by_policy[policy])
-            gaps[rule][size], chosen[rule][size] = by_policy[best], best
+            best = min(by_policy, key=lambda policy: np.divide(by_policy[policy], bounds[size]).mean())
+            hours[rule][size], policies[rule][size] = [*by_policy[best]], best
+        for solve in schedulers.values():
+            solve(instances[0])  # the first answer of a size warms the caches
         for instance in instances:
-            for name, agent in models.items():
-                for budget_ms in (0, *(BUDGETS_MS if budgets else ())):
-                    label = f"{name} greedy" if budget_ms == 0 else f"{name} + search {budget_ms} ms"
-                    gap = agent.solve(instance, time_budget_ms=budget_ms).gap
-                    by_size = gaps.setdefault(label, {})
-                    by_size[size] = by_size.get(size, 0.0) + gap / n_instances
+            for label, solve in schedulers.items():
+                began = time.perf_counter()
+                hours.setdefault(label, {}).setdefault(size, []).append(solve(instance))
+                by_size = took_s.setdefault(label, {})
+                by_size[size] = by_size.get(size, 0.0) + (time.perf_counter() - began) / n_instances
             work.update()
     work.close()
-    return gaps, chosen
+    return _with_cpsat(hours, sizes, n_instances), took_s, policies
+
+
+def gaps(hours: Hours, base: str) -> Gaps:
+    """Mean gap of each scheduler to `BOUND` or to `BEST`, over the instances on which it was measured."""
+    found: Gaps = {}
+    for size, bounds in hours[BOUND].items():
+        columns = {name: by_size[size] for name, by_size in hours.items() if name != BOUND and size in by_size}
+        best = [min(h for h in together if h is not None) for together in zip(*columns.values(), strict=True)]
+        reference = bounds if base == BOUND else best
+        if base == BOUND:
+            columns[BEST] = [*best]
+        else:
+            columns[BOUND] = bounds
+        for name, column in columns.items():
+            ratios = [h / r for h, r in zip(column, reference, strict=True) if h is not None and r is not None]
+            if ratios:
+                found.setdefault(name, {})[size] = float(np.mean(ratios)) - 1.0
+    return found
+
+
+def rows(by_scheduler: Gaps, sizes: Sequence[int]) -> list[list[str]]:
+    """Per scheduler its mean gaps; a dash where nothing was measured."""
+    return [
+        [name, *(f"{by_size[size]:.2%}" if size in by_size else "-" for size in sizes)]
+        for name, by_size in by_scheduler.items()
+    ]
+
+
+def _solver(agent: Agent, budget_ms: int) -> Callable[[Instance], float]:
+    return lambda instance: agent.solve(instance, time_budget_ms=budget_ms).schedule.makespan_h
+
+
+def _search_without_agent(budget_ms: int) -> Callable[[Instance], float]:
+    """Rules and annealing, which get all the time."""
+
+    def solve(instance: Instance) -> float:
+        deadline_s = time.perf_counter() + budget_ms / 1e3
+        problem = compile_instance(instance)
+        incumbent, bound_h = nothing_yet(problem), float(lower_bound(problem))
+        improve_by_rules(problem, incumbent, deadline_s=deadline_s)
+        improve(problem, None, incumbent, lower_bound_h=bound_h, deadline_s=deadline_s)
+        return incumbent.makespan_h
+
+    return solve
+
+
+def _genetic(budget_ms: int) -> Callable[[Instance], float]:
+    """The genetic algorithm from the best rule on, as the model `GA` runs it."""
+
+    def solve(instance: Instance) -> float:
+        deadline_s = time.perf_counter() + budget_ms / 1e3
+        problem = compile_instance(instance)
+        incumbent, bound_h = nothing_yet(problem), float(lower_bound(problem))
+        improve_by_rules(problem, incumbent, deadline_s=deadline_s)
+        evolve(problem, incumbent, lower_bound_h=bound_h, deadline_s=deadline_s)
+        return incumbent.makespan_h
+
+    return solve
+
+
+def _with_cpsat(hours: Hours, sizes: Sequence[int], n_instances: int) -> Hours:
+    """`hours` with the columns of CP-SAT, as far as `benchmarks.exact` has measured them."""
+    path = RESULTS / "cpsat.json"
+    measured = json.loads(path.read_text(encoding="utf-8"))["instances"] if path.exists() else {}
+    for seconds in CPSAT_SECONDS:
+        for size in sizes:
+            found = [
+                measured.get(f"{size}/{seed}", {}).get("hours", {}).get(str(seconds)) for seed in range(n_instances)
+            ]
+            hours.setdefault(f"CP-SAT {seconds} s", {})[size] = found
+    return hours
 
 
 def measure_speed(models: dict[str, Agent]) -> dict[str, Any]:

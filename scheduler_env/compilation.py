@@ -24,6 +24,8 @@ COMPILED_SOURCES = (
     "observation.py",
     "rollout.py",
     "rules.py",
+    "improvement.py",
+    "genetic.py",
     "replay.py",
     "environment.py",
 )

@@ -62,7 +62,7 @@ def improve(
                 return
             now = rollouts
             if seconds_per_rollout > 0.0:
-                now = max(1, min(now, int(left_s / seconds_per_rollout)))
+                now = int(max(1.0, min(float(now), left_s / seconds_per_rollout)))
             if max_evaluations is not None:
                 now = min(now, (max_evaluations - incumbent.evaluations) // stage.evaluations)
                 if now <= 0:

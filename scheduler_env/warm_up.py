@@ -1,5 +1,6 @@
 """Compile everything that serving, rules and training call, so that the first start is as quick as the second."""
 
+import math
 import sys
 import time
 
@@ -11,8 +12,11 @@ def compile_everything() -> None:
     began = time.monotonic()
     from scheduler_env.agent import Agent
     from scheduler_env.environment import SchedulingEnv
+    from scheduler_env.genetic import evolve
+    from scheduler_env.incumbent import nothing_yet
+    from scheduler_env.kernel import compile_instance
     from scheduler_env.network import QNetwork, signature_of
-    from scheduler_env.rules import RULES, Rule, solve_by_rule
+    from scheduler_env.rules import improve_by_rules
     from scheduler_env.standard_cycle import SAMPLE_PARAMS, standard_instance
     from scheduler_env.training import Training, TrainingConfig
 
@@ -21,9 +25,10 @@ def compile_everything() -> None:
     Agent(network.to_arrays(), signature_of(network), {}).solve(
         instance, time_budget_ms=600_000.0, max_evaluations=1_000
     )
-    for name in RULES:
-        solve_by_rule(instance, Rule(name, 0.5, "parallel"))
-    solve_by_rule(instance, Rule("LFT", 0.5, "serial"))
+    problem = compile_instance(instance)
+    incumbent = nothing_yet(problem)
+    improve_by_rules(problem, incumbent)
+    evolve(problem, incumbent, lower_bound_h=0.0, deadline_s=math.inf, max_evaluations=incumbent.evaluations + 10)
     environment = SchedulingEnv(instance)
     environment.reset(seed=0)
     environment.step(np.int64(0))

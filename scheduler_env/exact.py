@@ -1,0 +1,126 @@
+"""CP-SAT (Google OR-Tools): an exact solver beside the search; it shortens a schedule or proves that nothing can.
+
+One optional interval per mode, a cumulative constraint per renewable resource, precedence, least makespan: the usual
+model of the multi-mode resource-constrained project scheduling problem (Laborie et al. 2018). CP-SAT reckons in whole
+ticks. Durations are rounded down to them, so what it proves holds for the true durations as well; its schedule is then
+decoded with the true durations, and taken only if it is shorter.
+"""
+
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from scheduler_env.incumbent import Incumbent
+from scheduler_env.kernel import Floats, Ints, Problem
+from scheduler_env.serial import decode, new_decoder
+
+if TYPE_CHECKING:
+    from ortools.sat.python.cp_model import CpModel, IntervalVar, IntVar
+
+MAX_HORIZON_TICKS = 10**7
+TICKS_PER_HOUR = 1000
+"""Unless the horizon would be longer than `MAX_HORIZON_TICKS`."""
+STAGE = "cpsat"
+
+
+def improve_exactly(
+    problem: Problem,
+    incumbent: Incumbent,
+    *,
+    lower_bound_h: float,
+    deadline_s: float,
+    seed: int = 0,
+    workers: int = 1,
+    on_shorter: Callable[[float], None] | None = None,
+) -> float:
+    """Shorten `incumbent`, a complete schedule and the solver's warm start, until `deadline_s`; what is proved.
+
+    Args:
+        lower_bound_h: a proved bound, told to the solver.
+        deadline_s: of `time.perf_counter`. What is left after the model is built is what the solver gets.
+        workers: threads of the solver. One gives the same schedule each time if it ends before the deadline.
+        on_shorter: told each makespan that the solver finds on its way, in hours of the rounded durations.
+
+    Returns:
+        A lower bound on the makespan in hours, at least `lower_bound_h`; the makespan itself if it is optimal.
+    """
+    from ortools.sat.python import cp_model  # takes half a second, and only this solver needs it
+
+    class Told(cp_model.CpSolverSolutionCallback):
+        def on_solution_callback(self) -> None:
+            if on_shorter is not None:
+                on_shorter(self.objective_value / ticks)
+
+    ticks = min(TICKS_PER_HOUR, MAX_HORIZON_TICKS / max(incumbent.makespan_h, 1e-9))
+    model = cp_model.CpModel()
+    start, chosen = _build(model, problem, incumbent, ticks, lower_bound_h)
+    n = len(start)
+    for j in range(n):
+        model.add_hint(start[j], int(incumbent.start[j] * ticks))
+        for m in range(problem.mode_at[j], problem.mode_at[j + 1]):
+            model.add_hint(chosen[m], int(m == incumbent.mode[j]))
+    left_s = deadline_s - time.perf_counter()
+    if left_s <= 0.0:
+        return lower_bound_h
+    solver = cp_model.CpSolver()
+    solver.parameters.max_time_in_seconds = left_s
+    solver.parameters.num_workers = workers
+    solver.parameters.random_seed = seed % 2**31
+    status = solver.solve(model, Told())
+    incumbent.evaluations += 1
+    if status in (cp_model.OPTIMAL, cp_model.FEASIBLE):
+        mode = np.array(
+            [
+                next(m for m in range(problem.mode_at[j], problem.mode_at[j + 1]) if solver.value(chosen[m]))
+                for j in range(n)
+            ],
+            dtype=np.int64,
+        )
+        begin = np.array([solver.value(variable) for variable in start], dtype=np.float64)
+        _take(problem, incumbent, mode, begin)
+    if status in (cp_model.OPTIMAL, cp_model.FEASIBLE, cp_model.UNKNOWN):
+        proved_h = solver.best_objective_bound / ticks
+        return min(max(lower_bound_h, proved_h), incumbent.makespan_h)
+    return lower_bound_h
+
+
+def _build(
+    model: "CpModel", problem: Problem, incumbent: Incumbent, ticks: float, lower_bound_h: float
+) -> tuple[list["IntVar"], list["IntVar"]]:
+    """The start of each activity, and whether each mode is chosen."""
+    length = np.floor(problem.duration * ticks + 1e-9).astype(np.int64).tolist()
+    horizon = int(np.ceil(incumbent.makespan_h * ticks)) + 1
+    n = problem.shortest.size
+    makespan = model.new_int_var(min(int(lower_bound_h * ticks), horizon), horizon, "makespan")
+    start = [model.new_int_var(0, horizon, f"start{j}") for j in range(n)]
+    end = [model.new_int_var(0, horizon, f"end{j}") for j in range(n)]
+    chosen = [model.new_bool_var(f"mode{m}") for m in range(problem.duration.size)]
+    of_resource: list[list[tuple[IntervalVar, int]]] = [[] for _ in range(problem.capacity.size)]
+    for j in range(n):
+        modes = range(problem.mode_at[j], problem.mode_at[j + 1])
+        model.add_exactly_one(chosen[m] for m in modes)
+        model.add(makespan >= end[j])
+        for m in modes:
+            interval = model.new_optional_interval_var(start[j], length[m], end[j], chosen[m], f"interval{m}")
+            for d in range(problem.demand_at[m], problem.demand_at[m + 1]):
+                of_resource[problem.demand_resource[d]].append((interval, int(problem.demand_units[d])))
+        for e in range(problem.successor_at[j], problem.successor_at[j + 1]):
+            model.add(start[problem.successors[e]] >= end[j])
+    for k, demands in enumerate(of_resource):
+        intervals = [interval for interval, _ in demands]
+        model.add_cumulative(intervals, [units for _, units in demands], int(problem.capacity[k]))
+    model.minimize(makespan)
+    return start, chosen
+
+
+def _take(problem: Problem, incumbent: Incumbent, mode: Ints, begin: Floats) -> None:
+    """Decode the solver's modes and its order of starts with the true durations."""
+    place = np.empty(begin.size)
+    place[problem.topological] = np.arange(begin.size)
+    order = np.lexsort((place, begin)).astype(np.int64)
+    start = np.empty(begin.size)
+    decoder = new_decoder(problem)
+    makespan_h = decode(problem, decoder, order, mode, problem.successor_at, problem.successors, start, np.inf)
+    incumbent.take(mode, start, float(makespan_h), STAGE)

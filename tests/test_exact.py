@@ -1,0 +1,63 @@
+"""CP-SAT: the flagship's optimum, valid schedules, honest bounds, the deadline."""
+
+import time
+
+import pytest
+from hypothesis import given, settings
+
+from scheduler_env import SAMPLE_PARAMS, standard_instance
+from scheduler_env.bounds import lower_bound
+from scheduler_env.exact import improve_exactly
+from scheduler_env.generator import random_instance
+from scheduler_env.incumbent import nothing_yet
+from scheduler_env.kernel import compile_instance, to_schedule
+from scheduler_env.rules import Rule, improve_by_rules
+from tests.instances import instances
+
+POOR = (Rule("SPT", 0.2, "serial"),)
+
+
+def _begun(instance):
+    problem = compile_instance(instance)
+    incumbent = nothing_yet(problem)
+    improve_by_rules(problem, incumbent, rules=POOR)
+    return problem, incumbent, float(lower_bound(problem))
+
+
+def test_the_flagship_s_optimum_is_found_from_a_poor_start():
+    instance = standard_instance(SAMPLE_PARAMS)
+    problem, incumbent, bound_h = _begun(instance)
+    assert incumbent.makespan_h > 53.0
+    improve_exactly(problem, incumbent, lower_bound_h=bound_h, deadline_s=time.perf_counter() + 60.0, workers=2)
+    assert incumbent.makespan_h == pytest.approx(52.87, abs=0.005)
+    assert incumbent.stage == "cpsat"
+    assert to_schedule(instance, problem, incumbent.mode, incumbent.start).violations() == []
+
+
+@pytest.mark.parametrize(("seed", "optimum_h"), [(400, 92.90), (401, 70.93)])
+def test_an_optimum_is_proved(seed, optimum_h):
+    problem, incumbent, bound_h = _begun(random_instance(1, seed))
+    proved_h = improve_exactly(problem, incumbent, lower_bound_h=bound_h, deadline_s=time.perf_counter() + 90.0)
+    assert incumbent.makespan_h == pytest.approx(optimum_h, abs=0.01)
+    assert proved_h == pytest.approx(optimum_h, abs=0.02)
+
+
+@settings(max_examples=25, deadline=None)
+@given(instance=instances())
+def test_never_longer_valid_and_no_bound_above_a_schedule(instance):
+    problem, incumbent, bound_h = _begun(instance)
+    began_h = incumbent.makespan_h
+    proved_h = improve_exactly(problem, incumbent, lower_bound_h=bound_h, deadline_s=time.perf_counter() + 0.3)
+    assert bound_h - 1e-9 <= proved_h <= incumbent.makespan_h <= began_h
+    assert to_schedule(instance, problem, incumbent.mode, incumbent.start).violations() == []
+
+
+def test_the_deadline_is_kept_and_what_it_began_with_is_returned_when_time_is_too_short():
+    problem, incumbent, bound_h = _begun(random_instance(20, seed=1))
+    began_h, began_s = incumbent.makespan_h, time.perf_counter()
+    assert improve_exactly(problem, incumbent, lower_bound_h=bound_h, deadline_s=began_s) == bound_h
+    assert incumbent.makespan_h == began_h
+    began_s = time.perf_counter()
+    improve_exactly(problem, incumbent, lower_bound_h=bound_h, deadline_s=began_s + 1.0)
+    assert time.perf_counter() - began_s < 4.0
+    assert incumbent.makespan_h <= began_h
