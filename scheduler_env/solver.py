@@ -9,12 +9,17 @@ from scheduler_env.schedule import Solution
 class Solver(Protocol):
     """A scheduler: a trained agent, a priority rule, a genetic algorithm, an exact solver."""
 
-    signature: dict[str, Any]
-    """What it expects and what it is, JSON-able."""
-    training: dict[str, Any]
-    """How it was made, JSON-able; empty if nothing was trained."""
-    default_budget_ms: float
-    """The time budget that the service grants when a request names none."""
+    @property
+    def signature(self) -> dict[str, Any]:
+        """What it expects and what it is, JSON-able."""
+
+    @property
+    def training(self) -> dict[str, Any]:
+        """How it was made, JSON-able; empty if nothing was trained."""
+
+    @property
+    def default_budget_ms(self) -> float:
+        """The time budget that the service grants when a request names none."""
 
     def solve(
         self,

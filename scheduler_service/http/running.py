@@ -6,6 +6,7 @@ caller can write them where writing is cheap.
 
 import base64
 import logging
+import math
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -56,16 +57,30 @@ class Outcome:
     failure: ServiceError | None = None
 
 
+class TakesLonger(Exception):
+    """The model whose turn it is takes longer by default than the caller has; nothing was computed."""
+
+
 def compute(
-    request: RunRequest, request_id: str, models: ModelVersionManager, experiments: ABTestManager, max_budget_ms: int
+    request: RunRequest,
+    request_id: str,
+    models: ModelVersionManager,
+    experiments: ABTestManager,
+    max_budget_ms: int,
+    patience_ms: float = math.inf,
 ) -> Outcome:
     """The schedule that `request` asks for, by the model whose turn it is, or by the next best that works.
 
+    Args:
+        max_budget_ms: the longest improvement that a request may ask for and a model may take by default.
+        patience_ms: the longest that a model may take by default in the caller's thread.
+
     Raises:
+        TakesLonger: to be asked again where there is more patience.
         InvalidInstance, InvalidInput: what was asked for cannot be; nothing is to be recorded.
         ModelNotFound, AmbiguousModelName: the pinned model does not exist.
     """
-    if request.time_budget_ms > max_budget_ms:
+    if request.time_budget_ms is not None and request.time_budget_ms > max_budget_ms:
         raise InvalidInput(
             f"time_budget_ms {request.time_budget_ms} is over the limit of {max_budget_ms}",
             [(("time_budget_ms",), f"must be at most {max_budget_ms}")],
@@ -79,10 +94,15 @@ def compute(
         model: LoadedModel | None = None
         try:
             model = models.load_model(choice.model)
+            budget_ms: float | None = request.time_budget_ms
+            if budget_ms is None:
+                budget_ms = min(model.agent.default_budget_ms, max_budget_ms)
+                if budget_ms > patience_ms:
+                    raise TakesLonger
             began_s = time.perf_counter()
-            solution = model.agent.solve(instance, time_budget_ms=request.time_budget_ms)
+            solution = model.agent.solve(instance, time_budget_ms=budget_ms)
             solution.schedule.check()
-        except InvalidInstance:
+        except (InvalidInstance, TakesLonger):
             raise
         except Exception as err:  # whatever is wrong with one model, another may answer
             # A trace tells of our own defects; a missing file is said in a line, since it may be said per request.

@@ -98,7 +98,9 @@ class RunRequest(Strict):
     user_id: OptionalId = None
     model: OptionalName = Field(default=None, description="Pins a model: key, short name or tag; no experiment.")
     algorithm: OptionalName = Field(default=None, description="Its current model answers where no experiment decides.")
-    time_budget_ms: int = Field(default=0, ge=0, description="Improve the schedule for so long.")
+    time_budget_ms: Annotated[int, Field(ge=0)] | None = Field(
+        default=None, description="Improve the schedule for so long. Left out: as long as the model does by default."
+    )
     charts: Literal["none"] | View | list[Literal["none"] | View] = Field(default="none")
 
     @model_validator(mode="before")

@@ -9,7 +9,7 @@ from scheduler_service.stats.outcome import NotComputable
 from scheduler_service.stats.paired import paired
 
 if TYPE_CHECKING:
-    from scheduler_env.agent import Agent
+    from scheduler_env.solver import Solver
 
 COMPARISON_SEEDS_FROM = 450_000
 """Neither trained on, nor validated on, nor benchmarked."""
@@ -64,8 +64,8 @@ class ModelComparison:
 
 
 def compare_models(
-    a: tuple[str, "Agent"],
-    b: tuple[str, "Agent"],
+    a: tuple[str, "Solver"],
+    b: tuple[str, "Solver"],
     *,
     sizes: Sequence[int] = SIZES,
     per_size: int = PER_SIZE,

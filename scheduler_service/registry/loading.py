@@ -11,7 +11,7 @@ from scheduler_service.registry.records import ModelRecord
 from scheduler_service.registry.weights import load, sha256_of
 
 if TYPE_CHECKING:
-    from scheduler_env.agent import Agent
+    from scheduler_env.solver import Solver
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +21,7 @@ class LoadedModel:
     key: str
     algorithm: str
     version: str
-    agent: "Agent"
+    agent: "Solver"
 
 
 class LoadedModels:

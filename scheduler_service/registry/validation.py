@@ -15,8 +15,8 @@ from scheduler_service.errors import InvalidModel
 from scheduler_service.stats.metrics import METRICS
 
 if TYPE_CHECKING:
-    from scheduler_env.agent import Agent
     from scheduler_env.problem import Instance
+    from scheduler_env.solver import Solver
 
 VALIDATION_SEEDS_FROM = 400_000
 SIZES = (1, 2, 5)
@@ -68,7 +68,7 @@ def validation_set() -> tuple["Instance", ...]:
     return (standard_instance(SAMPLE_PARAMS), *generated)
 
 
-def measure(agent: "Agent") -> dict[str, Any]:
+def measure(agent: "Solver") -> dict[str, Any]:
     """What `agent` does on the validation set, greedily; JSON-able.
 
     `makespan` (h) and `resource_utilization` are of the sample request, `gap` (to the lower bound) is the mean of all,

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, BinaryIO
 from scheduler_service.errors import ForbiddenPath, InvalidModel, StorageUnavailable
 
 if TYPE_CHECKING:
-    from scheduler_env.agent import Agent
+    from scheduler_env.solver import Solver
 
 MAX_WEIGHTS_BYTES = 64 * 2**20
 MAX_ZIP_MEMBERS = 1_000
@@ -34,19 +34,33 @@ class IncomingWeights:
     size_bytes: int
 
 
-def _load_ddqn(path: Path) -> "Agent":
+def _load_ddqn(path: Path) -> "Solver":
     _check_archive(path)
     from scheduler_env.agent import load_agent  # numba and torch take seconds to import
 
     return load_agent(path)
 
 
-LOADERS: Mapping[str, Callable[[Path], "Agent"]] = {"DDQN": _load_ddqn}
-"""The algorithms whose models can be served, and how each reads its file."""
+def _load_baseline(algorithm: str) -> Callable[[Path], "Solver"]:
+    def load_it(path: Path) -> "Solver":
+        from scheduler_env.baselines import load_baseline
+
+        return load_baseline(path, algorithm)
+
+    return load_it
 
 
-def load(algorithm: str, path: Path) -> "Agent":
-    """The agent in a weights file.
+LOADERS: Mapping[str, Callable[[Path], "Solver"]] = {
+    "DDQN": _load_ddqn,
+    "RULE": _load_baseline("RULE"),
+    "GA": _load_baseline("GA"),
+    "CPSAT": _load_baseline("CPSAT"),
+}
+"""The algorithms whose models can be served, and how each reads its file: torch's archive, or a page of JSON."""
+
+
+def load(algorithm: str, path: Path) -> "Solver":
+    """The solver that a model's file holds.
 
     Raises:
         InvalidModel: the file is not a usable model of the algorithm; the text says why.

@@ -2,17 +2,21 @@
 
 import json
 import uuid
+from contextlib import suppress
 from typing import Any
 
 from flask import Blueprint
 
 from scheduler_service.http.bodies import read_body
-from scheduler_service.http.running import Outcome, answer, compute, draw
+from scheduler_service.http.running import Outcome, TakesLonger, answer, compute, draw
 from scheduler_service.http.schemas import FeedbackRequest, RunRequest
 from scheduler_service.http.services import Services, services
 from scheduler_service.logs import log_run
 
 blueprint = Blueprint("runs", __name__)
+
+PATIENCE_MS = 50.0
+"""Longest default of a model that is improved among the short answers; an agent's is 20 ms."""
 
 
 @blueprint.post("/run_algorithm")
@@ -21,10 +25,7 @@ def run_algorithm() -> dict[str, Any]:
     """Build a schedule, by the model that the experiment, the pin or the default says."""
     # An id of our own: a client may send the same X-Request-ID twice, and a verdict belongs to one run.
     body, own_id, parts = read_body(RunRequest), str(uuid.uuid4()), services()
-    threads = parts.improving if body.time_budget_ms > 0 else parts.compute
-    outcome = threads.run(
-        lambda: compute(body, own_id, parts.models, parts.experiments, parts.settings.max_time_budget_ms)
-    )
+    outcome = _compute(body, own_id, parts)
     parts.storage.run(lambda: _record(outcome, parts))
     run = outcome.run
     if run is None:
@@ -46,6 +47,15 @@ def give_feedback() -> dict[str, Any]:
     body, parts = read_body(FeedbackRequest), services()
     parts.storage.run(lambda: parts.monitor.record_feedback(body.request_id, body.user_satisfaction, body.comment))
     return {"status": "success", "request_id": body.request_id, "message": "thank you"}
+
+
+def _compute(body: RunRequest, own_id: str, parts: Services) -> Outcome:
+    """In the threads for short answers, unless the request or the model takes its time."""
+    arguments = (body, own_id, parts.models, parts.experiments, parts.settings.max_time_budget_ms)
+    if not body.time_budget_ms:
+        with suppress(TakesLonger):
+            return parts.compute.run(lambda: compute(*arguments, patience_ms=PATIENCE_MS))
+    return parts.improving.run(lambda: compute(*arguments))
 
 
 def _record(outcome: Outcome, parts: Services) -> None:

@@ -1,0 +1,165 @@
+"""The algorithms that nobody has to train, as solvers: priority rules (`RULE`), genetic algorithm (`GA`), `CPSAT`.
+
+Each is described by a small JSON file, its counterpart to a trained model's weights:
+
+    {"format": "scheduler-baseline/1", "algorithm": "RULE", "parameters": {"rule": "LFT", "crew_share": 0.5,
+     "scheme": "parallel"}}
+    {"format": "scheduler-baseline/1", "algorithm": "RULE", "parameters": {"rule": "BEST"}}
+    {"format": "scheduler-baseline/1", "algorithm": "GA", "parameters": {}}
+    {"format": "scheduler-baseline/1", "algorithm": "CPSAT", "parameters": {"time_limit_s": 10, "workers": 1}}
+
+`BEST` tries every rule with every crew policy and scheme; the other two begin with that and never end above it.
+"""
+
+import json
+import math
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from scheduler_env.bounds import lower_bound
+from scheduler_env.exact import improve_exactly
+from scheduler_env.genetic import evolve
+from scheduler_env.incumbent import Incumbent, nothing_yet
+from scheduler_env.kernel import Problem, compile_instance, to_schedule
+from scheduler_env.problem import Instance
+from scheduler_env.rules import ALL_RULES, Rule, improve_by_rules
+from scheduler_env.schedule import Solution
+from scheduler_env.solver import Solver
+
+FORMAT = "scheduler-baseline/1"
+MAX_FILE_BYTES = 10_000
+MAX_TIME_LIMIT_S = 600.0
+MAX_WORKERS = 8
+BEST = "BEST"
+
+Improver = Callable[[Problem, Incumbent, float, float, int, int | None], float]
+"""(problem, incumbent, lower bound in hours, deadline, seed, most evaluations) -> proved lower bound in hours."""
+
+
+class InvalidBaseline(ValueError):
+    """The file does not describe one of the algorithms; the text says what is wrong and what would be right."""
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """Priority rules, and what goes on from the best of them while there is time."""
+
+    signature: dict[str, Any]
+    rules: tuple[Rule, ...]
+    default_budget_ms: float
+    improver: Improver | None = None
+    training: dict[str, Any] = field(default_factory=dict)
+
+    def solve(
+        self, instance: Instance, *, time_budget_ms: float = 0.0, seed: int = 0, max_evaluations: int | None = None
+    ) -> Solution:
+        """The shortest schedule found; see `solver.Solver`. Without a budget that of the rules.
+
+        Raises:
+            InvalidSchedule: the schedule breaks a rule; a defect, never an answer.
+        """
+        deadline_s = time.perf_counter() + time_budget_ms / 1000.0
+        problem = compile_instance(instance)
+        bound_h = float(lower_bound(problem))
+        best = nothing_yet(problem)
+        improve_by_rules(problem, best, rules=self.rules, seed=seed)
+        if self.improver is not None and time_budget_ms > 0.0:
+            bound_h = self.improver(problem, best, bound_h, deadline_s, seed, max_evaluations)
+        schedule = to_schedule(instance, problem, best.mode, best.start)
+        schedule.check()
+        return Solution(schedule, bound_h, best.stage, best.evaluations)
+
+
+def load_baseline(path: Path, algorithm: str) -> Solver:
+    """The solver that the file describes.
+
+    Raises:
+        InvalidBaseline: not a description of `algorithm`.
+        OSError: it cannot be read.
+    """
+    with open(path, "rb") as file:
+        content = file.read(MAX_FILE_BYTES + 1)
+    if len(content) > MAX_FILE_BYTES:
+        raise InvalidBaseline(f"the file is larger than {MAX_FILE_BYTES} bytes, the limit for {algorithm}")
+    try:
+        told = json.loads(content)
+    except (ValueError, RecursionError) as err:
+        raise InvalidBaseline(f'the file is not JSON; {algorithm} needs {{"format": "{FORMAT}", ...}}: {err}') from err
+    if not isinstance(told, dict) or set(told) != {"format", "algorithm", "parameters"}:
+        raise InvalidBaseline('the file must hold exactly "format", "algorithm" and "parameters"')
+    if told["format"] != FORMAT:
+        raise InvalidBaseline(f"the format is {told['format']!r}, not {FORMAT!r}")
+    if told["algorithm"] != algorithm:
+        raise InvalidBaseline(f"the file describes {told['algorithm']!r}, not {algorithm!r}")
+    parameters = told["parameters"]
+    if not isinstance(parameters, dict):
+        raise InvalidBaseline('"parameters" must be an object')
+    return _MAKERS[algorithm](parameters, {"format": FORMAT, "algorithm": algorithm, "parameters": parameters})
+
+
+def _rule(parameters: Mapping[str, Any], signature: dict[str, Any]) -> Solver:
+    if parameters == {"rule": BEST}:
+        return Baseline(signature, ALL_RULES, default_budget_ms=0.0)
+    wanted = tuple(parameters.get(name) for name in ("rule", "crew_share", "scheme"))
+    found = [rule for rule in ALL_RULES if (rule.name, round(rule.crew_share, 3), rule.scheme) == _rounded(wanted)]
+    if set(parameters) != {"rule", "crew_share", "scheme"} or not found:
+        names = ", ".join(dict.fromkeys(rule.name for rule in ALL_RULES))
+        shares = ", ".join(str(share) for share in sorted({round(rule.crew_share, 3) for rule in ALL_RULES}))
+        raise InvalidBaseline(
+            f'RULE needs {{"rule": "{BEST}"}}, or "rule" (one of {names}), "crew_share" (one of {shares}; 0: even) and '
+            f'"scheme" ("parallel", or but for WCS and even shares "serial"); got {dict(parameters)!r}'
+        )
+    return Baseline(signature, (found[0],), default_budget_ms=0.0)
+
+
+def _rounded(wanted: tuple[Any, ...]) -> tuple[Any, ...]:
+    name, share, scheme = wanted
+    is_number = isinstance(share, int | float) and not isinstance(share, bool)
+    return name, round(share, 3) if is_number else share, scheme
+
+
+def _genetic(parameters: Mapping[str, Any], signature: dict[str, Any]) -> Solver:
+    if parameters:
+        raise InvalidBaseline(f"GA takes no parameters; got {', '.join(map(repr, parameters))}")
+
+    def improver(
+        problem: Problem, best: Incumbent, bound_h: float, deadline_s: float, seed: int, most: int | None
+    ) -> float:
+        evolve(problem, best, lower_bound_h=bound_h, deadline_s=deadline_s, seed=seed, max_evaluations=most)
+        return bound_h
+
+    return Baseline(signature, ALL_RULES, 20.0, improver)
+
+
+def _exact(parameters: Mapping[str, Any], signature: dict[str, Any]) -> Solver:
+    unknown = set(parameters) - {"time_limit_s", "workers"}
+    if unknown:
+        raise InvalidBaseline(f"CPSAT takes time_limit_s and workers, not {', '.join(sorted(map(repr, unknown)))}")
+    limit_s, workers = parameters.get("time_limit_s", 10.0), parameters.get("workers", 1)
+    if isinstance(limit_s, bool) or not isinstance(limit_s, int | float) or not 0.0 < limit_s <= MAX_TIME_LIMIT_S:
+        raise InvalidBaseline(
+            f"time_limit_s is {limit_s!r}; it must be over 0 and at most {MAX_TIME_LIMIT_S:g} seconds"
+        )
+    if isinstance(workers, bool) or not isinstance(workers, int) or not 1 <= workers <= MAX_WORKERS:
+        raise InvalidBaseline(f"workers is {workers!r}; it must be a whole number from 1 to {MAX_WORKERS}")
+
+    def improver(
+        problem: Problem, best: Incumbent, bound_h: float, deadline_s: float, seed: int, most: int | None
+    ) -> float:
+        if most is not None and best.evaluations >= most:
+            return bound_h
+        until_s = min(deadline_s, time.perf_counter() + limit_s)
+        return improve_exactly(problem, best, lower_bound_h=bound_h, deadline_s=until_s, seed=seed, workers=workers)
+
+    return Baseline(signature, ALL_RULES, math.ceil(1000.0 * limit_s), improver)
+
+
+_MAKERS: Mapping[str, Callable[[Mapping[str, Any], dict[str, Any]], Solver]] = {
+    "RULE": _rule,
+    "GA": _genetic,
+    "CPSAT": _exact,
+}
+BASELINES = tuple(_MAKERS)
