@@ -118,7 +118,7 @@ def _rule(parameters: Mapping[str, Any], signature: dict[str, Any]) -> Solver:
 def _rounded(wanted: tuple[Any, ...]) -> tuple[Any, ...]:
     name, share, scheme = wanted
     is_number = isinstance(share, int | float) and not isinstance(share, bool)
-    return name, round(share, 3) if is_number else share, scheme
+    return name, round(share, 3) if is_number else None, scheme  # True would equal 1
 
 
 def _genetic(parameters: Mapping[str, Any], signature: dict[str, Any]) -> Solver:
