@@ -49,7 +49,7 @@ class Agent:
         best = nothing_yet(problem)
         best.take(state.mode, state.start, float(makespan(state)), "greedy")
         best.evaluations = 1
-        if time_budget_ms > 0.0:
+        if time_budget_ms > 0.0 and not best.is_optimal(lower_bound_h):
             improve_by_rules(problem, best, deadline_s=deadline_s, seed=seed, max_evaluations=max_evaluations)
             improve(
                 problem,
@@ -62,7 +62,7 @@ class Agent:
             )
         schedule = to_schedule(instance, problem, best.mode, best.start)
         schedule.check()
-        return Solution(schedule, lower_bound_h, best.stage, best.evaluations)
+        return Solution(schedule, best.bound_h(lower_bound_h), best.stage, best.evaluations)
 
 
 def load_agent(path: Path) -> Agent:

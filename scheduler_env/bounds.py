@@ -6,16 +6,27 @@ The bound is the largest over all renewable resources k and all pairs (h, q) of
 
 since those activities can use k only from h until q before the end (Carlier 1982 for one machine; Baptiste, Le Pape
 and Nuijten 2001 for cumulative resources). Heads and tails start as longest paths with the shortest modes and are
-raised by the same argument: before an activity can start, all of its predecessors' work on k must have been done.
+raised by the same argument: before an activity can start, all of its predecessors' work on k must have been done. They
+are raised further by the least makespan of groups that one resource may do side by side (see `moldable`); for one work
+point of the standard cycle the bound is then often the optimum itself.
 """
+
+from typing import NamedTuple
 
 import numpy as np
 
 from scheduler_env.compilation import compiled
 from scheduler_env.kernel import Floats, Ints, Problem
+from scheduler_env.moldable import MAX_MEMBERS, least_makespan
 
 MAX_ANCESTORS = 400
 """Of an activity; with more of them its head is raised by paths only, to keep the time in check."""
+
+
+MAX_ACTIVITIES_FOR_GROUPS = 60
+"""With more of them, resources are so busy that groups raise no bound (measured: docs/training.md)."""
+GROUP_NODES = 200_000
+"""Of the search for the least makespan of one group: 2 ms at most, 0.5 ms as a rule."""
 
 
 @compiled
@@ -23,14 +34,20 @@ def lower_bound(problem: Problem) -> float:
     """A makespan in hours that no schedule can beat."""
     n = problem.shortest.size
     predecessor_at, predecessors = reversed_precedence(problem)
+    groups = _Groups(
+        np.full((n, problem.capacity.size, MAX_MEMBERS), -1, dtype=np.int64),
+        np.zeros((n, problem.capacity.size)),
+    )
     head = np.zeros(n)
     for position in range(n):
         j = problem.topological[position]
         head[j] = _raised_head(problem, j, head, predecessor_at, predecessors)
+        head[j] = _head_after_groups(problem, j, head, predecessor_at, predecessors, groups)
     after = np.zeros(n)
     for position in range(n - 1, -1, -1):
         j = problem.topological[position]
         after[j] = _raised_head(problem, j, after, problem.successor_at, problem.successors)
+        after[j] = _head_after_groups(problem, j, after, problem.successor_at, problem.successors, groups)
     bound = 0.0
     for j in range(n):
         bound = max(bound, head[j] + problem.shortest[j] + after[j])
@@ -86,6 +103,66 @@ def _raised_head(problem: Problem, j: int, head: Floats, before_at: Ints, before
             work[k] += problem.use_work[u]
             earliest = max(earliest, head[i] + work[k] / problem.capacity[k])
     return earliest
+
+
+class _Groups(NamedTuple):
+    """Least makespans found so far, by the group's first member and resource: a group is met from both of its sides."""
+
+    members: Ints  # (n, K, MAX_MEMBERS) ascending, -1: none
+    makespan: Floats  # (n, K) hours
+
+
+@compiled
+def _head_after_groups(problem: Problem, j: int, head: Floats, before_at: Ints, before: Ints, groups: _Groups) -> float:
+    """The head of `j`, raised by its direct predecessors that share a resource; mirrored for tails.
+
+    If there are too many of them, by the longest.
+    """
+    earliest = float(head[j])
+    if head.size > MAX_ACTIVITIES_FOR_GROUPS:
+        return earliest
+    for k in range(problem.capacity.size):
+        members = np.empty(before_at[j + 1] - before_at[j], dtype=np.int64)
+        count = 0
+        for e in range(before_at[j], before_at[j + 1]):
+            i = before[e]
+            for u in range(problem.use_at[i], problem.use_at[i + 1]):
+                if problem.use_resource[u] == k and problem.use_units[u] > 0:
+                    members[count] = i
+                    count += 1
+        if count < 2:
+            continue
+        members = members[:count]
+        if count > MAX_MEMBERS:
+            members = members[np.argsort(-problem.shortest[members], kind="mergesort")[:MAX_MEMBERS]]
+        members = np.sort(members)
+        earliest = max(earliest, float(head[members].min()) + _group_makespan(problem, k, members, groups))
+    return earliest
+
+
+@compiled
+def _group_makespan(problem: Problem, k: int, members: Ints, groups: _Groups) -> float:
+    """Of activities that all need resource `k`, hours; precedence between them is left out of account."""
+    count, first = members.size, members[0]
+    known = groups.members[first, k]
+    if (known[:count] == members).all() and (count == MAX_MEMBERS or known[count] < 0):
+        return float(groups.makespan[first, k])
+    mode_at = np.zeros(count + 1, dtype=np.int64)
+    for position in range(count):
+        i = members[position]
+        mode_at[position + 1] = mode_at[position] + problem.mode_at[i + 1] - problem.mode_at[i]
+    duration, units = np.empty(mode_at[count]), np.zeros(mode_at[count], dtype=np.int64)
+    for position in range(count):
+        for offset in range(mode_at[position + 1] - mode_at[position]):
+            m = problem.mode_at[members[position]] + offset
+            duration[mode_at[position] + offset] = problem.duration[m]
+            for d in range(problem.demand_at[m], problem.demand_at[m + 1]):
+                if problem.demand_resource[d] == k:
+                    units[mode_at[position] + offset] = problem.demand_units[d]
+    known[:] = -1
+    known[:count] = members
+    groups.makespan[first, k] = least_makespan(mode_at, duration, units, problem.capacity[k], GROUP_NODES)
+    return float(groups.makespan[first, k])
 
 
 @compiled

@@ -19,6 +19,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 COMPILED_SOURCES = (
     "compilation.py",
     "kernel.py",
+    "moldable.py",
     "bounds.py",
     "serial.py",
     "observation.py",

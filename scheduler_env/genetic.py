@@ -16,7 +16,7 @@ import numpy as np
 
 from scheduler_env.compilation import compiled
 from scheduler_env.improvement import justify
-from scheduler_env.incumbent import SHORTER_H, Incumbent
+from scheduler_env.incumbent import Incumbent
 from scheduler_env.kernel import Floats, Ints, Problem
 from scheduler_env.rollout import RandomState, new_random, uniform
 from scheduler_env.rules import activity_list, preferred_modes, priorities
@@ -65,7 +65,7 @@ def evolve(
     children, seconds_per_child = 1, 0.0
     while True:
         left_s = deadline_s - time.perf_counter()
-        if left_s <= 0.0 or incumbent.makespan_h <= lower_bound_h + SHORTER_H:
+        if left_s <= 0.0 or incumbent.is_optimal(lower_bound_h):
             return
         now = children
         if seconds_per_child > 0.0:

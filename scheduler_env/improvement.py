@@ -19,7 +19,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from scheduler_env.compilation import compiled
-from scheduler_env.incumbent import SHORTER_H, Incumbent
+from scheduler_env.incumbent import PROVED_H, SHORTER_H, Incumbent
 from scheduler_env.kernel import BOUND, Floats, Ints, Problem, new_state, new_view, observe
 from scheduler_env.observation import Network, new_workspace
 from scheduler_env.rollout import RandomState, new_random, resample, roll_out_until, uniform
@@ -58,7 +58,7 @@ def improve(
     while True:
         for stage in stages:
             left_s = deadline_s - time.perf_counter()
-            if left_s <= 0.0 or incumbent.makespan_h <= lower_bound_h + SHORTER_H:
+            if left_s <= 0.0 or incumbent.is_optimal(lower_bound_h):
                 return
             now = rollouts
             if seconds_per_rollout > 0.0:
@@ -117,7 +117,7 @@ def _annealing(problem: Problem, incumbent: Incumbent, random: RandomState, lowe
         begin = justify(problem, decoder, mode, start, order)
         found = anneal(
             problem, decoder, order, mode, start, begin, rollouts * DECODES_PER_ROLLOUT, hot_h, hot_h / COOLING, random,
-            lower_bound_h,
+            lower_bound_h + PROVED_H,
         )  # fmt: skip
         if found < incumbent.makespan_h - SHORTER_H:
             incumbent.mode[:], incumbent.start[:] = mode, start
