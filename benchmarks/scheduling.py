@@ -70,6 +70,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
             markdown_table(header, rows(to_bound, options.sizes)),
             "## Mean gap to the best schedule found by any of them",
             markdown_table(header, rows(to_best, options.sizes)),
+            "## Mean gap to the optimum where CP-SAT proves one within 60 s",
+            markdown_table(*proved_rows(hours, options.sizes)),
             "## Mean time of an answer, ms",
             markdown_table(
                 header,
@@ -150,6 +152,27 @@ def gaps(hours: Hours, base: str) -> Gaps:
     return found
 
 
+def proved_rows(hours: Hours, sizes: Sequence[int]) -> tuple[list[str], list[list[str]]]:
+    """Header and rows: each scheduler's mean gap to the optimum, by size, over the instances with a proof."""
+    measured = _exact_results()
+    optima: dict[int, dict[int, float]] = {size: {} for size in sizes}
+    for size in sizes:
+        for seed in range(len(hours[BOUND][size])):
+            found = measured.get(f"{size}/{seed}", {"optimal": False})
+            if found["optimal"]:
+                optima[size][seed] = found["lower_bound_h"]
+    proved = {size: by_seed for size, by_seed in optima.items() if by_seed}
+    header = ["scheduler", *(f"N = {size}, {len(by_seed)} instances" for size, by_seed in proved.items())]
+    table = []
+    for name, by_size in hours.items():
+        cells = [
+            np.mean([column / optimum_h for seed, optimum_h in by_seed.items() if (column := by_size[size][seed])]) - 1
+            for size, by_seed in proved.items()
+        ]
+        table.append([name, *(f"{cell:.2%}" for cell in cells)])
+    return header, table
+
+
 def rows(by_scheduler: Gaps, sizes: Sequence[int]) -> list[list[str]]:
     """Per scheduler its mean gaps; a dash where nothing was measured."""
     return [
@@ -192,8 +215,7 @@ def _genetic(budget_ms: int) -> Callable[[Instance], float]:
 
 def _with_cpsat(hours: Hours, sizes: Sequence[int], n_instances: int) -> Hours:
     """`hours` with the columns of CP-SAT, as far as `benchmarks.exact` has measured them."""
-    path = RESULTS / "cpsat.json"
-    measured = json.loads(path.read_text(encoding="utf-8"))["instances"] if path.exists() else {}
+    measured = _exact_results()
     for seconds in CPSAT_SECONDS:
         for size in sizes:
             found = [
@@ -201,6 +223,11 @@ def _with_cpsat(hours: Hours, sizes: Sequence[int], n_instances: int) -> Hours:
             ]
             hours.setdefault(f"CP-SAT {seconds} s", {})[size] = found
     return hours
+
+
+def _exact_results() -> dict[str, Any]:
+    path = RESULTS / "cpsat.json"
+    return json.loads(path.read_text(encoding="utf-8"))["instances"] if path.exists() else {}
 
 
 def measure_speed(models: dict[str, Agent]) -> dict[str, Any]:
