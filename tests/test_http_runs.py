@@ -6,6 +6,7 @@ import sqlite3
 import statistics
 import time
 from concurrent.futures import ThreadPoolExecutor
+from xml.etree import ElementTree
 
 import pandas as pd
 import pytest
@@ -164,6 +165,11 @@ def test_charts_are_pictures_and_only_those_asked_for(service):
     assert all(base64.b64decode(chart).startswith(PNG) for chart in result["gantt_charts"].values())
     assert result["plot_image"] == result["gantt_charts"]["process"]
     assert set(service.run(params=SAMPLE, charts="workpoint")["result"]["gantt_charts"]) == {"workpoint"}
+
+
+def test_a_chart_can_be_had_as_a_vector_picture(service):
+    chart = service.run(params=SAMPLE, charts="team", chart_format="svg")["result"]["plot_image"]
+    assert ElementTree.fromstring(base64.b64decode(chart)).tag == "{http://www.w3.org/2000/svg}svg"
 
 
 # --- who asks, and who answers ---

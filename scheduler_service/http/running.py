@@ -10,6 +10,7 @@ import math
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from ab_testing import ABTestManager, Assignment
 from model_manager import LoadedModel, ModelVersionManager
@@ -121,7 +122,7 @@ def compute(
 
 
 def answer(run: Run, charts: dict[View, str]) -> dict[str, object]:
-    """The JSON of a run; `charts` are base64 PNGs by view."""
+    """The JSON of a run; `charts` are base64 pictures by view."""
     schedule = run.solution.schedule
     names = {workpoint.id: workpoint.name for workpoint in schedule.instance.workpoints}
     result: dict[str, object] = {
@@ -171,14 +172,15 @@ def answer(run: Run, charts: dict[View, str]) -> dict[str, object]:
     }
 
 
-def draw(solution: Solution, views: Sequence[View]) -> dict[View, str]:
-    """Base64 PNGs of the Gantt charts asked for; not for two threads at once."""
-    from scheduler_env.gantt import figure, to_png  # with matplotlib: slow to import, and most requests want no chart
+def draw(solution: Solution, views: Sequence[View], image_format: Literal["png", "svg"]) -> dict[View, str]:
+    """The Gantt charts asked for, in base64; not for two threads at once."""
+    from scheduler_env import gantt  # with matplotlib: slow to import, and most requests want no chart
 
+    to_image = gantt.to_svg if image_format == "svg" else gantt.to_png
     charts: dict[View, str] = {}
     for view in views:
-        png = to_png(figure(solution.schedule, view, lower_bound_h=solution.lower_bound_h))
-        charts[view] = base64.b64encode(png).decode()
+        image = to_image(gantt.figure(solution.schedule, view, lower_bound_h=solution.lower_bound_h))
+        charts[view] = base64.b64encode(image).decode()
     return charts
 
 

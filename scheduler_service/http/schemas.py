@@ -102,6 +102,7 @@ class RunRequest(Strict):
         default=None, description="Improve the schedule for so long. Left out: as long as the model does by default."
     )
     charts: Literal["none"] | View | list[Literal["none"] | View] = Field(default="none")
+    chart_format: Literal["png", "svg"] = Field(default="png")
 
     @model_validator(mode="before")
     @classmethod

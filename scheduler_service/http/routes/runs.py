@@ -37,7 +37,7 @@ def run_algorithm() -> dict[str, Any]:
         f"user={json.dumps(run.user_id)} steps={len(schedule.steps)} makespan_h={schedule.makespan_h:.4f}",
         run.execution_time_s,
     )
-    charts = parts.drawing.run(lambda: draw(run.solution, body.views)) if body.views else {}
+    charts = parts.drawing.run(lambda: draw(run.solution, body.views, body.chart_format)) if body.views else {}
     return answer(run, charts)
 
 
