@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 
+from scheduler_service.stats.arms import metric_values, rows_of_arm, totals, units
 from scheduler_service.stats.lift import LiftInterval, lift, lift_interval
 from scheduler_service.stats.metrics import METRICS, Metric, metric_named
 from scheduler_service.stats.outcome import NotComputable
@@ -223,31 +223,13 @@ class _Arm:
 
 
 def _read_arm(runs: pd.DataFrame, arm: str, chosen: Metric) -> _Arm:
-    rows = runs[runs["variant"].eq(arm).fillna(value=False).astype(bool)]
-    succeeded = rows["success"].astype("boolean").fillna(value=False).astype(bool)
-    if "reason" in rows.columns:
-        succeeded &= rows["reason"].ne("fallback").fillna(value=True).astype(bool)
-    columns = {}
-    for name, metric in METRICS.items():
-        if name == "success":
-            columns[name] = succeeded.astype("float64")
-        elif name in rows.columns:
-            values = rows[name].astype("float64").replace([np.inf, -np.inf], np.nan)
-            columns[name] = values.where(succeeded) if metric.of_successes else values
-    units = _units(rows)
-    means = columns[chosen.name].groupby(units).mean().dropna()
+    rows = rows_of_arm(runs, arm)
+    columns = {name: values for name, metric in METRICS.items() if (values := metric_values(rows, metric)) is not None}
+    unit = units(rows)
+    judged = totals(columns[chosen.name], unit)
     return _Arm(
         requests=len(rows),
-        users=len(np.unique(units)),
+        users=len(np.unique(unit)),
         summaries={name: summarise(np.asarray(column, np.float64)) for name, column in columns.items()},
-        user_means=np.asarray(means, np.float64),
+        user_means=judged.sums / judged.counts,
     )
-
-
-def _units(rows: pd.DataFrame) -> npt.NDArray[np.int64]:
-    """A number for each row, the same for rows of one user; a row without a user gets one of its own."""
-    numbers: dict[object, int] = {}
-    keys = rows["user_id"].where(rows["user_id"].notna(), None)
-    # The tuple cannot be mistaken for anybody's id.
-    units = (("row", row) if user is None else user for row, user in enumerate(keys))
-    return np.fromiter((numbers.setdefault(unit, len(numbers)) for unit in units), np.int64, count=len(rows))

@@ -12,6 +12,9 @@ class Metric:
     name: str
     lower_is_better: bool
     of_successes: bool
+    is_ratio_scale: bool = False  # positive and of any size: verdicts compare logarithms
+    covariate: str | None = None  # a column fixed before the assignment that explains most of it
+    is_penalised: bool = False  # verdicts give failed runs a value
 
     @property
     def direction(self) -> str:
@@ -24,8 +27,15 @@ METRICS: Mapping[str, Metric] = MappingProxyType(
     {
         metric.name: metric
         for metric in (
-            Metric("makespan", lower_is_better=True, of_successes=True),
-            Metric("execution_time", lower_is_better=True, of_successes=True),
+            Metric(
+                "makespan",
+                lower_is_better=True,
+                of_successes=True,
+                is_ratio_scale=True,
+                covariate="lower_bound",
+                is_penalised=True,
+            ),
+            Metric("execution_time", lower_is_better=True, of_successes=True, is_ratio_scale=True),
             Metric("gap", lower_is_better=True, of_successes=True),
             Metric("resource_utilization", lower_is_better=False, of_successes=True),
             Metric("user_satisfaction", lower_is_better=False, of_successes=False),

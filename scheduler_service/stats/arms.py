@@ -1,0 +1,100 @@
+"""Recorded runs of an experiment -> what each user of an arm contributes, since the user is the unit of inference."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from scheduler_service.stats.metrics import Metric
+from scheduler_service.stats.summaries import Values
+
+if TYPE_CHECKING:
+    import pandas as pd  # slow to import, and only callers that have a frame already come here
+
+FAILED_RATIO = 2.0
+"""A failed run counts as a schedule so many times as long as its lower bound: a planner has to do without one."""
+
+
+@dataclass(frozen=True)
+class Totals:
+    """Sums over the requests of each user: a rate is `sums.sum() / counts.sum()`. Shapes (n_users,)."""
+
+    sums: Values
+    counts: Values
+
+
+def rows_of_arm(runs: pd.DataFrame, arm: str) -> pd.DataFrame:
+    """The runs that speak of the arm; those of testers who were forced into it do not."""
+    chosen = runs["variant"].eq(arm).fillna(value=False).astype(bool)
+    if "reason" in runs.columns:
+        chosen &= runs["reason"].ne("pinned").fillna(value=True).astype(bool)
+    return runs[chosen]
+
+
+def succeeded(rows: pd.DataFrame) -> pd.Series[bool]:
+    """Which runs the arm's own model answered; `fallback` is the work of another one."""
+    done = rows["success"].astype("boolean").fillna(value=False).astype(bool)
+    if "reason" in rows.columns:
+        done &= rows["reason"].ne("fallback").fillna(value=True).astype(bool)
+    return done
+
+
+def metric_values(rows: pd.DataFrame, metric: Metric) -> pd.Series[float] | None:
+    """The metric of each run, NaN where it has none; None if it was never recorded."""
+    done = succeeded(rows)
+    if metric.name == "success":
+        return done.astype("float64")
+    if metric.name not in rows.columns:
+        return None
+    values = rows[metric.name].astype("float64").replace([np.inf, -np.inf], np.nan)
+    return values.where(done) if metric.of_successes else values
+
+
+def units(rows: pd.DataFrame) -> npt.NDArray[np.int64]:
+    """A number for each row, the same for rows of one user; a row without a user gets one of its own."""
+    numbers: dict[object, int] = {}
+    keys = rows["user_id"].where(rows["user_id"].notna(), None)
+    # The tuple cannot be mistaken for anybody's id.
+    found = (("row", row) if user is None else user for row, user in enumerate(keys))
+    return np.fromiter((numbers.setdefault(unit, len(numbers)) for unit in found), np.int64, count=len(rows))
+
+
+def totals(values: pd.Series[float], unit: npt.NDArray[np.int64]) -> Totals:
+    """Sum and number of the values of each user who has any."""
+    known = np.asarray(values.notna(), dtype=bool)
+    size = int(unit.max()) + 1 if unit.size else 0
+    counts = np.bincount(unit[known], minlength=size).astype(np.float64)
+    sums = np.bincount(unit[known], weights=np.asarray(values, np.float64)[known], minlength=size)
+    return Totals(sums[counts > 0].astype(np.float64), counts[counts > 0])
+
+
+def user_means_on_scale(rows: pd.DataFrame, metric: Metric) -> tuple[Values, Values | None]:
+    """(mean of each user on the metric's scale, mean of the covariate or None), both (n_users,).
+
+    On the logarithmic scale differences are ratios, so that users with large plants do not outweigh the others. A
+    failed run has the penalised makespan `FAILED_RATIO` times its lower bound. The covariate is what was known of a
+    request before it was assigned: its lower bound.
+    """
+    values = metric_values(rows, metric)
+    if values is None:
+        return np.empty(0), None
+    bound = None
+    if metric.covariate is not None and metric.covariate in rows.columns:
+        bound = rows[metric.covariate].astype("float64")
+        bound = bound.where(bound > 0.0)
+        if metric.is_penalised:
+            values = values.where(succeeded(rows), FAILED_RATIO * bound)
+    if metric.is_ratio_scale:
+        values = values.where(values > 0.0).map(math.log, na_action="ignore")
+        bound = None if bound is None else bound.map(math.log, na_action="ignore")
+    unit = units(rows)
+    if bound is None:
+        mine = totals(values, unit)
+        return mine.sums / mine.counts, None
+    values = values.where(bound.notna())
+    mine, theirs = totals(values, unit), totals(bound.where(values.notna()), unit)
+    return mine.sums / mine.counts, theirs.sums / theirs.counts
