@@ -24,7 +24,7 @@ MAX_ANCESTORS = 400
 
 
 MAX_ACTIVITIES_FOR_GROUPS = 60
-"""With more of them, resources are so busy that groups raise no bound (measured: docs/decisions/proofs-from-groups-not-energy.md)."""
+"""With more of them, resources are so busy that groups raise no bound (measured: docs/decisions/)."""
 GROUP_NODES = 200_000
 """Of the search for the least makespan of one group: 2 ms at most, 0.5 ms as a rule."""
 

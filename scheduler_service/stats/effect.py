@@ -96,9 +96,7 @@ def effect_of_pairs(a: Values, b: Values, metric: Metric, alpha: float) -> Effec
     d = b - a on the metric's scale;  se = s_d / sqrt(n).
     """
     if a.size < LEAST_USERS:
-        return NotComputable(
-            "too_few_units", f"a paired verdict needs at least {LEAST_USERS} pairs; there are {a.size}"
-        )
+        return NotComputable("too_few_units", f"a paired verdict needs {LEAST_USERS} pairs; there are {a.size}")
     d = b - a
     correlation = float(np.corrcoef(a, b)[0, 1]) if a.std() > 0.0 and b.std() > 0.0 else None
     standard_error = float(d.std(ddof=1) / math.sqrt(d.size))
