@@ -7,12 +7,12 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-from scheduler_env.exact import improve_exactly
 from tqdm import tqdm
 
 from benchmarks.machine import markdown_table
 from scheduler_env.agent import Agent
 from scheduler_env.bounds import lower_bound
+from scheduler_env.exact import improve_exactly
 from scheduler_env.improvement import improve
 from scheduler_env.incumbent import nothing_yet
 from scheduler_env.kernel import compile_instance

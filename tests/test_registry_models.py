@@ -175,7 +175,7 @@ def test_values_that_json_lacks_are_refused_with_their_place(manager, weights, p
 
 @pytest.mark.parametrize("algorithm", ["PPO", "ddqn", "", "DDQN_v2", "../DDQN", "DDQN\n"])
 def test_an_algorithm_that_nobody_can_load_is_refused_and_the_known_ones_listed(manager, weights, algorithm):
-    with pytest.raises(InvalidInput, match="known are DDQN"):
+    with pytest.raises(InvalidInput, match="known are CPSAT, DDQN, GA, RULE"):
         manager.register_model(weights(1), algorithm, CONFIG, {})
 
 
