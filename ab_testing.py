@@ -26,12 +26,15 @@ if TYPE_CHECKING:
 
 __all__ = ["ABTestManager", "Assignment", "Experiment"]
 
-AssignmentReason = Literal["assigned", "default", "experiment_not_found", "experiment_not_active"]
+AssignmentReason = Literal["assigned", "default", "pinned", "experiment_not_found", "experiment_not_active"]
 
 
 @dataclass(frozen=True, slots=True)
 class Assignment:
-    """Which model answers a request, and why. `variant` is the arm; None unless `reason` is `assigned`."""
+    """Which model answers a request, and why. `variant` is the arm; None unless `reason` is `assigned` or `pinned`.
+
+    `pinned` is a tester whom the experiment forces into an arm, or a request that names its model.
+    """
 
     experiment: str | None  # as asked for
     variant: str | None
@@ -200,10 +203,11 @@ class ABTestManager:
             return Assignment(experiment, None, config.default_model, user_id, "experiment_not_found")
         if found.status_at(self._clock()) != "active":
             return Assignment(experiment, None, config.default_model, user_id, "experiment_not_active")
-        arm = found.arm_of(user_id)
-        if arm is None:
+        place = found.place_of(user_id)
+        if place.arm is None:
             return Assignment(experiment, None, config.default_model, user_id, "default")
-        return Assignment(experiment, arm, found.models[arm], user_id, "assigned")
+        reason: AssignmentReason = "pinned" if place.why == "forced" else "assigned"
+        return Assignment(experiment, place.arm, found.models[place.arm], user_id, reason)
 
     # --- results ---
 

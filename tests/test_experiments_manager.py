@@ -80,6 +80,8 @@ def test_an_experiment_is_written_in_the_guides_format(running, tmp_path):
         "status": "active",
         "min_samples": 100,
         "alpha": 0.05,
+        "margin": 0.05,
+        "guardrails": {"makespan": 0.05, "success": 0.05, "execution_time": 0.5},
     }
 
 

@@ -3,7 +3,8 @@
 import math
 import reprlib
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from functools import cached_property
 from types import MappingProxyType
 from typing import Annotated, Any, Literal
@@ -18,13 +19,18 @@ from pydantic import (
     ValidationError,
     ValidationInfo,
     field_validator,
+    model_validator,
 )
 
-from scheduler_service.clock import parse_time, to_iso
+from scheduler_service.clock import to_iso
 from scheduler_service.errors import InvalidExperiment
 from scheduler_service.experiments.assignment import Range, bucket, bucket_ranges, choose
+from scheduler_service.experiments.moment import Moment
+from scheduler_service.experiments.rollout import Rollout
 from scheduler_service.stats.comparison import ARMS
+from scheduler_service.stats.guardrails import DEFAULT_MARGINS
 from scheduler_service.stats.metrics import ALIASES, METRICS, metric_named
+from scheduler_service.stats.verdict import DEFAULT_MARGIN
 
 Status = Literal["scheduled", "active", "paused", "stopped", "completed", "concluded"]
 """`scheduled` (before its start) and `completed` (after its last day) follow from the clock; see `status_at`."""
@@ -43,19 +49,7 @@ MOVES: Mapping[Action, tuple[frozenset[Status], Status]] = MappingProxyType(
 
 SPLIT_TOLERANCE = 1e-9
 MAX_DURATION_DAYS = 3_650
-
-
-def _read_moment(value: object) -> object:
-    if isinstance(value, str):
-        try:
-            value = parse_time(value)
-        except (ValueError, OverflowError) as err:
-            raise ValueError(f"{value!r} is not an ISO-8601 time such as 2024-01-01T00:00:00") from err
-    if isinstance(value, datetime):
-        if not 1970 < value.year < 3000:
-            raise ValueError(f"the year {value.year} is not within 1971..2999")
-        return value.astimezone(UTC)
-    return value
+MAX_MARGIN = 100.0
 
 
 def _known_metric(name: str) -> str:
@@ -64,9 +58,11 @@ def _known_metric(name: str) -> str:
     return metric_named(name).name
 
 
-def _valid_split(split: Mapping[str, float]) -> Mapping[str, float]:
-    if set(split) != set(ARMS):
-        raise ValueError(f"the keys must be {', '.join(ARMS)}; they are {', '.join(split) or 'none'}")
+def _nothing() -> Mapping[str, Any]:
+    return MappingProxyType({})
+
+
+def _valid_shares(split: Mapping[str, float]) -> Mapping[str, float]:
     for arm, share in split.items():
         if not 0.0 <= share <= 1.0:  # also refuses NaN
             raise ValueError(f"the share {share} of {arm} is not within 0..1")
@@ -76,14 +72,37 @@ def _valid_split(split: Mapping[str, float]) -> Mapping[str, float]:
     return MappingProxyType(dict(split))
 
 
+def _read_guardrails(value: object) -> object:
+    """`true` and what is left out stand for the default margins; null and `{}` for none, a null margin for none."""
+    if value is True:
+        return dict(DEFAULT_MARGINS)
+    if value in (None, False):
+        return {}
+    return {name: margin for name, margin in value.items() if margin is not None} if isinstance(value, dict) else value
+
+
+def _valid_margins(margins: Mapping[str, float]) -> Mapping[str, float]:
+    for name, margin in margins.items():
+        if name not in DEFAULT_MARGINS:
+            raise ValueError(f"{name!r} is not a guardrail; the guardrails are {', '.join(DEFAULT_MARGINS)}")
+        if not 0.0 < margin <= MAX_MARGIN:
+            raise ValueError(f"the margin {margin} of {name} is not greater than 0 and at most {MAX_MARGIN:g}")
+    return MappingProxyType(dict(margins))
+
+
+def _read_shadow(value: object) -> object:
+    return 1.0 if value is True else 0.0 if value in (None, False) else value
+
+
 ExperimentName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
 ModelName = Annotated[str, StringConstraints(min_length=1, max_length=200)]
-Split = Annotated[Mapping[str, float], AfterValidator(_valid_split)]
-Moment = Annotated[datetime, BeforeValidator(_read_moment)]
+Split = Annotated[Mapping[str, float], AfterValidator(_valid_shares)]
+Margins = Annotated[Mapping[str, float], BeforeValidator(_read_guardrails), AfterValidator(_valid_margins)]
+UserId = Annotated[str, StringConstraints(min_length=1, max_length=200)]
 
 
 class Experiment(BaseModel):
-    """Two models, the share of the users that each gets, and for how long. Times are aware; the unit is the user.
+    """Two or more models, the share of the users that each gets, and for how long. The unit is the user.
 
     `parse` builds one from the file's or a request's words; the constructor itself raises pydantic's error.
     """
@@ -92,21 +111,96 @@ class Experiment(BaseModel):
 
     name: ExperimentName  # also the salt of the assignment
     model_a: ModelName  # the baseline; a key, short name or tag of the registry, as it was given
-    model_b: ModelName
-    traffic_split: Split = Field(default_factory=lambda: MappingProxyType(dict.fromkeys(ARMS, 1.0 / len(ARMS))))
+    model_b: ModelName  # the candidate
+    model_c: ModelName | None = None  # further candidates
+    model_d: ModelName | None = None
+    model_e: ModelName | None = None
+    model_f: ModelName | None = None
+    model_g: ModelName | None = None
+    model_h: ModelName | None = None
+    traffic_split: Split = Field(default_factory=_nothing)  # equal shares of all arms if left out
+    coverage: float = Field(default=1.0, gt=0.0, le=1.0, allow_inf_nan=False)  # share of the users that take part
     success_metric: Annotated[str, AfterValidator(_known_metric)] = "makespan"
     start_time: Moment
     duration_days: float = Field(default=7.0, gt=0.0, le=MAX_DURATION_DAYS, allow_inf_nan=False)
     status: Status = "active"
     min_samples: int = Field(default=100, ge=2, le=10**9)
     alpha: float = Field(default=0.05, gt=0.0, lt=1.0, allow_inf_nan=False)
+    margin: float = Field(default=DEFAULT_MARGIN, gt=0.0, lt=1.0, allow_inf_nan=False)  # of non-inferiority, a share
+    guardrails: Margins = Field(default_factory=lambda: DEFAULT_MARGINS)  # name -> harm that is put up with
+    shadow: Annotated[float, BeforeValidator(_read_shadow)] = Field(default=0.0, ge=0.0, le=1.0, allow_inf_nan=False)
+    forced_variants: Mapping[UserId, str] = Field(
+        default_factory=_nothing
+    )  # testers; their runs are left out of the results
+    excluded_users: tuple[UserId, ...] = ()  # they get the default model
+    rollout: Rollout | None = None
+    last_transition: dict[str, Any] | None = None  # written with the state it led to, so that a kill loses no line
 
-    @field_validator("model_b")
+    @field_validator("excluded_users", mode="before")
     @classmethod
-    def _another_model(cls, model_b: str, info: ValidationInfo) -> str:
-        if model_b == info.data.get("model_a"):
-            raise ValueError(f"both arms are {model_b!r}; an experiment compares two models")
-        return model_b
+    def _tuple(cls, value: object) -> object:
+        return tuple(value) if isinstance(value, list) else value
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill_in(cls, definition: object) -> object:
+        """Equal shares where none are given; a rollout begins with the experiment."""
+        if not isinstance(definition, Mapping):
+            return definition
+        filled = {key: value for key, value in definition.items() if value is not None or key == "guardrails"}
+        arms = [arm for arm in ARMS if arm in filled]
+        if "traffic_split" not in filled and arms:
+            filled["traffic_split"] = dict.fromkeys(arms, 1.0 / len(arms))
+        rollout = filled.get("rollout")
+        if isinstance(rollout, Mapping) and "start_time" in filled:
+            filled["rollout"] = {"stage_since": filled["start_time"], **rollout}
+        return filled
+
+    @field_validator(*ARMS[1:])
+    @classmethod
+    def _another_model(cls, model: str | None, info: ValidationInfo) -> str | None:
+        assert info.field_name is not None
+        before = {arm: info.data.get(arm) for arm in ARMS[: ARMS.index(info.field_name)]}
+        if model is None:
+            return None
+        for arm, other in before.items():
+            if other is None and arm in info.data:
+                raise ValueError(f"{info.field_name} is given, but {arm} is not")
+            if other == model:
+                raise ValueError(f"{arm} and {info.field_name} are both {model!r}; an experiment compares models")
+        return model
+
+    @field_validator("traffic_split")
+    @classmethod
+    def _one_share_per_arm(cls, split: Mapping[str, float], info: ValidationInfo) -> Mapping[str, float]:
+        arms = _arms(info)
+        if arms is None:
+            return split
+        if set(split) != set(arms):
+            raise ValueError(f"the keys must be {', '.join(arms)}; they are {', '.join(split) or 'none'}")
+        return MappingProxyType({arm: split[arm] for arm in arms})
+
+    @field_validator("forced_variants")
+    @classmethod
+    def _known_arms(cls, forced: Mapping[str, str], info: ValidationInfo) -> Mapping[str, str]:
+        arms = _arms(info) or ARMS
+        for user, arm in forced.items():
+            if arm not in arms:
+                raise ValueError(f"{user!r} is forced into {arm!r}; the arms are {', '.join(arms)}")
+        return MappingProxyType(dict(forced))
+
+    @field_validator("rollout")
+    @classmethod
+    def _one_candidate(cls, rollout: Rollout | None, info: ValidationInfo) -> Rollout | None:
+        if rollout is None:
+            return None
+        if len(_arms(info) or ()) > 2:
+            raise ValueError("a rollout has one candidate, model_b; leave the others out")
+        if len(set(info.data.get("traffic_split", {}).values())) > 1:
+            raise ValueError("a rollout keeps equal arms; leave traffic_split out")
+        if info.data.get("coverage", 1.0) != 1.0:
+            raise ValueError("a rollout sets the coverage by its stages; leave coverage out")
+        return rollout
 
     @classmethod
     def parse(cls, definition: Mapping[str, object]) -> "Experiment":
@@ -121,11 +215,10 @@ class Experiment(BaseModel):
             raise invalid_experiment(problems(err)) from err
 
     def to_dict(self) -> dict[str, Any]:
-        """The words of the file and of the HTTP interface, as JSON."""
-        return {
+        """The words of the file and of the HTTP interface, as JSON; rare ones only where they are used."""
+        words: dict[str, Any] = {
             "name": self.name,
-            "model_a": self.model_a,
-            "model_b": self.model_b,
+            **self.models,
             "traffic_split": dict(self.traffic_split),
             "success_metric": self.success_metric,
             "start_time": to_iso(self.start_time),
@@ -133,12 +226,28 @@ class Experiment(BaseModel):
             "status": self.status,
             "min_samples": self.min_samples,
             "alpha": self.alpha,
+            "margin": self.margin,
+            "guardrails": dict(self.guardrails),
         }
+        optional = {
+            "coverage": self.coverage if self.coverage < 1.0 else None,
+            "shadow": self.shadow or None,
+            "forced_variants": dict(self.forced_variants) or None,
+            "excluded_users": list(self.excluded_users) or None,
+            "rollout": None if self.rollout is None else self.rollout.to_dict(),
+            "last_transition": self.last_transition,
+        }
+        return words | {name: value for name, value in optional.items() if value is not None}
 
     @cached_property
     def models(self) -> Mapping[str, str]:
         """Arm -> model, in the order of the arms."""
-        return MappingProxyType({"model_a": self.model_a, "model_b": self.model_b})
+        return MappingProxyType({arm: model for arm in ARMS if (model := getattr(self, arm)) is not None})
+
+    @property
+    def candidates(self) -> tuple[str, ...]:
+        """The arms that are compared with the baseline, model_a."""
+        return tuple(self.models)[1:]
 
     @cached_property
     def end_time(self) -> datetime:
@@ -153,14 +262,45 @@ class Experiment(BaseModel):
             return "scheduled" if now < self.start_time else "active"
         return self.status
 
-    def arm_of(self, user_id: str) -> str | None:
-        """The arm of the user; None for one who takes no part (nobody, as long as the arms share all traffic)."""
-        arm = choose(bucket(self.name, user_id), self._ranges)
-        return None if arm is None else ARMS[arm]
+    def place_of(self, user_id: str) -> "Place":
+        """Where a user falls and why. Testers and exclusions come before the hash."""
+        if user_id in self.excluded_users:
+            return Place(None, "excluded", None)
+        if user_id in self.forced_variants:
+            return Place(self.forced_variants[user_id], "forced", None)
+        number = bucket(self.name, user_id)
+        index = choose(number, self._ranges)
+        return Place(None, "outside", number) if index is None else Place(tuple(self.models)[index], "hashed", number)
+
+    @property
+    def present_coverage(self) -> float:
+        """Share of the users that take part now; while ramping, twice the candidate's share."""
+        return self.coverage if self.rollout is None else self.rollout.coverage
+
+    @property
+    def ranges(self) -> Mapping[str, Range]:
+        """Arm -> its buckets now, `[from, to)`."""
+        return MappingProxyType(dict(zip(self.models, self._ranges, strict=True)))
 
     @cached_property
     def _ranges(self) -> tuple[Range, ...]:
-        return bucket_ranges(len(ARMS), weights=[self.traffic_split[arm] for arm in ARMS])
+        return bucket_ranges(len(self.models), self.present_coverage, list(self.traffic_split.values()))
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a user falls: the arm, or None for one who takes no part and gets the default model."""
+
+    arm: str | None
+    why: Literal["hashed", "forced", "excluded", "outside"]  # outside: of the buckets that take part
+    bucket: float | None  # None where nothing was hashed
+
+
+def _arms(info: ValidationInfo) -> tuple[str, ...] | None:
+    """The arms of an experiment that is being read; None while the name of one is wrong."""
+    if any(arm not in info.data for arm in ARMS):
+        return None
+    return tuple(arm for arm in ARMS if info.data.get(arm) is not None)
 
 
 def problems(err: ValidationError) -> list[tuple[tuple[str | int, ...], str]]:

@@ -9,7 +9,7 @@ from scheduler_service.reporting import figures
 from scheduler_service.reporting.page import Formatter, local_zone, render
 from scheduler_service.reporting.performance import Card
 from scheduler_service.reporting.texts import TEXTS, Lang
-from scheduler_service.stats.comparison import ARMS, ArmComparison, compare_arms
+from scheduler_service.stats.comparison import ArmComparison, compare_arms
 from scheduler_service.stats.metrics import Metric
 from scheduler_service.stats.outcome import NotComputable
 from scheduler_service.stats.summaries import Summary
@@ -58,8 +58,8 @@ def ab_test_page(runs: "pd.DataFrame", experiment: ExperimentView, start: dateti
     result = compare_arms(
         runs, experiment.metric, min_samples=experiment.min_samples, alpha=experiment.alpha, split=experiment.split
     )
-    labels = {arm: _arm_label(arm, experiment.models.get(arm), words) for arm in ARMS}
-    of_arm = {labels[arm]: _valid_runs(runs, arm, result.metric) for arm in ARMS}
+    labels = {arm: _arm_label(arm, experiment.models.get(arm), words) for arm in result.arms}
+    of_arm = {labels[arm]: _valid_runs(runs, arm, result.metric) for arm in result.arms}
     axis = words[f"metric_{result.metric.name}"]
     is_share = result.metric.name in SHARES
     level = 100.0 * (1.0 - experiment.alpha)
@@ -152,8 +152,8 @@ def _valid_runs(runs: "pd.DataFrame", arm: str, metric: Metric) -> "pd.DataFrame
 
 
 def _arm_label(arm: str, model: str | None, words: Words) -> str:
-    letter = words["arm_a"] if arm == ARMS[0] else words["arm_b"]
-    return f"{letter[0]} · {model}" if model else letter
+    letter = arm.removeprefix("model_").upper()
+    return f"{letter} · {model}" if model else words["arm"].format(letter)
 
 
 def _verdict(result: ArmComparison, words: Words, show: Formatter) -> str:
@@ -168,7 +168,7 @@ def _verdict(result: ArmComparison, words: Words, show: Formatter) -> str:
         )
     text = words["ab_better"] if improvement > 0.0 else words["ab_worse"]
     p_value = result.p_value if isinstance(result.p_value, float) else 1.0
-    users = [show.count(result.user_means[arm].count) for arm in ARMS]
+    users = [show.count(result.user_means[arm].count) for arm in result.arms]
     return text.format(f"{abs(improvement):.2f}%", _interval(result, words, show), show.p_value(p_value), *users)
 
 
@@ -188,14 +188,14 @@ def _reason(why: NotComputable, result: ArmComparison, words: Words) -> str:
 def _mismatch(result: ArmComparison, words: Words) -> str | None:
     if not result.has_ratio_mismatch or result.split is None or isinstance(result.srm_p, NotComputable):
         return None
-    users = [result.users[arm] for arm in ARMS]
-    shares = [f"{100.0 * result.split[arm]:g}%" for arm in ARMS]
+    users = [result.users[arm] for arm in result.arms]
+    shares = [f"{100.0 * result.split[arm]:g}%" for arm in result.arms]
     return words["ab_mismatch"].format(*users, *shares, f"{result.srm_p:.2g}")
 
 
 def _cards(result: ArmComparison, words: Words, show: Formatter) -> list[Card]:
-    requests = [show.count(result.total_requests[arm]) for arm in ARMS]
-    users = [show.count(result.users[arm]) for arm in ARMS]
+    requests = [show.count(result.total_requests[arm]) for arm in result.arms]
+    users = [show.count(result.users[arm]) for arm in result.arms]
     improvement, p_value, srm_p = result.improvement_percentage, result.p_value, result.srm_p
     if isinstance(improvement, NotComputable):
         shown, note, tone = words["none"], _reason(improvement, result, words), "plain"
@@ -220,11 +220,11 @@ def _cards(result: ArmComparison, words: Words, show: Formatter) -> list[Card]:
 
 
 def _metric_rows(result: ArmComparison, labels: Mapping[str, str], words: Words, show: Formatter) -> list[MetricRow]:
-    names = {name: words[f"metric_{name}"] for name in result.average_metrics[ARMS[0]]}
+    names = {name: words[f"metric_{name}"] for name in result.average_metrics[result.arms[0]]}
     names["execution_time"] = words["compute_time"]  # its figures bring their unit
     texts = {"execution_time": show.seconds} | dict.fromkeys(SHARES, show.percent)
     return [
         MetricRow(names[name], labels[arm], result.average_metrics[arm][name], texts.get(name, show.plain))
-        for name in result.average_metrics[ARMS[0]]
-        for arm in ARMS
+        for name in result.average_metrics[result.arms[0]]
+        for arm in result.arms
     ]

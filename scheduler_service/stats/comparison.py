@@ -19,17 +19,20 @@ from scheduler_service.stats.welch import Welch, welch
 if TYPE_CHECKING:
     import pandas as pd  # slow to import, and only callers that have a frame already come here
 
-BASELINE, CANDIDATE = ARMS = ("model_a", "model_b")
+BASELINE = "model_a"
+ARMS = tuple(f"model_{letter}" for letter in "abcdefgh")
+"""Every arm that an experiment may have; the first is what the others are compared with."""
 
 
 @dataclass(frozen=True)
 class ArmComparison:
-    """The candidate, model_b, against the baseline, model_a.
+    """A candidate, usually model_b, against the baseline, model_a.
 
     Counts and `average_metrics` are of requests. Everything inferred is of users: a user is what was assigned, requests
     of one user resemble each other, and a test that counts them as independent finds differences that are not there.
     """
 
+    candidate: str
     metric: Metric
     alpha: float
     min_samples: int
@@ -44,8 +47,18 @@ class ArmComparison:
     srm_p: float | NotComputable
 
     @property
+    def baseline(self) -> str:
+        """What the candidate is compared with."""
+        return BASELINE
+
+    @property
+    def arms(self) -> tuple[str, str]:
+        """The two that are compared."""
+        return BASELINE, self.candidate
+
+    @property
     def improvement_percentage(self) -> float | NotComputable:
-        """By how much of model_a's mean model_b is better, percent; negative when it is worse."""
+        """By how much of model_a's mean the candidate is better, percent; negative when it is worse."""
         if isinstance(self.relative_difference, NotComputable):
             return self.relative_difference
         return 100.0 * self._sign * self.relative_difference + 0.0  # + 0.0 turns -0.0 into 0.0
@@ -64,12 +77,19 @@ class ArmComparison:
         return self.test if isinstance(self.test, NotComputable) else self.test.p_value
 
     @property
-    def not_significant(self) -> NotComputable | None:
-        """Why the difference does not count as significant; None when it does."""
-        counts = {arm: self.average_metrics[arm][self.metric.name].count for arm in ARMS}
+    def too_few_samples(self) -> NotComputable | None:
+        """Which arm has fewer values than the experiment wants; None when neither has."""
+        counts = {arm: self.average_metrics[arm][self.metric.name].count for arm in self.arms}
         short = [f"{arm} has {count}" for arm, count in counts.items() if count < self.min_samples]
         if short:
             return NotComputable("too_few_samples", f"{' and '.join(short)} of the {self.min_samples} samples needed")
+        return None
+
+    @property
+    def not_significant(self) -> NotComputable | None:
+        """Why the difference does not count as significant; None when it does."""
+        if self.too_few_samples is not None:
+            return self.too_few_samples
         if isinstance(self.p_value, NotComputable):
             return self.p_value
         if not self.p_value < self.alpha:
@@ -136,10 +156,10 @@ class ArmComparison:
     def _effect_phrase(self, improvement: float) -> str:
         kind = "lower" if self.metric.lower_is_better else "higher"
         if improvement == 0.0:
-            effect = f"{CANDIDATE} and {BASELINE} are equal in {self.metric.name}"
+            effect = f"{self.candidate} and {BASELINE} are equal in {self.metric.name}"
         else:
             verb = "better" if improvement > 0.0 else "worse"
-            effect = f"{CANDIDATE} is {abs(improvement):.2f} % {verb} than {BASELINE} in {self.metric.name}"
+            effect = f"{self.candidate} is {abs(improvement):.2f} % {verb} than {BASELINE} in {self.metric.name}"
         interval = self.confidence_interval
         if isinstance(interval, NotComputable):
             return f"{effect} ({kind} is better)"
@@ -151,7 +171,7 @@ class ArmComparison:
 
     def _verdict_phrase(self) -> str:
         shortfall = self.not_significant
-        users = " and ".join(str(self.user_means[arm].count) for arm in ARMS)
+        users = " and ".join(str(self.user_means[arm].count) for arm in self.arms)
         if shortfall is None:
             return f"significant: p = {self.p_value:.3g} on {users} users, below {self.alpha:g}"
         return f"not significant, on {users} users: {shortfall.message}"
@@ -159,8 +179,8 @@ class ArmComparison:
     def _mismatch_phrase(self) -> str:
         if not self.has_ratio_mismatch or self.split is None:
             return ""
-        users = " / ".join(str(self.users[arm]) for arm in ARMS)
-        shares = " / ".join(f"{100.0 * self.split[arm]:g} %" for arm in ARMS)
+        users = " / ".join(str(self.users[arm]) for arm in self.split)
+        shares = " / ".join(f"{100.0 * share:g} %" for share in self.split.values())
         return (
             f" Do not trust this yet: users are split {users} where {shares} was asked for (p = {self.srm_p:.2g}); "
             f"find out why."
@@ -174,17 +194,19 @@ def compare_arms(
     min_samples: int = 100,
     alpha: float = 0.05,
     split: Mapping[str, float] | None = None,
+    candidate: str = "model_b",
 ) -> ArmComparison:
-    """What the recorded runs of one experiment say of model_b against model_a.
+    """What the recorded runs of one experiment say of `candidate` against model_a.
 
     Args:
         runs: one row per request, of one experiment; columns `variant`, `user_id`, `success` and the metrics that were
-            recorded; other variants than the two arms are left out. A row without `user_id` counts as a user of its
+            recorded; rows of other variants count for the split only. A row without `user_id` counts as a user of its
             own. With a column `reason`, rows with `fallback` count as failures of their arm: its model did not answer.
         metric: a name of `scheduler_service.stats.metrics`, the one the arms are judged by.
         min_samples: values of the metric that each arm needs before a difference may be called significant.
         alpha: probability of calling a difference significant when there is none, if looked at once; 0..1.
-        split: the share of the users that each arm should have; None leaves the split unchecked.
+        split: the share of the users that each arm of the experiment should have; None leaves the split unchecked.
+        candidate: the arm that is compared with model_a.
 
     Raises:
         KeyError: an unknown metric, or a column is missing.
@@ -192,26 +214,33 @@ def compare_arms(
     chosen = metric_named(metric)
     if chosen.name not in runs.columns:
         raise KeyError(f"the runs have no column {chosen.name!r}")
-    arms = {arm: _read_arm(runs, arm, chosen) for arm in ARMS}
-    a, b = (arms[arm].user_means for arm in ARMS)
-    empty = [arm for arm in ARMS if not arms[arm].user_means.size]
+    names = (BASELINE, candidate) if split is None else tuple(split)
+    arms = {arm: _read_arm(runs, arm, chosen) for arm in names}
+    a, b = arms[BASELINE].user_means, arms[candidate].user_means
+    empty = [arm for arm in (BASELINE, candidate) if not arms[arm].user_means.size]
     nothing = NotComputable("no_data", f"there is no value of {chosen.name} yet in {' and '.join(empty)}")
-    users = {arm: arms[arm].users for arm in ARMS}
+    users = {arm: arms[arm].users for arm in names}
     unknown = NotComputable("split_unknown", "the shares that were asked for are not known")
     return ArmComparison(
+        candidate=candidate,
         metric=chosen,
         alpha=alpha,
         min_samples=min_samples,
         split=split,
-        total_requests={arm: arms[arm].requests for arm in ARMS},
+        total_requests={arm: arms[arm].requests for arm in names},
         users=users,
-        average_metrics={arm: arms[arm].summaries for arm in ARMS},
-        user_means={arm: summarise(arms[arm].user_means) for arm in ARMS},
+        average_metrics={arm: arms[arm].summaries for arm in names},
+        user_means={arm: summarise(arms[arm].user_means) for arm in names},
         relative_difference=nothing if empty else lift(float(a.mean()), float(b.mean())),
         interval=nothing if empty else lift_interval(a, b, alpha),
         test=nothing if empty else welch(a, b, alpha),
-        srm_p=unknown if split is None else srm_p_value([users[arm] for arm in ARMS], [split[arm] for arm in ARMS]),
+        srm_p=unknown if split is None else _srm_p(users, split),
     )
+
+
+def _srm_p(users: Mapping[str, int], split: Mapping[str, float]) -> float | NotComputable:
+    taking_part = [arm for arm, share in split.items() if share > 0.0]
+    return srm_p_value([users[arm] for arm in taking_part], [split[arm] for arm in taking_part])
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,161 @@
+"""What must not get worse: sequential non-inferiority tests of success, execution time and makespan."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from scheduler_service.stats.arms import Totals, metric_values, rows_of_arm, totals, units, user_means_on_scale
+from scheduler_service.stats.effect import LEAST_USERS, TUNED_FOR, effect_of_arms
+from scheduler_service.stats.metrics import METRICS
+from scheduler_service.stats.outcome import NotComputable
+from scheduler_service.stats.sequential import boundary
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+GuardrailName = Literal["makespan", "success", "execution_time"]
+
+DEFAULT_MARGINS: Mapping[str, float] = MappingProxyType({"makespan": 0.05, "success": 0.05, "execution_time": 0.5})
+"""Harm that is put up with. makespan: share of the baseline's geometric mean, failures penalised; success: share of the
+requests, absolute; execution_time: share of the baseline's 95th percentile."""
+ALPHA = 0.05
+"""Chance that any of the guardrails stops a candidate that is within all margins, however often one looks."""
+QUANTILE = 0.95
+
+State = Literal["breached", "kept", "undecided"]
+
+
+@dataclass(frozen=True)
+class Guardrail:
+    """One test. `harm` is in the unit of `margin`; its bounds hold at all moments together with chance 1 - alpha each."""
+
+    name: str
+    margin: float
+    state: State  # breached: certainly beyond the margin; kept: certainly within
+    harm: float | None
+    low: float | None
+    high: float | None
+    users: tuple[int, int]  # of the baseline and of the candidate
+    message: str
+
+    def to_dict(self) -> dict[str, object]:
+        return {
+            "name": self.name,
+            "margin": self.margin,
+            "state": self.state,
+            "harm": self.harm,
+            "harm_bounds": None if self.low is None else [self.low, self.high],
+            "users": list(self.users),
+            "message": self.message,
+        }
+
+
+def check_guardrails(
+    runs: pd.DataFrame, margins: Mapping[str, float], baseline: str, candidate: str, alpha: float = ALPHA
+) -> list[Guardrail]:
+    """The guardrails of `candidate` against `baseline`, each at a share of `alpha` (Bonferroni).
+
+    makespan: the one-sided bound of the ratio of geometric user means, adjusted for the lower bound of the instances;
+    a failed run counts as `arms.FAILED_RATIO` times its lower bound.
+    success: difference of the request rates; users are clusters.
+    execution_time: the share of the candidate's runs above T = (1 + margin) times the baseline's 95th percentile. If
+    the candidate's percentile is at most T, that share is at most 5 %; its standard error adds the error of the
+    baseline's percentile, sqrt(0.05 * 0.95 / n) at the border, to that of the share (delta method).
+
+    Args:
+        runs: as `comparison.compare_arms` takes them; `lower_bound` too, if it was recorded.
+        margins: name -> harm that is put up with.
+    """
+    each = alpha / max(1, len(margins))
+    a, b = rows_of_arm(runs, baseline), rows_of_arm(runs, candidate)
+    checks = {"makespan": _makespan, "success": _success, "execution_time": _execution_time}
+    return [checks[name](a, b, margin, each) for name, margin in margins.items()]
+
+
+def _makespan(a: pd.DataFrame, b: pd.DataFrame, margin: float, alpha: float) -> Guardrail:
+    metric = METRICS["makespan"]
+    (y_a, x_a), (y_b, x_b) = (user_means_on_scale(rows, metric) for rows in (a, b))
+    users = (y_a.size, y_b.size)
+    effect = effect_of_arms(y_a, y_b, None if x_a is None or x_b is None else (x_a, x_b), metric, alpha)
+    if isinstance(effect, NotComputable):
+        return Guardrail("makespan", margin, "undecided", None, None, None, users, effect.message)
+    low, high = -effect.margin_high(alpha, metric), -effect.margin_low(alpha, metric)
+    return _judged("makespan", margin, -effect.improvement, low, high, users, "longer schedules")
+
+
+def _success(a: pd.DataFrame, b: pd.DataFrame, margin: float, alpha: float) -> Guardrail:
+    sides = [_rate_of(metric_values(rows, METRICS["success"]), rows) for rows in (a, b)]
+    users = (sides[0].counts.size, sides[1].counts.size)
+    if min(users) < LEAST_USERS:
+        return _too_few("success", margin, users)
+    (rate_a, error_a), (rate_b, error_b) = (rate_with_error(side) for side in sides)
+    radius = math.hypot(error_a, error_b) * _boundary(users, alpha)
+    harm = rate_a - rate_b
+    return _judged("success", margin, harm, harm - radius, harm + radius, users, "fewer requests answered")
+
+
+def _execution_time(a: pd.DataFrame, b: pd.DataFrame, margin: float, alpha: float) -> Guardrail:
+    took_a, took_b = (metric_values(rows, METRICS["execution_time"]) for rows in (a, b))
+    if took_a is None or took_b is None or not took_a.notna().any() or not took_b.notna().any():
+        return _too_few("execution_time", margin, (0, 0))
+    quantile = float(took_a.quantile(QUANTILE))
+    slow_a = took_a.gt(quantile).astype("float64").where(took_a.notna())
+    slow_b = took_b.gt(quantile * (1.0 + margin)).astype("float64").where(took_b.notna())
+    side_a, side_b = _rate_of(slow_a, a), _rate_of(slow_b, b)
+    users = (side_a.counts.size, side_b.counts.size)
+    if min(users) < LEAST_USERS:
+        return _too_few("execution_time", margin, users)
+    (_, error_a), (share_b, error_b) = rate_with_error(side_a), rate_with_error(side_b)
+    radius = math.hypot(error_a, error_b) * _boundary(users, alpha)
+    excess = share_b - (1.0 - QUANTILE)
+    low, high = excess - radius, excess + radius
+    state: State = "breached" if low > 0.0 else "kept" if high <= 0.0 else "undecided"
+    message = (
+        f"{share_b:.1%} of the candidate's runs take longer than {1e3 * quantile * (1.0 + margin):.3g} ms, the "
+        f"baseline's 95th percentile plus {margin:.0%}; 5 % may ({low + 0.05:.1%} to {high + 0.05:.1%})"
+    )
+    return Guardrail("execution_time", margin, state, excess, low, high, users, message)
+
+
+def rate_with_error(side: Totals) -> tuple[float, float]:
+    """(share of the requests, standard error) where users are clusters.
+
+    r = sum s / sum n;  var(r) = k / (k - 1) sum (s_i - r n_i)^2 / (sum n)^2  over the k users (delta method for a ratio
+    of means), but no less than the variance of a share of k + 2 users, two of whom differ: an arm in which all is well
+    so far has not shown that nothing can fail.
+
+    Source: Deng, Knoblich, Lu, KDD 2018, section 3; Agresti, Caffo, The American Statistician 54 (2000) 280-288.
+    """
+    k, n = side.counts.size, float(side.counts.sum())
+    rate = float(side.sums.sum()) / n
+    clustered = k / max(1, k - 1) * float(((side.sums - rate * side.counts) ** 2).sum()) / n**2
+    smoothed = (rate * k + 1.0) / (k + 2.0)
+    return rate, math.sqrt(max(clustered, smoothed * (1.0 - smoothed) / (k + 2.0)))
+
+
+def _rate_of(values: pd.Series[float] | None, rows: pd.DataFrame) -> Totals:
+    assert values is not None
+    return totals(values, units(rows))
+
+
+def _boundary(users: tuple[int, int], alpha: float) -> float:
+    return float(boundary(np.array([float(sum(users))]), alpha, TUNED_FOR, sides=1)[0])
+
+
+def _judged(
+    name: str, margin: float, harm: float, low: float, high: float, users: tuple[int, int], what: str
+) -> Guardrail:
+    state: State = "breached" if low > margin else "kept" if high < margin else "undecided"
+    message = f"{harm:.1%} {what} than the baseline ({low:.1%} to {high:.1%}, {margin:.1%} is allowed)"
+    return Guardrail(name, margin, state, harm, low, high, users, message)
+
+
+def _too_few(name: str, margin: float, users: tuple[int, int]) -> Guardrail:
+    message = f"each arm needs at least {LEAST_USERS} users; they have {users[0]} and {users[1]}"
+    return Guardrail(name, margin, "undecided", None, None, None, users, message)

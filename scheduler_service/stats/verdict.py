@@ -1,0 +1,164 @@
+"""What to do about a candidate: one word, one sentence, and the figures they rest on."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from scheduler_service.stats.arms import rows_of_arm, user_means_on_scale
+from scheduler_service.stats.comparison import ArmComparison
+from scheduler_service.stats.effect import TUNED_FOR, Effect, effect_of_arms, to_improvement, to_scale
+from scheduler_service.stats.outcome import NotComputable
+from scheduler_service.stats.power import minimum_detectable_effect, units_needed
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Word = Literal["better", "non_inferior", "worse", "inconclusive", "invalid"]
+
+DEFAULT_MARGIN = 0.05
+MAX_DAYS = 3_650.0
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Of the candidate against the baseline; may be looked at as often as one likes."""
+
+    word: Word
+    reason: NotComputable | None  # why it is `invalid`
+    effect: Effect | NotComputable
+    margin: float
+    sentence: str
+    recommendation: str
+    minimum_detectable_effect: float | None  # share of the baseline, one look, power 80 %
+    days_left: float | None  # until the bounds exclude "no difference", if all goes on as it is
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON; shares as percentages."""
+        effect = self.effect
+        known = None if isinstance(effect, NotComputable) else effect
+        return {
+            "verdict": self.word,
+            "verdict_reason": None if self.reason is None else self.reason.to_dict(),
+            "verdict_sentence": self.sentence,
+            "recommendation": self.recommendation,
+            "margin_percentage": 100.0 * self.margin,
+            "anytime_effect": None
+            if known is None
+            else {
+                "improvement_percentage": 100.0 * known.improvement,
+                "confidence_sequence": [100.0 * known.low, 100.0 * known.high],
+                "confidence_level": 1.0 - known.alpha,
+                "users": known.units,
+                "covariate_correlation": known.correlation,
+            },
+            "minimum_detectable_effect_percentage": None
+            if self.minimum_detectable_effect is None
+            else 100.0 * self.minimum_detectable_effect,
+            "projected_days_left": self.days_left,
+        }
+
+
+def judge(runs: pd.DataFrame, comparison: ArmComparison, margin: float, elapsed_days: float) -> Verdict:
+    """The verdict on `comparison`'s candidate.
+
+    In this order: `invalid` when the users fell into the arms in wrong shares, when there are fewer samples than the
+    experiment wants or no error can be computed; `better` or `worse` when the bounds exclude no difference;
+    `non_inferior` when they exclude a harm of `margin`; otherwise `inconclusive`. All bounds are anytime-valid at the
+    experiment's alpha, so the order of looks does not matter.
+
+    Args:
+        runs: those that `comparison` was made of.
+        margin: share of the baseline that the candidate may be worse and still be called non-inferior.
+        elapsed_days: since the experiment began.
+    """
+    metric = comparison.metric
+    sides = [user_means_on_scale(rows_of_arm(runs, arm), metric) for arm in comparison.arms]
+    (y_a, x_a), (y_b, x_b) = sides
+    covariates = None if x_a is None or x_b is None else (x_a, x_b)
+    effect = effect_of_arms(y_a, y_b, covariates, metric, comparison.alpha)
+    reason = _invalid(comparison, effect)
+    word: Word = "invalid"
+    if reason is None and not isinstance(effect, NotComputable):
+        word = word_for(effect, margin)
+    mde, days = None, None
+    if not isinstance(effect, NotComputable):
+        mde = to_improvement(minimum_detectable_effect(effect.standard_error, comparison.alpha), metric)
+        if word in ("inconclusive", "non_inferior"):
+            scaled = to_scale(effect.improvement, metric)
+            needed = units_needed(scaled, effect.standard_error * math.sqrt(effect.units), comparison.alpha, TUNED_FOR)
+            days = elapsed_days * (needed / effect.units - 1.0)
+            days = days if 0.0 <= days <= MAX_DAYS else None
+    return Verdict(
+        word=word,
+        reason=reason,
+        effect=effect,
+        margin=margin,
+        sentence=_sentence(word, reason, effect, comparison, margin),
+        recommendation=_recommendation(word, reason, comparison, days),
+        minimum_detectable_effect=mde,
+        days_left=days,
+    )
+
+
+def word_for(effect: Effect, margin: float) -> Word:
+    """What the bounds of an effect say."""
+    if effect.low > 0.0:
+        return "better"
+    if effect.high < 0.0:
+        return "worse"
+    return "non_inferior" if effect.low > -margin else "inconclusive"
+
+
+def _invalid(comparison: ArmComparison, effect: Effect | NotComputable) -> NotComputable | None:
+    if comparison.has_ratio_mismatch:
+        users = " / ".join(str(comparison.users[arm]) for arm in comparison.arms)
+        return NotComputable(
+            "ratio_mismatch", f"the users are split {users}, not as asked for (p = {comparison.srm_p:.2g})"
+        )
+    shortfall = comparison.too_few_samples
+    if shortfall is not None:
+        return shortfall
+    return effect if isinstance(effect, NotComputable) else None
+
+
+def _sentence(
+    word: Word,
+    reason: NotComputable | None,
+    effect: Effect | NotComputable,
+    comparison: ArmComparison,
+    margin: float,
+) -> str:
+    if reason is not None or isinstance(effect, NotComputable):
+        return f"No verdict on {comparison.candidate} yet: {reason.message if reason else ''}."
+    requests = sum(comparison.total_requests[arm] for arm in comparison.arms)
+    bounds = f"between {100.0 * effect.low:.2f} % and {100.0 * effect.high:.2f} %"
+    said = {
+        "better": "is better than",
+        "worse": "is worse than",
+        "non_inferior": f"is at most {100.0 * margin:g} % worse than",
+        "inconclusive": "cannot be told from",
+        "invalid": "",
+    }[word]
+    return (
+        f"{comparison.candidate} {said} {comparison.baseline} in {comparison.metric.name}: an improvement of "
+        f"{100.0 * effect.improvement:.2f} %, {bounds} with {100.0 * (1.0 - effect.alpha):g} % confidence at any time, "
+        f"from {effect.units} users and {requests} requests."
+    )
+
+
+def _recommendation(word: Word, reason: NotComputable | None, comparison: ArmComparison, days: float | None) -> str:
+    candidate, baseline = comparison.candidate, comparison.baseline
+    if word == "better":
+        return f"Promote {candidate}."
+    if word == "worse":
+        return f"Stop the experiment and keep {baseline}."
+    if word == "invalid" and reason is not None and reason.reason == "ratio_mismatch":
+        return "Find out why users are missing from an arm; discard these figures."
+    if word == "invalid" and reason is not None and reason.reason == "no_variation":
+        return "Let users with other plants take part, or replay recorded traffic."
+    more = "" if days is None else f" for about {max(1, math.ceil(days))} more days at the present rate"
+    if word == "non_inferior":
+        return f"Promote {candidate} if it has other advantages, or go on{more}."
+    return f"Go on{more}; do not promote {candidate} yet."
