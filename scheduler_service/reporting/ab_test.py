@@ -153,7 +153,7 @@ def _valid_runs(runs: "pd.DataFrame", arm: str, metric: Metric) -> "pd.DataFrame
 
 def _arm_label(arm: str, model: str | None, words: Words) -> str:
     letter = arm.removeprefix("model_").upper()
-    return f"{letter} · {model}" if model else words["arm"].format(letter)
+    return f"{letter} · {model}" if model else words["arm_named"].format(letter)
 
 
 def _verdict(result: ArmComparison, words: Words, show: Formatter) -> str:

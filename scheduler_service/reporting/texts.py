@@ -85,7 +85,7 @@ TEXTS: Mapping[Lang, Mapping[str, str]] = {
         "find_fine": "各项指标均在阈值之内，无需处理。",
         # A/B
         "experiment": "实验",
-        "arm": "{} 组",
+        "arm_named": "{} 组",
         "arm_a": "A（基线）",
         "arm_b": "B（候选）",
         "metric": "成功指标",
@@ -222,7 +222,7 @@ TEXTS: Mapping[Lang, Mapping[str, str]] = {
         "find_satisfaction": "User satisfaction is {} on average ({} verdicts), below 3; read the comments.",
         "find_fine": "All figures are within their thresholds; nothing to do.",
         "experiment": "Experiment",
-        "arm": "Arm {}",
+        "arm_named": "Arm {}",
         "arm_a": "A (baseline)",
         "arm_b": "B (candidate)",
         "metric": "Success metric",

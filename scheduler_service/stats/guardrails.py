@@ -33,7 +33,7 @@ State = Literal["breached", "kept", "undecided"]
 
 @dataclass(frozen=True)
 class Guardrail:
-    """One test. `harm` is in the unit of `margin`; its bounds hold at all moments together with chance 1 - alpha each."""
+    """One test. `harm` is in the unit of `margin`; its bounds hold at all moments with chance 1 - alpha each."""
 
     name: str
     margin: float
