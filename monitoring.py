@@ -9,6 +9,7 @@
 numpy, pandas, matplotlib and scipy are imported by the methods that need them: the service starts without them.
 """
 
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -17,7 +18,8 @@ from scheduler_service.clock import Clock, parse_time, utc_now
 from scheduler_service.errors import ExperimentNotFound, InvalidInput
 from scheduler_service.settings import settings_from_environment
 from scheduler_service.telemetry import queries
-from scheduler_service.telemetry.record import PerformanceRecord
+from scheduler_service.telemetry.record import PairRecord, PerformanceRecord
+from scheduler_service.telemetry.replays import ReplayLog
 from scheduler_service.telemetry.schema import open_database
 from scheduler_service.telemetry.writer import Writer
 
@@ -27,7 +29,7 @@ if TYPE_CHECKING:
     from scheduler_service.experiments.experiment import Experiment
     from scheduler_service.reporting.ab_test import ExperimentView
 
-__all__ = ["PERFORMANCE_THRESHOLDS", "ABTestAnalyzer", "PerformanceMonitor", "PerformanceRecord"]
+__all__ = ["PERFORMANCE_THRESHOLDS", "ABTestAnalyzer", "PairRecord", "PerformanceMonitor", "PerformanceRecord"]
 
 Lang = Literal["zh", "en"]
 Time = str | datetime | None
@@ -61,6 +63,7 @@ class PerformanceMonitor:
         self.clock = clock
         self._engine = open_database(self.db_path)
         self._writer = Writer(self._engine)
+        self.replays = ReplayLog(self._engine, self._writer, clock)
 
     def record_performance(self, record: PerformanceRecord) -> None:
         """Records a run; it is on disk when this returns, and survives a kill and a power cut.
@@ -86,22 +89,69 @@ class PerformanceMonitor:
         end_time: Time = None,
         model_key: str | None = None,
         experiment: str | None = None,
+        *,
+        columns: Sequence[str] | None = None,
     ) -> "pd.DataFrame":
         """The recorded runs, oldest first: one row each, columns and dtypes as in `telemetry.queries.DTYPES`.
 
         Args:
             start_time, end_time: both included; ISO-8601 text or datetime, local time unless it has an offset.
+            columns: only these, in this order.
 
         Raises:
-            InvalidInput: a time is not ISO-8601.
+            InvalidInput: a time is not ISO-8601, or `columns` is empty or names one that does not exist.
             StorageUnavailable: the database cannot be read.
         """
+        chosen = tuple(queries.DTYPES) if columns is None else tuple(columns)
+        if not chosen or not set(chosen) <= set(queries.DTYPES):
+            raise InvalidInput(f"columns {list(chosen)} are not some of {', '.join(queries.DTYPES)}")
         return queries.run_frame(
             self._engine,
             start=_moment("start_time", start_time),
             end=_moment("end_time", end_time),
             model_key=model_key,
             experiment=experiment,
+            columns=chosen,
+        )
+
+    def count_runs(self, experiment: str | None = None) -> int:
+        """How many runs are recorded, of an experiment or at all: cheap enough to ask every few seconds.
+
+        Raises:
+            StorageUnavailable: the database cannot be read.
+        """
+        return queries.count_runs(self._engine, experiment)
+
+    def record_pair(self, *pairs: PairRecord) -> None:
+        """Records what two models made of the same instance, several pairs in one commit; on disk when this returns.
+
+        A replay's pair of a request that is recorded already is passed over.
+
+        Raises:
+            StorageUnavailable: the database cannot be written; none of them is recorded.
+        """
+        self._writer.add_pairs(pairs, self.clock())
+
+    def get_pairs(
+        self,
+        experiment: str | None = None,
+        *,
+        replay: str | None = None,
+        source: Literal["shadow", "replay"] | None = None,
+        start_time: Time = None,
+        end_time: Time = None,
+    ) -> "pd.DataFrame":
+        """The recorded pairs, oldest first: columns and dtypes as in `telemetry.queries.PAIR_DTYPES`.
+
+        Args:
+            replay: only of this one, by its id.
+
+        Raises:
+            InvalidInput, StorageUnavailable: as `get_performance_data`.
+        """
+        start, end = _moment("start_time", start_time), _moment("end_time", end_time)
+        return queries.pair_frame(
+            self._engine, experiment=experiment, replay=replay, source=source, start=start, end=end
         )
 
     def summary(

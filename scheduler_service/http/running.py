@@ -47,6 +47,7 @@ class Run:
     model: LoadedModel
     solution: Solution
     execution_time_s: float  # of building and checking the schedule
+    time_budget_ms: float  # that the model had
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,9 +94,9 @@ def compute(
     for choice in _choices(first, models, experiments):
         began_s = time.perf_counter()
         model: LoadedModel | None = None
+        budget_ms: float | None = request.time_budget_ms
         try:
             model = models.load_model(choice.model)
-            budget_ms: float | None = request.time_budget_ms
             if budget_ms is None:
                 budget_ms = min(model.agent.default_budget_ms, max_budget_ms)
                 if budget_ms > patience_ms:
@@ -110,10 +111,10 @@ def compute(
             trace = None if isinstance(err, ServiceError) else err
             log.error("the model %r could not answer (%s): %s", choice.model, choice.reason, err, exc_info=trace)
             took_s = time.perf_counter() - began_s
-            records.append(_failure(choice, model, instance, request, request_id, user_id, took_s, err))
+            records.append(_failure(choice, model, instance, request, request_id, user_id, took_s, budget_ms, err))
             continue
         took_s = time.perf_counter() - began_s
-        run = Run(request_id, user_id, request.user_id is None, first, choice, model, solution, took_s)
+        run = Run(request_id, user_id, request.user_id is None, first, choice, model, solution, took_s, budget_ms)
         if records:
             log.warning("%r did not answer; %s did (fallback)", first.model, model.key)
         return Outcome(run, (*records, _success(run, request)))
@@ -259,6 +260,7 @@ def _success(run: Run, request: RunRequest) -> PerformanceRecord:
         n_steps=len(instance.steps),
         stage=run.solution.stage,
         input_params=request.problem,
+        time_budget_ms=run.time_budget_ms,
     )
 
 
@@ -270,6 +272,7 @@ def _failure(
     request_id: str,
     user_id: str,
     took_s: float,
+    budget_ms: float | None,
     err: Exception,
 ) -> PerformanceRecord:
     return PerformanceRecord(
@@ -286,4 +289,5 @@ def _failure(
         input_params=request.problem,
         success=False,
         error_message=f"{type(err).__name__}: {err}",
+        time_budget_ms=budget_ms,
     )

@@ -1,14 +1,17 @@
 """Every SELECT on the records."""
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Engine, Select, select, text
+from sqlalchemy import Engine, Row, Select, Table, func, select, text
 
-from scheduler_service.clock import to_iso
-from scheduler_service.telemetry.schema import feedback, runs, storage_errors
+from scheduler_service.clock import parse_time, to_iso
+from scheduler_service.telemetry.record import ReplayRecord
+from scheduler_service.telemetry.schema import feedback, pairs, replays, runs, storage_errors
 
 if TYPE_CHECKING:
     import pandas as pd  # slow to import; `run_frame` does when it is called
@@ -34,9 +37,52 @@ DTYPES: dict[str, Any] = {
     "input_params": "str",
     "success": "bool",
     "error_message": "str",
+    "time_budget_ms": "float64",
     "user_satisfaction": "float64",
 }
 """The columns of a frame of runs, also of an empty one. A text that is missing is NaN; JSON columns hold JSON."""
+
+PAIR_DTYPES: dict[str, Any] = {
+    "id": "int64",
+    "timestamp": "datetime64[us, UTC]",
+    "request_id": "str",
+    "experiment": "str",
+    "source": "str",
+    "replay": "str",
+    "user_id": "str",
+    "candidate": "str",
+    "key_a": "str",
+    "key_b": "str",
+    "makespan_a": "float64",
+    "makespan_b": "float64",
+    "success_a": "bool",
+    "success_b": "bool",
+    "execution_time_a": "float64",
+    "execution_time_b": "float64",
+    "error_a": "str",
+    "error_b": "str",
+    "lower_bound": "float64",
+    "n_workpoints": "Int64",
+    "n_steps": "Int64",
+    "time_budget_ms": "float64",
+    "input_digest": "str",
+}
+"""The columns of a frame of pairs, also of an empty one."""
+
+AT_A_TIME = 500
+"""Ids in one statement; SQLite takes 32,766, but other databases and old versions fewer."""
+
+
+@dataclass(frozen=True, slots=True)
+class LoggedRequest:
+    """A recorded request as far as it takes to run it again."""
+
+    run: int  # id of its last run
+    request_id: str
+    user_id: str | None
+    experiment: str | None
+    input_params: str  # JSON
+    time_budget_ms: float | None  # that the model had; None: not known
 
 
 def run_frame(
@@ -53,22 +99,108 @@ def run_frame(
     Raises:
         StorageUnavailable: the database cannot be read.
     """
+    query = _filtered(start, end, model_key, experiment, columns)
+    return _frame(_rows(engine, query), {name: DTYPES[name] for name in columns})
+
+
+def pair_frame(
+    engine: Engine,
+    *,
+    experiment: str | None = None,
+    replay: str | None = None,
+    source: str | None = None,
+    start: datetime | None = None,
+    end: datetime | None = None,
+) -> "pd.DataFrame":
+    """The pairs from `start` to `end`, both included, oldest first; columns and dtypes as in `PAIR_DTYPES`.
+
+    Raises:
+        StorageUnavailable: the database cannot be read.
+    """
+    query = select(*(pairs.c[name] for name in PAIR_DTYPES)).order_by(pairs.c.timestamp, pairs.c.id)
+    query = _between(query, pairs, start, end)
+    for name, value in (("experiment", experiment), ("replay", replay), ("source", source)):
+        if value is not None:
+            query = query.where(pairs.c[name] == value)
+    return _frame(_rows(engine, query), PAIR_DTYPES)
+
+
+def count_runs(engine: Engine, experiment: str | None = None) -> int:
+    """How many runs are recorded, of an experiment or at all; reads an index only. Raises as `run_frame`."""
+    query = select(func.count()).select_from(runs)
+    query = query if experiment is None else query.where(runs.c.experiment == experiment)
+    return int(_rows(engine, query)[0][0])
+
+
+def last_run(engine: Engine) -> int:
+    """The id of the newest run; 0 before there is one. Raises as `run_frame`."""
+    return int(_rows(engine, select(func.max(runs.c.id)))[0][0] or 0)
+
+
+def requests_to_repeat(
+    engine: Engine, *, experiment: str | None, since: datetime, last_run: int, limit: int | None = None
+) -> list[int]:
+    """The run ids of the requests whose input is known, one of each request (its last), newest first.
+
+    Raises:
+        StorageUnavailable: the database cannot be read.
+    """
+    newest = func.max(runs.c.id)
+    query = _between(select(newest), runs, since, None).where(runs.c.id <= last_run, runs.c.input_params.is_not(None))
+    query = query if experiment is None else query.where(runs.c.experiment == experiment)
+    rows = _rows(engine, query.group_by(runs.c.request_id).order_by(newest.desc()).limit(limit))
+    return [row[0] for row in rows]
+
+
+def logged_requests(engine: Engine, run_ids: Sequence[int]) -> list[LoggedRequest]:
+    """The requests of these runs, in this order; those that are gone are left out. Raises as `run_frame`."""
+    names = ("request_id", "user_id", "experiment", "input_params", "time_budget_ms")
+    query = select(runs.c.id.label("run"), *(runs.c[name] for name in names))
+    found: dict[int, LoggedRequest] = {}
+    for begin in range(0, len(run_ids), AT_A_TIME):
+        for row in _rows(engine, query.where(runs.c.id.in_(run_ids[begin : begin + AT_A_TIME]))):
+            found[row.run] = LoggedRequest(**row._asdict())
+    return [found[run] for run in run_ids if run in found]
+
+
+def requests_of_replay(engine: Engine, replay: str) -> set[str]:
+    """The request ids that the replay has a pair of. Raises as `run_frame`."""
+    return {row[0] for row in _rows(engine, select(pairs.c.request_id).where(pairs.c.replay == replay))}
+
+
+def last_replay(engine: Engine, *, definition: str | None = None, experiment: str | None = None) -> ReplayRecord | None:
+    """The replay that began last, of those asked for in the same way or of an experiment's. Raises as `run_frame`."""
+    query = select(replays).order_by(replays.c.timestamp.desc(), replays.c.id.desc()).limit(1)
+    for name, value in (("definition", definition), ("experiment", experiment)):
+        if value is not None:
+            query = query.where(replays.c[name] == value)
+    for row in _rows(engine, query):
+        values = row._asdict()
+        values |= {"timestamp": parse_time(values["timestamp"]), "since": parse_time(values["since"])}
+        return ReplayRecord(**values | {"options": json.loads(values["options"])})
+    return None
+
+
+def _rows(engine: Engine, query: Select[Any]) -> Sequence[Row[Any]]:
+    with storage_errors(Path(str(engine.url.database))), engine.connect() as connection:
+        return connection.execute(query).all()
+
+
+def _frame(rows: Sequence[Row[Any]], dtypes: Mapping[str, Any]) -> "pd.DataFrame":
     import pandas as pd
 
-    query = _filtered(start, end, model_key, experiment, columns)
-    with storage_errors(Path(str(engine.url.database))), engine.connect() as connection:
-        rows = connection.execute(query).all()
     # Column by column: a frame of rows would first guess the types that are known here.
-    by_column = zip(*rows, strict=True) if rows else [()] * len(columns)
-    return pd.DataFrame({name: _series(name, values) for name, values in zip(columns, by_column, strict=True)})
+    by_column = zip(*rows, strict=True) if rows else [()] * len(dtypes)
+    named = zip(dtypes.items(), by_column, strict=True)
+    return pd.DataFrame({name: _series(name, values, dtype) for (name, dtype), values in named})
 
 
-def _series(name: str, values: Sequence[Any]) -> "pd.Series[Any]":
+def _series(name: str, values: Sequence[Any], dtype: Any) -> "pd.Series[Any]":
     import pandas as pd
 
     if name == "timestamp":
         return pd.to_datetime(pd.Series(values, dtype="str"), format="ISO8601", utc=True).dt.as_unit("us")
-    column: pd.Series[Any] = pd.Series(values, dtype=DTYPES[name])
+    column: pd.Series[Any] = pd.Series(values, dtype=dtype)
     return column
 
 
@@ -97,12 +229,15 @@ def _filtered(
     chosen = [feedback.c[name] if name == "user_satisfaction" else runs.c[name] for name in columns]
     source = runs.outerjoin(feedback, feedback.c.request_id == runs.c.request_id)
     query = select(*chosen).select_from(source if "user_satisfaction" in columns else runs)
-    if start is not None:
-        query = query.where(runs.c.timestamp >= to_iso(start))
-    if end is not None:
-        query = query.where(runs.c.timestamp <= to_iso(end))
+    query = _between(query, runs, start, end)
     if model_key is not None:
         query = query.where(runs.c.model_key == model_key)
     if experiment is not None:
         query = query.where(runs.c.experiment == experiment)
     return query.order_by(runs.c.timestamp, runs.c.id)
+
+
+def _between(query: Select[Any], table: Table, start: datetime | None, end: datetime | None) -> Select[Any]:
+    if start is not None:
+        query = query.where(table.c.timestamp >= to_iso(start))
+    return query if end is None else query.where(table.c.timestamp <= to_iso(end))

@@ -1,8 +1,11 @@
-"""One run of the service, as it is recorded."""
+"""One run of the service, and two models' runs on one instance, as they are recorded."""
 
+import hashlib
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Literal
 
 from scheduler_service.errors import InvalidInput
 
@@ -34,6 +37,7 @@ class PerformanceRecord:
     input_params: object = None  # what was asked for; anything that JSON can hold
     success: bool = True
     error_message: str | None = None
+    time_budget_ms: float | None = None  # that the model had
     timestamp: datetime | None = None  # of the end; None: when it is recorded
     user_satisfaction: int | None = None  # 1..5; usually comes later, by `record_feedback`
 
@@ -41,6 +45,70 @@ class PerformanceRecord:
         if not self.request_id:
             raise InvalidInput("a run cannot be recorded without its request_id")
         check_satisfaction(self.user_satisfaction)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PairRecord:
+    """What two models made of one request's instance; a side that failed has no makespan, and says why.
+
+    Raises:
+        InvalidInput: no request id; a replay without its id, or a shadow run with one; or a side whose success and
+            makespan contradict each other.
+    """
+
+    request_id: str
+    source: Literal["shadow", "replay"]
+    candidate: str  # the arm that stands against model_a
+    key_a: str | None  # registry key; what was configured, when nothing bears it
+    key_b: str | None
+    success_a: bool
+    success_b: bool
+    experiment: str | None = None
+    replay: str | None = None  # its id
+    user_id: str | None = None
+    makespan_a: float | None = None  # hours
+    makespan_b: float | None = None
+    execution_time_a: float | None = None  # seconds
+    execution_time_b: float | None = None
+    error_a: str | None = None
+    error_b: str | None = None
+    lower_bound: float | None = None  # hours; the higher one of the two that were proved
+    n_workpoints: int | None = None
+    n_steps: int | None = None
+    time_budget_ms: float | None = None  # that each model had
+    input_digest: str | None = None  # see `input_digest`
+    timestamp: datetime | None = None  # None: when it is recorded
+
+    def __post_init__(self) -> None:
+        if not self.request_id:
+            raise InvalidInput("a pair cannot be recorded without its request_id")
+        if (self.source == "replay") != (self.replay is not None):
+            raise InvalidInput(f"a pair of source {self.source!r} has the replay {self.replay!r}")
+        if (self.makespan_a is not None, self.makespan_b is not None) != (self.success_a, self.success_b):
+            raise InvalidInput("a side has a makespan if it succeeded, and only then")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReplayRecord:
+    """What a replay selected when it began: requests from `since` to the run `last_run`, thinned out by `options`."""
+
+    id: str
+    definition: str  # digest of what was asked for
+    candidate: str
+    key_a: str
+    key_b: str
+    since: datetime
+    last_run: int  # id of the newest run that may take part
+    total: int  # requests selected
+    options: Mapping[str, object]
+    experiment: str | None = None
+    timestamp: datetime | None = None  # of its beginning; None: when it is recorded
+
+
+def input_digest(problem: object) -> str:
+    """SHA-256, in hex, of what was asked for: the same for JSON that differs in the order of its keys only."""
+    canonical = json.dumps(problem, sort_keys=True, ensure_ascii=True, separators=(",", ":"), default=str)
+    return hashlib.sha256(canonical.encode()).hexdigest()
 
 
 def check_satisfaction(verdict: int | None) -> None:

@@ -2,6 +2,11 @@
 
 Portable SQL throughout; what is particular to SQLite (WAL, synchronous=FULL, busy_timeout) is set where a connection
 opens. Times are ISO-8601 text in UTC with microseconds, which sorts by time; JSON is text.
+
+A database of an older version is brought up to date where it is opened: tables, indexes and columns that it lacks are
+added, nothing is rewritten, and an older program that has it open writes on. So a new column has to be nullable. A
+change that cannot be made by adding needs a step of its own there, run while the version is still the old one.
+Versions: 1 runs and feedback; 2 pairs, replays and `runs.time_budget_ms`.
 """
 
 import sqlite3
@@ -28,15 +33,18 @@ from sqlalchemy import (
     event,
     exists,
     insert,
+    inspect,
     literal,
     select,
+    text,
+    update,
 )
 from sqlalchemy.exc import SQLAlchemyError
-from sqlalchemy.schema import CreateIndex, CreateTable
+from sqlalchemy.schema import CreateColumn, CreateIndex, CreateTable
 
 from scheduler_service.errors import StorageUnavailable
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 BUSY_TIMEOUT_S = 15.0
 """How long a writer waits for the others of its database before it gives up."""
 
@@ -67,6 +75,7 @@ runs = Table(
     Column("input_params", Text),
     Column("success", Boolean, nullable=False),
     Column("error_message", Text),
+    Column("time_budget_ms", Float),  # that the model had
     Index("runs_by_request", "request_id"),
     Index("runs_by_time", "timestamp"),
     Index("runs_by_model", "model_key", "timestamp"),
@@ -82,11 +91,60 @@ feedback = Table(
     Column("timestamp", String(32), nullable=False),
 )
 
+pairs = Table(  # two models on the identical instance, for one request
+    "pairs",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("timestamp", String(32), nullable=False),
+    Column("request_id", String, nullable=False),
+    Column("experiment", String),
+    Column("source", String(16), nullable=False),  # "shadow" or "replay"
+    Column("replay", String),  # its id; null for a shadow run
+    Column("user_id", String),
+    Column("candidate", String, nullable=False),  # the arm
+    Column("key_a", String),
+    Column("key_b", String),
+    Column("makespan_a", Float),
+    Column("makespan_b", Float),
+    Column("success_a", Boolean, nullable=False),
+    Column("success_b", Boolean, nullable=False),
+    Column("execution_time_a", Float),
+    Column("execution_time_b", Float),
+    Column("error_a", Text),
+    Column("error_b", Text),
+    Column("lower_bound", Float),
+    Column("n_workpoints", Integer),
+    Column("n_steps", Integer),
+    Column("time_budget_ms", Float),
+    Column("input_digest", String(64)),
+    # Nulls are distinct, so shadow runs are free of it; a replay that is resumed stores no request twice.
+    Index("pairs_once", "replay", "request_id", "candidate", unique=True),
+    Index("pairs_by_experiment", "experiment", "timestamp"),
+)
+
+replays = Table(  # what a replay selected when it began, so that it goes on with the same requests
+    "replays",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("definition", String(64), nullable=False),  # digest of what was asked for; the same for each repetition
+    Column("timestamp", String(32), nullable=False),
+    Column("experiment", String),
+    Column("candidate", String, nullable=False),
+    Column("key_a", String, nullable=False),
+    Column("key_b", String, nullable=False),
+    Column("since", String(32), nullable=False),
+    Column("last_run", Integer, nullable=False),  # later runs take no part
+    Column("total", Integer, nullable=False),  # requests selected
+    Column("options", Text, nullable=False),  # JSON
+    Index("replays_by_definition", "definition", "timestamp"),
+    Index("replays_by_experiment", "experiment", "timestamp"),
+)
+
 schema_version = Table("schema_version", metadata, Column("version", Integer, primary_key=True, autoincrement=False))
 
 
 def open_database(path: Path) -> Engine:
-    """The database at `path`, made ready: its folder and tables exist. Connections are not pooled.
+    """The database at `path`, made ready: its folder and tables exist, up to date. Connections are not pooled.
 
     Raises:
         StorageUnavailable: the folder or file cannot be written, is no database, or is of a newer version.
@@ -96,11 +154,18 @@ def open_database(path: Path) -> Engine:
     with storage_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         with engine.begin() as connection:
+            connection.execute(CreateTable(schema_version, if_not_exists=True))
+            _check_version(connection, path)
             for table in metadata.sorted_tables:
                 connection.execute(CreateTable(table, if_not_exists=True))
+        for table in metadata.sorted_tables:
+            _add_missing_columns(engine, table)
+        with engine.begin() as connection:
+            for table in metadata.sorted_tables:
                 for index in sorted(table.indexes, key=lambda index: str(index.name)):
                     connection.execute(CreateIndex(index, if_not_exists=True))
-            _check_version(connection, path)
+            older = schema_version.c.version < SCHEMA_VERSION
+            connection.execute(update(schema_version).where(older).values(version=SCHEMA_VERSION))
     return engine
 
 
@@ -120,8 +185,27 @@ def _check_version(connection: Connection, path: Path) -> None:
     first = select(literal(SCHEMA_VERSION, Integer)).where(nothing_yet)
     connection.execute(insert(schema_version).from_select(["version"], first))
     found = connection.execute(select(schema_version.c.version)).scalar_one()
-    if found != SCHEMA_VERSION:
+    if found > SCHEMA_VERSION:
         raise StorageUnavailable(f"{path} has schema version {found}; this program knows version {SCHEMA_VERSION}")
+
+
+def _add_missing_columns(engine: Engine, table: Table) -> None:
+    """Each in a transaction of its own: of several processes that start together one adds it, the others see it."""
+    present = _columns(engine, table)
+    for column in table.columns:
+        if column.name in present:
+            continue
+        definition = CreateColumn(column).compile(dialect=engine.dialect)
+        try:
+            with engine.begin() as connection:
+                connection.execute(text(f"ALTER TABLE {table.name} ADD COLUMN {definition}"))
+        except SQLAlchemyError:
+            if column.name not in _columns(engine, table):
+                raise
+
+
+def _columns(engine: Engine, table: Table) -> set[str]:
+    return {str(column["name"]) for column in inspect(engine).get_columns(table.name)}
 
 
 def _configure(connection: sqlite3.Connection, _: object) -> None:

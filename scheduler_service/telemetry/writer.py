@@ -3,24 +3,42 @@
 import json
 import math
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Boolean, Column, Connection, Engine, Float, Integer, delete, exists, insert, literal, select
+from sqlalchemy import (
+    Boolean,
+    Column,
+    Connection,
+    Engine,
+    Float,
+    Insert,
+    Integer,
+    Table,
+    and_,
+    bindparam,
+    delete,
+    exists,
+    insert,
+    literal,
+    select,
+)
 
 from scheduler_env.locks import native_rlock
 from scheduler_service.clock import to_iso
 from scheduler_service.errors import RunNotFound
-from scheduler_service.telemetry.record import PerformanceRecord, check_satisfaction
-from scheduler_service.telemetry.schema import feedback, runs, storage_errors
+from scheduler_service.telemetry.record import PairRecord, PerformanceRecord, ReplayRecord, check_satisfaction
+from scheduler_service.telemetry.schema import feedback, pairs, replays, runs, storage_errors
+
+Record = PerformanceRecord | PairRecord | ReplayRecord
 
 
 class _Write:
     """A change that waits for its commit; `error` is what came of it."""
 
-    def __init__(self, change: Callable[[Connection], None]) -> None:
+    def __init__(self, change: Callable[[Connection], object]) -> None:
         self.change = change
         self.is_committed = False
         self.error: Exception | None = None
@@ -67,12 +85,28 @@ class Writer:
         check_satisfaction(user_satisfaction)
         self._commit(lambda connection: _put_feedback(connection, request_id, user_satisfaction, comment, now))
 
+    def add_pairs(self, records: Sequence[PairRecord], now: datetime) -> None:
+        """Records pairs in one commit; of a replay, only those of requests that it has no pair of yet.
+
+        Raises:
+            StorageUnavailable: the database cannot be written; nothing was recorded.
+        """
+        rows = [_parameters(_row(pairs, record, now)) for record in records]
+        if rows:
+            self._commit(lambda connection: connection.execute(ADD_PAIR, rows))
+
+    def add_replay(self, record: ReplayRecord, now: datetime) -> None:
+        """Records what a replay selected, unless one of its id is recorded already. Raises as `add_pairs`."""
+        given = _row(replays, record, now, since=to_iso(record.since), options=_json(dict(record.options)))
+        row = _parameters(given)
+        self._commit(lambda connection: connection.execute(ADD_REPLAY, row))
+
     def close(self) -> None:
         """Lets go of the database; the next write opens it again."""
         with self._committing:
             self._disconnect()
 
-    def _commit(self, change: Callable[[Connection], None]) -> None:
+    def _commit(self, change: Callable[[Connection], object]) -> None:
         write = _Write(change)
         self._waiting.append(write)
         with self._committing:
@@ -109,16 +143,40 @@ class Writer:
 
 
 def run_row(record: PerformanceRecord, now: datetime) -> dict[str, object]:
-    """The columns of `runs` for a record; `now` stands in for a missing timestamp.
+    """The columns of `runs` for a record; `now` stands in for a missing timestamp."""
+    team_utilization = _json(dict(record.team_utilization)) if record.team_utilization else None
+    input_params = None if record.input_params is None else _json(record.input_params)
+    return _row(runs, record, now, team_utilization=team_utilization, input_params=input_params)
+
+
+def _row(table: Table, record: Record, now: datetime, **instead: object) -> dict[str, object]:
+    """The columns of `table`: the fields of their names, but what is said otherwise.
 
     Every value is one that the database takes: a record that it refused would take those down that share its commit.
     """
-    values = {column.name: getattr(record, column.name) for column in runs.columns if column.name != "id"} | {
-        "timestamp": to_iso(record.timestamp or now),
-        "team_utilization": _json(dict(record.team_utilization)) if record.team_utilization else None,
-        "input_params": None if record.input_params is None else _json(record.input_params),
-    }
-    return {name: _storable(value, runs.c[name]) for name, value in values.items()}
+    values = {name: getattr(record, name) for name in _given(table)} | instead
+    values["timestamp"] = to_iso(record.timestamp or now)
+    return {name: _storable(value, table.c[name]) for name, value in values.items()}
+
+
+def _given(table: Table) -> list[str]:
+    """The columns that the database does not fill in itself."""
+    return [column.name for column in table.columns if column is not table.autoincrement_column]
+
+
+def _new_row_unless_known(table: Table, *once: str) -> Insert:
+    """Adds the row of parameters `new_<column>`, unless there is one with the same values in the columns `once`."""
+    new = {name: bindparam(f"new_{name}", type_=table.c[name].type) for name in _given(table)}
+    is_known = exists(select(literal(1)).select_from(table).where(and_(*(table.c[name] == new[name] for name in once))))
+    return insert(table).from_select(list(new), select(*new.values()).where(~is_known))
+
+
+ADD_PAIR = _new_row_unless_known(pairs, "replay", "request_id", "candidate")
+ADD_REPLAY = _new_row_unless_known(replays, "id")
+
+
+def _parameters(row: dict[str, object]) -> dict[str, object]:
+    return {f"new_{name}": value for name, value in row.items()}
 
 
 def _storable(value: Any, column: Column[Any]) -> object:

@@ -1,0 +1,321 @@
+"""Pairs: two models on one instance, recorded beside the runs; and databases of the version before them."""
+
+import shutil
+import sqlite3
+import subprocess
+import sys
+import textwrap
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from monitoring import PairRecord, PerformanceMonitor, PerformanceRecord
+from scheduler_service.errors import InvalidInput, StorageUnavailable
+from scheduler_service.telemetry.queries import DTYPES, PAIR_DTYPES
+from scheduler_service.telemetry.record import ReplayRecord, input_digest
+
+ROOT = Path(__file__).resolve().parent.parent
+VERSION_1 = ROOT / "tests" / "data" / "performance_v1.sql"
+"""The dump of a file that the program wrote when its schema had version 1: two requests, one of them a fallback."""
+NOON = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
+
+
+@pytest.fixture
+def monitor(tmp_path):
+    made = PerformanceMonitor(tmp_path / "performance.db", reports_dir=tmp_path / "reports", clock=lambda: NOON)
+    yield made
+    made.close()
+
+
+def pair(request_id: str = "r1", **fields: object) -> PairRecord:
+    usual = {
+        "request_id": request_id,
+        "source": "shadow",
+        "candidate": "model_b",
+        "key_a": "A",
+        "key_b": "B",
+        "success_a": True,
+        "success_b": True,
+        "makespan_a": 53.0,
+        "makespan_b": 52.5,
+    }
+    return PairRecord(**(usual | fields))
+
+
+# --- what goes in comes out ---
+
+
+def test_what_was_recorded_comes_back(monitor):
+    monitor.record_pair(
+        pair(
+            experiment="e",
+            user_id="用户1",
+            execution_time_a=0.02,
+            lower_bound=50.0,
+            n_workpoints=1,
+            n_steps=15,
+            time_budget_ms=20.0,
+            input_digest="ab" * 32,
+            success_b=False,
+            makespan_b=None,
+            error_b="InvalidModel: 坏了",
+            timestamp=NOON - timedelta(minutes=1),
+        )
+    )
+    found = monitor.get_pairs()
+    assert list(found.columns) == list(PAIR_DTYPES)
+    row = found.iloc[0]
+    assert row["timestamp"] == pd.Timestamp(NOON - timedelta(minutes=1))
+    assert (row["experiment"], row["user_id"], row["source"]) == ("e", "用户1", "shadow")
+    assert (row["makespan_a"], row["time_budget_ms"], row["n_steps"]) == (53.0, 20.0, 15)
+    assert (bool(row["success_a"]), bool(row["success_b"]), row["error_b"]) == (True, False, "InvalidModel: 坏了")
+    assert pd.isna(row["makespan_b"])
+    assert pd.isna(row["replay"])
+
+
+def test_the_columns_have_their_types_also_when_nothing_was_recorded(monitor):
+    empty = monitor.get_pairs()
+    monitor.record_pair(pair())
+    assert dict(empty.dtypes) == dict(monitor.get_pairs().dtypes)
+
+
+def test_pairs_are_filtered(monitor):
+    monitor.record_pair(
+        pair("r1", experiment="x"),
+        pair("r2", experiment="y"),
+        pair("r3", experiment="x", source="replay", replay="p", timestamp=NOON - timedelta(days=2)),
+    )
+    assert list(monitor.get_pairs("x")["request_id"]) == ["r3", "r1"]
+    assert list(monitor.get_pairs("x", source="shadow")["request_id"]) == ["r1"]
+    assert list(monitor.get_pairs(replay="p")["request_id"]) == ["r3"]
+    assert list(monitor.get_pairs(start_time=NOON - timedelta(days=1))["request_id"]) == ["r1", "r2"]
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"request_id": ""},
+        {"source": "replay"},
+        {"replay": "p"},
+        {"success_b": False},
+        {"makespan_a": None},
+    ],
+)
+def test_a_pair_that_contradicts_itself_is_refused(fields):
+    with pytest.raises(InvalidInput):
+        pair(**fields)
+
+
+def test_a_replay_records_a_request_once_and_a_shadow_run_each_time(monitor):
+    monitor.record_pair(pair(source="replay", replay="p"), pair(), pair())
+    monitor.record_pair(pair(source="replay", replay="p", makespan_a=99.0), pair("r2", source="replay", replay="p"))
+    monitor.record_pair(pair(source="replay", replay="q"), pair(source="replay", replay="p", candidate="model_c"))
+    found = monitor.get_pairs()
+    assert len(found[found["source"] == "shadow"]) == 2
+    assert list(monitor.get_pairs(replay="p")["request_id"]) == ["r1", "r2", "r1"]
+    assert 99.0 not in list(found["makespan_a"])
+    assert len(monitor.get_pairs(replay="q")) == 1
+
+
+def test_the_database_itself_refuses_a_second_pair_of_a_replay(monitor):
+    monitor.record_pair(pair(source="replay", replay="p"))
+    with (
+        sqlite3.connect(monitor.db_path) as connection,
+        pytest.raises(sqlite3.IntegrityError, match="UNIQUE"),
+    ):
+        connection.execute(
+            "INSERT INTO pairs (timestamp, request_id, source, replay, candidate, success_a, success_b) "
+            "VALUES ('', 'r1', 'replay', 'p', 'model_b', 1, 1)"
+        )
+
+
+def test_the_digest_knows_an_input_by_what_it_says():
+    assert input_digest({"a": 1, "b": [1.5, 2]}) == input_digest({"b": [1.5, 2], "a": 1})
+    assert input_digest({"a": [1, 2]}) != input_digest({"a": [2, 1]})
+    assert input_digest({"name": "工作点"}) != input_digest({"name": "工作"})
+
+
+# --- replays ---
+
+
+def replay(replay_id: str = "p-1", **fields: object) -> ReplayRecord:
+    usual = {
+        "id": replay_id,
+        "definition": "p",
+        "candidate": "model_b",
+        "key_a": "A",
+        "key_b": "B",
+        "since": NOON - timedelta(days=7),
+        "last_run": 5,
+        "total": 3,
+        "options": {"limit": 10},
+    }
+    return ReplayRecord(**(usual | fields))
+
+
+def test_a_replay_is_found_by_what_was_asked_for_and_by_its_experiment(monitor):
+    assert monitor.replays.last(definition="p") is None
+    monitor.replays.begin(replay())
+    monitor.replays.begin(replay("p-2", timestamp=NOON + timedelta(hours=1)))
+    monitor.replays.begin(replay("q-1", definition="q", experiment="x", timestamp=NOON - timedelta(hours=1)))
+    assert monitor.replays.last(definition="p").id == "p-2"
+    found = monitor.replays.last(experiment="x")
+    assert found == replay("q-1", definition="q", experiment="x", timestamp=NOON - timedelta(hours=1))
+
+
+def test_the_first_of_two_that_begin_the_same_replay_stands(monitor):
+    monitor.replays.begin(replay())
+    monitor.replays.begin(replay(last_run=9))
+    assert monitor.replays.last(definition="p").last_run == 5
+
+
+def test_each_request_is_selected_once_with_its_last_run(monitor):
+    for request_id, experiment, success in (
+        ("r1", "x", True),
+        ("r2", "x", False),
+        ("r2", "x", True),
+        ("r3", "y", True),
+    ):
+        monitor.record_performance(
+            PerformanceRecord(request_id=request_id, experiment=experiment, success=success, input_params={"n": 1})
+        )
+    monitor.record_performance(PerformanceRecord(request_id="without input", experiment="x"))
+    monitor.record_performance(
+        PerformanceRecord(request_id="old", experiment="x", input_params={}, timestamp=NOON - timedelta(days=9))
+    )
+    log, since = monitor.replays, NOON - timedelta(days=7)
+    assert log.last_run() == 6
+    assert log.select(experiment="x", since=since, last_run=6) == [3, 1]
+    assert log.select(experiment=None, since=since, last_run=6) == [4, 3, 1]
+    assert log.select(experiment=None, since=since, last_run=3, limit=1) == [3]
+    assert [request.request_id for request in log.requests([3, 1, 99])] == ["r2", "r1"]
+    assert log.requests([1])[0].input_params == '{"n":1}'
+
+
+# --- the runs ---
+
+
+def test_chosen_columns_are_all_that_is_read(monitor):
+    monitor.record_performance(
+        PerformanceRecord(request_id="r1", user_id="u", time_budget_ms=20.0, user_satisfaction=4)
+    )
+    found = monitor.get_performance_data(columns=["user_id", "time_budget_ms", "user_satisfaction"])
+    assert found.to_dict("records") == [{"user_id": "u", "time_budget_ms": 20.0, "user_satisfaction": 4.0}]
+
+
+@pytest.mark.parametrize("columns", [["makespan", "1; DROP TABLE runs"], ["id"], []])
+def test_columns_that_do_not_exist_are_refused(monitor, columns):
+    with pytest.raises(InvalidInput, match="are not some of timestamp, request_id"):
+        monitor.get_performance_data(columns=columns)
+
+
+def test_runs_are_counted(monitor):
+    assert monitor.count_runs() == 0
+    for experiment in ("x", "x", None):
+        monitor.record_performance(PerformanceRecord(request_id="r", experiment=experiment))
+    assert (monitor.count_runs(), monitor.count_runs("x"), monitor.count_runs("nobody")) == (3, 2, 0)
+
+
+# --- a database of the version before ---
+
+
+@pytest.fixture
+def old_database(tmp_path):
+    path = tmp_path / "old.db"
+    connection = sqlite3.connect(path)
+    connection.executescript(VERSION_1.read_text("utf-8"))
+    connection.close()
+    return path
+
+
+def version(path: Path) -> int:
+    with sqlite3.connect(path) as connection:
+        return connection.execute("SELECT version FROM schema_version").fetchone()[0]
+
+
+def test_an_old_database_opens_and_keeps_its_rows(old_database, tmp_path):
+    assert version(old_database) == 1
+    monitor = PerformanceMonitor(old_database, reports_dir=tmp_path)
+    assert version(old_database) == 2
+    runs = monitor.get_performance_data()
+    assert list(runs["request_id"]) == ["old-1", "old-2", "old-2"]
+    assert list(runs["user_id"]) == ["用户1", "user_2", "user_2"]
+    assert list(runs["success"]) == [True, False, True]
+    assert runs["user_satisfaction"][0] == 4.0
+    assert runs["time_budget_ms"].isna().all()
+    assert list(runs.columns) == list(DTYPES)
+
+    monitor.record_performance(PerformanceRecord(request_id="new", time_budget_ms=20.0))
+    monitor.record_pair(pair())
+    assert monitor.get_performance_data()["time_budget_ms"].dropna().tolist() == [20.0]
+    assert len(monitor.get_pairs()) == 1
+
+
+def test_an_upgraded_database_is_laid_out_like_a_new_one(old_database, tmp_path):
+    PerformanceMonitor(old_database, reports_dir=tmp_path)
+    PerformanceMonitor(tmp_path / "new.db", reports_dir=tmp_path)
+
+    def layout(path: Path) -> dict[str, object]:
+        with sqlite3.connect(path) as connection:
+            names = connection.execute("SELECT type, name FROM sqlite_master ORDER BY name").fetchall()
+            return {
+                name: connection.execute(f"PRAGMA {'table' if kind == 'table' else 'index'}_info({name})").fetchall()
+                for kind, name in names
+            }
+
+    assert layout(old_database) == layout(tmp_path / "new.db")
+
+
+def test_processes_that_start_together_upgrade_once(old_database, tmp_path):
+    code = textwrap.dedent(
+        """
+        import sys, time
+        from monitoring import PerformanceMonitor, PerformanceRecord
+        time.sleep(max(0.0, float(sys.argv[2]) - time.time()))
+        monitor = PerformanceMonitor(sys.argv[1], reports_dir="unused")
+        monitor.record_performance(PerformanceRecord(request_id=sys.argv[3], time_budget_ms=1.0))
+        """
+    )
+    for attempt in range(3):
+        path = tmp_path / f"{attempt}.db"
+        shutil.copy(old_database, path)
+        start = str(datetime.now().timestamp() + 1.5)
+        started = [
+            subprocess.Popen(
+                [sys.executable, "-c", code, str(path), start, str(number)], cwd=ROOT, stderr=subprocess.PIPE
+            )
+            for number in range(6)
+        ]
+        for process in started:
+            _, told = process.communicate(timeout=60)
+            assert process.returncode == 0, told.decode()
+        assert PerformanceMonitor(path, reports_dir=tmp_path).count_runs() == 3 + 6
+        assert version(path) == 2
+
+
+def test_an_upgrade_that_was_cut_off_is_finished(old_database, tmp_path):
+    with sqlite3.connect(old_database) as connection:
+        connection.execute("ALTER TABLE runs ADD COLUMN time_budget_ms FLOAT")
+    monitor = PerformanceMonitor(old_database, reports_dir=tmp_path)
+    monitor.record_pair(pair())
+    assert version(old_database) == 2
+
+
+def test_an_older_program_writes_on_while_a_newer_one_upgrades(old_database, tmp_path):
+    with sqlite3.connect(old_database, isolation_level=None) as older:
+        older.execute("SELECT * FROM runs").fetchall()
+        monitor = PerformanceMonitor(old_database, reports_dir=tmp_path)
+        older.execute("INSERT INTO runs (request_id, timestamp, success) VALUES ('late', '2026-11-23T12:00:00', 1)")
+    assert monitor.count_runs() == 4
+
+
+def test_a_newer_database_is_not_touched(old_database, tmp_path):
+    with sqlite3.connect(old_database) as connection:
+        connection.execute("UPDATE schema_version SET version = 99")
+        before = connection.execute("SELECT sql FROM sqlite_master").fetchall()
+    with pytest.raises(StorageUnavailable, match="schema version 99; this program knows version 2"):
+        PerformanceMonitor(old_database, reports_dir=tmp_path)
+    with sqlite3.connect(old_database) as connection:
+        assert connection.execute("SELECT sql FROM sqlite_master").fetchall() == before
