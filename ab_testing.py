@@ -1,25 +1,40 @@
-"""A/B tests of models: who gets which model, for how long, and what came of it.
+"""A/B tests of models: who gets which model, for how long, what came of it, and what to do about it.
 
     ab_manager = ABTestManager()
     ab_manager.create_experiment("ddqn_v1_vs_v2", "DDQN_v1.0", "DDQN_v2.0", {"model_a": 0.7, "model_b": 0.3})
     ab_manager.get_model_for_request("ddqn_v1_vs_v2", "user_12345")
     ab_manager.config["default_model"] = "DDQN_v2.0"
 
-The experiments live in one file, `ab_test_config.json`, which people may edit; this class adds no state of its own, so
-any number of managers, in any number of processes, agree.
+The experiments live in one file, `ab_test_config.json`, which people may edit; what was done with them is written to
+`logs/experiments.jsonl` beside it. This class adds no state of its own, so any number of managers, in any number of
+processes, agree. `docs/experiments.md` tells the story; `python -m ab_testing --help` shows it from the command line.
 """
 
-from collections.abc import Callable, Mapping, MutableMapping
+import logging
+import sys
+from collections.abc import Mapping, MutableMapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from scheduler_service.clock import Clock, to_iso, utc_now
-from scheduler_service.errors import ExperimentConflict, ExperimentNotFound, InvalidExperiment
-from scheduler_service.experiments.config import ConfigFile, ConfigView, Document, Snapshot, validate
-from scheduler_service.experiments.experiment import MOVES, Action, Experiment, invalid_experiment
+from scheduler_service.errors import ExperimentConflict, InvalidExperiment
+from scheduler_service.experiments.changes import (
+    Changes,
+    Overtaken,
+    Registry,
+    as_of,
+    experiment_in,
+    set_next_stage,
+    set_status,
+)
+from scheduler_service.experiments.config import ConfigView, Document, validate
+from scheduler_service.experiments.examination import Examination, examine
+from scheduler_service.experiments.experiment import OPTIONS, Experiment, explanation, invalid_experiment
+from scheduler_service.experiments.history import ExperimentHistory
+from scheduler_service.experiments.lifecycle import MOVES, Action, Transition
+from scheduler_service.experiments.rollout import decide
 from scheduler_service.settings import settings_from_environment
-from scheduler_service.stats.comparison import compare_arms
 
 if TYPE_CHECKING:
     import pandas as pd  # slow to import, and the service starts without it
@@ -27,6 +42,8 @@ if TYPE_CHECKING:
 __all__ = ["ABTestManager", "Assignment", "Experiment"]
 
 AssignmentReason = Literal["assigned", "default", "pinned", "experiment_not_found", "experiment_not_active"]
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,31 +61,26 @@ class Assignment:
 
 
 class ABTestManager:
-    """Creates experiments, assigns users to arms, ends experiments and says what they found.
+    """Creates experiments, assigns users to arms, says what they found, ramps candidates up and stops bad ones.
 
     Assignment is sticky without being stored: a hash of the experiment's name and the user's id decides. Safe to use
     from several threads, greenlets and processes.
     """
 
     def __init__(
-        self,
-        config_path: str | Path | None = None,
-        *,
-        resolve_model: Callable[[str], str] | None = None,
-        clock: Clock = utc_now,
+        self, config_path: str | Path | None = None, *, registry: Registry | None = None, clock: Clock = utc_now
     ) -> None:
         """Reads the file; a broken one leaves the built-in default model in force, and `config_problem` says so.
 
         Args:
             config_path: the file of the experiments; `<SCHED_HOME>/ab_test_config.json` if None.
-            resolve_model: the registry's key for a model's name, e.g. `ModelVersionManager().resolve`; raises for one
-                that it does not have. None: any name is accepted.
+            registry: that of the models. None: any name is accepted, and a promotion moves no tags.
             clock: answers the current time, aware.
         """
-        self._resolve_model = resolve_model
         self._clock = clock
         path = settings_from_environment().ab_config_file if config_path is None else Path(config_path)
-        self._file = ConfigFile(path, approve=self._approve_models)
+        self._changes = Changes(path, registry, clock)
+        self._file = self._changes.file
 
     # --- the file ---
 
@@ -93,6 +105,11 @@ class ABTestManager:
         """The model of every request that no running experiment claims."""
         return self._file.current().default_model
 
+    @property
+    def history(self) -> ExperimentHistory:
+        """What was done with the experiments, by whom and why."""
+        return self._changes.history
+
     # --- experiments ---
 
     def create_experiment(
@@ -104,8 +121,8 @@ class ABTestManager:
         success_metric: str = "makespan",
         duration_days: float = 7,
         *,
-        min_samples: int = 100,
-        alpha: float = 0.05,
+        actor: str = "",
+        **options: Any,
     ) -> Experiment:
         """The new experiment; it runs from now on, in every process.
 
@@ -113,17 +130,25 @@ class ABTestManager:
             experiment_name: 1 to 64 of A-Z a-z 0-9 _ . - and no sign first; also the salt of the assignment.
             model_a: the baseline, by key, short name or tag.
             model_b: the candidate.
-            traffic_split: the share of the users that each arm gets, adding up to 1; halves if None.
+            traffic_split: the share of the users that each arm gets, adding up to 1; equal ones if None.
             success_metric: what the arms are judged by, a name of `scheduler_service.stats.metrics`.
             duration_days: greater than 0; after that everyone gets the default model again.
-            min_samples: values of the metric that each arm needs before a difference may be called significant.
-            alpha: p-values below it are called significant.
+            actor: who creates it, for the history.
+            options: further fields of `experiments.experiment.Experiment`: `model_c` ... `model_h`, `coverage`,
+                `min_samples`, `alpha`, `margin`, `guardrails`, `shadow`, `forced_variants`, `excluded_users` and
+                `rollout`.
 
         Raises:
             InvalidExperiment: it cannot work; `errors` says where.
             ModelNotFound, AmbiguousModelName: the registry cannot tell which model is meant.
+            InvalidTransition: a rollout's candidate could not be deployed.
             ExperimentConflict: the name is taken.
         """
+        unknown = sorted(set(options) - OPTIONS)
+        if unknown:
+            raise TypeError(
+                f"create_experiment has no option {', '.join(unknown)}; it has {', '.join(sorted(OPTIONS))}"
+            )
         definition: Document = {
             "name": experiment_name,
             "model_a": model_a,
@@ -131,11 +156,8 @@ class ABTestManager:
             "success_metric": success_metric,
             "start_time": to_iso(self._clock()),
             "duration_days": duration_days,
-            "min_samples": min_samples,
-            "alpha": alpha,
-        }
-        if traffic_split is not None:
-            definition["traffic_split"] = traffic_split
+            "traffic_split": traffic_split,
+        } | options
         try:
             experiment = Experiment.parse(definition)
         except InvalidExperiment as err:
@@ -149,13 +171,13 @@ class ABTestManager:
                 raise ExperimentConflict(f"the experiment {experiment_name!r} exists already; choose another name")
             experiments[experiment_name] = experiment.to_dict()
 
-        self._file.update(add)
-        return experiment
+        self._changes.make(experiment_name, "created", add, actor)
+        return self.get_experiment(experiment_name)
 
     def list_experiments(self) -> list[Experiment]:
         """Every experiment, the one that started last first, each with its status now."""
-        experiments = self._file.current().experiments.values()
-        return sorted((self._as_of_now(each) for each in experiments), key=lambda each: each.start_time, reverse=True)
+        now, experiments = self._clock(), self._file.current().experiments.values()
+        return sorted((as_of(each, now) for each in experiments), key=lambda each: each.start_time, reverse=True)
 
     def get_experiment(self, name: str) -> Experiment:
         """The experiment with its status now.
@@ -163,21 +185,21 @@ class ABTestManager:
         Raises:
             ExperimentNotFound: nothing bears this name.
         """
-        return self._as_of_now(_experiment(self._file.current(), name))
+        return self._changes.find(name)
 
-    def start_experiment(self, name: str) -> Experiment:
+    def start_experiment(self, name: str, *, actor: str = "", reason: str = "") -> Experiment:
         """Lets a paused experiment run on; every user is in the same arm as before. Raises as `conclude_experiment`."""
-        return self._move(name, "start")
+        return self._move(name, "start", actor, reason)
 
-    def pause_experiment(self, name: str) -> Experiment:
+    def pause_experiment(self, name: str, *, actor: str = "", reason: str = "") -> Experiment:
         """Sends everyone to the default model until it is started again. Raises as `conclude_experiment`."""
-        return self._move(name, "pause")
+        return self._move(name, "pause", actor, reason)
 
-    def stop_experiment(self, name: str) -> Experiment:
+    def stop_experiment(self, name: str, *, actor: str = "", reason: str = "") -> Experiment:
         """Sends everyone to the default model for good. Raises as `conclude_experiment`."""
-        return self._move(name, "stop")
+        return self._move(name, "stop", actor, reason)
 
-    def conclude_experiment(self, name: str) -> Experiment:
+    def conclude_experiment(self, name: str, *, actor: str = "", reason: str = "") -> Experiment:
         """Closes the experiment for good: its results have been read and acted upon.
 
         Raises:
@@ -185,7 +207,7 @@ class ABTestManager:
             ExperimentConflict: its status does not allow this.
             StorageUnavailable: the file is broken or cannot be written.
         """
-        return self._move(name, "conclude")
+        return self._move(name, "conclude", actor, reason)
 
     # --- requests ---
 
@@ -209,50 +231,124 @@ class ABTestManager:
         reason: AssignmentReason = "pinned" if place.why == "forced" else "assigned"
         return Assignment(experiment, place.arm, found.models[place.arm], user_id, reason)
 
-    # --- results ---
-
-    def results(self, name: str, runs: "pd.DataFrame") -> dict[str, Any]:
-        """What the recorded runs say of the experiment, as JSON: API.md's `results`, and more.
-
-        Figures that cannot be computed are None, and `reasons` says why. `improvement_percentage` and its
-        `confidence_interval` are of the user means and positive when model_b is better; `p_value` is Welch's on the
-        user means. Formulas: docs/statistics.md.
-
-        Args:
-            runs: as `PerformanceMonitor.get_performance_data(experiment=name)` answers them.
+    def explain_assignment(self, name: str, user_id: str) -> dict[str, Any]:
+        """Where a user falls and why, as JSON.
 
         Raises:
             ExperimentNotFound: nothing bears this name.
         """
+        experiment, assignment = self.get_experiment(name), self.assign(name, user_id)
+        return explanation(experiment, user_id, assignment.model, str(assignment.reason))
+
+    # --- results, and what follows from them ---
+
+    def examine(self, name: str, runs: "pd.DataFrame", pairs: "pd.DataFrame | None" = None) -> Examination:
+        """What the recorded runs say of the experiment.
+
+        Args:
+            runs: as `PerformanceMonitor.get_performance_data(experiment=name)` answers them.
+            pairs: as `PerformanceMonitor.get_pairs(experiment=name)` answers them.
+
+        Raises:
+            ExperimentNotFound: nothing bears this name.
+        """
+        return examine(self.get_experiment(name), runs, pairs, self._clock())
+
+    def results(self, name: str, runs: "pd.DataFrame", pairs: "pd.DataFrame | None" = None) -> dict[str, Any]:
+        """`examine` as JSON: API.md's `results`, and more.
+
+        Figures that cannot be computed are None, and `reasons` says why. `improvement_percentage` and its
+        `confidence_interval` are of the user means and positive when model_b is better; `p_value` is Welch's on the
+        user means. Formulas: docs/statistics.md.
+        """
+        return self.examine(name, runs, pairs).to_dict()
+
+    def review(self, name: str, runs: "pd.DataFrame", pairs: "pd.DataFrame | None" = None) -> Transition | None:
+        """The move that the figures call for, made: on to the next stage, promotion or abort. None: nothing to do.
+
+        May be called at any time, by any number of processes: whoever comes late finds the move made. What a person
+        does in the meantime wins. Arguments as `examine`.
+
+        Raises:
+            InvalidTransition: the candidate cannot be deployed; it stays where it is.
+            StorageUnavailable: the file is broken or cannot be written.
+        """
+        examined = self.examine(name, runs, pairs)
+        experiment = examined.experiment
+        if experiment.status != "active":
+            return None
+        is_default = self._changes.is_default(experiment.model_a)
+        decision = decide(experiment.rollout, examined.evidence(is_baseline_the_default=is_default), self._clock())
+        actor, said = "rollout", (decision.reason, decision.figures)
+        try:
+            if decision.kind == "promote":
+                return self._changes.promote(experiment, "model_b", actor, *said)
+            if decision.kind == "advance":
+                change = set_next_stage(experiment, self._clock())
+                return self._changes.make(name, "advanced", change, actor, *said, expected=experiment)
+            if decision.kind == "abort":
+                change, actor = set_status(name, "stopped"), "guardrail" if decision.is_breach else actor
+                made = self._changes.make(name, "aborted", change, actor, *said, expected=experiment)
+                log.error("the experiment %s is stopped, everyone gets the default model: %s", name, decision.reason)
+                return made
+        except Overtaken as err:
+            log.info("%s", err)
+        return None
+
+    def advance_experiment(self, name: str, *, actor: str = "", reason: str = "") -> Experiment:
+        """The rollout at its next stage, whatever the figures say; the last stage is the promotion.
+
+        Raises:
+            ExperimentConflict: it is not active, or has no rollout.
+        """
         experiment = self.get_experiment(name)
-        comparison = compare_arms(
-            runs,
-            experiment.success_metric,
-            min_samples=experiment.min_samples,
-            alpha=experiment.alpha,
-            split=experiment.traffic_split,
-        )
-        return {
-            "experiment_name": experiment.name,
-            "status": experiment.status,
-            "models": dict(experiment.models),
-            "traffic_split": dict(experiment.traffic_split),
-            "start_time": to_iso(experiment.start_time),
-            "end_time": to_iso(experiment.end_time),
-            **comparison.to_dict(),
-        }
+        if experiment.rollout is None or experiment.status != "active":
+            what = "has no rollout" if experiment.rollout is None else f"is {experiment.status}"
+            raise ExperimentConflict(f"the experiment {name!r} {what}; only an active rollout can advance")
+        if experiment.rollout.is_last_before_promotion:
+            return self.promote_arm(name, actor=actor, reason=reason)
+        change = set_next_stage(experiment, self._clock())
+        self._changes.make(name, "advanced", change, actor, reason, expected=experiment)
+        return self.get_experiment(name)
+
+    def promote_arm(self, name: str, arm: str = "model_b", *, actor: str = "", reason: str = "") -> Experiment:
+        """The experiment, concluded: the arm's model is the default model and bears `stable` from now on.
+
+        Raises:
+            InvalidExperiment: there is no such arm.
+            ExperimentConflict: the experiment is concluded.
+            InvalidTransition: the model cannot be deployed.
+        """
+        experiment = self.get_experiment(name)
+        if arm not in experiment.models:
+            message = f"the experiment {name!r} has no arm {arm!r}; it has {', '.join(experiment.models)}"
+            raise InvalidExperiment(message, [(("arm",), message)])
+        if experiment.status == "concluded":
+            raise ExperimentConflict(f"the experiment {name!r} is concluded already")
+        self._changes.promote(experiment, arm, actor, reason)
+        return self.get_experiment(name)
+
+    def revert_promotion(self, name: str, *, actor: str = "", reason: str = "") -> Experiment:
+        """The experiment, its promotion undone: default model and tag are what they were before.
+
+        Raises:
+            ExperimentConflict: it promoted nothing, was reverted already, or something else is the default by now.
+        """
+        self._changes.revert(self.get_experiment(name), actor, reason)
+        return self.get_experiment(name)
+
+    def settle(self) -> None:
+        """Finishes what a kill cut off: lines of the history, and tags that follow a promotion. Quick if nothing is."""
+        self._changes.settle()
 
     # --- inside ---
 
-    def _as_of_now(self, experiment: Experiment) -> Experiment:
-        return experiment.model_copy(update={"status": experiment.status_at(self._clock())})
-
-    def _move(self, name: str, action: Action) -> Experiment:
-        allowed, target = MOVES[action]
-        now = self._clock()
+    def _move(self, name: str, action: Action, actor: str, reason: str) -> Experiment:
+        allowed, target, event = MOVES[action]
+        self.get_experiment(name)  # an unknown one is refused before anything is locked
 
         def move(document: Document) -> None:
-            status = _experiment(validate(document), name).status_at(now)
+            status = experiment_in(validate(document), name, self._clock()).status
             if status not in allowed:
                 raise ExperimentConflict(
                     f"the experiment {name!r} is {status}; it takes one that is {' or '.join(sorted(allowed))} to "
@@ -260,26 +356,11 @@ class ABTestManager:
                 )
             document["experiments"][name]["status"] = target
 
-        self._file.update(move)
+        self._changes.make(name, event, move, actor, reason)
         return self.get_experiment(name)
 
-    def _approve_models(self, before: Snapshot, after: Snapshot) -> None:
-        """Refuses a change that brings in a model which the registry lacks, or two arms that are one model."""
-        if self._resolve_model is None:
-            return
-        if after.default_model != before.default_model:
-            self._resolve_model(after.default_model)
-        for name, experiment in after.experiments.items():
-            known = before.experiments.get(name)
-            if known is not None and known.models == experiment.models:
-                continue
-            keys = {self._resolve_model(model) for model in experiment.models.values()}
-            if len(keys) < len(experiment.models):
-                message = f"{experiment.model_a!r} and {experiment.model_b!r} are the same model, {keys.pop()}"
-                raise InvalidExperiment(f"the experiment {name!r}: {message}", [(("model_b",), message)])
 
+if __name__ == "__main__":
+    from scheduler_service.experiments.cli import main
 
-def _experiment(config: Snapshot, name: str) -> Experiment:
-    if name not in config.experiments:
-        raise ExperimentNotFound(f"there is no experiment {name!r}")
-    return config.experiments[name]
+    sys.exit(main())

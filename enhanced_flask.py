@@ -7,7 +7,6 @@ import argparse
 import logging
 import sys
 from collections.abc import Sequence
-from datetime import timedelta
 from pathlib import Path
 
 import gevent
@@ -17,7 +16,7 @@ from pydantic import ValidationError
 from ab_testing import ABTestManager
 from model_manager import ModelVersionManager
 from monitoring import ABTestAnalyzer, PerformanceMonitor
-from scheduler_service.clock import to_iso, utc_now
+from scheduler_service.clock import utc_now
 from scheduler_service.errors import ServiceError
 from scheduler_service.http import auth, hygiene, problems
 from scheduler_service.http.bodies import OrjsonProvider
@@ -28,13 +27,12 @@ from scheduler_service.http.routes import models, operations, runs
 from scheduler_service.http.services import EXTENSION, Services
 from scheduler_service.http.serving import WarmUp, serve, serve_with_workers
 from scheduler_service.http.shadowing import Shadow
+from scheduler_service.http.watching import watch_experiments, watch_live_models
 from scheduler_service.logs import configure_logging
 from scheduler_service.settings import Settings, settings_from_environment
 
 STORAGE_THREADS = 8
 """Enough for many records to share one commit; they wait for the disk rather than compute."""
-WATCH_EVERY_S = 30.0
-"""How often the live models are judged, if they are (SCHED_AUTO_ROLLBACK)."""
 MAX_WAITING = 1_000
 """Requests in the queue of a kind of work; beyond it clients are told to come back later (503)."""
 MAX_EXAMINATIONS_WAITING = 16
@@ -73,7 +71,7 @@ def make_services(settings: Settings) -> Services:
     """The doors over `settings.home`, and the threads to use them on."""
     registry = ModelVersionManager(settings.models_dir, allowed_sources=settings.model_sources or (settings.home,))
     registry.register_seed_models(settings.seed_models_dir)
-    experiments = ABTestManager(settings.ab_config_file, resolve_model=registry.resolve)
+    experiments = ABTestManager(settings.ab_config_file, registry=registry)
     if not settings.ab_config_file.exists():  # people edit it, and the registry keeps the models that it names
         experiments.config["default_model"] = experiments.default_model
     monitor = PerformanceMonitor(settings.database_file, reports_dir=settings.reports_dir)
@@ -115,23 +113,6 @@ def warm_up(parts: Services) -> None:
         log.info("warmed up")
 
 
-def watch_live_models(parts: Services) -> None:
-    """Roll back whatever live model does worse than it was validated for; goes on for ever (docs/registry.md)."""
-    cool_down = timedelta(hours=parts.settings.auto_rollback_cool_down_h)
-
-    def look() -> None:
-        runs = parts.monitor.get_performance_data(start_time=to_iso(utc_now() - timedelta(days=1)))
-        for algorithm in {record.algorithm for record in parts.models.list_models(tag="stable")}:
-            parts.models.roll_back_if_degraded(algorithm, runs, cool_down)
-
-    while True:
-        gevent.sleep(WATCH_EVERY_S)
-        try:
-            parts.storage.run(look)
-        except Exception:  # the next look may work
-            log.exception("the live models could not be judged")
-
-
 def settings_from_arguments(arguments: Sequence[str] | None = None) -> Settings:
     """The settings of the environment, with what the command line says instead."""
     parser = argparse.ArgumentParser(
@@ -171,6 +152,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
         def after_start() -> None:
             warm_up(parts)
+            gevent.spawn(watch_experiments, parts)
             if settings.auto_rollback:
                 watch_live_models(parts)
 

@@ -16,7 +16,7 @@ from scheduler_service.registry.history import Event, EventKind, Live, is_coolin
 from scheduler_service.registry.index import Index
 from scheduler_service.registry.intake import missing_seeds, take_in
 from scheduler_service.registry.loading import LoadedModel, LoadedModels, check_weights
-from scheduler_service.registry.moves import commit_deletion, record_refusal, roll_back, with_status
+from scheduler_service.registry.moves import check_deployment, commit_deletion, record_refusal, roll_back, with_status
 from scheduler_service.registry.names import LATEST, STABLE, Bump, split_tag
 from scheduler_service.registry.records import MOVES, ModelRecord, check_move, check_status, check_text
 from scheduler_service.registry.registration import Draft, new_draft
@@ -225,17 +225,17 @@ class ModelVersionManager:
 
     def history(self) -> list[Event]:
         """Every change since the beginning, oldest first."""
-        return self._store.history.events()
+        return self._store.history.lines()
 
     def live_at(self, moment: datetime, algorithm: str) -> Live | None:
         """What was live (bore `stable`) at `moment`, since when, by whom and why; None if nothing was."""
-        return live_at(self._store.history.events(), moment).get(algorithm)
+        return live_at(self._store.history.lines(), moment).get(algorithm)
 
     def history_at(
         self, moment: datetime, algorithm: str | None = None, model_key: str | None = None
     ) -> tuple[list[Event], list[Live]]:
         """(the changes until `moment`, oldest first; what was live then), of one algorithm or model if one is given."""
-        events = self._store.history.events()
+        events = self._store.history.lines()
         live = [found for found in live_at(events, moment).values() if algorithm in (None, found.algorithm)]
         return [event for event in events if event.concerns(moment, algorithm, model_key)], live
 
@@ -260,12 +260,10 @@ class ModelVersionManager:
             is_stable = STABLE in record.tags
             if wanted == record.status and not measured and (wanted != "deployed" or is_stable):
                 return record
-            if wanted != record.status:
-                check_move(record, wanted)
             if wanted == "deployed":
-                check_weights(record, self._store.weights_file(record.model_key))
-                if not record.validation:
-                    raise InvalidTransition(f"{record.model_key} was never measured; promote it to validated first")
+                check_deployment(self._store, record)
+            elif wanted != record.status:
+                check_move(record, wanted)
             if wanted == "retired" and is_stable:
                 raise InvalidTransition(
                     f"{record.model_key} bears the tag {STABLE!r}; deploy another version or roll back first"
@@ -282,6 +280,10 @@ class ModelVersionManager:
                 details={"validation": measured} if measured else {},
             )
         return self.get_model(record.model_key)
+
+    def check_deployable(self, name: str) -> None:
+        """Nothing, if the model could be deployed now; raises as `promote_model`."""
+        check_deployment(self._store, self.get_model(name))
 
     def tag_model(self, tag: str, name: str, *, reason: str = "", actor: str = "") -> ModelRecord:
         """The model, now bearing `tag` (`canary`, or in full `DDQN:canary`); each algorithm has its own.
@@ -309,16 +311,16 @@ class ModelVersionManager:
         with self._store.changing() as index:
             self._commit_tag(index, "untagged", index.find_tag(tag), None, actor, reason)
 
-    def rollback(self, algorithm: str, reason: str, *, actor: str = "") -> ModelRecord:
+    def rollback(self, algorithm: str, reason: str, *, actor: str = "", only_from: str | None = None) -> ModelRecord:
         """The version that was stable before, now deployed and stable again; the one it replaces is validated again.
 
         A second rollback goes one further back.
 
         Raises:
             ModelNotFound: the algorithm has no stable version.
-            ModelConflict: it never had another one that still exists.
+            ModelConflict: it never had another one that still exists, or another one than `only_from` is stable now.
         """
-        return self.get_model(roll_back(self._store, self._clock, algorithm, reason, actor))
+        return self.get_model(roll_back(self._store, self._clock, algorithm, reason, actor, only_from=only_from))
 
     def roll_back_if_degraded(
         self, algorithm: str, runs: "pd.DataFrame", cool_down: timedelta = timedelta(days=1)
@@ -331,7 +333,7 @@ class ModelVersionManager:
         Args:
             runs: as `PerformanceMonitor.get_performance_data` answers them; those of other models are passed over.
         """
-        now, events = self._clock(), self._store.history.events()
+        now, events = self._clock(), self._store.history.lines()
         if is_cooling_down(events, algorithm, AUTO_ROLLBACK, now - cool_down):
             return None
         drop = drop_of_live_model(self._store.index(), live_at(events, now).get(algorithm), runs, now)
@@ -407,7 +409,7 @@ class ModelVersionManager:
     # --- parts ---
 
     def _expired(self, index: Index) -> list[str]:
-        events, now = self._store.history.events(), self._clock()
+        events, now = self._store.history.lines(), self._clock()
         return expired(index, events, now, METADATA_RETENTION_DAYS, KEEP_LAST_VERSIONS, self._in_use(index))
 
     def _in_use(self, index: Index) -> dict[str, str]:

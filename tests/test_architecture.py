@@ -24,6 +24,8 @@ LAYERS: dict[str, int] = {
     "scheduler_service.experiments.config": 3,
     "scheduler_service.experiments.pairing": 3,
     "scheduler_service.experiments.replay": 3,
+    "scheduler_service.experiments.changes": 3,
+    "scheduler_service.experiments.history": 3,
     # 2 learned
     **dict.fromkeys((f"scheduler_env.{name}" for name in ("network", "replay", "agent", "training", "warm_up")), 2),
     # 1 pure
@@ -36,6 +38,7 @@ LAYERS: dict[str, int] = {
     "scheduler_service.settings": 0,
     "scheduler_service.clock": 0,
     "scheduler_service.files": 0,
+    "scheduler_service.jsonlines": 0,
     "scheduler_service.logs": 0,
     "scheduler_service": 0,
 }

@@ -54,14 +54,17 @@ def running(manager):
     return manager
 
 
-def registry(name):
-    """Resolves names as the model registry does."""
-    keys = {"DDQN_v1.0": "DDQN_aa_v1.0.0", "DDQN_v2.0": "DDQN_bb_v2.0.0", "DDQN:stable": "DDQN_bb_v2.0.0"}
-    if name == "DDQN":
-        raise AmbiguousModelName("DDQN fits two models")
-    if name not in keys:
-        raise ModelNotFound(f"no model is named {name!r}")
-    return keys[name]
+class FakeRegistry:
+    """Resolves names as the model registry does; which models may be deployed, the test says."""
+
+    KEYS = {"DDQN_v1.0": "DDQN_aa_v1.0.0", "DDQN_v2.0": "DDQN_bb_v2.0.0", "DDQN:stable": "DDQN_bb_v2.0.0"}  # noqa: RUF012
+
+    def resolve(self, name, *, standing=False):
+        if name == "DDQN":
+            raise AmbiguousModelName("DDQN fits two models")
+        if name not in self.KEYS:
+            raise ModelNotFound(f"no model is named {name!r}")
+        return self.KEYS[name]
 
 
 # --- creating ---
@@ -69,7 +72,9 @@ def registry(name):
 
 def test_an_experiment_is_written_in_the_guides_format(running, tmp_path):
     document = json.loads((tmp_path / "ab_test_config.json").read_text(encoding="utf-8"))
-    assert document["experiments"]["ddqn_v1_vs_v2"] == {
+    written = document["experiments"]["ddqn_v1_vs_v2"]
+    assert written.pop("last_transition")["event"] == "created"
+    assert written == {
         "name": "ddqn_v1_vs_v2",
         "model_a": "DDQN_v1.0",
         "model_b": "DDQN_v2.1",
@@ -139,7 +144,7 @@ def test_a_name_can_be_used_once(running):
 
 
 def test_models_that_the_registry_lacks_are_refused(tmp_path):
-    manager = ABTestManager(tmp_path / "c.json", resolve_model=registry)
+    manager = ABTestManager(tmp_path / "c.json", registry=FakeRegistry())
     with pytest.raises(ModelNotFound):
         manager.create_experiment("exp", "DDQN_v1.0", "DDQN_v7.0")
     with pytest.raises(AmbiguousModelName):
@@ -153,7 +158,7 @@ def test_models_that_the_registry_lacks_are_refused(tmp_path):
 
 
 def test_two_names_of_one_model_are_no_experiment(tmp_path):
-    manager = ABTestManager(tmp_path / "c.json", resolve_model=registry)
+    manager = ABTestManager(tmp_path / "c.json", registry=FakeRegistry())
     with pytest.raises(InvalidExperiment, match="the same model, DDQN_bb_v2") as caught:
         manager.create_experiment("exp", "DDQN_v2.0", "DDQN:stable")
     assert caught.value.errors[0][0] == ("model_b",)
@@ -161,7 +166,7 @@ def test_two_names_of_one_model_are_no_experiment(tmp_path):
 
 def test_an_experiment_of_models_that_are_gone_can_still_be_stopped(tmp_path):
     ABTestManager(tmp_path / "c.json").create_experiment("exp", "gone_1", "gone_2")
-    manager = ABTestManager(tmp_path / "c.json", resolve_model=registry)
+    manager = ABTestManager(tmp_path / "c.json", registry=FakeRegistry())
     assert manager.stop_experiment("exp").status == "stopped"
 
 

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import requests
 
-import enhanced_flask
 from enhanced_flask import create_app
 from monitoring import PerformanceRecord
+from scheduler_service.http import watching
 from scheduler_service.http.services import EXTENSION
 from scheduler_service.settings import Settings
 from tests.checkpoints import write_checkpoint
@@ -140,9 +140,9 @@ def test_the_watch_rolls_a_degraded_live_model_back(tmp_path, monkeypatch):
         if len(looks) == 3:
             raise EnoughLooks
 
-    monkeypatch.setattr(enhanced_flask.gevent, "sleep", sleep)
+    monkeypatch.setattr(watching.gevent, "sleep", sleep)
     with pytest.raises(EnoughLooks):
-        enhanced_flask.watch_live_models(parts)
+        watching.watch_live_models(parts)
     assert looks[0] == key
     assert looks[1] == looks[2] == parts.models.resolve("DDQN_v1.0"), "and the second look changes nothing"
     assert parts.models.history()[-1].actor == "auto-rollback"

@@ -25,27 +25,13 @@ from pydantic import (
 from scheduler_service.clock import to_iso
 from scheduler_service.errors import InvalidExperiment
 from scheduler_service.experiments.assignment import Range, bucket, bucket_ranges, choose
+from scheduler_service.experiments.lifecycle import Status
 from scheduler_service.experiments.moment import Moment
 from scheduler_service.experiments.rollout import Rollout
 from scheduler_service.stats.comparison import ARMS
 from scheduler_service.stats.guardrails import DEFAULT_MARGINS
 from scheduler_service.stats.metrics import ALIASES, METRICS, metric_named
 from scheduler_service.stats.verdict import DEFAULT_MARGIN
-
-Status = Literal["scheduled", "active", "paused", "stopped", "completed", "concluded"]
-"""`scheduled` (before its start) and `completed` (after its last day) follow from the clock; see `status_at`."""
-
-Action = Literal["start", "pause", "stop", "conclude"]
-
-MOVES: Mapping[Action, tuple[frozenset[Status], Status]] = MappingProxyType(
-    {  # action -> (from which statuses, to which)
-        "start": (frozenset({"paused"}), "active"),
-        "pause": (frozenset({"scheduled", "active"}), "paused"),
-        "stop": (frozenset({"scheduled", "active", "paused"}), "stopped"),
-        "conclude": (frozenset({"active", "paused", "stopped", "completed"}), "concluded"),
-    }
-)
-"""What may be done with an experiment. Stopped and concluded ones never run again: a new name is a fresh split."""
 
 SPLIT_TOLERANCE = 1e-9
 MAX_DURATION_DAYS = 3_650
@@ -101,6 +87,18 @@ Margins = Annotated[Mapping[str, float], BeforeValidator(_read_guardrails), Afte
 UserId = Annotated[str, StringConstraints(min_length=1, max_length=200)]
 
 
+class Promotion(BaseModel):
+    """A candidate that became the default model. The registry's tags follow the file; a kill may come in between."""
+
+    model_config = ConfigDict(frozen=True, strict=True, extra="ignore")
+
+    arm: str
+    model: str  # key of the candidate, the default model since then
+    previous_default: str  # as it was configured
+    is_reverted: bool = False
+    are_tags_right: bool = False
+
+
 class Experiment(BaseModel):
     """Two or more models, the share of the users that each gets, and for how long. The unit is the user.
 
@@ -134,6 +132,7 @@ class Experiment(BaseModel):
     )  # testers; their runs are left out of the results
     excluded_users: tuple[UserId, ...] = ()  # they get the default model
     rollout: Rollout | None = None
+    promotion: Promotion | None = None
     last_transition: dict[str, Any] | None = None  # written with the state it led to, so that a kill loses no line
 
     @field_validator("excluded_users", mode="before")
@@ -235,6 +234,7 @@ class Experiment(BaseModel):
             "forced_variants": dict(self.forced_variants) or None,
             "excluded_users": list(self.excluded_users) or None,
             "rollout": None if self.rollout is None else self.rollout.to_dict(),
+            "promotion": None if self.promotion is None else self.promotion.model_dump(),
             "last_transition": self.last_transition,
         }
         return words | {name: value for name, value in optional.items() if value is not None}
@@ -301,6 +301,51 @@ def _arms(info: ValidationInfo) -> tuple[str, ...] | None:
     if any(arm not in info.data for arm in ARMS):
         return None
     return tuple(arm for arm in ARMS if info.data.get(arm) is not None)
+
+
+OPTIONS = frozenset(
+    {
+        *ARMS[2:],
+        "coverage",
+        "min_samples",
+        "alpha",
+        "margin",
+        "guardrails",
+        "shadow",
+        "forced_variants",
+        "excluded_users",
+        "rollout",
+    }
+)
+"""What may be said of a new experiment beside the arms, their shares, the metric and the days."""
+
+
+def explanation(experiment: Experiment, user_id: str, model: str, reason: str) -> dict[str, Any]:
+    """Where a user falls and why, as JSON; `model` and `reason` are what a request gets now."""
+    place = experiment.place_of(user_id)
+    ranges = {arm: list(pair) for arm, pair in experiment.ranges.items()}
+    told = {
+        "forced": f"{user_id!r} is a tester whom the experiment forces into {place.arm}; left out of the results",
+        "excluded": f"{user_id!r} is on the list of excluded users",
+        "hashed": f"bucket {place.bucket} of {user_id!r} lies within {place.arm}'s {ranges.get(place.arm or '')}",
+        "outside": f"bucket {place.bucket} of {user_id!r} lies in no arm's range: only a share of "
+        f"{experiment.present_coverage:g} of the users takes part",
+    }[place.why]
+    now = "" if experiment.status == "active" else f"; the experiment is {experiment.status}, so the default answers"
+    return {
+        "experiment": experiment.name,
+        "status": experiment.status,
+        "user_id": user_id,
+        "variant": place.arm if experiment.status == "active" else None,
+        "variant_while_active": place.arm,
+        "model": model,
+        "reason": reason,
+        "why": told + now,
+        "bucket": place.bucket,
+        "hash_version": 2,
+        "coverage": experiment.present_coverage,
+        "ranges": ranges,
+    }
 
 
 def problems(err: ValidationError) -> list[tuple[tuple[str | int, ...], str]]:

@@ -5,27 +5,20 @@ others get the default model and are left out of the analysis. Raising the cover
 (`assignment.bucket_ranges`), so no user switches sides between the stages. The last stage, 1.0, is the promotion.
 """
 
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
 from scheduler_service.clock import to_iso
 from scheduler_service.experiments.moment import Moment
+from scheduler_service.stats.guardrails import Guardrail
 
 DEFAULT_STAGES = (0.1, 0.3, 0.5, 1.0)
 MAX_STAGES = 20
 MAX_HOURS = 87_600.0
-
-
-class Promotion(BaseModel):
-    """What the promotion moved, and what is left to do."""
-
-    model_config = ConfigDict(frozen=True, strict=True, extra="ignore")
-
-    model: str  # the default model since then, a key
-    previous_default: str  # as it was configured
-    are_tags_moved: bool = False  # the registry follows the configuration; a kill may come in between
-    is_reverted: bool = False
 
 
 class Rollout(BaseModel):
@@ -40,7 +33,6 @@ class Rollout(BaseModel):
     promote_on: Literal["better", "non_inferior"] = "better"
     stage: int = Field(default=0, ge=0)  # index into `stages`
     stage_since: Moment
-    promotion: Promotion | None = None
 
     @field_validator("stages", mode="before")
     @classmethod
@@ -66,15 +58,14 @@ class Rollout(BaseModel):
 
     @field_validator("stage")
     @classmethod
-    def _existing(cls, stage: int, info: Any) -> int:
+    def _existing(cls, stage: int, info: ValidationInfo) -> int:
         if stage >= len(info.data.get("stages", DEFAULT_STAGES)):
-            raise ValueError(f"there is no stage {stage}")
+            raise ValueError(f"there is no stage {stage}; the first is 0")
         return stage
 
     def to_dict(self) -> dict[str, Any]:
         """The words of the file and of the HTTP interface, as JSON."""
-        words = self.model_dump(exclude_none=True)
-        return words | {"stages": list(self.stages), "stage_since": to_iso(self.stage_since)}
+        return self.model_dump() | {"stages": list(self.stages), "stage_since": to_iso(self.stage_since)}
 
     @property
     def share(self) -> float:
@@ -89,3 +80,81 @@ class Rollout(BaseModel):
     @property
     def is_last_before_promotion(self) -> bool:
         return self.stage >= len(self.stages) - 2
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What is known of a candidate at one moment."""
+
+    samples: Mapping[str, int]  # arm -> values of the success metric since the stage began
+    word: str  # of the verdict
+    sentence: str
+    is_mismatched: bool  # the users fell into the arms in wrong shares
+    guardrails: Sequence[Guardrail]
+    is_baseline_the_default: bool  # what the candidate was compared with is what its promotion would replace
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What to do now, and why."""
+
+    kind: Literal["hold", "advance", "promote", "abort"]
+    reason: str
+    figures: Mapping[str, Any] = field(default_factory=dict)
+    is_breach: bool = False  # of a guardrail
+
+
+NEEDED = ("makespan", "success")
+"""Guardrails that must be kept for certain before more users get the candidate; the others must not be breached."""
+
+
+def decide(rollout: Rollout | None, evidence: Evidence, now: datetime) -> Decision:
+    """The next move of an experiment, with or without a rollout.
+
+    A breached guardrail aborts, whatever else is true; so does a candidate that is certainly worse, while ramping.
+    Everything else that is missing or not certain holds: a stage is left when it lasted `min_hours`, both arms have
+    `min_samples` values from it, the users are split as they should be, and the guardrails of makespan and success are
+    kept for certain. The promotion needs in addition that the candidate is certainly better (or, with
+    `promote_on: non_inferior`, certainly not worse by the margin).
+    """
+    figures = {
+        "samples": dict(evidence.samples),
+        "verdict": evidence.word,
+        "guardrails": {each.name: {"state": each.state, "harm": each.harm} for each in evidence.guardrails},
+    }
+    breached = [each for each in evidence.guardrails if each.state == "breached"]
+    if breached:
+        reason = "; ".join(f"guardrail {each.name}: {each.message}" for each in breached)
+        return Decision("abort", reason, figures, is_breach=True)
+    if rollout is None:
+        return Decision("hold", "there is no rollout", figures)
+    if evidence.word == "worse":
+        return Decision("abort", evidence.sentence, figures)
+    missing = _missing(rollout, evidence, now)
+    if missing is not None:
+        return Decision("hold", missing, figures)
+    kind: Literal["advance", "promote"] = "promote" if rollout.is_last_before_promotion else "advance"
+    return Decision(kind, evidence.sentence, figures)
+
+
+def _missing(rollout: Rollout, evidence: Evidence, now: datetime) -> str | None:
+    """What the stage still waits for; None if for nothing."""
+    if not rollout.auto:
+        return "auto is off: a person decides"
+    if not evidence.is_baseline_the_default:
+        return "model_a is not the default model any more; the candidate was compared with another one"
+    if evidence.is_mismatched:
+        return "users are missing from an arm; find out why"
+    until = rollout.stage_since + timedelta(hours=rollout.min_hours)
+    if now < until:
+        return f"the stage lasts until {to_iso(until)} at least (min_hours {rollout.min_hours:g})"
+    short = [f"{arm} has {count}" for arm, count in evidence.samples.items() if count < rollout.min_samples]
+    if short or not evidence.samples:
+        return f"{' and '.join(short) or 'no arm has any'} of the {rollout.min_samples} samples that the stage needs"
+    unsure = [each for each in evidence.guardrails if each.name in NEEDED and each.state != "kept"]
+    if unsure:
+        return "; ".join(f"guardrail {each.name} is {each.state}: {each.message}" for each in unsure)
+    enough = ("better",) if rollout.promote_on == "better" else ("better", "non_inferior")
+    if rollout.is_last_before_promotion and evidence.word not in enough:
+        return f"the verdict is {evidence.word}; the promotion needs {' or '.join(enough)}"
+    return None

@@ -73,7 +73,8 @@ def _run(path: str) -> Operation:
 def _move(action: str, what: str) -> Operation:
     return Operation(
         *("POST", f"/experiments/{{name}}/{action}", "experiments", what),
-        body=schemas.NoBody, is_body_optional=True, errors=(*_BODY_ERRORS, 404, 409, 503),
+        body=schemas.MoveRequest, is_body_optional=True, errors=(*_BODY_ERRORS, 404, 409, 503),
+        example={"reason": "the results were discussed", "actor": "developer_name"},
     )  # fmt: skip
 
 
@@ -121,7 +122,7 @@ OPERATIONS: tuple[Operation, ...] = (
         body=schemas.RemovalRequest, is_body_optional=True, errors=(*_BODY_ERRORS, 404, 409, 503),
     ),
     Operation(
-        *("POST", "/experiments", "experiments", "Compare two models on live traffic"),
+        *("POST", "/experiments", "experiments", "Compare models on live traffic, ramp up a candidate"),
         body=schemas.ExperimentRequest, success=201, errors=(*_BODY_ERRORS, 404, 409, 503), example=_EXPERIMENT,
     ),
     _get("/experiments", "experiments", "All experiments"),
@@ -130,6 +131,18 @@ OPERATIONS: tuple[Operation, ...] = (
     _move("pause", "Send everyone to the default model for a while"),
     _move("stop", "Send everyone to the default model for good"),
     _move("conclude", "Close an experiment whose results have been acted upon"),
+    _move("advance", "Move a rollout to its next stage by hand"),
+    Operation(
+        *("POST", "/experiments/{name}/promote", "experiments", "Make an arm's model the default one"),
+        body=schemas.PromoteArmRequest, is_body_optional=True, errors=(*_BODY_ERRORS, 404, 409, 503),
+        example={"arm": "model_b", "reason": "better in every week"},
+    ),
+    _move("revert", "Undo a promotion"),
+    _get(
+        "/experiments/{name}/assignment", "experiments", "Where a user falls, and why",
+        query=("user_id",), errors=(404, 422),
+    ),
+    _get("/experiments/{name}/history", "experiments", "What was done with an experiment, and why", errors=(404, 503)),
     _get("/experiments/{name}/results", "experiments", "What the runs say of an experiment", errors=(404, 503)),
     _get("/health", "operations", "Whether every part works", errors=(503,)),
     _get("/metrics", "operations", "Counters for Prometheus", answer="text/plain"),

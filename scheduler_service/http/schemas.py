@@ -6,6 +6,7 @@ from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field
 
 from scheduler_env.readers import MAX_WORKPOINTS
 from scheduler_env.standard_cycle import MAX_DURATION_H, SAMPLE_PARAMS
+from scheduler_service.experiments.experiment import OPTIONS
 
 View = Literal["process", "workpoint", "team"]
 VIEWS: tuple[View, ...] = ("process", "workpoint", "team")
@@ -56,11 +57,6 @@ _TEAMS = {
 }
 
 
-def _refuse_unsupported(value: object) -> None:
-    if value is not None:
-        raise ValueError("is not supported yet; leave it out")
-
-
 def _absent_if_empty(value: object) -> object:
     # Front ends send "" for a user who is not logged in: not one user, but each of them.
     return None if value == "" else value
@@ -78,7 +74,6 @@ OptionalId = Annotated[
     BeforeValidator(_text_of_id),
     WithJsonSchema({"anyOf": [_NAME, {"type": "integer"}, {"type": "null"}]}),
 ]
-NotYet = Annotated[None, BeforeValidator(_refuse_unsupported), WithJsonSchema({"type": "null"})]
 
 
 class Strict(BaseModel):
@@ -178,22 +173,73 @@ class RollbackRequest(Strict):
     actor: Annotated[str, Field(max_length=200)] = ""
 
 
+class RolloutRequest(Strict):
+    """How a candidate is ramped up: the shares of the users that get it, and what each stage needs before the next."""
+
+    stages: list[Annotated[float, Field(gt=0, le=1)]] = Field(
+        default=[0.1, 0.3, 0.5, 1.0],
+        min_length=2,
+        max_length=20,
+        description="Rising; the last, 1.0, is the promotion.",
+    )
+    min_samples: int = Field(default=100, ge=2, le=10**9, description="Values of the metric per arm and stage.")
+    min_hours: float = Field(default=24, ge=0, le=87_600, description="Least length of a stage.")
+    auto: bool = Field(default=True, description="false: only people move it.")
+    promote_on: Literal["better", "non_inferior"] = "better"
+
+
 class ExperimentRequest(Strict):
-    """Two models, compared on live traffic."""
+    """Two or more models, compared on live traffic."""
 
     experiment_name: Name
     model_a: Name
     model_b: Name
+    model_c: Name | None = None
+    model_d: Name | None = None
+    model_e: Name | None = None
+    model_f: Name | None = None
+    model_g: Name | None = None
+    model_h: Name | None = None
     traffic_split: dict[str, float] | None = Field(
-        default=None, description="Shares that add up to 1; half and half if absent."
+        default=None, description="Shares that add up to 1; equal ones if absent."
     )
+    coverage: float = Field(default=1, gt=0, le=1, description="Share of the users who take part.")
     success_metric: Name = "makespan"
     duration_days: float = Field(default=7, gt=0, le=3_650)
     min_samples: int = Field(default=100, ge=2, le=10**9)
     alpha: float = Field(default=0.05, gt=0, lt=1)
-    rollout: NotYet = None
-    guardrails: NotYet = None
-    shadow: NotYet = None
+    margin: float = Field(default=0.05, gt=0, lt=1, description="Of non-inferiority, a share of the baseline.")
+    guardrails: bool | dict[str, Annotated[float, Field(gt=0, le=100)] | None] | None = Field(
+        default=True, description="Margins of makespan, success and execution_time; a null margin or false: none."
+    )
+    shadow: bool | Annotated[float, Field(ge=0, le=1)] | None = Field(
+        default=None, description="Share of the requests on which both models are run; true for all."
+    )
+    forced_variants: dict[str, str] | None = Field(default=None, max_length=10_000, description="Tester -> arm.")
+    excluded_users: list[Name] | None = Field(default=None, max_length=10_000)
+    rollout: RolloutRequest | None = None
+    actor: Annotated[str, Field(max_length=200)] = ""
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """What was said beside the arguments that every experiment has."""
+        said = {name: getattr(self, name) for name in self.model_fields_set & (OPTIONS - {"rollout"})}
+        return said | ({} if self.rollout is None else {"rollout": self.rollout.model_dump()})
+
+
+class MoveRequest(Strict):
+    """Who moves an experiment, and why."""
+
+    reason: Annotated[str, Field(max_length=2_000)] = ""
+    actor: Annotated[str, Field(max_length=200)] = ""
+
+
+class PromoteArmRequest(Strict):
+    """The arm whose model becomes the default one, and why."""
+
+    arm: Name = "model_b"
+    reason: Annotated[str, Field(max_length=2_000)] = ""
+    actor: Annotated[str, Field(max_length=200)] = ""
 
 
 class PerformanceReportRequest(Strict):
@@ -209,7 +255,3 @@ class ABTestReportRequest(Strict):
     experiment_name: Name = Field(validation_alias=AliasChoices("experiment_name", "experiment"))
     days: int = Field(default=7, ge=1, le=3_650)
     lang: Literal["zh", "en"] = "zh"
-
-
-class NoBody(Strict):
-    """Nothing, or an empty object."""

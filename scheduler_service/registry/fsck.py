@@ -192,7 +192,7 @@ def _history(store: Store, index: Index) -> Iterator[Finding]:
             ),
             _nothing,
         )  # fmt: skip
-    status, tags = _replayed(store.history.events())
+    status, tags = _replayed(store.history.lines())
     differing = {
         key: (status.get(key), index.records[key].status if key in index.records else None)
         for key in status.keys() | index.records.keys()

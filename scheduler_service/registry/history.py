@@ -1,20 +1,14 @@
 """The registry's append-only history, `history.jsonl`: one line for each change, none ever rewritten."""
 
-import errno
-import json
-import logging
-import os
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from pathlib import Path
-from threading import Lock
 from typing import Any, Literal
 
 from scheduler_service.clock import parse_time
+from scheduler_service.jsonlines import JsonLines
 from scheduler_service.registry.names import STABLE, Version, parse_versioned
-
-logger = logging.getLogger(__name__)
 
 EventKind = Literal["registered", "promoted", "tagged", "untagged", "rolled_back", "deleted", "refused", "mended"]
 
@@ -68,74 +62,9 @@ class Event:
         )
 
 
-class History:
-    """The file; reading it again costs only what was added since."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self._events: list[Event] = []
-        self._read_bytes = 0
-        self._mutex = Lock()
-
-    def unreadable_lines(self) -> int:
-        """How many lines `events` passes over, and the end of the file if it is half a line."""
-        try:
-            lines = self.path.read_bytes().split(b"\n")
-        except FileNotFoundError:
-            return 0
-        n_readable = len(History(self.path).events())
-        return len(lines) - 1 - n_readable + (lines[-1] != b"")
-
-    def events(self) -> list[Event]:
-        """All events, oldest first. An unreadable line is passed over, with a warning in the log."""
-        with self._mutex:
-            try:
-                with open(self.path, "rb") as file:
-                    if os.fstat(file.fileno()).st_size < self._read_bytes:  # another file was put in its place
-                        self._events, self._read_bytes = [], 0
-                    file.seek(self._read_bytes)
-                    added = file.read()
-            except FileNotFoundError:
-                self._events, self._read_bytes = [], 0
-                return []
-            complete = added[: added.rfind(b"\n") + 1]
-            self._read_bytes += len(complete)
-            for line in complete.splitlines():
-                try:
-                    self._events.append(Event.from_dict(json.loads(line)))
-                except (ValueError, KeyError, TypeError) as err:
-                    logger.warning("%s: a line is unreadable and passed over (%s): %.200r", self.path, err, line)
-            return list(self._events)
-
-    def append_once(self, event: Mapping[str, Any]) -> None:
-        """Adds a line, unless it is the last one already; on disk when this returns. Call under the registry's lock.
-
-        A last line without its end, left by a crash, is cut off first.
-
-        Raises:
-            OSError: the file cannot be written.
-        """
-        line = json.dumps(event, ensure_ascii=False, allow_nan=False).encode() + b"\n"
-        descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
-        with open(descriptor, "r+b", buffering=0) as file:
-            end = _end_of_last_line(file.fileno())
-            os.ftruncate(file.fileno(), end)
-            is_there = end >= len(line) and os.pread(file.fileno(), len(line), end - len(line)) == line
-            if not is_there and os.write(file.fileno(), line) != len(line):
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.path))
-            os.fsync(file.fileno())
-
-
-def _end_of_last_line(descriptor: int) -> int:
-    """Offset behind the last newline; 0 if there is none."""
-    end = os.fstat(descriptor).st_size
-    while end > 0:
-        start = max(0, end - 65_536)
-        newline = os.pread(descriptor, end - start, start).rfind(b"\n")
-        if newline >= 0:
-            return start + newline + 1
-        end = start
-    return 0
+def open_history(path: Path) -> JsonLines[Event]:
+    """The history in the file at `path`."""
+    return JsonLines(path, Event.from_dict)
 
 
 def used_versions(events: Iterable[Event], algorithm: str) -> set[tuple[str, Version]]:

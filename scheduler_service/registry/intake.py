@@ -54,7 +54,7 @@ def take_in(
             if existing is not None:
                 return existing, False
             config_hash = hash_of_config(draft.training_params)
-            used = used_versions(store.history.events(), draft.algorithm) | {
+            used = used_versions(store.history.lines(), draft.algorithm) | {
                 (record.config_hash, record.parsed_version) for record in index.of_algorithm(draft.algorithm)
             }
             version = choose_version(used, config_hash, draft.version, draft.bump)
@@ -110,7 +110,7 @@ def missing_seeds(store: Store, seed_dir: Path) -> list[tuple[Draft, Path]]:
             seeds.append((seed_draft(json.loads(card.read_bytes())), card.with_suffix(".pth")))
         except (OSError, ValueError, KeyError, TypeError, ServiceError) as err:
             logger.error("the seed model %s is passed over: %s: %s", card, type(err).__name__, err)
-    events = store.history.events()
+    events = store.history.lines()
     return [
         (draft, path)
         for draft, path in sorted(seeds, key=lambda seed: (seed[0].algorithm, seed[0].version))

@@ -6,15 +6,29 @@ from dataclasses import replace
 from typing import Any
 
 from scheduler_service.clock import Clock, to_iso
-from scheduler_service.errors import InvalidModel, ModelConflict, ModelNotFound
+from scheduler_service.errors import InvalidModel, InvalidTransition, ModelConflict, ModelNotFound
 from scheduler_service.registry.history import previous_target
 from scheduler_service.registry.index import Index
 from scheduler_service.registry.loading import check_weights
 from scheduler_service.registry.names import LATEST, STABLE
-from scheduler_service.registry.records import ModelRecord, Status, check_text
+from scheduler_service.registry.records import ModelRecord, Status, check_move, check_text
 from scheduler_service.registry.store import Store
 
 logger = logging.getLogger(__name__)
+
+
+def check_deployment(store: Store, record: ModelRecord) -> None:
+    """Nothing, if the model can be deployed.
+
+    Raises:
+        InvalidTransition: its life does not allow it, or it was never measured.
+        InvalidModel: its weights are missing or damaged.
+    """
+    if record.status != "deployed":
+        check_move(record, "deployed")
+    check_weights(record, store.weights_file(record.model_key))
+    if not record.validation:
+        raise InvalidTransition(f"{record.model_key} was never measured; promote it to validated first")
 
 
 def roll_back(
@@ -65,7 +79,7 @@ def roll_back(
 
 def _target(store: Store, index: Index, stable: str) -> str | None:
     """The stable version before the present one whose weights are sound; a retired one only if there is no other."""
-    events = store.history.events()
+    events = store.history.lines()
     in_use = {key for key, record in index.records.items() if record.status != "retired"}
     for usable in (in_use, set(index.records)):
         while target := previous_target(events, stable, usable):

@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 from scheduler_service.clock import Clock, to_iso
 from scheduler_service.errors import InvalidInput, StorageUnavailable
 from scheduler_service.files import locked, move, write_json
-from scheduler_service.registry.history import Event, EventKind, History, State
+from scheduler_service.registry.history import Event, EventKind, State, open_history
 from scheduler_service.registry.index import Index
 from scheduler_service.registry.names import parse_versioned
 from scheduler_service.registry.records import ModelRecord
@@ -61,7 +61,7 @@ class Store:
         self.configs_dir = base / "configs"
         self.incoming_dir = base / ".incoming"
         self.trash_dir = base / ".trash"
-        self.history = History(base / "history.jsonl")
+        self.history = open_history(base / "history.jsonl")
         self._tags_file = base / "tags.json"
         self._pending_file = base / ".pending.json"
         self._clock = clock

@@ -30,5 +30,8 @@ def models_in_use(config_file: Path, index: Index, now: datetime) -> dict[str, s
     for experiment in config.experiments.values():
         if experiment.status_at(now) not in OVER:
             names |= dict.fromkeys(experiment.models.values(), f"the experiment {experiment.name!r}")
+        promotion = experiment.promotion
+        if promotion is not None and promotion.model == config.default_model:
+            names[promotion.previous_default] = f"the way back from the experiment {experiment.name!r}"
     # A name that fits several models may mean any of them, so none of those may go.
     return {key: user for name, user in names.items() for key in index.candidates(name)}

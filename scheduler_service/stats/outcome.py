@@ -12,6 +12,7 @@ Reason = Literal[
     "split_unknown",  # nobody said which shares were meant
     "too_few_samples",  # fewer than the experiment's `min_samples` in an arm
     "not_below_alpha",  # computed, and not significant
+    "model_changed",  # an arm's name came to mean another model
     "ratio_mismatch",  # users are missing from an arm
 ]
 

@@ -1,16 +1,18 @@
-"""Experiments: create, start, pause, stop, conclude, and what they found."""
+"""Experiments: create, ramp, start, pause, stop, conclude, and what they found."""
 
-from typing import Any, Literal
+from typing import Any
 
-from flask import Blueprint
+from flask import Blueprint, request
 
+from scheduler_service.errors import InvalidInput
+from scheduler_service.experiments.experiment import Experiment
+from scheduler_service.experiments.lifecycle import Action
 from scheduler_service.http.bodies import read_body
-from scheduler_service.http.schemas import ExperimentRequest, NoBody
+from scheduler_service.http.schemas import ExperimentRequest, MoveRequest, PromoteArmRequest
 from scheduler_service.http.services import services
+from scheduler_service.http.watching import records_of
 
 blueprint = Blueprint("experiments", __name__)
-
-Action = Literal["start", "pause", "stop", "conclude"]
 
 
 @blueprint.post("/experiments")
@@ -25,16 +27,11 @@ def create_experiment() -> tuple[dict[str, Any], int]:
             body.traffic_split,
             body.success_metric,
             body.duration_days,
-            min_samples=body.min_samples,
-            alpha=body.alpha,
+            actor=body.actor,
+            **body.options,
         )
     )
-    return {
-        "status": "success",
-        "experiment_name": experiment.name,
-        "message": f"the experiment {experiment.name} is {experiment.status}",
-        "experiment": experiment.to_dict(),
-    }, 201
+    return _told(experiment), 201
 
 
 @blueprint.get("/experiments")
@@ -75,6 +72,59 @@ def conclude_experiment(name: str) -> dict[str, Any]:
     return _move(name, "conclude")
 
 
+@blueprint.post("/experiments/<name>/advance")
+def advance_experiment(name: str) -> dict[str, Any]:
+    """Move a rollout to its next stage by hand; after the last one its candidate is promoted."""
+    body, experiments = read_body(MoveRequest, optional=True), services().experiments
+    return _told(
+        services().storage.run(lambda: experiments.advance_experiment(name, actor=body.actor, reason=body.reason))
+    )
+
+
+@blueprint.post("/experiments/<name>/promote")
+def promote_arm(name: str) -> dict[str, Any]:
+    """Make an arm's model the default one, and conclude the experiment."""
+    body, experiments = read_body(PromoteArmRequest, optional=True), services().experiments
+    return _told(
+        services().storage.run(lambda: experiments.promote_arm(name, body.arm, actor=body.actor, reason=body.reason))
+    )
+
+
+@blueprint.post("/experiments/<name>/revert")
+def revert_promotion(name: str) -> dict[str, Any]:
+    """Undo a promotion: default model and tag are what they were before."""
+    body, experiments = read_body(MoveRequest, optional=True), services().experiments
+    return _told(
+        services().storage.run(lambda: experiments.revert_promotion(name, actor=body.actor, reason=body.reason))
+    )
+
+
+@blueprint.get("/experiments/<name>/assignment")
+def get_assignment(name: str) -> dict[str, Any]:
+    """Where a user falls, and why."""
+    user_id = request.args.get("user_id", "")
+    if not 1 <= len(user_id) <= 200:
+        message = (
+            f"user_id has {len(user_id)} characters; 1 to 200 are possible: /experiments/{name}/assignment?user_id="
+        )
+        raise InvalidInput(message, [(("user_id",), "must be 1 to 200 characters")])
+    told = services().storage.run(lambda: services().experiments.explain_assignment(name, user_id))
+    return {"status": "success", "assignment": told}
+
+
+@blueprint.get("/experiments/<name>/history")
+def get_history(name: str) -> dict[str, Any]:
+    """What was done with an experiment, by whom, why and on which figures; the oldest first."""
+    experiments = services().experiments
+
+    def history() -> list[dict[str, Any]]:
+        experiments.get_experiment(name)
+        return experiments.history.of(name)
+
+    found = services().storage.run(history)
+    return {"status": "success", "history": found, "total": len(found)}
+
+
 @blueprint.get("/experiments/<name>/results")
 def get_results(name: str) -> dict[str, Any]:
     """What the recorded runs say of an experiment."""
@@ -82,15 +132,19 @@ def get_results(name: str) -> dict[str, Any]:
 
     def results() -> dict[str, Any]:
         parts.experiments.get_experiment(name)  # before its runs are read: an unknown name is cheap to refuse
-        return parts.experiments.results(name, parts.monitor.get_performance_data(experiment=name))
+        runs, pairs = records_of(name, parts.monitor)
+        return parts.experiments.results(name, runs, pairs)
 
     return {"status": "success", "results": parts.storage.run(results)}
 
 
 def _move(name: str, action: Action) -> dict[str, Any]:
-    read_body(NoBody, optional=True)
+    body = read_body(MoveRequest, optional=True)
     move = getattr(services().experiments, f"{action}_experiment")
-    experiment = services().storage.run(lambda: move(name))
+    return _told(services().storage.run(lambda: move(name, actor=body.actor, reason=body.reason)))
+
+
+def _told(experiment: Experiment) -> dict[str, Any]:
     return {
         "status": "success",
         "experiment_name": experiment.name,

@@ -1,8 +1,8 @@
 """Operations: health, metrics, figures, reports, alerts, and the documentation of all of it."""
 
 import shutil
-from collections.abc import Callable
-from datetime import timedelta
+from collections.abc import Callable, Iterable
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +11,7 @@ from flask import Blueprint, Response, request
 import monitoring
 from scheduler_service.clock import to_iso, utc_now
 from scheduler_service.errors import ReportNotFound, ServiceError, StorageUnavailable
+from scheduler_service.experiments.lifecycle import Transition
 from scheduler_service.http.bodies import json_bytes, read_body
 from scheduler_service.http.openapi import docs_page, document
 from scheduler_service.http.problems import problem
@@ -25,6 +26,7 @@ blueprint = Blueprint("operations", __name__)
 MIN_FREE_BYTES = 50 * 2**20
 """Below this the disk counts as full: the database and the logs still want to write their last lines."""
 ALERT_WINDOW = timedelta(hours=1)
+ABORT_WINDOW = timedelta(days=1)
 
 
 @blueprint.get("/health")
@@ -95,14 +97,15 @@ def get_report(name: str) -> Response:
 
 @blueprint.get("/alerts")
 def get_alerts() -> dict[str, Any]:
-    """Which thresholds the runs of the last hour are beyond."""
+    """Which thresholds the runs of the last hour are beyond, and which experiments were stopped during the last day."""
     parts = services()
     since = utc_now() - ALERT_WINDOW
     runs = parts.storage.run(lambda: parts.monitor.get_performance_data(start_time=to_iso(since)))
+    stopped = parts.storage.run(lambda: aborted(parts.experiments.history.transitions(), utc_now()))
     thresholds = dict(monitoring.PERFORMANCE_THRESHOLDS)
     return {
         "status": "success",
-        "alerts": alerts(runs, thresholds),
+        "alerts": [*alerts(runs, thresholds), *stopped],
         "thresholds": thresholds,
         "since": to_iso(since),
         "runs": len(runs),
@@ -146,6 +149,23 @@ def alerts(runs: "pd.DataFrame", thresholds: dict[str, float]) -> list[dict[str,
         message = f"模型 {key} 无法给出计划，已由其他模型代替：{last}"
         found.append({"name": "model_failures", "value": float(len(failures)), "threshold": 0.0, "message": message})
     return found
+
+
+def aborted(transitions: Iterable[Transition], now: datetime) -> list[dict[str, Any]]:
+    """An alert for each experiment that stopped itself during the last day."""
+    since = to_iso(now - ABORT_WINDOW)
+    return [
+        {
+            "name": "experiment_aborted",
+            "experiment": each.experiment,
+            "time": each.time,
+            "value": 1.0,
+            "threshold": 0.0,
+            "message": f"实验 {each.experiment} 已自动停止，所有用户回到默认模型：{each.reason}",
+        }
+        for each in transitions
+        if each.event == "aborted" and each.time >= since
+    ]
 
 
 def _report_made(path: str) -> dict[str, Any]:

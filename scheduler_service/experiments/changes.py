@@ -1,0 +1,278 @@
+"""Changes of experiments, each as a whole: the file first, its line of history next, the registry's tags last.
+
+The file is the moment of truth: it holds the new state together with the line that tells of it and with what is left
+to do in the registry. A process killed in between leaves the rest to whoever calls `settle` next.
+"""
+
+import logging
+import secrets
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Protocol
+
+from scheduler_service.clock import Clock, to_iso
+from scheduler_service.errors import ExperimentConflict, ExperimentNotFound, InvalidExperiment, ServiceError
+from scheduler_service.experiments.config import ConfigFile, Document, Snapshot, validate
+from scheduler_service.experiments.experiment import Experiment, Promotion
+from scheduler_service.experiments.history import ExperimentHistory
+from scheduler_service.experiments.lifecycle import EventKind, Status, Transition
+
+log = logging.getLogger(__name__)
+
+
+class Registry(Protocol):
+    """What experiments need of the model registry; `ModelVersionManager` has it."""
+
+    def resolve(self, name: str, *, standing: bool = False) -> str: ...
+    def check_deployable(self, name: str) -> None: ...
+    def promote_model(self, name: str, status: str, *, reason: str = "", actor: str = "") -> object: ...
+    def rollback(self, algorithm: str, reason: str, *, actor: str = "", only_from: str | None = None) -> object: ...
+
+
+class Overtaken(ExperimentConflict):
+    """Somebody else moved the experiment since it was looked at."""
+
+
+class Changes:
+    """The experiments' file with its history and the registry that follows it."""
+
+    def __init__(self, path: Path, registry: Registry | None, clock: Clock) -> None:
+        self._registry = registry
+        self._clock = clock
+        self.file = ConfigFile(path, approve=self._approve)
+        self.history = ExperimentHistory(path.parent / "logs" / "experiments.jsonl")
+
+    def find(self, name: str) -> Experiment:
+        """The experiment with its status now.
+
+        Raises:
+            ExperimentNotFound: nothing bears this name.
+        """
+        return experiment_in(self.file.current(), name, self._clock())
+
+    def make(
+        self,
+        name: str,
+        event: EventKind,
+        change: Callable[[Document], None],
+        actor: str = "",
+        reason: str = "",
+        figures: Mapping[str, Any] | None = None,
+        expected: Experiment | None = None,
+    ) -> Transition:
+        """Applies `change` to the file's JSON and writes the line of history that tells of it.
+
+        Args:
+            expected: the experiment that was looked at; its status and stage must still be these.
+
+        Raises:
+            Overtaken: they are not; nothing was changed.
+            ServiceError: whatever `change` raises; the file would not be valid, or cannot be written.
+        """
+        made: list[Transition] = []
+
+        def apply(document: Document) -> None:
+            now = self._clock()
+            before: dict[str, Any] = {}
+            if name in document.get("experiments", {}):
+                found = experiment_in(validate(document), name, now)
+                before = state_of(found)
+                if expected is not None and before != state_of(expected):
+                    raise Overtaken(f"the experiment {name!r} was {expected.status} and is {found.status} by now")
+                if found.last_transition is not None:
+                    self.history.record(found.last_transition)  # before the file forgets it
+            change(document)
+            after = state_of(experiment_in(validate(document), name, now))
+            line = Transition(
+                secrets.token_hex(8), to_iso(now), name, event, actor, reason, before, after, figures or {}
+            )
+            document["experiments"][name]["last_transition"] = line.to_dict()
+            made.append(line)
+
+        self.file.update(apply)
+        self._record(made[0].to_dict())
+        log.info("experiment %s: %s by %s: %s", name, event, actor or "nobody named", reason or "no reason given")
+        return made[0]
+
+    def promote(
+        self, experiment: Experiment, arm: str, actor: str, reason: str, figures: Mapping[str, Any] | None = None
+    ) -> Transition:
+        """Makes the arm's model the default one and concludes the experiment; the registry's tags follow.
+
+        Raises:
+            InvalidTransition: the model cannot be deployed; nothing was changed.
+        """
+        key = self._key(experiment.models[arm])
+        if self._registry is not None:
+            self._registry.check_deployable(key)
+
+        def promote(document: Document) -> None:
+            entry = document["experiments"][experiment.name]
+            entry["promotion"] = Promotion(
+                arm=arm, model=key, previous_default=document.get("default_model", self.file.current().default_model)
+            ).model_dump()
+            document["default_model"] = key
+            entry["status"] = "concluded"
+            if experiment.rollout is not None:
+                entry["rollout"] |= {
+                    "stage": len(experiment.rollout.stages) - 1,
+                    "stage_since": to_iso(self._clock()),
+                }
+
+        made = self.make(experiment.name, "promoted", promote, actor, reason, figures, expected=experiment)
+        self.settle()
+        return made
+
+    def revert(self, experiment: Experiment, actor: str, reason: str) -> None:
+        """Makes the default model what it was before the promotion; the registry's tags follow.
+
+        Raises:
+            ExperimentConflict: nothing was promoted, it was reverted already, or something else is the default by now.
+        """
+        name, promotion = experiment.name, experiment.promotion
+        if promotion is None or promotion.is_reverted:
+            what = "promoted nothing" if promotion is None else "was reverted already"
+            raise ExperimentConflict(f"the experiment {name!r} {what}")
+
+        def revert(document: Document) -> None:
+            current = document.get("default_model")
+            if current != promotion.model:
+                raise ExperimentConflict(f"{current} is the default model by now, not {promotion.model}")
+            document["default_model"] = promotion.previous_default
+            document["experiments"][name]["promotion"] |= {"is_reverted": True, "are_tags_right": False}
+
+        self.make(name, "reverted", revert, actor, reason, expected=experiment)
+        self.settle()
+
+    def settle(self) -> None:
+        """Finishes what a kill cut off: lines of the history, and tags that follow a promotion. Quick if nothing is.
+
+        What the registry refuses is logged, and tried again the next time.
+        """
+        for experiment in self.file.current().experiments.values():
+            if experiment.last_transition is not None:
+                self._record(experiment.last_transition)
+            if experiment.promotion is not None and not experiment.promotion.are_tags_right:
+                self._move_tags(experiment, experiment.promotion)
+
+    def is_default(self, model: str) -> bool:
+        """Whether a name stands for the default model."""
+        default = self.file.current().default_model
+        try:
+            return model == default or self._key(model) == self._key(default)
+        except ServiceError:
+            return False
+
+    def _key(self, model: str) -> str:
+        return model if self._registry is None else self._registry.resolve(model, standing=True)
+
+    def _record(self, transition: Mapping[str, Any]) -> None:
+        try:
+            self.history.record(transition)
+        except ServiceError as err:  # the file has it; `settle` tries again
+            log.warning("%s", err)
+
+    def _move_tags(self, experiment: Experiment, promotion: Promotion) -> None:
+        if self._registry is not None:
+            said = experiment.last_transition or {}
+            actor, about = str(said.get("actor", "")), f"experiment {experiment.name}"
+            try:
+                if promotion.is_reverted:
+                    algorithm = promotion.model.rsplit("_", 2)[0]
+                    if self._bears_stable(algorithm, promotion.model):
+                        self._registry.rollback(
+                            algorithm, f"{about} was reverted", actor=actor, only_from=promotion.model
+                        )
+                else:
+                    self._registry.promote_model(promotion.model, "deployed", reason=about, actor=actor)
+            except ServiceError as err:
+                log.error("the registry's tags do not follow the %s: %s", about, err)
+                return
+
+        def done(document: Document) -> None:
+            entry = document["experiments"][experiment.name].get("promotion")
+            if entry is not None and entry["is_reverted"] == promotion.is_reverted:
+                entry["are_tags_right"] = True
+
+        self.file.update(done)
+
+    def _bears_stable(self, algorithm: str, key: str) -> bool:
+        assert self._registry is not None
+        try:
+            return self._registry.resolve(f"{algorithm}:stable") == key
+        except ServiceError:
+            return False
+
+    def _approve(self, before: Snapshot, after: Snapshot) -> None:
+        """Refuses a change that brings in a model which the registry lacks, or arms that are one model."""
+        if self._registry is None:
+            return
+        if after.default_model != before.default_model:
+            self._registry.resolve(after.default_model)
+        for name, experiment in after.experiments.items():
+            known = before.experiments.get(name)
+            if known is not None and known.models == experiment.models:
+                continue
+            keys: dict[str, str] = {}
+            for arm, model in experiment.models.items():
+                key = self._registry.resolve(model)
+                if key in keys:
+                    message = f"{experiment.models[keys[key]]!r} and {model!r} are the same model, {key}"
+                    raise InvalidExperiment(f"the experiment {name!r}: {message}", [((arm,), message)])
+                keys[key] = arm
+            if experiment.rollout is not None:
+                self._approve_rollout(experiment, after.default_model)
+
+    def _approve_rollout(self, experiment: Experiment, default: str) -> None:
+        """Refuses a rollout that could not end in production, or compares with something else than production."""
+        assert self._registry is not None
+        if self._registry.resolve(experiment.model_a) != self._registry.resolve(default, standing=True):
+            message = (
+                f"{experiment.model_a!r} is not the default model ({default}); a rollout compares the candidate with "
+                f"what its promotion would replace"
+            )
+            raise InvalidExperiment(f"the experiment {experiment.name!r}: {message}", [(("model_a",), message)])
+        self._registry.check_deployable(experiment.model_b)
+
+
+def experiment_in(config: Snapshot, name: str, now: datetime) -> Experiment:
+    """The experiment with its status at `now`.
+
+    Raises:
+        ExperimentNotFound: nothing bears this name.
+    """
+    if name not in config.experiments:
+        raise ExperimentNotFound(f"there is no experiment {name!r}")
+    return as_of(config.experiments[name], now)
+
+
+def as_of(experiment: Experiment, now: datetime) -> Experiment:
+    """The experiment with its status at `now`."""
+    return experiment.model_copy(update={"status": experiment.status_at(now)})
+
+
+def state_of(experiment: Experiment) -> dict[str, Any]:
+    """What the history tells of it: the status and, in a rollout, the stage."""
+    stage = {} if experiment.rollout is None else {"stage": experiment.rollout.share}
+    return {"status": experiment.status, **stage}
+
+
+def set_status(name: str, status: Status) -> Callable[[Document], None]:
+    """The change of an experiment's status."""
+
+    def change(document: Document) -> None:
+        document["experiments"][name]["status"] = status
+
+    return change
+
+
+def set_next_stage(experiment: Experiment, now: datetime) -> Callable[[Document], None]:
+    """The change to the next stage of a rollout."""
+    assert experiment.rollout is not None
+    following = {"stage": experiment.rollout.stage + 1, "stage_since": to_iso(now)}
+
+    def change(document: Document) -> None:
+        document["experiments"][experiment.name]["rollout"] |= following
+
+    return change

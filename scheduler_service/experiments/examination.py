@@ -1,0 +1,202 @@
+"""What the records say of an experiment at one moment: plain frames in, every figure of the statistics out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from scheduler_service.clock import to_iso
+from scheduler_service.experiments.experiment import Experiment
+from scheduler_service.experiments.rollout import Evidence
+from scheduler_service.stats.arms import metric_values, rows_of_arm, succeeded
+from scheduler_service.stats.comparison import BASELINE, ArmComparison, compare_arms
+from scheduler_service.stats.guardrails import ALPHA as GUARDRAIL_ALPHA
+from scheduler_service.stats.guardrails import Guardrail, check_guardrails
+from scheduler_service.stats.metrics import metric_named
+from scheduler_service.stats.outcome import NotComputable
+from scheduler_service.stats.pairs import PairedVerdict, judge_pairs
+from scheduler_service.stats.secondary import secondary
+from scheduler_service.stats.verdict import Verdict, judge
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+RUN_COLUMNS = (
+    "timestamp",
+    "model_key",
+    "variant",
+    "reason",
+    "user_id",
+    "success",
+    "makespan",
+    "execution_time",
+    "lower_bound",
+    "gap",
+    "resource_utilization",
+    "user_satisfaction",
+)
+"""What of the recorded runs is looked at."""
+
+
+@dataclass(frozen=True)
+class Examination:
+    """Of one experiment. Verdicts may be looked at as often as one likes; p-values hold for one look at the end."""
+
+    experiment: Experiment
+    comparisons: Mapping[str, ArmComparison]  # candidate -> against the baseline
+    verdicts: Mapping[str, Verdict]  # candidate -> from the users' means
+    guardrails: Mapping[str, tuple[Guardrail, ...]]  # candidate ->
+    secondary: Mapping[str, Mapping[str, Any]]  # candidate -> metric -> its figures
+    pairs: Mapping[str, PairedVerdict]  # "shadow" and "replay", where there are pairs; of model_b
+    samples: Mapping[str, int]  # arm -> values of the success metric, in a rollout since the stage began
+    model_changed: NotComputable | None  # the arm's name came to mean another model on the way
+
+    @property
+    def rests_on_pairs(self) -> bool:
+        """Whether the verdict is that of the shadow pairs: it was decided when shadowing was switched on."""
+        return self.experiment.success_metric == "makespan" and self.experiment.shadow > 0.0 and "shadow" in self.pairs
+
+    @property
+    def word(self) -> str:
+        """The verdict on model_b, in one word."""
+        return str(self._verdict()["verdict"])
+
+    def evidence(self, *, is_baseline_the_default: bool) -> Evidence:
+        """What a rollout is decided upon."""
+        verdict = self._verdict()
+        return Evidence(
+            samples=self.samples,
+            word=verdict["verdict"],
+            sentence=verdict["verdict_sentence"],
+            is_mismatched=any(each.has_ratio_mismatch for each in self.comparisons.values()),
+            guardrails=[each for checks in self.guardrails.values() for each in checks],
+            is_baseline_the_default=is_baseline_the_default,
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """API.md's `results`, and more. The figures at the top are of model_b; `comparisons` has every candidate's."""
+        experiment = self.experiment
+        first, *others = experiment.candidates
+        return {
+            "experiment_name": experiment.name,
+            "status": experiment.status,
+            "models": dict(experiment.models),
+            "traffic_split": dict(experiment.traffic_split),
+            "coverage": experiment.present_coverage,
+            "start_time": to_iso(experiment.start_time),
+            "end_time": to_iso(experiment.end_time),
+            **self.comparisons[first].to_dict(),
+            **self._verdict(),
+            "guardrails": [each.to_dict() for each in self.guardrails[first]],
+            "secondary": self.secondary[first],
+            "paired": {source: found.to_dict() for source, found in self.pairs.items()},
+            "comparisons": {
+                arm: {
+                    **self.comparisons[arm].to_dict(),
+                    **self.verdicts[arm].to_dict(),
+                    "guardrails": [each.to_dict() for each in self.guardrails[arm]],
+                    "secondary": self.secondary[arm],
+                }
+                for arm in others
+            },
+            "rollout": None if experiment.rollout is None else experiment.rollout.to_dict(),
+        }
+
+    def _verdict(self) -> dict[str, Any]:
+        """The verdict on model_b as JSON; `verdict_basis` says which figures it rests on."""
+        on_users = self.verdicts[self.experiment.candidates[0]].to_dict()
+        verdict = {**on_users, "verdict_basis": "users"}
+        if self.rests_on_pairs:
+            on_pairs = self.pairs["shadow"].to_dict()
+            taken = ("verdict", "verdict_reason", "verdict_sentence", "recommendation")
+            verdict |= {name: on_pairs[name] for name in taken} | {"verdict_basis": "pairs"}
+        if self.model_changed is not None:
+            verdict |= {
+                "verdict": "invalid",
+                "verdict_reason": self.model_changed.to_dict(),
+                "verdict_sentence": f"No verdict: {self.model_changed.message}.",
+                "recommendation": "Stop the experiment and make a new one that names its models by their keys.",
+            }
+        return verdict
+
+
+def examine(experiment: Experiment, runs: pd.DataFrame, pairs: pd.DataFrame | None, now: datetime) -> Examination:
+    """Every figure of the experiment.
+
+    Several candidates share the errors: verdicts and guardrails of each are held to alpha divided by their number
+    (Bonferroni).
+
+    Args:
+        runs: of this experiment, one row per request, at least `RUN_COLUMNS`.
+        pairs: of this experiment, both models on the same instances; None or empty if there are none.
+    """
+    candidates = experiment.candidates
+    metric = metric_named(experiment.success_metric)
+    each_alpha = experiment.alpha / len(candidates)
+    elapsed_days = max((now - experiment.start_time).total_seconds() / 86_400.0, 0.0)
+    comparisons = {
+        arm: compare_arms(
+            runs,
+            metric.name,
+            min_samples=experiment.min_samples,
+            alpha=experiment.alpha,
+            split=experiment.traffic_split,
+            candidate=arm,
+        )
+        for arm in candidates
+    }
+    return Examination(
+        experiment=experiment,
+        comparisons=comparisons,
+        verdicts={
+            arm: judge(runs, replace(comparison, alpha=each_alpha), experiment.margin, elapsed_days)
+            for arm, comparison in comparisons.items()
+        },
+        guardrails={
+            arm: tuple(check_guardrails(runs, experiment.guardrails, BASELINE, arm, GUARDRAIL_ALPHA / len(candidates)))
+            for arm in candidates
+        },
+        secondary={arm: secondary(runs, metric.name, arm) for arm in candidates},
+        pairs=_pair_verdicts(experiment, pairs, candidates[0]),
+        samples=_samples(experiment, runs, metric.name),
+        model_changed=_model_changed(experiment, runs),
+    )
+
+
+def _pair_verdicts(experiment: Experiment, pairs: pd.DataFrame | None, candidate: str) -> dict[str, PairedVerdict]:
+    """By source. Shadow pairs are judged even where there are none, if the verdict rests on them."""
+    if pairs is None:
+        return {}
+    of_candidate = pairs[pairs["candidate"].eq(candidate).astype(bool)]
+    found = {}
+    for source in ("shadow", "replay"):
+        mine = of_candidate[of_candidate["source"].eq(source).astype(bool)]
+        if len(mine) or (source == "shadow" and experiment.shadow > 0.0):
+            found[source] = judge_pairs(mine, margin=experiment.margin, alpha=experiment.alpha, candidate=candidate)
+    return found
+
+
+def _samples(experiment: Experiment, runs: pd.DataFrame, metric: str) -> dict[str, int]:
+    if experiment.rollout is not None:
+        runs = runs[runs["timestamp"] >= experiment.rollout.stage_since]
+    counts = {}
+    for arm in experiment.models:
+        values = metric_values(rows_of_arm(runs, arm), metric_named(metric))
+        counts[arm] = 0 if values is None else int(values.notna().sum())
+    return counts
+
+
+def _model_changed(experiment: Experiment, runs: pd.DataFrame) -> NotComputable | None:
+    """Two models under one arm's name are no arm: a tag was moved, or the file edited."""
+    if "model_key" not in runs.columns:
+        return None
+    for arm in experiment.models:
+        rows = rows_of_arm(runs, arm)
+        keys = sorted(rows["model_key"][succeeded(rows)].dropna().unique())
+        if len(keys) > 1:
+            return NotComputable(
+                "model_changed", f"{arm} ({experiment.models[arm]}) was answered by {' and '.join(keys)}"
+            )
+    return None

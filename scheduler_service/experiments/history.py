@@ -1,0 +1,44 @@
+"""What was done with experiments, by whom, why and on which figures: `logs/experiments.jsonl`, never rewritten."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from scheduler_service.errors import StorageUnavailable
+from scheduler_service.experiments.lifecycle import Transition
+from scheduler_service.files import locked
+from scheduler_service.jsonlines import JsonLines
+
+
+class ExperimentHistory:
+    """The file; safe for threads and processes."""
+
+    def __init__(self, path: Path) -> None:
+        self._file = JsonLines(path, Transition.from_dict)
+
+    def transitions(self, experiment: str | None = None) -> list[Transition]:
+        """All of one experiment or of all, oldest first."""
+        return [each for each in self._file.lines() if experiment in (None, each.experiment)]
+
+    def of(self, experiment: str) -> list[dict[str, Any]]:
+        """`transitions` as JSON."""
+        return [each.to_dict() for each in self.transitions(experiment)]
+
+    def record(self, transition: Mapping[str, Any]) -> None:
+        """Adds the transition, unless it is there; on disk when this returns.
+
+        Raises:
+            StorageUnavailable: the file cannot be written.
+        """
+        if self._has(transition):
+            return
+        with locked(self._file.path):
+            if not self._has(transition):
+                try:
+                    self._file.append_once(transition)
+                except OSError as err:
+                    raise StorageUnavailable(f"{self._file.path} cannot be written: {err.strerror or err}") from err
+
+    def _has(self, transition: Mapping[str, Any]) -> bool:
+        # Written moments ago, if at all: the last lines are looked at first.
+        return any(each.id == transition["id"] for each in reversed(self._file.lines()))

@@ -1,0 +1,48 @@
+"""The life of an experiment: its statuses, the moves between them, and what is written of each move."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from types import MappingProxyType
+from typing import Any, Literal
+
+Status = Literal["scheduled", "active", "paused", "stopped", "completed", "concluded"]
+"""`scheduled` (before its start) and `completed` (after its last day) follow from the clock."""
+
+Action = Literal["start", "pause", "stop", "conclude"]
+
+EventKind = Literal[
+    "created", "started", "paused", "stopped", "concluded", "advanced", "aborted", "promoted", "reverted"
+]
+
+MOVES: Mapping[Action, tuple[frozenset[Status], Status, EventKind]] = MappingProxyType(
+    {  # action -> (from which statuses, to which, what it is called afterwards)
+        "start": (frozenset({"paused"}), "active", "started"),
+        "pause": (frozenset({"scheduled", "active"}), "paused", "paused"),
+        "stop": (frozenset({"scheduled", "active", "paused"}), "stopped", "stopped"),
+        "conclude": (frozenset({"active", "paused", "stopped", "completed"}), "concluded", "concluded"),
+    }
+)
+"""What may be done with an experiment. Stopped and concluded ones never run again: a new name is a fresh split."""
+
+
+@dataclass(frozen=True, slots=True)
+class Transition:
+    """One move of an experiment. `before` and `after` hold its `status` and, in a rollout, its `stage` (a share)."""
+
+    id: str
+    time: str  # ISO-8601, UTC
+    experiment: str
+    event: EventKind
+    actor: str  # a person, or `rollout` and `guardrail` for what the service did by itself
+    reason: str
+    before: Mapping[str, Any]
+    after: Mapping[str, Any]
+    figures: Mapping[str, Any] = field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, line: Mapping[str, Any]) -> "Transition":
+        """The transition of a line; KeyError or TypeError when it is none."""
+        return cls(**{name: line[name] for name in cls.__dataclass_fields__})

@@ -1,0 +1,105 @@
+"""What the service does by itself, every few seconds: move rollouts, stop bad candidates, roll live models back.
+
+Of several processes one acts at a time: who holds the lease, which the system takes back when the process dies.
+"""
+
+import logging
+import time
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import gevent
+
+from monitoring import PerformanceMonitor
+from scheduler_service.clock import to_iso, utc_now
+from scheduler_service.errors import ServiceError, StorageUnavailable
+from scheduler_service.experiments.examination import RUN_COLUMNS
+from scheduler_service.files import locked
+from scheduler_service.http.services import Services
+
+if TYPE_CHECKING:
+    import pandas as pd  # slow to import, and the service starts without it
+
+EXPERIMENTS_EVERY_S = 1.0
+"""How often experiments with new runs are judged."""
+ANYWAY_EVERY_S = 30.0
+"""How often they are judged without: a stage may wait for nothing but the clock."""
+MODELS_EVERY_S = 30.0
+"""How often the live models are judged, if they are (SCHED_AUTO_ROLLBACK)."""
+
+log = logging.getLogger(__name__)
+
+
+def records_of(experiment: str, monitor: PerformanceMonitor) -> "tuple[pd.DataFrame, pd.DataFrame]":
+    """The runs and the pairs that an experiment is judged by."""
+    return monitor.get_performance_data(experiment=experiment, columns=RUN_COLUMNS), monitor.get_pairs(experiment)
+
+
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """The last time that an experiment was judged."""
+
+    runs: int
+    at_s: float
+
+
+class ExperimentWatch:
+    """Judges the active experiments whenever there is something new; see `ABTestManager.review`."""
+
+    def __init__(self, parts: Services) -> None:
+        self._parts = parts
+        self._looks: dict[str, _Look] = {}
+        self._lease = parts.settings.ab_config_file.with_name(".experiments.lease")
+
+    def look(self) -> None:
+        """One round, if no other process is at it."""
+        try:
+            with locked(self._lease, timeout_s=0.0):
+                self._round()
+        except StorageUnavailable:
+            log.debug("another process holds the lease of the experiments")
+
+    def _round(self) -> None:
+        experiments, monitor = self._parts.experiments, self._parts.monitor
+        experiments.settle()
+        for experiment in experiments.list_experiments():
+            name = experiment.name
+            if experiment.status != "active" or not (experiment.rollout or experiment.guardrails):
+                continue
+            now, last = _Look(monitor.count_runs(name), time.monotonic()), self._looks.get(name)
+            if last is not None and last.runs == now.runs and now.at_s - last.at_s < ANYWAY_EVERY_S:
+                continue
+            self._looks[name] = now
+            try:
+                experiments.review(name, *records_of(name, monitor))
+            except ServiceError as err:  # one experiment's trouble does not keep the others from being judged
+                log.warning("the experiment %s could not be moved: %s", name, err)
+
+
+def watch_experiments(parts: Services) -> None:
+    """Judge the experiments; goes on for ever."""
+    watch = ExperimentWatch(parts)
+    while True:
+        try:
+            parts.storage.run(watch.look)
+        except Exception:  # the next look may work
+            log.exception("the experiments could not be judged")
+        gevent.sleep(EXPERIMENTS_EVERY_S)
+
+
+def watch_live_models(parts: Services) -> None:
+    """Roll back whatever live model does worse than it was validated for; goes on for ever (docs/registry.md)."""
+    cool_down = timedelta(hours=parts.settings.auto_rollback_cool_down_h)
+
+    def look() -> None:
+        runs = parts.monitor.get_performance_data(start_time=to_iso(utc_now() - timedelta(days=1)))
+        for algorithm in {record.algorithm for record in parts.models.list_models(tag="stable")}:
+            parts.models.roll_back_if_degraded(algorithm, runs, cool_down)
+
+    while True:
+        gevent.sleep(MODELS_EVERY_S)
+        try:
+            parts.storage.run(look)
+        except Exception:  # the next look may work
+            log.exception("the live models could not be judged")

@@ -1,0 +1,202 @@
+"""Two models on identical instances: the test that no web experiment has, since a schedule is computed.
+
+What differs between users (their plants) drops out of the difference, so a fraction of the users is enough.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from scheduler_service.stats.arms import FAILED_RATIO, units
+from scheduler_service.stats.effect import Effect, effect_of_pairs
+from scheduler_service.stats.metrics import METRICS
+from scheduler_service.stats.outcome import NotComputable
+from scheduler_service.stats.paired import Paired, paired
+from scheduler_service.stats.summaries import Values
+from scheduler_service.stats.verdict import word_for
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+PairedWord = Literal["identical", "better", "non_inferior", "worse", "inconclusive", "invalid"]
+
+TIE = 1e-9
+"""Schedules whose lengths differ by a smaller share are equally long."""
+MOST_WORST = 10
+
+
+@dataclass(frozen=True)
+class PairedVerdict:
+    """Of a candidate against the baseline on the same requests; may be looked at as often as one likes."""
+
+    candidate: str
+    word: PairedWord
+    reason: NotComputable | None  # why it is `invalid`
+    margin: float
+    effect: Effect | NotComputable  # of the users' mean log ratios
+    test: Paired | NotComputable  # of the same, one look at the end
+    pairs: int
+    users: int
+    distinct_instances: int
+    wins: int  # pairs in which the candidate's schedule is shorter
+    ties: int
+    losses: int
+    failures: tuple[int, int]  # of the baseline and of the candidate
+    worst: tuple[dict[str, Any], ...]  # where the candidate lost most
+
+    @property
+    def geometric_mean_ratio(self) -> float | None:
+        """The candidate's makespan over the baseline's; below 1 is better."""
+        return None if isinstance(self.effect, NotComputable) else 1.0 - self.effect.improvement
+
+    @property
+    def sentence(self) -> str:
+        """The verdict in plain English."""
+        if self.word == "identical":
+            return f"{self.candidate} and model_a are identical: no schedule of {self.pairs} pairs differs."
+        effect = self.effect
+        if self.reason is not None or isinstance(effect, NotComputable):
+            return f"No verdict on {self.candidate} from pairs yet: {self.reason.message if self.reason else ''}."
+        said = {
+            "better": "is better than model_a",
+            "worse": "is worse than model_a",
+            "non_inferior": f"is at most {100.0 * self.margin:g} % worse than model_a",
+            "inconclusive": "cannot be told from model_a",
+        }[self.word]
+        failed = f"; it failed on {self.failures[1]}, model_a on {self.failures[0]}" if any(self.failures) else ""
+        return (
+            f"On the same requests {self.candidate} {said} in makespan: an improvement of "
+            f"{100.0 * effect.improvement:.2f} %, between {100.0 * effect.low:.2f} % and {100.0 * effect.high:.2f} % "
+            f"with {100.0 * (1.0 - effect.alpha):g} % confidence at any time; {self.wins} wins, {self.ties} ties and "
+            f"{self.losses} losses in {self.pairs} pairs of {self.users} users{failed}."
+        )
+
+    @property
+    def recommendation(self) -> str:
+        """What to do now."""
+        return {
+            "identical": "Nothing to decide: compare two models that differ.",
+            "better": f"Promote {self.candidate}.",
+            "non_inferior": f"Promote {self.candidate} if it has other advantages, or go on.",
+            "worse": "Stop the experiment and keep model_a.",
+            "inconclusive": f"Go on; do not promote {self.candidate} yet.",
+            "invalid": "Go on: more users are needed, or other requests.",
+        }[self.word]
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON; shares as percentages, null where a figure cannot be computed."""
+        effect = None if isinstance(self.effect, NotComputable) else self.effect
+        return {
+            "verdict": self.word,
+            "verdict_reason": None if self.reason is None else self.reason.to_dict(),
+            "verdict_sentence": self.sentence,
+            "recommendation": self.recommendation,
+            "margin_percentage": 100.0 * self.margin,
+            "pairs": self.pairs,
+            "users": self.users,
+            "distinct_instances": self.distinct_instances,
+            "improvement_percentage": None if effect is None else 100.0 * effect.improvement,
+            "confidence_sequence": None if effect is None else [100.0 * effect.low, 100.0 * effect.high],
+            "geometric_mean_ratio": self.geometric_mean_ratio,
+            "correlation": None if effect is None else effect.correlation,
+            "p_value": None if isinstance(self.test, NotComputable) else self.test.p_value,
+            "p_value_reason": self.test.to_dict() if isinstance(self.test, NotComputable) else None,
+            "wins": self.wins,
+            "ties": self.ties,
+            "losses": self.losses,
+            "failures": {"model_a": self.failures[0], self.candidate: self.failures[1]},
+            "worst": list(self.worst),
+        }
+
+
+def judge_pairs(pairs: pd.DataFrame, *, margin: float, alpha: float, candidate: str = "model_b") -> PairedVerdict:
+    """The verdict on pairs of makespans of the same instances.
+
+    The unit is the user: d = mean over the user's requests of log(makespan_b / makespan_a). A failed run has the
+    penalised makespan `arms.FAILED_RATIO` times the lower bound; where both failed, the pair is a tie. The bounds are
+    those of `effect.effect_of_pairs`, valid at every moment. `identical` where both sides are one model, or not a
+    single schedule differs: nothing else is ever said of a model and itself.
+
+    Args:
+        pairs: one row per request, columns `user_id`, `key_a`, `key_b`, `makespan_a`, `makespan_b`, `success_a`,
+            `success_b` and `lower_bound`; `request_id`, `n_workpoints` and `input_digest` if there are any. A row
+            without `user_id` is a user of its own.
+        margin: share of the baseline that the candidate may be worse and still be called non-inferior.
+        alpha: chance of a wrong verdict, however often one looks.
+    """
+    a, b = _makespans(pairs, "a"), _makespans(pairs, "b")
+    known = np.isfinite(a) & np.isfinite(b)
+    rows, a, b = pairs[known], a[known], b[known]
+    unit = units(rows)
+    per_user = [np.bincount(unit, weights=np.log(side)) / np.bincount(unit) for side in (a, b)]
+    ratio = b / a
+    is_tie = np.abs(ratio - 1.0) <= TIE
+    is_one_model = bool(len(pairs)) and bool(pairs["key_a"].eq(pairs["key_b"]).all())
+    effect = effect_of_pairs(per_user[0], per_user[1], METRICS["makespan"], alpha)
+    word: PairedWord
+    if is_one_model or (len(rows) and bool(is_tie.all())):
+        word, reason = "identical", None
+    elif isinstance(effect, NotComputable):
+        word, reason = "invalid", _why_not(effect, len(rows))
+    else:
+        word, reason = word_for(effect, margin), None
+    return PairedVerdict(
+        candidate=candidate,
+        word=word,
+        reason=reason,
+        margin=margin,
+        effect=effect,
+        test=paired(per_user[0], per_user[1], alpha),
+        pairs=len(rows),
+        users=int(per_user[0].size),
+        distinct_instances=int(rows["input_digest"].nunique()) if "input_digest" in rows.columns else 0,
+        wins=int((~is_tie & (ratio < 1.0)).sum()),
+        ties=int(is_tie.sum()),
+        losses=int((~is_tie & (ratio > 1.0)).sum()),
+        failures=(_failures(rows, "a"), _failures(rows, "b")),
+        worst=_worst(rows, a, b),
+    )
+
+
+def _why_not(effect: NotComputable, pairs: int) -> NotComputable:
+    if not pairs:
+        return NotComputable("no_data", "there are no pairs yet")
+    if effect.reason == "no_variation":
+        return NotComputable("no_variation", "every user has the same ratio, so there is no error to judge it by")
+    return effect
+
+
+def _makespans(pairs: pd.DataFrame, side: str) -> Values:
+    """Of each pair, failed runs penalised; NaN where nothing is known."""
+    done = pairs[f"success_{side}"].astype("boolean").fillna(value=False).astype(bool)
+    penalty = FAILED_RATIO * pairs["lower_bound"].astype("float64")
+    values = pairs[f"makespan_{side}"].astype("float64").where(done, penalty)
+    return np.asarray(values.where(values > 0.0), np.float64)
+
+
+def _failures(rows: pd.DataFrame, side: str) -> int:
+    return int((~rows[f"success_{side}"].astype("boolean").fillna(value=False).astype(bool)).sum())
+
+
+def _worst(rows: pd.DataFrame, a: Values, b: Values) -> tuple[dict[str, Any], ...]:
+    order = np.argsort(-(b / a), kind="stable")[:MOST_WORST]
+    found = []
+    for index in order[(b / a)[order] > 1.0 + TIE]:
+        row = rows.iloc[int(index)]
+        told = {name: row[name] for name in ("request_id", "user_id", "n_workpoints", "input_digest") if name in row}
+        found.append(
+            {
+                **{name: None if value != value or value is None else _plain(value) for name, value in told.items()},
+                "makespan_a": float(a[index]),
+                "makespan_b": float(b[index]),
+                "ratio": float(b[index] / a[index]),
+            }
+        )
+    return tuple(found)
+
+
+def _plain(value: Any) -> str | int:
+    return value if isinstance(value, str) else int(value)

@@ -1,0 +1,379 @@
+"""Rollouts: who is exposed at each stage, what moves one, what never does, and what a kill leaves behind."""
+
+import itertools
+import json
+import subprocess
+import sys
+import textwrap
+from datetime import timedelta
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ab_testing import ABTestManager
+from scheduler_service.errors import ExperimentConflict, InvalidExperiment, InvalidTransition
+from scheduler_service.experiments.experiment import Experiment
+from scheduler_service.experiments.rollout import DEFAULT_STAGES, Evidence, Rollout, decide
+from scheduler_service.settings import PROJECT_ROOT
+from scheduler_service.stats.guardrails import Guardrail
+from tests.test_experiments_manager import START, Clock
+
+USERS = [f"用户_{number}" for number in range(4_000)]
+V1, V2 = "DDQN_aaaaaaaa_v1.0.0", "DDQN_bbbbbbbb_v2.0.0"
+
+
+class Registry:
+    """The registry's side of a promotion, in memory: what may be deployed, and who bears `stable`."""
+
+    def __init__(self):
+        self.keys = {"DDQN_v1.0": V1, "DDQN_v2.0": V2, V1: V1, V2: V2}
+        self.stable = [V1]
+        self.is_deployable = True
+
+    def resolve(self, name, *, standing=False):
+        return self.stable[-1] if name == "DDQN:stable" else self.keys[name]
+
+    def check_deployable(self, name):
+        if not self.is_deployable:
+            raise InvalidTransition(f"{name} was never measured; promote it to validated first")
+
+    def promote_model(self, name, status, *, reason="", actor=""):
+        assert status == "deployed"
+        self.check_deployable(name)
+        if self.stable[-1] != name:
+            self.stable.append(name)
+
+    def rollback(self, algorithm, reason, *, actor="", only_from=None):
+        assert (algorithm, only_from) == ("DDQN", self.stable[-1])
+        self.stable.pop()
+
+
+@pytest.fixture
+def clock():
+    return Clock()
+
+
+@pytest.fixture
+def registry():
+    return Registry()
+
+
+@pytest.fixture
+def manager(tmp_path, clock, registry):
+    found = ABTestManager(tmp_path / "ab_test_config.json", registry=registry, clock=clock)
+    found.config["default_model"] = "DDQN_v1.0"
+    return found
+
+
+@pytest.fixture
+def ramp(manager):
+    manager.create_experiment("ramp", "DDQN_v1.0", "DDQN_v2.0", rollout={"min_hours": 0.0, "min_samples": 2})
+    return manager
+
+
+def arms(manager, name="ramp"):
+    return {user: manager.assign(name, user).variant for user in USERS}
+
+
+def guardrail(name="makespan", state="kept"):
+    return Guardrail(name, 0.05, state, 0.0, -0.01, 0.01, (200, 200), f"{name} is {state}")
+
+
+def evidence(**changes):
+    known = {
+        "samples": {"model_a": 500, "model_b": 500},
+        "word": "better",
+        "sentence": "model_b is better.",
+        "is_mismatched": False,
+        "guardrails": [guardrail("makespan"), guardrail("success"), guardrail("execution_time", "undecided")],
+        "is_baseline_the_default": True,
+    }
+    return Evidence(**known | changes)
+
+
+def plan(**changes):
+    return Rollout.model_validate({"stage_since": START, **changes})
+
+
+NEXT_DAY = START + timedelta(hours=25)
+
+# --- who is exposed ---
+
+
+def test_each_stage_exposes_its_share_to_the_candidate_and_as_many_to_the_baseline(ramp):
+    for share in DEFAULT_STAGES[:-1]:
+        found = list(arms(ramp).values())
+        assert found.count("model_b") / len(USERS) == pytest.approx(share, abs=0.025)
+        assert found.count("model_a") / len(USERS) == pytest.approx(share, abs=0.025)
+        if share < 0.5:
+            ramp.advance_experiment("ramp")
+
+
+def test_no_user_switches_sides_between_stages(ramp):
+    before = arms(ramp)
+    for _ in range(2):
+        ramp.advance_experiment("ramp")
+        after = arms(ramp)
+        assert all(after[user] == arm for user, arm in before.items() if arm is not None)
+        before = after
+
+
+def test_the_rest_gets_the_default_model_and_belongs_to_no_arm(ramp):
+    user = next(user for user, arm in arms(ramp).items() if arm is None)
+    found = ramp.assign("ramp", user)
+    assert (found.model, found.variant, found.reason) == ("DDQN_v1.0", None, "default")
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(st.floats(0.001, 0.5), min_size=1, max_size=6, unique=True), st.text(min_size=1, max_size=12))
+def test_whatever_the_stages_nobody_ever_leaves_an_arm(shares, user):
+    stages = [*sorted(shares), 1.0]
+    definition = {"name": "any", "model_a": "a", "model_b": "b", "start_time": START}
+    found = [
+        Experiment.parse(definition | {"rollout": {"stages": stages, "stage": stage}}).place_of(user).arm
+        for stage in range(len(stages) - 1)
+    ]
+    first = next((index for index, arm in enumerate(found) if arm is not None), len(found))
+    assert len(set(found[first:])) <= 1
+
+
+# --- what moves it ---
+
+
+def test_a_stage_that_has_everything_is_left():
+    assert decide(plan(), evidence(), NEXT_DAY).kind == "advance"
+    assert decide(plan(stage=2), evidence(), NEXT_DAY).kind == "promote"
+
+
+def test_before_the_last_stage_certainly_not_worse_is_enough():
+    assert decide(plan(), evidence(word="non_inferior"), NEXT_DAY).kind == "advance"
+    assert decide(plan(), evidence(word="inconclusive"), NEXT_DAY).kind == "advance"  # the guardrails are kept
+
+
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [
+        ({"samples": {"model_a": 500, "model_b": 99}}, "model_b has 99 of the 100 samples"),
+        ({"samples": {}}, "no arm has any"),
+        ({"is_mismatched": True}, "missing from an arm"),
+        ({"is_baseline_the_default": False}, "not the default model any more"),
+        ({"guardrails": [guardrail("makespan", "undecided")]}, "makespan is undecided"),
+        ({"guardrails": [guardrail("success", "undecided")]}, "success is undecided"),
+    ],
+)
+@pytest.mark.parametrize("stage", [0, 2])
+def test_missing_data_moves_nothing(changes, why, stage):
+    decision = decide(plan(stage=stage), evidence(**changes), NEXT_DAY)
+    assert decision.kind == "hold"
+    assert why in decision.reason
+
+
+@pytest.mark.parametrize("word", ["non_inferior", "inconclusive", "invalid", "identical"])
+def test_only_a_certainly_better_candidate_is_promoted(word):
+    decision = decide(plan(stage=2), evidence(word=word), NEXT_DAY)
+    assert (decision.kind, word in decision.reason) == ("hold", True)
+
+
+def test_a_candidate_that_is_as_good_is_promoted_where_that_was_asked_for():
+    asked = plan(stage=2, promote_on="non_inferior")
+    assert decide(asked, evidence(word="non_inferior"), NEXT_DAY).kind == "promote"
+    assert decide(asked, evidence(word="inconclusive"), NEXT_DAY).kind == "hold"
+
+
+def test_a_stage_lasts_its_hours():
+    assert "min_hours 24" in decide(plan(), evidence(), START + timedelta(hours=23)).reason
+    assert decide(plan(), evidence(), START + timedelta(hours=24)).kind == "advance"
+
+
+def test_without_auto_only_people_move_it_yet_a_breach_stops_it():
+    assert decide(plan(auto=False), evidence(), NEXT_DAY).kind == "hold"
+    breached = evidence(guardrails=[guardrail("success", "breached")])
+    assert decide(plan(auto=False), breached, NEXT_DAY).kind == "abort"
+
+
+@pytest.mark.parametrize("rollout", [None, plan(), plan(stage=2)])
+@pytest.mark.parametrize("name", ["makespan", "success", "execution_time"])
+def test_a_breach_aborts_whatever_else_is_true(rollout, name):
+    found = evidence(guardrails=[guardrail(), guardrail(name, "breached")], samples={}, is_mismatched=True)
+    decision = decide(rollout, found, START)
+    assert (decision.kind, decision.is_breach) == ("abort", True)
+    assert f"guardrail {name}" in decision.reason
+
+
+def test_a_certainly_worse_candidate_is_not_ramped_any_further():
+    assert decide(plan(), evidence(word="worse"), NEXT_DAY).kind == "abort"
+    assert decide(None, evidence(word="worse"), NEXT_DAY).kind == "hold"  # a plain experiment measures by how much
+
+
+@pytest.mark.parametrize(
+    "stages", [[1.0], [0.5], [0.3, 0.1, 1.0], [0.1, 0.1, 1.0], [0.0, 1.0], [0.1, 0.8, 1.0], [0.1, float("nan"), 1.0]]
+)
+def test_stages_that_cannot_be_are_refused(manager, stages):
+    with pytest.raises(InvalidExperiment) as caught:
+        manager.create_experiment("ramp", "DDQN_v1.0", "DDQN_v2.0", rollout={"stages": stages})
+    assert [loc for loc, _ in caught.value.errors] == [("rollout", "stages")]
+
+
+@pytest.mark.parametrize(
+    ("changes", "loc"),
+    [
+        ({"model_a": "DDQN_v2.0", "model_b": "DDQN_v1.0"}, ("model_a",)),  # v1 answers by default
+        ({"traffic_split": {"model_a": 0.7, "model_b": 0.3}}, ("rollout",)),
+        ({"coverage": 0.5}, ("rollout",)),
+        ({"model_c": "DDQN_v3.0"}, ("rollout",)),
+    ],
+)
+def test_a_rollout_that_could_not_end_well_is_refused(manager, changes, loc):
+    with pytest.raises(InvalidExperiment) as caught:
+        manager.create_experiment(
+            **{"experiment_name": "ramp", "model_a": "DDQN_v1.0", "model_b": "DDQN_v2.0", "rollout": {}} | changes
+        )
+    assert [found for found, _ in caught.value.errors] == [loc]
+
+
+def test_a_candidate_that_may_not_be_deployed_is_no_rollout(manager, registry):
+    registry.is_deployable = False
+    with pytest.raises(InvalidTransition, match="promote it to validated first"):
+        manager.create_experiment("ramp", "DDQN_v1.0", "DDQN_v2.0", rollout={})
+    assert manager.list_experiments() == []
+
+
+# --- promotion, and the way back ---
+
+
+def test_the_last_stage_moves_the_default_model_and_the_tag(ramp, registry):
+    for _ in DEFAULT_STAGES[:-1]:
+        ramp.advance_experiment("ramp", actor="王工", reason="看过了")
+    found = ramp.get_experiment("ramp")
+    assert (found.status, found.rollout.share, found.promotion.model) == ("concluded", 1.0, V2)
+    assert ramp.default_model == V2
+    assert registry.stable[-1] == V2
+    assert {ramp.get_model_for_request("ramp", user) for user in USERS} == {V2}
+
+
+def test_the_old_model_is_one_call_away(ramp, registry):
+    ramp.promote_arm("ramp")
+    ramp.revert_promotion("ramp", actor="王工", reason="现场反馈不好")
+    assert ramp.default_model == "DDQN_v1.0"
+    assert registry.stable == [V1]
+    with pytest.raises(ExperimentConflict, match="reverted already"):
+        ramp.revert_promotion("ramp")
+
+
+def test_a_promotion_that_was_overtaken_is_not_reverted(ramp):
+    ramp.promote_arm("ramp")
+    ramp.config["default_model"] = "DDQN_v1.0"
+    with pytest.raises(ExperimentConflict, match="is the default model by now"):
+        ramp.revert_promotion("ramp")
+
+
+def test_a_plain_experiment_can_promote_its_winner_too(manager, registry):
+    manager.create_experiment("plain", "DDQN_v1.0", "DDQN_v2.0")
+    assert manager.promote_arm("plain", "model_b").status == "concluded"
+    assert (manager.default_model, registry.stable[-1]) == (V2, V2)
+    with pytest.raises(ExperimentConflict, match="concluded already"):
+        manager.promote_arm("plain", "model_a")
+    with pytest.raises(InvalidExperiment, match="no arm 'model_c'"):
+        manager.promote_arm("plain", "model_c")
+
+
+def test_a_registry_that_refuses_leaves_everything_as_it_was(ramp, registry):
+    registry.is_deployable = False
+    with pytest.raises(InvalidTransition):
+        ramp.promote_arm("ramp")
+    assert (ramp.get_experiment("ramp").status, ramp.default_model, registry.stable) == ("active", "DDQN_v1.0", [V1])
+
+
+def test_only_an_active_rollout_advances(ramp, manager):
+    manager.create_experiment("plain", "DDQN_v1.0", "DDQN_v2.0")
+    with pytest.raises(ExperimentConflict, match="has no rollout"):
+        manager.advance_experiment("plain")
+    ramp.pause_experiment("ramp")
+    with pytest.raises(ExperimentConflict, match="is paused"):
+        ramp.advance_experiment("ramp")
+
+
+# --- what stays ---
+
+
+def test_the_history_tells_every_move_with_who_why_and_from_where(ramp):
+    ramp.advance_experiment("ramp", actor="王工", reason="看过了")
+    ramp.pause_experiment("ramp", reason="检修")
+    ramp.start_experiment("ramp")
+    ramp.stop_experiment("ramp", actor="李工")
+    ramp.conclude_experiment("ramp")
+    lines = ramp.history.of("ramp")
+    assert [line["event"] for line in lines] == ["created", "advanced", "paused", "started", "stopped", "concluded"]
+    assert (lines[1]["actor"], lines[1]["reason"]) == ("王工", "看过了")
+    assert (lines[1]["before"], lines[1]["after"]) == (
+        {"status": "active", "stage": 0.1},
+        {"status": "active", "stage": 0.3},
+    )
+    assert all(before["after"] == after["before"] for before, after in itertools.pairwise(lines))
+
+
+def test_a_line_that_a_kill_cut_off_is_written_by_whoever_comes_next(ramp, tmp_path):
+    ramp.advance_experiment("ramp")
+    file = tmp_path / "logs" / "experiments.jsonl"
+    lines = file.read_bytes().splitlines(keepends=True)
+    file.write_bytes(lines[0] + lines[1][:40])  # as if the power had gone
+    other = ABTestManager(tmp_path / "ab_test_config.json")
+    other.settle()
+    other.settle()
+    assert [line["event"] for line in other.history.of("ramp")] == ["created", "advanced"]
+
+
+def test_tags_that_a_kill_left_behind_follow_later(ramp, registry, tmp_path, clock):
+    ABTestManager(tmp_path / "ab_test_config.json", clock=clock).promote_arm("ramp")  # this one has no registry
+    ramp.config["experiments"]["ramp"]["promotion"]["are_tags_right"] = False
+    ramp.config["experiments"]["ramp"]["promotion"]["model"] = V2
+    assert registry.stable == [V1]
+    ramp.settle()
+    assert registry.stable == [V1, V2]
+    assert ramp.get_experiment("ramp").promotion.are_tags_right
+
+
+def test_state_survives_a_restart(ramp, tmp_path, clock):
+    ramp.advance_experiment("ramp")
+    again = ABTestManager(tmp_path / "ab_test_config.json", clock=clock)
+    assert again.get_experiment("ramp") == ramp.get_experiment("ramp")
+    assert arms(again) == arms(ramp)
+
+
+def test_processes_that_advance_at_once_never_skip_a_line(tmp_path):
+    path = tmp_path / "ab_test_config.json"
+    names = [f"ramp_{number}" for number in range(4)]
+    manager = ABTestManager(path)
+    for name in names:
+        manager.create_experiment(name, manager.default_model, "other", rollout={"stages": [0.05, 0.1, 0.2, 0.5, 1.0]})
+    code = textwrap.dedent(
+        """
+        import sys
+        from ab_testing import ABTestManager
+        from scheduler_service.errors import ExperimentConflict
+        manager = ABTestManager(sys.argv[1])
+        for name in sys.argv[2:]:
+            for _ in range(3):
+                try:
+                    manager.advance_experiment(name, actor="process")
+                except ExperimentConflict:
+                    pass
+        """
+    )
+    command = [sys.executable, "-c", code, str(path), *names]
+    processes = [subprocess.Popen(command, cwd=PROJECT_ROOT) for _ in range(3)]
+    assert [process.wait(timeout=120) for process in processes] == [0, 0, 0]
+    for name in names:
+        lines = manager.history.of(name)
+        assert all(before["after"] == after["before"] for before, after in itertools.pairwise(lines))
+        assert lines[-1]["after"]["stage"] == manager.get_experiment(name).rollout.share
+
+
+def test_the_file_holds_what_people_can_read_and_edit(ramp, tmp_path):
+    written = json.loads((tmp_path / "ab_test_config.json").read_text())["experiments"]["ramp"]
+    assert written["rollout"]["stages"] == [0.1, 0.3, 0.5, 1.0]
+    ramp.config["experiments"]["ramp"]["rollout"]["stage"] = 1
+    assert ramp.get_experiment("ramp").rollout.share == 0.3
+    with pytest.raises(InvalidExperiment):
+        ramp.config["experiments"]["ramp"]["rollout"]["stage"] = 9
