@@ -56,13 +56,9 @@ def metric_values(rows: pd.DataFrame, metric: Metric) -> pd.Series[float] | None
 
 def units(rows: pd.DataFrame) -> npt.NDArray[np.int64]:
     """A number for each row, the same for rows of one user; a row without a user gets one of its own."""
-    numbers: dict[object, int] = {}
-    missing = rows["user_id"].isna()
-    # The tuple cannot be mistaken for anybody's id.
-    found = (
-        ("row", row) if gone else user for row, (user, gone) in enumerate(zip(rows["user_id"], missing, strict=True))
-    )
-    return np.fromiter((numbers.setdefault(unit, len(numbers)) for unit in found), np.int64, count=len(rows))
+    codes, users = rows["user_id"].factorize()  # -1 where there is no user
+    missing = codes < 0
+    return np.where(missing, len(users) - 1 + np.cumsum(missing), codes).astype(np.int64)
 
 
 def totals(values: pd.Series[float], unit: npt.NDArray[np.int64]) -> Totals:
@@ -91,8 +87,8 @@ def user_means_on_scale(rows: pd.DataFrame, metric: Metric) -> tuple[Values, Val
         if metric.is_penalised and bound is not None:
             values = values.where(succeeded(rows), FAILED_RATIO * bound)
     if metric.is_ratio_scale:
-        values = values.where(values > 0.0).map(math.log, na_action="ignore")
-        bound = None if bound is None else bound.map(math.log, na_action="ignore")
+        values = values.where(values > 0.0).transform(np.log)
+        bound = None if bound is None else bound.transform(np.log)
     unit = units(rows)
     if bound is None:
         mine = totals(values, unit)
