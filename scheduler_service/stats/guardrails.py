@@ -146,17 +146,19 @@ def _execution_time(a: pd.DataFrame, b: pd.DataFrame, margin: float, alpha: floa
 def rate_with_error(side: Totals) -> tuple[float, float]:
     """(share of the requests, standard error) where users are clusters.
 
-    r = sum s / sum n;  var(r) = k / (k - 1) sum (s_i - r n_i)^2 / (sum n)^2  over the k users (delta method for a ratio
-    of means), but no less than the variance of a share of k + 2 users, two of whom differ: an arm in which all is well
-    so far has not shown that nothing can fail.
+    r = sum s / sum n;  var(r) = K / (K - 1) sum (s_i - r n_i)^2 / (sum n)^2  over K users (delta method for a ratio of
+    means). The error, not the rate, is that of K = k + 2 users: to the k of the arm two of average activity are added,
+    one of whom always fails and one never: an arm in which all is well so far has not shown that nothing can fail.
 
-    Source: Deng, Knoblich, Lu, KDD 2018, section 3; Agresti, Caffo, The American Statistician 54 (2000) 280-288.
+    Source: Deng, Knoblich, Lu, KDD 2018, section 3; Agresti, Caffo, The American Statistician 54 (2000) 280-288, whose
+    two added observations are users here.
     """
-    k, n = side.counts.size, float(side.counts.sum())
-    rate = float(side.sums.sum()) / n
-    clustered = k / max(1, k - 1) * float(((side.sums - rate * side.counts) ** 2).sum()) / n**2
-    smoothed = (rate * k + 1.0) / (k + 2.0)
-    return rate, math.sqrt(max(clustered, smoothed * (1.0 - smoothed) / (k + 2.0)))
+    mean = float(side.counts.mean())
+    sums, counts = np.append(side.sums, [0.0, mean]), np.append(side.counts, [mean, mean])
+    n, k = float(counts.sum()), counts.size
+    residuals = sums - float(sums.sum()) / n * counts
+    error = math.sqrt(k / (k - 1) * float((residuals**2).sum())) / n
+    return float(side.sums.sum() / side.counts.sum()), error
 
 
 def _boundary(users: tuple[int, int], alpha: float) -> float:
