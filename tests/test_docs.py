@@ -190,7 +190,7 @@ def test_both_readmes_show_the_same_examples():
 
 
 @pytest.mark.parametrize(
-    "document", [*EXECUTED, "README.zh-CN.md", "CHANGELOG.md", "docs/architecture.md", "docs/statistics.md"]
+    "document", [*EXECUTED, "README.zh-CN.md", "CHANGELOG.md", "docs/architecture.md", "docs/statistics.md", "docs/experiments.md"]
 )
 def test_every_link_leads_somewhere(document):
     path = PROJECT_ROOT / document
