@@ -12,9 +12,9 @@ from scheduler_service.experiments.experiment import Experiment
 from scheduler_service.experiments.rollout import Evidence
 from scheduler_service.stats.arms import metric_values, rows_of_arm, succeeded
 from scheduler_service.stats.comparison import BASELINE, ArmComparison, compare_arms
+from scheduler_service.stats.effect import to_improvement
 from scheduler_service.stats.guardrails import ALPHA as GUARDRAIL_ALPHA
 from scheduler_service.stats.guardrails import Guardrail, check_guardrails
-from scheduler_service.stats.effect import to_improvement
 from scheduler_service.stats.metrics import METRICS, metric_named
 from scheduler_service.stats.outcome import NotComputable
 from scheduler_service.stats.pairs import PairedVerdict, judge_pairs
@@ -170,6 +170,7 @@ def _on_pairs(pairs: PairedVerdict) -> dict[str, Any]:
     told = pairs.to_dict()
     taken = ("verdict", "verdict_reason", "verdict_sentence", "recommendation")
     effect = None if isinstance(pairs.effect, NotComputable) else pairs.effect
+    detectable = None if effect is None else minimum_detectable_effect(effect.standard_error, effect.alpha)
     return {
         **{name: told[name] for name in taken},
         "verdict_basis": "pairs",
@@ -183,9 +184,8 @@ def _on_pairs(pairs: PairedVerdict) -> dict[str, Any]:
             "covariate_correlation": effect.correlation,
         },
         "minimum_detectable_effect_percentage": None
-        if effect is None
-        else 100.0
-        * to_improvement(minimum_detectable_effect(effect.standard_error, effect.alpha), METRICS["makespan"]),
+        if detectable is None
+        else 100.0 * to_improvement(detectable, METRICS["makespan"]),
         "projected_days_left": None,
     }
 
