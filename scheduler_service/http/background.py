@@ -15,7 +15,7 @@ LULL_WITHIN_S = 1.0
 """How long a piece of work waits for a moment when no client waits; then it goes on all the same, or a busy service
 would never get anything of it done."""
 LOOK_EVERY_S = 0.005
-PATIENCE_S = 2.0
+PATIENCE_S = 1.0
 """How long the end of the process waits for what is being done; a longer computation is broken off."""
 
 log = logging.getLogger(__name__)
