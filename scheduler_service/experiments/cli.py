@@ -19,6 +19,7 @@ from model_manager import ModelVersionManager
 from monitoring import PerformanceMonitor
 from scheduler_service.clock import utc_now
 from scheduler_service.errors import InvalidInput, ServiceError
+from scheduler_service.experiments.examination import RUN_COLUMNS
 from scheduler_service.experiments.replay import Contest, ReplayOptions, contest_of, plan_replay, run_replay, state_of
 from scheduler_service.registry.cli import table
 from scheduler_service.settings import Settings, settings_from_environment
@@ -107,6 +108,29 @@ def _parser() -> argparse.ArgumentParser:
             name, help=about, parents=[shared], formatter_class=argparse.RawDescriptionHelpFormatter, **told
         )
 
+    command("list", "the experiments, the newest first, and the default model")
+    for name, about in (
+        ("results", "what the runs say of an experiment, and what to do"),
+        ("history", "what was done with an experiment, by whom and why"),
+    ):
+        command(name, about).add_argument("experiment")
+    assignment = command("assignment", "where a user falls, and why")
+    assignment.add_argument("experiment")
+    assignment.add_argument("user", help="the id that requests send as user_id")
+    for name, about in (
+        ("pause", "send everyone to the default model until it is started again"),
+        ("start", "let a paused experiment run on"),
+        ("stop", "send everyone to the default model for good"),
+        ("conclude", "close an experiment whose results were acted upon"),
+        ("advance", "move a rollout to its next stage, whatever the figures say"),
+        ("promote", "make model_b the default model and conclude the experiment"),
+        ("revert", "undo a promotion: default model and tag as they were before"),
+    ):
+        move = command(name, about)
+        move.add_argument("experiment")
+        move.add_argument("--reason", default="", help="why, for the history")
+        move.add_argument("--actor", default=os.environ.get("USER", ""), help="who (default: you, %(default)s)")
+
     replay = command(
         "replay",
         "run a candidate on requests that users sent, beside the baseline",
@@ -131,6 +155,73 @@ def _parser() -> argparse.ArgumentParser:
 
 
 # --- commands ---
+
+
+def _list(doors: Doors, _options: argparse.Namespace) -> Answer:
+    found = doors.experiments.list_experiments()
+    header = ("experiment", "status", "stage", "model_a", "model_b", "since")
+    rows = [
+        (
+            each.name,
+            each.status,
+            "-" if each.rollout is None else f"{each.rollout.share:.0%}",
+            each.model_a,
+            each.model_b,
+            each.start_time.strftime("%Y-%m-%d %H:%M"),
+        )
+        for each in found
+    ]
+    default = doors.experiments.default_model
+    value = {"default_model": default, "experiments": [each.to_dict() for each in found]}
+    return value, f"{table(header, rows)}\n\nthe default model is {default}" if rows else "there is no experiment yet"
+
+
+def _results(doors: Doors, options: argparse.Namespace) -> Answer:
+    name = options.experiment
+    doors.experiments.get_experiment(name)  # an unknown one is refused before its runs are read
+    monitor = doors.monitor
+    runs = monitor.get_performance_data(experiment=name, columns=RUN_COLUMNS)
+    value = doors.experiments.results(name, runs, monitor.get_pairs(name))
+    rows = [(each["name"], each["state"], each["message"]) for each in value["guardrails"]]
+    text = f"{value['verdict']}: {value['verdict_sentence']}\n{value['recommendation']}"
+    return value, f"{text}\n\n{table(('guardrail', 'state', 'seen'), rows)}" if rows else text
+
+
+def _history(doors: Doors, options: argparse.Namespace) -> Answer:
+    doors.experiments.get_experiment(options.experiment)
+    lines = doors.experiments.history.of(options.experiment)
+    header = ("time", "event", "from", "to", "by", "reason")
+    rows = [
+        (each["time"][:19], each["event"], _state(each["before"]), _state(each["after"]), each["actor"], each["reason"])
+        for each in lines
+    ]
+    return lines, table(header, rows)
+
+
+def _state(state: Mapping[str, Any]) -> str:
+    stage = f" {state['stage']:.0%}" if "stage" in state else ""
+    return f"{state.get('status', '-')}{stage}"
+
+
+def _assignment(doors: Doors, options: argparse.Namespace) -> Answer:
+    value = doors.experiments.explain_assignment(options.experiment, options.user)
+    return value, f"{value['variant'] or 'no arm'} ({value['model']}): {value['why']}"
+
+
+def _move(doors: Doors, options: argparse.Namespace) -> Answer:
+    experiments = doors.experiments
+    moves: dict[str, Callable[..., Any]] = {
+        "pause": experiments.pause_experiment,
+        "start": experiments.start_experiment,
+        "stop": experiments.stop_experiment,
+        "conclude": experiments.conclude_experiment,
+        "advance": experiments.advance_experiment,
+        "promote": experiments.promote_arm,
+        "revert": experiments.revert_promotion,
+    }
+    found = moves[options.command](options.experiment, actor=options.actor, reason=options.reason)
+    text = f"the experiment {found.name} is {found.status}; the default model is {experiments.default_model}"
+    return found.to_dict(), text
 
 
 def _replay(doors: Doors, options: argparse.Namespace) -> Answer:
@@ -176,6 +267,11 @@ def _contest(doors: Doors, options: argparse.Namespace) -> Contest:
 
 
 COMMANDS: Mapping[str, Callable[[Doors, argparse.Namespace], Answer]] = {
+    "list": _list,
+    "results": _results,
+    "history": _history,
+    "assignment": _assignment,
+    **dict.fromkeys(("pause", "start", "stop", "conclude", "advance", "promote", "revert"), _move),
     "replay": _replay,
 }
 
