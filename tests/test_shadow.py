@@ -136,20 +136,24 @@ def test_clients_are_answered_as_quickly_while_a_long_shadow_run_is_computed(run
     create(running, "slow", shadow=True)
     create(running, "quick")
 
-    def median_ms() -> float:
-        took = []
-        for user in range(60):
-            began_s = time.perf_counter()
-            running.run(params=params_of(user), experiment="quick", user_id=f"u{user}", time_budget_ms=0)
-            took.append(1000.0 * (time.perf_counter() - began_s))
-        return statistics.median(took)
+    def latency_ms() -> float:
+        """The median of 20 requests in the best of three tries: what else the machine does comes and goes."""
+        medians = []
+        for _ in range(3):
+            took = []
+            for user in range(20):
+                began_s = time.perf_counter()
+                running.run(params=params_of(user), experiment="quick", user_id=f"u{user}", time_budget_ms=0)
+                took.append(1000.0 * (time.perf_counter() - began_s))
+            medians.append(statistics.median(took))
+        return min(medians)
 
-    median_ms()
-    alone_ms = median_ms()
-    running.run(workpoints=workpoints_of(1, 10), experiment="slow", user_id="u1", time_budget_ms=1_500)
-    shadowed_ms = median_ms()
+    latency_ms()
+    alone_ms = latency_ms()
+    running.run(workpoints=workpoints_of(1, 10), experiment="slow", user_id="u1", time_budget_ms=3_000)
+    shadowed_ms = latency_ms()
     assert len(pairs_of(running, "slow", 0)) == 0, "the shadow run is over too soon to say anything"
-    assert shadowed_ms < 3.0 * alone_ms + 10.0  # starved of the interpreter's lock it would be hundreds
+    assert shadowed_ms < 3.0 * alone_ms + 20.0  # starved of the interpreter's lock it would be hundreds
     pairs_of(running, "slow", 1)
 
 
@@ -176,11 +180,12 @@ def test_a_flood_is_answered_and_what_is_too_much_is_counted(running):
 def test_sigterm_does_not_wait_for_shadow_runs(tmp_path):
     with live_service(tmp_path) as service:
         create(service, "long", shadow=True)
-        for user in range(3):
-            service.run(workpoints=workpoints_of(user, 10), experiment="long", user_id=f"u{user}", time_budget_ms=2_000)
+        for user in range(2):
+            service.run(workpoints=workpoints_of(user, 10), experiment="long", user_id=f"u{user}", time_budget_ms=4_000)
         began_s = time.monotonic()
         assert service.stop() == 0
-        assert time.monotonic() - began_s < 10.0  # what waits would take 12 s
+        assert time.monotonic() - began_s < 8.0  # what waits would take 16 s
+        assert "a computation in the background is broken off" in service.log()
 
 
 @pytest.mark.slow
@@ -192,7 +197,11 @@ def test_several_worker_processes_shadow_alike(tmp_path):
             service.run(params=params_of(user), experiment="workers", user_id=f"u{user}", time_budget_ms=0)
         assert len(pairs_of(service, "workers", 12)) == 12
         assert metric_becomes(service, 'shadow_pairs_total{experiment="workers"}', 12.0)
+        service.run(workpoints=workpoints_of(1, 10), experiment="workers", user_id="u1", time_budget_ms=3_000)
+        began_s = time.monotonic()
         assert service.stop() == 0
+        assert time.monotonic() - began_s < 5.0
+        assert "SIGABRT" not in service.output.read_text()
 
 
 # --- which requests ---
