@@ -22,10 +22,12 @@ from scheduler_service.http import auth, hygiene, problems
 from scheduler_service.http.bodies import OrjsonProvider
 from scheduler_service.http.metrics import Metrics
 from scheduler_service.http.offload import NativeThreads
+from scheduler_service.http.replays import Replays
 from scheduler_service.http.routes import experiments as experiment_routes
 from scheduler_service.http.routes import models, operations, runs
 from scheduler_service.http.services import EXTENSION, Services
 from scheduler_service.http.serving import WarmUp, serve, serve_with_workers
+from scheduler_service.http.shadowing import Shadow
 from scheduler_service.http.watching import watch_experiments, watch_live_models
 from scheduler_service.logs import configure_logging
 from scheduler_service.settings import Settings, settings_from_environment
@@ -74,18 +76,27 @@ def make_services(settings: Settings) -> Services:
     if not settings.ab_config_file.exists():  # people edit it, and the registry keeps the models that it names
         experiments.config["default_model"] = experiments.default_model
     monitor = PerformanceMonitor(settings.database_file, reports_dir=settings.reports_dir)
+    metrics = Metrics()
+    compute = NativeThreads(settings.compute_threads, max_waiting=MAX_WAITING)
+    improving = NativeThreads(settings.compute_threads, max_waiting=MAX_WAITING)
+
+    def clients_wait() -> bool:
+        return compute.is_busy or improving.is_busy
+
     return Services(
         settings=settings,
         models=registry,
         experiments=experiments,
         monitor=monitor,
         analyzer=ABTestAnalyzer(monitor, config_path=settings.ab_config_file),
-        metrics=Metrics(),
-        compute=NativeThreads(settings.compute_threads, max_waiting=MAX_WAITING),
-        improving=NativeThreads(settings.compute_threads, max_waiting=MAX_WAITING),
+        metrics=metrics,
+        compute=compute,
+        improving=improving,
         storage=NativeThreads(STORAGE_THREADS, max_waiting=MAX_WAITING),
         examining=NativeThreads(1, max_waiting=MAX_EXAMINATIONS_WAITING),
         drawing=NativeThreads(1, max_waiting=MAX_WAITING),
+        shadow=Shadow(registry, experiments, monitor, metrics, clients_wait),
+        replays=Replays(registry, experiments, monitor, clients_wait),
         started_at=utc_now(),
     )
 

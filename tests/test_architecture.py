@@ -14,6 +14,7 @@ LAYERS: dict[str, int] = {
     # 5 shell
     "enhanced_flask": 5,
     "scheduler_service.http": 5,
+    "scheduler_service.experiments.cli": 5,
     # 4 doors
     **dict.fromkeys(DOORS, 4),
     # 3 input and output
@@ -21,6 +22,8 @@ LAYERS: dict[str, int] = {
     "scheduler_service.telemetry": 3,
     "scheduler_service.reporting": 3,
     "scheduler_service.experiments.config": 3,
+    "scheduler_service.experiments.pairing": 3,
+    "scheduler_service.experiments.replay": 3,
     "scheduler_service.experiments.changes": 3,
     "scheduler_service.experiments.history": 3,
     # 2 learned

@@ -15,7 +15,7 @@ class Metrics:
 
     def __init__(self) -> None:
         # prometheus_client decides at its import whether numbers live in files, so not before `serving` has said so.
-        from prometheus_client import CollectorRegistry, Counter, Histogram
+        from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
         self._registry = CollectorRegistry()
         self._requests = Counter(
@@ -45,6 +45,18 @@ class Metrics:
             buckets=_LATENCY_BUCKETS_S,
             registry=self._registry,
         )
+        self._shadow_pairs = Counter(
+            "shadow_pairs",
+            "Requests on which both models of a pair were run.",
+            ("experiment",),
+            registry=self._registry,
+        )
+        self._shadow_dropped = Counter(
+            "shadow_dropped", "Shadow runs given up: the queue was full.", ("experiment",), registry=self._registry
+        )
+        self._shadow_waiting = Gauge(
+            "shadow_waiting", "Shadow runs in the queue.", multiprocess_mode="livesum", registry=self._registry
+        )
 
     def observe_request(self, method: str, route: str, status: int, duration_s: float) -> None:
         known = method if method in ("GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS") else "other"
@@ -59,6 +71,15 @@ class Metrics:
         if makespan_h is not None:
             self._makespan_h.labels(model_key, variant).observe(makespan_h)
             self._execution_s.labels(model_key, variant).observe(execution_time_s)
+
+    def count_shadow_pair(self, experiment: str) -> None:
+        self._shadow_pairs.labels(experiment).inc()
+
+    def count_shadow_dropped(self, experiment: str) -> None:
+        self._shadow_dropped.labels(experiment).inc()
+
+    def set_shadow_waiting(self, jobs: int) -> None:
+        self._shadow_waiting.set(jobs)
 
     def exposition(self) -> bytes:
         """All numbers in Prometheus' text format."""

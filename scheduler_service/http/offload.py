@@ -24,6 +24,11 @@ class NativeThreads:
         self._most = size + max_waiting
         self._now = 0
 
+    @property
+    def is_busy(self) -> bool:
+        """Whether anything is computed now, or waits for it; may be asked from any thread."""
+        return self._now > 0
+
     def run(self, work: Callable[[], Result]) -> Result:
         """What `work` returns or raises; other requests are served meanwhile.
 

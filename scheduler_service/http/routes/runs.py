@@ -38,6 +38,7 @@ def run_algorithm() -> dict[str, Any]:
         run.execution_time_s,
     )
     charts = parts.drawing.run(lambda: draw(run.solution, body.views, body.chart_format)) if body.views else {}
+    parts.shadow.offer(run, body)
     return answer(run, charts)
 
 
