@@ -73,10 +73,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             markdown_table(GUARDRAIL_HEADER, [_alarm_row(name, found) for name, found in guarded.items()]),
             POWER_TEXT.format(n=len(schedules), resampled=options.resampled),
             markdown_table(POWER_HEADER, [_power_row(name, found) for name, found in power.items()]),
-            "The correlation is that of the two models' log makespans on the same request: the variance of the paired "
-            "difference is 2 (1 - correlation) times that of one arm, while users in two arms count for a quarter each: "
-            "2 / (1 - correlation) times fewer, if both models vary alike. Against the unpaired test with CUPED the gain "
-            "is smaller, since the lower bound explains much of the same.",
+            CORRELATION_TEXT,
         ]
     )
     command = "python -m benchmarks.experiments" + "".join(f" {each}" for each in arguments or sys.argv[1:])
@@ -453,6 +450,12 @@ POWER_TEXT = (
     "geometric mean is exactly 1 % shorter: the effect is made, the noise of the pairs is real. Users, one request "
     "each, are drawn with replacement, {resampled} experiments a line, looked at after every 20: users until 80 % of "
     "the experiments said `better`. Unpaired: half of the users in each arm. Paired: both models on each request."
+)
+CORRELATION_TEXT = (
+    "The correlation is that of the two models' log makespans on the same request. With n users, the variance of the "
+    "paired mean is 2 (1 - correlation) / n times that of one log makespan, that of the difference of two arms 4 / n: "
+    "pairs need 2 / (1 - correlation) times fewer, if both models vary alike. Against the unpaired test with CUPED the "
+    "gain is smaller, since the lower bound explains much of the same."
 )
 POWER_HEADER = [
     "requests",
