@@ -405,7 +405,7 @@ def test_a_report_that_does_not_reach_back_to_the_beginning_says_so():
         runs_of(80, 4).assign(makespan=np.nan),
         runs_of(80, 4).assign(success=False, makespan=np.nan),
         runs_of(80, 4).assign(user_id=pd.array([None] * 320, dtype="str")),
-        runs_of(80, 4).assign(makespan=50.0, lower_bound=np.nan, execution_time=0.0),
+        runs_of(80, 4).assign(makespan=50.0, lower_bound=np.nan, execution_time=0.01),
         runs_of(80, 4).assign(timestamp=pd.Timestamp(NOW)),
         runs_of(80, 4).assign(variant=pd.array([None] * 320, dtype="str")),
     ],
