@@ -12,7 +12,7 @@ from scheduler_service.reporting.page import Formatter
 from scheduler_service.reporting.standing import SYMBOLS, Standing, Teller, letter, standing_of_pairs
 from scheduler_service.stats.arms import FAILED_RATIO
 from scheduler_service.stats.comparison import BASELINE
-from scheduler_service.stats.effect import LEAST_USERS, Effect
+from scheduler_service.stats.effect import Effect
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -114,8 +114,8 @@ def _section(
         charts.append(PairedChart(words["differences"], figures.data_uri(drawn), remarks))
         if source == "shadow":  # a replay's pairs all come at once: there is no course of time to show
             effects = pair_effects_over_time(pairs, experiment.margin, experiment.alpha, found.arm)
-            too_early = words["reason_too_few_pairs"].format(LEAST_USERS)
-            drawn = ab_figures.sequences({"": effects}, experiment.margin, (), words, period, too_early)
+            missing = {"": teller.why_no_bounds(verdict.effect, of_pairs=True)}
+            drawn = ab_figures.sequences({"": effects}, experiment.margin, (), words, period, missing)
             title = words["sequence_pairs"].format(teller.level(found.alpha))
             charts.append(PairedChart(title, figures.data_uri(drawn), ()))
     else:

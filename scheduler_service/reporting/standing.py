@@ -8,7 +8,7 @@ from scheduler_service.experiments.examination import Examination
 from scheduler_service.reporting.page import Formatter
 from scheduler_service.reporting.performance import Card
 from scheduler_service.stats.comparison import BASELINE, ArmComparison
-from scheduler_service.stats.effect import LEAST_USERS, to_improvement
+from scheduler_service.stats.effect import LEAST_USERS, Effect, to_improvement
 from scheduler_service.stats.metrics import METRICS
 from scheduler_service.stats.outcome import NotComputable
 from scheduler_service.stats.power import minimum_detectable_effect
@@ -127,9 +127,16 @@ class Teller:
         """Why there is no verdict; empty if there is one."""
         if found.reason is None:
             return ""
-        if found.reason == "too_few_units" and found.pair_users is not None:
+        return self._reason_of(found.reason, of_pairs=found.pair_users is not None)
+
+    def why_no_bounds(self, effect: Effect | NotComputable, *, of_pairs: bool = False) -> str:
+        """Why an effect has no bounds; empty if it has."""
+        return "" if isinstance(effect, Effect) else self._reason_of(effect.reason, of_pairs=of_pairs)
+
+    def _reason_of(self, code: str, *, of_pairs: bool) -> str:
+        if code == "too_few_units" and of_pairs:
             return self._words["reason_too_few_pairs"].format(LEAST_USERS)
-        return self.reason(found.reason)
+        return self.reason(code)
 
     def reason(self, code: str, least_units: int = LEAST_USERS) -> str:
         """What a code stands for."""
@@ -139,8 +146,8 @@ class Teller:
             limits.get(code, f"{self._experiment.alpha:g}")
         )
 
-    def next_step(self, found: Standing, status: str, last_event: str | None) -> str:
-        """What to do now."""
+    def next_step(self, found: Standing, status: str, last_event: str | None, days_planned: float) -> str:
+        """What to do now; `days_planned`: until the experiment ends."""
         key = self._outcome(found.arm, last_event)
         if key is None and status not in ("active", "scheduled"):
             key = {"better": "next_over_better", "worse": "next_over_worse"}.get(found.word, "next_over")
@@ -153,7 +160,10 @@ class Teller:
             if rollout is not None and rollout.auto and f"{key}_auto" in self._words:
                 key += "_auto"
         promoted = self._experiment.promotion
-        days = "" if found.days_left is None else self._words["days_more"].format(_days(found.days_left))
+        days = ""
+        if found.days_left is not None:
+            more = "days_more" if found.days_left <= days_planned else "days_beyond"
+            days = self._words[more].format(_days(found.days_left))
         other = letter(promoted.arm) if promoted is not None else ""
         return self._words[key].format(a=letter(BASELINE), b=letter(found.arm), days=days, other=other)
 
