@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from scheduler_service.experiments.examination import Examination
+from scheduler_service.experiments.examination import Examination, pairs_by_source
 from scheduler_service.reporting import ab_figures, figures
 from scheduler_service.reporting.evolution import pair_differences, pair_effects_over_time
 from scheduler_service.reporting.page import Formatter
@@ -17,7 +17,6 @@ from scheduler_service.stats.effect import Effect
 if TYPE_CHECKING:
     import pandas as pd
 
-SOURCES = ("shadow", "replay")
 
 Words = Mapping[str, str]
 
@@ -67,20 +66,9 @@ def paired_sections(
     period: tuple[datetime, datetime],
 ) -> list[PairedSection]:
     """One section for each source that was judged."""
-    candidate = examined.experiment.candidates[0]
-    chosen = pairs[pairs["candidate"].eq(candidate).fillna(value=False).astype(bool)]
     return [
-        _section(
-            source,
-            chosen[chosen["source"].eq(source).fillna(value=False).astype(bool)],
-            standing_of_pairs(examined, source),
-            examined,
-            teller,
-            words,
-            show,
-            period,
-        )
-        for source in SOURCES
+        _section(source, mine, standing_of_pairs(examined, source), examined, teller, words, show, period)
+        for source, mine in pairs_by_source(pairs, examined.experiment.candidates[0]).items()
         if source in examined.pairs
     ]
 
