@@ -120,8 +120,6 @@ def test_a_failure_counts_twice_the_bound_and_is_told():
     verdict = verdict_on(pairs)
     assert (verdict.word, verdict.failures, verdict.losses >= 30) == ("worse", (0, 30), True)
     assert "it failed on 30, model_a on 0" in verdict.sentence
-    assert (
-    )
     failed = {each["request_id"]: each for each in verdict.worst}
     assert len(failed) == MOST_WORST  # the ten worst are failures, at the penalised length
     for name, each in failed.items():
