@@ -120,11 +120,8 @@ def test_a_failure_counts_twice_the_bound_and_is_told():
     verdict = verdict_on(pairs)
     assert (verdict.word, verdict.failures, verdict.losses >= 30) == ("worse", (0, 30), True)
     assert "it failed on 30, model_a on 0" in verdict.sentence
-    assert (
-        verdict.worst[0]["makespan_b"] == pytest.approx(FAILED_RATIO * pairs["lower_bound"][:30].max(), rel=1) or True
-    )
     failed = {each["request_id"]: each for each in verdict.worst}
-    assert failed  # the ten worst are failures, at the penalised length
+    assert len(failed) == MOST_WORST  # the ten worst are failures, at the penalised length
     for name, each in failed.items():
         assert each["makespan_b"] == pytest.approx(FAILED_RATIO * pairs["lower_bound"][int(name[1:])])
 
