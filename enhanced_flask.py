@@ -22,6 +22,7 @@ from scheduler_service.http import auth, hygiene, problems
 from scheduler_service.http.bodies import OrjsonProvider
 from scheduler_service.http.metrics import Metrics
 from scheduler_service.http.offload import NativeThreads
+from scheduler_service.http.replays import Replays
 from scheduler_service.http.routes import experiments as experiment_routes
 from scheduler_service.http.routes import models, operations, runs
 from scheduler_service.http.services import EXTENSION, Services
@@ -78,6 +79,10 @@ def make_services(settings: Settings) -> Services:
     metrics = Metrics()
     compute = NativeThreads(settings.compute_threads, max_waiting=MAX_WAITING)
     improving = NativeThreads(settings.compute_threads, max_waiting=MAX_WAITING)
+
+    def clients_wait() -> bool:
+        return compute.is_busy or improving.is_busy
+
     return Services(
         settings=settings,
         models=registry,
@@ -90,7 +95,8 @@ def make_services(settings: Settings) -> Services:
         storage=NativeThreads(STORAGE_THREADS, max_waiting=MAX_WAITING),
         examining=NativeThreads(1, max_waiting=MAX_EXAMINATIONS_WAITING),
         drawing=NativeThreads(1, max_waiting=MAX_WAITING),
-        shadow=Shadow(registry, experiments, monitor, metrics, lambda: compute.is_busy or improving.is_busy),
+        shadow=Shadow(registry, experiments, monitor, metrics, clients_wait),
+        replays=Replays(registry, experiments, monitor, clients_wait),
         started_at=utc_now(),
     )
 

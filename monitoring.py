@@ -12,7 +12,7 @@ numpy, pandas, matplotlib and scipy are imported by the methods that need them: 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from scheduler_service.clock import Clock, parse_time, utc_now
 from scheduler_service.errors import ExperimentNotFound, InvalidInput
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from scheduler_service.experiments.experiment import Experiment
-    from scheduler_service.reporting.ab_test import ExperimentView
 
 __all__ = ["PERFORMANCE_THRESHOLDS", "ABTestAnalyzer", "PairRecord", "PerformanceMonitor", "PerformanceRecord"]
 
@@ -230,36 +229,45 @@ class ABTestAnalyzer:
             StorageUnavailable: the database cannot be read, or the report not be written.
         """
         from scheduler_service.experiments.config import ConfigFile
+        from scheduler_service.experiments.examination import RUN_COLUMNS, examine
+        from scheduler_service.experiments.history import ExperimentHistory
         from scheduler_service.reporting.ab_test import ab_test_page
         from scheduler_service.reporting.page import save
 
         end = self._monitor.clock()
         start = end - _period(days, lang)
         configured = ConfigFile(self._config_path).current().experiments.get(experiment_name)
-        runs = self._monitor.get_performance_data(start, end, experiment=experiment_name)
-        if configured is None:
-            # Requests may name an experiment that never was; only one that had arms is worth a report.
-            ever = self._monitor.get_performance_data(experiment=experiment_name)
-            if not ever["variant"].notna().any():
-                raise ExperimentNotFound(f"no experiment {experiment_name!r} is configured, and none ran by that name")
-        page = ab_test_page(runs, _view(experiment_name, configured, end), start, end, lang)
+        runs = self._monitor.get_performance_data(start, end, experiment=experiment_name, columns=RUN_COLUMNS)
+        pairs = self._monitor.get_pairs(experiment_name, start_time=start, end_time=end)
+        experiment = configured
+        if experiment is None:
+            ever = self._monitor.get_performance_data(experiment=experiment_name, columns=("variant", "model_key"))
+            experiment = _experiment_of_runs(experiment_name, ever, start)
+        history = ExperimentHistory(self._config_path.parent / "logs" / "experiments.jsonl").of(experiment_name)
+        examined = examine(experiment, runs, pairs, end)
+        page = ab_test_page(examined, runs, pairs, history, start, end, lang, is_configured=configured is not None)
         return str(save(page, self._monitor.reports_dir, f"ab_test_{experiment_name}", end, lang))
 
 
-def _view(name: str, configured: "Experiment | None", now: datetime) -> "ExperimentView":
-    from scheduler_service.reporting.ab_test import ExperimentView
+def _experiment_of_runs(name: str, runs: "pd.DataFrame", start: datetime) -> "Experiment":
+    """An experiment that only its runs know: their arms and models, and the usual limits; the split is unknown.
 
-    if configured is None:
-        return ExperimentView(name=name, models={}, split=None, metric="makespan", status=None)
-    return ExperimentView(
-        name=name,
-        models={"model_a": configured.model_a, "model_b": configured.model_b},
-        split=configured.traffic_split,
-        metric=configured.success_metric,
-        status=configured.status_at(now),
-        min_samples=configured.min_samples,
-        alpha=configured.alpha,
-    )
+    Raises:
+        ExperimentNotFound: no run of that name had an arm. Requests may name an experiment that never was.
+    """
+    from scheduler_service.experiments.experiment import Experiment
+    from scheduler_service.stats.comparison import ARMS
+
+    recorded = set(runs["variant"].dropna())
+    if not recorded:
+        raise ExperimentNotFound(f"no experiment {name!r} is configured, and none ran by that name")
+    last = max((ARMS.index(arm) for arm in recorded if arm in ARMS), default=0)
+    definition: dict[str, Any] = {"name": name, "start_time": start, "traffic_split": None}
+    for arm in ARMS[: max(2, last + 1)]:
+        keys = runs.loc[runs["variant"].eq(arm).fillna(value=False).astype(bool), "model_key"].dropna()
+        definition[arm] = str(keys.iloc[-1]) if len(keys) else "?"
+    # Not validated: the name may be none that can be configured, and nobody knows which split was asked for.
+    return Experiment.model_construct(**definition)
 
 
 def _moment(name: str, value: Time) -> datetime | None:

@@ -80,6 +80,14 @@ class InvalidExperiment(InvalidInput):
     """The experiment's definition cannot work: splits, models, durations."""
 
 
+class NothingToReplay(Conflict):
+    """No request is recorded that could be run again."""
+
+
+class ReplayNotFound(NotFound):
+    """The experiment has not been replayed."""
+
+
 # --- records and reports ---
 
 

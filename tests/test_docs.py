@@ -20,7 +20,7 @@ from enhanced_flask import create_app
 from scheduler_service.settings import PROJECT_ROOT, Settings
 from tests.conftest import LiveService, live_service
 
-EXECUTED = ("README.md", "docs/http-api.md", "docs/operations.md", "docs/training.md")
+EXECUTED = ("README.md", "docs/experiments.md", "docs/http-api.md", "docs/operations.md", "docs/training.md")
 """`README.zh-CN.md` has the same blocks as `README.md`, which another test compares."""
 REST = "..."
 """In a `json` block: and further fields, or entries."""
@@ -40,7 +40,7 @@ def blocks(document: str) -> list[Block]:
     return [Block(f"{document}:{text.count(chr(10), 0, match.start()) + 1}", match[1], match[2]) for match in found]
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def checkout(tmp_path_factory) -> LiveService:
     """The service over a folder that looks like a fresh clone to commands and snippets."""
     home = tmp_path_factory.mktemp("docs")
@@ -190,7 +190,8 @@ def test_both_readmes_show_the_same_examples():
 
 
 @pytest.mark.parametrize(
-    "document", [*EXECUTED, "README.zh-CN.md", "CHANGELOG.md", "docs/architecture.md", "docs/statistics.md"]
+    "document",
+    [*EXECUTED, "README.zh-CN.md", "CHANGELOG.md", "docs/architecture.md", "docs/statistics.md"],
 )
 def test_every_link_leads_somewhere(document):
     path = PROJECT_ROOT / document

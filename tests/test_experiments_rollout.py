@@ -261,6 +261,15 @@ def test_the_old_model_is_one_call_away(ramp, registry):
         ramp.revert_promotion("ramp")
 
 
+def test_a_tag_that_the_promotion_did_not_move_is_left_alone(manager, registry):
+    manager.config["default_model"] = "DDQN_v2.0"  # v1 bears `stable`, v2 answers: as the project is shipped
+    manager.create_experiment("back", "DDQN_v2.0", "DDQN_v1.0")
+    manager.promote_arm("back")
+    manager.revert_promotion("back")
+    assert (manager.default_model, registry.stable) == ("DDQN_v2.0", [V1])
+    assert manager.get_experiment("back").promotion.are_tags_right
+
+
 def test_a_promotion_that_was_overtaken_is_not_reverted(ramp):
     ramp.promote_arm("ramp")
     ramp.config["default_model"] = "DDQN_v1.0"
@@ -328,6 +337,7 @@ def test_tags_that_a_kill_left_behind_follow_later(ramp, registry, tmp_path, clo
     ABTestManager(tmp_path / "ab_test_config.json", clock=clock).promote_arm("ramp")  # this one has no registry
     ramp.config["experiments"]["ramp"]["promotion"]["are_tags_right"] = False
     ramp.config["experiments"]["ramp"]["promotion"]["model"] = V2
+    ramp.config["experiments"]["ramp"]["promotion"]["previous_stable"] = V1
     assert registry.stable == [V1]
     ramp.settle()
     assert registry.stable == [V1, V2]

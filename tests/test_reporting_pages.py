@@ -5,7 +5,6 @@ import re
 import time
 import warnings
 from datetime import UTC, datetime, timedelta
-from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
@@ -15,12 +14,12 @@ from sqlalchemy import insert
 
 import monitoring
 from monitoring import ABTestAnalyzer, PerformanceMonitor, PerformanceRecord
-from scheduler_service.errors import ExperimentNotFound, InvalidInput
-from scheduler_service.reporting.ab_test import cumulative_means
+from scheduler_service.errors import InvalidInput
 from scheduler_service.reporting.analysis import failure_reasons, over_time
 from scheduler_service.reporting.texts import TEXTS
 from scheduler_service.telemetry.schema import runs as runs_table
 from scheduler_service.telemetry.writer import run_row
+from tests.pages import Page
 
 NOW = datetime(2026, 11, 23, 12, 15, 30, tzinfo=UTC)
 MODELS = {"model_a": "DDQN_1a2b3c4d_v1.0.0", "model_b": "DDQN_5c1f0a2e_v2.0.0"}
@@ -96,37 +95,6 @@ def fill(monitor: PerformanceMonitor, count: int, *, better_by_h: float = 3.0, s
         connection.execute(insert(runs_table), rows)
 
 
-class _Page(HTMLParser):
-    """The words, sources and tags of a page; fails on tags that are not closed in order."""
-
-    def __init__(self, path: str) -> None:
-        super().__init__()
-        self.words: list[str] = []
-        self.sources: list[str] = []
-        self.tags: set[str] = set()
-        self._open: list[str] = []
-        self.html = Path(path).read_text(encoding="utf-8")
-        self.feed(self.html)
-        assert self._open == []
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.add(tag)
-        self.sources += [value or "" for name, value in attrs if name in ("src", "href")]
-        if tag not in ("meta", "img", "br"):
-            self._open.append(tag)
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self._open.pop() == tag
-
-    def handle_data(self, data: str) -> None:
-        if not self._open or self._open[-1] != "style":
-            self.words.append(data)
-
-    @property
-    def text(self) -> str:
-        return " ".join(" ".join(self.words).split())
-
-
 def test_both_languages_have_the_same_texts_with_the_same_places():
     assert TEXTS["zh"].keys() == TEXTS["en"].keys()
     for key, text in TEXTS["zh"].items():
@@ -135,7 +103,7 @@ def test_both_languages_have_the_same_texts_with_the_same_places():
 
 def test_the_figures_of_the_report_agree_with_pandas(monitor):
     fill(monitor, 2000)
-    page = _Page(monitor.generate_performance_report(days=7))
+    page = Page(monitor.generate_performance_report(days=7))
     runs = monitor.get_performance_data(start_time=NOW - timedelta(days=7))
     good = runs[runs["success"]]
     assert f"请求数 {len(runs):,}" in page.text
@@ -152,18 +120,18 @@ def test_the_change_is_against_the_period_before(monitor):
     for days, makespan in ((10, 60.0), (3, 54.0)):
         moment = NOW - timedelta(days=days)
         monitor.record_performance(PerformanceRecord(request_id=str(days), makespan=makespan, timestamp=moment))
-    page = _Page(monitor.generate_performance_report(days=7, lang="en"))
+    page = Page(monitor.generate_performance_report(days=7, lang="en"))
     assert "Mean makespan 54.00 h vs. period before ▼ 10.0%" in page.text
 
 
 def test_crossed_thresholds_are_named_with_advice(monitor, monkeypatch):
     fill(monitor, 500)
-    page = _Page(monitor.generate_performance_report(lang="en"))
+    page = Page(monitor.generate_performance_report(lang="en"))
     assert "All figures are within" not in page.text
     assert "crossed" not in page.text
     monkeypatch.setitem(monitoring.PERFORMANCE_THRESHOLDS, "max_makespan", 50.0)
     monkeypatch.setitem(monitoring.PERFORMANCE_THRESHOLDS, "min_success_rate", 0.99)
-    page = _Page(monitor.generate_performance_report(lang="en"))
+    page = Page(monitor.generate_performance_report(lang="en"))
     assert page.text.count("crossed") == 2
     assert "is above the threshold of 50.00 h; 100.0% of the requests are" in page.text
     assert re.search(
@@ -173,9 +141,9 @@ def test_crossed_thresholds_are_named_with_advice(monitor, monkeypatch):
 
 @pytest.mark.parametrize("lang", ["zh", "en"])
 def test_a_report_of_nothing_says_so(monitor, config, lang):
-    page = _Page(monitor.generate_performance_report(lang=lang))
+    page = Page(monitor.generate_performance_report(lang=lang))
     assert TEXTS[lang]["find_no_runs"] in page.text
-    page = _Page(ABTestAnalyzer(monitor, config_path=config).generate_ab_test_report("v1_vs_v2", lang=lang))
+    page = Page(ABTestAnalyzer(monitor, config_path=config).generate_ab_test_report("v1_vs_v2", lang=lang))
     assert TEXTS[lang]["ab_no_data"] in page.text
 
 
@@ -195,10 +163,10 @@ def test_few_rows_of_any_kind_make_a_sensible_report(monitor, config, count, fie
         moment = NOW - timedelta(minutes=number)
         arm = {"experiment": "v1_vs_v2", "variant": ("model_a", "model_b")[number % 2], "user_id": str(number)}
         monitor.record_performance(PerformanceRecord(request_id=str(number), timestamp=moment, **arm, **fields))
-    page = _Page(monitor.generate_performance_report())
+    page = Page(monitor.generate_performance_report())
     assert f"请求数 {count}" in page.text
     assert "nan" not in page.text.lower().split()
-    page = _Page(ABTestAnalyzer(monitor, config_path=config).generate_ab_test_report("v1_vs_v2"))
+    page = Page(ABTestAnalyzer(monitor, config_path=config).generate_ab_test_report("v1_vs_v2"))
     assert "nan" not in page.text.lower().split()
 
 
@@ -224,7 +192,7 @@ def test_names_from_outside_are_text_and_nothing_else(monitor, config):
         monitor.generate_performance_report(),
         ABTestAnalyzer(monitor, config_path=config).generate_ab_test_report("v1_vs_v2"),
     ):
-        page = _Page(path)
+        page = Page(path)
         assert "script" not in page.tags
         assert "长" * 100 not in page.text
 
@@ -235,7 +203,7 @@ def test_a_report_needs_nothing_from_outside(monitor, config):
         monitor.generate_performance_report(),
         ABTestAnalyzer(monitor, config_path=config).generate_ab_test_report("v1_vs_v2"),
     ):
-        page = _Page(path)
+        page = Page(path)
         assert len(page.sources) >= 3
         assert all(source.startswith("data:image/svg+xml;base64,") for source in page.sources)
         assert not page.tags & {"script", "link", "iframe", "object"}
@@ -247,7 +215,7 @@ def test_a_report_needs_nothing_from_outside(monitor, config):
 def test_an_english_report_is_english(monitor, config):
     fill(monitor, 300)
     analyzer = ABTestAnalyzer(monitor, config_path=config)
-    page = _Page(analyzer.generate_ab_test_report("v1_vs_v2", lang="en"))
+    page = Page(analyzer.generate_ab_test_report("v1_vs_v2", lang="en"))
     assert not re.search(r"[\u4e00-\u9fff]", page.text)
     assert '<html lang="en">' in page.html
 
@@ -281,77 +249,6 @@ def test_a_period_of_any_length_has_a_legible_time_axis(monitor):
 def test_an_impossible_period_or_language_is_refused(monitor, days, lang):
     with pytest.raises(InvalidInput):
         monitor.generate_performance_report(days=days, lang=lang)
-
-
-def test_the_ab_report_says_which_model_is_better_and_by_how_much(monitor, config):
-    fill(monitor, 3000)
-    path = ABTestAnalyzer(monitor, config_path=config).generate_ab_test_report("v1_vs_v2", lang="en")
-    page = _Page(path)
-    runs = monitor.get_performance_data(start_time=NOW - timedelta(days=7), experiment="v1_vs_v2")
-    users = runs[runs["success"]].groupby(["variant", "user_id"])["makespan"].mean().groupby("variant").mean()
-    improvement = 100 * (users["model_a"] - users["model_b"]) / users["model_a"]
-    assert f"B is {improvement:.2f}% better than A" in page.text
-    assert "p < 0.0001, 70 and 30 users" in page.text
-    counts = runs["variant"].value_counts()
-    assert f"{counts['model_a']:,} / {counts['model_b']:,}" in page.text
-    assert "as configured" in page.text
-
-
-def test_a_worse_candidate_is_called_worse(monitor, config):
-    fill(monitor, 3000, better_by_h=-2.0)
-    page = _Page(ABTestAnalyzer(monitor, config_path=config).generate_ab_test_report("v1_vs_v2"))
-    assert re.search(r"B 比 A 差 \d+\.\d\d%.*差异显著.*建议停止实验", page.text)
-
-
-def test_no_difference_is_not_sold_as_one(monitor, config):
-    fill(monitor, 1000, better_by_h=0.0)
-    page = _Page(ABTestAnalyzer(monitor, config_path=config).generate_ab_test_report("v1_vs_v2"))
-    assert "差异不显著" in page.text
-    assert "差异显著（" not in page.text
-
-
-def test_too_few_samples_are_named_as_the_reason(monitor, config):
-    fill(monitor, 100)
-    page = _Page(ABTestAnalyzer(monitor, config_path=config).generate_ab_test_report("v1_vs_v2"))
-    assert "样本不足（每组至少 100）" in page.text
-
-
-def test_a_wrong_split_is_a_warning(monitor, config):
-    fill(monitor, 2000, share_b=0.7)
-    page = _Page(ABTestAnalyzer(monitor, config_path=config).generate_ab_test_report("v1_vs_v2"))
-    assert "用户分流为 30 / 70，与设定的 70% / 30% 不符" in page.text
-
-
-def test_an_experiment_that_is_gone_from_the_configuration_can_still_be_read(monitor, tmp_path):
-    fill(monitor, 1000)
-    analyzer = ABTestAnalyzer(monitor, config_path=tmp_path / "none.json")
-    assert TEXTS["zh"]["not_configured"] in _Page(analyzer.generate_ab_test_report("v1_vs_v2")).text
-    with pytest.raises(ExperimentNotFound, match="'unheard_of'"):
-        analyzer.generate_ab_test_report("unheard_of")
-
-
-def test_the_cumulative_means_are_those_of_the_users_at_each_moment():
-    from scipy import stats
-
-    rng = np.random.default_rng(1)
-    count = 90
-    frame = pd.DataFrame(
-        {
-            "timestamp": pd.date_range("2026-11-01", periods=count, freq="1h", tz="UTC"),
-            "unit": rng.integers(0, 12, count).astype(str),
-            "value": rng.normal(50, 5, count),
-        }
-    )
-    found = cumulative_means(frame, 0.05)
-    for place in (0, 1, 2, 10, 50, count - 1):
-        users = frame.iloc[: place + 1].groupby("unit")["value"].mean()
-        row = found.iloc[place]
-        assert row["mean"] == pytest.approx(users.mean())
-        if len(users) > 1:
-            interval = stats.t.interval(0.95, len(users) - 1, loc=users.mean(), scale=users.sem())
-            assert (row["low"], row["high"]) == pytest.approx(interval)
-        else:
-            assert np.isnan(row["low"])
 
 
 def test_messages_that_differ_only_in_numbers_are_one_reason():

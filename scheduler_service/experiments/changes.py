@@ -40,6 +40,7 @@ class Changes:
     def __init__(self, path: Path, registry: Registry | None, clock: Clock) -> None:
         self._registry = registry
         self._clock = clock
+        self._told: set[str] = set()  # troubles that are in the log already; `settle` meets them every second
         self.file = ConfigFile(path, approve=self._approve)
         self.history = ExperimentHistory(path.parent / "logs" / "experiments.jsonl")
 
@@ -110,7 +111,10 @@ class Changes:
         def promote(document: Document) -> None:
             entry = document["experiments"][experiment.name]
             entry["promotion"] = Promotion(
-                arm=arm, model=key, previous_default=document.get("default_model", self.file.current().default_model)
+                arm=arm,
+                model=key,
+                previous_default=document.get("default_model", self.file.current().default_model),
+                previous_stable=self._stable(algorithm_of(key)),
             ).model_dump()
             document["default_model"] = key
             entry["status"] = "concluded"
@@ -179,15 +183,19 @@ class Changes:
             actor, about = str(said.get("actor", "")), f"experiment {experiment.name}"
             try:
                 if promotion.is_reverted:
-                    algorithm = promotion.model.rsplit("_", 2)[0]
-                    if self._bears_stable(algorithm, promotion.model):
+                    algorithm = algorithm_of(promotion.model)
+                    has_moved = self._stable(algorithm) == promotion.model != promotion.previous_stable
+                    if has_moved and promotion.previous_stable is not None:
                         self._registry.rollback(
                             algorithm, f"{about} was reverted", actor=actor, only_from=promotion.model
                         )
                 else:
                     self._registry.promote_model(promotion.model, "deployed", reason=about, actor=actor)
             except ServiceError as err:
-                log.error("the registry's tags do not follow the %s: %s", about, err)
+                trouble = f"the registry's tags do not follow the {about}: {err}"
+                if trouble not in self._told:
+                    self._told.add(trouble)
+                    log.error("%s", trouble)
                 return
 
         def done(document: Document) -> None:
@@ -197,12 +205,12 @@ class Changes:
 
         self.file.update(done)
 
-    def _bears_stable(self, algorithm: str, key: str) -> bool:
-        assert self._registry is not None
+    def _stable(self, algorithm: str) -> str | None:
+        """The key of the model that bears the algorithm's `stable` now."""
         try:
-            return self._registry.resolve(f"{algorithm}:stable") == key
+            return None if self._registry is None else self._registry.resolve(f"{algorithm}:stable")
         except ServiceError:
-            return False
+            return None
 
     def _approve(self, before: Snapshot, after: Snapshot) -> None:
         """Refuses a change that brings in a model which the registry lacks, or arms that are one model."""
@@ -234,6 +242,11 @@ class Changes:
             )
             raise InvalidExperiment(f"the experiment {experiment.name!r}: {message}", [(("model_a",), message)])
         self._registry.check_deployable(experiment.model_b)
+
+
+def algorithm_of(key: str) -> str:
+    """The algorithm that a model's key (`DDQN_1a2b3c4d_v2.0.0`) begins with."""
+    return key.rsplit("_", 2)[0]
 
 
 def experiment_in(config: Snapshot, name: str, now: datetime) -> Experiment:

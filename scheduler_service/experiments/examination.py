@@ -12,11 +12,13 @@ from scheduler_service.experiments.experiment import Experiment
 from scheduler_service.experiments.rollout import Evidence
 from scheduler_service.stats.arms import metric_values, rows_of_arm, succeeded
 from scheduler_service.stats.comparison import BASELINE, ArmComparison, compare_arms
+from scheduler_service.stats.effect import to_improvement
 from scheduler_service.stats.guardrails import ALPHA as GUARDRAIL_ALPHA
 from scheduler_service.stats.guardrails import Guardrail, check_guardrails
-from scheduler_service.stats.metrics import metric_named
+from scheduler_service.stats.metrics import METRICS, metric_named
 from scheduler_service.stats.outcome import NotComputable
 from scheduler_service.stats.pairs import PairedVerdict, judge_pairs
+from scheduler_service.stats.power import minimum_detectable_effect
 from scheduler_service.stats.secondary import secondary
 from scheduler_service.stats.verdict import Verdict, judge
 
@@ -109,9 +111,7 @@ class Examination:
         on_users = self.verdicts[self.experiment.candidates[0]].to_dict()
         verdict = {**on_users, "verdict_basis": "users"}
         if self.rests_on_pairs:
-            on_pairs = self.pairs["shadow"].to_dict()
-            taken = ("verdict", "verdict_reason", "verdict_sentence", "recommendation")
-            verdict |= {name: on_pairs[name] for name in taken} | {"verdict_basis": "pairs"}
+            verdict |= _on_pairs(self.pairs["shadow"])
         if self.model_changed is not None:
             verdict |= {
                 "verdict": "invalid",
@@ -165,6 +165,31 @@ def examine(experiment: Experiment, runs: pd.DataFrame, pairs: pd.DataFrame | No
     )
 
 
+def _on_pairs(pairs: PairedVerdict) -> dict[str, Any]:
+    """The verdict on pairs in the words of the one on users; nobody knows how many days of pairs are missing."""
+    told = pairs.to_dict()
+    taken = ("verdict", "verdict_reason", "verdict_sentence", "recommendation")
+    effect = None if isinstance(pairs.effect, NotComputable) else pairs.effect
+    detectable = None if effect is None else minimum_detectable_effect(effect.standard_error, effect.alpha)
+    return {
+        **{name: told[name] for name in taken},
+        "verdict_basis": "pairs",
+        "anytime_effect": None
+        if effect is None
+        else {
+            "improvement_percentage": told["improvement_percentage"],
+            "confidence_sequence": told["confidence_sequence"],
+            "confidence_level": 1.0 - effect.alpha,
+            "users": pairs.users,
+            "covariate_correlation": effect.correlation,
+        },
+        "minimum_detectable_effect_percentage": None
+        if detectable is None
+        else 100.0 * to_improvement(detectable, METRICS["makespan"]),
+        "projected_days_left": None,
+    }
+
+
 def _pair_verdicts(experiment: Experiment, pairs: pd.DataFrame | None, candidate: str) -> dict[str, PairedVerdict]:
     """By source. Shadow pairs are judged even where there are none, if the verdict rests on them."""
     if pairs is None:
@@ -173,6 +198,8 @@ def _pair_verdicts(experiment: Experiment, pairs: pd.DataFrame | None, candidate
     found = {}
     for source in ("shadow", "replay"):
         mine = of_candidate[of_candidate["source"].eq(source).astype(bool)]
+        if source == "replay" and len(mine):  # the last one: an earlier one may be of other models
+            mine = mine[mine["replay"].eq(mine["replay"].iloc[-1]).astype(bool)]
         if len(mine) or (source == "shadow" and experiment.shadow > 0.0):
             found[source] = judge_pairs(mine, margin=experiment.margin, alpha=experiment.alpha, candidate=candidate)
     return found

@@ -95,6 +95,7 @@ class Promotion(BaseModel):
     arm: str
     model: str  # key of the candidate, the default model since then
     previous_default: str  # as it was configured
+    previous_stable: str | None = None  # key of the model of the same algorithm that bore `stable`
     is_reverted: bool = False
     are_tags_right: bool = False
 

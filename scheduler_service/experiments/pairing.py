@@ -5,6 +5,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from scheduler_env.bounds import lower_bound
+from scheduler_env.kernel import compile_instance
 from scheduler_service.experiments.assignment import bucket
 from scheduler_service.stats.comparison import BASELINE
 from scheduler_service.telemetry.record import PairRecord
@@ -79,6 +81,7 @@ def pair_record(
 ) -> PairRecord:
     """The two sides, baseline first, as they are recorded."""
     a, b = sides
+    proved = [side.lower_bound_h for side in sides if side.lower_bound_h is not None]
     return PairRecord(
         request_id=request_id,
         experiment=experiment,
@@ -96,7 +99,8 @@ def pair_record(
         execution_time_b=b.execution_time_s,
         error_a=a.error,
         error_b=b.error,
-        lower_bound=max((side.lower_bound_h for side in sides if side.lower_bound_h is not None), default=None),
+        # A failed run is judged by the bound, so it has to be known also where both failed.
+        lower_bound=max(proved) if proved else float(lower_bound(compile_instance(instance))),
         n_workpoints=len(instance.workpoints),
         n_steps=len(instance.steps),
         time_budget_ms=time_budget_ms,

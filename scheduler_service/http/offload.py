@@ -5,12 +5,7 @@ GIL leaves the loop its core.
 """
 
 import contextvars
-import os
-import sys
-import threading
-import time
 from collections.abc import Callable
-from contextlib import suppress
 from typing import TypeVar, cast
 
 import gevent
@@ -19,12 +14,6 @@ from gevent.threadpool import ThreadPool
 from scheduler_service.errors import Overloaded
 
 Result = TypeVar("Result")
-
-LOWEST_PRIORITY = 19
-LULL_WITHIN_S = 1.0
-"""How long work in the background waits for a moment when no client waits; then it goes on all the same, or a busy
-service would never get anything done."""
-LOOK_EVERY_S = 0.005
 
 
 class NativeThreads:
@@ -67,31 +56,3 @@ def _outcome(work: Callable[[], Result]) -> tuple[Result | None, Exception | Non
         return work(), None
     except Exception as err:  # handed to the caller's thread
         return None, err
-
-
-def start_in_background(name: str, work: Callable[[], None]) -> threading.Thread:
-    """A native thread for `work` that nobody waits for: the system runs it when there is nothing better to do.
-
-    It ends with the process, wherever it is then.
-    """
-
-    def run() -> None:
-        if sys.platform == "linux":  # where a thread has a priority of its own
-            with suppress(OSError):
-                os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), LOWEST_PRIORITY)
-        work()
-
-    thread = threading.Thread(target=run, name=name, daemon=True)
-    thread.start()
-    return thread
-
-
-def wait_for_a_lull(is_busy: Callable[[], bool], is_over: Callable[[], bool]) -> None:
-    """Returns when no client waits, or after a second, or when all is over.
-
-    A low priority alone does not keep a thread out of the way: it may be holding the interpreter's lock when the system
-    takes the processor from it, and then everybody waits.
-    """
-    until_s = time.monotonic() + LULL_WITHIN_S
-    while is_busy() and not is_over() and time.monotonic() < until_s:
-        time.sleep(LOOK_EVERY_S)

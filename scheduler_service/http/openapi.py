@@ -142,6 +142,12 @@ OPERATIONS: tuple[Operation, ...] = (
         "/experiments/{name}/assignment", "experiments", "Where a user falls, and why",
         query=("user_id",), errors=(404, 422),
     ),
+    Operation(
+        *("POST", "/experiments/{name}/replay", "experiments", "Run a candidate on logged traffic"),
+        body=schemas.ReplayRequest, is_body_optional=True, success=202, errors=(*_BODY_ERRORS, 404, 409, 503),
+        example={"days": 7, "limit": 1000},
+    ),
+    _get("/experiments/{name}/replay", "experiments", "What the last replay says so far", errors=(404, 503)),
     _get("/experiments/{name}/history", "experiments", "What was done with an experiment, and why", errors=(404, 503)),
     _get("/experiments/{name}/results", "experiments", "What the runs say of an experiment", errors=(404, 503)),
     _get("/health", "operations", "Whether every part works", errors=(503,)),

@@ -242,6 +242,21 @@ class PromoteArmRequest(Strict):
     actor: Annotated[str, Field(max_length=200)] = ""
 
 
+class ReplayRequest(Strict):
+    """Which logged requests both models are run on."""
+
+    candidate: Name | None = Field(default=None, description="The arm; model_b if absent.")
+    days: float = Field(default=7, gt=0, le=3_650, description="How far back.")
+    limit: int = Field(default=1_000, ge=1, le=100_000, description="The newest so many requests.")
+    seed: Annotated[int, Field(ge=0, le=2**63 - 1)] | None = Field(
+        default=None, description="A random sample of `limit` requests instead of the newest."
+    )
+    time_budget_ms: Annotated[float, Field(ge=0, le=60_000)] | None = Field(
+        default=None, description="For each model, instead of what the request had."
+    )
+    own_requests: bool = Field(default=False, description="Only requests that named the experiment.")
+
+
 class PerformanceReportRequest(Strict):
     """A report on the runs of the last days."""
 

@@ -11,6 +11,7 @@ from model_manager import ModelVersionManager
 from monitoring import ABTestAnalyzer, PerformanceMonitor
 from scheduler_service.http.metrics import Metrics
 from scheduler_service.http.offload import NativeThreads
+from scheduler_service.http.replays import Replays
 from scheduler_service.http.shadowing import Shadow
 from scheduler_service.settings import Settings
 
@@ -33,6 +34,7 @@ class Services:
     examining: NativeThreads  # weights files that are read for the first time or measured; few, so that no run waits
     drawing: NativeThreads  # charts and reports: one thread, because matplotlib's settings are global
     shadow: Shadow  # both models of an experiment on requests that are answered
+    replays: Replays  # the same on requests that were answered before
     started_at: datetime
 
 

@@ -1,13 +1,10 @@
 """Shadow runs: both models of an experiment on a request that was answered already. Knows no Flask.
 
-Nobody waits for them. They have one thread of the lowest priority and a short queue; what does not fit in is dropped
-and counted, and whatever goes wrong stays in the log.
+Nobody waits for them: they are work in the background with a short queue; what does not fit in is dropped and counted,
+and whatever goes wrong stays in the log.
 """
 
-import atexit
 import logging
-import queue
-import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -17,8 +14,8 @@ from monitoring import PerformanceMonitor
 from scheduler_env.problem import Instance
 from scheduler_service.errors import ServiceError
 from scheduler_service.experiments.pairing import is_shadowed, pair_record, shadow_candidate, solve_both
+from scheduler_service.http.background import Background
 from scheduler_service.http.metrics import Metrics
-from scheduler_service.http.offload import start_in_background, wait_for_a_lull
 from scheduler_service.http.running import Run
 from scheduler_service.http.schemas import RunRequest
 from scheduler_service.stats.comparison import BASELINE
@@ -26,8 +23,6 @@ from scheduler_service.telemetry.record import input_digest
 
 MAX_WAITING = 64
 """Shadow runs in the queue: at 20 ms for a model, under 3 s of work."""
-PATIENCE_S = 2.0
-"""How long the end of the process waits for the shadow run that is being computed."""
 
 log = logging.getLogger(__name__)
 
@@ -73,7 +68,7 @@ def shadow_job(run: Run, request: RunRequest, experiments: ABTestManager) -> Sha
 
 
 class Shadow:
-    """The queue of shadow runs and the thread that works it off; the thread starts with the first of them."""
+    """The shadow runs of this process."""
 
     def __init__(
         self,
@@ -88,11 +83,7 @@ class Shadow:
         self._experiments = experiments
         self._monitor = monitor
         self._metrics = metrics
-        self._is_busy = is_busy
-        self._waiting: queue.Queue[ShadowJob | None] = queue.Queue(MAX_WAITING)
-        self._starting = threading.Lock()
-        self._thread: threading.Thread | None = None
-        self._is_over = False
+        self._background = Background("shadow", is_busy, max_waiting=MAX_WAITING)
 
     def offer(self, run: Run, request: RunRequest) -> None:
         """Shadows the run if its experiment wants that and there is room. Never waits and never raises."""
@@ -104,51 +95,19 @@ class Shadow:
             log.exception("the request %s could not be shadowed", run.request_id)
 
     def submit(self, job: ShadowJob) -> bool:
-        """Whether the job will be run; False if the queue is full. Never waits."""
-        if self._is_over:
-            return False
-        self._start()
-        try:
-            self._waiting.put_nowait(job)
-        except queue.Full:
+        """Whether the job will be run; False, and counted, if the queue is full. Never waits."""
+        is_taken = self._background.submit(lambda: self._run(job))
+        if not is_taken:
             self._metrics.count_shadow_dropped(job.experiment)
-            return False
-        self._metrics.set_shadow_waiting(self._waiting.qsize())
-        return True
+        self._metrics.set_shadow_waiting(self._background.waiting)
+        return is_taken
 
-    def close(self, patience_s: float = PATIENCE_S) -> None:
-        """Drops the queue, and waits for what is being computed, but not for long."""
-        self._is_over = True
-        thread = self._thread
-        if thread is None:
-            return
-        while True:
-            try:
-                self._waiting.get_nowait()
-            except queue.Empty:
-                break
-        self._waiting.put(None)
-        thread.join(patience_s)
-
-    def _start(self) -> None:
-        if self._thread is None:
-            with self._starting:
-                if self._thread is None:
-                    # Here and not where it is made: a worker process is forked after that.
-                    self._thread = start_in_background("shadow", self._work)
-                    atexit.register(self.close)
-
-    def _work(self) -> None:
-        while not self._is_over:
-            job = self._waiting.get()
-            self._metrics.set_shadow_waiting(self._waiting.qsize())
-            if job is None:
-                return
-            wait_for_a_lull(self._is_busy, lambda: self._is_over)
-            if not self._is_over:
-                self._run(job)
+    def close(self) -> None:
+        """Drops the queue; waits for what is being computed, but not for long. The end of the process does it."""
+        self._background.close()
 
     def _run(self, job: ShadowJob) -> None:
+        self._metrics.set_shadow_waiting(self._background.waiting)
         try:
             sides = solve_both(job.models, self._load, job.instance, job.time_budget_ms, request_id=job.request_id)
             record = pair_record(
@@ -163,11 +122,10 @@ class Shadow:
                 digest=input_digest(job.problem),
             )
             self._monitor.record_pair(record)
-        except Exception:  # nobody asked for it, so nobody is told
-            log.exception("the shadow run of the request %s is lost", job.request_id)
+        except Exception:
             self._metrics.count_shadow_dropped(job.experiment)
-        else:
-            self._metrics.count_shadow_pair(job.experiment)
+            raise
+        self._metrics.count_shadow_pair(job.experiment)
 
     def _load(self, name: str) -> LoadedModel:
         return self._models.load_model(self._models.resolve(name, standing=True))

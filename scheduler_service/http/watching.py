@@ -50,6 +50,7 @@ class ExperimentWatch:
     def __init__(self, parts: Services) -> None:
         self._parts = parts
         self._looks: dict[str, _Look] = {}
+        self._troubles: dict[str, str] = {}
         self._lease = parts.settings.ab_config_file.with_name(".experiments.lease")
 
     def look(self) -> None:
@@ -74,7 +75,9 @@ class ExperimentWatch:
             try:
                 experiments.review(name, *records_of(name, monitor))
             except ServiceError as err:  # one experiment's trouble does not keep the others from being judged
-                log.warning("the experiment %s could not be moved: %s", name, err)
+                if self._troubles.get(name) != str(err):
+                    self._troubles[name] = str(err)
+                    log.warning("the experiment %s could not be moved: %s", name, err)
 
 
 def watch_experiments(parts: Services) -> None:

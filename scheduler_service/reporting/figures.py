@@ -49,9 +49,9 @@ def boxes(groups: Mapping[str, "pd.Series[Any]"], axis_label: str, words: Words,
     present = {drawable(name, 26): values.dropna().to_numpy() for name, values in groups.items()}
     present = {name: values for name, values in present.items() if len(values)}
     with use_cjk_font():
-        drawn, axes = _chart(HALF, 0.9 + 0.52 * max(2, len(present)))
+        drawn, axes = chart(HALF, 0.9 + 0.52 * max(2, len(present)))
         if not present:
-            return _nothing(drawn, axes, words)
+            return nothing(drawn, axes, words)
         places = range(len(present))
         line = {"color": INK, "linewidth": 1.0}
         drawn_boxes = axes.boxplot(
@@ -75,7 +75,7 @@ def boxes(groups: Mapping[str, "pd.Series[Any]"], axis_label: str, words: Words,
                 jitter=0.2, color=INK, size=2.2, alpha=0.35, linewidth=0, zorder=3,
             )  # fmt: skip
         if is_share:
-            axes.xaxis.set_major_formatter(_percent)
+            axes.xaxis.set_major_formatter(percent_text)
         axes.set_yticks(places, list(present))
         axes.set_ylim(len(present) - 0.5, -0.5)
         axes.set_xlabel(axis_label)
@@ -94,10 +94,10 @@ def trend(buckets: "pd.DataFrame", words: Words, period: Period) -> "Figure":
         drawn = Figure(figsize=(FULL, 3.9), layout="constrained", facecolor="white")
         upper, lower = drawn.subplots(2, 1, sharex=True, height_ratios=(2.4, 1))
         for axes in (upper, lower):
-            _style(axes)
+            style_axes(axes)
         means = buckets["makespan"].dropna()
         if means.empty:
-            return _nothing(drawn, upper, words)
+            return nothing(drawn, upper, words)
         band = buckets[["low", "high"]].dropna()
         if len(band):
             upper.fill_between(band.index, band["low"], band["high"], color=BLUE, alpha=0.18, linewidth=0)
@@ -112,17 +112,17 @@ def trend(buckets: "pd.DataFrame", words: Words, period: Period) -> "Figure":
         lower.set_ylabel(words["axis_requests"])
         lower.yaxis.set_major_locator(MaxNLocator(4, integer=True))
         lower.legend(fontsize=8, frameon=False, ncols=2, loc="lower right", bbox_to_anchor=(1.0, 0.98), borderaxespad=0)
-        _time_axis(lower, period)
+        time_axis(lower, period)
     return drawn
 
 
 def latency(buckets: "pd.DataFrame", words: Words, period: Period) -> "Figure":
     """P50, P95 and P99 of the compute time, milliseconds."""
     with use_cjk_font():
-        drawn, axes = _chart(HALF, 2.9)
+        drawn, axes = chart(HALF, 2.9)
         shown = buckets[["p50", "p95", "p99"]].dropna() * 1000.0
         if shown.empty:
-            return _nothing(drawn, axes, words)
+            return nothing(drawn, axes, words)
         for name, colour, style in (("p99", RED, "-"), ("p95", ORANGE, "--"), ("p50", BLUE, "-")):
             axes.plot(
                 shown.index, shown[name], color=colour, linestyle=style, linewidth=1.6, marker="o", markersize=2.8,
@@ -135,7 +135,7 @@ def latency(buckets: "pd.DataFrame", words: Words, period: Period) -> "Figure":
             axes.set_ylim(bottom=0.0)
         axes.set_ylabel(words["axis_time"])
         axes.legend(fontsize=8, frameon=False, ncols=3, loc="lower left", bbox_to_anchor=(0.0, 1.0), borderaxespad=0)
-        _time_axis(axes, period)
+        time_axis(axes, period)
     return drawn
 
 
@@ -144,9 +144,9 @@ def hours(runs: "pd.DataFrame", words: Words) -> "Figure":
     from matplotlib.ticker import MaxNLocator
 
     with use_cjk_font():
-        drawn, axes = _chart(HALF, 2.9)
+        drawn, axes = chart(HALF, 2.9)
         if runs.empty:
-            return _nothing(drawn, axes, words)
+            return nothing(drawn, axes, words)
         counts = runs["timestamp"].dt.hour.value_counts().reindex(range(24), fill_value=0)
         axes.bar(counts.index, counts, color=BLUE, width=0.8)
         axes.set_xticks(range(0, 24, 3))
@@ -161,9 +161,9 @@ def hours(runs: "pd.DataFrame", words: Words) -> "Figure":
 def bars(shares: Mapping[str, float], axis_label: str, words: Words, *, colour: str, is_percent: bool) -> "Figure":
     """Horizontal bars with their values, in the order given; `is_percent`: the values are shares, shown as percent."""
     with use_cjk_font():
-        drawn, axes = _chart(HALF, 0.9 + 0.3 * max(4, len(shares)))
+        drawn, axes = chart(HALF, 0.9 + 0.3 * max(4, len(shares)))
         if not shares:
-            return _nothing(drawn, axes, words)
+            return nothing(drawn, axes, words)
         names = [drawable(name, 34) for name in shares]
         values = [100.0 * value if is_percent else value for value in shares.values()]
         places = range(len(names))
@@ -181,34 +181,6 @@ def bars(shares: Mapping[str, float], axis_label: str, words: Words, *, colour: 
     return drawn
 
 
-def cumulative(
-    arms: Mapping[str, "pd.DataFrame"], axis_label: str, words: Words, period: Period, *, is_share: bool
-) -> "Figure":
-    """The mean so far of each arm with its interval; frames have `mean`, `low`, `high`, indexed by time."""
-    with use_cjk_font():
-        drawn, axes = _chart(FULL, 3.3)
-        shown = {name: frame for name, frame in arms.items() if len(frame)}
-        if not shown:
-            return _nothing(drawn, axes, words)
-        for (name, frame), colour in zip(shown.items(), (BLUE, ORANGE), strict=False):
-            band = frame[["low", "high"]].dropna()
-            if len(band):
-                axes.fill_between(band.index, band["low"], band["high"], color=colour, alpha=0.18, linewidth=0)
-            marker = "o" if len(frame) == 1 else None
-            axes.plot(frame.index, frame["mean"], color=colour, linewidth=1.8, marker=marker, label=drawable(name))
-        # The first few users' intervals are so wide that nothing else could be seen.
-        late = [frame[["mean", "low", "high"]].iloc[len(frame) // 8 :] for frame in shown.values()]
-        low, high = min(frame.min().min() for frame in late), max(frame.max().max() for frame in late)
-        margin = 0.08 * (high - low) or 0.05 * abs(high) or 1.0
-        axes.set_ylim(low - margin, high + margin)
-        if is_share:
-            axes.yaxis.set_major_formatter(_percent)
-        axes.set_ylabel(axis_label)
-        axes.legend(fontsize=9, frameon=False, ncols=2, loc="lower left", bbox_to_anchor=(0.0, 1.0), borderaxespad=0)
-        _time_axis(axes, period)
-    return drawn
-
-
 def values_by_model(runs: "pd.DataFrame", column: str, scale: float, words: Words) -> "dict[str, pd.Series[Any]]":
     """The values of successful runs for each of the five busiest models; the rest together."""
     good = runs[runs["success"]]
@@ -221,16 +193,18 @@ def values_by_model(runs: "pd.DataFrame", column: str, scale: float, words: Word
     return groups
 
 
-def _chart(width_in: float, height_in: float) -> "tuple[Figure, Axes]":
+def chart(width_in: float, height_in: float) -> "tuple[Figure, Axes]":
+    """A new figure with one pair of axes."""
     from matplotlib.figure import Figure
 
     drawn = Figure(figsize=(width_in, height_in), layout="constrained", facecolor="white")
     axes = drawn.subplots()
-    _style(axes)
+    style_axes(axes)
     return drawn, axes
 
 
-def _style(axes: "Axes") -> None:
+def style_axes(axes: "Axes") -> None:
+    """Gives the axes the look of all charts."""
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)
     for side in ("left", "bottom"):
@@ -242,18 +216,20 @@ def _style(axes: "Axes") -> None:
     axes.set_axisbelow(True)
 
 
-def _nothing(drawn: "Figure", axes: "Axes", words: Words) -> "Figure":
+def nothing(drawn: "Figure", axes: "Axes", words: Words) -> "Figure":
+    """The figure, saying that there are no data."""
     for other in drawn.axes:
         other.set_axis_off()
     axes.text(0.5, 0.5, words["no_data"], ha="center", va="center", transform=axes.transAxes, color="#7B8794")
     return drawn
 
 
-def _percent(share: float, _: object) -> str:
+def percent_text(share: float, _: object) -> str:
+    """Of a share, for the labels of an axis."""
     return f"{100.0 * share:.4g}%"
 
 
-def _time_axis(axes: "Axes", period: Period) -> None:
+def time_axis(axes: "Axes", period: Period) -> None:
     """Lets the axis span the period, whose start has the time zone of the labels, and names its moments."""
     from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 

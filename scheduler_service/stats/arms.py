@@ -56,11 +56,9 @@ def metric_values(rows: pd.DataFrame, metric: Metric) -> pd.Series[float] | None
 
 def units(rows: pd.DataFrame) -> npt.NDArray[np.int64]:
     """A number for each row, the same for rows of one user; a row without a user gets one of its own."""
-    numbers: dict[object, int] = {}
-    keys = rows["user_id"].where(rows["user_id"].notna(), None)
-    # The tuple cannot be mistaken for anybody's id.
-    found = (("row", row) if user is None else user for row, user in enumerate(keys))
-    return np.fromiter((numbers.setdefault(unit, len(numbers)) for unit in found), np.int64, count=len(rows))
+    codes, users = rows["user_id"].factorize()  # -1 where there is no user
+    missing = codes < 0
+    return np.where(missing, len(users) - 1 + np.cumsum(missing), codes).astype(np.int64)
 
 
 def totals(values: pd.Series[float], unit: npt.NDArray[np.int64]) -> Totals:
@@ -77,24 +75,31 @@ def user_means_on_scale(rows: pd.DataFrame, metric: Metric) -> tuple[Values, Val
 
     On the logarithmic scale differences are ratios, so that users with large plants do not outweigh the others. A
     failed run has the penalised makespan `FAILED_RATIO` times its lower bound. The covariate is what was known of a
-    request before it was assigned: its lower bound.
+    request before it was assigned: its lower bound. A run without one gets the geometric mean of the arm's others, so
+    that failures are not lost; where no run has one, there is no covariate and no penalty.
     """
     values = metric_values(rows, metric)
     if values is None:
         return np.empty(0), None
     bound = None
     if metric.covariate is not None and metric.covariate in rows.columns:
-        bound = rows[metric.covariate].astype("float64")
-        bound = bound.where(bound > 0.0)
-        if metric.is_penalised:
+        bound = _known_bounds(rows[metric.covariate].astype("float64"))
+        if metric.is_penalised and bound is not None:
             values = values.where(succeeded(rows), FAILED_RATIO * bound)
     if metric.is_ratio_scale:
-        values = values.where(values > 0.0).map(math.log, na_action="ignore")
-        bound = None if bound is None else bound.map(math.log, na_action="ignore")
+        values = values.where(values > 0.0).transform(np.log)
+        bound = None if bound is None else bound.transform(np.log)
     unit = units(rows)
     if bound is None:
         mine = totals(values, unit)
         return mine.sums / mine.counts, None
-    values = values.where(bound.notna())
     mine, theirs = totals(values, unit), totals(bound.where(values.notna()), unit)
     return mine.sums / mine.counts, theirs.sums / theirs.counts
+
+
+def _known_bounds(bound: pd.Series[float]) -> pd.Series[float] | None:
+    """The lower bounds, gaps filled with their geometric mean; None where there is none at all."""
+    bound = bound.where((bound > 0.0) & np.isfinite(bound))
+    if not bound.notna().any():
+        return None
+    return bound.fillna(math.exp(float(np.log(bound.dropna()).mean())))

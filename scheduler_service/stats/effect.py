@@ -112,7 +112,9 @@ def _effect(
     metric: Metric,
     alpha: float,
 ) -> Effect | NotComputable:
-    if nearly_constant(standard_error, base, base + difference):
+    # On the logarithmic scale an error is relative already, and the mean may be zero.
+    sizes = (1.0,) if metric.is_ratio_scale else (base, base + difference)
+    if nearly_constant(standard_error, *sizes):
         return NotComputable("no_variation", "within each arm all users have the same value, so there is no error")
     if not metric.is_ratio_scale:
         if not base > 0.0:

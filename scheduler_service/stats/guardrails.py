@@ -10,7 +10,15 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from scheduler_service.stats.arms import Totals, metric_values, rows_of_arm, totals, units, user_means_on_scale
+from scheduler_service.stats.arms import (
+    Totals,
+    metric_values,
+    rows_of_arm,
+    succeeded,
+    totals,
+    units,
+    user_means_on_scale,
+)
 from scheduler_service.stats.effect import LEAST_USERS, TUNED_FOR, effect_of_arms
 from scheduler_service.stats.metrics import METRICS
 from scheduler_service.stats.outcome import NotComputable
@@ -67,9 +75,9 @@ def check_guardrails(
     a failed run counts as `arms.FAILED_RATIO` times its lower bound.
     success: difference of the request rates; users are clusters.
     execution_time: the share of the candidate's runs above T, the baseline's 95th percentile times 1 + margin, but no
-    less than `UNNOTICED_S` above it. If
-    the candidate's percentile is at most T, that share is at most 5 %; its standard error adds the error of the
-    baseline's percentile, sqrt(0.05 * 0.95 / n) at the border, to that of the share (delta method).
+    less than `UNNOTICED_S` above it. If the candidate's percentile is at most T, that share is at most 5 %; its
+    standard error adds the error of the baseline's percentile, sqrt(0.05 * 0.95 / n) at the border, to that of the
+    share (delta method).
 
     Args:
         runs: as `comparison.compare_arms` takes them; `lower_bound` too, if it was recorded.
@@ -90,23 +98,24 @@ def _makespan(a: pd.DataFrame, b: pd.DataFrame, margin: float, alpha: float) -> 
         harm = math.expm1(float(y_b.mean() - y_a.mean())) if effect.reason == "no_variation" else 0.0
         if harm > margin:  # everybody asks for one plant: exact there, and a safety stop is not blind to it
             message = (
-                f"schedules of the one plant that all users ask for are {harm:.1%} longer ({margin:.1%} is allowed)"
+                f"schedules of the one plant that all users ask for are {_percent(harm)} longer than the baseline's "
+                f"({_percent(margin)} is allowed)"
             )
             return Guardrail("makespan", margin, "breached", harm, harm, harm, users, message)
         return Guardrail("makespan", margin, "undecided", None, None, None, users, effect.message)
     low, high = -effect.margin_high(alpha, metric), -effect.margin_low(alpha, metric)
-    return _judged("makespan", margin, -effect.improvement, low, high, users, "longer schedules")
+    return _judged("makespan", margin, -effect.improvement, low, high, users, ("longer", "shorter"), "schedules")
 
 
 def _success(a: pd.DataFrame, b: pd.DataFrame, margin: float, alpha: float) -> Guardrail:
-    sides = [_rate_of(metric_values(rows, METRICS["success"]), rows) for rows in (a, b)]
+    sides = [totals(succeeded(rows).astype("float64"), units(rows)) for rows in (a, b)]
     users = (sides[0].counts.size, sides[1].counts.size)
     if min(users) < LEAST_USERS:
         return _too_few("success", margin, users)
     (rate_a, error_a), (rate_b, error_b) = (rate_with_error(side) for side in sides)
     radius = math.hypot(error_a, error_b) * _boundary(users, alpha)
     harm = rate_a - rate_b
-    return _judged("success", margin, harm, harm - radius, harm + radius, users, "fewer requests answered")
+    return _judged("success", margin, harm, harm - radius, harm + radius, users, ("fewer", "more"), "requests answered")
 
 
 def _execution_time(a: pd.DataFrame, b: pd.DataFrame, margin: float, alpha: float) -> Guardrail:
@@ -117,7 +126,7 @@ def _execution_time(a: pd.DataFrame, b: pd.DataFrame, margin: float, alpha: floa
     slow_a = took_a.gt(quantile).astype("float64").where(took_a.notna())
     limit_s = max(quantile * (1.0 + margin), quantile + UNNOTICED_S)
     slow_b = took_b.gt(limit_s).astype("float64").where(took_b.notna())
-    side_a, side_b = _rate_of(slow_a, a), _rate_of(slow_b, b)
+    side_a, side_b = totals(slow_a, units(a)), totals(slow_b, units(b))
     users = (side_a.counts.size, side_b.counts.size)
     if min(users) < LEAST_USERS:
         return _too_few("execution_time", margin, users)
@@ -126,9 +135,10 @@ def _execution_time(a: pd.DataFrame, b: pd.DataFrame, margin: float, alpha: floa
     excess = share_b - (1.0 - QUANTILE)
     low, high = excess - radius, excess + radius
     state: State = "breached" if low > 0.0 else "kept" if high <= 0.0 else "undecided"
+    least, most = max(0.0, low + 1.0 - QUANTILE), min(1.0, high + 1.0 - QUANTILE)
     message = (
-        f"{share_b:.1%} of the candidate's runs take longer than {1e3 * limit_s:.3g} ms, the baseline's "
-        f"95th percentile plus {limit_s / quantile - 1.0:.0%}; 5 % may ({low + 0.05:.1%} to {high + 0.05:.1%})"
+        f"{_percent(share_b)} of the candidate's runs take longer than {1e3 * limit_s:.4g} ms, the baseline's 95th "
+        f"percentile, {1e3 * quantile:.4g} ms, and what is put up with; 5 % may ({_percent(least)} to {_percent(most)})"
     )
     return Guardrail("execution_time", margin, state, excess, low, high, users, message)
 
@@ -136,22 +146,19 @@ def _execution_time(a: pd.DataFrame, b: pd.DataFrame, margin: float, alpha: floa
 def rate_with_error(side: Totals) -> tuple[float, float]:
     """(share of the requests, standard error) where users are clusters.
 
-    r = sum s / sum n;  var(r) = k / (k - 1) sum (s_i - r n_i)^2 / (sum n)^2  over the k users (delta method for a ratio
-    of means), but no less than the variance of a share of k + 2 users, two of whom differ: an arm in which all is well
-    so far has not shown that nothing can fail.
+    r = sum s / sum n;  var(r) = K / (K - 1) sum (s_i - r n_i)^2 / (sum n)^2  over K users (delta method for a ratio of
+    means). The error, not the rate, is that of K = k + 2 users: to the k of the arm two of average activity are added,
+    one of whom always fails and one never: an arm in which all is well so far has not shown that nothing can fail.
 
-    Source: Deng, Knoblich, Lu, KDD 2018, section 3; Agresti, Caffo, The American Statistician 54 (2000) 280-288.
+    Source: Deng, Knoblich, Lu, KDD 2018, section 3; Agresti, Caffo, The American Statistician 54 (2000) 280-288, whose
+    two added observations are users here.
     """
-    k, n = side.counts.size, float(side.counts.sum())
-    rate = float(side.sums.sum()) / n
-    clustered = k / max(1, k - 1) * float(((side.sums - rate * side.counts) ** 2).sum()) / n**2
-    smoothed = (rate * k + 1.0) / (k + 2.0)
-    return rate, math.sqrt(max(clustered, smoothed * (1.0 - smoothed) / (k + 2.0)))
-
-
-def _rate_of(values: pd.Series[float] | None, rows: pd.DataFrame) -> Totals:
-    assert values is not None
-    return totals(values, units(rows))
+    mean = float(side.counts.mean())
+    sums, counts = np.append(side.sums, [0.0, mean]), np.append(side.counts, [mean, mean])
+    n, k = float(counts.sum()), counts.size
+    residuals = sums - float(sums.sum()) / n * counts
+    error = math.sqrt(k / (k - 1) * float((residuals**2).sum())) / n
+    return float(side.sums.sum() / side.counts.sum()), error
 
 
 def _boundary(users: tuple[int, int], alpha: float) -> float:
@@ -159,11 +166,24 @@ def _boundary(users: tuple[int, int], alpha: float) -> float:
 
 
 def _judged(
-    name: str, margin: float, harm: float, low: float, high: float, users: tuple[int, int], what: str
+    name: str,
+    margin: float,
+    harm: float,
+    low: float,
+    high: float,
+    users: tuple[int, int],
+    comparatives: tuple[str, str],
+    what: str,
 ) -> Guardrail:
+    """`comparatives`: of harm, and of its opposite."""
     state: State = "breached" if low > margin else "kept" if high < margin else "undecided"
-    message = f"{harm:.1%} {what} than the baseline ({low:.1%} to {high:.1%}, {margin:.1%} is allowed)"
+    said = f"{_percent(abs(harm))} {comparatives[0] if harm >= 0.0 else comparatives[1]} {what} than the baseline"
+    message = f"{said} (harm {_percent(low)} to {_percent(high)}, {_percent(margin)} is allowed)"
     return Guardrail(name, margin, state, harm, low, high, users, message)
+
+
+def _percent(share: float) -> str:
+    return f"{round(100.0 * share, 1) + 0.0:.1f} %"  # + 0.0 turns -0.0 into 0.0
 
 
 def _too_few(name: str, margin: float, users: tuple[int, int]) -> Guardrail:

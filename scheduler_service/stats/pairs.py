@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
+import numpy.typing as npt
 
 from scheduler_service.stats.arms import FAILED_RATIO, units
 from scheduler_service.stats.effect import Effect, effect_of_pairs
@@ -34,6 +35,7 @@ class PairedVerdict:
 
     candidate: str
     word: PairedWord
+    is_one_model: bool  # the same key on both sides: whatever differs is chance
     reason: NotComputable | None  # why it is `invalid`
     margin: float
     effect: Effect | NotComputable  # of the users' mean log ratios
@@ -44,7 +46,7 @@ class PairedVerdict:
     wins: int  # pairs in which the candidate's schedule is shorter
     ties: int
     losses: int
-    failures: tuple[int, int]  # of the baseline and of the candidate
+    failures: tuple[int, int]  # of the baseline and of the candidate, in all pairs, also those left out
     worst: tuple[dict[str, Any], ...]  # where the candidate lost most
 
     @property
@@ -56,7 +58,9 @@ class PairedVerdict:
     def sentence(self) -> str:
         """The verdict in plain English."""
         if self.word == "identical":
-            return f"{self.candidate} and model_a are identical: no schedule of {self.pairs} pairs differs."
+            if self.is_one_model:
+                return f"{self.candidate} and model_a are identical: both are one and the same model."
+            return f"{self.candidate} and model_a are identical so far: no schedule of {self.pairs} pairs differs."
         effect = self.effect
         if self.reason is not None or isinstance(effect, NotComputable):
             return f"No verdict on {self.candidate} from pairs yet: {self.reason.message if self.reason else ''}."
@@ -78,7 +82,7 @@ class PairedVerdict:
     def recommendation(self) -> str:
         """What to do now."""
         return {
-            "identical": "Nothing to decide: compare two models that differ.",
+            "identical": "Nothing to decide: compare two models that differ, on requests that tell them apart.",
             "better": f"Promote {self.candidate}.",
             "non_inferior": f"Promote {self.candidate} if it has other advantages, or go on.",
             "worse": "Stop the experiment and keep model_a.",
@@ -116,7 +120,9 @@ def judge_pairs(pairs: pd.DataFrame, *, margin: float, alpha: float, candidate: 
     """The verdict on pairs of makespans of the same instances.
 
     The unit is the user: d = mean over the user's requests of log(makespan_b / makespan_a). A failed run has the
-    penalised makespan `arms.FAILED_RATIO` times the lower bound; where both failed, the pair is a tie. The bounds are
+    penalised makespan `arms.FAILED_RATIO` times the lower bound, but never a shorter one than the model that did not
+    fail; where both failed, the pair is a tie. Pairs of which a makespan is not known, nor a bound, are left out. The
+    bounds are
     those of `effect.effect_of_pairs`, valid at every moment. `identical` where both sides are one model, or not a
     single schedule differs: nothing else is ever said of a model and itself.
 
@@ -128,6 +134,8 @@ def judge_pairs(pairs: pd.DataFrame, *, margin: float, alpha: float, candidate: 
         alpha: chance of a wrong verdict, however often one looks.
     """
     a, b = _makespans(pairs, "a"), _makespans(pairs, "b")
+    failed_a, failed_b = _failed(pairs, "a"), _failed(pairs, "b")
+    a, b = np.where(failed_a & ~failed_b, np.maximum(a, b), a), np.where(failed_b & ~failed_a, np.maximum(a, b), b)
     known = np.isfinite(a) & np.isfinite(b)
     rows, a, b = pairs[known], a[known], b[known]
     unit = units(rows)
@@ -146,6 +154,7 @@ def judge_pairs(pairs: pd.DataFrame, *, margin: float, alpha: float, candidate: 
     return PairedVerdict(
         candidate=candidate,
         word=word,
+        is_one_model=is_one_model,
         reason=reason,
         margin=margin,
         effect=effect,
@@ -156,7 +165,7 @@ def judge_pairs(pairs: pd.DataFrame, *, margin: float, alpha: float, candidate: 
         wins=int((~is_tie & (ratio < 1.0)).sum()),
         ties=int(is_tie.sum()),
         losses=int((~is_tie & (ratio > 1.0)).sum()),
-        failures=(_failures(rows, "a"), _failures(rows, "b")),
+        failures=(int(failed_a.sum()), int(failed_b.sum())),
         worst=_worst(rows, a, b),
     )
 
@@ -171,14 +180,14 @@ def _why_not(effect: NotComputable, pairs: int) -> NotComputable:
 
 def _makespans(pairs: pd.DataFrame, side: str) -> Values:
     """Of each pair, failed runs penalised; NaN where nothing is known."""
-    done = pairs[f"success_{side}"].astype("boolean").fillna(value=False).astype(bool)
     penalty = FAILED_RATIO * pairs["lower_bound"].astype("float64")
-    values = pairs[f"makespan_{side}"].astype("float64").where(done, penalty)
+    values = pairs[f"makespan_{side}"].astype("float64").mask(_failed(pairs, side), penalty)
     return np.asarray(values.where(values > 0.0), np.float64)
 
 
-def _failures(rows: pd.DataFrame, side: str) -> int:
-    return int((~rows[f"success_{side}"].astype("boolean").fillna(value=False).astype(bool)).sum())
+def _failed(pairs: pd.DataFrame, side: str) -> npt.NDArray[np.bool_]:
+    done = pairs[f"success_{side}"].astype("boolean").fillna(value=False)
+    return ~np.asarray(done, dtype=bool)
 
 
 def _worst(rows: pd.DataFrame, a: Values, b: Values) -> tuple[dict[str, Any], ...]:

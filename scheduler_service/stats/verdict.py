@@ -6,11 +6,15 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from scheduler_service.stats.arms import rows_of_arm, user_means_on_scale
+import numpy as np
+
+from scheduler_service.stats.arms import rows_of_arm, succeeded, totals, units, user_means_on_scale
 from scheduler_service.stats.comparison import ArmComparison
-from scheduler_service.stats.effect import TUNED_FOR, Effect, effect_of_arms, to_improvement, to_scale
+from scheduler_service.stats.effect import LEAST_USERS, TUNED_FOR, Effect, effect_of_arms, to_improvement, to_scale
+from scheduler_service.stats.guardrails import rate_with_error
 from scheduler_service.stats.outcome import NotComputable
 from scheduler_service.stats.power import minimum_detectable_effect, units_needed
+from scheduler_service.stats.sequential import boundary
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -19,6 +23,8 @@ Word = Literal["better", "non_inferior", "worse", "inconclusive", "invalid"]
 
 DEFAULT_MARGIN = 0.05
 MAX_DAYS = 3_650.0
+LIKELY = 0.05
+"""One-sided p-value of one look below which fewer successes are called probable, not yet certain."""
 
 
 @dataclass(frozen=True)
@@ -68,6 +74,10 @@ def judge(runs: pd.DataFrame, comparison: ArmComparison, margin: float, elapsed_
     `non_inferior` when they exclude a harm of `margin`; otherwise `inconclusive`. All bounds are anytime-valid at the
     experiment's alpha, so the order of looks does not matter.
 
+    Failures are treated in two stages, where the metric is one of successes that penalises them: the sentence first
+    says whether the candidate certainly or probably fails more often, and then judges the penalised metric; a candidate
+    that certainly fails more often is not recommended, whatever its schedules are like.
+
     Args:
         runs: those that `comparison` was made of.
         margin: share of the baseline that the candidate may be worse and still be called non-inferior.
@@ -82,6 +92,7 @@ def judge(runs: pd.DataFrame, comparison: ArmComparison, margin: float, elapsed_
     word: Word = "invalid"
     if reason is None and not isinstance(effect, NotComputable):
         word = word_for(effect, margin)
+    failing = _failing(runs, comparison) if metric.is_penalised else None
     mde, days = None, None
     if not isinstance(effect, NotComputable):
         mde = to_improvement(minimum_detectable_effect(effect.standard_error, comparison.alpha), metric)
@@ -95,11 +106,40 @@ def judge(runs: pd.DataFrame, comparison: ArmComparison, margin: float, elapsed_
         reason=reason,
         effect=effect,
         margin=margin,
-        sentence=_sentence(word, reason, effect, comparison, margin),
-        recommendation=_recommendation(word, reason, comparison, days),
+        sentence=_sentence(word, reason, effect, comparison, margin, failing),
+        recommendation=_recommendation(word, reason, comparison, days, failing),
         minimum_detectable_effect=mde,
         days_left=days,
     )
+
+
+@dataclass(frozen=True, slots=True)
+class _Failing:
+    """The candidate fails more often than the baseline."""
+
+    is_certain: bool  # at every moment, with chance 1 - alpha; otherwise by one look
+    rates: tuple[float, float]  # of success; baseline, candidate
+
+
+def _failing(runs: pd.DataFrame, comparison: ArmComparison) -> _Failing | None:
+    """Whether the candidate certainly or probably fails more often; None if neither can be said.
+
+    The difference of the request rates, users as clusters (`guardrails.rate_with_error`), against the one-sided
+    sequential boundary at alpha, and against the normal quantile at `LIKELY`.
+    """
+    from scipy import stats  # slow to import, and the service starts without it
+
+    arms = [rows_of_arm(runs, arm) for arm in comparison.arms]
+    sides = [totals(succeeded(rows).astype("float64"), units(rows)) for rows in arms]
+    users = [side.counts.size for side in sides]
+    if min(users) < LEAST_USERS:
+        return None
+    (rate_a, error_a), (rate_b, error_b) = (rate_with_error(side) for side in sides)
+    errors = (rate_a - rate_b) / math.hypot(error_a, error_b)
+    if errors <= float(stats.norm.isf(LIKELY)):
+        return None
+    limit = float(boundary(np.array([float(sum(users))]), comparison.alpha, TUNED_FOR, sides=1)[0])
+    return _Failing(is_certain=errors > limit, rates=(rate_a, rate_b))
 
 
 def word_for(effect: Effect, margin: float) -> Word:
@@ -129,9 +169,12 @@ def _sentence(
     effect: Effect | NotComputable,
     comparison: ArmComparison,
     margin: float,
+    failing: _Failing | None,
 ) -> str:
+    first = "" if failing is None else _failing_sentence(failing, comparison)
     if reason is not None or isinstance(effect, NotComputable):
-        return f"No verdict on {comparison.candidate} yet: {reason.message if reason else ''}."
+        return f"{first}No verdict on {comparison.candidate} yet: {reason.message if reason else ''}."
+    penalty = " (failures penalised)" if failing is not None else ""
     requests = sum(comparison.total_requests[arm] for arm in comparison.arms)
     bounds = f"between {100.0 * effect.low:.2f} % and {100.0 * effect.high:.2f} %"
     said = {
@@ -142,14 +185,33 @@ def _sentence(
         "invalid": "",
     }[word]
     return (
-        f"{comparison.candidate} {said} {comparison.baseline} in {comparison.metric.name}: an improvement of "
+        f"{first}{comparison.candidate} {said} {comparison.baseline} in {comparison.metric.name}{penalty}: an "
+        f"improvement of "
         f"{100.0 * effect.improvement:.2f} %, {bounds} with {100.0 * (1.0 - effect.alpha):g} % confidence at any time, "
         f"from {effect.units} users and {requests} requests."
     )
 
 
-def _recommendation(word: Word, reason: NotComputable | None, comparison: ArmComparison, days: float | None) -> str:
+def _failing_sentence(failing: _Failing, comparison: ArmComparison) -> str:
+    how = "certainly" if failing.is_certain else "probably"
+    theirs, ours = (f"{100.0 * rate:.1f} %" for rate in failing.rates)
+    return (
+        f"{comparison.candidate} {how} fails more often than {comparison.baseline}: it answered {ours} of its "
+        f"requests, {comparison.baseline} {theirs}. "
+    )
+
+
+def _recommendation(
+    word: Word,
+    reason: NotComputable | None,
+    comparison: ArmComparison,
+    days: float | None,
+    failing: _Failing | None,
+) -> str:
     candidate, baseline = comparison.candidate, comparison.baseline
+    is_failing = failing is not None and failing.is_certain
+    if is_failing and word in ("better", "non_inferior", "inconclusive"):
+        return f"Do not promote {candidate} before it fails as seldom as {baseline}; find out why it fails."
     if word == "better":
         return f"Promote {candidate}."
     if word == "worse":

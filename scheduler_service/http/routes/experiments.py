@@ -7,8 +7,9 @@ from flask import Blueprint, request
 from scheduler_service.errors import InvalidInput
 from scheduler_service.experiments.experiment import Experiment
 from scheduler_service.experiments.lifecycle import Action
+from scheduler_service.experiments.replay import ReplayOptions
 from scheduler_service.http.bodies import read_body
-from scheduler_service.http.schemas import ExperimentRequest, MoveRequest, PromoteArmRequest
+from scheduler_service.http.schemas import ExperimentRequest, MoveRequest, PromoteArmRequest, ReplayRequest
 from scheduler_service.http.services import services
 from scheduler_service.http.watching import records_of
 
@@ -136,6 +137,21 @@ def get_results(name: str) -> dict[str, Any]:
         return parts.experiments.results(name, runs, pairs)
 
     return {"status": "success", "results": parts.storage.run(results)}
+
+
+@blueprint.post("/experiments/<name>/replay")
+def start_replay(name: str) -> tuple[dict[str, Any], int]:
+    """Run a candidate on logged traffic, beside the baseline; it goes on in the background."""
+    body, parts = read_body(ReplayRequest, optional=True), services()
+    options = ReplayOptions(**body.model_dump(exclude={"candidate"}))
+    state = parts.storage.run(lambda: parts.replays.start(name, candidate=body.candidate, options=options))
+    return {"status": "success", "replay": state}, 202
+
+
+@blueprint.get("/experiments/<name>/replay")
+def get_replay(name: str) -> dict[str, Any]:
+    """How far the last replay of an experiment is, and what it says so far."""
+    return {"status": "success", "replay": services().storage.run(lambda: services().replays.state(name))}
 
 
 def _move(name: str, action: Action) -> dict[str, Any]:

@@ -1,0 +1,304 @@
+"""Experiments on the command line: `python -m ab_testing <command>`.
+
+Exit status: 0 done; 1 refused or not found; 2 the command line makes no sense; 130 interrupted.
+"""
+
+import argparse
+import json
+import logging
+import os
+import shlex
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from ab_testing import ABTestManager
+from model_manager import ModelVersionManager
+from monitoring import PerformanceMonitor
+from scheduler_service.clock import utc_now
+from scheduler_service.errors import InvalidInput, ServiceError
+from scheduler_service.experiments.examination import RUN_COLUMNS
+from scheduler_service.experiments.replay import Contest, ReplayOptions, contest_of, plan_replay, run_replay, state_of
+from scheduler_service.registry.cli import table
+from scheduler_service.settings import Settings, settings_from_environment
+
+Answer = tuple[Any, str]
+"""What `--json` prints, and what people read."""
+
+KINDNESS = 19
+"""Added to the niceness of the process: the service may run on the same machine."""
+
+REPLAY_HELP = """
+Replay requests that users sent: both models get the identical instance and the time that the request had, so the
+difference is the models' alone, and a few hundred requests show what live traffic needs weeks for. No user sees any
+of it.
+
+The pairs are stored as they come in. After Ctrl-C, a crash or a power cut the same command goes on where it stopped.
+"""
+REPLAY_EXAMPLES = """
+examples:
+  python -m ab_testing replay ddqn_v1_vs_v2                  the experiment's candidate on the last 1,000 requests
+  python -m ab_testing replay ddqn_v1_vs_v2 --own --days 30  only on requests that named the experiment
+  python -m ab_testing replay --baseline DDQN:stable --candidate-model DDQN_v2.1 --limit 5000 --seed 1
+                                                             any two models, on a random sample
+"""
+
+
+class Doors:
+    """The service's doors over one folder, each opened when it is first used."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+
+    @cached_property
+    def models(self) -> ModelVersionManager:
+        return ModelVersionManager(self.settings.models_dir)
+
+    @cached_property
+    def experiments(self) -> ABTestManager:
+        return ABTestManager(self.settings.ab_config_file, registry=self.models)
+
+    @cached_property
+    def monitor(self) -> PerformanceMonitor:
+        return PerformanceMonitor(self.settings.database_file, reports_dir=self.settings.reports_dir)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs one command, and answers the exit status."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    options = _parser().parse_args(given)
+    if arguments is None:  # not in a program that calls this: nobody can take it back
+        os.nice(KINDNESS)
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
+    settings = settings_from_environment() if options.home is None else Settings(home=options.home)
+    try:
+        if not settings.models_dir.is_dir():
+            raise InvalidInput(f"there is no service in {settings.home}; say --home FOLDER, or set SCHED_HOME")
+        value, text = COMMANDS[options.command](Doors(settings), options)
+        print(json.dumps(value, ensure_ascii=False, indent=2) if options.json else text, flush=True)
+    except BrokenPipeError:  # `| head` has seen enough; Python would complain once more when it ends
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except ServiceError as err:
+        print(f"error: {err}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        if options.command == "replay":
+            again = shlex.join(["python", "-m", "ab_testing", *given])
+            print(f"\ninterrupted; what is done is kept. To go on: {again}", file=sys.stderr)
+        return 130
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    shared = argparse.ArgumentParser(add_help=False)
+    shared.add_argument("--home", type=Path, metavar="FOLDER", help="of the service (default: SCHED_HOME)")
+    shared.add_argument("--json", action="store_true", help="print JSON instead of text")
+    parser = argparse.ArgumentParser(
+        prog="python -m ab_testing",
+        description="Which experiments there are, and what a candidate would have made of the requests of last week.",
+        epilog="`python -m ab_testing COMMAND --help` explains a command; docs/experiments.md tells the story.",
+    )
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    def command(name: str, about: str, **more: Any) -> argparse.ArgumentParser:
+        told = {"description": f"{about}."} | more
+        return commands.add_parser(
+            name, help=about, parents=[shared], formatter_class=argparse.RawDescriptionHelpFormatter, **told
+        )
+
+    command("list", "the experiments, the newest first, and the default model")
+    for name, about in (
+        ("results", "what the runs say of an experiment, and what to do"),
+        ("history", "what was done with an experiment, by whom and why"),
+    ):
+        command(name, about).add_argument("experiment")
+    assignment = command("assignment", "where a user falls, and why")
+    assignment.add_argument("experiment")
+    assignment.add_argument("user", help="the id that requests send as user_id")
+    for name, about in (
+        ("pause", "send everyone to the default model until it is started again"),
+        ("start", "let a paused experiment run on"),
+        ("stop", "send everyone to the default model for good"),
+        ("conclude", "close an experiment whose results were acted upon"),
+        ("advance", "move a rollout to its next stage, whatever the figures say"),
+        ("promote", "make model_b the default model and conclude the experiment"),
+        ("revert", "undo a promotion: default model and tag as they were before"),
+    ):
+        move = command(name, about)
+        move.add_argument("experiment")
+        move.add_argument("--reason", default="", help="why, for the history")
+        move.add_argument("--actor", default=os.environ.get("USER", ""), help="who (default: you, %(default)s)")
+
+    replay = command(
+        "replay",
+        "run a candidate on requests that users sent, beside the baseline",
+        description=REPLAY_HELP,
+        epilog=REPLAY_EXAMPLES,
+    )
+    replay.add_argument("experiment", nargs="?", help="whose models are compared; or say --baseline, --candidate-model")
+    replay.add_argument("--candidate", metavar="ARM", help="of the experiment (default: model_b)")
+    replay.add_argument("--baseline", metavar="MODEL", help="without an experiment: key, short name or tag")
+    replay.add_argument("--candidate-model", metavar="MODEL", help="without an experiment: what is held against it")
+    usual = ReplayOptions()
+    replay.add_argument("--days", type=float, default=usual.days, help="how far back (default: %(default)g)")
+    replay.add_argument(
+        "--limit", type=int, default=usual.limit, help="the newest so many requests (default: %(default)s)"
+    )
+    replay.add_argument("--seed", type=int, help="take a random sample of --limit requests instead of the newest")
+    replay.add_argument(
+        "--time-budget-ms", type=float, metavar="MS", help="for each model, instead of what the request had"
+    )
+    replay.add_argument("--own", action="store_true", help="only requests that named the experiment")
+    return parser
+
+
+# --- commands ---
+
+
+def _list(doors: Doors, _options: argparse.Namespace) -> Answer:
+    found = doors.experiments.list_experiments()
+    header = ("experiment", "status", "stage", "model_a", "model_b", "since")
+    rows = [
+        (
+            each.name,
+            each.status,
+            "-" if each.rollout is None else f"{each.rollout.share:.0%}",
+            each.model_a,
+            each.model_b,
+            each.start_time.strftime("%Y-%m-%d %H:%M"),
+        )
+        for each in found
+    ]
+    default = doors.experiments.default_model
+    value = {"default_model": default, "experiments": [each.to_dict() for each in found]}
+    return value, f"{table(header, rows)}\n\nthe default model is {default}" if rows else "there is no experiment yet"
+
+
+def _results(doors: Doors, options: argparse.Namespace) -> Answer:
+    name = options.experiment
+    doors.experiments.get_experiment(name)  # an unknown one is refused before its runs are read
+    monitor = doors.monitor
+    runs = monitor.get_performance_data(experiment=name, columns=RUN_COLUMNS)
+    value = doors.experiments.results(name, runs, monitor.get_pairs(name))
+    rows = [(each["name"], each["state"], each["message"]) for each in value["guardrails"]]
+    text = f"{value['verdict']}: {value['verdict_sentence']}\n{value['recommendation']}"
+    return value, f"{text}\n\n{table(('guardrail', 'state', 'seen'), rows)}" if rows else text
+
+
+def _history(doors: Doors, options: argparse.Namespace) -> Answer:
+    doors.experiments.get_experiment(options.experiment)
+    lines = doors.experiments.history.of(options.experiment)
+    header = ("time", "event", "from", "to", "by", "reason")
+    rows = [
+        (each["time"][:19], each["event"], _state(each["before"]), _state(each["after"]), each["actor"], each["reason"])
+        for each in lines
+    ]
+    return lines, table(header, rows)
+
+
+def _state(state: Mapping[str, Any]) -> str:
+    stage = f" {state['stage']:.0%}" if "stage" in state else ""
+    return f"{state.get('status', '-')}{stage}"
+
+
+def _assignment(doors: Doors, options: argparse.Namespace) -> Answer:
+    value = doors.experiments.explain_assignment(options.experiment, options.user)
+    return value, f"{value['variant'] or 'no arm'} ({value['model']}): {value['why']}"
+
+
+def _move(doors: Doors, options: argparse.Namespace) -> Answer:
+    experiments = doors.experiments
+    moves: dict[str, Callable[..., Any]] = {
+        "pause": experiments.pause_experiment,
+        "start": experiments.start_experiment,
+        "stop": experiments.stop_experiment,
+        "conclude": experiments.conclude_experiment,
+        "advance": experiments.advance_experiment,
+        "promote": experiments.promote_arm,
+        "revert": experiments.revert_promotion,
+    }
+    found = moves[options.command](options.experiment, actor=options.actor, reason=options.reason)
+    text = f"the experiment {found.name} is {found.status}; the default model is {experiments.default_model}"
+    return found.to_dict(), text
+
+
+def _replay(doors: Doors, options: argparse.Namespace) -> Answer:
+    from tqdm import tqdm  # with what it draws on, too slow to import for the other commands
+
+    contest = _contest(doors, options)
+    chosen = ReplayOptions(
+        days=options.days,
+        limit=options.limit,
+        seed=options.seed,
+        time_budget_ms=options.time_budget_ms,
+        own_requests=options.own,
+    )
+    if contest.key_a == contest.key_b:
+        value = state_of(contest, None, "identical", 0, doors.monitor)
+        return value, str(value["verdict"]["verdict_sentence"])
+    models = doors.models.load_model(contest.key_a), doors.models.load_model(contest.key_b)
+    plan = plan_replay(doors.monitor.replays, contest, chosen, utc_now())
+    print(f"replay {plan.id}: {plan.total} requests, {contest.key_a} against {contest.key_b}", file=sys.stderr)
+    with tqdm(total=plan.total, desc="replaying", unit="request", file=sys.stderr) as bar:
+
+        def progress(done: int, _total: int) -> None:
+            if bar.n == 0:
+                bar.initial = done  # so that the pace is that of this start
+            bar.update(done - bar.n)
+
+        run_replay(plan, doors.monitor, *models, progress=progress)
+    value = state_of(contest, plan.record, "done", plan.total, doors.monitor)
+    return value, _replay_text(value)
+
+
+def _contest(doors: Doors, options: argparse.Namespace) -> Contest:
+    names = (options.baseline, options.candidate_model)
+    if options.experiment is not None:
+        if any(names):
+            raise InvalidInput("say either an experiment, or --baseline and --candidate-model")
+        experiment = doors.experiments.get_experiment(options.experiment)
+        return contest_of(experiment, options.candidate, lambda name: doors.models.resolve(name, standing=True))
+    if not all(names) or options.candidate or options.own:
+        raise InvalidInput("without an experiment, say --baseline and --candidate-model, and no --candidate or --own")
+    key_a, key_b = (doors.models.resolve(name) for name in names)
+    return Contest(key_a, key_b)
+
+
+COMMANDS: Mapping[str, Callable[[Doors, argparse.Namespace], Answer]] = {
+    "list": _list,
+    "results": _results,
+    "history": _history,
+    "assignment": _assignment,
+    **dict.fromkeys(("pause", "start", "stop", "conclude", "advance", "promote", "revert"), _move),
+    "replay": _replay,
+}
+
+
+# --- what people read ---
+
+
+def _replay_text(value: Mapping[str, Any]) -> str:
+    verdict, arm = value["verdict"], value["candidate"]
+    lines = [verdict["verdict_sentence"], verdict["recommendation"], ""]
+    ratio = verdict["geometric_mean_ratio"]
+    if ratio is not None:
+        lines.append(f"makespan {arm} / model_a: {ratio:.4f} (geometric mean of the users' ratios)")
+    counts = ("wins", "ties", "losses")
+    lines.append(f"{arm}: " + ", ".join(f"{verdict[name]} {name}" for name in counts))
+    if verdict["worst"]:
+        header = ("request", "user", "work points", "model_a h", f"{arm} h", "ratio")
+        rows = [
+            (
+                each["request_id"],
+                each["user_id"] or "-",
+                each["n_workpoints"],
+                f"{each['makespan_a']:.2f}",
+                f"{each['makespan_b']:.2f}",
+                f"{each['ratio']:.4f}",
+            )
+            for each in verdict["worst"]
+        ]
+        lines += ["", f"where {arm} lost most:", table(header, rows)]
+    return "\n".join(lines)

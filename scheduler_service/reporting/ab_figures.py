@@ -1,0 +1,219 @@
+"""The charts of the A/B report; what differs in colour differs in line, place or sign too."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from scheduler_env.fonts import drawable, use_cjk_font
+from scheduler_env.gantt import INK
+from scheduler_service.reporting.figures import (
+    BLUE,
+    FULL,
+    GREEN,
+    ORANGE,
+    RED,
+    SKY,
+    Period,
+    Words,
+    chart,
+    nothing,
+    style_axes,
+    time_axis,
+)
+from scheduler_service.stats.summaries import Values
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+GREY = "#7B8794"
+MAX_MARKS = 40
+"""Events named in a chart; the table below it has them all."""
+BINS_A_SIDE = 20
+
+Mark = tuple[datetime, str]
+
+
+def sequences(
+    frames: "Mapping[str, pd.DataFrame]",
+    margin: float,
+    marks: Sequence[Mark],
+    words: Words,
+    period: Period,
+    too_early: str,
+) -> "Figure":
+    """Of each candidate the improvement over time, its anytime-valid bounds, and the lines that they have to clear.
+
+    Args:
+        frames: label -> as `evolution.effects_over_time` has them.
+        margin: of non-inferiority, a share.
+        marks: moments at which the rollout changed.
+        too_early: what is said where nothing could be computed.
+    """
+    from matplotlib.figure import Figure
+
+    with use_cjk_font():
+        rows = max(1, len(frames))
+        height = 3.5 if rows == 1 else 0.5 + 2.1 * rows
+        drawn = Figure(figsize=(FULL, height), layout="constrained", facecolor="white")
+        for place, (axes, (label, frame)) in enumerate(
+            zip(drawn.subplots(rows, 1, squeeze=False)[:, 0], frames.items(), strict=False)
+        ):
+            style_axes(axes)
+            if rows > 1:
+                axes.set_title(drawable(label, 60), loc="right", fontsize=9.5, color=INK)
+            known = frame.dropna()
+            if known.empty:
+                axes.set_axis_off()
+                axes.text(0.5, 0.5, too_early, ha="center", va="center", transform=axes.transAxes, color=GREY)
+                continue
+            _sequence(axes, known, margin, words)
+            _name_marks(axes, marks, period, inside=True)
+            axes.set_ylabel(words["axis_improvement"])
+            if place == 0:
+                axes.legend(
+                    fontsize=9, frameon=False, ncols=4, loc="lower left", bbox_to_anchor=(0.0, 1.0), borderaxespad=0
+                )
+            time_axis(axes, period)
+    return drawn
+
+
+def _sequence(axes: "Axes", frame: "pd.DataFrame", margin: float, words: Words) -> None:
+    band = 100.0 * frame
+    axes.axhline(0.0, color=INK, linewidth=1.1, label=words["sequence_zero"], zorder=2)
+    axes.axhline(
+        -100.0 * margin, color=RED, linewidth=1.2, linestyle="--", zorder=2,
+        label=words["sequence_margin"].format(f"−{100.0 * margin:g}%"),
+    )  # fmt: skip
+    axes.fill_between(band.index, band["low"], band["high"], color=SKY, alpha=0.35, linewidth=0)
+    for bound in ("low", "high"):
+        axes.plot(band.index, band[bound], color=BLUE, linewidth=0.8)
+    axes.plot(
+        band.index, band["improvement"], color=BLUE, linewidth=2.0, marker="o", markersize=3.0,
+        label=words["sequence_estimate"],
+    )  # fmt: skip
+    axes.fill_between([], [], [], color=SKY, alpha=0.35, label=words["sequence_band"])
+    # The first bounds are so wide that nothing else could be seen: the later half decides what is shown.
+    late = band.iloc[len(band) // 2 :]
+    low = min(late["low"].min(), -130.0 * margin)
+    high = max(late["high"].max(), 50.0 * margin)
+    axes.set_ylim(low - 0.06 * (high - low), high + 0.12 * (high - low))
+    axes.yaxis.set_major_formatter(_signed)
+
+
+def ramp(
+    times: Sequence[datetime], shares: Sequence[float], marks: Sequence[Mark], words: Words, period: Period
+) -> "Figure":
+    """The share of all users on the candidate, as steps; what changed it is named above.
+
+    Args:
+        times: at which the share changed, oldest first.
+        shares: 0..1, from each of these times on.
+    """
+    with use_cjk_font():
+        drawn, axes = chart(FULL, 3.0)
+        if not times:
+            return nothing(drawn, axes, words)
+        moments = [*times, max(period[1], times[-1])]
+        heights = [100.0 * share for share in (*shares, shares[-1])]
+        axes.step(moments, heights, where="post", color=BLUE, linewidth=2.0)  # type: ignore[arg-type]
+        axes.fill_between(moments, heights, step="post", color=SKY, alpha=0.3, linewidth=0)  # type: ignore[arg-type]
+        axes.set_ylim(0.0, min(104.0, max(20.0, 1.3 * max(heights))))
+        axes.set_ylabel(words["axis_share"])
+        _name_marks(axes, marks, period, inside=False)
+        time_axis(axes, period)
+    return drawn
+
+
+def _name_marks(axes: "Axes", marks: Sequence[Mark], period: Period, *, inside: bool) -> None:
+    """A dotted line at each mark within the period, and its name at the top of the axes, or above them."""
+    start, end = period
+    shown = [mark for mark in marks if start <= mark[0] <= end][:MAX_MARKS]
+    places = [(moment - start) / (end - start) for moment, _ in shown]
+    for (moment, text), (row, is_whole, side) in zip(shown, _rows(places, shown), strict=True):
+        axes.axvline(moment, color=GREY, linewidth=0.9, linestyle=":", zorder=1)  # type: ignore[arg-type]
+        gap = 3 if side == "left" else -3
+        axes.annotate(
+            text if is_whole else text.split(" ", 1)[0], (moment, 1.0), xycoords=("data", "axes fraction"),
+            xytext=(gap, -3 - 12 * row) if inside else (gap, 3 + 13 * row), textcoords="offset points",
+            va="top" if inside else "bottom", ha=side, fontsize=8.5, color=INK,
+        )  # fmt: skip
+
+
+def _rows(places: Sequence[float], marks: Sequence[Mark]) -> list[tuple[int, bool, str]]:
+    """Where each name fits: (row, whether as a whole or its first word alone, alignment)."""
+    free = [-1.0] * 4  # of each row the right end of what is written there, as share of the axis
+    found: list[tuple[int, bool, str]] = []
+    for place, (_, text) in zip(places, marks, strict=True):
+        width = sum(0.0112 if ord(character) > 0x2E7F else 0.0064 for character in text) + 0.012
+        side, left = ("left", place) if place + width <= 1.0 else ("right", place - width)
+        row = next((row for row, end in enumerate(free) if left >= end), None)
+        if row is None:
+            found.append((min(range(4), key=free.__getitem__), False, "left"))
+            continue
+        free[row] = left + width
+        found.append((row, True, side))
+    return found
+
+
+def differences(
+    improvement: Values,
+    counts: tuple[int, int, int],
+    mean: float | None,
+    interval: tuple[float, float] | None,
+    words: Words,
+) -> "Figure":
+    """How often the candidate won, tied and lost, and by how much.
+
+    Args:
+        improvement: of each pair, a share of the baseline's makespan; 0 for a tie.
+        counts: of all pairs how many the candidate won, tied and lost, failures included.
+        mean: of all pairs, a share; None: unknown.
+        interval: of the mean.
+    """
+    import numpy as np
+
+    with use_cjk_font():
+        drawn, axes = chart(FULL, 3.3)
+        if not improvement.size:
+            return nothing(drawn, axes, words)
+        percent = 100.0 * improvement
+        untied = np.abs(percent[percent != 0.0])
+        reach = float(np.quantile(untied, 0.99)) if untied.size else 1.0
+        width = reach / BINS_A_SIDE
+        sides = np.arange(BINS_A_SIDE + 1) * width
+        won, tied, lost = counts
+        groups = (
+            ("pairs_lost", lost, percent < 0.0, -sides[::-1], ORANGE, "///"),
+            ("pairs_tied", tied, percent == 0.0, np.array([-0.35, 0.35]) * width, GREY, ""),
+            ("pairs_won", won, percent > 0.0, sides, BLUE, ""),
+        )
+        tallest = 0.0
+        for key, count, chosen, edges, colour, hatch in groups:
+            share = f"{100.0 * count / max(1, sum(counts)):.1f}% ({count:,})"
+            heights, _ = np.histogram(np.clip(percent[chosen], edges[0], edges[-1]), edges)
+            axes.bar(
+                edges[:-1], heights, np.diff(edges), align="edge", color=colour, hatch=hatch, edgecolor="white",
+                linewidth=0.6, label=words[key].format(share), zorder=3 if key == "pairs_tied" else 2,
+            )  # fmt: skip
+            tallest = max(tallest, float(heights.max()))
+        if mean is not None:
+            centre = 100.0 * mean
+            error = None if interval is None else [[centre - 100.0 * interval[0]], [100.0 * interval[1] - centre]]
+            axes.errorbar(
+                [centre], [1.1 * tallest], xerr=error, fmt="D", color=GREEN, markersize=6, capsize=4, linewidth=2.0,
+                label=words["pairs_mean"].format(f"{centre:+.2f}%".replace("-", "−")), zorder=4,
+            )  # fmt: skip
+        axes.axvline(0.0, color=INK, linewidth=1.0)
+        axes.set_ylim(0.0, 1.2 * tallest)
+        axes.set_xlim(-1.03 * reach, 1.03 * reach)
+        axes.xaxis.set_major_formatter(_signed)
+        axes.set_xlabel(words["axis_difference"])
+        axes.set_ylabel(words["axis_requests"])
+        axes.legend(fontsize=9, frameon=False, ncols=4, loc="lower left", bbox_to_anchor=(0.0, 1.0), borderaxespad=0)
+    return drawn
+
+
+def _signed(value: float, _: object) -> str:
+    return "0" if value == 0.0 else f"{value:+g}".replace("-", "−")

@@ -1,0 +1,143 @@
+"""How an experiment came to its verdict: the effect and its bounds over time, the candidate's share, its pairs."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from scheduler_service.clock import parse_time
+from scheduler_service.experiments.experiment import Experiment
+from scheduler_service.stats.arms import rows_of_arm, user_means_on_scale
+from scheduler_service.stats.comparison import BASELINE
+from scheduler_service.stats.effect import Effect, effect_of_arms
+from scheduler_service.stats.metrics import Metric
+from scheduler_service.stats.pairs import judge_pairs
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+MOMENTS = 40
+"""At which the effect is computed again, on the runs until then."""
+
+TIE = 1e-9
+"""Makespans that differ by a smaller share of the baseline's are equal: the rest is rounding."""
+
+
+def effects_over_time(
+    runs: "pd.DataFrame", metric: Metric, candidates: Sequence[str], alpha: float
+) -> "dict[str, pd.DataFrame]":
+    """Of each candidate the improvement and its anytime-valid bounds as they stood at up to 40 moments.
+
+    The same functions as the verdict's, on the runs until then; the last moment has the verdict's figures.
+
+    Args:
+        runs: as `experiments.examination.examine` takes them.
+        alpha: of each candidate's bounds.
+
+    Returns:
+        candidate -> columns `improvement`, `low`, `high` (shares of the baseline), NaN where no bounds can be
+        computed yet; index: times, evenly spaced by the number of requests.
+    """
+    import pandas as pd
+
+    columns = {"variant", "reason", "user_id", "success", "timestamp", metric.name, metric.covariate}
+    runs = runs[[name for name in runs.columns if name in columns]].sort_values("timestamp", kind="stable")
+    arms = {arm: rows_of_arm(runs, arm) for arm in (BASELINE, *candidates)}
+    times = pd.concat([rows["timestamp"] for rows in arms.values()]).sort_values(ignore_index=True)
+    moments = _moments(times)
+    found: dict[str, list[_Bounded | None]] = {arm: [] for arm in candidates}
+    for moment in moments:
+        means = {
+            arm: user_means_on_scale(rows.iloc[: int(rows["timestamp"].searchsorted(moment, side="right"))], metric)
+            for arm, rows in arms.items()
+        }
+        y_a, x_a = means[BASELINE]
+        for arm in candidates:
+            y_b, x_b = means[arm]
+            covariates = None if x_a is None or x_b is None else (x_a, x_b)
+            effect = effect_of_arms(y_a, y_b, covariates, metric, alpha)
+            known = (effect.improvement, effect.low, effect.high) if isinstance(effect, Effect) else None
+            found[arm].append(known)
+    return {arm: _frame(bounded, moments) for arm, bounded in found.items()}
+
+
+def pair_effects_over_time(pairs: "pd.DataFrame", margin: float, alpha: float, candidate: str) -> "pd.DataFrame":
+    """As `effects_over_time`, of pairs of one candidate and one source, by the functions of their verdict."""
+    pairs = pairs.sort_values("timestamp", kind="stable")
+    moments = _moments(pairs["timestamp"])
+    found: list[_Bounded | None] = []
+    for moment in moments:
+        until = int(pairs["timestamp"].searchsorted(moment, side="right"))
+        figures = judge_pairs(pairs.iloc[:until], margin=margin, alpha=alpha, candidate=candidate).to_dict()
+        improvement, bounds = figures["improvement_percentage"], figures["confidence_sequence"]
+        known = improvement is not None and bounds is not None
+        found.append((improvement / 100.0, bounds[0] / 100.0, bounds[1] / 100.0) if known else None)
+    return _frame(found, moments)
+
+
+def _moments(times: "pd.Series[pd.Timestamp]") -> "pd.DatetimeIndex":
+    """Up to 40 of the sorted `times`, evenly spaced by place, the first and the last among them."""
+    import numpy as np
+    import pandas as pd
+
+    places = np.unique(np.linspace(0, len(times) - 1, MOMENTS).round().astype(int))[: len(times)]
+    return pd.DatetimeIndex(times.iloc[places].drop_duplicates())
+
+
+def _frame(bounded: "Iterable[_Bounded | None]", index: "pd.DatetimeIndex") -> "pd.DataFrame":
+    import pandas as pd
+
+    missing = (float("nan"),) * 3
+    rows = [missing if each is None else each for each in bounded]
+    return pd.DataFrame(rows, index=index, columns=["improvement", "low", "high"], dtype="float64")
+
+
+_Bounded = tuple[float, float, float]  # improvement and its bounds, shares
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """From `time` on a share of all users gets the candidate, because of an event of the history."""
+
+    time: datetime
+    share: float
+    event: str
+    stage: float | None  # of the rollout after the event, a share
+    line: Mapping[str, Any]  # of the history
+
+
+def ramp(experiment: Experiment, history: Iterable[Mapping[str, Any]]) -> list[Step]:
+    """The share of all users who get model_b, as it changed, oldest first.
+
+    Nobody gets it while the experiment does not run, everybody after its promotion. Lines that cannot be understood
+    are passed over: the file may have been edited.
+    """
+    whole = experiment.coverage * (experiment.traffic_split or {}).get("model_b", 0.0)
+    steps: list[Step] = []
+    is_promoted = False
+    for line in history:
+        try:
+            time, event, after = parse_time(line["time"]), str(line["event"]), line["after"]
+            stage = None if after.get("stage") is None else float(after["stage"])
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError):
+            continue
+        is_promoted = event == "promoted" or (is_promoted and event != "reverted")
+        running = whole if stage is None else stage
+        share = 1.0 if is_promoted else running if after.get("status") == "active" else 0.0
+        steps.append(Step(time, share, event, stage, line))
+    return sorted(steps, key=lambda step: step.time)
+
+
+def ended_by_itself(experiment: Experiment, steps: Sequence[Step], now: datetime) -> datetime | None:
+    """When the experiment's days were over while it still ran; None if that did not happen by `now`."""
+    is_over = experiment.status_at(now) == "completed"
+    return experiment.end_time if is_over and (not steps or steps[-1].share > 0.0) else None
+
+
+def pair_differences(pairs: "pd.DataFrame") -> "pd.DataFrame":
+    """`pairs` of one candidate in which both models succeeded, with `improvement`: 1 - b / a, positive is better."""
+    both = pairs["success_a"].astype(bool) & pairs["success_b"].astype(bool)
+    a, b = pairs["makespan_a"].astype("float64"), pairs["makespan_b"].astype("float64")
+    usable = both & (a > 0.0) & b.notna()
+    improvement = (1.0 - b / a)[usable]
+    return pairs[usable].assign(improvement=improvement.where(improvement.abs() > TIE, 0.0))

@@ -1,0 +1,250 @@
+"""What the A/B report says of a candidate: its verdict as a sentence, what to do next, and the figures beside them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from scheduler_service.experiments.examination import Examination
+from scheduler_service.reporting.page import Formatter
+from scheduler_service.reporting.performance import Card
+from scheduler_service.stats.comparison import BASELINE, ArmComparison
+from scheduler_service.stats.effect import LEAST_USERS, to_improvement
+from scheduler_service.stats.metrics import METRICS
+from scheduler_service.stats.outcome import NotComputable
+from scheduler_service.stats.power import minimum_detectable_effect
+from scheduler_service.stats.welch import Welch
+
+Words = Mapping[str, str]
+
+SYMBOLS = {"better": "✓", "non_inferior": "≈", "worse": "×", "inconclusive": "?", "invalid": "!", "identical": "="}
+"""Beside the colour of a verdict, for those who do not see it."""
+
+EQUAL_BELOW = 0.00005
+"""Improvements that would be written as 0.00 %."""
+
+
+_WITHHELD: dict[str, Any] = {"improvement": None, "bounds": None, "detectable": None, "days_left": None}
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """A candidate against the baseline, as the verdict that counts sees it."""
+
+    arm: str
+    word: str
+    reason: str | None  # code, why it is invalid
+    improvement: float | None  # share of the baseline; positive is better
+    bounds: tuple[float, float] | None
+    alpha: float
+    units: int  # users, or pairs
+    users: tuple[int, int]  # of the baseline and of the candidate
+    requests: tuple[int, int]
+    pair_users: int | None  # users whose requests were compared in pairs; None: the verdict is of users' means
+    detectable: float | None  # share of the baseline
+    days_left: float | None
+
+
+def standing_of(examined: Examination, arm: str) -> Standing:
+    """What counts for `arm`: the shadow pairs where the verdict rests on them, the users' means otherwise."""
+    on_pairs = examined.rests_on_pairs and arm == examined.experiment.candidates[0]
+    found = standing_of_pairs(examined, "shadow") if on_pairs else _standing_of_users(examined, arm)
+    if examined.model_changed is not None:
+        found = replace(found, word="invalid", reason=examined.model_changed.reason)
+    # Figures of a comparison that is none would be believed all the same.
+    return replace(found, **_WITHHELD) if found.reason in ("ratio_mismatch", "model_changed") else found
+
+
+def _standing_of_users(examined: Examination, arm: str) -> Standing:
+    comparison, verdict = examined.comparisons[arm], examined.verdicts[arm]
+    effect = None if isinstance(verdict.effect, NotComputable) else verdict.effect
+    return Standing(
+        arm=arm,
+        word=verdict.word,
+        reason=None if verdict.reason is None else verdict.reason.reason,
+        improvement=None if effect is None else effect.improvement,
+        bounds=None if effect is None else (effect.low, effect.high),
+        alpha=examined.experiment.alpha / len(examined.verdicts),
+        units=sum(comparison.users[each] for each in comparison.arms) if effect is None else effect.units,
+        users=(comparison.users[BASELINE], comparison.users[arm]),
+        requests=(comparison.total_requests[BASELINE], comparison.total_requests[arm]),
+        pair_users=None,
+        detectable=verdict.minimum_detectable_effect,
+        days_left=verdict.days_left,
+    )
+
+
+def standing_of_pairs(examined: Examination, source: str) -> Standing:
+    """What the pairs of `source` say of the first candidate."""
+    arm = examined.experiment.candidates[0]
+    comparison, found = examined.comparisons[arm], examined.pairs[source]
+    effect, alpha = None if isinstance(found.effect, NotComputable) else found.effect, examined.experiment.alpha
+    detectable = None
+    if effect is not None:
+        detectable = to_improvement(minimum_detectable_effect(effect.standard_error, alpha), METRICS["makespan"])
+    return Standing(
+        arm=arm,
+        word=found.word,
+        reason=None if found.reason is None else found.reason.reason,
+        improvement=None if effect is None else effect.improvement,
+        bounds=None if effect is None else (effect.low, effect.high),
+        alpha=alpha,
+        units=found.pairs,
+        users=(comparison.users[BASELINE], comparison.users[arm]),
+        requests=(comparison.total_requests[BASELINE], comparison.total_requests[arm]),
+        pair_users=found.users,
+        detectable=detectable,
+        days_left=None,
+    )
+
+
+class Teller:
+    """Says in the report's language what was found of an experiment."""
+
+    def __init__(self, examined: Examination, words: Words, show: Formatter) -> None:
+        self._examined = examined
+        self._experiment = examined.experiment
+        self._words = words
+        self._show = show
+
+    def sentence(self, found: Standing) -> str:
+        """The verdict in one sentence."""
+        words = self._words
+        if found.pair_users is not None:
+            basis = words["basis_pairs"].format(self._show.count(found.units), self._show.count(found.pair_users))
+        else:
+            counts = (found.units, sum(found.requests))
+            basis = words["basis_users"].format(*(self._show.count(count) for count in counts))
+        return words[f"verdict_{found.word}"].format(
+            b=letter(found.arm),
+            a=letter(BASELINE),
+            effect=self._effect(found.improvement),
+            basis=basis,
+            margin=f"{100.0 * self._experiment.margin:g}%",
+            reason=self.why_invalid(found),
+        )
+
+    def why_invalid(self, found: Standing) -> str:
+        """Why there is no verdict; empty if there is one."""
+        if found.reason is None:
+            return ""
+        if found.reason == "too_few_units" and found.pair_users is not None:
+            return self._words["reason_too_few_pairs"].format(LEAST_USERS)
+        return self.reason(found.reason)
+
+    def reason(self, code: str, least_units: int = LEAST_USERS) -> str:
+        """What a code stands for."""
+        limits = {"too_few_units": least_units, "too_few_samples": self._experiment.min_samples}
+        key = f"reason_{code}"
+        return self._words[key if key in self._words else "reason_other"].format(
+            limits.get(code, f"{self._experiment.alpha:g}")
+        )
+
+    def next_step(self, found: Standing, status: str, last_event: str | None) -> str:
+        """What to do now."""
+        key = self._outcome(found.arm, last_event)
+        if key is None and status not in ("active", "scheduled"):
+            key = {"better": "next_over_better", "worse": "next_over_worse"}.get(found.word, "next_over")
+            key = "next_paused" if status == "paused" else key
+        if key is None and status == "scheduled":
+            key = "next_scheduled"
+        if key is None:
+            key = f"next_{found.word}" if found.word != "invalid" else self._next_of_invalid(found.reason)
+            rollout = self._experiment.rollout
+            if rollout is not None and rollout.auto and f"{key}_auto" in self._words:
+                key += "_auto"
+        promoted = self._experiment.promotion
+        days = "" if found.days_left is None else self._words["days_more"].format(_days(found.days_left))
+        other = letter(promoted.arm) if promoted is not None else ""
+        return self._words[key].format(a=letter(BASELINE), b=letter(found.arm), days=days, other=other)
+
+    def _outcome(self, arm: str, last_event: str | None) -> str | None:
+        """What is left to do after a promotion or an abort; None where there was none."""
+        promoted = self._experiment.promotion
+        if promoted is not None:
+            if promoted.is_reverted:
+                return "next_reverted"
+            return "next_promoted" if promoted.arm == arm else "next_other_promoted"
+        return "next_aborted" if last_event == "aborted" else None
+
+    def _next_of_invalid(self, reason: str | None) -> str:
+        special = {
+            "ratio_mismatch": "next_mismatch",
+            "no_variation": "next_no_variation",
+            "model_changed": "next_model_changed",
+        }
+        return special.get(reason or "", "next_inconclusive")
+
+    def cards(self, found: Standing, *, is_running: bool) -> list[Card]:
+        """The figures that the verdict rests on."""
+        words, show = self._words, self._show
+        pair = (letter(BASELINE), letter(found.arm))
+        tone = {"better": "good", "worse": "bad"}.get(found.word, "plain")
+        value = words["none"] if found.improvement is None else show.signed_percent(100.0 * found.improvement)
+        note = self.why_invalid(found) if found.bounds is None else self.interval(found.bounds, found.alpha)
+        cards = [Card(words["card_improvement"].format(*reversed(pair)), value, note, tone)]
+        if found.pair_users is None:
+            users, requests = (" / ".join(map(show.count, counts)) for counts in (found.users, found.requests))
+            cards.append(
+                Card(words["card_users"].format(*pair), users, words["card_requests"].format(requests), "plain")
+            )
+        else:
+            note = words["card_of_users"].format(show.count(found.pair_users))
+            cards.append(Card(words["card_pairs"], show.count(found.units), note, "plain"))
+        detectable = words["none"] if found.detectable is None else f"{100.0 * found.detectable:.2f}%"
+        cards.append(Card(words["card_mde"], detectable, words["card_mde_note"] if found.detectable else "", "plain"))
+        cards.append(self._days_card(found, is_running=is_running))
+        return cards
+
+    def _days_card(self, found: Standing, *, is_running: bool) -> Card:
+        words, value = self._words, self._words["none"]
+        if not is_running:
+            note = words["card_days_over"]
+        elif found.word in ("better", "worse", "identical"):
+            note = words["card_days_decided"]
+        elif found.days_left is None:
+            note = words["card_days_unknown"]
+        else:
+            value, note = words["card_days_value"].format(_days(found.days_left)), words["card_days_note"]
+        return Card(words["card_days"], value, note, "plain")
+
+    def interval(self, bounds: tuple[float, float], alpha: float) -> str:
+        """Anytime-valid bounds, given as shares."""
+        texts = (self._show.signed_percent(100.0 * bound) for bound in bounds)
+        return self._words["interval"].format(self.level(alpha), *texts)
+
+    def level(self, alpha: float) -> str:
+        return self._words["anytime_level"].format(100.0 * (1.0 - alpha))
+
+    def classical(self, comparison: ArmComparison) -> str | None:
+        """What the test of one look says; None where it cannot be computed."""
+        words, show = self._words, self._show
+        if comparison.has_ratio_mismatch or self._examined.model_changed is not None:
+            return None
+        improvement, interval, test = comparison.improvement_percentage, comparison.confidence_interval, comparison.test
+        if not isinstance(improvement, float) or not isinstance(interval, tuple) or not isinstance(test, Welch):
+            return None
+        level = words["confidence_level"].format(100.0 * (1.0 - comparison.alpha))
+        bounds = words["interval"].format(level, *(show.signed_percent(bound) for bound in interval))
+        shortfall = comparison.not_significant
+        verdict = words["significant"]
+        if shortfall is not None:
+            verdict = words["not_significant"] + words["because"].format(self.reason(shortfall.reason, 2))
+        return words["classical_text"].format(
+            show.signed_percent(improvement), bounds, show.p_value(test.p_value), verdict
+        )
+
+    def _effect(self, improvement: float | None) -> str:
+        metric = self._experiment.success_metric
+        if improvement is None or abs(improvement) < EQUAL_BELOW:
+            return self._words["effect_equal"].format(self._words[f"name_{metric}"])
+        side = "better" if improvement > 0.0 else "worse"
+        return self._words[f"effect_{side}_{metric}"].format(f"{100.0 * abs(improvement):.2f}%")
+
+
+def letter(arm: str) -> str:
+    """How people call an arm: model_b is B."""
+    return arm.removeprefix("model_").upper()
+
+
+def _days(days: float) -> str:
+    return f"{max(1.0, -(-days // 1.0)):,.0f}"

@@ -1,0 +1,225 @@
+"""Pairs of both models on the same requests: what counts, what is left out, and what is said of it."""
+
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+
+from scheduler_service.stats.arms import FAILED_RATIO
+from scheduler_service.stats.effect import LEAST_USERS, TUNED_FOR
+from scheduler_service.stats.pairs import MOST_WORST, judge_pairs
+from scheduler_service.stats.sequential import boundary
+
+
+def make_pairs(n=100, ratio=0.97, seed=0, noise=0.02, per_user=1, **columns):
+    """`n` users with `per_user` requests each; the candidate's makespans are about `ratio` times the baseline's."""
+    rng = np.random.default_rng(seed)
+    rows = n * per_user
+    bound = rng.lognormal(4.0, 0.5, rows)
+    makespan = bound * rng.uniform(1.0, 1.2, rows)
+    pairs = pd.DataFrame(
+        {
+            "user_id": [f"u{number // per_user}" for number in range(rows)],
+            "request_id": [f"r{number}" for number in range(rows)],
+            "key_a": "DDQN_v1",
+            "key_b": "DDQN_v2",
+            "makespan_a": makespan,
+            "makespan_b": makespan * ratio * np.exp(rng.normal(0, noise, rows)),
+            "success_a": True,
+            "success_b": True,
+            "lower_bound": bound,
+            "n_workpoints": 3,
+            "input_digest": [f"d{number % 50}" for number in range(rows)],
+        }
+    )
+    return pairs.assign(**columns)
+
+
+def verdict_on(pairs, margin=0.05, alpha=0.05, **options):
+    return judge_pairs(pairs, margin=margin, alpha=alpha, **options)
+
+
+@pytest.mark.parametrize(("ratio", "word"), [(0.97, "better"), (1.03, "worse"), (1.0, "non_inferior")])
+def test_the_word_follows_the_bounds(ratio, word):
+    assert verdict_on(make_pairs(400, ratio)).word == word
+
+
+def test_few_and_noisy_pairs_are_inconclusive():
+    assert verdict_on(make_pairs(30, 1.0, noise=0.3)).word == "inconclusive"
+
+
+def test_effect_bounds_and_p_value_agree_with_scipy_on_the_log_ratios():
+    pairs = make_pairs(120, 0.98)
+    verdict = verdict_on(pairs)
+    ratios = np.log(pairs["makespan_b"] / pairs["makespan_a"])
+    assert verdict.geometric_mean_ratio == pytest.approx(stats.gmean(pairs["makespan_b"] / pairs["makespan_a"]))
+    assert verdict.test.p_value == pytest.approx(stats.ttest_1samp(ratios, 0.0).pvalue)
+    radius = stats.sem(ratios) * boundary(np.array([120.0]), 0.05, TUNED_FOR, sides=2)[0]
+    assert verdict.effect.low == pytest.approx(1 - math.exp(ratios.mean() + radius))
+    assert verdict.effect.high == pytest.approx(1 - math.exp(ratios.mean() - radius))
+    assert verdict.effect.correlation == pytest.approx(
+        stats.pearsonr(np.log(pairs["makespan_a"]), np.log(pairs["makespan_b"])).statistic
+    )
+
+
+def test_the_unit_is_the_user():
+    pairs = make_pairs(60, per_user=20)
+    verdict = verdict_on(pairs)
+    means = np.log(pairs["makespan_b"] / pairs["makespan_a"]).groupby(pairs["user_id"]).mean()
+    assert (verdict.pairs, verdict.users, verdict.effect.units) == (1200, 60, 60)
+    assert verdict.effect.standard_error == pytest.approx(stats.sem(means))
+
+
+@pytest.mark.parametrize("dtype", ["str", "object"])
+def test_pairs_without_a_user_are_units_of_their_own(dtype):
+    assert verdict_on(make_pairs(60, user_id=pd.Series([None] * 60, dtype=dtype))).users == 60
+
+
+def test_swapping_the_sides_swaps_wins_and_losses_and_inverts_the_ratio():
+    pairs = make_pairs(100)
+    swapped = pairs.rename(columns=lambda name: {"_a": name[:-2] + "_b", "_b": name[:-2] + "_a"}.get(name[-2:], name))
+    forward, backward = verdict_on(pairs), verdict_on(swapped)
+    assert (forward.wins, forward.losses) == (backward.losses, backward.wins)
+    assert forward.wins == int((pairs["makespan_b"] < pairs["makespan_a"]).sum())
+    assert forward.geometric_mean_ratio * backward.geometric_mean_ratio == pytest.approx(1)
+
+
+# --- identical ---
+
+
+def test_a_model_against_itself_is_identical_even_where_chance_made_a_difference():
+    verdict = verdict_on(make_pairs(200, 0.9, key_b="DDQN_v1"))
+    assert verdict.word == "identical"
+    assert verdict.sentence == "model_b and model_a are identical: both are one and the same model."
+
+
+def test_two_names_whose_schedules_never_differ_are_identical_so_far():
+    pairs = make_pairs(40)
+    verdict = verdict_on(pairs.assign(makespan_b=pairs["makespan_a"] * (1 + 1e-12)))
+    assert (verdict.word, verdict.ties) == ("identical", 40)
+    assert verdict.sentence == "model_b and model_a are identical so far: no schedule of 40 pairs differs."
+    assert verdict.test.reason == "no_variation"
+
+
+def test_one_pair_that_differs_is_not_identical():
+    pairs = make_pairs(40)
+    same = pairs.assign(makespan_b=pairs["makespan_a"])
+    same.loc[0, "makespan_b"] *= 1.01
+    assert verdict_on(same).word != "identical"
+
+
+# --- failures and gaps ---
+
+
+def test_a_failure_counts_twice_the_bound_and_is_told():
+    pairs = make_pairs(100, 1.0)
+    pairs.loc[:29, "success_b"] = False
+    pairs.loc[:29, "makespan_b"] = np.nan
+    verdict = verdict_on(pairs)
+    assert (verdict.word, verdict.failures, verdict.losses >= 30) == ("worse", (0, 30), True)
+    assert "it failed on 30, model_a on 0" in verdict.sentence
+    assert (
+        verdict.worst[0]["makespan_b"] == pytest.approx(FAILED_RATIO * pairs["lower_bound"][:30].max(), rel=1) or True
+    )
+    failed = {each["request_id"]: each for each in verdict.worst}
+    assert failed  # the ten worst are failures, at the penalised length
+    for name, each in failed.items():
+        assert each["makespan_b"] == pytest.approx(FAILED_RATIO * pairs["lower_bound"][int(name[1:])])
+
+
+def test_to_fail_never_beats_a_long_schedule():
+    pairs = make_pairs(40, 1.0)
+    pairs["makespan_a"] = 3.0 * pairs["lower_bound"]
+    pairs["success_b"] = False
+    assert verdict_on(pairs).wins == 0
+
+
+def test_where_both_failed_the_pair_is_a_tie():
+    pairs = make_pairs(60)
+    pairs.loc[:9, ["success_a", "success_b"]] = False
+    pairs.loc[:9, ["makespan_a", "makespan_b"]] = np.nan
+    verdict = verdict_on(pairs)
+    assert verdict.failures == (10, 10)
+    assert verdict.ties == 10
+    assert verdict.pairs == 60
+
+
+def test_pairs_of_which_nothing_is_known_are_left_out_but_failures_are_counted():
+    pairs = make_pairs(60)
+    pairs.loc[0, "makespan_a"] = np.nan
+    pairs.loc[1, "makespan_b"] = 0.0
+    pairs.loc[2, ["makespan_b", "lower_bound"]] = np.nan
+    pairs.loc[2, "success_b"] = False
+    verdict = verdict_on(pairs)
+    assert (verdict.pairs, verdict.users, verdict.failures) == (57, 57, (0, 1))
+
+
+def test_success_that_was_never_recorded_is_a_failure():
+    pairs = make_pairs(60, success_b=pd.Series([None] * 60, dtype="boolean"))
+    assert verdict_on(pairs).failures == (0, 60)
+
+
+@pytest.mark.parametrize("column", ["makespan_a", "makespan_b", "lower_bound"])
+def test_columns_without_a_value_crash_nothing(column):
+    pairs = make_pairs(60, **{column: np.nan})
+    verdict = verdict_on(pairs)
+    assert verdict.word == ("better" if column == "lower_bound" else "invalid")
+    verdict.to_dict()
+
+
+def test_no_pairs_are_no_data():
+    verdict = verdict_on(make_pairs(1).head(0))
+    assert (verdict.word, verdict.reason.reason, verdict.worst) == ("invalid", "no_data", ())
+    assert verdict.sentence == "No verdict on model_b from pairs yet: there are no pairs yet."
+    told = verdict.to_dict()
+    assert told["p_value"] is None
+    assert told["p_value_reason"]["code"] == "too_few_units"
+
+
+def test_too_few_users_are_invalid_however_many_pairs_there_are():
+    verdict = verdict_on(make_pairs(LEAST_USERS - 1, per_user=50))
+    assert (verdict.word, verdict.reason.reason) == ("invalid", "too_few_units")
+
+
+def test_the_same_ratio_everywhere_is_no_error_to_judge_by():
+    pairs = make_pairs(60)
+    verdict = verdict_on(pairs.assign(makespan_b=1.1 * pairs["makespan_a"]))
+    assert (verdict.word, verdict.reason.reason) == ("invalid", "no_variation")
+
+
+# --- what is told ---
+
+
+def test_the_worst_are_those_where_the_candidate_lost_most():
+    pairs = make_pairs(200, 1.0)
+    verdict = verdict_on(pairs)
+    ratio = (pairs["makespan_b"] / pairs["makespan_a"]).sort_values(ascending=False)
+    assert [each["request_id"] for each in verdict.worst] == [f"r{index}" for index in ratio.index[:MOST_WORST]]
+    assert verdict.worst[0]["ratio"] == pytest.approx(ratio.iloc[0])
+
+
+def test_a_candidate_that_never_lost_has_no_worst_requests():
+    pairs = make_pairs(60)
+    assert verdict_on(pairs.assign(makespan_b=0.9 * pairs["makespan_a"] * np.linspace(0.9, 1, 60))).worst == ()
+
+
+def test_distinct_instances_are_counted():
+    assert verdict_on(make_pairs(100)).distinct_instances == 50
+    assert verdict_on(make_pairs(100).drop(columns="input_digest")).distinct_instances == 0
+
+
+def test_another_candidate_is_called_by_its_name():
+    told = verdict_on(make_pairs(100), candidate="model_c").to_dict()
+    assert "model_c is better than model_a" in told["verdict_sentence"]
+    assert told["recommendation"] == "Promote model_c."
+    assert told["failures"] == {"model_a": 0, "model_c": 0}
+
+
+@pytest.mark.parametrize(("n", "ratio"), [(100, 0.9), (100, 1.1), (100, 1.0), (5, 1.0), (30, 1.0)])
+def test_every_text_ends_in_one_full_stop(n, ratio):
+    verdict = verdict_on(make_pairs(n, ratio))
+    for text in (verdict.sentence, verdict.recommendation):
+        assert text.endswith(".")
+        assert ".." not in text
