@@ -19,6 +19,7 @@ from monitoring import ABTestAnalyzer, PerformanceMonitor
 from scheduler_service.clock import utc_now
 from scheduler_service.errors import ServiceError
 from scheduler_service.http import auth, hygiene, problems
+from scheduler_service.http.background import leave
 from scheduler_service.http.bodies import OrjsonProvider
 from scheduler_service.http.metrics import Metrics
 from scheduler_service.http.offload import NativeThreads
@@ -169,6 +170,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             serve_with_workers(make_app, settings)
         else:
             serve(*make_app(), settings)
+            leave()
     except OSError as err:
         log.error("cannot serve on %s:%d: %s", settings.host, settings.port, err)
         return 1

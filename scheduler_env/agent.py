@@ -64,7 +64,7 @@ class Agent:
             )
         schedule = to_schedule(instance, problem, best.mode, best.start)
         schedule.check()
-        return Solution(schedule, best.bound_h(lower_bound_h), best.stage, best.evaluations)
+        return Solution(schedule, best.bound_h(lower_bound_h), best.stage, best.evaluations, lower_bound_h)
 
 
 def load_agent(path: Path) -> Agent:

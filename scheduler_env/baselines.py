@@ -63,14 +63,14 @@ class Baseline:
         """
         deadline_s = time.perf_counter() + time_budget_ms / 1000.0
         problem = compile_instance(instance)
-        bound_h = float(lower_bound(problem))
+        bound_h = instance_bound_h = float(lower_bound(problem))
         best = nothing_yet(problem)
         improve_by_rules(problem, best, rules=self.rules, seed=seed)
         if self.improver is not None and time_budget_ms > 0.0 and not best.is_optimal(bound_h):
             bound_h = self.improver(problem, best, bound_h, deadline_s, seed, max_evaluations)
         schedule = to_schedule(instance, problem, best.mode, best.start)
         schedule.check()
-        return Solution(schedule, best.bound_h(bound_h), best.stage, best.evaluations)
+        return Solution(schedule, best.bound_h(bound_h), best.stage, best.evaluations, instance_bound_h)
 
 
 def load_baseline(path: Path, algorithm: str) -> Solver:

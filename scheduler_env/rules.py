@@ -96,7 +96,8 @@ def solve_by_rule(instance: Instance, rule: Rule, *, seed: int = 0) -> Solution:
     build(problem, state, rule, seed)
     schedule = to_schedule(instance, problem, state.mode, state.start)
     schedule.check()
-    return Solution(schedule, float(lower_bound(problem)), str(rule), 1)
+    bound_h = float(lower_bound(problem))
+    return Solution(schedule, bound_h, str(rule), 1, bound_h)
 
 
 def build(problem: Problem, state: State, rule: Rule, seed: int = 0) -> float:

@@ -164,6 +164,7 @@ class Solution:
     lower_bound_h: float  # no schedule of the instance is shorter
     stage: str  # what found it: "greedy", "sampling", a rule's name, ...
     evaluations: int  # complete schedules that were built
+    instance_bound_h: float  # what was known before anything was built: the same whoever schedules
 
     @property
     def gap(self) -> float:

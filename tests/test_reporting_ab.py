@@ -40,6 +40,18 @@ def _every_warning_fails():
         yield
 
 
+@pytest.fixture
+def pictures() -> None:
+    """Asked for by tests that are about the charts."""
+
+
+@pytest.fixture(autouse=True)
+def _quickly(request, monkeypatch):
+    """Drawing takes most of the time, and most tests are about words."""
+    if "pictures" not in request.fixturenames:
+        monkeypatch.setattr("scheduler_service.reporting.figures.data_uri", lambda drawn: "data:,")
+
+
 def experiment(**options: object) -> Experiment:
     return Experiment.parse(
         {
@@ -105,6 +117,7 @@ def pairs_of(count: int, *, better: float = 0.03, source: str = "shadow", failin
             + pd.to_timedelta(np.sort(rng.random(count)) * 120.0, unit="h").floor("us"),
             "request_id": pd.array([f"pair-{number}" for number in range(count)], dtype="str"),
             "source": pd.array([source] * count, dtype="str"),
+            "replay": pd.array(["replay-1"] * count, dtype="str"),
             "user_id": pd.array([f"user_{number % 60}" for number in range(count)], dtype="str"),
             "candidate": pd.array(["model_b"] * count, dtype="str"),
             "key_a": pd.array([KEYS["model_a"]] * count, dtype="str"),
@@ -238,6 +251,18 @@ def test_the_next_step_suits_the_state_of_the_experiment(options, history, expec
     assert TEXTS["zh"][expected].format(a="A", b="B", days="", other="A") in text
 
 
+def test_a_candidate_that_fails_more_often_is_not_recommended_however_short_its_schedules():
+    runs = runs_of(400, 20, better={"model_b": 0.3})
+    failed = (runs["variant"] == "model_b") & (np.random.default_rng(1).random(len(runs)) < 0.15)
+    runs = runs.assign(success=runs["success"] & ~failed, makespan=runs["makespan"].mask(failed))
+    verdict = examine(experiment(), runs, None, NOW).verdicts["model_b"]
+    assert (verdict.word, verdict.failing.is_certain) == ("better", True)
+    text = page_of(experiment(), runs).text
+    assert "✓ 更优 可以确定 B 比 A 更常失败（成功率 8" in text
+    assert "在失败率降到与 A 相当之前，不要让 B 上线" in text
+    assert "可以让 B 上线" not in text
+
+
 def test_every_candidate_has_a_verdict_and_shares_the_chance_of_error():
     arms = ["model_a", "model_b", "model_c"]
     runs = runs_of(400, 5, arms=arms, better={"model_b": 0.03, "model_c": -0.03})
@@ -248,7 +273,7 @@ def test_every_candidate_has_a_verdict_and_shares_the_chance_of_error():
     assert "97.5% 随时有效区间" in text
 
 
-def test_eight_arms_fit_on_a_page():
+def test_eight_arms_fit_on_a_page(pictures):
     options = {arm: f"model {arm}" for arm in ALL_ARMS[2:]}
     page = page_of(experiment(**options), runs_of(700, 3, arms=ALL_ARMS))
     assert "H · model model_h 对比 A" in page.text
@@ -277,7 +302,7 @@ def test_the_sequence_of_pairs_ends_with_their_verdict():
     assert (last["improvement"], last["low"], last["high"]) == (found.improvement, found.low, found.high)
 
 
-def test_a_verdict_that_rests_on_pairs_says_so():
+def test_a_verdict_that_rests_on_pairs_says_so(pictures):
     text = page_of(experiment(shadow=1.0), runs_of(60, 3), pairs_of(300, failing=3)).text
     assert "✓ 更优 B 优于 A" in text
     assert "依据 300 次配对比较（同一请求由两个模型分别排程，来自 60 名用户）" in text
@@ -295,6 +320,17 @@ def test_the_requests_where_the_candidate_lost_most_are_listed():
 def test_pairs_that_never_differ_are_identical():
     pairs = pairs_of(80).assign(makespan_b=lambda frame: frame["makespan_a"])
     assert "= 完全相同 B 与 A 给出的排程没有任何不同" in page_of(experiment(shadow=1.0), runs_of(60, 3), pairs).text
+
+
+def test_a_model_against_itself_is_called_one_model():
+    pairs = pairs_of(80).assign(key_b=lambda frame: frame["key_a"])
+    assert "B 与 A 是同一个模型" in page_of(experiment(shadow=1.0), runs_of(60, 3), pairs).text
+
+
+def test_only_the_last_replay_counts():
+    pairs = pairs_of(200, source="replay")
+    pairs["replay"] = pairs["replay"].mask(pairs.index >= 50, "replay-2")
+    assert "依据 150 次配对比较" in page_of(experiment(), runs_of(60, 3), pairs).text
 
 
 @pytest.mark.parametrize("count", [0, 1])
@@ -339,7 +375,7 @@ def test_a_split_without_stages_is_a_constant_share():
     assert [step.share for step in steps] == [0.15, 0.0]
 
 
-def test_an_abort_in_the_first_stage_is_told_with_its_reason():
+def test_an_abort_in_the_first_stage_is_told_with_its_reason(pictures):
     breach = FIGURES | {"verdict": "worse", "guardrails": {"makespan": {"state": "breached", "harm": 0.141}}}
     history = [
         line(0, "created", "active", 0.1, actor="王工", reason="上线前验证"),
@@ -405,13 +441,13 @@ def test_a_report_that_does_not_reach_back_to_the_beginning_says_so():
         runs_of(80, 4).assign(makespan=np.nan),
         runs_of(80, 4).assign(success=False, makespan=np.nan),
         runs_of(80, 4).assign(user_id=pd.array([None] * 320, dtype="str")),
-        runs_of(80, 4).assign(makespan=50.0, lower_bound=np.nan, execution_time=0.0),
+        runs_of(80, 4).assign(makespan=50.0, lower_bound=np.nan, execution_time=0.01),
         runs_of(80, 4).assign(timestamp=pd.Timestamp(NOW)),
         runs_of(80, 4).assign(variant=pd.array([None] * 320, dtype="str")),
     ],
     ids=["none", "one", "a", "b", "nan", "failed", "no users", "constant", "one moment", "no arm"],
 )
-def test_any_data_make_a_sensible_page(runs, lang):
+def test_any_data_make_a_sensible_page(pictures, runs, lang):
     page = page_of(experiment(rollout={}, shadow=0.5), runs, pairs_of(2), [line(0, "created", "active", 0.1)], lang)
     words = page.text.lower().replace("(", " ").replace("%", " ").split()
     assert not {"nan", "none", "inf"} & set(words)
@@ -431,7 +467,7 @@ def test_every_hanzi_of_the_texts_is_in_the_font_of_the_charts():
             assert drawable(text, 10_000) == " ".join(text.split())
 
 
-def test_names_from_outside_are_text_and_nothing_else():
+def test_names_from_outside_are_text_and_nothing_else(pictures):
     pairs = pairs_of(40, better=-0.05)
     pairs["request_id"] = pairs["user_id"] = pd.array([HOSTILE] * 40, dtype="str")
     history = [line(0, "created", "active", 0.1, actor=HOSTILE, reason=HOSTILE), line(1, HOSTILE, "active", 0.1)]
@@ -440,7 +476,7 @@ def test_names_from_outside_are_text_and_nothing_else():
     assert "alert(1)" in page.text
 
 
-def test_a_hundred_thousand_rows_make_a_report_in_seconds():
+def test_a_hundred_thousand_rows_make_a_report_in_seconds(pictures):
     runs = runs_of(5_000, 20, better={"model_b": 0.01})
     pairs = pairs_of(20_000)
     before_mib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024

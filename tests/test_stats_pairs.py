@@ -223,3 +223,22 @@ def test_every_text_ends_in_one_full_stop(n, ratio):
     for text in (verdict.sentence, verdict.recommendation):
         assert text.endswith(".")
         assert ".." not in text
+
+
+def test_a_lost_request_of_unknown_size_is_listed_all_the_same():
+    pairs = pd.DataFrame(
+        {
+            "request_id": ["r1"],
+            "user_id": pd.array([None], dtype="str"),
+            "key_a": ["a"],
+            "key_b": ["b"],
+            "makespan_a": [50.0],
+            "makespan_b": [55.0],
+            "success_a": [True],
+            "success_b": [True],
+            "lower_bound": [45.0],
+            "n_workpoints": pd.array([pd.NA], dtype="Int64"),
+        }
+    )
+    worst = judge_pairs(pairs, margin=0.05, alpha=0.05).worst
+    assert (worst[0]["request_id"], worst[0]["user_id"], worst[0]["n_workpoints"]) == ("r1", None, None)

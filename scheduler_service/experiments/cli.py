@@ -27,7 +27,7 @@ from scheduler_service.settings import Settings, settings_from_environment
 Answer = tuple[Any, str]
 """What `--json` prints, and what people read."""
 
-KINDNESS = 19
+KINDNESS = 10
 """Added to the niceness of the process: the service may run on the same machine."""
 
 REPLAY_HELP = """

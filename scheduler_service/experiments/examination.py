@@ -192,16 +192,22 @@ def _on_pairs(pairs: PairedVerdict) -> dict[str, Any]:
 
 def _pair_verdicts(experiment: Experiment, pairs: pd.DataFrame | None, candidate: str) -> dict[str, PairedVerdict]:
     """By source. Shadow pairs are judged even where there are none, if the verdict rests on them."""
+    return {
+        source: judge_pairs(mine, margin=experiment.margin, alpha=experiment.alpha, candidate=candidate)
+        for source, mine in pairs_by_source(pairs, candidate).items()
+        if len(mine) or (source == "shadow" and experiment.shadow > 0.0)
+    }
+
+
+def pairs_by_source(pairs: pd.DataFrame | None, candidate: str) -> dict[str, pd.DataFrame]:
+    """The pairs that are judged together: of the shadow runs, and of the last replay."""
     if pairs is None:
         return {}
     of_candidate = pairs[pairs["candidate"].eq(candidate).astype(bool)]
-    found = {}
-    for source in ("shadow", "replay"):
-        mine = of_candidate[of_candidate["source"].eq(source).astype(bool)]
-        if source == "replay" and len(mine):  # the last one: an earlier one may be of other models
-            mine = mine[mine["replay"].eq(mine["replay"].iloc[-1]).astype(bool)]
-        if len(mine) or (source == "shadow" and experiment.shadow > 0.0):
-            found[source] = judge_pairs(mine, margin=experiment.margin, alpha=experiment.alpha, candidate=candidate)
+    found = {source: of_candidate[of_candidate["source"].eq(source).astype(bool)] for source in ("shadow", "replay")}
+    replayed = found["replay"]
+    if len(replayed):  # the last one: an earlier one may be of other models
+        found["replay"] = replayed[replayed["replay"].eq(replayed["replay"].iloc[-1]).astype(bool)]
     return found
 
 

@@ -265,13 +265,13 @@ class Experiment(BaseModel):
 
     def place_of(self, user_id: str) -> "Place":
         """Where a user falls and why. Testers and exclusions come before the hash."""
-        if user_id in self.excluded_users:
+        if user_id in self._excluded:
             return Place(None, "excluded", None)
         if user_id in self.forced_variants:
             return Place(self.forced_variants[user_id], "forced", None)
         number = bucket(self.name, user_id)
         index = choose(number, self._ranges)
-        return Place(None, "outside", number) if index is None else Place(tuple(self.models)[index], "hashed", number)
+        return Place(None, "outside", number) if index is None else Place(self._arms[index], "hashed", number)
 
     @property
     def present_coverage(self) -> float:
@@ -282,6 +282,14 @@ class Experiment(BaseModel):
     def ranges(self) -> Mapping[str, Range]:
         """Arm -> its buckets now, `[from, to)`."""
         return MappingProxyType(dict(zip(self.models, self._ranges, strict=True)))
+
+    @cached_property
+    def _excluded(self) -> frozenset[str]:
+        return frozenset(self.excluded_users)
+
+    @cached_property
+    def _arms(self) -> tuple[str, ...]:
+        return tuple(self.models)
 
     @cached_property
     def _ranges(self) -> tuple[Range, ...]:

@@ -5,8 +5,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from scheduler_env.bounds import lower_bound
-from scheduler_env.kernel import compile_instance
 from scheduler_service.experiments.assignment import bucket
 from scheduler_service.stats.comparison import BASELINE
 from scheduler_service.telemetry.record import PairRecord
@@ -80,6 +78,9 @@ def pair_record(
     digest: str,
 ) -> PairRecord:
     """The two sides, baseline first, as they are recorded."""
+    from scheduler_env.bounds import lower_bound  # with the compiler: the service starts without it
+    from scheduler_env.kernel import compile_instance
+
     a, b = sides
     proved = [side.lower_bound_h for side in sides if side.lower_bound_h is not None]
     return PairRecord(

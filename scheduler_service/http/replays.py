@@ -125,7 +125,7 @@ class Replays:
         return state_of(contest, last, "done" if done >= last.total else "unfinished", done, self._monitor)
 
     def close(self) -> None:
-        """Stops the replay that is at work; it can be resumed. The end of the process does it."""
+        """Stops the replay that is at work, and waits for what is being computed; it can be resumed."""
         self._background.close()
 
     def _contest(self, experiment: str, candidate: str | None) -> Contest:

@@ -252,7 +252,7 @@ def _success(run: Run, request: RunRequest) -> PerformanceRecord:
         user_id=run.user_id,
         makespan=schedule.makespan_h,
         execution_time=run.execution_time_s,
-        lower_bound=run.solution.lower_bound_h,
+        lower_bound=run.solution.instance_bound_h,
         gap=run.solution.gap,
         resource_utilization=schedule.resource_utilization,
         team_utilization=schedule.team_utilization,
@@ -275,6 +275,9 @@ def _failure(
     budget_ms: float | None,
     err: Exception,
 ) -> PerformanceRecord:
+    from scheduler_env.bounds import lower_bound  # with the compiler: the service starts without it
+    from scheduler_env.kernel import compile_instance
+
     return PerformanceRecord(
         request_id=request_id,
         model_key=choice.model if model is None else model.key,
@@ -284,6 +287,7 @@ def _failure(
         reason=choice.reason,
         user_id=user_id,
         execution_time=took_s,
+        lower_bound=float(lower_bound(compile_instance(instance))),  # what a failure is penalised by
         n_workpoints=len(instance.workpoints),
         n_steps=len(instance.steps),
         input_params=request.problem,

@@ -19,6 +19,7 @@ from gevent.pool import Pool
 from gevent.pywsgi import WSGIServer
 from werkzeug.wsgi import ClosingIterator
 
+from scheduler_service.http.background import leave
 from scheduler_service.settings import Settings
 
 if TYPE_CHECKING:
@@ -142,7 +143,12 @@ def _gunicorn_settings(settings: Settings) -> dict[str, object]:
         "proc_name": "shutdown-scheduler",
         "when_ready": lambda arbiter: _announce(arbiter.LISTENERS[0].sock.getsockname()),
         "child_exit": _forget_worker,
+        "worker_exit": _end_worker,
     }
+
+
+def _end_worker(_arbiter: object, _worker: object) -> None:
+    leave()
 
 
 def _forget_worker(_arbiter: object, worker: Any) -> None:

@@ -103,7 +103,7 @@ class Shadow:
         return is_taken
 
     def close(self) -> None:
-        """Drops the queue; waits for what is being computed, but not for long. The end of the process does it."""
+        """Drops the queue, and waits for what is being computed."""
         self._background.close()
 
     def _run(self, job: ShadowJob) -> None:

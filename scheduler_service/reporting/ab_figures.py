@@ -41,7 +41,7 @@ def sequences(
     marks: Sequence[Mark],
     words: Words,
     period: Period,
-    too_early: str,
+    missing: Mapping[str, str],
 ) -> "Figure":
     """Of each candidate the improvement over time, its anytime-valid bounds, and the lines that they have to clear.
 
@@ -49,13 +49,14 @@ def sequences(
         frames: label -> as `evolution.effects_over_time` has them.
         margin: of non-inferiority, a share.
         marks: moments at which the rollout changed.
-        too_early: what is said where nothing could be computed.
+        missing: label -> what is said where nothing could be computed.
     """
     from matplotlib.figure import Figure
 
     with use_cjk_font():
         rows = max(1, len(frames))
-        height = 3.5 if rows == 1 else 0.5 + 2.1 * rows
+        is_empty = all(frame.dropna().empty for frame in frames.values())
+        height = 0.6 + 0.7 * rows if is_empty else 3.5 if rows == 1 else 0.5 + 2.1 * rows
         drawn = Figure(figsize=(FULL, height), layout="constrained", facecolor="white")
         for place, (axes, (label, frame)) in enumerate(
             zip(drawn.subplots(rows, 1, squeeze=False)[:, 0], frames.items(), strict=False)
@@ -66,7 +67,7 @@ def sequences(
             known = frame.dropna()
             if known.empty:
                 axes.set_axis_off()
-                axes.text(0.5, 0.5, too_early, ha="center", va="center", transform=axes.transAxes, color=GREY)
+                axes.text(0.5, 0.5, missing[label], ha="center", va="center", transform=axes.transAxes, color=GREY)
                 continue
             _sequence(axes, known, margin, words)
             _name_marks(axes, marks, period, inside=True)

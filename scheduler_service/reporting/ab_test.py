@@ -15,7 +15,6 @@ from scheduler_service.reporting.standing import SYMBOLS, Teller, letter, standi
 from scheduler_service.reporting.texts import TEXTS, Lang
 from scheduler_service.stats.arms import FAILED_RATIO, metric_values, rows_of_arm, totals, units
 from scheduler_service.stats.comparison import BASELINE
-from scheduler_service.stats.effect import LEAST_USERS
 from scheduler_service.stats.guardrails import QUANTILE, UNNOTICED_S, Guardrail
 from scheduler_service.stats.metrics import Metric
 from scheduler_service.stats.outcome import NotComputable
@@ -125,7 +124,16 @@ def ab_test_page(
     status = experiment.status_at(end) if is_configured else None
     period = _period(runs, told, start.astimezone(zone), end.astimezone(zone), is_running=status == "active")
     boxes = [
-        _verdict_box(examined, arm, teller, labels, words, status=status, last_event=told.last_event)
+        _verdict_box(
+            examined,
+            arm,
+            teller,
+            labels,
+            words,
+            status=status,
+            last_event=told.last_event,
+            days_planned=(experiment.end_time - end) / timedelta(days=1),
+        )
         for arm in experiment.candidates
     ]
     level = teller.level(experiment.alpha / len(experiment.candidates))
@@ -138,7 +146,7 @@ def ab_test_page(
             told.stage_marks,
             words,
             period,
-            words["sequence_too_early"].format(LEAST_USERS),
+            {labels[arm]: teller.why_no_bounds(verdict.effect) for arm, verdict in examined.verdicts.items()},
         )
     if told.events:
         charts["ramp"] = ab_figures.ramp(told.times, told.shares, told.marks, words, period)
@@ -182,6 +190,7 @@ def _verdict_box(
     *,
     status: str | None,
     last_event: str | None,
+    days_planned: float,
 ) -> VerdictBox:
     found, metric = standing_of(examined, arm), examined.comparisons[arm].metric
     return VerdictBox(
@@ -189,7 +198,7 @@ def _verdict_box(
         word=found.word,
         symbol=SYMBOLS[found.word],
         sentence=teller.sentence(found),
-        next_step=teller.next_step(found, status or "concluded", last_event),
+        next_step=teller.next_step(found, status or "concluded", last_event, days_planned),
         cards=teller.cards(found, is_running=status == "active"),
         classical=teller.classical(examined.comparisons[arm]),
         classical_label=words["classical" if metric.covariate is None else "classical_unadjusted"],

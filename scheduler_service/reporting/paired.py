@@ -5,19 +5,18 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from scheduler_service.experiments.examination import Examination
+from scheduler_service.experiments.examination import Examination, pairs_by_source
 from scheduler_service.reporting import ab_figures, figures
 from scheduler_service.reporting.evolution import pair_differences, pair_effects_over_time
 from scheduler_service.reporting.page import Formatter
 from scheduler_service.reporting.standing import SYMBOLS, Standing, Teller, letter, standing_of_pairs
 from scheduler_service.stats.arms import FAILED_RATIO
 from scheduler_service.stats.comparison import BASELINE
-from scheduler_service.stats.effect import LEAST_USERS, Effect
+from scheduler_service.stats.effect import Effect
 
 if TYPE_CHECKING:
     import pandas as pd
 
-SOURCES = ("shadow", "replay")
 
 Words = Mapping[str, str]
 
@@ -67,20 +66,9 @@ def paired_sections(
     period: tuple[datetime, datetime],
 ) -> list[PairedSection]:
     """One section for each source that was judged."""
-    candidate = examined.experiment.candidates[0]
-    chosen = pairs[pairs["candidate"].eq(candidate).fillna(value=False).astype(bool)]
     return [
-        _section(
-            source,
-            chosen[chosen["source"].eq(source).fillna(value=False).astype(bool)],
-            standing_of_pairs(examined, source),
-            examined,
-            teller,
-            words,
-            show,
-            period,
-        )
-        for source in SOURCES
+        _section(source, mine, standing_of_pairs(examined, source), examined, teller, words, show, period)
+        for source, mine in pairs_by_source(pairs, examined.experiment.candidates[0]).items()
         if source in examined.pairs
     ]
 
@@ -114,8 +102,8 @@ def _section(
         charts.append(PairedChart(words["differences"], figures.data_uri(drawn), remarks))
         if source == "shadow":  # a replay's pairs all come at once: there is no course of time to show
             effects = pair_effects_over_time(pairs, experiment.margin, experiment.alpha, found.arm)
-            too_early = words["reason_too_few_pairs"].format(LEAST_USERS)
-            drawn = ab_figures.sequences({"": effects}, experiment.margin, (), words, period, too_early)
+            missing = {"": teller.why_no_bounds(verdict.effect, of_pairs=True)}
+            drawn = ab_figures.sequences({"": effects}, experiment.margin, (), words, period, missing)
             title = words["sequence_pairs"].format(teller.level(found.alpha))
             charts.append(PairedChart(title, figures.data_uri(drawn), ()))
     else:

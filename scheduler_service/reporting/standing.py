@@ -8,16 +8,29 @@ from scheduler_service.experiments.examination import Examination
 from scheduler_service.reporting.page import Formatter
 from scheduler_service.reporting.performance import Card
 from scheduler_service.stats.comparison import BASELINE, ArmComparison
-from scheduler_service.stats.effect import LEAST_USERS, to_improvement
+from scheduler_service.stats.effect import LEAST_USERS, Effect, to_improvement
 from scheduler_service.stats.metrics import METRICS
 from scheduler_service.stats.outcome import NotComputable
 from scheduler_service.stats.power import minimum_detectable_effect
+from scheduler_service.stats.verdict import Failing
 from scheduler_service.stats.welch import Welch
 
 Words = Mapping[str, str]
 
 SYMBOLS = {"better": "✓", "non_inferior": "≈", "worse": "×", "inconclusive": "?", "invalid": "!", "identical": "="}
 """Beside the colour of a verdict, for those who do not see it."""
+
+HASTY = ("next_better", "next_non_inferior", "next_inconclusive", "next_over_better")
+"""Advice that a candidate does not get that certainly fails more often."""
+
+NEXT_OF_INVALID = {
+    "ratio_mismatch": "next_mismatch",
+    "no_variation": "next_no_variation",
+    "model_changed": "next_model_changed",
+}
+"""Advice by the reason for which there is no verdict."""
+
+NEXT_OTHERWISE = "next_inconclusive"
 
 EQUAL_BELOW = 0.00005
 """Improvements that would be written as 0.00 %."""
@@ -42,6 +55,8 @@ class Standing:
     pair_users: int | None  # users whose requests were compared in pairs; None: the verdict is of users' means
     detectable: float | None  # share of the baseline
     days_left: float | None
+    failing: Failing | None = None  # the candidate fails more often
+    is_one_model: bool = False  # the pairs are of a model and itself
 
 
 def standing_of(examined: Examination, arm: str) -> Standing:
@@ -70,6 +85,7 @@ def _standing_of_users(examined: Examination, arm: str) -> Standing:
         pair_users=None,
         detectable=verdict.minimum_detectable_effect,
         days_left=verdict.days_left,
+        failing=verdict.failing,
     )
 
 
@@ -94,6 +110,7 @@ def standing_of_pairs(examined: Examination, source: str) -> Standing:
         pair_users=found.users,
         detectable=detectable,
         days_left=None,
+        is_one_model=found.is_one_model,
     )
 
 
@@ -114,7 +131,8 @@ class Teller:
         else:
             counts = (found.units, sum(found.requests))
             basis = words["basis_users"].format(*(self._show.count(count) for count in counts))
-        return words[f"verdict_{found.word}"].format(
+        key = "verdict_one_model" if found.is_one_model else f"verdict_{found.word}"
+        return self._failing(found) + words[key].format(
             b=letter(found.arm),
             a=letter(BASELINE),
             effect=self._effect(found.improvement),
@@ -123,13 +141,29 @@ class Teller:
             reason=self.why_invalid(found),
         )
 
+    def _failing(self, found: Standing) -> str:
+        """That the candidate fails more often, where it does: that comes before any makespan."""
+        if found.failing is None:
+            return ""
+        ours, theirs = reversed(found.failing.rates)
+        key = "failing_certainly" if found.failing.is_certain else "failing_probably"
+        rates = (self._show.percent(rate) for rate in (ours, theirs))
+        return self._words[key].format(*rates, b=letter(found.arm), a=letter(BASELINE))
+
     def why_invalid(self, found: Standing) -> str:
         """Why there is no verdict; empty if there is one."""
         if found.reason is None:
             return ""
-        if found.reason == "too_few_units" and found.pair_users is not None:
+        return self._reason_of(found.reason, of_pairs=found.pair_users is not None)
+
+    def why_no_bounds(self, effect: Effect | NotComputable, *, of_pairs: bool = False) -> str:
+        """Why an effect has no bounds; empty if it has."""
+        return "" if isinstance(effect, Effect) else self._reason_of(effect.reason, of_pairs=of_pairs)
+
+    def _reason_of(self, code: str, *, of_pairs: bool) -> str:
+        if code == "too_few_units" and of_pairs:
             return self._words["reason_too_few_pairs"].format(LEAST_USERS)
-        return self.reason(found.reason)
+        return self.reason(code)
 
     def reason(self, code: str, least_units: int = LEAST_USERS) -> str:
         """What a code stands for."""
@@ -139,23 +173,31 @@ class Teller:
             limits.get(code, f"{self._experiment.alpha:g}")
         )
 
-    def next_step(self, found: Standing, status: str, last_event: str | None) -> str:
-        """What to do now."""
-        key = self._outcome(found.arm, last_event)
-        if key is None and status not in ("active", "scheduled"):
-            key = {"better": "next_over_better", "worse": "next_over_worse"}.get(found.word, "next_over")
-            key = "next_paused" if status == "paused" else key
-        if key is None and status == "scheduled":
-            key = "next_scheduled"
-        if key is None:
-            key = f"next_{found.word}" if found.word != "invalid" else self._next_of_invalid(found.reason)
-            rollout = self._experiment.rollout
-            if rollout is not None and rollout.auto and f"{key}_auto" in self._words:
-                key += "_auto"
+    def next_step(self, found: Standing, status: str, last_event: str | None, days_planned: float) -> str:
+        """What to do now; `days_planned`: until the experiment ends."""
         promoted = self._experiment.promotion
-        days = "" if found.days_left is None else self._words["days_more"].format(_days(found.days_left))
-        other = letter(promoted.arm) if promoted is not None else ""
-        return self._words[key].format(a=letter(BASELINE), b=letter(found.arm), days=days, other=other)
+        days = ""
+        if found.days_left is not None:
+            more = "days_more" if found.days_left <= days_planned else "days_beyond"
+            days = self._words[more].format(_days(found.days_left))
+        return self._words[self._next_key(found, status, last_event)].format(
+            a=letter(BASELINE), b=letter(found.arm), days=days, other="" if promoted is None else letter(promoted.arm)
+        )
+
+    def _next_key(self, found: Standing, status: str, last_event: str | None) -> str:
+        outcome = self._outcome(found.arm, last_event)
+        if outcome is not None:
+            return outcome
+        if status in ("paused", "scheduled"):
+            return f"next_{status}"
+        key = NEXT_OF_INVALID.get(found.reason or "", f"next_{found.word}" if found.reason is None else NEXT_OTHERWISE)
+        if status != "active" and key not in NEXT_OF_INVALID.values():
+            key = {"better": "next_over_better", "worse": "next_over_worse"}.get(found.word, "next_over")
+        if key in HASTY and found.failing is not None and found.failing.is_certain:
+            return "next_failing"
+        rollout = self._experiment.rollout
+        is_automatic = status == "active" and rollout is not None and rollout.auto
+        return f"{key}_auto" if is_automatic and f"{key}_auto" in self._words else key
 
     def _outcome(self, arm: str, last_event: str | None) -> str | None:
         """What is left to do after a promotion or an abort; None where there was none."""
@@ -165,14 +207,6 @@ class Teller:
                 return "next_reverted"
             return "next_promoted" if promoted.arm == arm else "next_other_promoted"
         return "next_aborted" if last_event == "aborted" else None
-
-    def _next_of_invalid(self, reason: str | None) -> str:
-        special = {
-            "ratio_mismatch": "next_mismatch",
-            "no_variation": "next_no_variation",
-            "model_changed": "next_model_changed",
-        }
-        return special.get(reason or "", "next_inconclusive")
 
     def cards(self, found: Standing, *, is_running: bool) -> list[Card]:
         """The figures that the verdict rests on."""

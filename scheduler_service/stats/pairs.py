@@ -198,7 +198,7 @@ def _worst(rows: pd.DataFrame, a: Values, b: Values) -> tuple[dict[str, Any], ..
         told = {name: row[name] for name in ("request_id", "user_id", "n_workpoints", "input_digest") if name in row}
         found.append(
             {
-                **{name: None if value != value or value is None else _plain(value) for name, value in told.items()},
+                **{name: _plain(value) for name, value in told.items()},
                 "makespan_a": float(a[index]),
                 "makespan_b": float(b[index]),
                 "ratio": float(b[index] / a[index]),
@@ -207,5 +207,9 @@ def _worst(rows: pd.DataFrame, a: Values, b: Values) -> tuple[dict[str, Any], ..
     return tuple(found)
 
 
-def _plain(value: Any) -> str | int:
+def _plain(value: Any) -> str | int | None:
+    import pandas as pd  # slow to import, and whoever has rows has it
+
+    if pd.isna(value):  # NA is neither equal to itself nor unequal
+        return None
     return value if isinstance(value, str) else int(value)

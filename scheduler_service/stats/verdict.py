@@ -27,6 +27,14 @@ LIKELY = 0.05
 """One-sided p-value of one look below which fewer successes are called probable, not yet certain."""
 
 
+@dataclass(frozen=True, slots=True)
+class Failing:
+    """The candidate fails more often than the baseline."""
+
+    is_certain: bool  # at every moment, with chance 1 - alpha; otherwise by one look
+    rates: tuple[float, float]  # of success; baseline, candidate
+
+
 @dataclass(frozen=True)
 class Verdict:
     """Of the candidate against the baseline; may be looked at as often as one likes."""
@@ -39,6 +47,7 @@ class Verdict:
     recommendation: str
     minimum_detectable_effect: float | None  # share of the baseline, one look, power 80 %
     days_left: float | None  # until the bounds exclude "no difference", if all goes on as it is
+    failing: Failing | None  # where failures are penalised, and the candidate has more of them
 
     def to_dict(self) -> dict[str, Any]:
         """JSON; shares as percentages."""
@@ -110,18 +119,11 @@ def judge(runs: pd.DataFrame, comparison: ArmComparison, margin: float, elapsed_
         recommendation=_recommendation(word, reason, comparison, days, failing),
         minimum_detectable_effect=mde,
         days_left=days,
+        failing=failing,
     )
 
 
-@dataclass(frozen=True, slots=True)
-class _Failing:
-    """The candidate fails more often than the baseline."""
-
-    is_certain: bool  # at every moment, with chance 1 - alpha; otherwise by one look
-    rates: tuple[float, float]  # of success; baseline, candidate
-
-
-def _failing(runs: pd.DataFrame, comparison: ArmComparison) -> _Failing | None:
+def _failing(runs: pd.DataFrame, comparison: ArmComparison) -> Failing | None:
     """Whether the candidate certainly or probably fails more often; None if neither can be said.
 
     The difference of the request rates, users as clusters (`guardrails.rate_with_error`), against the one-sided
@@ -139,7 +141,7 @@ def _failing(runs: pd.DataFrame, comparison: ArmComparison) -> _Failing | None:
     if errors <= float(stats.norm.isf(LIKELY)):
         return None
     limit = float(boundary(np.array([float(sum(users))]), comparison.alpha, TUNED_FOR, sides=1)[0])
-    return _Failing(is_certain=errors > limit, rates=(rate_a, rate_b))
+    return Failing(is_certain=errors > limit, rates=(rate_a, rate_b))
 
 
 def word_for(effect: Effect, margin: float) -> Word:
@@ -169,7 +171,7 @@ def _sentence(
     effect: Effect | NotComputable,
     comparison: ArmComparison,
     margin: float,
-    failing: _Failing | None,
+    failing: Failing | None,
 ) -> str:
     first = "" if failing is None else _failing_sentence(failing, comparison)
     if reason is not None or isinstance(effect, NotComputable):
@@ -192,7 +194,7 @@ def _sentence(
     )
 
 
-def _failing_sentence(failing: _Failing, comparison: ArmComparison) -> str:
+def _failing_sentence(failing: Failing, comparison: ArmComparison) -> str:
     how = "certainly" if failing.is_certain else "probably"
     theirs, ours = (f"{100.0 * rate:.1f} %" for rate in failing.rates)
     return (
@@ -206,7 +208,7 @@ def _recommendation(
     reason: NotComputable | None,
     comparison: ArmComparison,
     days: float | None,
-    failing: _Failing | None,
+    failing: Failing | None,
 ) -> str:
     candidate, baseline = comparison.candidate, comparison.baseline
     is_failing = failing is not None and failing.is_certain

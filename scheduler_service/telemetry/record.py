@@ -27,7 +27,7 @@ class PerformanceRecord:
     user_id: str | None = None
     makespan: float | None = None  # hours
     execution_time: float | None = None  # seconds
-    lower_bound: float | None = None  # hours
+    lower_bound: float | None = None  # hours; known before a model was chosen (`gap` is to the best bound proved)
     gap: float | None = None  # share of the lower bound, >= 0
     resource_utilization: float | None = None  # 0..1
     team_utilization: Mapping[str, float] = field(default_factory=dict)  # team -> 0..1

@@ -1,0 +1,578 @@
+"""Replay: a candidate on requests that users sent; cut off and resumed, nothing is lost and nothing counted twice."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from enhanced_flask import make_folders, make_services
+from monitoring import PerformanceMonitor, PerformanceRecord
+from scheduler_env.baselines import load_baseline
+from scheduler_env.standard_cycle import SAMPLE_PARAMS
+from scheduler_service.errors import (
+    ExperimentNotFound,
+    InvalidExperiment,
+    InvalidInput,
+    NothingToReplay,
+    Overloaded,
+    ReplayNotFound,
+)
+from scheduler_service.experiments.replay import (
+    RESUME_WITHIN,
+    Contest,
+    ReplayOptions,
+    contest_of,
+    judge_replay,
+    plan_replay,
+    run_replay,
+)
+from scheduler_service.http.services import Services
+from scheduler_service.settings import Settings
+
+ROOT = Path(__file__).resolve().parent.parent
+NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
+CONTEST = Contest("A", "B", "e")
+
+
+def params_of(user: int) -> list[float]:
+    return [float(hours) for hours in np.random.default_rng(user).integers(2, 20, 15)]
+
+
+@pytest.fixture
+def monitor(tmp_path):
+    made = PerformanceMonitor(tmp_path / "performance.db", reports_dir=tmp_path, clock=lambda: NOW)
+    yield made
+    made.close()
+
+
+def log_runs(monitor: PerformanceMonitor, number: int, *, first: int = 0, **fields: object) -> None:
+    """Runs r<first>, r<first + 1>, ... of as many users with plants of their own."""
+    for user in range(first, first + number):
+        usual = {
+            "request_id": f"r{user}",
+            "user_id": f"u{user}",
+            "experiment": "e",
+            "input_params": {"params": params_of(user)},
+            "time_budget_ms": 0.0,
+        }
+        monitor.record_performance(PerformanceRecord(**(usual | fields)))
+
+
+class Fake:
+    """A model that notes what it is asked for, and plans by priority rules."""
+
+    default_budget_ms = 33.0
+
+    def __init__(self, key: str, calls: list[tuple[str, int, float]], *, fails: bool = False) -> None:
+        self.key, self.agent, self._calls, self._fails = key, self, calls, fails
+        self._rules = load_baseline(ROOT / "models" / "baselines" / "rule.json", "RULE")
+
+    def solve(self, instance, *, time_budget_ms):
+        self._calls.append((self.key, id(instance), time_budget_ms))
+        if self._fails:
+            raise RuntimeError("out of order")
+        return self._rules.solve(instance)
+
+
+@pytest.fixture
+def calls() -> list[tuple[str, int, float]]:
+    return []
+
+
+def replay(monitor, calls, options=None, *, now=NOW, stop_after=None, contest=CONTEST, fails=False):
+    """Plans and runs; the plan, and whether it was done."""
+    plan = plan_replay(monitor.replays, contest, options or ReplayOptions(), now)
+    asked = []
+
+    def may_go_on() -> bool:
+        asked.append(1)
+        return stop_after is None or len(asked) <= stop_after
+
+    models = Fake(contest.key_a, calls), Fake(contest.key_b, calls, fails=fails)
+    is_done = run_replay(plan, monitor, *models, progress=lambda done, total: None, may_go_on=may_go_on)
+    return plan, is_done
+
+
+# --- what is computed ---
+
+
+def test_every_request_becomes_a_pair_of_both_models_on_the_same_object(monitor, calls):
+    log_runs(monitor, 5)
+    plan, is_done = replay(monitor, calls)
+    assert is_done
+    pairs = monitor.get_pairs(replay=plan.id)
+    assert list(pairs["request_id"]) == ["r4", "r3", "r2", "r1", "r0"]  # newest first
+    assert list(pairs["user_id"]) == ["u4", "u3", "u2", "u1", "u0"]
+    assert set(pairs["source"]) == {"replay"}
+    assert set(pairs["experiment"]) == {"e"}
+    assert Counter(key for key, _, _ in calls) == {"A": 5, "B": 5}
+    for first, second in zip(calls[::2], calls[1::2], strict=True):
+        assert first[1] == second[1]
+        assert {first[0], second[0]} == {"A", "B"}
+
+
+def test_the_time_is_that_of_the_request_unless_another_is_asked_for(monitor, calls):
+    log_runs(monitor, 1, time_budget_ms=70.0)
+    log_runs(monitor, 1, first=1, time_budget_ms=None)  # recorded by an older version
+    replay(monitor, calls)
+    assert [budget for _, _, budget in calls] == [33.0, 33.0, 70.0, 70.0]
+    calls.clear()
+    plan, _ = replay(monitor, calls, ReplayOptions(time_budget_ms=5.0))
+    assert {budget for _, _, budget in calls} == {5.0}
+    assert set(monitor.get_pairs(replay=plan.id)["time_budget_ms"]) == {5.0}
+
+
+def test_the_same_input_is_computed_once_and_recorded_for_each_request(monitor, calls):
+    log_runs(monitor, 6, input_params={"params": list(SAMPLE_PARAMS)})
+    log_runs(monitor, 1, first=6, input_params={"params": list(SAMPLE_PARAMS)}, time_budget_ms=9.0)
+    plan, _ = replay(monitor, calls)
+    pairs = monitor.get_pairs(replay=plan.id)
+    assert Counter(budget for _, _, budget in calls) == {0.0: 2, 9.0: 2}
+    assert set(pairs["request_id"]) == {f"r{number}" for number in range(7)}
+    assert set(pairs["user_id"]) == {f"u{number}" for number in range(7)}
+    assert pairs["input_digest"].nunique() == 1
+
+
+def test_failed_requests_are_replayed_and_a_request_with_a_stand_in_once(monitor, calls):
+    log_runs(monitor, 1, success=False, error_message="the model was gone")
+    log_runs(monitor, 1, reason="fallback")
+    plan, _ = replay(monitor, calls)
+    assert list(monitor.get_pairs(replay=plan.id)["request_id"]) == ["r0"]
+
+
+def test_a_model_that_fails_is_a_failed_side(monitor, calls):
+    log_runs(monitor, 2)
+    plan, is_done = replay(monitor, calls, fails=True)
+    pairs = monitor.get_pairs(replay=plan.id)
+    assert is_done
+    assert list(pairs["success_a"]) == [True, True]
+    assert list(pairs["success_b"]) == [False, False]
+    assert set(pairs["error_b"]) == {"RuntimeError: out of order"}
+
+
+def test_inputs_that_are_no_problem_are_passed_over(monitor, calls):
+    log_runs(monitor, 1)
+    log_runs(monitor, 1, first=1, input_params={"params": [1, 2]})
+    log_runs(monitor, 1, first=2, input_params="hello")
+    log_runs(monitor, 1, first=3, input_params=list(SAMPLE_PARAMS))  # as the guide records it
+    plan, is_done = replay(monitor, calls)
+    assert is_done
+    assert set(monitor.get_pairs(replay=plan.id)["request_id"]) == {"r0", "r3"}
+    again, _ = replay(monitor, calls)
+    assert again.id == plan.id
+    log_runs(monitor, 1, first=4)
+    later, _ = replay(monitor, calls)  # the first one is done, though two inputs have no pair
+    assert later.id != plan.id
+
+
+def test_progress_is_told(monitor, calls):
+    log_runs(monitor, 4)
+    plan, _ = replay(monitor, calls, stop_after=1)
+    told = []
+    models = Fake("A", calls), Fake("B", calls)
+    run_replay(plan, monitor, *models, progress=lambda done, total: told.append((done, total)))
+    assert told == [(1, 4), (2, 4), (3, 4), (4, 4)]
+
+
+# --- which requests ---
+
+
+def test_the_selection_is_by_time_number_and_experiment(monitor, calls):
+    log_runs(monitor, 3, timestamp=NOW - timedelta(days=8))
+    log_runs(monitor, 3, first=3, experiment=None)
+    log_runs(monitor, 3, first=6)
+
+    def selected(**options: object) -> set[str]:
+        plan, _ = replay(monitor, calls, ReplayOptions(**options))
+        return set(monitor.get_pairs(replay=plan.id)["request_id"])
+
+    assert selected() == {"r3", "r4", "r5", "r6", "r7", "r8"}
+    assert selected(days=9) == {f"r{number}" for number in range(9)}
+    assert selected(limit=2) == {"r7", "r8"}
+    assert selected(own_requests=True) == {"r6", "r7", "r8"}
+    sample = selected(limit=3, seed=1)
+    assert len(sample) == 3
+    assert sample == selected(limit=3, seed=1)
+    assert any(selected(limit=3, seed=seed) != sample for seed in range(2, 6))
+
+
+def test_without_requests_there_is_nothing_to_replay(monitor):
+    with pytest.raises(NothingToReplay, match="no request in the last 7 days is recorded with its input"):
+        plan_replay(monitor.replays, CONTEST, ReplayOptions(), NOW)
+    log_runs(monitor, 1, experiment="other")
+    with pytest.raises(NothingToReplay, match="no request of the experiment 'e' in the last 2 days"):
+        plan_replay(monitor.replays, CONTEST, ReplayOptions(own_requests=True, days=2), NOW)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"days": 0},
+        {"days": float("nan")},
+        {"limit": 0},
+        {"limit": 10**9},
+        {"time_budget_ms": -1},
+        {"time_budget_ms": 1e9},
+    ],
+)
+def test_options_out_of_range_are_refused_by_name(options):
+    with pytest.raises(InvalidInput) as caught:
+        ReplayOptions(**options)
+    assert caught.value.errors[0][0] == tuple(options)
+
+
+# --- cut off and resumed ---
+
+
+def test_a_replay_that_was_stopped_goes_on_where_it_stopped(monitor, calls):
+    log_runs(monitor, 10)
+    plan, is_done = replay(monitor, calls, stop_after=4)
+    assert not is_done
+    assert len(monitor.get_pairs(replay=plan.id)) == 4
+    again, is_done = replay(monitor, calls)
+    assert is_done
+    assert again.id == plan.id
+    assert len(calls) == 20
+    pairs = monitor.get_pairs(replay=plan.id)
+    assert len(pairs) == pairs["request_id"].nunique() == 10
+
+
+def test_a_replay_keeps_to_its_requests_while_others_come_in(monitor, calls):
+    log_runs(monitor, 5)
+    plan, _ = replay(monitor, calls, ReplayOptions(limit=5), stop_after=2)
+    log_runs(monitor, 5, first=5)
+    again, is_done = replay(monitor, calls, ReplayOptions(limit=5), now=NOW + timedelta(hours=1))
+    assert is_done
+    assert again.id == plan.id
+    assert set(monitor.get_pairs(replay=plan.id)["request_id"]) == {f"r{number}" for number in range(5)}
+
+
+def test_a_replay_that_is_done_is_not_computed_again_until_there_is_new_traffic(monitor, calls):
+    log_runs(monitor, 3)
+    plan, _ = replay(monitor, calls)
+    calls.clear()
+    again, is_done = replay(monitor, calls, now=NOW + timedelta(days=2))
+    assert (again.id, is_done, calls) == (plan.id, True, [])
+    log_runs(monitor, 1, first=3)
+    later, _ = replay(monitor, calls)
+    assert later.id == f"{plan.record.definition}-2"
+    assert set(monitor.get_pairs(replay=later.id)["request_id"]) == {"r0", "r1", "r2", "r3"}
+
+
+def test_what_was_given_up_long_ago_is_begun_anew(monitor, calls):
+    log_runs(monitor, 5)
+    plan, _ = replay(monitor, calls, stop_after=2)
+    log_runs(monitor, 1, first=5, timestamp=NOW + RESUME_WITHIN)
+    later, _ = replay(monitor, calls, now=NOW + RESUME_WITHIN)
+    assert later.id != plan.id
+    assert len(monitor.get_pairs(replay=later.id)) == 6
+
+
+def test_other_models_or_options_are_another_replay(monitor, calls):
+    log_runs(monitor, 2)
+    ids = {
+        replay(monitor, calls)[0].id,
+        replay(monitor, calls, ReplayOptions(time_budget_ms=0))[0].id,
+        replay(monitor, calls, contest=Contest("A", "C", "e"))[0].id,
+        replay(monitor, calls, contest=Contest("A", "B"))[0].id,
+        replay(monitor, calls, contest=Contest("A", "B", "e", "model_c"))[0].id,
+    }
+    assert len(ids) == 5
+
+
+def test_two_that_start_the_same_replay_at_once_store_each_pair_once(monitor, calls):
+    log_runs(monitor, 30)
+    plans = []
+    threads = [threading.Thread(target=lambda: plans.append(replay(monitor, calls)[0])) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len({plan.id for plan in plans}) == 1
+    pairs = monitor.get_pairs(replay=plans[0].id)
+    assert len(pairs) == pairs["request_id"].nunique() == 30
+
+
+def test_what_was_computed_is_kept_when_an_error_ends_it(monitor, calls):
+    log_runs(monitor, 5)
+    plan = plan_replay(monitor.replays, CONTEST, ReplayOptions(), NOW)
+
+    def interrupt(done: int, total: int) -> None:
+        if done == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run_replay(plan, monitor, Fake("A", calls), Fake("B", calls), progress=interrupt)
+    assert len(monitor.get_pairs(replay=plan.id)) == 3
+
+
+# --- the verdict ---
+
+
+def test_a_model_is_not_compared_with_itself(monitor):
+    log_runs(monitor, 2)
+    itself = Contest("A", "A", "e")
+    with pytest.raises(InvalidInput, match="cannot be compared with itself"):
+        plan_replay(monitor.replays, itself, ReplayOptions(), NOW)
+    verdict = judge_replay(itself, None, monitor)
+    assert verdict["verdict"] == "identical"
+    assert verdict["verdict_reason"] is None
+    assert verdict["pairs"] == 0
+    assert "the same model, A" in verdict["verdict_sentence"]
+
+
+def test_a_candidate_is_found_by_its_arm(monitor):
+    from scheduler_service.experiments.experiment import Experiment
+
+    experiment = Experiment.parse(
+        {"name": "e", "model_a": "x", "model_b": "y", "model_c": "z", "start_time": NOW.isoformat(), "margin": 0.02}
+    )
+    assert contest_of(experiment, None, str.upper) == Contest("X", "Y", "e", "model_b", 0.02, 0.05)
+    assert contest_of(experiment, "model_c", str.upper).key_b == "Z"
+    for arm in ("model_a", "model_d"):
+        with pytest.raises(InvalidExperiment, match="has no candidate"):
+            contest_of(experiment, arm, str.upper)
+
+
+# --- beside the service ---
+
+
+@pytest.fixture(scope="module")
+def parts(tmp_path_factory) -> Services:
+    """The service's parts, with the seed models and 60 users' requests, each answered greedily."""
+    settings = Settings(home=tmp_path_factory.mktemp("replays"))
+    make_folders(settings)
+    made = make_services(settings)
+    log_runs(made.monitor, 60, experiment=None)
+    for name, models in {"better": ("DDQN_v1.0", "DDQN_v2.0"), "worse": ("DDQN_v2.0", "DDQN_v1.0")}.items():
+        made.experiments.create_experiment(name, *models)
+        made.experiments.pause_experiment(name)  # no user is to see the candidate
+    return made
+
+
+def state_when_over(parts: Services, experiment: str) -> dict[str, object]:
+    until = time.monotonic() + 60.0
+    while (state := parts.replays.state(experiment))["state"] == "running":
+        assert time.monotonic() < until, state
+        time.sleep(0.05)
+    return state
+
+
+def test_a_better_candidate_is_found_before_a_single_user_has_seen_it(parts):
+    started = parts.replays.start("better", options=ReplayOptions())
+    assert started["state"] in ("running", "done")
+    assert started["total"] == 60
+    state = state_when_over(parts, "better")
+    assert (state["state"], state["done"], state["error"]) == ("done", 60, None)
+    assert state["verdict"]["verdict"] == "better", state["verdict"]["verdict_sentence"]
+    assert state["verdict"]["geometric_mean_ratio"] < 1.0
+    assert state["verdict"]["pairs"] == 60
+    assert state["options"]["limit"] == 1_000
+    json.dumps(state, allow_nan=False)
+    assert len(parts.monitor.get_pairs("better", source="replay")) == 60
+
+
+def test_the_other_way_round_it_is_worse(parts):
+    parts.replays.start("worse", options=ReplayOptions())
+    state = state_when_over(parts, "worse")
+    assert state["verdict"]["verdict"] == "worse", state["verdict"]["verdict_sentence"]
+    assert len(state["verdict"]["worst"]) == 10
+
+
+def test_another_process_tells_the_same_state(parts):
+    parts.replays.start("better", options=ReplayOptions())
+    mine = state_when_over(parts, "better")
+    others = make_services(parts.settings).replays.state("better")
+    assert others == mine
+
+
+def test_one_replay_at_a_time_and_the_same_one_again_is_that_one(parts):
+    slow = ReplayOptions(limit=40, time_budget_ms=100.0)
+    first = parts.replays.start("better", options=slow)
+    assert parts.replays.start("better", options=slow)["replay_id"] == first["replay_id"]
+    with pytest.raises(Overloaded, match="a replay of better is at work") as caught:
+        parts.replays.start("worse", options=ReplayOptions())
+    assert caught.value.retry_after_s >= 1
+    assert parts.replays.state("better")["state"] == "running"
+    assert state_when_over(parts, "better")["done"] == 40
+
+
+def test_identical_models_are_said_to_be_identical_at_once(parts):
+    parts.models.tag_model("twin", "DDQN_v1.0")
+    parts.experiments.create_experiment("itself", "DDQN_v2.0", "DDQN:twin")
+    parts.models.tag_model("twin", "DDQN_v2.0")  # from now on both arms are one model
+    state = parts.replays.start("itself", options=ReplayOptions())
+    assert state["state"] == "identical"
+    assert state["verdict"]["verdict"] == "identical"
+    assert len(parts.monitor.get_pairs("itself")) == 0
+
+
+def test_what_cannot_be_replayed_says_why(parts):
+    with pytest.raises(ExperimentNotFound):
+        parts.replays.start("nobody_made_this", options=ReplayOptions())
+    with pytest.raises(InvalidExperiment, match="no candidate 'model_h'"):
+        parts.replays.start("better", candidate="model_h", options=ReplayOptions())
+    with pytest.raises(NothingToReplay):
+        parts.replays.start("better", options=ReplayOptions(own_requests=True))
+    parts.experiments.create_experiment("untouched", "DDQN_v1.0", "DDQN_v2.0")
+    with pytest.raises(ReplayNotFound, match="'untouched' has not been replayed"):
+        parts.replays.state("untouched")
+
+
+# --- from the command line ---
+
+
+@pytest.fixture
+def home(tmp_path) -> Path:
+    """A service's folder with an experiment and the requests of 40 users."""
+    settings = Settings(home=tmp_path)
+    make_folders(settings)
+    made = make_services(settings)
+    made.experiments.create_experiment("e", "DDQN_v1.0", "DDQN_v2.0")
+    log_runs(made.monitor, 40)
+    made.monitor.close()
+    return tmp_path
+
+
+@pytest.fixture
+def large(home) -> Path:
+    """The same for plants that nobody schedules optimally in 0.1 s: a replay takes seconds."""
+    monitor = PerformanceMonitor(home / "logs" / "performance.db", reports_dir=home)
+    for user in range(40, 80):
+        plant = {"workpoints": [{"id": str(place), "params": params_of(100 * user + place)} for place in range(4)]}
+        log_runs(monitor, 1, first=user, input_params=plant)
+    return home
+
+
+def command(home: Path, *arguments: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "ab_testing", "replay", "--home", str(home), *arguments],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+    )
+
+
+def finished(process: subprocess.Popen[str]) -> tuple[int, str, str]:
+    out, err = process.communicate(timeout=120)
+    return process.returncode, out, err
+
+
+def pairs_in(home: Path):
+    monitor = PerformanceMonitor(home / "logs" / "performance.db", reports_dir=home)
+    return monitor.get_pairs(source="replay")
+
+
+def wait_for_pairs(home: Path, number: int) -> None:
+    until = time.monotonic() + 60.0
+    while len(pairs_in(home)) < number:
+        assert time.monotonic() < until
+        time.sleep(0.05)
+
+
+def test_the_command_shows_progress_and_the_verdict(home):
+    status, out, err = finished(command(home, "e"))
+    assert status == 0, err
+    assert "40/40" in err
+    assert "On the same requests model_b is better than model_a in makespan" in out
+    assert "makespan model_b / model_a: 0.9" in out
+    assert "where model_b lost most:" in out
+    assert len(pairs_in(home)) == 40
+
+
+def test_the_command_answers_json(home):
+    status, out, _ = finished(command(home, "e", "--limit", "30", "--seed", "1", "--time-budget-ms", "0", "--json"))
+    value = json.loads(out)
+    assert status == 0
+    assert (value["state"], value["done"], value["total"]) == ("done", 30, 30)
+    assert value["options"]["seed"] == 1
+    assert value["verdict"]["pairs"] == 30
+
+
+def test_two_models_are_compared_without_an_experiment(home):
+    status, out, err = finished(
+        command(home, "--baseline", "DDQN_v2.0", "--candidate-model", "DDQN_v1.0", "--limit", "30", "--json")
+    )
+    assert status == 0, err
+    value = json.loads(out)
+    assert value["experiment"] is None
+    assert value["models"]["model_a"].endswith("v2.0.0")
+    assert value["verdict"]["wins"] < value["verdict"]["losses"]
+
+
+def test_a_model_against_itself_is_identical_at_once(home):
+    status, out, _ = finished(command(home, "--baseline", "DDQN_v2.0", "--candidate-model", "DDQN_v2.0.0"))
+    assert status == 0
+    assert "identical" in out
+    assert len(pairs_in(home)) == 0
+
+
+@pytest.mark.slow
+def test_kill_9_in_the_middle_loses_nothing_and_doubles_nothing(large):
+    arguments = ("e", "--limit", "40", "--time-budget-ms", "100", "--json")
+    for at_least in (5, 20):
+        victim = command(large, *arguments)
+        wait_for_pairs(large, at_least)
+        victim.kill()
+        victim.communicate()
+        assert victim.returncode == -signal.SIGKILL
+    before = pairs_in(large)
+    assert 20 <= len(before) < 40, "the machine is too fast: the kill came too late"
+    status, out, err = finished(command(large, *arguments))
+    assert status == 0, err
+    pairs = pairs_in(large)
+    assert len(pairs) == pairs["request_id"].nunique() == 40
+    assert pairs["replay"].nunique() == 1
+    assert set(pairs["request_id"]) == {f"r{number}" for number in range(40, 80)}
+    kept = pairs.set_index("request_id").loc[before["request_id"], ["makespan_a", "makespan_b"]]
+    assert kept.equals(before.set_index("request_id")[["makespan_a", "makespan_b"]])
+    assert json.loads(out)["verdict"]["pairs"] == 40
+
+
+@pytest.mark.slow
+def test_ctrl_c_keeps_what_is_done_and_says_how_to_go_on(large):
+    process = command(large, "e", "--time-budget-ms", "100")
+    wait_for_pairs(large, 5)
+    process.send_signal(signal.SIGINT)
+    status, _, err = finished(process)
+    assert status == 130
+    assert f"To go on: python -m ab_testing replay --home {large} e --time-budget-ms 100" in err
+    assert "Traceback" not in err
+    assert 5 <= len(pairs_in(large)) < 40
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (("nobody_made_this",), "there is no experiment 'nobody_made_this'"),
+        (("e", "--candidate", "model_c"), "has no candidate 'model_c'"),
+        (("e", "--days", "0"), "days 0.0 is not greater than 0"),
+        (("e", "--baseline", "DDQN_v1.0"), "say either an experiment, or --baseline and --candidate-model"),
+        ((), "without an experiment, say --baseline and --candidate-model"),
+        (("--baseline", "DDQN_v1.0", "--candidate-model", "DDQN_v7.0"), "DDQN_v7.0"),
+    ],
+)
+def test_errors_are_one_line(home, arguments, told):
+    status, out, err = finished(command(home, *arguments))
+    assert (status, out) == (1, "")
+    assert err.startswith("error: ")
+    assert told in err
+    assert err.count("\n") == 1
+
+
+def test_a_folder_without_a_service_is_refused(tmp_path):
+    status, _, err = finished(command(tmp_path / "nowhere", "e"))
+    assert status == 1
+    assert "there is no service in" in err
+    assert not (tmp_path / "nowhere").exists()

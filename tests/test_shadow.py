@@ -1,0 +1,422 @@
+"""Shadow runs: both models on requests that were answered, and clients who notice nothing of it."""
+
+import statistics
+import threading
+import time
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from ab_testing import ABTestManager
+from enhanced_flask import make_folders, make_services
+from monitoring import PerformanceMonitor
+from scheduler_env.standard_cycle import SAMPLE_PARAMS, standard_instance
+from scheduler_service.experiments.pairing import is_shadowed, shadow_candidate, solve_both
+from scheduler_service.http import shadowing
+from scheduler_service.http.background import Background
+from scheduler_service.http.running import compute
+from scheduler_service.http.schemas import RunRequest
+from scheduler_service.http.services import Services
+from scheduler_service.http.shadowing import MAX_WAITING, Shadow, ShadowJob, shadow_job
+from scheduler_service.settings import Settings
+from scheduler_service.telemetry.record import input_digest
+from tests.conftest import LiveService, live_service
+
+PARAMS = list(SAMPLE_PARAMS)
+
+
+def params_of(user: int) -> list[float]:
+    return [float(hours) for hours in np.random.default_rng(user).integers(2, 20, 15)]
+
+
+def workpoints_of(user: int, number: int) -> list[dict[str, object]]:
+    return [{"id": str(place), "params": params_of(100 * user + place)} for place in range(number)]
+
+
+def create(service: LiveService, name: str, **options: object) -> None:
+    body = {"experiment_name": name, "model_a": "DDQN_v1.0", "model_b": "DDQN_v2.0", **options}
+    assert service.post("/experiments", json=body).status_code == 201
+
+
+def pairs_of(service: LiveService, experiment: str, at_least: int):
+    """The pairs, once there are so many of them."""
+    monitor = PerformanceMonitor(service.home / "logs" / "performance.db", reports_dir=service.home)
+    until = time.monotonic() + 30.0
+    while len(found := monitor.get_pairs(experiment)) < at_least:
+        assert time.monotonic() < until, f"{len(found)} pairs of {at_least}"
+        time.sleep(0.05)
+    return found
+
+
+def metric(service: LiveService, name: str) -> float:
+    for line in service.get("/metrics").text.splitlines():
+        if line.startswith(name):
+            return float(line.rpartition(" ")[2])
+    return 0.0
+
+
+def metric_becomes(service: LiveService, name: str, value: float) -> bool:
+    """A pair is counted a moment after it is recorded."""
+    until = time.monotonic() + 10.0
+    while metric(service, name) != value and time.monotonic() < until:
+        time.sleep(0.05)
+    return metric(service, name) == value
+
+
+# --- against the running service ---
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory):
+    with live_service(tmp_path_factory.mktemp("shadow")) as service:
+        yield service
+
+
+def test_every_request_of_either_arm_is_run_by_both_models(running):
+    create(running, "all", shadow=True)
+    answers = [
+        running.run(params=params_of(user), experiment="all", user_id=f"u{user}", time_budget_ms=0)
+        for user in range(20)
+    ]
+    pairs = pairs_of(running, "all", 20).set_index("request_id")
+    arms = Counter(answer["experiment_info"]["variant"] for answer in answers)
+    assert set(arms) == {"model_a", "model_b"}
+    for user, answer in enumerate(answers):
+        pair, variant = pairs.loc[answer["request_id"]], answer["experiment_info"]["variant"]
+        # Greedy schedules are the same each time, so the shadow run must find what was answered.
+        assert pair["makespan_a" if variant == "model_a" else "makespan_b"] == answer["result"]["makespan"]
+        assert pair["key_a" if variant == "model_a" else "key_b"] == answer["result"]["model_info"]["model_key"]
+        assert (pair["source"], pair["candidate"], pair["user_id"]) == ("shadow", "model_b", f"u{user}")
+        assert (pair["n_steps"], pair["time_budget_ms"]) == (15, 0.0)
+        assert pair["input_digest"] == input_digest({"params": params_of(user)})
+        assert pair["lower_bound"] <= min(pair["makespan_a"], pair["makespan_b"])
+        assert pair["success_a"]
+        assert pair["success_b"]
+    assert (pairs["makespan_a"] != pairs["makespan_b"]).any()
+    assert metric_becomes(running, 'shadow_pairs_total{experiment="all"}', 20.0)
+    assert running.get("/experiments/all/results").json()["results"]["paired"]["shadow"]["pairs"] == 20
+
+
+def test_both_models_get_the_time_that_the_answer_had(running):
+    create(running, "times", shadow=True)
+    running.run(params=PARAMS, experiment="times", user_id="u1")
+    running.run(params=PARAMS, experiment="times", user_id="u1", time_budget_ms=70)
+    assert sorted(pairs_of(running, "times", 2)["time_budget_ms"]) == [20.0, 70.0]
+    monitor = PerformanceMonitor(running.home / "logs" / "performance.db", reports_dir=running.home)
+    assert list(monitor.get_performance_data(experiment="times")["time_budget_ms"]) == [20.0, 70.0]
+
+
+def test_an_experiment_without_shadow_writes_no_pair(running):
+    create(running, "none")
+    create(running, "after", shadow=True)
+    for user in range(5):
+        running.run(params=PARAMS, experiment="none", user_id=f"u{user}", time_budget_ms=0)
+    running.run(params=PARAMS, experiment="after", user_id="u1", time_budget_ms=0)
+    assert len(pairs_of(running, "after", 1)) == 1
+    assert len(pairs_of(running, "none", 0)) == 0
+
+
+def test_a_share_shadows_that_share_of_the_requests(running):
+    create(running, "share", shadow=0.3)
+    with ThreadPoolExecutor(4) as clients:
+        answers = list(
+            clients.map(
+                lambda user: running.run(params=PARAMS, experiment="share", user_id=f"u{user}", time_budget_ms=0),
+                range(60),
+            )
+        )
+    drawn = {each["request_id"] for each in answers if is_shadowed("share", 0.3, each["request_id"])}
+    assert set(pairs_of(running, "share", len(drawn))["request_id"]) == drawn
+
+
+def test_clients_are_answered_as_quickly_while_a_long_shadow_run_is_computed(running):
+    create(running, "slow", shadow=True)
+    create(running, "quick")
+
+    def latency_ms() -> float:
+        """The median of 20 requests in the best of three tries: what else the machine does comes and goes."""
+        medians = []
+        for _ in range(3):
+            took = []
+            for user in range(20):
+                began_s = time.perf_counter()
+                running.run(params=params_of(user), experiment="quick", user_id=f"u{user}", time_budget_ms=0)
+                took.append(1000.0 * (time.perf_counter() - began_s))
+            medians.append(statistics.median(took))
+        return min(medians)
+
+    latency_ms()
+    alone_ms = latency_ms()
+    running.run(workpoints=workpoints_of(1, 10), experiment="slow", user_id="u1", time_budget_ms=3_000)
+    shadowed_ms = latency_ms()
+    assert len(pairs_of(running, "slow", 0)) == 0, "the shadow run is over too soon to say anything"
+    assert shadowed_ms < 3.0 * alone_ms + 20.0  # starved of the interpreter's lock it would be hundreds
+    pairs_of(running, "slow", 1)
+
+
+def test_a_flood_is_answered_and_what_is_too_much_is_counted(running):
+    create(running, "flood", shadow=True)
+    sent = 100
+    with ThreadPoolExecutor(6) as clients:
+        list(
+            clients.map(
+                lambda user: running.run(
+                    workpoints=workpoints_of(user, 5), experiment="flood", user_id=f"u{user}", time_budget_ms=40
+                ),
+                range(sent),
+            )
+        )
+    dropped = metric(running, 'shadow_dropped_total{experiment="flood"}')
+    assert dropped > 0
+    pairs = pairs_of(running, "flood", int(sent - dropped))
+    assert len(pairs) == pairs["request_id"].nunique() == sent - dropped
+    assert metric_becomes(running, "shadow_waiting", 0.0)
+
+
+@pytest.mark.slow
+def test_sigterm_does_not_wait_for_shadow_runs(tmp_path):
+    with live_service(tmp_path) as service:
+        create(service, "long", shadow=True)
+        for user in range(2):
+            service.run(workpoints=workpoints_of(user, 10), experiment="long", user_id=f"u{user}", time_budget_ms=4_000)
+        began_s = time.monotonic()
+        assert service.stop() == 0
+        assert time.monotonic() - began_s < 8.0  # what waits would take 16 s
+        assert "a computation in the background is broken off" in service.log()
+
+
+@pytest.mark.slow
+def test_several_worker_processes_shadow_alike(tmp_path):
+    with live_service(tmp_path, arguments=["--workers", "2"]) as service:
+        create(service, "workers", shadow=True)
+        for user in range(12):
+            service.session.close()  # the next connection may go to the other worker
+            service.run(params=params_of(user), experiment="workers", user_id=f"u{user}", time_budget_ms=0)
+        assert len(pairs_of(service, "workers", 12)) == 12
+        assert metric_becomes(service, 'shadow_pairs_total{experiment="workers"}', 12.0)
+        service.run(workpoints=workpoints_of(1, 10), experiment="workers", user_id="u1", time_budget_ms=3_000)
+        began_s = time.monotonic()
+        assert service.stop() == 0
+        assert time.monotonic() - began_s < 5.0
+        assert "SIGABRT" not in service.output.read_text()
+
+
+# --- which requests ---
+
+
+def test_the_draw_is_the_share_that_was_asked_for_and_the_same_each_time():
+    ids = [f"request-{number}" for number in range(4_000)]
+    drawn = [each for each in ids if is_shadowed("e", 0.3, each)]
+    assert drawn == [each for each in ids if is_shadowed("e", 0.3, each)]
+    assert len(drawn) == pytest.approx(1_200, abs=90)  # three standard errors
+    assert set(drawn) <= {each for each in ids if is_shadowed("e", 0.5, each)}
+    assert not any(is_shadowed("e", 0.0, each) for each in ids)
+    assert all(is_shadowed("e", 1.0, each) for each in ids)
+
+
+def test_the_candidate_is_the_arm_that_answered_or_any_for_the_baselines_users():
+    arms = ("model_b", "model_c", "model_d")
+    assert shadow_candidate("e", arms, "model_c", "r1") == "model_c"
+    drawn = Counter(shadow_candidate("e", arms, "model_a", f"r{number}") for number in range(3_000))
+    assert set(drawn) == set(arms)
+    assert all(count == pytest.approx(1_000, abs=80) for count in drawn.values())
+
+
+@pytest.fixture(scope="module")
+def parts(tmp_path_factory) -> Services:
+    settings = Settings(home=tmp_path_factory.mktemp("parts"))
+    make_folders(settings)
+    return make_services(settings)
+
+
+def job_of(parts: Services, experiment: str, user: str, request_id: str = "r1", **more: object) -> ShadowJob | None:
+    request = RunRequest(params=PARAMS, experiment=experiment, user_id=user, time_budget_ms=0, **more)
+    run = compute(request, request_id, parts.models, parts.experiments, 60_000).run
+    assert run is not None
+    return shadow_job(run, request, parts.experiments)
+
+
+def test_only_assigned_requests_are_shadowed(parts):
+    parts.experiments.create_experiment(
+        "who", "DDQN_v1.0", "DDQN_v2.0", shadow=True, forced_variants={"tester": "model_b"}, excluded_users=["boss"]
+    )
+    assert job_of(parts, "who", "anybody") is not None
+    assert job_of(parts, "who", "tester") is None
+    assert job_of(parts, "who", "boss") is None
+    assert job_of(parts, "nobody_made_this", "anybody") is None
+    assert job_of(parts, "who", "anybody", model="DDQN_v1.0") is None
+    parts.experiments.pause_experiment("who")
+    assert job_of(parts, "who", "anybody") is None
+
+
+def test_users_outside_a_rollouts_stage_are_not_shadowed(parts):
+    parts.experiments.create_experiment("few", "DDQN_v1.0", "DDQN_v2.0", shadow=True, coverage=0.2)
+    taking_part = [user for user in map(str, range(60)) if parts.experiments.assign("few", user).variant]
+    shadowed = [user for user in map(str, range(60)) if job_of(parts, "few", user)]
+    assert shadowed == taking_part
+    assert 0 < len(taking_part) < 40
+
+
+def test_a_request_that_a_stand_in_answered_is_shadowed_too(parts, monkeypatch):
+    """Then the arm that failed is a failed side: a candidate that fails often must not escape its pairs."""
+    parts.experiments.create_experiment(
+        "broken", "DDQN_v1.0", "DDQN_v2.0", {"model_a": 0.0, "model_b": 1.0}, shadow=True
+    )
+    load = parts.models.load_model
+
+    def refuse(name):
+        if "v2.0.0" in name:
+            raise RuntimeError("out of order")
+        return load(name)
+
+    monkeypatch.setattr(parts.models, "load_model", refuse)
+    job = job_of(parts, "broken", "u1")
+    assert job is not None
+    assert parts.shadow.submit(job)
+    pair = wait_for_pairs(parts, "broken", 1).iloc[0]
+    assert (bool(pair["success_a"]), bool(pair["success_b"])) == (True, False)
+    assert pair["error_b"] == "RuntimeError: out of order"
+    assert pair["makespan_a"] > 0.0
+
+
+# --- the queue ---
+
+
+def wait_for_pairs(parts: Services, experiment: str, number: int):
+    until = time.monotonic() + 20.0
+    while len(found := parts.monitor.get_pairs(experiment)) < number:
+        assert time.monotonic() < until
+        time.sleep(0.02)
+    return found
+
+
+@pytest.fixture
+def job() -> ShadowJob:
+    instance = standard_instance(SAMPLE_PARAMS)
+    return ShadowJob("r", "u", "queue", "model_b", ("DDQN_v1.0", "DDQN_v2.0"), instance, {"params": PARAMS}, 0.0)
+
+
+def test_a_full_queue_drops_and_counts_and_never_waits(parts, job):
+    started, go_on = threading.Event(), threading.Event()
+
+    class Stuck:
+        def record_pair(self, pair):
+            started.set()
+            go_on.wait(30)
+
+    shadow = Shadow(parts.models, parts.experiments, Stuck(), parts.metrics, lambda: False)
+    job = replace(job, experiment="full")
+    assert shadow.submit(job)
+    assert started.wait(20)
+    began_s = time.perf_counter()
+    taken = [shadow.submit(job) for _ in range(MAX_WAITING + 5)]
+    assert time.perf_counter() - began_s < 1.0
+    assert taken == [True] * MAX_WAITING + [False] * 5
+    told = parts.metrics.exposition().decode()
+    assert 'shadow_dropped_total{experiment="full"} 5.0' in told
+    assert f"shadow_waiting {float(MAX_WAITING)}" in told
+    go_on.set()
+    shadow.close()
+    assert not shadow.submit(job)
+
+
+def test_a_model_that_is_gone_is_a_failed_side(parts, job):
+    parts.shadow.submit(replace(job, experiment="gone", models=("DDQN_v1.0", "DDQN_v9.9")))
+    pair = wait_for_pairs(parts, "gone", 1).iloc[0]
+    assert pair["key_b"] == "DDQN_v9.9"
+    assert pair["error_b"].startswith("ModelNotFound: ")
+    assert (bool(pair["success_a"]), bool(pair["success_b"])) == (True, False)
+
+
+def test_two_failed_sides_are_a_pair_with_its_bound(parts, job):
+    parts.shadow.submit(replace(job, experiment="neither", models=("DDQN_v8.8", "DDQN_v9.9")))
+    pair = wait_for_pairs(parts, "neither", 1).iloc[0]
+    assert not pair["success_a"]
+    assert not pair["success_b"]
+    assert 0.0 < pair["lower_bound"] < 53.2
+
+
+def test_what_cannot_be_recorded_is_counted_and_the_next_one_is_run(parts, job, monkeypatch):
+    record = parts.monitor.record_pair
+
+    def refuse_once(*pairs):
+        monkeypatch.setattr(parts.monitor, "record_pair", record)
+        raise OSError("the disk is full")
+
+    monkeypatch.setattr(parts.monitor, "record_pair", refuse_once)
+    for number in range(2):
+        parts.shadow.submit(replace(job, experiment="disk", request_id=f"r{number}"))
+    assert list(wait_for_pairs(parts, "disk", 1)["request_id"]) == ["r1"]
+    assert 'shadow_dropped_total{experiment="disk"} 1.0' in parts.metrics.exposition().decode()
+
+
+def test_nothing_that_goes_wrong_reaches_the_client(parts, monkeypatch):
+    request = RunRequest(params=PARAMS, experiment="e", user_id="u", time_budget_ms=0)
+    run = compute(request, "r1", parts.models, parts.experiments, 60_000).run
+
+    def fail(*arguments):
+        raise RuntimeError("a defect")
+
+    monkeypatch.setattr(shadowing, "shadow_job", fail)
+    parts.shadow.offer(run, request)
+
+
+def test_work_in_the_background_makes_way_for_clients_but_not_for_ever():
+    busy, done = threading.Event(), threading.Event()
+    busy.set()
+    background = Background("test", busy.is_set, max_waiting=1)
+    began_s = time.monotonic()
+    background.submit(done.set)
+    assert not done.wait(0.3)
+    busy.clear()
+    assert done.wait(0.5)
+    busy.set()
+    done.clear()
+    began_s = time.monotonic()
+    background.submit(done.set)
+    assert done.wait(5.0)
+    assert time.monotonic() - began_s > 0.9
+    background.close()
+
+
+# --- one pair ---
+
+
+class Recorder:
+    """Stands for a model: notes what it is asked for."""
+
+    def __init__(self, key: str, calls: list[object]) -> None:
+        self.key, self.agent, self._calls = key, self, calls
+
+    def solve(self, instance, *, time_budget_ms):
+        self._calls.append((self.key, id(instance), time_budget_ms))
+        raise RuntimeError("noted")
+
+
+def test_both_models_get_the_same_object_and_take_turns_in_being_first():
+    instance, firsts = standard_instance(SAMPLE_PARAMS), []
+    for number in range(400):
+        calls: list[object] = []
+        models = {key: Recorder(key, calls) for key in "AB"}
+        sides = solve_both(("A", "B"), models.__getitem__, instance, 7.0, request_id=f"r{number}")
+        assert sorted(calls) == [("A", id(instance), 7.0), ("B", id(instance), 7.0)]
+        assert [side.key for side in sides] == ["A", "B"]
+        firsts.append(calls[0][0])
+    assert firsts.count("A") == pytest.approx(200, abs=30)
+
+
+def test_an_experiment_of_many_arms_shadows_every_candidate(parts):
+    file = parts.settings.home / "rule.json"
+    file.write_text('{"format": "scheduler-baseline/1", "algorithm": "RULE", "parameters": {"rule": "BEST"}}')
+    manager: ABTestManager = parts.experiments
+    parts.models.register_model(file, "RULE", {}, {}, "", "")
+    manager.create_experiment("three", "DDQN_v1.0", "DDQN_v2.0", model_c="RULE:latest", shadow=True)
+    jobs = [job_of(parts, "three", f"u{user}", request_id=f"r{user}") for user in range(40)]
+    assert {job.candidate for job in jobs if job is not None} == {"model_b", "model_c"}
+    for user, job in enumerate(jobs):
+        variant = manager.assign("three", f"u{user}").variant
+        assert job is not None
+        assert variant in ("model_a", job.candidate)
