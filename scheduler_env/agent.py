@@ -30,6 +30,8 @@ class Agent:
     ) -> Solution:
         """The shortest schedule found within the budget, never worse than the greedy one.
 
+        Nor worse than the best priority rule, if the budget leaves time to try them all.
+
         Args:
             time_budget_ms: 0 answers the greedy schedule, the same one every time; more tries the priority rules and
                 goes on improving the best until the time is over (see `improvement`).

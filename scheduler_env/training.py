@@ -38,6 +38,21 @@ TRAINING_SEEDS_FROM = 1_000_000
 VALIDATION_SEEDS_FROM = 500_000
 
 
+class PolishingConfig(BaseModel):
+    """What determines how `scheduler_env.polishing` goes on from the trained weights."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    seed: int = Field(default=1, ge=0, description="Of directions and of the instances drawn in a generation.")
+    generations: int = Field(default=400, ge=1, description="Steps in all.")
+    pairs: int = Field(default=12, ge=2, description="Pairs of opposite random directions per generation.")
+    noise: float = Field(default=0.05, gt=0, le=1, description="Length of a direction, in spreads of the weights.")
+    step: float = Field(default=0.01, gt=0, le=1, description="Of the weights, in their spreads; falls to 0.")
+    sizes: tuple[int, ...] = Field(default=(1, 2, 5, 10, 20), min_length=1, description="Work points of instances.")
+    instances: int = Field(default=1_000, ge=1, le=100_000, description="In the pool, equally many of each size.")
+    workpoints: int = Field(default=20, ge=1, description="Of each size drawn per generation, one instance at least.")
+
+
 class TrainingConfig(BaseModel):
     """What determines a training run; the file given as `--config`, and the model's `training_params`."""
 
@@ -61,6 +76,7 @@ class TrainingConfig(BaseModel):
     temperature: float = Field(default=0.05, ge=0, description="Noise on the scores of half of the episodes.")
     priority_exponent: float = Field(default=0.6, ge=0, le=1, description="0 draws evenly, 1 by error.")
     correction_start: float = Field(default=0.4, ge=0, le=1, description="Importance-sampling exponent; rises to 1.")
+    polishing: PolishingConfig | None = Field(default=None, description="Fine-tuning of the finished weights.")
 
 
 class Pool:

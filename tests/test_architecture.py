@@ -27,7 +27,9 @@ LAYERS: dict[str, int] = {
     "scheduler_service.experiments.changes": 3,
     "scheduler_service.experiments.history": 3,
     # 2 learned
-    **dict.fromkeys((f"scheduler_env.{name}" for name in ("network", "replay", "agent", "training", "warm_up")), 2),
+    **dict.fromkeys(
+        (f"scheduler_env.{name}" for name in ("network", "replay", "agent", "training", "polishing", "warm_up")), 2
+    ),
     # 1 pure
     "scheduler_env": 1,
     "scheduler_service.stats": 1,

@@ -25,9 +25,10 @@ from scheduler_env.observation import (
     score_candidates,
     state_value,
 )
+from scheduler_env.polishing import Polishing
 from scheduler_env.replay import draw, new_episodes, set_priority
 from scheduler_env.rollout import new_random, uniform
-from scheduler_env.training import Training, TrainingConfig
+from scheduler_env.training import PolishingConfig, Training, TrainingConfig
 
 SMALL = TrainingConfig(updates=30, batch_size=16, sizes=(1, 2), instances=4, replay_steps=2**12, hidden=(8, 8, 8))
 SEED_MODELS = Path(__file__).parent.parent / "models" / "seed"
@@ -257,6 +258,52 @@ def test_the_command_line_trains_a_model_that_schedules(tmp_path):
     assert (tmp_path / "run" / "learning_curve.csv").read_text().count("\n") == 3
 
 
+# --- polishing ---
+
+POLISHED = SMALL.model_copy(
+    update={"polishing": PolishingConfig(generations=6, pairs=3, sizes=(1, 2), instances=4, workpoints=4)}
+)
+
+
+def _polish(generations: int, run: Polishing | None = None) -> Polishing:
+    torch.manual_seed(1)
+    run = run or Polishing(POLISHED, QNetwork((8, 8, 8)))
+    for _ in range(generations):
+        run.step()
+    return run
+
+
+def test_a_resumed_polishing_ends_where_the_uninterrupted_one_does(tmp_path):
+    straight = _polish(6)
+    _polish(2).save(tmp_path / "polishing.pt")
+    resumed = _polish(0)
+    resumed.resume(tmp_path / "polishing.pt")
+    _polish(4, resumed)
+    assert resumed.generation == straight.generation
+    assert np.array_equal(resumed.weights, straight.weights)
+    assert np.array_equal(resumed.mean, straight.mean)
+
+
+def test_polishing_moves_what_chooses_and_leaves_the_value_alone():
+    torch.manual_seed(1)
+    before, after = QNetwork((8, 8, 8)).state_dict(), _polish(6).polished().state_dict()
+    moved = {name for name in before if not torch.equal(before[name], after[name])}
+    assert moved == {name for name in before if name.startswith("advantage.")}
+
+
+def test_polishing_lowers_the_gap_of_the_instances_it_sees():
+    config = POLISHED.model_copy(
+        update={"polishing": PolishingConfig(generations=60, sizes=(2,), instances=4, workpoints=8)}
+    )
+    torch.manual_seed(1)
+    run = Polishing(config, QNetwork((8, 8, 8)))
+    everything = np.arange(4)
+    before = run._gaps(run.weights, everything).mean()
+    for _ in range(60):
+        run.step()
+    assert run._gaps(run.mean, everything).mean() < before
+
+
 # --- the shipped models ---
 
 
@@ -280,7 +327,7 @@ def test_time_to_improve_never_makes_a_schedule_longer():
     agent = load_agent(SEED_MODELS / "ddqn_v1.pth")
     for seed in range(3):
         instance = random_instance(3, seed)
-        greedy, improved = agent.solve(instance), agent.solve(instance, time_budget_ms=100)
+        greedy, improved = agent.solve(instance), agent.solve(instance, time_budget_ms=60_000, max_evaluations=500)
         assert improved.schedule.makespan_h <= greedy.schedule.makespan_h
         assert improved.evaluations > greedy.evaluations
         assert improved.schedule.violations() == []

@@ -1,0 +1,209 @@
+"""Polish a trained network: `python -m scheduler_env.polishing --config ddqn_v2.json --weights in.pth --out out.pth`.
+
+Q-learning fits values, and choices that are nearly tied change places long after the loss has settled. Evolution
+strategies (Salimans et al. 2017, antithetic) lower instead what is wanted, the makespan of the greedy schedule: they
+move the advantage head, which alone chooses, against the gap's slope along random directions. Everything random comes
+from the configuration and the number of the generation, so a resumed run continues as if it had not stopped.
+"""
+
+import argparse
+import json
+import math
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import numba
+import numpy as np
+import torch
+from pydantic import ValidationError
+from tqdm import tqdm
+
+from scheduler_env.bounds import lower_bound
+from scheduler_env.compilation import compiled
+from scheduler_env.kernel import Floats, Ints, Problem, State, View, makespan
+from scheduler_env.network import QNetwork, read_checkpoint, save_checkpoint
+from scheduler_env.observation import Network, Workspace
+from scheduler_env.rollout import RandomState, new_random, roll_out
+from scheduler_env.training import PolishingConfig, Pool, TrainingConfig, Validation
+
+VALIDATION_SIZES = (1, 2, 5, 10, 20)
+
+
+class Polishing:
+    """A run that can be stepped, saved and resumed."""
+
+    def __init__(self, config: TrainingConfig, network: QNetwork) -> None:
+        if config.polishing is None:
+            raise ValueError("the configuration has no `polishing`")
+        self.config: PolishingConfig = config.polishing
+        self.network = network
+        self.weights = torch.nn.utils.parameters_to_vector(network.advantage.parameters()).detach().numpy().copy()
+        self.mean = self.weights.copy()  # of the weights of late; what is validated and shipped
+        self.slope, self.power = np.zeros_like(self.weights), 0.0
+        self.generation = 0
+        # A layer's weights move in proportion to their spread.
+        self._scale = np.concatenate(
+            [np.full(p.numel(), max(float(p.detach().std()), 0.05)) for p in network.advantage.parameters()]
+        ).astype(np.float32)
+        own = config.model_copy(update={"sizes": self.config.sizes, "instances": self.config.instances})
+        self._pool = Pool(own, network.to_arrays())
+        self._bounds_h = np.array([float(lower_bound(problem)) for problem in self._pool.problems])
+
+    def step(self) -> None:
+        """One generation: the slope from pairs of opposite steps on the same instances, then a step down it."""
+        config = self.config
+        rng = np.random.default_rng([config.seed, self.generation])
+        numbers, size_of = self._draw(rng)
+        directions = rng.standard_normal((config.pairs, self.weights.size), dtype=np.float32)
+        worse = np.empty((config.pairs, len(self._pool.sizes)))
+        for pair, direction in enumerate(directions):
+            step = config.noise * self._scale * direction
+            difference = self._gaps(self.weights + step, numbers) - self._gaps(self.weights - step, numbers)
+            worse[pair] = np.bincount(size_of, difference) / np.bincount(size_of)
+        # Every size has the same say, whatever its gaps.
+        says = (worse / np.maximum(worse.std(axis=0), 1e-9)).sum(axis=1)
+        slope = (says @ directions / config.pairs).astype(np.float32)
+        self.generation += 1
+        self.slope = 0.9 * self.slope + 0.1 * slope
+        self.power = 0.99 * self.power + 0.01 * float((slope**2).mean())
+        size = config.step * 0.5 * (1.0 + math.cos(math.pi * self.generation / config.generations))
+        unbiased = self.slope / (1.0 - 0.9**self.generation)
+        scale = math.sqrt(self.power / (1.0 - 0.99**self.generation)) + 1e-12
+        self.weights = self.weights - size * self._scale * unbiased / np.float32(scale)
+        self.mean += max(0.05, 1.0 / self.generation) * (self.weights - self.mean)
+
+    def polished(self) -> QNetwork:
+        """The network with the mean weights."""
+        self._load(self.mean)
+        return self.network
+
+    def save(self, path: Path) -> None:
+        """Everything that `resume` needs, written whole or not at all."""
+        temporary = path.with_name(f".{path.name}.tmp")
+        arrays = {name: torch.from_numpy(getattr(self, name)) for name in ("weights", "mean", "slope")}
+        config = self.config.model_dump(mode="json")
+        torch.save({"config": config, **arrays, "power": self.power, "generation": self.generation}, temporary)
+        os.replace(temporary, path)
+
+    def resume(self, path: Path) -> None:
+        """Go on with the run saved in `path`.
+
+        Raises:
+            ValueError: it was saved under another configuration.
+        """
+        saved = torch.load(path, weights_only=True)
+        if saved["config"] != self.config.model_dump(mode="json"):
+            raise ValueError(f"{path} belongs to another configuration; remove it or use that configuration")
+        self.weights, self.mean, self.slope = (saved[name].numpy() for name in ("weights", "mean", "slope"))
+        self.power, self.generation = saved["power"], saved["generation"]
+
+    def _draw(self, rng: np.random.Generator) -> tuple[Ints, Ints]:
+        """Numbers of instances, of each size about as many work points, and which size each is."""
+        numbers, size_of = [], []
+        for index, size in enumerate(self._pool.sizes):
+            count = max(1, min(self.config.workpoints // size, self._pool.per_size))
+            drawn = rng.choice(self._pool.per_size, count, replace=False)
+            numbers.append(index * self._pool.per_size + drawn)
+            size_of.append(np.full(count, index))
+        return np.concatenate(numbers), np.concatenate(size_of)
+
+    def _gaps(self, weights: Floats, numbers: Ints) -> Floats:
+        """Gap to the lower bound of the greedy schedules under these weights."""
+        self._load(weights)
+        pool, hours = self._pool, np.empty(numbers.size)
+        network, unused = self.network.to_arrays(), new_random(0)
+        _greedy(pool.problems, pool.states, pool.views, pool.workspaces, numbers, network, unused, hours)
+        gaps: Floats = hours / self._bounds_h[numbers] - 1.0
+        return gaps
+
+    def _load(self, weights: Floats) -> None:
+        vector = torch.from_numpy(weights.astype(np.float32))
+        torch.nn.utils.vector_to_parameters(vector, self.network.advantage.parameters())
+
+
+@compiled
+def _greedy(
+    pool: "numba.typed.List[Problem]",
+    states: "numba.typed.List[State]",
+    views: "numba.typed.List[View]",
+    workspaces: "numba.typed.List[Workspace]",
+    numbers: Ints,
+    network: Network,
+    random: RandomState,
+    hours: Floats,
+) -> None:
+    """Fill `hours` with the makespans of the greedy schedules of the numbered instances."""
+    for i in range(numbers.size):
+        n = numbers[i]
+        roll_out(pool[n], states[n], views[n], network, workspaces[n], 0.0, 0.0, random)
+        hours[i] = makespan(states[n])
+
+
+def polish(
+    config: TrainingConfig, weights: Path, out: Path, run_dir: Path, *, resume: bool, validate_every: int
+) -> None:
+    """Polish the network in `weights`, keeping the best validated one in `out`; its state goes into `run_dir`."""
+    run_dir.mkdir(parents=True, exist_ok=True)
+    state_file = run_dir / "polishing.pt"
+    checkpoint = read_checkpoint(weights)
+    validation = Validation(VALIDATION_SIZES)
+    gaps = validation.gaps(checkpoint.network.to_arrays())
+    best = float(np.mean(list(gaps.values())))
+    print(f"before: {_text(gaps)}", file=sys.stderr)
+    run = Polishing(config, checkpoint.network)
+    if resume and state_file.exists():
+        run.resume(state_file)
+        if out.exists():
+            best = min(best, float(read_checkpoint(out).training["mean_gap"]))
+    with tqdm(total=run.config.generations, initial=run.generation, unit="generation", dynamic_ncols=True) as bar:
+        while run.generation < run.config.generations:
+            run.step()
+            bar.update()
+            if run.generation % validate_every and run.generation != run.config.generations:
+                continue
+            network = run.polished()
+            gaps = validation.gaps(network.to_arrays())
+            mean_gap = float(np.mean(list(gaps.values())))
+            bar.write(f"generation {run.generation}: {_text(gaps)} mean {mean_gap:.2%}", file=sys.stderr)
+            if mean_gap < best:
+                best = mean_gap
+                lineage = {"config": config.model_dump(mode="json"), "trained": checkpoint.training}
+                measured = {"generation": run.generation, "mean_gap": mean_gap, "gaps": gaps}
+                temporary = out.with_name(f".{out.name}.tmp")
+                save_checkpoint(temporary, network, {**lineage, **measured})
+                os.replace(temporary, out)
+            run.save(state_file)
+
+
+def _text(gaps: dict[str, float]) -> str:
+    return " ".join(f"{group} {gap:.2%}" for group, gap in gaps.items())
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command line; see the module's docstring."""
+    parser = argparse.ArgumentParser(prog="python -m scheduler_env.polishing", description=__doc__.split("\n\n")[0])
+    parser.add_argument("--config", type=Path, required=True, help="JSON file with fields of TrainingConfig")
+    parser.add_argument("--weights", type=Path, required=True, help="what scheduler_env.training wrote")
+    parser.add_argument("--out", type=Path, required=True, help="where the best validated weights go")
+    parser.add_argument("--run-dir", type=Path, help="for the state (default: training_runs/<out's name>)")
+    parser.add_argument("--resume", action="store_true", help="continue the run saved in the run folder")
+    parser.add_argument("--validate-every", type=int, default=25, metavar="GENERATIONS", help="default 25")
+    options = parser.parse_args(arguments)
+    content = json.loads(options.config.read_text(encoding="utf-8"))
+    content = content.get("training_params", content)
+    run_dir = options.run_dir or Path("training_runs") / options.out.stem
+    every = options.validate_every
+    try:
+        config = TrainingConfig.model_validate(content)
+        polish(config, options.weights, options.out, run_dir, resume=options.resume, validate_every=every)
+    except ValidationError as err:
+        parser.error("; ".join(f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in err.errors()))
+    except ValueError as err:
+        parser.error(str(err))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
