@@ -22,7 +22,9 @@ LAYERS: dict[str, int] = {
     "scheduler_service.reporting": 3,
     "scheduler_service.experiments.config": 3,
     # 2 learned
-    **dict.fromkeys((f"scheduler_env.{name}" for name in ("network", "replay", "agent", "training", "warm_up")), 2),
+    **dict.fromkeys(
+        (f"scheduler_env.{name}" for name in ("network", "pool", "replay", "agent", "training", "warm_up")), 2
+    ),
     # 1 pure
     "scheduler_env": 1,
     "scheduler_service.stats": 1,
