@@ -52,12 +52,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--sizes", type=int, nargs="+", default=[1, 2, 5, 10, 20, 50], help="work points")
     parser.add_argument("--no-budgets", action="store_true", help="leave out the runs with a time budget")
     parser.add_argument("--psplib", type=int, default=48, help="PSPLIB instances per family (default 48; 0: none)")
+    parser.add_argument("--agent-only", action="store_true", help=f"measure {AGENT} anew, keep the other columns")
     options = parser.parse_args(arguments)
     models = {path.stem: load_agent(path) for path in sorted(SEED_MODELS.glob("ddqn_*.pth"))}
 
-    hours, took_s, crews = measure(models, options.sizes, options.instances, () if options.no_budgets else BUDGETS_MS)
+    kept = _kept(options.sizes) if options.agent_only else None
+    hours, took_s, crews = measure(
+        models, options.sizes, options.instances, () if options.no_budgets else BUDGETS_MS, AGENT if kept else ""
+    )
+    if kept:
+        hours, took_s = kept["hours"] | hours, kept["seconds"] | took_s
     to_bound, to_best = gaps(hours, BOUND), gaps(hours, BEST)
-    public = psplib.measure(models[AGENT], options.psplib) if options.psplib else None
+    public = psplib.measure(models[AGENT], options.psplib, kept and kept["psplib"]) if options.psplib else None
     speed = measure_speed(models)
     header = ["scheduler", *(f"N = {size}" for size in options.sizes)]
     text = "\n\n".join(
@@ -65,7 +71,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
             "# Schedules: quality and speed",
             f"{options.instances} instances per size, one thread each. Each rule is shown with the crew policy and "
             "scheme that serve it best at that size. CP-SAT: one worker, warm-started from the best rule, on as many "
-            "instances as `benchmarks.exact` has measured.",
+            "instances as `benchmarks.exact` has measured."
+            + (
+                f" All columns but those of {AGENT} and its speed were measured at {kept['measured_at']}."
+                if kept
+                else ""
+            ),
             "## Mean gap to the lower bound",
             markdown_table(header, rows(to_bound, options.sizes)),
             "## Mean gap to the best schedule found by any of them",
@@ -93,9 +104,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def measure(
-    models: dict[str, Agent], sizes: Sequence[int], n_instances: int, budgets_ms: Sequence[int]
+    models: dict[str, Agent], sizes: Sequence[int], n_instances: int, budgets_ms: Sequence[int], only: str
 ) -> tuple[Hours, Gaps, dict[str, dict[int, str]]]:
-    """Makespans and mean seconds by scheduler and size; and which crew policy and scheme served each rule."""
+    """Makespans and mean seconds by scheduler and size; and which crew policy and scheme served each rule.
+
+    Besides the rules only schedulers whose names begin with `only` are measured.
+    """
     hours: Hours = {rule: {} for rule in RULES}
     bounds: dict[int, list[float]] = {}
     took_s: Gaps = {}
@@ -107,6 +121,7 @@ def measure(
             f"{AGENT} + search {budget_ms} ms": _solver(models[AGENT], budget_ms),
             f"GA {budget_ms} ms": _genetic(budget_ms),
         }
+    schedulers = {label: solve for label, solve in schedulers.items() if label.startswith(only)}
     work = tqdm(total=len(sizes) * n_instances, unit="instance", desc="quality")
     for size in sizes:
         instances = [random_instance(size, seed) for seed in range(n_instances)]
@@ -132,6 +147,16 @@ def measure(
             work.update()
     work.close()
     return _with_cpsat(hours, sizes, n_instances), took_s, policies
+
+
+def _kept(sizes: Sequence[int]) -> dict[str, Any]:
+    """The figures of the last whole run, by size as numbers, and when it was."""
+    content = json.loads((RESULTS / "scheduling.json").read_text(encoding="utf-8"))
+    by_size = {
+        name: {scheduler: {size: column[str(size)] for size in sizes} for scheduler, column in content[name].items()}
+        for name in ("hours", "seconds")
+    }
+    return {**by_size, "psplib": content["psplib"], "measured_at": content["machine"]["measured_at"]}
 
 
 def gaps(hours: Hours, base: str) -> Gaps:

@@ -25,8 +25,9 @@ from scheduler_env.compilation import compiled
 from scheduler_env.kernel import Floats, Ints, Problem, State, View, makespan
 from scheduler_env.network import QNetwork, read_checkpoint, save_checkpoint
 from scheduler_env.observation import Network, Workspace
+from scheduler_env.pool import Pool
 from scheduler_env.rollout import RandomState, new_random, roll_out
-from scheduler_env.training import PolishingConfig, Pool, TrainingConfig, Validation
+from scheduler_env.training import PolishingConfig, TrainingConfig, Validation
 
 VALIDATION_SIZES = (1, 2, 5, 10, 20)
 
@@ -47,8 +48,7 @@ class Polishing:
         self._scale = np.concatenate(
             [np.full(p.numel(), max(float(p.detach().std()), 0.05)) for p in network.advantage.parameters()]
         ).astype(np.float32)
-        own = config.model_copy(update={"sizes": self.config.sizes, "instances": self.config.instances})
-        self._pool = Pool(own, network.to_arrays())
+        self._pool = Pool(self.config.sizes, self.config.instances, config.seed, network.to_arrays())
         self._bounds_h = np.array([float(lower_bound(problem)) for problem in self._pool.problems])
 
     def step(self) -> None:

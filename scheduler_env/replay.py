@@ -43,6 +43,9 @@ from scheduler_env.observation import (
 )
 from scheduler_env.rollout import RandomState, choose, uniform
 
+SAME_TIME_H = 1e-6
+"""Starts of a shown schedule this close to now are due: the search sums its times up in another order."""
+
 
 class Episodes(NamedTuple):
     """Two rings: finished episodes (E of up to N activities) and their steps (S); see `new_episodes`."""
@@ -54,6 +57,7 @@ class Episodes(NamedTuple):
     length: Ints  # (E,) decisions
     initial_bound: Floats  # (E,) hours
     final: Floats  # (E,) makespan, hours
+    is_shown: Ints  # (E,) 1 for a demonstration
     step_episode: Ints  # (S,)
     step_index: Ints  # (S,) decision number within the episode
     step_now: Floats  # (S,) hours
@@ -76,6 +80,7 @@ def new_episodes(n_steps: int, n_activities: int) -> Episodes:
         length=np.zeros(n_episodes, dtype=np.int64),
         initial_bound=np.zeros(n_episodes),
         final=np.zeros(n_episodes),
+        is_shown=np.zeros(n_episodes, dtype=np.int64),
         step_episode=np.zeros(n_steps, dtype=np.int64),
         step_index=np.zeros(n_steps, dtype=np.int64),
         step_now=np.zeros(n_steps),
@@ -126,8 +131,14 @@ def play_episode(
     epsilon: float,
     temperature: float,
     random: RandomState,
+    shown_mode: Ints,
+    shown_start: Floats,
 ) -> float:
-    """Play one episode into the ring, its steps with the largest priority; its makespan, hours."""
+    """Play one episode into the ring, its steps with the largest priority; its makespan, hours.
+
+    `shown_mode` and `shown_start`, (n,), are a complete schedule whose decisions are taken instead of the network's: a
+    demonstration. Empty: there is none.
+    """
     head = episodes.head
     episode = head[0]
     head[0] = (episode + 1) % episodes.length.size
@@ -143,7 +154,10 @@ def play_episode(
         chosen = 0
         if count > 1:
             score_candidates(problem, state, view, network, workspace, initial_bound, count)
-            chosen = choose(workspace, count, epsilon, temperature, random)
+            if shown_mode.size > 0:
+                chosen = _shown(workspace, count, state.clock[NOW], shown_mode, shown_start)
+            else:
+                chosen = choose(workspace, count, epsilon, temperature, random)
         step = head[1]
         head[1] = (step + 1) % n_steps
         head[2] = min(head[2] + 1, n_steps)
@@ -165,7 +179,20 @@ def play_episode(
     episodes.length[episode] = decision
     episodes.initial_bound[episode] = initial_bound
     episodes.final[episode] = makespan(state)
+    episodes.is_shown[episode] = 1 if shown_mode.size > 0 else 0
     return float(episodes.final[episode])
+
+
+@compiled
+def _shown(workspace: Workspace, count: int, now: float, shown_mode: Ints, shown_start: Floats) -> int:
+    """The candidate that starts now in the shown schedule, of several the network's first; waiting if there is none."""
+    chosen, best_score = count - 1, -np.inf
+    for c in range(count):
+        j = workspace.activity[c]
+        is_due = j != WAIT and shown_mode[j] == workspace.mode[c] and shown_start[j] <= now + SAME_TIME_H
+        if is_due and workspace.score[c] > best_score:
+            chosen, best_score = c, workspace.score[c]
+    return chosen
 
 
 @compiled
@@ -190,6 +217,8 @@ class Batch(NamedTuple):
     states: Floats32  # (B, N_STATE)
     target: Floats32  # (B,) what Q of the chosen row should be
     step: Ints  # (B,) which stored step
+    is_shown: Floats32  # (B,) 1 where the decision is one of a demonstration
+    is_due: Floats32  # (R,) 1 for the decision and for what else was started at that time: their order is free
 
 
 def new_batch(size: int, n_rows: int, n_state: int) -> Batch:
@@ -200,6 +229,8 @@ def new_batch(size: int, n_rows: int, n_state: int) -> Batch:
         states=np.zeros((size, n_state), dtype=np.float32),
         target=np.zeros(size, dtype=np.float32),
         step=np.zeros(size, dtype=np.int64),
+        is_shown=np.zeros(size, dtype=np.float32),
+        is_due=np.zeros(n_rows, dtype=np.float32),
     )
 
 
@@ -247,9 +278,15 @@ def fill_batch(
             row[:N_GLOBAL] = workspace.common
             row[N_GLOBAL:N_SHARED] = workspace.team_features[workspace.resource[c]]
             row[N_SHARED:] = workspace.own[c]
+            j = workspace.activity[c]
+            is_due = c == episodes.step_candidate[step]
+            if j != WAIT and workspace.mode[c] == episodes.mode[episode, j]:
+                is_due = episodes.start[episode, j] == episodes.step_now[step]
+            batch.is_due[rows + c] = 1.0 if is_due else 0.0
         state_features(problem, context, workspace.team_features, workspace.common, batch.states[b])
         batch.row_at[b] = rows
         batch.chosen[b] = rows + episodes.step_candidate[step]
+        batch.is_shown[b] = episodes.is_shown[episode]
         rows += count
         batch.row_at[b + 1] = rows
 

@@ -17,7 +17,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numba
 import numpy as np
 import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -29,12 +28,12 @@ from scheduler_env.generator import random_instance
 from scheduler_env.kernel import BOUND, Floats, Problem, compile_instance, makespan, new_state, new_view, observe
 from scheduler_env.network import QNetwork, save_checkpoint
 from scheduler_env.observation import N_STATE, Network, new_workspace
+from scheduler_env.pool import NOT_SHOWN, Demonstrations, Pool
 from scheduler_env.replay import Batch, Episodes, fill_batch, new_batch, new_episodes, play_episode, update_priorities
 from scheduler_env.rollout import new_random, roll_out
 from scheduler_env.rules import ALL_RULES, build
 from scheduler_env.standard_cycle import SAMPLE_PARAMS, standard_instance
 
-TRAINING_SEEDS_FROM = 1_000_000
 VALIDATION_SEEDS_FROM = 500_000
 
 
@@ -74,39 +73,13 @@ class TrainingConfig(BaseModel):
     epsilon_start: float = Field(default=0.3, ge=0, le=1, description="Share of random decisions at the start.")
     epsilon_end: float = Field(default=0.01, ge=0, le=1, description="The same from the middle of the run on.")
     temperature: float = Field(default=0.05, ge=0, description="Noise on the scores of half of the episodes.")
+    demonstrations: float = Field(default=0.0, ge=0, le=1, description="Share of episodes that the search shows.")
+    search_evaluations: int = Field(default=4_000, ge=1, description="Schedules that the search tries before it shows.")
+    imitation: float = Field(default=0.0, ge=0, description="Weight of the large-margin loss on shown decisions.")
+    imitation_margin: float = Field(default=0.02, ge=0, description="The margin, in mean shortest durations.")
     priority_exponent: float = Field(default=0.6, ge=0, le=1, description="0 draws evenly, 1 by error.")
     correction_start: float = Field(default=0.4, ge=0, le=1, description="Importance-sampling exponent; rises to 1.")
     polishing: PolishingConfig | None = Field(default=None, description="Fine-tuning of the finished weights.")
-
-
-class Pool:
-    """The training instances with the simulations that run on them: equally many of each size."""
-
-    def __init__(self, config: TrainingConfig, network: Network) -> None:
-        self.problems, self.states = numba.typed.List(), numba.typed.List()
-        self.views, self.workspaces = numba.typed.List(), numba.typed.List()
-        self.n_activities = 0
-        self.sizes = sorted(set(config.sizes))
-        self.per_size = -(-config.instances // len(self.sizes))
-        for size in self.sizes:
-            for number in range(self.per_size):
-                seed = TRAINING_SEEDS_FROM + config.seed * 1_000_000 + number
-                problem = compile_instance(random_instance(size, seed))
-                self.problems.append(problem)
-                self.states.append(new_state(problem))
-                self.views.append(new_view(problem))
-                self.workspaces.append(new_workspace(problem, network))
-                self.n_activities = max(self.n_activities, problem.shortest.size)
-
-    def draw(self, chooser: np.random.Generator, curriculum: float) -> int:
-        """The number of an instance; sizes open one after another while `curriculum` goes from 0 to 1.
-
-        An episode of twice the size has twice the decisions, so its size is drawn half as often.
-        """
-        n_open = min(len(self.sizes), 1 + int(curriculum * len(self.sizes)))
-        weights = 1.0 / np.array(self.sizes[:n_open], dtype=np.float64)
-        size = int(chooser.choice(n_open, p=weights / weights.sum()))
-        return size * self.per_size + int(chooser.integers(self.per_size))
 
 
 class Validation:
@@ -115,7 +88,7 @@ class Validation:
     The groups are sizes (`N=2`: 20 instances of two work points) and the sample request (`sample`).
     """
 
-    def __init__(self, sizes: Sequence[int] = (1, 2, 5, 10), per_size: int = 20) -> None:
+    def __init__(self, sizes: Sequence[int] = (1, 2, 5, 10, 20), per_size: int = 20) -> None:
         seeds = range(VALIDATION_SEEDS_FROM, VALIDATION_SEEDS_FROM + per_size)
         self.problems: dict[str, list[Problem]] = {
             f"N={size}": [compile_instance(random_instance(size, seed)) for seed in seeds] for size in sizes
@@ -171,9 +144,10 @@ class Training:
         self.averaged.load_state_dict(self.online.state_dict())
         self.optimizer = torch.optim.Adam(self.online.parameters(), lr=config.learning_rate)
         self.online_arrays, self.target_arrays = self.online.to_arrays(), self.target.to_arrays()
-        self.pool = Pool(config, self.online_arrays)
+        self.pool = Pool(config.sizes, config.instances, config.seed, self.online_arrays)
         self.episodes: Episodes = new_episodes(config.replay_steps, self.pool.n_activities)
         self.batch: Batch = new_batch(config.batch_size, config.batch_size * 400, N_STATE)
+        self.demonstrations = Demonstrations(self.pool)
         self.random = new_random(config.seed)
         self.chooser = np.random.default_rng(config.seed)
         self.update = 0
@@ -193,11 +167,15 @@ class Training:
         while played < n_decisions:
             number = self.pool.draw(self.chooser, curriculum)
             noisy = bool(self.chooser.random() < 0.5)
+            shown = NOT_SHOWN
+            if config.demonstrations > 0.0 and self.chooser.random() < config.demonstrations:
+                seed = int(self.chooser.integers(2**31))
+                shown = self.demonstrations.show(number, self.online_arrays, config.search_evaluations, seed)
             before = int(self.episodes.head[0])
             play_episode(
                 self.episodes, number, self.pool.problems[number], self.pool.states[number], self.pool.views[number],
                 self.online_arrays, self.pool.workspaces[number],
-                0.0 if noisy else epsilon, config.temperature if noisy else 0.0, self.random,
+                0.0 if noisy else epsilon, config.temperature if noisy else 0.0, self.random, *shown,
             )  # fmt: skip
             played += int(self.episodes.length[before])
         self.decisions += played
@@ -211,11 +189,15 @@ class Training:
         )  # fmt: skip
         row_at = self.batch.row_at[: filled + 1]
         sample = torch.from_numpy(np.repeat(np.arange(filled), np.diff(row_at)))
-        q = self.online(
+        scores = self.online(
             torch.from_numpy(self.batch.features[: row_at[-1]]), torch.from_numpy(self.batch.states[:filled]), sample
-        )[torch.from_numpy(self.batch.chosen[:filled])]
+        )
+        q = scores[torch.from_numpy(self.batch.chosen[:filled])]
         target = torch.from_numpy(self.batch.target[:filled])
-        loss = (self._corrections(filled) * nn.functional.smooth_l1_loss(q, target, reduction="none")).mean()
+        corrections = self._corrections(filled)
+        loss = (corrections * nn.functional.smooth_l1_loss(q, target, reduction="none")).mean()
+        if config.imitation > 0.0:
+            loss = loss + config.imitation * (corrections * self._envy(scores, sample, filled)).mean()
         for group in self.optimizer.param_groups:
             group["lr"] = config.learning_rate * (0.1 + 0.45 * (1.0 + math.cos(math.pi * self.progress)))
         self.optimizer.zero_grad()
@@ -249,6 +231,7 @@ class Training:
                 "averaged": self.averaged.state_dict(),
                 "optimizer": self.optimizer.state_dict(),
                 "episodes": {name: torch.from_numpy(array) for name, array in self.episodes._asdict().items()},
+                "demonstrations": self.demonstrations.state_dict(),
                 "random": torch.from_numpy(self.random.view(np.int64)),
                 "chooser": json.dumps(self.chooser.bit_generator.state),
                 "update": self.update,
@@ -275,11 +258,26 @@ class Training:
         training.optimizer.load_state_dict(saved["optimizer"])
         for name, array in training.episodes._asdict().items():
             array[...] = saved["episodes"][name].numpy()
+        training.demonstrations.load_state_dict(saved["demonstrations"])
         training.random[...] = saved["random"].numpy().view(np.uint64)
         training.chooser.bit_generator.state = json.loads(saved["chooser"])
         training.update, training.decisions = saved["update"], saved["decisions"]
         training.online_arrays, training.target_arrays = training.online.to_arrays(), training.target.to_arrays()
         return training
+
+    def _envy(self, scores: torch.Tensor, sample: torch.Tensor, filled: int) -> torch.Tensor:
+        """By how much another candidate, with the margin, is above what was shown; 0 for decisions that nobody showed.
+
+        What the demonstration starts at that time is one set: the order within it changes nothing.
+
+        Source: Hester et al. 2018 (DQfD), the large-margin classification loss.
+        """
+        is_due = torch.from_numpy(self.batch.is_due[: scores.shape[0]]) > 0
+        lowest = torch.full((filled,), -torch.inf)
+        rival = torch.where(is_due, scores, scores + self.config.imitation_margin)
+        best = lowest.scatter_reduce(0, sample, rival, "amax")
+        shown = lowest.scatter_reduce(0, sample, scores.masked_fill(~is_due, -torch.inf), "amax")
+        return torch.from_numpy(self.batch.is_shown[:filled]) * (best - shown)
 
     def _average(self) -> None:
         # Early on the decay is smaller, so that the mean forgets the random start.

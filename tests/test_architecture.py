@@ -28,7 +28,11 @@ LAYERS: dict[str, int] = {
     "scheduler_service.experiments.history": 3,
     # 2 learned
     **dict.fromkeys(
-        (f"scheduler_env.{name}" for name in ("network", "replay", "agent", "training", "polishing", "warm_up")), 2
+        (
+            f"scheduler_env.{name}"
+            for name in ("network", "pool", "replay", "agent", "training", "polishing", "warm_up")
+        ),
+        2,
     ),
     # 1 pure
     "scheduler_env": 1,

@@ -26,11 +26,13 @@ from scheduler_env.observation import (
     state_value,
 )
 from scheduler_env.polishing import Polishing
-from scheduler_env.replay import draw, new_episodes, set_priority
+from scheduler_env.replay import draw, new_episodes, play_episode, set_priority
 from scheduler_env.rollout import new_random, uniform
+from scheduler_env.rules import ALL_RULES, build
 from scheduler_env.training import PolishingConfig, Training, TrainingConfig
 
 SMALL = TrainingConfig(updates=30, batch_size=16, sizes=(1, 2), instances=4, replay_steps=2**12, hidden=(8, 8, 8))
+SHOWN = SMALL.model_copy(update={"demonstrations": 0.5, "imitation": 0.3, "search_evaluations": 400})
 SEED_MODELS = Path(__file__).parent.parent / "models" / "seed"
 
 
@@ -234,6 +236,49 @@ def test_targets_of_finished_episodes_are_the_return_that_followed():
         )
         assert batch.row_at[b] <= batch.chosen[b] < batch.row_at[b + 1]
         assert batch.features.shape[1] == N_CANDIDATE
+
+
+def test_a_demonstration_repeats_the_schedule_that_the_search_found_and_learns_its_return():
+    training = Training(SHOWN.model_copy(update={"demonstrations": 1.0}))
+    training.play(200)
+    episodes, pool = training.episodes, training.pool
+    for episode in range(int(episodes.head[0])):
+        number = int(episodes.problem[episode])
+        problem, best = pool.problems[number], training.demonstrations
+        assert episodes.is_shown[episode]
+        rules = min(build(problem, new_state(problem), rule) for rule in ALL_RULES)
+        assert best.makespan_h[number] <= episodes.final[episode] + 1e-6 <= rules + 2e-6
+
+
+def test_what_is_shown_again_is_never_longer_and_is_played_to_the_hour():
+    training = Training(SHOWN)
+    shortest = np.inf
+    for seed in range(4):
+        mode, start = training.demonstrations.show(0, training.online_arrays, 400, seed)
+        problem, state = training.pool.problems[0], training.pool.states[0]
+        played_h = play_episode(
+            training.episodes, 0, problem, state, training.pool.views[0], training.online_arrays,
+            training.pool.workspaces[0], 0.0, 0.0, training.random, mode, start,
+        )  # fmt: skip
+        assert np.array_equal(state.mode, mode)
+        assert state.start == pytest.approx(start, abs=1e-6)
+        assert played_h <= shortest + 1e-6
+        shortest = played_h
+
+
+def test_every_shown_decision_is_among_what_is_due():
+    training = Training(SHOWN)
+    training.step()
+    batch = training.batch
+    assert batch.is_shown.any()
+    assert batch.is_due[batch.chosen].all()
+
+
+def test_a_run_with_demonstrations_resumes_where_the_uninterrupted_one_does(tmp_path):
+    straight = _train(SHOWN, 12)
+    _train(SHOWN, 5).save(tmp_path / "state.pt")
+    resumed = _train(SHOWN, 7, Training.resume(tmp_path / "state.pt", SHOWN))
+    assert np.array_equal(_weights(straight), _weights(resumed))
 
 
 def test_the_command_line_trains_a_model_that_schedules(tmp_path):
