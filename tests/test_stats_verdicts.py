@@ -295,3 +295,17 @@ def test_no_days_are_promised_where_nothing_differs_or_all_is_said():
     both = pd.concat([same, same.assign(variant="model_b", user_id=same["user_id"] + "'")])
     days = verdict_on(both).days_left
     assert days is None or days <= MAX_DAYS
+
+
+@pytest.mark.parametrize("metric", ["makespan", "gap", "execution_time", "resource_utilization"])
+def test_whoever_certainly_fails_more_often_is_better_in_nothing(metric):
+    runs = make_runs(300, 0.9, failing=0.15)
+    is_b = runs["variant"] == "model_b"
+    better = np.where(is_b, 2.0, 1.0) if metric == "resource_utilization" else np.where(is_b, 1.0, 2.0)
+    values = 0.1 * better * np.random.default_rng(3).uniform(0.9, 1.1, len(runs))
+    runs = runs if metric == "makespan" else runs.assign(**{metric: np.where(runs["success"], values, np.nan)})
+    verdict = judge(runs, compare_arms(runs, metric, min_samples=100), 0.05, 3.0)
+    assert verdict.failing.is_certain
+    assert verdict.word == "inconclusive"
+    assert verdict.sentence.startswith("model_b certainly fails more often than model_a")
+    assert verdict.recommendation.startswith("Do not promote")

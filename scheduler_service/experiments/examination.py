@@ -108,10 +108,19 @@ class Examination:
 
     def _verdict(self) -> dict[str, Any]:
         """The verdict on model_b as JSON; `verdict_basis` says which figures it rests on."""
-        on_users = self.verdicts[self.experiment.candidates[0]].to_dict()
-        verdict = {**on_users, "verdict_basis": "users"}
+        on_users = self.verdicts[self.experiment.candidates[0]]
+        verdict = {**on_users.to_dict(), "verdict_basis": "users"}
         if self.rests_on_pairs:
             verdict |= _on_pairs(self.pairs["shadow"])
+            failing = on_users.failing
+            if failing is not None and failing.is_certain and verdict["verdict"] in ("better", "non_inferior"):
+                theirs, ours = (f"{100.0 * rate:.1f} %" for rate in failing.rates)
+                said = f"Live, model_b certainly fails more often than model_a: it answered {ours}, model_a {theirs}."
+                verdict |= {
+                    "verdict": "inconclusive",
+                    "verdict_sentence": f"{said} {verdict['verdict_sentence']}",
+                    "recommendation": "Do not promote model_b before it fails as seldom as model_a; find out why.",
+                }
         if self.model_changed is not None:
             verdict |= {
                 "verdict": "invalid",
@@ -192,8 +201,9 @@ def _on_pairs(pairs: PairedVerdict) -> dict[str, Any]:
 
 def _pair_verdicts(experiment: Experiment, pairs: pd.DataFrame | None, candidate: str) -> dict[str, PairedVerdict]:
     """By source. Shadow pairs are judged even where there are none, if the verdict rests on them."""
+    alpha = experiment.alpha / len(experiment.candidates)
     return {
-        source: judge_pairs(mine, margin=experiment.margin, alpha=experiment.alpha, candidate=candidate)
+        source: judge_pairs(mine, margin=experiment.margin, alpha=alpha, candidate=candidate)
         for source, mine in pairs_by_source(pairs, candidate).items()
         if len(mine) or (source == "shadow" and experiment.shadow > 0.0)
     }

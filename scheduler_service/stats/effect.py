@@ -8,6 +8,7 @@ from typing import Literal
 
 import numpy as np
 
+from scheduler_service.stats.lift import LEAST_BASELINE_ERRORS
 from scheduler_service.stats.metrics import Metric
 from scheduler_service.stats.outcome import NotComputable, nearly_constant
 from scheduler_service.stats.sequential import boundary
@@ -71,7 +72,9 @@ def effect_of_arms(
 
     Without a covariate the difference of means, se^2 = s_a^2 / n_a + s_b^2 / n_b. With one: both are adjusted first,
     y' = y - theta (x - mean(x)) with one theta for both arms (CUPED, see `cuped`). On the logarithmic scale exp of the
-    difference is the ratio of geometric means; otherwise the difference is divided by the baseline's mean.
+    difference is the ratio of geometric means; otherwise the difference is divided by the baseline's mean m_a, and the
+    error is that of the ratio r = m_b / m_a by the delta method, se^2 = (r^2 v_a + v_b) / m_a^2 (as in `lift`), but no
+    less than at r = 1.
 
     Args:
         a, b: on the metric's scale (`arms.user_means_on_scale`), one value per user, shapes (n_a,) and (n_b,).
@@ -86,7 +89,15 @@ def effect_of_arms(
     if covariates is not None:
         a, b, correlation = _adjusted(a, b, *covariates)
     difference = float(b.mean() - a.mean())
-    standard_error = float(math.sqrt(a.var(ddof=1) / a.size + b.var(ddof=1) / b.size))
+    errors = math.sqrt(a.var(ddof=1) / a.size), math.sqrt(b.var(ddof=1) / b.size)
+    standard_error = math.hypot(*errors)
+    if not metric.is_ratio_scale and base > 0.0:
+        if base < LEAST_BASELINE_ERRORS * errors[0]:
+            return NotComputable(
+                "baseline_near_zero",
+                f"the mean of model_a, {base:g}, is within {LEAST_BASELINE_ERRORS:g} standard errors of zero",
+            )
+        standard_error = max(math.hypot((1.0 + difference / base) * errors[0], errors[1]), standard_error)
     return _effect(difference, standard_error, a.size + b.size, base, correlation, metric, alpha)
 
 

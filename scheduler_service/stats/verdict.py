@@ -83,9 +83,10 @@ def judge(runs: pd.DataFrame, comparison: ArmComparison, margin: float, elapsed_
     `non_inferior` when they exclude a harm of `margin`; otherwise `inconclusive`. All bounds are anytime-valid at the
     experiment's alpha, so the order of looks does not matter.
 
-    Failures are treated in two stages, where the metric is one of successes that penalises them: the sentence first
-    says whether the candidate certainly or probably fails more often, and then judges the penalised metric; a candidate
-    that certainly fails more often is not recommended, whatever its schedules are like.
+    Failures are treated in two stages. First success: the sentence says whether the candidate certainly or probably
+    fails more often, and one that certainly does is `inconclusive` where it would be better or non-inferior, whatever
+    its schedules are like; that can only lower the chance of a wrong verdict. Then the metric, failures penalised where
+    it takes that.
 
     Args:
         runs: those that `comparison` was made of.
@@ -101,7 +102,9 @@ def judge(runs: pd.DataFrame, comparison: ArmComparison, margin: float, elapsed_
     word: Word = "invalid"
     if reason is None and not isinstance(effect, NotComputable):
         word = word_for(effect, margin)
-    failing = _failing(runs, comparison) if metric.is_penalised else None
+    failing = None if metric.name == "success" else _failing(runs, comparison)
+    if failing is not None and failing.is_certain and word in ("better", "non_inferior"):
+        word = "inconclusive"
     mde, days = None, None
     if not isinstance(effect, NotComputable):
         mde = to_improvement(minimum_detectable_effect(effect.standard_error, comparison.alpha), metric)
@@ -109,7 +112,7 @@ def judge(runs: pd.DataFrame, comparison: ArmComparison, margin: float, elapsed_
             scaled = to_scale(effect.improvement, metric)
             needed = units_needed(scaled, effect.standard_error * math.sqrt(effect.units), comparison.alpha, TUNED_FOR)
             days = elapsed_days * (needed / effect.units - 1.0)
-            days = days if 0.0 <= days <= MAX_DAYS else None
+            days = days if 0.0 < days <= MAX_DAYS else None
     return Verdict(
         word=word,
         reason=reason,
@@ -155,7 +158,7 @@ def word_for(effect: Effect, margin: float) -> Word:
 
 def _invalid(comparison: ArmComparison, effect: Effect | NotComputable) -> NotComputable | None:
     if comparison.has_ratio_mismatch:
-        users = " / ".join(str(comparison.users[arm]) for arm in comparison.arms)
+        users = " / ".join(str(count) for count in comparison.users.values())
         return NotComputable(
             "ratio_mismatch", f"the users are split {users}, not as asked for (p = {comparison.srm_p:.2g})"
         )
@@ -176,19 +179,20 @@ def _sentence(
     first = "" if failing is None else _failing_sentence(failing, comparison)
     if reason is not None or isinstance(effect, NotComputable):
         return f"{first}No verdict on {comparison.candidate} yet: {reason.message if reason else ''}."
-    penalty = " (failures penalised)" if failing is not None else ""
+    penalty = " (failures penalised)" if failing is not None and comparison.metric.is_penalised else ""
     requests = sum(comparison.total_requests[arm] for arm in comparison.arms)
     bounds = f"between {100.0 * effect.low:.2f} % and {100.0 * effect.high:.2f} %"
+    is_held_back = failing is not None and failing.is_certain and word_for(effect, margin) != word
     said = {
         "better": "is better than",
         "worse": "is worse than",
         "non_inferior": f"is at most {100.0 * margin:g} % worse than",
-        "inconclusive": "cannot be told from",
+        "inconclusive": "is not called better than" if is_held_back else "cannot be told from",
         "invalid": "",
     }[word]
     return (
-        f"{first}{comparison.candidate} {said} {comparison.baseline} in {comparison.metric.name}{penalty}: an "
-        f"improvement of "
+        f"{first}{comparison.candidate} {said} {comparison.baseline} in {comparison.metric.name}{penalty}"
+        f"{' before that is mended' if is_held_back else ''}: an improvement of "
         f"{100.0 * effect.improvement:.2f} %, {bounds} with {100.0 * (1.0 - effect.alpha):g} % confidence at any time, "
         f"from {effect.units} users and {requests} requests."
     )
