@@ -25,8 +25,8 @@ from tests.conftest import live_service
 
 FOLDER = Path(__file__).resolve().parent
 EXPERIMENT = "ddqn_v1_vs_v2"
-USERS, RUNS, TRAFFIC_S = 240, 480, 60.0
-WIDTH, HEIGHT = 1100, 1180
+USERS, TRAFFIC_S = 1_800, 60.0
+WIDTH, HEIGHT = 1100, 1930
 WORKPOINTS = {"boiler": ("锅炉", 1.0), "vessel": ("容器", 0.8), "pipe": ("管道", 0.6)}
 """Name, and by how much its steps are shorter than those of the sample request."""
 
@@ -44,19 +44,22 @@ def make_gantt() -> bytes:
 
 
 def make_report(home: Path) -> Path:
-    """The report on an experiment of the two seed models that has just been run."""
+    """The report on a rollout of the better seed model over the modest one that has just been run."""
     chance = random.Random(1)
+    (home / "ab_test_config.json").write_text('{"experiments": {}, "default_model": "DDQN_v1.0"}')
     with live_service(home) as service:
-        body = {"experiment_name": EXPERIMENT, "model_a": "DDQN_v1.0", "model_b": "DDQN_v2.0"}
+        rollout = {"min_hours": 0}
+        body = {"experiment_name": EXPERIMENT, "model_a": "DDQN_v1.0", "model_b": "DDQN_v2.0", "rollout": rollout}
         service.post("/experiments", json=body).raise_for_status()
         began_s = time.monotonic()
-        for number in range(RUNS):
+        for number in range(USERS):
             service.run(
                 params=[round(hours * chance.uniform(0.7, 1.3), 1) for hours in SAMPLE_PARAMS],
                 experiment=EXPERIMENT,
-                user_id=f"user_{chance.randrange(USERS)}",
+                user_id=f"user_{number}",
+                time_budget_ms=0,
             )
-            time.sleep(max(0.0, began_s + (number + 1) * TRAFFIC_S / RUNS - time.monotonic()))
+            time.sleep(max(0.0, began_s + (number + 1) * TRAFFIC_S / USERS - time.monotonic()))
         days = (time.monotonic() - began_s) / 86_400
         monitor = PerformanceMonitor(home / "logs" / "performance.db", reports_dir=home / "reports")
         analyzer = ABTestAnalyzer(monitor, config_path=home / "ab_test_config.json")

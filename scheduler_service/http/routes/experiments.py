@@ -1,12 +1,12 @@
 """Experiments: create, ramp, start, pause, stop, conclude, and what they found."""
 
+from collections.abc import Callable
 from typing import Any
 
 from flask import Blueprint, request
 
 from scheduler_service.errors import InvalidInput
 from scheduler_service.experiments.experiment import Experiment
-from scheduler_service.experiments.lifecycle import Action
 from scheduler_service.experiments.replay import ReplayOptions
 from scheduler_service.http.bodies import read_body
 from scheduler_service.http.schemas import ExperimentRequest, MoveRequest, PromoteArmRequest, ReplayRequest
@@ -52,34 +52,31 @@ def get_experiment(name: str) -> dict[str, Any]:
 @blueprint.post("/experiments/<name>/start")
 def start_experiment(name: str) -> dict[str, Any]:
     """Let a paused experiment run on."""
-    return _move(name, "start")
+    return _move(name, services().experiments.start_experiment)
 
 
 @blueprint.post("/experiments/<name>/pause")
 def pause_experiment(name: str) -> dict[str, Any]:
     """Send everyone to the default model for a while."""
-    return _move(name, "pause")
+    return _move(name, services().experiments.pause_experiment)
 
 
 @blueprint.post("/experiments/<name>/stop")
 def stop_experiment(name: str) -> dict[str, Any]:
     """Send everyone to the default model for good."""
-    return _move(name, "stop")
+    return _move(name, services().experiments.stop_experiment)
 
 
 @blueprint.post("/experiments/<name>/conclude")
 def conclude_experiment(name: str) -> dict[str, Any]:
     """Close an experiment whose results have been acted upon."""
-    return _move(name, "conclude")
+    return _move(name, services().experiments.conclude_experiment)
 
 
 @blueprint.post("/experiments/<name>/advance")
 def advance_experiment(name: str) -> dict[str, Any]:
     """Move a rollout to its next stage by hand; after the last one its candidate is promoted."""
-    body, experiments = read_body(MoveRequest, optional=True), services().experiments
-    return _told(
-        services().storage.run(lambda: experiments.advance_experiment(name, actor=body.actor, reason=body.reason))
-    )
+    return _move(name, services().experiments.advance_experiment)
 
 
 @blueprint.post("/experiments/<name>/promote")
@@ -94,10 +91,7 @@ def promote_arm(name: str) -> dict[str, Any]:
 @blueprint.post("/experiments/<name>/revert")
 def revert_promotion(name: str) -> dict[str, Any]:
     """Undo a promotion: default model and tag are what they were before."""
-    body, experiments = read_body(MoveRequest, optional=True), services().experiments
-    return _told(
-        services().storage.run(lambda: experiments.revert_promotion(name, actor=body.actor, reason=body.reason))
-    )
+    return _move(name, services().experiments.revert_promotion)
 
 
 @blueprint.get("/experiments/<name>/assignment")
@@ -154,9 +148,8 @@ def get_replay(name: str) -> dict[str, Any]:
     return {"status": "success", "replay": services().storage.run(lambda: services().replays.state(name))}
 
 
-def _move(name: str, action: Action) -> dict[str, Any]:
+def _move(name: str, move: Callable[..., Experiment]) -> dict[str, Any]:
     body = read_body(MoveRequest, optional=True)
-    move = getattr(services().experiments, f"{action}_experiment")
     return _told(services().storage.run(lambda: move(name, actor=body.actor, reason=body.reason)))
 
 
