@@ -116,8 +116,13 @@ def _draw_frame(axes: "Axes", chart: Chart, row_in: float, hours: str) -> None:
             axes.axhline(edge, color=PALE, linewidth=0.8, zorder=0.5)
     for bottom, top in chart.shaded:
         axes.axhspan(bottom, top, color="#F4F6F8", zorder=0)
-    axes.set_yticks(middles, [row.label for row in chart.rows], fontsize=_label_points(row_in), color=INK)
-    axes.tick_params(axis="y", length=0)
+    # Texts rather than ticks: each of those makes five lines that nobody sees, a fifth of a tall chart's time.
+    axes.set_yticks([])
+    points, beside = _label_points(row_in), axes.get_yaxis_transform()
+    for middle, row in zip(middles, chart.rows, strict=True):
+        axes.text(
+            -0.004, middle, row.label, transform=beside, fontsize=points, color=INK, ha="right", va="center_baseline"
+        )
     axes.tick_params(axis="x", labelsize=9, color=PALE, labelcolor=INK)
     axes.grid(axis="x", color=PALE, linewidth=0.6)
     axes.set_axisbelow(True)

@@ -80,7 +80,8 @@ def test_what_a_model_does_is_measured_and_shown_beside_what_was_claimed(manager
 
 
 def test_the_validation_set_is_fixed_and_nobody_trains_on_it():
-    from scheduler_env.training import TRAINING_SEEDS_FROM, VALIDATION_SEEDS_FROM
+    from scheduler_env.pool import TRAINING_SEEDS_FROM
+    from scheduler_env.training import VALIDATION_SEEDS_FROM
     from scheduler_service.registry.validation import PER_SIZE
     from scheduler_service.registry.validation import VALIDATION_SEEDS_FROM as OURS
 
