@@ -34,9 +34,9 @@ def test_the_flagship_s_optimum_is_found_from_a_poor_start():
     assert to_schedule(instance, problem, incumbent.mode, incumbent.start).violations() == []
 
 
-@pytest.mark.parametrize(("seed", "optimum_h"), [(400, 92.90), (401, 70.93)])
-def test_an_optimum_is_proved(seed, optimum_h):
-    problem, incumbent, bound_h = _begun(random_instance(1, seed))
+def test_an_optimum_is_proved():
+    optimum_h = 92.90  # another run's, of minutes; seeds whose proof takes half a minute are left to the benchmark
+    problem, incumbent, bound_h = _begun(random_instance(1, 400))
     proved_h = improve_exactly(problem, incumbent, lower_bound_h=bound_h, deadline_s=time.perf_counter() + 90.0)
     assert incumbent.makespan_h == pytest.approx(optimum_h, abs=0.01)
     assert proved_h == pytest.approx(optimum_h, abs=0.02)

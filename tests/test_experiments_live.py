@@ -21,7 +21,7 @@ from tests.conftest import LiveService, live_service
 pytestmark = pytest.mark.slow
 
 ROLLOUT = {"stages": [0.1, 0.3, 0.5, 1.0], "min_samples": 100, "min_hours": 0}
-CLIENTS = 4
+CLIENTS, BATCH = 4, 200
 
 
 def params_of(user: int) -> list[float]:
@@ -44,8 +44,8 @@ def rollout_ends(service: LiveService, experiment: str, most_users: int) -> int:
     sent = 0
     with ThreadPoolExecutor(CLIENTS) as clients:
         while sent < most_users:
-            list(clients.map(lambda user: ask(service, experiment, user), range(sent, sent + 100)))
-            sent += 100
+            list(clients.map(lambda user: ask(service, experiment, user), range(sent, sent + BATCH)))
+            sent += BATCH
             time.sleep(1.2)  # longer than the service takes to look
             if service.get(f"/experiments/{experiment}").json()["experiment"]["status"] != "active":
                 return sent
