@@ -51,7 +51,7 @@ class ExperimentWatch:
         self._parts = parts
         self._looks: dict[str, _Look] = {}
         self._troubles: dict[str, str] = {}
-        self._lease = parts.settings.ab_config_file.with_name(".experiments.lease")
+        self._lease = parts.settings.ab_config_file.with_name("experiments.lease")
 
     def look(self) -> None:
         """One round, if no other process is at it."""
