@@ -164,7 +164,7 @@ def test_a_better_candidate_is_recommended_with_its_figures():
     runs = runs_of(200, 8, better={"model_b": 0.03})
     examined = examine(experiment(), runs, None, NOW)
     effect = examined.verdicts["model_b"].effect
-    assert examined.word == "better"
+    assert examined.verdicts["model_b"].word == "better"
     zh, en = page_of(experiment(), runs).text, page_of(experiment(), runs, lang="en").text
     assert f"✓ 更优 B 优于 A：完工时间平均缩短 {100 * effect.improvement:.2f}%，依据 200 名用户的 1,600 次请求。" in zh
     assert "下一步 可以让 B 上线，设为默认模型。" in zh
@@ -181,7 +181,7 @@ def test_a_worse_candidate_is_called_worse():
 
 def test_no_difference_is_not_sold_as_one():
     runs = runs_of(90, 3, noise=0.4)
-    assert examine(experiment(), runs, None, NOW).word == "inconclusive"
+    assert examine(experiment(), runs, None, NOW).verdicts["model_b"].word == "inconclusive"
     text = page_of(experiment(), runs).text
     assert "? 尚无定论 B 与 A 孰优尚不能判定" in text
     assert "暂不要让 B 上线" in text

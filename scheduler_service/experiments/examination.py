@@ -60,11 +60,6 @@ class Examination:
         """Whether the verdict is that of the shadow pairs: it was decided when shadowing was switched on."""
         return self.experiment.success_metric == "makespan" and self.experiment.shadow > 0.0 and "shadow" in self.pairs
 
-    @property
-    def word(self) -> str:
-        """The verdict on model_b, in one word."""
-        return str(self._verdict()["verdict"])
-
     def evidence(self, *, is_baseline_the_default: bool) -> Evidence:
         """What a rollout is decided upon."""
         verdict = self._verdict()

@@ -5,6 +5,7 @@ Of several processes one acts at a time: who holds the lease, which the system t
 
 import logging
 import time
+from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
 
 EXPERIMENTS_EVERY_S = 1.0
 """How often experiments with new runs are judged."""
+REST, MOST_REST_S = 9.0, 10.0
+"""How many times longer it rests than a look took, and the limit: many runs take long to read, and clients need the
+processor, too; but a bad candidate has to go within seconds."""
 ANYWAY_EVERY_S = 30.0
 """How often they are judged without: a stage may wait for nothing but the clock."""
 MODELS_EVERY_S = 30.0
@@ -41,7 +45,8 @@ class _Look:
     """The last time that an experiment was judged."""
 
     runs: int
-    at_s: float
+    at_s: float  # time.monotonic
+    took_s: float
 
 
 class ExperimentWatch:
@@ -55,11 +60,13 @@ class ExperimentWatch:
 
     def look(self) -> None:
         """One round, if no other process is at it."""
-        try:
-            with locked(self._lease, timeout_s=0.0):
-                self._round()
-        except StorageUnavailable:
-            log.debug("another process holds the lease of the experiments")
+        with ExitStack() as held:
+            try:
+                held.enter_context(locked(self._lease, timeout_s=0.0))
+            except StorageUnavailable as err:  # usually another process has it
+                log.debug("%s", err)
+                return
+            self._round()
 
     def _round(self) -> None:
         experiments, monitor = self._parts.experiments, self._parts.monitor
@@ -68,16 +75,22 @@ class ExperimentWatch:
             name = experiment.name
             if experiment.status != "active" or not (experiment.rollout or experiment.guardrails):
                 continue
-            now, last = _Look(monitor.count_runs(name), time.monotonic()), self._looks.get(name)
-            if last is not None and last.runs == now.runs and now.at_s - last.at_s < ANYWAY_EVERY_S:
+            began_s, last = time.monotonic(), self._looks.get(name)
+            if last is not None and began_s - last.at_s < min(REST * last.took_s, MOST_REST_S):
                 continue
-            self._looks[name] = now
+            n_runs = monitor.count_runs(name)
+            if last is not None and last.runs == n_runs and began_s - last.at_s < ANYWAY_EVERY_S:
+                continue
             try:
                 experiments.review(name, *records_of(name, monitor))
-            except ServiceError as err:  # one experiment's trouble does not keep the others from being judged
+            except Exception as err:  # one experiment's trouble does not keep the others from being judged
                 if self._troubles.get(name) != str(err):
                     self._troubles[name] = str(err)
-                    log.warning("the experiment %s could not be moved: %s", name, err)
+                    trace = None if isinstance(err, ServiceError) else err
+                    log.warning("the experiment %s could not be judged: %s", name, err, exc_info=trace)
+            # The first look of a process also imports pandas and scipy, which tells nothing of the next.
+            took_s = 0.0 if last is None else time.monotonic() - began_s
+            self._looks[name] = _Look(n_runs, began_s, took_s)
 
 
 def watch_experiments(parts: Services) -> None:

@@ -34,15 +34,38 @@ def cuped(a: Values, b: Values, covariate_a: Values, covariate_b: Values, alpha:
     Source: Deng, Xu, Kohavi, Walker, "Improving the Sensitivity of Online Controlled Experiments by Utilizing
     Pre-Experiment Data", WSDM 2013, section 3.
     """
+    adjustment = adjust(a, b, covariate_a, covariate_b)
+    if isinstance(adjustment, NotComputable):
+        return adjustment
+    adjusted = welch(adjustment.a, adjustment.b, alpha)
+    if isinstance(adjusted, NotComputable):
+        return adjusted
+    return Cuped(adjusted, adjustment.theta, adjustment.correlation)
+
+
+@dataclass(frozen=True, slots=True)
+class Adjustment:
+    """The metric of each unit without what the covariate explains of it."""
+
+    a: Values
+    b: Values
+    theta: float
+    correlation: float  # of the metric with the covariate
+
+
+def adjust(a: Values, b: Values, covariate_a: Values, covariate_b: Values) -> Adjustment | NotComputable:
+    """y' = y - theta (x - mean(x)), theta = cov(y, x) / var(x) over both arms. Arguments as `cuped`."""
     metric, covariate = np.concatenate([a, b]), np.concatenate([covariate_a, covariate_b])
     if metric.size < 2:
         return NotComputable("too_few_units", f"a slope needs at least 2 users; there are {metric.size}")
     if nearly_constant(float(covariate.std(ddof=1)), float(covariate.mean())):
         return NotComputable("no_variation", "the covariate is the same for every user, so it explains nothing")
     covariance = np.cov(metric, covariate, ddof=1)
-    theta = float(covariance[0, 1] / covariance[1, 1])
-    centre = covariate.mean()
-    adjusted = welch(a - theta * (covariate_a - centre), b - theta * (covariate_b - centre), alpha)
-    if isinstance(adjusted, NotComputable):
-        return adjusted
-    return Cuped(adjusted, theta, float(covariance[0, 1] / np.sqrt(covariance[0, 0] * covariance[1, 1])))
+    theta, centre = float(covariance[0, 1] / covariance[1, 1]), covariate.mean()
+    spread = float(np.sqrt(covariance[0, 0] * covariance[1, 1]))
+    return Adjustment(
+        a - theta * (covariate_a - centre),
+        b - theta * (covariate_b - centre),
+        theta,
+        float(covariance[0, 1]) / spread if spread > 0.0 else 0.0,
+    )

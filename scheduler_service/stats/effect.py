@@ -8,6 +8,7 @@ from typing import Literal
 
 import numpy as np
 
+from scheduler_service.stats.cuped import adjust
 from scheduler_service.stats.lift import LEAST_BASELINE_ERRORS
 from scheduler_service.stats.metrics import Metric
 from scheduler_service.stats.outcome import NotComputable, nearly_constant
@@ -86,8 +87,8 @@ def effect_of_arms(
         )
     correlation = None
     base = float(a.mean())
-    if covariates is not None:
-        a, b, correlation = _adjusted(a, b, *covariates)
+    if covariates is not None and not isinstance(adjustment := adjust(a, b, *covariates), NotComputable):
+        a, b, correlation = adjustment.a, adjustment.b, adjustment.correlation
     difference = float(b.mean() - a.mean())
     errors = math.sqrt(a.var(ddof=1) / a.size), math.sqrt(b.var(ddof=1) / b.size)
     standard_error = math.hypot(*errors)
@@ -142,13 +143,3 @@ def _effect(
         units=n,
         correlation=correlation,
     )
-
-
-def _adjusted(a: Values, b: Values, x_a: Values, x_b: Values) -> tuple[Values, Values, float | None]:
-    y, x = np.concatenate([a, b]), np.concatenate([x_a, x_b])
-    if nearly_constant(float(x.std(ddof=1)), float(x.mean())) or not y.std() > 0.0:
-        return a, b, None
-    covariance = np.cov(y, x, ddof=1)
-    theta = covariance[0, 1] / covariance[1, 1]
-    correlation = float(covariance[0, 1] / math.sqrt(covariance[0, 0] * covariance[1, 1]))
-    return a - theta * (x_a - x.mean()), b - theta * (x_b - x.mean()), correlation

@@ -27,8 +27,6 @@ from scheduler_service.stats.sequential import boundary
 if TYPE_CHECKING:
     import pandas as pd
 
-GuardrailName = Literal["makespan", "success", "execution_time"]
-
 DEFAULT_MARGINS: Mapping[str, float] = MappingProxyType({"makespan": 0.05, "success": 0.05, "execution_time": 0.5})
 """Harm that is put up with. makespan: share of the baseline's geometric mean, failures penalised; success: share of the
 requests, absolute; execution_time: share of the baseline's 95th percentile."""
