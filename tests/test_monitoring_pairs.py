@@ -15,6 +15,7 @@ from monitoring import PairRecord, PerformanceMonitor, PerformanceRecord
 from scheduler_service.errors import InvalidInput, StorageUnavailable
 from scheduler_service.telemetry.queries import DTYPES, PAIR_DTYPES
 from scheduler_service.telemetry.record import ReplayRecord, input_digest
+from scheduler_service.telemetry.schema import SCHEMA_VERSION
 
 ROOT = Path(__file__).resolve().parent.parent
 VERSION_1 = ROOT / "tests" / "data" / "performance_v1.sql"
@@ -238,7 +239,7 @@ def version(path: Path) -> int:
 def test_an_old_database_opens_and_keeps_its_rows(old_database, tmp_path):
     assert version(old_database) == 1
     monitor = PerformanceMonitor(old_database, reports_dir=tmp_path)
-    assert version(old_database) == 2
+    assert version(old_database) == SCHEMA_VERSION
     runs = monitor.get_performance_data()
     assert list(runs["request_id"]) == ["old-1", "old-2", "old-2"]
     assert list(runs["user_id"]) == ["用户1", "user_2", "user_2"]
@@ -292,7 +293,7 @@ def test_processes_that_start_together_upgrade_once(old_database, tmp_path):
             _, told = process.communicate(timeout=60)
             assert process.returncode == 0, told.decode()
         assert PerformanceMonitor(path, reports_dir=tmp_path).count_runs() == 3 + 6
-        assert version(path) == 2
+        assert version(path) == SCHEMA_VERSION
 
 
 def test_an_upgrade_that_was_cut_off_is_finished(old_database, tmp_path):
@@ -300,7 +301,7 @@ def test_an_upgrade_that_was_cut_off_is_finished(old_database, tmp_path):
         connection.execute("ALTER TABLE runs ADD COLUMN time_budget_ms FLOAT")
     monitor = PerformanceMonitor(old_database, reports_dir=tmp_path)
     monitor.record_pair(pair())
-    assert version(old_database) == 2
+    assert version(old_database) == SCHEMA_VERSION
 
 
 def test_an_older_program_writes_on_while_a_newer_one_upgrades(old_database, tmp_path):
@@ -315,7 +316,7 @@ def test_a_newer_database_is_not_touched(old_database, tmp_path):
     with sqlite3.connect(old_database) as connection:
         connection.execute("UPDATE schema_version SET version = 99")
         before = connection.execute("SELECT sql FROM sqlite_master").fetchall()
-    with pytest.raises(StorageUnavailable, match="schema version 99; this program knows version 2"):
+    with pytest.raises(StorageUnavailable, match=f"schema version 99; this program knows version {SCHEMA_VERSION}"):
         PerformanceMonitor(old_database, reports_dir=tmp_path)
     with sqlite3.connect(old_database) as connection:
         assert connection.execute("SELECT sql FROM sqlite_master").fetchall() == before

@@ -38,6 +38,8 @@ DTYPES: dict[str, Any] = {
     "success": "bool",
     "error_message": "str",
     "time_budget_ms": "float64",
+    "queue_time": "float64",
+    "total_time": "float64",
     "user_satisfaction": "float64",
 }
 """The columns of a frame of runs, also of an empty one. A text that is missing is NaN; JSON columns hold JSON."""

@@ -38,6 +38,8 @@ class PerformanceRecord:
     success: bool = True
     error_message: str | None = None
     time_budget_ms: float | None = None  # that the model had
+    queue_time: float | None = None  # seconds that the request waited before anything was computed
+    total_time: float | None = None  # seconds from its arrival until it was recorded; charts are drawn after that
     timestamp: datetime | None = None  # of the end; None: when it is recorded
     user_satisfaction: int | None = None  # 1..5; usually comes later, by `record_feedback`
 

@@ -6,7 +6,8 @@ opens. Times are ISO-8601 text in UTC with microseconds, which sorts by time; JS
 A database of an older version is brought up to date where it is opened: tables, indexes and columns that it lacks are
 added, nothing is rewritten, and an older program that has it open writes on. So a new column has to be nullable. A
 change that cannot be made by adding needs a step of its own there, run while the version is still the old one.
-Versions: 1 runs and feedback; 2 pairs, replays and `runs.time_budget_ms`.
+Versions: 1 runs and feedback; 2 pairs, replays and `runs.time_budget_ms`; 3 alerts, silences, the outbox, `days`, and
+`runs.queue_time` and `runs.total_time`.
 """
 
 import sqlite3
@@ -44,7 +45,7 @@ from sqlalchemy.schema import CreateColumn, CreateIndex, CreateTable
 
 from scheduler_service.errors import StorageUnavailable
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 BUSY_TIMEOUT_S = 15.0
 """How long a writer waits for the others of its database before it gives up."""
 
@@ -76,6 +77,8 @@ runs = Table(
     Column("success", Boolean, nullable=False),
     Column("error_message", Text),
     Column("time_budget_ms", Float),  # that the model had
+    Column("queue_time", Float),  # seconds between the arrival and the first computation
+    Column("total_time", Float),  # seconds between the arrival and the record
     Index("runs_by_request", "request_id"),
     Index("runs_by_time", "timestamp"),
     Index("runs_by_model", "model_key", "timestamp"),
@@ -138,6 +141,74 @@ replays = Table(  # what a replay selected when it began, so that it goes on wit
     Column("options", Text, nullable=False),  # JSON
     Index("replays_by_definition", "definition", "timestamp"),
     Index("replays_by_experiment", "experiment", "timestamp"),
+)
+
+days = Table(  # what is kept of runs that are too old to be kept
+    "days",
+    metadata,
+    Column("day", String(10), primary_key=True),  # UTC
+    Column("model_key", String, primary_key=True),  # "" of runs without a model
+    Column("runs", Integer, nullable=False),
+    Column("failures", Integer, nullable=False),
+    Column("makespan_sum", Float, nullable=False),  # hours; of the successful runs, as all that follows
+    Column("gap_sum", Float, nullable=False),
+    Column("gaps", Integer, nullable=False),  # runs whose gap is known
+    Column("execution_time_sum", Float, nullable=False),  # seconds
+    Column("execution_time_max", Float, nullable=False),
+)
+
+alerts = Table(  # one row for each time that something went wrong, from its first sign to its end
+    "alerts",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("name", String(64), nullable=False),  # of the rule
+    Column("subject", String, nullable=False),  # a model, an experiment, a size; "" when there is only one
+    Column("severity", String(16), nullable=False),
+    Column("state", String(16), nullable=False),  # "pending", "firing" or "resolved"
+    Column("began", String(32), nullable=False),
+    Column("last_beyond", String(32), nullable=False),  # when it was seen last
+    Column("fired", String(32)),
+    Column("ended", String(32)),
+    Column("value", Float),
+    Column("threshold", Float),
+    Column("message", Text, nullable=False),
+    Column("advice", Text, nullable=False),
+    Column("notified", String(32)),  # the last notice
+    Column("notices", Integer, nullable=False),
+    Column("acknowledged", String(32)),
+    Column("acknowledged_by", String),
+    Column("note", Text),
+    Index("alerts_by_state", "state"),
+    Index("alerts_by_rule", "name", "subject", "began"),
+    Index("alerts_by_time", "began"),
+)
+
+silences = Table(
+    "silences",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("name", String(64)),  # of the rule; null: every rule
+    Column("subject", String),  # null: every subject
+    Column("began", String(32), nullable=False),
+    Column("until", String(32), nullable=False),
+    Column("actor", String, nullable=False),
+    Column("reason", Text, nullable=False),
+)
+
+outbox = Table(  # notices on their way; they stay until they have arrived, or until it is given up
+    "outbox",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("written", String(32), nullable=False),
+    Column("channel", String, nullable=False),
+    Column("digest", String(64), nullable=False),  # of what is said; the same for a repetition
+    Column("notice", Text, nullable=False),  # JSON
+    Column("attempts", Integer, nullable=False),
+    Column("due", String(32)),  # null: nothing more is to be done
+    Column("delivered", String(32)),
+    Column("error", Text),  # of the last attempt
+    Index("outbox_due", "due"),
+    Index("outbox_by_time", "written"),
 )
 
 schema_version = Table("schema_version", metadata, Column("version", Integer, primary_key=True, autoincrement=False))

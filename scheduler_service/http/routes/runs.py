@@ -1,11 +1,14 @@
 """Runs: build a schedule, and take a person's verdict on one."""
 
 import json
+import math
+import time
 import uuid
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
-from flask import Blueprint
+from flask import Blueprint, g
 
 from scheduler_service.http.bodies import read_body
 from scheduler_service.http.running import Outcome, TakesLonger, answer, compute, draw
@@ -25,8 +28,9 @@ def run_algorithm() -> dict[str, Any]:
     """Build a schedule, by the model that the experiment, the pin or the default says."""
     # An id of our own: a client may send the same X-Request-ID twice, and a verdict belongs to one run.
     body, own_id, parts = read_body(RunRequest), str(uuid.uuid4()), services()
-    outcome = _compute(body, own_id, parts)
-    parts.storage.run(lambda: _record(outcome, parts))
+    outcome, queued_s = _compute(body, own_id, parts)
+    total_s = time.perf_counter() - g.begun_s
+    parts.storage.run(lambda: _record(outcome, queued_s, total_s, parts))
     run = outcome.run
     if run is None:
         assert outcome.failure is not None
@@ -50,18 +54,27 @@ def give_feedback() -> dict[str, Any]:
     return {"status": "success", "request_id": body.request_id, "message": "thank you"}
 
 
-def _compute(body: RunRequest, own_id: str, parts: Services) -> Outcome:
-    """In the threads for short answers, unless the request or the model takes its time."""
+def _compute(body: RunRequest, own_id: str, parts: Services) -> tuple[Outcome, float]:
+    """The outcome, and the seconds that the request waited for it to be begun.
+
+    In the threads for short answers, unless the request or the model takes its time.
+    """
     arguments = (body, own_id, parts.models, parts.experiments, parts.settings.max_time_budget_ms)
+    begun_s = g.begun_s
+
+    def begin(patience_ms: float = math.inf) -> tuple[Outcome, float]:
+        queued_s = time.perf_counter() - begun_s
+        return compute(*arguments, patience_ms=patience_ms), queued_s
+
     if not body.time_budget_ms:
         with suppress(TakesLonger):
-            return parts.compute.run(lambda: compute(*arguments, patience_ms=PATIENCE_MS))
-    return parts.improving.run(lambda: compute(*arguments))
+            return parts.compute.run(lambda: begin(PATIENCE_MS))
+    return parts.improving.run(begin)
 
 
-def _record(outcome: Outcome, parts: Services) -> None:
+def _record(outcome: Outcome, queued_s: float, total_s: float, parts: Services) -> None:
     for record in outcome.records:
-        parts.monitor.record_performance(record)
+        parts.monitor.record_performance(replace(record, queue_time=queued_s, total_time=total_s))
         parts.metrics.observe_run(
             record.model_key or "",
             record.variant or "",
