@@ -443,8 +443,6 @@ def test_smtps_is_encrypted_from_the_start():
     server, client = tls_pair()
     box = Mailbox()
     controller = Controller(box, hostname="127.0.0.1", port=free_port(), ssl_context=server)
-    # Its own greeting test knows no private authority.
-    controller._trigger_server = controller._factory_invoked.set
     controller.start()
     try:
         mail(f"smtps://127.0.0.1:{controller.port}", tls=client).send(NOTICE)

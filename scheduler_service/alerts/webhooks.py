@@ -149,12 +149,11 @@ class JsonWebhook:
 
     def _failed(self, reason: str, *, is_final: bool = False, retry_after_s: float | None = None) -> DeliveryFailed:
         told = shortened(one_line(self._without_secrets(reason)), 300)
-        return DeliveryFailed(
-            f"{self.name}: {told}", is_final=is_final, retry_after_s=None if is_final else retry_after_s
-        )
+        wait_s = None if is_final else retry_after_s
+        return DeliveryFailed(f"{self.name}: {told}", is_final=is_final, retry_after_s=wait_s)
 
     def _without_secrets(self, text: str) -> str:
-        """`text`, in which the other side may have repeated what we sent, without the parts of the address that open."""
+        """`text`, in which the other side may repeat what we sent, without what opens the channel."""
         parts = urlsplit(self._url.get_secret_value())
         kept = {parts.query, *(value for _, value in parse_qsl(parts.query)), *parts.path.split("/")}
         kept |= {unquote(each) for each in kept}
