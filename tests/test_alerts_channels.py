@@ -106,6 +106,18 @@ def serving(vendor: Vendor) -> Iterator[Vendor]:
         server.server_close()
 
 
+@pytest.fixture(autouse=True)
+def _clean_environment(monkeypatch):
+    for name in Settings.model_fields:
+        monkeypatch.delenv(f"SCHED_{name.upper()}", raising=False)
+    for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.upper(), raising=False)
+    settings_from_environment.cache_clear()
+    yield
+    settings_from_environment.cache_clear()
+
+
 @pytest.fixture
 def vendor() -> Iterator[Vendor]:
     with serving(Vendor()) as running:
@@ -329,16 +341,63 @@ def test_a_certificate_that_nobody_vouches_for_is_final():
 
 def test_the_proxy_of_the_environment_is_not_asked_for_loopback(vendor, monkeypatch):
     monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{free_port()}")
-    monkeypatch.delenv("no_proxy", raising=False)
     robot("json", vendor.url()).send(NOTICE)
     assert len(vendor.got) == 1
 
 
 def test_the_proxy_of_the_environment_carries_what_goes_out(vendor, monkeypatch):
     monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{vendor.port}")
-    monkeypatch.delenv("no_proxy", raising=False)
     robot("json", "http://plant.invalid/alerts").send(NOTICE)
     assert vendor.got[0][0] == "http://plant.invalid/alerts"
+
+
+def test_a_proxy_that_refuses_is_named(vendor, monkeypatch):
+    with serving_a_proxy_that_refuses() as port:
+        monkeypatch.setenv("https_proxy", f"http://user:{SECRET}@127.0.0.1:{port}")
+        failed = failure(robot("dingtalk", f"https://oapi.dingtalk.invalid/robot/send?access_token={TOKEN}"))
+    assert "the proxy refuses: Tunnel connection failed: 403" in str(failed)
+
+
+@contextmanager
+def serving_a_proxy_that_refuses() -> Iterator[int]:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def refuse() -> None:
+            connection, _ = listener.accept()
+            with connection:
+                connection.recv(4096)
+                connection.sendall(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n")
+
+        threading.Thread(target=refuse, daemon=True).start()
+        yield int(listener.getsockname()[1])
+
+
+def test_an_answer_that_drips_holds_nobody_up():
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def drip() -> None:
+            connection, _ = listener.accept()
+            with connection:
+                connection.recv(65_536)
+                connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n")
+                for _ in range(40):
+                    try:
+                        connection.sendall(b" ")
+                    except OSError:
+                        return
+                    time.sleep(0.1)
+
+        threading.Thread(target=drip, daemon=True).start()
+        began = time.monotonic()
+        failed = failure(robot("wecom", f"http://127.0.0.1:{listener.getsockname()[1]}/{TOKEN}", timeout_s=0.4))
+    assert not failed.is_final
+    assert time.monotonic() - began < 2.0
+
+
+def test_an_alert_that_is_no_json_is_final(vendor):
+    failed = failure(robot("json", vendor.url()), Notice("t", "x", "info", "test", {"value": float("nan")}))
+    assert failed.is_final
+    assert vendor.got == []
 
 
 def free_port() -> int:
@@ -467,6 +526,7 @@ def test_a_server_without_starttls_never_gets_the_password_in_clear():
     assert "STARTTLS" in str(failed)
 
 
+@pytest.mark.filterwarnings("ignore:Requiring AUTH while not requiring TLS")
 def test_a_wrong_password_is_final():
     options = {"auth_require_tls": False, "auth_required": True}
     with mail_server(Mailbox(), authenticator=only(b"u", b"right"), **options) as port:
@@ -585,7 +645,6 @@ def test_the_secret_of_the_settings_signs(vendor):
 def test_an_impossible_setting_is_named_with_its_remedy_and_without_its_secret(monkeypatch, given, told):
     for name, value in given.items():
         monkeypatch.setenv(f"SCHED_ALERT_{name}", value)
-    settings_from_environment.cache_clear()
     with pytest.raises(SystemExit, match=told) as caught:
         settings_from_environment()
     with pytest.raises(ValidationError) as printed:

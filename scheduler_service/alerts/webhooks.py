@@ -69,7 +69,10 @@ class JsonWebhook:
 
     def send(self, notice: Notice) -> None:
         """See `Channel.send`; at most about `timeout_s` to connect and as long again for the answer."""
-        body = json.dumps(self._body(notice), ensure_ascii=False, allow_nan=False).encode("utf-8", "replace")
+        try:
+            body = json.dumps(self._body(notice), ensure_ascii=False, allow_nan=False).encode("utf-8", "replace")
+        except (TypeError, ValueError) as err:
+            raise self._failed(f"the alert is no JSON: {err}", is_final=True) from None
         status, headers, answered = self._post(body)
         self._judge(status, headers, answered)
 
@@ -272,6 +275,8 @@ def _reason(err: object) -> str:
         return f"its certificate is not trusted: {err.verify_message}"
     if isinstance(err, OSError) and err.strerror:
         return err.strerror
+    if isinstance(err, OSError) and str(err).startswith("Tunnel connection failed"):
+        return f"the proxy refuses: {err}"
     return type(err).__name__
 
 
