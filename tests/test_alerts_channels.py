@@ -260,6 +260,7 @@ def test_a_wrong_token_signature_or_keyword_is_final(vendor, kind, status, answe
         ("dingtalk", 200, {"errcode": -1, "errmsg": "系统繁忙"}, None),
         ("wecom", 200, {"errcode": 45009, "errmsg": "api freq out of limit"}, 60.0),
         ("feishu", 200, {"code": 9499, "msg": "too many request", "data": {}}, 60.0),
+        ("feishu", 400, {"code": 11232, "msg": "create message service trigger rate limit"}, 60.0),
         ("feishu", 400, {"code": 99991400, "msg": "request trigger frequency limit"}, 60.0),
         ("json", 500, {}, None),
         ("dingtalk", 502, b"<html>bad gateway</html>", None),

@@ -178,7 +178,7 @@ class DingTalkRobot(JsonWebhook):
         final_codes=frozenset({310000, 300001, 300005, 40035, 43004, 400013, 400101, 400102, 400105, 400106})
         | frozenset(range(430101, 430105)),
         # Above 20 messages a minute the robot is silenced for ten minutes.
-        wait_s={130101: 600.0, 410100: 600.0, 660026: 600.0},
+        wait_s={130101: 600.0, 410100: 600.0, 660026: 600.0, 90030: 3600.0},  # 90030: a quota is used up
     )
 
     def _body(self, notice: Notice) -> dict[str, object]:
@@ -219,7 +219,7 @@ class FeishuRobot(JsonWebhook):
         text_keys=("msg", "StatusMessage"),
         final_codes=frozenset({9499, 19001, 19002, 19007, 19021, 19022, 19024}),
         # 9499 is "Bad Request" as well as "too many request".
-        wait_s={9499: 60.0, 11232: 60.0, 99991400: 60.0},
+        wait_s={9499: 60.0, 11232: 60.0, 230020: 60.0, 99991400: 60.0},
     )
 
     def _body(self, notice: Notice) -> dict[str, object]:
