@@ -97,3 +97,15 @@ class RunNotFound(NotFound):
 
 class ReportNotFound(NotFound):
     """No report has this name."""
+
+
+# --- alerts ---
+
+
+class DeliveryFailed(ServiceError):
+    """A channel did not take a notice; the text holds no secret. `is_final`: to send it again cannot help."""
+
+    def __init__(self, message: str, *, is_final: bool = False, retry_after_s: float | None = None) -> None:
+        super().__init__(message)
+        self.is_final = is_final
+        self.retry_after_s = retry_after_s

@@ -1,19 +1,26 @@
 """Every setting, in one place: from `SCHED_*` environment variables or the flags of `enhanced_flask.py`."""
 
+import ipaddress
+import re
 from functools import cache
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Self
+from urllib.parse import SplitResult, urlsplit
 
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
+WEBHOOK_KINDS = ("json", "dingtalk", "wecom", "feishu")
+SMTP_PORTS = {"smtp": 25, "smtp+starttls": 587, "smtps": 465}
+"""The schemes of SCHED_ALERT_SMTP_URL, with the port where none is said."""
+_MAIL_ADDRESS = re.compile(r"[!-~]+@[!-~]+")
 
 
 class Settings(BaseSettings):
     """Where the service keeps things and how it behaves; each field is the variable `SCHED_<NAME>`."""
 
-    model_config = SettingsConfigDict(env_prefix="SCHED_", frozen=True)
+    model_config = SettingsConfigDict(env_prefix="SCHED_", frozen=True, hide_input_in_errors=True)
 
     home: Path = Field(
         default=PROJECT_ROOT,
@@ -51,7 +58,26 @@ class Settings(BaseSettings):
     log_max_bytes: int = Field(default=20 * 2**20, ge=4096, description="Size at which the log file is rotated.")
     log_backups: int = Field(default=10, ge=0, description="Rotated log files kept.")
 
-    @field_validator("api_keys", "model_sources", "cors_origins", mode="before")
+    alert_webhooks: Annotated[tuple[SecretStr, ...], NoDecode] = Field(
+        default=(),
+        description="Where alerts are sent, comma-separated: <kind>=<url>, kind json, dingtalk, wecom or feishu.",
+    )
+    alert_dingtalk_secret: SecretStr | None = Field(
+        default=None, description="Secret (SEC...) that signs the messages to DingTalk robots."
+    )
+    alert_feishu_secret: SecretStr | None = Field(
+        default=None, description="Secret that signs the messages to Feishu robots."
+    )
+    alert_smtp_url: SecretStr | None = Field(
+        default=None,
+        description="Mail server for alerts: smtp+starttls://user:password@host:587, smtps://... or smtp://host.",
+    )
+    alert_mail_from: str | None = Field(default=None, description="Address that alerts by mail come from.")
+    alert_mail_to: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=(), description="Addresses, comma-separated, that alerts are mailed to."
+    )
+
+    @field_validator("api_keys", "model_sources", "cors_origins", "alert_webhooks", "alert_mail_to", mode="before")
     @classmethod
     def _split_commas(cls, value: object) -> object:
         return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
@@ -60,6 +86,68 @@ class Settings(BaseSettings):
     @classmethod
     def _absolute(cls, value: Path) -> Path:
         return value.expanduser().resolve()
+
+    @field_validator("alert_dingtalk_secret", "alert_feishu_secret", "alert_smtp_url", "alert_mail_from", mode="before")
+    @classmethod
+    def _empty_is_unset(cls, value: object) -> object:
+        return value.strip() or None if isinstance(value, str) else value
+
+    # The texts below never repeat the value: it holds a token or a password.
+
+    @field_validator("alert_webhooks")
+    @classmethod
+    def _usable_webhooks(cls, value: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
+        for number, entry in enumerate(value, start=1):
+            kind, _, url = entry.get_secret_value().partition("=")
+            if kind not in WEBHOOK_KINDS:
+                raise ValueError(
+                    f"entry {number} must be <kind>=<url> with kind {', '.join(WEBHOOK_KINDS)}; "
+                    "write a comma inside an address as %2C"
+                )
+            parts = _split_url(url)
+            if parts is None or parts.scheme not in ("http", "https"):
+                raise ValueError(f"entry {number} ({kind}): the address must be https://host/..., percent-encoded")
+            if parts.username is not None or parts.fragment:
+                raise ValueError(f"entry {number} ({kind}): the address cannot have a user, a password or a #fragment")
+            if parts.scheme == "http" and kind != "json" and not is_loopback(parts.hostname or ""):
+                raise ValueError(
+                    f"entry {number} ({kind}): use https; http would show the robot's token to the network"
+                )
+        return value
+
+    @field_validator("alert_smtp_url")
+    @classmethod
+    def _usable_mail_server(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is None:
+            return None
+        parts = _split_url(value.get_secret_value())
+        if parts is None or parts.scheme not in SMTP_PORTS or parts.path.strip("/") or parts.query or parts.fragment:
+            raise ValueError(
+                "must be smtp+starttls://user:password@host:port, smtps://... or smtp://...; "
+                "percent-encode / @ : # ? % in user and password"
+            )
+        if (parts.username is None) != (not parts.password):
+            raise ValueError("name both user and password, or neither")
+        if parts.scheme == "smtp" and parts.username is not None and not is_loopback(parts.hostname or ""):
+            raise ValueError("smtp:// would show the password to the network; use smtp+starttls:// or smtps://")
+        return value
+
+    @field_validator("alert_mail_from", "alert_mail_to")
+    @classmethod
+    def _mail_addresses(cls, value: str | tuple[str, ...] | None) -> str | tuple[str, ...] | None:
+        for address in (value,) if isinstance(value, str) else value or ():
+            if not _MAIL_ADDRESS.fullmatch(address) or set(address) & set('<>(),;:"\\[]') or address.count("@") != 1:
+                raise ValueError(f"{address!r} is no plain address like alerts@plant.example")
+        return value
+
+    @model_validator(mode="after")
+    def _mail_is_complete(self) -> Self:
+        said = [self.alert_smtp_url is not None, self.alert_mail_from is not None, bool(self.alert_mail_to)]
+        if any(said) and not all(said):
+            raise ValueError(
+                "alerts by mail need SCHED_ALERT_SMTP_URL, SCHED_ALERT_MAIL_FROM and SCHED_ALERT_MAIL_TO together"
+            )
+        return self
 
     @property
     def models_dir(self) -> Path:
@@ -87,6 +175,28 @@ class Settings(BaseSettings):
         return PROJECT_ROOT / "models" / "seed"
 
 
+def is_loopback(host: str) -> bool:
+    """Whether `host`, a name or an address, is this machine."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _split_url(url: str) -> SplitResult | None:
+    """The parts of an address that has a host and only printable ASCII; None for another."""
+    if not re.fullmatch(r"[!-~]+", url):
+        return None
+    try:
+        parts = urlsplit(url)
+        # To look at the port is to check it.
+        return parts if parts.hostname and parts.port != 0 else None
+    except ValueError:
+        return None
+
+
 @cache
 def settings_from_environment() -> Settings:
     """The settings of this process; read once.
@@ -97,5 +207,12 @@ def settings_from_environment() -> Settings:
     try:
         return Settings()
     except ValidationError as err:
-        told = [f"SCHED_{str(item['loc'][0]).upper()}={item['input']!r}: {item['msg']}" for item in err.errors()]
-        raise SystemExit("; ".join(told)) from None
+        raise SystemExit("; ".join(_told(item["loc"], item["input"], item["msg"]) for item in err.errors())) from None
+
+
+def _told(loc: tuple[int | str, ...], given: object, message: str) -> str:
+    if not loc:  # of several settings together; the message names them
+        return message
+    # Alerts' settings hold tokens and passwords, which must not reach the log of whoever starts us.
+    shown = "" if str(loc[0]).startswith("alert_") else f"={given!r}"
+    return f"SCHED_{str(loc[0]).upper()}{shown}: {message}"

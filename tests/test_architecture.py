@@ -26,6 +26,9 @@ LAYERS: dict[str, int] = {
     "scheduler_service.experiments.replay": 3,
     "scheduler_service.experiments.changes": 3,
     "scheduler_service.experiments.history": 3,
+    "scheduler_service.alerts.channels": 3,
+    "scheduler_service.alerts.mail": 3,
+    "scheduler_service.alerts.webhooks": 3,
     # 2 learned
     **dict.fromkeys(
         (
@@ -36,6 +39,7 @@ LAYERS: dict[str, int] = {
     ),
     # 1 pure
     "scheduler_env": 1,
+    "scheduler_service.alerts": 1,
     "scheduler_service.stats": 1,
     "scheduler_service.experiments": 1,
     # 0 base

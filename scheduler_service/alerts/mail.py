@@ -1,0 +1,125 @@
+"""Notices as e-mail."""
+
+import contextlib
+import smtplib
+import ssl
+from collections.abc import Sequence
+from email.message import EmailMessage
+from email.utils import format_datetime, make_msgid
+from urllib.parse import unquote, urlsplit
+
+from pydantic import SecretStr
+
+from scheduler_service.alerts.notice import Notice, one_line, plain, shortened
+from scheduler_service.clock import Clock, utc_now
+from scheduler_service.errors import DeliveryFailed
+from scheduler_service.settings import SMTP_PORTS
+
+TIMEOUT_S = 10.0
+SUBJECT_LIMIT_BYTES = 400
+TEXT_LIMIT_BYTES = 200_000
+
+
+class Mail:
+    """One message to all recipients through one server."""
+
+    def __init__(
+        self,
+        url: SecretStr,
+        *,
+        sender: str,
+        recipients: Sequence[str],
+        timeout_s: float = TIMEOUT_S,
+        clock: Clock = utc_now,
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
+        self._url = url
+        self._sender = sender
+        self._recipients = tuple(recipients)
+        self._timeout_s = timeout_s
+        self._clock = clock
+        self._tls = tls or ssl.create_default_context()
+        parts = urlsplit(url.get_secret_value())
+        self._scheme = parts.scheme
+        self._host = parts.hostname or ""
+        self._port = parts.port or SMTP_PORTS[parts.scheme]
+        self.name = f"mail {self._host}:{self._port}"
+
+    def __repr__(self) -> str:
+        return f"<{self.name}>"
+
+    def send(self, notice: Notice) -> None:
+        """See `Channel.send`.
+
+        Recipients that the server refuses while it takes others are a final failure that names them: to send again
+        would tell the others twice.
+        """
+        try:
+            refused = self._deliver(self._message(notice))
+        except smtplib.SMTPRecipientsRefused as err:
+            is_final = all(code >= 500 for code, _ in err.recipients.values())
+            raise self._failed(f"refused every recipient: {_told(err.recipients)}", is_final=is_final) from None
+        except smtplib.SMTPResponseException as err:
+            is_final = err.smtp_code >= 500
+            raise self._failed(f"{err.smtp_code} {_text(err.smtp_error)}", is_final=is_final) from None
+        except smtplib.SMTPNotSupportedError:
+            raise self._failed("offers no STARTTLS, or no login that we know", is_final=True) from None
+        except ssl.SSLCertVerificationError as err:
+            raise self._failed(f"its certificate is not trusted: {err.verify_message}", is_final=True) from None
+        except TimeoutError:
+            raise self._failed("no answer in time") from None
+        except smtplib.SMTPException as err:
+            raise self._failed(type(err).__name__) from None
+        except OSError as err:
+            raise self._failed(err.strerror or type(err).__name__) from None
+        except ValueError as err:  # a login that SMTP cannot carry; the error's text would show it
+            raise self._failed(f"user or password cannot be sent ({type(err).__name__})", is_final=True) from None
+        if refused:
+            raise self._failed(f"delivered, but not to {_told(refused)}", is_final=True)
+
+    def _message(self, notice: Notice) -> EmailMessage:
+        message = EmailMessage()
+        message["Subject"] = shortened(one_line(notice.title), SUBJECT_LIMIT_BYTES)
+        message["From"] = self._sender
+        message["To"] = ", ".join(self._recipients)
+        message["Date"] = format_datetime(self._clock())
+        message["Message-ID"] = make_msgid(domain=self._sender.partition("@")[2])
+        message["Auto-Submitted"] = "auto-generated"  # RFC 3834: nobody's absence note answers it
+        message.set_content(shortened(plain(notice.text), TEXT_LIMIT_BYTES), charset="utf-8", cte="base64")
+        return message
+
+    def _deliver(self, message: EmailMessage) -> dict[str, tuple[int, bytes]]:
+        """The recipients that were refused, while others were not."""
+        parts = urlsplit(self._url.get_secret_value())
+        server = (
+            smtplib.SMTP_SSL(self._host, self._port, timeout=self._timeout_s, context=self._tls)
+            if self._scheme == "smtps"
+            else smtplib.SMTP(self._host, self._port, timeout=self._timeout_s)
+        )
+        try:
+            if self._scheme == "smtp+starttls":
+                server.starttls(context=self._tls)
+            if parts.username is not None:
+                server.login(unquote(parts.username), unquote(parts.password or ""))
+            refused = server.send_message(message, self._sender, self._recipients)
+            # It has the message: a farewell that fails must not have it sent again.
+            with contextlib.suppress(OSError, smtplib.SMTPException):
+                server.quit()
+            return refused
+        finally:
+            server.close()
+
+    def _failed(self, reason: str, *, is_final: bool = False) -> DeliveryFailed:
+        parts = urlsplit(self._url.get_secret_value())
+        for secret in (parts.password, unquote(parts.password or "")):
+            if secret:
+                reason = reason.replace(secret, "***")
+        return DeliveryFailed(f"{self.name}: {shortened(one_line(reason), 300)}", is_final=is_final)
+
+
+def _told(refused: dict[str, tuple[int, bytes]]) -> str:
+    return "; ".join(f"{who} ({code} {_text(said)})" for who, (code, said) in refused.items())
+
+
+def _text(said: bytes | str) -> str:
+    return said.decode("utf-8", "replace") if isinstance(said, bytes) else said

@@ -1,0 +1,292 @@
+"""Notices as HTTP POSTs: JSON for a program, or a message for a robot of DingTalk, WeCom or Feishu.
+
+Sources: open.dingtalk.com "Custom robot access" and "Security settings"; developer.work.weixin.qq.com document 91770;
+open.feishu.cn "Custom bot usage guide".
+"""
+
+import base64
+import email.utils
+import hashlib
+import hmac
+import http.client
+import json
+import re
+import ssl
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC
+from email.message import Message
+from typing import IO, ClassVar
+from urllib.parse import parse_qsl, quote_plus, unquote, urlsplit
+
+from pydantic import SecretStr
+
+from scheduler_service.alerts.notice import Notice, one_line, plain, shortened
+from scheduler_service.clock import Clock, utc_now
+from scheduler_service.errors import DeliveryFailed
+from scheduler_service.settings import is_loopback
+
+TIMEOUT_S = 10.0
+ANSWER_LIMIT_BYTES = 64 * 1024
+# In 20 kB, the least of the limits of DingTalk and Feishu, also where JSON doubles every character.
+TEXT_LIMIT_BYTES = 9_000
+WECOM_TEXT_LIMIT_BYTES = 2_048  # of a text message; 4096 are allowed in markdown, where names like a_b* would be markup
+SHORTEST_SECRET = 8  # below it a part of the path is a word like "robot", and hiding it would garble the text
+_TOO_MANY = re.compile("too many|frequen", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """How a vendor says that a message is not taken, in an answer that is often HTTP 200."""
+
+    code_keys: tuple[str, ...]
+    text_keys: tuple[str, ...]
+    # What stays wrong however often it is sent: token, signature, keyword, format.
+    final_codes: frozenset[int]
+    wait_s: Mapping[int, float]  # by code, for rate limits; of a code that is final too, the text decides
+
+
+class JsonWebhook:
+    """POSTs the notice and the alert's JSON to a program of the plant; any 2xx is a success."""
+
+    kind: ClassVar[str] = "json"
+    answer: ClassVar[Answer | None] = None
+
+    def __init__(
+        self, url: SecretStr, *, secret: SecretStr | None = None, timeout_s: float = TIMEOUT_S, clock: Clock = utc_now
+    ) -> None:
+        self._url = url
+        self._secret = secret
+        self._timeout_s = timeout_s
+        self._clock = clock
+        self.name = f"{self.kind} {urlsplit(url.get_secret_value()).netloc}"
+
+    def __repr__(self) -> str:
+        return f"<{self.name}>"
+
+    def send(self, notice: Notice) -> None:
+        """See `Channel.send`; at most about `timeout_s` to connect and as long again for the answer."""
+        try:
+            body = json.dumps(self._body(notice), ensure_ascii=False, allow_nan=False).encode("utf-8", "replace")
+        except (TypeError, ValueError) as err:
+            raise self._failed(f"the alert is no JSON: {err}", is_final=True) from None
+        status, headers, answered = self._post(body)
+        self._judge(status, headers, answered)
+
+    def _body(self, notice: Notice) -> dict[str, object]:
+        return {
+            **notice.payload,
+            "title": one_line(notice.title),
+            "text": plain(notice.text),
+            "severity": notice.severity,
+            "state": notice.state,
+        }
+
+    def _signed_url(self) -> str:
+        return self._url.get_secret_value()
+
+    def _post(self, body: bytes) -> tuple[int, Message, bytes]:
+        request = urllib.request.Request(
+            self._signed_url(), data=body, headers={"Content-Type": "application/json; charset=utf-8"}, method="POST"
+        )
+        until = time.monotonic() + self._timeout_s
+        try:
+            with _opener(request.host).open(request, timeout=self._timeout_s) as response:
+                return response.status, response.headers, _read(response, until)
+        except urllib.error.HTTPError as err:
+            with err:
+                return err.code, err.headers, _read(err, until)
+        except urllib.error.URLError as err:
+            raise self._failed(
+                _reason(err.reason), is_final=isinstance(err.reason, ssl.SSLCertVerificationError)
+            ) from None
+        except (OSError, http.client.HTTPException) as err:
+            raise self._failed(_reason(err)) from None
+        except ValueError as err:  # of an address that no connection can be made to; its text has the address
+            raise self._failed(f"the address cannot be used ({type(err).__name__})", is_final=True) from None
+
+    def _judge(self, status: int, headers: Message, answered: bytes) -> None:
+        try:
+            said = json.loads(answered)
+        except (ValueError, RecursionError):
+            said = None
+        fields = said if isinstance(said, dict) else {}
+        code = _first(fields, self.answer.code_keys) if self.answer else None
+        is_ok = 200 <= status < 300
+        if is_ok and (self.answer is None or code == 0):
+            return
+        told = str((_first(fields, self.answer.text_keys) if self.answer else None) or "")
+        if is_ok and not isinstance(code, int):
+            raise self._failed(f"HTTP {status}, but the answer is not one of a {self.kind} robot")
+        is_limited = self._is_rate_limit(code, told)
+        if 300 <= status < 400:
+            reason = f"HTTP {status}: it redirects, which is not followed; configure the address it leads to"
+        else:
+            reason = f"HTTP {status}" if not is_ok else ""
+        if isinstance(code, int):
+            reason = f"{reason} code {code}: {told}".strip()
+        may_pass = status in (408, 425, 429) or status >= 500
+        is_known_final = self.answer is not None and isinstance(code, int) and code in self.answer.final_codes
+        is_final = not is_limited and (is_known_final or not (is_ok or may_pass))
+        wait_s = self.answer.wait_s.get(code) if self.answer and isinstance(code, int) else None
+        raise self._failed(reason, is_final=is_final, retry_after_s=self._retry_after_s(headers) or wait_s)
+
+    def _is_rate_limit(self, code: object, told: str) -> bool:
+        if self.answer is None or code not in self.answer.wait_s:
+            return False
+        return code not in self.answer.final_codes or _TOO_MANY.search(told) is not None
+
+    def _retry_after_s(self, headers: Message) -> float | None:
+        value = headers.get("Retry-After", "").strip()
+        if value.isascii() and value.isdigit() and len(value) < 10:
+            return float(value)
+        try:
+            moment = email.utils.parsedate_to_datetime(value)
+        except ValueError:
+            return None
+        moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+        return max(0.0, (moment - self._clock()).total_seconds())
+
+    def _failed(self, reason: str, *, is_final: bool = False, retry_after_s: float | None = None) -> DeliveryFailed:
+        told = shortened(one_line(self._without_secrets(reason)), 300)
+        wait_s = None if is_final else retry_after_s
+        return DeliveryFailed(f"{self.name}: {told}", is_final=is_final, retry_after_s=wait_s)
+
+    def _without_secrets(self, text: str) -> str:
+        """`text`, in which the other side may repeat what we sent, without what opens the channel."""
+        parts = urlsplit(self._url.get_secret_value())
+        kept = {parts.query, *(value for _, value in parse_qsl(parts.query)), *parts.path.split("/")}
+        kept |= {unquote(each) for each in kept}
+        if self._secret:
+            kept.add(self._secret.get_secret_value())
+        for each in sorted(kept, key=len, reverse=True):
+            if len(each) >= SHORTEST_SECRET:
+                text = text.replace(each, "***")
+        return text
+
+
+class DingTalkRobot(JsonWebhook):
+    """A custom robot of DingTalk; with a secret every message is signed."""
+
+    kind = "dingtalk"
+    answer = Answer(
+        code_keys=("errcode",),
+        text_keys=("errmsg",),
+        final_codes=frozenset({310000, 300001, 300005, 40035, 43004, 400013, 400101, 400102, 400105, 400106})
+        | frozenset(range(430101, 430105)),
+        # Above 20 messages a minute the robot is silenced for ten minutes.
+        wait_s={130101: 600.0, 410100: 600.0, 660026: 600.0, 90030: 3600.0},  # 90030: a quota is used up
+    )
+
+    def _body(self, notice: Notice) -> dict[str, object]:
+        return {"msgtype": "text", "text": {"content": _message(notice, TEXT_LIMIT_BYTES)}}
+
+    def _signed_url(self) -> str:
+        url = self._url.get_secret_value()
+        if self._secret is None:
+            return url
+        secret = self._secret.get_secret_value()
+        timestamp_ms = round(self._clock().timestamp() * 1000)
+        signature = _hmac_base64(secret.encode(), f"{timestamp_ms}\n{secret}".encode())
+        joint = "&" if urlsplit(url).query else "?"
+        return f"{url}{joint}timestamp={timestamp_ms}&sign={quote_plus(signature)}"
+
+
+class WeComRobot(JsonWebhook):
+    """A group robot of WeCom (企业微信)."""
+
+    kind = "wecom"
+    answer = Answer(
+        code_keys=("errcode",),
+        text_keys=("errmsg",),
+        final_codes=frozenset({93000, 93004, 93008, 40001, 40008, 40014, 40058, 41001, 44004, 45002}),
+        wait_s={45009: 60.0, 45033: 60.0},  # 20 messages a minute
+    )
+
+    def _body(self, notice: Notice) -> dict[str, object]:
+        return {"msgtype": "text", "text": {"content": _message(notice, WECOM_TEXT_LIMIT_BYTES)}}
+
+
+class FeishuRobot(JsonWebhook):
+    """A custom bot of Feishu; with a secret every message is signed."""
+
+    kind = "feishu"
+    answer = Answer(
+        code_keys=("code", "StatusCode"),  # the second is of answers of older hooks
+        text_keys=("msg", "StatusMessage"),
+        final_codes=frozenset({9499, 19001, 19002, 19007, 19021, 19022, 19024}),
+        # 9499 is "Bad Request" as well as "too many request".
+        wait_s={9499: 60.0, 11232: 60.0, 230020: 60.0, 99991400: 60.0},
+    )
+
+    def _body(self, notice: Notice) -> dict[str, object]:
+        # A post, since in a message of type text "<at user_id=...>" inside a name would call people.
+        lines = shortened(plain(notice.text), TEXT_LIMIT_BYTES)
+        content = {"title": shortened(one_line(notice.title), 300), "content": [[{"tag": "text", "text": lines}]]}
+        body: dict[str, object] = {"msg_type": "post", "content": {"post": {"zh_cn": content}}}
+        if self._secret is None:
+            return body
+        timestamp_s = int(self._clock().timestamp())
+        key = f"{timestamp_s}\n{self._secret.get_secret_value()}".encode()
+        return {"timestamp": str(timestamp_s), "sign": _hmac_base64(key, b"")} | body
+
+
+ROBOTS: dict[str, type[JsonWebhook]] = {cls.kind: cls for cls in (JsonWebhook, DingTalkRobot, WeComRobot, FeishuRobot)}
+
+
+class _NoRedirects(urllib.request.HTTPRedirectHandler):
+    """A token in the address, or the alert, is for the configured host alone."""
+
+    def redirect_request(self, *_: object) -> None:
+        return None
+
+
+def _opener(host: str) -> urllib.request.OpenerDirector:
+    """For one request; the proxies of the environment (https_proxy, no_proxy) are honoured, except to loopback."""
+    name = urlsplit(f"//{host}").hostname or ""
+    proxies = urllib.request.ProxyHandler({} if is_loopback(name) else None)
+    secure = urllib.request.HTTPSHandler(context=ssl.create_default_context())
+    return urllib.request.build_opener(proxies, secure, _NoRedirects())
+
+
+def _read(response: http.client.HTTPResponse | IO[bytes], until: float) -> bytes:
+    """The answer up to a limit of size and time: one that drips must not hold us up, and what was said is enough."""
+    found = b""
+    read_some = getattr(response, "read1", response.read)
+    try:
+        while len(found) < ANSWER_LIMIT_BYTES and time.monotonic() < until:
+            some = read_some(ANSWER_LIMIT_BYTES - len(found))
+            if not some:
+                break
+            found += some
+    except (OSError, http.client.HTTPException):
+        pass  # judged by what has come; half a JSON is no success of a robot
+    return found
+
+
+def _reason(err: object) -> str:
+    """What went wrong on the way, in words that cannot hold the address."""
+    if isinstance(err, TimeoutError):
+        return "no answer in time"
+    if isinstance(err, ssl.SSLCertVerificationError):
+        return f"its certificate is not trusted: {err.verify_message}"
+    if isinstance(err, OSError) and err.strerror:
+        return err.strerror
+    if isinstance(err, OSError) and str(err).startswith("Tunnel connection failed"):
+        return f"the proxy refuses: {err}"
+    return type(err).__name__
+
+
+def _first(fields: Mapping[str, object], keys: tuple[str, ...]) -> object:
+    return next((fields[key] for key in keys if key in fields), None)
+
+
+def _message(notice: Notice, limit_bytes: int) -> str:
+    return shortened(f"{one_line(notice.title)}\n{plain(notice.text)}", limit_bytes)
+
+
+def _hmac_base64(key: bytes, message: bytes) -> str:
+    return base64.b64encode(hmac.new(key, message, hashlib.sha256).digest()).decode()
