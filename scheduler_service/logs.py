@@ -1,9 +1,8 @@
 """The log: where lines go, what each carries, and why no client can write one of its own.
 
-`logs/flask_service.log` rotates by size and by local day, also with several processes. Every line has the
-request's id. After each run there is one line `... 算法执行完成 ... <seconds>`, which people grep for; the formatters
-let
-nobody else write that marker, nor a line break, nor a secret, nor a whole parameter dump.
+`logs/flask_service.log` rotates by size and by local day, also with several processes. Every line has the request's id.
+After each run there is one line `... 算法执行完成 ... <seconds>`, which people grep for. The formatters let nobody else
+write that marker, nor a line break, nor a secret, nor a whole parameter dump.
 """
 
 import contextvars

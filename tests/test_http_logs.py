@@ -136,26 +136,32 @@ def test_several_processes_rotate_one_file_without_losing_a_line(tmp_path):
     assert sorted(lines) == sorted(f"worker={worker} line={number}" for worker in range(3) for number in range(300))
 
 
-def _write_across_midnight(path, worker, offset_s) -> None:
+def _write_across_midnight(path, worker, barrier, offset) -> None:
+    for _ in range(2):
+        barrier.wait(30)
+    offset_s = offset.value
     handler = SharedRotatingFileHandler(path, max_bytes=60_000, backups=100, clock=lambda: time.time() + offset_s)
     handler.setFormatter(LineFormatter())
     for number in range(2_000):
         record = logging.LogRecord("x", logging.INFO, "", 0, f"worker={worker} line={number}", (), None)
         record.created = time.time() + offset_s
         handler.emit(record)
+        time.sleep(0.000_2)
     handler.close()
 
 
 def test_four_processes_across_midnight_lose_tear_and_misplace_no_line(tmp_path):
     context, path = multiprocessing.get_context("spawn"), tmp_path / "shared.log"
-    # Midnight comes when the processes have started and write.
-    midnight = datetime.combine(date.today() + timedelta(days=1), dt_time()).timestamp()
-    handler = SharedRotatingFileHandler(path, max_bytes=60_000, backups=100)
-    handler.close()
-    offset_s = midnight - (time.time() + 0.9)
-    workers = [context.Process(target=_write_across_midnight, args=(path, worker, offset_s)) for worker in range(4)]
+    barrier, offset = context.Barrier(5), context.Value("d", 0.0)
+    workers = [
+        context.Process(target=_write_across_midnight, args=(path, worker, barrier, offset)) for worker in range(4)
+    ]
     for process in workers:
         process.start()
+    barrier.wait(30)
+    # 2,000 pauses of 0.2 ms last longer than the quarter of a second until midnight.
+    offset.value = datetime.combine(date.today() + timedelta(days=1), dt_time()).timestamp() - time.time() - 0.25
+    barrier.wait(30)
     for process in workers:
         process.join(60)
         assert process.exitcode == 0
