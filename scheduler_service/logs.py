@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import date, datetime
+from io import TextIOWrapper
 from itertools import pairwise
 from pathlib import Path
 
@@ -143,13 +144,13 @@ class SharedRotatingFileHandler(logging.FileHandler):
                 if date.fromtimestamp(record.created) != today:
                     record.created, record.msecs = now, now % 1 * 1000
                 line = f"{self.format(record)}\n"
-                self._follow(today)
-                size = os.fstat(self.stream.fileno()).st_size
+                stream = self._follow(today)
+                size = os.fstat(stream.fileno()).st_size
                 is_full = size + len(line.encode("utf-8", "replace")) > self._max_bytes
                 if size and (is_full or (self._day is not None and self._day < today)):
                     self._rotate()
-                    self._follow(today)
-                self.stream.write(line)
+                    stream = self._follow(today)
+                stream.write(line)
                 self.flush()
         except Exception:
             self.handleError(record)
@@ -166,17 +167,18 @@ class SharedRotatingFileHandler(logging.FileHandler):
         finally:
             fcntl.lockf(self._lock_file, fcntl.LOCK_UN)
 
-    def _follow(self, today: date) -> None:
-        """Have the file open that bears the name now, and know the day of its lines."""
+    def _follow(self, today: date) -> TextIOWrapper:
+        """The file that bears the name now, open; `_day` is then the day of its lines."""
         if self.stream is not None:
             try:
                 if os.path.samestat(os.fstat(self.stream.fileno()), os.stat(self.baseFilename)):
-                    return
+                    return self.stream
             except FileNotFoundError:
                 pass
             self.stream.close()
         self.stream = self._open()
         self._day = _day_of(Path(self.baseFilename)) or today
+        return self.stream
 
     def _rotate(self) -> None:
         names = [self.baseFilename, *(f"{self.baseFilename}.{number}" for number in range(1, self._backups + 1))]
