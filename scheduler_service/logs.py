@@ -1,19 +1,24 @@
 """The log: where lines go, what each carries, and why no client can write one of its own.
 
-`logs/flask_service.log` rotates by size, also with several worker processes. Every line has the request's id. After
-each run there is one line `... 算法执行完成 ... <seconds>`, which people grep for; the formatter lets nobody else write
-that marker, nor a line break.
+`logs/flask_service.log` rotates by size and by local day, also with several processes. Every line has the request's id.
+After each run there is one line `... 算法执行完成 ... <seconds>`, which people grep for. The formatters let nobody else
+write that marker, nor a line break, nor a secret, nor a whole parameter dump.
 """
 
 import contextvars
+import fcntl
+import json
 import logging
 import os
 import re
 import sys
-from logging.handlers import RotatingFileHandler
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import date, datetime
+from io import TextIOWrapper
+from itertools import pairwise
 from pathlib import Path
-
-from filelock import FileLock
 
 from scheduler_service.settings import Settings
 
@@ -23,8 +28,30 @@ LOG_FILE_NAME = "flask_service.log"
 request_id_var: contextvars.ContextVar[str] = contextvars.ContextVar("request_id", default="-")
 """The id of the request that is being served; "-" outside of one."""
 
+MESSAGE_LIMIT = 2_000
+"""Characters of a message that are kept."""
+
+TRACE_LIMIT = 20_000
+"""Characters of a trace that are kept: its first and its last half, as the error itself stands at the end."""
+
 _runs = logging.getLogger("scheduler.runs")
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+_DATE = re.compile(rb"\d{4}-\d\d-\d\d")
+_SECRET_HINTS = ("authorization", "key", "passw", "token", "secret", "sign", "bearer", "/hook/", "://")
+_SECRET = re.compile(
+    r"""
+    (?P<name>
+        authorization \\?["']? \s*[:=,]\s* (?:b?\\?["'])? (?:[a-z]+[ ]+)?
+      | (?:api[_-]?key|passw(?:or)?d|(?:access|refresh|auth)[_-]?token|secret|\bsign(?:ature)?) [\w-]{0,20}
+        \\?["']? \s*[:=,]\s*
+      | \bbearer\s+
+      | /open-apis/bot/v2/hook/
+    )
+    (?: b?"[^"]*" | b?'[^']*' | \\?["']?[^\s"'&,;(){}\[\]<>\\]+ )
+    | (?P<scheme>\b[a-z][a-z0-9+.-]{0,20}://) [^\s/"'<>]+ (?=@)
+    """,
+    re.IGNORECASE | re.VERBOSE,
+)
 
 
 def log_run(summary: str, execution_time_s: float) -> None:
@@ -32,7 +59,13 @@ def log_run(summary: str, execution_time_s: float) -> None:
 
     `summary` may hold a client's text: whatever is not ASCII is escaped.
     """
-    _runs.info("%s %s %.6f", RUN_MARKER, summary.encode("ascii", "backslashreplace").decode(), execution_time_s)
+    _runs.info(
+        "%s %s %.6f",
+        RUN_MARKER,
+        summary.encode("ascii", "backslashreplace").decode(),
+        execution_time_s,
+        extra={"execution_time_s": execution_time_s},
+    )
 
 
 def configure_logging(settings: Settings) -> None:
@@ -40,14 +73,14 @@ def configure_logging(settings: Settings) -> None:
     settings.logs_dir.mkdir(parents=True, exist_ok=True)
     root = logging.getLogger()
     for handler in list(root.handlers):
-        if isinstance(handler.formatter, LineFormatter):
+        if isinstance(handler.formatter, LineFormatter | JsonFormatter):
             root.removeHandler(handler)
             handler.close()
     to_file = SharedRotatingFileHandler(
         settings.logs_dir / LOG_FILE_NAME, max_bytes=settings.log_max_bytes, backups=settings.log_backups
     )
     for handler in (to_file, logging.StreamHandler(sys.stderr)):
-        handler.setFormatter(LineFormatter())
+        handler.setFormatter(JsonFormatter() if settings.log_format == "json" else LineFormatter())
         root.addHandler(handler)
     root.setLevel(settings.log_level.upper())
     # They tell of every font table and every pass of the compiler.
@@ -58,45 +91,146 @@ def configure_logging(settings: Settings) -> None:
 class LineFormatter(logging.Formatter):
     """`time LEVEL [request id] logger: message`; a trace follows on lines that begin with a bar."""
 
-    def __init__(self) -> None:
-        super().__init__("%(asctime)s %(levelname)s [%(request_id)s] %(name)s: %(message)s")
+    def format(self, record: logging.LogRecord) -> str:
+        at = f"{self.formatTime(record)} {record.levelname} [{request_id_var.get()}] {record.name}: "
+        line = _UNPRINTABLE.sub(_escaped, at + _message(record))
+        line += "".join(f"\n  | {_UNPRINTABLE.sub(_escaped, part)}" for part in _trace(record).splitlines())
+        return line if record.name == _runs.name else line.replace(RUN_MARKER, _ESCAPED_MARKER)
+
+
+class JsonFormatter(logging.Formatter):
+    """One JSON object on one line: time (ISO-8601, local, with offset), level, request_id, logger, message.
+
+    A failure has `exception` too, the trace as one string; a run's line has `execution_time_s`, a number.
+    """
 
     def format(self, record: logging.LogRecord) -> str:
-        record.request_id = request_id_var.get()
-        line, _, trace = super().format(record).partition("\n") if record.exc_info else (super().format(record), "", "")
-        line = _UNPRINTABLE.sub(_escaped, line)
-        if trace:
-            line += "".join(f"\n  | {_UNPRINTABLE.sub(_escaped, part)}" for part in trace.splitlines())
-        if record.name != _runs.name:
-            line = line.replace(RUN_MARKER, RUN_MARKER.encode("unicode_escape").decode())
-        return line
+        entry: dict[str, object] = {
+            "time": datetime.fromtimestamp(record.created).astimezone().isoformat(timespec="milliseconds"),
+            "level": record.levelname,
+            "request_id": request_id_var.get(),
+            "logger": record.name,
+            "message": _message(record),
+        }
+        if trace := _trace(record):
+            entry["exception"] = trace
+        if record.name == _runs.name and hasattr(record, "execution_time_s"):
+            entry["execution_time_s"] = record.execution_time_s
+        line = _UNPRINTABLE.sub(lambda found: f"\\u{ord(found.group()):04x}", json.dumps(entry, ensure_ascii=False))
+        return line if record.name == _runs.name else line.replace(RUN_MARKER, _ESCAPED_MARKER)
 
 
-class SharedRotatingFileHandler(RotatingFileHandler):
-    """Rotates by size although several processes append to the file: one of them renames, the others reopen."""
+class SharedRotatingFileHandler(logging.FileHandler):
+    """Appends to a file that several processes share; each local day begins a new file, as does `max_bytes`.
 
-    def __init__(self, path: Path, *, max_bytes: int, backups: int) -> None:
-        super().__init__(path, maxBytes=max_bytes, backupCount=backups, encoding="utf-8")
-        self._rotation = FileLock(path.with_name(f".{path.name}.lock"))
+    Former files are `<name>.1` (the newest) to `<name>.<backups>`. Every line is checked, stamped and written under one
+    lock: so only one process rotates, none writes to a file that was renamed, and a line's time is its file's day.
+    """
 
-    def doRollover(self) -> None:
-        with self._rotation:
-            if self._is_current():
-                super().doRollover()
-                return
-        # Another process has rotated it already: only the new file is to be opened.
+    def __init__(self, path: Path, *, max_bytes: int, backups: int, clock: Callable[[], float] = time.time) -> None:
+        self._max_bytes, self._backups, self._clock = max_bytes, backups, clock
+        # A POSIX record lock belongs to the process: a worker forked from this one does not inherit it. FileLock would
+        # poll every 50 ms where this one waits in the kernel.
+        self._lock_file = path.with_name(f".{path.name}.lock").open("ab")
+        self._day: date | None = None
+        super().__init__(path, encoding="utf-8", delay=True)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            with self._locked():
+                now = self._clock()
+                today = date.fromtimestamp(now)
+                # Created before midnight, but another process has begun the new day's file: the line is of today.
+                if date.fromtimestamp(record.created) != today:
+                    record.created, record.msecs = now, now % 1 * 1000
+                line = f"{self.format(record)}\n"
+                stream = self._follow(today)
+                size = os.fstat(stream.fileno()).st_size
+                is_full = size + len(line.encode("utf-8", "replace")) > self._max_bytes
+                if size and (is_full or (self._day is not None and self._day < today)):
+                    self._rotate()
+                    stream = self._follow(today)
+                stream.write(line)
+                self.flush()
+        except Exception:
+            self.handleError(record)
+
+    def close(self) -> None:
+        super().close()
+        self._lock_file.close()
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        fcntl.lockf(self._lock_file, fcntl.LOCK_EX)
+        try:
+            yield
+        finally:
+            fcntl.lockf(self._lock_file, fcntl.LOCK_UN)
+
+    def _follow(self, today: date) -> TextIOWrapper:
+        """The file that bears the name now, open; `_day` is then the day of its lines."""
         if self.stream is not None:
+            try:
+                if os.path.samestat(os.fstat(self.stream.fileno()), os.stat(self.baseFilename)):
+                    return self.stream
+            except FileNotFoundError:
+                pass
             self.stream.close()
         self.stream = self._open()
+        self._day = _day_of(Path(self.baseFilename)) or today
+        return self.stream
 
-    def _is_current(self) -> bool:
-        if self.stream is None:
-            return False
-        try:
-            here, there = os.fstat(self.stream.fileno()), os.stat(self.baseFilename)
-        except OSError:
-            return False
-        return (here.st_dev, here.st_ino) == (there.st_dev, there.st_ino)
+    def _rotate(self) -> None:
+        names = [self.baseFilename, *(f"{self.baseFilename}.{number}" for number in range(1, self._backups + 1))]
+        Path(names[-1]).unlink(missing_ok=True)
+        for source, target in reversed(list(pairwise(names))):
+            if os.path.exists(source):
+                os.replace(source, target)
+
+
+_ESCAPED_MARKER = RUN_MARKER.encode("unicode_escape").decode()
+
+
+def redact(text: str) -> str:
+    """`text` with `***` in place of keys, passwords, tokens, signatures, users in URLs and webhook ids."""
+    lowered = text.lower()
+    return _SECRET.sub(_starred, text) if any(hint in lowered for hint in _SECRET_HINTS) else text
+
+
+def _starred(match: re.Match[str]) -> str:
+    return f"{match['name'] or match['scheme']}***"
+
+
+def _message(record: logging.LogRecord) -> str:
+    """The message without secrets and at most `MESSAGE_LIMIT` long; a run's keeps its last word, the seconds."""
+    text, last = record.getMessage(), ""
+    if record.name == _runs.name:
+        text, space, last = text.rpartition(" ")
+        last = space + last
+    more = len(text) - MESSAGE_LIMIT
+    # Some way past the cut, so that a secret there is still seen whole.
+    text = redact(text[: 2 * MESSAGE_LIMIT])
+    return f"{text[:MESSAGE_LIMIT]}… ({more} more characters){last}" if more > 0 else text + last
+
+
+def _trace(record: logging.LogRecord) -> str:
+    """The trace and the stack of a record, without secrets; "" if it has none."""
+    parts = [logging.Formatter().formatException(record.exc_info)] if record.exc_info and record.exc_info[0] else []
+    text = redact("\n".join([*parts, record.stack_info] if record.stack_info else parts))
+    more, half = len(text) - TRACE_LIMIT, TRACE_LIMIT // 2
+    return f"{text[:half]}\n… ({more} more characters)\n{text[-half:]}" if more > 0 else text
+
+
+def _day_of(path: Path) -> date | None:
+    """The local day of a log file's lines: its first line's, or else that of its last write; None if it is empty."""
+    with path.open("rb") as file:
+        start = file.read(64)
+    if not start:
+        return None
+    try:
+        return date.fromisoformat(_DATE.findall(start)[0].decode())
+    except (IndexError, ValueError):
+        return date.fromtimestamp(path.stat().st_mtime)
 
 
 def _escaped(match: re.Match[str]) -> str:

@@ -4,7 +4,7 @@ import ipaddress
 import re
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 from urllib.parse import SplitResult, urlsplit
 
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
@@ -55,8 +55,11 @@ class Settings(BaseSettings):
         default=24.0, ge=0.0, le=8760.0, description="Hours after such a rollback before another one."
     )
     log_level: str = Field(default="INFO", description="DEBUG, INFO, WARNING or ERROR.")
+    log_format: Literal["text", "json"] = Field(
+        default="text", description="text, or json: one JSON object on each line of the log."
+    )
     log_max_bytes: int = Field(default=20 * 2**20, ge=4096, description="Size at which the log file is rotated.")
-    log_backups: int = Field(default=10, ge=0, description="Rotated log files kept.")
+    log_backups: int = Field(default=30, ge=0, description="Rotated log files kept.")
 
     alert_webhooks: Annotated[tuple[SecretStr, ...], NoDecode] = Field(
         default=(),

@@ -1,14 +1,19 @@
 """The log: what people grep for, and nothing that a client could write there."""
 
+import json
 import logging
 import multiprocessing
 import re
 import subprocess
+import time
+from datetime import date, datetime, timedelta
+from datetime import time as dt_time
 
 import pytest
 
 from scheduler_service.logs import (
     RUN_MARKER,
+    JsonFormatter,
     LineFormatter,
     SharedRotatingFileHandler,
     configure_logging,
@@ -129,3 +134,91 @@ def test_several_processes_rotate_one_file_without_losing_a_line(tmp_path):
         assert process.exitcode == 0
     lines = [line for file in tmp_path.glob("shared.log*") for line in file.read_text().splitlines()]
     assert sorted(lines) == sorted(f"worker={worker} line={number}" for worker in range(3) for number in range(300))
+
+
+def _write_across_midnight(path, worker, barrier, offset) -> None:
+    for _ in range(2):
+        barrier.wait(30)
+    offset_s = offset.value
+    handler = SharedRotatingFileHandler(path, max_bytes=60_000, backups=100, clock=lambda: time.time() + offset_s)
+    handler.setFormatter(LineFormatter())
+    for number in range(2_000):
+        record = logging.LogRecord("x", logging.INFO, "", 0, f"worker={worker} line={number}", (), None)
+        record.created = time.time() + offset_s
+        handler.emit(record)
+        time.sleep(0.000_2)
+    handler.close()
+
+
+def test_four_processes_across_midnight_lose_tear_and_misplace_no_line(tmp_path):
+    context, path = multiprocessing.get_context("spawn"), tmp_path / "shared.log"
+    barrier, offset = context.Barrier(5), context.Value("d", 0.0)
+    workers = [
+        context.Process(target=_write_across_midnight, args=(path, worker, barrier, offset)) for worker in range(4)
+    ]
+    for process in workers:
+        process.start()
+    barrier.wait(30)
+    # 2,000 pauses of 0.2 ms last longer than the quarter of a second until midnight.
+    offset.value = datetime.combine(date.today() + timedelta(days=1), dt_time()).timestamp() - time.time() - 0.25
+    barrier.wait(30)
+    for process in workers:
+        process.join(60)
+        assert process.exitcode == 0
+    files = [file.read_text("utf-8").splitlines() for file in tmp_path.glob("shared.log*")]
+    written = sorted(line.partition(" x: ")[2] for lines in files for line in lines)
+    assert written == sorted(f"worker={worker} line={number}" for worker in range(4) for number in range(2_000))
+    assert all(len({line[:10] for line in lines}) == 1 for lines in files)
+    assert len({lines[0][:10] for lines in files}) == 2
+
+
+def test_a_file_of_an_earlier_day_is_put_aside_when_the_service_starts(tmp_path):
+    path = tmp_path / "a.log"
+    path.write_text("2020-01-01 10:00:00,000 INFO [-] x: old\n")
+    handler = SharedRotatingFileHandler(path, max_bytes=9_999, backups=2)
+    handler.emit(logging.LogRecord("x", logging.INFO, "", 0, "new", (), None))
+    handler.close()
+    assert path.read_text() == "new\n"
+    assert "old" in (tmp_path / "a.log.1").read_text()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Authorization: Bearer hush-1",
+        "{'X-API-Key': 'hush 1'}",
+        '{"password": "hush 1"}',
+        "GET /x?api_key=hush-1&a=1",
+        "access_token=hush-1",
+        "client_secret=hush-1",
+        "timestamp=1&sign=hush-1",
+        "bearer hush-1",
+        "http://me:hush-1@example.org/x",
+        "https://open.feishu.cn/open-apis/bot/v2/hook/hush-1",
+    ],
+)
+@pytest.mark.parametrize("formatter", [LineFormatter(), JsonFormatter()])
+def test_no_secret_is_written(formatter, text):
+    try:
+        raise ValueError(text)
+    except ValueError as err:
+        info = (type(err), err, err.__traceback__)
+    line = formatter.format(logging.LogRecord("x", logging.INFO, "", 1, "got %s", (text,), info))
+    assert "hush" not in line
+    assert line.count("***") >= 2
+
+
+def test_a_long_message_is_cut_but_a_run_keeps_its_seconds():
+    assert formatted("a" * 2_010).endswith("a… (10 more characters)")
+    assert formatted("b" * 9_000 + " 0.250000", name="scheduler.runs").split()[-1] == "0.250000"
+
+
+def test_a_json_line_is_one_object_with_a_runs_seconds_as_a_number():
+    record = logging.LogRecord("scheduler.runs", logging.INFO, "", 1, "计划\n\x7f\u2028\ud800 0.5", (), None)
+    record.execution_time_s = 0.5
+    line = JsonFormatter().format(record)
+    told = json.loads(line)
+    assert len(line.splitlines()) == 1
+    assert "计划" in line
+    assert told["execution_time_s"] == 0.5
+    assert datetime.fromisoformat(told["time"]).tzinfo is not None
