@@ -213,7 +213,7 @@ def test_the_table_of_metrics_is_that_of_the_exposition(busy):
     table = text.partition("\n## Metrics\n")[2].partition("\n## ")[0]
     written = {
         name: (kind, set(re.findall(r"`(\w+)`", labels)))
-        for name, kind, labels in re.findall(r"^\| `(\w+)` \| (\w+) \| ([^|]*) \|", table, re.MULTILINE)
+        for name, kind, labels in re.findall(r"^\| `(\w+)` \| (\w+) \|([^|]*)\|", table, re.MULTILINE)
     }
     text = requests.get(f"{busy.url}/metrics", timeout=30).text
     served = {}
