@@ -29,6 +29,7 @@ from scheduler_service.http.routes import models, operations, runs
 from scheduler_service.http.services import EXTENSION, Services
 from scheduler_service.http.serving import WarmUp, serve, serve_with_workers
 from scheduler_service.http.shadowing import Shadow
+from scheduler_service.http.state import State
 from scheduler_service.http.watching import watch_experiments, watch_live_models
 from scheduler_service.logs import configure_logging
 from scheduler_service.settings import Settings, settings_from_environment
@@ -37,6 +38,8 @@ STORAGE_THREADS = 8
 """Enough for many records to share one commit; they wait for the disk rather than compute."""
 MAX_WAITING = 1_000
 """Requests in the queue of a kind of work; beyond it clients are told to come back later (503)."""
+PROBING_THREADS, MAX_PROBES_WAITING = 2, 64
+"""For health and metrics: one that waits for a slow disk does not keep the next from answering."""
 MAX_EXAMINATIONS_WAITING = 16
 """Registrations and validations in the queue; a hostile file takes up to 20 s."""
 
@@ -53,6 +56,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     app.json = OrjsonProvider(app)
     parts = make_services(settings)
     app.extensions[EXTENSION] = parts
+    parts.metrics.show(State(parts))
     problems.handle_errors(app)
     hygiene.keep_clean(app, settings, parts.metrics)
     auth.guard(app, settings)
@@ -78,8 +82,13 @@ def make_services(settings: Settings) -> Services:
         experiments.config["default_model"] = experiments.default_model
     monitor = PerformanceMonitor(settings.database_file, reports_dir=settings.reports_dir)
     metrics = Metrics()
-    compute = NativeThreads(settings.compute_threads, max_waiting=MAX_WAITING)
-    improving = NativeThreads(settings.compute_threads, max_waiting=MAX_WAITING)
+    registry.loaded.tell(metrics.count_model_lookup)
+
+    def threads(kind: str, size: int, max_waiting: int = MAX_WAITING) -> NativeThreads:
+        return NativeThreads(size, max_waiting=max_waiting, metrics=metrics.queue(kind))
+
+    compute = threads("compute", settings.compute_threads)
+    improving = threads("improving", settings.compute_threads)
 
     def clients_wait() -> bool:
         return compute.is_busy or improving.is_busy
@@ -93,9 +102,10 @@ def make_services(settings: Settings) -> Services:
         metrics=metrics,
         compute=compute,
         improving=improving,
-        storage=NativeThreads(STORAGE_THREADS, max_waiting=MAX_WAITING),
-        examining=NativeThreads(1, max_waiting=MAX_EXAMINATIONS_WAITING),
-        drawing=NativeThreads(1, max_waiting=MAX_WAITING),
+        storage=threads("storage", STORAGE_THREADS),
+        examining=threads("examining", 1, MAX_EXAMINATIONS_WAITING),
+        probing=threads("probing", PROBING_THREADS, MAX_PROBES_WAITING),
+        drawing=threads("drawing", 1),
         shadow=Shadow(registry, experiments, monitor, metrics, clients_wait),
         replays=Replays(registry, experiments, monitor, clients_wait),
         started_at=utc_now(),
@@ -118,6 +128,8 @@ def warm_up(parts: Services) -> None:
         log.warning("the default model could not be warmed up", exc_info=True)
     else:
         log.info("warmed up")
+    finally:
+        parts.warmed_up.set()
 
 
 def settings_from_arguments(arguments: Sequence[str] | None = None) -> Settings:

@@ -90,7 +90,7 @@ class ModelVersionManager:
         both = None if allowed_sources is None else [(it.resolve(), it.absolute()) for it in allowed_sources]
         self._allowed = None if both is None else list(dict.fromkeys(path for paths in both for path in paths))
         self._store = Store(base.absolute(), clock)
-        self._loaded = LoadedModels(MAX_LOADED_MODELS)
+        self.loaded = LoadedModels(MAX_LOADED_MODELS)  # to be asked what it finds in memory: `tell`
         self._store.sweep()
 
     # --- registering ---
@@ -404,7 +404,7 @@ class ModelVersionManager:
             InvalidModel: the weights are missing, are not those that were registered, or cannot be used.
         """
         record = self.get_model(name)
-        return self._loaded.get(record, self._store.weights_file(record.model_key))
+        return self.loaded.get(record, self._store.weights_file(record.model_key))
 
     # --- parts ---
 

@@ -1,23 +1,45 @@
-"""What `/metrics` tells Prometheus: requests by route, runs by model and variant.
+"""What `/metrics` tells Prometheus: what was counted since the start, and what `State` finds when it is asked.
 
-With several worker processes the numbers of all are added up through files in `PROMETHEUS_MULTIPROC_DIR`, which
-`serving` sets before the workers start.
+With several worker processes the counted numbers of all are added up through files in `PROMETHEUS_MULTIPROC_DIR`,
+which `serving` sets before the workers start. docs/operations.md has the table of all metrics.
 """
 
 import os
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from prometheus_client import Counter, Gauge
+    from prometheus_client.registry import Collector
+
+    from scheduler_service.registry.loading import Lookup
 
 _LATENCY_BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 _MAKESPAN_BUCKETS_H = (25.0, 50.0, 52.5, 55.0, 60.0, 75.0, 100.0, 150.0, 250.0, 500.0, 1_000.0, 2_500.0, 10_000.0)
+_GAP_BUCKETS = (0.0, 0.001, 0.0025, 0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.5, 1.0)
+"""The first is of the schedules that are proven to be optimal."""
+_VERDICTS = (1.0, 2.0, 3.0, 4.0, 5.0)
+
+
+class QueueMetrics:
+    """What the queue of one kind of work tells of itself."""
+
+    def __init__(self, depth: "Gauge", capacity: "Gauge", refused: "Counter") -> None:
+        self.set_depth = depth.set
+        self.set_capacity = capacity.set
+        self.count_refused = refused.inc
 
 
 class Metrics:
-    """The counters of one application."""
+    """The numbers of one application."""
 
     def __init__(self) -> None:
         # prometheus_client decides at its import whether numbers live in files, so not before `serving` has said so.
-        from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+        from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
 
+        # A series more for each one there is, which several processes do not have either.
+        disable_created_metrics()  # type: ignore[no-untyped-call]
         self._registry = CollectorRegistry()
+        self._state: Collector | None = None
         self._requests = Counter(
             "http_requests", "Requests answered.", ("method", "route", "status"), registry=self._registry
         )
@@ -36,6 +58,13 @@ class Metrics:
             "Makespan of the schedules answered.",
             ("model", "variant"),
             buckets=_MAKESPAN_BUCKETS_H,
+            registry=self._registry,
+        )
+        self._gap = Histogram(
+            "schedule_gap_ratio",
+            "Share of the lower bound by which the schedules answered are longer.",
+            ("model", "variant"),
+            buckets=_GAP_BUCKETS,
             registry=self._registry,
         )
         self._execution_s = Histogram(
@@ -57,6 +86,53 @@ class Metrics:
         self._shadow_waiting = Gauge(
             "shadow_waiting", "Shadow runs in the queue.", multiprocess_mode="livesum", registry=self._registry
         )
+        self._queue_depth = Gauge(
+            "queue_depth",
+            "Pieces of work being done or waiting.",
+            ("kind",),
+            multiprocess_mode="livesum",
+            registry=self._registry,
+        )
+        self._queue_capacity = Gauge(
+            "queue_capacity",
+            "Pieces of work there is room for; beyond it clients get 503.",
+            ("kind",),
+            multiprocess_mode="livesum",
+            registry=self._registry,
+        )
+        self._queue_refused = Counter(
+            "queue_refused", "Pieces of work refused: the queue was full.", ("kind",), registry=self._registry
+        )
+        self._model_lookups = Counter(
+            "model_cache_lookups",
+            "Models asked for: in memory (hit), read from the file (miss), not to be had (failed).",
+            ("result",),
+            registry=self._registry,
+        )
+        self._records = Counter(
+            "run_records", "Records of runs: written, or failed to be.", ("result",), registry=self._registry
+        )
+        self._feedback = Histogram(
+            "feedback_verdict",
+            "Verdicts of people on runs, 1 (bad) to 5 (good).",
+            buckets=_VERDICTS,
+            registry=self._registry,
+        )
+        self._workers = Gauge(
+            "service_workers", "Processes that serve.", multiprocess_mode="livesum", registry=self._registry
+        )
+        self._started = Gauge(
+            "service_start_time_seconds",
+            "When the process that serves for longest began, in seconds since 1970.",
+            multiprocess_mode="livemin",
+            registry=self._registry,
+        )
+        self._workers.set(1)
+        self._started.set_to_current_time()
+        for lookup in ("hit", "miss", "failed"):  # rules need the series before the first failure
+            self._model_lookups.labels(lookup)
+        for result in ("written", "failed"):
+            self._records.labels(result)
 
     def observe_request(self, method: str, route: str, status: int, duration_s: float) -> None:
         known = method if method in ("GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS") else "other"
@@ -64,13 +140,30 @@ class Metrics:
         self._latency_s.labels(route).observe(duration_s)
 
     def observe_run(
-        self, model_key: str, variant: str, reason: str, makespan_h: float | None, execution_time_s: float
+        self,
+        model_key: str,
+        variant: str,
+        reason: str,
+        makespan_h: float | None,
+        execution_time_s: float,
+        gap: float | None,
     ) -> None:
         """Count a run; one without a makespan has failed."""
         self._runs.labels(model_key, variant, reason, str(makespan_h is not None).lower()).inc()
         if makespan_h is not None:
             self._makespan_h.labels(model_key, variant).observe(makespan_h)
             self._execution_s.labels(model_key, variant).observe(execution_time_s)
+        if gap is not None:
+            self._gap.labels(model_key, variant).observe(gap)
+
+    def observe_feedback(self, verdict: int) -> None:
+        self._feedback.observe(verdict)
+
+    def count_record(self, result: Literal["written", "failed"]) -> None:
+        self._records.labels(result).inc()
+
+    def count_model_lookup(self, lookup: "Lookup") -> None:
+        self._model_lookups.labels(lookup).inc()
 
     def count_shadow_pair(self, experiment: str) -> None:
         self._shadow_pairs.labels(experiment).inc()
@@ -81,13 +174,26 @@ class Metrics:
     def set_shadow_waiting(self, jobs: int) -> None:
         self._shadow_waiting.set(jobs)
 
+    def queue(self, kind: str) -> "QueueMetrics":
+        """Where the queue of a kind of work tells how full it is."""
+        return QueueMetrics(
+            self._queue_depth.labels(kind), self._queue_capacity.labels(kind), self._queue_refused.labels(kind)
+        )
+
+    def show(self, state: "Collector") -> None:
+        """From now on `exposition` also tells what `state` finds."""
+        self._state = state
+
     def exposition(self) -> bytes:
-        """All numbers in Prometheus' text format."""
+        """All numbers in Prometheus' text format; reads files."""
         from prometheus_client import CollectorRegistry, generate_latest
         from prometheus_client.multiprocess import MultiProcessCollector
 
+        everything = CollectorRegistry()
         if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
-            everybody = CollectorRegistry()
-            MultiProcessCollector(everybody)  # type: ignore[no-untyped-call]
-            return generate_latest(everybody)
-        return generate_latest(self._registry)
+            MultiProcessCollector(everything)  # type: ignore[no-untyped-call]
+        else:
+            everything.register(self._registry)
+        if self._state is not None:
+            everything.register(self._state)
+        return generate_latest(everything)

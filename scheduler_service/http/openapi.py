@@ -151,7 +151,9 @@ OPERATIONS: tuple[Operation, ...] = (
     _get("/experiments/{name}/history", "experiments", "What was done with an experiment, and why", errors=(404, 503)),
     _get("/experiments/{name}/results", "experiments", "What the runs say of an experiment", errors=(404, 503)),
     _get("/health", "operations", "Whether every part works", errors=(503,)),
-    _get("/metrics", "operations", "Counters for Prometheus", answer="text/plain"),
+    _get("/health/live", "operations", "Whether the process answers"),
+    _get("/health/ready", "operations", "Whether runs should be sent here now", errors=(503,)),
+    _get("/metrics", "operations", "Counters, histograms and the present state for Prometheus", answer="text/plain"),
     _get("/performance", "operations", "Figures of the recorded runs", query=_FILTERS, errors=(422, 503)),
     Operation(
         *("POST", "/reports/performance", "operations", "Make a report of the last days"),

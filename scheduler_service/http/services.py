@@ -1,6 +1,7 @@
 """The parts that every route uses: made once, in `create_app`, and reached through the application."""
 
-from dataclasses import dataclass
+import threading
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import cast
 
@@ -32,10 +33,12 @@ class Services:
     improving: NativeThreads  # schedules with a time budget: they may take long, and nobody else waits for them
     storage: NativeThreads  # whatever reads or writes files and the database
     examining: NativeThreads  # weights files that are read for the first time or measured; few, so that no run waits
+    probing: NativeThreads  # health and metrics: they answer also when everything else is full
     drawing: NativeThreads  # charts and reports: one thread, because matplotlib's settings are global
     shadow: Shadow  # both models of an experiment on requests that are answered
     replays: Replays  # the same on requests that were answered before
     started_at: datetime
+    warmed_up: threading.Event = field(default_factory=threading.Event)  # also when the warm-up has failed
 
 
 def services() -> Services:

@@ -1,10 +1,11 @@
 """Models in memory: loaded once, and few of them."""
 
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from scheduler_service.errors import InvalidModel
 from scheduler_service.registry.records import ModelRecord
@@ -12,6 +13,9 @@ from scheduler_service.registry.weights import load, sha256_of
 
 if TYPE_CHECKING:
     from scheduler_env.solver import Solver
+
+Lookup = Literal["hit", "miss", "failed"]
+"""What became of a look into memory: there; read from its file; or neither, since the file cannot be used."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +35,11 @@ class LoadedModels:
         self._capacity = capacity
         self._loaded: OrderedDict[tuple[str, str], LoadedModel] = OrderedDict()
         self._mutex = Lock()
+        self._told: Callable[[Lookup], None] = lambda _: None
+
+    def tell(self, told: Callable[[Lookup], None]) -> None:
+        """From now on `told` learns what becomes of each `get`, in the thread that asked; it must be quick."""
+        self._told = told
 
     def get(self, record: ModelRecord, weights: Path) -> LoadedModel:
         """The model of `record`, from memory or from the file `weights`.
@@ -42,10 +51,16 @@ class LoadedModels:
         with self._mutex:
             if slot in self._loaded:
                 self._loaded.move_to_end(slot)
+                self._told("hit")
                 return self._loaded[slot]
         # Outside the lock: who needs another model must not wait for this file.
-        check_weights(record, weights)
-        loaded = LoadedModel(record.model_key, record.algorithm, record.version, load(record.algorithm, weights))
+        try:
+            check_weights(record, weights)
+            loaded = LoadedModel(record.model_key, record.algorithm, record.version, load(record.algorithm, weights))
+        except Exception:
+            self._told("failed")
+            raise
+        self._told("miss")
         with self._mutex:
             self._loaded[slot] = loaded
             while len(self._loaded) > self._capacity:

@@ -1,7 +1,6 @@
 """Operations: health, metrics, figures, reports, alerts, and the documentation of all of it."""
 
-import shutil
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,21 +9,20 @@ from flask import Blueprint, Response, request
 
 import monitoring
 from scheduler_service.clock import to_iso, utc_now
-from scheduler_service.errors import ReportNotFound, ServiceError, StorageUnavailable
+from scheduler_service.errors import ReportNotFound
 from scheduler_service.experiments.lifecycle import Transition
+from scheduler_service.http import health
 from scheduler_service.http.bodies import json_bytes, read_body
 from scheduler_service.http.openapi import docs_page, document
 from scheduler_service.http.problems import problem
 from scheduler_service.http.schemas import ABTestReportRequest, PerformanceReportRequest
-from scheduler_service.http.services import Services, services
+from scheduler_service.http.services import services
 
 if TYPE_CHECKING:
     import pandas as pd  # slow to import, and the service starts without it
 
 blueprint = Blueprint("operations", __name__)
 
-MIN_FREE_BYTES = 50 * 2**20
-"""Below this the disk counts as full: the database and the logs still want to write their last lines."""
 ALERT_WINDOW = timedelta(hours=1)
 ABORT_WINDOW = timedelta(days=1)
 
@@ -33,25 +31,32 @@ ABORT_WINDOW = timedelta(days=1)
 def get_health() -> Response:
     """Whether every part works; names those that do not."""
     parts = services()
-    checks: dict[str, Callable[[], str]] = {
-        "database": lambda: _database(parts),
-        "models": lambda: _models(parts),
-        "experiments": lambda: _experiments(parts),
-        "disk": lambda: _disk(parts.settings.home),
-    }
-    told = parts.storage.run(lambda: {name: _checked(check) for name, check in checks.items()})
-    failing = [name for name, told_of in told.items() if told_of["status"] != "ok"]
-    if failing:
-        detail = "; ".join(f"{name}: {told[name]['detail']}" for name in failing)
-        return problem(503, detail, headers={"Retry-After": "5"}, failing=failing, parts=told)
-    uptime_s = (utc_now() - parts.started_at).total_seconds()
-    return _json({"status": "healthy", "parts": told, "started_at": to_iso(parts.started_at), "uptime_s": uptime_s})
+    told = parts.probing.run(lambda: health.health(parts))
+    if health.failing(told):
+        return _unwell(told)
+    return _json({"status": "healthy", "parts": told, "started_at": to_iso(parts.started_at), "uptime_s": _uptime_s()})
+
+
+@blueprint.get("/health/live")
+def get_liveness() -> Response:
+    """Whether the process answers; touches nothing, so that no full disk gets it killed."""
+    return _json({"status": "alive", "uptime_s": _uptime_s()})
+
+
+@blueprint.get("/health/ready")
+def get_readiness() -> Response:
+    """Whether runs should be sent here now; names what is in the way."""
+    parts = services()
+    told = parts.probing.run(lambda: health.readiness(parts))
+    return _unwell(told) if health.failing(told) else _json({"status": "ready", "parts": told})
 
 
 @blueprint.get("/metrics")
 def get_metrics() -> Response:
-    """Counters and histograms for Prometheus."""
-    return Response(services().metrics.exposition(), content_type="text/plain; version=0.0.4; charset=utf-8")
+    """Counters, histograms and the present state for Prometheus."""
+    parts = services()
+    told = parts.probing.run(parts.metrics.exposition)
+    return Response(told, content_type="text/plain; version=0.0.4; charset=utf-8")
 
 
 @blueprint.get("/performance")
@@ -173,37 +178,14 @@ def _report_made(path: str) -> dict[str, Any]:
     return {"status": "success", "report": name, "url": f"/reports/{name}", "path": path}
 
 
-def _checked(check: Callable[[], str]) -> dict[str, str]:
-    try:
-        return {"status": "ok", "detail": check()}
-    except (ServiceError, OSError) as err:
-        return {"status": "failing", "detail": str(err)}
+def _unwell(told: health.Told) -> Response:
+    failing = health.failing(told)
+    detail = "; ".join(f"{name}: {told[name]['detail']}" for name in failing)
+    return problem(503, detail, headers={"Retry-After": "5"}, failing=failing, parts=told)
 
 
-def _database(parts: Services) -> str:
-    parts.monitor.check_writable()
-    return "runs can be recorded"
-
-
-def _models(parts: Services) -> str:
-    name = parts.experiments.default_model
-    key = parts.models.resolve(name, standing=True)
-    parts.models.load_model(key)  # from memory, once it was read; a missing or changed file says so here
-    return f"the default model is {key}"
-
-
-def _experiments(parts: Services) -> str:
-    problem_text = parts.experiments.config_problem
-    if problem_text is not None:
-        raise StorageUnavailable(problem_text)
-    return "the configuration is valid"
-
-
-def _disk(home: Path) -> str:
-    free = shutil.disk_usage(home).free
-    if free < MIN_FREE_BYTES:
-        raise StorageUnavailable(f"{free / 2**20:.0f} MiB are free; at least {MIN_FREE_BYTES / 2**20:.0f} are needed")
-    return f"{free / 2**20:.0f} MiB are free"
+def _uptime_s() -> float:
+    return (utc_now() - services().started_at).total_seconds()
 
 
 def _json(value: object) -> Response:

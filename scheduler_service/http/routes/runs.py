@@ -10,6 +10,7 @@ from typing import Any
 
 from flask import Blueprint, g
 
+from scheduler_service.errors import StorageUnavailable
 from scheduler_service.http.bodies import read_body
 from scheduler_service.http.running import Outcome, TakesLonger, answer, compute, draw
 from scheduler_service.http.schemas import FeedbackRequest, RunRequest
@@ -51,6 +52,7 @@ def give_feedback() -> dict[str, Any]:
     """Tie a person's verdict to a run."""
     body, parts = read_body(FeedbackRequest), services()
     parts.storage.run(lambda: parts.monitor.record_feedback(body.request_id, body.user_satisfaction, body.comment))
+    parts.metrics.observe_feedback(body.user_satisfaction)
     return {"status": "success", "request_id": body.request_id, "message": "thank you"}
 
 
@@ -74,11 +76,17 @@ def _compute(body: RunRequest, own_id: str, parts: Services) -> tuple[Outcome, f
 
 def _record(outcome: Outcome, queued_s: float, total_s: float, parts: Services) -> None:
     for record in outcome.records:
-        parts.monitor.record_performance(replace(record, queue_time=queued_s, total_time=total_s))
+        try:
+            parts.monitor.record_performance(replace(record, queue_time=queued_s, total_time=total_s))
+        except StorageUnavailable:
+            parts.metrics.count_record("failed")
+            raise
+        parts.metrics.count_record("written")
         parts.metrics.observe_run(
             record.model_key or "",
             record.variant or "",
             record.reason or "",
             record.makespan if record.success else None,
             record.execution_time or 0.0,
+            record.gap if record.success else None,
         )

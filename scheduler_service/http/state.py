@@ -1,0 +1,125 @@
+"""The state that `/metrics` shows beside what was counted: asked of the doors whenever Prometheus asks.
+
+Every process would answer the same, so nothing has to be added up. A door that fails takes only its own part away;
+`scrape_part_up` says which. Labels are names that administrators gave, and never a client's text.
+"""
+
+import logging
+import platform
+import shutil
+import time
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING
+
+from scheduler_service.http.openapi import VERSION
+from scheduler_service.http.services import Services
+from scheduler_service.registry.records import ModelRecord
+
+if TYPE_CHECKING:
+    from prometheus_client import Metric
+
+Alerts = Callable[[], Mapping[tuple[str, str], int]]
+"""(name, severity) -> how many of them fire now."""
+
+log = logging.getLogger(__name__)
+
+
+class State:
+    """A collector of prometheus_client over the doors; `collect` reads files, and never raises."""
+
+    def __init__(self, parts: Services, *, alerts: Alerts | None = None) -> None:
+        """`alerts`: those that the service itself knows of; None: it knows of none, and the metric is left out."""
+        self._asked: dict[str, Callable[[], list[Metric]]] = {
+            "service": lambda: _service(parts),
+            "models": lambda: _models(parts),
+            "experiments": lambda: _experiments(parts),
+        }
+        if alerts is not None:
+            self._asked["alerts"] = lambda: _alerts(alerts())
+        self._troubles: dict[str, str] = {}
+
+    def collect(self) -> "Iterator[Metric]":
+        from prometheus_client.core import GaugeMetricFamily
+
+        up = GaugeMetricFamily("scrape_part_up", "Whether a part of the service could be asked.", labels=("part",))
+        took = GaugeMetricFamily("scrape_part_duration_seconds", "Time to ask a part.", labels=("part",))
+        for part, ask in self._asked.items():
+            began_s = time.perf_counter()
+            try:
+                found = ask()
+            except Exception as err:  # whatever is wrong with one part, the others are shown
+                if self._troubles.get(part) != str(err):  # once, not with every scrape
+                    log.warning("the metrics of %s could not be had: %s", part, err)
+                self._troubles[part] = str(err)
+                up.add_metric((part,), 0.0)
+            else:
+                self._troubles.pop(part, None)
+                up.add_metric((part,), 1.0)
+                yield from found
+            took.add_metric((part,), time.perf_counter() - began_s)
+        yield up
+        yield took
+
+
+def _service(parts: Services) -> "list[Metric]":
+    from prometheus_client.core import GaugeMetricFamily
+
+    info = GaugeMetricFamily("service_build_info", "Which program this is; always 1.", labels=("version", "python"))
+    info.add_metric((VERSION, platform.python_version()), 1.0)
+    warm = GaugeMetricFamily("service_warmed_up", "Whether the warm-up of the process that was asked is over.")
+    warm.add_metric((), float(parts.warmed_up.is_set()))
+    free = GaugeMetricFamily("home_free_bytes", "Free space where the records, models and logs are.")
+    free.add_metric((), float(shutil.disk_usage(parts.settings.home).free))
+    return [info, warm, free]
+
+
+def _models(parts: Services) -> "list[Metric]":
+    from prometheus_client.core import GaugeMetricFamily
+
+    info = GaugeMetricFamily(
+        "model_info", "A registered model; always 1.", labels=("model", "algorithm", "version", "status")
+    )
+    tag = GaugeMetricFamily("model_tag", "A model bears a tag; always 1.", labels=("model", "algorithm", "tag"))
+    default = GaugeMetricFamily("model_default", "Whether the model answers by default.", labels=("model",))
+    records: list[ModelRecord] = parts.models.list_models()
+    key = parts.models.resolve(parts.experiments.default_model, standing=True)
+    for record in records:
+        info.add_metric((record.model_key, record.algorithm, record.version, record.status), 1.0)
+        for name in record.tags:
+            tag.add_metric((record.model_key, record.algorithm, name), 1.0)
+        default.add_metric((record.model_key,), float(record.model_key == key))
+    return [info, tag, default]
+
+
+def _experiments(parts: Services) -> "list[Metric]":
+    from prometheus_client.core import GaugeMetricFamily
+
+    valid = GaugeMetricFamily("experiments_config_valid", "Whether the experiments' file is in force as it is.")
+    valid.add_metric((), float(parts.experiments.config_problem is None))
+    status = GaugeMetricFamily("experiment_status", "The status now; always 1.", labels=("experiment", "status"))
+    share = GaugeMetricFamily(
+        "experiment_share_ratio", "Share of all users that an arm gets now.", labels=("experiment", "arm", "model")
+    )
+    stage = GaugeMetricFamily("experiment_stage", "The stage of a rollout, the first being 0.", labels=("experiment",))
+    aborted = GaugeMetricFamily(
+        "experiment_aborted", "Whether it stopped itself, until it is concluded.", labels=("experiment",)
+    )
+    for each in parts.experiments.list_experiments():
+        status.add_metric((each.name, each.status), 1.0)
+        coverage = each.present_coverage if each.status == "active" else 0.0
+        for arm, model in each.models.items():
+            share.add_metric((each.name, arm, model), coverage * each.traffic_split[arm])
+        if each.rollout is not None:
+            stage.add_metric((each.name,), float(each.rollout.stage))
+        was_aborted = (each.last_transition or {}).get("event") == "aborted"
+        aborted.add_metric((each.name,), float(was_aborted and each.status == "stopped"))
+    return [valid, status, share, stage, aborted]
+
+
+def _alerts(firing: Mapping[tuple[str, str], int]) -> "list[Metric]":
+    from prometheus_client.core import GaugeMetricFamily
+
+    family = GaugeMetricFamily("alerts_firing", "Alerts of the service itself.", labels=("name", "severity"))
+    for (name, severity), count in firing.items():
+        family.add_metric((name, severity), float(count))
+    return [family]

@@ -1,0 +1,149 @@
+"""Health's three questions to a real service: each trouble is named where it matters, and heals when its cause goes."""
+
+import json
+import os
+import shutil
+import time
+
+import pytest
+
+from enhanced_flask import create_app, warm_up
+from scheduler_service.errors import StorageUnavailable
+from scheduler_service.http.services import EXTENSION
+from scheduler_service.settings import Settings
+from tests.conftest import LiveService, live_service
+
+PARTS = {"database", "models", "experiments", "disk", "folders", "queues", "warm_up"}
+
+
+@pytest.fixture(scope="module")
+def own(tmp_path_factory):
+    """A service of this module's own, since its files are taken away; every test puts them back."""
+    with live_service(tmp_path_factory.mktemp("health")) as running:
+        until_ready(running)
+        yield running
+
+
+@pytest.fixture
+def app(tmp_path):
+    return create_app(Settings(home=tmp_path))
+
+
+def until_ready(service: LiveService) -> None:
+    deadline = time.monotonic() + 60.0
+    while (answer := service.get("/health/ready")).status_code != 200:
+        assert time.monotonic() < deadline, answer.text
+        time.sleep(0.05)
+
+
+def is_not_ready(service: LiveService, part: str, word: str) -> None:
+    """It says which part fails and why, asks to come back, and is alive all the same."""
+    answer = service.get("/health/ready")
+    assert answer.status_code == 503, answer.text
+    told = answer.json()
+    assert part in told["failing"]
+    assert told["parts"][part]["status"] == "failing"
+    assert word in told["parts"][part]["detail"]
+    assert f"{part}: " in told["error"]
+    assert int(answer.headers["Retry-After"]) >= 1
+    assert answer.headers["Content-Type"] == "application/problem+json"
+    assert service.get("/health/live").status_code == 200
+
+
+def test_a_warm_service_is_ready_in_every_part(own):
+    told = own.get("/health/ready").json()
+    assert told["status"] == "ready"
+    assert {name: part["status"] for name, part in told["parts"].items()} == dict.fromkeys(PARTS, "ok")
+
+
+def test_a_deleted_database_is_named_and_heals(own):
+    database = own.home / "logs" / "performance.db"
+    database.rename(database.with_suffix(".away"))
+    is_not_ready(own, "database", "performance.db")
+    assert own.get("/health").json()["failing"] == ["database"]
+    database.with_suffix(".away").rename(database)
+    until_ready(own)
+
+
+def test_a_broken_configuration_is_named_and_heals(own):
+    config = own.home / "ab_test_config.json"
+    before = config.read_bytes()
+    config.write_text("{ broken")
+    is_not_ready(own, "experiments", "ab_test_config.json")
+    assert own.get("/health").json()["failing"] == ["experiments"]
+    config.write_bytes(before)
+    until_ready(own)
+
+
+def test_a_default_model_that_is_deleted_is_named_and_heals(own):
+    registry, away = own.home / "models" / "metadata", own.home / "away"
+    shutil.move(registry, away)
+    registry.mkdir()
+    is_not_ready(own, "models", "DDQN_v2.0")
+    assert own.get("/health").json()["failing"] == ["models"]
+    registry.rmdir()
+    shutil.move(away, registry)
+    until_ready(own)
+
+
+def test_a_folder_that_is_gone_is_named_and_heals(own):
+    reports = own.home / "reports"
+    reports.rename(own.home / "away")
+    is_not_ready(own, "folders", "reports")
+    assert own.get("/health").status_code == 200, "the contract's answer knows four parts"
+    (own.home / "away").rename(reports)
+    until_ready(own)
+
+
+def test_a_read_only_folder_is_named_and_heals(own):
+    logs = own.home / "logs"
+    logs.chmod(0o555)
+    try:
+        if os.access(logs, os.W_OK):
+            pytest.skip("this user (root, as a rule) writes everywhere")
+        is_not_ready(own, "folders", "logs")
+    finally:
+        logs.chmod(0o755)
+    until_ready(own)
+
+
+def test_a_service_is_not_ready_before_its_warm_up_is_over(app):
+    client = app.test_client()
+    assert client.get("/health").status_code == 200
+    cold = client.get("/health/ready")
+    assert (cold.status_code, cold.json["failing"]) == (503, ["warm_up"])
+    warm_up(app.extensions[EXTENSION])
+    assert client.get("/health/ready").status_code == 200
+
+
+def test_a_failed_warm_up_does_not_keep_a_service_from_being_asked(app, tmp_path):
+    config = tmp_path / "ab_test_config.json"
+    config.write_text(json.dumps({"experiments": {}, "default_model": "DDQN_v77.0"}))
+    warm_up(app.extensions[EXTENSION])
+    assert app.test_client().get("/health/ready").json["failing"] == ["models"], "the cause is named, nothing else"
+
+
+@pytest.mark.parametrize("kind", ["compute", "improving", "storage"])
+def test_a_full_queue_is_named_and_heals(app, monkeypatch, kind):
+    parts, client = app.extensions[EXTENSION], app.test_client()
+    warm_up(parts)
+    with monkeypatch.context() as full:
+        full.setattr(getattr(parts, kind), "_most", 0)
+        told = client.get("/health/ready")
+        assert (told.status_code, told.json["failing"]) == (503, ["queues"])
+        assert f"the queue {kind} is full" in told.json["error"]
+        assert client.get("/health/live").status_code == 200
+        assert client.get("/metrics").status_code == 200, "what is full can still be seen"
+    assert client.get("/health/ready").status_code == 200
+
+
+def test_liveness_touches_no_part(app, monkeypatch):
+    def fail(*_: object) -> None:
+        raise StorageUnavailable("everything is gone")
+
+    parts = app.extensions[EXTENSION]
+    for threads in (parts.storage, parts.probing, parts.compute):
+        monkeypatch.setattr(threads, "run", fail)
+    told = app.test_client().get("/health/live")
+    assert told.status_code == 200
+    assert told.json["status"] == "alive"

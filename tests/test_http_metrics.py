@@ -1,0 +1,227 @@
+"""/metrics: what it counts, what state it shows, in one process and in two, and what it costs."""
+
+import re
+import time
+from collections.abc import Iterator
+
+import pytest
+import requests
+from prometheus_client.parser import text_string_to_metric_families
+
+from enhanced_flask import create_app
+from scheduler_env import SAMPLE_PARAMS
+from scheduler_service.http.services import EXTENSION
+from scheduler_service.http.state import State
+from scheduler_service.settings import PROJECT_ROOT, Settings
+from tests.checkpoints import write_checkpoint
+from tests.conftest import LiveService, live_service
+
+SAMPLE = list(SAMPLE_PARAMS)
+
+Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
+
+
+def samples_of(text: str) -> Samples:
+    """(name, labels) -> value, as prometheus_client's own parser reads it."""
+    return {
+        (sample.name, frozenset(sample.labels.items())): sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+    }
+
+
+def value(samples: Samples, metric: str, /, **labels: str) -> float:
+    """The sum of the series of `name` that have `labels`."""
+    found = [
+        number for (each, its), number in samples.items() if each == metric and labels.items() <= dict(its).items()
+    ]
+    assert found, f"{metric} {labels} is not shown"
+    return sum(found)
+
+
+def labels_of(samples: Samples, name: str) -> list[dict[str, str]]:
+    return [dict(labels) for each, labels in samples if each == name]
+
+
+@pytest.fixture
+def app(tmp_path):
+    return create_app(Settings(home=tmp_path))
+
+
+@pytest.fixture(scope="module", params=[1, 2], ids=["one worker", "two workers"])
+def busy(request, tmp_path_factory) -> Iterator[LiveService]:
+    """A service after ten runs, a verdict, an experiment that ramps up, and another that is paused."""
+    with live_service(tmp_path_factory.mktemp("metrics"), arguments=["--workers", str(request.param)]) as running:
+        both = {"model_a": "DDQN_v1.0", "model_b": "DDQN_v2.0"}
+        swapped = {"model_a": "DDQN_v2.0", "model_b": "DDQN_v1.0"}  # a ramp starts from the default model
+        ramp = {"experiment_name": "ramp", **swapped, "rollout": {"stages": [0.1, 0.3, 1.0]}}
+        split = {"experiment_name": "split", **both, "traffic_split": {"model_a": 0.7, "model_b": 0.3}}
+        for body in (ramp, split, {"experiment_name": "halted", **both}):
+            made = running.post("/experiments", json=body)
+            assert made.status_code == 201, made.text
+        assert running.post("/experiments/halted/pause", json={}).status_code == 200
+        for number in range(10):  # connections of their own, so that both workers get some
+            body = {"params": SAMPLE, "experiment": "split", "user_id": f"u{number}"}
+            answer = requests.post(f"{running.url}/run_algorithm", json=body, timeout=60)
+            assert answer.status_code == 200, answer.text
+        verdict = {"request_id": answer.json()["request_id"], "user_satisfaction": 4}
+        assert running.post("/feedback", json=verdict).status_code == 200
+        yield running
+
+
+def scraped(service: LiveService) -> Samples:
+    return samples_of(requests.get(f"{service.url}/metrics", timeout=30).text)
+
+
+def test_runs_are_counted_with_their_gap_by_model_and_variant(busy):
+    told = scraped(busy)
+    assert value(told, "schedule_runs_total", success="true") == 10
+    assert value(told, "schedule_gap_ratio_count") == 10
+    arms = {(each["variant"], each["model"]) for each in labels_of(told, "schedule_gap_ratio_count")}
+    assert {arm for arm, _ in arms} <= {"model_a", "model_b"}
+    assert all("_v1." in model if arm == "model_a" else "_v2." in model for arm, model in arms)
+    low, high = value(told, "schedule_gap_ratio_bucket", le="0.0"), value(told, "schedule_gap_ratio_bucket", le="+Inf")
+    assert low <= high == 10
+    assert value(told, "run_records_total", result="written") == 10
+    assert value(told, "run_records_total", result="failed") == 0
+    assert (value(told, "feedback_verdict_count"), value(told, "feedback_verdict_sum")) == (1, 4)
+
+
+def test_models_are_read_once_per_process_and_then_found_in_memory(busy):
+    told = scraped(busy)
+    workers = value(told, "service_workers")
+    assert 1 <= value(told, "model_cache_lookups_total", result="miss") <= 2 * workers
+    assert value(told, "model_cache_lookups_total", result="hit") >= 10 - 2 * workers
+
+
+def test_every_queue_tells_its_depth_and_capacity_added_up_over_the_workers(busy):
+    told = scraped(busy)
+    kinds = {"compute", "improving", "storage", "examining", "probing", "drawing"}
+    assert {each["kind"] for each in labels_of(told, "queue_depth")} == kinds
+    assert value(told, "queue_depth", kind="compute") == 0
+    assert value(told, "queue_depth", kind="probing") >= 1, "this scrape is at work itself"
+    assert value(told, "queue_capacity", kind="compute") == 1_002 * value(told, "service_workers")
+    assert value(told, "queue_refused_total") == 0
+
+
+def test_experiments_show_status_stage_and_the_share_of_each_arm(busy):
+    told = scraped(busy)
+    status = {each["experiment"]: each["status"] for each in labels_of(told, "experiment_status")}
+    assert status == {"ramp": "active", "split": "active", "halted": "paused"}
+    assert value(told, "experiment_stage", experiment="ramp") == 0
+    assert value(told, "experiment_share_ratio", experiment="ramp", arm="model_b") == pytest.approx(0.1)
+    assert value(told, "experiment_share_ratio", experiment="split", arm="model_b") == pytest.approx(0.3)
+    assert value(told, "experiment_share_ratio", experiment="halted") == 0, "everyone gets the default model"
+    assert value(told, "experiment_aborted") == 0
+    assert value(told, "experiments_config_valid") == 1
+
+
+def test_models_show_status_tags_and_which_is_the_default(busy):
+    told = scraped(busy)
+    keys = {each["model"] for each in labels_of(told, "model_info")}
+    assert keys == {each["model_key"] for each in busy.get("/models").json()["models"]}
+    (default,) = (key for key in keys if value(told, "model_default", model=key) == 1)
+    assert "_v2.0.0" in default
+    assert {"model": default, "algorithm": "DDQN", "tag": "latest"} in labels_of(told, "model_tag")
+
+
+def test_the_process_says_what_it_is_and_since_when(busy):
+    told = scraped(busy)
+    assert value(told, "service_build_info") == 1
+    assert 0 <= time.time() - value(told, "service_start_time_seconds") < 600
+    assert {each["part"] for each in labels_of(told, "scrape_part_up")} == {"service", "models", "experiments"}
+    assert value(told, "scrape_part_up") == 3
+
+
+def test_no_series_is_shown_twice_and_no_label_is_a_clients_text(busy):
+    busy.run(params=SAMPLE, experiment="no-such-experiment-of-a-client", user_id="name-of-a-client")
+    busy.get("/reports/path-of-a-client")
+    text = requests.get(f"{busy.url}/metrics", timeout=30).text
+    series = [line.rpartition(" ")[0] for line in text.splitlines() if not line.startswith("#")]
+    assert len(series) == len(set(series))
+    assert "of-a-client" not in text
+
+
+def test_a_door_that_fails_takes_only_its_own_part_away(app, monkeypatch, caplog):
+    def fail() -> None:
+        raise ZeroDivisionError("out of order")
+
+    monkeypatch.setattr(app.extensions[EXTENSION].models, "list_models", fail)
+    client = app.test_client()
+    for _ in range(3):
+        answer = client.get("/metrics")
+        assert answer.status_code == 200
+        told = samples_of(answer.text)
+        assert value(told, "scrape_part_up", part="models") == 0
+        assert value(told, "scrape_part_up", part="experiments") == 1
+        assert not labels_of(told, "model_info")
+    assert caplog.text.count("out of order") == 1, "said once, not with every scrape"
+
+
+def test_the_services_own_alerts_are_shown_where_it_has_some(app):
+    parts = app.extensions[EXTENSION]
+    assert "alerts_firing" not in app.test_client().get("/metrics").text
+    parts.metrics.show(State(parts, alerts=lambda: {("max_makespan", "warning"): 2}))
+    told = samples_of(app.test_client().get("/metrics").text)
+    assert value(told, "alerts_firing", name="max_makespan", severity="warning") == 2
+    assert value(told, "scrape_part_up", part="alerts") == 1
+
+
+def test_a_refused_piece_of_work_and_a_lost_record_are_counted(app, monkeypatch):
+    from scheduler_service.errors import StorageUnavailable
+
+    parts, client = app.extensions[EXTENSION], app.test_client()
+
+    def fail(record: object) -> None:
+        raise StorageUnavailable("the disk is full")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(parts.monitor, "record_performance", fail)
+        assert client.post("/run_algorithm", json={"params": SAMPLE}).status_code == 503
+    with monkeypatch.context() as full:
+        full.setattr(parts.compute, "_most", 0)
+        assert client.post("/run_algorithm", json={"params": SAMPLE}).status_code == 503
+    told = samples_of(client.get("/metrics").text)
+    assert value(told, "run_records_total", result="failed") == 1
+    assert value(told, "queue_refused_total", kind="compute") == 1
+
+
+def test_a_scrape_of_many_models_and_experiments_is_cheap(app, tmp_path):
+    parts, client = app.extensions[EXTENSION], app.test_client()
+    for number in range(48):
+        write_checkpoint(tmp_path / f"{number}.pth", number)
+        parts.models.register_model(tmp_path / f"{number}.pth", "DDQN", {"n": number}, {})
+    for number in range(20):
+        parts.experiments.create_experiment(f"e{number}", "DDQN_v1.0", "DDQN_v2.0")
+    client.get("/metrics")
+    took_ms = []
+    for _ in range(20):
+        began = time.perf_counter()
+        text = client.get("/metrics").text
+        took_ms.append(1_000 * (time.perf_counter() - began))
+    took_ms.sort()
+    print(f"\n/metrics with 50 models, 20 experiments: p50 {took_ms[10]:.1f} ms, max {took_ms[-1]:.1f} ms")
+    assert len(re.findall(r"^model_info\{", text, re.MULTILINE)) == 50
+    assert took_ms[10] < 100.0
+
+
+# --- the documentation ---
+
+
+def test_the_table_of_metrics_is_that_of_the_exposition(busy):
+    text = (PROJECT_ROOT / "docs" / "operations.md").read_text("utf-8")
+    table = text.partition("\n## Metrics\n")[2].partition("\n## ")[0]
+    written = {
+        name: (kind, set(re.findall(r"`(\w+)`", labels)))
+        for name, kind, labels in re.findall(r"^\| `(\w+)` \| (\w+) \|([^|]*)\|", table, re.MULTILINE)
+    }
+    text = requests.get(f"{busy.url}/metrics", timeout=30).text
+    served = {}
+    for family in text_string_to_metric_families(text):
+        name = family.name + ("_total" if family.type == "counter" else "")
+        labels = {label for sample in family.samples for label in sample.labels} - {"le"}
+        served[name] = (family.type, labels)
+    seldom = {"shadow_pairs_total", "shadow_dropped_total", "alerts_firing"}
+    missing = {name: found for name, found in served.items() if name not in seldom and written.get(name) != found}
+    assert not missing, f"docs/operations.md does not say so: {missing}"
+    assert written.keys() - served.keys() <= seldom
