@@ -5,19 +5,26 @@
     monitor.get_performance_data(start_time="2026-11-23T00:00:00")["makespan"].mean()
     monitor.generate_performance_report(days=7)
     ABTestAnalyzer(monitor).generate_ab_test_report("ddqn_v1_vs_v2", days=7)
+    check_performance_alerts()  # what is beyond its threshold; the service does it by itself
+    send_alert("性能告警: 平均完工时间超过阈值")
 
 numpy, pandas, matplotlib and scipy are imported by the methods that need them: the service starts without them.
 """
 
-from collections.abc import Sequence
+import shutil
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from scheduler_service.alerts.episodes import Policy
+from scheduler_service.alerts.rules import GAP_THRESHOLDS, MIN_FREE_GIB
 from scheduler_service.clock import Clock, parse_time, utc_now
 from scheduler_service.errors import ExperimentNotFound, InvalidInput
-from scheduler_service.settings import settings_from_environment
+from scheduler_service.settings import Settings, settings_from_environment
 from scheduler_service.telemetry import queries
+from scheduler_service.telemetry.alerts import AlertLog
 from scheduler_service.telemetry.record import PairRecord, PerformanceRecord
 from scheduler_service.telemetry.replays import ReplayLog
 from scheduler_service.telemetry.schema import open_database
@@ -26,9 +33,21 @@ from scheduler_service.telemetry.writer import Writer
 if TYPE_CHECKING:
     import pandas as pd
 
+    from scheduler_service.alerts.desk import AlertDesk
+    from scheduler_service.alerts.rules import Reading
     from scheduler_service.experiments.experiment import Experiment
 
-__all__ = ["PERFORMANCE_THRESHOLDS", "ABTestAnalyzer", "PairRecord", "PerformanceMonitor", "PerformanceRecord"]
+__all__ = [
+    "GAP_THRESHOLDS",
+    "PERFORMANCE_THRESHOLDS",
+    "ABTestAnalyzer",
+    "PairRecord",
+    "PerformanceMonitor",
+    "PerformanceRecord",
+    "alert_desk",
+    "check_performance_alerts",
+    "send_alert",
+]
 
 Lang = Literal["zh", "en"]
 Time = str | datetime | None
@@ -40,7 +59,23 @@ PERFORMANCE_THRESHOLDS: dict[str, float] = {
     "max_execution_time": 10.0,  # seconds, 99th percentile
     "min_success_rate": 0.95,
 }
-"""What reports hold the figures against; read when a report is made, so that a change acts at once."""
+"""What reports and alerts hold the figures against; read when they are made, so that a change acts at once.
+
+`SCHED_ALERT_THRESHOLDS` says others, also for `GAP_THRESHOLDS`, which are by size.
+"""
+
+ALERT_WINDOW = timedelta(hours=1)
+"""The runs that alerts judge."""
+ALERT_COLUMNS = ("success", "makespan", "execution_time", "model_key", "error_message", "gap", "n_workpoints")
+DRIFT_COLUMNS = ("n_workpoints", "lower_bound")
+DRIFT_WINDOW, DRIFT_REFERENCE = timedelta(days=1), timedelta(days=28)
+DRIFT_RUNS_AT_MOST = 5_000
+SILENCE_WINDOW = timedelta(days=7)
+RULES_OF_RUNS = frozenset(
+    ("max_makespan", "max_execution_time", "min_success_rate", "model_failures")
+    + ("max_gap", "input_drift", "silent_service", "min_free_disk_gib")
+)
+"""The rules that `PerformanceMonitor.alert_readings` looks at."""
 
 
 class PerformanceMonitor:
@@ -49,20 +84,40 @@ class PerformanceMonitor:
     Args:
         db_path: of the SQLite file, made with its folder when missing; `<SCHED_HOME>/logs/performance.db` by default.
         reports_dir: where reports go; `<SCHED_HOME>/reports` by default.
+        thresholds: instead of the usual ones of the same names; `SCHED_ALERT_THRESHOLDS` by default.
 
     Raises:
         StorageUnavailable: the database cannot be opened.
     """
 
     def __init__(
-        self, db_path: str | Path | None = None, *, reports_dir: str | Path | None = None, clock: Clock = utc_now
+        self,
+        db_path: str | Path | None = None,
+        *,
+        reports_dir: str | Path | None = None,
+        thresholds: Mapping[str, float] | None = None,
+        clock: Clock = utc_now,
     ) -> None:
         self.db_path = Path(db_path) if db_path is not None else settings_from_environment().database_file
         self.reports_dir = Path(reports_dir) if reports_dir is not None else settings_from_environment().reports_dir
         self.clock = clock
+        self._thresholds = settings_from_environment().alert_thresholds if thresholds is None else dict(thresholds)
         self._engine = open_database(self.db_path)
         self._writer = Writer(self._engine)
         self.replays = ReplayLog(self._engine, self._writer, clock)
+        self.alerts = AlertLog(self._engine, self._writer, clock)
+
+    @property
+    def thresholds(self) -> dict[str, float]:
+        """The thresholds in force, but for those on the gap."""
+        others = {name: limit for name, limit in self._thresholds.items() if not name.startswith("max_gap_")}
+        return PERFORMANCE_THRESHOLDS | {"min_free_disk_gib": MIN_FREE_GIB} | others
+
+    @property
+    def gap_thresholds(self) -> dict[int, float]:
+        """Greatest number of work points of a size -> greatest mean gap to the lower bound, a share."""
+        said = {name: limit for name, limit in self._thresholds.items() if name.startswith("max_gap_")}
+        return GAP_THRESHOLDS | {int(name.removeprefix("max_gap_")): limit for name, limit in said.items()}
 
     def record_performance(self, record: PerformanceRecord) -> None:
         """Records a run; it is on disk when this returns, and survives a kill and a power cut.
@@ -190,8 +245,36 @@ class PerformanceMonitor:
         before = queries.run_frame(
             self._engine, start=start - (end - start), end=start, columns=analysis.SUMMARY_COLUMNS
         )
-        page = performance_page(runs, before, start, end, PERFORMANCE_THRESHOLDS, lang)
+        page = performance_page(runs, before, start, end, self.thresholds, lang)
         return str(save(page, self.reports_dir, "performance", end, lang))
+
+    def alert_readings(self, lang: Lang = "zh", *, runs: "pd.DataFrame | None" = None) -> "list[Reading]":
+        """What the rules of `RULES_OF_RUNS` see now: in the last hour, the day and the week before, and on the disk.
+
+        Args:
+            runs: of the last hour, if they are at hand; columns `ALERT_COLUMNS`.
+
+        Raises:
+            StorageUnavailable: the database cannot be read.
+        """
+        from scheduler_service.alerts import rules
+
+        now = self.clock()
+        if runs is None:
+            runs = queries.run_frame(self._engine, start=now - ALERT_WINDOW, columns=ALERT_COLUMNS)
+        recent, reference = (
+            queries.run_frame(self._engine, start=start, end=end, columns=DRIFT_COLUMNS, latest=DRIFT_RUNS_AT_MOST)
+            for start, end in ((now - DRIFT_WINDOW, None), (now - DRIFT_REFERENCE, now - DRIFT_WINDOW))
+        )
+        minutes, n_runs = queries.busy_minutes(self._engine, now - SILENCE_WINDOW)
+        free_bytes = shutil.disk_usage(self.db_path.parent).free
+        return [
+            *rules.performance(runs, self.thresholds, lang),
+            *rules.gaps(runs, self.gap_thresholds, lang),
+            *(rules.drift(name, recent[name], reference[name], lang) for name in DRIFT_COLUMNS),
+            rules.silence(minutes, n_runs, now, lang),
+            rules.disk(free_bytes, self.thresholds["min_free_disk_gib"], lang),
+        ]
 
     def check_writable(self) -> None:
         """Nothing, if runs can be recorded now.
@@ -247,6 +330,73 @@ class ABTestAnalyzer:
         examined = examine(experiment, runs, pairs, end)
         page = ab_test_page(examined, runs, pairs, history, start, end, lang, is_configured=configured is not None)
         return str(save(page, self._monitor.reports_dir, f"ab_test_{experiment_name}", end, lang))
+
+
+def alert_desk(monitor: PerformanceMonitor, settings: Settings | None = None, *, confirm_s: float = 0.0) -> "AlertDesk":
+    """What tells people of the monitor's alerts, through the channels that the settings name.
+
+    Args:
+        settings: those of the environment by default.
+        confirm_s: how long something is wrong before it is told.
+    """
+    from scheduler_service.alerts.channels import channels_from
+    from scheduler_service.alerts.desk import AlertDesk
+
+    settings = settings or settings_from_environment()
+    policy = Policy(confirm_s, settings.alert_cool_down_s, settings.alert_remind_h * 3_600.0)
+    lock = monitor.db_path.with_name("alerts")
+    return AlertDesk(
+        monitor.alerts, channels_from(settings), monitor.clock, lock, policy=policy, lang=settings.alert_lang
+    )
+
+
+@cache
+def _usual_desk() -> "tuple[PerformanceMonitor, AlertDesk]":
+    monitor = PerformanceMonitor()
+    return monitor, alert_desk(monitor)
+
+
+def check_performance_alerts(monitor: PerformanceMonitor | None = None) -> list[dict[str, object]]:
+    """What is beyond its threshold now, each alert with its fields; what was not told yet is sent.
+
+    The service does this by itself every `SCHED_ALERT_EVERY_S` seconds. An alert is told once, when it begins, and
+    once more when it ends, however often this is called.
+
+    Args:
+        monitor: whose runs; those of `SCHED_HOME` by default.
+
+    Raises:
+        StorageUnavailable: the database cannot be used.
+    """
+    from scheduler_service.alerts.desk import as_json
+
+    judged, desk = _usual_desk() if monitor is None else (monitor, alert_desk(monitor))
+    firing = desk.look(judged.alert_readings(settings_from_environment().alert_lang), RULES_OF_RUNS)
+    desk.deliver()
+    return [as_json(episode) for episode in firing]
+
+
+def send_alert(
+    message: str,
+    *,
+    severity: Literal["info", "warning", "critical"] = "warning",
+    monitor: PerformanceMonitor | None = None,
+) -> bool:
+    """Tells people something: the log, and every channel that is configured (SCHED_ALERT_*).
+
+    A channel that cannot be reached now is tried again, by the service or by the next call; until then the message
+    is in the database. False, if the same was told less than SCHED_ALERT_COOL_DOWN_S ago: then nothing is sent.
+
+    Raises:
+        InvalidInput: the message is empty.
+        StorageUnavailable: the database cannot be written; nothing was sent.
+    """
+    if not message.strip():
+        raise InvalidInput("an alert needs a message")
+    desk = _usual_desk()[1] if monitor is None else alert_desk(monitor)
+    is_new = desk.tell(message, severity=severity)
+    desk.deliver()
+    return is_new
 
 
 def _experiment_of_runs(name: str, runs: "pd.DataFrame", start: datetime) -> "Experiment":

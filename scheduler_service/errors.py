@@ -95,6 +95,10 @@ class RunNotFound(NotFound):
     """No recorded run has this request id."""
 
 
+class AlertNotFound(NotFound):
+    """No alert or silence in force has this id."""
+
+
 class ReportNotFound(NotFound):
     """No report has this name."""
 

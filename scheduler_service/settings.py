@@ -1,6 +1,7 @@
 """Every setting, in one place: from `SCHED_*` environment variables or the flags of `enhanced_flask.py`."""
 
 import ipaddress
+import math
 import re
 from functools import cache
 from pathlib import Path
@@ -15,6 +16,8 @@ WEBHOOK_KINDS = ("json", "dingtalk", "wecom", "feishu")
 SMTP_PORTS = {"smtp": 25, "smtp+starttls": 587, "smtps": 465}
 """The schemes of SCHED_ALERT_SMTP_URL, with the port where none is said."""
 _MAIL_ADDRESS = re.compile(r"[!-~]+@[!-~]+")
+THRESHOLDS = ("max_makespan", "max_execution_time", "min_success_rate", "min_free_disk_gib")
+"""Those of `SCHED_ALERT_THRESHOLDS`, besides one for each size of instances."""
 
 
 class Settings(BaseSettings):
@@ -80,10 +83,38 @@ class Settings(BaseSettings):
         default=(), description="Addresses, comma-separated, that alerts are mailed to."
     )
 
+    alert_every_s: float = Field(
+        default=30.0, ge=0.0, le=3600.0, description="Seconds between two checks for alerts; 0: never by itself."
+    )
+    alert_confirm_s: float = Field(
+        default=60.0, ge=0.0, le=86400.0, description="Seconds that something is wrong before an alert fires."
+    )
+    alert_cool_down_s: float = Field(
+        default=1800.0, ge=0.0, le=604800.0, description="Least seconds between two notices of the same alert."
+    )
+    alert_remind_h: float = Field(
+        default=24.0, gt=0.0, le=8760.0, description="Hours until a reminder of an alert that nobody acknowledged."
+    )
+    alert_thresholds: dict[str, float] = Field(
+        default_factory=dict,
+        description='Thresholds instead of the usual ones, as JSON: {"max_makespan": 80, "max_gap_10": 0.05}.',
+    )
+    alert_lang: Literal["zh", "en"] = Field(default="zh", description="Language of alerts: zh or en.")
+
     @field_validator("api_keys", "model_sources", "cors_origins", "alert_webhooks", "alert_mail_to", mode="before")
     @classmethod
     def _split_commas(cls, value: object) -> object:
         return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+    @field_validator("alert_thresholds")
+    @classmethod
+    def _known_thresholds(cls, value: dict[str, float]) -> dict[str, float]:
+        for name, limit in value.items():
+            if name not in THRESHOLDS and not re.fullmatch(r"max_gap_[1-9][0-9]{0,5}", name):
+                raise ValueError(f"{name!r} is none of {', '.join(THRESHOLDS)}, max_gap_<work points>")
+            if not 0.0 <= limit < math.inf:
+                raise ValueError(f"{name} {limit} must be a finite number, at least 0")
+        return value
 
     @field_validator("home", "data")
     @classmethod

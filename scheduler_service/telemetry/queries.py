@@ -95,14 +95,20 @@ def run_frame(
     model_key: str | None = None,
     experiment: str | None = None,
     columns: Sequence[str] = tuple(DTYPES),
+    latest: int | None = None,
 ) -> "pd.DataFrame":
     """The runs from `start` to `end`, both included, oldest first; columns and dtypes as in `DTYPES`.
+
+    Args:
+        latest: only so many, the newest ones, and newest first.
 
     Raises:
         StorageUnavailable: the database cannot be read.
     """
     query = _filtered(start, end, model_key, experiment, columns)
-    return _frame(_rows(engine, query), {name: DTYPES[name] for name in columns})
+    if latest is not None:
+        query = query.order_by(None).order_by(runs.c.timestamp.desc()).limit(latest)
+    return _frame(fetch(engine, query), {name: DTYPES[name] for name in columns})
 
 
 def pair_frame(
@@ -124,19 +130,27 @@ def pair_frame(
     for name, value in (("experiment", experiment), ("replay", replay), ("source", source)):
         if value is not None:
             query = query.where(pairs.c[name] == value)
-    return _frame(_rows(engine, query), PAIR_DTYPES)
+    return _frame(fetch(engine, query), PAIR_DTYPES)
 
 
 def count_runs(engine: Engine, experiment: str | None = None) -> int:
     """How many runs are recorded, of an experiment or at all; reads an index only. Raises as `run_frame`."""
     query = select(func.count()).select_from(runs)
     query = query if experiment is None else query.where(runs.c.experiment == experiment)
-    return int(_rows(engine, query)[0][0])
+    return int(fetch(engine, query)[0][0])
+
+
+def busy_minutes(engine: Engine, since: datetime) -> tuple[list[datetime], int]:
+    """The minutes from `since` on that have runs, in order, and how many runs; reads an index only. Raises as `run_frame`."""
+    minute = func.substr(runs.c.timestamp, 1, len("2026-11-25T13:00"))
+    query = _between(select(minute.label("minute"), func.count().label("n_runs")), runs, since, None)
+    found = fetch(engine, query.group_by(minute).order_by(minute))
+    return [parse_time(f"{row.minute}+00:00") for row in found], sum(row.n_runs for row in found)
 
 
 def last_run(engine: Engine) -> int:
     """The id of the newest run; 0 before there is one. Raises as `run_frame`."""
-    return int(_rows(engine, select(func.max(runs.c.id)))[0][0] or 0)
+    return int(fetch(engine, select(func.max(runs.c.id)))[0][0] or 0)
 
 
 def requests_to_repeat(
@@ -150,7 +164,7 @@ def requests_to_repeat(
     newest = func.max(runs.c.id)
     query = _between(select(newest), runs, since, None).where(runs.c.id <= last_run, runs.c.input_params.is_not(None))
     query = query if experiment is None else query.where(runs.c.experiment == experiment)
-    rows = _rows(engine, query.group_by(runs.c.request_id).order_by(newest.desc()).limit(limit))
+    rows = fetch(engine, query.group_by(runs.c.request_id).order_by(newest.desc()).limit(limit))
     return [row[0] for row in rows]
 
 
@@ -160,14 +174,14 @@ def logged_requests(engine: Engine, run_ids: Sequence[int]) -> list[LoggedReques
     query = select(runs.c.id.label("run"), *(runs.c[name] for name in names))
     found: dict[int, LoggedRequest] = {}
     for begin in range(0, len(run_ids), AT_A_TIME):
-        for row in _rows(engine, query.where(runs.c.id.in_(run_ids[begin : begin + AT_A_TIME]))):
+        for row in fetch(engine, query.where(runs.c.id.in_(run_ids[begin : begin + AT_A_TIME]))):
             found[row.run] = LoggedRequest(**row._asdict())
     return [found[run] for run in run_ids if run in found]
 
 
 def requests_of_replay(engine: Engine, replay: str) -> set[str]:
     """The request ids that the replay has a pair of. Raises as `run_frame`."""
-    return {row[0] for row in _rows(engine, select(pairs.c.request_id).where(pairs.c.replay == replay))}
+    return {row[0] for row in fetch(engine, select(pairs.c.request_id).where(pairs.c.replay == replay))}
 
 
 def last_replay(engine: Engine, *, definition: str | None = None, experiment: str | None = None) -> ReplayRecord | None:
@@ -176,14 +190,15 @@ def last_replay(engine: Engine, *, definition: str | None = None, experiment: st
     for name, value in (("definition", definition), ("experiment", experiment)):
         if value is not None:
             query = query.where(replays.c[name] == value)
-    for row in _rows(engine, query):
+    for row in fetch(engine, query):
         values = row._asdict()
         values |= {"timestamp": parse_time(values["timestamp"]), "since": parse_time(values["since"])}
         return ReplayRecord(**values | {"options": json.loads(values["options"])})
     return None
 
 
-def _rows(engine: Engine, query: Select[Any]) -> Sequence[Row[Any]]:
+def fetch(engine: Engine, query: Select[Any]) -> Sequence[Row[Any]]:
+    """What the query finds. Raises as `run_frame`."""
     with storage_errors(Path(str(engine.url.database))), engine.connect() as connection:
         return connection.execute(query).all()
 

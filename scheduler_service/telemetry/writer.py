@@ -28,7 +28,7 @@ from sqlalchemy import (
 
 from scheduler_env.locks import native_rlock
 from scheduler_service.clock import to_iso
-from scheduler_service.errors import RunNotFound
+from scheduler_service.errors import NotFound, RunNotFound
 from scheduler_service.telemetry.record import PairRecord, PerformanceRecord, ReplayRecord, check_satisfaction
 from scheduler_service.telemetry.schema import feedback, pairs, replays, runs, storage_errors
 
@@ -72,7 +72,7 @@ class Writer:
             if record.user_satisfaction is not None:
                 _put_feedback(connection, record.request_id, record.user_satisfaction, None, now)
 
-        self._commit(change)
+        self.write(change)
 
     def add_feedback(self, request_id: str, user_satisfaction: int, comment: str | None, now: datetime) -> None:
         """Records the verdict on a run, in place of an earlier one.
@@ -83,7 +83,7 @@ class Writer:
             StorageUnavailable: the database cannot be written; nothing was recorded.
         """
         check_satisfaction(user_satisfaction)
-        self._commit(lambda connection: _put_feedback(connection, request_id, user_satisfaction, comment, now))
+        self.write(lambda connection: _put_feedback(connection, request_id, user_satisfaction, comment, now))
 
     def add_pairs(self, records: Sequence[PairRecord], now: datetime) -> None:
         """Records pairs in one commit; of a replay, only those of requests that it has no pair of yet.
@@ -93,20 +93,26 @@ class Writer:
         """
         rows = [_parameters(_row(pairs, record, now)) for record in records]
         if rows:
-            self._commit(lambda connection: connection.execute(ADD_PAIR, rows))
+            self.write(lambda connection: connection.execute(ADD_PAIR, rows))
 
     def add_replay(self, record: ReplayRecord, now: datetime) -> None:
         """Records what a replay selected, unless one of its id is recorded already. Raises as `add_pairs`."""
         given = _row(replays, record, now, since=to_iso(record.since), options=_json(dict(record.options)))
         row = _parameters(given)
-        self._commit(lambda connection: connection.execute(ADD_REPLAY, row))
+        self.write(lambda connection: connection.execute(ADD_REPLAY, row))
 
     def close(self) -> None:
         """Lets go of the database; the next write opens it again."""
         with self._committing:
             self._disconnect()
 
-    def _commit(self, change: Callable[[Connection], object]) -> None:
+    def write(self, change: Callable[[Connection], object]) -> None:
+        """Commits a change, together with what others want to have written at the same moment.
+
+        Raises:
+            NotFound: what `change` raised; it changed nothing.
+            StorageUnavailable: the database cannot be written; nothing was changed.
+        """
         write = _Write(change)
         self._waiting.append(write)
         with self._committing:
@@ -125,7 +131,7 @@ class Writer:
                 for write in batch:
                     try:
                         write.change(self._connection)
-                    except RunNotFound as err:  # this one changed nothing; the others are as good as without it
+                    except NotFound as err:  # this one changed nothing; the others are as good as without it
                         write.error = err
                 self._connection.commit()
         except Exception as err:

@@ -1,0 +1,170 @@
+"""Where readings become alerts that people get: stored, logged, posted to the outbox, delivered.
+
+A notice is in the outbox, in the database, before anybody tries to send it, so neither a crash nor a dead mail server
+loses it. Of several processes one looks and one delivers at a time.
+"""
+
+import logging
+import random
+from collections.abc import Iterable, Sequence, Set
+from contextlib import ExitStack
+from dataclasses import asdict
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from scheduler_service.alerts.episodes import Episode, NoticeState, Policy, step
+from scheduler_service.alerts.notice import Channel, Notice
+from scheduler_service.alerts.rules import Reading
+from scheduler_service.alerts.texts import NOTICES, Lang
+from scheduler_service.clock import Clock, to_iso
+from scheduler_service.errors import DeliveryFailed, StorageUnavailable
+from scheduler_service.files import locked
+from scheduler_service.telemetry.alerts import AlertLog, Letter
+
+FIRST_WAIT_S, LONGEST_WAIT_S = 30.0, 3_600.0
+GIVE_UP_AFTER = timedelta(hours=24)
+"""After so long a notice is old news."""
+LOCK_TIMEOUT_S = 30.0
+LOG_LEVELS = {"critical": logging.ERROR, "warning": logging.WARNING, "info": logging.INFO}
+
+log = logging.getLogger("scheduler.alerts")
+
+
+class AlertDesk:
+    """The alerts of one database.
+
+    Args:
+        lock: file whose lock is held while this looks or delivers.
+        channels: where notices go, besides the log.
+    """
+
+    def __init__(
+        self, alerts: AlertLog, channels: Sequence[Channel], clock: Clock, lock: Path, *, policy: Policy, lang: Lang
+    ) -> None:
+        self.alerts = alerts
+        self.channels = {channel.name: channel for channel in channels}
+        self._clock = clock
+        self._lock = lock
+        self._policy = policy
+        self._lang: Lang = lang
+        self._jitter = random.Random()
+
+    def look(self, readings: Iterable[Reading], looked: Set[str]) -> list[Episode]:
+        """The episodes that fire after this look; what is to be told of them is logged and in the outbox.
+
+        Args:
+            looked: names of the rules that were looked at, see `episodes.step`.
+
+        Raises:
+            StorageUnavailable: the database cannot be used, or another process looks for too long.
+        """
+        with locked(self._lock, LOCK_TIMEOUT_S):
+            alerts = self.alerts
+            known = alerts.unended(), alerts.last_notified(), alerts.silences()
+            made = step(readings, *known, self._clock(), self._policy, looked=looked)
+            told = {episode.key: state for episode, state in made.notices}
+            notices: list[Notice] = []
+
+            def letters(episode: Episode) -> list[tuple[str, Notice]]:
+                if episode.key not in told:
+                    return []
+                notices.append(self._notice(episode, told[episode.key]))
+                return [(name, notices[-1]) for name in self.channels]
+
+            alerts.store(made.changed, letters)
+            for notice in notices:
+                _write_to_log(notice)
+            return [episode for episode in alerts.unended() if episode.state == "firing"]
+
+    def tell(self, message: str, *, severity: str = "warning") -> bool:
+        """Tells people something; False if the same was told less than a cool-down ago, and nothing was done."""
+        title = NOTICES[self._lang].get(severity, NOTICES[self._lang]["info"])
+        first, _, rest = message.strip().partition("\n")
+        text = f"{first}\n{rest}".strip()
+        notice = Notice(f"{title} {first}", text, severity, "message", {"message": message})
+        since = self._clock() - timedelta(seconds=self._policy.cool_down_s)
+        if not self.alerts.post(tuple(self.channels), notice, unless_since=since):
+            log.debug("told already: %s", message)
+            return False
+        _write_to_log(notice)
+        return True
+
+    def deliver(self) -> int:
+        """How many notices arrived that were due; the others are tried again later, or given up.
+
+        Nothing happens while another process delivers.
+
+        Raises:
+            StorageUnavailable: the database cannot be used.
+        """
+        with ExitStack() as held:
+            try:
+                held.enter_context(locked(self._lock.with_name(f"{self._lock.name}.delivery"), timeout_s=0.0))
+            except StorageUnavailable:
+                return 0
+            return sum(self._send(letter) for letter in self.alerts.due())
+
+    def test(self) -> dict[str, str | None]:
+        """Sends a test message through each channel, now; the channel's name -> what went wrong, None: nothing."""
+        words = NOTICES[self._lang]
+        notice = Notice(f"{words['test']} {words['test_title']}", words["test_text"], "info", "test")
+        told: dict[str, str | None] = {}
+        for name, channel in self.channels.items():
+            try:
+                channel.send(notice)
+                told[name] = None
+            except DeliveryFailed as err:
+                told[name] = str(err)
+        return told
+
+    def _send(self, letter: Letter) -> bool:
+        channel = self.channels.get(letter.channel)
+        if channel is None:
+            self.alerts.failed(letter, "this channel is no longer configured", None)
+            return False
+        try:
+            channel.send(letter.notice)
+        except DeliveryFailed as err:
+            due = self._try_again_at(letter, err)
+            how = "given up" if due is None else f"tried again at {to_iso(due)}"
+            log.warning("alert %r did not reach %s (%s): %s", letter.notice.title, letter.channel, how, err)
+            self.alerts.failed(letter, str(err), due)
+            return False
+        # A crash here sends it again: better told twice than never.
+        self.alerts.delivered(letter)
+        return True
+
+    def _try_again_at(self, letter: Letter, err: DeliveryFailed) -> datetime | None:
+        """Exponential back-off with full jitter upwards of half, or later if the channel asks for it."""
+        now = self._clock()
+        wait_s = min(FIRST_WAIT_S * 2.0 ** min(letter.attempts, 20), LONGEST_WAIT_S) * self._jitter.uniform(0.5, 1.0)
+        due = now + timedelta(seconds=max(wait_s, err.retry_after_s or 0.0))
+        return None if err.is_final or due - letter.written > GIVE_UP_AFTER else due
+
+    def _notice(self, episode: Episode, state: NoticeState) -> Notice:
+        words = NOTICES[self._lang]
+        lines = [episode.message]
+        if episode.value is not None and episode.threshold is not None:
+            lines.append(words["figures"].format(value=f"{episode.value:.4g}", threshold=f"{episode.threshold:.4g}"))
+        times = {"time": _local(episode.began), "end": _local(episode.ended)}
+        lines.append(words["lasted" if episode.ended else "since"].format(**times))
+        if state != "resolved":
+            lines += [words["advice"].format(advice=episode.advice), words["handle"].format(id=episode.id)]
+        title = f"{words[episode.severity if state == 'firing' else state]} {episode.message}"
+        severity = "info" if state == "resolved" else episode.severity
+        return Notice(title, "\n".join(lines), severity, state, as_json(episode))
+
+
+def as_json(episode: Episode) -> dict[str, object]:
+    """The fields of an episode; times are ISO-8601 in UTC."""
+    values = asdict(episode)
+    return {name: to_iso(value) if isinstance(value, datetime) else value for name, value in values.items()}
+
+
+def _write_to_log(notice: Notice) -> None:
+    level = logging.INFO if notice.state == "resolved" else LOG_LEVELS.get(notice.severity, logging.WARNING)
+    log.log(level, "%s", notice.text.replace("\n", "; ") if notice.state == "message" else notice.title)
+
+
+def _local(moment: datetime | None) -> str:
+    return "" if moment is None else moment.astimezone().strftime("%Y-%m-%d %H:%M:%S")

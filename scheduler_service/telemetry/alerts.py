@@ -1,0 +1,221 @@
+"""What is kept of alerts: their episodes, silences, and the notices that are on their way."""
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields, replace
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, Engine, Row, delete, func, insert, select, update
+
+from scheduler_service.alerts.episodes import Episode, Key, Silence
+from scheduler_service.alerts.notice import Notice
+from scheduler_service.clock import Clock, parse_time, to_iso
+from scheduler_service.errors import AlertNotFound
+from scheduler_service.telemetry import queries
+from scheduler_service.telemetry.schema import alerts, outbox, silences
+from scheduler_service.telemetry.writer import Writer
+
+_MOMENTS = frozenset({"began", "last_beyond", "fired", "ended", "notified", "acknowledged", "until", "written", "due"})
+
+
+@dataclass(frozen=True, slots=True)
+class Letter:
+    """A notice on its way to one channel."""
+
+    id: int
+    channel: str
+    notice: Notice
+    attempts: int
+    written: datetime
+
+
+class AlertLog:
+    """The alerts of one database; every method raises StorageUnavailable."""
+
+    def __init__(self, engine: Engine, writer: Writer, clock: Clock) -> None:
+        self._engine = engine
+        self._writer = writer
+        self._clock = clock
+
+    def unended(self) -> list[Episode]:
+        """The episodes that are pending or firing, oldest first."""
+        query = select(alerts).where(alerts.c.state != "resolved").order_by(alerts.c.id)
+        return [_episode(row) for row in queries.fetch(self._engine, query)]
+
+    def between(self, start: datetime, end: datetime) -> list[Episode]:
+        """The episodes that fired and were under way at some moment from `start` to `end`, oldest first."""
+        query = select(alerts).where(alerts.c.fired.is_not(None), alerts.c.began <= to_iso(end))
+        query = query.where(alerts.c.ended.is_(None) | (alerts.c.ended >= to_iso(start)))
+        return [_episode(row) for row in queries.fetch(self._engine, query.order_by(alerts.c.began, alerts.c.id))]
+
+    def last_notified(self) -> dict[Key, datetime]:
+        """Of each rule and subject that was ever told of, when it last was."""
+        query = select(alerts.c.name, alerts.c.subject, func.max(alerts.c.notified).label("last"))
+        query = query.group_by(alerts.c.name, alerts.c.subject)
+        return {(row.name, row.subject): parse_time(row.last) for row in queries.fetch(self._engine, query) if row.last}
+
+    def store(self, episodes: Sequence[Episode], letters: Callable[[Episode], Sequence[tuple[str, Notice]]]) -> None:
+        """Stores what a look has changed, and the notices that it calls for, in one commit.
+
+        What ends without having fired was none, and is forgotten.
+
+        Args:
+            letters: of an episode, which has its id by then, the notices to send: (channel, notice).
+        """
+        now = to_iso(self._clock())
+
+        def change(connection: Connection) -> None:
+            for episode in episodes:
+                stored = _put(connection, episode)
+                for channel, notice in letters(stored):
+                    row = {"written": now, "channel": channel, "digest": digest(notice), "notice": _to_json(notice)}
+                    connection.execute(insert(outbox), row | {"attempts": 0, "due": now})
+
+        if episodes:
+            self._writer.write(change)
+
+    def acknowledge(self, alert: int, actor: str, note: str | None) -> Episode:
+        """The episode, acknowledged: nobody is reminded of it any more, and its end is still told.
+
+        Raises:
+            AlertNotFound: none has this id, or it has ended.
+        """
+        values = {"acknowledged": to_iso(self._clock()), "acknowledged_by": actor, "note": note}
+
+        def change(connection: Connection) -> None:
+            is_open = (alerts.c.id == alert) & (alerts.c.state != "resolved")
+            if connection.execute(update(alerts).where(is_open).values(values)).rowcount == 0:
+                raise AlertNotFound(f"no alert with the id {alert} is pending or firing; GET /alerts lists them")
+
+        self._writer.write(change)
+        return _episode(queries.fetch(self._engine, select(alerts).where(alerts.c.id == alert))[0])
+
+    def silences(self) -> list[Silence]:
+        """Those in force, the next to end first."""
+        query = select(silences).where(silences.c.until > to_iso(self._clock())).order_by(silences.c.until)
+        return [Silence(**_moments(row)) for row in queries.fetch(self._engine, query)]
+
+    def silence(self, wanted: Silence) -> Silence:
+        """Stores a silence; it as stored."""
+        row = {name: to_iso(value) if name in _MOMENTS else value for name, value in asdict(wanted).items()}
+        row.pop("id")
+        self._writer.write(lambda connection: connection.execute(insert(silences), row))
+        query = select(silences).order_by(silences.c.id.desc()).limit(1)
+        for name in ("began", "until", "actor"):
+            query = query.where(silences.c[name] == row[name])
+        return Silence(**_moments(queries.fetch(self._engine, query)[0]))
+
+    def end_silence(self, silence: int) -> None:
+        """Ends a silence now.
+
+        Raises:
+            AlertNotFound: none with this id is in force.
+        """
+        now = to_iso(self._clock())
+
+        def change(connection: Connection) -> None:
+            in_force = (silences.c.id == silence) & (silences.c.until > now)
+            if connection.execute(update(silences).where(in_force).values(until=now)).rowcount == 0:
+                raise AlertNotFound(f"no silence with the id {silence} is in force; GET /alerts lists them")
+
+        self._writer.write(change)
+
+    # --- the outbox ---
+
+    def post(self, channels: Sequence[str], notice: Notice, *, unless_since: datetime) -> bool:
+        """Puts a notice into the outbox for each channel, unless the same was written since; whether it was put."""
+        now, same = to_iso(self._clock()), digest(notice)
+        query = select(outbox.c.id).where(outbox.c.digest == same, outbox.c.written > to_iso(unless_since)).limit(1)
+        if queries.fetch(self._engine, query):
+            return False
+        row = {"written": now, "digest": same, "notice": _to_json(notice), "attempts": 0}
+        # Without a channel the log was all; the row still says that it was told.
+        to = [row | {"channel": channel, "due": now} for channel in channels] or [row | {"channel": "log", "due": None}]
+        self._writer.write(lambda connection: connection.execute(insert(outbox), to))
+        return True
+
+    def due(self, limit: int = 100) -> list[Letter]:
+        """The notices that are to be sent now, oldest first."""
+        query = select(outbox).where(outbox.c.due <= to_iso(self._clock())).order_by(outbox.c.id).limit(limit)
+        return [
+            Letter(row.id, row.channel, Notice(**json.loads(row.notice)), row.attempts, parse_time(row.written))
+            for row in queries.fetch(self._engine, query)
+        ]
+
+    def delivered(self, letter: Letter) -> None:
+        """Notes that a notice has arrived."""
+        self._after(letter, {"delivered": to_iso(self._clock()), "due": None, "error": None})
+
+    def failed(self, letter: Letter, error: str, due: datetime | None) -> None:
+        """Notes a failed attempt; `due`: when to try again, None: never."""
+        self._after(letter, {"error": error, "due": None if due is None else to_iso(due)})
+
+    def outbox(self) -> dict[str, int]:
+        """How many notices wait, and how many were given up."""
+        waiting = select(func.count()).select_from(outbox).where(outbox.c.due.is_not(None))
+        lost = select(func.count()).select_from(outbox)
+        lost = lost.where(outbox.c.due.is_(None), outbox.c.delivered.is_(None), outbox.c.error.is_not(None))
+        counts = {"waiting": waiting, "given_up": lost}
+        return {name: int(queries.fetch(self._engine, query)[0][0]) for name, query in counts.items()}
+
+    def forget(self, before: datetime) -> None:
+        """Removes what was settled before then: notices, silences and alerts that have ended."""
+        limit = to_iso(before)
+
+        def change(connection: Connection) -> None:
+            connection.execute(delete(outbox).where(outbox.c.due.is_(None), outbox.c.written < limit))
+            connection.execute(delete(silences).where(silences.c.until < limit))
+            connection.execute(delete(alerts).where(alerts.c.ended < limit))
+
+        self._writer.write(change)
+
+    def _after(self, letter: Letter, values: Mapping[str, object]) -> None:
+        change = update(outbox).where(outbox.c.id == letter.id).values(attempts=letter.attempts + 1, **values)
+        self._writer.write(lambda connection: connection.execute(change))
+
+
+def _put(connection: Connection, episode: Episode) -> Episode:
+    """The episode as stored."""
+    row = _row(episode)
+    if episode.id is None:
+        key = connection.execute(insert(alerts), row).inserted_primary_key
+        return replace(episode, id=None if key is None else int(key[0]))
+    mine = alerts.c.id == episode.id
+    if episode.state == "resolved" and episode.fired is None:
+        connection.execute(delete(alerts).where(mine))
+    else:
+        # Somebody may have acknowledged it since it was read.
+        for theirs in ("acknowledged", "acknowledged_by", "note"):
+            del row[theirs]
+        connection.execute(update(alerts).where(mine).values(row))
+    return episode
+
+
+def digest(notice: Notice) -> str:
+    """Of what is said: the same for a repetition."""
+    return hashlib.sha256(
+        f"{notice.state}\n{notice.severity}\n{notice.title}\n{notice.text}".encode("utf-8", "replace")
+    ).hexdigest()
+
+
+def _to_json(notice: Notice) -> str:
+    return json.dumps(asdict(notice), ensure_ascii=False, default=str)
+
+
+def _row(episode: Episode) -> dict[str, Any]:
+    row = {each.name: getattr(episode, each.name) for each in fields(episode)}
+    del row["id"]
+    return {name: to_iso(value) if name in _MOMENTS and value is not None else value for name, value in row.items()}
+
+
+def _episode(row: Row[Any]) -> Episode:
+    return Episode(**_moments(row))
+
+
+def _moments(row: Row[Any]) -> dict[str, Any]:
+    values = row._asdict()
+    return {
+        name: parse_time(value) if name in _MOMENTS and value is not None else value for name, value in values.items()
+    }
