@@ -15,7 +15,7 @@ from pydantic import ValidationError
 
 from ab_testing import ABTestManager
 from model_manager import ModelVersionManager
-from monitoring import ABTestAnalyzer, PerformanceMonitor
+from monitoring import ABTestAnalyzer, PerformanceMonitor, alert_desk
 from scheduler_service.clock import utc_now
 from scheduler_service.errors import ServiceError
 from scheduler_service.http import auth, hygiene, problems
@@ -24,13 +24,13 @@ from scheduler_service.http.bodies import OrjsonProvider
 from scheduler_service.http.metrics import Metrics
 from scheduler_service.http.offload import NativeThreads
 from scheduler_service.http.replays import Replays
+from scheduler_service.http.routes import alerts, models, operations, runs
 from scheduler_service.http.routes import experiments as experiment_routes
-from scheduler_service.http.routes import models, operations, runs
 from scheduler_service.http.services import EXTENSION, Services
 from scheduler_service.http.serving import WarmUp, serve, serve_with_workers
 from scheduler_service.http.shadowing import Shadow
 from scheduler_service.http.state import State
-from scheduler_service.http.watching import watch_experiments, watch_live_models
+from scheduler_service.http.watching import firing_alerts, watch_alerts, watch_experiments, watch_live_models
 from scheduler_service.logs import configure_logging
 from scheduler_service.settings import Settings, settings_from_environment
 
@@ -56,11 +56,11 @@ def create_app(settings: Settings | None = None) -> Flask:
     app.json = OrjsonProvider(app)
     parts = make_services(settings)
     app.extensions[EXTENSION] = parts
-    parts.metrics.show(State(parts))
+    parts.metrics.show(State(parts, alerts=lambda: firing_alerts(parts.monitor)))
     problems.handle_errors(app)
     hygiene.keep_clean(app, settings, parts.metrics)
     auth.guard(app, settings)
-    for resource in (runs, models, experiment_routes, operations):
+    for resource in (runs, models, experiment_routes, alerts, operations):
         app.register_blueprint(resource.blueprint)
     return app
 
@@ -80,7 +80,9 @@ def make_services(settings: Settings) -> Services:
     experiments = ABTestManager(settings.ab_config_file, registry=registry)
     if not settings.ab_config_file.exists():  # people edit it, and the registry keeps the models that it names
         experiments.config["default_model"] = experiments.default_model
-    monitor = PerformanceMonitor(settings.database_file, reports_dir=settings.reports_dir)
+    monitor = PerformanceMonitor(
+        settings.database_file, reports_dir=settings.reports_dir, thresholds=settings.alert_thresholds
+    )
     metrics = Metrics()
     registry.loaded.tell(metrics.count_model_lookup)
 
@@ -99,6 +101,7 @@ def make_services(settings: Settings) -> Services:
         experiments=experiments,
         monitor=monitor,
         analyzer=ABTestAnalyzer(monitor, config_path=settings.ab_config_file),
+        desk=alert_desk(monitor, settings, confirm_s=settings.alert_confirm_s),
         metrics=metrics,
         compute=compute,
         improving=improving,
@@ -172,6 +175,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         def after_start() -> None:
             warm_up(parts)
             gevent.spawn(watch_experiments, parts)
+            gevent.spawn(watch_alerts, parts)
             if settings.auto_rollback:
                 watch_live_models(parts)
 

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from scheduler_service.alerts.episodes import Policy
-from scheduler_service.alerts.rules import GAP_THRESHOLDS, MIN_FREE_GIB
+from scheduler_service.alerts.rules import GAP_THRESHOLDS, MIN_FREE_GIB, RULES_OF_RUNS
 from scheduler_service.clock import Clock, parse_time, utc_now
 from scheduler_service.errors import ExperimentNotFound, InvalidInput
 from scheduler_service.settings import Settings, settings_from_environment
@@ -71,11 +71,6 @@ DRIFT_COLUMNS = ("n_workpoints", "lower_bound")
 DRIFT_WINDOW, DRIFT_REFERENCE = timedelta(days=1), timedelta(days=28)
 DRIFT_RUNS_AT_MOST = 5_000
 SILENCE_WINDOW = timedelta(days=7)
-RULES_OF_RUNS = frozenset(
-    ("max_makespan", "max_execution_time", "min_success_rate", "model_failures")
-    + ("max_gap", "input_drift", "silent_service", "min_free_disk_gib")
-)
-"""The rules that `PerformanceMonitor.alert_readings` looks at."""
 
 
 class PerformanceMonitor:
@@ -249,7 +244,7 @@ class PerformanceMonitor:
         return str(save(page, self.reports_dir, "performance", end, lang))
 
     def alert_readings(self, lang: Lang = "zh", *, runs: "pd.DataFrame | None" = None) -> "list[Reading]":
-        """What the rules of `RULES_OF_RUNS` see now: in the last hour, the day and the week before, and on the disk.
+        """What the rules `RULES_OF_RUNS` see now: in the last hour, the day and the week before, and on the disk.
 
         Args:
             runs: of the last hour, if they are at hand; columns `ALERT_COLUMNS`.

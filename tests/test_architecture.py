@@ -27,6 +27,7 @@ LAYERS: dict[str, int] = {
     "scheduler_service.experiments.changes": 3,
     "scheduler_service.experiments.history": 3,
     "scheduler_service.alerts.channels": 3,
+    "scheduler_service.alerts.desk": 3,
     "scheduler_service.alerts.mail": 3,
     "scheduler_service.alerts.webhooks": 3,
     # 2 learned

@@ -60,6 +60,8 @@ SEVERITIES: Mapping[str, Literal["warning", "critical"]] = {
 """Every rule."""
 EVENTS = frozenset({"experiment_aborted", "model_rolled_back"})
 """Rules of things that happen once: they are told at once, and their end is not."""
+RULES_OF_RUNS = frozenset(SEVERITIES) - EVENTS
+"""The others: they judge what is recorded, and the disk that it is on."""
 
 
 @dataclass(frozen=True, slots=True)

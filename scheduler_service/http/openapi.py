@@ -166,7 +166,24 @@ OPERATIONS: tuple[Operation, ...] = (
         example={"experiment_name": "ddqn_v1_vs_v2", "days": 7},
     ),
     _get("/reports/{name}", "operations", "A report that was made", answer="text/html", errors=(404,)),
-    _get("/alerts", "operations", "Thresholds that the last hour is beyond", errors=(503,)),
+    _get("/alerts", "alerts", "What is beyond its threshold now, and what was told of it", errors=(503,)),
+    _get("/alerts/history", "alerts", "The alerts of the last days, newest first", query=("days",), errors=(422, 503)),
+    Operation(
+        *("POST", "/alerts/{alert}/acknowledge", "alerts", "Say that somebody sees to an alert"),
+        body=schemas.AcknowledgeRequest, is_body_optional=True, errors=(*_BODY_ERRORS, 404, 503),
+        example={"actor": "operator_name", "note": "the pump team is short of people"},
+    ),
+    Operation(
+        *("POST", "/alerts/silences", "alerts", "Let nobody be told of an alert for some hours"),
+        body=schemas.SilenceRequest, success=201, errors=(*_BODY_ERRORS, 503),
+        example={"name": "silent_service", "hours": 48, "reason": "national holiday", "actor": "operator_name"},
+    ),
+    Operation(
+        *("DELETE", "/alerts/silences/{number}", "alerts", "Let people be told again"), errors=(404, 503)
+    ),
+    Operation(
+        *("POST", "/alerts/test", "alerts", "Send a test message through each channel"), errors=(503,)
+    ),
     _get("/openapi.json", "operations", "This interface as OpenAPI 3.1"),
     _get("/docs", "operations", "This interface to read", answer="text/html"),
 )  # fmt: skip

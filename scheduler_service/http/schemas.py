@@ -234,6 +234,23 @@ class MoveRequest(Strict):
     actor: Annotated[str, Field(max_length=200)] = ""
 
 
+class AcknowledgeRequest(Strict):
+    """Who sees to an alert."""
+
+    actor: Annotated[str, Field(max_length=200)] = ""
+    note: Annotated[str, Field(max_length=2_000)] = ""
+
+
+class SilenceRequest(Strict):
+    """Of what nobody is to be told for some hours."""
+
+    name: Name | None = Field(default=None, description="The rule, as in GET /alerts; every rule if absent.")
+    subject: Name | None = Field(default=None, description="Only for this model, experiment or size.")
+    hours: float = Field(gt=0, le=8_760, description="For how long.")
+    reason: Annotated[str, Field(min_length=1, max_length=2_000)]
+    actor: Annotated[str, Field(max_length=200)] = ""
+
+
 class PromoteArmRequest(Strict):
     """The arm whose model becomes the default one, and why."""
 

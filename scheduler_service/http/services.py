@@ -10,6 +10,7 @@ from flask import current_app
 from ab_testing import ABTestManager
 from model_manager import ModelVersionManager
 from monitoring import ABTestAnalyzer, PerformanceMonitor
+from scheduler_service.alerts.desk import AlertDesk
 from scheduler_service.http.metrics import Metrics
 from scheduler_service.http.offload import NativeThreads
 from scheduler_service.http.replays import Replays
@@ -28,6 +29,7 @@ class Services:
     experiments: ABTestManager
     monitor: PerformanceMonitor
     analyzer: ABTestAnalyzer
+    desk: AlertDesk
     metrics: Metrics
     compute: NativeThreads  # schedules
     improving: NativeThreads  # schedules with a time budget: they may take long, and nobody else waits for them

@@ -1,10 +1,11 @@
-"""What the service does by itself, every few seconds: move rollouts, stop bad candidates, roll live models back.
+"""What the service does by itself, every few seconds: move rollouts, stop bad candidates, roll live models back, alert.
 
 Of several processes one acts at a time: who holds the lease, which the system takes back when the process dies.
 """
 
 import logging
 import time
+from collections import Counter
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import timedelta
@@ -12,7 +13,10 @@ from typing import TYPE_CHECKING
 
 import gevent
 
+from model_manager import AUTO_ROLLBACK
 from monitoring import PerformanceMonitor
+from scheduler_service.alerts import rules
+from scheduler_service.alerts.texts import Lang
 from scheduler_service.clock import to_iso, utc_now
 from scheduler_service.errors import ServiceError, StorageUnavailable
 from scheduler_service.experiments.examination import RUN_COLUMNS
@@ -31,6 +35,8 @@ ANYWAY_EVERY_S = 30.0
 """How often they are judged without: a stage may wait for nothing but the clock."""
 MODELS_EVERY_S = 30.0
 """How often the live models are judged, if they are (SCHED_AUTO_ROLLBACK)."""
+EVENT_WINDOW = timedelta(days=1)
+"""How long something that happened once is an alert."""
 
 log = logging.getLogger(__name__)
 
@@ -119,3 +125,54 @@ def watch_live_models(parts: Services) -> None:
             parts.storage.run(look)
         except Exception:  # the next look may work
             log.exception("the live models could not be judged")
+
+
+def watch_alerts(parts: Services) -> None:
+    """Look for what is wrong, and deliver what people are to be told; goes on for ever.
+
+    One process does it, as long as it lives: a look needs pandas, which the others need not load for it.
+    """
+    every_s, troubles = parts.settings.alert_every_s, ""
+    if every_s == 0.0:
+        return
+    with ExitStack() as held:
+        while True:
+            gevent.sleep(every_s)
+            try:
+                held.enter_context(locked(parts.settings.logs_dir / "alerts.lease", timeout_s=0.0))
+                break
+            except StorageUnavailable as err:  # usually another process has it
+                log.debug("%s", err)
+        while True:
+            try:
+                parts.storage.run(lambda: look_for_alerts(parts))
+                troubles = ""
+            except Exception as err:  # the next look may work
+                if troubles != str(err):
+                    troubles = str(err)
+                    log.warning("alerts could not be looked for: %s", err, exc_info=not isinstance(err, ServiceError))
+            gevent.sleep(every_s)
+
+
+def look_for_alerts(parts: Services) -> None:
+    """One look, and one delivery."""
+    lang = parts.settings.alert_lang
+    readings = [*parts.monitor.alert_readings(lang), *service_readings(parts, lang)]
+    parts.desk.look(readings, frozenset(rules.SEVERITIES))
+    parts.desk.deliver()
+
+
+def service_readings(parts: Services, lang: Lang) -> list[rules.Reading]:
+    """What the service did by itself during the last day: experiments that it stopped, models that it took back."""
+    since = to_iso(utc_now() - EVENT_WINDOW)
+    stopped = (each for each in parts.experiments.history.transitions() if each.event == "aborted")
+    taken_back = (each for each in parts.models.history() if (each.event, each.actor) == ("rolled_back", AUTO_ROLLBACK))
+    return [
+        *(rules.experiment_aborted(e.experiment, e.reason, e.time, lang) for e in stopped if e.time >= since),
+        *(rules.rolled_back(e.model_key, e.reason, e.time, lang) for e in taken_back if e.time >= since),
+    ]
+
+
+def firing_alerts(monitor: PerformanceMonitor) -> Counter[tuple[str, str]]:
+    """(rule, severity) -> how many alerts fire now."""
+    return Counter((each.name, each.severity) for each in monitor.alerts.unended() if each.state == "firing")

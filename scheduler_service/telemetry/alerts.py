@@ -101,11 +101,14 @@ class AlertLog:
         """Stores a silence; it as stored."""
         row = {name: to_iso(value) if name in _MOMENTS else value for name, value in asdict(wanted).items()}
         row.pop("id")
-        self._writer.write(lambda connection: connection.execute(insert(silences), row))
-        query = select(silences).order_by(silences.c.id.desc()).limit(1)
-        for name in ("began", "until", "actor"):
-            query = query.where(silences.c[name] == row[name])
-        return Silence(**_moments(queries.fetch(self._engine, query)[0]))
+        ids: list[int] = []
+
+        def change(connection: Connection) -> None:
+            key = connection.execute(insert(silences), row).inserted_primary_key
+            ids.extend(() if key is None else (int(key[0]),))
+
+        self._writer.write(change)
+        return replace(wanted, id=ids[0])
 
     def end_silence(self, silence: int) -> None:
         """Ends a silence now.

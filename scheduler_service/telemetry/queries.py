@@ -141,7 +141,11 @@ def count_runs(engine: Engine, experiment: str | None = None) -> int:
 
 
 def busy_minutes(engine: Engine, since: datetime) -> tuple[list[datetime], int]:
-    """The minutes from `since` on that have runs, in order, and how many runs; reads an index only. Raises as `run_frame`."""
+    """The minutes from `since` on that have runs, in order, and how many runs; reads an index only.
+
+    Raises:
+        StorageUnavailable: the database cannot be read.
+    """
     minute = func.substr(runs.c.timestamp, 1, len("2026-11-25T13:00"))
     query = _between(select(minute.label("minute"), func.count().label("n_runs")), runs, since, None)
     found = fetch(engine, query.group_by(minute).order_by(minute))

@@ -1,16 +1,12 @@
-"""Operations: health, metrics, figures, reports, alerts, and the documentation of all of it."""
+"""Operations: health, metrics, figures, reports, and the documentation of all of it."""
 
-from collections.abc import Iterable
-from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flask import Blueprint, Response, request
 
-import monitoring
 from scheduler_service.clock import to_iso, utc_now
 from scheduler_service.errors import ReportNotFound
-from scheduler_service.experiments.lifecycle import Transition
 from scheduler_service.http import health
 from scheduler_service.http.bodies import json_bytes, read_body
 from scheduler_service.http.openapi import docs_page, document
@@ -19,12 +15,9 @@ from scheduler_service.http.schemas import ABTestReportRequest, PerformanceRepor
 from scheduler_service.http.services import services
 
 if TYPE_CHECKING:
-    import pandas as pd  # slow to import, and the service starts without it
+    pass  # slow to import, and the service starts without it
 
 blueprint = Blueprint("operations", __name__)
-
-ALERT_WINDOW = timedelta(hours=1)
-ABORT_WINDOW = timedelta(days=1)
 
 
 @blueprint.get("/health")
@@ -100,23 +93,6 @@ def get_report(name: str) -> Response:
     return Response(services().storage.run(read), content_type="text/html; charset=utf-8")
 
 
-@blueprint.get("/alerts")
-def get_alerts() -> dict[str, Any]:
-    """Which thresholds the runs of the last hour are beyond, and which experiments were stopped during the last day."""
-    parts = services()
-    since = utc_now() - ALERT_WINDOW
-    runs = parts.storage.run(lambda: parts.monitor.get_performance_data(start_time=to_iso(since)))
-    stopped = parts.storage.run(lambda: aborted(parts.experiments.history.transitions(), utc_now()))
-    thresholds = dict(monitoring.PERFORMANCE_THRESHOLDS)
-    return {
-        "status": "success",
-        "alerts": [*alerts(runs, thresholds), *stopped],
-        "thresholds": thresholds,
-        "since": to_iso(since),
-        "runs": len(runs),
-    }
-
-
 @blueprint.get("/openapi.json")
 def get_openapi() -> Response:
     """This interface as OpenAPI 3.1."""
@@ -127,50 +103,6 @@ def get_openapi() -> Response:
 def get_docs() -> Response:
     """This interface to read."""
     return Response(docs_page(), content_type="text/html; charset=utf-8")
-
-
-def alerts(runs: "pd.DataFrame", thresholds: dict[str, float]) -> list[dict[str, Any]]:
-    """What is beyond its threshold, each with figure and limit; no runs, no alerts.
-
-    The mean makespan, the 99th percentile of the execution time, the share of runs that succeeded, and each model that
-    could not answer.
-    """
-    is_done = runs["success"].astype(bool)
-    done = runs[is_done]
-    figures: list[tuple[str, str, float | None]] = [
-        ("max_makespan", "平均完工时间超过阈值", float(done["makespan"].mean()) if len(done) else None),
-        ("max_execution_time", "执行时间超过阈值", float(done["execution_time"].quantile(0.99)) if len(done) else None),
-        ("min_success_rate", "成功率低于阈值", len(done) / len(runs) if len(runs) else None),
-    ]
-    found = []
-    for name, message, value in figures:
-        if value is None:
-            continue
-        limit = thresholds[name]
-        if value < limit if name.startswith("min_") else value > limit:
-            found.append({"name": name, "value": value, "threshold": limit, "message": message})
-    for key, failures in runs[~is_done].groupby("model_key"):
-        last = failures["error_message"].iloc[-1]
-        message = f"模型 {key} 无法给出计划，已由其他模型代替：{last}"
-        found.append({"name": "model_failures", "value": float(len(failures)), "threshold": 0.0, "message": message})
-    return found
-
-
-def aborted(transitions: Iterable[Transition], now: datetime) -> list[dict[str, Any]]:
-    """An alert for each experiment that stopped itself during the last day."""
-    since = to_iso(now - ABORT_WINDOW)
-    return [
-        {
-            "name": "experiment_aborted",
-            "experiment": each.experiment,
-            "time": each.time,
-            "value": 1.0,
-            "threshold": 0.0,
-            "message": f"实验 {each.experiment} 已自动停止，所有用户回到默认模型：{each.reason}",
-        }
-        for each in transitions
-        if each.event == "aborted" and each.time >= since
-    ]
 
 
 def _report_made(path: str) -> dict[str, Any]:

@@ -1,0 +1,154 @@
+"""Alerts: what is wrong now and was before, and what people say to it."""
+
+from datetime import timedelta
+from typing import Any
+
+from flask import Blueprint, request
+
+from monitoring import ALERT_COLUMNS, ALERT_WINDOW
+from scheduler_service.alerts import rules
+from scheduler_service.alerts.desk import as_json
+from scheduler_service.alerts.episodes import Episode, Silence
+from scheduler_service.clock import to_iso, utc_now
+from scheduler_service.errors import AlertNotFound, InvalidInput
+from scheduler_service.http.bodies import read_body
+from scheduler_service.http.schemas import AcknowledgeRequest, SilenceRequest
+from scheduler_service.http.services import Services, services
+from scheduler_service.http.watching import service_readings
+
+blueprint = Blueprint("alerts", __name__)
+
+MAX_HISTORY_DAYS = 3_660.0
+MAX_ID_DIGITS = 18
+"""SQLite's ids have 63 bits."""
+
+
+@blueprint.get("/alerts")
+def get_alerts() -> dict[str, Any]:
+    """What is beyond its threshold in the last hour or fires still, with what people were told of it."""
+    parts = services()
+    return parts.storage.run(lambda: _now(parts))
+
+
+@blueprint.get("/alerts/history")
+def get_history() -> dict[str, Any]:
+    """The alerts of the last days, the newest first."""
+    parts, days = services(), _days(request.args.get("days", "7"))
+    end = utc_now()
+    found = parts.storage.run(lambda: parts.monitor.alerts.between(end - timedelta(days=days), end))
+    return {"status": "success", "alerts": [as_json(each) for each in reversed(found)], "total": len(found)}
+
+
+@blueprint.post("/alerts/<alert>/acknowledge")
+def acknowledge(alert: str) -> dict[str, Any]:
+    """Say that somebody sees to it: there are no more reminders of it."""
+    body, parts, known = read_body(AcknowledgeRequest, optional=True), services(), _id("alert", alert)
+    episode = parts.storage.run(lambda: parts.monitor.alerts.acknowledge(known, body.actor, body.note or None))
+    return {"status": "success", "alert": as_json(episode)}
+
+
+@blueprint.post("/alerts/silences")
+def silence() -> tuple[dict[str, Any], int]:
+    """Let nobody be told of a rule for some hours."""
+    body, parts, now = read_body(SilenceRequest), services(), utc_now()
+    if body.name is not None and body.name not in rules.SEVERITIES:
+        known = ", ".join(rules.SEVERITIES)
+        raise InvalidInput(f"there is no alert {body.name!r}; known are {known}", [(("name",), f"one of {known}")])
+    until = now + timedelta(hours=body.hours)
+    wanted = Silence(body.name, body.subject, now, until, body.actor, body.reason)
+    return {
+        "status": "success",
+        "silence": _silence(parts.storage.run(lambda: parts.monitor.alerts.silence(wanted))),
+    }, 201
+
+
+@blueprint.delete("/alerts/silences/<number>")
+def end_silence(number: str) -> dict[str, Any]:
+    """Let people be told again."""
+    parts, known = services(), _id("silence", number)
+    parts.storage.run(lambda: parts.monitor.alerts.end_silence(known))
+    return {"status": "success", "message": f"the silence {number} is over"}
+
+
+@blueprint.post("/alerts/test")
+def test() -> dict[str, Any]:
+    """Send a test message through each channel, and tell what came of it."""
+    parts = services()
+    told = parts.storage.run(parts.desk.test)
+    results = [{"channel": name, "delivered": error is None, "error": error} for name, error in told.items()]
+    return {"status": "success", "channels": results}
+
+
+def _now(parts: Services) -> dict[str, Any]:
+    monitor, lang, since = parts.monitor, parts.settings.alert_lang, utc_now() - ALERT_WINDOW
+    runs = monitor.get_performance_data(start_time=since, columns=ALERT_COLUMNS)
+    readings = [*monitor.alert_readings(lang, runs=runs), *service_readings(parts, lang)]
+    stored = {episode.key: episode for episode in monitor.alerts.unended()}
+    silences = monitor.alerts.silences()
+    alerts = []
+    for reading in readings:
+        episode = stored.pop((reading.name, reading.subject), None)
+        # One that has come near its threshold again is not over yet.
+        if reading.state == "beyond" or (episode is not None and episode.state == "firing"):
+            alerts.append(_merged(reading, episode))
+    now = utc_now()
+    for alert in alerts:
+        key = (alert["name"], alert["subject"])
+        alert["silenced"] = any(each.covers(key, now) for each in silences)
+    return {
+        "status": "success",
+        "alerts": alerts,
+        "thresholds": monitor.thresholds | {f"max_gap_{n}": limit for n, limit in monitor.gap_thresholds.items()},
+        "since": to_iso(since),
+        "runs": len(runs),
+        "silences": [_silence(each) for each in silences],
+        "channels": list(parts.desk.channels),
+        "outbox": monitor.alerts.outbox(),
+    }
+
+
+def _merged(reading: rules.Reading, episode: Episode | None) -> dict[str, Any]:
+    """An alert with the figures of now; without an episode the next check will begin one."""
+    told: dict[str, Any] = {
+        "id": None, "state": "pending", "began": None, "fired": None, "notified": None, "acknowledged": None,
+        "acknowledged_by": None, "note": None,
+    }  # fmt: skip
+    if episode is not None:
+        stored = as_json(episode)
+        told = {name: stored[name] for name in told}
+    return {
+        "name": reading.name,
+        "subject": reading.subject,
+        "severity": reading.severity,
+        "value": reading.value,
+        "threshold": reading.threshold,
+        "message": reading.message,
+        "advice": reading.advice,
+        **reading.details,
+        **told,
+    }
+
+
+def _silence(silence: Silence) -> dict[str, Any]:
+    times = {"began": to_iso(silence.began), "until": to_iso(silence.until)}
+    return {"id": silence.id, "name": silence.name, "subject": silence.subject, **times} | {
+        "actor": silence.actor,
+        "reason": silence.reason,
+    }
+
+
+def _id(kind: str, text: str) -> int:
+    if not (text.isascii() and text.isdecimal() and len(text) <= MAX_ID_DIGITS):
+        raise AlertNotFound(f"no {kind} has the id {text[:100]!r}; GET /alerts lists them")
+    return int(text)
+
+
+def _days(text: str) -> float:
+    try:
+        days = float(text)
+    except ValueError:
+        days = 0.0
+    if not 0.0 < days <= MAX_HISTORY_DAYS:
+        limit = f"must be greater than 0 and at most {MAX_HISTORY_DAYS:g}"
+        raise InvalidInput(f"days {text!r} {limit}", [(("days",), limit)])
+    return days

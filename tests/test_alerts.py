@@ -1,0 +1,550 @@
+"""Alerts: found by rule, told once, ended when it is clear, and never lost on their way."""
+
+import json
+import os
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import monitoring
+from monitoring import (
+    GAP_THRESHOLDS,
+    PERFORMANCE_THRESHOLDS,
+    PerformanceMonitor,
+    PerformanceRecord,
+    alert_desk,
+    check_performance_alerts,
+    send_alert,
+)
+from scheduler_service.alerts import rules
+from scheduler_service.alerts.episodes import Episode, Policy, Silence, step
+from scheduler_service.alerts.rules import RULES_OF_RUNS, SEVERITIES, Reading
+from scheduler_service.alerts.texts import NOTICES, RULES
+from scheduler_service.errors import AlertNotFound
+from scheduler_service.settings import Settings
+from tests.conftest import live_service
+
+ROOT = Path(__file__).resolve().parent.parent
+NOON = datetime(2026, 11, 25, 12, 0, tzinfo=UTC)
+SAMPLE = [10, 5, 8, 6, 7, 9, 6, 7, 6, 7, 7, 7, 4, 7, 5]
+
+
+# --- rules ---
+
+
+def frame(**columns) -> pd.DataFrame:
+    return pd.DataFrame(columns)
+
+
+def names(readings: list[Reading]) -> list[str]:
+    return [reading.name for reading in rules.beyond(readings)]
+
+
+def test_runs_beyond_a_threshold_are_found():
+    good = frame(
+        success=[True] * 20, makespan=[55.0] * 20, execution_time=[0.1] * 20, model_key="DDQN_x_v1.0.0",
+        error_message="the weights are gone",
+    )  # fmt: skip
+    limits = dict(PERFORMANCE_THRESHOLDS)
+    assert names(rules.performance(good, limits)) == []
+    assert names(rules.performance(good.iloc[:0], limits)) == []
+    (slow,) = rules.beyond(rules.performance(good.assign(makespan=[55.0] * 10 + [70.0] * 10), limits))
+    assert (slow.name, slow.value, slow.threshold) == ("max_makespan", 62.5, 60.0)
+    failing, broken = rules.beyond(rules.performance(good.assign(success=[True] * 18 + [False] * 2), limits))
+    assert (failing.name, failing.value) == ("min_success_rate", 0.9)
+    assert (broken.name, broken.value) == ("model_failures", 2.0)
+    assert "DDQN_x_v1.0.0" in broken.message
+    assert "the weights are gone" in broken.message
+    assert names(rules.performance(good.assign(execution_time=11.0), limits)) == ["max_execution_time"]
+    assert names(rules.performance(good.assign(success=False), limits)) == ["min_success_rate", "model_failures"]
+    assert names(rules.performance(good.assign(makespan=np.nan, execution_time=np.nan), limits)) == []
+
+
+@pytest.mark.parametrize(
+    ("mean", "state"), [(60.1, "beyond"), (60.0, "near"), (57.5, "near"), (57.0, "within"), (10.0, "within")]
+)
+def test_a_figure_is_clear_of_its_threshold_only_some_way_within(mean, state):
+    runs = frame(success=[True], makespan=[mean], execution_time=[0.1], model_key="m", error_message=None)
+    assert rules.performance(runs, PERFORMANCE_THRESHOLDS)[0].state == state
+
+
+@pytest.mark.parametrize(("share", "state"), [(0.94, "beyond"), (0.951, "near"), (0.96, "within"), (1.0, "within")])
+def test_a_success_rate_can_become_clear(share, state):
+    runs = frame(success=[True] * int(share * 1000) + [False] * (1000 - int(share * 1000)), makespan=1.0,
+                 execution_time=0.1, model_key="m", error_message="x")  # fmt: skip
+    assert rules.performance(runs, PERFORMANCE_THRESHOLDS)[2].state == state
+
+
+def test_gaps_are_held_against_the_threshold_of_their_size():
+    runs = frame(
+        success=True, gap=[0.05] * 20 + [0.05] * 19 + [0.05] * 30, n_workpoints=[1] * 20 + [15] * 19 + [60] * 30
+    )
+    found = rules.beyond(rules.gaps(runs, GAP_THRESHOLDS))
+    assert [(each.subject, round(each.value or 0, 6)) for each in found] == [("N<=1", 0.05)], (
+        "19 are too few, 60 too big"
+    )
+    assert [rules.size_of(n, GAP_THRESHOLDS) for n in (1, 2, 3, 5, 6, 50)] == [1, 2, 5, 5, 10, 50]
+    assert rules.size_of(51, GAP_THRESHOLDS) == rules.FOR_EVER
+
+
+def test_the_same_inputs_seldom_count_as_drift_and_others_do():
+    rng = np.random.default_rng(1)
+    false_alarms = 0
+    for _ in range(300):
+        recent, before = (pd.Series(rng.lognormal(3.0, 0.5, size)) for size in (150, 1_000))
+        false_alarms += rules.drift("lower_bound", recent, before).state == "beyond"
+    assert false_alarms <= 3, "0.1 % are expected"
+    shifted = pd.Series(rng.lognormal(3.5, 0.5, 150))
+    assert rules.drift("lower_bound", shifted, before).state == "beyond"
+    assert rules.drift("lower_bound", shifted[:99], before).state == "unknown"
+    ones = pd.Series([1] * 500)
+    assert rules.drift("n_workpoints", ones, ones).state == "within", "one size only: every decile is the same"
+    assert rules.drift("n_workpoints", pd.Series([7] * 500), ones).state == "beyond"
+
+
+def test_psi_is_that_of_its_definition():
+    reference, recent = pd.Series([0.0] * 500 + [1.0] * 500), pd.Series([0.0] * 200 + [1.0] * 800)
+    psi = rules.drift("x", recent, reference).value
+    assert psi == pytest.approx((0.2 - 0.5) * np.log(0.2 / 0.5) + (0.8 - 0.5) * np.log(0.8 / 0.5), abs=0.02)
+
+
+def test_a_silence_is_remarkable_when_it_is_three_times_the_longest():
+    busy = [NOON - timedelta(days=7) + timedelta(minutes=30 * n) for n in range(7 * 48)]
+    last = busy[-1]
+    assert rules.silence(busy, 500, last + timedelta(minutes=89)).state == "near"
+    assert rules.silence(busy, 500, last + timedelta(minutes=91)).state == "beyond"
+    assert rules.silence(busy, 99, last + timedelta(days=2)).state == "unknown", "too quiet a service to say"
+    with_weekend = [each for each in busy if not 2 <= (each - busy[0]).days < 4]
+    assert rules.silence(with_weekend, 500, last + timedelta(days=2)).state == "within"
+    assert rules.silence([], 0, NOON).state == "unknown"
+
+
+def test_both_languages_have_every_rule_and_word():
+    assert set(RULES["zh"]) == set(RULES["en"]) == set(SEVERITIES)
+    assert set(NOTICES["zh"]) == set(NOTICES["en"])
+
+
+# --- episodes ---
+
+
+def reading(state: Any = "beyond", name: str = "max_makespan", subject: str = "", is_event: bool = False) -> Reading:
+    return Reading(name, state, 70.0, 60.0, "too long", "do something", subject, is_event=is_event)
+
+
+class Course:
+    """Looks, one after the other, as the desk makes them."""
+
+    def __init__(self, policy: Policy | None = None) -> None:
+        self.policy = policy or Policy(confirm_s=60.0, cool_down_s=1_800.0, remind_s=86_400.0)
+        self.unended: list[Episode] = []
+        self.last: dict[tuple[str, str], datetime] = {}
+        self.silences: list[Silence] = []
+        self.at = NOON
+
+    def look(self, *readings: Reading, after_s: float = 30.0) -> list[str]:
+        """What is told."""
+        self.at += timedelta(seconds=after_s)
+        made = step(
+            readings, self.unended, self.last, self.silences, self.at, self.policy, looked=frozenset(SEVERITIES)
+        )
+        by_key = {each.key: each for each in self.unended} | {each.key: each for each in made.changed}
+        self.unended = [each for each in by_key.values() if each.state != "resolved"]
+        self.last |= {each.key: self.at for each, _ in made.notices}
+        return [state for _, state in made.notices]
+
+
+def test_an_alert_is_told_once_when_confirmed_and_once_when_over():
+    course = Course()
+    assert [course.look(reading()) for _ in range(5)] == [[], [], ["firing"], [], []]
+    assert course.look(reading("near")) == []
+    assert course.look(reading("within")) == ["resolved"]
+    assert course.look(reading("within")) == []
+    assert course.unended == []
+
+
+def test_what_is_over_before_it_is_confirmed_is_never_told():
+    course = Course()
+    told = [course.look(reading(state)) for state in ("beyond", "within", "beyond", "near", "beyond", "within")]
+    assert told == [[]] * 6
+
+
+def test_a_figure_that_wavers_about_its_threshold_is_one_alert():
+    course = Course()
+    told = [course.look(reading("beyond" if n % 2 == 0 else "near")) for n in range(2)]
+    told += [course.look(reading()) for _ in range(4)]
+    told += [course.look(reading("near" if n % 2 else "beyond")) for n in range(200)]
+    assert sum(map(len, told)) == 1
+
+
+def test_an_alert_that_comes_back_within_the_cool_down_waits_for_its_end():
+    course = Course()
+    for _ in range(3):
+        course.look(reading())
+    assert course.look(reading("within")) == ["resolved"]
+    again = [course.look(reading()) for _ in range(70)]  # 35 minutes
+    assert [n for n, told in enumerate(again) if told] == [59]
+    assert again[59] == ["firing"]
+
+
+def test_reminders_stop_when_somebody_has_acknowledged():
+    course = Course()
+    for _ in range(3):
+        course.look(reading())
+    assert course.look(reading(), after_s=86_400) == ["reminder"]
+    course.unended = [replace(each, acknowledged=course.at) for each in course.unended]
+    assert course.look(reading(), after_s=200_000) == []
+    assert course.look(reading("within")) == ["resolved"], "its end is still told"
+
+
+def test_nothing_is_told_under_a_silence_and_what_still_fires_is_told_afterwards():
+    course = Course()
+    course.silences = [Silence("max_makespan", None, NOON, NOON + timedelta(hours=1), "me", "tests")]
+    assert [course.look(reading(), after_s=600) for _ in range(5)] == [[]] * 5
+    assert course.look(reading(name="max_gap", subject="N<=1")) == []
+    assert course.look(reading(), reading(name="max_gap", subject="N<=1"), after_s=120) == ["firing"], "the other rule"
+    assert course.look(reading(), after_s=3_600) == ["firing", "resolved"]
+
+
+def test_without_data_an_alert_stays_for_a_day():
+    course = Course()
+    for _ in range(3):
+        course.look(reading())
+    assert course.look(reading("unknown"), after_s=3_600) == []
+    assert course.look(reading("unknown"), after_s=3_600 * 24) == ["resolved"]
+
+
+def test_an_event_is_told_at_once_and_its_end_is_not():
+    course = Course()
+    event = reading(name="experiment_aborted", subject="exp", is_event=True)
+    assert course.look(event) == ["firing"]
+    assert course.look(event, after_s=90_000) == []
+    assert course.look() == []
+
+
+def test_a_subject_that_has_no_reading_any_more_is_clear():
+    course = Course()
+    broken = reading(name="model_failures", subject="DDQN_x")
+    assert [course.look(broken) for _ in range(3)] == [[], [], ["firing"]]
+    assert course.look() == ["resolved"]
+
+
+def test_rules_that_were_not_looked_at_keep_their_alerts():
+    course = Course()
+    event = reading(name="experiment_aborted", subject="exp", is_event=True)
+    course.look(event)
+    made = step([], course.unended, course.last, [], course.at, course.policy, looked=RULES_OF_RUNS)
+    assert made.changed == ()
+
+
+# --- the desk: the real database, real receivers ---
+
+
+class Receiver(ThreadingHTTPServer):
+    """A webhook that keeps what it gets; `status` is what it answers."""
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.got: list[dict[str, Any]] = []
+        self.status = 200
+        threading.Thread(target=self.serve_forever, daemon=True).start()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_address[1]}/hook"
+
+    def wait_for(self, count: int, timeout_s: float = 30.0) -> list[dict[str, Any]]:
+        until_s = time.monotonic() + timeout_s
+        while len(self.got) < count and time.monotonic() < until_s:
+            time.sleep(0.05)
+        return self.got
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: Receiver
+
+    def do_POST(self) -> None:
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        if self.server.status == 200:
+            self.server.got.append(body)
+        self.send_response(self.server.status)
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    server = Receiver()
+    yield server
+    server.shutdown()
+    server.server_close()
+
+
+class Now:
+    def __init__(self) -> None:
+        self.at = NOON
+
+    def __call__(self) -> datetime:
+        return self.at
+
+
+@pytest.fixture
+def now() -> Now:
+    return Now()
+
+
+@pytest.fixture
+def monitor(tmp_path, now) -> PerformanceMonitor:
+    return PerformanceMonitor(tmp_path / "p.db", reports_dir=tmp_path, thresholds={"min_free_disk_gib": 0}, clock=now)
+
+
+def settings_for(tmp_path: Path, *receivers: Receiver, **more: Any) -> Settings:
+    return Settings(home=tmp_path, alert_webhooks=",".join(f"json={each.url}" for each in receivers), **more)
+
+
+def bad_runs(monitor: PerformanceMonitor, count: int = 3) -> None:
+    for number in range(count):
+        monitor.record_performance(PerformanceRecord(request_id=f"bad{number}", makespan=99.0, execution_time=0.1))
+
+
+def test_a_webhook_gets_an_alert_once_and_its_end(monitor, receiver, tmp_path, now):
+    desk = alert_desk(monitor, settings_for(tmp_path, receiver), confirm_s=60.0)
+    bad_runs(monitor)
+    for _ in range(5):
+        desk.look(monitor.alert_readings(), RULES_OF_RUNS)
+        desk.deliver()
+        now.at += timedelta(seconds=30)
+    (told,) = receiver.got
+    assert told["title"] == "[告警] 平均完工时间超过阈值"
+    assert told["value"] == 99.0
+    assert told["threshold"] == 60.0
+    assert told["state"] == "firing"
+    assert f"POST /alerts/{told['id']}/acknowledge" in told["text"]
+    now.at += timedelta(hours=2)
+    for number in range(30):
+        monitor.record_performance(PerformanceRecord(request_id=f"good{number}", makespan=50.0, execution_time=0.1))
+    assert desk.look(monitor.alert_readings(), RULES_OF_RUNS) == []
+    desk.deliver()
+    assert [each["title"] for each in receiver.got[1:]] == ["[已恢复] 平均完工时间超过阈值"]
+    (episode,) = monitor.alerts.between(NOON, now.at)
+    assert (episode.state, episode.notices) == ("resolved", 2)
+
+
+def test_english_on_request(monitor, receiver, tmp_path):
+    desk = alert_desk(monitor, settings_for(tmp_path, receiver, alert_lang="en"))
+    bad_runs(monitor)
+    desk.look(monitor.alert_readings("en"), RULES_OF_RUNS)
+    desk.deliver()
+    assert receiver.got[0]["title"] == "[Warning] The mean makespan is above its threshold"
+    assert receiver.got[0]["text"].isascii()
+
+
+def test_a_receiver_in_trouble_is_tried_again_later_and_later_and_the_others_are_not(monitor, tmp_path, now, receiver):
+    other = Receiver()
+    desk = alert_desk(monitor, settings_for(tmp_path, receiver, other))
+    receiver.status = 503
+    bad_runs(monitor)
+    desk.look(monitor.alert_readings(), RULES_OF_RUNS)
+    assert desk.deliver() == 1
+    waits, last = [], now.at
+    for _ in range(200):
+        now.at += timedelta(seconds=15)
+        (before,) = _letters(monitor)
+        desk.deliver()
+        (after,) = _letters(monitor)
+        if after["attempts"] > before["attempts"]:
+            waits.append((now.at - last).total_seconds())
+            last = now.at
+    assert len(waits) >= 5
+    assert all(later > 0.7 * earlier for earlier, later in pairwise(waits)), waits
+    assert waits[-1] > 4 * waits[0]
+    receiver.status = 200
+    now.at += timedelta(hours=1)
+    assert desk.deliver() == 1
+    assert len(receiver.got) == len(other.got) == 1
+    assert monitor.alerts.outbox() == {"waiting": 0, "given_up": 0}
+    other.shutdown()
+    other.server_close()
+
+
+def _letters(monitor: PerformanceMonitor) -> list[dict[str, Any]]:
+    with sqlite3.connect(monitor.db_path) as connection:
+        connection.row_factory = sqlite3.Row
+        return [dict(row) for row in connection.execute("SELECT * FROM outbox WHERE due IS NOT NULL")]
+
+
+def test_a_refusal_for_good_and_a_day_in_vain_are_given_up(monitor, tmp_path, now, receiver):
+    desk = alert_desk(monitor, settings_for(tmp_path, receiver))
+    receiver.status = 404
+    assert desk.tell("first")
+    assert desk.deliver() == 0
+    assert monitor.alerts.outbox() == {"waiting": 0, "given_up": 1}
+    receiver.status = 500
+    desk.tell("second")
+    for _ in range(30):
+        now.at += timedelta(hours=1)
+        desk.deliver()
+    assert monitor.alerts.outbox() == {"waiting": 0, "given_up": 2}
+    assert receiver.got == []
+
+
+def test_what_is_in_the_outbox_survives_a_kill(receiver, tmp_path):
+    """Killed after the alert was recorded, before it was sent; the next process sends it."""
+    code = (
+        "import os, signal, sys\n"
+        "from monitoring import PerformanceMonitor, PerformanceRecord, alert_desk\n"
+        "from scheduler_service.alerts.rules import RULES_OF_RUNS\n"
+        "monitor = PerformanceMonitor(sys.argv[1], thresholds={'min_free_disk_gib': 0})\n"
+        "monitor.record_performance(PerformanceRecord(request_id='r', makespan=99.0))\n"
+        "alert_desk(monitor).look(monitor.alert_readings(), RULES_OF_RUNS)\n"
+        "os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    path, hook = tmp_path / "p.db", f"json={receiver.url}"
+    killed = subprocess.run(
+        [sys.executable, "-c", code, str(path)], cwd=ROOT, env=os.environ | {"SCHED_ALERT_WEBHOOKS": hook}, check=False
+    )
+    assert killed.returncode == -9
+    assert receiver.got == []
+    monitor = PerformanceMonitor(path, reports_dir=tmp_path)
+    assert alert_desk(monitor, settings_for(tmp_path, receiver)).deliver() == 1
+    assert receiver.got[0]["name"] == "max_makespan"
+    check_performance_alerts(monitor)
+    assert len(monitor.alerts.unended()) >= 1
+    assert len(receiver.got) == 1, "the same episode is not told again"
+
+
+def test_send_alert_reaches_people_once(monitor, receiver, tmp_path, now, monkeypatch):
+    monkeypatch.setattr(monitoring, "settings_from_environment", lambda: settings_for(tmp_path, receiver))
+    assert send_alert("性能告警: 平均完工时间超过阈值", monitor=monitor) is True
+    assert send_alert("性能告警: 平均完工时间超过阈值", monitor=monitor) is False, "a check that runs every minute"
+    assert send_alert("可用性告警: 成功率低于阈值", monitor=monitor, severity="critical") is True
+    now.at += timedelta(hours=1)
+    assert send_alert("性能告警: 平均完工时间超过阈值", monitor=monitor) is True
+    assert [each["message"] for each in receiver.got] == [
+        "性能告警: 平均完工时间超过阈值", "可用性告警: 成功率低于阈值", "性能告警: 平均完工时间超过阈值",
+    ]  # fmt: skip
+    with pytest.raises(monitoring.InvalidInput, match="message"):
+        send_alert("  \n", monitor=monitor)
+
+
+def test_the_guides_check_sends_with_our_send_alert(tmp_path, receiver):
+    guide = (ROOT.parent / "shared" / "GUIDE.zh.md").read_text(encoding="utf-8")
+    snippet = guide.split("### 2. 监控告警设置", 1)[1].split("```python", 1)[1].split("```", 1)[0]
+    code = (
+        "from datetime import datetime, timedelta\n"
+        "from monitoring import PerformanceMonitor, PerformanceRecord, send_alert\n"
+        "monitor = PerformanceMonitor()\n"
+        "monitor.record_performance(PerformanceRecord(request_id='r', makespan=99.0))\n"
+        f"{snippet}\ncheck_performance_alerts()\ncheck_performance_alerts()\n"
+    )
+    environment = os.environ | {"SCHED_HOME": str(tmp_path), "SCHED_ALERT_WEBHOOKS": f"json={receiver.url}"}
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert [each["message"] for each in receiver.got] == ["性能告警: 平均完工时间超过阈值"]
+
+
+def test_two_processes_that_check_at_once_tell_once(monitor, receiver, tmp_path):
+    bad_runs(monitor)
+    desks = [alert_desk(PerformanceMonitor(monitor.db_path, clock=monitor.clock), settings_for(tmp_path, receiver))
+             for _ in range(4)]  # fmt: skip
+    readings = monitor.alert_readings()
+    threads = [threading.Thread(target=lambda d=desk: (d.look(readings, RULES_OF_RUNS), d.deliver())) for desk in desks]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    desks[0].deliver()
+    assert len(receiver.got) == 1
+    assert len([each for each in monitor.alerts.unended() if each.name == "max_makespan"]) == 1
+
+
+def test_an_acknowledged_alert_keeps_what_was_said_of_it(monitor, tmp_path, receiver, now):
+    desk = alert_desk(monitor, settings_for(tmp_path, receiver))
+    bad_runs(monitor)
+    (firing,) = desk.look(monitor.alert_readings(), RULES_OF_RUNS)
+    monitor.alerts.acknowledge(firing.id, "李工", "正在处理")
+    now.at += timedelta(minutes=1)
+    (firing,) = desk.look(monitor.alert_readings(), RULES_OF_RUNS)
+    assert (firing.acknowledged_by, firing.note) == ("李工", "正在处理")
+    with pytest.raises(AlertNotFound, match="999"):
+        monitor.alerts.acknowledge(999, "x", None)
+
+
+def test_the_test_message_tells_which_channel_fails(monitor, tmp_path, receiver):
+    desk = alert_desk(monitor, settings_for(tmp_path, receiver))
+    assert list(desk.test().values()) == [None]
+    receiver.status = 500
+    (error,) = desk.test().values()
+    assert "500" in error
+
+
+# --- over HTTP ---
+
+
+def test_the_service_alerts_by_itself_and_people_can_answer(tmp_path, receiver):
+    environment = {
+        "SCHED_ALERT_WEBHOOKS": f"json={receiver.url}", "SCHED_ALERT_EVERY_S": "0.5", "SCHED_ALERT_CONFIRM_S": "0.5",
+        "SCHED_ALERT_THRESHOLDS": '{"max_makespan": 10, "min_free_disk_gib": 0}', "SCHED_ALERT_COOL_DOWN_S": "0",
+    }  # fmt: skip
+    with live_service(tmp_path, environment=environment) as service:
+        service.run(params=SAMPLE)
+        (told,) = receiver.wait_for(1)
+        assert (told["name"], told["threshold"]) == ("max_makespan", 10.0)
+        answer = service.get("/alerts").json()
+        (alert,) = answer["alerts"]
+        assert alert.items() >= {"name": "max_makespan", "id": told["id"], "state": "firing", "silenced": False}.items()
+        assert answer["thresholds"]["max_makespan"] == 10.0
+        assert 'alerts_firing{name="max_makespan",severity="warning"} 1.0' in service.get("/metrics").text
+        said = service.post(f"/alerts/{alert['id']}/acknowledge", json={"actor": "李工", "note": "计划内"})
+        assert said.json()["alert"]["acknowledged_by"] == "李工"
+        made = service.post("/alerts/silences", json={"name": "max_makespan", "hours": 2, "reason": "大修"})
+        assert made.status_code == 201, made.text
+        assert service.get("/alerts").json()["alerts"][0]["silenced"] is True
+        number = made.json()["silence"]["id"]
+        assert service.delete(f"/alerts/silences/{number}").status_code == 200
+        assert service.delete(f"/alerts/silences/{number}").status_code == 404
+        assert service.post("/alerts/test").json()["channels"][0]["delivered"] is True
+        assert service.get("/alerts/history?days=1").json()["total"] == 1
+        assert "[告警] 平均完工时间超过阈值" in service.log()
+        service.process.kill()
+        service.process.wait()
+    with live_service(tmp_path, environment=environment) as service:
+        time.sleep(2.5)
+        assert service.get("/alerts").json()["alerts"][0]["acknowledged_by"] == "李工"
+    assert [each["state"] for each in receiver.got] == ["firing", "test"], "a restart tells nothing twice"
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "status", "word"),
+    [
+        ("/alerts/silences", {"name": "no_rule", "hours": 1, "reason": "x"}, 422, "no_rule"),
+        ("/alerts/silences", {"name": "max_gap", "hours": 0, "reason": "x"}, 422, "hours"),
+        ("/alerts/silences", {"name": "max_gap", "hours": 1}, 422, "reason"),
+        ("/alerts/1000000/acknowledge", {}, 404, "1000000"),
+        ("/alerts/x/acknowledge", {}, 404, "no alert has the id 'x'"),
+        (f"/alerts/{2**70}/acknowledge", {}, 404, "no alert"),
+    ],
+)
+def test_what_cannot_be_is_refused(service, path, body, status, word):
+    answer = service.post(path, json=body)
+    assert answer.status_code == status
+    assert word in answer.text
+
+
+@pytest.mark.parametrize("days", ["0", "x", "nan", "-1", "1e9"])
+def test_a_history_of_impossible_days_is_refused(service, days):
+    assert service.get(f"/alerts/history?days={days}").status_code == 422
