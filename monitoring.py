@@ -12,6 +12,7 @@ numpy, pandas, matplotlib and scipy are imported by the methods that need them: 
 """
 
 import shutil
+import sys
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import cache
@@ -21,13 +22,15 @@ from typing import TYPE_CHECKING, Any, Literal
 from scheduler_service.alerts.episodes import Policy
 from scheduler_service.alerts.rules import GAP_THRESHOLDS, MIN_FREE_GIB, RULES_OF_RUNS
 from scheduler_service.clock import Clock, parse_time, utc_now
-from scheduler_service.errors import ExperimentNotFound, InvalidInput
+from scheduler_service.errors import InvalidInput
 from scheduler_service.settings import Settings, settings_from_environment
 from scheduler_service.telemetry import queries
 from scheduler_service.telemetry.alerts import AlertLog
+from scheduler_service.telemetry.export import Progress, export
 from scheduler_service.telemetry.record import PairRecord, PerformanceRecord
 from scheduler_service.telemetry.replays import ReplayLog
 from scheduler_service.telemetry.schema import open_database
+from scheduler_service.telemetry.upkeep import Upkeep
 from scheduler_service.telemetry.writer import Writer
 
 if TYPE_CHECKING:
@@ -35,7 +38,6 @@ if TYPE_CHECKING:
 
     from scheduler_service.alerts.desk import AlertDesk
     from scheduler_service.alerts.rules import Reading
-    from scheduler_service.experiments.experiment import Experiment
 
 __all__ = [
     "GAP_THRESHOLDS",
@@ -101,6 +103,7 @@ class PerformanceMonitor:
         self._writer = Writer(self._engine)
         self.replays = ReplayLog(self._engine, self._writer, clock)
         self.alerts = AlertLog(self._engine, self._writer, clock)
+        self.upkeep = Upkeep(self._engine, self._writer)
 
     @property
     def thresholds(self) -> dict[str, float]:
@@ -202,6 +205,22 @@ class PerformanceMonitor:
         return queries.pair_frame(
             self._engine, experiment=experiment, replay=replay, source=source, start=start, end=end
         )
+
+    def export(
+        self,
+        path: str | Path,
+        what: Literal["runs", "pairs"] = "runs",
+        *,
+        start_time: Time = None,
+        end_time: Time = None,
+        model_key: str | None = None,
+        experiment: str | None = None,
+        progress: Progress | None = None,
+    ) -> int:
+        """How many rows were written to a `.csv` or `.parquet` file; see `telemetry.export`, whose errors it raises."""
+        start, end = _moment("start_time", start_time), _moment("end_time", end_time)
+        chosen: dict[str, Any] = {"model_key": model_key, "experiment": experiment, "progress": progress}
+        return export(self._engine, Path(path), what, start=start, end=end, **chosen)
 
     def summary(
         self,
@@ -307,7 +326,7 @@ class ABTestAnalyzer:
             StorageUnavailable: the database cannot be read, or the report not be written.
         """
         from scheduler_service.experiments.config import ConfigFile
-        from scheduler_service.experiments.examination import RUN_COLUMNS, examine
+        from scheduler_service.experiments.examination import RUN_COLUMNS, examine, experiment_of_runs
         from scheduler_service.experiments.history import ExperimentHistory
         from scheduler_service.reporting.ab_test import ab_test_page
         from scheduler_service.reporting.page import save
@@ -320,7 +339,7 @@ class ABTestAnalyzer:
         experiment = configured
         if experiment is None:
             ever = self._monitor.get_performance_data(experiment=experiment_name, columns=("variant", "model_key"))
-            experiment = _experiment_of_runs(experiment_name, ever, start)
+            experiment = experiment_of_runs(experiment_name, ever, start)
         history = ExperimentHistory(self._config_path.parent / "logs" / "experiments.jsonl").of(experiment_name)
         examined = examine(experiment, runs, pairs, end)
         page = ab_test_page(examined, runs, pairs, history, start, end, lang, is_configured=configured is not None)
@@ -394,27 +413,6 @@ def send_alert(
     return is_new
 
 
-def _experiment_of_runs(name: str, runs: "pd.DataFrame", start: datetime) -> "Experiment":
-    """An experiment that only its runs know: their arms and models, and the usual limits; the split is unknown.
-
-    Raises:
-        ExperimentNotFound: no run of that name had an arm. Requests may name an experiment that never was.
-    """
-    from scheduler_service.experiments.experiment import Experiment
-    from scheduler_service.stats.comparison import ARMS
-
-    recorded = set(runs["variant"].dropna())
-    if not recorded:
-        raise ExperimentNotFound(f"no experiment {name!r} is configured, and none ran by that name")
-    last = max((ARMS.index(arm) for arm in recorded if arm in ARMS), default=0)
-    definition: dict[str, Any] = {"name": name, "start_time": start, "traffic_split": None}
-    for arm in ARMS[: max(2, last + 1)]:
-        keys = runs.loc[runs["variant"].eq(arm).fillna(value=False).astype(bool), "model_key"].dropna()
-        definition[arm] = str(keys.iloc[-1]) if len(keys) else "?"
-    # Not validated: the name may be none that can be configured, and nobody knows which split was asked for.
-    return Experiment.model_construct(**definition)
-
-
 def _moment(name: str, value: Time) -> datetime | None:
     """`value` as an aware time; without an offset it is local time."""
     if value is None:
@@ -433,3 +431,9 @@ def _period(days: float, lang: str) -> timedelta:
     if lang not in ("zh", "en"):
         raise InvalidInput(f"lang {lang!r} is not one of zh, en")
     return timedelta(days=days)
+
+
+if __name__ == "__main__":
+    from scheduler_service.telemetry.cli import main
+
+    sys.exit(main())

@@ -57,6 +57,9 @@ class Settings(BaseSettings):
     auto_rollback_cool_down_h: float = Field(
         default=24.0, ge=0.0, le=8760.0, description="Hours after such a rollback before another one."
     )
+    retention_days: float = Field(
+        default=0.0, ge=0.0, le=3660.0, description="Days until a run is replaced by its day's sums; 0: never."
+    )
     log_level: str = Field(default="INFO", description="DEBUG, INFO, WARNING or ERROR.")
     log_format: Literal["text", "json"] = Field(
         default="text", description="text, or json: one JSON object on each line of the log."

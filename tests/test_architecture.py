@@ -15,6 +15,7 @@ LAYERS: dict[str, int] = {
     "enhanced_flask": 5,
     "scheduler_service.http": 5,
     "scheduler_service.experiments.cli": 5,
+    "scheduler_service.telemetry.cli": 5,
     # 4 doors
     **dict.fromkeys(DOORS, 4),
     # 3 input and output

@@ -8,10 +8,11 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from scheduler_service.clock import to_iso
+from scheduler_service.errors import ExperimentNotFound
 from scheduler_service.experiments.experiment import Experiment
 from scheduler_service.experiments.rollout import Evidence
 from scheduler_service.stats.arms import metric_values, rows_of_arm, succeeded
-from scheduler_service.stats.comparison import BASELINE, ArmComparison, compare_arms
+from scheduler_service.stats.comparison import ARMS, BASELINE, ArmComparison, compare_arms
 from scheduler_service.stats.effect import to_improvement
 from scheduler_service.stats.guardrails import ALPHA as GUARDRAIL_ALPHA
 from scheduler_service.stats.guardrails import Guardrail, check_guardrails
@@ -238,3 +239,21 @@ def _model_changed(experiment: Experiment, runs: pd.DataFrame) -> NotComputable 
                 "model_changed", f"{arm} ({experiment.models[arm]}) was answered by {' and '.join(keys)}"
             )
     return None
+
+
+def experiment_of_runs(name: str, runs: pd.DataFrame, start: datetime) -> Experiment:
+    """An experiment that only its runs know: their arms and models, and the usual limits; the split is unknown.
+
+    Raises:
+        ExperimentNotFound: no run of that name had an arm. Requests may name an experiment that never was.
+    """
+    recorded = set(runs["variant"].dropna())
+    if not recorded:
+        raise ExperimentNotFound(f"no experiment {name!r} is configured, and none ran by that name")
+    last = max((ARMS.index(arm) for arm in recorded if arm in ARMS), default=0)
+    definition: dict[str, Any] = {"name": name, "start_time": start, "traffic_split": None}
+    for arm in ARMS[: max(2, last + 1)]:
+        keys = runs.loc[runs["variant"].eq(arm).fillna(value=False).astype(bool), "model_key"].dropna()
+        definition[arm] = str(keys.iloc[-1]) if len(keys) else "?"
+    # Not validated: the name may be none that can be configured, and nobody knows which split was asked for.
+    return Experiment.model_construct(**definition)

@@ -37,6 +37,9 @@ MODELS_EVERY_S = 30.0
 """How often the live models are judged, if they are (SCHED_AUTO_ROLLBACK)."""
 EVENT_WINDOW = timedelta(days=1)
 """How long something that happened once is an alert."""
+TIDY_EVERY_S = 6 * 3_600.0
+ALERTS_KEPT = timedelta(days=400)
+"""Of alerts that have ended, and of what was sent of them."""
 
 log = logging.getLogger(__name__)
 
@@ -128,11 +131,11 @@ def watch_live_models(parts: Services) -> None:
 
 
 def watch_alerts(parts: Services) -> None:
-    """Look for what is wrong, and deliver what people are to be told; goes on for ever.
+    """Look for what is wrong, deliver what people are to be told, and tidy up now and then; goes on for ever.
 
     One process does it, as long as it lives: a look needs pandas, which the others need not load for it.
     """
-    every_s, troubles = parts.settings.alert_every_s, ""
+    every_s, troubles, next_tidying_s = parts.settings.alert_every_s, "", 0.0
     if every_s == 0.0:
         return
     with ExitStack() as held:
@@ -147,6 +150,9 @@ def watch_alerts(parts: Services) -> None:
             try:
                 parts.storage.run(lambda: look_for_alerts(parts))
                 troubles = ""
+                if time.monotonic() >= next_tidying_s:
+                    next_tidying_s = time.monotonic() + TIDY_EVERY_S
+                    parts.storage.run(lambda: tidy_up(parts))
             except Exception as err:  # the next look may work
                 if troubles != str(err):
                     troubles = str(err)
@@ -160,6 +166,17 @@ def look_for_alerts(parts: Services) -> None:
     readings = [*parts.monitor.alert_readings(lang), *service_readings(parts, lang)]
     parts.desk.look(readings, frozenset(rules.SEVERITIES))
     parts.desk.deliver()
+
+
+def tidy_up(parts: Services) -> None:
+    """Compacts what is older than is to be kept (SCHED_RETENTION_DAYS), and forgets alerts that are long over."""
+    now, monitor, days = utc_now(), parts.monitor, parts.settings.retention_days
+    monitor.alerts.forget(now - ALERTS_KEPT)
+    if days > 0.0:
+        keep = [experiment.name for experiment in parts.experiments.list_experiments()]
+        compacted = monitor.upkeep.compact(now - timedelta(days=days), keep_experiments=keep)
+        if compacted:
+            log.info("%d runs older than %g days are now sums by day and model", compacted, days)
 
 
 def service_readings(parts: Services, lang: Lang) -> list[rules.Reading]:

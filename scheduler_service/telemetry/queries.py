@@ -105,7 +105,7 @@ def run_frame(
     Raises:
         StorageUnavailable: the database cannot be read.
     """
-    query = _filtered(start, end, model_key, experiment, columns)
+    query = runs_query(start=start, end=end, model_key=model_key, experiment=experiment, columns=columns)
     if latest is not None:
         query = query.order_by(None).order_by(runs.c.timestamp.desc()).limit(latest)
     return _frame(fetch(engine, query), {name: DTYPES[name] for name in columns})
@@ -125,11 +125,7 @@ def pair_frame(
     Raises:
         StorageUnavailable: the database cannot be read.
     """
-    query = select(*(pairs.c[name] for name in PAIR_DTYPES)).order_by(pairs.c.timestamp, pairs.c.id)
-    query = _between(query, pairs, start, end)
-    for name, value in (("experiment", experiment), ("replay", replay), ("source", source)):
-        if value is not None:
-            query = query.where(pairs.c[name] == value)
+    query = pairs_query(experiment=experiment, replay=replay, source=source, start=start, end=end)
     return _frame(fetch(engine, query), PAIR_DTYPES)
 
 
@@ -240,13 +236,15 @@ def check_reachable(engine: Engine) -> None:
             connection.rollback()
 
 
-def _filtered(
-    start: datetime | None,
-    end: datetime | None,
-    model_key: str | None,
-    experiment: str | None,
-    columns: Sequence[str],
+def runs_query(
+    *,
+    start: datetime | None = None,
+    end: datetime | None = None,
+    model_key: str | None = None,
+    experiment: str | None = None,
+    columns: Sequence[str] = tuple(DTYPES),
 ) -> Select[tuple[object, ...]]:
+    """The runs from `start` to `end`, both included, oldest first."""
     chosen = [feedback.c[name] if name == "user_satisfaction" else runs.c[name] for name in columns]
     source = runs.outerjoin(feedback, feedback.c.request_id == runs.c.request_id)
     query = select(*chosen).select_from(source if "user_satisfaction" in columns else runs)
@@ -256,6 +254,23 @@ def _filtered(
     if experiment is not None:
         query = query.where(runs.c.experiment == experiment)
     return query.order_by(runs.c.timestamp, runs.c.id)
+
+
+def pairs_query(
+    *,
+    experiment: str | None = None,
+    replay: str | None = None,
+    source: str | None = None,
+    start: datetime | None = None,
+    end: datetime | None = None,
+) -> Select[tuple[object, ...]]:
+    """The pairs from `start` to `end`, both included, oldest first."""
+    query = select(*(pairs.c[name] for name in PAIR_DTYPES)).order_by(pairs.c.timestamp, pairs.c.id)
+    query = _between(query, pairs, start, end)
+    for name, value in (("experiment", experiment), ("replay", replay), ("source", source)):
+        if value is not None:
+            query = query.where(pairs.c[name] == value)
+    return query
 
 
 def _between(query: Select[Any], table: Table, start: datetime | None, end: datetime | None) -> Select[Any]:

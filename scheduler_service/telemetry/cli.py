@@ -1,0 +1,234 @@
+"""Records, alerts and reports on the command line: `python -m monitoring <command>`.
+
+Exit status: 0 done; 1 refused, not found, or (`alerts`) something fires; 2 the command line makes no sense;
+130 interrupted.
+"""
+
+import argparse
+import json
+import logging
+import os
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from monitoring import MAX_REPORT_DAYS, PerformanceMonitor, alert_desk
+from scheduler_service.alerts.desk import as_json
+from scheduler_service.alerts.rules import RULES_OF_RUNS
+from scheduler_service.errors import InvalidInput, ServiceError
+from scheduler_service.experiments.config import ConfigFile
+from scheduler_service.registry.cli import table
+from scheduler_service.settings import Settings, settings_from_environment
+
+Answer = tuple[Any, str, int]
+"""What `--json` prints, what people read, and the exit status."""
+
+EXAMPLES = """
+examples:
+  python -m monitoring report --days 30 --lang en
+  python -m monitoring alerts                              exit status 1 if anything fires, for cron
+  python -m monitoring alerts --acknowledge 12 --note "the pump team is short of people"
+  python -m monitoring export runs.parquet --since 2026-11-01
+  python -m monitoring export pairs.csv --table pairs --experiment ddqn_v1_vs_v2
+  python -m monitoring vacuum --keep-days 400
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs one command, and answers the exit status."""
+    options = _parser().parse_args(arguments)
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
+    settings = settings_from_environment()
+    if options.home is not None:
+        settings = settings.model_copy(update={"home": options.home.expanduser().resolve()})
+    try:
+        if not settings.database_file.is_file():
+            raise InvalidInput(f"there are no records in {settings.home}; say --home FOLDER, or set SCHED_HOME")
+        monitor = PerformanceMonitor(
+            settings.database_file, reports_dir=settings.reports_dir, thresholds=settings.alert_thresholds
+        )
+        value, text, status = COMMANDS[options.command](monitor, settings, options)
+        print(json.dumps(value, ensure_ascii=False, indent=2) if options.json else text, flush=True)
+    except BrokenPipeError:  # `| head` has seen enough; Python would complain once more when it ends
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except ServiceError as err:
+        print(f"error: {err}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("\ninterrupted; nothing is half done", file=sys.stderr)
+        return 130
+    return status
+
+
+def _parser() -> argparse.ArgumentParser:
+    shared = argparse.ArgumentParser(add_help=False)
+    shared.add_argument("--home", type=Path, metavar="FOLDER", help="of the service (default: SCHED_HOME)")
+    shared.add_argument("--json", action="store_true", help="print JSON instead of text")
+    parser = argparse.ArgumentParser(
+        prog="python -m monitoring",
+        description="What the service did: reports, alerts, files for other programs, and the upkeep of the database.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    def command(name: str, about: str, more: str = "") -> argparse.ArgumentParser:
+        return commands.add_parser(name, help=about, description=f"{about}. {more}".strip(), parents=[shared])
+
+    report = command("report", "make a report of the last days, and print its path")
+    report.add_argument("--days", type=float, default=7.0, help="how far back (default: %(default)g)")
+    report.add_argument("--lang", choices=("zh", "en"), default="zh", help="(default: %(default)s)")
+
+    alerts = command(
+        "alerts",
+        "what is beyond its threshold now",
+        "Tells people what they have not been told yet, as the service does. The exit status is 1 if anything fires.",
+    )
+    alerts.add_argument("--history", type=float, metavar="DAYS", help="show the alerts of the last DAYS instead")
+    alerts.add_argument("--acknowledge", type=int, metavar="ID", help="say that you see to this alert")
+    alerts.add_argument("--note", help="with --acknowledge: what you do about it")
+    alerts.add_argument("--actor", default=os.environ.get("USER", ""), help="who (default: you, %(default)s)")
+    alerts.add_argument("--test", action="store_true", help="send a test message through each channel instead")
+
+    export = command(
+        "export",
+        "write runs or pairs to a file for other programs",
+        "The suffix says the format: .csv (UTF-8, for spreadsheets) or .parquet.",
+    )
+    export.add_argument("file", type=Path)
+    export.add_argument("--table", choices=("runs", "pairs"), default="runs", help="(default: %(default)s)")
+    export.add_argument("--since", metavar="TIME", help="ISO-8601; local time unless it has an offset")
+    export.add_argument("--until", metavar="TIME", help="ISO-8601, included")
+    export.add_argument("--model-key", metavar="KEY", help="only the runs of this model")
+    export.add_argument("--experiment", metavar="NAME", help="only the rows of this experiment")
+
+    command("stats", "what the database holds, and how large it is")
+
+    vacuum = command(
+        "vacuum",
+        "give unused space back to the system",
+        "With --keep-days, older runs are first replaced by their sums by day and model. Those of experiments in "
+        "ab_test_config.json stay. While the file is rewritten, the service waits to record: seconds for a large one.",
+    )
+    vacuum.add_argument("--keep-days", type=float, metavar="DAYS", help="compact runs that are older than this")
+    return parser
+
+
+# --- commands ---
+
+
+def _report(monitor: PerformanceMonitor, _settings: Settings, options: argparse.Namespace) -> Answer:
+    path = monitor.generate_performance_report(options.days, lang=options.lang)
+    return {"path": path}, path, 0
+
+
+def _alerts(monitor: PerformanceMonitor, settings: Settings, options: argparse.Namespace) -> Answer:
+    if options.test:
+        told = alert_desk(monitor, settings).test()
+        rows = [(name, error or "delivered") for name, error in told.items()]
+        text = table(("channel", "result"), rows) if rows else "no channel is configured; see SCHED_ALERT_WEBHOOKS"
+        return told, text, int(any(told.values()))
+    if options.acknowledge is not None:
+        episode = monitor.alerts.acknowledge(options.acknowledge, options.actor, options.note)
+        return as_json(episode), f"alert {episode.id} ({episode.message}) is acknowledged by {options.actor or '-'}", 0
+    if options.history is not None:
+        if not 0.0 < options.history <= MAX_REPORT_DAYS:
+            raise InvalidInput(f"--history {options.history:g} is not greater than 0 and at most {MAX_REPORT_DAYS}")
+        now = monitor.clock()
+        found = monitor.alerts.between(now - timedelta(days=options.history), now)
+        return [as_json(each) for each in found], _alert_table(found), 0
+    desk = alert_desk(monitor, settings, confirm_s=settings.alert_confirm_s)
+    firing = desk.look(monitor.alert_readings(settings.alert_lang), RULES_OF_RUNS)
+    desk.deliver()
+    shown = monitor.alerts.unended()
+    return [as_json(each) for each in shown], _alert_table(shown), int(bool(firing))
+
+
+def _alert_table(episodes: Sequence[Any]) -> str:
+    if not episodes:
+        return "nothing is wrong"
+    header = ("id", "state", "severity", "began", "value", "threshold", "message", "acknowledged by")
+    return table(
+        header,
+        [
+            (
+                each.id,
+                each.state,
+                each.severity,
+                each.began.astimezone().strftime("%Y-%m-%d %H:%M"),
+                "-" if each.value is None else f"{each.value:.4g}",
+                "-" if each.threshold is None else f"{each.threshold:.4g}",
+                each.message,
+                each.acknowledged_by or "-",
+            )
+            for each in episodes
+        ],
+    )
+
+
+def _export(monitor: PerformanceMonitor, _settings: Settings, options: argparse.Namespace) -> Answer:
+    with _bar("exporting", "row") as progress:
+        rows = monitor.export(
+            options.file,
+            options.table,
+            start_time=options.since,
+            end_time=options.until,
+            model_key=options.model_key,
+            experiment=options.experiment,
+            progress=progress,
+        )
+    path = options.file.resolve()
+    size = path.stat().st_size
+    return {"path": str(path), "rows": rows, "bytes": size}, f"{rows} rows, {size / 2**20:.1f} MiB: {path}", 0
+
+
+def _stats(monitor: PerformanceMonitor, _settings: Settings, _options: argparse.Namespace) -> Answer:
+    value = monitor.upkeep.stats()
+    rows = [(name, count) for name, count in value["rows"].items()]
+    sizes = [(name, f"{size / 2**20:.1f} MiB") for name, size in value["bytes"].items()]
+    period = f"runs from {value['first_run'] or '-'} to {value['last_run'] or '-'}"
+    return value, f"{table(('table', 'rows'), rows)}\n\n{table(('file', 'size'), sizes)}\n\n{period}", 0
+
+
+def _vacuum(monitor: PerformanceMonitor, settings: Settings, options: argparse.Namespace) -> Answer:
+    compacted = 0
+    if options.keep_days is not None:
+        if not 1.0 <= options.keep_days <= MAX_REPORT_DAYS:
+            raise InvalidInput(f"--keep-days {options.keep_days:g} is not within 1..{MAX_REPORT_DAYS}")
+        before = monitor.clock() - timedelta(days=options.keep_days)
+        keep = tuple(ConfigFile(settings.ab_config_file).current().experiments)
+        with _bar("compacting", "run") as progress:
+            compacted = monitor.upkeep.compact(before, keep_experiments=keep, progress=progress)
+        monitor.alerts.forget(before)
+    freed = monitor.upkeep.vacuum()
+    return (
+        {"compacted": compacted, "freed_bytes": freed},
+        f"{compacted} runs compacted, {freed / 2**20:.1f} MiB freed",
+        0,
+    )
+
+
+COMMANDS: Mapping[str, Callable[[PerformanceMonitor, Settings, argparse.Namespace], Answer]] = {
+    "report": _report,
+    "alerts": _alerts,
+    "export": _export,
+    "stats": _stats,
+    "vacuum": _vacuum,
+}
+
+
+@contextmanager
+def _bar(what: str, unit: str) -> Iterator[Callable[[int, int], None]]:
+    from tqdm import tqdm
+
+    with tqdm(desc=what, unit=unit, file=sys.stderr, leave=False) as bar:
+
+        def progress(done: int, total: int) -> None:
+            bar.total = total
+            bar.update(done - bar.n)
+
+        yield progress

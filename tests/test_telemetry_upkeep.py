@@ -1,0 +1,263 @@
+"""The database over the years: compacted without loss, exported as it is, looked after from the command line."""
+
+import json
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from monitoring import PerformanceMonitor, PerformanceRecord
+from scheduler_service.errors import InvalidInput, StorageUnavailable
+from scheduler_service.telemetry.cli import main
+from scheduler_service.telemetry.queries import DTYPES
+from tests.test_monitoring_pairs import pair
+
+ROOT = Path(__file__).resolve().parent.parent
+NOW = datetime(2026, 11, 25, 12, 0, tzinfo=UTC)
+
+
+@pytest.fixture
+def monitor(tmp_path) -> PerformanceMonitor:
+    (tmp_path / "logs").mkdir()
+    return PerformanceMonitor(tmp_path / "logs" / "performance.db", reports_dir=tmp_path / "reports", clock=lambda: NOW)
+
+
+def fill(monitor: PerformanceMonitor, count: int = 60) -> None:
+    """A run every six hours, back from now; some failed, some without a gap, some of an experiment."""
+    for number in range(count):
+        is_good = number % 7 != 0
+        monitor.record_performance(
+            PerformanceRecord(
+                request_id=f"r{number}", timestamp=NOW - timedelta(hours=6 * number), user_id=f"用户,\"{number}\"\n",
+                model_key=None if number % 11 == 0 else f"M{number % 2}", success=is_good,
+                makespan=50.0 + number if is_good else None, gap=0.01 * number if is_good and number % 3 else None,
+                execution_time=0.5 + number, experiment="kept" if number % 5 == 0 else None, n_workpoints=1,
+                user_satisfaction=4 if number % 4 == 0 else None, error_message=None if is_good else "x",
+                team_utilization={"吊装": 0.5}, input_params={"params": [1.0]}, queue_time=0.001, total_time=0.01,
+            )
+        )  # fmt: skip
+
+
+def days_of(monitor: PerformanceMonitor) -> pd.DataFrame:
+    with sqlite3.connect(monitor.db_path) as connection:
+        return pd.read_sql("SELECT * FROM days", connection)
+
+
+# --- compaction ---
+
+
+def test_what_is_compacted_is_the_sum_of_what_was_there(monitor):
+    fill(monitor)
+    before = NOW - timedelta(days=7)
+    runs = monitor.get_performance_data()
+    old = runs[(runs["timestamp"] < before) & (runs["experiment"] != "kept")]
+    good = old[old["success"]]
+    assert monitor.upkeep.compact(before, keep_experiments=["kept"]) == len(old) > 20
+    days = days_of(monitor)
+    assert days["runs"].sum() == len(old)
+    assert days["failures"].sum() == len(old) - len(good)
+    for column, expected in (
+        ("makespan_sum", good["makespan"].sum()), ("gap_sum", good["gap"].sum()), ("gaps", good["gap"].count()),
+        ("execution_time_sum", good["execution_time"].sum()),
+    ):  # fmt: skip
+        assert days[column].sum() == pytest.approx(expected), column
+    assert days["execution_time_max"].max() == good["execution_time"].max()
+    assert set(zip(days["day"], days["model_key"], strict=True)) == set(
+        zip(old["timestamp"].dt.strftime("%Y-%m-%d"), old["model_key"].fillna(""), strict=True)
+    )
+    left = monitor.get_performance_data()
+    pd.testing.assert_frame_equal(left, runs.drop(old.index).reset_index(drop=True))
+
+
+def test_to_compact_again_adds_to_the_days_that_are_there(monitor):
+    fill(monitor)
+    runs = monitor.get_performance_data()
+    for days in (12, 10, 9.9, 3, 3):
+        monitor.upkeep.compact(NOW - timedelta(days=days))
+    gone = len(runs) - monitor.count_runs()
+    table = days_of(monitor)
+    assert table["runs"].sum() == gone == (runs["timestamp"] < NOW - timedelta(days=3)).sum()
+    assert not table.duplicated(["day", "model_key"]).any()
+    assert monitor.upkeep.stats()["rows"]["feedback"] == monitor.get_performance_data()["user_satisfaction"].count()
+
+
+def test_pairs_of_experiments_that_are_configured_stay(monitor):
+    old = {"timestamp": NOW - timedelta(days=9)}
+    monitor.record_pair(pair(experiment="kept", **old), pair(experiment="gone", **old), pair(experiment="gone"))
+    monitor.upkeep.compact(NOW - timedelta(days=7), keep_experiments=["kept"])
+    assert sorted(monitor.get_pairs()["experiment"]) == ["gone", "kept"]
+
+
+def test_a_kill_in_the_middle_of_compaction_loses_and_doubles_nothing(tmp_path):
+    path = tmp_path / "p.db"
+    monitor = PerformanceMonitor(path, reports_dir=tmp_path)
+    total = 30_000
+    with sqlite3.connect(path) as connection:
+        connection.executemany(
+            "INSERT INTO runs (request_id, timestamp, success, makespan, model_key) VALUES (?, ?, 1, 1.0, 'M')",
+            [(f"r{n}", f"2020-01-{1 + n % 28:02}T00:00:00.000000+00:00") for n in range(total)],
+        )
+    code = (
+        "import sys; from datetime import UTC, datetime; from monitoring import PerformanceMonitor\n"
+        "monitor = PerformanceMonitor(sys.argv[1])\n"
+        "monitor.upkeep.compact(datetime(2021, 1, 1, tzinfo=UTC), progress=lambda *done: print(*done, flush=True))\n"
+    )
+    for wait_for in (1, 3, 6):
+        process = subprocess.Popen([sys.executable, "-c", code, str(path)], cwd=ROOT, stdout=subprocess.PIPE, text=True)
+        assert process.stdout is not None
+        for _ in range(wait_for):
+            process.stdout.readline()
+        time.sleep(0.01 * wait_for)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        left = monitor.count_runs()
+        assert 0 < left < total, "killed in the middle"
+        assert days_of(monitor)["runs"].sum() == days_of(monitor)["makespan_sum"].sum() == total - left
+    with sqlite3.connect(path) as connection:
+        assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+
+
+def test_vacuum_gives_space_back(monitor):
+    fill(monitor, 400)
+    monitor.upkeep.vacuum()
+    monitor.upkeep.compact(NOW)
+    assert monitor.upkeep.vacuum() > 50_000
+    assert monitor.upkeep.stats()["bytes"]["performance.db"] == monitor.db_path.stat().st_size
+
+
+# --- export ---
+
+
+def test_parquet_holds_what_the_frame_holds(monitor, tmp_path):
+    fill(monitor)
+    seen: list[tuple[int, int]] = []
+    assert monitor.export(tmp_path / "runs.parquet", progress=lambda *done: seen.append(done)) == 60
+    assert seen == [(60, 60)]
+    read = pd.read_parquet(tmp_path / "runs.parquet")
+    expected = monitor.get_performance_data()
+    assert list(read.columns) == list(DTYPES)
+    for name in expected.columns:
+        ours, theirs = expected[name], read[name]
+        assert list(ours.isna()) == list(theirs.isna()), name
+        assert ours.dropna().tolist() == theirs.dropna().tolist(), name
+    assert str(read["timestamp"].dtype) == "datetime64[us, UTC]"
+
+
+def test_csv_holds_what_the_frame_holds(monitor, tmp_path):
+    fill(monitor)
+    end = NOW - timedelta(days=2)
+    rows = monitor.export(tmp_path / "runs.csv", end_time=end, model_key="M1")
+    read = pd.read_csv(tmp_path / "runs.csv")
+    expected = monitor.get_performance_data(end_time=end, model_key="M1")
+    assert rows == len(read) == len(expected) > 10
+    assert list(read["user_id"]) == list(expected["user_id"]), "commas, quotes and line breaks"
+    np.testing.assert_allclose(read["makespan"], expected["makespan"])
+    assert (tmp_path / "runs.csv").read_bytes().startswith(b"\xef\xbb\xbf")
+
+
+def test_pairs_are_exported_too(monitor, tmp_path):
+    monitor.record_pair(pair(experiment="e"), pair(experiment="f"))
+    assert monitor.export(tmp_path / "p.parquet", "pairs", experiment="e") == 1
+    assert pd.read_parquet(tmp_path / "p.parquet")["experiment"].tolist() == ["e"]
+    assert monitor.export(tmp_path / "none.csv", "pairs", experiment="g") == 0
+    assert len(pd.read_csv(tmp_path / "none.csv")) == 0
+
+
+def test_an_export_that_cannot_be_is_refused_and_leaves_nothing(monitor, tmp_path):
+    fill(monitor, 3)
+    with pytest.raises(InvalidInput, match=r"runs.xlsx.*\.csv, \.parquet"):
+        monitor.export(tmp_path / "runs.xlsx")
+    with pytest.raises(InvalidInput, match="pairs"):
+        monitor.export(tmp_path / "p.csv", "pairs", model_key="M1")
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StorageUnavailable, match="cannot be written"):
+        monitor.export(tmp_path / "file" / "runs.csv")
+    (tmp_path / "runs.csv").write_text("the former one")
+
+    def stop(*_: int) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        monitor.export(tmp_path / "runs.csv", progress=stop)
+    assert (tmp_path / "runs.csv").read_text() == "the former one"
+    assert sorted(path.name for path in tmp_path.iterdir() if path.is_file()) == ["file", "runs.csv"]
+
+
+# --- the command line ---
+
+
+def cli(home: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("SCHED_")}
+    return subprocess.run(
+        [sys.executable, "-m", "monitoring", *arguments, "--home", str(home)],
+        cwd=ROOT, env=clean | environment, capture_output=True, text=True, timeout=120,
+    )  # fmt: skip
+
+
+def test_the_command_line_as_an_operator_uses_it(monitor, tmp_path):
+    fill(monitor)
+    report = cli(tmp_path, "report", "--days", "30", "--lang", "en")
+    assert report.returncode == 0, report.stderr
+    assert "</html>" in Path(report.stdout.strip()).read_text("utf-8")
+    stats = cli(tmp_path, "stats")
+    assert "runs" in stats.stdout
+    assert "2026-11-25" in stats.stdout
+    exported = cli(tmp_path, "export", str(tmp_path / "out.parquet"), "--since", "2026-11-20")
+    assert exported.returncode == 0, exported.stderr
+    assert len(pd.read_parquet(tmp_path / "out.parquet")) == len(monitor.get_performance_data("2026-11-20"))
+
+
+def test_the_command_line_compacts_but_for_what_is_configured(monitor, tmp_path, capsys):
+    fill(monitor)
+    arguments = ["vacuum", "--keep-days", "7", "--home", str(tmp_path), "--json"]
+    told_before = monitor.count_runs()
+    assert main(arguments) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["compacted"] == told_before - monitor.count_runs() >= 0
+
+
+def test_alerts_on_the_command_line_say_by_their_status_whether_anything_fires(tmp_path):
+    (tmp_path / "logs").mkdir()
+    monitor = PerformanceMonitor(tmp_path / "logs" / "performance.db")
+    environment = {"SCHED_ALERT_CONFIRM_S": "0", "SCHED_ALERT_THRESHOLDS": '{"min_free_disk_gib": 0}'}
+    quiet = cli(tmp_path, "alerts", **environment)
+    assert (quiet.returncode, quiet.stdout.strip()) == (0, "nothing is wrong"), quiet.stderr
+    monitor.record_performance(PerformanceRecord(request_id="r", makespan=99.0))
+    firing = cli(tmp_path, "alerts", **environment)
+    assert firing.returncode == 1
+    assert "平均完工时间超过阈值" in firing.stdout
+    number = json.loads(cli(tmp_path, "alerts", "--json", **environment).stdout)[0]["id"]
+    said = cli(tmp_path, "alerts", "--acknowledge", str(number), "--actor", "李工", **environment)
+    assert "李工" in said.stdout
+    assert "李工" in cli(tmp_path, "alerts", "--history", "1", **environment).stdout
+    assert cli(tmp_path, "alerts", "--acknowledge", "99").returncode == 1
+    assert "SCHED_ALERT_WEBHOOKS" in cli(tmp_path, "alerts", "--test").stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "word"),
+    [
+        (["export", "x.xlsx"], ".parquet"), (["export", "x.csv", "--since", "yesterday"], "ISO-8601"),
+        (["vacuum", "--keep-days", "0"], "--keep-days"), (["report", "--days", "-1"], "days"),
+        (["alerts", "--history", "nan"], "--history"),
+    ],
+)  # fmt: skip
+def test_impossible_commands_are_refused_in_a_line(monitor, tmp_path, capsys, arguments, word):
+    assert main([*arguments, "--home", str(tmp_path)]) == 1
+    told = capsys.readouterr().err
+    assert word in told
+    assert told.count("\n") == 1
+
+
+def test_a_folder_without_records_is_said(tmp_path, capsys):
+    assert main(["stats", "--home", str(tmp_path)]) == 1
+    assert "no records" in capsys.readouterr().err
+    assert not (tmp_path / "logs").exists(), "looking makes nothing"
