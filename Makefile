@@ -42,6 +42,7 @@ bench: setup-dev  ## Measure; the tables go to benchmarks/results/
 	$(BIN)/python -m benchmarks.scheduling
 	$(BIN)/python -m benchmarks.registry
 	$(BIN)/python -m benchmarks.experiments
+	$(BIN)/python -m benchmarks.telemetry
 
 train: setup  ## Train a model: make train ARGS="--config models/seed/ddqn_v2.json --out best_model_v2.pth"
 	$(BIN)/python -m scheduler_env.training $(ARGS)

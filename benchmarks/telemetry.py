@@ -1,0 +1,311 @@
+"""A million records, and ten kills under load: `python -m benchmarks.telemetry [--records 1000000] [--kills 10]`.
+
+Writes benchmarks/results/telemetry.{md,json}; ends with 1 when an answered request was not recorded, or a database
+was damaged.
+"""
+
+import argparse
+import http.client
+import json
+import multiprocessing
+import os
+import random
+import resource
+import signal
+import sqlite3
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import urllib.request
+from collections.abc import Callable, Iterator, Sequence
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from benchmarks.machine import markdown_table, write_results
+from monitoring import ALERT_COLUMNS, PerformanceMonitor, PerformanceRecord
+from scheduler_env.standard_cycle import SAMPLE_PARAMS
+from scheduler_service.clock import utc_now
+from scheduler_service.reporting.analysis import SUMMARY_COLUMNS
+from scheduler_service.telemetry.writer import run_row
+
+DAYS = 70  # a tenth of the records in the last week
+MODELS = ("DDQN_1adf98e2_v1.0.0", "DDQN_b903aa25_v2.0.0", "DDQN_0c0ffee0_v2.1.0")
+TEAMS = ("清洗", "拆卸", "检验", "机加工", "装配", "电气")
+SPAWN = multiprocessing.get_context("spawn")
+
+Figures = dict[str, Any]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command line; see the module's docstring."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0] if __doc__ else None)
+    parser.add_argument("--records", type=int, default=1_000_000, help="(default: %(default)s)")
+    parser.add_argument("--kills", type=int, default=10, help="(default: %(default)s)")
+    options = parser.parse_args(arguments)
+    with tempfile.TemporaryDirectory(prefix="telemetry-benchmark-") as folder:
+        home = Path(folder)
+        durable = [door_rate(home / f"door{threads}.db", threads) for threads in (1, 8, 32)]
+        path = home / "million.db"
+        bulk = fill(path, options.records)
+        queries = timed_queries(path)
+        reports = [in_a_process(make_report, path, home / "reports")]
+        exports = [in_a_process(make_export, path, home / f"runs.{suffix}") for suffix in ("csv", "parquet")]
+        compaction = in_a_process(compact_half, path)
+        kills = kill_rounds(home / "killed", options.kills)
+    text = "\n\n".join(
+        (
+            "Recorded through the door, one at a time, each on disk when it returns:",
+            markdown_table(
+                ("threads", "records/s", "p50 ms", "p99 ms"),
+                [[d["threads"], f"{d['rate']:.0f}", f"{d['p50_ms']:.2f}", f"{d['p99_ms']:.2f}"] for d in durable],
+            ),
+            f"{options.records:,} records over {DAYS} days were then put in, a thousand to a commit: "
+            f"{bulk['rate']:.0f} records/s, {bulk['bytes'] / 2**20:.0f} MiB.",
+            markdown_table(
+                ("query", "rows", "best of 3, ms"), [[q["what"], q["rows"], f"{q['ms']:.1f}"] for q in queries]
+            ),
+            markdown_table(
+                ("in a process of its own", "rows", "CPU s", "elapsed s", "peak MiB"),
+                [
+                    [r["what"], r["rows"], f"{r['cpu_s']:.1f}", f"{r['elapsed_s']:.1f}", f"{r['peak_mib']:.0f}"]
+                    for r in (*reports, *exports, compaction)
+                ],
+            ),
+            f"{options.kills} times `kill -9` of the service while 8 clients called it without a pause: "
+            f"{kills['answered']} requests were answered 200, {kills['lost']} of them are not in the database; "
+            f"{kills['damaged']} databases were damaged.",
+        )
+    )
+    figures = {
+        "durable": durable, "bulk": bulk, "queries": queries, "reports": reports, "exports": exports,
+        "compaction": compaction, "kills": kills,
+    }  # fmt: skip
+    write_results("telemetry", "python -m benchmarks.telemetry", text, figures)
+    return int(kills["lost"] > 0 or kills["damaged"] > 0)
+
+
+def records(count: int, seed: int = 1) -> Iterator[PerformanceRecord]:
+    """Synthetic runs, the oldest first: log-normal times, gaps that fall with the size, 2 % failures."""
+    rng = np.random.default_rng(seed)
+    ages_s = np.sort(rng.uniform(0.0, DAYS * 86_400.0, count))[::-1]
+    now = utc_now()
+    for number, age_s in enumerate(ages_s):
+        size = int(rng.choice((1, 1, 1, 2, 5, 10, 20)))
+        bound = 50.0 * size**0.5 * float(rng.lognormal(0.0, 0.1))
+        gap = float(rng.exponential(0.02 / size))
+        is_good = rng.random() > 0.02
+        yield PerformanceRecord(
+            request_id=f"run-{seed}-{number}", model_key=MODELS[number % 3], algorithm="DDQN",
+            experiment="ddqn_v1_vs_v2" if number % 5 == 0 else None,
+            variant=("model_a", "model_b")[number % 2] if number % 5 == 0 else None,
+            reason="assigned" if number % 5 == 0 else "default", user_id=f"user_{number % 2_000}",
+            makespan=bound * (1.0 + gap) if is_good else None, lower_bound=bound, gap=gap if is_good else None,
+            execution_time=float(rng.lognormal(-4.0, 0.4)), resource_utilization=float(rng.beta(5, 9)),
+            team_utilization={team: float(share) for team, share in zip(TEAMS, rng.beta(4, 6, 6), strict=True)},
+            n_workpoints=size, n_steps=15 * size, stage="search", input_params={"params": list(SAMPLE_PARAMS)},
+            success=bool(is_good), error_message=None if is_good else f"TimeoutError: after {number} ms",
+            time_budget_ms=20.0, queue_time=0.0004, total_time=0.025, timestamp=now - timedelta(seconds=float(age_s)),
+        )  # fmt: skip
+
+
+def door_rate(path: Path, threads: int, seconds: float = 5.0) -> Figures:
+    """How many records a second `record_performance` takes from so many threads."""
+    monitor = PerformanceMonitor(path, reports_dir=path.parent)
+    waits_ms: list[float] = []
+    until_s = time.monotonic() + seconds
+
+    def client(seed: int) -> None:
+        for record in records(1_000_000, seed):
+            began_s = time.perf_counter()
+            monitor.record_performance(record)
+            waits_ms.append(1000.0 * (time.perf_counter() - began_s))
+            if time.monotonic() > until_s:
+                return
+
+    clients = [threading.Thread(target=client, args=(number,)) for number in range(threads)]
+    for thread in clients:
+        thread.start()
+    for thread in clients:
+        thread.join()
+    quantiles = np.percentile(waits_ms, [50, 99])
+    assert monitor.count_runs() == len(waits_ms)
+    return {
+        "threads": threads, "rate": len(waits_ms) / seconds, "p50_ms": float(quantiles[0]), "p99_ms": float(quantiles[1])
+    }  # fmt: skip
+
+
+def fill(path: Path, count: int) -> Figures:
+    """The records, put in without the door: a thousand to a commit."""
+    monitor = PerformanceMonitor(path, reports_dir=path.parent)
+    now = monitor.clock()
+    spent_s, batch = 0.0, []
+    with sqlite3.connect(path) as connection:
+        for record in tqdm(records(count), total=count, desc="filling", unit="record", file=sys.stderr):
+            batch.append(run_row(record, now))
+            if len(batch) == 1_000:
+                began_s = time.perf_counter()
+                _insert(connection, batch)
+                spent_s += time.perf_counter() - began_s
+                batch = []
+        if batch:
+            _insert(connection, batch)
+    return {"records": count, "rate": count / max(spent_s, 1e-9), "bytes": path.stat().st_size}
+
+
+def _insert(connection: sqlite3.Connection, rows: list[dict[str, object]]) -> None:
+    names = list(rows[0])
+    marks = ", ".join(f":{name}" for name in names)
+    connection.executemany(f"INSERT INTO runs ({', '.join(names)}) VALUES ({marks})", rows)  # noqa: S608
+    connection.commit()
+
+
+def timed_queries(path: Path) -> list[Figures]:
+    """What users ask of a database of this size."""
+    monitor = PerformanceMonitor(path, reports_dir=path.parent, thresholds={})
+    now = monitor.clock()
+
+    def data(since: timedelta, **more: Any) -> Callable[[], int]:
+        return lambda: len(monitor.get_performance_data(start_time=now - since, **more))
+
+    hour, day, week = timedelta(hours=1), timedelta(days=1), timedelta(days=7)
+    asked: dict[str, Callable[[], int]] = {
+        "last hour, every column": data(hour),
+        "last hour, the columns of the alerts": data(hour, columns=ALERT_COLUMNS),
+        "last day, every column": data(day),
+        "last day, of one model": data(day, model_key=MODELS[0]),
+        "last day, of one experiment": data(day, experiment="ddqn_v1_vs_v2"),
+        "last 7 days, the columns of the summary": data(week, columns=SUMMARY_COLUMNS),
+        "last 7 days, every column": data(week),
+        "GET /performance of the last 7 days": lambda: int(str(monitor.summary(now - week)["total_requests"])),
+        "a whole look for alerts": lambda: len(monitor.alert_readings()),
+        "count_runs": monitor.count_runs,
+        "count_runs of one experiment": lambda: monitor.count_runs("ddqn_v1_vs_v2"),
+    }
+    figures = []
+    for what, ask in asked.items():
+        times_ms = []
+        for _ in range(3):
+            began_s = time.perf_counter()
+            rows = ask()
+            times_ms.append(1000.0 * (time.perf_counter() - began_s))
+        figures.append({"what": what, "rows": rows, "ms": min(times_ms)})
+    return figures
+
+
+def make_report(path: Path, reports: Path) -> tuple[str, int]:
+    """A report of the last 7 days."""
+    monitor = PerformanceMonitor(path, reports_dir=reports)
+    monitor.generate_performance_report(7)
+    count = len(monitor.get_performance_data(monitor.clock() - timedelta(days=7), columns=("success",)))
+    return "report of 7 days", count
+
+
+def make_export(path: Path, target: Path) -> tuple[str, int]:
+    """Everything as a file."""
+    rows = PerformanceMonitor(path, reports_dir=path.parent).export(target)
+    return f"export to {target.suffix}, {target.stat().st_size / 2**20:.0f} MiB", rows
+
+
+def compact_half(path: Path) -> tuple[str, int]:
+    """What is older than half of the period becomes sums; then the file is rewritten."""
+    upkeep = PerformanceMonitor(path, reports_dir=path.parent).upkeep
+    rows = upkeep.compact(utc_now() - timedelta(days=DAYS / 2))
+    return f"compaction, then vacuum: {upkeep.vacuum() / 2**20:.0f} MiB freed", rows
+
+
+def in_a_process(work: Callable[..., tuple[str, int]], *arguments: Any) -> Figures:
+    """What the work took, in a fresh process."""
+    receiver, sender = SPAWN.Pipe(duplex=False)
+    process = SPAWN.Process(target=_measured, args=(sender, work, arguments))
+    process.start()
+    figures: Figures = receiver.recv()
+    process.join()
+    return figures
+
+
+def _measured(sender: Any, work: Callable[..., tuple[str, int]], arguments: Sequence[Any]) -> None:
+    began_s = time.perf_counter()
+    what, rows = work(*arguments)
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    sender.send(
+        {
+            "what": what, "rows": rows, "elapsed_s": time.perf_counter() - began_s,
+            "cpu_s": used.ru_utime + used.ru_stime, "peak_mib": _peak_mib(),
+        }
+    )  # fmt: skip
+
+
+def _peak_mib() -> float:
+    """Of this program's resident memory. Linux hands `ru_maxrss` on from the parent, so that is not it."""
+    status = Path("/proc/self/status").read_text()
+    return int(status.split("VmHWM:", 1)[1].split()[0]) / 1024
+
+
+def kill_rounds(home: Path, rounds: int) -> Figures:
+    """The service is killed under load, again and again, over one home; what it answered has to be in the database."""
+    answered: list[str] = []
+    damaged, counts = 0, []
+    for number in tqdm(range(rounds), desc="killing", unit="kill", file=sys.stderr):
+        before = len(answered)
+        _load_until_killed(home, answered, random.Random(number).uniform(0.5, 3.0))
+        counts.append(len(answered) - before)
+        with sqlite3.connect(home / "logs" / "performance.db") as connection:
+            damaged += connection.execute("PRAGMA integrity_check").fetchone() != ("ok",)
+    stored = set(PerformanceMonitor(home / "logs" / "performance.db").get_performance_data()["request_id"])
+    lost = sum(request not in stored for request in answered)
+    return {
+        "rounds": rounds, "answered": len(answered), "per_round": statistics.mean(counts), "lost": lost,
+        "damaged": damaged, "recorded": len(stored),
+    }  # fmt: skip
+
+
+def _load_until_killed(home: Path, answered: list[str], seconds: float) -> None:
+    home.mkdir(parents=True, exist_ok=True)
+    output = home / "output.txt"
+    with output.open("wb") as file:
+        service = subprocess.Popen(
+            [sys.executable, "enhanced_flask.py", "--port", "0", "--home", str(home)], stdout=file, stderr=file,
+            env=os.environ | {"OMP_NUM_THREADS": "1"},
+        )  # fmt: skip
+    try:
+        url = _wait_for_url(output)
+        clients = [threading.Thread(target=_call, args=(url, answered)) for _ in range(8)]
+        for client in clients:
+            client.start()
+        time.sleep(seconds)
+    finally:
+        service.send_signal(signal.SIGKILL)
+        service.wait()
+    for client in clients:
+        client.join()
+
+
+def _wait_for_url(output: Path) -> str:
+    for _ in range(3_000):
+        text = output.read_text(errors="replace")
+        if "serving on " in text:
+            return text.split("serving on ", 1)[1].split()[0]
+        time.sleep(0.02)
+    raise RuntimeError(f"the service did not start: {output.read_text(errors='replace')[-2000:]}")
+
+
+def _call(url: str, answered: list[str]) -> None:
+    body = json.dumps({"params": list(SAMPLE_PARAMS), "time_budget_ms": 0}).encode()
+    request = urllib.request.Request(f"{url}/run_algorithm", body, {"Content-Type": "application/json"})
+    while True:
+        try:
+            with urllib.request.urlopen(request, timeout=30) as answer:
+                answered.append(json.load(answer)["request_id"])
+        except (OSError, ValueError, http.client.HTTPException):  # it was killed
+            return
+
+
+if __name__ == "__main__":
+    sys.exit(main())
