@@ -46,7 +46,8 @@ def checkout(tmp_path_factory) -> LiveService:
     home = tmp_path_factory.mktemp("docs")
     shutil.copytree(PROJECT_ROOT / "models" / "seed", home / "models" / "seed")
     (home / ".curlrc").write_text("fail-with-body\n")
-    with live_service(home) as running:
+    # No look of its own would end the alert that an example makes.
+    with live_service(home, environment={"SCHED_ALERT_EVERY_S": "0"}) as running:
         yield running
 
 
