@@ -242,25 +242,35 @@ class PerformanceMonitor:
         )
         return summarise_runs(runs, start, end)
 
-    def generate_performance_report(self, days: float = 7, *, lang: Lang = "zh") -> str:
+    def generate_performance_report(self, days: float = 7, *, lang: Lang = "zh", pdf: bool = False) -> str:
         """The path of a new report on the last `days` days: one HTML file that needs nothing else.
+
+        Args:
+            pdf: writes the same as PDF beside it, too, under the same name but for `.pdf`.
 
         Raises:
             InvalidInput: `days` is not within 0..3660, or the language is unknown.
             StorageUnavailable: the database cannot be read, or the report not be written.
         """
         from scheduler_service.reporting import analysis
-        from scheduler_service.reporting.page import save
-        from scheduler_service.reporting.performance import performance_page
+        from scheduler_service.reporting.page import html_of, save
+        from scheduler_service.reporting.pdf import pdf_of
+        from scheduler_service.reporting.performance import AlertRow, performance_report
 
         end = self.clock()
         start = end - _period(days, lang)
-        runs = queries.run_frame(self._engine, start=start, end=end)
+        runs = queries.run_frame(self._engine, start=start, end=end, columns=analysis.REPORT_COLUMNS)
         before = queries.run_frame(
             self._engine, start=start - (end - start), end=start, columns=analysis.SUMMARY_COLUMNS
         )
-        page = performance_page(runs, before, start, end, self.thresholds, lang)
-        return str(save(page, self.reports_dir, "performance", end, lang))
+        alerts = [AlertRow.of(episode) for episode in self.alerts.between(start, end)]
+        limits = self.gap_thresholds
+        report = performance_report(
+            runs, before, start, end, self.thresholds, lang, gap_thresholds=limits, alerts=alerts
+        )
+        return str(
+            save(html_of(report), self.reports_dir, "performance", end, lang, pdf=pdf_of(report) if pdf else None)
+        )
 
     def alert_readings(self, lang: Lang = "zh", *, runs: "pd.DataFrame | None" = None) -> "list[Reading]":
         """What the rules `RULES_OF_RUNS` see now: in the last hour, the day and the week before, and on the disk.

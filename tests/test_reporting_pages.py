@@ -35,7 +35,10 @@ def _every_warning_fails():
 
 @pytest.fixture
 def monitor(tmp_path):
-    made = PerformanceMonitor(tmp_path / "performance.db", reports_dir=tmp_path / "reports", clock=lambda: NOW)
+    gaps = {"max_gap_1": 0.2}  # above those of `fill`
+    made = PerformanceMonitor(
+        tmp_path / "performance.db", reports_dir=tmp_path / "reports", thresholds=gaps, clock=lambda: NOW
+    )
     yield made
     made.close()
 

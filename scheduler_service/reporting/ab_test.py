@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 from scheduler_service.experiments.examination import Examination
 from scheduler_service.reporting import ab_figures, figures, timeline
+from scheduler_service.reporting.content import Card
 from scheduler_service.reporting.evolution import effects_over_time
 from scheduler_service.reporting.page import Formatter, local_zone, render
 from scheduler_service.reporting.paired import PairedSection, paired_sections
-from scheduler_service.reporting.performance import Card
 from scheduler_service.reporting.standing import SYMBOLS, Teller, letter, standing_of
 from scheduler_service.reporting.texts import TEXTS, Lang
 from scheduler_service.stats.arms import FAILED_RATIO, metric_values, rows_of_arm, totals, units
@@ -154,9 +154,7 @@ def ab_test_page(
         "ab_test.html",
         lang,
         title=words["ab_title"],
-        start=start,
-        end=end,
-        zone=show.zone_name(end),
+        period=words["period"].format(show.moment(start), show.moment(end), show.zone_name(end)),
         show=show,
         experiment=experiment,
         status=status,

@@ -3,10 +3,12 @@
 import json
 import math
 from collections import defaultdict
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from scheduler_service.alerts.rules import FOR_EVER
 from scheduler_service.clock import to_iso
 
 if TYPE_CHECKING:
@@ -21,6 +23,17 @@ SUMMARY_COLUMNS = (
     "success",
     "user_satisfaction",
 )
+REPORT_COLUMNS = (
+    *SUMMARY_COLUMNS,
+    "timestamp",
+    "request_id",
+    "reason",
+    "team_utilization",
+    "n_workpoints",
+    "error_message",
+    "time_budget_ms",
+)
+"""What the performance report is made of; the inputs of a hundred thousand requests would fill the memory."""
 UNKNOWN_MODEL = "-"
 """Stands for the model of runs that failed before one was chosen."""
 
@@ -195,3 +208,23 @@ def top(runs: "pd.DataFrame", column: str, count: int = 10) -> list[dict[str, An
     """The successful runs with the greatest values of `column`, as mappings."""
     good = runs[runs["success"] & runs[column].notna()]
     return [{str(key): value for key, value in row.items()} for row in good.nlargest(count, column).to_dict("records")]
+
+
+def sizes(runs: "pd.DataFrame", limits: Iterable[int]) -> "pd.Series[Any]":
+    """Of each run the one of `limits` that its number of work points falls under, as `rules.size_of`; NA: not known."""
+    import numpy as np
+    import pandas as pd
+
+    known = runs["n_workpoints"].dropna()
+    largest = np.array([*sorted(limits), FOR_EVER])
+    found = largest[np.searchsorted(largest, known.to_numpy(dtype="int64"))]
+    return pd.Series(found, index=known.index, dtype="Int64").reindex(runs.index)
+
+
+def size_labels(limits: Iterable[int]) -> dict[int, str]:
+    """Of each of `limits`, and what is beyond them, the numbers of work points in words: 5 -> "3–5"."""
+    labels, least = {}, 1
+    for largest in sorted(limits):
+        labels[largest] = str(largest) if largest == least else f"{least}–{largest}"
+        least = largest + 1
+    return labels | {FOR_EVER: f">{least - 1}"}

@@ -5,7 +5,8 @@ it takes a while, and only reports need it.
 """
 
 import base64
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
@@ -23,11 +24,31 @@ BLUE, ORANGE, GREEN, PINK, SKY, RED = "#0072B2", "#E69F00", "#009E73", "#CC79A7"
 MODEL_COLOURS = (BLUE, ORANGE, GREEN, PINK, SKY, RED)
 HALF, FULL = 5.6, 11.5
 """Inches: a chart beside another one, and one across the page."""
+PRINT_SCALE = 0.74
+"""Size at which a chart is laid out for paper: the smaller, the larger its text is in proportion."""
+PRINT_DPI = 240
 MAX_DOTS = 150
 """Single runs drawn over a box; more would hide it."""
+MAX_STEPS = 200
+"""Of a distribution's curve; more would be seen by nobody, and a hundred thousand make a page of megabytes."""
+MAX_MARKS = 200
+LINES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 3)))
+"""Styles beside the colours of models."""
 
 Words = Mapping[str, str]
 Period = tuple[datetime, datetime]
+
+
+@dataclass(frozen=True, slots=True)
+class Marks:
+    """What is marked on the charts over time; nothing by default."""
+
+    alerts: Sequence[tuple[datetime, datetime, bool]] = ()  # from, to, whether critical
+    buckets: Mapping[str, Sequence[datetime]] = field(default_factory=dict)  # by metric, those with an anomalous mean
+    runs: Sequence[datetime] = ()  # of which the gap is anomalous
+
+
+NO_MARKS = Marks()
 
 
 def data_uri(drawn: "Figure") -> str:
@@ -38,15 +59,40 @@ def data_uri(drawn: "Figure") -> str:
     return f"data:image/svg+xml;base64,{base64.b64encode(data.getvalue()).decode()}"
 
 
-def boxes(groups: Mapping[str, "pd.Series[Any]"], axis_label: str, words: Words, *, is_share: bool = False) -> "Figure":
+def png(drawn: "Figure", width_mm: float) -> bytes:
+    """`drawn` as a picture of pixels to be printed `width_mm` wide."""
+    data, size = BytesIO(), drawn.get_size_inches()
+    with use_cjk_font():
+        drawn.set_size_inches(PRINT_SCALE * size)
+        drawn.savefig(data, format="png", dpi=PRINT_DPI * width_mm / 25.4 / (PRINT_SCALE * size[0]))
+        drawn.set_size_inches(size)
+    return data.getvalue()
+
+
+def boxes(
+    groups: Mapping[str, "pd.Series[Any]"],
+    axis_label: str,
+    words: Words,
+    *,
+    is_share: bool = False,
+    colour: str | None = None,
+    limits: Mapping[str, float] | None = None,
+    is_log: bool = False,
+) -> "Figure":
     """A box (quartiles, whiskers to 1.5 of their distance) for each group; its values as dots, at most 150 of them.
 
-    Groups without values are left out; `is_share`: the values are shares, shown as percent.
+    Groups without values are left out.
+
+    Args:
+        is_share: the values are shares, shown as percent.
+        colour: of all boxes; the models' colours by default.
+        limits: of some groups' means, in the values' unit; then the means are drawn, too.
+        is_log: on a logarithmic axis, if the values are far apart.
     """
     import numpy as np
     import seaborn
 
-    present = {drawable(name, 26): values.dropna().to_numpy() for name, values in groups.items()}
+    present = {name: values.dropna().to_numpy() for name, values in groups.items()}
     present = {name: values for name, values in present.items() if len(values)}
     with use_cjk_font():
         drawn, axes = chart(HALF, 0.9 + 0.52 * max(2, len(present)))
@@ -68,15 +114,21 @@ def boxes(groups: Mapping[str, "pd.Series[Any]"], axis_label: str, words: Words,
         )
         chance = np.random.default_rng(0)
         for place, box, values in zip(places, drawn_boxes["boxes"], present.values(), strict=True):
-            box.set(facecolor=MODEL_COLOURS[place % len(MODEL_COLOURS)], alpha=0.75, edgecolor=INK, linewidth=1.0)
+            face = colour or MODEL_COLOURS[place % len(MODEL_COLOURS)]
+            box.set(facecolor=face, alpha=0.75, edgecolor=INK, linewidth=1.0)
             dots = values if len(values) <= MAX_DOTS else chance.choice(values, MAX_DOTS, replace=False)
             seaborn.stripplot(
                 x=dots, y=[place] * len(dots), orient="h", native_scale=True, formatter=str, ax=axes,
                 jitter=0.2, color=INK, size=2.2, alpha=0.35, linewidth=0, zorder=3,
             )  # fmt: skip
+        if limits is not None:
+            _means_and_limits(axes, present, limits, words)
+        if is_log and _is_wide(np.concatenate(list(present.values()))):
+            axes.set_xscale("log")
+            axes.xaxis.set_major_formatter("{x:g}")
         if is_share:
             axes.xaxis.set_major_formatter(percent_text)
-        axes.set_yticks(places, list(present))
+        axes.set_yticks(places, [drawable(name, 26) for name in present])
         axes.set_ylim(len(present) - 0.5, -0.5)
         axes.set_xlabel(axis_label)
         axes.tick_params(axis="y", length=0)
@@ -84,39 +136,140 @@ def boxes(groups: Mapping[str, "pd.Series[Any]"], axis_label: str, words: Words,
     return drawn
 
 
-def trend(buckets: "pd.DataFrame", words: Words, period: Period) -> "Figure":
-    """The mean makespan with its confidence band, above the number of requests."""
+def _means_and_limits(axes: "Axes", groups: Mapping[str, Any], limits: Mapping[str, float], words: Words) -> None:
+    """A diamond at each group's mean, and a line at what it may be at most."""
+    places = {name: place for place, name in enumerate(groups)}
+    axes.plot(
+        [values.mean() for values in groups.values()], list(places.values()), linestyle="none", marker="D",
+        markersize=5.5, color="white", markeredgecolor=INK, markeredgewidth=1.2, label=words["mean_mark"], zorder=5,
+    )  # fmt: skip
+    held = [name for name in groups if name in limits]
+    if held:
+        axes.vlines(
+            [limits[name] for name in held], [places[name] - 0.42 for name in held],
+            [places[name] + 0.42 for name in held], color=RED, linewidth=2.4, label=words["limit_mark"], zorder=4,
+        )  # fmt: skip
+    axes.legend(fontsize=8, frameon=False, ncols=2, loc="lower left", bbox_to_anchor=(0.0, 1.0), borderaxespad=0)
+
+
+def _is_wide(values: Any) -> bool:
+    """Whether the values are positive and so far apart that only a logarithmic axis shows them all."""
+    return bool(values.min() > 0.0 and values.max() > 20.0 * values.min())
+
+
+def cumulative(
+    groups: Mapping[str, "pd.Series[Any]"], axis_label: str, words: Words, *, is_log: bool = False
+) -> "Figure":
+    """Of each group the share of its values up to x: the empirical distribution function, exact at up to 200 values.
+
+    Args:
+        is_log: on a logarithmic axis, if the values are far apart.
+    """
+    import numpy as np
+
+    present = {name: np.sort(values.dropna().to_numpy()) for name, values in groups.items()}
+    present = {name: values for name, values in present.items() if len(values)}
+    with use_cjk_font():
+        drawn, axes = chart(HALF, 3.3)
+        if not present:
+            return nothing(drawn, axes, words)
+        for place, (name, values) in enumerate(present.items()):
+            ranks = np.unique(np.linspace(1, len(values), min(MAX_STEPS, len(values))).astype(int))
+            steps = np.concatenate([values[:1], values[ranks - 1]])
+            axes.step(
+                steps, 100.0 * np.concatenate([[0.0], ranks / len(values)]), where="post", linewidth=1.8,
+                color=MODEL_COLOURS[place % len(MODEL_COLOURS)], linestyle=LINES[place % len(LINES)],
+                label=drawable(name, 26),
+            )  # fmt: skip
+        if is_log and _is_wide(np.concatenate(list(present.values()))):
+            axes.set_xscale("log")
+            axes.xaxis.set_major_formatter("{x:g}")
+        else:
+            # A single run far out would press all others against the axis.
+            reach = max(float(np.quantile(values, 0.995)) for values in present.values())
+            if max(values[-1] for values in present.values()) > 2.0 * reach > 0.0:
+                axes.set_xlim(right=1.1 * reach)
+        axes.set_ylim(0.0, 101.0)
+        axes.set_xlabel(axis_label)
+        axes.set_ylabel(words["axis_cumulative"])
+        axes.legend(fontsize=8, loc="lower right", frameon=True, framealpha=0.85, edgecolor="none", handlelength=3.2)
+    return drawn
+
+
+def trend(buckets: "pd.DataFrame", words: Words, period: Period, marks: Marks = NO_MARKS) -> "Figure":
+    """The mean makespan with its confidence band, the mean gap, and the number of requests, one above the other."""
     from matplotlib.ticker import MaxNLocator
 
     with use_cjk_font():
         from matplotlib.figure import Figure
 
-        drawn = Figure(figsize=(FULL, 3.9), layout="constrained", facecolor="white")
-        upper, lower = drawn.subplots(2, 1, sharex=True, height_ratios=(2.4, 1))
-        for axes in (upper, lower):
+        drawn = Figure(figsize=(FULL, 5.4), layout="constrained", facecolor="white")
+        upper, middle, lower = drawn.subplots(3, 1, sharex=True, height_ratios=(2.0, 1.5, 1))
+        for axes in (upper, middle, lower):
             style_axes(axes)
         means = buckets["makespan"].dropna()
         if means.empty:
-            return nothing(drawn, upper, words)
+            return nothing(drawn, middle, words)
         band = buckets[["low", "high"]].dropna()
         if len(band):
             upper.fill_between(band.index, band["low"], band["high"], color=BLUE, alpha=0.18, linewidth=0)
         upper.plot(means.index, means, color=BLUE, linewidth=1.8, marker="o", markersize=3.5)
         upper.set_ylabel(words["axis_makespan"])
+        gaps = 100.0 * buckets["gap"].dropna()
+        middle.plot(gaps.index, gaps, color=GREEN, linewidth=1.8, marker="o", markersize=3.5)
+        middle.set_ylabel(words["axis_gap_short"])
+        middle.set_ylim(bottom=0.0)
+        mark_buckets(upper, means, marks.buckets.get("makespan", ()), words)
+        mark_buckets(middle, gaps, marks.buckets.get("gap", ()), words)
+        if marks.runs:
+            middle.plot(
+                list(marks.runs[:MAX_MARKS]), [0.97] * len(marks.runs[:MAX_MARKS]), linestyle="none", marker="v",
+                markersize=5, color=RED, alpha=0.8, transform=middle.get_xaxis_transform(), label=words["run_mark"],
+                clip_on=False,
+            )  # fmt: skip
         width = _bar_width(buckets)
         good = buckets["requests"] - buckets["failures"]
         lower.bar(buckets.index, good, width=width, color=SKY, align="edge", label=words["succeeded"])
         lower.bar(
-            buckets.index, buckets["failures"], width=width, bottom=good, color=RED, align="edge", label=words["failed"]
-        )
+            buckets.index, buckets["failures"], width=width, bottom=good, color=RED, align="edge", hatch="///",
+            edgecolor="white", linewidth=0, label=words["failed"],
+        )  # fmt: skip
         lower.set_ylabel(words["axis_requests"])
         lower.yaxis.set_major_locator(MaxNLocator(4, integer=True))
-        lower.legend(fontsize=8, frameon=False, ncols=2, loc="lower right", bbox_to_anchor=(1.0, 0.98), borderaxespad=0)
+        for axes in (upper, middle, lower):
+            shade_alerts(axes, marks.alerts, words)
+            if axes.get_legend_handles_labels()[1]:
+                axes.legend(
+                    fontsize=8, frameon=False, ncols=4, loc="lower right", bbox_to_anchor=(1.0, 0.99), borderaxespad=0
+                )
         time_axis(lower, period)
     return drawn
 
 
-def latency(buckets: "pd.DataFrame", words: Words, period: Period) -> "Figure":
+def mark_buckets(axes: "Axes", values: "pd.Series[Any]", moments: Sequence[datetime], words: Words) -> None:
+    """A ring around each of the `values` at these moments."""
+    chosen = values[values.index.isin(list(moments))]
+    if len(chosen):
+        axes.plot(
+            chosen.index, chosen, linestyle="none", marker="o", markersize=11, color="none", markeredgecolor=RED,
+            markeredgewidth=2.0, label=words["bucket_mark"], zorder=4,
+        )  # fmt: skip
+
+
+def shade_alerts(axes: "Axes", spans: Sequence[tuple[datetime, datetime, bool]], words: Words) -> None:
+    """The time of each alert shaded, that of critical ones darker and hatched."""
+    named: set[bool] = set()
+    for begin, end, is_critical in spans[:MAX_MARKS]:
+        label = words["critical_span" if is_critical else "warning_span"]
+        axes.axvspan(
+            begin, end, facecolor=RED if is_critical else ORANGE, alpha=0.28 if is_critical else 0.18,  # type: ignore[arg-type]
+            hatch="////" if is_critical else None, edgecolor=RED if is_critical else ORANGE, linewidth=0.8,
+            label="_" if is_critical in named else label, zorder=0.5,
+        )  # fmt: skip
+        named.add(is_critical)
+
+
+def latency(buckets: "pd.DataFrame", words: Words, period: Period, marks: Marks = NO_MARKS) -> "Figure":
     """P50, P95 and P99 of the compute time, milliseconds."""
     with use_cjk_font():
         drawn, axes = chart(HALF, 2.9)
@@ -128,13 +281,14 @@ def latency(buckets: "pd.DataFrame", words: Words, period: Period) -> "Figure":
                 shown.index, shown[name], color=colour, linestyle=style, linewidth=1.6, marker="o", markersize=2.8,
                 label=name.upper(),
             )  # fmt: skip
+        mark_buckets(axes, shown["p50"], marks.buckets.get("execution_time", ()), words)
         if shown["p99"].max() > 20.0 * max(shown["p50"].min(), 1e-9) and shown.min().min() > 0.0:
             axes.set_yscale("log")
             axes.yaxis.set_major_formatter("{x:g}")
         else:
             axes.set_ylim(bottom=0.0)
         axes.set_ylabel(words["axis_time"])
-        axes.legend(fontsize=8, frameon=False, ncols=3, loc="lower left", bbox_to_anchor=(0.0, 1.0), borderaxespad=0)
+        axes.legend(fontsize=8, frameon=False, ncols=4, loc="lower left", bbox_to_anchor=(0.0, 1.0), borderaxespad=0)
         time_axis(axes, period)
     return drawn
 

@@ -10,6 +10,8 @@ from pathlib import Path
 
 from scheduler_env.fonts import FONT_FILE, NOT_IN_FONT, drawable
 from scheduler_service.files import write_atomically
+from scheduler_service.reporting.content import Report
+from scheduler_service.reporting.figures import data_uri
 from scheduler_service.reporting.texts import TEXTS, Lang
 
 TEMPLATES = Path(__file__).with_name("templates")
@@ -38,16 +40,32 @@ def render(template: str, lang: Lang, **context: object) -> str:
     return page.replace(FONT_MARK, _font_face(characters), 1)
 
 
-def save(page: str, folder: Path, kind: str, moment: datetime, lang: Lang) -> Path:
+def html_of(report: Report) -> str:
+    """The report as a page."""
+    return render(
+        "performance.html", report.lang, title=report.title, period=report.period, report=report, data_uri=data_uri
+    )
+
+
+def save(page: str, folder: Path, kind: str, moment: datetime, lang: Lang, *, pdf: bytes | None = None) -> Path:
     """Writes `page` to a new file in `folder`, named by its kind and moment: performance_20261123_121530_zh.html.
+
+    Args:
+        pdf: the same report to print, written beside the page under the same name, but for its ending `.pdf`.
 
     Raises:
         StorageUnavailable: it cannot be written.
     """
     safe = re.sub(r"[^A-Za-z0-9_.-]", "_", kind)[:80]
     stem = f"{safe}_{moment.astimezone():%Y%m%d_%H%M%S}_{lang}"
-    names = (f"{stem}.html" if number == 1 else f"{stem}_{number}.html" for number in count(1))
-    path = next(folder / name for name in names if not (folder / name).exists())
+    names = (stem if number == 1 else f"{stem}_{number}" for number in count(1))
+    path, printed = next(
+        (path, path.with_suffix(".pdf"))
+        for name in names
+        if not (path := folder / f"{name}.html").exists() and not path.with_suffix(".pdf").exists()
+    )
+    if pdf is not None:
+        write_atomically(printed, pdf)
     write_atomically(path, page.encode())
     return path
 

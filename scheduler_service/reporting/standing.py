@@ -5,8 +5,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from scheduler_service.experiments.examination import Examination
+from scheduler_service.reporting.content import Card
 from scheduler_service.reporting.page import Formatter
-from scheduler_service.reporting.performance import Card
 from scheduler_service.stats.comparison import BASELINE, ArmComparison
 from scheduler_service.stats.effect import LEAST_USERS, Effect, to_improvement
 from scheduler_service.stats.metrics import METRICS

@@ -1,0 +1,39 @@
+"""Values that are far from the others, told by the median so that they do not hide themselves."""
+
+import numpy as np
+
+from scheduler_service.stats.summaries import Values
+
+OUTLIER_SCORE = 3.5
+"""A value with a greater modified z-score counts as an outlier (Iglewicz and Hoaglin 1993)."""
+
+_NORMAL_MAD = 0.6745
+_NORMAL_MEAN_DEVIATION = 1.253314
+"""Of a normal law, the standard deviation is MAD / 0.6745, and 1.253314 times the mean absolute deviation."""
+
+
+def modified_z_scores(values: Values) -> Values:
+    """How many standard deviations each value is above the median, the deviation being told by medians, too.
+
+        z = 0.6745 (x - median) / MAD
+
+    Where more than half of the values are equal, MAD = 0 and the mean absolute deviation takes its place:
+    z = (x - median) / (1.253314 MeanAD).
+
+    Args:
+        values: shape (n,), finite.
+
+    Returns:
+        Shape (n,); all NaN where no value differs from another, or there are none.
+
+    Source: Iglewicz and Hoaglin, How to Detect and Handle Outliers, ASQC Basic References in Quality Control 16, 1993,
+    section 3.3; the fallback as in IBM SPSS, Modified z score.
+    """
+    if not values.size:
+        return values.astype(float)
+    distances = values - np.median(values)
+    deviation = float(np.median(np.abs(distances))) / _NORMAL_MAD
+    if deviation == 0.0:
+        deviation = _NORMAL_MEAN_DEVIATION * float(np.mean(np.abs(distances)))
+    scores: Values = distances / deviation if deviation > 0.0 else np.full(values.shape, np.nan)
+    return scores
