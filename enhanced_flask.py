@@ -101,7 +101,7 @@ def make_services(settings: Settings) -> Services:
         experiments=experiments,
         monitor=monitor,
         analyzer=ABTestAnalyzer(monitor, config_path=settings.ab_config_file),
-        desk=alert_desk(monitor, settings, confirm_s=settings.alert_confirm_s),
+        desk=alert_desk(monitor, settings, confirm_s=settings.alert_confirm_s, is_service=True),
         metrics=metrics,
         compute=compute,
         improving=improving,

@@ -264,13 +264,10 @@ class PerformanceMonitor:
             self._engine, start=start - (end - start), end=start, columns=analysis.SUMMARY_COLUMNS
         )
         alerts = [AlertRow.of(episode) for episode in self.alerts.between(start, end)]
-        limits = self.gap_thresholds
-        report = performance_report(
-            runs, before, start, end, self.thresholds, lang, gap_thresholds=limits, alerts=alerts
-        )
-        return str(
-            save(html_of(report), self.reports_dir, "performance", end, lang, pdf=pdf_of(report) if pdf else None)
-        )
+        more: dict[str, Any] = {"gap_thresholds": self.gap_thresholds, "alerts": alerts}
+        report = performance_report(runs, before, start, end, self.thresholds, lang, **more)
+        on_paper = pdf_of(report) if pdf else None
+        return str(save(html_of(report), self.reports_dir, "performance", end, lang, pdf=on_paper))
 
     def alert_readings(self, lang: Lang = "zh", *, runs: "pd.DataFrame | None" = None) -> "list[Reading]":
         """What the rules `RULES_OF_RUNS` see now: in the last hour, the day and the week before, and on the disk.
@@ -356,22 +353,24 @@ class ABTestAnalyzer:
         return str(save(page, self._monitor.reports_dir, f"ab_test_{experiment_name}", end, lang))
 
 
-def alert_desk(monitor: PerformanceMonitor, settings: Settings | None = None, *, confirm_s: float = 0.0) -> "AlertDesk":
+def alert_desk(
+    monitor: PerformanceMonitor, settings: Settings | None = None, *, confirm_s: float = 0.0, is_service: bool = False
+) -> "AlertDesk":
     """What tells people of the monitor's alerts, through the channels that the settings name.
 
     Args:
         settings: those of the environment by default.
         confirm_s: how long something is wrong before it is told.
+        is_service: whether it belongs to a service that holds the lease of the alerts.
     """
     from scheduler_service.alerts.channels import channels_from
     from scheduler_service.alerts.desk import AlertDesk
 
     settings = settings or settings_from_environment()
     policy = Policy(confirm_s, settings.alert_cool_down_s, settings.alert_remind_h * 3_600.0)
-    lock = monitor.db_path.with_name("alerts")
-    return AlertDesk(
-        monitor.alerts, channels_from(settings), monitor.clock, lock, policy=policy, lang=settings.alert_lang
-    )
+    lock, lease = (monitor.db_path.with_name(name) for name in ("alerts", "alerts.lease"))
+    chosen: dict[str, Any] = {"policy": policy, "lang": settings.alert_lang, "lease": None if is_service else lease}
+    return AlertDesk(monitor.alerts, channels_from(settings), monitor.clock, lock, **chosen)
 
 
 @cache
@@ -383,8 +382,8 @@ def _usual_desk() -> "tuple[PerformanceMonitor, AlertDesk]":
 def check_performance_alerts(monitor: PerformanceMonitor | None = None) -> list[dict[str, object]]:
     """What is beyond its threshold now, each alert with its fields; what was not told yet is sent.
 
-    The service does this by itself every `SCHED_ALERT_EVERY_S` seconds. An alert is told once, when it begins, and
-    once more when it ends, however often this is called.
+    An alert is told once, when it begins, and once more when it ends, however often this is called. A service does it
+    by itself every `SCHED_ALERT_EVERY_S` seconds; while it runs, this tells nobody and only answers what it sees.
 
     Args:
         monitor: whose runs; those of `SCHED_HOME` by default.

@@ -136,9 +136,8 @@ def door_rate(path: Path, threads: int, seconds: float = 5.0) -> Figures:
         thread.join()
     quantiles = np.percentile(waits_ms, [50, 99])
     assert monitor.count_runs() == len(waits_ms)
-    return {
-        "threads": threads, "rate": len(waits_ms) / seconds, "p50_ms": float(quantiles[0]), "p99_ms": float(quantiles[1])
-    }  # fmt: skip
+    rate, (p50_ms, p99_ms) = len(waits_ms) / seconds, map(float, quantiles)
+    return {"threads": threads, "rate": rate, "p50_ms": p50_ms, "p99_ms": p99_ms}
 
 
 def fill(path: Path, count: int) -> Figures:

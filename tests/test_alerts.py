@@ -34,6 +34,7 @@ from scheduler_service.alerts.episodes import Episode, Policy, Silence, step
 from scheduler_service.alerts.rules import RULES_OF_RUNS, SEVERITIES, Reading
 from scheduler_service.alerts.texts import NOTICES, RULES
 from scheduler_service.errors import AlertNotFound
+from scheduler_service.files import locked
 from scheduler_service.settings import Settings
 from tests.conftest import live_service
 
@@ -548,3 +549,20 @@ def test_what_cannot_be_is_refused(service, path, body, status, word):
 @pytest.mark.parametrize("days", ["0", "x", "nan", "-1", "1e9"])
 def test_a_history_of_impossible_days_is_refused(service, days):
     assert service.get(f"/alerts/history?days={days}").status_code == 422
+
+
+def test_while_a_service_looks_others_see_and_change_nothing(monitor, receiver, tmp_path):
+    """Another process may know other thresholds: two that disagree would end each other's alerts."""
+    desk = alert_desk(monitor, settings_for(tmp_path, receiver))
+    bad_runs(monitor)
+    with locked(monitor.db_path.with_name("alerts.lease")):
+        (seen,) = desk.look(monitor.alert_readings(), RULES_OF_RUNS)
+        assert (seen.name, seen.id) == ("max_makespan", None)
+        assert monitor.alerts.unended() == []
+        service = alert_desk(monitor, settings_for(tmp_path, receiver), is_service=True)
+        (kept,) = service.look(monitor.alert_readings(), RULES_OF_RUNS)
+        generous = [replace(reading, state="within") for reading in monitor.alert_readings()]
+        assert desk.look(generous, RULES_OF_RUNS) == []
+        assert [episode.id for episode in monitor.alerts.unended()] == [kept.id]
+    assert desk.look(generous, RULES_OF_RUNS) == []
+    assert monitor.alerts.unended() == []

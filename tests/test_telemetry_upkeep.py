@@ -204,9 +204,11 @@ def cli(home: Path, *arguments: str, **environment: str) -> subprocess.Completed
 
 def test_the_command_line_as_an_operator_uses_it(monitor, tmp_path):
     fill(monitor)
-    report = cli(tmp_path, "report", "--days", "30", "--lang", "en")
+    report = cli(tmp_path, "report", "--days", "30", "--lang", "en", "--pdf")
     assert report.returncode == 0, report.stderr
-    assert "</html>" in Path(report.stdout.strip()).read_text("utf-8")
+    page, paper = (Path(line) for line in report.stdout.splitlines())
+    assert "</html>" in page.read_text("utf-8")
+    assert paper.read_bytes().startswith(b"%PDF-")
     stats = cli(tmp_path, "stats")
     assert "runs" in stats.stdout
     assert "2026-11-25" in stats.stdout

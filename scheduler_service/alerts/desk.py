@@ -12,7 +12,7 @@ from dataclasses import asdict
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from scheduler_service.alerts.episodes import Episode, NoticeState, Policy, step
+from scheduler_service.alerts.episodes import Episode, NoticeState, Policy, Step, step
 from scheduler_service.alerts.notice import Channel, Notice
 from scheduler_service.alerts.rules import Reading
 from scheduler_service.alerts.texts import NOTICES, Lang
@@ -36,15 +36,25 @@ class AlertDesk:
     Args:
         lock: file whose lock is held while this looks or delivers.
         channels: where notices go, besides the log.
+        lease: held by a service that looks by itself; None: this is that service.
     """
 
     def __init__(
-        self, alerts: AlertLog, channels: Sequence[Channel], clock: Clock, lock: Path, *, policy: Policy, lang: Lang
+        self,
+        alerts: AlertLog,
+        channels: Sequence[Channel],
+        clock: Clock,
+        lock: Path,
+        *,
+        policy: Policy,
+        lang: Lang,
+        lease: Path | None = None,
     ) -> None:
         self.alerts = alerts
         self.channels = {channel.name: channel for channel in channels}
         self._clock = clock
         self._lock = lock
+        self._lease = lease
         self._policy = policy
         self._lang: Lang = lang
         self._jitter = random.Random()
@@ -52,29 +62,27 @@ class AlertDesk:
     def look(self, readings: Iterable[Reading], looked: Set[str]) -> list[Episode]:
         """The episodes that fire after this look; what is to be told of them is logged and in the outbox.
 
+        While a service looks by itself, this only tells what it sees, and changes nothing: that service may know other
+        thresholds, and two that disagree would end each other's alerts. What it sees first has no id yet.
+
         Args:
             looked: names of the rules that were looked at, see `episodes.step`.
 
         Raises:
             StorageUnavailable: the database cannot be used, or another process looks for too long.
         """
-        with locked(self._lock, LOCK_TIMEOUT_S):
-            alerts = self.alerts
-            known = alerts.unended(), alerts.last_notified(), alerts.silences()
+        alerts = self.alerts
+        with ExitStack() as held:
+            is_in_charge = self._lease is None or _got(held, self._lease)
+            held.enter_context(locked(self._lock, LOCK_TIMEOUT_S))
+            unended = alerts.unended()
+            known = unended, alerts.last_notified(), alerts.silences()
             made = step(readings, *known, self._clock(), self._policy, looked=looked)
-            told = {episode.key: state for episode, state in made.notices}
-            notices: list[Notice] = []
-
-            def letters(episode: Episode) -> list[tuple[str, Notice]]:
-                if episode.key not in told:
-                    return []
-                notices.append(self._notice(episode, told[episode.key]))
-                return [(name, notices[-1]) for name in self.channels]
-
-            alerts.store(made.changed, letters)
-            for notice in notices:
-                _write_to_log(notice)
-            return [episode for episode in alerts.unended() if episode.state == "firing"]
+            if is_in_charge:
+                self._keep(made)
+                return [episode for episode in alerts.unended() if episode.state == "firing"]
+        seen = {episode.key: episode for episode in (*unended, *made.changed)}
+        return [episode for episode in seen.values() if episode.state == "firing"]
 
     def tell(self, message: str, *, severity: str = "warning") -> bool:
         """Tells people something; False if the same was told less than a cool-down ago, and nothing was done."""
@@ -98,9 +106,7 @@ class AlertDesk:
             StorageUnavailable: the database cannot be used.
         """
         with ExitStack() as held:
-            try:
-                held.enter_context(locked(self._lock.with_name(f"{self._lock.name}.delivery"), timeout_s=0.0))
-            except StorageUnavailable:
+            if not _got(held, self._lock.with_name(f"{self._lock.name}.delivery")):
                 return 0
             return sum(self._send(letter) for letter in self.alerts.due())
 
@@ -116,6 +122,20 @@ class AlertDesk:
             except DeliveryFailed as err:
                 told[name] = str(err)
         return told
+
+    def _keep(self, made: Step) -> None:
+        told = {episode.key: state for episode, state in made.notices}
+        notices: list[Notice] = []
+
+        def letters(episode: Episode) -> list[tuple[str, Notice]]:
+            if episode.key not in told:
+                return []
+            notices.append(self._notice(episode, told[episode.key]))
+            return [(name, notices[-1]) for name in self.channels]
+
+        self.alerts.store(made.changed, letters)
+        for notice in notices:
+            _write_to_log(notice)
 
     def _send(self, letter: Letter) -> bool:
         channel = self.channels.get(letter.channel)
@@ -153,6 +173,15 @@ class AlertDesk:
         title = f"{words[episode.severity if state == 'firing' else state]} {episode.message}"
         severity = "info" if state == "resolved" else episode.severity
         return Notice(title, "\n".join(lines), severity, state, as_json(episode))
+
+
+def _got(held: ExitStack, path: Path) -> bool:
+    """Whether the lock of `path` is ours until `held` is closed."""
+    try:
+        held.enter_context(locked(path, timeout_s=0.0))
+    except StorageUnavailable:  # another process has it
+        return False
+    return True
 
 
 def as_json(episode: Episode) -> dict[str, object]:

@@ -82,11 +82,13 @@ def _parser() -> argparse.ArgumentParser:
     report = command("report", "make a report of the last days, and print its path")
     report.add_argument("--days", type=float, default=7.0, help="how far back (default: %(default)g)")
     report.add_argument("--lang", choices=("zh", "en"), default="zh", help="(default: %(default)s)")
+    report.add_argument("--pdf", action="store_true", help="make the same as PDF, too")
 
     alerts = command(
         "alerts",
         "what is beyond its threshold now",
-        "Tells people what they have not been told yet, as the service does. The exit status is 1 if anything fires.",
+        "Where no service looks by itself, people are told what they have not been told yet. The exit status is 1 if "
+        "anything fires.",
     )
     alerts.add_argument("--history", type=float, metavar="DAYS", help="show the alerts of the last DAYS instead")
     alerts.add_argument("--acknowledge", type=int, metavar="ID", help="say that you see to this alert")
@@ -122,8 +124,9 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _report(monitor: PerformanceMonitor, _settings: Settings, options: argparse.Namespace) -> Answer:
-    path = monitor.generate_performance_report(options.days, lang=options.lang)
-    return {"path": path}, path, 0
+    path = monitor.generate_performance_report(options.days, lang=options.lang, pdf=options.pdf)
+    made = [path, *([str(Path(path).with_suffix(".pdf"))] if options.pdf else [])]
+    return {"path": path, "paths": made}, "\n".join(made), 0
 
 
 def _alerts(monitor: PerformanceMonitor, settings: Settings, options: argparse.Namespace) -> Answer:
@@ -144,7 +147,8 @@ def _alerts(monitor: PerformanceMonitor, settings: Settings, options: argparse.N
     desk = alert_desk(monitor, settings, confirm_s=settings.alert_confirm_s)
     firing = desk.look(monitor.alert_readings(settings.alert_lang), RULES_OF_RUNS)
     desk.deliver()
-    shown = monitor.alerts.unended()
+    pending = [episode for episode in monitor.alerts.unended() if episode.state == "pending"]
+    shown = [*firing, *pending]
     return [as_json(each) for each in shown], _alert_table(shown), int(bool(firing))
 
 
