@@ -253,9 +253,10 @@ class PerformanceMonitor:
             StorageUnavailable: the database cannot be read, or the report not be written.
         """
         from scheduler_service.reporting import analysis
+        from scheduler_service.reporting.facts import AlertRow
         from scheduler_service.reporting.page import html_of, save
         from scheduler_service.reporting.pdf import pdf_of
-        from scheduler_service.reporting.performance import AlertRow, performance_report
+        from scheduler_service.reporting.performance import performance_report
 
         end = self.clock()
         start = end - _period(days, lang)

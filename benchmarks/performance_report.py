@@ -48,7 +48,7 @@ def fill(monitor: PerformanceMonitor, count: int, days: float) -> None:
             fired=NOW - 0.05 * day,
         ),
     ]  # fmt: skip
-    monitor.alerts.store(episodes, lambda episode: [])
+    monitor.alerts.store(episodes, lambda _: [])
 
 
 def _row(number: int, days: float, chance: np.random.Generator) -> dict[str, object]:

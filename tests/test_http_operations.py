@@ -174,6 +174,18 @@ def test_a_report_is_made_and_found_by_its_name(service):
     assert service.post("/reports/performance").status_code == 201, "every field has a default"
 
 
+def test_a_report_is_had_as_pdf_when_asked_for(service):
+    service.run(params=SAMPLE)
+    made = service.post("/reports/performance", json={"format": "pdf", "lang": "en"})
+    assert made.status_code == 201, made.text
+    printed = service.get(made.json()["url"])
+    assert printed.headers["Content-Type"] == "application/pdf"
+    assert printed.content.startswith(b"%PDF-")
+    page = service.get(made.json()["url"].removesuffix("pdf") + "html")
+    assert page.headers["Content-Type"] == "text/html; charset=utf-8"
+    assert service.post("/reports/performance", json={"format": "docx"}).status_code == 422
+
+
 def test_an_ab_report_is_made(service):
     body = {"experiment_name": "reported", "model_a": "DDQN_v1.0", "model_b": "DDQN_v2.0"}
     assert service.post("/experiments", json=body).status_code == 201
@@ -187,9 +199,18 @@ def test_an_ab_report_is_made(service):
 def test_no_other_file_can_be_had_as_a_report(app, tmp_path):
     (tmp_path / "secret.html").write_text("secret")
     (tmp_path / "reports" / "link.html").symlink_to(tmp_path / "secret.html")
+    (tmp_path / "reports" / "link.pdf").symlink_to(tmp_path / "secret.html")
     (tmp_path / "reports" / "notes.txt").write_text("secret")
     client = app.test_client()
-    for name in ("link.html", "notes.txt", "../secret.html", "..%2fsecret.html", "%2e%2e%2fsecret.html", ".."):
+    for name in (
+        "link.html",
+        "link.pdf",
+        "notes.txt",
+        "../secret.html",
+        "..%2fsecret.html",
+        "%2e%2e%2fsecret.html",
+        "..",
+    ):
         assert client.get(f"/reports/{name}").status_code == 404, name
 
 

@@ -33,7 +33,7 @@ class Operation:
     body: type[BaseModel] | None = None
     is_body_optional: bool = False
     query: Sequence[str] = ()
-    answer: str = "Success"  # name of a component schema, or a media type
+    answer: str = "Success"  # name of a component schema, or media types
     success: int = 200
     errors: Sequence[int] = ()
     example: object = None
@@ -165,7 +165,7 @@ OPERATIONS: tuple[Operation, ...] = (
         body=schemas.ABTestReportRequest, success=201, errors=(*_BODY_ERRORS, 404, 503),
         example={"experiment_name": "ddqn_v1_vs_v2", "days": 7},
     ),
-    _get("/reports/{name}", "operations", "A report that was made", answer="text/html", errors=(404,)),
+    _get("/reports/{name}", "operations", "A report that was made", answer="text/html application/pdf", errors=(404,)),
     _get("/alerts", "alerts", "What is beyond its threshold now, and what was told of it", errors=(503,)),
     _get("/alerts/history", "alerts", "The alerts of the last days, newest first", query=("days",), errors=(422, 503)),
     Operation(
@@ -300,13 +300,16 @@ def _described(operation: Operation) -> dict[str, Any]:
         if operation.body is schemas.RegisterRequest:
             upload = {"type": "object", "required": ["file", "algorithm_name"], "properties": {"file": {}}}
             told["requestBody"]["content"]["multipart/form-data"] = {"schema": upload}
-    media, schema = "application/json", {"$ref": f"#/components/schemas/{operation.answer}"}
+    media, schema = ["application/json"], {"$ref": f"#/components/schemas/{operation.answer}"}
     if "/" in operation.answer:
-        media, schema = operation.answer, _TEXT
+        media, schema = operation.answer.split(), _TEXT
     elif operation.path == "/openapi.json":
         schema = {"type": "object"}
     told["responses"] = {
-        str(operation.success): {"description": operation.summary, "content": {media: {"schema": schema}}}
+        str(operation.success): {
+            "description": operation.summary,
+            "content": {each: {"schema": schema} for each in media},
+        }
     }
     for status in sorted({*operation.errors, *((401, 403) if guarded else ()), 500}):
         told["responses"][str(status)] = {

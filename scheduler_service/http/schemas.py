@@ -279,6 +279,7 @@ class PerformanceReportRequest(Strict):
 
     days: int = Field(default=7, ge=1, le=3_650)
     lang: Literal["zh", "en"] = "zh"
+    format: Literal["html", "pdf"] = Field(default="html", description="pdf: beside the page, under the same name.")
 
 
 class ABTestReportRequest(Strict):

@@ -140,7 +140,7 @@ def _far_buckets(values: "pd.Series[Any]", times: "pd.Series[Any]", metric: Metr
     far = _far_enough(means, usual, metric) & (np.abs(scores) > OUTLIER_SCORE)
     return [
         BucketAnomaly(
-            metric, buckets.index[place], int(counts[place]), float(means[place]), usual, float(scores[place])
+            metric, buckets.index[int(place)], int(counts[place]), float(means[place]), usual, float(scores[place])
         )
         for place in np.flatnonzero(far)
     ]

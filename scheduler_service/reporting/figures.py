@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from io import BytesIO
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from scheduler_env.fonts import drawable, use_cjk_font
 from scheduler_env.gantt import INK, PALE
@@ -49,6 +49,8 @@ class Marks:
 
 
 NO_MARKS = Marks()
+Scale = Literal["linear", "log", "root"]
+"""Of the axis of values: logarithmic where the values are far apart, or of square roots, which has room for 0."""
 
 
 def data_uri(drawn: "Figure") -> str:
@@ -63,9 +65,9 @@ def png(drawn: "Figure", width_mm: float) -> bytes:
     """`drawn` as a picture of pixels to be printed `width_mm` wide."""
     data, size = BytesIO(), drawn.get_size_inches()
     with use_cjk_font():
-        drawn.set_size_inches(PRINT_SCALE * size)
+        drawn.set_size_inches(*(PRINT_SCALE * size))
         drawn.savefig(data, format="png", dpi=PRINT_DPI * width_mm / 25.4 / (PRINT_SCALE * size[0]))
-        drawn.set_size_inches(size)
+        drawn.set_size_inches(*size)
     return data.getvalue()
 
 
@@ -77,7 +79,7 @@ def boxes(
     is_share: bool = False,
     colour: str | None = None,
     limits: Mapping[str, float] | None = None,
-    is_log: bool = False,
+    scale: Scale = "linear",
 ) -> "Figure":
     """A box (quartiles, whiskers to 1.5 of their distance) for each group; its values as dots, at most 150 of them.
 
@@ -87,10 +89,8 @@ def boxes(
         is_share: the values are shares, shown as percent.
         colour: of all boxes; the models' colours by default.
         limits: of some groups' means, in the values' unit; then the means are drawn, too.
-        is_log: on a logarithmic axis, if the values are far apart.
     """
     import numpy as np
-    import seaborn
 
     present = {name: values.dropna().to_numpy() for name, values in groups.items()}
     present = {name: values for name, values in present.items() if len(values)}
@@ -117,18 +117,17 @@ def boxes(
             face = colour or MODEL_COLOURS[place % len(MODEL_COLOURS)]
             box.set(facecolor=face, alpha=0.75, edgecolor=INK, linewidth=1.0)
             dots = values if len(values) <= MAX_DOTS else chance.choice(values, MAX_DOTS, replace=False)
-            seaborn.stripplot(
-                x=dots, y=[place] * len(dots), orient="h", native_scale=True, formatter=str, ax=axes,
-                jitter=0.2, color=INK, size=2.2, alpha=0.35, linewidth=0, zorder=3,
+            axes.plot(
+                dots, place + chance.uniform(-0.2, 0.2, len(dots)), linestyle="none", marker="o", markersize=2.2,
+                color=INK, alpha=0.35, markeredgewidth=0, zorder=3,
             )  # fmt: skip
         if limits is not None:
             _means_and_limits(axes, present, limits, words)
-        if is_log and _is_wide(np.concatenate(list(present.values()))):
-            axes.set_xscale("log")
-            axes.xaxis.set_major_formatter("{x:g}")
+        held = [limit for name, limit in (limits or {}).items() if name in present]
+        _rescale(axes, np.concatenate([*present.values(), held]), scale)
         if is_share:
             axes.xaxis.set_major_formatter(percent_text)
-        axes.set_yticks(places, [drawable(name, 26) for name in present])
+        axes.set_yticks(places, [label(name, 26) for name in present])
         axes.set_ylim(len(present) - 0.5, -0.5)
         axes.set_xlabel(axis_label)
         axes.tick_params(axis="y", length=0)
@@ -152,25 +151,31 @@ def _means_and_limits(axes: "Axes", groups: Mapping[str, Any], limits: Mapping[s
     axes.legend(fontsize=8, frameon=False, ncols=2, loc="lower left", bbox_to_anchor=(0.0, 1.0), borderaxespad=0)
 
 
-def _is_wide(values: Any) -> bool:
-    """Whether the values are positive and so far apart that only a logarithmic axis shows them all."""
-    return bool(values.min() > 0.0 and values.max() > 20.0 * values.min())
+def _rescale(axes: "Axes", values: Any, scale: Scale) -> None:
+    import numpy as np
+
+    largest = float(values.max())
+    if scale == "log" and values.min() > 0.0 and largest > 20.0 * values.min():
+        axes.set_xscale("log")
+        axes.xaxis.set_major_formatter("{x:g}")
+    if scale == "root":
+        axes.set_xscale("function", functions=(lambda x: np.sqrt(np.maximum(x, 0.0)), np.square))
+        axes.set_xlim(0.0, max(1.05 * largest, 1.0))
+        ticks = [tick for tick in (0.0, 0.1, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 50.0) if tick <= max(largest, 1.0)]
+        ticks += [tick for tick in (100.0, 200.0, 500.0, 1000.0, 10_000.0) if tick <= largest]
+        axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
 
 
 def cumulative(
-    groups: Mapping[str, "pd.Series[Any]"], axis_label: str, words: Words, *, is_log: bool = False
+    groups: Mapping[str, "pd.Series[Any]"], axis_label: str, words: Words, *, scale: Scale = "linear"
 ) -> "Figure":
-    """Of each group the share of its values up to x: the empirical distribution function, exact at up to 200 values.
-
-    Args:
-        is_log: on a logarithmic axis, if the values are far apart.
-    """
+    """Of each group the share of its values up to x: the empirical distribution function, exact at up to 200 values."""
     import numpy as np
 
     present = {name: np.sort(values.dropna().to_numpy()) for name, values in groups.items()}
     present = {name: values for name, values in present.items() if len(values)}
     with use_cjk_font():
-        drawn, axes = chart(HALF, 3.3)
+        drawn, axes = chart(HALF, 3.0 + 0.2 * -(-len(present) // 2))
         if not present:
             return nothing(drawn, axes, words)
         for place, (name, values) in enumerate(present.items()):
@@ -179,20 +184,14 @@ def cumulative(
             axes.step(
                 steps, 100.0 * np.concatenate([[0.0], ranks / len(values)]), where="post", linewidth=1.8,
                 color=MODEL_COLOURS[place % len(MODEL_COLOURS)], linestyle=LINES[place % len(LINES)],
-                label=drawable(name, 26),
+                label=label(name, 22),
             )  # fmt: skip
-        if is_log and _is_wide(np.concatenate(list(present.values()))):
-            axes.set_xscale("log")
-            axes.xaxis.set_major_formatter("{x:g}")
-        else:
-            # A single run far out would press all others against the axis.
-            reach = max(float(np.quantile(values, 0.995)) for values in present.values())
-            if max(values[-1] for values in present.values()) > 2.0 * reach > 0.0:
-                axes.set_xlim(right=1.1 * reach)
+        _rescale(axes, np.concatenate(list(present.values())), scale)
         axes.set_ylim(0.0, 101.0)
         axes.set_xlabel(axis_label)
         axes.set_ylabel(words["axis_cumulative"])
-        axes.legend(fontsize=8, loc="lower right", frameon=True, framealpha=0.85, edgecolor="none", handlelength=3.2)
+        # Below the axes: within them, names that are long would hide the curves.
+        drawn.legend(fontsize=8, frameon=False, ncols=2, loc="outside lower left", handlelength=3.2)
     return drawn
 
 
@@ -208,8 +207,6 @@ def trend(buckets: "pd.DataFrame", words: Words, period: Period, marks: Marks = 
         for axes in (upper, middle, lower):
             style_axes(axes)
         means = buckets["makespan"].dropna()
-        if means.empty:
-            return nothing(drawn, middle, words)
         band = buckets[["low", "high"]].dropna()
         if len(band):
             upper.fill_between(band.index, band["low"], band["high"], color=BLUE, alpha=0.18, linewidth=0)
@@ -218,7 +215,7 @@ def trend(buckets: "pd.DataFrame", words: Words, period: Period, marks: Marks = 
         gaps = 100.0 * buckets["gap"].dropna()
         middle.plot(gaps.index, gaps, color=GREEN, linewidth=1.8, marker="o", markersize=3.5)
         middle.set_ylabel(words["axis_gap_short"])
-        middle.set_ylim(bottom=0.0)
+        middle.set_ylim(0.0, 1.3 * max(gaps.max(), 0.1) if len(gaps) else 1.0)  # with room for the marks of runs
         mark_buckets(upper, means, marks.buckets.get("makespan", ()), words)
         mark_buckets(middle, gaps, marks.buckets.get("gap", ()), words)
         if marks.runs:
@@ -234,10 +231,13 @@ def trend(buckets: "pd.DataFrame", words: Words, period: Period, marks: Marks = 
             buckets.index, buckets["failures"], width=width, bottom=good, color=RED, align="edge", hatch="///",
             edgecolor="white", linewidth=0, label=words["failed"],
         )  # fmt: skip
+        for axes, values in ((upper, means), (middle, gaps)):
+            if values.empty:
+                say_nothing(axes, words)
         lower.set_ylabel(words["axis_requests"])
         lower.yaxis.set_major_locator(MaxNLocator(4, integer=True))
         for axes in (upper, middle, lower):
-            shade_alerts(axes, marks.alerts, words)
+            shade_alerts(axes, marks.alerts, words, is_named=axes is upper)
             if axes.get_legend_handles_labels()[1]:
                 axes.legend(
                     fontsize=8, frameon=False, ncols=4, loc="lower right", bbox_to_anchor=(1.0, 0.99), borderaxespad=0
@@ -256,15 +256,17 @@ def mark_buckets(axes: "Axes", values: "pd.Series[Any]", moments: Sequence[datet
         )  # fmt: skip
 
 
-def shade_alerts(axes: "Axes", spans: Sequence[tuple[datetime, datetime, bool]], words: Words) -> None:
-    """The time of each alert shaded, that of critical ones darker and hatched."""
-    named: set[bool] = set()
+def shade_alerts(
+    axes: "Axes", spans: Sequence[tuple[datetime, datetime, bool]], words: Words, *, is_named: bool
+) -> None:
+    """The time of each alert shaded, that of critical ones darker and hatched; `is_named`: in the legend, too."""
+    named = set() if is_named else {False, True}
     for begin, end, is_critical in spans[:MAX_MARKS]:
         label = words["critical_span" if is_critical else "warning_span"]
+        colour = RED if is_critical else ORANGE
         axes.axvspan(
-            begin, end, facecolor=RED if is_critical else ORANGE, alpha=0.28 if is_critical else 0.18,  # type: ignore[arg-type]
-            hatch="////" if is_critical else None, edgecolor=RED if is_critical else ORANGE, linewidth=0.8,
-            label="_" if is_critical in named else label, zorder=0.5,
+            begin, end, facecolor=(colour, 0.25 if is_critical else 0.18), edgecolor=(colour, 0.6), linewidth=0.8,  # type: ignore[arg-type]
+            hatch="///" if is_critical else None, label="_" if is_critical in named else label, zorder=0.5,
         )  # fmt: skip
         named.add(is_critical)
 
@@ -318,12 +320,12 @@ def bars(shares: Mapping[str, float], axis_label: str, words: Words, *, colour: 
         drawn, axes = chart(HALF, 0.9 + 0.3 * max(4, len(shares)))
         if not shares:
             return nothing(drawn, axes, words)
-        names = [drawable(name, 34) for name in shares]
+        names = [label(name, 34) for name in shares]
         values = [100.0 * value if is_percent else value for value in shares.values()]
         places = range(len(names))
         axes.barh(places, values, color=colour, height=0.62)
         axes.set_yticks(places, names)
-        axes.invert_yaxis()
+        axes.set_ylim(max(4, len(names)) - 0.5, -0.5)  # a single bar is no wall
         reach = max([*values, 1e-9])
         axes.set_xlim(0.0, reach * 1.16)
         for place, value in zip(places, values, strict=True):
@@ -345,6 +347,21 @@ def values_by_model(runs: "pd.DataFrame", column: str, scale: float, words: Word
     if len(kept) < len(busiest):
         groups[words["other_models"]] = good.loc[~models.isin(kept), column] * scale
     return groups
+
+
+def label(name: str, columns: int) -> str:
+    """`name` as it can be drawn, without its middle if it is longer than so many columns; a hanzi takes two."""
+    whole = drawable(name, 10 * columns)
+    if _columns(whole) <= columns:
+        return whole
+    # Long names often differ at their ends, as versions do.
+    tail = next(whole[place:] for place in range(len(whole)) if _columns(whole[place:]) <= columns // 3)
+    head = next(whole[:place] for place in range(len(whole), -1, -1) if _columns(whole[:place] + "…" + tail) <= columns)
+    return f"{head}…{tail}"
+
+
+def _columns(text: str) -> int:
+    return sum(2 if ord(character) > 0x2E7F else 1 for character in text)
 
 
 def chart(width_in: float, height_in: float) -> "tuple[Figure, Axes]":
@@ -374,8 +391,14 @@ def nothing(drawn: "Figure", axes: "Axes", words: Words) -> "Figure":
     """The figure, saying that there are no data."""
     for other in drawn.axes:
         other.set_axis_off()
-    axes.text(0.5, 0.5, words["no_data"], ha="center", va="center", transform=axes.transAxes, color="#7B8794")
+    say_nothing(axes, words)
     return drawn
+
+
+def say_nothing(axes: "Axes", words: Words) -> None:
+    """Lets the axes say that there are no data."""
+    axes.set_axis_off()
+    axes.text(0.5, 0.5, words["no_data"], ha="center", va="center", transform=axes.transAxes, color="#7B8794")
 
 
 def percent_text(share: float, _: object) -> str:

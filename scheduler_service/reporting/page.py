@@ -94,6 +94,10 @@ class Formatter:
             return self._none
         return f"{100 * value:.1f}%" if value == 1.0 or abs(value) < 0.9995 else f"{100 * value:.3f}%"
 
+    def fine_percent(self, value: float | None) -> str:
+        """Of a share, where hundredths of a percent count."""
+        return self._none if value is None else f"{100 * value:.2f}%"
+
     def seconds(self, value: float | None) -> str:
         if value is None:
             return self._none

@@ -35,7 +35,7 @@ ROWS_TOGETHER = 12
 
 _HANZI = "\u2e80-\u9fff\uf900-\ufaff\uff00-\uffef\u3000-\u303f"
 _OPENING, _CLOSING = "（“《【(", "，。、；：）”》】！？…%)"
-_BREAKABLE = re.compile(rf"[{_OPENING}]*(?:[{_HANZI}]|[^\s{_HANZI}{_OPENING}]+)?[{_CLOSING}]*\s*")
+_BREAKABLE = re.compile(rf"[{_OPENING}]*(?:[{_HANZI}]|[^ {_HANZI}{_OPENING}]+)?[{_CLOSING}]*[ ]*")
 """Pieces between which a line may end: words and single hanzi, with the punctuation that clings to them."""
 
 
@@ -116,6 +116,7 @@ class _Paper(FPDF):
         self.start_section(title)
         self.set_fill_color(*BRAND)
         self.rect(MARGIN, self.y + 0.8, 1.2, 5.0, style="F")
+        self.set_fill_color(255)  # or the cells of tables would be filled as well
         self._ink(INK, 11.5)
         self.set_x(MARGIN + 3.0)
         self.cell(self.epw - 3.0, 6.6, title)

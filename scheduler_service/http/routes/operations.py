@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
 blueprint = Blueprint("operations", __name__)
 
+REPORT_TYPES = {".html": "text/html; charset=utf-8", ".pdf": "application/pdf"}
+"""Endings of the files that are reports."""
+
 
 @blueprint.get("/health")
 def get_health() -> Response:
@@ -64,8 +67,9 @@ def get_performance() -> dict[str, Any]:
 def make_performance_report() -> tuple[dict[str, Any], int]:
     """Make a report of the last days."""
     body, parts = read_body(PerformanceReportRequest, optional=True), services()
-    path = parts.drawing.run(lambda: parts.monitor.generate_performance_report(body.days, lang=body.lang))
-    return _report_made(path), 201
+    pdf = body.format == "pdf"
+    path = parts.drawing.run(lambda: parts.monitor.generate_performance_report(body.days, lang=body.lang, pdf=pdf))
+    return _report_made(str(Path(path).with_suffix(".pdf")) if pdf else path), 201
 
 
 @blueprint.post("/reports/ab_test")
@@ -83,14 +87,16 @@ def get_report(name: str) -> Response:
     """A report that was made."""
     folder = services().settings.reports_dir
 
-    def read() -> str:
+    def read() -> tuple[bytes, str]:
         # Looked up among the files that are there: no path is ever made of a client's text.
-        found = {path.name: path for path in folder.glob("*.html") if path.is_file() and not path.is_symlink()}
-        if name not in found:
+        found = {path.name: path for path in folder.glob("*.*") if path.is_file() and not path.is_symlink()}
+        path = found.get(name)
+        if path is None or path.suffix not in REPORT_TYPES:
             raise ReportNotFound(f"there is no report {name!r}")
-        return found[name].read_text(encoding="utf-8")
+        return path.read_bytes(), REPORT_TYPES[path.suffix]
 
-    return Response(services().storage.run(read), content_type="text/html; charset=utf-8")
+    content, content_type = services().storage.run(read)
+    return Response(content, content_type=content_type)
 
 
 @blueprint.get("/openapi.json")

@@ -1,0 +1,138 @@
+"""The performance report in words: headline figures against the period before, and what follows from them."""
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
+
+from scheduler_service.alerts.rules import GAP_RUNS
+from scheduler_service.reporting import analysis
+from scheduler_service.reporting.analysis import Headline
+from scheduler_service.reporting.anomalies import WORTH_SAYING_GAP
+from scheduler_service.reporting.content import Card
+from scheduler_service.reporting.facts import Facts
+from scheduler_service.reporting.page import Formatter
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+ENOUGH_RUNS = 30
+"""Successful runs that a figure needs before advice is built on it."""
+
+Words = Mapping[str, str]
+
+
+def cards(now: Headline, then: Headline, words: Words, show: Formatter) -> list[Card]:
+    """The headline figures of the period, each against that of the period before."""
+
+    def card(
+        name: str,
+        value: float | None,
+        previous: float | None,
+        text: Callable[[float | None], str],
+        *,
+        better: int,
+        in_points: bool = False,
+    ) -> Card:
+        if value is None or previous is None or (previous == 0.0 and not in_points):
+            return Card(words[name], text(value), words["no_before"], "plain")
+        difference = 100.0 * (value - previous) if in_points else 100.0 * (value / previous - 1.0)
+        if abs(difference) < 0.05:
+            return Card(words[name], text(value), f"{words['vs_before']} {words['unchanged']}", "plain")
+        unit = f" {words['points']}" if in_points else "%"
+        shown = f"{'▲' if difference > 0 else '▼'} {abs(difference):.1f}{unit}"
+        tone = "plain"
+        if better and abs(difference) >= (0.5 if in_points else 2.0):  # less comes and goes by chance
+            tone = "good" if difference * better > 0 else "bad"
+        return Card(words[name], text(value), f"{words['vs_before']} {shown}", tone)
+
+    return [
+        card("requests", now.requests, then.requests, show.count, better=0),
+        card("success_rate", now.success_rate, then.success_rate, show.percent, better=1, in_points=True),
+        card("makespan", now.makespan_h, then.makespan_h, show.hours, better=-1),
+        card("gap", now.gap, then.gap, show.percent, better=-1, in_points=True),
+        card("p50", now.p50_s, then.p50_s, show.seconds, better=-1),
+        card("p99", now.p99_s, then.p99_s, show.seconds, better=-1),
+        card("utilization", now.utilization, then.utilization, show.percent, better=1, in_points=True),
+        card("satisfaction", now.satisfaction, then.satisfaction, show.plain, better=1),
+    ]
+
+
+def findings(facts: Facts, words: Words, show: Formatter) -> list[str]:
+    """What follows from the figures, the most urgent first; at least one sentence."""
+    runs, now, then, thresholds, teams = facts.runs, facts.now, facts.then, facts.thresholds, facts.teams
+    if runs.empty:
+        return [words["find_no_runs"], *_alert_finding(facts, words)]
+    found = []
+    good = runs[runs["success"]]
+    if now.success_rate is not None and now.success_rate < thresholds["min_success_rate"]:
+        reason, times = facts.reasons[0]
+        limit = show.percent(thresholds["min_success_rate"])
+        found.append(words["find_success"].format(show.percent(now.success_rate), limit, show.name(reason, 80), times))
+    if now.makespan_h is not None and now.makespan_h > thresholds["max_makespan"]:
+        share = float((good["makespan"] > thresholds["max_makespan"]).mean())
+        limit = show.hours(thresholds["max_makespan"])
+        found.append(words["find_makespan"].format(show.hours(now.makespan_h), limit, show.percent(share)))
+    if now.p99_s is not None and now.p99_s > thresholds["max_execution_time"]:
+        found.append(words["find_time"].format(show.seconds(now.p99_s), show.seconds(thresholds["max_execution_time"])))
+    found += _gap_finding(facts, words, show)
+    fallbacks = float((runs["reason"] == "fallback").mean())
+    if fallbacks > 0.0:
+        found.append(words["find_fallback"].format(show.percent(fallbacks)))
+    if now.satisfaction is not None and now.satisfaction < 3.0:
+        verdicts = int(runs["user_satisfaction"].count())
+        found.append(words["find_satisfaction"].format(show.plain(now.satisfaction), verdicts))
+    if now.gap is not None and then.gap is not None and min(len(good), then.requests) >= ENOUGH_RUNS:
+        if now.gap > then.gap + WORTH_SAYING_GAP:
+            found.append(words["find_worse"].format(show.percent(then.gap), show.percent(now.gap)))
+        if now.gap < then.gap - WORTH_SAYING_GAP:
+            found.append(words["find_better"].format(show.percent(then.gap), show.percent(now.gap)))
+    found += _model_finding(good, words, show)
+    if len(teams) > 1 and len(good) >= ENOUGH_RUNS:
+        (busiest, most), (_, second) = list(teams.items())[:2]
+        if most > 1.15 * second:
+            found.append(words["find_team"].format(show.name(busiest, 20), show.percent(most), show.percent(second)))
+    if not found and all(alert.ended is not None for alert in facts.alerts):
+        found.append(words["find_fine"])
+    return [*_alert_finding(facts, words), *found, *_anomaly_finding(facts, words, show)]
+
+
+def _gap_finding(facts: Facts, words: Words, show: Formatter) -> list[str]:
+    """The sizes whose mean gap is beyond its threshold."""
+    labels = analysis.size_labels(facts.gap_thresholds)
+    beyond = [
+        words["size_beyond"].format(labels[size], show.fine_percent(mean), show.fine_percent(limit))
+        for size, (mean, count) in facts.gaps.items()
+        if count >= GAP_RUNS and (limit := facts.gap_thresholds.get(size)) is not None and mean > limit
+    ]
+    return [words["find_gap"].format(words["list_separator"].join(beyond))] if beyond else []
+
+
+def _alert_finding(facts: Facts, words: Words) -> list[str]:
+    if not facts.alerts:
+        return []
+    critical = sum(alert.is_critical for alert in facts.alerts)
+    unended = sum(alert.ended is None for alert in facts.alerts)
+    return [words["find_alerts"].format(len(facts.alerts), critical, unended)]
+
+
+def _anomaly_finding(facts: Facts, words: Words, show: Formatter) -> list[str]:
+    found = []
+    if facts.far_runs:
+        metrics = [each.metric for each in facts.far_runs]
+        text = words["find_anomalous_runs"]
+        found.append(text.format(show.count(metrics.count("gap")), show.count(metrics.count("execution_time"))))
+    if facts.far_buckets:
+        found.append(words["find_anomalous_buckets"].format(len({each.moment for each in facts.far_buckets})))
+    return found
+
+
+def _model_finding(good: "pd.DataFrame", words: Mapping[str, str], show: Formatter) -> list[str]:
+    """The model with the smallest mean gap, if another one with enough runs is clearly behind."""
+    gaps = good.groupby("model_key")["gap"].agg(["mean", "count"])
+    means = gaps.loc[gaps["count"] >= ENOUGH_RUNS, "mean"].sort_values()
+    if len(means) < 2:
+        return []
+    best, worst = str(means.index[0]), str(means.index[-1])
+    low, high = float(means.iloc[0]), float(means.iloc[-1])
+    if high - low < WORTH_SAYING_GAP:
+        return []
+    return [words["find_model"].format(show.name(best), show.percent(low), show.name(worst), show.percent(high))]

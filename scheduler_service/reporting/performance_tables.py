@@ -1,0 +1,166 @@
+"""The tables of the performance report."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from scheduler_service.alerts.rules import FOR_EVER, GAP_RUNS
+from scheduler_service.reporting import analysis
+from scheduler_service.reporting.analysis import number
+from scheduler_service.reporting.anomalies import BucketAnomaly, RunAnomaly
+from scheduler_service.reporting.content import Cell, Column, State, Table
+from scheduler_service.reporting.facts import Facts
+from scheduler_service.reporting.page import Formatter
+
+MODELS_LISTED, ALERTS_LISTED, RUNS_LISTED, BUCKETS_LISTED = 100, 40, 12, 8
+"""Lines of the tables; what is left out is counted below them."""
+
+Words = Mapping[str, str]
+
+
+def thresholds_table(facts: Facts, words: Words, show: Formatter) -> Table:
+    def check(
+        label: str, limit: float, actual: float | None, text: Callable[[float | None], str], state: str
+    ) -> list[Cell]:
+        return [label, text(limit), text(actual), State(words[state], state)]
+
+    def state(actual: float | None, limit: float, *, at_most: bool) -> str:
+        if actual is None:
+            return "unknown"
+        return "ok" if (actual <= limit if at_most else actual >= limit) else "crossed"
+
+    now, limits = facts.now, facts.thresholds
+    rows = [
+        check(words[name], limits[name], actual, text, state(actual, limits[name], at_most=at_most))
+        for name, actual, text, at_most in (
+            ("max_makespan", now.makespan_h, show.hours, True),
+            ("max_execution_time", now.p99_s, show.seconds, True),
+            ("min_success_rate", now.success_rate, show.percent, False),
+        )
+    ]
+    labels = analysis.size_labels(facts.gap_thresholds)
+    for size, (mean, count) in facts.gaps.items():
+        if size == FOR_EVER:
+            continue
+        limit, name = facts.gap_thresholds[size], words["max_gap"].format(labels[size])
+        # The limits were measured on means: a mean of a few runs is beyond them by chance.
+        found = "few" if count < GAP_RUNS else state(mean, limit, at_most=True)
+        rows.append(check(name, limit, mean, show.fine_percent, found))
+    columns = [
+        Column(words["metric_heading"], 3.0, is_text=True),
+        *(Column(words[name]) for name in ("threshold", "actual", "state")),
+    ]
+    return Table(words["thresholds"], columns, rows, words["no_data"])
+
+
+def alerts_table(facts: Facts, words: Words, show: Formatter) -> Table:
+    columns = [
+        Column(words["severity"], 0.8, is_text=True),
+        Column(words["alert"], 4.2, is_text=True),
+        Column(words["began"], 1.7, is_text=True),
+        Column(words["ended"], 1.7, is_text=True),
+        Column(words["value"]),
+        Column(words["threshold"]),
+    ]
+    latest = facts.alerts[-ALERTS_LISTED:]
+    rows: list[list[Cell]] = [
+        [
+            State(words["critical"], "crossed") if alert.is_critical else State(words["warning"], "warned"),
+            f"{show.name(alert.message, 160)} ({show.name(alert.name)})",
+            show.moment(alert.began),
+            words["goes_on"] if alert.ended is None else show.moment(alert.ended),
+            show.plain(alert.value),
+            show.plain(alert.threshold),
+        ]
+        for alert in latest
+    ]
+    return Table(
+        words["alerts_of_period"], columns, rows, words["no_alerts"], _left_out(facts.alerts, len(latest), words)
+    )
+
+
+def anomalies_table(facts: Facts, words: Words, show: Formatter) -> Table:
+    columns = [
+        Column(words["time"], 1.6, is_text=True),
+        Column(words["request_or_spell"], 1.9, is_text=True),
+        Column(words["model"], 1.9, is_text=True),
+        Column(words["workpoints"], 0.7),
+        Column(words["reason_heading"], 4.6, is_text=True),
+    ]
+
+    def reason(each: RunAnomaly | BucketAnomaly, key: str) -> str:
+        text = {"gap": show.percent, "execution_time": show.seconds, "makespan": show.hours}[each.metric]
+        score = f"{each.score:.1f}".replace("-", "−")
+        return words[f"{key}_{each.metric}"].format(text(each.value), text(each.usual), score)
+
+    rows: list[list[Cell]] = [
+        [show.moment(each.moment), words["spell"].format(show.count(each.runs)), "", "", reason(each, "far_bucket")]
+        for each in facts.far_buckets[:BUCKETS_LISTED]
+    ]
+    rows += [
+        [
+            show.moment(each.moment),
+            show.name(each.request_id, 40),
+            show.name(each.model),
+            show.count(each.n_workpoints),
+            reason(each, "far_run"),
+        ]
+        for each in _listed(facts.far_runs)
+    ]
+    note = _left_out([*facts.far_buckets, *facts.far_runs], len(rows), words) + words["anomalies_note"]
+    return Table(words["anomalies_of_period"], columns, rows, words["no_anomalies"], note)
+
+
+def _listed(runs: Sequence[RunAnomaly]) -> list[RunAnomaly]:
+    """The most anomalous ones, of either metric half of them if it has so many."""
+    gaps = [each for each in runs if each.metric == "gap"]
+    times = [each for each in runs if each.metric != "gap"]
+    half = RUNS_LISTED // 2
+    shown = gaps[: max(half, RUNS_LISTED - len(times))] + times[: max(half, RUNS_LISTED - len(gaps))]
+    return sorted(shown, key=lambda each: -each.score)
+
+
+def models_table(facts: Facts, words: Words, show: Formatter) -> Table:
+    names = ("requests", "success_rate", "makespan", "gap", "p50", "p99", "utilization", "satisfaction")
+    columns = [Column(words["model"], 2.4, is_text=True), *(Column(words[name]) for name in names)]
+    models = analysis.by_model(facts.runs)
+    rows: list[list[Cell]] = [
+        [
+            show.name(row.model),
+            show.count(row.figures.requests),
+            show.percent(row.figures.success_rate),
+            show.hours(row.figures.makespan_h),
+            show.percent(row.figures.gap),
+            show.seconds(row.figures.p50_s),
+            show.seconds(row.figures.p99_s),
+            show.percent(row.figures.utilization),
+            show.plain(row.figures.satisfaction),
+        ]
+        for row in models[:MODELS_LISTED]
+    ]
+    return Table(words["models_of_period"], columns, rows, words["no_data"], _left_out(models, len(rows), words))
+
+
+def requests_table(runs: Sequence[Mapping[str, Any]], title: str, words: Words, show: Formatter) -> Table:
+    columns = [
+        Column(words["time"], 1.7, is_text=True),
+        Column(words["request_id"], 2.4, is_text=True),
+        Column(words["model"], 2.4, is_text=True),
+        *(Column(words[name]) for name in ("workpoints", "compute_time", "makespan_short", "gap_short")),
+    ]
+    rows: list[list[Cell]] = [
+        [
+            show.moment(run["timestamp"]),
+            show.name(run["request_id"], 40),
+            show.name(run["model_key"]),
+            show.count(number(run["n_workpoints"])),
+            show.seconds(number(run["execution_time"])),
+            show.hours(number(run["makespan"])),
+            show.percent(number(run["gap"])),
+        ]
+        for run in runs
+    ]
+    return Table(title, columns, rows, words["no_data"])
+
+
+def _left_out(items: Sequence[object], shown: int, words: Words) -> str:
+    return words["left_out"].format(f"{len(items) - shown:,}") if len(items) > shown else ""
