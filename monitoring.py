@@ -264,7 +264,7 @@ class PerformanceMonitor:
         before = queries.run_frame(
             self._engine, start=start - (end - start), end=start, columns=analysis.SUMMARY_COLUMNS
         )
-        alerts = [AlertRow.of(episode) for episode in self.alerts.between(start, end)]
+        alerts = [AlertRow.of(episode, lang) for episode in self.alerts.between(start, end)]
         more: dict[str, Any] = {"gap_thresholds": self.gap_thresholds, "alerts": alerts}
         report = performance_report(runs, before, start, end, self.thresholds, lang, **more)
         on_paper = pdf_of(report) if pdf else None

@@ -566,3 +566,15 @@ def test_while_a_service_looks_others_see_and_change_nothing(monitor, receiver, 
         assert [episode.id for episode in monitor.alerts.unended()] == [kept.id]
     assert desk.look(generous, RULES_OF_RUNS) == []
     assert monitor.alerts.unended() == []
+
+
+def test_a_report_tells_of_the_alerts_in_its_language(monitor, tmp_path, receiver, now):
+    bad_runs(monitor)
+    alert_desk(monitor, settings_for(tmp_path, receiver)).look(monitor.alert_readings(), RULES_OF_RUNS)
+    now.at += timedelta(minutes=1)
+    english, chinese = (
+        Path(monitor.generate_performance_report(lang=lang)).read_text("utf-8") for lang in ("en", "zh")
+    )
+    assert "The mean makespan is above its threshold" in english
+    assert "平均完工时间超过阈值" not in english
+    assert "平均完工时间超过阈值" in chinese

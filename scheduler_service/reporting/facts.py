@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from scheduler_service.alerts.episodes import Episode
+from scheduler_service.alerts.texts import RULES, Lang
 from scheduler_service.reporting import analysis
 from scheduler_service.reporting.analysis import Headline
 from scheduler_service.reporting.anomalies import BucketAnomaly, RunAnomaly, anomalous_buckets, anomalous_runs
@@ -28,10 +29,12 @@ class AlertRow:
     threshold: float | None
 
     @classmethod
-    def of(cls, episode: Episode) -> "AlertRow":
+    def of(cls, episode: Episode, lang: Lang) -> "AlertRow":
+        """The episode in a language; a reason that came with it stays in the one it was told in."""
+        told, _ = RULES[lang].get(episode.name, ("{reason}", ""))
         return cls(
             episode.name,
-            episode.message,
+            episode.message if "{reason}" in told else told.format(subject=episode.subject),
             episode.severity,
             episode.began,
             episode.ended,
