@@ -524,7 +524,7 @@ def test_the_service_alerts_by_itself_and_people_can_answer(tmp_path, receiver):
         service.process.kill()
         service.process.wait()
     with live_service(tmp_path, environment=environment) as service:
-        time.sleep(2.5)
+        time.sleep(1.5)
         assert service.get("/alerts").json()["alerts"][0]["acknowledged_by"] == "李工"
     assert [each["state"] for each in receiver.got] == ["firing", "test"], "a restart tells nothing twice"
 

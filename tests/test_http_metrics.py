@@ -9,9 +9,9 @@ import requests
 from prometheus_client.parser import text_string_to_metric_families
 
 from enhanced_flask import create_app
+from monitoring import PerformanceRecord, alert_desk
 from scheduler_env import SAMPLE_PARAMS
 from scheduler_service.http.services import EXTENSION
-from scheduler_service.http.state import State
 from scheduler_service.settings import PROJECT_ROOT, Settings
 from tests.checkpoints import write_checkpoint
 from tests.conftest import LiveService, live_service
@@ -129,7 +129,12 @@ def test_the_process_says_what_it_is_and_since_when(busy):
     told = scraped(busy)
     assert value(told, "service_build_info") == 1
     assert 0 <= time.time() - value(told, "service_start_time_seconds") < 600
-    assert {each["part"] for each in labels_of(told, "scrape_part_up")} == {"service", "models", "experiments"}
+    assert {each["part"] for each in labels_of(told, "scrape_part_up")} == {
+        "service",
+        "models",
+        "experiments",
+        "alerts",
+    }
     assert value(told, "scrape_part_up") == 3
 
 
@@ -158,12 +163,13 @@ def test_a_door_that_fails_takes_only_its_own_part_away(app, monkeypatch, caplog
     assert caplog.text.count("out of order") == 1, "said once, not with every scrape"
 
 
-def test_the_services_own_alerts_are_shown_where_it_has_some(app):
-    parts = app.extensions[EXTENSION]
-    assert "alerts_firing" not in app.test_client().get("/metrics").text
-    parts.metrics.show(State(parts, alerts=lambda: {("max_makespan", "warning"): 2}))
-    told = samples_of(app.test_client().get("/metrics").text)
-    assert value(told, "alerts_firing", name="max_makespan", severity="warning") == 2
+def test_the_services_own_alerts_are_shown(app):
+    parts, client = app.extensions[EXTENSION], app.test_client()
+    assert labels_of(samples_of(client.get("/metrics").text), "alerts_firing") == []
+    parts.monitor.record_performance(PerformanceRecord(request_id="r", makespan=99.0))
+    alert_desk(parts.monitor).look(parts.monitor.alert_readings(), frozenset({"max_makespan"}))
+    told = samples_of(client.get("/metrics").text)
+    assert value(told, "alerts_firing", name="max_makespan", severity="warning") == 1
     assert value(told, "scrape_part_up", part="alerts") == 1
 
 

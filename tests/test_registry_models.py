@@ -437,7 +437,7 @@ def test_a_loaded_model_builds_the_same_schedule_as_the_file_it_came_from(manage
 
 def test_a_model_is_loaded_once_and_few_are_kept(manager, register, monkeypatch, tmp_path):
     small = ModelVersionManager(tmp_path / "models")
-    small._loaded._capacity = 2
+    small.loaded._capacity = 2
     keys = [register(number) for number in (1, 2, 3)]
     first = small.load_model(keys[0])
     assert small.load_model("DDQN_v1.0") is first
@@ -445,7 +445,7 @@ def test_a_model_is_loaded_once_and_few_are_kept(manager, register, monkeypatch,
     small.load_model(keys[0])  # used again, so the second is the one that goes
     small.load_model(keys[2])
     assert small.load_model(keys[0]) is first
-    assert len(small._loaded._loaded) == 2
+    assert len(small.loaded._loaded) == 2
 
 
 def test_another_managers_promotion_is_seen_at_once(manager, register, tmp_path):

@@ -27,15 +27,13 @@ log = logging.getLogger(__name__)
 class State:
     """A collector of prometheus_client over the doors; `collect` reads files, and never raises."""
 
-    def __init__(self, parts: Services, *, alerts: Alerts | None = None) -> None:
-        """`alerts`: those that the service itself knows of; None: it knows of none, and the metric is left out."""
+    def __init__(self, parts: Services, *, alerts: Alerts) -> None:
         self._asked: dict[str, Callable[[], list[Metric]]] = {
             "service": lambda: _service(parts),
             "models": lambda: _models(parts),
             "experiments": lambda: _experiments(parts),
+            "alerts": lambda: _alerts(alerts()),
         }
-        if alerts is not None:
-            self._asked["alerts"] = lambda: _alerts(alerts())
         self._troubles: dict[str, str] = {}
 
     def collect(self) -> "Iterator[Metric]":
