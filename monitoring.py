@@ -72,7 +72,6 @@ ALERT_COLUMNS = ("success", "makespan", "execution_time", "model_key", "error_me
 DRIFT_COLUMNS = ("n_workpoints", "lower_bound")
 DRIFT_WINDOW, DRIFT_REFERENCE = timedelta(days=1), timedelta(days=28)
 DRIFT_RUNS_AT_MOST = 5_000
-SILENCE_WINDOW = timedelta(days=7)
 
 
 class PerformanceMonitor:
@@ -271,7 +270,7 @@ class PerformanceMonitor:
         return str(save(html_of(report), self.reports_dir, "performance", end, lang, pdf=on_paper))
 
     def alert_readings(self, lang: Lang = "zh", *, runs: "pd.DataFrame | None" = None) -> "list[Reading]":
-        """What the rules `RULES_OF_RUNS` see now: in the last hour, the day and the week before, and on the disk.
+        """What the rules `RULES_OF_RUNS` see now: in the last hour and the weeks before, and on the disk.
 
         Args:
             runs: of the last hour, if they are at hand; columns `ALERT_COLUMNS`.
@@ -288,13 +287,13 @@ class PerformanceMonitor:
             queries.run_frame(self._engine, start=start, end=end, columns=DRIFT_COLUMNS, latest=DRIFT_RUNS_AT_MOST)
             for start, end in ((now - DRIFT_WINDOW, None), (now - DRIFT_REFERENCE, now - DRIFT_WINDOW))
         )
-        minutes, n_runs = queries.busy_minutes(self._engine, now - SILENCE_WINDOW)
+        silent, runs_then = queries.runs_of_weeks_before(self._engine, now, at_least=rules.SILENCE_AT_LEAST)
         free_bytes = shutil.disk_usage(self.db_path.parent).free
         return [
             *rules.performance(runs, self.thresholds, lang),
             *rules.gaps(runs, self.gap_thresholds, lang),
             *(rules.drift(name, recent[name], reference[name], lang) for name in DRIFT_COLUMNS),
-            rules.silence(minutes, n_runs, now, lang),
+            rules.silence(silent, runs_then, lang),
             rules.disk(free_bytes, self.thresholds["min_free_disk_gib"], lang),
         ]
 

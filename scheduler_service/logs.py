@@ -42,7 +42,8 @@ _SECRET = re.compile(
     r"""
     (?P<name>
         authorization \\?["']? \s*[:=,]\s* (?:b?\\?["'])? (?:[a-z]+[ ]+)?
-      | (?:api[_-]?key|passw(?:or)?d|(?:access|refresh|auth)[_-]?token|secret|\bsign(?:ature)?) [\w-]{0,20}
+      | (?:api[_-]?key|passw(?:or)?d|(?:access|refresh|auth)[_-]?token|secret|\bsign(?:ature)?|[?&]key|\btoken)
+        [\w-]{0,20}
         \\?["']? \s*[:=,]\s*
       | \bbearer\s+
       | /open-apis/bot/v2/hook/

@@ -33,9 +33,11 @@ from scheduler_service.alerts import rules
 from scheduler_service.alerts.episodes import Episode, Policy, Silence, step
 from scheduler_service.alerts.rules import RULES_OF_RUNS, SEVERITIES, Reading
 from scheduler_service.alerts.texts import NOTICES, RULES
-from scheduler_service.errors import AlertNotFound
+from scheduler_service.clock import to_iso
+from scheduler_service.errors import AlertNotFound, StorageUnavailable
 from scheduler_service.files import locked
 from scheduler_service.settings import Settings
+from scheduler_service.telemetry import queries
 from tests.conftest import live_service
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -108,6 +110,7 @@ def test_the_same_inputs_seldom_count_as_drift_and_others_do():
         recent, before = (pd.Series(rng.lognormal(3.0, 0.5, size)) for size in (150, 1_000))
         false_alarms += rules.drift("lower_bound", recent, before).state == "beyond"
     assert false_alarms <= 3, "0.1 % are expected"
+    assert rules.drift("n_workpoints", pd.Series([1.0] * 300), pd.Series([10.0] * 300)).state == "beyond", "downwards"
     shifted = pd.Series(rng.lognormal(3.5, 0.5, 150))
     assert rules.drift("lower_bound", shifted, before).state == "beyond"
     assert rules.drift("lower_bound", shifted[:99], before).state == "unknown"
@@ -122,15 +125,41 @@ def test_psi_is_that_of_its_definition():
     assert psi == pytest.approx((0.2 - 0.5) * np.log(0.2 / 0.5) + (0.8 - 0.5) * np.log(0.8 / 0.5), abs=0.02)
 
 
-def test_a_silence_is_remarkable_when_it_is_three_times_the_longest():
-    busy = [NOON - timedelta(days=7) + timedelta(minutes=30 * n) for n in range(7 * 48)]
-    last = busy[-1]
-    assert rules.silence(busy, 500, last + timedelta(minutes=89)).state == "near"
-    assert rules.silence(busy, 500, last + timedelta(minutes=91)).state == "beyond"
-    assert rules.silence(busy, 99, last + timedelta(days=2)).state == "unknown", "too quiet a service to say"
-    with_weekend = [each for each in busy if not 2 <= (each - busy[0]).days < 4]
-    assert rules.silence(with_weekend, 500, last + timedelta(days=2)).state == "within"
-    assert rules.silence([], 0, NOON).state == "unknown"
+def test_a_silence_is_remarkable_where_no_earlier_week_was_silent():
+    day = timedelta(days=1)
+    assert rules.silence(2 * day, [11, 40, 25]).state == "beyond"
+    assert rules.silence(2 * day, [40, 0, 25]).state == "within", "there was such a silence before"
+    assert rules.silence(timedelta(minutes=59), []).state == "within"
+    assert rules.silence(2 * day, [40]).state == "unknown", "one week says little"
+
+
+def test_a_plant_of_working_days_is_silent_when_it_should_not_be(tmp_path):
+    """Monday to Friday, eight to six, every ten minutes, for five weeks; then nothing any more from Tuesday noon on."""
+    monitor = PerformanceMonitor(tmp_path / "p.db", reports_dir=tmp_path)
+    monday, dies = datetime(2026, 10, 19, tzinfo=UTC), datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
+    moments = [monday + timedelta(minutes=10 * n) for n in range(6 * 24 * 42)]
+    busy = [at for at in moments if at.weekday() < 5 and 8 <= at.hour < 18 and at < dies]
+    with sqlite3.connect(monitor.db_path) as connection:
+        connection.executemany(
+            "INSERT INTO runs (request_id, timestamp, success) VALUES ('r', ?, 1)", [(to_iso(at),) for at in busy]
+        )
+
+    def states(begin: datetime, end: datetime) -> list[str]:
+        states = []
+        while begin < end:
+            with sqlite3.connect(monitor.db_path) as connection:  # what comes later has not come yet
+                connection.execute("CREATE TEMP TABLE later AS SELECT * FROM runs WHERE timestamp > ?", [to_iso(begin)])
+                connection.execute("DELETE FROM runs WHERE timestamp > ?", [to_iso(begin)])
+                connection.commit()
+                silent = queries.runs_of_weeks_before(monitor._engine, begin, at_least=rules.SILENCE_AT_LEAST)
+                states.append(rules.silence(*silent).state)
+                connection.execute("INSERT INTO runs SELECT * FROM later")
+            begin += timedelta(hours=6, minutes=20)
+        return states
+
+    assert set(states(monday + timedelta(days=21), dies)) == {"within"}, "nights and weekends are quiet"
+    dead = states(dies + timedelta(hours=3), dies + timedelta(days=20))
+    assert set(dead) == {"beyond"}, "three hours later, and as long as it lasts"
 
 
 def test_both_languages_have_every_rule_and_word():
@@ -225,6 +254,24 @@ def test_without_data_an_alert_stays_for_a_day():
         course.look(reading())
     assert course.look(reading("unknown"), after_s=3_600) == []
     assert course.look(reading("unknown"), after_s=3_600 * 24) == ["resolved"]
+
+
+def test_what_was_not_confirmed_before_the_data_ended_begins_anew():
+    course = Course()
+    assert course.look(reading()) == []
+    assert course.look(reading("unknown"), after_s=72_000) == []
+    assert course.look(reading()) == []
+
+
+def test_a_clock_that_is_set_back_leaves_no_alert_untold():
+    course = Course()
+    course.at += timedelta(days=365)
+    course.look(reading())
+    course.at = NOON
+    assert [course.look(reading()) for _ in range(3)] == [[], [], ["firing"]]
+    course.last = {("max_gap", ""): NOON + timedelta(days=365)}
+    told = [course.look(reading(), reading(name="max_gap")) for _ in range(70)]
+    assert ["firing"] in told
 
 
 def test_an_event_is_told_at_once_and_its_end_is_not():
@@ -401,6 +448,97 @@ def test_a_refusal_for_good_and_a_day_in_vain_are_given_up(monitor, tmp_path, no
         desk.deliver()
     assert monitor.alerts.outbox() == {"waiting": 0, "given_up": 2}
     assert receiver.got == []
+
+
+def test_whoever_knows_no_channel_neither_gives_up_nor_swallows_what_others_send(monitor, tmp_path, now, receiver):
+    """An operator's shell rarely has the service's settings."""
+    service = alert_desk(monitor, settings_for(tmp_path, receiver), is_service=True)
+    shell = alert_desk(monitor, settings_for(tmp_path))
+    receiver.status = 503
+    bad_runs(monitor)
+    service.look(monitor.alert_readings(), RULES_OF_RUNS)
+    service.deliver()
+    now.at += timedelta(hours=1)
+    assert shell.deliver() == 0
+    receiver.status = 200
+    assert service.deliver() == 1
+
+    monitor.record_performance(PerformanceRecord(request_id="x", timestamp=now.at, success=False))
+    assert {each.name for each in shell.look(monitor.alert_readings(), RULES_OF_RUNS)} >= {"min_success_rate"}
+    service.look(monitor.alert_readings(), RULES_OF_RUNS)
+    service.deliver()
+    firing = [each["name"] for each in receiver.got if each["state"] == "firing"]
+    assert firing == ["max_makespan", "min_success_rate"]
+
+
+class Odd:
+    """A channel that does what it should not."""
+
+    name = "odd"
+
+    def __init__(self) -> None:
+        self.calls = 0
+
+    def send(self, notice: object) -> None:
+        self.calls += 1
+        raise OverflowError("date value out of range")
+
+
+def test_a_channel_that_breaks_keeps_no_other_from_being_told(monitor, tmp_path, receiver):
+    desk, odd = alert_desk(monitor, settings_for(tmp_path, receiver)), Odd()
+    desk.channels = {"odd": odd, **desk.channels}
+    for number in range(8):
+        desk.tell(f"message {number}")
+    assert desk.deliver() == 8 == len(receiver.got)
+    assert odd.calls == 1, "it is left alone until the next time"
+    assert desk.deliver() == 0
+    assert odd.calls == 2
+
+
+def test_nothing_is_sent_while_it_cannot_be_noted(monitor, tmp_path, receiver, monkeypatch):
+    desk = alert_desk(monitor, settings_for(tmp_path, receiver))
+    desk.tell("message")
+    with sqlite3.connect(monitor.db_path, isolation_level=None) as other:
+        other.execute("BEGIN IMMEDIATE")
+        monkeypatch.setattr("scheduler_service.telemetry.schema.BUSY_TIMEOUT_S", 0.1)
+        monitor.close()
+        with pytest.raises(StorageUnavailable):
+            desk.deliver()
+        other.execute("ROLLBACK")
+    assert receiver.got == []
+    assert desk.deliver() == 1
+
+
+def test_the_same_text_from_many_threads_is_told_once(monitor, tmp_path, receiver):
+    desk = alert_desk(monitor, settings_for(tmp_path, receiver))
+    threads = [threading.Thread(target=desk.tell, args=("the same",)) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert desk.deliver() == 1
+
+
+def test_what_is_no_text_for_a_database_is_told_all_the_same(monitor, tmp_path, receiver):
+    desk = alert_desk(monitor, settings_for(tmp_path, receiver))
+    assert desk.tell("half a \ud800 pair")
+    assert desk.deliver() == 1
+    bad_runs(monitor)
+    (firing,) = desk.look(monitor.alert_readings(), RULES_OF_RUNS)
+    assert monitor.alerts.acknowledge(firing.id, "\ud800", None).acknowledged_by == "?"
+    with pytest.raises(AlertNotFound):
+        monitor.alerts.acknowledge(10**30, "x", None)
+
+
+def test_ids_of_alerts_are_never_used_again(monitor, tmp_path, receiver):
+    desk = alert_desk(monitor, settings_for(tmp_path, receiver), confirm_s=60.0)
+    bad_runs(monitor)
+    desk.look(monitor.alert_readings(), RULES_OF_RUNS)
+    (pending,) = monitor.alerts.unended()
+    desk.look([], RULES_OF_RUNS)
+    assert monitor.alerts.unended() == []
+    desk.look(monitor.alert_readings(), RULES_OF_RUNS)
+    assert monitor.alerts.unended()[0].id > pending.id
 
 
 def test_what_is_in_the_outbox_survives_a_kill(receiver, tmp_path):

@@ -135,7 +135,7 @@ def test_the_process_says_what_it_is_and_since_when(busy):
         "experiments",
         "alerts",
     }
-    assert value(told, "scrape_part_up") == 3
+    assert value(told, "scrape_part_up") == 4
 
 
 def test_no_series_is_shown_twice_and_no_label_is_a_clients_text(busy):

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -32,7 +33,7 @@ def monitor(tmp_path) -> PerformanceMonitor:
 
 def fill(monitor: PerformanceMonitor, count: int = 60) -> None:
     """A run every six hours, back from now; some failed, some without a gap, some of an experiment."""
-    for number in range(count):
+    for number in reversed(range(count)):
         is_good = number % 7 != 0
         monitor.record_performance(
             PerformanceRecord(
@@ -69,6 +70,8 @@ def test_what_is_compacted_is_the_sum_of_what_was_there(monitor):
         ("execution_time_sum", good["execution_time"].sum()),
     ):  # fmt: skip
         assert days[column].sum() == pytest.approx(expected), column
+    verdicts = old["user_satisfaction"].dropna()
+    assert (days["verdicts"].sum(), days["verdict_sum"].sum()) == (len(verdicts), verdicts.sum())
     assert days["execution_time_max"].max() == good["execution_time"].max()
     assert set(zip(days["day"], days["model_key"], strict=True)) == set(
         zip(old["timestamp"].dt.strftime("%Y-%m-%d"), old["model_key"].fillna(""), strict=True)
@@ -87,6 +90,40 @@ def test_to_compact_again_adds_to_the_days_that_are_there(monitor):
     assert table["runs"].sum() == gone == (runs["timestamp"] < NOW - timedelta(days=3)).sum()
     assert not table.duplicated(["day", "model_key"]).any()
     assert monitor.upkeep.stats()["rows"]["feedback"] == monitor.get_performance_data()["user_satisfaction"].count()
+
+
+def test_compactions_at_the_same_time_count_each_run_once(tmp_path):
+    path = tmp_path / "p.db"
+    monitor = PerformanceMonitor(path, reports_dir=tmp_path)
+    with sqlite3.connect(path) as connection:
+        connection.executemany(
+            "INSERT INTO runs (request_id, timestamp, success, makespan, model_key) VALUES (?, ?, 1, 1.0, 'M')",
+            [(f"r{n}", f"2020-01-{1 + n % 28:02}T00:00:00.000000+00:00") for n in range(10_001)],
+        )
+    code = (
+        "import sys; from datetime import UTC, datetime; from monitoring import PerformanceMonitor\n"
+        "PerformanceMonitor(sys.argv[1]).upkeep.compact(datetime(2021, 1, 1, tzinfo=UTC))\n"
+    )
+    processes = [subprocess.Popen([sys.executable, "-c", code, str(path)], cwd=ROOT) for _ in range(3)]
+    assert [process.wait() for process in processes] == [0, 0, 0]
+    assert days_of(monitor)["runs"].sum() == 10_000
+    assert monitor.count_runs() == 1, "the newest stays, so that no id is used again"
+
+
+def test_what_a_broken_configuration_would_protect_is_not_compacted(monitor, tmp_path, capsys):
+    fill(monitor)
+    (tmp_path / "ab_test_config.json").write_text('{"experiments": {"kept"')
+    assert main(["vacuum", "--keep-days", "1", "--home", str(tmp_path)]) == 1
+    assert "repair the file" in capsys.readouterr().err
+    assert monitor.count_runs() == 60
+
+
+def test_a_vacuum_without_room_is_refused(monitor, monkeypatch):
+    fill(monitor, 3)
+    usage = shutil.disk_usage(monitor.db_path.parent)._replace(free=1_000)
+    monkeypatch.setattr("shutil.disk_usage", lambda _: usage)
+    with pytest.raises(StorageUnavailable, match="make room first"):
+        monitor.upkeep.vacuum()
 
 
 def test_pairs_of_experiments_that_are_configured_stay(monitor):
@@ -229,6 +266,7 @@ def test_the_command_line_compacts_but_for_what_is_configured(monitor, tmp_path,
 def test_alerts_on_the_command_line_say_by_their_status_whether_anything_fires(tmp_path):
     (tmp_path / "logs").mkdir()
     monitor = PerformanceMonitor(tmp_path / "logs" / "performance.db")
+    assert cli(tmp_path, "alerts", "--acknowledge", "9" * 30).stderr.startswith("error: ")
     environment = {"SCHED_ALERT_CONFIRM_S": "0", "SCHED_ALERT_THRESHOLDS": '{"min_free_disk_gib": 0}'}
     quiet = cli(tmp_path, "alerts", **environment)
     assert (quiet.returncode, quiet.stdout.strip()) == (0, "nothing is wrong"), quiet.stderr

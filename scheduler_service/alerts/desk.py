@@ -9,10 +9,10 @@ import random
 from collections.abc import Iterable, Sequence, Set
 from contextlib import ExitStack
 from dataclasses import asdict
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from scheduler_service.alerts.episodes import Episode, NoticeState, Policy, Step, step
+from scheduler_service.alerts.episodes import Episode, NoticeState, Policy, Silence, Step, step
 from scheduler_service.alerts.notice import Channel, Notice
 from scheduler_service.alerts.rules import Reading
 from scheduler_service.alerts.texts import NOTICES, Lang
@@ -25,6 +25,7 @@ FIRST_WAIT_S, LONGEST_WAIT_S = 30.0, 3_600.0
 GIVE_UP_AFTER = timedelta(hours=24)
 """After so long a notice is old news."""
 LOCK_TIMEOUT_S = 30.0
+EVERYTHING = Silence(None, None, datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC), "", "")
 LOG_LEVELS = {"critical": logging.ERROR, "warning": logging.WARNING, "info": logging.INFO}
 
 log = logging.getLogger("scheduler.alerts")
@@ -75,8 +76,11 @@ class AlertDesk:
         with ExitStack() as held:
             is_in_charge = self._lease is None or _got(held, self._lease)
             held.enter_context(locked(self._lock, LOCK_TIMEOUT_S))
-            unended = alerts.unended()
-            known = unended, alerts.last_notified(), alerts.silences()
+            unended, silences = alerts.unended(), alerts.silences()
+            if self._lease is not None and not self.channels:
+                # Whoever can tell nobody must not note that it did: the service may know channels.
+                silences.append(EVERYTHING)
+            known = unended, alerts.last_notified(), silences
             made = step(readings, *known, self._clock(), self._policy, looked=looked)
             if is_in_charge:
                 self._keep(made)
@@ -100,7 +104,9 @@ class AlertDesk:
     def deliver(self) -> int:
         """How many notices arrived that were due; the others are tried again later, or given up.
 
-        Nothing happens while another process delivers.
+        A channel that fails is left alone until the next time, so that it does not keep the others waiting. What is
+        for channels that this process does not know is left to those that do. Nothing happens while another process
+        delivers.
 
         Raises:
             StorageUnavailable: the database cannot be used.
@@ -108,7 +114,15 @@ class AlertDesk:
         with ExitStack() as held:
             if not _got(held, self._lock.with_name(f"{self._lock.name}.delivery")):
                 return 0
-            return sum(self._send(letter) for letter in self.alerts.due())
+            self.alerts.give_up(self._clock() - GIVE_UP_AFTER)
+            arrived, troubled = 0, set[str]()
+            for letter in self.alerts.due(self.channels):
+                if letter.channel not in troubled:
+                    if self._send(letter):
+                        arrived += 1
+                    else:
+                        troubled.add(letter.channel)
+            return arrived
 
     def test(self) -> dict[str, str | None]:
         """Sends a test message through each channel, now; the channel's name -> what went wrong, None: nothing."""
@@ -138,28 +152,34 @@ class AlertDesk:
             _write_to_log(notice)
 
     def _send(self, letter: Letter) -> bool:
-        channel = self.channels.get(letter.channel)
-        if channel is None:
-            self.alerts.failed(letter, "this channel is no longer configured", None)
-            return False
+        # Noted first: if that is impossible, nothing is sent, or it would be sent again with every look. A crash
+        # after the sending sends it once more: better told twice than never.
+        self.alerts.attempt(letter, self._clock() + self._wait(letter))
         try:
-            channel.send(letter.notice)
-        except DeliveryFailed as err:
+            self.channels[letter.channel].send(letter.notice)
+        except Exception as err:  # whatever one channel's answer does to us, the others are told
             due = self._try_again_at(letter, err)
             how = "given up" if due is None else f"tried again at {to_iso(due)}"
-            log.warning("alert %r did not reach %s (%s): %s", letter.notice.title, letter.channel, how, err)
+            trace = None if isinstance(err, DeliveryFailed) else err
+            log.warning(
+                "alert %r did not reach %s (%s): %s", letter.notice.title, letter.channel, how, err, exc_info=trace
+            )
             self.alerts.failed(letter, str(err), due)
             return False
-        # A crash here sends it again: better told twice than never.
         self.alerts.delivered(letter)
         return True
 
-    def _try_again_at(self, letter: Letter, err: DeliveryFailed) -> datetime | None:
-        """Exponential back-off with full jitter upwards of half, or later if the channel asks for it."""
-        now = self._clock()
-        wait_s = min(FIRST_WAIT_S * 2.0 ** min(letter.attempts, 20), LONGEST_WAIT_S) * self._jitter.uniform(0.5, 1.0)
-        due = now + timedelta(seconds=max(wait_s, err.retry_after_s or 0.0))
-        return None if err.is_final or due - letter.written > GIVE_UP_AFTER else due
+    def _try_again_at(self, letter: Letter, err: Exception) -> datetime | None:
+        asked_s = (err.retry_after_s or 0.0) if isinstance(err, DeliveryFailed) else 0.0
+        is_final = isinstance(err, DeliveryFailed) and err.is_final
+        wait = max(self._wait(letter), timedelta(seconds=min(asked_s, GIVE_UP_AFTER.total_seconds())))
+        due = self._clock() + wait
+        return None if is_final or due - letter.written > GIVE_UP_AFTER else due
+
+    def _wait(self, letter: Letter) -> timedelta:
+        """Exponential back-off with jitter, half at least."""
+        longest_s = min(FIRST_WAIT_S * 2.0 ** min(letter.attempts, 20), LONGEST_WAIT_S)
+        return timedelta(seconds=longest_s * self._jitter.uniform(0.5, 1.0))
 
     def _notice(self, episode: Episode, state: NoticeState) -> Notice:
         words = NOTICES[self._lang]

@@ -101,7 +101,9 @@ def step(
     """
     changed: list[Episode] = []
     notices: list[tuple[Episode, NoticeState]] = []
-    by_key = {episode.key: episode for episode in unended}
+    # A clock that was set back leaves moments in the future; waiting for them would leave alerts untold.
+    last_notified = {key: at for key, at in last_notified.items() if at <= now}
+    by_key = {episode.key: _not_later(episode, now) for episode in unended}
     seen: set[Key] = set()
     for reading in readings:
         key = (reading.name, reading.subject)
@@ -111,7 +113,7 @@ def step(
             after = _beyond(before, reading, now, policy)
         elif before is None:
             continue
-        elif reading.state == "within" or (reading.state == "near" and before.state == "pending"):
+        elif reading.state == "within" or before.state == "pending":
             after = _ended(before, reading.value, now)
         elif reading.state == "unknown" and now - before.last_beyond > FORGET_AFTER:
             after = _ended(before, None, now)
@@ -126,6 +128,15 @@ def step(
             told = _told(after, is_event, last_notified.get(key), silences, now, policy)
             _add(before, after, told, now, changed, notices)
     return Step(tuple(changed), tuple(notices))
+
+
+def _not_later(episode: Episode, now: datetime) -> Episode:
+    return replace(
+        episode,
+        began=min(episode.began, now),
+        last_beyond=min(episode.last_beyond, now),
+        notified=None if episode.notified is None else min(episode.notified, now),
+    )
 
 
 def _beyond(before: Episode | None, reading: Reading, now: datetime, policy: Policy) -> Episode:

@@ -6,8 +6,7 @@ A rule has a reading whenever it looked; what to make of it over time (confirm i
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
-from itertools import pairwise
+from datetime import timedelta
 from typing import TYPE_CHECKING, Literal
 
 from scheduler_service.alerts.texts import RULES, Lang
@@ -39,10 +38,11 @@ DRIFT_PSI = 0.25
 """Population stability index from which a distribution counts as shifted (Siddiqi, Credit Risk Scorecards, 2006)."""
 DRIFT_RUNS = 100
 """Runs on either side before distributions are compared."""
-SILENCE_RUNS = 100
-"""Runs in the week before that make a service one whose silence is remarkable."""
 SILENCE_AT_LEAST = timedelta(hours=1)
-SILENCE_FACTOR = 3.0
+SILENCE_RUNS = 10.0
+"""Runs that every earlier week had in the hours that are silent now."""
+SILENCE_WEEKS = 2
+"""Earlier weeks that have to be recorded before a silence says anything."""
 
 
 SEVERITIES: Mapping[str, Literal["warning", "critical"]] = {
@@ -127,10 +127,10 @@ def size_of(n_workpoints: int, limits: Iterable[int]) -> int:
 def drift(name: str, recent: "pd.Series[float]", reference: "pd.Series[float]", lang: Lang = "zh") -> Reading:
     """Whether what is asked for lately is distributed as it was before, by the population stability index.
 
-    PSI = sum over bins of (p - q) ln(p / q); bins are cut at the reference's deciles. By chance alone PSI is about
-    (1/n + 1/m) times a chi-square with B - 1 degrees of freedom (Yurdakul and Naranjo, Statistical properties of the
-    population stability index, J. Risk Model Validation 14(4), 2020), so the threshold is `DRIFT_PSI` or that
-    distribution's 99.9th percentile, whichever is greater. Empty bins count half a run.
+    PSI = sum over bins of (p - q) ln(p / q); bins are the reference's deciles and what lies between. By chance alone it
+    is about (1/n + 1/m) times a chi-square with B - 1 degrees of freedom (Yurdakul and Naranjo, Statistical properties
+    of the population stability index, J. Risk Model Validation 14(4), 2020), so the threshold is `DRIFT_PSI` or that
+    distribution's 99.9th percentile, whichever is greater. A bin that only one side has counts half a run there.
     """
     from scipy.special import chdtri
 
@@ -139,26 +139,26 @@ def drift(name: str, recent: "pd.Series[float]", reference: "pd.Series[float]", 
         return _held_against("input_drift", None, DRIFT_PSI, lang, subject=name)
     edges = sorted({float(edge) for edge in reference.quantile([share / 10 for share in range(1, 10)])})
     expected, found = _shares(reference, edges), _shares(recent, edges)
-    psi = sum((p - q) * math.log(p / q) for p, q in zip(found, expected, strict=True))
-    by_chance = float(chdtri(len(edges), 0.001)) * (1.0 / len(recent) + 1.0 / len(reference))
+    used = [(p, q) for p, q in zip(found, expected, strict=True) if p or q]
+    least_p, least_q = 0.5 / len(recent), 0.5 / len(reference)
+    psi = sum((max(p, least_p) - max(q, least_q)) * math.log(max(p, least_p) / max(q, least_q)) for p, q in used)
+    by_chance = float(chdtri(max(1, len(used) - 1), 0.001)) * (1.0 / len(recent) + 1.0 / len(reference))
     return _held_against("input_drift", psi, max(DRIFT_PSI, by_chance), lang, subject=name)
 
 
-def silence(minutes: Sequence[datetime], n_runs: int, now: datetime, lang: Lang = "zh") -> Reading:
-    """Whether the service has been asked nothing for longer than is usual.
+def silence(silent: timedelta, runs_then: Sequence[int], lang: Lang = "zh") -> Reading:
+    """Whether the service is asked nothing in hours of the week in which it always was.
 
-    The threshold is three times the longest silence of the week before, at least an hour. A service with fewer than
-    `SILENCE_RUNS` runs in that week is not one whose silence says anything.
+    If requests came as before, none at all would come with probability exp(-10) where ten or more are usual (Poisson).
 
     Args:
-        minutes: those in which the last week had runs, in order.
-        n_runs: in that week.
+        silent: since the last run.
+        runs_then: how many runs there were in the same hours of each earlier week that is recorded.
     """
-    if n_runs < SILENCE_RUNS or len(minutes) < 2:
-        return _held_against("silent_service", None, SILENCE_AT_LEAST / timedelta(hours=1), lang)
-    longest = max(later - earlier for earlier, later in pairwise(minutes))
-    limit_h = max(SILENCE_AT_LEAST, SILENCE_FACTOR * longest) / timedelta(hours=1)
-    return _held_against("silent_service", (now - minutes[-1]) / timedelta(hours=1), limit_h, lang)
+    if silent < SILENCE_AT_LEAST:
+        return _held_against("silent_service", 0.0, SILENCE_RUNS, lang)
+    expected = float(min(runs_then)) if len(runs_then) >= SILENCE_WEEKS else None
+    return _held_against("silent_service", expected, SILENCE_RUNS, lang)
 
 
 def disk(free_bytes: int, min_free_gib: float, lang: Lang = "zh") -> Reading:
@@ -208,11 +208,13 @@ def _event(
 
 
 def _shares(values: "pd.Series[float]", edges: Sequence[float]) -> list[float]:
-    """Share of the values in each bin: up to the first edge, up to the second, ..., beyond the last."""
+    """Share of the values below the first edge, at it, between it and the second, at that, ..., beyond the last."""
     import numpy as np
 
-    bins = np.searchsorted(np.asarray(edges), values.to_numpy(dtype=float), side="left")
-    counts = np.maximum(np.bincount(bins, minlength=len(edges) + 1), 0.5)
+    at, limits = values.to_numpy(dtype=float), np.asarray(edges)
+    # An edge itself is a place of its own: of whole numbers most lie on one.
+    bins = np.searchsorted(limits, at, side="left") + np.searchsorted(limits, at, side="right")
+    counts = np.bincount(bins, minlength=2 * len(edges) + 1)
     return [float(count) / len(values) for count in counts]
 
 

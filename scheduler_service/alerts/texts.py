@@ -34,12 +34,12 @@ RULES: Mapping[Lang, Mapping[str, tuple[str, str]]] = {
             "核对是谁在发送请求、数据来源是否变化；用回放比较模型在新数据上的表现，必要时重新训练。",
         ),
         "silent_service": (
-            "服务长时间没有收到任何请求（小时）",
+            "服务没有收到任何请求，而前几周的同一时段有（次）",
             "检查客户端的地址、网络与 /health；若停用是有意的，请静默 silent_service。",
         ),
         "min_free_disk_gib": (
             "磁盘剩余空间不足（GiB）",
-            "运行 python -m monitoring vacuum，清理 reports/ 与旧日志，或扩大磁盘；用尽后请求会得到 503。",
+            "清理 reports/ 与旧日志，或扩大磁盘；空间足够时再用 python -m monitoring vacuum --keep-days N 压缩数据库。用尽后请求会得到 503。",
         ),
         "experiment_aborted": (
             "实验 {subject} 已自动停止，所有用户回到默认模型：{reason}",
@@ -76,12 +76,12 @@ RULES: Mapping[Lang, Mapping[str, tuple[str, str]]] = {
             "Find out who sends them and whether their source has changed; compare the models on them by a replay, and train again if need be.",
         ),
         "silent_service": (
-            "The service has not been asked for a long time (hours)",
+            "The service is asked nothing, though in the same hours of earlier weeks it was (times)",
             "Check the clients' address, the network and /health; if it is out of use on purpose, silence silent_service.",
         ),
         "min_free_disk_gib": (
             "The disk is nearly full (GiB free)",
-            "Run python -m monitoring vacuum, remove old reports and logs, or enlarge the disk; once it is full, requests get 503.",
+            "Remove old reports and logs, or enlarge the disk; with room for two copies of the database, python -m monitoring vacuum --keep-days N makes it smaller. Once the disk is full, requests get 503.",
         ),
         "experiment_aborted": (
             "The experiment {subject} stopped itself, and everyone is back on the default model: {reason}",

@@ -135,7 +135,7 @@ class JsonWebhook:
         raise self._failed(reason, is_final=is_final, retry_after_s=self._retry_after_s(headers) or wait_s)
 
     def _is_rate_limit(self, code: object, told: str) -> bool:
-        if self.answer is None or code not in self.answer.wait_s:
+        if self.answer is None or not isinstance(code, int) or code not in self.answer.wait_s:
             return False
         return code not in self.answer.final_codes or _TOO_MANY.search(told) is not None
 
@@ -145,10 +145,10 @@ class JsonWebhook:
             return float(value)
         try:
             moment = email.utils.parsedate_to_datetime(value)
-        except ValueError:
+            moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+            return max(0.0, (moment - self._clock()).total_seconds())
+        except (ValueError, OverflowError):
             return None
-        moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-        return max(0.0, (moment - self._clock()).total_seconds())
 
     def _failed(self, reason: str, *, is_final: bool = False, retry_after_s: float | None = None) -> DeliveryFailed:
         told = shortened(one_line(self._without_secrets(reason)), 300)

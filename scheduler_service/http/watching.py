@@ -37,6 +37,7 @@ MODELS_EVERY_S = 30.0
 """How often the live models are judged, if they are (SCHED_AUTO_ROLLBACK)."""
 EVENT_WINDOW = timedelta(days=1)
 """How long something that happened once is an alert."""
+DELIVER_EVERY_S = 5.0
 TIDY_EVERY_S = 6 * 3_600.0
 ALERTS_KEPT = timedelta(days=400)
 """Of alerts that have ended, and of what was sent of them."""
@@ -146,6 +147,7 @@ def watch_alerts(parts: Services) -> None:
                 break
             except StorageUnavailable as err:  # usually another process has it
                 log.debug("%s", err)
+        gevent.spawn(_deliver_alerts, parts)
         while True:
             try:
                 parts.storage.run(lambda: look_for_alerts(parts))
@@ -161,11 +163,24 @@ def watch_alerts(parts: Services) -> None:
 
 
 def look_for_alerts(parts: Services) -> None:
-    """One look, and one delivery."""
+    """One look."""
     lang = parts.settings.alert_lang
     readings = [*parts.monitor.alert_readings(lang), *service_readings(parts, lang)]
     parts.desk.look(readings, frozenset(rules.SEVERITIES))
-    parts.desk.deliver()
+
+
+def _deliver_alerts(parts: Services) -> None:
+    """Beside the looks, which a channel that does not answer would hold up."""
+    troubles = ""
+    while True:
+        try:
+            parts.storage.run(parts.desk.deliver)
+            troubles = ""
+        except Exception as err:  # the next time may work
+            if troubles != str(err):
+                troubles = str(err)
+                log.warning("alerts could not be delivered: %s", err, exc_info=not isinstance(err, ServiceError))
+        gevent.sleep(min(DELIVER_EVERY_S, parts.settings.alert_every_s))
 
 
 def tidy_up(parts: Services) -> None:
@@ -174,6 +189,9 @@ def tidy_up(parts: Services) -> None:
     monitor.alerts.forget(now - ALERTS_KEPT)
     if days > 0.0:
         keep = [experiment.name for experiment in parts.experiments.list_experiments()]
+        if parts.experiments.config_problem is not None:  # nobody knows which experiments' runs have to stay
+            log.warning("old runs are not compacted: %s", parts.experiments.config_problem)
+            return
         compacted = monitor.upkeep.compact(now - timedelta(days=days), keep_experiments=keep)
         if compacted:
             log.info("%d runs older than %g days are now sums by day and model", compacted, days)

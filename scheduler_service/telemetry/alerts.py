@@ -2,12 +2,12 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Row, delete, func, insert, select, update
+from sqlalchemy import Connection, Engine, Row, delete, exists, func, insert, literal, select, update
 
 from scheduler_service.alerts.episodes import Episode, Key, Silence
 from scheduler_service.alerts.notice import Notice
@@ -15,7 +15,7 @@ from scheduler_service.clock import Clock, parse_time, to_iso
 from scheduler_service.errors import AlertNotFound
 from scheduler_service.telemetry import queries
 from scheduler_service.telemetry.schema import alerts, outbox, silences
-from scheduler_service.telemetry.writer import Writer
+from scheduler_service.telemetry.writer import Writer, storable_text
 
 _MOMENTS = frozenset({"began", "last_beyond", "fired", "ended", "notified", "acknowledged", "until", "written", "due"})
 
@@ -29,6 +29,10 @@ class Letter:
     notice: Notice
     attempts: int
     written: datetime
+
+
+LOG = "log"
+"""Stands for no channel."""
 
 
 class AlertLog:
@@ -70,8 +74,7 @@ class AlertLog:
             for episode in episodes:
                 stored = _put(connection, episode)
                 for channel, notice in letters(stored):
-                    row = {"written": now, "channel": channel, "digest": digest(notice), "notice": _to_json(notice)}
-                    connection.execute(insert(outbox), row | {"attempts": 0, "due": now})
+                    connection.execute(insert(outbox), _letter(channel, notice, now))
 
         if episodes:
             self._writer.write(change)
@@ -82,7 +85,10 @@ class AlertLog:
         Raises:
             AlertNotFound: none has this id, or it has ended.
         """
-        values = {"acknowledged": to_iso(self._clock()), "acknowledged_by": actor, "note": note}
+        if not 0 <= alert < 2**63:  # of SQLite
+            raise AlertNotFound(f"no alert has the id {alert}; GET /alerts lists them")
+        said = {"acknowledged_by": storable_text(actor), "note": None if note is None else storable_text(note)}
+        values = {"acknowledged": to_iso(self._clock()), **said}
 
         def change(connection: Connection) -> None:
             is_open = (alerts.c.id == alert) & (alerts.c.state != "resolved")
@@ -99,8 +105,7 @@ class AlertLog:
 
     def silence(self, wanted: Silence) -> Silence:
         """Stores a silence; it as stored."""
-        row = {name: to_iso(value) if name in _MOMENTS else value for name, value in asdict(wanted).items()}
-        row.pop("id")
+        row = {name: _column(name, value) for name, value in asdict(wanted).items() if name != "id"}
         ids: list[int] = []
 
         def change(connection: Connection) -> None:
@@ -129,31 +134,58 @@ class AlertLog:
 
     def post(self, channels: Sequence[str], notice: Notice, *, unless_since: datetime) -> bool:
         """Puts a notice into the outbox for each channel, unless the same was written since; whether it was put."""
-        now, same = to_iso(self._clock()), digest(notice)
-        query = select(outbox.c.id).where(outbox.c.digest == same, outbox.c.written > to_iso(unless_since)).limit(1)
-        if queries.fetch(self._engine, query):
-            return False
-        row = {"written": now, "digest": same, "notice": _to_json(notice), "attempts": 0}
+        now = to_iso(self._clock())
         # Without a channel the log was all; the row still says that it was told.
-        to = [row | {"channel": channel, "due": now} for channel in channels] or [row | {"channel": "log", "due": None}]
-        self._writer.write(lambda connection: connection.execute(insert(outbox), to))
-        return True
+        rows = [_letter(channel, notice, now) for channel in channels or (LOG,)]
+        told: list[int] = []
 
-    def due(self, limit: int = 100) -> list[Letter]:
-        """The notices that are to be sent now, oldest first."""
-        query = select(outbox).where(outbox.c.due <= to_iso(self._clock())).order_by(outbox.c.id).limit(limit)
+        def change(connection: Connection) -> None:
+            for row in rows:
+                known = exists(
+                    select(outbox.c.id).where(
+                        outbox.c.digest == row["digest"],
+                        outbox.c.channel == row["channel"],
+                        outbox.c.written > to_iso(unless_since),
+                        outbox.c.written <= now,  # a clock that was set back leaves later ones
+                    )
+                )
+                values = [literal(value, outbox.c[name].type) for name, value in row.items()]
+                told.append(
+                    connection.execute(insert(outbox).from_select(list(row), select(*values).where(~known))).rowcount
+                )
+
+        self._writer.write(change)
+        return sum(told) > 0
+
+    def due(self, channels: Collection[str], limit: int = 100) -> list[Letter]:
+        """The notices for these channels that are to be sent now, oldest first."""
+        now = to_iso(self._clock())
+        is_due = (outbox.c.due <= now) | (outbox.c.written > now)  # written before the clock was set back
+        query = select(outbox).where(outbox.c.due.is_not(None), is_due, outbox.c.channel.in_(list(channels)))
         return [
             Letter(row.id, row.channel, Notice(**json.loads(row.notice)), row.attempts, parse_time(row.written))
-            for row in queries.fetch(self._engine, query)
+            for row in queries.fetch(self._engine, query.order_by(outbox.c.id).limit(limit))
         ]
+
+    def attempt(self, letter: Letter, due: datetime) -> None:
+        """Notes, before it is sent, that it is; `due`: when to try again if nothing more is heard of it."""
+        self._after(letter, {"attempts": letter.attempts + 1, "due": to_iso(due)})
 
     def delivered(self, letter: Letter) -> None:
         """Notes that a notice has arrived."""
         self._after(letter, {"delivered": to_iso(self._clock()), "due": None, "error": None})
 
     def failed(self, letter: Letter, error: str, due: datetime | None) -> None:
-        """Notes a failed attempt; `due`: when to try again, None: never."""
+        """Notes what went wrong; `due`: when to try again, None: never."""
         self._after(letter, {"error": error, "due": None if due is None else to_iso(due)})
+
+    def give_up(self, before: datetime) -> None:
+        """Gives up what was written before then: for channels that are no longer configured nobody tries."""
+        old = outbox.c.due.is_not(None) & (outbox.c.written < to_iso(before))
+        lost = func.coalesce(outbox.c.error, "nobody could send it in time")
+        if queries.fetch(self._engine, select(outbox.c.id).where(old).limit(1)):
+            change = update(outbox).where(old).values(due=None, error=lost)
+            self._writer.write(lambda connection: connection.execute(change))
 
     def outbox(self) -> dict[str, int]:
         """How many notices wait, and how many were given up."""
@@ -175,7 +207,7 @@ class AlertLog:
         self._writer.write(change)
 
     def _after(self, letter: Letter, values: Mapping[str, object]) -> None:
-        change = update(outbox).where(outbox.c.id == letter.id).values(attempts=letter.attempts + 1, **values)
+        change = update(outbox).where(outbox.c.id == letter.id).values(**values)
         self._writer.write(lambda connection: connection.execute(change))
 
 
@@ -196,6 +228,12 @@ def _put(connection: Connection, episode: Episode) -> Episode:
     return episode
 
 
+def _letter(channel: str, notice: Notice, now: str) -> dict[str, Any]:
+    due = None if channel == LOG else now
+    content = {"digest": digest(notice), "notice": _to_json(notice)}
+    return {"written": now, "channel": channel, "attempts": 0, "due": due, **content}
+
+
 def digest(notice: Notice) -> str:
     """Of what is said: the same for a repetition."""
     return hashlib.sha256(
@@ -204,13 +242,17 @@ def digest(notice: Notice) -> str:
 
 
 def _to_json(notice: Notice) -> str:
-    return json.dumps(asdict(notice), ensure_ascii=False, default=str)
+    return storable_text(json.dumps(asdict(notice), ensure_ascii=False, default=str))
 
 
 def _row(episode: Episode) -> dict[str, Any]:
-    row = {each.name: getattr(episode, each.name) for each in fields(episode)}
-    del row["id"]
-    return {name: to_iso(value) if name in _MOMENTS and value is not None else value for name, value in row.items()}
+    return {each.name: _column(each.name, getattr(episode, each.name)) for each in fields(episode) if each.name != "id"}
+
+
+def _column(name: str, value: Any) -> Any:
+    if value is None:
+        return None
+    return to_iso(value) if name in _MOMENTS else storable_text(value) if isinstance(value, str) else value
 
 
 def _episode(row: Row[Any]) -> Episode:

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -136,16 +136,28 @@ def count_runs(engine: Engine, experiment: str | None = None) -> int:
     return int(fetch(engine, query)[0][0])
 
 
-def busy_minutes(engine: Engine, since: datetime) -> tuple[list[datetime], int]:
-    """The minutes from `since` on that have runs, in order, and how many runs; reads an index only.
+def runs_of_weeks_before(
+    engine: Engine, now: datetime, *, at_least: timedelta, weeks: int = 4
+) -> tuple[timedelta, list[int]]:
+    """The time since the last run, zero before there is one; and of earlier weeks the runs in the same hours.
 
-    Raises:
-        StorageUnavailable: the database cannot be read.
+    They are counted if that time is `at_least` so long, for each of the last `weeks` weeks before it that is recorded.
+    Of a silence of more than a week the first week counts. Reads an index only. Raises as `run_frame`.
     """
-    minute = func.substr(runs.c.timestamp, 1, len("2026-11-25T13:00"))
-    query = _between(select(minute.label("minute"), func.count().label("n_runs")), runs, since, None)
-    found = fetch(engine, query.group_by(minute).order_by(minute))
-    return [parse_time(f"{row.minute}+00:00") for row in found], sum(row.n_runs for row in found)
+    row = fetch(engine, select(func.min(runs.c.timestamp).label("first")))[0]
+    last = fetch(engine, select(func.max(runs.c.timestamp)))[0][0]
+    if last is None:
+        return timedelta(0), []
+    first, since = parse_time(row.first), min(parse_time(last), now)
+    week = timedelta(days=7)
+    if now - since < at_least:
+        return now - since, []
+    counts = []
+    for begin in (since - n * week for n in range(1, weeks + 1)):
+        if begin >= first:
+            query = select(func.count()).select_from(runs)
+            counts.append(int(fetch(engine, _between(query, runs, begin, begin + min(now - since, week)))[0][0]))
+    return now - since, counts
 
 
 def last_run(engine: Engine) -> int:

@@ -155,6 +155,8 @@ days = Table(  # what is kept of runs that are too old to be kept
     Column("gaps", Integer, nullable=False),  # runs whose gap is known
     Column("execution_time_sum", Float, nullable=False),  # seconds
     Column("execution_time_max", Float, nullable=False),
+    Column("verdict_sum", Integer, nullable=False),  # of people, 1 to 5 each; of all runs
+    Column("verdicts", Integer, nullable=False),
 )
 
 alerts = Table(  # one row for each time that something went wrong, from its first sign to its end
@@ -181,6 +183,7 @@ alerts = Table(  # one row for each time that something went wrong, from its fir
     Index("alerts_by_state", "state"),
     Index("alerts_by_rule", "name", "subject", "began"),
     Index("alerts_by_time", "began"),
+    sqlite_autoincrement=True,  # an id that people acknowledge never names another alert
 )
 
 silences = Table(
@@ -193,6 +196,7 @@ silences = Table(
     Column("until", String(32), nullable=False),
     Column("actor", String, nullable=False),
     Column("reason", Text, nullable=False),
+    sqlite_autoincrement=True,
 )
 
 outbox = Table(  # notices on their way; they stay until they have arrived, or until it is given up

@@ -1,17 +1,39 @@
 """The database over the years: what it holds, what is compacted, and how its file is kept small."""
 
+import shutil
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Select, and_, case, delete, exists, func, insert, select, text, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Engine,
+    Table,
+    and_,
+    case,
+    delete,
+    exists,
+    func,
+    insert,
+    or_,
+    select,
+    text,
+    update,
+)
 
 from scheduler_service.clock import to_iso
+from scheduler_service.errors import StorageUnavailable
+from scheduler_service.files import locked
 from scheduler_service.telemetry import queries
 from scheduler_service.telemetry.schema import days, feedback, metadata, pairs, runs, storage_errors
 from scheduler_service.telemetry.writer import Writer
 
+COPIES = 2.1
+"""VACUUM writes a copy, and with a write-ahead log the copy back."""
+LOCK_TIMEOUT_S = 10.0
 AT_A_TIME = 1_000
 """Runs in one commit: others that write wait for it, some 20 ms."""
 
@@ -47,27 +69,38 @@ class Upkeep:
         Runs and pairs of `keep_experiments` stay, since their experiments are still to be judged. Each commit moves
         some runs, so that a kill at any moment loses and doubles none.
         """
-        old = and_(
-            runs.c.timestamp < to_iso(before),
-            runs.c.experiment.is_(None) | runs.c.experiment.not_in(list(keep_experiments)),
-        )
-        total = int(queries.fetch(self._engine, select(func.count()).select_from(runs).where(old))[0][0])
-        done = 0
-        for batch in self._batches(select(runs.c.id).where(old).limit(AT_A_TIME)):
-            self._writer.write(lambda connection, ids=batch: _move_to_days(connection, ids))  # type: ignore[misc]
-            done += len(batch)
-            if progress is not None:
-                progress(done, total)
-        old_pairs = and_(
-            pairs.c.timestamp < to_iso(before),
-            pairs.c.experiment.is_(None) | pairs.c.experiment.not_in(list(keep_experiments)),
-        )
-        self._writer.write(lambda connection: connection.execute(delete(pairs).where(old_pairs)))
+
+        def kept(table: Table) -> ColumnElement[bool]:
+            return table.c.experiment.is_(None) | table.c.experiment.not_in(list(keep_experiments))
+
+        # The newest run stays, or SQLite would give its id to another one.
+        newest = select(func.max(runs.c.id)).scalar_subquery()
+        old = and_(runs.c.timestamp < to_iso(before), kept(runs), runs.c.id < newest)
+        with locked(self._path.with_name("compaction"), LOCK_TIMEOUT_S):
+            total = int(queries.fetch(self._engine, select(func.count()).select_from(runs).where(old))[0][0])
+            done = 0
+            for ids in self._batches(old):
+                self._writer.write(partial(_move_to_days, ids=ids))
+                done += len(ids)
+                if progress is not None:
+                    progress(done, total)
+            old_pairs = and_(pairs.c.timestamp < to_iso(before), kept(pairs))
+            self._writer.write(lambda connection: connection.execute(delete(pairs).where(old_pairs)))
         return done
 
     def vacuum(self) -> int:
-        """How many bytes the file has become smaller; others that write wait meanwhile, seconds for a large one."""
-        before = self._path.stat().st_size
+        """How many bytes the file has become smaller; others that write wait meanwhile, seconds for a large one.
+
+        Raises:
+            StorageUnavailable: there is no room for the copies that SQLite makes.
+        """
+        with storage_errors(self._path):
+            before, free = self._path.stat().st_size, shutil.disk_usage(self._path.parent).free
+        if free < COPIES * before:
+            raise StorageUnavailable(
+                f"to rewrite {self._path} ({before / 2**20:.0f} MiB) takes {COPIES * before / 2**20:.0f} MiB more for "
+                f"a while, and {free / 2**20:.0f} MiB are free; make room first"
+            )
         with storage_errors(self._path), self._engine.connect() as connection:
             automatic = connection.execution_options(isolation_level="AUTOCOMMIT")
             automatic.execute(text("VACUUM"))
@@ -79,13 +112,23 @@ class Upkeep:
     def _path(self) -> Path:
         return Path(str(self._engine.url.database))
 
-    def _batches(self, query: Select[Any]) -> Iterator[list[int]]:
-        """What the query finds, again and again, until it finds nothing."""
-        while ids := [int(row[0]) for row in queries.fetch(self._engine, query)]:
-            yield ids
+    def _batches(self, old: ColumnElement[bool]) -> Iterator[list[int]]:
+        """The runs' ids by time, each once: what is kept is not looked at again for every batch."""
+        query = select(runs.c.id, runs.c.timestamp).where(old).order_by(runs.c.timestamp, runs.c.id).limit(AT_A_TIME)
+        found = queries.fetch(self._engine, query)
+        while found:
+            yield [int(row.id) for row in found]
+            last = found[-1]
+            beyond = or_(
+                runs.c.timestamp > last.timestamp, and_(runs.c.timestamp == last.timestamp, runs.c.id > last.id)
+            )
+            # The first condition alone lets the index begin there.
+            found = queries.fetch(self._engine, query.where(runs.c.timestamp >= last.timestamp, beyond))
 
 
 def _move_to_days(connection: Connection, ids: Sequence[int]) -> None:
+    # Changes nothing, but takes the database's write lock: nobody moves a run between its sum and its end.
+    connection.execute(update(days).where(days.c.day == "").values(runs=days.c.runs))
     day, model = func.substr(runs.c.timestamp, 1, 10), func.coalesce(runs.c.model_key, "")
     good = runs.c.success
 
@@ -99,12 +142,15 @@ def _move_to_days(connection: Connection, ids: Sequence[int]) -> None:
         "gap_sum": total(runs.c.gap),
         "gaps": func.sum(case((and_(good, runs.c.gap.is_not(None)), 1), else_=0)),
         "execution_time_sum": total(runs.c.execution_time),
+        "verdict_sum": func.coalesce(func.sum(feedback.c.user_satisfaction), 0),
+        "verdicts": func.count(feedback.c.user_satisfaction),
     }
     longest = func.max(case((good, func.coalesce(runs.c.execution_time, 0.0)), else_=0.0))
     chosen = [day.label("day"), model.label("model_key"), longest.label("execution_time_max")]
     chosen += [figure.label(name) for name, figure in sums.items()]
     mine = runs.c.id.in_(ids)
-    for row in connection.execute(select(*chosen).where(mine).group_by(day, model)).all():
+    judged = runs.outerjoin(feedback, feedback.c.request_id == runs.c.request_id)
+    for row in connection.execute(select(*chosen).select_from(judged).where(mine).group_by(day, model)).all():
         new = row._asdict()
         known = and_(days.c.day == new["day"], days.c.model_key == new["model_key"])
         added: dict[str, Any] = {name: days.c[name] + new[name] for name in sums}

@@ -194,7 +194,12 @@ def _storable(value: Any, column: Column[Any]) -> object:
         return bool(value)
     if isinstance(column.type, Integer):
         return int(value)
-    return str(value).encode("utf-8", "replace").decode()  # half a surrogate pair is no text
+    return storable_text(str(value))
+
+
+def storable_text(text: str) -> str:
+    """`text` as a database takes it: half a surrogate pair is none."""
+    return text.encode("utf-8", "replace").decode()
 
 
 def _json(value: object) -> str:
