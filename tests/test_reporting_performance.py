@@ -263,10 +263,10 @@ def test_an_alert_that_began_before_the_period_is_shaded_from_its_start():
 def test_the_monitor_s_own_alerts_are_in_its_report(monitor):
     monitor.record_performance(PerformanceRecord(request_id="r", makespan=50.0, timestamp=NOW - timedelta(hours=1)))
     began = NOW - timedelta(hours=3)
-    episode = Episode("max_makespan", "", "warning", "firing", began, NOW, "<b>平均</b>", "", 70.0, 60.0, fired=began)
+    episode = Episode("model_failures", "m", "warning", "firing", began, NOW, "<b>失败</b>", "", 3.0, 0.0, fired=began)
     monitor.alerts.store([episode], lambda _: [])
     page = Page(monitor.generate_performance_report())
-    assert "警告 <b>平均</b> (max_makespan)" in page.text
+    assert "警告 <b>失败</b> (model_failures)" in page.text
     assert "b" not in page.tags
 
 
