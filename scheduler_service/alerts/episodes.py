@@ -103,7 +103,8 @@ def step(
     notices: list[tuple[Episode, NoticeState]] = []
     # A clock that was set back leaves moments in the future; waiting for them would leave alerts untold.
     last_notified = {key: at for key, at in last_notified.items() if at <= now}
-    by_key = {episode.key: _not_later(episode, now) for episode in unended}
+    stored = {episode.key: episode for episode in unended}
+    by_key = {key: _not_later(episode, now) for key, episode in stored.items()}
     seen: set[Key] = set()
     for reading in readings:
         key = (reading.name, reading.subject)
@@ -120,13 +121,13 @@ def step(
         else:
             after = before
         told = _told(after, reading.is_event, last_notified.get(key), silences, now, policy)
-        _add(before, after, told, now, changed, notices)
+        _add(stored.get(key), after, told, now, changed, notices)
     for key, before in by_key.items():
         if key not in seen and before.name in looked:
             after = _ended(before, None, now)
             is_event = before.name in EVENTS
             told = _told(after, is_event, last_notified.get(key), silences, now, policy)
-            _add(before, after, told, now, changed, notices)
+            _add(stored.get(key), after, told, now, changed, notices)
     return Step(tuple(changed), tuple(notices))
 
 
