@@ -5,8 +5,8 @@ import hashlib
 import pytest
 
 from enhanced_flask import create_app
-from scheduler_service.http.auth import OPEN_ENDPOINTS, READING_METHODS, is_loopback, knows_key
-from scheduler_service.settings import Settings
+from scheduler_service.http.auth import OPEN_ENDPOINTS, READING_METHODS, knows_key
+from scheduler_service.settings import Settings, is_loopback
 
 KEY = "correct horse battery staple"
 DIGEST = hashlib.sha256(KEY.encode()).hexdigest()

@@ -5,7 +5,6 @@ A route is guarded unless it only reads or is named in `OPEN_ENDPOINTS`, so a ne
 
 import hashlib
 import hmac
-import ipaddress
 import re
 from collections.abc import Sequence
 from urllib.parse import urlsplit
@@ -13,7 +12,7 @@ from urllib.parse import urlsplit
 from flask import Flask, request
 
 from scheduler_service.errors import ServiceError
-from scheduler_service.settings import Settings
+from scheduler_service.settings import Settings, is_loopback
 
 READING_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 OPEN_ENDPOINTS = frozenset({"runs.run_algorithm", "runs.give_feedback"})
@@ -56,16 +55,6 @@ def guard(app: Flask, settings: Settings) -> None:
 def is_guarded(method: str, endpoint: str | None) -> bool:
     """Whether a request needs a right; an unknown path (no endpoint) is answered 404 anyway."""
     return method not in READING_METHODS and endpoint is not None and endpoint not in OPEN_ENDPOINTS
-
-
-def is_loopback(host: str) -> bool:
-    """Whether an address to listen on is reached from this machine only."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def knows_key(key: str, digests: Sequence[str]) -> bool:
