@@ -87,7 +87,10 @@ class Settings(BaseSettings):
     )
 
     alert_every_s: float = Field(
-        default=30.0, ge=0.0, le=3600.0, description="Seconds between two checks for alerts; 0: never by itself."
+        default=30.0,
+        ge=0.0,
+        le=3600.0,
+        description="Seconds between two checks for alerts; 0: none, nor deliveries and tidying.",
     )
     alert_confirm_s: float = Field(
         default=60.0, ge=0.0, le=86400.0, description="Seconds that something is wrong before an alert fires."

@@ -34,6 +34,13 @@ def test_welch_gives_the_reference_p_value():
     assert welch(A, B).p_value == pytest.approx(0.80535850564634, abs=1e-8)
 
 
+def test_a_candidate_whose_every_mean_is_zero_has_no_interval():
+    """Its gaps are all closed, the baseline's are not: the linearised error is zero, and so is its square."""
+    told = lift_interval(np.array([0.10, 0.11, 0.12, 0.09]), np.zeros(5))
+    assert isinstance(told, NotComputable)
+    assert told.reason == "no_variation"
+
+
 def test_lift_gives_the_reference_share_and_interval():
     assert lift(A.mean(), B.mean()) == pytest.approx(-0.0073747297, abs=1e-8)
     interval = lift_interval(A, B)

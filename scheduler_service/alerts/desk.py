@@ -133,8 +133,8 @@ class AlertDesk:
             try:
                 channel.send(notice)
                 told[name] = None
-            except DeliveryFailed as err:
-                told[name] = str(err)
+            except Exception as err:  # as in `_send`
+                told[name] = str(err) or type(err).__name__
         return told
 
     def _keep(self, made: Step) -> None:

@@ -25,9 +25,9 @@ FORGET_AFTER = timedelta(hours=24)
 class Policy:
     """When alerts are told."""
 
-    confirm_s: float = 60.0  # beyond for so long, before an alert fires
-    cool_down_s: float = 1_800.0  # between the notices of one rule and subject, but for the end
-    remind_s: float = 86_400.0  # after the last notice, if nobody has acknowledged it
+    confirm_s: float  # beyond for so long, before an alert fires
+    cool_down_s: float  # between the notices of one rule and subject, but for the end
+    remind_s: float  # after the last notice, if nobody has acknowledged it
 
 
 @dataclass(frozen=True, slots=True)

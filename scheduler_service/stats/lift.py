@@ -62,6 +62,8 @@ def lift_interval(a: Values, b: Values, alpha: float = 0.05) -> LiftInterval | N
         )
     term_a = (1.0 + ratio) ** 2 * variance_a / mean_a**2
     term_b = variance_b / mean_a**2
+    if term_a + term_b == 0.0:  # every user of model_b has 0 (a gap that is closed): the linearised error vanishes
+        return NotComputable("no_variation", "every user of the candidate has the mean 0, so the ratio has no error")
     standard_error = (term_a + term_b) ** 0.5
     df = (term_a + term_b) ** 2 / (term_a**2 / (a.size - 1) + term_b**2 / (b.size - 1))
     margin = float(stats.t.isf(alpha / 2.0, df)) * standard_error
