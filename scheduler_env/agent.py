@@ -52,7 +52,14 @@ class Agent:
         best.take(state.mode, state.start, float(makespan(state)), "greedy")
         best.evaluations = 1
         if time_budget_ms > 0.0 and not best.is_optimal(lower_bound_h):
-            improve_by_rules(problem, best, deadline_s=deadline_s, seed=seed, max_evaluations=max_evaluations)
+            improve_by_rules(
+                problem,
+                best,
+                lower_bound_h=lower_bound_h,
+                deadline_s=deadline_s,
+                seed=seed,
+                max_evaluations=max_evaluations,
+            )
             improve(
                 problem,
                 self.network,

@@ -10,6 +10,8 @@ Indices: j activity (n of them), m mode (all activities' modes in one list), k r
 Run as a module, it compiles everything the service needs: `python -m scheduler_env.kernel`.
 """
 
+from collections.abc import Sequence
+from itertools import accumulate
 from typing import NamedTuple
 
 import numpy as np
@@ -84,77 +86,81 @@ class View(NamedTuple):
 
 def compile_instance(instance: Instance) -> Problem:
     """The arrays of `instance` that the kernel runs on."""
-    n = len(instance.steps)
     resource_number = {name: number for number, name in enumerate(instance.capacity)}
     capacity = np.array(list(instance.capacity.values()), dtype=np.int64)
-
-    successors: list[list[int]] = [[] for _ in range(n)]
-    for activity, before in enumerate(instance.predecessors):
-        for predecessor in before:
-            successors[predecessor].append(activity)
-
-    mode_at, duration, demand_at, demand_resource, demand_units = [0], [], [0], [], []
-    use_at, use_resource, use_work, use_units = [0], [], [], []
-    shortest = np.empty(n)
-    for activity, step in enumerate(instance.steps):
-        # A resource that some mode does without has no work content that is sure to come.
-        needed: dict[int, tuple[float, int]] | None = None  # resource -> (least work content, least units)
-        for mode in step.modes:
-            duration.append(mode.duration_h)
-            in_mode: dict[int, tuple[float, int]] = {}
-            for resource, units in mode.demand:
-                number = resource_number[resource]
-                demand_resource.append(number)
+    duration, demand_resource, demand_units = [], [], []
+    mode_at, demand_at = [0], [0]
+    for step in instance.steps:
+        for duration_h, demand in step.modes:
+            duration.append(duration_h)
+            for resource, units in demand:
+                demand_resource.append(resource_number[resource])
                 demand_units.append(units)
-                in_mode[number] = (units * mode.duration_h, units)
-            demand_at.append(len(demand_resource))
-            needed = (
-                in_mode
-                if needed is None
-                else {
-                    number: (min(work, in_mode[number][0]), min(units, in_mode[number][1]))
-                    for number, (work, units) in needed.items()
-                    if number in in_mode
-                }
-            )
+            demand_at.append(len(demand_units))
         mode_at.append(len(duration))
-        shortest[activity] = min(mode.duration_h for mode in step.modes)
-        for number, (work, units) in (needed or {}).items():
-            use_resource.append(number)
-            use_work.append(work)
-            use_units.append(units)
-        use_at.append(len(use_resource))
-
-    topological = np.array(instance.topological_order, dtype=np.int64)
-    successor_at = np.concatenate(([0], np.cumsum([len(after) for after in successors]))).astype(np.int64)
-    flat_successors = np.array([activity for after in successors for activity in after], dtype=np.int64)
-    use_at_array = np.array(use_at, dtype=np.int64)
-    use_resource_array = np.array(use_resource, dtype=np.int64)
-    use_work_array = np.array(use_work, dtype=np.float64)
-    tail = _tails(topological, successor_at, flat_successors, shortest)
-    work_after = _work_after(
-        topological, successor_at, flat_successors, use_at_array, use_resource_array, use_work_array, capacity
-    )
+    after, before = instance.successors, instance.predecessors
+    topological, successors = _ints(instance.topological_order), _ints([s for each in after for s in each])
+    successor_at = _ints([0, *accumulate(map(len, after))])
+    modes = _ints(mode_at), np.array(duration), _ints(demand_at), _ints(demand_resource), _ints(demand_units)
+    use_at, use_resource, use_work, use_units, shortest = _least_use(*modes)
     return Problem(
         capacity=capacity,
-        predecessors_of=np.array([len(before) for before in instance.predecessors], dtype=np.int64),
+        predecessors_of=_ints([len(each) for each in before]),
         successor_at=successor_at,
-        successors=flat_successors,
-        mode_at=np.array(mode_at, dtype=np.int64),
-        duration=np.array(duration, dtype=np.float64),
-        demand_at=np.array(demand_at, dtype=np.int64),
-        demand_resource=np.array(demand_resource, dtype=np.int64),
-        demand_units=np.array(demand_units, dtype=np.int64),
-        use_at=use_at_array,
-        use_resource=use_resource_array,
-        use_work=use_work_array,
-        use_units=np.array(use_units, dtype=np.int64),
+        successors=successors,
+        mode_at=modes[0],
+        duration=modes[1],
+        demand_at=modes[2],
+        demand_resource=modes[3],
+        demand_units=modes[4],
+        use_at=use_at,
+        use_resource=use_resource,
+        use_work=use_work,
+        use_units=use_units,
         topological=topological,
         shortest=shortest,
-        tail=tail,
-        work_after=work_after,
-        unit=float(max(shortest.mean(), 1e-6)),
+        tail=_tails(topological, successor_at, successors, shortest),
+        work_after=_work_after(topological, successor_at, successors, use_at, use_resource, use_work, capacity),
+        unit=max(float(shortest.mean()), 1e-6),
     )
+
+
+def _ints(values: Sequence[int]) -> Ints:
+    return np.array(values, dtype=np.int64)
+
+
+@compiled
+def _least_use(
+    mode_at: Ints, duration: Floats, demand_at: Ints, demand_resource: Ints, demand_units: Ints
+) -> tuple[Ints, Ints, Floats, Ints, Floats]:
+    """The `use_*` of a problem, and `shortest`.
+
+    A resource that some mode does without has no work content that is sure to come.
+    """
+    n = mode_at.size - 1
+    use_at, shortest = np.zeros(n + 1, dtype=np.int64), np.empty(n)
+    use_resource, use_work = np.empty(demand_units.size, dtype=np.int64), np.empty(demand_units.size)
+    use_units = np.empty(demand_units.size, dtype=np.int64)
+    count = 0
+    for j in range(n):
+        first = mode_at[j]
+        shortest[j] = duration[first : mode_at[j + 1]].min()
+        for d in range(demand_at[first], demand_at[first + 1]):
+            k, work, units = demand_resource[d], np.inf, demand_units[d]
+            for m in range(first, mode_at[j + 1]):
+                needed = 0
+                for e in range(demand_at[m], demand_at[m + 1]):
+                    if demand_resource[e] == k:
+                        needed = demand_units[e]
+                if needed == 0:
+                    work = -1.0
+                    break
+                work, units = min(work, needed * duration[m]), min(units, needed)
+            if work >= 0.0:
+                use_resource[count], use_work[count], use_units[count] = k, work, units
+                count += 1
+        use_at[j + 1] = count
+    return use_at, use_resource[:count].copy(), use_work[:count].copy(), use_units[:count].copy(), shortest
 
 
 @compiled

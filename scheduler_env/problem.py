@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from graphlib import CycleError, TopologicalSorter
 from itertools import pairwise
+from typing import NamedTuple
 
 from scheduler_env.errors import InvalidInstance
 
@@ -41,8 +42,7 @@ class Team:
         return min(DEFAULT_MIN_CREW, self.headcount) if self.min_crew is None else self.min_crew
 
 
-@dataclass(frozen=True, slots=True)
-class Mode:
+class Mode(NamedTuple):
     """One way to do a step: how long it takes and how many people of which teams it holds meanwhile."""
 
     duration_h: float
@@ -104,13 +104,16 @@ class Instance:
         _refuse_repeats("work point", [workpoint.id for workpoint in self.workpoints])
         _refuse_repeats("step", [step.id for step in self.steps])
         capacity = self.capacity
+        staffed: set[tuple[tuple[str, int], ...]] = set()  # most steps of a team have the same crews
         for step in self.steps:
             if not step.modes:
                 raise InvalidInstance(f"step {step.id!r} has no mode to be done in")
-            for mode in step.modes:
-                if not mode.duration_h >= 0.0:
-                    raise InvalidInstance(f"step {step.id!r}: duration {mode.duration_h} h is negative")
-                for resource, units in mode.demand:
+            for duration_h, demand in step.modes:
+                if not duration_h >= 0.0:
+                    raise InvalidInstance(f"step {step.id!r}: duration {duration_h} h is negative")
+                if demand in staffed:
+                    continue
+                for resource, units in demand:
                     if resource not in capacity:
                         raise InvalidInstance(
                             f"step {step.id!r} needs the team {resource!r}; known teams are {', '.join(capacity)}"
@@ -119,6 +122,7 @@ class Instance:
                         raise InvalidInstance(
                             f"step {step.id!r} needs {units} of {resource!r}, which has {capacity[resource]}"
                         )
+                staffed.add(demand)
         self.topological_order  # noqa: B018  (raises on unknown predecessors and cycles)
 
     @cached_property
@@ -158,21 +162,46 @@ class Instance:
         return tuple(tuple(sorted(before)) for before in found)
 
     @cached_property
+    def successors(self) -> tuple[tuple[int, ...], ...]:
+        """For each activity those that it is a direct predecessor of (sorted)."""
+        after: list[list[int]] = [[] for _ in self.steps]
+        for activity, before in enumerate(self.predecessors):
+            for predecessor in before:
+                after[predecessor].append(activity)
+        return tuple(map(tuple, after))
+
+    @cached_property
     def topological_order(self) -> tuple[int, ...]:
         """Activity numbers, each after its predecessors.
 
         Raises:
             InvalidInstance: the precedence has a cycle; the text names its steps.
+
+        Source: Kahn 1962.
         """
-        graph = dict(enumerate(self.predecessors))
+        missing = [len(before) for before in self.predecessors]
+        order = [activity for activity, count in enumerate(missing) if count == 0]
+        for activity in order:  # which grows meanwhile
+            for successor in self.successors[activity]:
+                missing[successor] -= 1
+                if missing[successor] == 0:
+                    order.append(successor)
+        if len(order) < len(missing):
+            raise InvalidInstance(f"the precedence has a cycle: {' -> '.join(self._cycle())}")
+        return tuple(order)
+
+    def _cycle(self) -> list[str]:
+        """Ids of steps that wait for each other, the first one again at the end."""
         try:
-            return tuple(TopologicalSorter(graph).static_order())
+            TopologicalSorter(dict(enumerate(self.predecessors))).prepare()
         except CycleError as err:
-            names = " -> ".join(self.steps[activity].id for activity in err.args[1])
-            raise InvalidInstance(f"the precedence has a cycle: {names}") from err
+            return [self.steps[activity].id for activity in err.args[1]]
+        return []
 
 
 def _refuse_repeats(kind: str, names: list[str]) -> None:
+    if len(set(names)) == len(names):
+        return
     seen: set[str] = set()
     for name in names:
         if name in seen:

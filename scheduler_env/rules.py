@@ -22,6 +22,7 @@ The policy `EVEN` (parallel scheme only) divides the free people of a team by th
 rounded up, at each choice anew.
 """
 
+import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -123,6 +124,7 @@ def improve_by_rules(
     incumbent: Incumbent,
     *,
     rules: Sequence[Rule] = ALL_RULES,
+    lower_bound_h: float = -math.inf,
     deadline_s: float | None = None,
     seed: int = 0,
     max_evaluations: int | None = None,
@@ -130,6 +132,7 @@ def improve_by_rules(
     """Take into `incumbent` the shortest of the schedules that `rules` build.
 
     Args:
+        lower_bound_h: proved; a schedule as short as that ends the search.
         deadline_s: of `time.perf_counter`; past it no further rule is begun. None: all are tried.
         seed: of `RANDOM`.
         max_evaluations: how many schedules may have been built when this ends, those of the incumbent included.
@@ -137,14 +140,19 @@ def improve_by_rules(
     if max_evaluations is not None:
         rules = rules[: max(0, max_evaluations - incumbent.evaluations)]
     state, decoder = new_state(problem), new_decoder(problem)
-    preferred = {share: preferred_modes(problem, share) for share in {rule.crew_share or 1.0 for rule in rules}}
+    preferred: dict[float, Ints] = {}
     for name, variants in groupby(rules, key=lambda rule: rule.name):
         priority = priorities(problem, name, seed)
         order = None
         for rule in variants:
             if deadline_s is not None and time.perf_counter() >= deadline_s:
                 return
-            mode = preferred[rule.crew_share or 1.0]
+            if incumbent.is_optimal(lower_bound_h):
+                return
+            share = rule.crew_share or 1.0
+            if share not in preferred:
+                preferred[share] = preferred_modes(problem, share)
+            mode = preferred[share]
             if rule.scheme == "parallel":
                 parallel_scheme(problem, state, priority, mode, rule.crew_share == EVEN, name == WORST_CASE)
             else:

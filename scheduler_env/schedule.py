@@ -64,6 +64,11 @@ class Schedule:
         in one of its own modes (this covers crew limits, dedicated teams and durations; no preemption follows), not
         before time 0, after its predecessors and every lower order of its work point, and no team over its headcount.
         """
+        return list(self._violations)
+
+    @cached_property
+    def _violations(self) -> tuple[str, ...]:
+        """Worked out once: whoever builds a schedule checks it, and so does whoever answers with it."""
         found: list[str] = []
         ends: dict[str, float] = {}
         for placed in self.steps:
@@ -80,7 +85,7 @@ class Schedule:
             found.append("a step is placed that the instance does not have")
         if not missing:
             found += self._precedence_violations(ends)
-        return found + self._capacity_violations()
+        return (*found, *self._capacity_violations())
 
     def check(self) -> None:
         """Nothing, if the schedule keeps every rule.

@@ -5,6 +5,7 @@
 
 import math
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Literal, NamedTuple
 
 from scheduler_env.errors import InvalidInstance
@@ -64,10 +65,13 @@ def duration_h(nominal_h: float, crew: int, headcount: int, curve: Curve = "defa
 
     Source: DOMAIN.md, "How long a step takes".
     """
+    return nominal_h * relative_duration(crew, headcount, curve)
+
+
+def relative_duration(crew: int, headcount: int, curve: Curve = "default") -> float:
+    """Hours per nominal hour; see `duration_h`."""
     r = crew / headcount
-    if curve == "linear":
-        return nominal_h / r
-    return nominal_h / r * (0.6 + 0.4 * r) * (1.0 - 0.2 * math.sqrt(r))
+    return 1.0 / r if curve == "linear" else (0.6 + 0.4 * r) * (1.0 - 0.2 * math.sqrt(r)) / r
 
 
 def crew_modes(
@@ -92,8 +96,16 @@ def crew_modes(
             f"crew range {low}..{high} is not within 1..{team.headcount}, the headcount of {team.name!r}"
         )
     return tuple(
-        Mode(duration_h(nominal_h, crew, team.headcount, curve), ((team.name, crew),)) for crew in range(low, high + 1)
+        [Mode(nominal_h * relative, demand) for relative, demand in _crews(team.name, team.headcount, low, high, curve)]
     )
+
+
+@lru_cache(maxsize=1_024)
+def _crews(
+    team: str, headcount: int, low: int, high: int, curve: Curve
+) -> tuple[tuple[float, tuple[tuple[str, int], ...]], ...]:
+    """(hours per nominal hour, demand) of each crew size from `low` to `high`: the same for every step of a team."""
+    return tuple((relative_duration(crew, headcount, curve), ((team, crew),)) for crew in range(low, high + 1))
 
 
 def standard_workpoint(
