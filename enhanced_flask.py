@@ -23,6 +23,7 @@ from scheduler_service.http.background import leave
 from scheduler_service.http.bodies import OrjsonProvider
 from scheduler_service.http.metrics import Metrics
 from scheduler_service.http.offload import NativeThreads
+from scheduler_service.http.recording import Recorder
 from scheduler_service.http.replays import Replays
 from scheduler_service.http.routes import alerts, models, operations, runs
 from scheduler_service.http.routes import experiments as experiment_routes
@@ -91,6 +92,7 @@ def make_services(settings: Settings) -> Services:
 
     compute = threads("compute", settings.compute_threads)
     improving = threads("improving", settings.compute_threads)
+    storage = threads("storage", STORAGE_THREADS)
 
     def clients_wait() -> bool:
         return compute.is_busy or improving.is_busy
@@ -105,10 +107,11 @@ def make_services(settings: Settings) -> Services:
         metrics=metrics,
         compute=compute,
         improving=improving,
-        storage=threads("storage", STORAGE_THREADS),
+        storage=storage,
         examining=threads("examining", 1, MAX_EXAMINATIONS_WAITING),
         probing=threads("probing", PROBING_THREADS, MAX_PROBES_WAITING),
         drawing=threads("drawing", 1),
+        recorder=Recorder(monitor, storage, metrics),
         shadow=Shadow(registry, experiments, monitor, metrics, clients_wait),
         replays=Replays(registry, experiments, monitor, clients_wait),
         started_at=utc_now(),

@@ -116,13 +116,13 @@ class PerformanceMonitor:
         said = {name: limit for name, limit in self._thresholds.items() if name.startswith("max_gap_")}
         return GAP_THRESHOLDS | {int(name.removeprefix("max_gap_")): limit for name, limit in said.items()}
 
-    def record_performance(self, record: PerformanceRecord) -> None:
-        """Records a run; it is on disk when this returns, and survives a kill and a power cut.
+    def record_performance(self, *records: PerformanceRecord) -> None:
+        """Records a run, or several; they are on disk when this returns, and survive a kill and a power cut.
 
         Raises:
-            StorageUnavailable: the database cannot be written; the run is not recorded.
+            StorageUnavailable: the database cannot be written; none is recorded.
         """
-        self._writer.add_run(record, self.clock())
+        self._writer.add_runs(records, self.clock())
 
     def record_feedback(self, request_id: str, user_satisfaction: int, comment: str | None = None) -> None:
         """Records a person's verdict on a run, 1 (bad) to 5 (good), in place of an earlier one.

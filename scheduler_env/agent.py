@@ -6,12 +6,13 @@ from pathlib import Path
 from typing import Any
 
 from scheduler_env.bounds import lower_bound
+from scheduler_env.compilation import compiled
 from scheduler_env.improvement import improve
-from scheduler_env.incumbent import nothing_yet
-from scheduler_env.kernel import compile_instance, makespan, new_state, new_view, to_schedule
-from scheduler_env.observation import Network, new_workspace
+from scheduler_env.incumbent import Incumbent
+from scheduler_env.kernel import Problem, State, View, compile_instance, makespan, new_state, new_view, to_schedule
+from scheduler_env.observation import Network, Workspace, new_workspace
 from scheduler_env.problem import Instance
-from scheduler_env.rollout import new_random, roll_out
+from scheduler_env.rollout import RandomState, new_random, roll_out
 from scheduler_env.rules import improve_by_rules
 from scheduler_env.schedule import Solution
 
@@ -44,13 +45,11 @@ class Agent:
         """
         deadline_s = time.perf_counter() + time_budget_ms / 1000.0
         problem = compile_instance(instance)
-        lower_bound_h = float(lower_bound(problem))
-        state, view = new_state(problem), new_view(problem)
-        workspace = new_workspace(problem, self.network)
-        roll_out(problem, state, view, self.network, workspace, 0.0, 0.0, new_random(seed))
-        best = nothing_yet(problem)
-        best.take(state.mode, state.start, float(makespan(state)), "greedy")
-        best.evaluations = 1
+        state, workspace = new_state(problem), new_workspace(problem, self.network)
+        lower_bound_h, makespan_h = _bound_and_greedy(
+            problem, state, new_view(problem), self.network, workspace, new_random(seed)
+        )
+        best = Incumbent(state.mode, state.start, makespan_h, "greedy", 1)
         if time_budget_ms > 0.0 and not best.is_optimal(lower_bound_h):
             improve_by_rules(
                 problem,
@@ -60,6 +59,7 @@ class Agent:
                 seed=seed,
                 max_evaluations=max_evaluations,
             )
+        if time_budget_ms > 0.0 and not best.is_optimal(lower_bound_h):
             improve(
                 problem,
                 self.network,
@@ -72,6 +72,19 @@ class Agent:
         schedule = to_schedule(instance, problem, best.mode, best.start)
         schedule.check()
         return Solution(schedule, best.bound_h(lower_bound_h), best.stage, best.evaluations, lower_bound_h)
+
+
+@compiled
+def _bound_and_greedy(
+    problem: Problem, state: State, view: View, network: Network, workspace: Workspace, random: RandomState
+) -> tuple[float, float]:
+    """The lower bound and the makespan of the greedy schedule, hours; `state` holds the schedule.
+
+    In one call, since each call releases the GIL and has to wait for it afterwards.
+    """
+    bound = lower_bound(problem)
+    roll_out(problem, state, view, network, workspace, 0.0, 0.0, random)
+    return bound, makespan(state)
 
 
 def load_agent(path: Path) -> Agent:

@@ -29,6 +29,7 @@ COMPILED_SOURCES = (
     "genetic.py",
     "replay.py",
     "environment.py",
+    "agent.py",
 )
 
 

@@ -102,7 +102,9 @@ def compile_instance(instance: Instance) -> Problem:
     topological, successors = _ints(instance.topological_order), _ints([s for each in after for s in each])
     successor_at = _ints([0, *accumulate(map(len, after))])
     modes = _ints(mode_at), np.array(duration), _ints(demand_at), _ints(demand_resource), _ints(demand_units)
-    use_at, use_resource, use_work, use_units, shortest = _least_use(*modes)
+    use_at, use_resource, use_work, use_units, shortest, tail, work_after = _derived(
+        capacity, topological, successor_at, successors, *modes
+    )
     return Problem(
         capacity=capacity,
         predecessors_of=_ints([len(each) for each in before]),
@@ -119,14 +121,35 @@ def compile_instance(instance: Instance) -> Problem:
         use_units=use_units,
         topological=topological,
         shortest=shortest,
-        tail=_tails(topological, successor_at, successors, shortest),
-        work_after=_work_after(topological, successor_at, successors, use_at, use_resource, use_work, capacity),
+        tail=tail,
+        work_after=work_after,
         unit=max(float(shortest.mean()), 1e-6),
     )
 
 
 def _ints(values: Sequence[int]) -> Ints:
     return np.array(values, dtype=np.int64)
+
+
+@compiled
+def _derived(
+    capacity: Ints,
+    topological: Ints,
+    successor_at: Ints,
+    successors: Ints,
+    mode_at: Ints,
+    duration: Floats,
+    demand_at: Ints,
+    demand_resource: Ints,
+    demand_units: Ints,
+) -> tuple[Ints, Ints, Floats, Ints, Floats, Floats, Floats32]:
+    """`use_*`, `shortest`, `tail` and `work_after` of a problem, in one call: each costs a release of the GIL."""
+    use_at, use_resource, use_work, use_units, shortest = _least_use(
+        mode_at, duration, demand_at, demand_resource, demand_units
+    )
+    tail = _tails(topological, successor_at, successors, shortest)
+    work_after = _work_after(topological, successor_at, successors, use_at, use_resource, use_work, capacity)
+    return use_at, use_resource, use_work, use_units, shortest, tail, work_after
 
 
 @compiled

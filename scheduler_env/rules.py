@@ -24,16 +24,17 @@ rounded up, at each choice anew.
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from scheduler_env.bounds import lower_bound
 from scheduler_env.compilation import compiled
-from scheduler_env.incumbent import Incumbent
+from scheduler_env.incumbent import PROVED_H, SHORTER_H, Incumbent
 from scheduler_env.kernel import (
     ELIGIBLE,
     NOW,
@@ -59,10 +60,16 @@ WORST_CASE = "WCS"
 """The rule that looks at pairs of eligible activities; defined for the parallel scheme."""
 RULES: tuple[str, ...] = ("MWKR", "LFT", "LST", "MTS", "GRPW", "MINSLK", "FIFO", "LPT", "SPT", "RANDOM", WORST_CASE)
 """In the order in which `improve_by_rules` tries them."""
+MWKR, LFT, LST, MTS, GRPW, MINSLK, FIFO, LPT, SPT, _, WORST_CASE_CODE = range(len(RULES))
+"""Their places in it, for compiled code."""
 EVEN = 0.0
 """As a crew share: free people over eligible steps."""
 CREW_SHARES: tuple[float, ...] = (0.2, 1.0 / 3.0, 0.5, 1.0)
+SHARES = np.array(CREW_SHARES)
+MAX_ACTIVITIES_AT_ONCE = 100
+"""With more of them the clock is looked at after each rule."""
 Scheme = Literal["parallel", "serial"]
+Bools = NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,53 +147,128 @@ def improve_by_rules(
     if max_evaluations is not None:
         rules = rules[: max(0, max_evaluations - incumbent.evaluations)]
     state, decoder = new_state(problem), new_decoder(problem)
-    preferred: dict[float, Ints] = {}
+    preferred = np.full((SHARES.size, problem.shortest.size), -1, dtype=np.int64)
     for name, variants in groupby(rules, key=lambda rule: rule.name):
-        priority = priorities(problem, name, seed)
-        order = None
-        for rule in variants:
+        for some in _at_once(tuple(variants), problem):
             if deadline_s is not None and time.perf_counter() >= deadline_s:
                 return
             if incumbent.is_optimal(lower_bound_h):
                 return
-            share = rule.crew_share or 1.0
-            if share not in preferred:
-                preferred[share] = preferred_modes(problem, share)
-            mode = preferred[share]
-            if rule.scheme == "parallel":
-                parallel_scheme(problem, state, priority, mode, rule.crew_share == EVEN, name == WORST_CASE)
-            else:
-                order = activity_list(problem, priority) if order is None else order
-                serial_scheme(problem, state, decoder, order, mode)
-            incumbent.evaluations += 1
-            incumbent.take(state.mode, state.start, float(state.finish.max()), str(rule))
+            found, best, tried = _try_rules(
+                problem, state, decoder, _code(name), _random(name, problem, seed),
+                np.array([rule.crew_share for rule in some]), np.array([rule.scheme == "serial" for rule in some]),
+                preferred, incumbent.mode, incumbent.start, incumbent.makespan_h, lower_bound_h + PROVED_H,
+            )  # fmt: skip
+            incumbent.evaluations += tried
+            if best >= 0:
+                incumbent.makespan_h, incumbent.stage = found, str(some[best])
+
+
+def _at_once(variants: tuple[Rule, ...], problem: Problem) -> Iterator[tuple[Rule, ...]]:
+    """The rules in portions, each tried without a look at the clock: all in less than a millisecond, or one."""
+    portion = len(variants) if problem.shortest.size <= MAX_ACTIVITIES_AT_ONCE else 1
+    return (variants[begin : begin + portion] for begin in range(0, len(variants), portion))
+
+
+@compiled
+def _try_rules(
+    problem: Problem,
+    state: State,
+    decoder: Decoder,
+    code: int,
+    random: Floats,
+    crew_share: Floats,
+    is_serial: Bools,
+    preferred: Ints,
+    best_mode: Ints,
+    best_start: Floats,
+    best: float,
+    enough: float,
+) -> tuple[float, int, int]:
+    """Build the schedules of one rule until one is no longer than `enough` hours: (shortest makespan, which, how many).
+
+    A shorter schedule than `best` overwrites the two arrays; `which` is -1 if there was none. `preferred` keeps the
+    modes of the crew shares that came so far, row by row.
+    """
+    priority = _priority(problem, code, random)
+    order = np.empty(0, dtype=np.int64)
+    which = -1
+    for i in range(crew_share.size):
+        share = 1.0 if crew_share[i] == EVEN else crew_share[i]
+        mode = _preferred_once(problem, share, preferred)
+        if is_serial[i]:
+            if order.size == 0:
+                order = activity_list(problem, priority)
+            serial_scheme(problem, state, decoder, order, mode)
+        else:
+            parallel_scheme(problem, state, priority, mode, crew_share[i] == EVEN, code == WORST_CASE_CODE)
+        found = state.finish.max()
+        if found < best - SHORTER_H:
+            best, which = found, i
+            best_mode[:], best_start[:] = state.mode, state.start
+            if best <= enough:
+                return best, which, i + 1
+    return best, which, crew_share.size
+
+
+@compiled
+def _preferred_once(problem: Problem, crew_share: float, preferred: Ints) -> Ints:
+    """`preferred_modes`, worked out once for each share: its row of `preferred` begins with -1 until then."""
+    for row in range(SHARES.size):
+        if SHARES[row] == crew_share:
+            if preferred[row, 0] < 0:
+                preferred[row] = preferred_modes(problem, crew_share)
+            return preferred[row]
+    return preferred_modes(problem, crew_share)
 
 
 def priorities(problem: Problem, rule: str, seed: int = 0) -> Floats:
-    """For each activity its priority by `rule`, shape (n,); the least goes first."""
+    """For each activity its priority by `rule`, shape (n,); the least goes first.
+
+    Raises:
+        ValueError: no such rule.
+    """
+    return _priority(problem, _code(rule), _random(rule, problem, seed))
+
+
+def _code(rule: str) -> int:
+    try:
+        return RULES.index(rule)
+    except ValueError:
+        raise ValueError(f"unknown rule {rule!r}; known are {', '.join(RULES)}") from None
+
+
+def _random(rule: str, problem: Problem, seed: int) -> Floats:
+    """What `RANDOM` goes by; nothing for the others."""
+    return np.random.default_rng(seed).random(problem.shortest.size) if rule == "RANDOM" else np.empty(0)
+
+
+@compiled
+def _priority(problem: Problem, code: int, random: Floats) -> Floats:
+    """As `priorities`; `code` is the rule's place in `RULES`."""
     tail, shortest = problem.tail, problem.shortest
-    if rule == "LFT":
-        return np.subtract(shortest, tail)
-    if rule in ("LST", WORST_CASE):  # of the latter the part that is the same at every choice
+    if code == LFT:
+        return shortest - tail
+    if code in (LST, WORST_CASE_CODE):  # of the latter the part that is the same at every choice
         return -tail
-    if rule == "MINSLK":
+    if code == MINSLK:
         return -tail - _heads(problem)
-    if rule == "MTS":
+    if code == MTS:
         return -_transitive_successors(problem)
-    if rule == "GRPW":
+    if code == GRPW:
         return -_rank_positional_weight(problem)
-    if rule == "MWKR":
-        everything: Floats = problem.work_after.sum(axis=1) + _own_work(problem)
+    if code == MWKR:
+        everything = _own_work(problem)
+        for j in range(everything.size):
+            everything[j] += problem.work_after[j].sum()
         return -everything
-    if rule == "SPT":
+    if code == SPT:
         return shortest.copy()
-    if rule == "LPT":
+    if code == LPT:
         return -shortest
-    if rule == "FIFO":
+    if code == FIFO:
         return _heads(problem)
-    if rule == "RANDOM":
-        return np.random.default_rng(seed).random(shortest.size)
-    raise ValueError(f"unknown rule {rule!r}; known are {', '.join(RULES)}")
+    return random
 
 
 @compiled

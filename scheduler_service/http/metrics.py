@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from prometheus_client import Counter, Gauge
     from prometheus_client.registry import Collector
 
+    from monitoring import PerformanceRecord
     from scheduler_service.registry.loading import Lookup
 
 _LATENCY_BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
@@ -139,28 +140,21 @@ class Metrics:
         self._requests.labels(known, route, status).inc()
         self._latency_s.labels(route).observe(duration_s)
 
-    def observe_run(
-        self,
-        model_key: str,
-        variant: str,
-        reason: str,
-        makespan_h: float | None,
-        execution_time_s: float,
-        gap: float | None,
-    ) -> None:
-        """Count a run; one without a makespan has failed."""
-        self._runs.labels(model_key, variant, reason, str(makespan_h is not None).lower()).inc()
-        if makespan_h is not None:
-            self._makespan_h.labels(model_key, variant).observe(makespan_h)
-            self._execution_s.labels(model_key, variant).observe(execution_time_s)
-        if gap is not None:
-            self._gap.labels(model_key, variant).observe(gap)
+    def observe_run(self, record: "PerformanceRecord") -> None:
+        """Count a recorded run or failed attempt."""
+        model_key, variant = record.model_key or "", record.variant or ""
+        self._runs.labels(model_key, variant, record.reason or "", str(record.success).lower()).inc()
+        if record.success and record.makespan is not None:
+            self._makespan_h.labels(model_key, variant).observe(record.makespan)
+            self._execution_s.labels(model_key, variant).observe(record.execution_time or 0.0)
+            if record.gap is not None:
+                self._gap.labels(model_key, variant).observe(record.gap)
 
     def observe_feedback(self, verdict: int) -> None:
         self._feedback.observe(verdict)
 
-    def count_record(self, result: Literal["written", "failed"]) -> None:
-        self._records.labels(result).inc()
+    def count_records(self, result: Literal["written", "failed"], number: int) -> None:
+        self._records.labels(result).inc(number)
 
     def count_model_lookup(self, lookup: "Lookup") -> None:
         self._model_lookups.labels(lookup).inc()

@@ -13,6 +13,7 @@ from monitoring import ABTestAnalyzer, PerformanceMonitor
 from scheduler_service.alerts.desk import AlertDesk
 from scheduler_service.http.metrics import Metrics
 from scheduler_service.http.offload import NativeThreads
+from scheduler_service.http.recording import Recorder
 from scheduler_service.http.replays import Replays
 from scheduler_service.http.shadowing import Shadow
 from scheduler_service.settings import Settings
@@ -37,6 +38,7 @@ class Services:
     examining: NativeThreads  # weights files that are read for the first time or measured; few, so that no run waits
     probing: NativeThreads  # health and metrics: they answer also when everything else is full
     drawing: NativeThreads  # charts and reports: one thread, because matplotlib's settings are global
+    recorder: Recorder  # records of runs, many to a commit
     shadow: Shadow  # both models of an experiment on requests that are answered
     replays: Replays  # the same on requests that were answered before
     started_at: datetime

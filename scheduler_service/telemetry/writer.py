@@ -33,13 +33,16 @@ from scheduler_service.telemetry.record import PairRecord, PerformanceRecord, Re
 from scheduler_service.telemetry.schema import feedback, pairs, replays, runs, storage_errors
 
 Record = PerformanceRecord | PairRecord | ReplayRecord
+Row = dict[str, object]
+ADD_RUN = insert(runs)
 
 
 class _Write:
     """A change that waits for its commit; `error` is what came of it."""
 
-    def __init__(self, change: Callable[[Connection], object]) -> None:
+    def __init__(self, change: Callable[[Connection], object] | None, new_runs: Sequence[Row] = ()) -> None:
         self.change = change
+        self.new_runs = new_runs
         self.is_committed = False
         self.error: Exception | None = None
 
@@ -59,20 +62,19 @@ class Writer:
         self._committing = native_rlock()
         self._connection: Connection | None = None
 
-    def add_run(self, record: PerformanceRecord, now: datetime) -> None:
-        """Records a run; its verdict, if it has one, too.
+    def add_runs(self, records: Sequence[PerformanceRecord], now: datetime) -> None:
+        """Records runs, all or none; their verdicts, if they have any, too.
 
         Raises:
             StorageUnavailable: the database cannot be written; nothing was recorded.
         """
-        row = run_row(record, now)
+        verdicts = [(record.request_id, record.user_satisfaction) for record in records if record.user_satisfaction]
 
-        def change(connection: Connection) -> None:
-            connection.execute(insert(runs), row)
-            if record.user_satisfaction is not None:
-                _put_feedback(connection, record.request_id, record.user_satisfaction, None, now)
+        def put_verdicts(connection: Connection) -> None:
+            for request_id, verdict in verdicts:
+                _put_feedback(connection, request_id, verdict, None, now)
 
-        self.write(change)
+        self._write(_Write(put_verdicts if verdicts else None, [run_row(record, now) for record in records]))
 
     def add_feedback(self, request_id: str, user_satisfaction: int, comment: str | None, now: datetime) -> None:
         """Records the verdict on a run, in place of an earlier one.
@@ -113,7 +115,9 @@ class Writer:
             NotFound: what `change` raised; it changed nothing.
             StorageUnavailable: the database cannot be written; nothing was changed.
         """
-        write = _Write(change)
+        self._write(_Write(change))
+
+    def _write(self, write: _Write) -> None:
         self._waiting.append(write)
         with self._committing:
             if not write.is_committed and write.error is None:
@@ -128,7 +132,12 @@ class Writer:
             with storage_errors(self._path):
                 if self._connection is None:
                     self._connection = self._engine.connect()
+                new_runs = [row for write in batch for row in write.new_runs]
+                if new_runs:  # one statement for all: each costs several times what a row does
+                    self._connection.execute(ADD_RUN, new_runs)
                 for write in batch:
+                    if write.change is None:
+                        continue
                     try:
                         write.change(self._connection)
                     except NotFound as err:  # this one changed nothing; the others are as good as without it
@@ -148,7 +157,7 @@ class Writer:
             self._connection = None
 
 
-def run_row(record: PerformanceRecord, now: datetime) -> dict[str, object]:
+def run_row(record: PerformanceRecord, now: datetime) -> Row:
     """The columns of `runs` for a record; `now` stands in for a missing timestamp."""
     team_utilization = _json(dict(record.team_utilization)) if record.team_utilization else None
     input_params = None if record.input_params is None else _json(record.input_params)

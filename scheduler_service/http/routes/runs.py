@@ -31,7 +31,7 @@ def run_algorithm() -> dict[str, Any]:
     body, own_id, parts = read_body(RunRequest), str(uuid.uuid4()), services()
     outcome, queued_s = _compute(body, own_id, parts)
     total_s = time.perf_counter() - g.begun_s
-    parts.storage.run(lambda: _record(outcome, queued_s, total_s, parts))
+    parts.recorder.record([replace(each, queue_time=queued_s, total_time=total_s) for each in outcome.records])
     run = outcome.run
     if run is None:
         assert outcome.failure is not None
@@ -72,21 +72,3 @@ def _compute(body: RunRequest, own_id: str, parts: Services) -> tuple[Outcome, f
         with suppress(TakesLonger):
             return parts.compute.run(lambda: begin(PATIENCE_MS))
     return parts.improving.run(begin)
-
-
-def _record(outcome: Outcome, queued_s: float, total_s: float, parts: Services) -> None:
-    for record in outcome.records:
-        try:
-            parts.monitor.record_performance(replace(record, queue_time=queued_s, total_time=total_s))
-        except StorageUnavailable:
-            parts.metrics.count_record("failed")
-            raise
-        parts.metrics.count_record("written")
-        parts.metrics.observe_run(
-            record.model_key or "",
-            record.variant or "",
-            record.reason or "",
-            record.makespan if record.success else None,
-            record.execution_time or 0.0,
-            record.gap if record.success else None,
-        )
