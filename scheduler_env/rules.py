@@ -216,9 +216,10 @@ def _preferred_once(problem: Problem, crew_share: float, preferred: Ints) -> Int
     """`preferred_modes`, worked out once for each share: its row of `preferred` begins with -1 until then."""
     for row in range(SHARES.size):
         if SHARES[row] == crew_share:
-            if preferred[row, 0] < 0:
-                preferred[row] = preferred_modes(problem, crew_share)
-            return preferred[row]
+            known: Ints = preferred[row]
+            if known[0] < 0:
+                known[:] = preferred_modes(problem, crew_share)
+            return known
     return preferred_modes(problem, crew_share)
 
 

@@ -2,7 +2,9 @@
 
 import ipaddress
 import math
+import os
 import re
+import sys
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Literal, Self
@@ -12,6 +14,7 @@ from pydantic import Field, SecretStr, ValidationError, field_validator, model_v
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
+CORES = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
 WEBHOOK_KINDS = ("json", "dingtalk", "wecom", "feishu")
 SMTP_PORTS = {"smtp": 25, "smtp+starttls": 587, "smtps": 465}
 """The schemes of SCHED_ALERT_SMTP_URL, with the port where none is said."""
@@ -48,7 +51,12 @@ class Settings(BaseSettings):
         default=("http://localhost:*", "http://127.0.0.1:*"),
         description="Origins, comma-separated, that browsers may call from; * inside stands for a port.",
     )
-    compute_threads: int = Field(default=2, ge=1, le=64, description="Native threads that compute schedules.")
+    compute_threads: int = Field(
+        default=0,
+        ge=0,
+        le=64,
+        description="Native threads of a worker that compute schedules; 0: the cores divided by the workers.",
+    )
     max_body_bytes: int = Field(default=8 * 2**20, ge=1024, description="Largest request body; above it 413.")
     max_time_budget_ms: int = Field(default=60_000, ge=0, description="Longest improvement a request may ask for.")
     auto_rollback: bool = Field(
@@ -188,6 +196,11 @@ class Settings(BaseSettings):
                 "alerts by mail need SCHED_ALERT_SMTP_URL, SCHED_ALERT_MAIL_FROM and SCHED_ALERT_MAIL_TO together"
             )
         return self
+
+    @property
+    def threads_of_worker(self) -> int:
+        """Native threads of one worker that compute schedules, >= 1."""
+        return self.compute_threads or max(1, CORES // self.workers)
 
     @property
     def models_dir(self) -> Path:

@@ -2,19 +2,23 @@
 
 Nothing is monkey-patched: locks are real, the loop only parses, routes and answers, and a kernel that releases the
 GIL leaves the loop its core.
+
+Not gevent's own thread pool: that wakes the loop once for each piece of work, through a watcher made for it, and keeps
+those who wait for a thread where nobody can tell them that their client has gone.
 """
 
 import contextvars
 import os
+import queue
 import sys
 import threading
+from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
-from typing import TypeVar, cast
+from typing import Any, TypeVar, cast
 
 import gevent
-from gevent.lock import Semaphore
-from gevent.threadpool import ThreadPool
+from gevent.event import Event
 
 from scheduler_service.errors import Overloaded
 from scheduler_service.http.metrics import QueueMetrics
@@ -23,6 +27,23 @@ Result = TypeVar("Result")
 
 LOOK_FOR_CLIENT_EVERY_S = 0.5
 """How long the work of a client that has gone may go on, at least."""
+
+
+LONG_WORK_NICENESS = 10
+"""Of threads that compute for seconds; the event loop has 0, work in the background 19."""
+CORES = os.sched_getaffinity(0) if sys.platform == "linux" else frozenset(range(os.cpu_count() or 1))
+"""Those that this process might use when it was started."""
+
+
+def keep_to(core: int) -> None:
+    """From now on this thread, and the threads that it starts, run on `core` only; but see `is_for_long_work`.
+
+    For one of several worker processes: what its loop hands to its threads and back is then in that core's cache,
+    and nobody waits for a lock that another core holds: a third more requests a second (docs/architecture.md).
+    """
+    if sys.platform == "linux":
+        with suppress(OSError):
+            os.sched_setaffinity(0, {core})
 
 
 class ClientGone(Exception):
@@ -36,18 +57,44 @@ class Ticket:
         self.is_dropped = False
 
 
+class _Job:
+    """A piece of work, and what came of it."""
+
+    def __init__(self, work: Callable[[], Any], ticket: Ticket) -> None:
+        self.work = work
+        self.ticket = ticket
+        self.context = contextvars.copy_context()
+        self.done = Event()
+        self.result: Any = None
+        self.error: BaseException | None = None
+
+    def do(self) -> None:
+        if self.ticket.is_dropped:
+            return
+        try:
+            self.result = self.context.run(self.work)
+        except BaseException as err:  # handed to the greenlet that waits
+            self.error = err
+
+
 class NativeThreads:
     """A few native threads with a bounded queue in front of them; used from one event loop."""
 
-    def __init__(self, size: int, *, max_waiting: int, metrics: QueueMetrics, niceness: int = 0) -> None:
-        """`niceness`: 0 (as the event loop) to 19; a thread that computes for long lets the others go first."""
-        self._pool = ThreadPool(size, gevent.get_hub())
-        self._free = Semaphore(size)  # in front of the pool's own, which does not let go of those who wait
+    def __init__(self, size: int, *, max_waiting: int, metrics: QueueMetrics, is_for_long_work: bool = False) -> None:
+        """The threads start with the first piece of work.
+
+        Args:
+            is_for_long_work: the threads let the event loop and short work go first, and may use every core.
+        """
+        self._size = size
         self._most = size + max_waiting
         self._now = 0
         self._metrics = metrics
-        self._niceness = niceness
-        self._local = threading.local()
+        self._is_for_long_work = is_for_long_work
+        self._jobs: queue.SimpleQueue[_Job] = queue.SimpleQueue()
+        self._finished: deque[_Job] = deque()
+        self._wake_loop = gevent.get_hub().loop.async_()
+        self._is_started = False
         metrics.set_capacity(self._most)
 
     @property
@@ -77,7 +124,7 @@ class NativeThreads:
         Context variables (the request's id) are the caller's.
 
         Args:
-            is_gone: whether the client has gone, asked now and then; work of his that was not begun is dropped, and
+            is_gone: whether the client has gone, asked now and then. Work of his that was not begun is dropped;
                 `ticket` tells the work that was.
 
         Raises:
@@ -87,55 +134,44 @@ class NativeThreads:
         if self.is_full:
             self._metrics.count_refused()
             raise Overloaded(f"{self._now} requests are being computed or wait for it; come back later")
+        if not self._is_started:
+            self._start()
+        job = _Job(work, ticket or Ticket())
         self._change_depth(1)
-        try:
-            self._wait_for_thread(is_gone)
-        except BaseException:
-            self._change_depth(-1)
-            raise
-        # The error comes back as a value: gevent would print the trace of one that is raised in its thread.
-        outcome = self._pool.spawn(contextvars.copy_context().run, self._outcome, work)
-        outcome.rawlink(self._finished)
-        while is_gone is not None and not outcome.ready():
-            outcome.wait(LOOK_FOR_CLIENT_EVERY_S)
-            if not outcome.ready() and is_gone():
-                if ticket is not None:
-                    ticket.is_dropped = True
-                raise ClientGone
-        result, error = outcome.get()
-        if error is not None:
-            raise error
-        return cast(Result, result)
-
-    def _wait_for_thread(self, is_gone: Callable[[], bool] | None) -> None:
-        if self._free.acquire(blocking=False):
-            return
-        while not self._free.acquire(timeout=None if is_gone is None else LOOK_FOR_CLIENT_EVERY_S):
+        self._jobs.put(job)
+        while not job.done.wait(None if is_gone is None else LOOK_FOR_CLIENT_EVERY_S):
             if is_gone is not None and is_gone():
+                job.ticket.is_dropped = True
                 raise ClientGone
-        if is_gone is not None and is_gone():
-            self._free.release()
-            raise ClientGone
+        if job.error is not None:
+            raise job.error
+        return cast(Result, job.result)
 
-    def _finished(self, _: object) -> None:
-        """Called by the loop when the thread is free again, whether or not anybody still waits for the result."""
-        self._free.release()
-        self._change_depth(-1)
+    def _start(self) -> None:
+        self._is_started = True
+        self._wake_loop.start(self._hand_over)
+        for _ in range(self._size):
+            threading.Thread(target=self._work_off, daemon=True).start()
+
+    def _work_off(self) -> None:
+        if self._is_for_long_work and sys.platform == "linux":  # where threads have priorities and cores of their own
+            with suppress(OSError):
+                os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), LONG_WORK_NICENESS)
+                os.sched_setaffinity(threading.get_native_id(), CORES)
+        while True:
+            job = self._jobs.get()
+            job.do()
+            self._finished.append(job)
+            self._wake_loop.send()  # several before the loop gets to it wake it once
+            del job  # or the last one's result would live until the next
+
+    def _hand_over(self) -> None:
+        """Called by the loop: also what nobody waits for any more makes room in the queue."""
+        while self._finished:
+            job = self._finished.popleft()
+            self._change_depth(-1)
+            job.done.set()
 
     def _change_depth(self, by: int) -> None:
         self._now += by
         self._metrics.set_depth(self._now)
-
-    def _outcome(self, work: Callable[[], Result]) -> tuple[Result | None, Exception | None]:
-        if self._niceness:
-            self._let_others_go_first()
-        try:
-            return work(), None
-        except Exception as err:  # handed to the caller's thread
-            return None, err
-
-    def _let_others_go_first(self) -> None:
-        if not getattr(self._local, "is_nice", False) and sys.platform == "linux":  # threads have their own priority
-            with suppress(OSError):
-                os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), self._niceness)
-        self._local.is_nice = True

@@ -4,7 +4,9 @@ An answer leaves only when its record is on the disk. One thread at a time write
 neither threads nor their fight for the interpreter.
 """
 
-from collections.abc import Sequence
+import contextvars
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import gevent
 from gevent.event import AsyncResult
@@ -14,7 +16,13 @@ from scheduler_service.errors import StorageUnavailable
 from scheduler_service.http.metrics import Metrics
 from scheduler_service.http.offload import NativeThreads
 
-_Waiting = tuple[Sequence[PerformanceRecord], AsyncResult]
+
+@dataclass(frozen=True, slots=True)
+class _Waiting:
+    records: Sequence[PerformanceRecord]
+    then: Callable[[], None]
+    context: contextvars.Context  # of the request: its id stands in the log
+    is_written: AsyncResult
 
 
 class Recorder:
@@ -27,19 +35,19 @@ class Recorder:
         self._waiting: list[_Waiting] = []
         self._is_writing = False
 
-    def record(self, records: Sequence[PerformanceRecord]) -> None:
-        """Returns when the records are on the disk.
+    def record(self, records: Sequence[PerformanceRecord], then: Callable[[], None]) -> None:
+        """Returns when the records are on the disk, and `then` (which may wait for a disk, too) was called after that.
 
         Raises:
             StorageUnavailable: they cannot be written.
             Overloaded: too many others wait for the disk.
         """
-        written = AsyncResult()
-        self._waiting.append((records, written))
+        is_written = AsyncResult()
+        self._waiting.append(_Waiting(records, then, contextvars.copy_context(), is_written))
         if not self._is_writing:
             self._is_writing = True
             gevent.spawn(self._write)
-        written.get()
+        is_written.get()
 
     def _write(self) -> None:
         try:
@@ -50,21 +58,23 @@ class Recorder:
             self._is_writing = False
 
     def _write_together(self, batch: list[_Waiting]) -> None:
-        records = [record for some, _ in batch for record in some]
+        records = [record for waiting in batch for record in waiting.records]
 
         def write() -> None:
             self._monitor.record_performance(*records)
             self._metrics.count_records("written", len(records))
             for record in records:
                 self._metrics.observe_run(record)
+            for waiting in batch:
+                waiting.context.run(waiting.then)
 
         try:
             self._storage.run(write)
         except Exception as err:
             if isinstance(err, StorageUnavailable):
                 self._metrics.count_records("failed", len(records))
-            for _, written in batch:
-                written.set_exception(err)
+            for waiting in batch:
+                waiting.is_written.set_exception(err)
         else:
-            for _, written in batch:
-                written.set(None)
+            for waiting in batch:
+                waiting.is_written.set(None)

@@ -20,6 +20,7 @@ from gevent.pywsgi import WSGIServer
 from werkzeug.wsgi import ClosingIterator
 
 from scheduler_service.http.background import leave
+from scheduler_service.http.offload import CORES, keep_to
 from scheduler_service.settings import Settings
 
 if TYPE_CHECKING:
@@ -141,10 +142,24 @@ def _gunicorn_settings(settings: Settings) -> dict[str, object]:
         "timeout": 60,
         "keepalive": 5,
         "proc_name": "shutdown-scheduler",
+        "pre_fork": _choose_core,
+        "post_fork": _keep_to_core,
         "when_ready": lambda arbiter: _announce(arbiter.LISTENERS[0].sock.getsockname()),
         "child_exit": _forget_worker,
         "worker_exit": _end_worker,
     }
+
+
+def _choose_core(arbiter: Any, worker: Any) -> None:
+    """The core that the fewest of the other workers keep to; none if there are more workers than cores."""
+    taken = [other.core for other in arbiter.WORKERS.values()]
+    cores = sorted(CORES)
+    worker.core = min(cores, key=taken.count) if arbiter.num_workers <= len(cores) else None
+
+
+def _keep_to_core(_arbiter: object, worker: Any) -> None:
+    if worker.core is not None:
+        keep_to(worker.core)
 
 
 def _end_worker(_arbiter: object, _worker: object) -> None:

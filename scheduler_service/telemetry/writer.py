@@ -164,14 +164,17 @@ def run_row(record: PerformanceRecord, now: datetime) -> Row:
     return _row(runs, record, now, team_utilization=team_utilization, input_params=input_params)
 
 
-def _row(table: Table, record: Record, now: datetime, **instead: object) -> dict[str, object]:
+def _row(table: Table, record: Record, now: datetime, **instead: object) -> Row:
     """The columns of `table`: the fields of their names, but what is said otherwise.
 
     Every value is one that the database takes: a record that it refused would take those down that share its commit.
     """
-    values = {name: getattr(record, name) for name in _given(table)} | instead
-    values["timestamp"] = to_iso(record.timestamp or now)
-    return {name: _storable(value, table.c[name]) for name, value in values.items()}
+    row: Row = {}
+    for name, storable in _STORABLE[table.name]:
+        value = instead[name] if name in instead else getattr(record, name)
+        row[name] = None if value is None else storable(value)
+    row["timestamp"] = to_iso(record.timestamp or now)
+    return row
 
 
 def _given(table: Table) -> list[str]:
@@ -194,21 +197,25 @@ def _parameters(row: dict[str, object]) -> dict[str, object]:
     return {f"new_{name}": value for name, value in row.items()}
 
 
-def _storable(value: Any, column: Column[Any]) -> object:
-    if value is None:
-        return None
+def _storable(column: Column[Any]) -> Callable[[Any], object]:
+    """What makes a value of the column out of one that is not None."""
     if isinstance(column.type, Float):
-        return float(value) if math.isfinite(value) else None
+        return lambda value: float(value) if math.isfinite(value) else None
     if isinstance(column.type, Boolean):
-        return bool(value)
+        return bool
     if isinstance(column.type, Integer):
-        return int(value)
-    return storable_text(str(value))
+        return int
+    return lambda value: storable_text(str(value))
 
 
 def storable_text(text: str) -> str:
     """`text` as a database takes it: half a surrogate pair is none."""
     return text.encode("utf-8", "replace").decode()
+
+
+_STORABLE = {
+    table.name: [(name, _storable(table.c[name])) for name in _given(table)] for table in (runs, pairs, replays)
+}
 
 
 def _json(value: object) -> str:
@@ -218,7 +225,10 @@ def _json(value: object) -> str:
 def _put_feedback(connection: Connection, request_id: str, verdict: int, comment: str | None, now: datetime) -> None:
     connection.execute(delete(feedback).where(feedback.c.request_id == request_id))
     row = {"request_id": request_id, "user_satisfaction": verdict, "comment": comment, "timestamp": to_iso(now)}
-    values = [literal(_storable(value, feedback.c[name]), feedback.c[name].type) for name, value in row.items()]
+    values = [
+        literal(None if value is None else _storable(feedback.c[name])(value), feedback.c[name].type)
+        for name, value in row.items()
+    ]
     its_run = select(runs.c.id).where(runs.c.request_id == request_id)
     if (
         connection.execute(insert(feedback).from_select(list(row), select(*values).where(exists(its_run)))).rowcount

@@ -10,7 +10,6 @@ from typing import Any
 
 from flask import Blueprint, g
 
-from scheduler_service.errors import StorageUnavailable
 from scheduler_service.http.bodies import read_body
 from scheduler_service.http.running import Outcome, TakesLonger, answer, compute, draw
 from scheduler_service.http.schemas import FeedbackRequest, RunRequest
@@ -31,17 +30,12 @@ def run_algorithm() -> dict[str, Any]:
     body, own_id, parts = read_body(RunRequest), str(uuid.uuid4()), services()
     outcome, queued_s = _compute(body, own_id, parts)
     total_s = time.perf_counter() - g.begun_s
-    parts.recorder.record([replace(each, queue_time=queued_s, total_time=total_s) for each in outcome.records])
+    records = [replace(each, queue_time=queued_s, total_time=total_s) for each in outcome.records]
+    parts.recorder.record(records, lambda: _log(outcome))
     run = outcome.run
     if run is None:
         assert outcome.failure is not None
         raise outcome.failure
-    schedule = run.solution.schedule
-    log_run(
-        f"run={own_id} model={run.model.key} reason={run.used.reason} variant={run.used.variant or '-'} "
-        f"user={json.dumps(run.user_id)} steps={len(schedule.steps)} makespan_h={schedule.makespan_h:.4f}",
-        run.execution_time_s,
-    )
     charts = parts.drawing.run(lambda: draw(run.solution, body.views, body.chart_format)) if body.views else {}
     parts.shadow.offer(run, body)
     return answer(run, charts)
@@ -72,3 +66,14 @@ def _compute(body: RunRequest, own_id: str, parts: Services) -> tuple[Outcome, f
         with suppress(TakesLonger):
             return parts.compute.run(lambda: begin(PATIENCE_MS))
     return parts.improving.run(begin)
+
+
+def _log(outcome: Outcome) -> None:
+    run = outcome.run
+    if run is not None:
+        schedule = run.solution.schedule
+        log_run(
+            f"run={run.request_id} model={run.model.key} reason={run.used.reason} variant={run.used.variant or '-'} "
+            f"user={json.dumps(run.user_id)} steps={len(schedule.steps)} makespan_h={schedule.makespan_h:.4f}",
+            run.execution_time_s,
+        )
