@@ -22,6 +22,7 @@ from scheduler_service.errors import ServiceError
 from scheduler_service.http import auth, hygiene, problems
 from scheduler_service.http.background import leave
 from scheduler_service.http.bodies import OrjsonProvider
+from scheduler_service.http.caching import AnswerCache
 from scheduler_service.http.metrics import Metrics
 from scheduler_service.http.offload import NativeThreads
 from scheduler_service.http.recording import Recorder
@@ -38,8 +39,8 @@ from scheduler_service.settings import Settings, settings_from_environment
 
 STORAGE_THREADS = 8
 """Enough for many records to share one commit; they wait for the disk rather than compute."""
-MAX_WAITING = 1_000
-"""Requests in the queue of a kind of work; beyond it clients are told to come back later (503)."""
+IMPROVING_THREADS = 8
+"""More than cores: searches end by the clock, so side by side each does less in its time, but none waits."""
 PROBING_THREADS, MAX_PROBES_WAITING = 2, 64
 """For health and metrics: one that waits for a slow disk does not keep the next from answering."""
 MAX_EXAMINATIONS_WAITING = 16
@@ -92,17 +93,18 @@ def make_services(settings: Settings) -> Services:
     registry.loaded.tell(metrics.count_model_lookup)
 
     def threads(
-        kind: str, size: int, max_waiting: int = MAX_WAITING, *, is_for_long_work: bool = False
+        kind: str, size: int, max_waiting: int = settings.max_waiting, *, is_for_long_work: bool = False
     ) -> NativeThreads:
         queue = metrics.queue(kind)
         return NativeThreads(size, max_waiting=max_waiting, metrics=queue, is_for_long_work=is_for_long_work)
 
     compute = threads("compute", settings.threads_of_worker)
-    improving = threads("improving", settings.threads_of_worker, is_for_long_work=True)
+    large = threads("large", settings.threads_of_worker, is_for_long_work=True)
+    improving = threads("improving", IMPROVING_THREADS, is_for_long_work=True)
     storage = threads("storage", STORAGE_THREADS)
 
     def clients_wait() -> bool:
-        return compute.is_busy or improving.is_busy
+        return compute.is_busy or large.is_busy or improving.is_busy
 
     return Services(
         settings=settings,
@@ -113,7 +115,9 @@ def make_services(settings: Settings) -> Services:
         desk=alert_desk(monitor, settings, confirm_s=settings.alert_confirm_s, is_service=True),
         metrics=metrics,
         compute=compute,
+        large=large,
         improving=improving,
+        answers=AnswerCache(settings.answer_cache_mib * 2**20),
         storage=storage,
         examining=threads("examining", 1, MAX_EXAMINATIONS_WAITING, is_for_long_work=True),
         probing=threads("probing", PROBING_THREADS, MAX_PROBES_WAITING),

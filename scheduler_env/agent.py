@@ -8,7 +8,7 @@ from typing import Any
 from scheduler_env.bounds import lower_bound
 from scheduler_env.compilation import compiled
 from scheduler_env.improvement import improve
-from scheduler_env.incumbent import Incumbent
+from scheduler_env.incumbent import Incumbent, Stop
 from scheduler_env.kernel import Problem, State, View, compile_instance, makespan, new_state, new_view, to_schedule
 from scheduler_env.observation import Network, Workspace, new_workspace
 from scheduler_env.problem import Instance
@@ -27,7 +27,13 @@ class Agent:
     default_budget_ms: float = 20.0
 
     def solve(
-        self, instance: Instance, *, time_budget_ms: float = 0.0, seed: int = 0, max_evaluations: int | None = None
+        self,
+        instance: Instance,
+        *,
+        time_budget_ms: float = 0.0,
+        seed: int = 0,
+        max_evaluations: int | None = None,
+        stop: Stop | None = None,
     ) -> Solution:
         """The shortest schedule found within the budget, never worse than the greedy one.
 
@@ -39,6 +45,7 @@ class Agent:
             seed: of the improvement.
             max_evaluations: stop after so many complete schedules also if there is time left; the same seed and number
                 give the same schedule.
+            stop: asked between the stages of the search, which last two seconds at most.
 
         Raises:
             InvalidSchedule: the schedule breaks a rule; a defect, never an answer.
@@ -68,6 +75,7 @@ class Agent:
                 deadline_s=deadline_s,
                 seed=seed,
                 max_evaluations=max_evaluations,
+                stop=stop,
             )
         schedule = to_schedule(instance, problem, best.mode, best.start)
         schedule.check()

@@ -22,7 +22,7 @@ from typing import Any
 from scheduler_env.bounds import lower_bound
 from scheduler_env.exact import improve_exactly
 from scheduler_env.genetic import evolve
-from scheduler_env.incumbent import Incumbent, nothing_yet
+from scheduler_env.incumbent import Incumbent, Stop, nothing_yet
 from scheduler_env.kernel import Problem, compile_instance, to_schedule
 from scheduler_env.problem import Instance
 from scheduler_env.rules import ALL_RULES, Rule, improve_by_rules
@@ -35,8 +35,8 @@ MAX_TIME_LIMIT_S = 600.0
 MAX_WORKERS = 8
 BEST = "BEST"
 
-Improver = Callable[[Problem, Incumbent, float, float, int, int | None], float]
-"""(problem, incumbent, lower bound in hours, deadline, seed, most evaluations) -> proved lower bound in hours."""
+Improver = Callable[[Problem, Incumbent, float, float, int, int | None, Stop | None], float]
+"""(problem, incumbent, lower bound in hours, deadline, seed, most evaluations, stop) -> proved lower bound in hours."""
 
 
 class InvalidBaseline(ValueError):
@@ -54,7 +54,13 @@ class Baseline:
     training: dict[str, Any] = field(default_factory=dict)
 
     def solve(
-        self, instance: Instance, *, time_budget_ms: float = 0.0, seed: int = 0, max_evaluations: int | None = None
+        self,
+        instance: Instance,
+        *,
+        time_budget_ms: float = 0.0,
+        seed: int = 0,
+        max_evaluations: int | None = None,
+        stop: Stop | None = None,
     ) -> Solution:
         """The shortest schedule found; see `solver.Solver`. Without a budget that of the rules.
 
@@ -67,7 +73,7 @@ class Baseline:
         best = nothing_yet(problem)
         improve_by_rules(problem, best, rules=self.rules, seed=seed)
         if self.improver is not None and time_budget_ms > 0.0 and not best.is_optimal(bound_h):
-            bound_h = self.improver(problem, best, bound_h, deadline_s, seed, max_evaluations)
+            bound_h = self.improver(problem, best, bound_h, deadline_s, seed, max_evaluations, stop)
         schedule = to_schedule(instance, problem, best.mode, best.start)
         schedule.check()
         return Solution(schedule, best.bound_h(bound_h), best.stage, best.evaluations, instance_bound_h)
@@ -126,9 +132,15 @@ def _genetic(parameters: Mapping[str, Any], signature: dict[str, Any]) -> Solver
         raise InvalidBaseline(f"GA takes no parameters; got {', '.join(map(repr, parameters))}")
 
     def improver(
-        problem: Problem, best: Incumbent, bound_h: float, deadline_s: float, seed: int, most: int | None
+        problem: Problem,
+        best: Incumbent,
+        bound_h: float,
+        deadline_s: float,
+        seed: int,
+        most: int | None,
+        stop: Stop | None,
     ) -> float:
-        evolve(problem, best, lower_bound_h=bound_h, deadline_s=deadline_s, seed=seed, max_evaluations=most)
+        evolve(problem, best, lower_bound_h=bound_h, deadline_s=deadline_s, seed=seed, max_evaluations=most, stop=stop)
         return bound_h
 
     return Baseline(signature, ALL_RULES, 20.0, improver)
@@ -147,7 +159,13 @@ def _exact(parameters: Mapping[str, Any], signature: dict[str, Any]) -> Solver:
         raise InvalidBaseline(f"workers is {workers!r}; it must be a whole number from 1 to {MAX_WORKERS}")
 
     def improver(
-        problem: Problem, best: Incumbent, bound_h: float, deadline_s: float, seed: int, most: int | None
+        problem: Problem,
+        best: Incumbent,
+        bound_h: float,
+        deadline_s: float,
+        seed: int,
+        most: int | None,
+        _stop: Stop | None,  # the solver cannot be asked in between
     ) -> float:
         if most is not None and best.evaluations >= most:
             return bound_h

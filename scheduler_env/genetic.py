@@ -16,7 +16,7 @@ import numpy as np
 
 from scheduler_env.compilation import compiled
 from scheduler_env.improvement import justify
-from scheduler_env.incumbent import Incumbent
+from scheduler_env.incumbent import Incumbent, Stop
 from scheduler_env.kernel import Floats, Ints, Problem
 from scheduler_env.rollout import RandomState, new_random, uniform
 from scheduler_env.rules import activity_list, preferred_modes, priorities
@@ -44,6 +44,7 @@ def evolve(
     deadline_s: float,
     seed: int = 0,
     max_evaluations: int | None = None,
+    stop: Stop | None = None,
 ) -> None:
     """Shorten `incumbent`, a complete schedule and one of the first individuals, until the time is over or a proof.
 
@@ -52,6 +53,7 @@ def evolve(
         deadline_s: of `time.perf_counter`; may be overrun by what one evaluation takes.
         seed: the same one and the same number of evaluations give the same schedule.
         max_evaluations: how many may have been made when this ends, those of the incumbent included.
+        stop: ends the search, too.
     """
     n = problem.shortest.size
     random, decoder = new_random(seed), new_decoder(problem)
@@ -65,7 +67,7 @@ def evolve(
     children, seconds_per_child = 1, 0.0
     while True:
         left_s = deadline_s - time.perf_counter()
-        if left_s <= 0.0 or incumbent.is_optimal(lower_bound_h):
+        if left_s <= 0.0 or incumbent.is_optimal(lower_bound_h) or (stop is not None and stop()):
             return
         now = children
         if seconds_per_child > 0.0:

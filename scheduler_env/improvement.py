@@ -19,7 +19,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from scheduler_env.compilation import compiled
-from scheduler_env.incumbent import PROVED_H, SHORTER_H, Incumbent
+from scheduler_env.incumbent import PROVED_H, SHORTER_H, Incumbent, Stop
 from scheduler_env.kernel import BOUND, Floats, Ints, Problem, new_state, new_view, observe
 from scheduler_env.observation import Network, new_workspace
 from scheduler_env.rollout import RandomState, new_random, resample, roll_out_until, uniform
@@ -31,6 +31,8 @@ DECODES_PER_ROLLOUT = 140
 """How many activity lists are decoded in the time of one rollout of the agent (measured, at any size)."""
 FIRST_ROUND = 2
 """Rollouts in each sampling stage of the first round."""
+LONGEST_STAGE_S = 2.0
+"""So that a search that nobody waits for any more ends soon."""
 HOT_SHARE, COOLING = 6.0, 20.0
 """Annealing starts at HOT_SHARE mean durations over the number of activities, and ends at a COOLING-th of that."""
 
@@ -44,10 +46,12 @@ def improve(
     deadline_s: float,
     seed: int = 0,
     max_evaluations: int | None = None,
+    stop: Stop | None = None,
 ) -> None:
     """Shorten `incumbent`, a complete schedule, until `deadline_s` (`time.perf_counter`), a proof, `max_evaluations`.
 
-    The deadline may be overrun by what one evaluation takes. `network` None: without an agent.
+    Or until `stop`, which is asked between the stages. The deadline may be overrun by what one evaluation takes.
+    `network` None: without an agent.
     """
     random = new_random(seed)
     stages = [_annealing(problem, incumbent, random, lower_bound_h)]
@@ -58,11 +62,11 @@ def improve(
     while True:
         for stage in stages:
             left_s = deadline_s - time.perf_counter()
-            if left_s <= 0.0 or incumbent.is_optimal(lower_bound_h):
+            if left_s <= 0.0 or incumbent.is_optimal(lower_bound_h) or (stop is not None and stop()):
                 return
             now = rollouts
             if seconds_per_rollout > 0.0:
-                now = int(max(1.0, min(float(now), left_s / seconds_per_rollout)))
+                now = int(max(1.0, min(float(now), min(left_s, LONGEST_STAGE_S) / seconds_per_rollout)))
             if max_evaluations is not None:
                 now = min(now, (max_evaluations - incumbent.evaluations) // stage.evaluations)
                 if now <= 0:

@@ -1,5 +1,6 @@
 """The shortest schedule known so far: what every way of improving starts from and leaves better or as it was."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,6 +12,9 @@ SHORTER_H = 1e-9
 
 PROVED_H = 1e-6
 """A schedule this close to a lower bound is optimal; nobody restarts a plant 4 milliseconds earlier."""
+
+Stop = Callable[[], bool]
+"""Whether a search is to end before its time, since nobody wants the result any more."""
 
 
 @dataclass

@@ -2,6 +2,7 @@
 
 from typing import Any, Protocol
 
+from scheduler_env.incumbent import Stop
 from scheduler_env.problem import Instance
 from scheduler_env.schedule import Solution
 
@@ -28,6 +29,7 @@ class Solver(Protocol):
         time_budget_ms: float = 0.0,
         seed: int = 0,
         max_evaluations: int | None = None,
+        stop: Stop | None = None,
     ) -> Solution:
         """The shortest schedule found within the budget.
 
@@ -36,4 +38,5 @@ class Solver(Protocol):
             seed: of whatever is random.
             max_evaluations: stop after so many complete schedules also if there is time left; the same seed and number
                 give the same schedule.
+            stop: asked every second or so of a search; once it answers True, the best schedule so far is returned.
         """

@@ -38,6 +38,10 @@ class Overloaded(ServiceError):
         self.retry_after_s = retry_after_s
 
 
+class ClientGone(ServiceError):
+    """Nobody waits for the answer any more; the work was dropped."""
+
+
 # --- models ---
 
 

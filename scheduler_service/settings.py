@@ -57,6 +57,15 @@ class Settings(BaseSettings):
         le=64,
         description="Native threads of a worker that compute schedules; 0: the cores divided by the workers.",
     )
+    max_waiting: int = Field(
+        default=256,
+        ge=0,
+        le=100_000,
+        description="Requests that wait for a thread of a kind, by worker; beyond it 503 with Retry-After.",
+    )
+    answer_cache_mib: int = Field(
+        default=0, ge=0, le=65_536, description="Memory of a worker for schedules that are asked for again; 0: none."
+    )
     max_body_bytes: int = Field(default=8 * 2**20, ge=1024, description="Largest request body; above it 413.")
     max_time_budget_ms: int = Field(default=60_000, ge=0, description="Longest improvement a request may ask for.")
     auto_rollback: bool = Field(

@@ -12,7 +12,7 @@ from enhanced_flask import create_app
 from monitoring import PerformanceRecord, alert_desk
 from scheduler_env import SAMPLE_PARAMS
 from scheduler_service.http.services import EXTENSION
-from scheduler_service.settings import PROJECT_ROOT, Settings
+from scheduler_service.settings import CORES, PROJECT_ROOT, Settings
 from tests.checkpoints import write_checkpoint
 from tests.conftest import LiveService, live_service
 
@@ -96,11 +96,12 @@ def test_models_are_read_once_per_process_and_then_found_in_memory(busy):
 
 def test_every_queue_tells_its_depth_and_capacity_added_up_over_the_workers(busy):
     told = scraped(busy)
-    kinds = {"compute", "improving", "storage", "examining", "probing", "drawing"}
+    kinds = {"compute", "large", "improving", "storage", "examining", "probing", "drawing"}
     assert {each["kind"] for each in labels_of(told, "queue_depth")} == kinds
     assert value(told, "queue_depth", kind="compute") == 0
     assert value(told, "queue_depth", kind="probing") >= 1, "this scrape is at work itself"
-    assert value(told, "queue_capacity", kind="compute") == 1_002 * value(told, "service_workers")
+    workers = int(value(told, "service_workers"))
+    assert value(told, "queue_capacity", kind="compute") == workers * (256 + max(1, CORES // workers))
     assert value(told, "queue_refused_total") == 0
 
 

@@ -51,7 +51,7 @@ def test_a_relative_home_becomes_absolute(monkeypatch, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("name", "value"), [("PORT", "70000"), ("PORT", "x"), ("WORKERS", "0"), ("COMPUTE_THREADS", "0")]
+    ("name", "value"), [("PORT", "70000"), ("PORT", "x"), ("WORKERS", "0"), ("COMPUTE_THREADS", "-1")]
 )
 def test_impossible_settings_are_refused(monkeypatch, name, value):
     monkeypatch.setenv(f"SCHED_{name}", value)

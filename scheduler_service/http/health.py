@@ -75,7 +75,7 @@ def _folders(parts: Services) -> str:
 
 
 def _queues(parts: Services) -> str:
-    queues = {"compute": parts.compute, "improving": parts.improving, "storage": parts.storage}
+    queues = {"compute": parts.compute, "large": parts.large, "improving": parts.improving, "storage": parts.storage}
     for kind, threads in queues.items():
         if threads.is_full:
             raise Overloaded(f"the queue {kind} is full: {threads.load}")

@@ -110,6 +110,12 @@ class Metrics:
             ("result",),
             registry=self._registry,
         )
+        self._answer_lookups = Counter(
+            "answer_cache_lookups",
+            "Answers looked for in the cache, if there is one: there (hit), or not (miss).",
+            ("result",),
+            registry=self._registry,
+        )
         self._records = Counter(
             "run_records", "Records of runs: written, or failed to be.", ("result",), registry=self._registry
         )
@@ -134,6 +140,8 @@ class Metrics:
             self._model_lookups.labels(lookup)
         for result in ("written", "failed"):
             self._records.labels(result)
+        for result in ("hit", "miss"):
+            self._answer_lookups.labels(result)
 
     def observe_request(self, method: str, route: str, status: int, duration_s: float) -> None:
         known = method if method in ("GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS") else "other"
@@ -146,7 +154,8 @@ class Metrics:
         self._runs.labels(model_key, variant, record.reason or "", str(record.success).lower()).inc()
         if record.success and record.makespan is not None:
             self._makespan_h.labels(model_key, variant).observe(record.makespan)
-            self._execution_s.labels(model_key, variant).observe(record.execution_time or 0.0)
+            if record.execution_time is not None:
+                self._execution_s.labels(model_key, variant).observe(record.execution_time)
             if record.gap is not None:
                 self._gap.labels(model_key, variant).observe(record.gap)
 
@@ -155,6 +164,9 @@ class Metrics:
 
     def count_records(self, result: Literal["written", "failed"], number: int) -> None:
         self._records.labels(result).inc(number)
+
+    def count_answer_lookup(self, *, is_hit: bool) -> None:
+        self._answer_lookups.labels("hit" if is_hit else "miss").inc()
 
     def count_model_lookup(self, lookup: "Lookup") -> None:
         self._model_lookups.labels(lookup).inc()

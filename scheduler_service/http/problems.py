@@ -11,7 +11,7 @@ from werkzeug.exceptions import HTTPException
 from werkzeug.exceptions import MethodNotAllowed as WrongMethod
 
 from scheduler_env.errors import InvalidCheckpoint, InvalidInstance
-from scheduler_service.errors import Conflict, InvalidInput, NotFound, Overloaded, StorageUnavailable
+from scheduler_service.errors import ClientGone, Conflict, InvalidInput, NotFound, Overloaded, StorageUnavailable
 from scheduler_service.http.auth import ForeignOrigin, MissingKey
 from scheduler_service.http.bodies import MalformedBody, WrongMediaType, json_bytes
 
@@ -31,6 +31,9 @@ STATUS_OF: dict[type[Exception], int] = {
     StorageUnavailable: 503,
 }
 """A class stands for its subclasses too. What is not here is our fault: 500, and the text stays in the log."""
+
+CLIENT_GONE = 499
+"""What nginx counts such requests as; nobody reads the answer, but the metrics tell of it."""
 
 log = logging.getLogger(__name__)
 
@@ -66,6 +69,8 @@ def problem(
 
 
 def _answer(err: Exception) -> Response:
+    if isinstance(err, ClientGone):
+        return Response(status=CLIENT_GONE)
     for cls in type(err).__mro__:
         status = STATUS_OF.get(cast(type[Exception], cls))
         if status is not None:

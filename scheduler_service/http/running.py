@@ -8,7 +8,7 @@ import base64
 import logging
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -20,6 +20,7 @@ from scheduler_env.problem import Instance
 from scheduler_env.readers import instance_from_request
 from scheduler_env.schedule import Solution
 from scheduler_service.errors import InvalidInput, ModelNotFound, ServiceError, StorageUnavailable
+from scheduler_service.http.caching import AnswerCache, key_of
 from scheduler_service.http.schemas import RunRequest, View
 
 log = logging.getLogger(__name__)
@@ -46,8 +47,9 @@ class Run:
     used: Choice
     model: LoadedModel
     solution: Solution
-    execution_time_s: float  # of building and checking the schedule
+    execution_time_s: float  # of building and checking the schedule, or of finding it in the cache
     time_budget_ms: float  # that the model had
+    is_cached: bool = False  # computed for an earlier request
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,13 +71,20 @@ def compute(
     models: ModelVersionManager,
     experiments: ABTestManager,
     max_budget_ms: int,
+    cache: AnswerCache,
+    *,
     patience_ms: float = math.inf,
+    waited_ms: float = 0.0,
+    stop: Callable[[], bool] | None = None,
 ) -> Outcome:
     """The schedule that `request` asks for, by the model whose turn it is, or by the next best that works.
 
     Args:
         max_budget_ms: the longest improvement that a request may ask for and a model may take by default.
         patience_ms: the longest that a model may take by default in the caller's thread.
+        waited_ms: since the request arrived. What it asks for counts from then on, but a model always gets the time
+            that it takes by default: a busy service answers later, and not with worse schedules than it does unasked.
+        stop: whether nobody waits for the schedule any more.
 
     Raises:
         TakesLonger: to be asked again where there is more patience.
@@ -87,8 +96,8 @@ def compute(
             f"time_budget_ms {request.time_budget_ms} is over the limit of {max_budget_ms}",
             [(("time_budget_ms",), f"must be at most {max_budget_ms}")],
         )
-    instance = instance_from_request(request.problem)
     user_id = request.user_id or request_id
+    instance: Instance | None = None if cache.is_on else instance_from_request(request.problem)
     first = _first_choice(request, user_id, models, experiments)
     records: list[PerformanceRecord] = []
     for choice in _choices(first, models, experiments):
@@ -101,9 +110,18 @@ def compute(
                 budget_ms = min(model.agent.default_budget_ms, max_budget_ms)
                 if budget_ms > patience_ms:
                     raise TakesLonger
+            else:
+                budget_ms = max(budget_ms - waited_ms, min(budget_ms, model.agent.default_budget_ms))
             began_s = time.perf_counter()
-            solution = model.agent.solve(instance, time_budget_ms=budget_ms)
-            solution.schedule.check()
+            key = key_of(model.key, request.problem, request.time_budget_ms or budget_ms) if cache.is_on else None
+            solution = cache.get(key) if key is not None else None
+            is_cached = solution is not None
+            if solution is None:
+                instance = instance or instance_from_request(request.problem)
+                solution = model.agent.solve(instance, time_budget_ms=budget_ms, stop=stop)
+                solution.schedule.check()
+                if key is not None:
+                    cache.put(key, solution)
         except (InvalidInstance, TakesLonger):
             raise
         except Exception as err:  # whatever is wrong with one model, another may answer
@@ -111,10 +129,13 @@ def compute(
             trace = None if isinstance(err, ServiceError) else err
             log.error("the model %r could not answer (%s): %s", choice.model, choice.reason, err, exc_info=trace)
             took_s = time.perf_counter() - began_s
+            instance = instance or instance_from_request(request.problem)
             records.append(_failure(choice, model, instance, request, request_id, user_id, took_s, budget_ms, err))
             continue
         took_s = time.perf_counter() - began_s
-        run = Run(request_id, user_id, request.user_id is None, first, choice, model, solution, took_s, budget_ms)
+        run = Run(
+            request_id, user_id, request.user_id is None, first, choice, model, solution, took_s, budget_ms, is_cached
+        )
         if records:
             log.warning("%r did not answer; %s did (fallback)", first.model, model.key)
         return Outcome(run, (*records, _success(run, request)))
@@ -169,6 +190,7 @@ def answer(run: Run, charts: dict[View, str]) -> dict[str, object]:
             "user_id_generated": run.is_user_generated,
             "reason": run.used.reason,
         },
+        "cached": run.is_cached,
         "request_id": run.request_id,
     }
 
@@ -251,7 +273,8 @@ def _success(run: Run, request: RunRequest) -> PerformanceRecord:
         reason=run.used.reason,
         user_id=run.user_id,
         makespan=schedule.makespan_h,
-        execution_time=run.execution_time_s,
+        # Nothing was computed for a cached one: it says nothing of how long the model takes.
+        execution_time=None if run.is_cached else run.execution_time_s,
         lower_bound=run.solution.instance_bound_h,
         gap=run.solution.gap,
         resource_utilization=schedule.resource_utilization,

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
 
 from scheduler_env.readers import MAX_WORKPOINTS
-from scheduler_env.standard_cycle import MAX_DURATION_H, SAMPLE_PARAMS
+from scheduler_env.standard_cycle import MAX_DURATION_H, SAMPLE_PARAMS, STANDARD_STEPS
 from scheduler_service.experiments.experiment import OPTIONS
 
 View = Literal["process", "workpoint", "team"]
@@ -109,6 +109,17 @@ class RunRequest(Strict):
         """What `scheduler_env.readers.instance_from_request` reads."""
         members = ("params", "workpoints", "teams", "crew_efficiency")
         return {name: value for name in members if (value := getattr(self, name)) is not None}
+
+    @property
+    def size(self) -> int:
+        """Steps that are to be scheduled, as far as one can tell before they are read."""
+        workpoints = self.workpoints
+        if isinstance(workpoints, dict):
+            workpoints = list(workpoints.values())
+        if not isinstance(workpoints, list):
+            return len(STANDARD_STEPS)
+        steps = (each.get("steps") if isinstance(each, dict) else None for each in workpoints)
+        return sum(len(each) if isinstance(each, list) else len(STANDARD_STEPS) for each in steps)
 
     @property
     def views(self) -> tuple[View, ...]:

@@ -11,6 +11,7 @@ from ab_testing import ABTestManager
 from model_manager import ModelVersionManager
 from monitoring import ABTestAnalyzer, PerformanceMonitor
 from scheduler_service.alerts.desk import AlertDesk
+from scheduler_service.http.caching import AnswerCache
 from scheduler_service.http.metrics import Metrics
 from scheduler_service.http.offload import NativeThreads
 from scheduler_service.http.recording import Recorder
@@ -32,8 +33,10 @@ class Services:
     analyzer: ABTestAnalyzer
     desk: AlertDesk
     metrics: Metrics
-    compute: NativeThreads  # schedules
-    improving: NativeThreads  # schedules with a time budget: they may take long, and nobody else waits for them
+    compute: NativeThreads  # schedules that are there at once
+    large: NativeThreads  # those of many steps: the small ones do not wait for them
+    improving: NativeThreads  # those that are to be improved for long
+    answers: AnswerCache  # schedules that were answered before
     storage: NativeThreads  # whatever reads or writes files and the database
     examining: NativeThreads  # weights files that are read for the first time or measured; few, so that no run waits
     probing: NativeThreads  # health and metrics: they answer also when everything else is full

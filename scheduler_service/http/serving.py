@@ -16,11 +16,11 @@ import gevent
 import gevent.event
 from gevent import socket as gevent_socket
 from gevent.pool import Pool
-from gevent.pywsgi import WSGIServer
+from gevent.pywsgi import WSGIHandler, WSGIServer
 from werkzeug.wsgi import ClosingIterator
 
 from scheduler_service.http.background import leave
-from scheduler_service.http.offload import CORES, keep_to
+from scheduler_service.http.offload import CLIENT_SOCKET, CORES, keep_to
 from scheduler_service.settings import Settings
 
 if TYPE_CHECKING:
@@ -40,7 +40,9 @@ def serve(app: "WSGIApplication", warm_up: WarmUp, settings: Settings) -> None:
     """Serve in this process until SIGTERM or SIGINT; `warm_up` is called once clients can connect."""
     draining = Draining(app)
     listener = listening_socket(settings.host, settings.port)
-    server = WSGIServer(listener, draining, spawn=Pool(MAX_CONNECTIONS), log=None, error_log=log)
+    server = WSGIServer(
+        listener, draining, spawn=Pool(MAX_CONNECTIONS), log=None, error_log=log, handler_class=ConnectedHandler
+    )
     stop = gevent.event.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         gevent.signal_handler(number, stop.set)
@@ -90,6 +92,15 @@ def listening_socket(host: str, port: int) -> gevent_socket.socket:
     listener.listen(BACKLOG)
     listener.setblocking(False)
     return listener
+
+
+class ConnectedHandler(WSGIHandler):  # type: ignore[misc]
+    """Lets the application see the connection, so that it can tell whether the client is still there."""
+
+    def get_environ(self) -> dict[str, Any]:
+        environ: dict[str, Any] = super().get_environ()
+        environ[CLIENT_SOCKET] = self.socket
+        return environ
 
 
 class Draining:

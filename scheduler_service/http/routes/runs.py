@@ -8,9 +8,10 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
-from flask import Blueprint, g
+from flask import Blueprint, Response, g, request
 
-from scheduler_service.http.bodies import read_body
+from scheduler_service.http.bodies import json_bytes, read_body
+from scheduler_service.http.offload import Ticket, client_watch
 from scheduler_service.http.running import Outcome, TakesLonger, answer, compute, draw
 from scheduler_service.http.schemas import FeedbackRequest, RunRequest
 from scheduler_service.http.services import Services, services
@@ -20,11 +21,13 @@ blueprint = Blueprint("runs", __name__)
 
 PATIENCE_MS = 50.0
 """Longest default of a model that is improved among the short answers; an agent's is 20 ms."""
+SMALL = 60
+"""Steps of a problem that is solved among the short answers; a larger one takes longer only to be read and checked."""
 
 
 @blueprint.post("/run_algorithm")
 @blueprint.post("/api/algorithm/run")
-def run_algorithm() -> dict[str, Any]:
+def run_algorithm() -> Response:
     """Build a schedule, by the model that the experiment, the pin or the default says."""
     # An id of our own: a client may send the same X-Request-ID twice, and a verdict belongs to one run.
     body, own_id, parts = read_body(RunRequest), str(uuid.uuid4()), services()
@@ -38,7 +41,9 @@ def run_algorithm() -> dict[str, Any]:
         raise outcome.failure
     charts = parts.drawing.run(lambda: draw(run.solution, body.views, body.chart_format)) if body.views else {}
     parts.shadow.offer(run, body)
-    return answer(run, charts)
+    if parts.answers.is_on:
+        parts.metrics.count_answer_lookup(is_hit=run.is_cached)
+    return Response(json_bytes(answer(run, charts)), mimetype="application/json")
 
 
 @blueprint.post("/feedback")
@@ -53,19 +58,24 @@ def give_feedback() -> dict[str, Any]:
 def _compute(body: RunRequest, own_id: str, parts: Services) -> tuple[Outcome, float]:
     """The outcome, and the seconds that the request waited for it to be begun.
 
-    In the threads for short answers, unless the request or the model takes its time.
+    By the threads for what is done at once, by those for large problems, or by those for searches that take their
+    time: nobody waits behind what takes longer than his own request.
     """
-    arguments = (body, own_id, parts.models, parts.experiments, parts.settings.max_time_budget_ms)
-    begun_s = g.begun_s
+    begun_s, ticket, is_gone = g.begun_s, Ticket(), client_watch(request.environ)
 
     def begin(patience_ms: float = math.inf) -> tuple[Outcome, float]:
         queued_s = time.perf_counter() - begun_s
-        return compute(*arguments, patience_ms=patience_ms), queued_s
+        outcome = compute(
+            body, own_id, parts.models, parts.experiments, parts.settings.max_time_budget_ms, parts.answers,
+            patience_ms=patience_ms, waited_ms=1000.0 * queued_s, stop=lambda: ticket.is_dropped,
+        )  # fmt: skip
+        return outcome, queued_s
 
     if not body.time_budget_ms:
+        at_once = parts.compute if body.size <= SMALL else parts.large
         with suppress(TakesLonger):
-            return parts.compute.run(lambda: begin(PATIENCE_MS))
-    return parts.improving.run(begin)
+            return at_once.run(lambda: begin(PATIENCE_MS), is_gone=is_gone, ticket=ticket)
+    return parts.improving.run(begin, is_gone=is_gone, ticket=ticket)
 
 
 def _log(outcome: Outcome) -> None:
