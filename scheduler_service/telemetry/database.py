@@ -49,7 +49,7 @@ class DatabaseFile:
         self.note = ""
         """What became of the file since the process began, for people; "" as long as it is the first one."""
         self._mutex = native_rlock()
-        self._bare = _engine(path)  # connects without looking
+        self._bare = plain_engine(path)  # connects without looking
         self._ready: tuple[_Identity | None, _Identity | None] | None = None  # of the file and of its log
         # Held open, so that a deleted file can be read, and its log is never the last one's to remove.
         self._keeper: sqlite3.Connection | None = None
@@ -151,7 +151,7 @@ class DatabaseFile:
     # --- the file ---
 
     def _identities(self) -> tuple[_Identity | None, _Identity | None]:
-        return _identity(self.path), _identity(_beside(self.path, "-wal"))
+        return _identity(self.path), _identity(beside(self.path, "-wal"))
 
     def _hold(self) -> None:
         self._let_go()
@@ -167,7 +167,7 @@ class DatabaseFile:
 
     def _leave(self) -> None:
         """Takes leave of a file that is not in its place any more; under the lock."""
-        former, present = self._ready, _identity(self.path)
+        former, present, was_deleted = self._ready, _identity(self.path), False
         if former is not None and self._keeper is not None:
             was_deleted = self._handle is not None and os.fstat(self._handle).st_nlink == 0
             if was_deleted:
@@ -179,16 +179,16 @@ class DatabaseFile:
         if _identity(self.path) is None:
             # The log of a file that is gone would be taken for that of the new one.
             for suffix in ("-wal", "-shm"):
-                _set_aside(_beside(self.path, suffix))
+                _set_aside(beside(self.path, suffix))
             if former is not None:
                 self._tell("was taken away; the records begin anew")
-        elif present is not None and former is not None and former[0] != present:
+        elif former is not None and former[0] != present and not was_deleted:
             self._tell("was replaced by another file, which is used from now on")
 
     def _save(self, keeper: sqlite3.Connection, *, is_replaced: bool) -> None:
         """Writes the deleted file again, from what is still open of it; under another name if there is a new one."""
         copy = temporary_beside(self.path)
-        target = _beside(self.path, f".replaced-{time.time_ns()}") if is_replaced else self.path
+        target = beside(self.path, f".replaced-{time.time_ns()}") if is_replaced else self.path
         try:
             with closing(sqlite3.connect(copy)) as written:
                 keeper.backup(written)
@@ -197,7 +197,7 @@ class DatabaseFile:
                 raise sqlite3.DatabaseError(found)
             if not is_replaced:
                 for suffix in ("-wal", "-shm"):
-                    _set_aside(_beside(self.path, suffix))
+                    _set_aside(beside(self.path, suffix))
             move(copy, target)
         except (sqlite3.Error, OSError) as err:
             log.error("%s was deleted, and cannot be written again from what is still open: %s", self.path, err)
@@ -205,7 +205,7 @@ class DatabaseFile:
             where = f"to {target}" if is_replaced else "again"
             self._tell(f"was deleted; it was written {where}, from what was still open: nothing is lost")
         finally:
-            for leftover in (copy, _beside(copy, "-wal"), _beside(copy, "-shm"), _beside(copy, "-journal")):
+            for leftover in (copy, beside(copy, "-wal"), beside(copy, "-shm"), beside(copy, "-journal")):
                 leftover.unlink(missing_ok=True)
 
     def _let_go(self) -> None:
@@ -235,7 +235,7 @@ def open_database(path: Path, *, must_open: bool = True) -> Engine:
     Raises:
         StorageUnavailable: the folder or file cannot be written, is no database, or is of a newer version.
     """
-    engine = _engine(path)
+    engine = plain_engine(path)
     file = _standings.get(path) or DatabaseFile(path)
     _standings[path] = file
 
@@ -280,7 +280,8 @@ def storage_errors(path: Path) -> Iterator[None]:
         raise StorageUnavailable(f"the records in {path} cannot be used: {cause}") from err
 
 
-def _engine(path: Path) -> Engine:
+def plain_engine(path: Path) -> Engine:
+    """The database at `path` as it is there."""
     engine = create_engine(URL.create("sqlite", database=str(path)), poolclass=NullPool)
     event.listen(engine, "connect", configure)
     return engine
@@ -299,7 +300,8 @@ def _identity(path: Path) -> _Identity | None:
     return status.st_dev, status.st_ino
 
 
-def _beside(path: Path, suffix: str) -> Path:
+def beside(path: Path, suffix: str) -> Path:
+    """The file of that name with a suffix."""
     return path.with_name(f"{path.name}{suffix}")
 
 
