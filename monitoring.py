@@ -26,10 +26,10 @@ from scheduler_service.errors import InvalidInput
 from scheduler_service.settings import Settings, settings_from_environment
 from scheduler_service.telemetry import queries
 from scheduler_service.telemetry.alerts import AlertLog
+from scheduler_service.telemetry.database import open_database
 from scheduler_service.telemetry.export import Progress, export
 from scheduler_service.telemetry.record import PairRecord, PerformanceRecord
 from scheduler_service.telemetry.replays import ReplayLog
-from scheduler_service.telemetry.schema import open_database
 from scheduler_service.telemetry.upkeep import Upkeep
 from scheduler_service.telemetry.writer import Writer
 
@@ -81,9 +81,7 @@ class PerformanceMonitor:
         db_path: of the SQLite file, made with its folder when missing; `<SCHED_HOME>/logs/performance.db` by default.
         reports_dir: where reports go; `<SCHED_HOME>/reports` by default.
         thresholds: instead of the usual ones of the same names; `SCHED_ALERT_THRESHOLDS` by default.
-
-    Raises:
-        StorageUnavailable: the database cannot be opened.
+        must_open: False: a database that cannot be opened (StorageUnavailable) is tried again whenever it is needed.
     """
 
     def __init__(
@@ -92,13 +90,14 @@ class PerformanceMonitor:
         *,
         reports_dir: str | Path | None = None,
         thresholds: Mapping[str, float] | None = None,
+        must_open: bool = True,
         clock: Clock = utc_now,
     ) -> None:
         self.db_path = Path(db_path) if db_path is not None else settings_from_environment().database_file
         self.reports_dir = Path(reports_dir) if reports_dir is not None else settings_from_environment().reports_dir
         self.clock = clock
         self._thresholds = settings_from_environment().alert_thresholds if thresholds is None else dict(thresholds)
-        self._engine = open_database(self.db_path)
+        self._engine = open_database(self.db_path, must_open=must_open)
         self._writer = Writer(self._engine)
         self.replays = ReplayLog(self._engine, self._writer, clock)
         self.alerts = AlertLog(self._engine, self._writer, clock)
@@ -297,13 +296,14 @@ class PerformanceMonitor:
             rules.disk(free_bytes, self.thresholds["min_free_disk_gib"], lang),
         ]
 
-    def check_writable(self) -> None:
-        """Nothing, if runs can be recorded now.
+    def check_writable(self) -> str:
+        """What became of the database's file since this was made, "" if nothing did; runs can be recorded now.
 
         Raises:
             StorageUnavailable: they cannot.
         """
-        queries.check_reachable(self._engine)
+        self._writer.check_writable()
+        return self._writer.note
 
     def close(self) -> None:
         """Lets go of the database file; the monitor opens it again when it is used again."""

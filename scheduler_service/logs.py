@@ -6,6 +6,7 @@ write that marker, nor a line break, nor a secret, nor a whole parameter dump.
 """
 
 import contextvars
+import errno
 import fcntl
 import json
 import logging
@@ -14,11 +15,12 @@ import re
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import date, datetime
-from io import TextIOWrapper
+from io import FileIO
 from itertools import pairwise
 from pathlib import Path
+from typing import TextIO
 
 from scheduler_service.settings import Settings
 
@@ -30,6 +32,10 @@ request_id_var: contextvars.ContextVar[str] = contextvars.ContextVar("request_id
 
 MESSAGE_LIMIT = 2_000
 """Characters of a message that are kept."""
+
+REPEATED_AFTER_S = 60.0
+"""A warning or error that says the same word for word is written once in so long, with how often it was said."""
+MOST_REMEMBERED = 500
 
 TRACE_LIMIT = 20_000
 """Characters of a trace that are kept: its first and its last half, as the error itself stands at the end."""
@@ -80,8 +86,9 @@ def configure_logging(settings: Settings) -> None:
     to_file = SharedRotatingFileHandler(
         settings.logs_dir / LOG_FILE_NAME, max_bytes=settings.log_max_bytes, backups=settings.log_backups
     )
-    for handler in (to_file, logging.StreamHandler(sys.stderr)):
+    for handler in (to_file, StderrHandler(sys.stderr)):
         handler.setFormatter(JsonFormatter() if settings.log_format == "json" else LineFormatter())
+        handler.addFilter(Repetitions())
         root.addHandler(handler)
     root.setLevel(settings.log_level.upper())
     # They tell of every font table and every pass of the compiler.
@@ -121,20 +128,55 @@ class JsonFormatter(logging.Formatter):
         return line if record.name == _runs.name else line.replace(RUN_MARKER, _ESCAPED_MARKER)
 
 
-class SharedRotatingFileHandler(logging.FileHandler):
+class Repetitions(logging.Filter):
+    """Lets a warning or an error pass once in `REPEATED_AFTER_S`: a fault is said, and not with every request."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        super().__init__()
+        self._clock = clock
+        self._said: dict[tuple[str, int, str], tuple[float, int]] = {}  # what -> (when, how often since)
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if record.levelno < logging.WARNING:
+            return True
+        what, now = (record.name, record.levelno, record.getMessage()), self._clock()
+        said_at, more = self._said.get(what, (-REPEATED_AFTER_S, 0))
+        if now - said_at < REPEATED_AFTER_S:
+            self._said[what] = said_at, more + 1
+            return False
+        if len(self._said) >= MOST_REMEMBERED:
+            self._said.clear()
+        self._said[what] = now, 0
+        record.repetitions = more
+        return True
+
+
+class StderrHandler(logging.StreamHandler[TextIO]):
+    """Where nobody reads stderr (a full disk, a pipe that is closed) its lines are lost, and nothing else is."""
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        if not isinstance(sys.exc_info()[1], OSError):
+            super().handleError(record)
+
+
+class SharedRotatingFileHandler(logging.Handler):
     """Appends to a file that several processes share; each local day begins a new file, as does `max_bytes`.
 
     Former files are `<name>.1` (the newest) to `<name>.<backups>`. Every line is checked, stamped and written under one
     lock: so only one process rotates, none writes to a file that was renamed, and a line's time is its file's day.
+
+    Where the file cannot be written, a line is left out as a whole, and stderr is told once. The first line that can be
+    written again is preceded by how many are missing.
     """
 
     def __init__(self, path: Path, *, max_bytes: int, backups: int, clock: Callable[[], float] = time.time) -> None:
+        super().__init__()
+        self._path = path
         self._max_bytes, self._backups, self._clock = max_bytes, backups, clock
-        # A POSIX record lock belongs to the process: a worker forked from this one does not inherit it. FileLock would
-        # poll every 50 ms where this one waits in the kernel.
-        self._lock_file = path.with_name(f".{path.name}.lock").open("ab")
+        self._lock_file: FileIO | None = None
+        self._file: FileIO | None = None
         self._day: date | None = None
-        super().__init__(path, encoding="utf-8", delay=True)
+        self._missing, self._trouble = 0, ""
 
     def emit(self, record: logging.LogRecord) -> None:
         try:
@@ -144,45 +186,82 @@ class SharedRotatingFileHandler(logging.FileHandler):
                 # Created before midnight, but another process has begun the new day's file: the line is of today.
                 if date.fromtimestamp(record.created) != today:
                     record.created, record.msecs = now, now % 1 * 1000
-                line = f"{self.format(record)}\n"
-                stream = self._follow(today)
-                size = os.fstat(stream.fileno()).st_size
-                is_full = size + len(line.encode("utf-8", "replace")) > self._max_bytes
-                if size and (is_full or (self._day is not None and self._day < today)):
+                data = f"{self.format(record)}\n".encode("utf-8", "replace")
+                if self._missing:
+                    data = self._line_of_missing() + data
+                file = self._follow(today)
+                size = os.fstat(file.fileno()).st_size
+                if size and (size + len(data) > self._max_bytes or (self._day is not None and self._day < today)):
                     self._rotate()
-                    stream = self._follow(today)
-                stream.write(line)
-                self.flush()
+                    file = self._follow(today)
+                    size = os.fstat(file.fileno()).st_size
+                self._write(file, data, size)
+                self._missing, self._trouble = 0, ""
+        except OSError as err:
+            self._miss(err)
         except Exception:
             self.handleError(record)
 
     def close(self) -> None:
         super().close()
-        self._lock_file.close()
+        for file in (self._file, self._lock_file):
+            if file is not None:
+                file.close()
+        self._file = self._lock_file = None
+
+    def _write(self, file: FileIO, data: bytes, size: int) -> None:
+        """All of it or nothing: under the lock, so what is behind `size` is ours."""
+        written = 0
+        try:
+            written = os.write(file.fileno(), data)
+            if written < len(data):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        except OSError:
+            if written:
+                os.ftruncate(file.fileno(), size)
+            raise
+
+    def _miss(self, err: OSError) -> None:
+        self._missing += 1
+        trouble = err.strerror or str(err)
+        if trouble != self._trouble:
+            self._trouble = trouble
+            with suppress(OSError):
+                print(f"{self._path} cannot be written ({trouble}); its lines are only here meanwhile", file=sys.stderr)
+
+    def _line_of_missing(self) -> bytes:
+        text = f"{self._missing} lines are missing here: {self._trouble}; stderr had them"
+        record = logging.LogRecord(__name__, logging.WARNING, __file__, 0, text, (), None)
+        return f"{self.format(record)}\n".encode()
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
+        if self._lock_file is None:
+            # A POSIX record lock belongs to the process: a worker forked from this one does not inherit it. FileLock
+            # would poll every 50 ms where this one waits in the kernel.
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            self._lock_file = self._path.with_name(f".{self._path.name}.lock").open("ab", buffering=0)
         fcntl.lockf(self._lock_file, fcntl.LOCK_EX)
         try:
             yield
         finally:
             fcntl.lockf(self._lock_file, fcntl.LOCK_UN)
 
-    def _follow(self, today: date) -> TextIOWrapper:
+    def _follow(self, today: date) -> FileIO:
         """The file that bears the name now, open; `_day` is then the day of its lines."""
-        if self.stream is not None:
-            try:
-                if os.path.samestat(os.fstat(self.stream.fileno()), os.stat(self.baseFilename)):
-                    return self.stream
-            except FileNotFoundError:
-                pass
-            self.stream.close()
-        self.stream = self._open()
-        self._day = _day_of(Path(self.baseFilename)) or today
-        return self.stream
+        if self._file is not None:
+            with suppress(FileNotFoundError):
+                if os.path.samestat(os.fstat(self._file.fileno()), os.stat(self._path)):
+                    return self._file
+            self._file.close()
+            self._file = None
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        self._file = self._path.open("ab", buffering=0)
+        self._day = _day_of(self._path) or today
+        return self._file
 
     def _rotate(self) -> None:
-        names = [self.baseFilename, *(f"{self.baseFilename}.{number}" for number in range(1, self._backups + 1))]
+        names = [str(self._path), *(f"{self._path}.{number}" for number in range(1, self._backups + 1))]
         Path(names[-1]).unlink(missing_ok=True)
         for source, target in reversed(list(pairwise(names))):
             if os.path.exists(source):
@@ -205,6 +284,8 @@ def _starred(match: re.Match[str]) -> str:
 def _message(record: logging.LogRecord) -> str:
     """The message without secrets and at most `MESSAGE_LIMIT` long; a run's keeps its last word, the seconds."""
     text, last = record.getMessage(), ""
+    if more := getattr(record, "repetitions", 0):
+        last = f" (said {more} more times meanwhile)"
     if record.name == _runs.name:
         text, space, last = text.rpartition(" ")
         last = space + last

@@ -110,7 +110,7 @@ class AlertLog:
 
         def change(connection: Connection) -> None:
             key = connection.execute(insert(silences), row).inserted_primary_key
-            ids.extend(() if key is None else (int(key[0]),))
+            ids[:] = () if key is None else (int(key[0]),)  # a change may be made again
 
         self._writer.write(change)
         return replace(wanted, id=ids[0])
@@ -140,6 +140,7 @@ class AlertLog:
         told: list[int] = []
 
         def change(connection: Connection) -> None:
+            told.clear()
             for row in rows:
                 known = exists(
                     select(outbox.c.id).where(

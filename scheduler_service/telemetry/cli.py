@@ -22,6 +22,7 @@ from scheduler_service.errors import InvalidInput, ServiceError, StorageUnavaila
 from scheduler_service.experiments.config import ConfigFile
 from scheduler_service.registry.cli import table
 from scheduler_service.settings import Settings, settings_from_environment
+from scheduler_service.telemetry.repair import repair
 
 Answer = tuple[Any, str, int]
 """What `--json` prints, what people read, and the exit status."""
@@ -34,6 +35,7 @@ examples:
   python -m monitoring export runs.parquet --since 2026-11-01
   python -m monitoring export pairs.csv --table pairs --experiment ddqn_v1_vs_v2
   python -m monitoring vacuum --keep-days 400
+  python -m monitoring repair
 """
 
 
@@ -47,6 +49,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         if not settings.database_file.is_file():
             raise InvalidInput(f"there are no records in {settings.home}; say --home FOLDER, or set SCHED_HOME")
+        if options.command == "repair":  # what is damaged may not open at all
+            value, text, status = _repair(settings)
+            print(json.dumps(value, ensure_ascii=False, indent=2) if options.json else text, flush=True)
+            return status
         monitor = PerformanceMonitor(
             settings.database_file, reports_dir=settings.reports_dir, thresholds=settings.alert_thresholds
         )
@@ -109,6 +115,13 @@ def _parser() -> argparse.ArgumentParser:
     export.add_argument("--experiment", metavar="NAME", help="only the rows of this experiment")
 
     command("stats", "what the database holds, and how large it is")
+
+    command(
+        "repair",
+        "save what can still be read of a damaged database",
+        "Every readable row goes into a new file in its place; the damaged one is kept beside it. The service may run: "
+        "it refuses runs meanwhile, and goes on with the new file.",
+    )
 
     vacuum = command(
         "vacuum",
@@ -217,6 +230,16 @@ def _vacuum(monitor: PerformanceMonitor, settings: Settings, options: argparse.N
         f"{compacted} runs compacted, {freed / 2**20:.1f} MiB freed",
         0,
     )
+
+
+def _repair(settings: Settings) -> Answer:
+    with _bar("saving", "row") as progress:
+        done = repair(settings.database_file, progress)
+    if done is None:
+        return {"is_sound": True}, f"{settings.database_file} is sound; nothing was changed", 0
+    rows = [(name, count, done.lost.get(name, 0)) for name, count in done.saved.items()]
+    text = f"{table(('table', 'rows saved', 'lost'), rows)}\n\nthe damaged file is now {done.damaged}"
+    return {"is_sound": False, "saved": done.saved, "lost": done.lost, "damaged": str(done.damaged)}, text, 0
 
 
 COMMANDS: Mapping[str, Callable[[PerformanceMonitor, Settings, argparse.Namespace], Answer]] = {

@@ -13,7 +13,7 @@ from scheduler_service.clock import parse_time
 from scheduler_service.errors import InvalidInput, StorageUnavailable
 from scheduler_service.files import move, temporary_beside
 from scheduler_service.telemetry import queries
-from scheduler_service.telemetry.schema import storage_errors
+from scheduler_service.telemetry.database import path_of, storage_errors
 
 AT_A_TIME = 10_000
 Rows = Sequence[Sequence[Any]]
@@ -69,7 +69,7 @@ def export(
 
 def _chunks(engine: Engine, query: Select[Any], total: int, progress: Progress | None) -> Iterator[Rows]:
     done = 0
-    with storage_errors(Path(str(engine.url.database))), engine.connect() as connection:
+    with storage_errors(path_of(engine)), engine.connect() as connection:
         # One statement sees one state of the database, however long it is read.
         found = connection.execution_options(stream_results=True, yield_per=AT_A_TIME).execute(query)
         for rows in found.partitions(AT_A_TIME):

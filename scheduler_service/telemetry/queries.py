@@ -4,14 +4,14 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Engine, Row, Select, Table, func, select, text
 
 from scheduler_service.clock import parse_time, to_iso
+from scheduler_service.telemetry.database import path_of, storage_errors
 from scheduler_service.telemetry.record import ReplayRecord
-from scheduler_service.telemetry.schema import feedback, pairs, replays, runs, storage_errors
+from scheduler_service.telemetry.schema import feedback, pairs, replays, runs
 
 if TYPE_CHECKING:
     import pandas as pd  # slow to import; `run_frame` does when it is called
@@ -211,7 +211,7 @@ def last_replay(engine: Engine, *, definition: str | None = None, experiment: st
 
 def fetch(engine: Engine, query: Select[Any]) -> Sequence[Row[Any]]:
     """What the query finds. Raises as `run_frame`."""
-    with storage_errors(Path(str(engine.url.database))), engine.connect() as connection:
+    with storage_errors(path_of(engine)), engine.connect() as connection:
         return connection.execute(query).all()
 
 
@@ -239,11 +239,11 @@ def check_reachable(engine: Engine) -> None:
     Raises:
         StorageUnavailable: it does not, or its file is gone.
     """
-    path = Path(str(engine.url.database))
+    path = path_of(engine)
     with storage_errors(path):
-        path.stat()  # an open file that was deleted would still take writes, and nobody would read them
+        path.stat()  # to connect would make a new one
         with engine.connect() as connection:
-            connection.execute(text("PRAGMA busy_timeout = 2000"))
+            connection.execute(text("PRAGMA busy_timeout = 300"))
             connection.execute(text("BEGIN IMMEDIATE"))
             connection.rollback()
 

@@ -1,4 +1,4 @@
-"""The tables of the records, and how their database is opened.
+"""The tables of the records, and how they are brought up to date.
 
 Portable SQL throughout; what is particular to SQLite (WAL, synchronous=FULL, busy_timeout) is set where a connection
 opens. Times are ISO-8601 text in UTC with microseconds, which sorts by time; JSON is text.
@@ -12,12 +12,9 @@ Versions: 1 runs and feedback; 2 pairs, replays and `runs.time_budget_ms`; 3 ale
 
 import sqlite3
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from sqlalchemy import (
-    URL,
     Boolean,
     Column,
     Connection,
@@ -26,12 +23,9 @@ from sqlalchemy import (
     Index,
     Integer,
     MetaData,
-    NullPool,
     String,
     Table,
     Text,
-    create_engine,
-    event,
     exists,
     insert,
     inspect,
@@ -46,8 +40,8 @@ from sqlalchemy.schema import CreateColumn, CreateIndex, CreateTable
 from scheduler_service.errors import StorageUnavailable
 
 SCHEMA_VERSION = 3
-BUSY_TIMEOUT_S = 15.0
-"""How long a writer waits for the others of its database before it gives up."""
+BUSY_TIMEOUT_S = 4.0
+"""How long a connection waits for the others of its database before it gives up; clients wait for it."""
 
 metadata = MetaData()
 
@@ -218,40 +212,26 @@ outbox = Table(  # notices on their way; they stay until they have arrived, or u
 schema_version = Table("schema_version", metadata, Column("version", Integer, primary_key=True, autoincrement=False))
 
 
-def open_database(path: Path) -> Engine:
-    """The database at `path`, made ready: its folder and tables exist, up to date. Connections are not pooled.
+def prepare(engine: Engine, path: Path) -> None:
+    """Makes the tables of the database at `path`, or brings those of an older version up to date.
 
     Raises:
-        StorageUnavailable: the folder or file cannot be written, is no database, or is of a newer version.
+        SQLAlchemyError: it cannot be written, or is no database.
+        StorageUnavailable: it is of a newer version.
     """
-    engine = create_engine(URL.create("sqlite", database=str(path)), poolclass=NullPool)
-    event.listen(engine, "connect", _configure)
-    with storage_errors(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with engine.begin() as connection:
-            connection.execute(CreateTable(schema_version, if_not_exists=True))
-            _check_version(connection, path)
-            for table in metadata.sorted_tables:
-                connection.execute(CreateTable(table, if_not_exists=True))
+    with engine.begin() as connection:
+        connection.execute(CreateTable(schema_version, if_not_exists=True))
+        _check_version(connection, path)
         for table in metadata.sorted_tables:
-            _add_missing_columns(engine, table)
-        with engine.begin() as connection:
-            for table in metadata.sorted_tables:
-                for index in sorted(table.indexes, key=lambda index: str(index.name)):
-                    connection.execute(CreateIndex(index, if_not_exists=True))
-            older = schema_version.c.version < SCHEMA_VERSION
-            connection.execute(update(schema_version).where(older).values(version=SCHEMA_VERSION))
-    return engine
-
-
-@contextmanager
-def storage_errors(path: Path) -> Iterator[None]:
-    """Turns whatever the database or the file system says into `StorageUnavailable`, naming `path`."""
-    try:
-        yield
-    except (SQLAlchemyError, OSError) as err:
-        cause = getattr(err, "orig", None) or err
-        raise StorageUnavailable(f"the records in {path} cannot be used: {cause}") from err
+            connection.execute(CreateTable(table, if_not_exists=True))
+    for table in metadata.sorted_tables:
+        _add_missing_columns(engine, table)
+    with engine.begin() as connection:
+        for table in metadata.sorted_tables:
+            for index in sorted(table.indexes, key=lambda index: str(index.name)):
+                connection.execute(CreateIndex(index, if_not_exists=True))
+        older = schema_version.c.version < SCHEMA_VERSION
+        connection.execute(update(schema_version).where(older).values(version=SCHEMA_VERSION))
 
 
 def _check_version(connection: Connection, path: Path) -> None:
@@ -283,7 +263,8 @@ def _columns(engine: Engine, table: Table) -> set[str]:
     return {str(column["name"]) for column in inspect(engine).get_columns(table.name)}
 
 
-def _configure(connection: sqlite3.Connection, _: object) -> None:
+def configure(connection: sqlite3.Connection, _: object) -> None:
+    """What is particular to SQLite, for each new connection."""
     connection.execute(f"PRAGMA busy_timeout = {int(BUSY_TIMEOUT_S * 1000)}")
     _set_wal(connection)
     # FULL: a commit is on disk when it returns, also after a power cut; NORMAL would only survive a crash.

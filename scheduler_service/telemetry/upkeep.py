@@ -28,7 +28,8 @@ from scheduler_service.clock import to_iso
 from scheduler_service.errors import StorageUnavailable
 from scheduler_service.files import locked
 from scheduler_service.telemetry import queries
-from scheduler_service.telemetry.schema import days, feedback, metadata, pairs, runs, storage_errors
+from scheduler_service.telemetry.database import path_of, storage_errors
+from scheduler_service.telemetry.schema import days, feedback, metadata, pairs, runs
 from scheduler_service.telemetry.writer import Writer
 
 COPIES = 2.1
@@ -110,7 +111,7 @@ class Upkeep:
 
     @property
     def _path(self) -> Path:
-        return Path(str(self._engine.url.database))
+        return path_of(self._engine)
 
     def _batches(self, old: ColumnElement[bool]) -> Iterator[list[int]]:
         """The runs' ids by time, each once: what is kept is not looked at again for every batch."""

@@ -2,10 +2,11 @@
 
 import json
 import math
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 
 from sqlalchemy import (
@@ -24,13 +25,22 @@ from sqlalchemy import (
     insert,
     literal,
     select,
+    update,
 )
+from sqlalchemy.exc import SQLAlchemyError
 
 from scheduler_env.locks import native_rlock
 from scheduler_service.clock import to_iso
-from scheduler_service.errors import NotFound, RunNotFound
+from scheduler_service.errors import NotFound, RunNotFound, StorageUnavailable
+from scheduler_service.telemetry import queries
+from scheduler_service.telemetry.database import file_of, path_of, storage_errors
 from scheduler_service.telemetry.record import PairRecord, PerformanceRecord, ReplayRecord, check_satisfaction
-from scheduler_service.telemetry.schema import feedback, pairs, replays, runs, storage_errors
+from scheduler_service.telemetry.schema import SCHEMA_VERSION, feedback, pairs, replays, runs, schema_version
+
+MOST_BLOCKED = 4
+"""Writes that may wait while commits take long: half of the threads that also read."""
+BLOCKED_AFTER_S = 0.5
+ATTEMPTS = 3
 
 Record = PerformanceRecord | PairRecord | ReplayRecord
 Row = dict[str, object]
@@ -53,14 +63,22 @@ class Writer:
     Group commit without a thread of its own: a caller queues its change, then waits for the connection. Who gets it
     commits everything queued until then, so that most of those who waited find their change done: under load one
     fsync carries as many records as arrived during the one before.
+
+    Nothing is acknowledged that went into a file which nobody finds again: the file is looked at before and after each
+    commit, and what was written into one that is gone is written again. If it was deleted and restored in between, such
+    a change may be there twice.
     """
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        self._path = Path(str(engine.url.database))
+        self._file = file_of(engine)
+        self._path = path_of(engine)
         self._waiting: deque[_Write] = deque()
         self._committing = native_rlock()
         self._connection: Connection | None = None
+        self._inside: set[_Write] = set()  # waiting, or being committed
+        self._unfinished_since_s: float | None = None  # when the first commit began that has not come to a quick end
+        self._trouble: StorageUnavailable | None = None  # of the last commit
 
     def add_runs(self, records: Sequence[PerformanceRecord], now: datetime) -> None:
         """Records runs, all or none; their verdicts, if they have any, too.
@@ -103,13 +121,36 @@ class Writer:
         row = _parameters(given)
         self.write(lambda connection: connection.execute(ADD_REPLAY, row))
 
+    def check_writable(self) -> None:
+        """Nothing, if records can be written now.
+
+        Raises:
+            StorageUnavailable: they cannot, or the file is gone: the next record makes a new one.
+        """
+        with storage_errors(self._path):
+            self._path.stat()
+            self._file.check_sound(thoroughly=True)
+        if self._trouble is None:
+            queries.check_reachable(self._engine)
+        else:  # a lock may be had also where a commit fails: no room, a broken disk
+            self.write(lambda connection: connection.execute(update(schema_version).values(version=SCHEMA_VERSION)))
+
+    @property
+    def note(self) -> str:
+        """What became of the database's file since the process began; "" if nothing did."""
+        return self._file.note
+
     def close(self) -> None:
         """Lets go of the database; the next write opens it again."""
         with self._committing:
             self._disconnect()
+            self._file.close()
 
     def write(self, change: Callable[[Connection], object]) -> None:
         """Commits a change, together with what others want to have written at the same moment.
+
+        While the database is locked, a few wait for it, up to twice `BUSY_TIMEOUT_S`; the others are refused at once,
+        so that they do not take all the threads that also read.
 
         Raises:
             NotFound: what `change` raised; it changed nothing.
@@ -118,43 +159,91 @@ class Writer:
         self._write(_Write(change))
 
     def _write(self, write: _Write) -> None:
+        if self._is_blocked and len(self._inside) >= MOST_BLOCKED:
+            raise self._refusal()
+        self._inside.add(write)
         self._waiting.append(write)
-        with self._committing:
-            if not write.is_committed and write.error is None:
-                self._commit_waiting()
+        try:
+            if not self._committing.acquire(timeout=BLOCKED_AFTER_S):
+                if self._is_blocked and len(self._inside) > MOST_BLOCKED and self._withdraw(write):
+                    raise self._refusal()
+                self._committing.acquire()
+            try:
+                if not write.is_committed and write.error is None:
+                    self._commit_waiting()
+            finally:
+                self._committing.release()
+        finally:
+            self._inside.discard(write)
         if write.error is not None:
             raise write.error
+
+    @property
+    def _is_blocked(self) -> bool:
+        since_s = self._unfinished_since_s
+        return since_s is not None and time.monotonic() - since_s > BLOCKED_AFTER_S
+
+    def _refusal(self) -> StorageUnavailable:
+        cause = self._trouble or f"the records in {self._path} cannot be used: a commit does not come to its end"
+        return StorageUnavailable(str(cause))
+
+    def _withdraw(self, write: _Write) -> bool:
+        """Whether the change will not be made; False if it is being made."""
+        with suppress(ValueError):
+            self._waiting.remove(write)
+            return True
+        return False
 
     def _commit_waiting(self) -> None:
         """Commits everything queued; only ever run by the holder of the lock."""
         batch = [self._waiting.popleft() for _ in range(len(self._waiting))]
+        begun_s = time.monotonic()
+        self._unfinished_since_s = self._unfinished_since_s or begun_s
         try:
             with storage_errors(self._path):
-                if self._connection is None:
-                    self._connection = self._engine.connect()
-                new_runs = [row for write in batch for row in write.new_runs]
-                if new_runs:  # one statement for all: each costs several times what a row does
-                    self._connection.execute(ADD_RUN, new_runs)
-                for write in batch:
-                    if write.change is None:
-                        continue
-                    try:
-                        write.change(self._connection)
-                    except NotFound as err:  # this one changed nothing; the others are as good as without it
-                        write.error = err
-                self._connection.commit()
+                self._file.check_sound()
+                for _ in range(ATTEMPTS):
+                    if self._commit(batch):
+                        break
+                else:
+                    raise StorageUnavailable(f"{self._path} is replaced again and again; nothing can be recorded")
         except Exception as err:
             self._disconnect()
+            self._trouble = err if isinstance(err, StorageUnavailable) else None
             for write in batch:
                 write.error = err
+            if time.monotonic() - begun_s < BLOCKED_AFTER_S:
+                self._unfinished_since_s = None
         else:
+            self._trouble = self._unfinished_since_s = None
             for write in batch:
                 write.is_committed = True
 
+    def _commit(self, batch: Sequence[_Write]) -> bool:
+        """Whether what the file of that name holds now has the changes of `batch`."""
+        if not self._file.is_in_place:
+            self._disconnect()
+        if self._connection is None:
+            self._connection = self._engine.connect()  # makes the file ready
+        new_runs = [row for write in batch for row in write.new_runs]
+        if new_runs:  # one statement for all: each costs several times what a row does
+            self._connection.execute(ADD_RUN, new_runs)
+        for write in batch:
+            write.error = None
+            if write.change is None:
+                continue
+            try:
+                write.change(self._connection)
+            except NotFound as err:  # this one changed nothing; the others are as good as without it
+                write.error = err
+        self._connection.commit()
+        return self._file.is_in_place
+
     def _disconnect(self) -> None:
-        if self._connection is not None:
-            self._connection.close()  # rolls back
-            self._connection = None
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            with suppress(SQLAlchemyError):  # a disk that fails may not even take it back; the next one begins anew
+                connection.close()  # rolls back
 
 
 def run_row(record: PerformanceRecord, now: datetime) -> Row:

@@ -1,0 +1,243 @@
+"""A damaged database: every row that can still be read goes into a new file, and the damaged one is kept beside it."""
+
+import os
+import shutil
+import sqlite3
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from sqlalchemy import Boolean, Float, Integer, Table
+
+from scheduler_service.errors import StorageUnavailable
+from scheduler_service.files import locked, move, temporary_beside
+from scheduler_service.telemetry.database import beside, plain_engine, storage_errors
+from scheduler_service.telemetry.schema import metadata, prepare
+
+LOCK_TIMEOUT_S = 10.0
+MOST_MISSES = 1_000_000
+"""Row ids in a row that hold nothing readable before a table is taken to be over, where nothing says how long it is."""
+HEADER_BYTES, PAGE_BYTES = 100, 4_096
+SUFFIXES = ("", "-wal", "-shm")
+
+Progress = Callable[[int, int], None]
+"""Told how many rows are saved, of how many that are known of."""
+Row = tuple[object, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Repair:
+    """What came of it."""
+
+    saved: dict[str, int]  # table -> rows
+    lost: dict[str, int]  # table -> rows that an index still knows of
+    damaged: Path  # where the damaged file is now
+
+
+def repair(path: Path, progress: Progress | None = None) -> Repair | None:
+    """Puts a new file with all that can be read in place of a damaged one; None, if it is sound.
+
+    May be called while services use the file: they cannot record meanwhile (503), and go on with the new one.
+
+    Raises:
+        StorageUnavailable: others keep the file locked, nothing can be read of it, or there is no room for the new one.
+    """
+    with storage_errors(path), locked(beside(path, ".repair"), LOCK_TIMEOUT_S):
+        path.stat()  # to connect would make one
+        with closing(sqlite3.connect(path, timeout=LOCK_TIMEOUT_S, isolation_level=None)) as holder:
+            if _is_sound(holder):
+                return None
+            _keep_writers_out(holder)
+            new, copy = temporary_beside(path), temporary_beside(path)
+            try:
+                saved, lost = _best_of(path, copy, new, progress)
+                damaged = _exchange(path, new)
+            finally:
+                for file in (new, copy):
+                    for suffix in (*SUFFIXES, "-journal"):
+                        beside(file, suffix).unlink(missing_ok=True)
+    return Repair(saved, lost, damaged)
+
+
+def _is_sound(connection: sqlite3.Connection) -> bool:
+    try:
+        return bool(connection.execute("PRAGMA integrity_check(1)").fetchone()[0] == "ok")
+    except sqlite3.DatabaseError as err:
+        if _is_lock(err):
+            raise
+        return False
+
+
+def _keep_writers_out(holder: sqlite3.Connection) -> None:
+    """As far as that can be done: where the header is gone nobody can write either."""
+    try:
+        holder.execute("BEGIN IMMEDIATE")
+    except sqlite3.DatabaseError as err:
+        if _is_lock(err):
+            raise
+
+
+def _is_lock(err: sqlite3.DatabaseError) -> bool:
+    return str(getattr(err, "sqlite_errorname", "")).startswith(("SQLITE_BUSY", "SQLITE_LOCKED"))
+
+
+def _best_of(path: Path, copy: Path, new: Path, progress: Progress | None) -> tuple[dict[str, int], dict[str, int]]:
+    """Fills `new` from `path`, or, where that cannot be opened, from a copy with another beginning."""
+    attempts: list[Callable[[], Path]] = [lambda: path]
+    attempts += [lambda start=start: _with_beginning(path, copy, start) for start in _beginnings(path)]  # type: ignore[misc]
+    for attempt in attempts:
+        for suffix in SUFFIXES:
+            beside(new, suffix).unlink(missing_ok=True)
+        saved, lost = _save_all(attempt(), new, progress)
+        if sum(saved.values()) > 0:
+            return saved, lost
+    raise StorageUnavailable(
+        f"nothing can be read of {path}; move it away, and the service makes a new one, or put a backup in its place"
+    )
+
+
+def _beginnings(path: Path) -> Iterator[bytes]:
+    """What the file may have begun with: the header, or the first page of a database that was just made or vacuumed."""
+    fresh = temporary_beside(path)
+    try:
+        for is_vacuumed in (False, True):
+            _make(fresh)
+            if is_vacuumed:
+                with closing(sqlite3.connect(fresh)) as connection:
+                    connection.execute("VACUUM")
+            page = fresh.read_bytes()[:PAGE_BYTES]
+            if not is_vacuumed:
+                yield page[:HEADER_BYTES]
+            yield page
+    finally:
+        for suffix in SUFFIXES:
+            beside(fresh, suffix).unlink(missing_ok=True)
+
+
+def _with_beginning(path: Path, copy: Path, start: bytes) -> Path:
+    for suffix in SUFFIXES[:2]:
+        beside(copy, suffix).unlink(missing_ok=True)
+        with suppress(FileNotFoundError):
+            shutil.copyfile(beside(path, suffix), beside(copy, suffix))
+    with copy.open("r+b") as file:
+        n_pages = os.fstat(file.fileno()).st_size // PAGE_BYTES
+        header = bytearray(start)
+        header[28:32] = n_pages.to_bytes(4, "big")
+        header[32:40] = bytes(8)  # no page is known to be free
+        header[92:96] = header[24:28]  # the number of pages counts
+        file.write(header)
+    return copy
+
+
+def _make(path: Path) -> None:
+    engine = plain_engine(path)
+    prepare(engine, path)
+    engine.dispose()
+
+
+def _save_all(source: Path, new: Path, progress: Progress | None) -> tuple[dict[str, int], dict[str, int]]:
+    _make(new)
+    saved: dict[str, int] = {}
+    lost: dict[str, int] = {}
+    with closing(sqlite3.connect(source, timeout=LOCK_TIMEOUT_S)) as old, closing(sqlite3.connect(new)) as target:
+        old.text_factory = lambda raw: raw.decode("utf-8", "replace")
+        for table in metadata.sorted_tables:
+            if table.name == "schema_version":
+                continue
+            n_saved, known = 0, _known(old, table)
+            columns, rows = _rows(old, table)
+            marks = ", ".join("?" * len(columns))
+            # OR IGNORE: of two rows with one key, which a sound database does not have, the first one stays.
+            names = ", ".join(columns)  # of the schema, as all names here
+            statement = f"INSERT OR IGNORE INTO {table.name} ({names}) VALUES ({marks})"  # noqa: S608
+            for row in rows:
+                if _is_plausible(table, columns, row):
+                    n_saved += target.execute(statement, row).rowcount
+                    if progress is not None and n_saved % 1_000 == 0:
+                        progress(n_saved, max(known, n_saved))
+            saved[table.name] = n_saved
+            if known > n_saved:
+                lost[table.name] = known - n_saved
+        target.commit()
+        target.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    return saved, lost
+
+
+def _known(old: sqlite3.Connection, table: Table) -> int:
+    """The rows that some index of the table knows of, or the table itself: at least so many there were."""
+    counts = [0]
+    for hint in ("NOT INDEXED", *(f"INDEXED BY {index.name}" for index in table.indexes)):
+        with suppress(sqlite3.DatabaseError):
+            counts.append(old.execute(f"SELECT count(*) FROM {table.name} {hint}").fetchone()[0])  # noqa: S608
+    return max(counts)
+
+
+def _rows(old: sqlite3.Connection, table: Table) -> tuple[list[str], Iterator[Row]]:
+    """The columns that both have, and the readable rows by their ids."""
+    try:
+        present = {row[1] for row in old.execute(f"PRAGMA table_info({table.name})")}
+    except sqlite3.DatabaseError:
+        present = set()
+    columns = [column.name for column in table.columns if column.name in present]
+    return columns, _readable(old, table, columns) if columns else iter(())
+
+
+def _readable(old: sqlite3.Connection, table: Table, columns: list[str]) -> Iterator[Row]:
+    chosen = f"SELECT rowid, {', '.join(columns)} FROM {table.name} NOT INDEXED"  # noqa: S608
+    last, end = 0, _last_id(old, table)
+    while True:
+        try:
+            for row in old.execute(f"{chosen} WHERE rowid > ? ORDER BY rowid", (last,)):
+                last = row[0]
+                yield row[1:]
+            return
+        except sqlite3.DatabaseError:
+            pass
+        # Behind the damage, id by id: every row that is on a page that can be read.
+        for candidate in range(last + 1, min(end, last + MOST_MISSES) + 1):
+            with suppress(sqlite3.DatabaseError):
+                if (found := old.execute(f"{chosen} WHERE rowid = ?", (candidate,)).fetchone()) is not None:
+                    last = candidate
+                    yield found[1:]
+                    break
+        else:
+            return
+
+
+def _last_id(old: sqlite3.Connection, table: Table) -> int:
+    for hint in ("NOT INDEXED", *(f"INDEXED BY {index.name}" for index in table.indexes)):
+        with suppress(sqlite3.DatabaseError):
+            last = old.execute(f"SELECT max(rowid) FROM {table.name} {hint}").fetchone()[0]  # noqa: S608
+            return 0 if last is None else int(last)
+    return 2**62
+
+
+def _is_plausible(table: Table, columns: list[str], row: Row) -> bool:
+    """Whether the values are such as the columns take: a damaged page may hold anything."""
+    for name, value in zip(columns, row, strict=True):
+        column = table.c[name]
+        if value is None:
+            if not column.nullable:
+                return False
+        elif isinstance(column.type, Boolean | Integer):
+            if not isinstance(value, int):
+                return False
+        elif isinstance(column.type, Float):
+            if not isinstance(value, int | float):
+                return False
+        elif not isinstance(value, str):
+            return False
+    return True
+
+
+def _exchange(path: Path, new: Path) -> Path:
+    """The damaged file's new name; the new one has its place."""
+    damaged = beside(path, f".damaged-{time.time_ns()}")
+    with locked(path, LOCK_TIMEOUT_S):  # nobody makes a third one in between
+        for suffix in SUFFIXES:
+            with suppress(FileNotFoundError):
+                move(beside(path, suffix), beside(damaged, suffix))
+        move(new, path)
+    return damaged
