@@ -6,6 +6,7 @@
 import argparse
 import gc
 import logging
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -25,17 +26,18 @@ from scheduler_service.http.bodies import OrjsonProvider
 from scheduler_service.http.caching import AnswerCache
 from scheduler_service.http.metrics import Metrics
 from scheduler_service.http.offload import NativeThreads
+from scheduler_service.http.processes import gunicorn_settings, serve_with_workers
 from scheduler_service.http.recording import Recorder
 from scheduler_service.http.replays import Replays
 from scheduler_service.http.routes import alerts, models, operations, runs
 from scheduler_service.http.routes import experiments as experiment_routes
 from scheduler_service.http.services import EXTENSION, Services
-from scheduler_service.http.serving import WarmUp, serve, serve_with_workers
+from scheduler_service.http.serving import WarmUp, serve
 from scheduler_service.http.shadowing import Shadow
 from scheduler_service.http.state import State
 from scheduler_service.http.watching import firing_alerts, watch_alerts, watch_experiments, watch_live_models
 from scheduler_service.logs import configure_logging
-from scheduler_service.settings import Settings, settings_from_environment
+from scheduler_service.settings import PROJECT_ROOT, Settings, settings_from_environment
 
 STORAGE_THREADS = 8
 """Enough for many records to share one commit; they wait for the disk rather than compute."""
@@ -153,6 +155,64 @@ def warm_up(parts: Services) -> None:
         parts.warmed_up.set()
 
 
+def reload(parts: Services) -> None:
+    """At SIGHUP: read again what the service knows from files. What follows its file anyway needs no signal."""
+    log.info("SIGHUP: models and experiments are read again; settings are the environment's, and need a restart")
+    parts.models.loaded.forget()
+    warm_up(parts)
+
+
+def load_before_fork() -> None:
+    """Import what every worker needs, and load the compiled kernel; a worker then only reads its models."""
+    # Before numpy: its threads would not survive the fork, and the workers compute on threads of their own.
+    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+        os.environ.setdefault(name, "1")
+    try:
+        from scheduler_env.agent import load_agent
+        from scheduler_env.standard_cycle import SAMPLE_PARAMS, standard_instance
+
+        seed = min((PROJECT_ROOT / "models" / "seed").glob("*.pth"))
+        agent = load_agent(seed)
+        agent.solve(standard_instance(SAMPLE_PARAMS))
+        agent.solve(standard_instance(SAMPLE_PARAMS), time_budget_ms=10_000.0, max_evaluations=1_000)
+    except Exception:  # the workers will try, and /health tells of it
+        log.warning("nothing could be loaded before the workers were started", exc_info=True)
+
+
+def make_app(settings: Settings) -> tuple[Flask, WarmUp]:
+    """The application, and what it does by itself, to be called once clients can connect."""
+    app = create_app(settings)
+    parts = app.extensions[EXTENSION]
+
+    def after_start() -> None:
+        warm_up(parts)
+        gevent.spawn(watch_experiments, parts)
+        gevent.spawn(watch_alerts, parts)
+        if settings.auto_rollback:
+            watch_live_models(parts)
+
+    return app, after_start
+
+
+def gunicorn_configuration() -> dict[str, object]:
+    """For `deploy/gunicorn.conf.py`: the settings of the environment, served as `--workers` does."""
+    settings = settings_from_environment()
+    make_folders(settings)
+    configure_logging(settings)
+    return {
+        **gunicorn_settings(settings, load=load_before_fork),
+        "wsgi_app": "enhanced_flask:worker_application()",
+        "chdir": str(PROJECT_ROOT),
+    }
+
+
+def worker_application() -> Flask:
+    """For gunicorn: the application of this process, which begins to warm up."""
+    app, after_start = make_app(settings_from_environment())
+    gevent.spawn(after_start)
+    return app
+
+
 def settings_from_arguments(arguments: Sequence[str] | None = None) -> Settings:
     """The settings of the environment, with what the command line says instead."""
     parser = argparse.ArgumentParser(
@@ -186,24 +246,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"enhanced_flask.py: cannot write below SCHED_HOME {settings.home}: {err}", file=sys.stderr)
         return 1
 
-    def make_app() -> tuple[Flask, WarmUp]:
-        app = create_app(settings)
-        parts = app.extensions[EXTENSION]
-
-        def after_start() -> None:
-            warm_up(parts)
-            gevent.spawn(watch_experiments, parts)
-            gevent.spawn(watch_alerts, parts)
-            if settings.auto_rollback:
-                watch_live_models(parts)
-
-        return app, after_start
-
     try:
         if settings.workers > 1:
-            serve_with_workers(make_app, settings)
+            serve_with_workers(lambda: make_app(settings), settings, load=load_before_fork)
         else:
-            serve(*make_app(), settings)
+            app, after_start = make_app(settings)
+            serve(app, after_start, settings, reload=lambda: reload(app.extensions[EXTENSION]))
             leave()
     except OSError as err:
         log.error("cannot serve on %s:%d: %s", settings.host, settings.port, err)

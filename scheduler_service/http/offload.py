@@ -31,7 +31,7 @@ LOOK_FOR_CLIENT_EVERY_S = 0.5
 
 
 CLIENT_SOCKET = "scheduler.client_socket"
-"""Where `serving` puts a request's connection in its environment; gunicorn has a place of its own."""
+"""Where `connections` puts a request's connection in its environment."""
 LONG_WORK_NICENESS = 10
 """Of threads that compute for seconds; the event loop has 0, work in the background 19."""
 CORES = os.sched_getaffinity(0) if sys.platform == "linux" else frozenset(range(os.cpu_count() or 1))
@@ -51,7 +51,7 @@ def keep_to(core: int) -> None:
 
 def client_watch(environ: Mapping[str, Any]) -> Callable[[], bool] | None:
     """What tells whether the client of a request has closed its connection; None where that cannot be known."""
-    connection = environ.get(CLIENT_SOCKET) or environ.get("gunicorn.socket")
+    connection = environ.get(CLIENT_SOCKET)
     if connection is None or sys.platform != "linux":
         return None
 

@@ -41,6 +41,11 @@ class LoadedModels:
         """From now on `told` learns what becomes of each `get`, in the thread that asked; it must be quick."""
         self._told = told
 
+    def forget(self) -> None:
+        """From now on every model is read from its file again."""
+        with self._mutex:
+            self._loaded.clear()
+
     def get(self, record: ModelRecord, weights: Path) -> LoadedModel:
         """The model of `record`, from memory or from the file `weights`.
 

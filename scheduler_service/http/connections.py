@@ -1,0 +1,321 @@
+"""HTTP over a connection: what is read strictly, answered in one piece, and ended without losing a request.
+
+gevent's WSGI server, with its slow or lenient parts replaced. The head of a request is parsed here: `http.client`,
+which gevent uses, takes it for an e-mail, and lets pass what two servers in a row may understand differently.
+"""
+
+import logging
+import re
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from functools import lru_cache
+from http import HTTPStatus
+from socket import SHUT_RD
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote_to_bytes
+
+import gevent
+import gevent.event
+from gevent.pool import Pool
+from gevent.pywsgi import Input, WSGIHandler, WSGIServer, format_date_time
+
+from scheduler_service.http.bodies import json_bytes
+from scheduler_service.http.offload import CLIENT_SOCKET
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIApplication
+    from gevent.socket import socket
+
+MAX_LINE = 8_192
+MAX_HEADERS, MAX_HEADER_BYTES = 100, 65_536
+IDLE_S = 75.0
+"""How long a connection may wait for its next request."""
+HEAD_S, BODY_S = 20.0, 120.0
+"""How long a request's head, and the whole of it, may take to arrive: a client that dribbles does not hold a place."""
+LOOK_EVERY_S = 1.0
+DRAIN_POLL_S = 0.02
+CUT_OFF_SHOWN = 10
+ONE_PIECE = 65_536
+"""Bytes of a body up to which it is copied behind its headers, so that both leave in one packet."""
+
+_REQUEST_LINE = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]{1,40}) ([!-~\x80-\xff]+) (HTTP/1\.[01])\r?\n")
+_TOKEN = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+
+log = logging.getLogger("scheduler.serving")
+
+
+class Refused(Exception):
+    """A request that is not HTTP as we read it; the connection is closed after the answer."""
+
+    def __init__(self, status: int, detail: str) -> None:
+        super().__init__(detail)
+        self.status = status
+
+
+class Gone(Exception):
+    """The client has left in the middle of its request."""
+
+
+class Connection(WSGIHandler):  # type: ignore[misc]
+    """One connection, request after request."""
+
+    server: "Server"
+    since_s = 0.0  # when it began to wait for a request, or to get one; monotonic
+    is_idle = True  # between two requests
+    is_reading_head = False
+
+    def handle(self) -> None:
+        self.server.connections.add(self)
+        try:
+            super().handle()
+        finally:
+            self.server.connections.discard(self)
+
+    def handle_one_request(self) -> object:
+        """True: go on with the next one. None: close. (status, bytes): answer that, then close."""
+        self.is_idle, self.since_s = True, time.monotonic()
+        try:
+            line = self.rfile.readline(MAX_LINE + 1)
+            if line in (b"\r\n", b"\n"):  # RFC 9112, 2.2: one empty line before a request is passed over
+                line = self.rfile.readline(MAX_LINE + 1)
+            if not line:
+                return None
+            self.is_idle, self.is_reading_head, self.since_s = False, True, time.monotonic()
+            self.response_length = 0
+            self.environ = self._read_head(line)
+        except (OSError, Gone):
+            return None
+        except Refused as err:
+            log.info("refused a request of %s: %s", self.client_address[0], err)
+            return str(err.status), _refusal(err)
+        self.is_reading_head = False
+        self.application = self.server.application
+        self.handle_one_response()
+        return None if self.close_connection else True
+
+    def _read_head(self, line: bytes) -> dict[str, Any]:
+        """The WSGI environment of the request that begins with `line`.
+
+        Raises:
+            Refused: it is malformed, too long, or could be understood in two ways.
+            Gone: it is not all there.
+
+        Source: RFC 9112, sections 3, 5 and 6.3.
+        """
+        found = _REQUEST_LINE.fullmatch(line)
+        if found is None:
+            if len(line) > MAX_LINE:
+                raise Refused(414, f"the request line has more than {MAX_LINE} bytes")
+            if not line.endswith(b"\n"):
+                raise Gone
+            raise Refused(400, "the request line is not METHOD TARGET HTTP/1.1")
+        self.requestline = line.rstrip().decode("latin-1")
+        self.command, self.path, self.request_version = (part.decode("latin-1") for part in found.groups())
+        environ: dict[str, Any] = self.server.get_environ()
+        environ[CLIENT_SOCKET] = self.socket
+        environ.update(self._read_headers())
+        is_1_1 = self.request_version == "HTTP/1.1"
+        if is_1_1 and "HTTP_HOST" not in environ:
+            raise Refused(400, "the header Host is missing")
+        coding, length = environ.get("HTTP_TRANSFER_ENCODING"), environ.get("CONTENT_LENGTH")
+        if coding is not None:
+            if length is not None or not is_1_1:
+                raise Refused(400, "Transfer-Encoding beside Content-Length or in HTTP/1.0")
+            if coding.lower() != "chunked":
+                raise Refused(501, "a Transfer-Encoding other than chunked")
+        if length is not None and not (length.isascii() and length.isdecimal() and len(length) < 19):
+            raise Refused(400, "Content-Length is not a number")
+        self.content_length = None if length is None else int(length)
+        wanted = environ.get("HTTP_CONNECTION", "").lower()
+        self.close_connection = ("close" in wanted) if is_1_1 else ("keep-alive" not in wanted)
+        path, _, query = self.path.partition("?")
+        self.wsgi_input = Input(
+            self.rfile,
+            self.content_length,
+            socket=self.socket if is_1_1 and environ.get("HTTP_EXPECT", "").lower() == "100-continue" else None,
+            chunked_input=coding is not None,
+        )
+        environ.update(
+            {
+                "REQUEST_METHOD": self.command,
+                "SCRIPT_NAME": "",
+                "PATH_INFO": unquote_to_bytes(path.encode("latin-1")).decode("latin-1") if "%" in path else path,
+                "QUERY_STRING": query,
+                "SERVER_PROTOCOL": self.request_version,
+                "REMOTE_ADDR": self.client_address[0],
+                "REMOTE_PORT": str(self.client_address[1]),
+                "wsgi.input": self.wsgi_input,
+                "wsgi.input_terminated": True,
+            }
+        )
+        return environ
+
+    def _read_headers(self) -> dict[str, str]:
+        headers: dict[str, str] = {}
+        n_bytes = 0
+        for _ in range(MAX_HEADERS + 1):
+            line = self.rfile.readline(MAX_LINE + 1)
+            if line in (b"\r\n", b"\n"):
+                return headers
+            n_bytes += len(line)
+            if len(line) > MAX_LINE or n_bytes > MAX_HEADER_BYTES:
+                raise Refused(431, f"a header has more than {MAX_LINE} bytes, or all have more than {MAX_HEADER_BYTES}")
+            if not line.endswith(b"\n"):
+                raise Gone
+            name, colon, rest = line.partition(b":")
+            value = rest.strip(b" \t\r\n").decode("latin-1")
+            if not colon or not _TOKEN.fullmatch(name) or not _is_clean(value):
+                raise Refused(400, "a header is not NAME: VALUE on one line")
+            if b"_" in name:  # WSGI cannot tell X_Y from X-Y, and who stands before us may check only one of them
+                continue
+            key = _key_of(name)
+            if key not in headers:
+                headers[key] = value
+            elif key in ("HTTP_HOST", "CONTENT_LENGTH", "HTTP_TRANSFER_ENCODING"):
+                raise Refused(400, f"the header {name.decode()} stands twice")
+            else:
+                headers[key] += ("; " if key == "HTTP_COOKIE" else ",") + value
+        raise Refused(431, f"more than {MAX_HEADERS} headers")
+
+    def finalize_headers(self) -> None:
+        if self.provided_date is None:
+            self.response_headers.append((b"Date", _date(int(time.time()))))
+            self.provided_date = "given"
+        if self.server.is_ending and not self.close_connection:
+            self.close_connection = True
+            others = [header for header in self.response_headers if header[0].lower() != b"connection"]
+            self.response_headers = [*others, (b"Connection", b"close")]
+        super().finalize_headers()
+
+    def _write_with_headers(self, data: bytes) -> None:
+        if len(data) > ONE_PIECE:
+            super()._write_with_headers(data)
+            return
+        self.headers_sent = True
+        self.finalize_headers()
+        lines = [b"HTTP/1.1 " + self.status]
+        lines += [name + b": " + value for name, value in self.response_headers]
+        if self.response_use_chunked and data:
+            data = b"%x\r\n%b\r\n" % (len(data), data)
+        self._sendall(b"\r\n".join(lines) + b"\r\n\r\n" + data)
+
+    def log_request(self) -> None:
+        """Nothing: gevent would format a line for a log that is not there."""
+
+    def hang_up(self) -> None:
+        """Read no more than what has arrived: a request that is there is still answered; then the connection ends."""
+        with suppress(OSError, AttributeError):  # the client was quicker
+            self.socket.shutdown(SHUT_RD)
+
+    def is_slow(self, now_s: float) -> bool:
+        """Whether the client has had its time to send something."""
+        waited_s = now_s - self.since_s
+        if self.is_idle:
+            return waited_s > IDLE_S
+        if self.is_reading_head:
+            return waited_s > HEAD_S
+        got, wanted = self.wsgi_input.position, self.content_length
+        return waited_s > BODY_S and wanted is not None and got < wanted
+
+
+class Server(WSGIServer):  # type: ignore[misc]
+    """Accepts connections on a listening socket, and ends them decently."""
+
+    handler_class = Connection
+
+    def __init__(
+        self, listener: "socket", app: "WSGIApplication", *, max_connections: int, has_siblings: bool = False
+    ) -> None:
+        """With siblings, processes that accept on the same socket, it takes one connection at a time."""
+        environ = {
+            # Named here, because gevent would ask the DNS.
+            "SERVER_NAME": listener.getsockname()[0],
+            "wsgi.multithread": True,
+            "wsgi.multiprocess": has_siblings,
+        }
+        super().__init__(listener, app, spawn=Pool(max_connections), log=None, error_log=log, environ=environ)
+        self.connections: set[Connection] = set()
+        self.is_ending = False
+
+    @property
+    def in_flight(self) -> int:
+        """How many requests are being read or answered."""
+        return sum(not each.is_idle for each in self.connections)
+
+    def start(self) -> None:
+        super().start()
+        gevent.spawn(self._watch_the_slow)
+
+    def drain(self, limit_s: float, *, keeps_idle: Callable[[float], bool], at_once: gevent.event.Event) -> bool:
+        """Accept no more, and wait until what is in flight is finished; False if something was cut off.
+
+        Args:
+            limit_s: how long that may take.
+            keeps_idle: whether, so many seconds later, idle connections still stay open for one more request each: a
+                client may be sending one just now.
+            at_once: cuts off what is in flight when it is set.
+        """
+        self.is_ending = True
+        self._accept_what_waits()
+        self.close()
+        began_s = time.monotonic()
+        while self.connections:
+            waited_s = time.monotonic() - began_s
+            if not keeps_idle(waited_s):
+                for each in list(self.connections):
+                    if each.is_idle:
+                        each.hang_up()
+            if at_once.wait(DRAIN_POLL_S) or waited_s > limit_s:
+                self._tell_what_is_cut_off()
+                return False
+        return True
+
+    def _accept_what_waits(self) -> None:
+        """Connections that the system has accepted for us would be reset."""
+        while not self.full() and (accepted := self.do_read()):
+            self.do_handle(*accepted)
+        gevent.sleep(0)
+
+    def _tell_what_is_cut_off(self) -> None:
+        now_s = time.monotonic()
+        busy = [each for each in self.connections if not each.is_idle]
+        told = [f"{each.command} {each.path} after {now_s - each.since_s:.1f} s" for each in busy[:CUT_OFF_SHOWN]]
+        more = f" and {len(busy) - len(told)} more" if len(busy) > len(told) else ""
+        log.warning("%d requests are cut off: %s%s", len(busy), ", ".join(told) or "none", more)
+
+    def _watch_the_slow(self) -> None:
+        while True:
+            gevent.sleep(LOOK_EVERY_S)
+            now_s = time.monotonic()
+            for each in list(self.connections):
+                if each.is_slow(now_s):
+                    each.hang_up()
+
+
+@lru_cache(maxsize=512)
+def _key_of(name: bytes) -> str:
+    key = name.decode().upper().replace("-", "_")
+    return key if key in ("CONTENT_TYPE", "CONTENT_LENGTH") else f"HTTP_{key}"
+
+
+def _is_clean(value: str) -> bool:
+    return value.isprintable() or not any((char < " " and char != "\t") or char == "\x7f" for char in value)
+
+
+@lru_cache(maxsize=1)
+def _date(_second: int) -> bytes:
+    return bytes(format_date_time(_second))
+
+
+def _refusal(err: Refused) -> bytes:
+    """The whole answer: a problem (RFC 9457) as of every other error."""
+    title = HTTPStatus(err.status).phrase
+    body = json_bytes(
+        {"type": "about:blank", "title": title, "status": err.status, "detail": str(err), "error": str(err)}
+    )
+    head = (
+        f"HTTP/1.1 {err.status} {title}\r\nContent-Type: application/problem+json\r\nContent-Length: {len(body)}\r\n"
+        "X-Content-Type-Options: nosniff\r\nCache-Control: no-store\r\nConnection: close\r\n\r\n"
+    )
+    return head.encode() + body
