@@ -1,0 +1,207 @@
+"""Under load: who waits for whom, who is refused, what clients that have gone leave behind, what is not done twice."""
+
+import json
+import socket
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from urllib.parse import urlsplit
+
+import pytest
+import requests
+
+from scheduler_env import SAMPLE_PARAMS
+from scheduler_service.http.caching import AnswerCache, key_of
+from scheduler_service.http.schemas import RunRequest
+from tests.conftest import LiveService, live_service
+from tests.test_http_metrics import scraped, value
+
+SAMPLE = list(SAMPLE_PARAMS)
+LARGE = [{"id": str(number), "name": f"W{number}"} for number in range(20)]  # 300 steps
+
+
+@pytest.fixture(scope="module")
+def narrow(tmp_path_factory):
+    """A service with little room, and with a cache."""
+    environment = {"SCHED_MAX_WAITING": "2", "SCHED_COMPUTE_THREADS": "1", "SCHED_ANSWER_CACHE_MIB": "8"}
+    with live_service(tmp_path_factory.mktemp("narrow"), environment=environment) as running:
+        running.run(params=SAMPLE[::-1])
+        yield running
+
+
+def _n_runs(service: LiveService) -> int:
+    return service.get("/performance").json()["performance"]["total_requests"]
+
+
+def _send_and_keep(service: LiveService, **body: object) -> socket.socket:
+    """A run on its way, over a connection of its own."""
+    connection = socket.create_connection((urlsplit(service.url).hostname, urlsplit(service.url).port))
+    content = json.dumps(body).encode()
+    head = f"POST /run_algorithm HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(content)}\r\n"
+    connection.sendall(head.encode() + b"Content-Type: application/json\r\n\r\n" + content)
+    return connection
+
+
+def _wait_for(is_true, within_s: float) -> bool:
+    until = time.monotonic() + within_s
+    while not (found := is_true()) and time.monotonic() < until:
+        time.sleep(0.02)
+    return found
+
+
+# --- the cache ---
+
+
+def test_what_was_answered_before_is_not_computed_again_but_recorded_as_a_run_of_its_own(narrow):
+    before = _n_runs(narrow)
+    first, second = narrow.run(params=SAMPLE, user_id="a"), narrow.run(params=SAMPLE, user_id="b")
+    assert (first["cached"], second["cached"]) == (False, True)
+    assert first["result"] == second["result"]
+    assert first["request_id"] != second["request_id"]
+    assert second["experiment_info"]["user_id"] == "b"
+    assert _n_runs(narrow) == before + 2
+    assert (
+        narrow.post("/feedback", json={"request_id": second["request_id"], "user_satisfaction": 5}).status_code == 200
+    )
+
+
+@pytest.mark.parametrize("changed", [{"params": [*SAMPLE[:-1], 5.5]}, {"time_budget_ms": 7}, {"model": "DDQN_v1.0"}])
+def test_another_problem_budget_or_model_is_computed(narrow, changed):
+    narrow.run(params=SAMPLE)
+    assert narrow.run(**{"params": SAMPLE} | changed)["cached"] is False
+
+
+def test_charts_of_a_cached_schedule_are_drawn(narrow):
+    narrow.run(params=SAMPLE)
+    answer = narrow.run(params=SAMPLE, charts="team")
+    assert answer["cached"] is True
+    assert answer["result"]["plot_image"]
+
+
+def test_without_room_nothing_is_cached(service):
+    service.run(params=SAMPLE)
+    assert service.run(params=SAMPLE)["cached"] is False
+
+
+def test_the_cache_drops_what_was_used_longest_ago_and_never_outgrows_its_room():
+    from scheduler_env.agent import Agent
+    from scheduler_env.network import QNetwork, signature_of
+    from scheduler_env.standard_cycle import standard_instance
+
+    network = QNetwork((8, 8, 8))
+    agent = Agent(network.to_arrays(), signature_of(network), {})
+    solution = agent.solve(standard_instance(SAMPLE_PARAMS))
+    cache = AnswerCache(400_000)
+    keys = [key_of("m", {"params": [number]}, 0.0) for number in range(40)]
+    for key in keys:
+        cache.put(key, solution)
+        assert cache.get(keys[0]) is solution
+        assert cache.bytes <= 400_000
+    assert cache.get(keys[1]) is None
+    assert cache.get(keys[-1]) is solution
+
+
+def test_the_order_of_members_does_not_matter_to_the_cache():
+    one, other = {"params": [1], "teams": {}}, {"teams": {}, "params": [1]}
+    assert key_of("m", one, 20.0) == key_of("m", other, 20.0) != key_of("m", one, 21.0)
+
+
+# --- full ---
+
+
+def test_beyond_the_queue_clients_are_told_at_once_to_come_back_and_every_answer_is_recorded(narrow):
+    before = _n_runs(narrow)
+
+    def ask(number: int) -> tuple[requests.Response, float]:
+        began = time.perf_counter()
+        answer = requests.post(
+            narrow.url + "/run_algorithm", json={"workpoints": LARGE, "user_id": f"u{number}", "time_budget_ms": None,
+            "teams": {"team5": {"headcount": 20 + number}}}, timeout=60,
+        )  # fmt: skip
+        return answer, time.perf_counter() - began
+
+    with ThreadPoolExecutor(24) as clients:
+        answers = list(clients.map(ask, range(24)))
+    statuses = [answer.status_code for answer, _ in answers]
+    assert set(statuses) == {200, 503}
+    refused = [(answer, took_s) for answer, took_s in answers if answer.status_code == 503]
+    for answer, _ in refused:
+        assert int(answer.headers["Retry-After"]) >= 1
+        assert answer.headers["Content-Type"] == "application/problem+json"
+    answered_s = [took_s for answer, took_s in answers if answer.status_code == 200]
+    assert min(took_s for _, took_s in refused) < max(answered_s), "a refusal need not wait for its turn"
+    assert _n_runs(narrow) == before + statuses.count(200)
+    assert narrow.get("/health/ready").status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("body", "size"),
+    [
+        ({"params": SAMPLE}, 15),
+        ({"workpoints": LARGE}, 300),
+        ({"workpoints": {"a": {"steps": [{}] * 7}, "b": {}}}, 22),
+        ({"workpoints": "nonsense"}, 15),
+    ],
+)
+def test_the_size_of_a_problem_is_told_before_it_is_read(body, size):
+    assert RunRequest.model_validate(body).size == size
+
+
+# --- deadlines and clients that leave ---
+
+
+def test_a_budget_counts_from_the_arrival(service):
+    """Sixteen searches of a second, eight at a time: the last eight have waited for a second when they begin."""
+    service.run(params=SAMPLE, time_budget_ms=5)
+
+    def ask(number: int) -> float:
+        began = time.perf_counter()
+        body = {"workpoints": LARGE[:4], "time_budget_ms": 1_000, "user_id": str(number)}
+        assert requests.post(service.url + "/run_algorithm", json=body, timeout=60).status_code == 200
+        return time.perf_counter() - began
+
+    with ThreadPoolExecutor(16) as clients:
+        took_s = list(clients.map(ask, range(16)))
+    assert min(took_s) > 0.9
+    assert max(took_s) < 1.9, "one after the other they would take two seconds"
+
+
+def test_a_client_that_leaves_ends_its_search(service):
+    searching = _send_and_keep(service, workpoints=LARGE[:4], time_budget_ms=50_000)
+    assert _wait_for(lambda: value(scraped(service), "queue_depth", kind="improving") == 1, 5.0)
+    searching.close()
+    assert _wait_for(lambda: value(scraped(service), "queue_depth", kind="improving") == 0, 10.0)
+
+
+def test_a_client_that_leaves_the_queue_is_never_computed(service):
+    before = _n_runs(service)
+    body = {"workpoints": LARGE[:4], "time_budget_ms": 1_500}
+    busy = [_send_and_keep(service, **body) for _ in range(8)]
+    assert _wait_for(lambda: value(scraped(service), "queue_depth", kind="improving") == 8, 5.0)
+    leaving = _send_and_keep(service, **body)
+    assert _wait_for(lambda: value(scraped(service), "queue_depth", kind="improving") == 9, 5.0)
+    leaving.close()
+    for connection in busy:
+        assert connection.recv(16).startswith(b"HTTP/1.1 200")
+        connection.close()
+    assert _wait_for(lambda: value(scraped(service), "queue_depth", kind="improving") == 0, 5.0)
+    assert _n_runs(service) == before + 8
+    assert 'status="499"' in service.get("/metrics").text
+
+
+def test_health_answers_while_everything_computes(service):
+    def ask() -> None:
+        requests.post(service.url + "/run_algorithm", json={"workpoints": LARGE, "time_budget_ms": 1_500}, timeout=60)
+
+    clients = [threading.Thread(target=ask) for _ in range(6)]
+    for client in clients:
+        client.start()
+    time.sleep(0.2)
+    took_s = []
+    while any(client.is_alive() for client in clients):
+        began = time.perf_counter()
+        assert service.get("/health/live").status_code == 200
+        took_s.append(time.perf_counter() - began)
+        time.sleep(0.005)
+    took_s.sort()
+    assert took_s[len(took_s) // 2] < 0.05
