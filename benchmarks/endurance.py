@@ -1,7 +1,7 @@
 """Whether the service lasts: `python -m benchmarks.endurance soak|overload`.
 
-soak      ten minutes at 80 % of its capacity, the requests evenly spaced: memory, files, threads, queues, latency over time
-overload  three times its capacity for half a minute: how much is still answered, how the rest is refused, and how it is after
+soak      ten minutes at 80 % of its capacity, evenly spaced: memory, files, threads, queues and latency over time
+overload  three times its capacity for half a minute: how much is answered, how the rest is refused, how it is after
 
 The capacity is measured first, by the same client in a closed loop. The client shares the cores with the service, and
 says what it takes. Every answer 200 is looked up in the database. Writes benchmarks/results/endurance_<what>.{md,json}
@@ -69,10 +69,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     overloading = commands.add_parser("overload", help="short, far above capacity")
     overloading.add_argument("--factor", type=float, default=3.0, help="times the capacity (default: %(default)s)")
     overloading.add_argument("--seconds", type=float, default=30.0, help="(default: %(default)s)")
-    for command in (soaking, overloading):
-        command.add_argument("--workers", type=int, default=2, help="(default: %(default)s)")
-        command.add_argument("--capacity-seconds", type=float, default=10.0, help="(default: %(default)s)")
-        command.add_argument("--dry", action="store_true", help="print only; leave benchmarks/results/ as it is")
+    for parsing in (soaking, overloading):
+        parsing.add_argument("--workers", type=int, default=2, help="(default: %(default)s)")
+        parsing.add_argument("--capacity-seconds", type=float, default=10.0, help="(default: %(default)s)")
+        parsing.add_argument("--dry", action="store_true", help="print only; leave benchmarks/results/ as it is")
     options = parser.parse_args(arguments)
     signal.signal(signal.SIGTERM, _interrupt)  # so that the service ends with us, as with Ctrl-C
     with tempfile.TemporaryDirectory(prefix="endurance-") as folder:
@@ -128,8 +128,8 @@ def soak(home: Path, options: argparse.Namespace) -> tuple[str, Figures, bool]:
     text = "\n\n".join(
         (
             f"{options.workers} workers; capacity {most:.0f} runs/s ({CONNECTIONS} connections, closed loop). Then "
-            f"{rate:.0f} runs/s, evenly spaced, for {seconds / 60:g} minutes. The client took {came.cpu_s / seconds:.0%} of "
-            "a core.",
+            f"{rate:.0f} runs/s, evenly spaced, for {seconds / 60:g} minutes. The client took "
+            f"{came.cpu_s / seconds:.0%} of a core.",
             markdown_table(
                 ("sent", "answered 200", "otherwise", "200 without a record", "p50 ms", "p99 ms",
                  f"growth after {from_s:.0f} s, MiB/h by worker"),
@@ -298,7 +298,7 @@ def lost_records(database: Path, came: Sent, prefix: str = "soak-") -> int:
     with sqlite3.connect(database) as connection:
         query = "SELECT user_id FROM runs WHERE substr(user_id, 1, ?) = ? AND success"
         stored = {int(user[len(prefix) :]) for (user,) in connection.execute(query, (len(prefix), prefix))}
-    return sum(number not in stored for number in came.good_numbers().tolist())
+    return sum(number not in stored for number in came.good_numbers())
 
 
 def statuses(came: Sent) -> dict[str, int]:

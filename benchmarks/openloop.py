@@ -25,10 +25,10 @@ class Sent:
     """What came of every answered request, in the order of the answers, and of those without."""
 
     began_s: float
-    number: array[int] = field(default_factory=lambda: array("q"))  # of the request; its user is <prefix><number>
-    status: array[int] = field(default_factory=lambda: array("h"))
-    answered_s: array[float] = field(default_factory=lambda: array("d"))  # since the beginning
-    latency_ms: array[float] = field(default_factory=lambda: array("d"))  # from when it was due, so no wait is hidden
+    number: "array[int]" = field(default_factory=lambda: array("q"))  # of the request; its user is <prefix><number>
+    status: "array[int]" = field(default_factory=lambda: array("h"))
+    answered_s: "array[float]" = field(default_factory=lambda: array("d"))  # since the beginning
+    latency_ms: "array[float]" = field(default_factory=lambda: array("d"))  # from when it was due, so no wait is hidden
     without_retry_after: int = 0  # 503s that did not say when to come back
     due: int = 0
     unanswered: int = 0  # when the patience was over
@@ -38,8 +38,10 @@ class Sent:
     def count(self, status: int) -> int:
         return int((np.frombuffer(self.status, dtype=np.int16) == status).sum())
 
-    def good_numbers(self) -> "np.ndarray[tuple[int], np.dtype[np.int64]]":
-        return np.frombuffer(self.number, dtype=np.int64)[np.frombuffer(self.status, dtype=np.int16) == 200]
+    def good_numbers(self) -> list[int]:
+        """The numbers of the requests that were answered 200."""
+        numbers, status = np.frombuffer(self.number, dtype=np.int64), np.frombuffer(self.status, dtype=np.int16)
+        return [int(number) for number in numbers[status == 200]]
 
     def quantiles_ms(self, status: int, quantiles: tuple[float, ...] = (50.0, 99.0)) -> list[float]:
         """Of the latencies of the answers with this status; empty if there are none."""
