@@ -30,7 +30,7 @@ from tqdm import tqdm
 
 from benchmarks.machine import RESULTS, markdown_table, write_results
 from benchmarks.openloop import LOST_CONNECTION, Sent, send
-from benchmarks.servers import Server, memory_mib, our_service
+from benchmarks.servers import Server, memory, our_service
 from scheduler_env.standard_cycle import SAMPLE_PARAMS
 
 BODY: dict[str, object] = {"params": list(SAMPLE_PARAMS)}
@@ -47,7 +47,8 @@ class Sample:
     """The service at a moment."""
 
     at_s: float  # since the load began
-    pss_mib: tuple[float, ...]  # of each worker
+    own_mib: tuple[float, ...]  # of each worker; see `servers.Memory`
+    pss_mib: tuple[float, ...]
     rss_mib: tuple[float, ...]
     files: tuple[int, ...]  # open descriptors of each worker
     threads: tuple[int, ...]
@@ -109,7 +110,7 @@ def soak(home: Path, options: argparse.Namespace) -> tuple[str, Figures, bool]:
             came = send(
                 server.port, BODY, "soak-", seconds, rate=rate, connections=1_000, on_tick=lambda _: bar.update(1)
             )
-    lost = lost_records(server.database, came)
+    lost, found = lost_records(server.database, came), found_by(server.database, "soak-")
     failed = came.due - came.count(200)
     samples = sampler.samples
     windows = by_window(came, options.every)
@@ -119,7 +120,7 @@ def soak(home: Path, options: argparse.Namespace) -> tuple[str, Figures, bool]:
     figures: Figures = {
         "capacity": most, "rate": rate, "seconds": seconds, "due": came.due, "answered": came.count(200),
         "statuses": statuses(came), "lost": lost, "p50_ms": p50_ms, "p99_ms": p99_ms, "growth_mib_h": growth,
-        "growth_after_s": from_s, "client_cpu_share": came.cpu_s / seconds, "windows": windows,
+        "growth_after_s": from_s, "client_cpu_share": came.cpu_s / seconds, "windows": windows, "found_by": found,
         "samples": [asdict(sample) for sample in samples],
     }  # fmt: skip
     if not options.dry:
@@ -137,10 +138,11 @@ def soak(home: Path, options: argparse.Namespace) -> tuple[str, Figures, bool]:
                   ", ".join(f"{value:+.1f}" for value in growth)]],
             ),
             *([f"Otherwise: {statuses(came)}."] if failed else []),
+            stage_table(found),
             markdown_table(
-                ("s", "PSS MiB", "RSS MiB", "files", "threads", "queues"),
+                ("s", "own MiB", "PSS MiB", "RSS MiB", "files", "threads", "queues"),
                 [
-                    [f"{s.at_s:.0f}", _each(s.pss_mib), _each(s.rss_mib), _each(s.files), _each(s.threads),
+                    [f"{s.at_s:.0f}", *map(_each, (s.own_mib, s.pss_mib, s.rss_mib, s.files, s.threads)),
                      ", ".join(f"{kind} {depth:.0f}" for kind, depth in s.queues.items() if depth) or "empty"]
                     for s in shown
                 ],
@@ -181,13 +183,14 @@ class Sampler:
 
     def _sample(self, at_s: float) -> Sample:
         pids = self._server.workers()
-        memory = [memory_mib(pid) for pid in pids]
+        found = [memory(pid) for pid in pids]
         with urllib.request.urlopen(f"{self._server.url}/metrics", timeout=30) as answer:
             told = answer.read().decode()
         return Sample(
             at_s=at_s,
-            pss_mib=tuple(pss for _, pss in memory),
-            rss_mib=tuple(rss for rss, _ in memory),
+            own_mib=tuple(one.own_mib for one in found),
+            pss_mib=tuple(one.pss_mib for one in found),
+            rss_mib=tuple(one.rss_mib for one in found),
             files=tuple(len(list(Path(f"/proc/{pid}/fd").iterdir())) for pid in pids),
             threads=tuple(len(list(Path(f"/proc/{pid}/task").iterdir())) for pid in pids),
             queues={
@@ -197,8 +200,8 @@ class Sampler:
 
 
 def growth_mib_h(samples: Sequence[Sample], worker: int, from_s: float) -> float:
-    """The slope of a worker's memory, by least squares; nan with fewer than three samples."""
-    points = [(s.at_s, s.pss_mib[worker]) for s in samples if s.at_s >= from_s and worker < len(s.pss_mib)]
+    """The slope of a worker's own memory, by least squares; nan with fewer than three samples."""
+    points = [(s.at_s, s.own_mib[worker]) for s in samples if s.at_s >= from_s and worker < len(s.own_mib)]
     if len(points) < 3:
         return float("nan")
     at_s, mib = np.array(points).T
@@ -224,14 +227,14 @@ def draw(samples: Sequence[Sample], windows: Sequence[Figures], path: Path) -> N
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(9, 6), layout="constrained")
-    memory, latency = figure.subplots(2, 1, sharex=True)
-    for worker in range(min(len(s.pss_mib) for s in samples)):
-        memory.plot([s.at_s for s in samples], [s.pss_mib[worker] for s in samples], label=f"worker {worker + 1}")
-    memory.set(ylabel="PSS, MiB", ylim=(0, None), title="Memory and latency during the soak")
+    upper, lower = figure.subplots(2, 1, sharex=True)
+    for worker in range(min(len(s.own_mib) for s in samples)):
+        upper.plot([s.at_s for s in samples], [s.own_mib[worker] for s in samples], label=f"worker {worker + 1}")
+    upper.set(ylabel="own memory, MiB", ylim=(0, None), title="Memory and latency during the soak")
     for name in ("p50_ms", "p99_ms"):
-        latency.plot([w["at_s"] for w in windows], [w[name] for w in windows], label=name.removesuffix("_ms"))
-    latency.set(xlabel="s", ylabel="latency, ms", yscale="log")
-    for axes in (memory, latency):
+        lower.plot([w["at_s"] for w in windows], [w[name] for w in windows], label=name.removesuffix("_ms"))
+    lower.set(xlabel="s", ylabel="latency, ms", yscale="log")
+    for axes in (upper, lower):
         axes.legend()
         axes.grid(alpha=0.3)
     path.parent.mkdir(exist_ok=True)
@@ -255,6 +258,7 @@ def overload(home: Path, options: argparse.Namespace) -> tuple[str, Figures, boo
         after = send(server.port, BODY, "after-", 5.0, rate=0.5 * most, connections=1_000)
         health = _status(f"{server.url}/health")
     lost = lost_records(server.database, came, "over-") + lost_records(server.database, after, "after-")
+    found = found_by(server.database, "over-")
     in_time = int((np.frombuffer(came.answered_s)[np.frombuffer(came.status, dtype=np.int16) == 200] <= seconds).sum())
     goodput = in_time / seconds
     good, refused = came.count(200), came.count(503)
@@ -268,6 +272,7 @@ def overload(home: Path, options: argparse.Namespace) -> tuple[str, Figures, boo
         "goodput_of_capacity": goodput / most, "statuses": statuses(came), "lost": lost,
         "without_retry_after": came.without_retry_after, "p50_ms": latency[0], "p99_ms": latency[1],
         "refusal_p50_ms": refusals[0], "refusal_p99_ms": refusals[1], "client_cpu_share": came.cpu_s / seconds,
+        "found_by": found,
         "after": {"p50_ms": after_ms[0], "p99_ms": after_ms[1], "failed": failed_after, "health": health},
     }  # fmt: skip
     text = "\n\n".join(
@@ -282,6 +287,7 @@ def overload(home: Path, options: argparse.Namespace) -> tuple[str, Figures, boo
                   *(f"{value:.0f}" for value in (*latency, *refusals))]],
             ),
             *([f"Answers by status: {statuses(came)}."] if other else []),
+            stage_table(found),
             f"Right after, at half of the capacity for 5 s: {failed_after} of {after.due} requests failed, "
             f"p50 {after_ms[0]:.1f} ms, p99 {after_ms[1]:.1f} ms; /health says {health}.",
         )
@@ -299,6 +305,24 @@ def lost_records(database: Path, came: Sent, prefix: str = "soak-") -> int:
         query = "SELECT user_id FROM runs WHERE substr(user_id, 1, ?) = ? AND success"
         stored = {int(user[len(prefix) :]) for (user,) in connection.execute(query, (len(prefix), prefix))}
     return sum(number not in stored for number in came.good_numbers())
+
+
+def found_by(database: Path, prefix: str) -> dict[str, list[float]]:
+    """What found the schedules of a load: stage -> how many, mean gap, mean seconds. All asked for the same schedule.
+
+    The default budget is a time, so that a busy machine may answer worse schedules: this shows whether it did.
+    """
+    query = (
+        "SELECT stage, COUNT(*), AVG(gap), AVG(execution_time) FROM runs "
+        "WHERE substr(user_id, 1, ?) = ? AND success GROUP BY stage ORDER BY COUNT(*) DESC"
+    )
+    with sqlite3.connect(database) as connection:
+        return {stage: list(rest) for stage, *rest in connection.execute(query, (len(prefix), prefix))}
+
+
+def stage_table(found: dict[str, list[float]]) -> str:
+    rows = [[stage, f"{n:.0f}", f"{gap:.2%}", f"{1e3 * took_s:.1f}"] for stage, (n, gap, took_s) in found.items()]
+    return markdown_table(("schedules found by", "runs", "mean gap", "mean ms to compute"), rows)
 
 
 def statuses(came: Sent) -> dict[str, int]:

@@ -65,18 +65,26 @@ def _stat(pid: int) -> list[str]:
     return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
 
 
-def memory_mib(pid: int) -> tuple[float, float]:
-    """Resident and proportional memory; the second counts a page that n processes share as 1/n in each."""
+@dataclass(frozen=True)
+class Memory:
+    """What a process has in memory; proportional: a page that n processes share counts as 1/n in each."""
+
+    rss_mib: float
+    pss_mib: float
+    own_mib: float  # of its PSS, what no file stands behind: other programs that load the same files do not change it
+
+
+def memory(pid: int) -> Memory:
     text = Path(f"/proc/{pid}/smaps_rollup").read_text()
-    kib = {line.split(":")[0]: int(line.split()[1]) for line in text.splitlines()[1:]}
-    return kib["Rss"] / 1024, kib["Pss"] / 1024
+    mib = {line.split(":")[0]: int(line.split()[1]) / 1024 for line in text.splitlines()[1:]}
+    return Memory(mib["Rss"], mib["Pss"], mib["Pss_Anon"])
 
 
 def total_pss_mib(pids: Sequence[int]) -> float:
     total = 0.0
     for pid in pids:
         with suppress(OSError):
-            total += memory_mib(pid)[1]
+            total += memory(pid).pss_mib
     return total
 
 

@@ -36,7 +36,7 @@ from typing import Any
 from tqdm import tqdm
 
 from benchmarks.machine import markdown_table, write_results
-from benchmarks.servers import Server, fastapi_peer, flask_peer, memory_mib, our_service, total_pss_mib
+from benchmarks.servers import Server, fastapi_peer, flask_peer, memory, our_service, total_pss_mib
 from benchmarks.wrk import Drive, Driving, Load, drive, is_installed
 from scheduler_env.standard_cycle import SAMPLE_PARAMS
 
@@ -182,7 +182,7 @@ def contend(contender: Contender, options: argparse.Namespace) -> list[Measureme
                 pids = server.processes()
                 measurement = Measurement(
                     contender.name, contender.workers, route.name, came, cpu_ms, total_pss_mib(pids),
-                    max(memory_mib(pid)[0] for pid in pids), server.ready_after_s,
+                    max(memory(pid).rss_mib for pid in pids), server.ready_after_s,
                 )  # fmt: skip
                 measured.append((measurement, user if route.is_recorded else ""))
         # Now that the server has ended, what wrk left behind when its time was over has been recorded, too.
