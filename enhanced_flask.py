@@ -8,7 +8,8 @@ import gc
 import logging
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import gevent
@@ -19,7 +20,7 @@ from ab_testing import ABTestManager
 from model_manager import ModelVersionManager
 from monitoring import ABTestAnalyzer, PerformanceMonitor, alert_desk
 from scheduler_service.clock import utc_now
-from scheduler_service.errors import ServiceError
+from scheduler_service.errors import ServiceError, StorageUnavailable
 from scheduler_service.http import auth, hygiene, problems
 from scheduler_service.http.background import leave
 from scheduler_service.http.bodies import OrjsonProvider
@@ -84,12 +85,17 @@ def make_folders(settings: Settings) -> None:
 def make_services(settings: Settings) -> Services:
     """The doors over `settings.home`, and the threads to use them on."""
     registry = ModelVersionManager(settings.models_dir, allowed_sources=settings.model_sources or (settings.home,))
-    registry.register_seed_models(settings.seed_models_dir)
+    with suppress_storage_errors():
+        registry.register_seed_models(settings.seed_models_dir)
     experiments = ABTestManager(settings.ab_config_file, registry=registry)
     if not settings.ab_config_file.exists():  # people edit it, and the registry keeps the models that it names
-        experiments.config["default_model"] = experiments.default_model
+        with suppress_storage_errors():
+            experiments.config["default_model"] = experiments.default_model
     monitor = PerformanceMonitor(
-        settings.database_file, reports_dir=settings.reports_dir, thresholds=settings.alert_thresholds
+        settings.database_file,
+        reports_dir=settings.reports_dir,
+        thresholds=settings.alert_thresholds,
+        must_open=False,
     )
     metrics = Metrics()
     registry.loaded.tell(metrics.count_model_lookup)
@@ -129,6 +135,15 @@ def make_services(settings: Settings) -> Services:
         replays=Replays(registry, experiments, monitor, clients_wait),
         started_at=utc_now(),
     )
+
+
+@contextmanager
+def suppress_storage_errors() -> Iterator[None]:
+    """What cannot be written now does not keep the service from starting: it reads, and /health names what is wrong."""
+    try:
+        yield
+    except (StorageUnavailable, OSError) as err:
+        log.error("started all the same: %s", err)
 
 
 def warm_up(parts: Services) -> None:

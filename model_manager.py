@@ -12,11 +12,18 @@ from scheduler_service.clock import Clock, to_iso, utc_now
 from scheduler_service.errors import InvalidInput, InvalidModel, InvalidTransition, ModelConflict, ServiceError
 from scheduler_service.registry.degradation import drop_of_live_model
 from scheduler_service.registry.examination import examine, examine_here
-from scheduler_service.registry.history import Event, EventKind, Live, is_cooling_down, live_at
+from scheduler_service.registry.history import Event, Live, is_cooling_down, live_at
 from scheduler_service.registry.index import Index
 from scheduler_service.registry.intake import missing_seeds, take_in
 from scheduler_service.registry.loading import LoadedModel, LoadedModels, check_weights
-from scheduler_service.registry.moves import check_deployment, commit_deletion, record_refusal, roll_back, with_status
+from scheduler_service.registry.moves import (
+    check_deployment,
+    commit_deletion,
+    commit_tag,
+    record_refusal,
+    roll_back,
+    with_status,
+)
 from scheduler_service.registry.names import LATEST, STABLE, Bump, split_tag
 from scheduler_service.registry.records import MOVES, ModelRecord, check_move, check_status, check_text
 from scheduler_service.registry.registration import Draft, new_draft
@@ -92,6 +99,11 @@ class ModelVersionManager:
         self._store = Store(base.absolute(), clock)
         self.loaded = LoadedModels(MAX_LOADED_MODELS)  # to be asked what it finds in memory: `tell`
         self._store.sweep()
+
+    @property
+    def problem(self) -> str | None:
+        """Which of the registry's files cannot be read, while what was read of it before stays in force."""
+        return self._store.problem
 
     # --- registering ---
 
@@ -303,13 +315,13 @@ class ModelVersionManager:
                 )
             if bare in record.tags:
                 return record
-            self._commit_tag(index, "tagged", f"{record.algorithm}:{bare}", record.model_key, actor, reason)
+            commit_tag(self._store, index, "tagged", f"{record.algorithm}:{bare}", record.model_key, actor, reason)
         return self.get_model(record.model_key)
 
     def untag_model(self, tag: str, *, reason: str = "", actor: str = "") -> None:
         """Takes `tag` from the model that bears it; raises as `resolve`."""
         with self._store.changing() as index:
-            self._commit_tag(index, "untagged", index.find_tag(tag), None, actor, reason)
+            commit_tag(self._store, index, "untagged", index.find_tag(tag), None, actor, reason)
 
     def rollback(self, algorithm: str, reason: str, *, actor: str = "", only_from: str | None = None) -> ModelRecord:
         """The version that was stable before, now deployed and stable again; the one it replaces is validated again.
@@ -429,18 +441,6 @@ class ModelVersionManager:
             record_refusal(self._store, record.model_key, str(err), actor, measured)
             raise
         return {**measured, "measured_at": to_iso(self._clock())}
-
-    def _commit_tag(
-        self, index: Index, event: EventKind, full_tag: str, key: str | None, actor: str, reason: str
-    ) -> None:
-        self._store.commit(
-            index,
-            event,
-            key or index.tags[full_tag],
-            tags={full_tag: key},
-            actor=check_text("actor", actor),
-            reason=check_text("reason", reason),
-        )
 
 
 if __name__ == "__main__":

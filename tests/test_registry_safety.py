@@ -312,11 +312,19 @@ def test_a_metadata_file_that_somebody_broke_hides_only_its_own_model(tmp_path, 
     assert again.register_model(weights(3), "DDQN", {}, {}).endswith("v1.2.0")
 
 
-def test_a_broken_tags_file_is_a_clear_error(tmp_path):
-    (tmp_path / "tags.json").write_text("[")
+def test_a_broken_tags_file_is_said_refuses_changes_and_hides_no_model(tmp_path, weights):
     manager = ModelVersionManager(tmp_path)
-    with pytest.raises(StorageUnavailable, match=r"tags\.json is not JSON"):
-        manager.list_models()
+    key = manager.register_model(weights(1), "DDQN", {}, {}, tags=["canary"])
+    before = (tmp_path / "tags.json").read_bytes()
+    (tmp_path / "tags.json").write_text("[")
+    fresh = ModelVersionManager(tmp_path)  # never read the tags
+    assert (manager.resolve("DDQN:canary"), fresh.resolve(key)) == (key, key)
+    for each in (manager, fresh):
+        assert "tags.json is not JSON" in str(each.problem)
+        with pytest.raises(StorageUnavailable, match=r"tags\.json is not JSON"):
+            each.tag_model("other", key)
+    (tmp_path / "tags.json").write_bytes(before)
+    assert (fresh.resolve("DDQN:canary"), fresh.problem) == (key, None)
 
 
 def test_a_full_disk_is_a_clear_error_and_leaves_the_registry_as_it_was(tmp_path, weights, monkeypatch):

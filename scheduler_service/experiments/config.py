@@ -29,6 +29,9 @@ DEFAULT_MODEL = "DDQN_v2.0"
 RACY_NS = 50_000_000
 """A file changed this shortly before it was read may change again within one tick of the file system's clock."""
 
+MAX_BYTES = 16 * 2**20
+"""A larger file is refused unread: it holds no experiments, and everybody would wait while it is parsed."""
+
 Document = dict[str, Any]
 Stamp = tuple[int, int, int]  # (mtime in ns, size, inode)
 
@@ -123,7 +126,7 @@ class ConfigFile:
             try:
                 with open(self._path, "rb") as file:
                     status = os.fstat(file.fileno())
-                    content = file.read()
+                    content = file.read(MAX_BYTES + 1)
             except FileNotFoundError:
                 problem = last.problem if last.content is None else f"{self._path} has vanished"
                 return self._adopt(_Reading(stamp=None, content=None, snapshot=last.snapshot, problem=problem))
@@ -135,6 +138,8 @@ class ConfigFile:
             if content == last.content:
                 return self._adopt(_Reading(stamp, content, last.snapshot, last.problem))
             try:
+                if len(content) > MAX_BYTES:
+                    raise ValueError(f"it has more than {MAX_BYTES / 2**20:.0f} MiB")
                 snapshot = validate(parse(content))
             except (InvalidExperiment, ValueError, RecursionError) as err:
                 return self._adopt(_Reading(stamp, content, last.snapshot, f"{self._path} is not valid: {err}"))

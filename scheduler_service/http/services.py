@@ -12,6 +12,7 @@ from model_manager import ModelVersionManager
 from monitoring import ABTestAnalyzer, PerformanceMonitor
 from scheduler_service.alerts.desk import AlertDesk
 from scheduler_service.http.caching import AnswerCache
+from scheduler_service.http.health import Checks
 from scheduler_service.http.metrics import Metrics
 from scheduler_service.http.offload import NativeThreads
 from scheduler_service.http.recording import Recorder
@@ -45,6 +46,7 @@ class Services:
     shadow: Shadow  # both models of an experiment on requests that are answered
     replays: Replays  # the same on requests that were answered before
     started_at: datetime
+    checks: Checks = field(default_factory=Checks)  # what /health found last
     warmed_up: threading.Event = field(default_factory=threading.Event)  # also when the warm-up has failed
 
 

@@ -35,6 +35,7 @@ class LoadedModels:
         self._capacity = capacity
         self._loaded: OrderedDict[tuple[str, str], LoadedModel] = OrderedDict()
         self._mutex = Lock()
+        self._sound: dict[tuple[str, str], tuple[int, int, int]] = {}  # signs of a file that was as registered
         self._told: Callable[[Lookup], None] = lambda _: None
 
     def tell(self, told: Callable[[Lookup], None]) -> None:
@@ -71,6 +72,24 @@ class LoadedModels:
             while len(self._loaded) > self._capacity:
                 self._loaded.popitem(last=False)
         return loaded
+
+    def check_file(self, record: ModelRecord, weights: Path) -> None:
+        """Nothing, if the file of a model is as it was registered: one in memory answers without it, but only there.
+
+        Read as a whole only when the file has changed since it was found to be sound.
+
+        Raises:
+            InvalidModel: as `check_weights`.
+        """
+        slot = (record.model_key, record.sha256)
+        try:
+            info = weights.stat()
+        except OSError as err:
+            raise InvalidModel(f"the weights of {record.model_key} cannot be read: {err}") from err
+        signs = (info.st_mtime_ns, info.st_size, info.st_ino)
+        if self._sound.get(slot) != signs:
+            check_weights(record, weights)
+            self._sound[slot] = signs
 
 
 def check_weights(record: ModelRecord, weights: Path) -> None:

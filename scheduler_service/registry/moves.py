@@ -7,7 +7,7 @@ from typing import Any
 
 from scheduler_service.clock import Clock, to_iso
 from scheduler_service.errors import InvalidModel, InvalidTransition, ModelConflict, ModelNotFound
-from scheduler_service.registry.history import previous_target
+from scheduler_service.registry.history import EventKind, previous_target
 from scheduler_service.registry.index import Index
 from scheduler_service.registry.loading import check_weights
 from scheduler_service.registry.names import LATEST, STABLE
@@ -109,6 +109,20 @@ def commit_deletion(store: Store, index: Index, record: ModelRecord, actor: str,
         record.model_key,
         records={record.model_key: None},
         tags={f"{record.algorithm}:{tag}": newest if tag == LATEST else None for tag in record.tags},
+        actor=check_text("actor", actor),
+        reason=check_text("reason", reason),
+    )
+
+
+def commit_tag(
+    store: Store, index: Index, event: EventKind, full_tag: str, key: str | None, actor: str, reason: str
+) -> None:
+    """Moves a tag under the lock; `key`: to whom, None: it is taken away."""
+    store.commit(
+        index,
+        event,
+        key or index.tags[full_tag],
+        tags={full_tag: key},
         actor=check_text("actor", actor),
         reason=check_text("reason", reason),
     )

@@ -66,7 +66,9 @@ class Store:
         self._pending_file = base / ".pending.json"
         self._clock = clock
         self._mutex = Lock()
-        self._current: tuple[_Stamp, Index] | None = None
+        self._current: tuple[_Stamp, Index, str | None] | None = None  # and what could not be read
+        self.problem: str | None = None
+        """What cannot be read now, so that what was read before is in force."""
         self._parsed: dict[str, tuple[tuple[int, int, int], ModelRecord | None]] = {}
         try:
             for folder in (self.weights_dir, self.metadata_dir, self.configs_dir, self.incoming_dir, self.trash_dir):
@@ -80,15 +82,31 @@ class Store:
     # --- reading ---
 
     def index(self) -> Index:
-        """The registry as it is now, other processes' changes included; quick while nothing changes."""
+        """The registry as it is now, other processes' changes included; quick while nothing changes.
+
+        Files that cannot be read leave in force what was read of them before, and `problem` says so.
+
+        Raises:
+            StorageUnavailable: nothing was read yet.
+        """
+        try:
+            return self._present_index()
+        except (StorageUnavailable, OSError) as err:
+            self._note(str(err))
+            if self._current is None:
+                raise
+            return self._current[1]
+
+    def _present_index(self) -> Index:
         current = self._current
         if current is not None and current[0] == self._stamp():
+            self.problem = current[2]
             return current[1]
         for _ in range(3):
             before = self._stamp()
             index = self._read()
             if before == self._stamp():
-                self._current = (before, index)
+                self._current = (before, index, self.problem)
                 return index
         with locked(self._tags_file):  # writers are busy: keep them out for once
             return self.index_under_lock()
@@ -97,7 +115,7 @@ class Store:
         """The registry as it is now, while other writers are kept out."""
         stamp = self._stamp()
         index = self._read()
-        self._current = (stamp, index)
+        self._current = (stamp, index, self.problem)
         return index
 
     def _stamp(self) -> _Stamp:
@@ -112,11 +130,16 @@ class Store:
     def _read(self) -> Index:
         with self._mutex:
             try:
-                tags = _read_object(self._tags_file) or {}
                 records = self._read_records()
-                pending = _read_object(self._pending_file)
             except OSError as err:
                 raise StorageUnavailable(f"the registry in {self.base} cannot be read: {err}") from err
+            tags, pending, problem = {} if self._current is None else self._current[1].tags, None, None
+            try:
+                tags = _read_object(self._tags_file) or {}
+                pending = _read_object(self._pending_file)
+            except (StorageUnavailable, OSError) as err:  # a model is found without them; a change is refused
+                problem = str(err)
+            self._note(problem)
             if pending is not None:
                 for key, stored in pending["records"].items():
                     records.pop(key, None)
@@ -124,6 +147,11 @@ class Store:
                         records[key] = ModelRecord.from_stored(stored)
                 tags = pending["tags"]
             return Index(records.values(), tags)
+
+    def _note(self, problem: str | None) -> None:
+        if problem is not None and problem != self.problem:
+            logger.error("%s; what was read before stays in force", problem)
+        self.problem = problem
 
     def _read_records(self) -> dict[str, ModelRecord]:
         """The readable metadata files; one that is unchanged since last time is not parsed again."""

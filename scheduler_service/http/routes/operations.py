@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from flask import Blueprint, Response, request
 
-from scheduler_service.clock import to_iso, utc_now
+from scheduler_service.clock import to_iso
 from scheduler_service.errors import ReportNotFound
 from scheduler_service.http import health
 from scheduler_service.http.bodies import json_bytes, read_body
@@ -27,7 +27,7 @@ REPORT_TYPES = {".html": "text/html; charset=utf-8", ".pdf": "application/pdf"}
 def get_health() -> Response:
     """Whether every part works; names those that do not."""
     parts = services()
-    told = parts.probing.run(lambda: health.health(parts))
+    told = health.health(parts)
     if health.failing(told):
         return _unwell(told)
     return _json({"status": "healthy", "parts": told, "started_at": to_iso(parts.started_at), "uptime_s": _uptime_s()})
@@ -43,7 +43,7 @@ def get_liveness() -> Response:
 def get_readiness() -> Response:
     """Whether runs should be sent here now; names what is in the way."""
     parts = services()
-    told = parts.probing.run(lambda: health.readiness(parts))
+    told = health.readiness(parts)
     return _unwell(told) if health.failing(told) else _json({"status": "ready", "parts": told})
 
 
@@ -123,7 +123,7 @@ def _unwell(told: health.Told) -> Response:
 
 
 def _uptime_s() -> float:
-    return (utc_now() - services().started_at).total_seconds()
+    return services().checks.uptime_s
 
 
 def _json(value: object) -> Response:
