@@ -21,11 +21,10 @@ def main(port: int, workers: int) -> None:
     config = uvicorn.Config(
         "benchmarks.peers.fastapi_app:app", workers=workers, access_log=False, log_level="warning", backlog=1_024
     )
-    server = uvicorn.Server(config)
     if workers > 1:
-        Multiprocess(config, target=server.run, sockets=[listener]).run()
+        Multiprocess(config, sockets=[listener]).run()
     else:
-        server.run(sockets=[listener])
+        uvicorn.Server(config).run(sockets=[listener])
 
 
 if __name__ == "__main__":
