@@ -1,30 +1,31 @@
 """uvicorn with the FastAPI peer: `python -m benchmarks.peers.fastapi_server <port> <workers>`.
 
-As `uvicorn --workers`, but with TCP_NODELAY: the socket that uvicorn shares among workers leaves Nagle's algorithm on,
-and every keep-alive request then takes 44 ms, which would measure that.
+Not `uvicorn --workers`: the socket that it shares among workers leaves Nagle's algorithm on (44 ms a keep-alive
+request), and asyncio lets the first worker accept nearly every connection. Here each worker has a socket of its own.
 """
 
+import os
 import socket
 import sys
 
 import uvicorn
-from uvicorn.supervisors import Multiprocess
 
 
 def main(port: int, workers: int) -> None:
-    """Serve until SIGTERM."""
+    """Serve in so many processes until SIGTERM, which whoever started them sends to the whole group."""
+    for _ in range(workers - 1):
+        if os.fork() == 0:
+            break
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    for level, option in (
+        (socket.SOL_SOCKET, socket.SO_REUSEADDR),
+        (socket.SOL_SOCKET, socket.SO_REUSEPORT),
+        (socket.IPPROTO_TCP, socket.TCP_NODELAY),
+    ):
+        listener.setsockopt(level, option, 1)
     listener.bind(("127.0.0.1", port))
-    listener.set_inheritable(True)
-    config = uvicorn.Config(
-        "benchmarks.peers.fastapi_app:app", workers=workers, access_log=False, log_level="warning", backlog=1_024
-    )
-    if workers > 1:
-        Multiprocess(config, sockets=[listener]).run()
-    else:
-        uvicorn.Server(config).run(sockets=[listener])
+    config = uvicorn.Config("benchmarks.peers.fastapi_app:app", access_log=False, log_level="warning")
+    uvicorn.Server(config).run(sockets=[listener])
 
 
 if __name__ == "__main__":
