@@ -101,8 +101,7 @@ def our_service(home: Path, workers: int, environment: dict[str, str] | None = N
 @contextmanager
 def fastapi_peer(home: Path, workers: int) -> Iterator[Server]:
     port = free_port()
-    command = ["-m", "uvicorn", "benchmarks.peers.fastapi_app:app", "--host", "127.0.0.1", "--port", str(port)]
-    command += ["--workers", str(workers), "--no-access-log", "--log-level", "warning"]
+    command = ["-m", "benchmarks.peers.fastapi_server", str(port), str(workers)]
     with running(command, home, port, "/noop", workers, _peer(home)) as server:
         yield server
 

@@ -1,4 +1,4 @@
-"""FastAPI: `uvicorn benchmarks.peers.fastapi_app:app`; `PEER_HOME` and `PEER_WEIGHTS` say where and with what.
+"""FastAPI; served by `fastapi_server`. `PEER_HOME` and `PEER_WEIGHTS` say where and with what.
 
 `/run` answers without a record, `/recorded` after its record is on disk, both computing in the event loop;
 `/threads` records, too, and computes in FastAPI's threads, as plain `def` routes do.
