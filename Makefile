@@ -44,6 +44,9 @@ bench: setup-dev  ## Measure; the tables go to benchmarks/results/
 	$(BIN)/python -m benchmarks.experiments
 	$(BIN)/python -m benchmarks.telemetry
 
+audit: setup-bench  ## Look the dependencies up in the database of known vulnerabilities (needs the network)
+	$(BIN)/python -m benchmarks.audit
+
 train: setup  ## Train a model: make train ARGS="--config models/seed/ddqn_v2.json --out best_model_v2.pth"
 	$(BIN)/python -m scheduler_env.training $(ARGS)
 

@@ -67,7 +67,7 @@ EVEN = 0.0
 CREW_SHARES: tuple[float, ...] = (0.2, 1.0 / 3.0, 0.5, 1.0)
 SHARES = np.array(CREW_SHARES)
 MAX_ACTIVITIES_AT_ONCE = 100
-"""With more of them the clock is looked at after each rule."""
+"""With more of them a problem is large: the clock is looked at after each rule."""
 Scheme = Literal["parallel", "serial"]
 Bools = NDArray[np.bool_]
 
@@ -140,17 +140,19 @@ def improve_by_rules(
 
     Args:
         lower_bound_h: proved; a schedule as short as that ends the search.
-        deadline_s: of `time.perf_counter`; past it no further rule is begun. None: all are tried.
+        deadline_s: of `time.perf_counter`; past it no further rule is begun. None: all are tried; as they are for a
+            small problem, in a millisecond: a busy machine answers later, and not with worse schedules.
         seed: of `RANDOM`.
         max_evaluations: how many schedules may have been built when this ends, those of the incumbent included.
     """
     if max_evaluations is not None:
         rules = rules[: max(0, max_evaluations - incumbent.evaluations)]
+    is_large = problem.shortest.size > MAX_ACTIVITIES_AT_ONCE
     state, decoder = new_state(problem), new_decoder(problem)
     preferred = np.full((SHARES.size, problem.shortest.size), -1, dtype=np.int64)
     for name, variants in groupby(rules, key=lambda rule: rule.name):
         for some in _at_once(tuple(variants), problem):
-            if deadline_s is not None and time.perf_counter() >= deadline_s:
+            if deadline_s is not None and is_large and time.perf_counter() >= deadline_s:
                 return
             if incumbent.is_optimal(lower_bound_h):
                 return
@@ -166,7 +168,7 @@ def improve_by_rules(
 
 def _at_once(variants: tuple[Rule, ...], problem: Problem) -> Iterator[tuple[Rule, ...]]:
     """The rules in portions, each tried without a look at the clock: all in less than a millisecond, or one."""
-    portion = len(variants) if problem.shortest.size <= MAX_ACTIVITIES_AT_ONCE else 1
+    portion = 1 if problem.shortest.size > MAX_ACTIVITIES_AT_ONCE else len(variants)
     return (variants[begin : begin + portion] for begin in range(0, len(variants), portion))
 
 

@@ -13,6 +13,8 @@ from urllib.parse import SplitResult, urlsplit
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from scheduler_service.keys import parse_keys
+
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
 CORES = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
 WEBHOOK_KINDS = ("json", "dingtalk", "wecom", "feishu")
@@ -41,7 +43,16 @@ class Settings(BaseSettings):
     )
     api_keys: Annotated[tuple[str, ...], NoDecode] = Field(
         default=(),
-        description="SHA-256 hex digests of the API keys, comma-separated; needed for changes once not on loopback.",
+        description="API keys, comma-separated: <name>:<scopes joined by +>:<SHA-256>; see Beyond loopback.",
+    )
+    anonymous_scopes: Annotated[tuple[Literal["run", "read"], ...], NoDecode] = Field(
+        default=(), description="What needs no key beyond loopback: run, read, or both, comma-separated."
+    )
+    rate_limit: int = Field(
+        default=6_000,
+        ge=0,
+        le=6_000_000,
+        description="Requests a minute of a key, or of an address without one, beyond loopback; 0: no limit.",
     )
     model_sources: Annotated[tuple[Path, ...], NoDecode] = Field(
         default=(),
@@ -124,10 +135,24 @@ class Settings(BaseSettings):
     )
     alert_lang: Literal["zh", "en"] = Field(default="zh", description="Language of alerts: zh or en.")
 
-    @field_validator("api_keys", "model_sources", "cors_origins", "alert_webhooks", "alert_mail_to", mode="before")
+    @field_validator(
+        "api_keys",
+        "anonymous_scopes",
+        "model_sources",
+        "cors_origins",
+        "alert_webhooks",
+        "alert_mail_to",
+        mode="before",
+    )
     @classmethod
     def _split_commas(cls, value: object) -> object:
         return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+    @field_validator("api_keys")
+    @classmethod
+    def _usable_keys(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        parse_keys(value)
+        return value
 
     @field_validator("alert_thresholds")
     @classmethod
@@ -275,6 +300,6 @@ def settings_from_environment() -> Settings:
 def _told(loc: tuple[int | str, ...], given: object, message: str) -> str:
     if not loc:  # of several settings together; the message names them
         return message
-    # Alerts' settings hold tokens and passwords, which must not reach the log of whoever starts us.
-    shown = "" if str(loc[0]).startswith("alert_") else f"={given!r}"
+    # Some hold tokens, passwords, or a key by mistake, which must not reach the log of whoever starts us.
+    shown = "" if str(loc[0]).startswith(("alert_", "api_keys")) else f"={given!r}"
     return f"SCHED_{str(loc[0]).upper()}{shown}: {message}"

@@ -1,26 +1,38 @@
-"""Who may change state: anybody on this machine; from elsewhere, whoever has an API key.
+"""Who may do what: on this machine anybody; from elsewhere, whoever has an API key with the scope that a route needs.
 
-A route is guarded unless it only reads or is named in `OPEN_ENDPOINTS`, so a new one is guarded by default.
+`required_scope` is the rule; a route that nobody thought of needs `admin`.
 """
 
-import hashlib
-import hmac
+import logging
 import re
 from collections.abc import Sequence
 from urllib.parse import urlsplit
 
-from flask import Flask, request
+from flask import Flask, g, request
 
 from scheduler_service.errors import ServiceError
+from scheduler_service.http.limits import RateLimit
+from scheduler_service.keys import ApiKey, Scope, find_key, parse_keys
 from scheduler_service.settings import Settings, is_loopback
 
 READING_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
-OPEN_ENDPOINTS = frozenset({"runs.run_algorithm", "runs.give_feedback"})
+OPEN_ENDPOINTS = frozenset(
+    f"operations.{name}" for name in ("get_health", "get_liveness", "get_readiness", "get_openapi", "get_docs")
+)
+"""For supervisors, load balancers and whoever wants to learn how to ask; they tell nothing of plants or people."""
+RUN_ENDPOINTS = frozenset({"runs.run_algorithm", "runs.give_feedback"})
 """What every user of the front end does: they add records of their own and change nobody else's."""
+WRONG_KEYS_PER_MINUTE, WRONG_KEYS_AT_ONCE = 10, 20
+
+log = logging.getLogger(__name__)
 
 
 class MissingKey(ServiceError):
     """A guarded route was called without a valid API key."""
+
+
+class MissingScope(ServiceError):
+    """The API key is valid, but not for this."""
 
 
 class ForeignOrigin(ServiceError):
@@ -28,42 +40,66 @@ class ForeignOrigin(ServiceError):
 
 
 def guard(app: Flask, settings: Settings) -> None:
-    """Refuse guarded requests without a key, when bound beyond loopback, and always those of foreign web pages."""
-    needs_key = not is_loopback(settings.host)
-    digests = tuple(digest.lower() for digest in settings.api_keys)
+    """Refuse what nobody may do without a key or its scope, beyond loopback; and changes by foreign web pages always.
+
+    Beyond loopback each key, and each address without one, may ask `SCHED_RATE_LIMIT` times a minute.
+    """
+    is_exposed = not is_loopback(settings.host)
+    keys = parse_keys(settings.api_keys)
     origins = [re.compile(pattern) for pattern in origin_patterns(settings.cors_origins)]
+    salt, per_minute = str(settings.home), settings.rate_limit
+    asking = RateLimit("requests", per_minute, max(1, per_minute // 30), salt=salt) if per_minute else None
+    guessing = RateLimit("wrong-keys", WRONG_KEYS_PER_MINUTE, WRONG_KEYS_AT_ONCE, salt=salt)
 
     def refuse() -> None:
-        if not is_guarded(request.method, request.endpoint):
+        scope = required_scope(request.method, request.endpoint)
+        if scope == "admin":
+            _refuse_foreign_pages(origins, needs_loopback_name=not is_exposed)
+        presented = _presented_key()
+        key = find_key(presented, keys) if presented else None
+        g.key_name = None if key is None else key.name
+        if not is_exposed or scope is None:
             return
-        # A page of another site can have its own name point here (DNS rebinding); its requests carry that name.
-        if not needs_key and not is_loopback(_host_name()):
-            raise ForeignOrigin(f"the host {_host_name()[:100]!r} is not this machine's loopback; use localhost")
-        # Some state-changing requests need no preflight (an upload, an empty body), so CORS alone lets them pass.
-        origin = request.headers.get("Origin")
-        if origin and origin != request.host_url.rstrip("/") and not any(known.match(origin) for known in origins):
-            raise ForeignOrigin(f"pages of {origin[:100]!r} may not change anything here; see SCHED_CORS_ORIGINS")
-        if needs_key and not knows_key(_presented_key(), digests):
-            raise MissingKey(
-                "this changes state and needs an API key (Authorization: Bearer <key>, or X-API-Key); the service "
-                f"knows {len(digests)} keys, see SCHED_API_KEYS"
-            )
+        if presented and key is None:
+            guessing.take(request.remote_addr or "")
+        if asking is not None:
+            g.allowance = asking.take(f"key {key.name}" if key else f"address {request.remote_addr}")
+        _refuse_strangers(scope, key, settings.anonymous_scopes, len(keys))
+        if key is not None and scope == "admin":
+            log.info("%s %s by the key %s", request.method, request.path, key.name)
 
     app.before_request(refuse)
 
 
-def is_guarded(method: str, endpoint: str | None) -> bool:
-    """Whether a request needs a right; an unknown path (no endpoint) is answered 404 anyway."""
-    return method not in READING_METHODS and endpoint is not None and endpoint not in OPEN_ENDPOINTS
+def required_scope(method: str, endpoint: str | None) -> Scope | None:
+    """What a key must be good for; None: nothing is needed (an unknown path, no endpoint, is answered 404 anyway)."""
+    if endpoint is None or endpoint in OPEN_ENDPOINTS or method == "OPTIONS":
+        return None
+    if endpoint in RUN_ENDPOINTS:
+        return "run"
+    return "read" if method in READING_METHODS else "admin"
 
 
-def knows_key(key: str, digests: Sequence[str]) -> bool:
-    """Whether the SHA-256 of `key` is among `digests`; takes as long for a near miss as for a far one."""
-    digest = hashlib.sha256(key.encode("utf-8", "surrogateescape")).hexdigest()
-    found = False
-    for known in digests:
-        found |= hmac.compare_digest(digest, known)
-    return found and bool(key)
+def _refuse_strangers(scope: Scope, key: ApiKey | None, anonymous: Sequence[Scope], n_keys: int) -> None:
+    if scope in anonymous or (key is not None and key.may(scope)):
+        return
+    if key is not None:
+        may = ", ".join(sorted(key.scopes))
+        raise MissingScope(f"this needs a key with the scope {scope!r}; the key {key.name!r} has {may}")
+    raise MissingKey(
+        f"this needs an API key with the scope {scope!r} (Authorization: Bearer <key>, or X-API-Key: <key>); the "
+        f"service knows {n_keys} keys, see SCHED_API_KEYS"
+    )
+
+
+def _refuse_foreign_pages(origins: Sequence[re.Pattern[str]], *, needs_loopback_name: bool) -> None:
+    # A page of another site can have its own name point here (DNS rebinding); its requests carry that name.
+    if needs_loopback_name and not is_loopback(_host_name()):
+        raise ForeignOrigin(f"the host {_host_name()[:100]!r} is not this machine's loopback; use localhost")
+    # Some state-changing requests need no preflight (an upload, an empty body), so CORS alone lets them pass.
+    origin = request.headers.get("Origin")
+    if origin and origin != request.host_url.rstrip("/") and not any(known.match(origin) for known in origins):
+        raise ForeignOrigin(f"pages of {origin[:100]!r} may not change anything here; see SCHED_CORS_ORIGINS")
 
 
 def origin_patterns(origins: Sequence[str]) -> list[str]:

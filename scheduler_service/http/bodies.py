@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any, TypeVar, cast
 
 import orjson
-from flask import request
+from flask import g, request
 from flask.json.provider import JSONProvider
 from pydantic import BaseModel, ValidationError
 from werkzeug.exceptions import RequestEntityTooLarge
@@ -19,6 +19,10 @@ from werkzeug.exceptions import RequestEntityTooLarge
 from scheduler_service.errors import InvalidInput, ServiceError
 
 Body = TypeVar("Body", bound=BaseModel)
+
+MAX_DEPTH = 32
+"""Of nested arrays and objects; a work point's predecessors are on the fifth level."""
+_BRACKETS = re.compile(rb'"(?:[^"\\]|\\.)*+"|[\[\]{}]', re.DOTALL)
 
 
 class MalformedBody(ServiceError):
@@ -43,10 +47,22 @@ def read_body(schema: type[Body], *, optional: bool = False) -> Body:
         raise RequestEntityTooLarge  # werkzeug cuts a chunked body off at the limit without a word
     if not data:
         if optional:
-            return validated(schema, {})
+            return signed(validated(schema, {}))
         raise MalformedBody("the body is empty; wanted is a JSON object")
     _refuse_other_media_types()
-    return validated(schema, parse_json(data))
+    return signed(validated(schema, parse_json(data)))
+
+
+def signed(body: Body) -> Body:
+    """`body`, with the name of the API key that it came with beside whoever it says does it."""
+    name = g.get("key_name")
+    if name is None:
+        return body
+    changed: dict[str, str] = {}
+    for field in {"actor", "created_by"} & set(type(body).model_fields):
+        claim = getattr(body, field)
+        changed[field] = name if claim in ("", name) else f"{claim} (key {name})"
+    return body.model_copy(update=changed)
 
 
 def validated(schema: type[Body], value: object) -> Body:
@@ -69,8 +85,10 @@ def parse_json(data: bytes) -> object:
 
     Raises:
         MalformedBody: it is not JSON.
-        InvalidInput: it holds NaN, an infinity, or a key twice in one object.
+        InvalidInput: it holds NaN, an infinity, or a key twice in one object, or is nested deeper than any body is.
     """
+    if _is_too_deep(data):
+        raise InvalidInput(f"the body is nested deeper than {MAX_DEPTH} levels", [((), "is nested too deeply")])
     try:
         value: object = orjson.loads(data)
     except orjson.JSONDecodeError as err:
@@ -112,6 +130,21 @@ def _refuse_other_media_types() -> None:
         raise WrongMediaType(f"the body's charset is {charset!r}; JSON is sent in UTF-8")
     if request.headers.get("Content-Encoding", "identity").lower() != "identity":
         raise WrongMediaType("the body is compressed; send it as it is")
+
+
+def _is_too_deep(data: bytes) -> bool:
+    if data.count(b"[") + data.count(b"{") <= MAX_DEPTH:  # nearly every body
+        return False
+    depth = 0
+    for token in _BRACKETS.finditer(data):
+        found = token[0]
+        if found in (b"[", b"{"):
+            depth += 1
+            if depth > MAX_DEPTH:
+                return True
+        elif found in (b"]", b"}"):
+            depth -= 1
+    return False
 
 
 def _refuse_repeats(pairs: list[tuple[str, object]]) -> Mapping[str, object]:
