@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 export PYTHONUNBUFFERED := 1
 
-.PHONY: help setup setup-dev serve test lint bench train clean
+.PHONY: help setup setup-dev setup-bench serve test lint bench audit train clean
 
 help:  ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -27,6 +27,12 @@ setup: $(VENV)/.kernel  ## Create .venv, install requirements.txt, compile the k
 
 setup-dev: setup $(VENV)/.dev
 
+$(VENV)/.bench: requirements-bench.txt $(VENV)/.dev
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-bench.txt
+	@touch $@
+
+setup-bench: setup-dev $(VENV)/.bench
+
 serve: setup  ## Serve on http://localhost:5001 with the shipped seed models
 	$(BIN)/python enhanced_flask.py $(ARGS)
 
@@ -38,14 +44,18 @@ lint: setup-dev  ## ruff and mypy --strict
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-bench: setup-dev  ## Measure; the tables go to benchmarks/results/
+bench: setup-bench  ## Measure; the tables go to benchmarks/results/
 	$(BIN)/python -m benchmarks.scheduling
 	$(BIN)/python -m benchmarks.registry
 	$(BIN)/python -m benchmarks.experiments
 	$(BIN)/python -m benchmarks.telemetry
+	$(BIN)/python -m benchmarks.serving
+	$(BIN)/python -m benchmarks.faults
+	$(BIN)/python -m benchmarks.endurance overload
+	$(BIN)/python -m benchmarks.endurance soak
 
-audit: setup-bench  ## Look the dependencies up in the database of known vulnerabilities (needs the network)
-	$(BIN)/python -m benchmarks.audit
+audit: setup-bench  ## Look the dependencies up among the known vulnerabilities (those that it cannot look up are listed)
+	$(BIN)/pip-audit -r requirements.txt --no-deps --disable-pip
 
 train: setup  ## Train a model: make train ARGS="--config models/seed/ddqn_v2.json --out best_model_v2.pth"
 	$(BIN)/python -m scheduler_env.training $(ARGS)
