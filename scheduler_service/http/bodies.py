@@ -84,11 +84,11 @@ def parse_json(data: bytes) -> object:
     """The value that `data` says.
 
     Raises:
-        MalformedBody: it is not JSON.
-        InvalidInput: it holds NaN, an infinity, or a key twice in one object, or is nested deeper than any body is.
+        MalformedBody: it is not JSON, or nested deeper than any body is.
+        InvalidInput: it holds NaN, an infinity, or a key twice in one object.
     """
     if _is_too_deep(data):
-        raise InvalidInput(f"the body is nested deeper than {MAX_DEPTH} levels", [((), "is nested too deeply")])
+        raise MalformedBody(f"the body is nested deeper than {MAX_DEPTH} levels")
     try:
         value: object = orjson.loads(data)
     except orjson.JSONDecodeError as err:
@@ -97,10 +97,7 @@ def parse_json(data: bytes) -> object:
             raise InvalidInput(f"{_dotted(place)}: not a finite number", [(place, "must be a finite number")]) from err
         raise MalformedBody(f"the body is not JSON: {err}") from err
     # orjson keeps the last of two equal keys without a word; this pass converts nothing and only looks at keys.
-    try:
-        json.loads(data, object_pairs_hook=_refuse_repeats, parse_int=str, parse_float=str)
-    except RecursionError as err:
-        raise MalformedBody("the body is nested too deeply") from err
+    json.loads(data, object_pairs_hook=_refuse_repeats, parse_int=str, parse_float=str)
     return value
 
 
