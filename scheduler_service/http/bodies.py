@@ -20,6 +20,8 @@ from scheduler_service.errors import InvalidInput, ServiceError
 
 Body = TypeVar("Body", bound=BaseModel)
 
+LONG_BODY = 32_768
+"""Bytes; a longer body is read by a thread for large problems, as the event loop has others to serve."""
 MAX_DEPTH = 32
 """Of nested arrays and objects; a work point's predecessors are on the fifth level."""
 _BRACKETS = re.compile(rb'"(?:[^"\\]|\\.)*+"|[\[\]{}]', re.DOTALL)
@@ -50,7 +52,11 @@ def read_body(schema: type[Body], *, optional: bool = False) -> Body:
             return signed(validated(schema, {}))
         raise MalformedBody("the body is empty; wanted is a JSON object")
     _refuse_other_media_types()
-    return signed(validated(schema, parse_json(data)))
+    if len(data) <= LONG_BODY:
+        return signed(validated(schema, parse_json(data)))
+    from scheduler_service.http.services import services  # which knows of all parts, this one among them
+
+    return signed(services().large.run(lambda: validated(schema, parse_json(data))))
 
 
 def signed(body: Body) -> Body:
