@@ -205,21 +205,25 @@ def damage(path: Path, at: int, n_bytes: int) -> None:
 def repair(trial: Trial) -> None:
     subprocess.run(
         [sys.executable, "-m", "monitoring", "repair", "--home", str(trial.home)], cwd=ROOT, check=True,
-        stdout=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
     )  # fmt: skip
 
 
-def damaged_in_the_middle(trial: Trial) -> str:
+def into_the_file(trial: Trial) -> None:
+    """All that is in the log so far; a page that is there, too, is not missed in the file."""
     with closing(sqlite3.connect(trial.database)) as connection:
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
+
+def damaged_in_the_middle(trial: Trial) -> str:
+    into_the_file(trial)
     size = trial.database.stat().st_size
     damage(trial.database, size // 2 // 4_096 * 4_096, 8 * 4_096)
     return held(trial, "database", lambda: repair(trial))
 
 
 def damaged_header(trial: Trial) -> str:
-    with closing(sqlite3.connect(trial.database)) as connection:
-        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    into_the_file(trial)
     damage(trial.database, 0, 100)
     return held(trial, "database", lambda: repair(trial))
 
@@ -358,11 +362,13 @@ class Case:
     where: str = "folder"  # or "tmpfs", "ext4": a small file system of its own
     arguments: tuple[str, ...] = ()
     before: Callable[[Trial], object] = lambda _: None  # before the start
+    is_broken: bool = False  # when it starts
     has_clock: bool = False
     n_clients: int = N_CLIENTS
 
 
 def broken_before_start(trial: Trial) -> None:
+    into_the_file(trial)
     damage(trial.database, 0, 4_096)
 
 
@@ -379,7 +385,7 @@ CASES = (
     Case("database's header damaged; mended by `repair`", damaged_header),
     Case(
         "database damaged before the start; mended by `repair`",
-        lambda trial: held(trial, "database", lambda: repair(trial)), before=broken_before_start,
+        lambda trial: held(trial, "database", lambda: repair(trial)), before=broken_before_start, is_broken=True,
     ),
     Case("database deleted, with its log", deleted),
     Case("database moved away", moved_away),
@@ -428,8 +434,8 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 NOTES = """Runs and reads are counted by status from one second before the fault until one second after it was healed.
-"Healed after": from when the cause was gone until `/health` is well and a run is answered; of what heals by itself, from
-when it was named. "Lost": answered with 200, and in no file of records afterwards."""
+"Healed after": from when the cause was gone until `/health` is well and a run is answered; of what heals by itself,
+from when it was named. "Lost": answered with 200, and in no file of records afterwards."""
 
 
 def made_home(home: Path) -> Path:
@@ -437,7 +443,7 @@ def made_home(home: Path) -> Path:
     home.mkdir()
     trial = Trial(home, home.with_suffix(".txt"))
     trial.start()
-    body = {"experiment_name": "compared", "model_a": DEFAULT, "model_b": ASSIGNED}
+    body = {"experiment_name": "compared", "model_a": DEFAULT, "model_b": ASSIGNED, "guardrails": {}}
     requests.post(f"{trial.url}/experiments", json=body, timeout=30).raise_for_status()
     trial.load(8)
     time.sleep(8.0)
@@ -465,6 +471,8 @@ def measure(case: Case, folder: Path, template: Path) -> tuple[str, ...]:
             case.before(trial)
             trial.start()
             try:
+                while requests.get(f"{trial.url}/health/ready", timeout=30).status_code != 200 and not case.is_broken:
+                    time.sleep(0.05)
                 trial.load(case.n_clients)
                 time.sleep(1.0)
                 named = case.fault(trial)
