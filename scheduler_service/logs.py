@@ -13,6 +13,7 @@ import logging
 import os
 import re
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -20,6 +21,7 @@ from datetime import date, datetime
 from io import FileIO
 from itertools import pairwise
 from pathlib import Path
+from queue import SimpleQueue
 from typing import TextIO
 
 from scheduler_service.settings import Settings
@@ -36,6 +38,10 @@ MESSAGE_LIMIT = 2_000
 REPEATED_AFTER_S = 60.0
 """A warning or error that says the same word for word is written once in so long, with how often it was said."""
 MOST_REMEMBERED = 500
+
+MOST_WAITING = 10_000
+"""Lines that wait to be written; some megabytes."""
+FLUSH_S = 2.0
 
 TRACE_LIMIT = 20_000
 """Characters of a trace that are kept: its first and its last half, as the error itself stands at the end."""
@@ -86,10 +92,10 @@ def configure_logging(settings: Settings) -> None:
     to_file = SharedRotatingFileHandler(
         settings.logs_dir / LOG_FILE_NAME, max_bytes=settings.log_max_bytes, backups=settings.log_backups
     )
-    for handler in (to_file, StderrHandler(sys.stderr)):
-        handler.setFormatter(JsonFormatter() if settings.log_format == "json" else LineFormatter())
-        handler.addFilter(Repetitions())
-        root.addHandler(handler)
+    relay = Relay(to_file, StderrHandler(sys.stderr))
+    relay.setFormatter(JsonFormatter() if settings.log_format == "json" else LineFormatter())
+    relay.addFilter(Repetitions())
+    root.addHandler(relay)
     root.setLevel(settings.log_level.upper())
     # They tell of every font table and every pass of the compiler.
     for chatty in ("matplotlib", "fontTools", "numba", "PIL"):
@@ -149,6 +155,66 @@ class Repetitions(logging.Filter):
         self._said[what] = now, 0
         record.repetitions = more
         return True
+
+
+class Relay(logging.Handler):
+    """Writes lines on a thread of its own, in order: whoever has something to say waits for no disk and no lock.
+
+    A line is written within milliseconds, and before `flush` returns; a kill may lose the last ones. If a disk hangs,
+    `MOST_WAITING` lines wait for it, and it is said how many more there were.
+    """
+
+    def __init__(self, *targets: logging.Handler) -> None:
+        super().__init__()
+        self._targets = targets
+        self._waiting: SimpleQueue[tuple[contextvars.Context, logging.LogRecord] | threading.Event] = SimpleQueue()
+        self._process: int | None = None  # in which the thread is: a fork leaves it behind
+        self._dropped = 0
+
+    def setFormatter(self, fmt: logging.Formatter | None) -> None:
+        super().setFormatter(fmt)
+        for target in self._targets:
+            target.setFormatter(fmt)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if self._waiting.qsize() >= MOST_WAITING:
+            self._dropped += 1
+            return
+        # Said now: what the arguments are may change until it is written.
+        record.msg, record.args = record.getMessage(), None
+        self._start()
+        self._waiting.put((contextvars.copy_context(), record))
+
+    def flush(self) -> None:
+        """What was said until now is written when this returns, or after `FLUSH_S`."""
+        if self._process == os.getpid():
+            done = threading.Event()
+            self._waiting.put(done)
+            done.wait(FLUSH_S)
+
+    def close(self) -> None:
+        self.flush()
+        super().close()
+        for target in self._targets:
+            target.close()
+
+    def _start(self) -> None:
+        if self._process != os.getpid():
+            self._process, self._waiting = os.getpid(), SimpleQueue()
+            threading.Thread(target=self._work, args=(self._waiting,), name="log", daemon=True).start()
+
+    def _work(self, waiting: "SimpleQueue[tuple[contextvars.Context, logging.LogRecord] | threading.Event]") -> None:
+        while True:
+            said = waiting.get()
+            if isinstance(said, threading.Event):
+                said.set()
+                continue
+            context, record = said
+            for target in self._targets:
+                context.run(target.handle, record)
+            if self._dropped and waiting.empty():
+                dropped, self._dropped = self._dropped, 0
+                logging.getLogger(__name__).error("%d lines were said faster than they could be written", dropped)
 
 
 class StderrHandler(logging.StreamHandler[TextIO]):

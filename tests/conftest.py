@@ -48,6 +48,8 @@ class LiveService:
         return answer.json()
 
     def log(self) -> str:
+        """Its log; lines are written some milliseconds after they were said."""
+        time.sleep(0.1)
         return (self.home / "logs" / "flask_service.log").read_text(encoding="utf-8")
 
     def stop(self) -> int:

@@ -37,6 +37,11 @@ def root_logger():
     root.setLevel(level)
 
 
+def flush(root: logging.Logger) -> None:
+    for handler in root.handlers:
+        handler.flush()
+
+
 def grep(home) -> list[str]:
     return subprocess.run(["bash", "-c", GREP], cwd=home, capture_output=True, text=True, check=True).stdout.split(
         "\n"
@@ -103,6 +108,7 @@ def test_the_file_rotates_by_size_and_keeps_what_it_should(tmp_path, root_logger
     for number in range(200):
         log_run(f"number={number}", 0.001)
     request_id_var.reset(token)
+    flush(root_logger)
     files = sorted(path.name for path in (tmp_path / "logs").glob("flask_service.log*"))
     assert files == ["flask_service.log", "flask_service.log.1", "flask_service.log.2"]
     assert all((tmp_path / "logs" / name).stat().st_size <= 4096 for name in files)
@@ -113,6 +119,7 @@ def test_configuring_twice_writes_each_line_once(tmp_path, root_logger):
     for _ in range(2):
         configure_logging(Settings(home=tmp_path))
     logging.getLogger("x").warning("once")
+    flush(root_logger)
     assert (tmp_path / "logs" / "flask_service.log").read_text("utf-8").count("once") == 1
 
 

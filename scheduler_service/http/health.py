@@ -29,6 +29,8 @@ OLD_AFTER_S = 1.0
 """After so long who asks waits for a new answer."""
 PATIENCE_S = 0.7
 """How long: a check that takes longer is what is wrong."""
+FIRST_PATIENCE_S = 5.0
+"""How long for the first answer, before which models are read and modules imported."""
 LOOK_EVERY_S = 0.002
 CLOCK_STEP_S = 30.0
 """A clock that is put right by less is not worth a word."""
@@ -58,9 +60,10 @@ class Checks:
         """What each check finds now, or found at most `OLD_AFTER_S` ago; waits `PATIENCE_S` for it at most."""
         asked_s = time.monotonic()
         for name, check in checks.items():
-            if asked_s - self._age_key(name) > NEW_FOR_S:
+            if asked_s - self._found_s(name) > NEW_FOR_S:
                 self._begin(name, check, parts)
-        while self._missing(checks, asked_s) and time.monotonic() - asked_s < PATIENCE_S:
+        patience_s = PATIENCE_S if all(name in self._found for name in checks) else FIRST_PATIENCE_S
+        while self._missing(checks, asked_s) and time.monotonic() - asked_s < patience_s:
             gevent.sleep(LOOK_EVERY_S)
         missing = self._missing(checks, asked_s)
         return {name: self._overdue(name) if name in missing else self._found[name][1] for name in checks}
@@ -75,11 +78,12 @@ class Checks:
             log.warning("the system's clock %s", self.clock_note)
         return self.clock_note
 
-    def _age_key(self, name: str) -> float:
+    def _found_s(self, name: str) -> float:
+        """When the look began that the answer is of."""
         return self._found[name][0] if name in self._found else float("-inf")
 
     def _missing(self, names: Iterable[str], asked_s: float) -> list[str]:
-        return [name for name in names if asked_s - self._age_key(name) > OLD_AFTER_S]
+        return [name for name in names if asked_s - self._found_s(name) > OLD_AFTER_S]
 
     def _begin(self, name: str, check: Check, parts: "Services") -> None:
         if name not in self._looking:

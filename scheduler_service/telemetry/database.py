@@ -176,13 +176,16 @@ class DatabaseFile:
                 with suppress(sqlite3.Error):  # so that it is whole without its log, wherever it is now
                     self._keeper.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         self._let_go()
-        if _identity(self.path) is None:
+        is_gone = _identity(self.path) is None
+        if is_gone or (former is not None and _identity(beside(self.path, "-wal")) == former[1]):
             # The log of a file that is gone would be taken for that of the new one.
             for suffix in ("-wal", "-shm"):
                 _set_aside(beside(self.path, suffix))
-            if former is not None:
-                self._tell("was taken away; the records begin anew")
-        elif former is not None and former[0] != present and not was_deleted:
+        if former is None or was_deleted:
+            return
+        if is_gone:
+            self._tell("was taken away; the records begin anew")
+        elif former[0] != present:
             self._tell("was replaced by another file, which is used from now on")
 
     def _save(self, keeper: sqlite3.Connection, *, is_replaced: bool) -> None:
@@ -200,10 +203,14 @@ class DatabaseFile:
                     _set_aside(beside(self.path, suffix))
             move(copy, target)
         except (sqlite3.Error, OSError) as err:
-            log.error("%s was deleted, and cannot be written again from what is still open: %s", self.path, err)
+            log.error(
+                "%s was deleted or replaced, and cannot be written again from what is still open: %s", self.path, err
+            )
         else:
-            where = f"to {target}" if is_replaced else "again"
-            self._tell(f"was deleted; it was written {where}, from what was still open: nothing is lost")
+            if is_replaced:
+                self._tell(f"was replaced by another file, which is used from now on; what it held is in {target.name}")
+            else:
+                self._tell("was deleted; it was written again from what was still open: nothing is lost")
         finally:
             for leftover in (copy, beside(copy, "-wal"), beside(copy, "-shm"), beside(copy, "-journal")):
                 leftover.unlink(missing_ok=True)

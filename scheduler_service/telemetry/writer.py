@@ -1,7 +1,9 @@
 """The one door through which records are written: on disk when it returns, many records to one commit."""
 
+import errno
 import json
 import math
+import os
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -41,6 +43,8 @@ MOST_BLOCKED = 4
 """Writes that may wait while commits take long: half of the threads that also read."""
 BLOCKED_AFTER_S = 0.5
 ATTEMPTS = 3
+GONE_FOR_S = 2.0
+"""How long a file that somebody moved may be on its way back."""
 
 Record = PerformanceRecord | PairRecord | ReplayRecord
 Row = dict[str, object]
@@ -78,6 +82,7 @@ class Writer:
         self._connection: Connection | None = None
         self._inside: set[_Write] = set()  # waiting, or being committed
         self._unfinished_since_s: float | None = None  # when the first commit began that has not come to a quick end
+        self._gone_since_s: float | None = None
         self._trouble: StorageUnavailable | None = None  # of the last commit
 
     def add_runs(self, records: Sequence[PerformanceRecord], now: datetime) -> None:
@@ -125,10 +130,18 @@ class Writer:
         """Nothing, if records can be written now.
 
         Raises:
-            StorageUnavailable: they cannot, or the file is gone: the next record makes a new one.
+            StorageUnavailable: they cannot, or the file is gone. After `GONE_FOR_S` it is made anew, as it is by the
+                next record: where no runs are sent while this raises, none would come.
         """
         with storage_errors(self._path):
-            self._path.stat()
+            if self._path.exists():
+                self._gone_since_s = None
+            else:
+                now_s = time.monotonic()
+                self._gone_since_s = self._gone_since_s or now_s
+                if now_s - self._gone_since_s < GONE_FOR_S:
+                    raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(self._path))
+                self._file.make_ready()
             self._file.check_sound(thoroughly=True)
         if self._trouble is None:
             queries.check_reachable(self._engine)

@@ -1,0 +1,438 @@
+"""What breaks below a running service is named in /health, costs nothing that was acknowledged, and heals by itself.
+
+`python -m benchmarks.faults` does the same with whole disks, and writes the table of docs/operations.md.
+"""
+
+import json
+import logging
+import os
+import resource
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import pytest
+
+from monitoring import PerformanceMonitor, PerformanceRecord
+from scheduler_env import SAMPLE_PARAMS
+from scheduler_service.errors import StorageUnavailable
+from scheduler_service.http.health import OLD_AFTER_S, Checks
+from scheduler_service.logs import LineFormatter, Relay, Repetitions, SharedRotatingFileHandler
+from scheduler_service.telemetry.repair import repair
+from tests.conftest import LiveService, live_service
+
+ROOT = Path(__file__).resolve().parent.parent
+SAMPLE = list(SAMPLE_PARAMS)
+
+
+@pytest.fixture(scope="module")
+def own(tmp_path_factory):
+    """A service of this module's own; every test mends what it breaks."""
+    with live_service(tmp_path_factory.mktemp("faults")) as running:
+        until_well(running)
+        yield running
+
+
+def until_well(service: LiveService) -> None:
+    deadline = time.monotonic() + 20.0
+    while (answer := service.get("/health")).status_code != 200:
+        assert time.monotonic() < deadline, answer.text
+        time.sleep(0.05)
+
+
+def until_named(service: LiveService, part: str, word: str) -> None:
+    """Until /health names it, in less than a second each time."""
+    deadline = time.monotonic() + 5.0
+    while True:
+        began = time.monotonic()
+        told = service.get("/health").json()["parts"][part]
+        assert time.monotonic() - began < 1.0
+        if word in told["detail"]:
+            return
+        assert time.monotonic() < deadline, told
+        time.sleep(0.05)
+
+
+@contextmanager
+def clients(service: LiveService, count: int = 3):
+    """Clients that ask for schedules one after the other; what they were answered, by request id or status."""
+    answered: list[str | int] = []
+    is_over = threading.Event()
+
+    def ask() -> None:
+        mine = LiveService(service.url, service.home, service.process, service.output)
+        while not is_over.is_set():
+            try:
+                answer = mine.post("/run_algorithm", json={"params": SAMPLE})
+            except OSError:
+                return
+            answered.append(answer.json()["request_id"] if answer.status_code == 200 else answer.status_code)
+
+    threads = [threading.Thread(target=ask) for _ in range(count)]
+    for thread in threads:
+        thread.start()
+    try:
+        yield answered
+    finally:
+        is_over.set()
+        for thread in threads:
+            thread.join()
+
+
+def database_of(service: LiveService) -> Path:
+    return service.home / "logs" / "performance.db"
+
+
+def recorded(*files: Path) -> set[str]:
+    found: set[str] = set()
+    for file in files:
+        with closing(sqlite3.connect(file)) as connection:
+            found |= {row[0] for row in connection.execute("SELECT request_id FROM runs")}
+    return found
+
+
+def refused(service: LiveService, word: str) -> None:
+    answer = service.post("/run_algorithm", json={"params": SAMPLE})
+    assert answer.status_code == 503, answer.text
+    assert answer.headers["Content-Type"] == "application/problem+json"
+    assert int(answer.headers["Retry-After"]) >= 1
+    assert word in answer.json()["detail"]
+    assert "Traceback" not in answer.text
+
+
+def damage(path: Path, at: int, n_bytes: int) -> None:
+    with path.open("r+b") as file:
+        file.seek(at)
+        file.write(b"\xa5" * n_bytes)
+
+
+# --- the database of a running service ---
+
+
+def test_a_deleted_database_comes_back_with_all_that_was_acknowledged(own):
+    with clients(own) as answered:
+        time.sleep(0.5)
+        for file in database_of(own).parent.glob("performance.db*"):
+            file.unlink()
+        time.sleep(0.5)
+    ids = {answer for answer in answered if isinstance(answer, str)}
+    assert len(ids) == len(answered) > 10, "nobody is refused"
+    assert ids <= recorded(database_of(own))
+    until_named(own, "database", "was deleted")
+    assert own.get("/health").status_code == 200
+
+
+def test_a_database_that_is_moved_away_is_whole_and_a_new_one_goes_on(own):
+    away = database_of(own).with_name("moved.db")
+    with clients(own) as answered:
+        time.sleep(0.5)
+        database_of(own).rename(away)
+        time.sleep(0.5)
+    assert set(answered) <= recorded(away, database_of(own))
+    assert not away.with_name("moved.db-wal").exists(), "it needs no log beside it"
+
+
+def test_a_locked_database_refuses_runs_and_leaves_reading_and_health_alone(own):
+    with closing(sqlite3.connect(database_of(own), isolation_level=None)) as other, clients(own, 8) as answered:
+        other.execute("BEGIN EXCLUSIVE")
+        until_named(own, "database", "locked")
+        time.sleep(0.6)
+        for path in ("/models", "/performance", "/health/live"):
+            began = time.monotonic()
+            assert own.get(path).status_code == 200
+            assert time.monotonic() - began < 1.0
+        other.execute("ROLLBACK")
+        until_well(own)
+    assert 503 in answered, "those that found others waiting already"
+    assert {answer for answer in answered if isinstance(answer, str)} <= recorded(
+        database_of(own), database_of(own).with_name("moved.db")
+    )
+
+
+def test_a_damaged_database_is_named_and_repaired_while_the_service_runs(own):
+    database = database_of(own)
+    kept = own.run(params=SAMPLE)["request_id"]
+    with closing(sqlite3.connect(database)) as connection:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    damage(database, 0, 4_096)
+    own.get("/performance")  # whoever reads it meets the damage
+    until_named(own, "database", "python -m monitoring repair")
+    refused(own, "is damaged")
+    command = [sys.executable, "-m", "monitoring", "repair", "--home", str(own.home), "--json"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    told = json.loads(done.stdout)
+    assert told["is_sound"] is False
+    assert Path(told["damaged"]).exists(), "nothing is deleted"
+    until_well(own)
+    after = own.run(params=SAMPLE)["request_id"]
+    assert {kept, after} <= recorded(database)
+    assert own.get("/performance").status_code == 200
+
+
+# --- the disk ---
+
+
+def test_a_disk_without_room_refuses_runs_and_changes_and_heals(own):
+    """Made by a limit on the size of files, which needs no disk of its own; the benchmark fills one."""
+    database, config = database_of(own), own.home / "ab_test_config.json"
+    before = config.read_bytes()
+    log_size = (own.home / "logs" / "flask_service.log").stat().st_size
+    unlimited = resource.prlimit(own.process.pid, resource.RLIMIT_FSIZE)
+    resource.prlimit(own.process.pid, resource.RLIMIT_FSIZE, (64, unlimited[1]))
+    try:
+        for _ in range(3):
+            refused(own, "performance.db")
+        until_named(own, "database", "performance.db")
+        experiment = {"experiment_name": "full", "model_a": "DDQN_v1.0", "model_b": "DDQN_v2.0"}
+        assert own.post("/experiments", json=experiment).status_code == 503
+        assert own.post("/reports/performance", json={}).status_code == 503
+        assert own.get("/models").status_code == 200
+        assert config.read_bytes() == before
+        assert not list(own.home.rglob("*.tmp")), "no half-written file is left"
+        assert (own.home / "logs" / "flask_service.log").stat().st_size == log_size
+    finally:
+        resource.prlimit(own.process.pid, resource.RLIMIT_FSIZE, unlimited)
+    until_well(own)
+    assert own.run(params=SAMPLE)["request_id"] in recorded(database)
+    assert "lines are missing here" in own.log()
+    assert own.output.read_text().count("is damaged") <= 2
+    assert "Logging error" not in own.output.read_text()
+
+
+@pytest.mark.parametrize("folder", ["logs", "models", "reports"])
+def test_a_folder_that_turns_read_only_is_named_and_heals(own, folder):
+    path = str(own.home / folder)
+    for command in (["--bind", path, path], ["-o", "remount,ro,bind", path]):
+        if subprocess.run(["mount", *command], check=False, capture_output=True).returncode:
+            pytest.skip("mount is not allowed here")
+    try:
+        until_named(own, "folders", folder)
+        assert own.get("/models").status_code == 200
+    finally:
+        subprocess.run(["umount", "-l", path], check=True)
+    until_well(own)
+    own.run(params=SAMPLE)
+
+
+# --- models and configuration ---
+
+
+@pytest.mark.parametrize("content", [None, b"no weights"])
+def test_a_lost_or_damaged_model_file_is_named_while_the_model_answers_from_memory(own, content):
+    key = own.run(params=SAMPLE)["experiment_info"]["model_used"]
+    path = own.home / "models" / "models" / f"{key}.pth"
+    before = path.read_bytes()
+    path.unlink()
+    if content is not None:
+        path.write_bytes(content)
+    until_named(own, "models", key)
+    assert own.run(params=SAMPLE)["experiment_info"]["model_used"] == key
+    path.write_bytes(before)
+    until_well(own)
+
+
+@pytest.mark.parametrize(
+    "content", [b"\x00\xff{", b"", b'{"experiments": {"a"', b'{"experiments": 3}', b"[" * 100_000, b" " * 2**25]
+)
+def test_a_broken_configuration_leaves_the_last_good_one_in_force(own, content):
+    path = own.home / "ab_test_config.json"
+    before = path.read_bytes()
+    path.write_bytes(content)
+    until_named(own, "experiments", "ab_test_config.json")
+    assert own.run(params=SAMPLE)["experiment_info"]["reason"] == "default"
+    assert path.read_bytes() == content, "what an editor left is not overwritten"
+    path.write_bytes(before)
+    until_well(own)
+
+
+def test_nothing_of_all_this_was_an_internal_error(own):
+    assert "internal error" not in own.log()
+    assert "unexpected " not in own.log()
+
+
+def test_kill_9_under_load_loses_nothing_that_was_acknowledged(own):
+    with clients(own, 8) as answered:
+        time.sleep(0.7)
+        own.process.kill()
+        own.process.wait()
+    assert len(answered) > 10
+    assert {answer for answer in answered if isinstance(answer, str)} <= recorded(database_of(own))
+    with closing(sqlite3.connect(database_of(own))) as connection:
+        assert connection.execute("PRAGMA integrity_check").fetchone()[0] == "ok"
+
+
+def test_a_service_starts_over_whatever_is_broken_and_heals_without_a_restart(own):
+    """Runs last: the service of the other tests was killed, and its home is used again."""
+    home, database = own.home, database_of(own)
+    damage(database, 0, 8_192)
+    (home / "ab_test_config.json").write_bytes(b"{")
+    (home / "models" / "tags.json").write_bytes(b"[")
+    with live_service(home) as again:
+        again.get("/health")  # the first answer may take its time
+        for part, word in {"database": "repair", "experiments": "not valid", "models": "tags.json"}.items():
+            until_named(again, part, word)
+        assert again.get("/models").status_code == 200
+        refused(again, "damaged")
+        database.rename(database.with_name("aside.db"))
+        (home / "ab_test_config.json").write_text('{"experiments": {}, "default_model": "DDQN_v1.0"}')
+        (home / "models" / "tags.json").write_text("{}")
+        until_well(again)
+        assert again.run(params=SAMPLE)["experiment_info"]["reason"] == "default"
+
+
+# --- parts alone ---
+
+
+@pytest.fixture
+def monitor(tmp_path):
+    return PerformanceMonitor(tmp_path / "performance.db", reports_dir=tmp_path)
+
+
+def fill(monitor: PerformanceMonitor, count: int) -> None:
+    threads = [
+        threading.Thread(
+            target=lambda n=n: [
+                monitor.record_performance(PerformanceRecord(request_id=f"{n}-{i}", input_params={"params": SAMPLE}))
+                for i in range(count // 8)
+            ]
+        )
+        for n in range(8)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+
+@pytest.mark.parametrize("is_vacuumed", [False, True])
+@pytest.mark.parametrize(("first_page", "pages"), [(0, 1), (30, 2)])
+def test_repair_saves_every_row_that_is_on_a_sound_page(monitor, is_vacuumed, first_page, pages):
+    fill(monitor, 800)
+    if is_vacuumed:
+        monitor.upkeep.vacuum()
+    monitor.close()
+    before = recorded(monitor.db_path)
+    damage(monitor.db_path, first_page * 4_096, pages * 4_096)
+    done = repair(monitor.db_path)
+    assert done is not None
+    saved = recorded(monitor.db_path)
+    assert saved <= before
+    assert len(saved) == done.saved["runs"] >= len(before) - 40 * pages, "a page holds some 20 rows"
+    if first_page == 0:
+        assert saved == before
+    monitor.record_performance(PerformanceRecord(request_id="after"))
+    assert monitor.count_runs() == len(saved) + 1
+    assert repair(monitor.db_path) is None, "what is sound is left alone"
+
+
+def test_a_database_of_which_nothing_is_left_is_not_touched(tmp_path):
+    path = tmp_path / "performance.db"
+    path.write_bytes(b"x" * 50_000)
+    with pytest.raises(StorageUnavailable, match="nothing can be read"):
+        repair(path)
+    assert path.read_bytes() == b"x" * 50_000
+    assert not list(tmp_path.glob(".*.tmp*"))
+
+
+def test_a_log_that_cannot_be_written_says_so_once_and_later_how_much_is_missing(tmp_path, capsys):
+    path = tmp_path / "flask_service.log"
+    path.symlink_to("/dev/full")
+    handler = SharedRotatingFileHandler(path, max_bytes=10_000, backups=2)
+    handler.setFormatter(LineFormatter())
+
+    def say(number: int) -> None:
+        handler.handle(logging.LogRecord("x", logging.INFO, "", 0, f"line {number}", (), None))
+
+    for number in range(5):
+        say(number)
+    assert capsys.readouterr().err.count("cannot be written (No space left on device)") == 1
+    path.unlink()
+    say(5)
+    lines = path.read_text("utf-8").splitlines()
+    assert ["5 lines are missing here" in lines[0], "line 5" in lines[1], len(lines)] == [True, True, 2]
+    handler.close()
+
+
+def test_a_fault_is_said_once_a_minute_with_how_often(tmp_path):
+    now = [0.0]
+    filter_ = Repetitions(clock=lambda: now[0])
+
+    def passes(message: str, level: int = logging.ERROR) -> str | None:
+        record = logging.LogRecord("x", level, "", 0, message, (), None)
+        return LineFormatter().format(record) if filter_.filter(record) else None
+
+    assert passes("the disk is full") is not None
+    assert [passes("the disk is full") for _ in range(3)] == [None] * 3
+    assert passes("another fault") is not None
+    assert passes("no fault", logging.INFO) == passes("no fault", logging.INFO) is not None
+    now[0] = 61.0
+    assert str(passes("the disk is full")).endswith("(said 3 more times meanwhile)")
+
+
+def test_a_log_whose_disk_hangs_holds_nobody_up():
+    hangs = threading.Event()
+
+    class Hanging(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            hangs.wait(10.0)
+
+    relay = Relay(Hanging())
+    began = time.monotonic()
+    for number in range(100):
+        relay.handle(logging.LogRecord("x", logging.INFO, "", 0, f"{number}", (), None))
+    assert time.monotonic() - began < 1.0
+    hangs.set()
+    relay.close()
+
+
+@pytest.mark.parametrize(("step_s", "word"), [(-18_000.0, "back by 18000 s"), (7_200.0, "forward by 7200 s")])
+def test_a_clock_that_is_set_is_noted(monkeypatch, step_s, word):
+    checks, true_time = Checks(), time.time
+    assert checks.look_at_clock() == ""
+    monkeypatch.setattr(time, "time", lambda: true_time() + step_s)
+    assert word in checks.look_at_clock()
+    assert 0.0 <= checks.uptime_s < 60.0
+    assert word in checks.look_at_clock(), "it stays said"
+
+
+def test_a_check_that_hangs_is_what_is_wrong_and_is_not_begun_again():
+    begun: list[float] = []
+    goes_on = threading.Event()
+    goes_on.set()
+
+    def hang(_parts: object) -> str:
+        begun.append(time.monotonic())
+        goes_on.wait(10.0)
+        return "well"
+
+    checks = Checks()
+    assert set(checks.ask(None, {"disk": hang, "clock": lambda _: "well"})) == {"disk", "clock"}  # type: ignore[arg-type]
+    goes_on.clear()
+    time.sleep(OLD_AFTER_S)
+    for _ in range(2):
+        began = time.monotonic()
+        told = checks.ask(None, {"disk": hang, "clock": lambda _: "well"})  # type: ignore[arg-type]
+        assert time.monotonic() - began < 1.0
+        assert told["clock"] == {"status": "ok", "detail": "well"}
+        assert "no answer for" in told["disk"]["detail"]
+    assert len(begun) == 2
+    goes_on.set()
+    deadline = time.monotonic() + 5.0
+    while checks.ask(None, {"disk": hang})["disk"]["status"] != "ok":  # type: ignore[arg-type]
+        assert time.monotonic() < deadline
+
+
+def test_a_file_that_vanishes_between_commits_is_never_written_unseen(monitor):
+    monitor.record_performance(PerformanceRecord(request_id="a"))
+    os.replace(monitor.db_path, monitor.db_path.with_name("elsewhere.db"))
+    monitor.record_performance(PerformanceRecord(request_id="b"))
+    assert recorded(monitor.db_path) == {"b"}
+    os.replace(monitor.db_path.with_name("elsewhere.db"), monitor.db_path)
+    monitor.record_performance(PerformanceRecord(request_id="c"))
+    assert recorded(monitor.db_path) == {"a", "c"}
+    (kept,) = monitor.db_path.parent.glob("performance.db.replaced-*")
+    assert recorded(kept) == {"b"}, "what was put over it is no reason to lose it"
