@@ -5,6 +5,7 @@ neither threads nor their fight for the interpreter.
 """
 
 import contextvars
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -16,8 +17,11 @@ from scheduler_service.errors import StorageUnavailable
 from scheduler_service.http.metrics import Metrics
 from scheduler_service.http.offload import NativeThreads
 
+MOST_BLOCKED, BLOCKED_AFTER_S = 4, 0.5
+"""Who waits for a batch that takes longer than that; the others are told at once to come back."""
 
-@dataclass(frozen=True, slots=True)
+
+@dataclass(frozen=True, slots=True, eq=False)
 class _Waiting:
     records: Sequence[PerformanceRecord]
     then: Callable[[], None]
@@ -34,25 +38,44 @@ class Recorder:
         self._metrics = metrics
         self._waiting: list[_Waiting] = []
         self._is_writing = False
+        self._began_s = 0.0  # when the batch that is being written was begun; monotonic
 
     def record(self, records: Sequence[PerformanceRecord], then: Callable[[], None]) -> None:
         """Returns when the records are on the disk, and `then` (which may wait for a disk, too) was called after that.
 
         Raises:
-            StorageUnavailable: they cannot be written.
+            StorageUnavailable: they cannot be written; or the disk takes its time and enough others wait for it.
             Overloaded: too many others wait for the disk.
         """
-        is_written = AsyncResult()
-        self._waiting.append(_Waiting(records, then, contextvars.copy_context(), is_written))
+        mine = _Waiting(records, then, contextvars.copy_context(), AsyncResult())
+        if self._is_blocked and len(self._waiting) >= MOST_BLOCKED:
+            raise self._refusal()
+        self._waiting.append(mine)
         if not self._is_writing:
             self._is_writing = True
             gevent.spawn(self._write)
-        is_written.get()
+        while not mine.is_written.ready():
+            mine.is_written.wait(BLOCKED_AFTER_S)
+            if self._is_blocked and mine in self._waiting[MOST_BLOCKED:]:
+                self._waiting.remove(mine)
+                raise self._refusal()
+        mine.is_written.get()
+
+    @property
+    def _is_blocked(self) -> bool:
+        return self._is_writing and time.monotonic() - self._began_s > BLOCKED_AFTER_S
+
+    def _refusal(self) -> StorageUnavailable:
+        took_s = time.monotonic() - self._began_s
+        return StorageUnavailable(
+            f"the run cannot be recorded: the records' database has not answered for {took_s:.1f} s"
+        )
 
     def _write(self) -> None:
         try:
             while self._waiting:
                 batch, self._waiting = self._waiting, []
+                self._began_s = time.monotonic()
                 self._write_together(batch)
         finally:
             self._is_writing = False
