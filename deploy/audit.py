@@ -1,8 +1,8 @@
 """`make audit`: are known vulnerabilities in what requirements.txt pins? pip-audit asks PyPI, then OSV.
 
 Exit status: 0 nothing is known, or no database could be asked, which the line says; 1 something is known; 2 pip-audit
-itself is missing or failed. A database that knows none of our packages counts as one that was not asked: pip-audit alone
-calls that a success.
+itself is missing or failed. A database that knows none of our packages counts as one that was not asked, which
+pip-audit alone calls a success.
 """
 
 import json

@@ -122,7 +122,7 @@ class Limits:
             self._failed.take(slot)
 
     def _hashed(self, address: str) -> int | None:
-        """The slot of an address, an IPv6 one by its first 64 bits, as one client has all the others; None: loopback."""
+        """The slot of an address, an IPv6 one by its first 64 bits: one client has the others; None: loopback."""
         try:
             ip = ipaddress.ip_address(address.partition("%")[0])
         except ValueError:
