@@ -25,6 +25,7 @@ from scheduler_service.http import auth, hygiene, problems
 from scheduler_service.http.background import leave
 from scheduler_service.http.bodies import OrjsonProvider
 from scheduler_service.http.caching import AnswerCache
+from scheduler_service.http.limits import Limits
 from scheduler_service.http.metrics import Metrics
 from scheduler_service.http.offload import NativeThreads
 from scheduler_service.http.processes import gunicorn_settings, serve_with_workers
@@ -55,8 +56,11 @@ GC_THRESHOLDS = (20_000, 20, 50)
 log = logging.getLogger("scheduler")
 
 
-def create_app(settings: Settings | None = None) -> Flask:
-    """The application over the folder `settings.home`: folders made, seed models registered, parts connected."""
+def create_app(settings: Settings | None = None, *, limits: Limits | None = None) -> Flask:
+    """The application over the folder `settings.home`: folders made, seed models registered, parts connected.
+
+    `limits` are what several processes share of the rate limits; left out, this one has its own.
+    """
     settings = settings or settings_from_environment()
     make_folders(settings)
     app = Flask("enhanced_flask", static_folder=None)
@@ -68,7 +72,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     parts.metrics.show(State(parts, alerts=lambda: firing_alerts(parts.monitor)))
     problems.handle_errors(app)
     hygiene.keep_clean(app, settings, parts.metrics)
-    auth.guard(app, settings)
+    auth.guard(app, settings, limits or Limits(settings))
     for resource in (runs, models, experiment_routes, alerts, operations):
         app.register_blueprint(resource.blueprint)
     return app
@@ -194,9 +198,9 @@ def load_before_fork() -> None:
         log.warning("nothing could be loaded before the workers were started", exc_info=True)
 
 
-def make_app(settings: Settings) -> tuple[Flask, WarmUp]:
+def make_app(settings: Settings, limits: Limits) -> tuple[Flask, WarmUp]:
     """The application, and what it does by itself, to be called once clients can connect."""
-    app = create_app(settings)
+    app = create_app(settings, limits=limits)
     parts = app.extensions[EXTENSION]
 
     def after_start() -> None:
@@ -214,6 +218,7 @@ def gunicorn_configuration() -> dict[str, object]:
     settings = settings_from_environment()
     make_folders(settings)
     configure_logging(settings)
+    _limits()  # before the workers are forked
     return {
         **gunicorn_settings(settings, load=load_before_fork),
         "wsgi_app": "enhanced_flask:worker_application()",
@@ -223,9 +228,15 @@ def gunicorn_configuration() -> dict[str, object]:
 
 def worker_application() -> Flask:
     """For gunicorn: the application of this process, which begins to warm up."""
-    app, after_start = make_app(settings_from_environment())
+    app, after_start = make_app(settings_from_environment(), _limits())
     gevent.spawn(after_start)
     return app
+
+
+@cache
+def _limits() -> Limits:
+    """Those of this process and of the workers that are forked from it."""
+    return Limits(settings_from_environment())
 
 
 def settings_from_arguments(arguments: Sequence[str] | None = None) -> Settings:
@@ -261,11 +272,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"enhanced_flask.py: cannot write below SCHED_HOME {settings.home}: {err}", file=sys.stderr)
         return 1
 
+    limits = Limits(settings)  # before the workers are forked
     try:
         if settings.workers > 1:
-            serve_with_workers(lambda: make_app(settings), settings, load=load_before_fork)
+            serve_with_workers(lambda: make_app(settings, limits), settings, load=load_before_fork)
         else:
-            app, after_start = make_app(settings)
+            app, after_start = make_app(settings, limits)
             serve(app, after_start, settings, reload=lambda: reload(app.extensions[EXTENSION]))
             leave()
     except OSError as err:

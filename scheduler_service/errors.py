@@ -38,16 +38,6 @@ class Overloaded(ServiceError):
         self.retry_after_s = retry_after_s
 
 
-class TooManyRequests(ServiceError):
-    """A client asks more often than it may; `retry_after_s` says when to come back, the others are for its headers."""
-
-    def __init__(self, message: str, *, retry_after_s: int, policy: str, state: str) -> None:
-        super().__init__(message)
-        self.retry_after_s = retry_after_s
-        self.policy = policy
-        self.state = state
-
-
 class ClientGone(ServiceError):
     """Nobody waits for the answer any more; the work was dropped."""
 

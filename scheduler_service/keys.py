@@ -1,117 +1,107 @@
-"""API keys: what a deployment keeps of them, and a tool that makes one.
+"""API keys: what an entry of `SCHED_API_KEYS` says, and `python -m scheduler_service.keys`, which makes one.
 
-    python -m scheduler_service.keys --name spring --scopes run,read
-
-A key is a long random text that only its owner has; the service knows its SHA-256. (A slow hash would protect what
-people choose; nobody guesses 32 random bytes.)
+The service keeps digests only: whoever reads its environment cannot call it with what stands there.
 """
 
 import argparse
 import hashlib
-import hmac
 import re
 import secrets
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal, cast, get_args
 
 Scope = Literal["run", "read", "admin"]
 SCOPES: tuple[Scope, ...] = get_args(Scope)
-ABOUT: dict[Scope, str] = {
-    "run": "build schedules and give verdicts on them",
-    "read": "see models, experiments, figures, reports, alerts and metrics",
-    "admin": "everything, changes of models and experiments included",
-}
-MAX_NAME_LENGTH = 40
+ANONYMOUS_SCOPES = ("run", "read")
+"""What may be granted to whoever has no key."""
 
-_NAME = re.compile(r"[A-Za-z0-9_.-]{1,40}")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,31}")
 _DIGEST = re.compile(r"[0-9a-fA-F]{64}")
+SHAPE = "<name>:<scope>[+<scope>]:<sha256 hex>, or the 64 hex digits alone"
 
 
 @dataclass(frozen=True, slots=True)
 class ApiKey:
-    """What is known of a key."""
+    """A key that the service knows, by its digest."""
 
     name: str
     scopes: frozenset[Scope]
-    digest: str  # SHA-256, lower-case hex
+    digest: str  # SHA-256 of the key, lower-case hex
 
-    def may(self, scope: Scope) -> bool:
-        """Whether the key opens what needs `scope`; `admin` opens everything."""
+    def allows(self, scope: Scope) -> bool:
+        """Whether it may do what needs `scope`; admin may do all."""
         return scope in self.scopes or "admin" in self.scopes
 
 
 def parse_keys(entries: Sequence[str]) -> tuple[ApiKey, ...]:
-    """The keys that `<name>:<scope>+<scope>:<SHA-256>` describe; a digest alone may do everything.
+    """The keys that the entries of `SCHED_API_KEYS` stand for.
+
+    A digest alone has every scope and is called `key1`, `key2`... by its place.
 
     Raises:
-        ValueError: an entry is none; the text names its number and never repeats it, as it may be a key by mistake.
+        ValueError: an entry is none. The text tells its number and never repeats it: somebody may have pasted the key.
     """
-    keys = tuple(_parse(entry, number) for number, entry in enumerate(entries, start=1))
-    names = [key.name for key in keys]
-    for number, name in enumerate(names, start=1):
-        if name in names[: number - 1]:
-            raise ValueError(f"entry {number}: the name {name!r} is used twice")
-    return keys
-
-
-def find_key(presented: str, keys: Sequence[ApiKey]) -> ApiKey | None:
-    """The key that `presented` is; takes as long for a near miss as for a far one."""
-    digest = digest_of(presented)
-    found = None
-    for key in keys:
-        if hmac.compare_digest(digest, key.digest):
-            found = key
-    return found if presented else None
+    keys = [_parse(number, entry) for number, entry in enumerate(entries, start=1)]
+    for number, key in enumerate(keys, start=1):
+        for other, former in enumerate(keys[: number - 1], start=1):
+            if former.name == key.name:
+                raise ValueError(f"entry {number} has the name of entry {other}; names must be unique")
+            if former.digest == key.digest:
+                raise ValueError(f"entry {number} has the digest of entry {other}; a key stands once")
+    return tuple(keys)
 
 
 def digest_of(key: str) -> str:
-    """SHA-256 in hex."""
+    """What the service knows a key by."""
     return hashlib.sha256(key.encode("utf-8", "surrogateescape")).hexdigest()
 
 
-def _parse(entry: str, number: int) -> ApiKey:
+def is_name(text: str) -> bool:
+    """Whether a key may be called so."""
+    return _NAME.fullmatch(text) is not None
+
+
+def _parse(number: int, entry: str) -> ApiKey:
     if _DIGEST.fullmatch(entry):
-        return ApiKey(f"key{number}", frozenset({"admin"}), entry.lower())
+        return ApiKey(f"key{number}", frozenset(SCOPES), entry.lower())
     parts = entry.split(":")
-    if len(parts) != 3 or not _DIGEST.fullmatch(parts[2]):
-        raise ValueError(
-            f"entry {number} must be <name>:<scopes>:<SHA-256 of the key in hex>, as "
-            "`python -m scheduler_service.keys` prints it"
-        )
+    if len(parts) != 3:
+        raise ValueError(f"entry {number} must be {SHAPE}")
     name, scopes, digest = parts
-    if not _NAME.fullmatch(name):
-        raise ValueError(f"entry {number}: the name must be 1 to {MAX_NAME_LENGTH} of A-Z a-z 0-9 _ . -")
-    return ApiKey(name, _scopes(scopes.split("+"), f"entry {number}"), digest.lower())
-
-
-def _scopes(written: Sequence[str], where: str) -> frozenset[Scope]:
-    found = frozenset(scope for scope in SCOPES if scope in written)
-    if not found or len(found) < len(set(written)):
-        raise ValueError(f"{where}: the scopes must be some of {', '.join(SCOPES)}, joined by +")
-    return found
+    if not is_name(name):
+        raise ValueError(f"entry {number}: a name is 1 to 32 of A-Z a-z 0-9 _ . - and begins with a letter or digit")
+    if unknown := set(scopes.split("+")) - set(SCOPES):
+        raise ValueError(f"entry {number}: {len(unknown)} unknown scope; there are {', '.join(SCOPES)}, joined by +")
+    if not _DIGEST.fullmatch(digest):
+        raise ValueError(f"entry {number}: the digest must be the 64 hex digits of the key's SHA-256, not the key")
+    return ApiKey(name, frozenset(cast(list[Scope], scopes.split("+"))), digest.lower())
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Print a new key and what the service has to know of it."""
-    scopes = "\n".join(f"  {scope:<6} {about}" for scope, about in ABOUT.items())
+    """Print a new key, once, and the entry that makes the service know it."""
     parser = argparse.ArgumentParser(
         prog="python -m scheduler_service.keys",
-        description="Make an API key. It is shown once and stored nowhere; the service keeps its SHA-256.",
-        epilog=f"scopes:\n{scopes}",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        description="Make a random API key. It is printed once and stored nowhere; the entry holds its digest only.",
+        epilog=(
+            "scopes: run builds schedules and gives feedback; read sees models, experiments, figures, reports, alerts "
+            "and metrics; admin may do everything. Example: --name vue --scopes run,read. Put the entry into "
+            "SCHED_API_KEYS (comma-separated with others) and restart the service; clients send the key as "
+            "'Authorization: Bearer <key>' or 'X-API-Key: <key>'. To take a key back, remove its entry and restart."
+        ),
     )
-    parser.add_argument("--name", required=True, help="who uses it; appears in logs and histories")
-    parser.add_argument("--scopes", default="run,read", help="comma-separated: run, read, admin (default: run,read)")
+    parser.add_argument("--name", required=True, help="who will use it; stands in the log and in histories")
+    parser.add_argument("--scopes", default="run,read", help="comma-separated, of run, read, admin (default: run,read)")
     given = parser.parse_args(arguments)
+    wanted = [scope.strip() for scope in re.split(r"[,+]", given.scopes)]
+    if not is_name(given.name):
+        parser.error("--name: 1 to 32 of A-Z a-z 0-9 _ . - that begin with a letter or digit")
+    if not set(wanted) <= set(SCOPES):
+        parser.error(f"--scopes: there are {', '.join(SCOPES)}")
     key = secrets.token_urlsafe(32)
-    entry = f"{given.name}:{given.scopes.replace(',', '+')}:{digest_of(key)}"
-    try:
-        parse_keys([entry])
-    except ValueError as err:
-        parser.error(str(err).replace("entry 1: ", "").replace("entry 1 ", "it "))
-    print(f"key for the client (Authorization: Bearer <key>):\n  {key}\nentry for SCHED_API_KEYS:\n  {entry}")
+    scopes = "+".join(scope for scope in SCOPES if scope in wanted)
+    print(f"key:   {key}\nentry: {given.name}:{scopes}:{digest_of(key)}")
     return 0
 
 

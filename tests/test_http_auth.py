@@ -1,136 +1,223 @@
-"""Who may do what: this machine anything; from elsewhere, whoever has a key for it; never a foreign web page."""
+"""Who may do what: this machine; from elsewhere, whoever has a key with the scope; never a foreign web page."""
+
+import hashlib
+import re
 
 import pytest
+from pydantic import ValidationError
 
 from enhanced_flask import create_app
-from scheduler_service.http.auth import required_scope
-from scheduler_service.http.services import EXTENSION
-from scheduler_service.keys import SCOPES, digest_of, find_key, parse_keys
-from scheduler_service.settings import Settings, is_loopback
+from scheduler_service.http.auth import find_key, required_scope
+from scheduler_service.keys import main as keys_tool
+from scheduler_service.keys import parse_keys
+from scheduler_service.settings import Settings, is_loopback, settings_from_environment
 
 KEY = "correct horse battery staple"
-DIGEST = digest_of(KEY)
+DIGEST = hashlib.sha256(KEY.encode()).hexdigest()
+SCOPED = {scope: f"the {scope} key of the plant" for scope in ("run", "read", "admin")}
+ENTRIES = tuple(f"{scope}-er:{scope}:{hashlib.sha256(key.encode()).hexdigest()}" for scope, key in SCOPED.items())
+OPEN, RUN, READ, ADMIN = None, "run", "read", "admin"
+EXPECTED = {
+    ("GET", "/health"): OPEN,
+    ("GET", "/health/live"): OPEN,
+    ("GET", "/health/ready"): OPEN,
+    ("GET", "/openapi.json"): OPEN,
+    ("GET", "/docs"): OPEN,
+    ("POST", "/run_algorithm"): RUN,
+    ("POST", "/api/algorithm/run"): RUN,
+    ("POST", "/feedback"): RUN,
+    ("GET", "/metrics"): READ,
+    ("GET", "/performance"): READ,
+    ("GET", "/models"): READ,
+    ("GET", "/models/history"): READ,
+    ("GET", "/models/<name>"): READ,
+    ("GET", "/experiments"): READ,
+    ("GET", "/experiments/<name>"): READ,
+    ("GET", "/experiments/<name>/assignment"): READ,
+    ("GET", "/experiments/<name>/history"): READ,
+    ("GET", "/experiments/<name>/results"): READ,
+    ("GET", "/experiments/<name>/replay"): READ,
+    ("GET", "/reports/<name>"): READ,
+    ("GET", "/alerts"): READ,
+    ("GET", "/alerts/history"): READ,
+    ("POST", "/models/register"): ADMIN,
+    ("POST", "/models/<name>/promote"): ADMIN,
+    ("POST", "/models/rollback"): ADMIN,
+    ("PUT", "/models/tags/<tag>"): ADMIN,
+    ("DELETE", "/models/tags/<tag>"): ADMIN,
+    ("DELETE", "/models/<name>"): ADMIN,
+    ("POST", "/experiments"): ADMIN,
+    **{
+        ("POST", f"/experiments/<name>/{move}"): ADMIN
+        for move in ("start", "pause", "stop", "conclude", "advance", "promote", "revert", "replay")
+    },
+    ("POST", "/reports/performance"): ADMIN,
+    ("POST", "/reports/ab_test"): ADMIN,
+    ("POST", "/alerts/<alert>/acknowledge"): ADMIN,
+    ("POST", "/alerts/silences"): ADMIN,
+    ("DELETE", "/alerts/silences/<number>"): ADMIN,
+    ("POST", "/alerts/test"): ADMIN,
+}
+"""Written out by hand: what the guard is held against."""
 
-OPEN = {("GET", path) for path in ("/health", "/health/live", "/health/ready", "/openapi.json", "/docs")}
-"""Written once more, and by path, so that a slip in the rule is seen here."""
-RUN = {("POST", "/run_algorithm"), ("POST", "/api/algorithm/run"), ("POST", "/feedback")}
+
+def app_over(home, **more):
+    return create_app(Settings(home=home, **({"host": "0.0.0.0", "api_keys": (*ENTRIES, DIGEST)} | more)))
 
 
 @pytest.fixture(scope="module")
 def exposed(tmp_path_factory):
-    """A service that is bound beyond loopback; the key of a scope is its name."""
-    keys = (DIGEST, *(f"{scope}-key:{scope}:{digest_of(scope)}" for scope in SCOPES))
-    home = tmp_path_factory.mktemp("exposed")
-    app = create_app(Settings(home=home, host="0.0.0.0", api_keys=keys, rate_limit=0))
-    app.extensions[EXTENSION].warmed_up.set()
-    return app
+    """A service that is bound beyond loopback, with a key for each scope and one that has all."""
+    return app_over(tmp_path_factory.mktemp("exposed"))
 
 
-def paths(app):
-    """Every (method, path), with something in place of the path's names."""
-    return sorted(
-        (
-            method,
-            rule.rule.replace("<name>", "x").replace("<tag>", "x").replace("<alert>", "x").replace("<number>", "1"),
-        )
-        for rule in app.url_map.iter_rules()
-        for method in rule.methods
-    )
+@pytest.fixture(scope="module")
+def on_loopback(tmp_path_factory):
+    return app_over(tmp_path_factory.mktemp("loopback"), host="127.0.0.1", api_keys=())
 
 
-def scope_by_hand(method, path):
-    if method == "OPTIONS" or ("GET" if method == "HEAD" else method, path) in OPEN:
-        return None
-    return "run" if (method, path) in RUN else "read" if method in ("GET", "HEAD") else "admin"
+def routes(app):
+    """Every (method, rule) of the URL map, HEAD and OPTIONS left to tests of their own."""
+    rules = app.url_map.iter_rules()
+    return sorted((method, rule.rule) for rule in rules for method in rule.methods - {"HEAD", "OPTIONS"})
 
 
-def _opens(key, scope):
-    return scope is None or key in (scope, "admin")
+def called(app, method, rule, **more):
+    """The answer to a request that no route does anything for: its body and its names are none."""
+    sent = {"json": {"unknown": 1}} if method != "GET" else {}
+    return app.test_client().open(re.sub("<[^>]+>", "x", rule), method=method, **(sent | more))
 
 
-def test_the_url_map_is_walked(exposed):
-    routes = paths(exposed)
-    assert {("POST", "/models/register"), ("DELETE", "/models/x"), ("GET", "/metrics"), *RUN, *OPEN} <= set(routes)
-    assert len(routes) >= 80
-    assert not any("<" in path for _, path in routes)
+def bearer(key):
+    return {"Authorization": f"Bearer {key}"}
 
 
-def test_every_route_wants_its_scope_and_denies_the_others(exposed):
-    client = exposed.test_client()
-    for method, path in paths(exposed):
-        scope = scope_by_hand(method, path)
-        for key in SCOPES:
-            body = {} if method in ("GET", "HEAD", "OPTIONS") else {"json": {"unknown": 1}}
-            status = client.open(path, method=method, headers={"X-API-Key": key}, **body).status_code
-            if _opens(key, scope):
-                assert status in (200, 404, 409, 422), (method, path, key, status)
+def test_the_table_names_every_route(exposed):
+    assert set(routes(exposed)) == set(EXPECTED)
+
+
+def test_each_route_is_open_to_whoever_has_its_scope_and_to_nobody_else(exposed):
+    presented = [(None, {}), ("wrong", bearer("wrong")), *((scope, bearer(key)) for scope, key in SCOPED.items())]
+    for method, rule in routes(exposed):
+        wanted = EXPECTED[method, rule]
+        for who, headers in presented:
+            answer = called(exposed, method, rule, headers=headers)
+            place = (method, rule, who, answer.status_code)
+            if wanted is OPEN or who in (wanted, "admin"):
+                assert answer.status_code not in (401, 403, 429, 500), place
+            elif who in (None, "wrong"):
+                assert answer.status_code == 401, place
+                assert answer.headers["WWW-Authenticate"] == "Bearer"
+                assert answer.mimetype == "application/problem+json"
             else:
-                assert status == 403, (method, path, key, status)
+                assert answer.status_code == 403, place
+                assert f"lacks the scope {wanted}" in answer.json["error"]
+                assert answer.mimetype == "application/problem+json"
 
 
-def test_without_a_valid_key_every_route_that_wants_one_is_denied(exposed, tmp_path):
-    limited = []
-    for method, path in paths(exposed):
-        if scope_by_hand(method, path) is None:
-            assert exposed.test_client().open(path, method=method).status_code == 200, (method, path)
-            continue
-        for headers in ({}, {"Authorization": "Bearer "}, {"Authorization": f"Basic {KEY}"}):
-            answer = exposed.test_client().open(path, method=method, headers=headers)
-            assert answer.status_code == 401, (method, path, headers)
-            assert answer.headers["WWW-Authenticate"] == "Bearer"
-            assert answer.mimetype == "application/problem+json"
-        limited.append(exposed.test_client().open(path, method=method, headers={"X-API-Key": "wrong"}).status_code)
-    assert set(limited) == {401, 429}, "a wrong key is refused; many of them are slowed down"
+def test_head_needs_what_get_needs(exposed):
+    for method, rule in routes(exposed):
+        if method == "GET":
+            answer = called(exposed, "HEAD", rule, json=None)
+            assert (answer.status_code == 401) == (EXPECTED[method, rule] is READ), rule
 
 
-def test_a_route_that_nobody_thought_of_is_for_admins():
-    assert required_scope("POST", "models.something_new") == "admin"
-    assert required_scope("PATCH", "runs.something_new") == "admin"
-    assert required_scope("GET", "models.something_new") == "read"
+def test_a_route_that_nobody_thought_of_needs_admin(tmp_path):
+    app = app_over(tmp_path)
+    app.add_url_rule("/new", "new.thing", dict, methods=["POST", "PATCH"])
+    app.add_url_rule("/seen", "new.seen", dict)
+    for method in ("POST", "PATCH"):
+        assert called(app, method, "/new").status_code == 401
+        assert called(app, method, "/new", headers=bearer(SCOPED["run"])).status_code == 403
+        assert called(app, method, "/new", headers=bearer(SCOPED["admin"])).status_code == 200
+    assert called(app, "GET", "/seen").status_code == 401
+    assert required_scope("BREW", "whatever") == "admin"
+
+
+def test_preflights_are_answered_on_every_route_without_a_key(exposed):
+    for method, rule in routes(exposed):
+        headers = {"Origin": "http://localhost:8080", "Access-Control-Request-Method": method}
+        answer = called(exposed, "OPTIONS", rule, headers=headers, json=None)
+        assert answer.status_code == 200, rule
+        assert answer.headers["Access-Control-Allow-Origin"] == "http://localhost:8080"
+        assert method in answer.headers["Access-Control-Allow-Methods"]
 
 
 @pytest.mark.parametrize(
     "headers", [{"Authorization": f"Bearer {KEY}"}, {"X-API-Key": KEY}, {"Authorization": f"bearer {KEY}"}]
 )
-def test_a_digest_alone_is_a_key_for_everything(exposed, headers):
+def test_a_digest_alone_has_every_scope(exposed, headers):
+    for method, rule in (("POST", "/run_algorithm"), ("GET", "/models"), ("POST", "/experiments")):
+        assert called(exposed, method, rule, headers=headers).status_code in (200, 422)
+
+
+@pytest.mark.parametrize(
+    "headers", [{"Authorization": "Bearer "}, {"Authorization": f"Basic {KEY}"}, {"X-API-Key": ""}]
+)
+def test_what_is_no_key_opens_nothing(exposed, headers):
+    assert called(exposed, "POST", "/experiments", headers=headers).status_code == 401
+
+
+def test_without_a_key_the_scopes_are_those_of_the_settings(tmp_path):
+    app = app_over(tmp_path, api_keys=(), anonymous_scopes=("run", "read"))
+    assert called(app, "POST", "/run_algorithm").status_code == 422
+    assert called(app, "GET", "/models").status_code == 200
+    refused = called(app, "POST", "/experiments")
+    assert refused.status_code == 401
+    assert "SCHED_API_KEYS" in refused.json["error"]
+
+
+def test_on_loopback_no_key_is_wanted_and_a_front_ends_own_token_means_nothing(on_loopback):
+    for headers in ({}, bearer("the token of a session elsewhere")):
+        assert called(on_loopback, "POST", "/experiments", headers=headers).status_code == 422
+
+
+def test_on_loopback_a_key_is_held_against_those_that_exist(tmp_path):
+    app = app_over(tmp_path, host="127.0.0.1")
+    assert called(app, "POST", "/experiments").status_code == 422
+    assert called(app, "POST", "/experiments", headers=bearer("wrong")).status_code == 401
+    assert called(app, "POST", "/experiments", headers=bearer(SCOPED["read"])).status_code == 403
+    assert called(app, "GET", "/health", headers=bearer("wrong")).status_code == 200
+
+
+# --- who did it ---
+
+
+def test_histories_tell_the_key_and_what_it_claims_beside(exposed):
     client = exposed.test_client()
-    assert client.post("/experiments", json={"unknown": 1}, headers=headers).status_code == 422
-    assert client.get("/metrics", headers=headers).status_code == 200
+    for name, actor in (("a", None), ("b", "Li Wei"), ("c", "Li Wei (key: boss)"), ("d", "x" * 200)):
+        body = {"experiment_name": name, "model_a": "DDQN_v1.0", "model_b": "DDQN_v2.0"}
+        sent = body if actor is None else body | {"actor": actor}
+        assert client.post("/experiments", json=sent, headers=bearer(SCOPED["admin"])).status_code == 201
+
+    def told(name):
+        return client.get(f"/experiments/{name}/history", headers=bearer(KEY)).json["history"][0]["actor"]
+
+    assert told("a") == "admin-er"
+    assert told("b") == "Li Wei (key: admin-er)"
+    assert told("c") == "Li Wei (not a key: boss) (key: admin-er)"
+    assert told("d").endswith("x (key: admin-er)")
+    assert len(told("d")) == 200
 
 
-def test_a_key_without_the_scope_is_told_which_it_needs(exposed):
-    answer = exposed.test_client().post("/experiments", json={}, headers={"X-API-Key": "read"})
-    assert answer.status_code == 403
-    assert "'admin'" in answer.json["error"]
-    assert "'read-key'" in answer.json["error"]
+def test_without_a_key_the_claim_stays_as_it_is(on_loopback):
+    body = {"experiment_name": "e", "model_a": "DDQN_v1.0", "model_b": "DDQN_v2.0", "actor": "Li Wei"}
+    assert on_loopback.test_client().post("/experiments", json=body).status_code == 201
+    told = on_loopback.test_client().get("/experiments/e/history").json["history"][0]["actor"]
+    assert told == "Li Wei"
 
 
-def test_what_is_open_to_all_can_be_said(tmp_path):
-    settings = Settings(home=tmp_path, host="0.0.0.0", anonymous_scopes="run,read")
-    client = create_app(settings).test_client()
-    assert client.get("/models").status_code == 200
-    assert client.post("/run_algorithm", json={}).status_code == 422
-    assert client.post("/experiments", json={}).status_code == 401
+def test_the_log_names_the_key_of_every_change_and_holds_no_key(exposed, caplog):
+    with caplog.at_level("INFO"):
+        called(exposed, "DELETE", "/alerts/silences/<number>", headers=bearer(SCOPED["admin"]))
+        called(exposed, "DELETE", "/alerts/silences/<number>", headers={"X-API-Key": "a wrong key"})
+    assert "DELETE /alerts/silences/x by key admin-er from 127.0.0.1: 404" in caplog.text
+    assert "an unknown API key from 127.0.0.1" in caplog.text
+    assert SCOPED["admin"] not in caplog.text
+    assert "a wrong key" not in caplog.text
 
 
-def test_the_history_tells_the_name_of_the_key_whatever_the_body_says(exposed):
-    client, headers = exposed.test_client(), {"X-API-Key": "admin"}
-    client.put("/models/tags/canary", json={"model_key": "DDQN_v1.0", "actor": "boss"}, headers=headers)
-    client.put("/models/tags/canary", json={"model_key": "DDQN_v2.0"}, headers=headers)
-    events = client.get("/models/history", headers=headers).json["events"]
-    assert [event["actor"] for event in events[:2]] == ["admin-key", "boss (key admin-key)"]
-
-
-def test_without_any_key_configured_nothing_can_be_changed_from_elsewhere(tmp_path):
-    app = create_app(Settings(home=tmp_path, host="0.0.0.0"))
-    answer = app.test_client().post("/experiments", json={}, headers={"X-API-Key": ""})
-    assert answer.status_code == 401
-    assert "SCHED_API_KEYS" in answer.json["error"]
-
-
-def test_on_loopback_no_key_is_wanted(tmp_path):
-    app = create_app(Settings(home=tmp_path))
-    assert app.test_client().post("/experiments", json={}).status_code == 422
+# --- foreign pages ---
 
 
 @pytest.mark.parametrize(
@@ -182,11 +269,55 @@ def test_loopback_is_known(host, is_it):
 
 
 def test_a_key_is_known_by_its_digest():
-    keys = parse_keys([f"one:run:{'0' * 64}", DIGEST])
-    assert find_key(KEY, keys) is keys[1]
+    keys = parse_keys(("0" * 64, DIGEST))
+    assert find_key(KEY, keys) == 1
     assert find_key(KEY + " ", keys) is None
-    assert find_key("", parse_keys([digest_of("")])) is None
     assert find_key(DIGEST, keys) is None
+    assert find_key("", parse_keys((hashlib.sha256(b"").hexdigest(),))) is None
+
+
+@pytest.mark.parametrize(
+    ("entries", "told"),
+    [
+        ("my-secret-key", "entry 1 must be"),
+        (f"{DIGEST},vue:run:my-secret-key", "entry 2: the digest"),
+        (f"vue:root:{DIGEST}", "entry 1: 1 unknown scope"),
+        (f"vue::{DIGEST}", "entry 1: 1 unknown scope"),
+        (f"a b:run:{DIGEST}", "entry 1: a name"),
+        (f"{'x' * 33}:run:{DIGEST}", "entry 1: a name"),
+        (f"key2:run:{'0' * 64},{DIGEST}", "entry 2 has the name of entry 1"),
+        (f"a:run:{DIGEST},b:read:{DIGEST.upper()}", "entry 2 has the digest of entry 1"),
+    ],
+)
+def test_an_entry_that_cannot_be_is_told_by_its_number_and_never_shown(monkeypatch, entries, told):
+    monkeypatch.setenv("SCHED_API_KEYS", entries)
+    settings_from_environment.cache_clear()
+    with pytest.raises(SystemExit) as refused:
+        settings_from_environment()
+    assert told in str(refused.value)
+    assert "my-secret-key" not in str(refused.value)
+    assert DIGEST not in str(refused.value)
+
+
+def test_admin_is_never_for_everybody():
+    with pytest.raises(ValidationError, match="run, read"):
+        Settings(anonymous_scopes="run,admin")
+
+
+def test_the_tool_makes_a_key_that_opens_what_it_should(tmp_path, capsys):
+    assert keys_tool(["--name", "vue", "--scopes", "run,read"]) == 0
+    key, entry = re.fullmatch(r"key:   (\S+)\nentry: (\S+)\n", capsys.readouterr().out).groups()
+    assert entry.startswith("vue:run+read:")
+    assert key not in entry
+    app = app_over(tmp_path, api_keys=(entry,))
+    assert called(app, "GET", "/models", headers=bearer(key)).status_code == 200
+    assert called(app, "POST", "/experiments", headers=bearer(key)).status_code == 403
+
+
+@pytest.mark.parametrize("arguments", [["--name", "a b"], ["--name", "x", "--scopes", "root"], []])
+def test_the_tool_refuses_what_no_entry_can_say(arguments):
+    with pytest.raises(SystemExit):
+        keys_tool(arguments)
 
 
 # --- what every answer carries ---
@@ -204,9 +335,34 @@ def test_a_sane_request_id_is_kept_and_others_are_replaced(exposed):
     assert client.get("/nope", headers={"X-Request-ID": "also-on-errors"}).headers["X-Request-ID"] == "also-on-errors"
 
 
-def test_every_answer_has_the_security_headers(exposed):
-    for path in ("/health", "/nope", "/docs", "/metrics"):  # 200, 404, 200, 401
-        headers = exposed.test_client().get(path).headers
-        assert headers["X-Content-Type-Options"] == "nosniff"
-        assert headers["X-Frame-Options"] == "DENY"
-        assert "default-src 'none'" in headers["Content-Security-Policy"]
+def test_every_kind_of_answer_has_the_security_headers(tmp_path):
+    app = app_over(tmp_path, rate_limit=1)
+
+    def broken():
+        raise RuntimeError("a defect")
+
+    app.add_url_rule("/broken", "broken", broken)
+    seen = set()
+
+    def look(method, path, **more):
+        answer = app.test_client().open(path, method=method, **more)
+        seen.add(answer.status_code)
+        assert answer.headers["X-Content-Type-Options"] == "nosniff"
+        assert answer.headers["X-Frame-Options"] == "DENY"
+        assert answer.headers["Cache-Control"] == "no-store"
+        assert "default-src 'none'" in answer.headers["Content-Security-Policy"]
+        assert answer.headers["X-Request-ID"]
+
+    admin = bearer(SCOPED["admin"])
+    for path in ("/health", "/docs", "/nope", "/static/x.js", "/models"):  # 200, 404, 401
+        look("GET", path)
+    look("GET", "/run_algorithm")  # 405 comes before 401: nothing is behind it
+    look("GET", "/broken", headers=admin)  # 500
+    look("POST", "/experiments", headers=admin | {"Origin": "https://evil.example"}, json={})  # 403
+    look("POST", "/experiments", headers=admin, data="{", content_type="application/json")  # 400
+    look("POST", "/experiments", headers=admin, data="{}", content_type="text/plain")  # 415
+    look("POST", "/experiments", headers=admin, json={})  # 422
+    look("POST", "/experiments", headers=admin, data=b"x" * 9_000_000, content_type="application/json")  # 413
+    for _ in range(25):
+        look("GET", "/models", headers=admin)
+    assert {200, 400, 401, 403, 404, 405, 413, 415, 422, 429, 500} <= seen

@@ -11,12 +11,13 @@ from collections.abc import Mapping
 from typing import Any, TypeVar, cast
 
 import orjson
-from flask import g, request
+from flask import request
 from flask.json.provider import JSONProvider
 from pydantic import BaseModel, ValidationError
 from werkzeug.exceptions import RequestEntityTooLarge
 
 from scheduler_service.errors import InvalidInput, ServiceError
+from scheduler_service.http.auth import attributed
 
 Body = TypeVar("Body", bound=BaseModel)
 
@@ -49,26 +50,14 @@ def read_body(schema: type[Body], *, optional: bool = False) -> Body:
         raise RequestEntityTooLarge  # werkzeug cuts a chunked body off at the limit without a word
     if not data:
         if optional:
-            return signed(validated(schema, {}))
+            return validated(schema, {})
         raise MalformedBody("the body is empty; wanted is a JSON object")
     _refuse_other_media_types()
     if len(data) <= LONG_BODY:
-        return signed(validated(schema, parse_json(data)))
+        return validated(schema, parse_json(data))
     from scheduler_service.http.services import services  # which knows of all parts, this one among them
 
-    return signed(services().large.run(lambda: validated(schema, parse_json(data))))
-
-
-def signed(body: Body) -> Body:
-    """`body`, with the name of the API key that it came with beside whoever it says does it."""
-    name = g.get("key_name")
-    if name is None:
-        return body
-    changed: dict[str, str] = {}
-    for field in {"actor", "created_by"} & set(type(body).model_fields):
-        claim = getattr(body, field)
-        changed[field] = name if claim in ("", name) else f"{claim} (key {name})"
-    return body.model_copy(update=changed)
+    return services().large.run(lambda: validated(schema, parse_json(data)))
 
 
 def validated(schema: type[Body], value: object) -> Body:
@@ -78,7 +67,7 @@ def validated(schema: type[Body], value: object) -> Body:
         InvalidInput: with every place that does not fit.
     """
     try:
-        return schema.model_validate(value)
+        return attributed(schema.model_validate(value))
     except ValidationError as err:
         errors = [(entry["loc"], entry["msg"]) for entry in err.errors(include_url=False, include_input=False)]
         shown = "; ".join(f"{'.'.join(map(str, loc)) or 'body'}: {msg}" for loc, msg in errors[:5])

@@ -8,7 +8,6 @@ from flask import Flask, Response, g, request
 from flask_cors import CORS
 
 from scheduler_service.http.auth import origin_patterns
-from scheduler_service.http.limits import Allowance
 from scheduler_service.http.metrics import Metrics
 from scheduler_service.logs import request_id_var
 from scheduler_service.settings import Settings
@@ -45,9 +44,6 @@ def keep_clean(app: Flask, settings: Settings, metrics: Metrics) -> None:
         answer.headers["X-Request-ID"] = request_id()
         for name, value in SECURITY_HEADERS.items():
             answer.headers.setdefault(name, value)
-        allowance: Allowance | None = g.get("allowance")
-        if allowance is not None:
-            answer.headers["RateLimit-Policy"], answer.headers["RateLimit"] = allowance.policy, allowance.state
         # The rule, not the path: a path is a client's text, and each new one would be a new time series.
         route = request.url_rule.rule if request.url_rule is not None else "unmatched"
         metrics.observe_request(request.method, route, answer.status_code, time.perf_counter() - g.begun_s)

@@ -18,10 +18,10 @@ from scheduler_service.errors import (
     NotFound,
     Overloaded,
     StorageUnavailable,
-    TooManyRequests,
 )
 from scheduler_service.http.auth import ForeignOrigin, MissingKey, MissingScope
 from scheduler_service.http.bodies import MalformedBody, WrongMediaType, json_bytes
+from scheduler_service.http.limits import RateExceeded
 
 PROBLEM_MEDIA_TYPE = "application/problem+json"
 
@@ -36,7 +36,7 @@ STATUS_OF: dict[type[Exception], int] = {
     InvalidInput: 422,
     InvalidInstance: 422,
     InvalidCheckpoint: 422,
-    TooManyRequests: 429,
+    RateExceeded: 429,
     Overloaded: 503,
     StorageUnavailable: 503,
 }
@@ -98,8 +98,8 @@ def _answer(err: Exception) -> Response:
         errors = [((), str(err))]
     if status == 401:
         headers["WWW-Authenticate"] = "Bearer"
-    if isinstance(err, TooManyRequests):
-        headers |= {"Retry-After": str(err.retry_after_s), "RateLimit-Policy": err.policy, "RateLimit": err.state}
+    if isinstance(err, RateExceeded):
+        headers["Retry-After"] = str(err.retry_after_s)
     if status == 503:
         log.warning("%s: %s", type(err).__name__, err)
         headers["Retry-After"] = str(err.retry_after_s if isinstance(err, Overloaded) else 5)

@@ -7,7 +7,7 @@ from flask import Blueprint, request
 
 from scheduler_service.clock import parse_time, utc_now
 from scheduler_service.errors import InvalidInput
-from scheduler_service.http.bodies import MalformedBody, parse_json, read_body, signed, validated
+from scheduler_service.http.bodies import MalformedBody, parse_json, read_body, validated
 from scheduler_service.http.schemas import (
     PromoteRequest,
     RegisterRequest,
@@ -137,8 +137,7 @@ def _read_upload() -> tuple[RegisterRequest, Any]:
             fields[name] = parse_json(text.encode("utf-8", "replace"))
         except MalformedBody as err:
             raise InvalidInput(f"the form's {name} is not JSON: {err}", [((name,), "is not JSON")]) from err
-    body = validated(RegisterRequest, {"model_path": "the uploaded file", **fields})
-    return signed(body), files["file"].stream
+    return validated(RegisterRequest, {"model_path": "the uploaded file", **fields}), files["file"].stream
 
 
 def _members(body: RegisterRequest) -> Mapping[str, Any]:
