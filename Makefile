@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 export PYTHONUNBUFFERED := 1
 
-.PHONY: help setup setup-dev serve test lint bench train clean
+.PHONY: help setup setup-dev serve test lint audit bench train clean
 
 help:  ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -37,6 +37,9 @@ lint: setup-dev  ## ruff and mypy --strict
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+audit: setup-dev  ## Known vulnerabilities of requirements.txt, where a database can be reached
+	$(BIN)/python deploy/audit.py
 
 bench: setup-dev  ## Measure; the tables go to benchmarks/results/
 	$(BIN)/python -m benchmarks.scheduling

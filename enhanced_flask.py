@@ -21,6 +21,7 @@ from scheduler_service.errors import ServiceError
 from scheduler_service.http import auth, hygiene, problems
 from scheduler_service.http.background import leave
 from scheduler_service.http.bodies import OrjsonProvider
+from scheduler_service.http.limits import Limits
 from scheduler_service.http.metrics import Metrics
 from scheduler_service.http.offload import NativeThreads
 from scheduler_service.http.replays import Replays
@@ -46,8 +47,11 @@ MAX_EXAMINATIONS_WAITING = 16
 log = logging.getLogger("scheduler")
 
 
-def create_app(settings: Settings | None = None) -> Flask:
-    """The application over the folder `settings.home`: folders made, seed models registered, parts connected."""
+def create_app(settings: Settings | None = None, *, limits: Limits | None = None) -> Flask:
+    """The application over the folder `settings.home`: folders made, seed models registered, parts connected.
+
+    `limits` are what several processes share of the rate limits; left out, this one has its own.
+    """
     settings = settings or settings_from_environment()
     make_folders(settings)
     app = Flask("enhanced_flask", static_folder=None)
@@ -59,7 +63,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     parts.metrics.show(State(parts, alerts=lambda: firing_alerts(parts.monitor)))
     problems.handle_errors(app)
     hygiene.keep_clean(app, settings, parts.metrics)
-    auth.guard(app, settings)
+    auth.guard(app, settings, limits or Limits(settings))
     for resource in (runs, models, experiment_routes, alerts, operations):
         app.register_blueprint(resource.blueprint)
     return app
@@ -168,8 +172,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"enhanced_flask.py: cannot write below SCHED_HOME {settings.home}: {err}", file=sys.stderr)
         return 1
 
+    limits = Limits(settings)  # before the workers are forked
+
     def make_app() -> tuple[Flask, WarmUp]:
-        app = create_app(settings)
+        app = create_app(settings, limits=limits)
         parts = app.extensions[EXTENSION]
 
         def after_start() -> None:

@@ -11,6 +11,8 @@ from urllib.parse import SplitResult, urlsplit
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from scheduler_service.keys import ANONYMOUS_SCOPES, parse_keys
+
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
 WEBHOOK_KINDS = ("json", "dingtalk", "wecom", "feishu")
 SMTP_PORTS = {"smtp": 25, "smtp+starttls": 587, "smtps": 465}
@@ -38,7 +40,16 @@ class Settings(BaseSettings):
     )
     api_keys: Annotated[tuple[str, ...], NoDecode] = Field(
         default=(),
-        description="SHA-256 hex digests of the API keys, comma-separated; needed for changes once not on loopback.",
+        description="API keys, comma-separated: <name>:<scope>[+<scope>]:<sha256 hex>, scopes run, read, admin.",
+    )
+    anonymous_scopes: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=(), description="Scopes without a key once not on loopback, comma-separated: run, read."
+    )
+    rate_limit: int = Field(
+        default=6_000,
+        ge=0,
+        le=1_000_000,
+        description="Requests a minute for each key, or address without one; 0: no limit. Never for keyless loopback.",
     )
     model_sources: Annotated[tuple[Path, ...], NoDecode] = Field(
         default=(),
@@ -107,7 +118,10 @@ class Settings(BaseSettings):
     )
     alert_lang: Literal["zh", "en"] = Field(default="zh", description="Language of alerts: zh or en.")
 
-    @field_validator("api_keys", "model_sources", "cors_origins", "alert_webhooks", "alert_mail_to", mode="before")
+    @field_validator(
+        *("api_keys", "anonymous_scopes", "model_sources", "cors_origins", "alert_webhooks", "alert_mail_to"),
+        mode="before",
+    )
     @classmethod
     def _split_commas(cls, value: object) -> object:
         return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
@@ -133,6 +147,19 @@ class Settings(BaseSettings):
         return value.strip() or None if isinstance(value, str) else value
 
     # The texts below never repeat the value: it holds a token or a password.
+
+    @field_validator("api_keys")
+    @classmethod
+    def _usable_keys(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        parse_keys(value)
+        return value
+
+    @field_validator("anonymous_scopes")
+    @classmethod
+    def _harmless_scopes(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if not set(value) <= set(ANONYMOUS_SCOPES):
+            raise ValueError(f"can be {', '.join(ANONYMOUS_SCOPES)}; whatever else needs a key")
+        return value
 
     @field_validator("alert_webhooks")
     @classmethod
@@ -253,6 +280,7 @@ def settings_from_environment() -> Settings:
 def _told(loc: tuple[int | str, ...], given: object, message: str) -> str:
     if not loc:  # of several settings together; the message names them
         return message
-    # Alerts' settings hold tokens and passwords, which must not reach the log of whoever starts us.
-    shown = "" if str(loc[0]).startswith("alert_") else f"={given!r}"
+    # Alerts' settings hold tokens and passwords, which must not reach the log of whoever starts us; and
+    # somebody may have pasted a key where its digest belongs.
+    shown = "" if str(loc[0]).startswith(("alert_", "api_keys")) else f"={given!r}"
     return f"SCHED_{str(loc[0]).upper()}{shown}: {message}"

@@ -49,6 +49,7 @@ LAYERS: dict[str, int] = {
     "scheduler_service.errors": 0,
     "scheduler_service.settings": 0,
     "scheduler_service.clock": 0,
+    "scheduler_service.keys": 0,
     "scheduler_service.files": 0,
     "scheduler_service.jsonlines": 0,
     "scheduler_service.logs": 0,

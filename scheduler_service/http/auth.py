@@ -1,74 +1,174 @@
-"""Who may change state: anybody on this machine; from elsewhere, whoever has an API key.
+"""Who may do what: anybody on this machine; from elsewhere, whoever has an API key with the scope that the route wants.
 
-A route is guarded unless it only reads or is named in `OPEN_ENDPOINTS`, so a new one is guarded by default.
+A route that `required_scope` does not know wants `admin` if it changes anything, so a new one is guarded by default.
 """
 
-import hashlib
 import hmac
+import logging
 import re
 from collections.abc import Sequence
+from typing import TypeVar
 from urllib.parse import urlsplit
 
-from flask import Flask, request
+from flask import Flask, Response, g, has_request_context, request
+from pydantic import BaseModel
 
 from scheduler_service.errors import ServiceError
+from scheduler_service.http.limits import Limits, RateExceeded, Standing
+from scheduler_service.keys import ApiKey, Scope, digest_of, parse_keys
 from scheduler_service.settings import Settings, is_loopback
 
+Body = TypeVar("Body", bound=BaseModel)
+
 READING_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
-OPEN_ENDPOINTS = frozenset({"runs.run_algorithm", "runs.give_feedback"})
+PROBES = frozenset({"operations.get_health", "operations.get_liveness", "operations.get_readiness"})
+"""Asked by supervisors and load balancers, which have no key and must never be told to come back later."""
+OPEN_ENDPOINTS = PROBES | {"operations.get_openapi", "operations.get_docs"}
+"""Need no key anywhere: they tell nothing of what the service holds."""
+RUN_ENDPOINTS = frozenset({"runs.run_algorithm", "runs.give_feedback"})
 """What every user of the front end does: they add records of their own and change nobody else's."""
+AUTHOR_FIELDS = ("actor", "created_by")
+"""Fields of bodies that say who does something."""
+MAX_AUTHOR = 200
+
+log = logging.getLogger("scheduler.changes")
 
 
 class MissingKey(ServiceError):
-    """A guarded route was called without a valid API key."""
+    """A route was called that needs an API key, without one or with one that is unknown."""
+
+
+class MissingScope(ServiceError):
+    """The API key is known, but may not do this."""
 
 
 class ForeignOrigin(ServiceError):
     """A web page that is not ours asks the browser to change state here."""
 
 
-def guard(app: Flask, settings: Settings) -> None:
-    """Refuse guarded requests without a key, when bound beyond loopback, and always those of foreign web pages."""
-    needs_key = not is_loopback(settings.host)
-    digests = tuple(digest.lower() for digest in settings.api_keys)
+def required_scope(method: str, endpoint: str | None) -> Scope | None:
+    """The scope that a request needs; None: none. An unknown path (no endpoint) is answered 404 anyway."""
+    if endpoint is None or method == "OPTIONS" or endpoint in OPEN_ENDPOINTS:
+        return None
+    if endpoint in RUN_ENDPOINTS:
+        return "run"
+    return "read" if method in READING_METHODS else "admin"
+
+
+def guard(app: Flask, settings: Settings, limits: Limits) -> None:
+    """Refuse what a client may not do, what it does too often, and what foreign web pages ask for."""
+    is_exposed = not is_loopback(settings.host)
+    keys = parse_keys(settings.api_keys)
     origins = [re.compile(pattern) for pattern in origin_patterns(settings.cors_origins)]
 
     def refuse() -> None:
-        if not is_guarded(request.method, request.endpoint):
+        g.api_key, g.standing = None, None
+        wanted = required_scope(request.method, request.endpoint)
+        if wanted == "admin":
+            _refuse_foreign_pages(origins, is_exposed=is_exposed)
+        if request.method == "OPTIONS" or request.endpoint in PROBES:
             return
-        # A page of another site can have its own name point here (DNS rebinding); its requests carry that name.
-        if not needs_key and not is_loopback(_host_name()):
-            raise ForeignOrigin(f"the host {_host_name()[:100]!r} is not this machine's loopback; use localhost")
-        # Some state-changing requests need no preflight (an upload, an empty body), so CORS alone lets them pass.
-        origin = request.headers.get("Origin")
-        if origin and origin != request.host_url.rstrip("/") and not any(known.match(origin) for known in origins):
-            raise ForeignOrigin(f"pages of {origin[:100]!r} may not change anything here; see SCHED_CORS_ORIGINS")
-        if needs_key and not knows_key(_presented_key(), digests):
-            raise MissingKey(
-                "this changes state and needs an API key (Authorization: Bearer <key>, or X-API-Key); the service "
-                f"knows {len(digests)} keys, see SCHED_API_KEYS"
+        address = request.remote_addr or ""
+        presented = _presented_key()
+        found = None
+        # Front ends send the token of their own session to everything. Where no key exists it means nothing here.
+        if presented and wanted is not None and (keys or is_exposed):
+            limits.refuse_guessers(address)
+            found = find_key(presented, keys)
+            if found is None:
+                limits.count_failed_key(address)
+                log.warning("an unknown API key from %s", address)
+                raise MissingKey("the API key is unknown; SCHED_API_KEYS names those that the service knows")
+        if found is None:
+            g.standing = limits.take_for_address(address)
+        else:
+            g.api_key = keys[found]
+            g.standing = limits.take_for_key(found)
+        _refuse_excess(g.standing)
+        if wanted is not None:
+            if g.api_key is not None:
+                _refuse_other_scopes(g.api_key, wanted)
+            elif is_exposed and wanted not in settings.anonymous_scopes:
+                raise MissingKey(
+                    f"this needs an API key with the scope {wanted} (Authorization: Bearer <key>, or X-API-Key); the "
+                    f"service knows {len(keys)} keys, see SCHED_API_KEYS"
+                )
+
+    def finish(answer: Response) -> Response:
+        standing: Standing | None = g.get("standing")
+        if standing is not None and limits.addresses is not None:
+            answer.headers["RateLimit-Policy"] = limits.addresses.policy
+            answer.headers["RateLimit"] = f'"requests";r={standing.remaining};t={max(0, round(standing.wait_s + 0.5))}'
+        if required_scope(request.method, request.endpoint) == "admin":
+            who = f"key {name}" if (name := key_name()) else "no key"
+            log.info(
+                "%s %s by %s from %s: %d", request.method, request.path, who, request.remote_addr, answer.status_code
             )
+        return answer
 
     app.before_request(refuse)
+    app.after_request(finish)
 
 
-def is_guarded(method: str, endpoint: str | None) -> bool:
-    """Whether a request needs a right; an unknown path (no endpoint) is answered 404 anyway."""
-    return method not in READING_METHODS and endpoint is not None and endpoint not in OPEN_ENDPOINTS
+def key_name() -> str | None:
+    """The name of the key that this request came with; None without one, and outside of requests."""
+    key: ApiKey | None = g.get("api_key") if has_request_context() else None
+    return None if key is None else key.name
 
 
-def knows_key(key: str, digests: Sequence[str]) -> bool:
-    """Whether the SHA-256 of `key` is among `digests`; takes as long for a near miss as for a far one."""
-    digest = hashlib.sha256(key.encode("utf-8", "surrogateescape")).hexdigest()
-    found = False
-    for known in digests:
-        found |= hmac.compare_digest(digest, known)
-    return found and bool(key)
+def attributed(body: Body) -> Body:
+    """`body` with the key's name where it says who does something: alone, or beside the name that the body claims.
+
+    Histories and logs so tell who it was, and not only who they say they are.
+    """
+    name = key_name()
+    said = {field: str(getattr(body, field)) for field in AUTHOR_FIELDS if field in type(body).model_fields}
+    told = {field: author(claim, name) for field, claim in said.items()}
+    return body if told == said else body.model_copy(update=told)
+
+
+def author(claim: str, name: str | None) -> str:
+    """Who did it, as histories tell it, at most 200 characters: "claimed (key: name)"; nobody claims a key in words."""
+    claim = claim.replace("(key:", "(not a key:")[:MAX_AUTHOR]
+    if name is None:
+        return claim
+    suffix = f"(key: {name})"
+    return f"{claim[: MAX_AUTHOR - len(suffix) - 1]} {suffix}" if claim.strip() else name
+
+
+def find_key(presented: str, keys: Sequence[ApiKey]) -> int | None:
+    """The place of the key that was presented; takes as long for a near miss as for a far one, and looks at all."""
+    digest = digest_of(presented)
+    found = None
+    for place, key in enumerate(keys):
+        if hmac.compare_digest(digest, key.digest):
+            found = place
+    return found if presented else None
 
 
 def origin_patterns(origins: Sequence[str]) -> list[str]:
     """Regular expressions, matching to the end, of origins in which `*` stands for a port."""
     return [f"^{re.escape(origin).replace(re.escape('*'), '[0-9]+')}$" for origin in origins]
+
+
+def _refuse_foreign_pages(origins: Sequence[re.Pattern[str]], *, is_exposed: bool) -> None:
+    # A page of another site can have its own name point here (DNS rebinding); its requests carry that name.
+    if not is_exposed and not is_loopback(_host_name()):
+        raise ForeignOrigin(f"the host {_host_name()[:100]!r} is not this machine's loopback; use localhost")
+    # Some state-changing requests need no preflight (an upload, an empty body), so CORS alone lets them pass.
+    origin = request.headers.get("Origin")
+    if origin and origin != request.host_url.rstrip("/") and not any(known.match(origin) for known in origins):
+        raise ForeignOrigin(f"pages of {origin[:100]!r} may not change anything here; see SCHED_CORS_ORIGINS")
+
+
+def _refuse_other_scopes(key: ApiKey, wanted: Scope) -> None:
+    if not key.allows(wanted):
+        raise MissingScope(f"the key {key.name} lacks the scope {wanted}; it has {'+'.join(sorted(key.scopes))}")
+
+
+def _refuse_excess(standing: Standing | None) -> None:
+    if standing is not None and not standing.is_taken:
+        raise RateExceeded("more requests than SCHED_RATE_LIMIT allows; come back later", standing.wait_s)
 
 
 def _host_name() -> str:

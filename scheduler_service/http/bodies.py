@@ -17,6 +17,7 @@ from pydantic import BaseModel, ValidationError
 from werkzeug.exceptions import RequestEntityTooLarge
 
 from scheduler_service.errors import InvalidInput, ServiceError
+from scheduler_service.http.auth import attributed
 
 Body = TypeVar("Body", bound=BaseModel)
 
@@ -56,7 +57,7 @@ def validated(schema: type[Body], value: object) -> Body:
         InvalidInput: with every place that does not fit.
     """
     try:
-        return schema.model_validate(value)
+        return attributed(schema.model_validate(value))
     except ValidationError as err:
         errors = [(entry["loc"], entry["msg"]) for entry in err.errors(include_url=False, include_input=False)]
         shown = "; ".join(f"{'.'.join(map(str, loc)) or 'body'}: {msg}" for loc, msg in errors[:5])

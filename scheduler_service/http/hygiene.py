@@ -55,6 +55,6 @@ def keep_clean(app: Flask, settings: Settings, metrics: Metrics) -> None:
         app,
         origins=[re.compile(pattern) for pattern in origin_patterns(settings.cors_origins)],
         allow_headers=["Content-Type", "Authorization", "X-API-Key", "X-Request-ID"],
-        expose_headers=["X-Request-ID", "Retry-After"],
+        expose_headers=["X-Request-ID", "Retry-After", "RateLimit", "RateLimit-Policy"],
         max_age=600,
     )

@@ -12,8 +12,9 @@ from werkzeug.exceptions import MethodNotAllowed as WrongMethod
 
 from scheduler_env.errors import InvalidCheckpoint, InvalidInstance
 from scheduler_service.errors import Conflict, InvalidInput, NotFound, Overloaded, StorageUnavailable
-from scheduler_service.http.auth import ForeignOrigin, MissingKey
+from scheduler_service.http.auth import ForeignOrigin, MissingKey, MissingScope
 from scheduler_service.http.bodies import MalformedBody, WrongMediaType, json_bytes
+from scheduler_service.http.limits import RateExceeded
 
 PROBLEM_MEDIA_TYPE = "application/problem+json"
 
@@ -21,12 +22,14 @@ STATUS_OF: dict[type[Exception], int] = {
     MalformedBody: 400,
     MissingKey: 401,
     ForeignOrigin: 403,
+    MissingScope: 403,
     NotFound: 404,
     Conflict: 409,
     WrongMediaType: 415,
     InvalidInput: 422,
     InvalidInstance: 422,
     InvalidCheckpoint: 422,
+    RateExceeded: 429,
     Overloaded: 503,
     StorageUnavailable: 503,
 }
@@ -83,6 +86,8 @@ def _answer(err: Exception) -> Response:
         errors = [((), str(err))]
     if status == 401:
         headers["WWW-Authenticate"] = "Bearer"
+    if isinstance(err, RateExceeded):
+        headers["Retry-After"] = str(err.retry_after_s)
     if status == 503:
         log.warning("%s: %s", type(err).__name__, err)
         headers["Retry-After"] = str(err.retry_after_s if isinstance(err, Overloaded) else 5)

@@ -1,0 +1,109 @@
+"""API keys: what an entry of `SCHED_API_KEYS` says, and `python -m scheduler_service.keys`, which makes one.
+
+The service keeps digests only: whoever reads its environment cannot call it with what stands there.
+"""
+
+import argparse
+import hashlib
+import re
+import secrets
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, cast, get_args
+
+Scope = Literal["run", "read", "admin"]
+SCOPES: tuple[Scope, ...] = get_args(Scope)
+ANONYMOUS_SCOPES = ("run", "read")
+"""What may be granted to whoever has no key."""
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,31}")
+_DIGEST = re.compile(r"[0-9a-fA-F]{64}")
+SHAPE = "<name>:<scope>[+<scope>]:<sha256 hex>, or the 64 hex digits alone"
+
+
+@dataclass(frozen=True, slots=True)
+class ApiKey:
+    """A key that the service knows, by its digest."""
+
+    name: str
+    scopes: frozenset[Scope]
+    digest: str  # SHA-256 of the key, lower-case hex
+
+    def allows(self, scope: Scope) -> bool:
+        """Whether it may do what needs `scope`; admin may do all."""
+        return scope in self.scopes or "admin" in self.scopes
+
+
+def parse_keys(entries: Sequence[str]) -> tuple[ApiKey, ...]:
+    """The keys that the entries of `SCHED_API_KEYS` stand for.
+
+    A digest alone has every scope and is called `key1`, `key2`... by its place.
+
+    Raises:
+        ValueError: an entry is none. The text tells its number and never repeats it: somebody may have pasted the key.
+    """
+    keys = [_parse(number, entry) for number, entry in enumerate(entries, start=1)]
+    for number, key in enumerate(keys, start=1):
+        for other, former in enumerate(keys[: number - 1], start=1):
+            if former.name == key.name:
+                raise ValueError(f"entry {number} has the name of entry {other}; names must be unique")
+            if former.digest == key.digest:
+                raise ValueError(f"entry {number} has the digest of entry {other}; a key stands once")
+    return tuple(keys)
+
+
+def digest_of(key: str) -> str:
+    """What the service knows a key by."""
+    return hashlib.sha256(key.encode("utf-8", "surrogateescape")).hexdigest()
+
+
+def is_name(text: str) -> bool:
+    """Whether a key may be called so."""
+    return _NAME.fullmatch(text) is not None
+
+
+def _parse(number: int, entry: str) -> ApiKey:
+    if _DIGEST.fullmatch(entry):
+        return ApiKey(f"key{number}", frozenset(SCOPES), entry.lower())
+    parts = entry.split(":")
+    if len(parts) != 3:
+        raise ValueError(f"entry {number} must be {SHAPE}")
+    name, scopes, digest = parts
+    if not is_name(name):
+        raise ValueError(f"entry {number}: a name is 1 to 32 of A-Z a-z 0-9 _ . - and begins with a letter or digit")
+    if unknown := set(scopes.split("+")) - set(SCOPES):
+        raise ValueError(f"entry {number}: {len(unknown)} unknown scope; there are {', '.join(SCOPES)}, joined by +")
+    if not _DIGEST.fullmatch(digest):
+        raise ValueError(f"entry {number}: the digest must be the 64 hex digits of the key's SHA-256, not the key")
+    return ApiKey(name, frozenset(cast(list[Scope], scopes.split("+"))), digest.lower())
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Print a new key, once, and the entry that makes the service know it."""
+    parser = argparse.ArgumentParser(
+        prog="python -m scheduler_service.keys",
+        description="Make a random API key. It is printed once and stored nowhere; the entry holds its digest only.",
+        epilog=(
+            "scopes: run builds schedules and gives feedback; read sees models, experiments, figures, reports, alerts "
+            "and metrics; admin may do everything. Example: --name vue --scopes run,read. Put the entry into "
+            "SCHED_API_KEYS (comma-separated with others) and restart the service; clients send the key as "
+            "'Authorization: Bearer <key>' or 'X-API-Key: <key>'. To take a key back, remove its entry and restart."
+        ),
+    )
+    parser.add_argument("--name", required=True, help="who will use it; stands in the log and in histories")
+    parser.add_argument("--scopes", default="run,read", help="comma-separated, of run, read, admin (default: run,read)")
+    given = parser.parse_args(arguments)
+    wanted = [scope.strip() for scope in re.split(r"[,+]", given.scopes)]
+    if not is_name(given.name):
+        parser.error("--name: 1 to 32 of A-Z a-z 0-9 _ . - that begin with a letter or digit")
+    if not set(wanted) <= set(SCOPES):
+        parser.error(f"--scopes: there are {', '.join(SCOPES)}")
+    key = secrets.token_urlsafe(32)
+    scopes = "+".join(scope for scope in SCOPES if scope in wanted)
+    print(f"key:   {key}\nentry: {given.name}:{scopes}:{digest_of(key)}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
