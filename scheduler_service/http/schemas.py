@@ -4,56 +4,100 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
 
-from scheduler_env.readers import MAX_WORKPOINTS
+from scheduler_env.readers import MAX_PREDECESSORS, MAX_STEPS_OF_A_WORKPOINT, MAX_TEAMS, MAX_WORKPOINTS
 from scheduler_env.standard_cycle import MAX_DURATION_H, SAMPLE_PARAMS, STANDARD_STEPS
 from scheduler_service.experiments.experiment import OPTIONS
 
 View = Literal["process", "workpoint", "team"]
 VIEWS: tuple[View, ...] = ("process", "workpoint", "team")
 
-_PEOPLE = {"type": "integer", "minimum": 1, "maximum": 1000}
-_HOURS = {"type": "number", "exclusiveMinimum": 0, "maximum": MAX_DURATION_H, "description": "Nominal hours."}
-_NAME = {"type": "string", "minLength": 1, "maxLength": 200}
-_ID = {"anyOf": [_NAME, {"type": "integer"}]}
-_PARAMS = {"type": "array", "items": _HOURS, "minItems": 15, "maxItems": 15, "examples": [list(SAMPLE_PARAMS)]}
-_STEP = {
+Schema = dict[str, Any]
+
+
+def _or_null(schema: Schema) -> Schema:
+    """`schema`, or null, which counts as absent."""
+    if "anyOf" in schema:
+        return schema | {"anyOf": [*schema["anyOf"], {"type": "null"}]}
+    if "enum" in schema:
+        return schema | {"enum": [*schema["enum"], None]}
+    return schema | {"type": [schema["type"], "null"]}
+
+
+def _optional(**members: Schema) -> dict[str, Schema]:
+    return {name: _or_null(schema) for name, schema in members.items()}
+
+
+_PEOPLE: Schema = {"type": "integer", "minimum": 1, "maximum": 1000}
+_HOURS: Schema = {"type": "number", "exclusiveMinimum": 0, "maximum": MAX_DURATION_H, "description": "Nominal hours."}
+_NAME: Schema = {"type": "string", "minLength": 1, "maxLength": 200}
+_ID: Schema = {"anyOf": [_NAME, {"type": "integer"}]}
+_PARAMS: Schema = {"type": "array", "items": _HOURS, "minItems": 15, "maxItems": 15, "examples": [list(SAMPLE_PARAMS)]}
+_FLAG: Schema = {"type": "boolean"}
+_STEP: Schema = {
     "type": "object",
     "required": ["name", "team", "duration"],
     "additionalProperties": False,
     "properties": {
-        "id": _ID,
         "name": _NAME,
-        "order": {"type": "integer"},
-        "team": _NAME,
+        "team": _ID,
         "duration": _HOURS,
-        "dedicated": {"type": "boolean", "description": "Takes its team's whole headcount."},
-        "team_size": _PEOPLE | {"description": "Headcount of its team."},
-        "parallel": {"type": "boolean", "description": "false: alone among the steps of its order."},
-        "min_crew": _PEOPLE,
-        "max_crew": _PEOPLE,
-        "predecessors": {"type": "array", "items": _ID, "description": "Ids or names of steps to wait for."},
+        **_optional(
+            id=_ID,
+            order={"type": "integer"},
+            dedicated=_FLAG | {"description": "Takes its team's whole headcount."},
+            team_size=_PEOPLE | {"description": "Headcount of its team."},
+            parallel=_FLAG | {"description": "false: alone among the steps of its order."},
+            min_crew=_PEOPLE,
+            max_crew=_PEOPLE,
+            predecessors={
+                "type": "array",
+                "items": _ID,
+                "maxItems": MAX_PREDECESSORS,
+                "description": "Ids or names of steps to wait for.",
+            },
+        ),
     },
 }
-_WORKPOINT = {
+_STEPS: Schema = {"type": "array", "items": _STEP, "maxItems": MAX_STEPS_OF_A_WORKPOINT}
+_WORKPOINT: Schema = {
     "type": "object",
     "additionalProperties": False,
-    "properties": {"id": _ID, "name": _NAME, "steps": {"type": "array", "items": _STEP}, "params": _PARAMS},
+    "properties": _optional(id=_ID, name=_NAME, steps=_STEPS, params=_PARAMS),
 }
-_WORKPOINTS = {
+_WORKPOINTS: Schema = {
     "anyOf": [
         {"type": "array", "items": _WORKPOINT, "minItems": 1, "maxItems": MAX_WORKPOINTS},
-        {"type": "object", "additionalProperties": _WORKPOINT, "minProperties": 1},
+        {
+            "type": "object",
+            "additionalProperties": _WORKPOINT,
+            "propertyNames": _NAME,
+            "minProperties": 1,
+            "maxProperties": MAX_WORKPOINTS,
+        },
     ],
     "description": "Work points, as a list or by id; one without steps gets the standard cycle.",
 }
-_TEAM = {
+_TEAM: Schema = {
     "type": "object",
     "additionalProperties": False,
-    "properties": {"name": _NAME, "headcount": _PEOPLE, "dedicated": {"type": "boolean"}, "min_crew": _PEOPLE},
+    "properties": {"name": _ID, **_optional(headcount=_PEOPLE, dedicated=_FLAG, min_crew=_PEOPLE)},
 }
-_TEAMS = {
-    "anyOf": [{"type": "array", "items": _TEAM}, {"type": "object", "additionalProperties": _TEAM}],
+_NAMED_TEAM = _TEAM | {"required": ["name"]}
+_TEAMS: Schema = {
+    "anyOf": [
+        {"type": "array", "items": _NAMED_TEAM, "maxItems": MAX_TEAMS},
+        {"type": "object", "additionalProperties": _TEAM, "propertyNames": _NAME, "maxProperties": MAX_TEAMS},
+    ],
     "description": "Changes to the default plant.",
+}
+_CURVE: Schema = {"enum": ["default", "linear"], "description": "linear: a crew twice as large takes half as long."}
+_MAYBE_EMPTY: Schema = {"type": ["string", "null"], "maxLength": 200}
+_CHART: Schema = {"enum": ["none", *VIEWS]}
+_ONE_PROBLEM: Schema = {
+    "oneOf": [
+        {"required": ["params"], "properties": {"params": {"type": "array"}}},
+        {"required": ["workpoints"], "properties": {"workpoints": {"type": ["array", "object"]}}},
+    ]
 }
 
 
@@ -67,12 +111,12 @@ def _text_of_id(value: object) -> object:
 
 
 Name = Annotated[str, Field(min_length=1, max_length=200)]
-OptionalName = Annotated[Name | None, BeforeValidator(_absent_if_empty)]
+OptionalName = Annotated[Name | None, BeforeValidator(_absent_if_empty), WithJsonSchema(_MAYBE_EMPTY)]
 OptionalId = Annotated[
     Name | None,
     BeforeValidator(_absent_if_empty),
     BeforeValidator(_text_of_id),
-    WithJsonSchema({"anyOf": [_NAME, {"type": "integer"}, {"type": "null"}]}),
+    WithJsonSchema({"anyOf": [_MAYBE_EMPTY, {"type": "integer"}]}),
 ]
 
 
@@ -85,10 +129,12 @@ class Strict(BaseModel):
 class RunRequest(Strict):
     """What to schedule, and who asks. The instance itself is read by `scheduler_env.readers`."""
 
-    params: Annotated[Any, WithJsonSchema(_PARAMS)] = None
-    workpoints: Annotated[Any, WithJsonSchema(_WORKPOINTS)] = None
-    teams: Annotated[Any, WithJsonSchema(_TEAMS)] = None
-    crew_efficiency: Annotated[Any, WithJsonSchema({"enum": ["default", "linear"]})] = None
+    model_config = ConfigDict(json_schema_extra=_ONE_PROBLEM)
+
+    params: Annotated[Any, WithJsonSchema(_or_null(_PARAMS))] = None
+    workpoints: Annotated[Any, WithJsonSchema(_or_null(_WORKPOINTS))] = None
+    teams: Annotated[Any, WithJsonSchema(_or_null(_TEAMS))] = None
+    crew_efficiency: Annotated[Any, WithJsonSchema(_or_null(_CURVE))] = None
     experiment: OptionalName = None
     user_id: OptionalId = None
     model: OptionalName = Field(default=None, description="Pins a model: key, short name or tag; no experiment.")
@@ -96,8 +142,15 @@ class RunRequest(Strict):
     time_budget_ms: Annotated[int, Field(ge=0)] | None = Field(
         default=None, description="Improve the schedule for so long. Left out: as long as the model does by default."
     )
-    charts: Literal["none"] | View | list[Literal["none"] | View] = Field(default="none")
-    chart_format: Literal["png", "svg"] = Field(default="png")
+    charts: Annotated[
+        Literal["none"] | View | list[Literal["none"] | View],
+        WithJsonSchema(
+            {"anyOf": [_CHART, {"type": "array", "items": _CHART}, {"type": "null"}], "description": "Pictures wanted."}
+        ),
+    ] = Field(default="none")
+    chart_format: Annotated[Literal["png", "svg"], WithJsonSchema({"enum": ["png", "svg", None]})] = Field(
+        default="png"
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -293,8 +346,17 @@ class PerformanceReportRequest(Strict):
     format: Literal["html", "pdf"] = Field(default="html", description="pdf: beside the page, under the same name.")
 
 
+def _either_name(schema: Schema) -> None:
+    """Both words for the experiment, of which one is needed."""
+    schema["properties"]["experiment"] = schema["properties"]["experiment_name"] | {"description": "The same."}
+    schema["required"] = [name for name in schema["required"] if name != "experiment_name"]
+    schema["oneOf"] = [{"required": ["experiment_name"]}, {"required": ["experiment"]}]
+
+
 class ABTestReportRequest(Strict):
     """A report on an experiment."""
+
+    model_config = ConfigDict(json_schema_extra=_either_name)
 
     experiment_name: Name = Field(validation_alias=AliasChoices("experiment_name", "experiment"))
     days: int = Field(default=7, ge=1, le=3_650)

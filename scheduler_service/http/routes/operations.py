@@ -9,7 +9,8 @@ from scheduler_service.clock import to_iso
 from scheduler_service.errors import ReportNotFound
 from scheduler_service.http import health
 from scheduler_service.http.bodies import json_bytes, read_body
-from scheduler_service.http.openapi import docs_page, document
+from scheduler_service.http.docs_page import docs_page
+from scheduler_service.http.openapi import document
 from scheduler_service.http.problems import problem
 from scheduler_service.http.schemas import ABTestReportRequest, PerformanceReportRequest
 from scheduler_service.http.services import services
