@@ -143,12 +143,6 @@ class Settings(BaseSettings):
     def _split_commas(cls, value: object) -> object:
         return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
 
-    @field_validator("api_keys")
-    @classmethod
-    def _usable_keys(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        parse_keys(value)
-        return value
-
     @field_validator("alert_thresholds")
     @classmethod
     def _known_thresholds(cls, value: dict[str, float]) -> dict[str, float]:
