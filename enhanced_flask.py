@@ -35,7 +35,7 @@ from scheduler_service.http.replays import Replays
 from scheduler_service.http.routes import alerts, models, operations, runs
 from scheduler_service.http.routes import experiments as experiment_routes
 from scheduler_service.http.services import EXTENSION, Services
-from scheduler_service.http.serving import WarmUp, serve
+from scheduler_service.http.serving import WarmUp, end_there_and_then, serve
 from scheduler_service.http.shadowing import Shadow
 from scheduler_service.http.state import State
 from scheduler_service.http.watching import firing_alerts, watch_alerts, watch_experiments, watch_live_models
@@ -281,6 +281,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             app, after_start = make_app(settings, limits)
             serve(app, after_start, settings, reload=lambda: reload(app.extensions[EXTENSION]))
             leave()
+            end_there_and_then()
     except OSError as err:
         log.error("cannot serve on %s:%d: %s", settings.host, settings.port, err)
         return 1

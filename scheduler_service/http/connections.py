@@ -35,6 +35,8 @@ HEAD_S, BODY_S = 20.0, 120.0
 """How long a request's head, and the whole of it, may take to arrive: a client that dribbles does not hold a place."""
 LOOK_EVERY_S = 1.0
 DRAIN_POLL_S = 0.02
+YIELD_S = 0.002
+"""How long a connection is left to a process that has fewer."""
 CUT_OFF_SHOWN = 10
 ONE_PIECE = 65_536
 """Bytes of a body up to which it is copied behind its headers, so that both leave in one packet."""
@@ -64,13 +66,15 @@ class Connection(WSGIHandler):  # type: ignore[misc]
     since_s = 0.0  # when it began to wait for a request, or to get one; monotonic
     is_idle = True  # between two requests
     is_reading_head = False
+    response_headers: list[tuple[bytes, bytes]]
+    provided_date: str | None
 
     def handle(self) -> None:
         self.server.connections.add(self)
         try:
             super().handle()
         finally:
-            self.server.connections.discard(self)
+            self.server.forget(self)
 
     def handle_one_request(self) -> object:
         """True: go on with the next one. None: close. (status, bytes): answer that, then close."""
@@ -219,21 +223,45 @@ class Connection(WSGIHandler):  # type: ignore[misc]
         return waited_s > BODY_S and wanted is not None and got < wanted
 
 
+class Share:
+    """Of the connections to several processes, how many each has, in memory that they share.
+
+    Whoever wakes first would take nearly all: of 32 connections that are opened at once, 26 (docs/operations.md).
+    """
+
+    def __init__(self, counts: memoryview, place: int) -> None:
+        """The process has the number at `place` in `counts`; -1 there means nobody."""
+        self._counts, self.place = counts, place
+        self.tell(0)
+
+    def tell(self, n_connections: int) -> None:
+        self._counts[self.place] = n_connections
+
+    def give_up(self) -> None:
+        """This process accepts no more."""
+        self._counts[self.place] = -1
+
+    def is_above(self, n_connections: int) -> bool:
+        """Whether some process has fewer than that."""
+        return any(0 <= count < n_connections for count in self._counts)
+
+
 class Server(WSGIServer):  # type: ignore[misc]
     """Accepts connections on a listening socket, and ends them decently."""
 
     handler_class = Connection
 
     def __init__(
-        self, listener: "socket", app: "WSGIApplication", *, max_connections: int, has_siblings: bool = False
+        self, listener: "socket", app: "WSGIApplication", *, max_connections: int, share: "Share | None" = None
     ) -> None:
-        """With siblings, processes that accept on the same socket, it takes one connection at a time."""
+        """`share` is for processes that accept on the same socket."""
         environ = {
             # Named here, because gevent would ask the DNS.
             "SERVER_NAME": listener.getsockname()[0],
             "wsgi.multithread": True,
-            "wsgi.multiprocess": has_siblings,
+            "wsgi.multiprocess": share is not None,  # gevent then accepts one connection at a time
         }
+        self._share, self._has_waited = share, False
         super().__init__(listener, app, spawn=Pool(max_connections), log=None, error_log=log, environ=environ)
         self.connections: set[Connection] = set()
         self.is_ending = False
@@ -247,6 +275,27 @@ class Server(WSGIServer):  # type: ignore[misc]
         super().start()
         gevent.spawn(self._watch_the_slow)
 
+    def do_read(self) -> Any:
+        """A connection that was accepted; None if there is none, or one that a sibling should rather take."""
+        if self._share is not None and not self._has_waited and self._share.is_above(len(self.pool)):
+            # For a moment: that sibling may be busy, or hang.
+            self._has_waited = True
+            self.stop_accepting()
+            self._timer = self.loop.timer(YIELD_S)
+            self._timer.start(self._start_accepting_if_started)
+            return None
+        self._has_waited = False
+        accepted = super().do_read()
+        if self._share is not None and accepted:
+            self._share.tell(len(self.pool) + 1)
+        return accepted
+
+    def forget(self, connection: Connection) -> None:
+        """It has ended."""
+        self.connections.discard(connection)
+        if self._share is not None and not self.is_ending:
+            self._share.tell(len(self.pool) - 1)
+
     def drain(self, limit_s: float, *, keeps_idle: Callable[[float], bool], at_once: gevent.event.Event) -> bool:
         """Accept no more, and wait until what is in flight is finished; False if something was cut off.
 
@@ -257,7 +306,10 @@ class Server(WSGIServer):  # type: ignore[misc]
             at_once: cuts off what is in flight when it is set.
         """
         self.is_ending = True
-        self._accept_what_waits()
+        if self._share is not None:  # somebody else accepts what waits
+            self._share.give_up()
+        else:
+            self._accept_what_waits()
         self.close()
         began_s = time.monotonic()
         while self.connections:

@@ -7,18 +7,21 @@ and a worker that replaces another answers at once.
 
 import gc
 import logging
+import mmap
 import os
 import shutil
 import signal
 import sys
 import tempfile
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import gevent
 
 from scheduler_service.http.background import leave
+from scheduler_service.http.connections import Share
 from scheduler_service.http.offload import CORES, keep_to
 from scheduler_service.http.serving import (
     BACKLOG,
@@ -93,11 +96,32 @@ def gunicorn_settings(settings: Settings, *, load: Callable[[], None]) -> dict[s
         "post_fork": _keep_to_core,
         "on_starting": _make_metrics_folder,
         "when_ready": lambda arbiter: _prepare(arbiter, load),
+        "pre_fork": partial(_place_worker, _no_shares(2 * settings.workers)),
         "worker_abort": _tell_where_it_hangs,
         "child_exit": _forget_worker,
         "worker_exit": _end_worker,
         "on_exit": _remove_metrics_folder,
     }
+
+
+def _no_shares(places: int) -> memoryview:
+    counts = memoryview(mmap.mmap(-1, 4 * places)).cast("i")
+    for place in range(places):
+        counts[place] = -1
+    return counts
+
+
+def _place_worker(counts: memoryview, arbiter: Any, worker: Any) -> None:
+    _give_share(counts, arbiter, worker)
+    _choose_core(arbiter, worker)
+
+
+def _give_share(counts: memoryview, arbiter: Any, worker: Any) -> None:
+    """For as long as a place in `counts` is free: while workers are replaced there are twice as many."""
+    taken = {each.share.place for each in arbiter.WORKERS.values() if each.share is not None}
+    free = [place for place in range(len(counts)) if place not in taken]
+    if free:
+        worker.share = Share(counts, free[0])
 
 
 def _make_metrics_folder(_arbiter: object) -> None:
@@ -164,6 +188,8 @@ def _end_worker(_arbiter: object, _worker: object) -> None:
 
 
 def _forget_worker(_arbiter: object, worker: Any) -> None:
+    if worker.share is not None:
+        worker.share.give_up()
     from prometheus_client.multiprocess import mark_process_dead
 
     mark_process_dead(worker.pid)  # type: ignore[no-untyped-call]

@@ -17,7 +17,7 @@ from gevent import socket
 from gunicorn.glogging import Logger
 from gunicorn.workers.ggevent import GeventWorker
 
-from scheduler_service.http.connections import Server
+from scheduler_service.http.connections import Server, Share
 from scheduler_service.http.serving import answer_without_delay, drain, room_for_connections
 
 BEAT_S = 1.0
@@ -30,6 +30,8 @@ log = logging.getLogger("scheduler.serving")
 
 class Worker(GeventWorker):  # type: ignore[misc]
     """SIGTERM: another worker takes over. SIGQUIT: the service ends. SIGQUIT again: at once."""
+
+    share: Share | None = None  # given by the master before the fork
 
     def patch(self) -> None:
         """Only the listening sockets become gevent's."""
@@ -51,7 +53,7 @@ class Worker(GeventWorker):  # type: ignore[misc]
         (listener,) = self.sockets
         answer_without_delay(listener)
         listener.setblocking(False)
-        server = Server(listener, self.wsgi, max_connections=room_for_connections(), has_siblings=self.cfg.workers > 1)
+        server = Server(listener, self.wsgi, max_connections=room_for_connections(), share=self.share)
         stop, service_ends, at_once = gevent.event.Event(), gevent.event.Event(), gevent.event.Event()
 
         def end() -> None:
