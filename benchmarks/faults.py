@@ -388,6 +388,7 @@ CASES = (
         lambda trial: held(trial, "database", lambda: repair(trial)), before=broken_before_start, is_broken=True,
     ),
     Case("database deleted, with its log", deleted),
+    Case("database deleted below two workers", deleted, arguments=("--workers", "2")),
     Case("database moved away", moved_away),
     Case("database replaced by a copy", replaced),
     Case("disk full (tmpfs)", full_disk, "tmpfs"),
