@@ -23,11 +23,11 @@ if TYPE_CHECKING:
 
 MIN_FREE_BYTES = 50 * 2**20
 """Below this the disk counts as full: the database and the logs still want to write their last lines."""
-NEW_FOR_S = 0.25
+NEW_FOR_S = 0.5
 """After so long a part is looked at again when somebody asks, who still gets the former answer."""
 OLD_AFTER_S = 1.0
 """After so long who asks waits for a new answer."""
-PATIENCE_S = 0.7
+PATIENCE_S = 0.5
 """How long: a check that takes longer is what is wrong."""
 FIRST_PATIENCE_S = 5.0
 """How long for the first answer, before which models are read and modules imported."""

@@ -92,7 +92,6 @@ def gunicorn_settings(settings: Settings, *, load: Callable[[], None]) -> dict[s
         "worker_tmp_dir": _memory_folder(),
         "proc_name": "shutdown-scheduler",
         "logger_class": "scheduler_service.http.worker.ServiceLog",
-        "pre_fork": _choose_core,
         "post_fork": _keep_to_core,
         "on_starting": _make_metrics_folder,
         "when_ready": lambda arbiter: _prepare(arbiter, load),

@@ -41,7 +41,8 @@ from scheduler_service.telemetry.schema import SCHEMA_VERSION, feedback, pairs, 
 
 MOST_BLOCKED = 4
 """Writes that may wait while commits take long: half of the threads that also read."""
-BLOCKED_AFTER_S = 0.5
+BLOCKED_AFTER_S = 1.0
+MOST_AT_ONCE = 1_000
 ATTEMPTS = 3
 GONE_FOR_S = 2.0
 """How long a file that somebody moved may be on its way back."""
@@ -209,7 +210,10 @@ class Writer:
 
     def _commit_waiting(self) -> None:
         """Commits everything queued; only ever run by the holder of the lock."""
-        batch = [self._waiting.popleft() for _ in range(len(self._waiting))]
+        batch: list[_Write] = []
+        with suppress(IndexError):  # when there are no more: one may withdraw at any moment
+            while len(batch) < MOST_AT_ONCE:
+                batch.append(self._waiting.popleft())
         begun_s = time.monotonic()
         self._unfinished_since_s = self._unfinished_since_s or begun_s
         try:
