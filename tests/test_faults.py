@@ -138,7 +138,7 @@ def test_a_database_that_is_moved_away_is_whole_and_a_new_one_goes_on(own):
 
 def test_a_locked_database_refuses_runs_and_leaves_reading_and_health_alone(own):
     own.get("/performance")  # the first one also imports pandas
-    with closing(sqlite3.connect(database_of(own), isolation_level=None)) as other, clients(own, 8) as answered:
+    with closing(sqlite3.connect(database_of(own), isolation_level=None)) as other, clients(own, 24) as answered:
         other.execute("BEGIN EXCLUSIVE")
         until_named(own, "database", "locked")
         time.sleep(1.1)

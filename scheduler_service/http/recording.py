@@ -17,7 +17,7 @@ from scheduler_service.errors import StorageUnavailable
 from scheduler_service.http.metrics import Metrics
 from scheduler_service.http.offload import NativeThreads
 
-MOST_BLOCKED, BLOCKED_AFTER_S = 4, 2.0
+MOST_BLOCKED, BLOCKED_AFTER_S = 4, 1.0
 """Who waits for a batch that takes longer than that; the others are told at once to come back."""
 
 
