@@ -69,6 +69,9 @@ def problem(
 
 
 def _answer(err: Exception) -> Response:
+    # By name, as only a gunicorn that is already there can raise it: a body whose chunks cannot be.
+    if type(err).__module__ == "gunicorn.http.errors":
+        return problem(400, f"the body cannot be read: {type(err).__name__}", headers={"Connection": "close"})
     for cls in type(err).__mro__:
         status = STATUS_OF.get(cast(type[Exception], cls))
         if status is not None:
