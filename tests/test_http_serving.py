@@ -215,6 +215,23 @@ def test_the_configuration_of_deploy_serves_the_same(supervised):
     assert not (supervised.home / ".gunicorn").exists()
 
 
+def test_connections_opened_at_once_are_shared_evenly(supervised):
+    becomes(lambda: supervised.log().count("warmed up") == 2)
+    before = {pid: n_sockets(pid) for pid in workers_of(supervised)}
+    port = int(supervised.url.rpartition(":")[2])
+    with ExitStack() as held:
+        for _ in range(32):
+            held.enter_context(socket.create_connection(("127.0.0.1", port)))
+        becomes(lambda: sum(n_sockets(pid) - before[pid] for pid in before) >= 32)
+        assert all(n_sockets(pid) - before[pid] >= 12 for pid in before)
+
+
+def n_sockets(pid: int) -> int:
+    return sum(
+        os.readlink(each).startswith("socket:") for each in Path(f"/proc/{pid}/fd").iterdir() if each.is_symlink()
+    )
+
+
 def test_sighup_replaces_every_worker_and_no_request_fails(supervised):
     becomes(lambda: len(workers_of(supervised)) == 2)
     before = workers_of(supervised)
@@ -240,23 +257,6 @@ def test_a_worker_that_hangs_is_killed_and_replaced(supervised):
     os.kill(victim, signal.SIGSTOP)
     becomes(lambda: len(workers_of(supervised) - {victim}) == 2)
     assert supervised.run(params=SAMPLE)["status"] == "success"
-
-
-def test_connections_opened_at_once_are_shared_evenly(supervised):
-    becomes(lambda: len(workers_of(supervised)) == 2)
-    before = {pid: n_sockets(pid) for pid in workers_of(supervised)}
-    port = int(supervised.url.rpartition(":")[2])
-    with ExitStack() as held:
-        for _ in range(32):
-            held.enter_context(socket.create_connection(("127.0.0.1", port)))
-        becomes(lambda: sum(n_sockets(pid) - before[pid] for pid in before) >= 32)
-        assert all(n_sockets(pid) - before[pid] >= 12 for pid in before)
-
-
-def n_sockets(pid: int) -> int:
-    return sum(
-        os.readlink(each).startswith("socket:") for each in Path(f"/proc/{pid}/fd").iterdir() if each.is_symlink()
-    )
 
 
 def test_workers_that_are_idle_end_within_a_second(supervised):
