@@ -60,7 +60,11 @@ class LiveService:
 
 @contextmanager
 def live_service(
-    home: Path, *, arguments: Sequence[str] = (), environment: dict[str, str] | None = None
+    home: Path,
+    *,
+    arguments: Sequence[str] = (),
+    environment: dict[str, str] | None = None,
+    command: Sequence[str] = (sys.executable, str(ROOT / "enhanced_flask.py")),
 ) -> Iterator[LiveService]:
     """`python enhanced_flask.py --port 0` over `home`; ends with the block. A failed start shows its output."""
     home.mkdir(parents=True, exist_ok=True)
@@ -68,9 +72,11 @@ def live_service(
     clean = {name: value for name, value in os.environ.items() if not name.startswith(("SCHED_", "PROMETHEUS_"))}
     with output.open("wb") as file:
         process = subprocess.Popen(
-            [sys.executable, str(ROOT / "enhanced_flask.py"), *arguments],
+            [*command, *arguments],
             cwd=home,
-            env=clean | {"SCHED_PORT": "0", "SCHED_HOME": str(home), "OMP_NUM_THREADS": "1"} | (environment or {}),
+            env=clean
+            | {"HOME": str(home), "SCHED_PORT": "0", "SCHED_HOME": str(home), "OMP_NUM_THREADS": "1"}
+            | (environment or {}),
             stdout=file,
             stderr=subprocess.STDOUT,
         )

@@ -1,12 +1,17 @@
 """How the service lives: quick to start, quick to answer while it computes, and gone without losing a request."""
 
+import os
 import re
+import signal
 import socket
 import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
 
 import pytest
 import requests
@@ -110,14 +115,13 @@ def finishes_what_is_in_flight(running: LiveService) -> None:
     idle = requests.Session()
     assert idle.get(f"{running.url}/health", timeout=10).status_code == 200  # and its connection stays open
     with ThreadPoolExecutor(1) as pool:
-        slow = pool.submit(running.run, workpoints=[{}] * 5, time_budget_ms=1_500)
+        slow = pool.submit(lambda: (running.run(workpoints=[{}] * 5, time_budget_ms=1_500), time.monotonic()))
         time.sleep(0.5)
-        began = time.monotonic()
         assert running.stop() == 0
-        took_s = time.monotonic() - began
-        answer = slow.result()
+        ended_s = time.monotonic()
+        answer, answered_s = slow.result()
     assert answer["status"] == "success"
-    assert took_s < 15, "an idle connection is not waited for"
+    assert ended_s - answered_s < 2.0, "an idle connection is not waited for"
     runs = PerformanceMonitor(running.home / "logs" / "performance.db").get_performance_data()
     assert answer["request_id"] in set(runs["request_id"])
     with pytest.raises(requests.ConnectionError):
@@ -146,3 +150,179 @@ def test_another_home_is_the_only_place_written_to(tmp_path):
     assert {path: path.stat().st_mtime_ns for path in seeds.iterdir()} == before
     with live_service(tmp_path / "home") as running:
         assert running.get("/models").json()["total"] == len(first), "the seeds are registered once"
+
+
+# --- signals, and the processes ---
+
+
+@pytest.fixture(scope="module")
+def supervised(tmp_path_factory):
+    """Two workers as `deploy/` has them, that hang when they are still for 3 s."""
+    home = tmp_path_factory.mktemp("supervised")
+    gunicorn = [str(Path(sys.executable).parent / "gunicorn"), "-c", str(PROJECT_ROOT / "deploy" / "gunicorn.conf.py")]
+    with live_service(
+        home, command=[*gunicorn, "--timeout", "3"], environment={"SCHED_WORKERS": "2", "HOME": str(home)}
+    ) as running:
+        yield running
+
+
+def workers_of(running: LiveService) -> set[int]:
+    children = Path(f"/proc/{running.process.pid}/task/{running.process.pid}/children").read_text()
+    return {int(pid) for pid in children.split()}
+
+
+def becomes(is_so: Callable[[], bool], within_s: float = 15.0) -> float:
+    """Seconds until `is_so`."""
+    began_s = time.monotonic()
+    while not is_so():
+        assert time.monotonic() - began_s < within_s
+        time.sleep(0.02)
+    return time.monotonic() - began_s
+
+
+@contextmanager
+def load_on(running: LiveService) -> Iterator[list[int]]:
+    """Four clients with connections that they keep; the statuses of their answers, 0 for none."""
+    statuses: list[int] = []
+    is_over = threading.Event()
+
+    def ask() -> None:
+        with requests.Session() as session:
+            while not is_over.is_set():
+                try:
+                    answer = session.post(f"{running.url}/run_algorithm", json={"params": SAMPLE}, timeout=30)
+                    statuses.append(answer.status_code)
+                except requests.RequestException:
+                    statuses.append(0)
+
+    with ThreadPoolExecutor(4) as pool:
+        asking = [pool.submit(ask) for _ in range(4)]
+        try:
+            becomes(lambda: len(statuses) > 20)
+            yield statuses
+            more = len(statuses) + 20
+            becomes(lambda: len(statuses) > more)
+        finally:
+            is_over.set()
+        for each in asking:
+            each.result()
+
+
+def test_the_configuration_of_deploy_serves_the_same(supervised):
+    assert supervised.run(params=SAMPLE)["status"] == "success"
+    becomes(lambda: len(workers_of(supervised)) == 2)
+    assert "gunicorn.error: Booting worker" in supervised.log(), "its lines are in our log"
+    assert not (supervised.home / ".gunicorn").exists()
+
+
+def test_connections_opened_at_once_are_shared_evenly(supervised):
+    becomes(lambda: supervised.log().count("warmed up") == 2)
+    before = {pid: n_sockets(pid) for pid in workers_of(supervised)}
+    port = int(supervised.url.rpartition(":")[2])
+    with ExitStack() as held:
+        for _ in range(32):
+            held.enter_context(socket.create_connection(("127.0.0.1", port)))
+        becomes(lambda: sum(n_sockets(pid) - before[pid] for pid in before) >= 32)
+        assert all(n_sockets(pid) - before[pid] >= 12 for pid in before)
+
+
+def n_sockets(pid: int) -> int:
+    return sum(
+        os.readlink(each).startswith("socket:") for each in Path(f"/proc/{pid}/fd").iterdir() if each.is_symlink()
+    )
+
+
+def test_sighup_replaces_every_worker_and_no_request_fails(supervised):
+    becomes(lambda: len(workers_of(supervised)) == 2)
+    before = workers_of(supervised)
+    with load_on(supervised) as statuses:
+        supervised.process.send_signal(signal.SIGHUP)
+        becomes(lambda: len(workers_of(supervised)) == 2 and not workers_of(supervised) & before, 30.0)
+    assert set(statuses) == {200}
+
+
+def test_a_worker_that_was_killed_is_replaced_while_the_other_answers(supervised):
+    becomes(lambda: len(workers_of(supervised)) == 2)
+    victim = min(workers_of(supervised))
+    os.kill(victim, signal.SIGKILL)
+    becomes(lambda: len(workers_of(supervised) - {victim}) == 2)
+    with load_on(supervised) as statuses:
+        pass
+    assert set(statuses) == {200}
+
+
+def test_a_worker_that_hangs_is_killed_and_replaced(supervised):
+    becomes(lambda: len(workers_of(supervised)) == 2)
+    victim = min(workers_of(supervised))
+    os.kill(victim, signal.SIGSTOP)
+    becomes(lambda: len(workers_of(supervised) - {victim}) == 2)
+    assert supervised.run(params=SAMPLE)["status"] == "success"
+
+
+def test_workers_that_are_idle_end_within_a_second(supervised):
+    becomes(lambda: len(workers_of(supervised)) == 2)
+    with requests.Session() as idle:
+        assert idle.get(f"{supervised.url}/health", timeout=10).status_code == 200
+        began_s = time.monotonic()
+        assert supervised.stop() == 0
+        assert time.monotonic() - began_s < 2.0, "1 s, and some for a busy machine"
+
+
+def test_sighup_in_one_process_costs_no_request(service):
+    with load_on(service) as statuses:
+        service.process.send_signal(signal.SIGHUP)
+        becomes(lambda: "SIGHUP: models" in service.log())
+    assert set(statuses) == {200}
+
+
+@pytest.mark.parametrize("arguments", [[], ["--workers", "2"]])
+def test_a_second_sigterm_cuts_off_what_is_in_flight_and_says_what(tmp_path, arguments):
+    with live_service(tmp_path, arguments=arguments) as running:
+        running.run(params=SAMPLE)
+        with ThreadPoolExecutor(1) as pool:
+            slow = pool.submit(running.run, workpoints=[{}] * 5, time_budget_ms=20_000)
+            time.sleep(0.5)
+            running.process.send_signal(signal.SIGTERM)
+            becomes(lambda: "stopping: 1 requests are in flight" in running.log())
+            began_s = time.monotonic()
+            assert running.stop() == 0
+            assert time.monotonic() - began_s < 5.0
+            with pytest.raises(requests.ConnectionError):
+                slow.result()
+        assert "1 requests are cut off: POST /run_algorithm after" in running.log()
+
+
+# --- what is no request ---
+
+HEAD = b"GET /health/live HTTP/1.1\r\nHost: x\r\n"
+
+
+@pytest.mark.parametrize(
+    ("sent", "status"),
+    [
+        (HEAD + b"\r\n", 200),
+        (b"\r\n" + HEAD + b"\r\n", 200),
+        (b"GET /health/live HTTP/1.1\r\n\r\n", 400),
+        (b"GET /health/live\r\n\r\n", 400),
+        (HEAD + b"Host: y\r\n\r\n", 400),
+        (HEAD + b"Content-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n", 400),
+        (HEAD + b"Content-Length: 1\r\nContent-Length: 1\r\n\r\n", 400),
+        (HEAD + b"Content-Length: +1\r\n\r\n", 400),
+        (HEAD + b"Transfer-Encoding: gzip\r\n\r\n", 501),
+        (HEAD + b"X-A : b\r\n\r\n", 400),
+        (HEAD + b"X-A: b\r\n folded\r\n\r\n", 400),
+        (HEAD + b"X-A: b\rc\r\n\r\n", 400),
+        (HEAD + b"X-A: " + b"b" * 9_000 + b"\r\n\r\n", 431),
+        (HEAD + b"X-A: b\r\n" * 120 + b"\r\n", 431),
+        (b"GET /" + b"a" * 9_000 + b" HTTP/1.1\r\n\r\n", 414),
+    ],
+)
+def test_what_two_servers_may_understand_differently_is_refused(service, sent, status):
+    with socket.create_connection(("127.0.0.1", int(service.url.rpartition(":")[2])), timeout=10) as client:
+        client.sendall(sent)
+        client.shutdown(socket.SHUT_WR)
+        answer = b""
+        while part := client.recv(65_536):
+            answer += part
+    assert answer.startswith(b"HTTP/1.1 %d " % status)
+    assert answer.count(b"HTTP/1.1 ") == 1

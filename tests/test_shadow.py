@@ -199,6 +199,7 @@ def test_several_worker_processes_shadow_alike(tmp_path):
         assert metric_becomes(service, 'shadow_pairs_total{experiment="workers"}', 12.0)
         service.run(workpoints=workpoints_of(1, 10), experiment="workers", user_id="u1", time_budget_ms=3_000)
         assert service.stop() == 0
+        assert "SIGABRT" not in service.output.read_text(errors="replace"), "no worker aborts when it ends"
 
 
 # --- which requests ---

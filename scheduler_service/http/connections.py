@@ -79,6 +79,9 @@ class Connection(WSGIHandler):  # type: ignore[misc]
     def handle_one_request(self) -> object:
         """True: go on with the next one. None: close. (status, bytes): answer that, then close."""
         self.is_idle, self.since_s = True, time.monotonic()
+        gevent.sleep(
+            0
+        )  # a client quicker than this loop would have it for itself: what is there is read without waiting
         try:
             line = self.rfile.readline(MAX_LINE + 1)
             if line in (b"\r\n", b"\n"):  # RFC 9112, 2.2: one empty line before a request is passed over
