@@ -18,6 +18,10 @@ $(VENV)/.dev: requirements-dev.txt $(VENV)/.runtime
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
 	@touch $@
 
+$(VENV)/.bench: requirements-bench.txt $(VENV)/.dev
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-bench.txt
+	@touch $@
+
 # The kernel is compiled once per change of its sources, so that the first start is as quick as the second.
 $(VENV)/.kernel: $(VENV)/.runtime $(wildcard scheduler_env/*.py)
 	$(BIN)/python -m scheduler_env.kernel
@@ -46,6 +50,10 @@ bench: setup-dev  ## Measure; the tables go to benchmarks/results/
 	$(BIN)/python -m benchmarks.registry
 	$(BIN)/python -m benchmarks.experiments
 	$(BIN)/python -m benchmarks.telemetry
+
+fuzz: setup-dev $(VENV)/.bench  ## schemathesis on the HTTP interface, atheris on the parsers
+	$(BIN)/python -m benchmarks.fuzzing
+	$(BIN)/python -m tests.fuzz.parsers -max_total_time=120
 
 train: setup  ## Train a model: make train ARGS="--config models/seed/ddqn_v2.json --out best_model_v2.pth"
 	$(BIN)/python -m scheduler_env.training $(ARGS)
