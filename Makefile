@@ -18,6 +18,10 @@ $(VENV)/.dev: requirements-dev.txt $(VENV)/.runtime
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
 	@touch $@
 
+$(VENV)/.bench: requirements-bench.txt $(VENV)/.dev
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-bench.txt
+	@touch $@
+
 # The kernel is compiled once per change of its sources, so that the first start is as quick as the second.
 $(VENV)/.kernel: $(VENV)/.runtime $(wildcard scheduler_env/*.py)
 	$(BIN)/python -m scheduler_env.kernel
@@ -59,6 +63,10 @@ bench: setup-bench  ## Measure; the tables go to benchmarks/results/
 
 audit: setup-bench  ## Look the dependencies up among the known vulnerabilities (those that it cannot look up are listed)
 	$(BIN)/pip-audit -r requirements.txt --no-deps --disable-pip
+
+fuzz: setup-dev $(VENV)/.bench  ## schemathesis on the HTTP interface, atheris on the parsers
+	$(BIN)/python -m benchmarks.fuzzing
+	$(BIN)/python -m tests.fuzz.parsers -max_total_time=120
 
 train: setup  ## Train a model: make train ARGS="--config models/seed/ddqn_v2.json --out best_model_v2.pth"
 	$(BIN)/python -m scheduler_env.training $(ARGS)

@@ -9,7 +9,6 @@ import pytest
 
 from enhanced_flask import create_app
 from monitoring import PERFORMANCE_THRESHOLDS, PerformanceMonitor, PerformanceRecord
-from scheduler_service.http.openapi import OPERATIONS, document
 from scheduler_service.settings import Settings
 
 SAMPLE = [10, 5, 8, 6, 7, 9, 6, 7, 6, 7, 7, 7, 4, 7, 5]
@@ -217,37 +216,3 @@ def test_no_other_file_can_be_had_as_a_report(app, tmp_path):
 
 
 # --- the documentation ---
-
-
-def test_the_document_has_every_route_and_no_other(app):
-    written = {(operation.method, re.sub(r"\{(\w+)\}", r"<\1>", operation.path)) for operation in OPERATIONS}
-    served = {(method, rule.rule) for rule in app.url_map.iter_rules() for method in rule.methods - {"HEAD", "OPTIONS"}}
-    assert written == served
-
-
-def test_every_reference_in_the_document_leads_somewhere():
-    text = json.dumps(document())
-    references = set(re.findall(r'"#/components/schemas/(\w+)"', text))
-    assert references <= set(document()["components"]["schemas"])
-    assert document()["openapi"] == "3.1.0"
-
-
-def test_the_examples_in_the_document_are_valid_bodies():
-    from scheduler_service.http.bodies import validated
-
-    for operation in OPERATIONS:
-        if operation.example is not None:
-            validated(operation.body, operation.example)
-
-
-def test_the_documentation_needs_nothing_else(app):
-    page = app.test_client().get("/docs").text
-    assert "<script" not in page
-    assert not re.search(r"(src|href)=['\"](https?:)?//", page)
-    for operation in OPERATIONS:
-        assert operation.path in page
-    assert "id='model-not-found'" in page, "an error's type leads to its explanation"
-
-
-def test_the_document_is_served(app):
-    assert app.test_client().get("/openapi.json").json == document()

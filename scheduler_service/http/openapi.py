@@ -22,10 +22,13 @@ VERSION = "1.0.0"
 
 
 _NAME: Schema = {"type": "string", "minLength": 1, "maxLength": 200}
-_MOMENT: Schema = {"type": "string", "examples": ["2026-01-01"]}
+_MOMENT: Schema = {
+    "anyOf": [{"type": "string", "format": "date-time"}, {"type": "string", "format": "date"}, {"const": ""}],
+    "examples": ["2026-01-01"],
+}
 _QUERY: dict[str, Schema] = {
     "algorithm": told(TEXT, "Only models of this algorithm."),
-    "status": told(one_of(*STATUSES), "Only models of this status."),
+    "status": told(one_of(*STATUSES, ""), "Only models of this status."),
     "tag": told(TEXT, "Only models that bear this tag."),
     "at": told(_MOMENT, "ISO-8601; without an offset local time. Now if left out."),
     "limit": {"type": "integer", "minimum": 1, "maximum": 1_000, "default": 1_000, "description": "Most events."},
@@ -43,6 +46,7 @@ _PATH: dict[str, tuple[str, str]] = {  # tag -> what its {name} is, an example
     "experiments": ("Name of the experiment.", "ddqn_v1_vs_v2"),
     "operations": ("Name of the report.", "performance_20261123_130241_en.html"),
 }
+_TAG = "^([A-Za-z][A-Za-z0-9_-]{0,31}:)?[A-Za-z][A-Za-z0-9_.-]{0,63}$"
 _OTHER_PATH: dict[str, tuple[str, str]] = {
     "tag": ("A letter, then letters, digits, _, . and -, 64 at most; also <algorithm>:<tag>.", "canary"),
     "alert": ("Its id, as in GET /alerts.", "1"),
@@ -157,7 +161,7 @@ def _path_parameter(operation: Operation, name: str) -> Schema:
     about, example = _OTHER_PATH.get(name) or _PATH[operation.tag]
     return {
         "name": name, "in": "path", "required": True, "description": about, "example": example,
-        "schema": {"type": "string", "minLength": 1},
+        "schema": {"type": "string", "minLength": 1} | ({"pattern": _TAG} if name == "tag" else {}),
     }  # fmt: skip
 
 

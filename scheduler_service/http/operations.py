@@ -134,7 +134,7 @@ OPERATIONS: tuple[Operation, ...] = (
         "The registered models, newest first",
         query=_MODEL_FILTERS,
         answer="ModelsAnswer",
-        errors=(503,),
+        errors=(422, 503),
     ),
     _get(
         "/models/history",

@@ -6,6 +6,7 @@ from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field
 
 from scheduler_env.readers import MAX_PREDECESSORS, MAX_STEPS_OF_A_WORKPOINT, MAX_TEAMS, MAX_WORKPOINTS
 from scheduler_env.standard_cycle import MAX_DURATION_H, SAMPLE_PARAMS, STANDARD_STEPS
+from scheduler_service.alerts.rules import SEVERITIES
 from scheduler_service.experiments.experiment import OPTIONS
 
 View = Literal["process", "workpoint", "team"]
@@ -120,6 +121,15 @@ OptionalId = Annotated[
 ]
 
 
+def _whole(value: object) -> object:
+    # JSON has one kind of number: 2.0 is as whole as 2.
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+Whole = Annotated[int, BeforeValidator(_whole)]
+AlertName = Annotated[Name | None, WithJsonSchema({"enum": [*SEVERITIES, None]})]
+
+
 class Strict(BaseModel):
     """A body: unknown fields, "5" for 5 and numbers that are not finite are refused."""
 
@@ -139,7 +149,7 @@ class RunRequest(Strict):
     user_id: OptionalId = None
     model: OptionalName = Field(default=None, description="Pins a model: key, short name or tag; no experiment.")
     algorithm: OptionalName = Field(default=None, description="Its current model answers where no experiment decides.")
-    time_budget_ms: Annotated[int, Field(ge=0)] | None = Field(
+    time_budget_ms: Annotated[Whole, Field(ge=0)] | None = Field(
         default=None, description="Improve the schedule for so long. Left out: as long as the model does by default."
     )
     charts: Annotated[
@@ -185,7 +195,7 @@ class FeedbackRequest(Strict):
     """A person's verdict on a run."""
 
     request_id: Name
-    user_satisfaction: int = Field(ge=1, le=5)
+    user_satisfaction: Whole = Field(ge=1, le=5)
     comment: Annotated[str, Field(max_length=2_000)] | None = None
 
 
@@ -246,7 +256,7 @@ class RolloutRequest(Strict):
         max_length=20,
         description="Rising; the last, 1.0, is the promotion.",
     )
-    min_samples: int = Field(default=100, ge=2, le=10**9, description="Values of the metric per arm and stage.")
+    min_samples: Whole = Field(default=100, ge=2, le=10**9, description="Values of the metric per arm and stage.")
     min_hours: float = Field(default=24, ge=0, le=87_600, description="Least length of a stage.")
     auto: bool = Field(default=True, description="false: only people move it.")
     promote_on: Literal["better", "non_inferior"] = "better"
@@ -270,7 +280,7 @@ class ExperimentRequest(Strict):
     coverage: float = Field(default=1, gt=0, le=1, description="Share of the users who take part.")
     success_metric: Name = "makespan"
     duration_days: float = Field(default=7, gt=0, le=3_650)
-    min_samples: int = Field(default=100, ge=2, le=10**9)
+    min_samples: Whole = Field(default=100, ge=2, le=10**9)
     alpha: float = Field(default=0.05, gt=0, lt=1)
     margin: float = Field(default=0.05, gt=0, lt=1, description="Of non-inferiority, a share of the baseline.")
     guardrails: bool | dict[str, Annotated[float, Field(gt=0, le=100)] | None] | None = Field(
@@ -308,7 +318,7 @@ class AcknowledgeRequest(Strict):
 class SilenceRequest(Strict):
     """Of what nobody is to be told for some hours."""
 
-    name: Name | None = Field(default=None, description="The rule, as in GET /alerts; every rule if absent.")
+    name: AlertName = Field(default=None, description="The rule, as in GET /alerts; every rule if absent.")
     subject: Name | None = Field(default=None, description="Only for this model, experiment or size.")
     hours: float = Field(gt=0, le=8_760, description="For how long.")
     reason: Annotated[str, Field(min_length=1, max_length=2_000)]
@@ -328,8 +338,8 @@ class ReplayRequest(Strict):
 
     candidate: Name | None = Field(default=None, description="The arm; model_b if absent.")
     days: float = Field(default=7, gt=0, le=3_650, description="How far back.")
-    limit: int = Field(default=1_000, ge=1, le=100_000, description="The newest so many requests.")
-    seed: Annotated[int, Field(ge=0, le=2**63 - 1)] | None = Field(
+    limit: Whole = Field(default=1_000, ge=1, le=100_000, description="The newest so many requests.")
+    seed: Annotated[Whole, Field(ge=0, le=2**63 - 1)] | None = Field(
         default=None, description="A random sample of `limit` requests instead of the newest."
     )
     time_budget_ms: Annotated[float, Field(ge=0, le=60_000)] | None = Field(
@@ -341,7 +351,7 @@ class ReplayRequest(Strict):
 class PerformanceReportRequest(Strict):
     """A report on the runs of the last days."""
 
-    days: int = Field(default=7, ge=1, le=3_650)
+    days: Whole = Field(default=7, ge=1, le=3_650)
     lang: Literal["zh", "en"] = "zh"
     format: Literal["html", "pdf"] = Field(default="html", description="pdf: beside the page, under the same name.")
 
@@ -359,5 +369,5 @@ class ABTestReportRequest(Strict):
     model_config = ConfigDict(json_schema_extra=_either_name)
 
     experiment_name: Name = Field(validation_alias=AliasChoices("experiment_name", "experiment"))
-    days: int = Field(default=7, ge=1, le=3_650)
+    days: Whole = Field(default=7, ge=1, le=3_650)
     lang: Literal["zh", "en"] = "zh"
