@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 export PYTHONUNBUFFERED := 1
 
-.PHONY: help setup setup-dev setup-bench serve test lint bench audit train clean
+.PHONY: help setup setup-dev setup-bench serve test lint bench fuzz audit train clean
 
 help:  ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -16,10 +16,6 @@ $(VENV)/.runtime: requirements.txt
 
 $(VENV)/.dev: requirements-dev.txt $(VENV)/.runtime
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
-	@touch $@
-
-$(VENV)/.bench: requirements-bench.txt $(VENV)/.dev
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-bench.txt
 	@touch $@
 
 # The kernel is compiled once per change of its sources, so that the first start is as quick as the second.
@@ -61,10 +57,7 @@ bench: setup-bench  ## Measure; the tables go to benchmarks/results/
 	$(BIN)/python -m benchmarks.endurance overload
 	$(BIN)/python -m benchmarks.endurance soak
 
-audit: setup-bench  ## Look the dependencies up among the known vulnerabilities (those that it cannot look up are listed)
-	$(BIN)/pip-audit -r requirements.txt --no-deps --disable-pip
-
-fuzz: setup-dev $(VENV)/.bench  ## schemathesis on the HTTP interface, atheris on the parsers
+fuzz: setup-bench  ## schemathesis on the HTTP interface, atheris on the parsers
 	$(BIN)/python -m benchmarks.fuzzing
 	$(BIN)/python -m tests.fuzz.parsers -max_total_time=120
 
