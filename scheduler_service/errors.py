@@ -95,6 +95,10 @@ class ReplayNotFound(NotFound):
 # --- records and reports ---
 
 
+class DatabaseDamaged(StorageUnavailable):
+    """The file of the records holds what cannot be read; `python -m monitoring repair` saves what is left."""
+
+
 class RunNotFound(NotFound):
     """No recorded run has this request id."""
 

@@ -98,8 +98,13 @@ class Checks:
 
     def _overdue(self, name: str) -> dict[str, str]:
         took_s = time.monotonic() - self._looking.get(name, time.monotonic())
-        last = f"; before that: {self._found[name][1]['detail']}" if name in self._found else ""
-        return {"status": "failing", "detail": f"no answer for {took_s:.1f} s: a disk that hangs, or a lock{last}"}
+        if name not in self._found:
+            return {"status": "failing", "detail": f"no answer yet, for {took_s:.1f} s"}
+        last = self._found[name][1]["detail"]
+        return {
+            "status": "failing",
+            "detail": f"no answer for {took_s:.1f} s: a disk that hangs, or a lock; before that: {last}",
+        }
 
 
 def health(parts: "Services") -> Told:

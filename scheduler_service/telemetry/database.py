@@ -19,7 +19,7 @@ from sqlalchemy import URL, Engine, NullPool, create_engine, event, text
 from sqlalchemy.exc import SQLAlchemyError
 
 from scheduler_env.locks import native_rlock
-from scheduler_service.errors import StorageUnavailable
+from scheduler_service.errors import DatabaseDamaged, StorageUnavailable
 from scheduler_service.files import locked, move, temporary_beside
 from scheduler_service.telemetry.schema import configure, prepare
 
@@ -35,10 +35,6 @@ EXAMINED_AT_MOST_BYTES = 2**30
 
 _Identity = tuple[int, int]  # device, inode
 _standings: "WeakValueDictionary[Path, DatabaseFile]" = WeakValueDictionary()
-
-
-class DatabaseDamaged(StorageUnavailable):
-    """The database's file holds what SQLite cannot read; `python -m monitoring repair` saves what is left."""
 
 
 class DatabaseFile:
