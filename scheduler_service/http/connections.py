@@ -6,6 +6,8 @@ which gevent uses, takes it for an e-mail, and lets pass what two servers in a r
 
 import logging
 import re
+import select
+import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -21,7 +23,7 @@ from gevent.pool import Pool
 from gevent.pywsgi import Input, WSGIHandler, WSGIServer, format_date_time
 
 from scheduler_service.http.bodies import json_bytes
-from scheduler_service.http.offload import CLIENT_SOCKET
+from scheduler_service.http.offload import HAS_CLIENT_LEFT
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
@@ -79,9 +81,8 @@ class Connection(WSGIHandler):  # type: ignore[misc]
     def handle_one_request(self) -> object:
         """True: go on with the next one. None: close. (status, bytes): answer that, then close."""
         self.is_idle, self.since_s = True, time.monotonic()
-        gevent.sleep(
-            0
-        )  # a client quicker than this loop would have it for itself: what is there is read without waiting
+        # What has arrived is read without waiting: a client that is quicker than this loop would have it for itself.
+        gevent.sleep(0)
         try:
             line = self.rfile.readline(MAX_LINE + 1)
             if line in (b"\r\n", b"\n"):  # RFC 9112, 2.2: one empty line before a request is passed over
@@ -120,7 +121,7 @@ class Connection(WSGIHandler):  # type: ignore[misc]
         self.requestline = line.rstrip().decode("latin-1")
         self.command, self.path, self.request_version = (part.decode("latin-1") for part in found.groups())
         environ: dict[str, Any] = self.server.get_environ()
-        environ[CLIENT_SOCKET] = self.socket
+        environ[HAS_CLIENT_LEFT] = self.has_client_left
         environ.update(self._read_headers())
         is_1_1 = self.request_version == "HTTP/1.1"
         if is_1_1 and "HTTP_HOST" not in environ:
@@ -210,8 +211,19 @@ class Connection(WSGIHandler):  # type: ignore[misc]
     def log_request(self) -> None:
         """Nothing: gevent would format a line for a log that is not there."""
 
+    def has_client_left(self) -> bool:
+        """Whether the client has closed its end; not to be known once we have hung up."""
+        if self.is_hung_up or sys.platform != "linux":
+            return False
+        if self.socket.fileno() < 0:
+            return True
+        poll = select.poll()
+        poll.register(self.socket.fileno(), select.POLLRDHUP)
+        return bool(poll.poll(0))
+
     def hang_up(self) -> None:
         """Read no more than what has arrived: a request that is there is still answered; then the connection ends."""
+        self.is_hung_up = True
         with suppress(OSError, AttributeError):  # the client was quicker
             self.socket.shutdown(SHUT_RD)
 

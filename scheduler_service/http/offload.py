@@ -10,11 +10,10 @@ those who wait for a thread where nobody can tell them that their client has gon
 import contextvars
 import os
 import queue
-import select
 import sys
 import threading
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, TypeVar, cast
 
@@ -30,8 +29,8 @@ LOOK_FOR_CLIENT_EVERY_S = 0.5
 """How long the work of a client that has gone may go on, at least."""
 
 
-CLIENT_SOCKET = "scheduler.client_socket"
-"""Where `connections` puts a request's connection in its environment."""
+HAS_CLIENT_LEFT = "scheduler.has_client_left"
+"""Where `connections` puts into a request's environment what tells whether its client is still there."""
 LONG_WORK_NICENESS = 10
 """Of threads that compute for seconds; the event loop has 0, work in the background 19."""
 CORES = os.sched_getaffinity(0) if sys.platform == "linux" else frozenset(range(os.cpu_count() or 1))
@@ -47,22 +46,6 @@ def keep_to(core: int) -> None:
     if sys.platform == "linux":
         with suppress(OSError):
             os.sched_setaffinity(0, {core})
-
-
-def client_watch(environ: Mapping[str, Any]) -> Callable[[], bool] | None:
-    """What tells whether the client of a request has closed its connection; None where that cannot be known."""
-    connection = environ.get(CLIENT_SOCKET)
-    if connection is None or sys.platform != "linux":
-        return None
-
-    def is_gone() -> bool:
-        if connection.fileno() < 0:
-            return True
-        poll = select.poll()
-        poll.register(connection.fileno(), select.POLLRDHUP)
-        return bool(poll.poll(0))
-
-    return is_gone
 
 
 class Ticket:

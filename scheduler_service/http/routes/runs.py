@@ -11,7 +11,7 @@ from typing import Any
 from flask import Blueprint, Response, g, request
 
 from scheduler_service.http.bodies import json_bytes, read_body
-from scheduler_service.http.offload import Ticket, client_watch
+from scheduler_service.http.offload import HAS_CLIENT_LEFT, Ticket
 from scheduler_service.http.running import Outcome, TakesLonger, answer, compute, draw
 from scheduler_service.http.schemas import FeedbackRequest, RunRequest
 from scheduler_service.http.services import Services, services
@@ -61,7 +61,7 @@ def _compute(body: RunRequest, own_id: str, parts: Services) -> tuple[Outcome, f
     By the threads for what is done at once, by those for large problems, or by those for searches that take their
     time: nobody waits behind what takes longer than his own request.
     """
-    begun_s, ticket, is_gone = g.begun_s, Ticket(), client_watch(request.environ)
+    begun_s, ticket, is_gone = g.begun_s, Ticket(), request.environ.get(HAS_CLIENT_LEFT)
 
     def begin(patience_ms: float = math.inf) -> tuple[Outcome, float]:
         queued_s = time.perf_counter() - begun_s
