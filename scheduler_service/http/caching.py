@@ -61,6 +61,9 @@ class AnswerCache:
         return self._bytes
 
 
+NO_CACHE = AnswerCache(0)
+
+
 def key_of(model_key: str, problem: Mapping[str, object], time_budget_ms: float) -> Key:
     """What a solution is found by: the problem as it was written, its members in any order."""
     written = orjson.dumps(problem, option=orjson.OPT_SORT_KEYS)

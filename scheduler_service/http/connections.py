@@ -68,6 +68,7 @@ class Connection(WSGIHandler):  # type: ignore[misc]
     since_s = 0.0  # when it began to wait for a request, or to get one; monotonic
     is_idle = True  # between two requests
     is_reading_head = False
+    is_hung_up = False  # by us
     response_headers: list[tuple[bytes, bytes]]
     provided_date: str | None
 

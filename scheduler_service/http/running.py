@@ -20,8 +20,11 @@ from scheduler_env.problem import Instance
 from scheduler_env.readers import instance_from_request
 from scheduler_env.schedule import Solution
 from scheduler_service.errors import InvalidInput, ModelNotFound, ServiceError, StorageUnavailable
-from scheduler_service.http.caching import AnswerCache, key_of
+from scheduler_service.http.caching import NO_CACHE, AnswerCache, key_of
 from scheduler_service.http.schemas import RunRequest, View
+
+NEGLIGIBLE_MS = 50.0
+"""What a request waits also where nothing is in its way; it is not taken off its budget."""
 
 log = logging.getLogger(__name__)
 
@@ -71,7 +74,7 @@ def compute(
     models: ModelVersionManager,
     experiments: ABTestManager,
     max_budget_ms: int,
-    cache: AnswerCache,
+    cache: AnswerCache = NO_CACHE,
     *,
     patience_ms: float = math.inf,
     waited_ms: float = 0.0,
@@ -111,7 +114,8 @@ def compute(
                 if budget_ms > patience_ms:
                     raise TakesLonger
             else:
-                budget_ms = max(budget_ms - waited_ms, min(budget_ms, model.agent.default_budget_ms))
+                late_ms = waited_ms if waited_ms > NEGLIGIBLE_MS else 0.0
+                budget_ms = max(budget_ms - late_ms, min(budget_ms, model.agent.default_budget_ms))
             began_s = time.perf_counter()
             key = key_of(model.key, request.problem, request.time_budget_ms or budget_ms) if cache.is_on else None
             solution = cache.get(key) if key is not None else None
