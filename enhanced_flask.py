@@ -37,6 +37,7 @@ from scheduler_service.http.routes import experiments as experiment_routes
 from scheduler_service.http.services import EXTENSION, Services
 from scheduler_service.http.serving import WarmUp, end_there_and_then, serve
 from scheduler_service.http.shadowing import Shadow
+from scheduler_service.http.shedding import Shedding
 from scheduler_service.http.state import State
 from scheduler_service.http.watching import firing_alerts, watch_alerts, watch_experiments, watch_live_models
 from scheduler_service.logs import configure_logging
@@ -53,6 +54,10 @@ MAX_EXAMINATIONS_WAITING = 16
 
 GC_THRESHOLDS = (20_000, 20, 50)
 """A request makes some hundred objects that are gone with it, and next to none in cycles."""
+
+SWITCH_INTERVAL_S = 0.0005
+"""How long a thread that wants the interpreter waits for another to yield it. With Python's 5 ms an event loop that has
+more to refuse than it can do starves the threads that compute."""
 
 log = logging.getLogger("scheduler")
 
@@ -76,6 +81,7 @@ def create_app(settings: Settings | None = None, *, limits: Limits | None = None
     auth.guard(app, settings, limits or Limits(settings))
     for resource in (runs, models, experiment_routes, alerts, operations):
         app.register_blueprint(resource.blueprint)
+    app.wsgi_app = Shedding(app.wsgi_app, parts)  # type: ignore[method-assign]
     return app
 
 
@@ -201,6 +207,7 @@ def load_before_fork() -> None:
 
 def make_app(settings: Settings, limits: Limits) -> tuple[Flask, WarmUp]:
     """The application, and what it does by itself, to be called once clients can connect."""
+    sys.setswitchinterval(SWITCH_INTERVAL_S)
     app = create_app(settings, limits=limits)
     parts = app.extensions[EXTENSION]
 

@@ -5,14 +5,18 @@ import socket
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from unittest.mock import patch
 from urllib.parse import urlsplit
 
 import pytest
 import requests
 
+from enhanced_flask import create_app
 from scheduler_env import SAMPLE_PARAMS
 from scheduler_service.http.caching import AnswerCache, key_of
 from scheduler_service.http.schemas import RunRequest
+from scheduler_service.http.services import EXTENSION
+from scheduler_service.settings import Settings
 from tests.conftest import LiveService, live_service
 from tests.test_http_metrics import scraped, value
 
@@ -132,6 +136,24 @@ def test_beyond_the_queue_clients_are_told_at_once_to_come_back_and_every_answer
     assert min(took_s for _, took_s in refused) < max(answered_s), "a refusal need not wait for its turn"
     assert _n_runs(narrow) == before + statuses.count(200)
     assert narrow.get("/health/ready").status_code == 200
+
+
+def test_runs_are_turned_away_before_they_are_read_while_the_queue_is_full(tmp_path):
+    """With a body that nobody could read: who reads it answers 400."""
+    app = create_app(Settings(home=tmp_path))
+    client, compute = app.test_client(), app.extensions[EXTENSION].compute
+    assert client.post("/run_algorithm", data=b"{").status_code == 415
+    with patch.object(type(compute), "is_full", True):
+        refused = client.post("/run_algorithm", data=b"{", headers={"X-Request-ID": "a"})
+        assert refused.status_code == 503
+        assert int(refused.headers["Retry-After"]) >= 1
+        assert refused.mimetype == "application/problem+json"
+        assert refused.headers["X-Content-Type-Options"] == "nosniff"
+        assert refused.json["type"] == "/docs#overloaded"
+        assert client.get("/health/live").status_code == 200
+        page = client.post("/run_algorithm", json={"params": SAMPLE}, headers={"Origin": "http://localhost:1"})
+        assert page.status_code == 503
+        assert page.headers["Access-Control-Allow-Origin"] == "http://localhost:1"
 
 
 @pytest.mark.parametrize(

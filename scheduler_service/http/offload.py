@@ -130,7 +130,7 @@ class NativeThreads:
             ClientGone: nobody waits for the result.
         """
         if self.is_full:
-            self._metrics.count_refused()
+            self.count_refused()
             raise Overloaded(f"{self._now} requests are being computed or wait for it; come back later")
         if not self._is_started:
             self._start()
@@ -144,6 +144,10 @@ class NativeThreads:
         if job.error is not None:
             raise job.error
         return cast(Result, job.result)
+
+    def count_refused(self) -> None:
+        """For who refuses work before it gets here."""
+        self._metrics.count_refused()
 
     def _start(self) -> None:
         self._is_started = True

@@ -1,0 +1,52 @@
+"""Refusals that cost next to nothing: while no more runs are taken, they are turned away before anybody reads them.
+
+Otherwise a service that gets three times what it can do would spend its time on reading and refusing the rest.
+"""
+
+import logging
+import time
+import uuid
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from scheduler_service.errors import Overloaded
+from scheduler_service.http.hygiene import SECURITY_HEADERS
+from scheduler_service.http.problems import kind_of, problem
+from scheduler_service.http.services import Services
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
+
+RUN_PATHS = frozenset({"/run_algorithm", "/api/algorithm/run"})
+RETRY_AFTER_S = 1
+TOLD_EVERY_S = 60.0
+
+log = logging.getLogger(__name__)
+
+
+class Shedding:
+    """An application in front of which runs are refused while the queue for the usual ones is full."""
+
+    def __init__(self, app: "WSGIApplication", parts: Services) -> None:
+        self._app = app
+        self._parts = parts
+        detail = "more runs wait than this service takes on; come back later"
+        refusal = problem(503, detail, kind=kind_of(Overloaded), headers={"Retry-After": str(RETRY_AFTER_S)})
+        self._body = refusal.get_data()
+        self._headers = [*refusal.headers.items(), *SECURITY_HEADERS.items()]
+        self._told_s = float("-inf")
+
+    def __call__(self, environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
+        path = environ["PATH_INFO"]
+        # A browser's page needs CORS headers to see even a refusal; there are few of them.
+        if path not in RUN_PATHS or not self._parts.compute.is_full or "HTTP_ORIGIN" in environ:
+            return self._app(environ, start_response)
+        if environ["REQUEST_METHOD"] != "POST":
+            return self._app(environ, start_response)
+        self._parts.compute.count_refused()
+        self._parts.metrics.observe_request("POST", path, 503, 0.0)
+        if time.monotonic() - self._told_s > TOLD_EVERY_S:
+            self._told_s = time.monotonic()
+            log.warning("overloaded: runs are refused (%s wait or are computed)", self._parts.compute.load)
+        start_response("503 Service Unavailable", [*self._headers, ("X-Request-ID", str(uuid.uuid4()))])
+        return [self._body]
