@@ -118,8 +118,8 @@ def test_the_document_is_served(app):
 
 def test_a_running_service_does_what_the_document_says(tmp_path):
     with inhabited_service(tmp_path / "home") as running:
-        status, report = fuzz(running, 2, 1, "--phases", "examples,coverage,fuzzing", "--workers", "2")
+        status, report = fuzz(running, 5, 1, "--phases", "examples,fuzzing", "--workers", "2")
         log = running.output.read_text(errors="replace")
     assert status == 0, report[-6_000:]
-    assert n_cases(report) > 500
+    assert n_cases(report) > 150
     assert "Traceback" not in log

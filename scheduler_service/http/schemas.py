@@ -93,6 +93,12 @@ _TEAMS: Schema = {
 }
 _CURVE: Schema = {"enum": ["default", "linear"], "description": "linear: a crew twice as large takes half as long."}
 _MAYBE_EMPTY: Schema = {"type": ["string", "null"], "maxLength": 200}
+MAX_FIELDS = 100
+"""Of a body; none has half as many."""
+MAX_ENTRIES = 10_000
+MAX_CHARTS = 100
+READ_ELSEWHERE = frozenset({"params", "workpoints", "teams"})
+"""Members with limits of their own, in `scheduler_env.readers`."""
 _CHART: Schema = {"enum": ["none", *VIEWS]}
 _ONE_PROBLEM: Schema = {
     "oneOf": [
@@ -135,6 +141,20 @@ class Strict(BaseModel):
 
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True, allow_inf_nan=False, protected_namespaces=())
 
+    @model_validator(mode="before")
+    @classmethod
+    def _refuse_masses(cls, value: object) -> object:
+        # Each entry that does not fit would be an error of its own: a minute of them in 3 MB, on the event loop.
+        if not isinstance(value, dict):
+            return value
+        if len(value) > MAX_FIELDS:
+            raise ValueError(f"the body has {len(value)} fields; {MAX_FIELDS} are possible")
+        for name, entry in value.items():
+            most = MAX_CHARTS if name == "charts" else MAX_ENTRIES
+            if isinstance(entry, list | dict) and name not in READ_ELSEWHERE and len(entry) > most:
+                raise ValueError(f"{name[:60]} has {len(entry)} entries; {most} are possible")
+        return value
+
 
 class RunRequest(Strict):
     """What to schedule, and who asks. The instance itself is read by `scheduler_env.readers`."""
@@ -155,7 +175,10 @@ class RunRequest(Strict):
     charts: Annotated[
         Literal["none"] | View | list[Literal["none"] | View],
         WithJsonSchema(
-            {"anyOf": [_CHART, {"type": "array", "items": _CHART}, {"type": "null"}], "description": "Pictures wanted."}
+            {
+                "anyOf": [_CHART, {"type": "array", "items": _CHART, "maxItems": MAX_CHARTS}, {"type": "null"}],
+                "description": "Pictures wanted.",
+            }
         ),
     ] = Field(default="none")
     chart_format: Annotated[Literal["png", "svg"], WithJsonSchema({"enum": ["png", "svg", None]})] = Field(

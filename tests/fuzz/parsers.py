@@ -1,0 +1,117 @@
+"""atheris on what reads bytes of others: `python -m tests.fuzz.parsers [corpus] -max_total_time=120`.
+
+The first byte chooses the reader. A reader answers a value or one of its documented errors; all else is a crash.
+"""
+
+import inspect
+import json
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+
+from scheduler_env import problem, psplib, readers, values
+from scheduler_env.errors import InvalidInstance
+from scheduler_env.psplib import instance_from_psplib
+from scheduler_env.readers import instance_from_request
+from scheduler_service.errors import ServiceError
+from scheduler_service.experiments import config, experiment, rollout
+from scheduler_service.http import bodies, schemas
+from scheduler_service.http.bodies import parse_json, validated
+from scheduler_service.registry import names, records
+from scheduler_service.registry.names import parse_version, parse_versioned, split_tag
+from scheduler_service.registry.records import plain_object
+
+
+def read_run(data: bytes) -> None:
+    instance_from_request(validated(schemas.RunRequest, parse_json(data)).problem)
+
+
+def read_experiment(data: bytes) -> None:
+    validated(schemas.ExperimentRequest, parse_json(data))
+
+
+def read_registration(data: bytes) -> None:
+    body = validated(schemas.RegisterRequest, parse_json(data))
+    plain_object("training_params", body.training_params)
+
+
+def read_config(data: bytes) -> None:
+    # As the one who reads the file does: these, too, leave the last good configuration in force.
+    with suppress(ValueError, RecursionError):
+        config.validate(config.parse(data))
+
+
+def read_psplib(data: bytes) -> None:
+    instance_from_psplib(data.decode("utf-8", "replace"))
+
+
+def read_name(data: bytes) -> None:
+    text = data.decode("utf-8", "replace")
+    parse_versioned(text)
+    for reader in (parse_version, split_tag):
+        with suppress(ServiceError):
+            reader(text)
+
+
+READERS: tuple[Callable[[bytes], None], ...] = (
+    *(read_run, read_experiment, read_registration, read_config, read_psplib, read_name),
+)
+
+SEEDS: dict[Callable[[bytes], None], list[bytes]] = {
+    read_run: [
+        json.dumps(
+            {"params": [10, 5, 8, 6, 7, 9, 6, 7, 6, 7, 7, 7, 4, 7, 5], "user_id": 7, "charts": ["team"]}
+        ).encode(),
+        json.dumps(
+            {
+                "workpoints": {
+                    "a": {"steps": [{"name": "x", "team": "t", "team_size": 3, "duration": 1.5, "predecessors": []}]}
+                },
+                "teams": [{"name": "u", "headcount": 2, "min_crew": 1}],
+                "crew_efficiency": "linear",
+            }
+        ).encode(),
+    ],
+    read_experiment: [b'{"experiment_name":"e","model_a":"A_v1","model_b":"A_v2","rollout":{"stages":[0.1,1.0]}}'],
+    read_registration: [b'{"model_path":"a.pth","algorithm_name":"DDQN","training_params":{"seed":1},"tags":["x"]}'],
+    read_config: [
+        b'{"default_model":"DDQN_v2.0","experiments":{"e":{"name":"e","model_a":"A_v1","model_b":"A_v2",'
+        b'"start_time":"2026-01-01T00:00:00+00:00","status":"active"}}}'
+    ],
+    read_psplib: [
+        b"PRECEDENCE RELATIONS:\njobnr. #modes #successors successors\n 1 1 1 2\n 2 1 0\n********\n"
+        b"REQUESTS/DURATIONS:\njobnr. mode duration R 1\n----\n 1 1 0 0\n 2 1 3 1\n********\n"
+        b"RESOURCEAVAILABILITIES:\n R 1\n 4\n"
+    ],
+    read_name: [b"DDQN_1a2b3c4d_v2.0.0", b"DDQN:stable", b"v1.2"],
+}
+
+
+def one_input(data: bytes) -> None:
+    """Reads `data` by the reader that its first byte chooses."""
+    if not data:
+        return
+    with suppress(ServiceError, InvalidInstance):
+        READERS[data[0] % len(READERS)](data[1:])
+
+
+def main() -> None:
+    import tempfile
+    from pathlib import Path
+
+    import atheris
+
+    with tempfile.TemporaryDirectory() as folder:
+        for number, reader in enumerate(READERS):
+            for index, seed in enumerate(SEEDS[reader]):
+                Path(folder, f"{number}-{index}").write_bytes(bytes([number]) + seed)
+        for module in (values, readers, psplib, problem, bodies, schemas, config, experiment, rollout, names, records):
+            for member in vars(module).values():
+                if inspect.isfunction(member) and member.__module__ == module.__name__:
+                    atheris.instrument_func(member)
+        atheris.Setup([*sys.argv, folder], one_input)
+        atheris.Fuzz()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,73 @@
+"""Whatever bytes come, a reader answers a value or one of its errors, and soon."""
+
+import json
+import time
+from contextlib import suppress
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from scheduler_env.errors import InvalidInstance
+from scheduler_service.errors import InvalidInput, ServiceError
+from scheduler_service.http.bodies import parse_json, validated
+from scheduler_service.http.schemas import RunRequest
+from tests.fuzz.parsers import READERS, SEEDS, one_input
+
+BOUNDED = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True)
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
+    lambda inner: st.lists(inner, max_size=5) | st.dictionaries(st.text(max_size=10), inner, max_size=5),
+    max_leaves=20,
+)
+
+
+def outcome(reader, data: bytes) -> None:
+    with suppress(ServiceError, InvalidInstance):
+        reader(data)
+
+
+@pytest.mark.parametrize("reader", READERS, ids=lambda reader: reader.__name__)
+def test_the_seeds_are_read_without_an_error(reader):
+    for seed in SEEDS[reader]:
+        reader(seed)
+
+
+@pytest.mark.parametrize("number", range(len(READERS)), ids=lambda number: READERS[number].__name__)
+@BOUNDED
+@given(data=st.binary(max_size=200))
+def test_any_bytes_are_a_value_or_a_known_error(number, data):
+    one_input(bytes([number]) + data)
+
+
+@pytest.mark.parametrize("reader", READERS[:4], ids=lambda reader: reader.__name__)
+@BOUNDED
+@given(data=st.data())
+def test_a_good_document_with_one_member_replaced_is_a_value_or_a_known_error(reader, data):
+    document = json.loads(SEEDS[reader][-1])
+    place = document
+    while True:
+        key = data.draw(st.sampled_from(list(place) if isinstance(place, dict) else list(range(len(place)))))
+        inner = place[key]
+        if not inner or not isinstance(inner, dict | list) or data.draw(st.booleans()):
+            break
+        place = inner
+    place[key] = data.draw(json_values)
+    outcome(reader, json.dumps(document).encode())
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"params": [1] * 15, "charts": ["x"] * 200_000},
+        {"params": [1] * 15, "charts": {"x": 1}},
+        {f"k{number}": 1 for number in range(100_000)},
+    ],
+    ids=["charts", "an object for charts", "fields"],
+)
+def test_masses_of_mistakes_are_refused_at_once(body):
+    began_s = time.process_time()
+    with pytest.raises(InvalidInput):
+        validated(RunRequest, parse_json(json.dumps(body).encode()))
+    assert time.process_time() - began_s < 2.0  # 200,000 wrong charts took 8 s
