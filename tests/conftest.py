@@ -45,7 +45,8 @@ class LiveService:
         """The answer of a run that has to succeed."""
         answer = self.post("/run_algorithm", json=body)
         assert answer.status_code == 200, answer.text
-        return answer.json()
+        told: dict[str, Any] = answer.json()
+        return told
 
     def log(self) -> str:
         return (self.home / "logs" / "flask_service.log").read_text(encoding="utf-8")
