@@ -1,8 +1,8 @@
 """Whatever bytes come, a reader answers a value or one of its errors, and soon."""
 
-import contextlib
 import json
 import time
+from contextlib import suppress
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -24,7 +24,7 @@ json_values = st.recursive(
 
 
 def outcome(reader, data: bytes) -> None:
-    with contextlib.suppress(ServiceError, InvalidInstance):
+    with suppress(ServiceError, InvalidInstance):
         reader(data)
 
 
