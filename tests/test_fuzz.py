@@ -70,4 +70,4 @@ def test_masses_of_mistakes_are_refused_at_once(body):
     began_s = time.process_time()
     with pytest.raises(InvalidInput):
         validated(RunRequest, parse_json(json.dumps(body).encode()))
-    assert time.process_time() - began_s < 2.0  # 200,000 wrong charts took 8 s
+    assert time.process_time() - began_s < 2.0  # 600,000 wrong charts took 25 s on a busy machine

@@ -16,7 +16,8 @@ h2{border-bottom:2px solid #8886;margin-top:2.5em} h3{margin:2.2em 0 .2em} h4{ma
 code,pre{font-family:ui-monospace,monospace;font-size:.88em}
 pre{background:#8881;padding:.7em;overflow:auto;max-height:26em;border-radius:4px}
 table{border-collapse:collapse;width:100%;font-size:.92em} th,td{text-align:left;vertical-align:top;padding:.25em .6em}
-th{border-bottom:1px solid #8888} td{border-bottom:1px solid #8883} td,code{overflow-wrap:anywhere}
+th{border-bottom:1px solid #8888} td{border-bottom:1px solid #8883}
+td{overflow-wrap:anywhere} td:first-child code{white-space:nowrap}
 nav ul{columns:2;list-style:none;padding:0} summary{cursor:pointer} .scope{font-size:.85em;opacity:.75}
 .GET{color:#2778c4}.POST{color:#2c8a4b}.PUT{color:#a46a00}.DELETE{color:#c0392b}
 """
@@ -129,7 +130,7 @@ def _type(schema: Any) -> str:
     if "const" in schema:
         return f"<code>{_text(json.dumps(schema['const']))}</code>"
     if "enum" in schema:
-        return " | ".join(f"<code>{_text(str(each))}</code>" for each in schema["enum"])
+        return " | ".join(f"<code>{_text('null' if each is None else str(each))}</code>" for each in schema["enum"])
     kind = schema.get("type", "anything")
     words = " or ".join(kind) if isinstance(kind, list) else kind
     if "items" in schema:
