@@ -140,12 +140,39 @@ def justify(problem: Problem, decoder: Decoder, mode: Ints, start: Floats, order
     backward = np.empty(n)
     for j in range(n):
         decoder.finish[j] = start[j] + problem.duration[mode[j]]
-    order[:] = np.argsort(-decoder.finish, kind="mergesort")
+    _order_from_end(problem, decoder.finish, order)
     decode(problem, decoder, order, mode, decoder.predecessor_at, decoder.predecessors, backward, np.inf)
     for j in range(n):
         backward[j] = -backward[j] - problem.duration[mode[j]]  # latest start, relative to the end
-    order[:] = np.argsort(backward, kind="mergesort")
+    _order_from_begin(problem, backward, order)
     return decode(problem, decoder, order, mode, problem.successor_at, problem.successors, start, np.inf)
+
+
+@compiled
+def _order_from_end(problem: Problem, finish: Floats, order: Ints) -> None:
+    """Fill `order` by falling `finish`, each activity after its successors, also where one takes no time."""
+    n = order.size
+    key, backwards = finish.copy(), problem.topological[::-1].copy()
+    for j in backwards:
+        for e in range(problem.successor_at[j], problem.successor_at[j + 1]):
+            key[j] = min(key[j], key[problem.successors[e]])
+    place = np.argsort(-key[backwards], kind="mergesort")
+    for i in range(n):
+        order[i] = backwards[place[i]]
+
+
+@compiled
+def _order_from_begin(problem: Problem, begin: Floats, order: Ints) -> None:
+    """Fill `order` by rising `begin`, each activity after its predecessors, also where one takes no time."""
+    n = order.size
+    key = begin.copy()
+    for position in range(n):
+        j = problem.topological[position]
+        for e in range(problem.successor_at[j], problem.successor_at[j + 1]):
+            key[problem.successors[e]] = max(key[problem.successors[e]], key[j])
+    place = np.argsort(key[problem.topological], kind="mergesort")
+    for i in range(n):
+        order[i] = problem.topological[place[i]]
 
 
 @compiled

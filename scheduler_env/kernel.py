@@ -28,6 +28,10 @@ Ints = NDArray[np.int64]
 WAIT = -1
 """The activity number that means: start nothing more now."""
 
+NO_TIME_H = 1e-7
+"""A duration below this (0.4 milliseconds) is none: late in a long shutdown it would get lost in rounding, and what
+begins and ends at once but is not known to would be put where something else is."""
+
 EPSILON_H = 1e-9
 """Ends closer together than this (4 microseconds) are one event."""
 
@@ -92,7 +96,7 @@ def compile_instance(instance: Instance) -> Problem:
     mode_at, demand_at = [0], [0]
     for step in instance.steps:
         for duration_h, demand in step.modes:
-            duration.append(duration_h)
+            duration.append(duration_h if duration_h >= NO_TIME_H else 0.0)
             for resource, units in demand:
                 demand_resource.append(resource_number[resource])
                 demand_units.append(units)

@@ -12,11 +12,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scheduler_env import SAMPLE_PARAMS, standard_instance
-from scheduler_env.agent import load_agent
+from scheduler_env.agent import Agent, load_agent
 from scheduler_env.generator import random_instance
 from scheduler_env.improvement import anneal, improve, justify
 from scheduler_env.incumbent import nothing_yet
 from scheduler_env.kernel import compile_instance, new_state, to_schedule
+from scheduler_env.network import QNetwork, signature_of
 from scheduler_env.readers import instance_from_request
 from scheduler_env.rollout import new_random
 from scheduler_env.rules import ALL_RULES, Rule, build, improve_by_rules, solve_by_rule
@@ -160,3 +161,14 @@ def test_setup_compiles_what_a_budgeted_answer_needs():
     told = subprocess.run([sys.executable, "-c", program], **run, env={**os.environ, "NUMBA_DEBUG_CACHE": "1"}).stdout
     assert "data loaded" in told
     assert "data saved" not in told
+
+
+@pytest.mark.parametrize("tiny_h", [5e-324, 1e-300, 1e-9, 1e-7, 1e-6])
+def test_steps_that_take_next_to_no_time_break_no_rule(tiny_h):
+    """They end when their predecessors do: an order by ends alone puts them before those, and crashed a service."""
+    random = np.random.default_rng(7)
+    network = QNetwork((8, 8, 8))
+    agent = Agent(network.to_arrays(), signature_of(network), {})
+    for _ in range(60):
+        params = np.where(random.random(15) < 0.4, tiny_h, random.uniform(0.5, 10_000, 15)).tolist()
+        agent.solve(standard_instance(params), time_budget_ms=600_000.0, max_evaluations=1_000)  # checks what it found
