@@ -44,7 +44,7 @@ lint: setup-dev  ## ruff and mypy --strict
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-audit: setup-dev  ## Known vulnerabilities of requirements.txt, where a database can be reached
+audit: setup-bench  ## Known vulnerabilities of requirements.txt, where a database can be reached
 	$(BIN)/python deploy/audit.py
 
 bench: setup-bench  ## Measure; the tables go to benchmarks/results/

@@ -44,20 +44,16 @@ from scheduler_service.logs import configure_logging
 from scheduler_service.settings import PROJECT_ROOT, Settings, settings_from_environment
 
 STORAGE_THREADS = 8
-"""Enough for many records to share one commit; they wait for the disk rather than compute."""
+"""They wait for the disk rather than compute; one of them at a time writes the records of runs."""
 IMPROVING_THREADS = 8
 """More than cores: searches end by the clock, so side by side each does less in its time, but none waits."""
 PROBING_THREADS, MAX_PROBES_WAITING = 2, 64
-"""For health and metrics: one that waits for a slow disk does not keep the next from answering."""
+"""For metrics, also while everything else is full; health has threads of its own."""
 MAX_EXAMINATIONS_WAITING = 16
 """Registrations and validations in the queue; a hostile file takes up to 20 s."""
 
 GC_THRESHOLDS = (20_000, 20, 50)
 """A request makes some hundred objects that are gone with it, and next to none in cycles."""
-
-SWITCH_INTERVAL_S = 0.0005
-"""How long a thread that wants the interpreter waits for another to yield it. With Python's 5 ms an event loop that has
-more to refuse than it can do starves the threads that compute."""
 
 log = logging.getLogger("scheduler")
 
@@ -207,7 +203,6 @@ def load_before_fork() -> None:
 
 def make_app(settings: Settings, limits: Limits) -> tuple[Flask, WarmUp]:
     """The application, and what it does by itself, to be called once clients can connect."""
-    sys.setswitchinterval(SWITCH_INTERVAL_S)
     app = create_app(settings, limits=limits)
     parts = app.extensions[EXTENSION]
 

@@ -5,6 +5,7 @@ import socket
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from unittest.mock import patch
 from urllib.parse import urlsplit
 
@@ -14,6 +15,7 @@ import requests
 from enhanced_flask import create_app
 from scheduler_env import SAMPLE_PARAMS
 from scheduler_service.http.caching import AnswerCache, key_of
+from scheduler_service.http.running import compute
 from scheduler_service.http.schemas import RunRequest
 from scheduler_service.http.services import EXTENSION
 from scheduler_service.settings import Settings
@@ -85,6 +87,17 @@ def test_charts_of_a_cached_schedule_are_drawn(narrow):
 def test_without_room_nothing_is_cached(service):
     service.run(params=SAMPLE)
     assert service.run(params=SAMPLE)["cached"] is False
+
+
+@pytest.mark.parametrize(
+    ("waited_ms", "is_left", "is_kept"), [(0.0, False, True), (400.0, False, False), (0.0, True, False)]
+)
+def test_a_search_that_was_cut_short_is_not_answered_to_who_has_the_whole_time(tmp_path, waited_ms, is_left, is_kept):
+    parts = create_app(Settings(home=tmp_path)).extensions[EXTENSION]
+    request, cache = RunRequest(workpoints=LARGE[:2], time_budget_ms=450), AnswerCache(2**20)
+    asked = partial(compute, request, "r", parts.models, parts.experiments, 60_000, cache)
+    assert asked(waited_ms=waited_ms, stop=lambda: is_left).run.is_cached is False
+    assert asked().run.is_cached is is_kept
 
 
 def test_the_cache_drops_what_was_used_longest_ago_and_never_outgrows_its_room():

@@ -16,7 +16,7 @@ from scheduler_env.schedule import Solution
 Key = tuple[str, float, bytes]
 
 BYTES_PER_STEP, BYTES_PER_MODE = 1_200, 120
-"""Of a solution in memory with its instance, measured and rounded up."""
+"""Of a solution in memory with its instance, on the safe side: 33 KB for 15 steps with 126 modes, which take 21."""
 
 
 class AnswerCache:

@@ -27,8 +27,6 @@ Result = TypeVar("Result")
 
 LOOK_FOR_CLIENT_EVERY_S = 0.5
 """How long the work of a client that has gone may go on, at least."""
-
-
 HAS_CLIENT_LEFT = "scheduler.has_client_left"
 """Where `connections` puts into a request's environment what tells whether its client is still there."""
 LONG_WORK_NICENESS = 10
@@ -41,7 +39,8 @@ def keep_to(core: int) -> None:
     """From now on this thread, and the threads that it starts, run on `core` only; but see `is_for_long_work`.
 
     For one of several worker processes: what its loop hands to its threads and back is then in that core's cache,
-    and nobody waits for a lock that another core holds: a third more requests a second (docs/architecture.md).
+    and nobody waits for a lock that another core holds: a quarter more requests a second
+    (docs/decisions/lanes-and-cores.md).
     """
     if sys.platform == "linux":
         with suppress(OSError):

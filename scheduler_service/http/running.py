@@ -113,18 +113,19 @@ def compute(
                 budget_ms = min(model.agent.default_budget_ms, max_budget_ms)
                 if budget_ms > patience_ms:
                     raise TakesLonger
-            else:
-                late_ms = waited_ms if waited_ms > NEGLIGIBLE_MS else 0.0
-                budget_ms = max(budget_ms - late_ms, min(budget_ms, model.agent.default_budget_ms))
+            full_ms = budget_ms
+            if request.time_budget_ms is not None and waited_ms > NEGLIGIBLE_MS:
+                budget_ms = max(full_ms - waited_ms, min(full_ms, model.agent.default_budget_ms))
             began_s = time.perf_counter()
-            key = key_of(model.key, request.problem, request.time_budget_ms or budget_ms) if cache.is_on else None
+            key = key_of(model.key, request.problem, full_ms) if cache.is_on else None
             solution = cache.get(key) if key is not None else None
             is_cached = solution is not None
             if solution is None:
                 instance = instance or instance_from_request(request.problem)
                 solution = model.agent.solve(instance, time_budget_ms=budget_ms, stop=stop)
                 solution.schedule.check()
-                if key is not None:
+                # Not what a search found that was cut short: it would be answered to who has the whole time.
+                if key is not None and budget_ms == full_ms and not (stop is not None and stop()):
                     cache.put(key, solution)
         except (InvalidInstance, TakesLonger):
             raise

@@ -40,7 +40,7 @@ class Services:
     answers: AnswerCache  # schedules that were answered before
     storage: NativeThreads  # whatever reads or writes files and the database
     examining: NativeThreads  # weights files that are read for the first time or measured; few, so that no run waits
-    probing: NativeThreads  # health and metrics: they answer also when everything else is full
+    probing: NativeThreads  # metrics: they answer also when everything else is full
     drawing: NativeThreads  # charts and reports: one thread, because matplotlib's settings are global
     recorder: Recorder  # records of runs, many to a commit
     shadow: Shadow  # both models of an experiment on requests that are answered

@@ -101,7 +101,7 @@ class DatabaseFile:
         """Nothing, if no damage is known, or none is left: another file is there, or all of it can be read again.
 
         Args:
-                thoroughly: also looks for damage that nothing has met yet, now and then.
+            thoroughly: also looks for damage that nothing has met yet, now and then.
 
         Raises:
             DatabaseDamaged: it is.
