@@ -298,6 +298,9 @@ _LOST = object_of(
     {"request_id": TEXT, "user_id": maybe(TEXT), "n_workpoints": maybe(COUNT), "input_digest": maybe(TEXT)},
 )
 
+_SEEN = told(maybe(NUMBER), "The least improvement that is found with a chance of 80 %; null: none yet.")
+_POINT = object_of({"time": TIME, "improvement_percentage": maybe(NUMBER), "confidence_sequence": maybe(PAIR)})
+
 _EXPERIMENTS = {
     "Reason": _WHY,
     "Summary": _SUMMARY,
@@ -337,6 +340,55 @@ _EXPERIMENTS = {
             ),
             "last_transition": ref("Transition"),
         },
+    ),
+    "PlanAnswer": success(
+        {
+            "plan": object_of(
+                {
+                    "metric": TEXT,
+                    "direction": one_of("lower_is_better", "higher_is_better"),
+                    "alpha": told(NUMBER, "Of each candidate."),
+                    "power": SHARE,
+                    "reason": told(maybe(ref("Reason")), "Why the records do not allow a plan."),
+                    "basis": object_of(
+                        {
+                            "model": told(maybe(TEXT), "Whose runs were looked at; null: of every model."),
+                            "days": told(NUMBER, "That the runs are of."),
+                            "runs": COUNT,
+                            "users": COUNT,
+                            "least_users": COUNT,
+                            "requests_per_day": NUMBER,
+                            "new_users_per_day": told(NUMBER, "Once those on record have come again."),
+                            "covariate_correlation": maybe(NUMBER),
+                        }
+                    ),
+                    "minimum_effect_percentage": NUMBER,
+                    "users_needed": maybe(map_of(COUNT, "Arm -> users.")),
+                    "days_needed": told(maybe(NUMBER), "To find the minimum effect; null: beyond ten years."),
+                    "days_to_non_inferior": told(maybe(NUMBER), "If both are equal, until that is sure by the margin."),
+                    "duration_days": NUMBER,
+                    "users_in_duration": map_of(COUNT),
+                    "minimum_detectable_effect_percentage": _SEEN,
+                    "curve": list_of(
+                        object_of(
+                            {"days": NUMBER, "users": map_of(COUNT), "minimum_detectable_effect_percentage": _SEEN}
+                        )
+                    ),
+                }
+            )
+        }
+    ),
+    "CourseAnswer": success(
+        {
+            "course": object_of(
+                {
+                    "experiment_name": TEXT,
+                    "metric": TEXT,
+                    "users": map_of(list_of(_POINT), "Candidate -> its improvement at up to 40 moments."),
+                    "pairs": map_of(list_of(_POINT), "shadow and replay, where there are pairs: of model_b."),
+                }
+            )
+        }
     ),
     "ExperimentsAnswer": success({"experiments": list_of(ref("Experiment")), "total": COUNT}),
     "ExperimentAnswer": success({"experiment": ref("Experiment")}),
