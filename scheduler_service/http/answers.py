@@ -276,6 +276,10 @@ _FIGURES = {
     ),
     "minimum_detectable_effect_percentage": maybe(NUMBER),
     "projected_days_left": maybe(NUMBER),
+    "failing": told(
+        maybe(object_of({"is_certain": FLAG, "success_rates": PAIR})),
+        "Success rates of the baseline and of the candidate, where that one fails more often; else null.",
+    ),
     "guardrails": list_of(ref("Guardrail")),
     "secondary": map_of(
         object_of(
@@ -299,6 +303,7 @@ _LOST = object_of(
 )
 
 _SEEN = told(maybe(NUMBER), "The least improvement that is found with a chance of 80 %; null: none yet.")
+_DEFAULT = told(TEXT, "The model of every request that no running experiment claims, as configured.")
 _POINT = object_of({"time": TIME, "improvement_percentage": maybe(NUMBER), "confidence_sequence": maybe(PAIR)})
 
 _EXPERIMENTS = {
@@ -390,8 +395,10 @@ _EXPERIMENTS = {
             )
         }
     ),
-    "ExperimentsAnswer": success({"experiments": list_of(ref("Experiment")), "total": COUNT}),
-    "ExperimentAnswer": success({"experiment": ref("Experiment")}),
+    "ExperimentsAnswer": success(
+        {"experiments": list_of(ref("Experiment")), "total": COUNT, "default_model": _DEFAULT}
+    ),
+    "ExperimentAnswer": success({"experiment": ref("Experiment"), "default_model": _DEFAULT}),
     "ExperimentChangedAnswer": success({"experiment_name": TEXT, "message": TEXT, "experiment": ref("Experiment")}),
     "AssignmentAnswer": success(
         {
@@ -443,6 +450,7 @@ _EXPERIMENTS = {
                     "paired": map_of(ref("PairedVerdict"), "shadow and replay, where there are pairs."),
                     "comparisons": map_of(ref("Comparison"), "The same figures of model_c and further candidates."),
                     "rollout": maybe(ref("Rollout")),
+                    "stage_samples": told(maybe(map_of(COUNT)), "Arm -> values of the metric since the stage began."),
                 }
             )
         }

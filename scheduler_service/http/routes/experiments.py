@@ -61,15 +61,18 @@ def plan_experiment() -> dict[str, Any]:
 @blueprint.get("/experiments")
 def list_experiments() -> dict[str, Any]:
     """All experiments, the newest first."""
-    found = services().storage.run(services().experiments.list_experiments)
-    return {"status": "success", "experiments": [each.to_dict() for each in found], "total": len(found)}
+    experiments = services().experiments
+    found = services().storage.run(experiments.list_experiments)
+    told = [each.to_dict() for each in found]
+    return {"status": "success", "experiments": told, "total": len(told), "default_model": experiments.default_model}
 
 
 @blueprint.get("/experiments/<name>")
 def get_experiment(name: str) -> dict[str, Any]:
     """One experiment with its status now."""
-    experiment = services().storage.run(lambda: services().experiments.get_experiment(name))
-    return {"status": "success", "experiment": experiment.to_dict()}
+    experiments = services().experiments
+    experiment = services().storage.run(lambda: experiments.get_experiment(name))
+    return {"status": "success", "experiment": experiment.to_dict(), "default_model": experiments.default_model}
 
 
 @blueprint.post("/experiments/<name>/start")
