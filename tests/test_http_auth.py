@@ -25,6 +25,8 @@ EXPECTED = {
     ("GET", "/docs"): OPEN,
     ("GET", "/"): OPEN,
     ("GET", "/console/<path:name>"): OPEN,
+    ("GET", "/runs"): READ,
+    ("GET", "/runs/<request_id>"): READ,
     ("POST", "/run_algorithm"): RUN,
     ("POST", "/api/algorithm/run"): RUN,
     ("POST", "/feedback"): RUN,
