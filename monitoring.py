@@ -30,6 +30,7 @@ from scheduler_service.telemetry.database import open_database
 from scheduler_service.telemetry.export import Progress, export
 from scheduler_service.telemetry.record import PairRecord, PerformanceRecord
 from scheduler_service.telemetry.replays import ReplayLog
+from scheduler_service.telemetry.trends import Trends
 from scheduler_service.telemetry.upkeep import Upkeep
 from scheduler_service.telemetry.writer import Writer
 
@@ -101,6 +102,7 @@ class PerformanceMonitor:
         self._writer = Writer(self._engine)
         self.replays = ReplayLog(self._engine, self._writer, clock)
         self.alerts = AlertLog(self._engine, self._writer, clock)
+        self.trends = Trends(self._engine, clock)
         self.upkeep = Upkeep(self._engine, self._writer)
 
     @property
