@@ -7,7 +7,6 @@ from itertools import pairwise
 
 from sqlalchemy import Engine
 
-from scheduler_service.clock import Clock
 from scheduler_service.telemetry import queries
 
 BUCKETS_S = (
@@ -52,26 +51,25 @@ class Trend:
     points: tuple[TrendPoint, ...]
 
 
-class Trends:
-    """Looks at the runs of one database; raises StorageUnavailable if it cannot be read."""
+def trend_of_last(
+    engine: Engine,
+    now: datetime,
+    hours: float,
+    points: int,
+    *,
+    model_key: str | None = None,
+    experiment: str | None = None,
+) -> Trend:
+    """The last `hours`, or nearly so, in at most `points` buckets that begin on the server's clock.
 
-    def __init__(self, engine: Engine, clock: Clock) -> None:
-        self._engine = engine
-        self._clock = clock
-
-    def of_last(
-        self, hours: float, points: int, *, model_key: str | None = None, experiment: str | None = None
-    ) -> Trend:
-        """The last `hours`, or nearly so, in at most `points` buckets that begin on the server's clock."""
-        now = self._clock()
-        starts, bucket_s = bucket_starts(now, timedelta(hours=hours), points)
-        bounds = [*starts, starts[-1] + timedelta(seconds=bucket_s)]
-        found = queries.trend_rows(self._engine, bounds, model_key=model_key, experiment=experiment)
-        told = (
-            TrendPoint(start=start, end=end, **found.get(place, {}))
-            for place, (start, end) in enumerate(pairwise(bounds))
-        )
-        return Trend(now, bucket_s, tuple(told))
+    Raises:
+        StorageUnavailable: the database cannot be read.
+    """
+    starts, bucket_s = bucket_starts(now, timedelta(hours=hours), points)
+    bounds = [*starts, starts[-1] + timedelta(seconds=bucket_s)]
+    found = queries.trend_rows(engine, bounds, model_key=model_key, experiment=experiment)
+    told = (TrendPoint(start=start, end=end, **found.get(n, {})) for n, (start, end) in enumerate(pairwise(bounds)))
+    return Trend(now, bucket_s, tuple(told))
 
 
 def bucket_starts(now: datetime, period: timedelta, points: int) -> tuple[list[datetime], int]:
