@@ -32,6 +32,8 @@ EXPECTED = {
     ("POST", "/feedback"): RUN,
     ("GET", "/metrics"): READ,
     ("GET", "/performance"): READ,
+    ("GET", "/performance/trends"): READ,
+    ("GET", "/reports"): READ,
     ("GET", "/models"): READ,
     ("GET", "/models/history"): READ,
     ("GET", "/models/<name>"): READ,

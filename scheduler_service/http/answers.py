@@ -493,6 +493,48 @@ _OPERATIONS = {
             )
         }
     ),
+    "TrendPoint": object_of(
+        {
+            "start": TIME,
+            "end": told(TIME, "Where the next one begins."),
+            "runs": COUNT,
+            "failures": COUNT,
+            "success_rate": maybe(SHARE),
+            "mean_makespan": told(maybe(NUMBER), "Hours; of the successful runs, as the gap and the times."),
+            "mean_gap": told(maybe(NUMBER), "Share of the lower bound."),
+            "p50_execution_time": told(maybe(NUMBER), "Seconds."),
+            "p95_execution_time": told(maybe(NUMBER), "Seconds."),
+            "mean_satisfaction": told(maybe(NUMBER), "Of people's verdicts on these runs, 1 to 5."),
+            "verdicts": COUNT,
+        }
+    ),
+    "TrendsAnswer": success(
+        {
+            "trends": object_of(
+                {
+                    "hours": NUMBER,
+                    "model_key": maybe(TEXT),
+                    "experiment": maybe(TEXT),
+                    "end": told(TIME, "When it was looked at: the last bucket is not over yet."),
+                    "bucket_s": told({"type": "integer", "minimum": 1}, "Length of a bucket, seconds."),
+                    "points": told(list_of(ref("TrendPoint")), "The buckets, the oldest first, without a gap."),
+                }
+            )
+        }
+    ),
+    "MadeReport": object_of(
+        {
+            "name": TEXT,
+            "kind": one_of("performance", "ab_test"),
+            "experiment": maybe(TEXT),
+            "format": one_of("html", "pdf"),
+            "lang": maybe(one_of("zh", "en")),
+            "size_bytes": COUNT,
+            "created_at": TIME,
+            "url": TEXT,
+        }
+    ),
+    "ReportsAnswer": success({"reports": list_of(ref("MadeReport")), "total": told(COUNT, "Also beyond the limit.")}),
     "ReportAnswer": success(
         {"report": told(TEXT, "Its name."), "url": TEXT, "path": told(TEXT, "On the service's machine.")}
     ),

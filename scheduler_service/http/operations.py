@@ -312,6 +312,22 @@ OPERATIONS: tuple[Operation, ...] = (
         answer="PerformanceAnswer",
         errors=(422, 503),
     ),
+    _get(
+        "/performance/trends",
+        "operations",
+        "How the runs went over time",
+        query=("hours", "points", "model_key", "experiment"),
+        answer="TrendsAnswer",
+        errors=(422, 503),
+    ),
+    _get(
+        "/reports",
+        "operations",
+        "The reports that are there, newest first",
+        query=("limit",),
+        answer="ReportsAnswer",
+        errors=(422, 503),
+    ),
     Operation(
         *("POST", "/reports/performance", "operations", "Make a report of the last days"),
         body=schemas.PerformanceReportRequest,
