@@ -6,7 +6,7 @@ from typing import Any
 from flask import Blueprint, request
 
 from scheduler_service.clock import parse_time, utc_now
-from scheduler_service.errors import InvalidInput
+from scheduler_service.errors import InvalidInput, ModelNotFound
 from scheduler_service.http.bodies import MalformedBody, parse_json, read_body, validated
 from scheduler_service.http.schemas import (
     PromoteRequest,
@@ -75,6 +75,13 @@ def get_model(name: str) -> dict[str, Any]:
     return {"status": "success", "model": record.to_dict()}
 
 
+@blueprint.get("/models/<name>/outlook")
+def look_ahead(name: str) -> dict[str, Any]:
+    """What may be done with a model now, why not the rest, and who would notice."""
+    outlook, default = services().storage.run(lambda: (services().models.outlook(name), _default_model()))
+    return {"status": "success", **outlook.to_dict(), "default_model": default}
+
+
 @blueprint.post("/models/<name>/promote")
 def promote_model(name: str) -> dict[str, Any]:
     """Move a model on in its life."""
@@ -119,6 +126,15 @@ def delete_model(name: str) -> dict[str, Any]:
     body = read_body(RemovalRequest, optional=True)
     services().storage.run(lambda: services().models.delete_model(name, reason=body.reason, actor=body.actor))
     return {"status": "success", "message": f"the model {name} is deleted"}
+
+
+def _default_model() -> dict[str, str | None]:
+    """The model that answers by default: as configured, and its key; no key if the name stands for none."""
+    name = services().experiments.default_model
+    try:
+        return {"name": name, "model_key": services().models.resolve(name, standing=True)}
+    except ModelNotFound:
+        return {"name": name, "model_key": None}
 
 
 def _read_upload() -> tuple[RegisterRequest, Any]:
