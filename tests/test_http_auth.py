@@ -23,6 +23,8 @@ EXPECTED = {
     ("GET", "/health/ready"): OPEN,
     ("GET", "/openapi.json"): OPEN,
     ("GET", "/docs"): OPEN,
+    ("GET", "/"): OPEN,
+    ("GET", "/console/<path:name>"): OPEN,
     ("POST", "/run_algorithm"): RUN,
     ("POST", "/api/algorithm/run"): RUN,
     ("POST", "/feedback"): RUN,
