@@ -162,7 +162,9 @@ _MODELS = {
     "ListedModel": object_of(_MODEL),
     "Model": object_of(_MODEL | {"signature": told(ANYTHING, "What the weights expect: format, features, layers.")}),
     "RegistrationAnswer": success({"model_key": TEXT, "message": TEXT}),
-    "ModelsAnswer": success({"models": list_of(ref("ListedModel")), "total": COUNT}),
+    "ModelsAnswer": success(
+        {"models": list_of(ref("ListedModel")), "total": COUNT, "default_model": ref("DefaultModel")}
+    ),
     "ModelAnswer": success({"model": ref("Model")}),
     "ModelChangedAnswer": success({"model_key": TEXT, "model": ref("Model")}),
     "TaggedAnswer": success({"tag": TEXT, "model_key": TEXT, "model": ref("Model")}),
@@ -186,10 +188,12 @@ _MODELS = {
             "stable": told(maybe(TEXT), "Key of the live version of its algorithm."),
             "follows_stable": told(list_of(ref("ModelUser")), "Who gets another model when the tag stable moves."),
             "rollback_to": told(maybe(TEXT), "What a rollback of its algorithm would return to; null: nothing."),
-            "default_model": object_of(
-                {"name": told(TEXT, "As configured."), "model_key": told(maybe(TEXT), "null: no model bears the name.")}
-            ),
+            "default_model": ref("DefaultModel"),
         }
+    ),
+    "DefaultModel": object_of(
+        {"name": told(TEXT, "As configured."), "model_key": told(maybe(TEXT), "null: no model bears the name.")},
+        about="Who answers where no experiment and no request names a model.",
     ),
     "ModelEvent": object_of(
         {

@@ -43,9 +43,9 @@ def register_model() -> tuple[dict[str, Any], int]:
 def list_models() -> dict[str, Any]:
     """The registered models, newest first; without their signatures, which are long and alike (see one model)."""
     wanted = {name: request.args.get(name) or None for name in ("algorithm", "status", "tag")}
-    found = services().storage.run(lambda: services().models.list_models(**wanted))
+    found, default = services().storage.run(lambda: (services().models.list_models(**wanted), _default_model()))
     listed = [{name: value for name, value in record.to_dict().items() if name != "signature"} for record in found]
-    return {"status": "success", "models": listed, "total": len(listed)}
+    return {"status": "success", "models": listed, "total": len(listed), "default_model": default}
 
 
 @blueprint.get("/models/history")
