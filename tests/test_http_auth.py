@@ -37,6 +37,7 @@ EXPECTED = {
     ("GET", "/models"): READ,
     ("GET", "/models/history"): READ,
     ("GET", "/models/<name>"): READ,
+    ("GET", "/models/<name>/outlook"): READ,
     ("GET", "/experiments"): READ,
     ("GET", "/experiments/<name>"): READ,
     ("GET", "/experiments/<name>/assignment"): READ,

@@ -8,6 +8,7 @@ from typing import Any, get_args
 
 from scheduler_service.experiments.lifecycle import EventKind, Status
 from scheduler_service.registry.history import EventKind as ModelEventKind
+from scheduler_service.registry.outlook import PROMOTIONS
 from scheduler_service.registry.records import STATUSES
 
 Schema = dict[str, Any]
@@ -182,11 +183,39 @@ _MODELS = {
     "ListedModel": object_of(_MODEL),
     "Model": object_of(_MODEL | {"signature": told(ANYTHING, "What the weights expect: format, features, layers.")}),
     "RegistrationAnswer": success({"model_key": TEXT, "message": TEXT}),
-    "ModelsAnswer": success({"models": list_of(ref("ListedModel")), "total": COUNT}),
+    "ModelsAnswer": success(
+        {"models": list_of(ref("ListedModel")), "total": COUNT, "default_model": ref("DefaultModel")}
+    ),
     "ModelAnswer": success({"model": ref("Model")}),
     "ModelChangedAnswer": success({"model_key": TEXT, "model": ref("Model")}),
     "TaggedAnswer": success({"tag": TEXT, "model_key": TEXT, "model": ref("Model")}),
     "DoneAnswer": success({"message": TEXT}),
+    "ModelUser": object_of(
+        {
+            "role": told(one_of("default", "experiment", "way_back"), "way_back: the default before an experiment."),
+            "named": told(TEXT, "What the model is called there."),
+            "experiment": maybe(TEXT),
+        },
+        about="Who needs a model.",
+    ),
+    "OutlookAnswer": success(
+        {
+            "model_key": TEXT,
+            "refusals": object_of(
+                {move: maybe(TEXT) for move in (*PROMOTIONS, "deleted")},
+                about="Move -> why it would be refused; null: it may be made.",
+            ),
+            "used_by": told(list_of(ref("ModelUser")), "Who needs this model."),
+            "stable": told(maybe(TEXT), "Key of the live version of its algorithm."),
+            "follows_stable": told(list_of(ref("ModelUser")), "Who gets another model when the tag stable moves."),
+            "rollback_to": told(maybe(TEXT), "What a rollback of its algorithm would return to; null: nothing."),
+            "default_model": ref("DefaultModel"),
+        }
+    ),
+    "DefaultModel": object_of(
+        {"name": told(TEXT, "As configured."), "model_key": told(maybe(TEXT), "null: no model bears the name.")},
+        about="Who answers where no experiment and no request names a model.",
+    ),
     "ModelEvent": object_of(
         {
             "time": TIME,

@@ -166,6 +166,13 @@ OPERATIONS: tuple[Operation, ...] = (
         answer="ModelAnswer",
         errors=(404, 409, 422, 503),
     ),
+    _get(
+        "/models/{name}/outlook",
+        "models",
+        "What may be done with a model now, and who would notice",
+        answer="OutlookAnswer",
+        errors=(404, 409, 422, 503),
+    ),
     Operation(
         *("POST", "/models/{name}/promote", "models", "Move a model on in its life"),
         body=schemas.PromoteRequest,
