@@ -44,6 +44,8 @@ EXPECTED = {
     ("GET", "/experiments/<name>/history"): READ,
     ("GET", "/experiments/<name>/results"): READ,
     ("GET", "/experiments/<name>/replay"): READ,
+    ("GET", "/experiments/<name>/course"): READ,
+    ("POST", "/experiments/plan"): READ,
     ("GET", "/reports/<name>"): READ,
     ("GET", "/alerts"): READ,
     ("GET", "/alerts/history"): READ,

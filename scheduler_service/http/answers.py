@@ -326,6 +326,10 @@ _FIGURES = {
     ),
     "minimum_detectable_effect_percentage": maybe(NUMBER),
     "projected_days_left": maybe(NUMBER),
+    "failing": told(
+        maybe(object_of({"is_certain": FLAG, "success_rates": PAIR})),
+        "Success rates of the baseline and of the candidate, where that one fails more often; else null.",
+    ),
     "guardrails": list_of(ref("Guardrail")),
     "secondary": map_of(
         object_of(
@@ -347,6 +351,10 @@ _LOST = object_of(
     {"makespan_a": NUMBER, "makespan_b": NUMBER, "ratio": NUMBER},
     {"request_id": TEXT, "user_id": maybe(TEXT), "n_workpoints": maybe(COUNT), "input_digest": maybe(TEXT)},
 )
+
+_SEEN = told(maybe(NUMBER), "The least improvement that is found with a chance of 80 %; null: none yet.")
+_DEFAULT = told(TEXT, "The model of every request that no running experiment claims, as configured.")
+_POINT = object_of({"time": TIME, "improvement_percentage": maybe(NUMBER), "confidence_sequence": maybe(PAIR)})
 
 _EXPERIMENTS = {
     "Reason": _WHY,
@@ -388,8 +396,59 @@ _EXPERIMENTS = {
             "last_transition": ref("Transition"),
         },
     ),
-    "ExperimentsAnswer": success({"experiments": list_of(ref("Experiment")), "total": COUNT}),
-    "ExperimentAnswer": success({"experiment": ref("Experiment")}),
+    "PlanAnswer": success(
+        {
+            "plan": object_of(
+                {
+                    "metric": TEXT,
+                    "direction": one_of("lower_is_better", "higher_is_better"),
+                    "alpha": told(NUMBER, "Of each candidate."),
+                    "power": SHARE,
+                    "reason": told(maybe(ref("Reason")), "Why the records do not allow a plan."),
+                    "basis": object_of(
+                        {
+                            "model": told(maybe(TEXT), "Whose runs were looked at; null: of every model."),
+                            "days": told(NUMBER, "That the runs are of."),
+                            "runs": COUNT,
+                            "users": COUNT,
+                            "least_users": COUNT,
+                            "requests_per_day": NUMBER,
+                            "new_users_per_day": told(NUMBER, "Once those on record have come again."),
+                            "covariate_correlation": maybe(NUMBER),
+                        }
+                    ),
+                    "minimum_effect_percentage": NUMBER,
+                    "users_needed": maybe(map_of(COUNT, "Arm -> users.")),
+                    "days_needed": told(maybe(NUMBER), "To find the minimum effect; null: beyond ten years."),
+                    "days_to_non_inferior": told(maybe(NUMBER), "If both are equal, until that is sure by the margin."),
+                    "duration_days": NUMBER,
+                    "users_in_duration": map_of(COUNT),
+                    "minimum_detectable_effect_percentage": _SEEN,
+                    "curve": list_of(
+                        object_of(
+                            {"days": NUMBER, "users": map_of(COUNT), "minimum_detectable_effect_percentage": _SEEN}
+                        )
+                    ),
+                }
+            )
+        }
+    ),
+    "CourseAnswer": success(
+        {
+            "course": object_of(
+                {
+                    "experiment_name": TEXT,
+                    "metric": TEXT,
+                    "users": map_of(list_of(_POINT), "Candidate -> its improvement at up to 40 moments."),
+                    "pairs": map_of(list_of(_POINT), "shadow and replay, where there are pairs: of model_b."),
+                }
+            )
+        }
+    ),
+    "ExperimentsAnswer": success(
+        {"experiments": list_of(ref("Experiment")), "total": COUNT, "default_model": _DEFAULT}
+    ),
+    "ExperimentAnswer": success({"experiment": ref("Experiment"), "default_model": _DEFAULT}),
     "ExperimentChangedAnswer": success({"experiment_name": TEXT, "message": TEXT, "experiment": ref("Experiment")}),
     "AssignmentAnswer": success(
         {
@@ -441,6 +500,7 @@ _EXPERIMENTS = {
                     "paired": map_of(ref("PairedVerdict"), "shadow and replay, where there are pairs."),
                     "comparisons": map_of(ref("Comparison"), "The same figures of model_c and further candidates."),
                     "rollout": maybe(ref("Rollout")),
+                    "stage_samples": told(maybe(map_of(COUNT)), "Arm -> values of the metric since the stage began."),
                 }
             )
         }
