@@ -23,7 +23,10 @@ Body = TypeVar("Body", bound=BaseModel)
 READING_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 PROBES = frozenset({"operations.get_health", "operations.get_liveness", "operations.get_readiness"})
 """Asked by supervisors and load balancers, which have no key and must never be told to come back later."""
-OPEN_ENDPOINTS = PROBES | {"operations.get_openapi", "operations.get_docs"}
+CONSOLE = frozenset({"console.get_console", "console.get_console_file"})
+"""The page for people, and its files: some forty small requests when it is first opened."""
+UNCOUNTED_ENDPOINTS = PROBES | CONSOLE
+OPEN_ENDPOINTS = UNCOUNTED_ENDPOINTS | {"operations.get_openapi", "operations.get_docs"}
 """Need no key anywhere: they tell nothing of what the service holds."""
 RUN_ENDPOINTS = frozenset({"runs.run_algorithm", "runs.give_feedback"})
 """What every user of the front end does: they add records of their own and change nobody else's."""
@@ -66,7 +69,7 @@ def guard(app: Flask, settings: Settings, limits: Limits) -> None:
         wanted = required_scope(request.method, request.endpoint)
         if wanted == "admin":
             _refuse_foreign_pages(origins, is_exposed=is_exposed)
-        if request.method == "OPTIONS" or request.endpoint in PROBES:
+        if request.method == "OPTIONS" or request.endpoint in UNCOUNTED_ENDPOINTS:
             return
         address = request.remote_addr or ""
         presented = _presented_key()

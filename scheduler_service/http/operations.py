@@ -111,6 +111,21 @@ def _get(path: str, tag: str, summary: str, **more: Any) -> Operation:
 OPERATIONS: tuple[Operation, ...] = (
     _run("/run_algorithm"),
     _run("/api/algorithm/run"),
+    _get(
+        "/runs",
+        "runs",
+        "The recorded runs, newest first",
+        query=("limit", "before", "model_key", "experiment"),
+        answer="RunsAnswer",
+        errors=(422, 503),
+    ),
+    _get(
+        "/runs/{request_id}",
+        "runs",
+        "A recorded run and what was asked for",
+        answer="RunRecordAnswer",
+        errors=(404, 503),
+    ),
     Operation(
         *("POST", "/feedback", "runs", "Tie a person's verdict to a run"),
         body=schemas.FeedbackRequest,

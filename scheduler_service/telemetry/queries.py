@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Engine, Row, Select, Table, func, select, text
+from sqlalchemy import Column, Engine, Row, Select, Table, func, select, text
 
 from scheduler_service.clock import parse_time, to_iso
 from scheduler_service.telemetry.database import path_of, storage_errors
@@ -70,6 +70,13 @@ PAIR_DTYPES: dict[str, Any] = {
     "input_digest": "str",
 }
 """The columns of a frame of pairs, also of an empty one."""
+
+LISTED = (
+    *("id", "request_id", "timestamp", "success", "n_workpoints", "n_steps", "model_key", "algorithm", "experiment"),
+    *("variant", "reason", "user_id", "makespan", "lower_bound", "gap", "resource_utilization", "execution_time"),
+    *("time_budget_ms", "stage", "error_message"),
+)
+"""The columns of a run that people are shown in a list."""
 
 AT_A_TIME = 500
 """Ids in one statement; SQLite takes 32,766, but other databases and old versions fewer."""
@@ -158,6 +165,31 @@ def runs_of_weeks_before(
             query = select(func.count()).select_from(runs)
             counts.append(int(fetch(engine, _between(query, runs, begin, begin + min(now - since, week)))[0][0]))
     return now - since, counts
+
+
+def latest_runs(
+    engine: Engine, limit: int, *, before: int | None, model_key: str | None, experiment: str | None
+) -> list[dict[str, Any]]:
+    """The newest runs, the newest first: `LISTED` with the verdict. Raises as `run_frame`."""
+    query = _listed().order_by(runs.c.id.desc()).limit(limit)
+    if before is not None:
+        query = query.where(runs.c.id < before)
+    for name, value in (("model_key", model_key), ("experiment", experiment)):
+        if value is not None:
+            query = query.where(runs.c[name] == value)
+    return [row._asdict() for row in fetch(engine, query)]
+
+
+def run_of_request(engine: Engine, request_id: str) -> dict[str, Any] | None:
+    """The last run of a request, with what it asked for as JSON; None if there is none. Raises as `run_frame`."""
+    query = _listed(runs.c.input_params).where(runs.c.request_id == request_id).order_by(runs.c.id.desc()).limit(1)
+    return next((row._asdict() for row in fetch(engine, query)), None)
+
+
+def _listed(*more: Column[Any]) -> Select[Any]:
+    verdict = (feedback.c.user_satisfaction, feedback.c.comment)
+    source = runs.outerjoin(feedback, feedback.c.request_id == runs.c.request_id)
+    return select(*(runs.c[name] for name in LISTED), *verdict, *more).select_from(source)
 
 
 def last_run(engine: Engine) -> int:

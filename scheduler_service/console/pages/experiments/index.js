@@ -1,0 +1,1 @@
+export default { name: "Experiments", template: `<section class="page"></section>` };

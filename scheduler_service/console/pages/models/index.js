@@ -1,0 +1,1 @@
+export default { name: "Models", template: `<section class="page"></section>` };

@@ -1,0 +1,1 @@
+export default { name: "Monitoring", template: `<section class="page"></section>` };

@@ -1,0 +1,1 @@
+export default { name: "Schedule", template: `<section class="page"></section>` };
