@@ -28,6 +28,7 @@ from scheduler_service.telemetry import queries
 from scheduler_service.telemetry.alerts import AlertLog
 from scheduler_service.telemetry.database import open_database
 from scheduler_service.telemetry.export import Progress, export
+from scheduler_service.telemetry.history import RunHistory
 from scheduler_service.telemetry.record import PairRecord, PerformanceRecord
 from scheduler_service.telemetry.replays import ReplayLog
 from scheduler_service.telemetry.upkeep import Upkeep
@@ -100,6 +101,7 @@ class PerformanceMonitor:
         self._engine = open_database(self.db_path, must_open=must_open)
         self._writer = Writer(self._engine)
         self.replays = ReplayLog(self._engine, self._writer, clock)
+        self.history = RunHistory(self._engine)
         self.alerts = AlertLog(self._engine, self._writer, clock)
         self.upkeep = Upkeep(self._engine, self._writer)
 
