@@ -8,7 +8,7 @@ import { session } from "../../core/session.js";
 import { confirm } from "../../parts/confirm.js";
 import { toast } from "../../parts/toast.js";
 import ArmsFields from "./arms_fields.js";
-import { bodyOf, emptyForm, METRICS } from "./form.js";
+import { bodyOf, emptyForm, LETTERS, METRICS, repeatedModels } from "./form.js";
 import FormField from "./form_field.js";
 import LimitsFields, { PLACES } from "./limits_fields.js";
 import { addressOf } from "./list.js";
@@ -46,9 +46,10 @@ export default {
 
     const empties = computed(() => ({
       experiment_name: form.name.trim() ? "" : of("form.needed"),
-      ...Object.fromEntries(form.models.map((model, at) => [`model_${"abcdefgh"[at]}`, model ? "" : of("form.needed")])),
+      ...Object.fromEntries(form.models.map((model, at) => [`model_${LETTERS[at]}`, model ? "" : of("form.needed")])),
     }));
-    const fault = (path) => (isTried.value && empties.value[path]) || refused.value?.of(path) || planned.value?.of(path) || "";
+    const repeated = computed(() => repeatedModels(form).map((at) => `model_${LETTERS[at]}`));
+    const fault = (path) => (isTried.value && empties.value[path]) || (repeated.value.includes(path) && of("form.repeated")) || refused.value?.of(path) || planned.value?.of(path) || "";
 
     function happens(body) {
       const candidate = shortModel(body.model_b);
@@ -76,7 +77,7 @@ export default {
     async function create() {
       isTried.value = true;
       refused.value = null;
-      if (Object.values(empties.value).some(Boolean) || planned.value) return showMistakes();
+      if (Object.values(empties.value).some(Boolean) || repeated.value.length || planned.value) return showMistakes();
       const body = bodyOf(form);
       const agreed = await confirm({ title: of("form.confirm", { name: body.experiment_name }), happens: happens(body), action: of("form.create"), reason: "none" });
       if (!agreed) return null;

@@ -3,7 +3,7 @@ import { computed, onScopeDispose, ref, shallowRef, watch } from "vue";
 import { api } from "../../core/api.js";
 import { number } from "../../core/format.js";
 import FormField from "./form_field.js";
-import { bodyOf } from "./form.js";
+import { bodyOf, repeatedModels } from "./form.js";
 import { shortModel, useWording } from "./wording.js";
 
 const QUIET_MS = 400;
@@ -41,9 +41,13 @@ export default {
       }
     }
     watch(
-      () => JSON.stringify({ ...bodyOf(props.form), minimum_effect: props.form.minimum === null ? undefined : props.form.minimum / 100 }),
+      () => {
+        if (repeatedModels(props.form).length) return ""; // told beside its field
+        return JSON.stringify({ ...bodyOf(props.form), minimum_effect: props.form.minimum === null ? undefined : props.form.minimum / 100 });
+      },
       (body) => {
         clearTimeout(timer);
+        if (!body) return;
         timer = setTimeout(() => ask(JSON.parse(body)), plan.value ? QUIET_MS : 0);
       },
       { immediate: true },

@@ -133,7 +133,7 @@ export const zh = {
     sum: "份额合计 {sum}%，应为 100%。", metric: "成功指标", days: "天数", minimum: "想要发现的最小改进（%）", advanced: "高级设置", alpha: "误判概率上限（%）", margin: "不劣界限（%）", min_samples: "每组最少样本数", coverage: "参与用户（%）",
     guardrails: "护栏：允许的劣化（留空关闭该项）", guard_makespan: "完工时间延长（%）", guard_success: "成功率下降（百分点）", guard_time: "计算时间 P95 变慢（%）", shadow: "影子运行（% 的请求）", shadow_hint: "应答之后，两个模型对同一请求各算一次；结论依据配对，灵敏得多。",
     stages: "各阶段的候选份额（%）", stages_hint: "逐级上升，以 100 结束（100 即上线），倒数第二级不超过 50。", stage_samples: "每阶段每组最少样本", stage_hours: "每阶段最少小时", auto: "自动推进", promote_on: "上线条件", on_better: "更优", on_non_inferior: "更优或不劣",
-    create: "创建实验", cancel: "取消", created: "实验 {name} 已开始。", wrong: "请检查标出的字段。", not_created: "没有创建：{why}", needed: "必填", no_models: "注册表里还没有可比较的模型；请先在“模型”页注册。",
+    create: "创建实验", cancel: "取消", created: "实验 {name} 已开始。", wrong: "请检查标出的字段。", not_created: "没有创建：{why}", needed: "必填", repeated: "这个模型已经在另一组；请换一个。", no_models: "注册表里还没有可比较的模型；请先在“模型”页注册。",
     confirm: "创建并开始实验 {name}？", confirm_split: "从现在起，点名 {name} 的请求按用户分流：{arms}。", confirm_coverage: "只有 {share} 的用户参与，其余使用默认模型 {model}。",
     confirm_rollout: "先有 {share} 的用户使用候选 {candidate}，同样多的用户作为对照，其余使用默认模型。", confirm_auto: "每阶段条件满足后自动推进：{stages}；最后 {candidate} 成为默认模型并得到标签 stable。", confirm_manual: "由人工推进：{stages}；最后一步使 {candidate} 成为默认模型。",
     confirm_default: "默认模型现在不变：{model}。没有点名本实验的请求不受影响。", confirm_guard: "候选一旦确定超出护栏，实验自动停止，所有用户回到默认模型。", confirm_no_guard: "没有护栏：候选再差也不会自动停止。", confirm_shadow: "{share} 的请求在应答之后由两个模型再各算一次（不影响用户）。",
