@@ -66,7 +66,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     table = [(name, f"{statistics.median(took):.2f}", f"{max(took):.2f}") for name, took in rows]
     text = "# The console: how long a person waits\n\nOne service, Debian's Chromium on the same machine; seconds.\n\n"
     text += markdown_table(("from, to", f"median of {chosen.rounds}", "longest"), table)
-    text += f"\n\nThe first visit loads {sent['requests']} files, {sent['kib']:.0f} KiB as sent (gzip); later visits ask whether they changed.\n"
+    text += f"\n\nThe first visit loads {sent['requests']} files, {sent['kib']:.0f} KiB as sent (gzip); "
+    text += "later visits ask whether they changed.\n"
     if newcomer is not None:
         figures["newcomer_s"] = newcomer
         text += "\n## From a clone to the first schedule on the screen\n\n"
