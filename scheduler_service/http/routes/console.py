@@ -76,14 +76,15 @@ def _asset(name: str) -> Asset:
 
 
 def _told(asset: Asset) -> Response:
-    is_packed = asset.packed is not None and "gzip" in request.accept_encodings
-    answer = Response(asset.packed if is_packed else asset.content, content_type=asset.type)
-    if is_packed:
+    packed = asset.packed if request.accept_encodings.quality("gzip") > 0 else None
+    answer = Response(packed or asset.content, content_type=asset.type)
+    if packed:
         answer.headers["Content-Encoding"] = "gzip"
     answer.headers["Vary"] = "Accept-Encoding"
     answer.headers["Cache-Control"] = "public, max-age=31536000, immutable" if asset.is_immutable else "no-cache"
     answer.set_etag(asset.etag, weak=True)
-    return answer.make_conditional(request)
+    answer.make_conditional(request)
+    return answer
 
 
 @cache

@@ -7,7 +7,7 @@ from flask import Blueprint, request
 
 from scheduler_service.clock import parse_time, utc_now
 from scheduler_service.errors import InvalidInput, ModelNotFound
-from scheduler_service.http.bodies import MalformedBody, parse_json, read_body, validated
+from scheduler_service.http.bodies import MalformedBody, number_of, parse_json, read_body, validated
 from scheduler_service.http.schemas import (
     PromoteRequest,
     RegisterRequest,
@@ -56,13 +56,11 @@ def history() -> dict[str, Any]:
         moment = parse_time(request.args["at"]) if request.args.get("at") else utc_now()
     except (ValueError, OverflowError) as err:
         raise InvalidInput("at is not an ISO-8601 time", [(("at",), "is not an ISO-8601 time")]) from err
-    limit = request.args.get("limit") or str(MAX_EVENTS)
-    if not (limit.isdecimal() and limit.isascii() and 1 <= int(limit[:9]) <= MAX_EVENTS):
-        raise InvalidInput(f"limit is not within 1..{MAX_EVENTS}", [(("limit",), f"is not within 1..{MAX_EVENTS}")])
+    limit = number_of("limit", default=MAX_EVENTS, most=MAX_EVENTS)
     events, live = services().storage.run(lambda: services().models.history_at(moment, algorithm, key))
     return {
         "status": "success",
-        "events": [event.to_dict() for event in events[::-1][: int(limit)]],
+        "events": [event.to_dict() for event in events[::-1][:limit]],
         "total": len(events),
         "live": {found.algorithm: found.to_dict() for found in live},
     }
