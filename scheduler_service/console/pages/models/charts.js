@@ -46,7 +46,7 @@ export function comparisonOption(versions, model, t) {
   });
   return {
     animationDuration: 300,
-    legend: { top: 0, right: 0, data: [t("models.measured"), t("models.claimed")], itemHeight: 9 },
+    legend: { top: 0, right: 0, data: [t("models.measured"), t("models.claimed")], itemHeight: 9, itemWidth: 18 },
     tooltip: { trigger: "item", formatter: ({ seriesIndex, seriesName, data, name }) => `${name} ${seriesName}<br><b>${shown(PANELS[Math.floor(seriesIndex / 2)], data.value[1])}</b>` },
     title: PANELS.map((metric, place) => ({ text: t(`models.metric.${metric}`), top: top(place), left: 0, textStyle: { fontSize: 12, fontWeight: "normal", color: soft } })),
     grid: PANELS.map((_, place) => ({ left: 62, right: 16, top: `${12 + place * 31}%`, height: place === 2 ? "19%" : "20%" })),
@@ -55,11 +55,22 @@ export function comparisonOption(versions, model, t) {
       axisLabel: { show: place === PANELS.length - 1, formatter: (name) => (name === here ? `{here|${name}}` : name), rich: { here: { color: accent, fontWeight: "bold" } }, hideOverlap: true },
     })),
     yAxis: PANELS.map((metric, place) => ({
-      type: "value", gridIndex: place, splitNumber: 3, axisLabel: { formatter: (value) => shown(metric, value).replace(/\s?(小时|h)$/, ""), showMinLabel: false, showMaxLabel: false },
+      type: "value", gridIndex: place, splitNumber: 3, splitLine: { showMinLine: false, showMaxLine: false }, axisLabel: { formatter: (value) => shown(metric, value).replace(/\s?(小时|h)$/, ""), showMinLabel: false, showMaxLabel: false },
       ...range(versions.flatMap((each) => [measured(each, metric), claimed(each, metric), metric === "gap" ? model.verified_metrics.baseline_gap : null])),
     })),
     series,
   };
+}
+
+/** Keys of the versions whose lines end far enough apart to be named at their ends; this model first of all. */
+function named(versions, model, size) {
+  const end = (each) => each.verified_metrics?.worst_gap?.[size] ?? null;
+  const apart = 0.08 * Math.max(...versions.map((each) => Math.max(0, ...Object.values(each.verified_metrics?.worst_gap ?? {}))));
+  const found = [];
+  for (const each of [model, ...versions]) {
+    if (end(each) !== null && found.every((other) => Math.abs(end(other) - end(each)) > apart)) found.push(each);
+  }
+  return new Set(found.map((each) => each.model_key));
 }
 
 /** The largest gap by number of work points: this model's line before those of the others; null if nothing was measured. */
@@ -68,6 +79,7 @@ export function sizesOption(versions, model, t) {
   const sizes = Object.keys(gaps(model)).sort((a, b) => a - b);
   if (!sizes.length) return null;
   const [accent, soft] = ["--accent", "--ink-soft"].map(colour);
+  const isNamed = named(versions, model, sizes.at(-1));
   return {
     animationDuration: 300,
     grid: { left: 62, right: 70, top: 16, bottom: 28 },
@@ -79,8 +91,7 @@ export function sizesOption(versions, model, t) {
       return {
         name: `v${each.version}`, type: "line", z: isHere ? 5 : 2, symbol: "circle", symbolSize: isHere ? 9 : 6,
         lineStyle: { color: isHere ? accent : soft, width: isHere ? 2.5 : 1, opacity: isHere ? 1 : 0.5 }, itemStyle: { color: isHere ? accent : soft },
-        endLabel: { show: isHere || versions.length <= 6, formatter: "{a}", color: isHere ? accent : soft, fontWeight: isHere ? "bold" : "normal" },
-        labelLayout: { moveOverlap: "shiftY" },
+        endLabel: { show: isNamed.has(each.model_key), formatter: "{a}", color: isHere ? accent : soft, fontWeight: isHere ? "bold" : "normal" },
         data: sizes.map((size) => ({ value: gaps(each)[size] ?? null, key: each.model_key })),
       };
     }),

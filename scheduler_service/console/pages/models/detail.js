@@ -74,7 +74,7 @@ export default {
         <div class="stack">
           <model-facts :model="load.data.value.model" :models="load.data.value.models" />
           <model-users :outlook="load.data.value.outlook" />
-          <section class="card"><h2>{{ t("models.history") }}</h2><model-timeline :events="load.data.value.history.events" /></section>
+          <section class="card"><h2>{{ t("models.history") }}</h2><model-timeline :events="load.data.value.history.events" :of="load.data.value.model.model_key" /></section>
         </div>
       </div>
       </template>

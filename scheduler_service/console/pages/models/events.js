@@ -1,6 +1,7 @@
 // A line of the registry's history as a sentence, and what else it tells. Pure.
 import { i18n } from "../../core/i18n.js";
 import { shown } from "./metrics.js";
+import { explained } from "./problems.js";
 import { LATEST, STABLE, shortName } from "./records.js";
 
 const t = (key, figures, count) => (count === undefined ? i18n.global.t(`models.${key}`, figures ?? {}) : i18n.global.t(`models.${key}`, figures, count));
@@ -32,8 +33,12 @@ function told(event) {
   }
 }
 
-/** {title, tone, notes}: the sentence, its colour, and smaller facts. */
-export function tell(event) {
+/** {title, tone, reason, notes}: the sentence, its colour, why, and smaller facts; on the page of the model `of`, as it sees it. */
+export function tell(event, of = "") {
+  if (of && event.event === "registered" && event.model_key !== of) {
+    const left = Object.keys(event.before.tags).filter((tag) => event.before.tags[tag] === of);
+    return { title: t("tag_left", { tag: left.map(bare).join(", "), name: shortName(event.model_key) }), tone: "plain", reason: "", notes: [] };
+  }
   const [kind, figures] = told(event);
   const notes = [];
   if (event.event === "registered") {
@@ -49,5 +54,5 @@ export function tell(event) {
       makespan: shown("makespan", found.makespan), gap: shown("gap", found.gap), baseline: shown("gap", found.baseline_gap),
     }));
   }
-  return { title: t(`event.${kind}`, figures), tone: TONES[kind] ?? "plain", notes };
+  return { title: t(`event.${kind}`, figures), tone: TONES[kind] ?? "plain", reason: explained(event.reason), notes };
 }

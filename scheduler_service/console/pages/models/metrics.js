@@ -5,6 +5,5 @@ const AS = { makespan: hours, gap: percent, resource_utilization: percent, execu
 
 export const shown = (metric, value) => (AS[metric] ?? number)(value);
 
-/** "+3.8 %": by how much a claim is above (+) or below what was measured. */
-export const difference = (flag) =>
-  flag.difference_percent === null ? "" : `${flag.difference_percent > 0 ? "+" : "−"}${fixed(Math.abs(flag.difference_percent), 1)} %`;
+/** "3.8 %": by how much a claim is off. */
+export const difference = (flag) => (flag.difference_percent === null ? "" : `${fixed(Math.abs(flag.difference_percent), 1)} %`);

@@ -1,4 +1,4 @@
-// The service's refusals in the reader's language. English is the service's own wording; what is not known stays as it is.
+// What the service says, in the reader's language. English is the service's own wording; what is not known stays as it is.
 import { i18n } from "../../core/i18n.js";
 import { bytes } from "../../core/format.js";
 import { shortName } from "./records.js";
@@ -44,6 +44,9 @@ const KNOWN = [
   [/is for deployed models/, "stable_only"],
   [/no model is called '(.+?)'/, "gone", ([, name]) => ({ name: shortName(name) })],
   [/lacks the scope (\w+)/, "scope", ([, scope]) => ({ scope })],
+  [/^performance drop: over (\d+) runs \((\d+) failed\) the mean gap is ([\d.]+%), ([\d.]+%) above/, "drop", ([, runs, failed, gap, excess]) => ({ runs, failed, gap: percentOf(gap), excess: percentOf(excess) })],
+  [/^shipped with the project$/, "shipped"],
+  [/^(registered|retired) for more than (\d+) days$/, "expired", ([, status, days]) => ({ status: t(`status.model.${status}`), days })],
   [/is not JSON: (.*)/s, "not_json", ([, reason]) => ({ reason })],
   [/^not an object$|is not an object/, "not_object"],
   [/cannot be loaded; known are (.+)$/, "unknown_algorithm", ([, known]) => ({ known })],

@@ -8,6 +8,7 @@ import { useLoad } from "../../core/load.js";
 import { rememberActor, session } from "../../core/session.js";
 import { toast } from "../../parts/toast.js";
 import DropZone from "./drop_zone.js";
+import FormField from "./field.js";
 import PairsEditor from "./pairs_editor.js";
 import VersionChoice from "./version_choice.js";
 import { algorithmsOf, isTag, shortName } from "./records.js";
@@ -41,13 +42,14 @@ function formOf(draft) {
 
 export default {
   name: "ModelRegistration",
-  components: { DropZone, PairsEditor, VersionChoice },
+  components: { DropZone, FormField, PairsEditor, VersionChoice },
   setup() {
     const { t } = useI18n();
     const router = useRouter();
     const list = useLoad((signal) => api.get("/models", {}, { signal }), { everyMs: 15_000 });
     const models = computed(() => list.data.value?.models ?? []);
     const algorithms = computed(() => [...new Set([...ALGORITHMS, ...algorithmsOf(models.value).map((each) => each.algorithm)])]);
+    const parents = computed(() => models.value.filter((each) => each.algorithm === draft.algorithm_name));
     const draft = reactive({
       ...{ file: null, algorithm_name: "DDQN", versioning: "auto", version: "", bump: "minor", description: "", created_by: session.actor, tags: "", parent: "" },
       training_params: newPairs(["seed", "updates", "learning_rate"]),
@@ -101,7 +103,7 @@ export default {
       delete problems.value.file;
     };
     const several = () => (problems.value = { ...problems.value, file: t("models.register.several") });
-    return { t, percent, shortName, models, algorithms, draft, problems, count, sent, form, submit, cancel, choose, several };
+    return { t, percent, shortName, models, algorithms, parents, draft, problems, count, sent, form, submit, cancel, choose, several };
   },
   template: /* html */ `
     <form ref="form" class="registration" novalidate @submit.prevent="submit">
@@ -111,24 +113,20 @@ export default {
         <section class="card">
           <h2>{{ t("models.register.file") }}</h2>
           <drop-zone :file="draft.file" :problem="problems.file" @choose="choose" @several="several" />
-          <label class="field">{{ t("models.algorithm") }}
-            <select v-model="draft.algorithm_name" name="algorithm_name" data-field="algorithm_name" :aria-invalid="!!problems.algorithm_name"><option v-for="each in algorithms" :key="each">{{ each }}</option></select>
-            <span v-if="problems.algorithm_name" class="error">{{ problems.algorithm_name }}</span></label>
+          <form-field v-slot="{ given }" name="algorithm_name" :label="t('models.algorithm')" :problem="problems.algorithm_name">
+            <select v-bind="given" v-model="draft.algorithm_name"><option v-for="each in algorithms" :key="each">{{ each }}</option></select></form-field>
           <version-choice :draft="draft" :models="models" :problem="problems.version ?? problems.bump" />
-          <label class="field">{{ t("models.register.description") }}
-            <textarea v-model="draft.description" name="description" data-field="description" rows="3" maxlength="10000" :placeholder="t('models.register.description_hint')"></textarea>
-            <span v-if="problems.description" class="error">{{ problems.description }}</span></label>
+          <form-field v-slot="{ given }" name="description" :label="t('models.register.description')" :problem="problems.description">
+            <textarea v-bind="given" v-model="draft.description" rows="3" maxlength="10000" :placeholder="t('models.register.description_hint')"></textarea></form-field>
           <div class="grid two">
-            <label class="field">{{ t("models.register.created_by") }}<input v-model="draft.created_by" name="created_by" data-field="created_by" maxlength="200" autocomplete="name">
-              <span v-if="problems.created_by" class="error">{{ problems.created_by }}</span></label>
-            <label class="field">{{ t("models.register.parent") }}
-              <select v-model="draft.parent" name="parent" data-field="lineage"><option value="">{{ t("models.register.parent_none") }}</option>
-                <option v-for="each in models.filter((one) => one.algorithm === draft.algorithm_name)" :key="each.model_key" :value="each.model_key">{{ shortName(each.model_key) }}</option></select>
-              <span v-if="problems.lineage" class="error">{{ problems.lineage }}</span></label>
+            <form-field v-slot="{ given }" name="created_by" :label="t('models.register.created_by')" :problem="problems.created_by">
+              <input v-bind="given" v-model="draft.created_by" maxlength="200" autocomplete="name"></form-field>
+            <form-field v-slot="{ given }" name="lineage" :label="t('models.register.parent')" :problem="problems.lineage">
+              <select v-bind="given" v-model="draft.parent"><option value="">{{ t("models.register.parent_none") }}</option>
+                <option v-for="each in parents" :key="each.model_key" :value="each.model_key">{{ shortName(each.model_key) }}</option></select></form-field>
           </div>
-          <label class="field">{{ t("models.register.tags") }}<input v-model="draft.tags" name="tags" data-field="tags" spellcheck="false" autocomplete="off" :aria-invalid="!!problems.tags">
-            <small class="hint">{{ t("models.register.tags_hint") }}</small>
-            <span v-if="problems.tags" class="error">{{ problems.tags }}</span></label>
+          <form-field v-slot="{ given }" name="tags" :label="t('models.register.tags')" :hint="t('models.register.tags_hint')" :problem="problems.tags">
+            <input v-bind="given" v-model="draft.tags" spellcheck="false" autocomplete="off"></form-field>
         </section>
         <section class="card">
           <h2>{{ t("models.register.evidence") }}</h2>
