@@ -166,6 +166,13 @@ OPERATIONS: tuple[Operation, ...] = (
         answer="ModelAnswer",
         errors=(404, 409, 422, 503),
     ),
+    _get(
+        "/models/{name}/outlook",
+        "models",
+        "What may be done with a model now, and who would notice",
+        answer="OutlookAnswer",
+        errors=(404, 409, 422, 503),
+    ),
     Operation(
         *("POST", "/models/{name}/promote", "models", "Move a model on in its life"),
         body=schemas.PromoteRequest,
@@ -214,6 +221,14 @@ OPERATIONS: tuple[Operation, ...] = (
         success=201,
         errors=(*_BODY_ERRORS, 404, 409, 503),
         example=_EXPERIMENT,
+    ),
+    Operation(
+        *("POST", "/experiments/plan", "experiments", "How long an experiment would take that is being thought of"),
+        body=schemas.PlanRequest,
+        answer="PlanAnswer",
+        scope="read",
+        errors=(*_BODY_ERRORS, 404, 409, 503),
+        example={"model_a": "DDQN_v1.0", "success_metric": "makespan", "duration_days": 7, "minimum_effect": 0.02},
     ),
     _get("/experiments", "experiments", "All experiments", answer="ExperimentsAnswer", errors=(503,)),
     _get("/experiments/{name}", "experiments", "One experiment", answer="ExperimentAnswer", errors=(404, 503)),
@@ -269,6 +284,13 @@ OPERATIONS: tuple[Operation, ...] = (
         "experiments",
         "What the runs say of an experiment",
         answer="ResultsAnswer",
+        errors=(404, 503),
+    ),
+    _get(
+        "/experiments/{name}/course",
+        "experiments",
+        "How the improvement and its bounds came about",
+        answer="CourseAnswer",
         errors=(404, 503),
     ),
     _get(
