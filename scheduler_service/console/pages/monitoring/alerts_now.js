@@ -3,12 +3,11 @@ import { computed, nextTick, ref } from "vue";
 import { useI18n } from "vue-i18n";
 import { api } from "../../core/api.js";
 import { ago, time } from "../../core/format.js";
+import { moment } from "./moment.js";
 import { confirm } from "../../parts/confirm.js";
 import { toast } from "../../parts/toast.js";
-import { useRules } from "./rules.js";
+import { bySeverity, useRules } from "./rules.js";
 import SilenceDialog from "./silence_dialog.js";
-
-const SEVERITIES = ["critical", "warning"];
 
 export default {
   name: "AlertsNow",
@@ -21,11 +20,7 @@ export default {
     const heading = ref(null);
     const silencing = ref(null);
     const keyOf = (alert) => `${alert.name} ${alert.subject}`;
-    const alerts = computed(() =>
-      [...(told.value?.alerts ?? [])].sort(
-        (a, b) => Boolean(a.acknowledged) - Boolean(b.acknowledged) || SEVERITIES.indexOf(a.severity) - SEVERITIES.indexOf(b.severity),
-      ),
-    );
+    const alerts = computed(() => bySeverity(told.value?.alerts ?? []));
     const count = (severity) => alerts.value.filter((alert) => alert.severity === severity).length;
     const link = ({ name, subject }) => {
       if (name === "model_failures") return { to: `/models/${encodeURIComponent(subject)}`, text: t("monitoring.alerts.open_model") };
@@ -53,7 +48,7 @@ export default {
       heading.value?.focus(); // the button is gone
     }
 
-    return { t, ago, time, told, rules, alerts, count, keyOf, link, heading, silencing, acknowledge };
+    return { t, ago, time, moment, told, rules, alerts, count, keyOf, link, heading, silencing, acknowledge };
   },
   template: /* html */ `
     <section class="alerts-now" aria-labelledby="alerts-title">
@@ -78,10 +73,10 @@ export default {
             <p class="advice"><strong>{{ t("monitoring.alerts.advice") }}</strong> {{ rules.advice(alert) }}
               <router-link v-if="link(alert)" :to="link(alert).to">{{ link(alert).text }}</router-link></p>
             <div class="row foot">
-              <span v-if="alert.began" class="hint">{{ t("monitoring.alerts.since", { time: time(alert.began), ago: ago(alert.began) }) }} ·
+              <span v-if="alert.began" class="hint" :title="time(alert.began)">{{ t("monitoring.alerts.since", { time: moment(alert.began), ago: ago(alert.began) }) }} ·
                 {{ alert.notified ? t("monitoring.alerts.told", { ago: ago(alert.notified) }) : t("monitoring.alerts.not_told") }}</span>
               <span v-if="alert.acknowledged" class="good">✓ {{ t("monitoring.alerts.acknowledged", {
-                who: alert.acknowledged_by || t("monitoring.alerts.somebody"), time: time(alert.acknowledged) }) }}<template v-if="alert.note"> · {{ alert.note }}</template></span>
+                who: alert.acknowledged_by || t("monitoring.alerts.somebody"), time: moment(alert.acknowledged) }) }}<template v-if="alert.note"> · {{ alert.note }}</template></span>
               <span class="right buttons">
                 <button v-if="alert.id !== null && !alert.acknowledged" type="button" class="btn small" @click="acknowledge(alert)">{{ t("monitoring.alerts.acknowledge") }}</button>
                 <button v-if="!alert.silenced" type="button" class="btn small quiet" @click="silencing = alert">{{ t("monitoring.alerts.silence") }}</button>

@@ -3,6 +3,7 @@ import { computed, ref, watch } from "vue";
 import { useI18n } from "vue-i18n";
 import { api } from "../../core/api.js";
 import { duration_s, time } from "../../core/format.js";
+import { moment } from "./moment.js";
 import { useLoad } from "../../core/load.js";
 import { useRules } from "./rules.js";
 
@@ -48,7 +49,7 @@ export default {
         .map((day) => ({ left: 100 - (100 * (end - day)) / (shown * 86_400_000), text: `${day.getMonth() + 1}/${day.getDate()}` }))
         .filter(({ left }) => left > 1 && left < 99);
     });
-    return { t, time, days, choices: DAYS, history, alerts, lanes, ticks, lasted, rules, listed: LISTED };
+    return { t, time, moment, days, choices: DAYS, history, alerts, lanes, ticks, lasted, rules, listed: LISTED };
   },
   template: /* html */ `
     <section class="card" aria-labelledby="history-title">
@@ -76,7 +77,7 @@ export default {
               <tr v-for="each in alerts.slice(0, listed)" :key="each.id">
                 <td><span class="badge" :class="each.severity === 'critical' ? 'bad' : 'warn'">{{ t("monitoring.alerts.severities." + each.severity) }}</span></td>
                 <td class="what">{{ rules.sentence(each) }}<p v-if="rules.reason(each)" class="hint">{{ rules.reason(each) }}</p></td>
-                <td class="nowrap">{{ time(each.began) }}</td>
+                <td class="nowrap" :title="time(each.began)">{{ moment(each.began) }}</td>
                 <td class="nowrap">{{ lasted(each) }}<template v-if="!each.ended"><br><span class="badge bad">{{ t("monitoring.history.goes_on") }}</span></template></td>
                 <td class="num">{{ rules.figures(each).map((pair) => pair[1]).join(" / ") || "–" }}</td>
                 <td>{{ each.acknowledged ? each.acknowledged_by || t("monitoring.alerts.somebody") : "–" }}<p v-if="each.note" class="hint">{{ each.note }}</p></td>

@@ -6,7 +6,7 @@ import { api } from "../../core/api.js";
 import { addMessages } from "../../core/i18n.js";
 import { useLoad } from "../../core/load.js";
 import { useStyle } from "../../core/style.js";
-import AlertsNow from "./alerts_now.js";
+import AlertLines from "./alert_lines.js";
 import AlertsTab from "./alerts_tab.js";
 import HealthStrip from "./health.js";
 import LiveFigures from "./live.js";
@@ -20,7 +20,7 @@ const TABS = ["trends", "alerts", "reports"];
 
 export default {
   name: "Monitoring",
-  components: { AlertsNow, AlertsTab, HealthStrip, LiveFigures, ReportsTab, TrendsTab },
+  components: { AlertLines, AlertsTab, HealthStrip, LiveFigures, ReportsTab, TrendsTab },
   async setup() {
     const { t } = useI18n();
     const [route, router] = [useRoute(), useRouter()];
@@ -40,18 +40,24 @@ export default {
       document.getElementById(`tab-${next}`)?.focus();
     }
 
+    async function see() {
+      await open("alerts");
+      await nextTick();
+      document.getElementById("alerts-title")?.focus();
+    }
+
     await useStyle(new URL("style.css", import.meta.url));
-    return { t, alerts, thresholds, firing, tabs: TABS, tab, open, move };
+    return { t, alerts, thresholds, firing, tabs: TABS, tab, open, move, see };
   },
   template: /* html */ `
     <section class="page monitoring">
       <h1 class="unseen">{{ t("monitoring.title") }}</h1>
       <health-strip />
       <live-figures :thresholds="thresholds" />
-      <alerts-now :load="alerts" />
+      <alert-lines v-if="tab !== 'alerts'" :load="alerts" @open="see" />
       <div class="tabs" role="tablist" :aria-label="t('monitoring.tabs.label')" @keydown="move">
         <button v-for="name in tabs" :id="'tab-' + name" :key="name" type="button" role="tab" :aria-selected="tab === name"
-          :aria-controls="'panel-' + name" :tabindex="tab === name ? 0 : -1" @click="open(name)">{{ t("monitoring.tabs." + name) }}</button>
+          :aria-controls="'panel-' + name" :tabindex="tab === name ? 0 : -1" @click="open(name)">{{ t("monitoring.tabs." + name) }}<span v-if="name === 'alerts' && firing" class="count">{{ firing }}</span></button>
       </div>
       <div :id="'panel-' + tab" role="tabpanel" :aria-labelledby="'tab-' + tab" class="stack">
         <trends-tab v-if="tab === 'trends'" :thresholds="thresholds" />

@@ -9,8 +9,8 @@ import SparkLine from "./spark.js";
 const EVERY_MS = 15_000;
 const RATE_MINUTES = 5;
 const KEPT_SAMPLES = 60;
-/** Queues of work that clients wait for. */
-const KINDS = ["compute", "large", "improving", "storage", "drawing"];
+/** Queues of schedules; the others have what this page asks for, too. */
+const KINDS = ["compute", "large", "improving"];
 
 /** The sum of a metric of GET /metrics over the queues that matter. */
 export function sumOf(metrics, name) {

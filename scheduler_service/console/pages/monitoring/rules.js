@@ -11,6 +11,12 @@ const EVENTS = new Set(["experiment_aborted", "model_rolled_back"]);
 /** Their message ends with why, after a colon. */
 const WITH_REASON = new Set(["model_failures", ...EVENTS]);
 
+/** What nobody sees to yet first, the critical before the others. */
+export const bySeverity = (alerts) =>
+  [...alerts].sort(
+    (a, b) => Boolean(a.acknowledged) - Boolean(b.acknowledged) || (b.severity === "critical") - (a.severity === "critical"),
+  );
+
 /** "N<=10" with the limits 1, 2, 5, 10: "6–10". */
 export function sizeOf(subject, limits) {
   const most = Number(subject.replace("N<=", ""));

@@ -69,7 +69,7 @@ export default {
       if (chart.name === "gap") {
         const sizes = sizesOf(props.thresholds);
         const limits = sizes.map((n) =>
-          t("monitoring.trends.gap_limit", { points: sizeOf(`N<=${n}`, sizes), limit: percent(props.thresholds[`max_gap_${n}`], 2) }),
+          t("monitoring.trends.gap_limit", { points: sizeOf(`N<=${n}`, sizes), limit: `${number(100 * props.thresholds[`max_gap_${n}`], 2)} %` }),
         );
         return limits.length ? t("monitoring.trends.gap_note", { limits: limits.join(locale.value === "zh" ? "，" : ", ") }) : "";
       }

@@ -14,17 +14,17 @@ export const CHARTS = [
     rule: "silent_service",
   },
   {
-    name: "success", format: (value) => percent(value, 1), threshold: "min_success_rate", most: 1,
+    name: "success", format: (value) => percent(value, 1), tick: (value) => `${number(100 * value, 1)} %`, threshold: "min_success_rate", most: 1,
     series: [{ name: "success", of: (point) => point.success_rate, colour: "#009E73" }],
     rule: "min_success_rate",
   },
   {
-    name: "makespan", format: (value) => hours(value, 1), threshold: "max_makespan",
+    name: "makespan", format: (value) => hours(value, 1), tick: (value) => number(value, 1), threshold: "max_makespan",
     series: [{ name: "makespan", of: (point) => point.mean_makespan, colour: "#0072B2" }],
     rule: "max_makespan",
   },
   {
-    name: "gap", format: (value) => percent(value, 2), least: 0,
+    name: "gap", format: (value) => percent(value, 2), tick: (value) => `${number(100 * value, 2)} %`, least: 0,
     series: [{ name: "gap", of: (point) => point.mean_gap, colour: "#CC79A7" }],
     rule: "max_gap",
   },
@@ -54,6 +54,8 @@ const clock = (isLong) => (moment) => {
 /** The values of a series that are there. */
 export const valuesOf = (series, points) => points.map(series.of).filter((value) => value !== null);
 
+const isAlone = (points, series, n) => [n - 1, n + 1].every((near) => !points[near] || series.of(points[near]) === null);
+
 /** Where a value axis begins and ends: what is shown, and the threshold if it is not far away. */
 function span(chart, points, limit) {
   if (chart.kind === "bar") return { min: 0 };
@@ -62,8 +64,12 @@ function span(chart, points, limit) {
   if (!values.length) return {};
   const [least, most] = [Math.min(...values), Math.max(...values)];
   if (chart.isLog) return { min: 10 ** Math.floor(Math.log10(Math.max(least, 1e-6))), max: 10 ** Math.ceil(Math.log10(most * 1.01)) };
-  const room = (most - least || Math.abs(most) || 1) * 0.15;
-  return { min: chart.least ?? Math.max(0, least - room), max: chart.most ?? most + room };
+  // A round step, as people count: 1, 2 or 5 of a power of ten.
+  const wanted = (most - least || Math.abs(most) || 1) / 4;
+  const power = 10 ** Math.floor(Math.log10(wanted));
+  const interval = power * ([1, 2, 5, 10].find((step) => step * power >= wanted) ?? 10);
+  const [first, last] = [Math.floor(least / interval) * interval, Math.ceil(most / interval) * interval];
+  return { min: chart.least ?? Math.max(0, first), max: chart.most ?? last, interval: chart.isLoose ? 1 : interval };
 }
 
 /** `words`: {series(name), threshold(value)}; `spells`: [[from, to]] in ms, when the rule's alert was on. */
@@ -87,7 +93,7 @@ export function optionOf(chart, trends, { limit, spells = [], words, isNarrow })
     xAxis: { type: "time", min: first, max: last, splitNumber: isNarrow ? 4 : 6, axisLabel: { formatter: clock(isLong), hideOverlap: true } },
     yAxis: {
       type: chart.isLog ? "log" : "value", ...shown, minInterval: chart.minInterval, splitNumber: 4,
-      axisLabel: { formatter: (value) => chart.format(value), showMinLabel: true, showMaxLabel: chart.most !== undefined || chart.isLog },
+      axisLabel: { formatter: (value) => (chart.tick ?? chart.format)(value), showMinLabel: true, showMaxLabel: true },
     },
     tooltip: {
       trigger: "axis",
@@ -100,10 +106,12 @@ export function optionOf(chart, trends, { limit, spells = [], words, isNarrow })
       type: chart.kind ?? "line",
       stack: chart.kind === "bar" ? "all" : undefined,
       barMaxWidth: 22,
-      showSymbol: false,
-      symbolSize: 5,
-      connectNulls: Boolean(chart.isLoose),
+      showSymbol: true,
       showAllSymbol: true,
+      symbol: "circle",
+      // A value between two gaps would be no line at all.
+      symbolSize: (_, { dataIndex }) => (isAlone(points, each, dataIndex) && !chart.isLoose ? 4 : 0),
+      connectNulls: Boolean(chart.isLoose),
       lineStyle: { width: 1.8 },
       color: ink(each.colour),
       data: points.map((point) => [new Date(point.start).getTime() + middle, each.of(point)]),
