@@ -30,6 +30,8 @@ OPEN_ENDPOINTS = UNCOUNTED_ENDPOINTS | {"operations.get_openapi", "operations.ge
 """Need no key anywhere: they tell nothing of what the service holds."""
 RUN_ENDPOINTS = frozenset({"runs.run_algorithm", "runs.give_feedback"})
 """What every user of the front end does: they add records of their own and change nobody else's."""
+ASKING_ENDPOINTS = frozenset({"experiments.plan_experiment"})
+"""Ask with a body, and change nothing."""
 AUTHOR_FIELDS = ("actor", "created_by")
 """Fields of bodies that say who does something."""
 MAX_AUTHOR = 200
@@ -55,7 +57,7 @@ def required_scope(method: str, endpoint: str | None) -> Scope | None:
         return None
     if endpoint in RUN_ENDPOINTS:
         return "run"
-    return "read" if method in READING_METHODS else "admin"
+    return "read" if method in READING_METHODS or endpoint in ASKING_ENDPOINTS else "admin"
 
 
 def guard(app: Flask, settings: Settings, limits: Limits) -> None:

@@ -38,6 +38,10 @@ _QUERY: dict[str, Schema] = {
     "experiment": told(TEXT, "Only runs of this experiment."),
     "before": told(COUNT, "Only runs recorded before the one of this id: `next` of an earlier answer."),
     "user_id": told(_NAME, "The user."),
+    "hours": {
+        "type": "number", "exclusiveMinimum": 0, "maximum": 8_784, "default": 24, "description": "How far back.",
+    },
+    "points": {"type": "integer", "minimum": 1, "maximum": 500, "default": 60, "description": "Buckets at most."},
     "days": {
         "type": "number", "exclusiveMinimum": 0, "maximum": 3_660, "default": 7, "description": "How far back.",
     },

@@ -1,12 +1,14 @@
-"""What was run lately, one run at a time: for people who look, where `queries.run_frame` is for those who count."""
+"""What was run lately, run by run or by time: for people who look, where `queries.run_frame` is for those who count."""
 
 import json
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Engine
 
 from scheduler_service.errors import RunNotFound
 from scheduler_service.telemetry import queries
+from scheduler_service.telemetry.trends import Trend, trend_of_last
 
 
 class RunHistory:
@@ -36,3 +38,15 @@ class RunHistory:
             raise RunNotFound(f"no recorded run has the request id {request_id!r}")
         asked = found.pop("input_params")
         return found, None if asked is None else json.loads(asked)
+
+    def trend(
+        self,
+        now: datetime,
+        *,
+        hours: float,
+        points: int,
+        model_key: str | None = None,
+        experiment: str | None = None,
+    ) -> Trend:
+        """How the last `hours` before `now` went, or nearly so, in at most `points` buckets of equal length."""
+        return trend_of_last(self._engine, now, hours, points, model_key=model_key, experiment=experiment)

@@ -20,7 +20,7 @@ def check_accessibility(page: Page) -> None:
         if each["impact"] in ("serious", "critical")
         for node in each["nodes"]
     ]
-    assert grave == []
+    assert not grave, "\n".join(grave)
 
 
 def check_both_sizes(page: Page, name: str) -> None:
