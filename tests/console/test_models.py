@@ -13,7 +13,11 @@ from tests.checkpoints import write_checkpoint
 from tests.conftest import LiveService
 from tests.console.browsing import check_accessibility, check_both_sizes
 
-MEDIOCRE = {"format": "scheduler-baseline/1", "algorithm": "RULE", "parameters": {"rule": "SPT", "crew_share": 1.0, "scheme": "parallel"}}
+MEDIOCRE = {
+    "format": "scheduler-baseline/1",
+    "algorithm": "RULE",
+    "parameters": {"rule": "SPT", "crew_share": 1.0, "scheme": "parallel"},
+}
 CONFLICT = re.compile("status of 40[49]|status of 422")
 
 
