@@ -13,6 +13,7 @@ import FormField from "./form_field.js";
 import LimitsFields, { PLACES } from "./limits_fields.js";
 import { addressOf } from "./list.js";
 import PlanPanel from "./plan_panel.js";
+import { mistakeAt, problemText } from "./problem.js";
 import { letter, shortModel, useWording } from "./wording.js";
 
 export default {
@@ -49,7 +50,9 @@ export default {
       ...Object.fromEntries(form.models.map((model, at) => [`model_${LETTERS[at]}`, model ? "" : of("form.needed")])),
     }));
     const repeated = computed(() => repeatedModels(form).map((at) => `model_${LETTERS[at]}`));
-    const fault = (path) => (isTried.value && empties.value[path]) || (repeated.value.includes(path) && of("form.repeated")) || refused.value?.of(path) || planned.value?.of(path) || "";
+    const fault = (path) => (isTried.value && empties.value[path]) || (repeated.value.includes(path) && of("form.repeated")) || mistakeAt(refused.value, path) || mistakeAt(planned.value, path);
+
+    const said = (err) => (err.body?.type?.endsWith("#experiment-conflict") ? of("form.taken", { name: form.name.trim() }) : problemText(err));
 
     function happens(body) {
       const candidate = shortModel(body.model_b);
@@ -88,7 +91,7 @@ export default {
         await router.push(addressOf(body.experiment_name));
       } catch (err) {
         refused.value = err;
-        toast(of("form.not_created", { why: err.message }), "bad");
+        toast(of("form.not_created", { why: said(err) }), "bad");
         await showMistakes();
       } finally {
         isSending.value = false;
@@ -96,7 +99,7 @@ export default {
       return null;
     }
     const metrics = computed(() => METRICS.map((value) => ({ value, label: words.metric(value) })));
-    return { ...words, form, load, planned, refused, isSending, isAdvancedOpen, heading, page, fault, create, metrics };
+    return { ...words, form, load, planned, refused, isSending, isAdvancedOpen, heading, page, fault, create, metrics, said };
   },
   template: /* html */ `
     <section ref="page" class="page">
@@ -115,10 +118,10 @@ export default {
               <form-field v-model="form.days" type="number" :label="of('form.days')" :error="fault('duration_days')" :input-attrs="{ min: 0.1 }" />
             </div>
             <details :open="isAdvancedOpen" @toggle="isAdvancedOpen = $event.target.open"><summary>{{ of("form.advanced") }}</summary><limits-fields :form="form" :fault="fault" /></details>
-            <p v-if="refused && !refused.errors.length" class="error" role="alert">{{ of("form.not_created", { why: refused.message }) }}</p>
+            <p v-if="refused && !refused.errors.length" class="error" role="alert">{{ of("form.not_created", { why: said(refused) }) }}</p>
             <div class="row form-end"><button class="btn primary" :disabled="isSending">{{ of("form.create") }}</button><router-link class="btn quiet" to="/experiments">{{ of("form.cancel") }}</router-link></div>
           </form>
-          <plan-panel :form="form" @refused="planned = $event" />
+          <plan-panel :form="form" :fault="fault" @refused="planned = $event" />
         </div>
       </load-state>
     </section>
