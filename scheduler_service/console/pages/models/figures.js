@@ -32,7 +32,7 @@ export default {
   template: /* html */ `
     <section class="card">
       <h2>{{ t("models.figures") }}</h2>
-      <div class="scroll"><table class="data figures">
+      <div class="scroll" role="group" tabindex="0" :aria-label="t('models.figures')"><table class="data figures">
         <thead><tr><th scope="col">{{ t("models.figure") }}</th><th scope="col" class="num">{{ t("models.as_claimed") }}</th><th scope="col" class="num">{{ t("models.at_registration") }}</th>
           <th scope="col" class="num">{{ t("models.at_validation") }}</th><th scope="col">{{ t("models.assessment") }}</th></tr></thead>
         <tbody><tr v-for="row in rows" :key="row.name">
