@@ -80,7 +80,7 @@ export default {
                 <td class="nowrap" :title="time(each.began)">{{ moment(each.began) }}</td>
                 <td class="nowrap">{{ lasted(each) }}<template v-if="!each.ended"><br><span class="badge bad">{{ t("monitoring.history.goes_on") }}</span></template></td>
                 <td class="num">{{ rules.figures(each).map((pair) => pair[1]).join(" / ") || "–" }}</td>
-                <td>{{ each.acknowledged ? each.acknowledged_by || t("monitoring.alerts.somebody") : "–" }}<p v-if="each.note" class="hint">{{ each.note }}</p></td>
+                <td class="handled">{{ each.acknowledged ? each.acknowledged_by || t("monitoring.alerts.somebody") : "–" }}<p v-if="each.note" class="hint">{{ each.note }}</p></td>
               </tr>
             </tbody>
           </table>
