@@ -111,6 +111,19 @@ def test_a_rollout_is_planned_at_its_last_stage_before_the_promotion():
     assert plan(ramped, 0.02, records(), NOW, "a").shares == (0.25, 0.25)
 
 
+@pytest.mark.parametrize("more", [{"coverage": 5e-324}, {"traffic_split": {"model_a": 1.0, "model_b": 0.0}}])
+def test_an_arm_that_nobody_falls_into_finds_nothing_ever(more):
+    told = plan(experiment(**more), 0.02, records(), NOW, "a").to_dict()
+    assert (told["days_needed"], told["users_needed"]) == (None, None)
+    assert told["minimum_detectable_effect_percentage"] is None
+    assert all(point["minimum_detectable_effect_percentage"] is None for point in told["curve"])
+
+
+@pytest.mark.parametrize("effect", [5e-324, 1e-12, 0.999999])
+def test_a_plan_for_an_extreme_effect_has_finite_figures_or_none(effect):
+    json.dumps(plan(experiment(), effect, records(), NOW, "a").to_dict(), allow_nan=False)
+
+
 @pytest.mark.parametrize(
     ("runs", "metric", "code"),
     [

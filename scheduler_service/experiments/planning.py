@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from scheduler_service.experiments.assignment import BOUNDARY_DECIMALS
 from scheduler_service.experiments.experiment import Experiment
 from scheduler_service.experiments.rollout import Rollout
 from scheduler_service.stats.arms import metric_values, units, user_means_on_scale
@@ -114,16 +115,17 @@ class Plan:
 
     @property
     def shares(self) -> tuple[float, float]:
-        """Of all users, baseline and candidate."""
+        """Of all users, baseline and candidate; 0 for an arm so small that no bucket is its own."""
         coverage = last_coverage(self.experiment)
         split = self.experiment.traffic_split
-        return coverage * split[BASELINE], coverage * split[self.experiment.candidates[0]]
+        share_a, share_b = coverage * split[BASELINE], coverage * split[self.experiment.candidates[0]]
+        return round(share_a, BOUNDARY_DECIMALS), round(share_b, BOUNDARY_DECIMALS)
 
     def days_for(self, effect: float) -> float | None:
         """Until a difference of this share of the baseline is told from none with a chance of 80 %."""
         units_wanted = self._units_for(effect)
         share_a, share_b = self.shares
-        if units_wanted is None or min(share_a, share_b) == 0.0:
+        if units_wanted is None:
             return None
         users = max(units_wanted / (share_a + share_b), LEAST_USERS / min(share_a, share_b))
         days = self.traffic.days_until(users)
@@ -134,7 +136,7 @@ class Plan:
         """Of each arm."""
         units_wanted = self._units_for(effect)
         share_a, share_b = self.shares
-        if units_wanted is None or min(share_a, share_b) == 0.0:
+        if units_wanted is None:
             return None
         each = max(units_wanted / (share_a + share_b), LEAST_USERS / min(share_a, share_b))
         return {arm: math.ceil(round(each * share, 6)) for arm, share in self._arms()}
@@ -195,7 +197,7 @@ class Plan:
         ]
 
     def _units_for(self, effect: float) -> int | None:
-        if isinstance(self.spread, NotComputable):
+        if isinstance(self.spread, NotComputable) or min(self.shares) == 0.0:
             return None
         scaled = to_scale(effect, self._metric)
         return units_needed(scaled, self._deviation, self.alpha, TUNED_FOR, power=POWER)
