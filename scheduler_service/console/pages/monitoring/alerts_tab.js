@@ -1,5 +1,4 @@
 // What was wrong, what nobody is told of, and where alerts go.
-import { computed } from "vue";
 import AlertsNow from "./alerts_now.js";
 import AlertHistory from "./history.js";
 import Channels from "./channels.js";
@@ -9,10 +8,9 @@ export default {
   name: "AlertsTab",
   components: { AlertsNow, AlertHistory, Channels, Silences },
   props: { load: { type: Object, required: true } },
-  setup: (props) => ({ thresholds: computed(() => props.load.data.value?.thresholds ?? {}) }),
   template: /* html */ `
     <alerts-now :load="load" />
     <div class="grid"><silences :load="load" /><channels :load="load" /></div>
-    <alert-history :thresholds="thresholds" />
+    <alert-history :load="load" />
   `,
 };

@@ -12,16 +12,17 @@ const LISTED = 200;
 
 export default {
   name: "AlertHistory",
-  props: { thresholds: { type: Object, default: () => ({}) } },
+  props: { load: { type: Object, required: true } }, // GET /alerts
   setup(props) {
     const { t } = useI18n();
-    const rules = useRules(computed(() => props.thresholds));
+    const rules = useRules(computed(() => props.load.data.value?.thresholds));
     const days = ref(7);
-    const history = useLoad(
-      async (signal) => ({ ...(await api.get("/alerts/history", { days: days.value }, { signal })), end: Date.now(), days: days.value }),
-      { everyMs: 60_000 },
-    );
-    watch(days, () => history.reload());
+    const history = useLoad(async (signal) => {
+      const told = await api.get("/alerts/history", { days: days.value }, { signal });
+      return { ...told, end: Date.now(), days: days.value };
+    });
+    // Whatever is new of the alerts of now is new here, too.
+    watch([days, props.load.data], () => history.reload());
     const alerts = computed(() => history.data.value?.alerts ?? []);
     const lasted = (alert) => duration_s(((alert.ended ? new Date(alert.ended) : Date.now()) - new Date(alert.began)) / 1_000);
 
@@ -80,7 +81,7 @@ export default {
                 <td class="nowrap" :title="time(each.began)">{{ moment(each.began) }}</td>
                 <td class="nowrap">{{ lasted(each) }}<template v-if="!each.ended"><br><span class="badge bad">{{ t("monitoring.history.goes_on") }}</span></template></td>
                 <td class="num">{{ rules.figures(each).map((pair) => pair[1]).join(" / ") || "–" }}</td>
-                <td>{{ each.acknowledged ? each.acknowledged_by || t("monitoring.alerts.somebody") : "–" }}<p v-if="each.note" class="hint">{{ each.note }}</p></td>
+                <td class="handled">{{ each.acknowledged ? each.acknowledged_by || t("monitoring.alerts.somebody") : "–" }}<p v-if="each.note" class="hint">{{ each.note }}</p></td>
               </tr>
             </tbody>
           </table>

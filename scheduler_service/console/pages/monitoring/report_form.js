@@ -34,16 +34,16 @@ export default {
       try {
         const body = kind === "performance" ? { days, lang, format } : { days, lang, experiment_name: experiment };
         const { report, url } = await api.post(`/reports/${kind}`, body);
-        made.value = { name: report, url, format: report.split(".").at(-1) };
+        made.value = { name: report, url };
         emit("made", report);
-        await nextTick();
-        result.value?.querySelector("a")?.focus();
       } catch (err) {
         problem.value = err;
       } finally {
         clearInterval(ticking);
         isMaking.value = false;
       }
+      await nextTick();
+      result.value?.querySelector("a")?.focus();
     }
 
     onScopeDispose(() => clearInterval(ticking));

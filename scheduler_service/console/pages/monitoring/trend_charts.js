@@ -13,7 +13,7 @@ const OF_PERIOD = {
   1: { points: 60, everyMs: 15_000 },
   24: { points: 96, everyMs: 60_000 },
   168: { points: 84, everyMs: 300_000 },
-  720: { points: 60, everyMs: 600_000 },
+  720: { points: 30, everyMs: 600_000 },
 };
 
 const FORMATS = {
