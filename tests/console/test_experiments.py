@@ -188,7 +188,11 @@ def test_the_page_says_the_same_in_english(page: Page, compared: dict[str, Any])
     expect(page.locator("[data-verdict]")).to_contain_text(f"B is better than A: makespan {effect:.2f} % shorter")
     expect(page.locator("main")).not_to_contain_text(re.compile("[一-鿿]{2,}(?<!王工)"))
     page.set_viewport_size(NARROW)  # type: ignore[arg-type]
-    assert page.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth")
+    is_narrow = "document.documentElement.scrollWidth <= document.documentElement.clientWidth"
+    assert page.evaluate(is_narrow)
+    page.get_by_role("link", name="All experiments").click()
+    expect(page.get_by_role("link", name="compared")).to_be_visible()
+    assert page.evaluate(is_narrow)
 
 
 def test_new_runs_appear_by_themselves(page: Page, console: LiveService):

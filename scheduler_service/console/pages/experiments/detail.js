@@ -13,7 +13,7 @@ import SecondaryCard from "./secondary_card.js";
 import SettingsCard from "./settings_card.js";
 import StagesCard from "./stages_card.js";
 import VerdictCard from "./verdict_card.js";
-import { figuresOf, letter, shortModel, useWording } from "./wording.js";
+import { figuresOf, isAborted, letter, shortModel, useWording } from "./wording.js";
 
 const EVERY_MS = 5_000;
 const REST = 9; // times as long as the answer took: whoever looks must not keep the service busy
@@ -62,7 +62,7 @@ export default {
     provide("experiment-refresh", refresh);
     onMounted(() => heading.value?.focus({ preventScroll: true }));
     const figures = computed(() => figuresOf(load.data.value.results, candidate.value));
-    return { ...words, load, course, heading, candidate, figures, letter, shortModel };
+    return { ...words, load, course, heading, candidate, figures, isAborted, letter, shortModel };
   },
   template: /* html */ `
     <section class="page experiment-page">
@@ -70,6 +70,7 @@ export default {
         <router-link class="crumb" to="/experiments">{{ of("all") }}</router-link>
         <h1 ref="heading" tabindex="-1">{{ name }}</h1>
         <status-badge v-if="load.data.value" kind="experiment" :value="load.data.value.experiment.status" />
+        <span v-if="load.data.value && isAborted(load.data.value.experiment)" class="badge bad">{{ of("history.aborted") }}</span>
         <span class="hint right">{{ of("refreshed") }}</span>
       </header>
       <load-state :load="load">
