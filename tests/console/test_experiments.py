@@ -204,6 +204,22 @@ def test_new_runs_appear_by_themselves(page: Page, console: LiveService):
     expect(page.locator(".arm-facts").first).not_to_have_text(before)
 
 
+def test_an_experiment_that_a_guardrail_stopped_says_which_and_on_what_figures(page: Page, console: LiveService):
+    guardrails = {"makespan": 0.005, "success": None, "execution_time": None}
+    create(console, "harmful", model_a="DDQN_v2.0", model_b="DDQN_v1.0", guardrails=guardrails)
+    ask(console, "harmful", USERS)
+    page.goto("/#/experiments/harmful")
+    expect(page.locator(".page-head")).to_contain_text("自动中止")
+    expect(page.locator("[data-guardrail=makespan]")).to_have_attribute("data-state", "breached")
+    line = page.locator("[data-event=aborted]")
+    expect(line).to_contain_text("护栏被突破：完工时间延长")
+    expect(line).to_contain_text("候选份额 0 %")
+    line.get_by_text("依据的数据").click()
+    samples = console.get("/experiments/harmful/history").json()["history"][-1]["figures"]["samples"]
+    expect(line).to_contain_text(f"A {samples['model_a']} · B {samples['model_b']}")
+    assert configured(console)["experiments"]["harmful"]["status"] == "stopped"
+
+
 def test_the_list_shows_every_experiment_with_its_verdict(page: Page, compared: dict[str, Any]):
     page.goto("/#/experiments")
     row = page.get_by_role("row", name=re.compile("compared"))
@@ -258,6 +274,7 @@ def test_pause_resume_and_stop_are_in_the_file_and_in_the_history(page: Page, co
     told = agree(page, "暂停", reason="锅炉数据有误", actor="王工")
     assert "40 %" in told[0]
     expect(page.locator(".page-head")).to_contain_text("已暂停")
+    expect(page.get_by_role("button", name="恢复")).to_be_focused()
     assert configured(console)["experiments"]["moved"]["status"] == "paused"
     assert console.run(params=[5] * 15, experiment="moved")["experiment_info"]["reason"] == "experiment_not_active"
     page.get_by_role("button", name="恢复").click()
@@ -355,5 +372,5 @@ def test_an_experiment_may_be_called_new(page: Page, console: LiveService):
 
 def test_an_experiment_that_does_not_exist_is_told(page: Page, mistakes):
     page.goto("/#/experiments/nothing")
-    expect(page.get_by_role("alert")).to_contain_text("nothing")
+    expect(page.get_by_role("alert")).to_contain_text("没有这个实验")
     takes_out(mistakes)

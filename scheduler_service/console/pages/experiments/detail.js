@@ -9,6 +9,7 @@ import GuardrailsCard from "./guardrails_card.js";
 import HistoryCard from "./history_card.js";
 import MovesBar from "./moves_bar.js";
 import PairsCard from "./pairs_card.js";
+import { problemText } from "./problem.js";
 import SecondaryCard from "./secondary_card.js";
 import SettingsCard from "./settings_card.js";
 import StagesCard from "./stages_card.js";
@@ -35,7 +36,11 @@ export default {
       async (signal) => {
         if (last && Date.now() < restUntil) return last;
         const began = Date.now();
-        const [told, { results }, { history }] = await Promise.all(["", "/results", "/history"].map((each) => api.get(path + each, {}, { signal })));
+        const asked = Promise.all(["", "/results", "/history"].map((each) => api.get(path + each, {}, { signal })));
+        const [told, { results }, { history }] = await asked.catch((err) => {
+          err.detail = problemText(err);
+          throw err;
+        });
         restUntil = Date.now() + REST * (Date.now() - began);
         last = { experiment: told.experiment, defaultModel: told.default_model, results, history };
         return last;

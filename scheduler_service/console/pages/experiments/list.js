@@ -42,7 +42,7 @@ export default {
       isSummarising = true;
       // One after another: each reads its runs, and the service has others to serve.
       for (const { name, status } of experiments.slice(0, SUMMARISED)) {
-        if (results[name] && isOver(status)) continue;
+        if (isOver(status) && results[name]?.status === status) continue;
         try {
           results[name] = (await api.get(`/experiments/${encodeURIComponent(name)}/results`, {}, { signal: abort.signal })).results;
         } catch (err) {
