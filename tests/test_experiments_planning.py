@@ -163,7 +163,10 @@ def test_a_baseline_that_has_hardly_run_is_planned_from_the_runs_of_all_models()
     both["user_id"] = [f"u{number}" for number in range(100)]
     assert plan(experiment(), 0.02, both, NOW, "a").to_dict()["basis"]["model"] is None
     assert plan(experiment(), 0.02, both, NOW, "b").to_dict()["basis"]["model"] == "b"
-    assert plan(experiment(), 0.02, both, NOW, "b").to_dict()["basis"]["runs"] == 90
+    basis = plan(experiment(), 0.02, both.assign(user_id="x"), NOW, "b").to_dict()["basis"]
+    assert (basis["model"], basis["runs"], basis["users"]) == (None, 100, 1)
+    basis = plan(experiment(), 0.02, both, NOW, "b").to_dict()["basis"]
+    assert (basis["runs"], basis["users"], basis["requests_per_day"]) == (90, 90, pytest.approx(10.0))
 
 
 def test_the_power_is_that_of_the_bounds_and_a_half_that_of_the_difference_itself():

@@ -106,8 +106,9 @@ class Plan:
     minimum_effect: float  # share of the baseline
     traffic: Traffic
     spread: Spread | NotComputable
-    model: str | None  # key of the model whose runs were looked at; None: of every model
-    runs: int
+    model: str | None  # key of the model whose runs the spread is of; None: of every model
+    runs: int  # of these
+    users: int  # of these
 
     @property
     def alpha(self) -> float:
@@ -162,7 +163,7 @@ class Plan:
                 "model": self.model,
                 "days": self.traffic.window_days,
                 "runs": self.runs,
-                "users": self.traffic.users,
+                "users": self.users,
                 "least_users": LEAST_USERS,
                 "requests_per_day": self.traffic.requests_per_day,
                 "new_users_per_day": self.traffic.new_users_per_day,
@@ -237,7 +238,8 @@ def plan(
     spread = _spread(mine, metric)
     if model is not None and isinstance(spread, NotComputable):
         mine, model, spread = runs, None, _spread(runs, metric)
-    return Plan(experiment, minimum_effect, _traffic(runs, now, days), spread, model, len(mine))
+    users = int(np.unique(units(mine)).size)
+    return Plan(experiment, minimum_effect, _traffic(runs, now, days), spread, model, len(mine), users)
 
 
 def last_coverage(experiment: Experiment) -> float:

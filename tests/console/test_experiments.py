@@ -245,7 +245,7 @@ def test_the_plan_is_that_of_the_service(page: Page, console: LiveService):
     plan = asked.value.json()["plan"]
     known = page.locator("[data-plan=known]")
     expect(known).to_contain_text(f"每组约 {plan['users_needed']['model_a']:,} 名用户")
-    expect(known).to_contain_text(f"{plan['basis']['users']} 名用户；")
+    expect(known).to_contain_text(f"{plan['basis']['runs']} 次请求、{plan['basis']['users']} 名用户")
     expect(known.get_by_role("img")).to_have_attribute("aria-label", re.compile("7 天内可发现至少"))
     assert plan["basis"]["model"] == models["1.0.0"]
     check_both_sizes(page, "experiments-new")
