@@ -2,6 +2,7 @@
 
 import json
 import re
+import time
 from typing import Any
 
 import pytest
@@ -67,8 +68,8 @@ def compared(console: LiveService) -> dict[str, Any]:
     create(console, "compared", shadow=1, traffic_split={"model_a": 0.5, "model_b": 0.5}, actor="王工")
     ask(console, "compared", USERS)
     monitor = PerformanceMonitor(console.home / "logs" / "performance.db")
-    while len(monitor.get_pairs("compared")) < USERS:
-        pass
+    while len(monitor.get_pairs("compared")) < USERS:  # in the background, once no client waits
+        time.sleep(0.1)
     monitor.close()
     told: dict[str, Any] = console.get("/experiments/compared/results").json()["results"]
     assert told["verdict"] == "better"
