@@ -10,7 +10,7 @@ import pytest
 from scheduler_service.clock import to_iso
 from scheduler_service.experiments.examination import examine
 from scheduler_service.experiments.experiment import Experiment
-from scheduler_service.experiments.planning import MAX_DAYS, plan, planning_columns
+from scheduler_service.experiments.planning import MAX_DAYS, RUNS_AT_MOST, plan, planning_columns
 from scheduler_service.reporting.evolution import course
 from scheduler_service.stats.effect import TUNED_FOR, effect_of_arms
 from scheduler_service.stats.metrics import METRICS
@@ -104,6 +104,13 @@ def test_an_hour_of_records_is_no_flood():
     told = plan(experiment(), 0.02, records(users=100, days=0.04), NOW, "a").to_dict()
     assert told["basis"]["days"] == 1.0
     assert told["basis"]["new_users_per_day"] == pytest.approx(100.0)
+
+
+def test_the_newest_runs_of_a_busy_service_are_of_the_hour_that_they_took():
+    busy = records(users=RUNS_AT_MOST // 20, days=0.05, each=20)
+    told = plan(experiment(), 0.02, busy, NOW, "a").to_dict()["basis"]
+    assert told["days"] == pytest.approx(0.05)
+    assert told["requests_per_day"] == pytest.approx(20 * RUNS_AT_MOST)
 
 
 def test_a_rollout_is_planned_at_its_last_stage_before_the_promotion():

@@ -32,6 +32,7 @@ RUNS_AT_MOST = 20_000
 """The newest ones: enough for a spread, and read in a fraction of a second."""
 RATE_DAYS = 2.0
 """Of records that it takes before users who come again are told from new ones; a shorter time counts as even."""
+LEAST_WINDOW_DAYS = 1.0 / 86_400.0
 MAX_DAYS = 3_650.0
 POINTS = 40
 """Of the curve."""
@@ -52,6 +53,7 @@ class Traffic:
     first_seen_days: Values  # of each user, after the window began; rising
     requests: int
     window_days: float
+    is_even: bool  # too short to tell users who come again from new ones
 
     @property
     def users(self) -> int:
@@ -65,14 +67,14 @@ class Traffic:
     def new_users_per_day(self) -> float:
         """Once the window is over: those of its second half, as people come again; never above the average."""
         average = self.users / self.window_days
-        if self.window_days < RATE_DAYS:
+        if self.is_even:
             return average
         late = self.users - int(np.searchsorted(self.first_seen_days, self.window_days / 2.0))
         return min(average, late / (self.window_days / 2.0))
 
     def users_after(self, days: float) -> float:
         """Different users within so many days."""
-        if self.window_days < RATE_DAYS:
+        if self.is_even:
             return self.users / self.window_days * days
         if days >= self.window_days:
             return self.users + (days - self.window_days) * self.new_users_per_day
@@ -279,13 +281,18 @@ def _spread(runs: pd.DataFrame, metric: Metric) -> Spread | NotComputable:
 
 
 def _traffic(runs: pd.DataFrame, now: datetime, days: float) -> Traffic:
-    """Less than a day of records counts as one: nobody knows what the rest of the day brings."""
+    """Less than a day of records counts as one: nobody knows what the rest of the day brings.
+
+    Unless there are more than were read: then the window is the time that those took.
+    """
     if not len(runs):
-        return Traffic(np.empty(0), 0, days)
+        return Traffic(np.empty(0), 0, days, is_even=True)
     ages = (now - runs["timestamp"]).dt.total_seconds() / 86_400.0
-    window = min(max(float(ages.max()), 1.0), days)
+    is_cut = len(runs) >= RUNS_AT_MOST
+    window = min(max(float(ages.max()), LEAST_WINDOW_DAYS if is_cut else 1.0), days)
     first = ages.groupby(units(runs)).max()
-    return Traffic(np.sort(np.clip(window - np.asarray(first, np.float64), 0.0, window)), len(runs), window)
+    first_seen = np.sort(np.clip(window - np.asarray(first, np.float64), 0.0, window))
+    return Traffic(first_seen, len(runs), window, is_even=not is_cut and window < RATE_DAYS)
 
 
 def _percentage(share: float | None) -> float | None:

@@ -7,6 +7,7 @@ import AssignmentCard from "./assignment_card.js";
 import CourseCard from "./course_card.js";
 import GuardrailsCard from "./guardrails_card.js";
 import HistoryCard from "./history_card.js";
+import { REST } from "./list.js";
 import MovesBar from "./moves_bar.js";
 import PairsCard from "./pairs_card.js";
 import { problemText } from "./problem.js";
@@ -17,7 +18,6 @@ import VerdictCard from "./verdict_card.js";
 import { figuresOf, isAborted, letter, shortModel, useWording } from "./wording.js";
 
 const EVERY_MS = 5_000;
-const REST = 9; // times as long as the answer took: whoever looks must not keep the service busy
 const COURSE_EVERY_MS = 20_000;
 
 export default {

@@ -8,6 +8,7 @@ import { isAborted, isOver, letter, shortModel, TONES, useWording } from "./word
 
 const SUMMARISED = 30; // experiments whose results are asked for, the newest ones
 const EVERY_MS = 10_000;
+export const REST = 9; // times as long as the answers took
 
 export const addressOf = (name) => ({ path: `/experiments/${encodeURIComponent(name)}`, query: name === "new" ? { experiment: "" } : {} });
 
@@ -36,10 +37,11 @@ export default {
     const abort = new AbortController();
     onScopeDispose(() => abort.abort());
 
-    let isSummarising = false;
+    let restUntil = 0; // as on an experiment's own page: whoever looks must not keep the service busy
     async function summarise(experiments) {
-      if (isSummarising) return;
-      isSummarising = true;
+      if (Date.now() < restUntil) return;
+      restUntil = Infinity;
+      const began = Date.now();
       // One after another: each reads its runs, and the service has others to serve.
       for (const { name, status } of experiments.slice(0, SUMMARISED)) {
         if (isOver(status) && results[name]?.status === status) continue;
@@ -50,7 +52,7 @@ export default {
           results[name] ??= null; // its own page says what is wrong
         }
       }
-      isSummarising = false;
+      restUntil = Date.now() + REST * (Date.now() - began);
     }
     watch(load.data, (told) => told && summarise(told.experiments));
 

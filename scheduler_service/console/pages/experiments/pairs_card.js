@@ -58,7 +58,7 @@ export default {
           </div>
         </div>
       </div>
-      <replay-control :has-pairs="'replay' in results.paired" />
+      <replay-control :has-pairs="'replay' in results.paired" :candidates="Object.keys(results.models).slice(1)" />
     </section>
   `,
 };

@@ -7,20 +7,20 @@ import { confirm } from "../../parts/confirm.js";
 import { toast } from "../../parts/toast.js";
 import FormField from "./form_field.js";
 import { problemText } from "./problem.js";
-import { useWording } from "./wording.js";
+import { letter, TONES, useWording } from "./wording.js";
 
 const POLL_MS = 1_000;
 
 export default {
   name: "ReplayControl",
   components: { FormField },
-  props: { hasPairs: { type: Boolean, required: true } },
+  props: { hasPairs: { type: Boolean, required: true }, candidates: { type: Array, required: true } },
   setup(props) {
     const words = useWording();
     const { of } = words;
     const path = inject("experiment-path");
     const refresh = inject("experiment-refresh");
-    const wish = reactive({ days: 7, limit: 1000, own_requests: false });
+    const wish = reactive({ days: 7, limit: 1000, own_requests: false, candidate: props.candidates[0] });
     const isStarting = ref(false);
     const failure = ref(null);
     // Asked for only where there is one: a 404 would be an error in the browser's console.
@@ -35,7 +35,9 @@ export default {
     });
     onScopeDispose(() => clearTimeout(timer));
 
-    const arms = { a: "A", b: "B" };
+    const arms = computed(() => ({ a: "A", b: letter(wish.candidate) }));
+    // The pairs above are those of model_b.
+    const other = computed(() => (replay.value && replay.value.candidate !== "model_b" ? replay.value.verdict : null));
     const said = computed(() => {
       const { state, done, total, error } = replay.value ?? {};
       if (!state) return "";
@@ -59,12 +61,13 @@ export default {
       }
     }
     const fault = (place) => failure.value?.of?.(place) ?? "";
-    return { ...words, arms, wish, replay, said, start, isStarting, failure, fault, duration_s };
+    return { ...words, letter, TONES, other, arms, wish, replay, said, start, isStarting, failure, fault, duration_s };
   },
   template: /* html */ `
     <div class="replay" data-replay :data-state="replay?.state">
       <h3>{{ of("replay.heading") }}</h3><p class="hint">{{ of("replay.about", arms) }}</p>
       <form class="row end" novalidate @submit.prevent="start">
+        <form-field v-if="candidates.length > 1" v-model="wish.candidate" class="narrow-field" :label="of('candidate')" :options="candidates.map((value) => ({ value, label: letter(value) }))" />
         <form-field v-model="wish.limit" type="number" class="narrow-field" :label="of('replay.limit')" :error="fault('limit')" />
         <form-field v-model="wish.days" type="number" class="narrow-field" :label="of('replay.days')" :error="fault('days')" />
         <label class="check"><input v-model="wish.own_requests" type="checkbox">{{ of("replay.own") }}</label>
@@ -72,6 +75,7 @@ export default {
       </form>
       <p v-if="said" role="status"><progress v-if="replay.state === 'running'" :value="replay.done" :max="replay.total" :aria-label="of('replay.heading')"></progress>
         <span :class="replay.state === 'failed' ? 'error' : 'hint'">{{ said }} <template v-if="replay.remaining_s">{{ of("replay.remaining", { time: duration_s(replay.remaining_s) }) }}</template></span></p>
+      <p v-if="other" class="hint">{{ letter(replay.candidate) }}: <span class="badge" :class="TONES[other.verdict]">{{ of("word." + other.verdict) }}</span> {{ of("pairs.bar", { won: other.wins, tied: other.ties, lost: other.losses }) }} · {{ of("pairs.of", { pairs: other.pairs, users: other.users }) }}</p>
     </div>
   `,
 };
