@@ -2,6 +2,7 @@
 export const moves = {
   zh: {
     actions: "操作",
+    no_actions: "现在不能操作：",
     action: { validated: "验证", revalidated: "重新验证", deployed: "部署", retired: "退役", rollback: "回滚", deleted: "删除", tag: "打标签" },
     confirm_title: {
       validated: "验证 {name}？",
@@ -104,6 +105,7 @@ export const moves = {
       weak: "未通过验证：平均差距 {gap}，而简单规则 {rule} 只有 {baseline}；请继续训练。",
       no_earlier: "{algorithm} 没有可以回滚到的更早版本。",
       no_stable: "{algorithm} 还没有生产版本，无从回滚。",
+      unknown_use: "实验配置 ab_test_config.json 读不出来，无法确定哪些模型正在被使用。请先修复它。",
       stable_only: "stable 只能给已部署的模型：请先部署它。",
       gone: "没有名为 {name} 的模型：它可能刚被删除。",
       scope: "这把密钥没有权限做这件事（需要 {scope}）。",
@@ -117,6 +119,7 @@ export const moves = {
   },
   en: {
     actions: "Actions",
+    no_actions: "No actions now:",
     action: { validated: "Validate", revalidated: "Validate again", deployed: "Deploy", retired: "Retire", rollback: "Roll back", deleted: "Delete", tag: "Tag" },
     confirm_title: {
       validated: "Validate {name}?",
