@@ -13,8 +13,8 @@ if [ "${1:-}" = json ]; then
   echo "$alerts"
   exit
 fi
-# One alert a line: no object inside of them has a name of its own.
-found=$(grep -oE '\{"id"[^}]*\}' <<<"${alerts%%\"thresholds\"*}" || true)
+# One alert a line: there is no object inside of them.
+found=$(grep -oE '\{[^{}]*"severity"[^{}]*\}' <<<"$alerts" || true)
 [ -n "$found" ] || {
   echo none
   exit

@@ -9,12 +9,10 @@ import org.springframework.http.ResponseEntity;
 import org.springframework.web.bind.annotation.ExceptionHandler;
 import org.springframework.web.bind.annotation.PostMapping;
 import org.springframework.web.bind.annotation.RequestBody;
-import org.springframework.web.bind.annotation.RequestMapping;
 import org.springframework.web.bind.annotation.RestController;
 
-/** What the front end calls: POST /api/algorithm/run, as in the service itself, and the same errors. */
+/** What the front end calls: the paths of the service itself, with the same answers and errors. */
 @RestController
-@RequestMapping("/api/algorithm")
 public class AlgorithmController {
 
     private final ModelVersionService models;
@@ -34,7 +32,7 @@ public class AlgorithmController {
             @JsonProperty("user_satisfaction") int userSatisfaction,
             String comment) {}
 
-    @PostMapping("/run")
+    @PostMapping("/api/algorithm/run")
     public AlgorithmResult run(@RequestBody RunRequest request) {
         return models.runAlgorithmWithAB(request.params(), request.experiment(), request.userId());
     }
@@ -49,7 +47,7 @@ public class AlgorithmController {
     public ResponseEntity<Problem> tell(ModelServiceException refused) {
         Problem problem = refused.getProblem();
         if (problem.status() == 401 || problem.status() == 403) {
-            problem = new Problem("about:blank", "Bad Gateway", 502, "the scheduling service refused us", null);
+            problem = new Problem("Bad Gateway", 502, "the scheduling service refused us");
         }
         ResponseEntity.BodyBuilder answer = ResponseEntity.status(problem.status())
                 .contentType(MediaType.parseMediaType("application/problem+json"));

@@ -35,6 +35,7 @@ public record AlgorithmResult(
             double gap,
             @JsonProperty("resource_utilization") double resourceUtilization,
             @JsonProperty("team_utilization") Map<String, Double> teamUtilization,
+            @JsonProperty("team_headcount") Map<String, Integer> teamHeadcount,
             @JsonProperty("schedule_details") List<ScheduledStep> scheduleDetails,
             @JsonProperty("gantt_charts") Map<String, String> ganttCharts,
             @JsonProperty("plot_image") String plotImage,
@@ -49,6 +50,7 @@ public record AlgorithmResult(
      * @param order null where predecessors are named instead
      * @param workers people at work on it
      * @param start hours after the start of the shutdown
+     * @param critical delayed, it delays the makespan
      */
     @JsonIgnoreProperties(ignoreUnknown = true)
     public record ScheduledStep(
@@ -60,7 +62,8 @@ public record AlgorithmResult(
             Integer order,
             int workers,
             double start,
-            double end) {}
+            double end,
+            boolean critical) {}
 
     /** The model that built the schedule. */
     @JsonIgnoreProperties(ignoreUnknown = true)

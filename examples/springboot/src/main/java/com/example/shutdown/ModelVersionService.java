@@ -116,13 +116,15 @@ public class ModelVersionService {
             // From Spring 6.1 on HttpURLConnection streams what it sends, and hides a 401 behind this exception.
             return withoutBody(((HttpRetryException) cause).responseCode());
         }
-        boolean isLate = cause instanceof SocketTimeoutException;
-        String detail = isLate ? "the scheduling service is too slow" : "the scheduling service cannot be reached";
-        return new Problem("about:blank", isLate ? "Gateway Timeout" : "Bad Gateway", isLate ? 504 : 502, detail, null);
+        return cause instanceof SocketTimeoutException
+                ? new Problem("Gateway Timeout", 504, "the scheduling service is too slow")
+                : new Problem("Bad Gateway", 502, "the scheduling service cannot be reached");
     }
 
     private static Problem withoutBody(int status) {
-        String detail = status == 401 ? "model.service.key is missing or unknown" : "the scheduling service answered " + status;
-        return new Problem("about:blank", "Error", status, detail, null);
+        String detail = status == 401
+                ? "model.service.key is missing or unknown"
+                : "the scheduling service answered " + status;
+        return new Problem("Error", status, detail);
     }
 }
