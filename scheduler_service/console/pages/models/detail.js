@@ -33,12 +33,12 @@ export default {
     const load = useLoad(
       async (signal) => {
         const more = { signal };
-        const [{ model }, outlook, list] = await Promise.all([
-          api.get(path, {}, more),
-          api.get(`${path}/outlook`, {}, more).catch(unlessGone),
-          api.get("/models", {}, more),
+        const { model } = await api.get(path, {}, more);
+        const [outlook, list, history] = await Promise.all([
+          api.get(`/models/${model.model_key}/outlook`, {}, more).catch(unlessGone),
+          api.get("/models", { algorithm: model.algorithm }, more),
+          api.get("/models/history", { model_key: model.model_key }, more),
         ]);
-        const history = await api.get("/models/history", { model_key: model.model_key }, more);
         return { model, outlook, models: list.models, defaultKey: list.default_model.model_key, history };
       },
       { everyMs: 15_000 },
