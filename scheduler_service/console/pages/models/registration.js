@@ -85,7 +85,7 @@ export default {
       abort = new AbortController();
       sent.value = 0;
       try {
-        rememberActor(draft.created_by);
+        if (draft.created_by.trim()) rememberActor(draft.created_by);
         const before = new Set((await api.get("/models", { algorithm: draft.algorithm_name }, { signal: abort.signal })).models.map((each) => each.model_key));
         const { model_key: key } = await api.upload("/models/register", body, { signal: abort.signal, onProgress: (share) => (sent.value = share) });
         const isOld = before.has(key);

@@ -31,7 +31,7 @@ export const moves = {
       nobody_notices: "谁来应答不变：生产版本仍是 {stable}，默认模型仍是 {default}。",
       stable_moves: "{algorithm} 的生产版本（标签 stable）由 {before} 换成 {after}，立即生效。",
       stable_first: "{after} 成为 {algorithm} 的第一个生产版本（标签 stable），立即生效。",
-      checks: "部署前会再核对一次权重的 SHA-256；它已在 {time} 通过验证。",
+      checks: "部署前会再核对一次权重的 SHA-256；它已在{time}通过验证。",
       old_stays: "{before} 仍为“已部署”，随时可以回滚到它。",
       followers: "从下一次请求起改用 {after} 的有：按名称 {algorithm}:stable 指定模型的请求{others}。",
       default_follows: "默认模型配置为 {name}，因此默认应答也随之由 {before} 换成 {after}。",

@@ -16,6 +16,7 @@ export default {
         </li>
       </ul>
       <p v-else class="hint">{{ t("models.unused") }}</p>
+      <p class="below"><router-link :to="{ path: '/monitoring', query: { tab: 'trends', model: outlook.model_key } }">{{ t("models.live_figures") }} →</router-link></p>
     </section>
   `,
 };
