@@ -12,7 +12,7 @@ export default {
         <li v-for="(user, place) in outlook.used_by" :key="place">
           <router-link v-if="user.experiment" :to="'/experiments/' + encodeURIComponent(user.experiment)">{{ t("models.user." + user.role, { name: user.experiment }) }}</router-link>
           <template v-else>{{ t("models.user.default") }}</template>
-          <small class="hint"> {{ t("models.default_as", { name: user.named }) }}</small>
+          <small class="hint named">{{ t("models.default_as", { name: user.named }) }}</small>
         </li>
       </ul>
       <p v-else class="hint">{{ t("models.unused") }}</p>
