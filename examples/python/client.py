@@ -10,14 +10,13 @@
 import json
 import os
 import sys
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote, urljoin
+from urllib.parse import quote
 
 import requests
-from requests.adapters import HTTPAdapter
-from urllib3.util import Retry
 
 Answer = dict[str, Any]
 
@@ -42,25 +41,14 @@ class SchedulerClient:
     """The service at `url`; `key` is an API key with the scopes that the calls need.
 
     `timeout_s` is for one answer, and must exceed the longest `time_budget_ms` asked for. What is refused because the
-    service is busy is tried again up to `retries` times, as late as it says. Every method raises `SchedulerError`.
+    service is busy is asked again as late as it says, for `max_wait_s` in all. Every method raises `SchedulerError`.
     """
 
-    def __init__(self, url: str, *, key: str | None = None, timeout_s: float = 90.0, retries: int = 4) -> None:
+    def __init__(self, url: str, *, key: str | None = None, timeout_s: float = 90.0, max_wait_s: float = 15.0) -> None:
         self._url = url.rstrip("/")
         self._timeout_s = (CONNECT_TIMEOUT_S, timeout_s)
-        # Not after a connection that broke off later: the run may have been computed and recorded.
-        retry = Retry(
-            total=retries,
-            connect=retries,
-            read=0,
-            other=0,
-            status_forcelist=BUSY,
-            allowed_methods=None,
-            backoff_factor=0.2,
-            raise_on_status=False,
-        )
+        self._max_wait_s = max_wait_s
         self._session = requests.Session()
-        self._session.mount(self._url, HTTPAdapter(max_retries=retry))
         if key:
             self._session.headers["Authorization"] = f"Bearer {key}"
 
@@ -111,8 +99,7 @@ class SchedulerClient:
         for name, value in fields.items():
             form[name] = (None, value if isinstance(value, str) else json.dumps(value))
         path = Path(weights)
-        with path.open("rb") as file:
-            answer = self._send("POST", "/models/register", files={**form, "file": (path.name, file)})
+        answer = self._send("POST", "/models/register", files={**form, "file": (path.name, path.read_bytes())})
         key: str = answer.json()["model_key"]
         return key
 
@@ -142,20 +129,33 @@ class SchedulerClient:
         return answer
 
     def _send(self, method: str, path: str, **more: Any) -> requests.Response:
-        try:
-            answer = self._session.request(
-                method, urljoin(self._url + "/", path.lstrip("/")), timeout=self._timeout_s, **more
-            )
-        except requests.RequestException as err:
-            raise SchedulerError(f"no answer from {self._url} ({type(err).__name__})") from err
-        if answer.ok:
-            return answer
-        try:
-            problem = answer.json()
-            detail, errors = problem["detail"], problem.get("errors", [])
-        except (ValueError, KeyError, TypeError):  # not the service's own answer, but that of a proxy before it
-            detail, errors = answer.reason or "no reason given", []
-        raise SchedulerError(detail, answer.status_code, errors)
+        waited_s = 0.0
+        while True:
+            try:
+                answer = self._session.request(method, self._url + path, timeout=self._timeout_s, **more)
+            except requests.RequestException as err:
+                # Not asked again: the run may have been computed and recorded.
+                raise SchedulerError(f"no answer from {self._url} ({type(err).__name__})") from err
+            if answer.ok:
+                return answer
+            wait_s = _retry_after_s(answer)
+            if wait_s is None or waited_s + wait_s > self._max_wait_s:
+                raise _error_of(answer)
+            waited_s += wait_s
+            time.sleep(wait_s)
+
+
+def _retry_after_s(answer: requests.Response) -> float | None:
+    told = answer.headers.get("Retry-After", "")
+    return float(told) if answer.status_code in BUSY and told.isdecimal() else None
+
+
+def _error_of(answer: requests.Response) -> SchedulerError:
+    try:
+        problem = answer.json()
+        return SchedulerError(problem["detail"], answer.status_code, problem.get("errors", ()))
+    except (ValueError, LookupError, TypeError):  # not the service's own answer, but that of a proxy before it
+        return SchedulerError(answer.reason or "no reason given", answer.status_code)
 
 
 def main() -> None:

@@ -5,7 +5,7 @@ import re
 from typing import Any
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Response, expect
 
 from monitoring import PerformanceMonitor
 from tests.conftest import LiveService
@@ -38,7 +38,6 @@ def agree(page: Page, action: str, *, reason: str = "", actor: str = "") -> list
     """Agrees in the dialog, and answers what it said would happen."""
     dialog = page.get_by_role("dialog")
     expect(dialog).to_be_visible()
-    check_accessibility(page)
     if reason:
         dialog.get_by_label("原因").fill(reason)
     if actor:
@@ -125,6 +124,10 @@ def test_mistakes_are_told_beside_their_fields_and_nothing_is_made(page: Page, c
     name.fill("no spaces, please")
     expect(page.locator(".field", has=name).locator(".error")).to_be_visible()
     name.fill("well_named")
+    baseline = page.get_by_label("A 组（基线）")
+    page.get_by_label("B 组（候选）").select_option(baseline.input_value())
+    expect(page.get_by_text("这个模型已经在另一组")).to_be_visible()
+    page.get_by_label("B 组（候选）").select_option(label="DDQN v1.0.0 · 已部署 · stable")
     page.get_by_label("灰度发布").check()
     stages = page.get_by_label("各阶段的候选份额（%）")
     stages.fill("10, 80, 100")
@@ -150,7 +153,7 @@ def test_a_name_that_is_taken_is_told_by_the_service(page: Page, console: LiveSe
 # --- what an experiment says ---
 
 
-def test_what_is_shown_are_the_figures_of_the_results(page: Page, console: LiveService, compared: dict[str, Any]):
+def test_what_is_shown_are_the_figures_of_the_results(page: Page, compared: dict[str, Any]):
     page.goto("/#/experiments/compared")
     effect, pairs = compared["anytime_effect"], compared["paired"]["shadow"]
     card = page.locator(".verdict")
@@ -169,9 +172,9 @@ def test_what_is_shown_are_the_figures_of_the_results(page: Page, console: LiveS
         expect(page.locator(f"[data-guardrail={guardrail['name']}]")).to_have_attribute(
             "data-state", guardrail["state"]
         )
-    shown = page.locator("[data-pairs=shadow] .won-lost-key dd").all_inner_texts()
-    assert shown[:3] == [str(pairs[name]) for name in ("wins", "ties", "losses")]
-    assert shown[3] == f"{pairs['geometric_mean_ratio']:.4f}"
+    counts = page.locator("[data-pairs=shadow] .won-lost-key dd").all_inner_texts()
+    assert counts[:3] == [str(pairs[name]) for name in ("wins", "ties", "losses")]
+    assert counts[3] == f"{pairs['geometric_mean_ratio']:.4f}"
     expect(page.locator("[data-pairs=shadow] tbody tr")).to_have_count(len(pairs["worst"]))
     classical = page.locator("[data-classical]")
     expect(classical).to_contain_text(signed(compared["improvement_percentage"]))
@@ -212,13 +215,15 @@ def test_the_plan_is_that_of_the_service(page: Page, console: LiveService):
     models = {each["version"]: each["model_key"] for each in console.get("/models").json()["models"]}
     page.get_by_label("A 组（基线）").select_option(models["1.0.0"])
     page.get_by_label("B 组（候选）").select_option(models["2.0.0"])
-    with page.expect_response(
-        lambda answer: "plan" in answer.url and answer.request.post_data_json["minimum_effect"] == 0.005
-    ) as asked:
+
+    def is_asked(answer: Response) -> bool:
+        return answer.url.endswith("/plan") and answer.request.post_data_json["minimum_effect"] == 0.005
+
+    with page.expect_response(is_asked) as asked:
         page.get_by_label("想要发现的最小改进（%）").fill("0.5")
     plan = asked.value.json()["plan"]
     known = page.locator("[data-plan=known]")
-    expect(known).to_contain_text(f"每组约 {plan['users_needed']['model_a']} 名用户")
+    expect(known).to_contain_text(f"每组约 {plan['users_needed']['model_a']:,} 名用户")
     expect(known).to_contain_text(f"{plan['basis']['users']} 名用户；")
     expect(known.get_by_role("img")).to_have_attribute("aria-label", re.compile("7 天内可发现至少"))
     assert plan["basis"]["model"] == models["1.0.0"]
@@ -243,6 +248,8 @@ def test_pause_resume_and_stop_are_in_the_file_and_in_the_history(page: Page, co
     create(console, "moved", traffic_split={"model_a": 0.6, "model_b": 0.4})
     page.goto("/#/experiments/moved")
     page.get_by_role("button", name="暂停").press("Enter")  # by the keyboard alone
+    expect(page.get_by_role("dialog")).to_be_visible()
+    check_accessibility(page)
     told = agree(page, "暂停", reason="锅炉数据有误", actor="王工")
     assert "40 %" in told[0]
     expect(page.locator(".page-head")).to_contain_text("已暂停")
@@ -297,7 +304,7 @@ def test_a_rollout_is_advanced_promoted_and_reverted(page: Page, console: LiveSe
     page.get_by_label("实验名称").fill("ramped")
     page.get_by_label("灰度发布").check()
     page.get_by_label("各阶段的候选份额（%）").fill("10、40、100")
-    page.get_by_label("自动推进").uncheck()
+    page.get_by_label("自动推进", exact=True).uncheck()
     page.get_by_role("button", name="创建实验").click()
     assert any("10 % → 40 % → 100 %" in each for each in agree(page, "创建实验"))
     stage = page.locator(".stages [aria-current=step]")

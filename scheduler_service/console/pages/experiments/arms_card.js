@@ -21,7 +21,7 @@ export default {
   template: /* html */ `
     <section class="card" aria-labelledby="arms-title">
       <h2 id="arms-title">{{ of("arms.heading") }}</h2>
-      <div class="arm-bars" aria-hidden="true"><i v-for="(users, arm) in results.users" :key="arm" :class="arm" :style="{ flexGrow: users }"></i></div>
+      <div v-if="total" class="arm-bars" aria-hidden="true"><i v-for="(users, arm) in results.users" :key="arm" :class="arm" :style="{ flexGrow: users }"></i></div>
       <dl v-for="(model, arm) in results.models" :key="arm" class="arm-facts">
         <div class="arm-title"><dt class="unseen">{{ of("arms.arm") }}</dt><dd><b class="arm-letter" :class="arm">{{ letter(arm) }}</b> <span :title="model">{{ shortModel(model) }}</span> <small class="hint">{{ of(arm === "model_a" ? "baseline" : "candidate") }}</small></dd></div>
         <div><dt>{{ of("arms.users") }}</dt><dd>{{ number(results.users[arm]) }}</dd></div>

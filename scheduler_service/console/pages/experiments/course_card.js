@@ -3,7 +3,7 @@ import { computed, ref, watch } from "vue";
 import { number, time } from "../../core/format.js";
 import { signed, useWording } from "./wording.js";
 
-const BAND = "#0072B2";
+const BAND = "#2b8fd6"; // seen on light and on dark
 const ROOM = 1.6; // how much of the early, wide bounds is shown, as a multiple of what the second half spans
 
 /** 1, 2 or 5 times a power of ten, at least `least`. */

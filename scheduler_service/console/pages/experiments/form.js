@@ -28,6 +28,9 @@ export const evenShares = (count) => Array.from({ length: count }, (_, at) => (a
 /** The shares of the text "10, 30, 50, 100"; NaN for what is no number, which the service refuses by its place. */
 export const stagesOf = (text) => text.split(/[\s,;，；、→%]+/).filter(Boolean).map((each) => share(Number(each)));
 
+/** The places of models that an earlier arm has already: an experiment compares different ones. */
+export const repeatedModels = (form) => form.models.flatMap((model, at) => (model && form.models.indexOf(model) < at ? [at] : []));
+
 export function bodyOf(form) {
   const isRollout = form.mode === "rollout";
   return given({

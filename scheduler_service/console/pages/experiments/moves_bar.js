@@ -4,6 +4,7 @@ import { api } from "../../core/api.js";
 import { confirm } from "../../parts/confirm.js";
 import { toast } from "../../parts/toast.js";
 import { happensOf, MOVES, possibleMoves } from "./moves.js";
+import { problemText } from "./problem.js";
 import { useWording } from "./wording.js";
 
 export default {
@@ -33,11 +34,15 @@ export default {
       try {
         await api.post(`${path}/${name}`, name === "promote" ? { arm: arm.value, ...agreed } : agreed);
         toast(of("act.done", { action }), "good");
+        await refresh();
       } catch (err) {
-        toast(of("act.refused", { why: err.message }), "bad");
+        await refresh();
+        const { status } = props.told.experiment;
+        const isOvertaken = err.status === 409 && !possible.value.includes(name);
+        const why = isOvertaken ? of("act.overtaken", { status: words.t(`status.experiment.${status}`), action }) : problemText(err);
+        toast(of("act.refused", { why }), "bad");
       } finally {
         busy.value = "";
-        await refresh();
       }
     }
     return { ...words, busy, arm, possible, candidates, move, MOVES };

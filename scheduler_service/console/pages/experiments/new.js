@@ -8,11 +8,12 @@ import { session } from "../../core/session.js";
 import { confirm } from "../../parts/confirm.js";
 import { toast } from "../../parts/toast.js";
 import ArmsFields from "./arms_fields.js";
-import { bodyOf, emptyForm, METRICS } from "./form.js";
+import { bodyOf, emptyForm, LETTERS, METRICS, repeatedModels } from "./form.js";
 import FormField from "./form_field.js";
 import LimitsFields, { PLACES } from "./limits_fields.js";
 import { addressOf } from "./list.js";
 import PlanPanel from "./plan_panel.js";
+import { mistakeAt, problemText } from "./problem.js";
 import { letter, shortModel, useWording } from "./wording.js";
 
 export default {
@@ -46,9 +47,12 @@ export default {
 
     const empties = computed(() => ({
       experiment_name: form.name.trim() ? "" : of("form.needed"),
-      ...Object.fromEntries(form.models.map((model, at) => [`model_${"abcdefgh"[at]}`, model ? "" : of("form.needed")])),
+      ...Object.fromEntries(form.models.map((model, at) => [`model_${LETTERS[at]}`, model ? "" : of("form.needed")])),
     }));
-    const fault = (path) => (isTried.value && empties.value[path]) || refused.value?.of(path) || planned.value?.of(path) || "";
+    const repeated = computed(() => repeatedModels(form).map((at) => `model_${LETTERS[at]}`));
+    const fault = (path) => (isTried.value && empties.value[path]) || (repeated.value.includes(path) && of("form.repeated")) || mistakeAt(refused.value, path) || mistakeAt(planned.value, path);
+
+    const said = (err) => (err.body?.type?.endsWith("#experiment-conflict") ? of("form.taken", { name: form.name.trim() }) : problemText(err));
 
     function happens(body) {
       const candidate = shortModel(body.model_b);
@@ -76,7 +80,7 @@ export default {
     async function create() {
       isTried.value = true;
       refused.value = null;
-      if (Object.values(empties.value).some(Boolean) || planned.value) return showMistakes();
+      if (Object.values(empties.value).some(Boolean) || repeated.value.length || planned.value) return showMistakes();
       const body = bodyOf(form);
       const agreed = await confirm({ title: of("form.confirm", { name: body.experiment_name }), happens: happens(body), action: of("form.create"), reason: "none" });
       if (!agreed) return null;
@@ -87,7 +91,7 @@ export default {
         await router.push(addressOf(body.experiment_name));
       } catch (err) {
         refused.value = err;
-        toast(of("form.not_created", { why: err.message }), "bad");
+        toast(of("form.not_created", { why: said(err) }), "bad");
         await showMistakes();
       } finally {
         isSending.value = false;
@@ -95,7 +99,7 @@ export default {
       return null;
     }
     const metrics = computed(() => METRICS.map((value) => ({ value, label: words.metric(value) })));
-    return { ...words, form, load, planned, refused, isSending, isAdvancedOpen, heading, page, fault, create, metrics };
+    return { ...words, form, load, planned, refused, isSending, isAdvancedOpen, heading, page, fault, create, metrics, said };
   },
   template: /* html */ `
     <section ref="page" class="page">
@@ -114,10 +118,10 @@ export default {
               <form-field v-model="form.days" type="number" :label="of('form.days')" :error="fault('duration_days')" :input-attrs="{ min: 0.1 }" />
             </div>
             <details :open="isAdvancedOpen" @toggle="isAdvancedOpen = $event.target.open"><summary>{{ of("form.advanced") }}</summary><limits-fields :form="form" :fault="fault" /></details>
-            <p v-if="refused && !refused.errors.length" class="error" role="alert">{{ of("form.not_created", { why: refused.message }) }}</p>
+            <p v-if="refused && !refused.errors.length" class="error" role="alert">{{ of("form.not_created", { why: said(refused) }) }}</p>
             <div class="row form-end"><button class="btn primary" :disabled="isSending">{{ of("form.create") }}</button><router-link class="btn quiet" to="/experiments">{{ of("form.cancel") }}</router-link></div>
           </form>
-          <plan-panel :form="form" @refused="planned = $event" />
+          <plan-panel :form="form" :fault="fault" @refused="planned = $event" />
         </div>
       </load-state>
     </section>

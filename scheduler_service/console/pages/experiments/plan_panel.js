@@ -3,7 +3,8 @@ import { computed, onScopeDispose, ref, shallowRef, watch } from "vue";
 import { api } from "../../core/api.js";
 import { number } from "../../core/format.js";
 import FormField from "./form_field.js";
-import { bodyOf } from "./form.js";
+import { bodyOf, repeatedModels } from "./form.js";
+import { problemText } from "./problem.js";
 import { shortModel, useWording } from "./wording.js";
 
 const QUIET_MS = 400;
@@ -11,7 +12,7 @@ const QUIET_MS = 400;
 export default {
   name: "PlanPanel",
   components: { FormField },
-  props: { form: { type: Object, required: true } },
+  props: { form: { type: Object, required: true }, fault: { type: Function, required: true } },
   emits: ["refused"], // an ApiError whose places are fields of the form; null: none
   setup(props, { emit }) {
     const words = useWording();
@@ -33,7 +34,7 @@ export default {
         emit("refused", null);
       } catch (err) {
         if (err.name === "AbortError") return;
-        failure.value = err.errors?.length ? "" : err.message;
+        failure.value = err.errors?.length ? "" : problemText(err);
         if (err.errors?.length) plan.value = null;
         emit("refused", err.errors?.length ? err : null);
       } finally {
@@ -41,9 +42,13 @@ export default {
       }
     }
     watch(
-      () => JSON.stringify({ ...bodyOf(props.form), minimum_effect: props.form.minimum === null ? undefined : props.form.minimum / 100 }),
+      () => {
+        if (repeatedModels(props.form).length) return ""; // told beside its field
+        return JSON.stringify({ ...bodyOf(props.form), minimum_effect: props.form.minimum === null ? undefined : props.form.minimum / 100 });
+      },
       (body) => {
         clearTimeout(timer);
+        if (!body) return;
         timer = setTimeout(() => ask(JSON.parse(body)), plan.value ? QUIET_MS : 0);
       },
       { immediate: true },
@@ -97,7 +102,7 @@ export default {
   template: /* html */ `
     <section class="card plan" aria-live="polite" :aria-busy="isAsking">
       <h2>{{ of("plan.heading") }}</h2>
-      <form-field v-model="form.minimum" type="number" :label="of('form.minimum')" :input-attrs="{ min: 0.1 }" />
+      <form-field v-model="form.minimum" type="number" :label="of('form.minimum')" :error="fault('minimum_effect')" :input-attrs="{ min: 0.1 }" />
       <p v-if="failure" class="error">{{ of("plan.failed", { why: failure }) }}</p>
       <p v-if="!plan" class="hint">{{ of("plan.waiting") }}</p>
       <p v-else-if="plan.reason" class="note warn" data-plan="none">{{ why }}</p>

@@ -6,6 +6,7 @@ import { useLoad } from "../../core/load.js";
 import { confirm } from "../../parts/confirm.js";
 import { toast } from "../../parts/toast.js";
 import FormField from "./form_field.js";
+import { problemText } from "./problem.js";
 import { useWording } from "./wording.js";
 
 const POLL_MS = 1_000;
@@ -52,7 +53,7 @@ export default {
         await load.reload();
       } catch (err) {
         failure.value = err;
-        toast(of("act.refused", { why: err.message }), "bad");
+        toast(of("act.refused", { why: problemText(err) }), "bad");
       } finally {
         isStarting.value = false;
       }

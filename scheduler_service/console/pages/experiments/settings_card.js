@@ -3,6 +3,7 @@ import { computed, ref } from "vue";
 import { api } from "../../core/api.js";
 import { number, percent, time } from "../../core/format.js";
 import { toast } from "../../parts/toast.js";
+import { problemText } from "./problem.js";
 import { useWording } from "./wording.js";
 
 export default {
@@ -39,7 +40,7 @@ export default {
         report.value = (await api.post("/reports/ab_test", { experiment_name: experiment.name, days: Math.min(3650, days), lang })).url;
         toast(of("settings.report_made"), "good");
       } catch (err) {
-        toast(of("act.refused", { why: err.message }), "bad");
+        toast(of("act.refused", { why: problemText(err) }), "bad");
       } finally {
         isMaking.value = false;
       }

@@ -35,6 +35,7 @@ export default {
         { isMet: results.srm_p_value === null || results.srm_p_value >= 0.001, text: of("stages.split") },
         ...guards.map((each) => ({ isMet: each.state === "kept", text: of("stages.guard", { name: of(`guard.${each.name}`) }) })),
         ...(isLast.value ? [{ isMet: enough.includes(results.verdict), text: of("stages.verdict", { words: said, word: of(`word.${results.verdict}`) }) }] : []),
+        { isMet: results.is_baseline_the_default, text: of("stages.default", arms) },
         { isMet: auto, text: of(auto ? "stages.auto" : "stages.manual") },
       ];
     });
@@ -50,7 +51,7 @@ export default {
           <b>{{ percent(each.share, 0) }}</b> <small>{{ each.isPromotion ? of("stages.promotion") : of("stages." + each.state) }}</small>
         </li>
       </ol>
-      <p class="hint">{{ of("stages.of_users", { share: percent(rollout.stages[rollout.stage], 0), b: arms.b }) }}{{ t("shell.language") === "English" ? "；" : "; " }}{{ of("stages.also", arms) }}</p>
+      <p v-if="told.experiment.status === 'active'" class="hint">{{ of("stages.of_users", { share: percent(rollout.stages[rollout.stage], 0), b: arms.b }) }}{{ t("shell.language") === "English" ? "；" : "; " }}{{ of("stages.also", arms) }}</p>
       <template v-if="told.experiment.status === 'active'">
         <h3>{{ isLast ? of("stages.needs_promotion") : of("stages.needs", { next: percent(next, 0) }) }}</h3>
         <ul class="needs"><li v-for="each in needs" :key="each.text" :class="each.isMet ? 'met' : 'unmet'"><span aria-hidden="true">{{ each.isMet ? "✓" : "○" }}</span><span class="unseen">{{ of(each.isMet ? "stages.met" : "stages.unmet") }}</span> {{ each.text }}</li></ul>

@@ -118,7 +118,7 @@ export const en = {
     guard: "guardrail kept: {name}", verdict: "the verdict {words}: now {word}", or: "or", default: "{a} still is the default model", auto: "automatic advance is on", manual: "a person (automatic advance is off)", met: "met", unmet: "not met", not_active: "The experiment is not running and will not advance.",
   },
   act: {
-    start: "Resume", pause: "Pause", stop: "Stop", conclude: "Conclude", advance: "Advance to the next stage", promote: "Promote the candidate", revert: "Revert the promotion", more: "More", done: "Done: {action}.", refused: "Not done: {why}",
+    start: "Resume", pause: "Pause", stop: "Stop", conclude: "Conclude", advance: "Advance to the next stage", promote: "Promote the candidate", revert: "Revert the promotion", more: "More", done: "Done: {action}.", refused: "Not done: {why}", overtaken: "the experiment is {status} by now ({action}).",
     title: "{action}: experiment {name}?",
     to_default: "All users get the default model {model}; a candidate answers {share} of them now.", pause_keeps: "It can be resumed, every user in the same arm as before; the pause does not prolong it.",
     stop_final: "A stopped experiment cannot be resumed; to go on comparing make a new one.", default_stays: "The default model stays {model}.", start_back: "{share} of the users get the candidate {candidate} again; every user is in the same arm as before.",
@@ -133,11 +133,19 @@ export const en = {
     sum: "The shares add up to {sum}%, not to 100%.", metric: "Success metric", days: "Days", minimum: "Least improvement worth finding (%)", advanced: "Advanced", alpha: "Chance of error, at most (%)", margin: "Non-inferiority margin (%)", min_samples: "Samples an arm needs", coverage: "Users taking part (%)",
     guardrails: "Guardrails: harm that is put up with (empty: off)", guard_makespan: "Makespan longer by (%)", guard_success: "Success rate lower by (points)", guard_time: "P95 of compute time higher by (%)", shadow: "Shadow runs (% of requests)", shadow_hint: "After the answer both models plan the same request once more; the verdict rests on these pairs, which is far sharper.",
     stages: "Share of the candidate at each stage (%)", stages_hint: "Rising, ending with 100 (the promotion); the one before at most 50.", stage_samples: "Samples an arm needs at each stage", stage_hours: "Least hours of a stage", auto: "Advance by itself", promote_on: "Promote when", on_better: "better", on_non_inferior: "better or non-inferior",
-    create: "Create the experiment", cancel: "Cancel", created: "The experiment {name} runs.", wrong: "Look at the fields that are marked.", not_created: "Not created: {why}", needed: "needed", no_models: "The registry has no models to compare yet; register some on the page Models.",
+    create: "Create the experiment", cancel: "Cancel", created: "The experiment {name} runs.", wrong_at: {
+      experiment_name: "Letters, digits, _ . - only, a letter or digit first, at most 64.", traffic_split: "Shares are 0 to 100 and add up to 100.", duration_days: "Above 0, at most 3650.", alpha: "Above 0 and below 100.", margin: "Above 0 and below 100.",
+      min_samples: "A whole number, 2 or more.", coverage: "Above 0, at most 100.", guardrails_makespan: "Above 0.", guardrails_success: "Above 0.", guardrails_execution_time: "Above 0.", shadow: "0 to 100.", minimum_effect: "Above 0 and below 100.",
+      rollout_stages: "Rising, ending with 100, the one before at most 50.", rollout_min_hours: "0 or more.", rollout_min_samples: "A whole number, 2 or more.",
+    }, not_created: "Not created: {why}", taken: "the name {name} is taken, choose another one.", needed: "needed", repeated: "Another arm has this model; choose another one.", no_models: "The registry has no models to compare yet; register some on the page Models.",
     confirm: "Create and start the experiment {name}?", confirm_split: "From now on requests that name {name} are split by user: {arms}.", confirm_coverage: "Only {share} of the users take part, the others get the default model {model}.",
     confirm_rollout: "At first {share} of the users get the candidate {candidate}, as many are its control, the others get the default model.", confirm_auto: "It advances by itself when a stage has what it needs: {stages}; in the end {candidate} becomes the default model and gets the tag stable.", confirm_manual: "People advance it: {stages}; the last step makes {candidate} the default model.",
     confirm_default: "The default model does not change now: {model}. Requests that do not name the experiment are answered as before.", confirm_guard: "Should the candidate certainly break a guardrail, the experiment stops by itself and everyone gets the default model.", confirm_no_guard: "There are no guardrails: however bad the candidate is, nothing stops by itself.", confirm_shadow: "{share} of the requests are planned by both models once more after the answer (no user notices).",
     confirm_ends: "After {days} days ({time}) it ends, and everyone gets the default model.",
+  },
+  problem: {
+    403: "The present key may not do this ({detail}).", 429: "Too many requests; try again in a while.", 503: "The service cannot do this now; try again in a while ({detail}).",
+    "experiment-not-found": "There is no such experiment; it may have been removed or renamed.", "model-not-found": "The registry has no such model; reload and choose again ({detail}).", "invalid-transition": "The candidate cannot be deployed yet: it has to be validated first ({detail}).",
   },
   plan: {
     heading: "How long will it take?", waiting: "An estimate follows from what is entered.", needed: "To find an improvement of {effect}", days: "about {days} days", less_than_a_day: "less than a day", never: "out of reach", users: "about {users} users an arm", users_split: "{a} {n_a}, {b} {n_b} users",

@@ -118,7 +118,7 @@ export const zh = {
     guard: "护栏达标：{name}", verdict: "结论为{words}：目前{word}", or: "或", default: "{a} 仍是默认模型", auto: "已开启自动推进", manual: "由人工推进（自动推进已关闭）", met: "已满足", unmet: "未满足", not_active: "实验未在进行，不会推进。",
   },
   act: {
-    start: "恢复", pause: "暂停", stop: "停止", conclude: "结束", advance: "推进到下一阶段", promote: "上线候选", revert: "撤回上线", more: "更多操作", done: "已完成：{action}。", refused: "没有执行：{why}",
+    start: "恢复", pause: "暂停", stop: "停止", conclude: "结束", advance: "推进到下一阶段", promote: "上线候选", revert: "撤回上线", more: "更多操作", done: "已完成：{action}。", refused: "没有执行：{why}", overtaken: "实验现在是“{status}”，不能再{action}。",
     title: "{action}实验 {name}？",
     to_default: "所有用户改由默认模型 {model} 回答；现在有 {share} 的用户由候选回答。", pause_keeps: "之后可以恢复，每个用户仍在原来的组；暂停的时间不会延长实验。",
     stop_final: "停止后不能恢复；要继续比较，须另建新实验。", default_stays: "默认模型不变：{model}。", start_back: "{share} 的用户重新由候选 {candidate} 回答，其余照旧；每个用户仍在原来的组。",
@@ -133,11 +133,19 @@ export const zh = {
     sum: "份额合计 {sum}%，应为 100%。", metric: "成功指标", days: "天数", minimum: "想要发现的最小改进（%）", advanced: "高级设置", alpha: "误判概率上限（%）", margin: "不劣界限（%）", min_samples: "每组最少样本数", coverage: "参与用户（%）",
     guardrails: "护栏：允许的劣化（留空关闭该项）", guard_makespan: "完工时间延长（%）", guard_success: "成功率下降（百分点）", guard_time: "计算时间 P95 变慢（%）", shadow: "影子运行（% 的请求）", shadow_hint: "应答之后，两个模型对同一请求各算一次；结论依据配对，灵敏得多。",
     stages: "各阶段的候选份额（%）", stages_hint: "逐级上升，以 100 结束（100 即上线），倒数第二级不超过 50。", stage_samples: "每阶段每组最少样本", stage_hours: "每阶段最少小时", auto: "自动推进", promote_on: "上线条件", on_better: "更优", on_non_inferior: "更优或不劣",
-    create: "创建实验", cancel: "取消", created: "实验 {name} 已开始。", wrong: "请检查标出的字段。", not_created: "没有创建：{why}", needed: "必填", no_models: "注册表里还没有可比较的模型；请先在“模型”页注册。",
+    create: "创建实验", cancel: "取消", created: "实验 {name} 已开始。", wrong_at: {
+      experiment_name: "只能用字母、数字、_ . -，以字母或数字开头，最多 64 个字符。", traffic_split: "份额须在 0 到 100 之间，合计 100。", duration_days: "须大于 0，不超过 3650。", alpha: "须大于 0、小于 100。", margin: "须大于 0、小于 100。",
+      min_samples: "须是不小于 2 的整数。", coverage: "须大于 0，不超过 100。", guardrails_makespan: "须大于 0。", guardrails_success: "须大于 0。", guardrails_execution_time: "须大于 0。", shadow: "须在 0 到 100 之间。", minimum_effect: "须大于 0、小于 100。",
+      rollout_stages: "须逐级上升、以 100 结束，倒数第二级不超过 50。", rollout_min_hours: "须不小于 0。", rollout_min_samples: "须是不小于 2 的整数。",
+    }, not_created: "没有创建：{why}", taken: "名称 {name} 已被使用，请换一个。", needed: "必填", repeated: "这个模型已经在另一组；请换一个。", no_models: "注册表里还没有可比较的模型；请先在“模型”页注册。",
     confirm: "创建并开始实验 {name}？", confirm_split: "从现在起，点名 {name} 的请求按用户分流：{arms}。", confirm_coverage: "只有 {share} 的用户参与，其余使用默认模型 {model}。",
     confirm_rollout: "先有 {share} 的用户使用候选 {candidate}，同样多的用户作为对照，其余使用默认模型。", confirm_auto: "每阶段条件满足后自动推进：{stages}；最后 {candidate} 成为默认模型并得到标签 stable。", confirm_manual: "由人工推进：{stages}；最后一步使 {candidate} 成为默认模型。",
     confirm_default: "默认模型现在不变：{model}。没有点名本实验的请求不受影响。", confirm_guard: "候选一旦确定超出护栏，实验自动停止，所有用户回到默认模型。", confirm_no_guard: "没有护栏：候选再差也不会自动停止。", confirm_shadow: "{share} 的请求在应答之后由两个模型再各算一次（不影响用户）。",
     confirm_ends: "{days} 天后（{time}）自动到期，所有用户回到默认模型。",
+  },
+  problem: {
+    403: "当前密钥没有这个权限（{detail}）。", 429: "请求过于频繁，请稍后重试。", 503: "服务暂时无法处理，请稍后重试（{detail}）。",
+    "experiment-not-found": "没有这个实验；它可能已被删除或改名。", "model-not-found": "注册表里没有这个模型，请刷新后重选（{detail}）。", "invalid-transition": "候选模型还不能上线：须先通过验证（{detail}）。",
   },
   plan: {
     heading: "需要多久？", waiting: "填写左侧内容后给出估计。", needed: "发现 {effect} 的改进", days: "约 {days} 天", less_than_a_day: "不到 1 天", never: "达不到", users: "每组约 {users} 名用户", users_split: "{a} {n_a} 名，{b} {n_b} 名用户",

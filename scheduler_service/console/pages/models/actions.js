@@ -30,7 +30,7 @@ function refusalsOf(model, outlook, t) {
 export default {
   name: "ModelActions",
   props: { model: { type: Object, required: true }, outlook: { type: Object, required: true }, models: { type: Array, required: true } },
-  emits: ["changed", "gone"],
+  emits: ["changed", "stale", "gone"],
   setup(props, { emit }) {
     const { t, locale } = useI18n();
     const busy = ref("");
@@ -59,7 +59,7 @@ export default {
         // Told is what is true now, not what was true when the page was opened.
         const now = await api.get(`/models/${model.model_key}/outlook`);
         if (refusalsOf(model, now, t)[move] !== null) {
-          emit("changed");
+          emit("stale");
           return await fail(`${t("models.changed_meanwhile")} ${explained(refusalsOf(model, now, t)[move])}`);
         }
         const name = shortName(model.model_key);
@@ -76,7 +76,7 @@ export default {
         toast(t(`models.done.${move}`, { name: shortName(done.model_key ?? model.model_key) }), "good");
         return emit(move === "deleted" ? "gone" : "changed");
       } catch (err) {
-        emit("changed"); // whatever stood in the way, what is shown may be old
+        emit("stale"); // whatever stood in the way, what is shown may be old
         return await fail(explain(err));
       } finally {
         busy.value = "";

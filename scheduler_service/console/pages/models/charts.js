@@ -84,7 +84,7 @@ export function sizesOption(versions, model, t) {
     animationDuration: 300,
     grid: { left: 62, right: 70, top: 16, bottom: 28 },
     tooltip: { trigger: "item", formatter: ({ seriesName, name, data }) => `${seriesName}<br>${name}: <b>${shown("gap", data.value)}</b>` },
-    xAxis: { type: "category", data: sizes.map((count) => t("models.sizes_axis", { count })), axisTick: { show: false } },
+    xAxis: { type: "category", data: sizes.map((count) => t("models.sizes_axis", { count }, Number(count))), axisTick: { show: false } },
     yAxis: { type: "value", min: 0, splitNumber: 3, axisLabel: { formatter: (value) => shown("gap", value) } },
     series: versions.map((each) => {
       const isHere = each.model_key === model.model_key;

@@ -36,7 +36,7 @@ export default {
       t("models.sizes_label", {
         name: shortName(props.model.model_key),
         figures: Object.entries(props.model.verified_metrics.worst_gap ?? {})
-          .map(([count, gap]) => `${t("models.sizes_axis", { count })} ${shown("gap", gap)}`)
+          .map(([count, gap]) => `${t("models.sizes_axis", { count }, Number(count))} ${shown("gap", gap)}`)
           .join("; "),
       }),
     );

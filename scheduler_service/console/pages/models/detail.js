@@ -64,8 +64,8 @@ export default {
         <span class="key"><code>{{ load.data.value.model.model_key }}</code><copy-button :text="load.data.value.model.model_key" :label="t('models.copy_key')" /></span>
       </div>
       <p v-if="load.data.value.model.description" class="description">{{ load.data.value.model.description }}</p>
-      <model-tags :model="load.data.value.model" :models="load.data.value.models" @changed="changed" />
-      <model-actions :model="load.data.value.model" :outlook="load.data.value.outlook" :models="load.data.value.models" @changed="changed" @gone="gone" />
+      <model-tags :model="load.data.value.model" :models="load.data.value.models" @changed="changed" @stale="load.reload" />
+      <model-actions :model="load.data.value.model" :outlook="load.data.value.outlook" :models="load.data.value.models" @changed="changed" @stale="load.reload" @gone="gone" />
       <div class="columns">
         <div class="stack">
           <model-figures :model="load.data.value.model" />

@@ -17,9 +17,10 @@ export default {
         const isFlattering = flag && (flag.claimed < flag.verified) === lower;
         return {
           ...{ name, claim, measured: measured(props.model, name), validated: props.model.validation?.[name] ?? null },
+          // The compute time depends on the machine: nobody compares it.
           verdict: flag
-            ? { tone: isFlattering ? "bad" : "warn", text: t(isFlattering ? "models.flag_better" : "models.flag_worse", { difference: difference(flag) }) }
-            : claim === null || name === "execution_time" ? { tone: "mute", text: claim === null ? t("models.not_comparable") : "–" } : { tone: "good", text: t("models.agrees") },
+            ? { tone: isFlattering ? "bad" : "warn", text: `⚑ ${t(isFlattering ? "models.flag_better" : "models.flag_worse", { difference: difference(flag) })}` }
+            : claim !== null && name !== "execution_time" && { tone: "good", text: t("models.agrees") },
         };
       }),
     );
@@ -32,17 +33,15 @@ export default {
   template: /* html */ `
     <section class="card">
       <h2>{{ t("models.figures") }}</h2>
-      <div class="scroll"><table class="data figures">
-        <thead><tr><th scope="col">{{ t("models.figure") }}</th><th scope="col" class="num">{{ t("models.as_claimed") }}</th><th scope="col" class="num">{{ t("models.at_registration") }}</th>
-          <th scope="col" class="num">{{ t("models.at_validation") }}</th><th scope="col">{{ t("models.assessment") }}</th></tr></thead>
-        <tbody><tr v-for="row in rows" :key="row.name">
-          <th scope="row">{{ t("models.metric." + row.name) }}</th>
-          <td class="num">{{ shown(row.name, row.claim) }}</td>
-          <td class="num"><b>{{ shown(row.name, row.measured) }}</b></td>
-          <td class="num">{{ shown(row.name, row.validated) }}</td>
-          <td><span class="badge" :class="row.verdict.tone">{{ row.verdict.text }}</span></td>
+      <table class="data figures cards" role="table">
+        <thead role="rowgroup"><tr role="row"><th role="columnheader" scope="col">{{ t("models.figure") }}</th><th v-for="kind in ['as_claimed', 'at_registration', 'at_validation']" :key="kind" role="columnheader" scope="col" class="num">{{ t("models." + kind) }}</th></tr></thead>
+        <tbody role="rowgroup"><tr v-for="row in rows" :key="row.name" role="row">
+          <th role="rowheader" scope="row">{{ t("models.metric." + row.name) }}</th>
+          <td role="cell" class="num figure" :data-label="t('models.as_claimed')">{{ shown(row.name, row.claim) }}<small v-if="row.verdict" :class="row.verdict.tone">{{ row.verdict.text }}</small></td>
+          <td role="cell" class="num" :data-label="t('models.at_registration')"><b>{{ shown(row.name, row.measured) }}</b></td>
+          <td role="cell" class="num" :data-label="t('models.at_validation')">{{ shown(row.name, row.validated) }}</td>
         </tr></tbody>
-      </table></div>
+      </table>
       <p class="hint below">{{ t("models.figures_about", { count: model.verified_metrics.instances ?? 0 }) }} {{ t("models.flag_note") }}</p>
       <p class="hint">{{ model.validation.measured_at ? t("models.validated_at", { time: time(model.validation.measured_at) }) : t("models.never_validated") }}</p>
       <details v-if="others.length"><summary>{{ t("models.other_claims") }} ({{ others.length }})</summary>

@@ -7,7 +7,7 @@ import { time } from "../../core/format.js";
 import { useLoad } from "../../core/load.js";
 import ModelTimeline from "./timeline.js";
 import { explained } from "./problems.js";
-import { algorithmsOf, shortName } from "./records.js";
+import { algorithmsOf, one, shortName } from "./records.js";
 
 const SHOWN = 200;
 
@@ -26,7 +26,7 @@ export default {
     const { t } = useI18n();
     const route = useRoute();
     const router = useRouter();
-    const wanted = computed(() => ({ algorithm: route.query.algorithm ?? "", model_key: route.query.model_key ?? "", at: route.query.at ?? "" }));
+    const wanted = computed(() => Object.fromEntries(["algorithm", "model_key", "at"].map((name) => [name, one(route.query[name])])));
     function want(changes) {
       const query = Object.fromEntries(Object.entries({ ...wanted.value, ...changes }).filter(([, value]) => value));
       router.replace({ path: "/models", query: { view: "history", ...query } });

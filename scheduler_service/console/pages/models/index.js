@@ -1,5 +1,5 @@
 // The registry's page: the list, one model, the history of all changes, and registering.
-import { computed } from "vue";
+import { computed, nextTick, watch } from "vue";
 import { useRoute } from "vue-router";
 import { useI18n } from "vue-i18n";
 import { addMessages } from "../../core/i18n.js";
@@ -23,6 +23,12 @@ export default {
     const name = computed(() => route.params.key || null);
     const view = computed(() => (route.query.view in VIEWS ? route.query.view : "list"));
     const links = ["list", "history"];
+    // A screen reader begins at what was opened, not at the link that led there.
+    watch([name, view], async () => {
+      await nextTick();
+      document.getElementById("main").focus({ preventScroll: true });
+      window.scrollTo(0, 0);
+    });
     await styled;
     return { t, name, view, links, VIEWS };
   },

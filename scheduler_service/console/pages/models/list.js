@@ -7,7 +7,7 @@ import { useLoad } from "../../core/load.js";
 import ModelAnswering from "./answering.js";
 import ModelFilters from "./filters.js";
 import ModelRow from "./row.js";
-import { METRICS, SORT_NAMES, firstDirection, select } from "./records.js";
+import { METRICS, SORT_NAMES, firstDirection, one, select } from "./records.js";
 
 const SHOWN_AT_ONCE = 100;
 const COLUMNS = ["model", "status", ...METRICS.map(({ name }) => name), "created"];
@@ -23,7 +23,7 @@ export default {
     const shown = ref(SHOWN_AT_ONCE);
 
     const wanted = computed(() => {
-      const { algorithm = "", status = "", tag = "", q = "", sort, dir } = route.query;
+      const [algorithm, status, tag, q, sort, dir] = ["algorithm", "status", "tag", "q", "sort", "dir"].map((name) => one(route.query[name]));
       const by = SORT_NAMES.includes(sort) ? sort : "created";
       return { algorithm, status, tag, text: q, sort: by, direction: dir ? Number(dir === "up") || -1 : firstDirection(by) };
     });

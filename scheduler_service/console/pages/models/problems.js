@@ -31,6 +31,7 @@ const KNOWN = [
   [/is (\w+); it may become (.+), not \w+$/, "wrong_move", ([, status, allowed]) => ({ status: t(`status.model.${status}`), allowed: statuses(allowed) })],
   [/was never measured/, "unmeasured"],
   [/bears the tag 'stable'; deploy another/, "is_stable"],
+  [/bears the tag stable; it cannot be deleted/, "is_stable"],
   [/bears the tag (.+); it cannot be deleted/, "has_tags", ([, tags]) => ({ tags })],
   [/is deployed; it cannot be deleted/, "is_deployed"],
   [/is used by (.+); it cannot be deleted/, "in_use", ([, user]) => ({ user: userOf(user) })],

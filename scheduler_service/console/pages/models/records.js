@@ -77,5 +77,8 @@ export function algorithmsOf(models) {
 
 export const tagsOf = (models) => [...new Set(models.flatMap((each) => each.tags))].sort();
 
+/** A parameter of the address, which may stand there several times. */
+export const one = (value) => (Array.isArray(value) ? value.at(-1) : value) ?? "";
+
 /** Whether a text may be a tag: the registry's rule. */
 export const isTag = (text) => /^[A-Za-z][A-Za-z0-9_.-]{0,63}$/.test(text) && !/^.+_v\d+(\.\d+){0,2}$/.test(text);

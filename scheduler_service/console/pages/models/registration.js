@@ -40,6 +40,9 @@ function formOf(draft) {
   return form;
 }
 
+/** Whether the chosen file is still what was chosen: the browser sends none that changed since, and says it cannot connect. */
+const isReadable = (file) => file.slice(0, 1).arrayBuffer().then(() => true, () => false);
+
 export default {
   name: "ModelRegistration",
   components: { DropZone, FormField, PairsEditor, VersionChoice },
@@ -92,6 +95,7 @@ export default {
         list.reload(); // somebody may have registered in the meantime
         if (err.name === "AbortError") return toast(t("models.register.cancelled"), "info");
         if (err.name !== "ApiError") throw err;
+        if (err.status === 0 && !(await isReadable(draft.file))) return await show({ file: t("models.register.file_changed") });
         return await show(err.status === 0 || err.status >= 500 ? { "": explain(err) } : byField(err));
       } finally {
         sent.value = null;

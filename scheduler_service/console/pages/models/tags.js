@@ -11,7 +11,7 @@ import { LATEST, STABLE, isTag, shortName, tagsOf } from "./records.js";
 export default {
   name: "ModelTags",
   props: { model: { type: Object, required: true }, models: { type: Array, required: true } },
-  emits: ["changed"],
+  emits: ["changed", "stale"],
   setup(props, { emit }) {
     const { t } = useI18n();
     const isOpen = ref(false);
@@ -80,7 +80,7 @@ export default {
         await change(tag, "untag", untagHappens(tag, props.model, users), (answer) => api.delete(`/models/tags/${full(tag)}`, answer));
       } catch (err) {
         problem.value = explain(err);
-        emit("changed");
+        emit("stale");
       }
     }
     return { t, isOpen, wanted, problem, field, opener, known, isMovable, open, close, add, remove };

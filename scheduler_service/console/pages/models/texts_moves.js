@@ -74,7 +74,7 @@ export const moves = {
     tags_remove: "取下标签 {tag}",
     tags_none: "没有标签",
     nothing_before: "{algorithm} 没有可以回滚到的更早版本。",
-    refused: "没有完成",
+    refused: "没有完成：",
     changed_meanwhile: "模型库在您打开页面之后有变动，已刷新为最新状态。",
     problem: {
       not_zip: "这不是 PyTorch 的模型文件：请上传 torch.save 写出的 .pth。",
@@ -189,7 +189,7 @@ export const moves = {
     tags_remove: "Take the tag {tag} away",
     tags_none: "no tags",
     nothing_before: "there is no earlier version of {algorithm} to return to",
-    refused: "Not done",
+    refused: "Not done:",
     changed_meanwhile: "The registry has changed since you opened the page; it now shows the latest state.",
     problem: {},
   },
