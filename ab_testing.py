@@ -256,7 +256,9 @@ class ABTestManager:
         `confidence_interval` are of the user means and positive when model_b is better; `p_value` is Welch's on the
         user means. Formulas: docs/statistics.md.
         """
-        return self.examine(name, runs, pairs).to_dict()
+        examined = self.examine(name, runs, pairs)
+        is_default = self._changes.is_default(examined.experiment.model_a)
+        return examined.to_dict() | {"is_baseline_the_default": is_default}
 
     def review(self, name: str, runs: "pd.DataFrame", pairs: "pd.DataFrame | None" = None) -> Transition | None:
         """The move that the figures call for, made: on to the next stage, promotion or abort. None: nothing to do.

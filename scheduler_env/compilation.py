@@ -7,6 +7,8 @@ sources of this package that are compiled.
 
 import hashlib
 import os
+import shutil
+import stat
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -40,12 +42,34 @@ def source_digest() -> str:
 
 
 def _cache_folder() -> Path:
-    """The folder for this version of the sources: beside them, or in the user's temporary folder if read-only."""
+    """The folder for this version of the sources: beside them, or the user's own if they are read-only.
+
+    What was compiled beside read-only sources, in an image or by another user, is copied: numba uses no cache that it
+    could not write to, and what is there may be for another processor.
+    """
     package = Path(__file__).parent
-    beside = package / "__pycache__"
-    writable = os.access(beside if beside.exists() else package, os.W_OK)
-    root = beside if writable else Path(tempfile.gettempdir()) / f"scheduler_env-{os.getuid()}"
-    return root / f"numba-{source_digest()}"
+    shipped = package / "__pycache__" / f"numba-{source_digest()}"
+    nearest = next(folder for folder in (shipped, *shipped.parents) if folder.exists())
+    if os.access(nearest, os.W_OK):
+        return shipped
+    own = _folder_of_user() / shipped.name
+    if shipped.exists() and not own.exists():
+        copy = Path(tempfile.mkdtemp(dir=own.parent))
+        shutil.copytree(shipped, copy, dirs_exist_ok=True)
+        try:
+            copy.rename(own)
+        except OSError:  # another process was quicker
+            shutil.rmtree(copy)
+    return own
+
+
+def _folder_of_user() -> Path:
+    """In the temporary folder; machine code is run as it is found there, so nobody else may have made it."""
+    folder = Path(tempfile.gettempdir()) / f"scheduler_env-{os.getuid()}"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    found = folder.lstat()
+    is_ours = stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid() and not found.st_mode & 0o022
+    return folder if is_ours else Path(tempfile.mkdtemp(prefix=f"{folder.name}-"))
 
 
 if "NUMBA_CACHE_DIR" not in os.environ:

@@ -1,4 +1,7 @@
-"""Every setting, in one place: from `SCHED_*` environment variables or the flags of `enhanced_flask.py`."""
+"""Every setting, in one place: from `SCHED_*` environment variables or the flags of `enhanced_flask.py`.
+
+`python -m scheduler_service.settings` prints their table, which docs/operations.md shows.
+"""
 
 import ipaddress
 import math
@@ -7,10 +10,11 @@ import re
 import sys
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self, get_args, get_origin
 from urllib.parse import SplitResult, urlsplit
 
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from scheduler_service.keys import ANONYMOUS_SCOPES, parse_keys
@@ -88,7 +92,7 @@ class Settings(BaseSettings):
     retention_days: float = Field(
         default=0.0, ge=0.0, le=3660.0, description="Days until a run is replaced by its day's sums; 0: never."
     )
-    log_level: str = Field(default="INFO", description="DEBUG, INFO, WARNING or ERROR.")
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(default="INFO", description="What the log tells.")
     log_format: Literal["text", "json"] = Field(
         default="text", description="text, or json: one JSON object on each line of the log."
     )
@@ -142,6 +146,11 @@ class Settings(BaseSettings):
     @classmethod
     def _split_commas(cls, value: object) -> object:
         return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+    @field_validator("log_level", mode="before")
+    @classmethod
+    def _upper(cls, value: object) -> object:
+        return value.upper() if isinstance(value, str) else value
 
     @field_validator("alert_thresholds")
     @classmethod
@@ -306,3 +315,44 @@ def _told(loc: tuple[int | str, ...], given: object, message: str) -> str:
     # somebody may have pasted a key where its digest belongs.
     shown = "" if str(loc[0]).startswith(("alert_", "api_keys")) else f"={given!r}"
     return f"SCHED_{str(loc[0]).upper()}{shown}: {message}"
+
+
+def settings_table() -> str:
+    """Markdown: each setting's variable, default, limits and meaning."""
+    rows = ["| variable | default | limits | meaning |", "|---|---|---|---|"]
+    for name, field in Settings.model_fields.items():
+        default = _DEFAULTS_IN_WORDS.get(name) or _as_code(field.get_default(call_default_factory=True))
+        meaning = str(field.description).replace("<", "\\<")  # Markdown would take <name> for HTML
+        rows.append(f"| `SCHED_{name.upper()}` | {default} | {_limits(field)} | {meaning} |")
+    return "\n".join(rows)
+
+
+_DEFAULTS_IN_WORDS = {"home": "the project's folder", "data": "`../shared/data`"}
+
+
+def _as_code(value: object) -> str:
+    """A default as the variable would say it; nothing, where it would be empty."""
+    if isinstance(value, tuple):
+        return ", ".join(f"`{each}`" for each in value)
+    if isinstance(value, bool | float):
+        return f"`{value:g}`" if isinstance(value, float) else f"`{value}`".lower()
+    return "" if value is None or value == {} else f"`{value}`"
+
+
+def _limits(field: FieldInfo) -> str:
+    if field.annotation is bool:
+        return "true, false"
+    if get_origin(field.annotation) is Literal:
+        return ", ".join(get_args(field.annotation))
+    said: dict[str, Any] = {
+        sign: getattr(limit, sign) for limit in field.metadata for sign in ("gt", "ge", "le") if hasattr(limit, sign)
+    }
+    least = f"above {said['gt']:,g}" if "gt" in said else f"at least {said['ge']:,}" if "ge" in said else ""
+    if "le" not in said:
+        return least
+    beginning = f"{least}, to" if "gt" in said else f"{said['ge']:,g} to"
+    return f"{beginning} {said['le']:,.0f}"
+
+
+if __name__ == "__main__":
+    print(settings_table())

@@ -19,6 +19,7 @@ LAYERS: dict[str, int] = {
     # 4 doors
     **dict.fromkeys(DOORS, 4),
     # 3 input and output
+    "scheduler_service.backup": 3,
     "scheduler_service.registry": 3,
     "scheduler_service.telemetry": 3,
     "scheduler_service.reporting": 3,

@@ -8,7 +8,7 @@ import pytest
 from pydantic import ValidationError
 
 from enhanced_flask import settings_from_arguments
-from scheduler_service.settings import PROJECT_ROOT, Settings, settings_from_environment
+from scheduler_service.settings import PROJECT_ROOT, Settings, settings_from_environment, settings_table
 
 
 @pytest.fixture(autouse=True)
@@ -51,12 +51,30 @@ def test_a_relative_home_becomes_absolute(monkeypatch, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("name", "value"), [("PORT", "70000"), ("PORT", "x"), ("WORKERS", "0"), ("COMPUTE_THREADS", "-1")]
+    ("name", "value"),
+    [("PORT", "70000"), ("PORT", "x"), ("WORKERS", "0"), ("COMPUTE_THREADS", "-1"), ("LOG_LEVEL", "LOUD")],
 )
 def test_impossible_settings_are_refused(monkeypatch, name, value):
     monkeypatch.setenv(f"SCHED_{name}", value)
     with pytest.raises(ValidationError, match=name.lower()):
         Settings()
+
+
+def test_a_log_level_may_be_written_small(monkeypatch):
+    monkeypatch.setenv("SCHED_LOG_LEVEL", "warning")
+    assert Settings().log_level == "WARNING"
+
+
+def test_the_table_tells_defaults_and_limits_as_the_variables_would_say_them():
+    rows = {row.split("`")[1]: row for row in settings_table().splitlines()[2:]}
+    assert set(rows) == {f"SCHED_{name.upper()}" for name in Settings.model_fields}
+    assert "| `5001` | 0 to 65,535 |" in rows["SCHED_PORT"]
+    assert "| `false` | true, false |" in rows["SCHED_AUTO_ROLLBACK"]
+    assert "| `24` | above 0, to 8,760 |" in rows["SCHED_ALERT_REMIND_H"]
+    assert "| `8388608` | at least 1,024 |" in rows["SCHED_MAX_BODY_BYTES"]
+    assert "| `zh` | zh, en |" in rows["SCHED_ALERT_LANG"]
+    assert "|  |  | Secret that signs" in rows["SCHED_ALERT_FEISHU_SECRET"]
+    assert r"\<kind>=\<url>" in rows["SCHED_ALERT_WEBHOOKS"], "or Markdown takes it for HTML"
 
 
 def test_an_impossible_flag_ends_with_a_message(capsys):

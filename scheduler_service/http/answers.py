@@ -500,6 +500,7 @@ _EXPERIMENTS = {
                     "paired": map_of(ref("PairedVerdict"), "shadow and replay, where there are pairs."),
                     "comparisons": map_of(ref("Comparison"), "The same figures of model_c and further candidates."),
                     "rollout": maybe(ref("Rollout")),
+                    "is_baseline_the_default": told(FLAG, "Whether model_a is what answers by default."),
                     "stage_samples": told(maybe(map_of(COUNT)), "Arm -> values of the metric since the stage began."),
                 }
             )

@@ -1,4 +1,4 @@
-"""Records, alerts and reports on the command line: `python -m monitoring <command>`.
+"""Records, alerts, reports and backups on the command line: `python -m monitoring <command>`.
 
 Exit status: 0 done; 1 refused, not found, or (`alerts`) something fires; 2 the command line makes no sense;
 130 interrupted.
@@ -18,6 +18,7 @@ from typing import Any
 from monitoring import MAX_REPORT_DAYS, PerformanceMonitor, alert_desk
 from scheduler_service.alerts.desk import as_json
 from scheduler_service.alerts.rules import RULES_OF_RUNS
+from scheduler_service.backup import back_up, restore
 from scheduler_service.errors import InvalidInput, ServiceError, StorageUnavailable
 from scheduler_service.experiments.config import ConfigFile
 from scheduler_service.registry.cli import table
@@ -36,6 +37,8 @@ examples:
   python -m monitoring export pairs.csv --table pairs --experiment ddqn_v1_vs_v2
   python -m monitoring vacuum --keep-days 400
   python -m monitoring repair
+  python -m monitoring backup /var/backups/scheduler --keep 14
+  python -m monitoring restore /var/backups/scheduler/scheduler-20261125T031500.004Z
 """
 
 
@@ -47,16 +50,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.home is not None:
         settings = settings.model_copy(update={"home": options.home.expanduser().resolve()})
     try:
-        if not settings.database_file.is_file():
+        if options.command != "restore" and not settings.database_file.is_file():
             raise InvalidInput(f"there are no records in {settings.home}; say --home FOLDER, or set SCHED_HOME")
-        if options.command == "repair":  # what is damaged may not open at all
-            value, text, status = _repair(settings)
-            print(json.dumps(value, ensure_ascii=False, indent=2) if options.json else text, flush=True)
-            return status
-        monitor = PerformanceMonitor(
-            settings.database_file, reports_dir=settings.reports_dir, thresholds=settings.alert_thresholds
-        )
-        value, text, status = COMMANDS[options.command](monitor, settings, options)
+        if options.command in OF_FILES:
+            value, text, status = OF_FILES[options.command](settings, options)
+        else:
+            monitor = PerformanceMonitor(
+                settings.database_file, reports_dir=settings.reports_dir, thresholds=settings.alert_thresholds
+            )
+            value, text, status = COMMANDS[options.command](monitor, settings, options)
         print(json.dumps(value, ensure_ascii=False, indent=2) if options.json else text, flush=True)
     except BrokenPipeError:  # `| head` has seen enough; Python would complain once more when it ends
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -76,7 +78,7 @@ def _parser() -> argparse.ArgumentParser:
     shared.add_argument("--json", action="store_true", help="print JSON instead of text")
     parser = argparse.ArgumentParser(
         prog="python -m monitoring",
-        description="What the service did: reports, alerts, files for other programs, and the upkeep of the database.",
+        description="What the service did: reports, alerts, files for other programs, upkeep of the database, backups.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -122,6 +124,21 @@ def _parser() -> argparse.ArgumentParser:
         "Every readable row goes into a new file in its place; the damaged one is kept beside it. The service may run: "
         "it refuses runs meanwhile, and goes on with the new file.",
     )
+
+    backup = command(
+        "backup",
+        "copy records, experiments and models into a new folder below FOLDER, and print its path",
+        "Services may run meanwhile; the copy is of one moment, checked, and appears as a whole.",
+    )
+    backup.add_argument("folder", type=Path, metavar="FOLDER", help="best on another disk; made if it is missing")
+    backup.add_argument("--keep", type=int, metavar="N", help="afterwards remove all but the newest N copies there")
+
+    restored = command(
+        "restore",
+        "put a copy that `backup` made into a home without records and models",
+        "Each file is checked against its digest. Nothing that is there is overwritten.",
+    )
+    restored.add_argument("folder", type=Path, metavar="COPY", help="as `backup` printed it")
 
     vacuum = command(
         "vacuum",
@@ -232,7 +249,7 @@ def _vacuum(monitor: PerformanceMonitor, settings: Settings, options: argparse.N
     )
 
 
-def _repair(settings: Settings) -> Answer:
+def _repair(settings: Settings, _options: argparse.Namespace) -> Answer:
     with _bar("saving", "row") as progress:
         done = repair(settings.database_file, progress)
     if done is None:
@@ -241,6 +258,27 @@ def _repair(settings: Settings) -> Answer:
     text = f"{table(('table', 'rows saved', 'lost'), rows)}\n\nthe damaged file is now {done.damaged}"
     return {"is_sound": False, "saved": done.saved, "lost": done.lost, "damaged": str(done.damaged)}, text, 0
 
+
+def _backup(settings: Settings, options: argparse.Namespace) -> Answer:
+    if options.keep is not None and options.keep < 1:
+        raise InvalidInput(f"--keep {options.keep} is less than 1: the new copy itself would go")
+    done = back_up(settings, options.folder.resolve(), keep=options.keep)
+    return {"path": str(done.path), **done.manifest}, str(done.path), 0
+
+
+def _restore(settings: Settings, options: argparse.Namespace) -> Answer:
+    done = restore(options.folder.resolve(), settings)
+    made, n_files = done.manifest["made"], len(done.manifest["files"])
+    text = f"{n_files} files, {done.size_bytes / 2**20:.1f} MiB, of {made} are now in {settings.home}"
+    return {"home": str(settings.home), "made": made, "files": n_files, "bytes": done.size_bytes}, text, 0
+
+
+OF_FILES: Mapping[str, Callable[[Settings, argparse.Namespace], Answer]] = {
+    "backup": _backup,
+    "restore": _restore,
+    "repair": _repair,
+}
+"""They need no database that can be opened."""
 
 COMMANDS: Mapping[str, Callable[[PerformanceMonitor, Settings, argparse.Namespace], Answer]] = {
     "report": _report,

@@ -275,12 +275,33 @@ def storage_errors(path: Path) -> Iterator[None]:
     except (SQLAlchemyError, sqlite3.Error, OSError) as err:
         cause = getattr(err, "orig", None) or err
         file = _standings.get(path)
-        if _is_damage(err) and file is not None:
-            file.suspect(str(cause))
+        if _is_damage(err):
+            if file is not None:
+                file.suspect(str(cause))
             raise DatabaseDamaged(
                 f"the records in {path} cannot be used: {cause}; see `python -m monitoring repair`"
             ) from err
         raise StorageUnavailable(f"the records in {path} cannot be used: {cause}") from err
+
+
+def snapshot(source: Path, target: Path) -> None:
+    """Writes the database as it is at one moment into a file without a log beside it; who writes does not wait.
+
+    Raises:
+        DatabaseDamaged: the copy is not sound.
+        StorageUnavailable: it cannot be read, or there is no room.
+    """
+    with (
+        storage_errors(source),
+        closing(sqlite3.connect(source, timeout=LOCK_TIMEOUT_S)) as read_from,
+        closing(sqlite3.connect(target, isolation_level=None)) as written,
+    ):
+        # In one step: of several, each would begin again when another process has written.
+        read_from.backup(written, pages=-1)
+        found = written.execute("PRAGMA quick_check(1)").fetchone()[0]
+        if found != "ok":
+            raise DatabaseDamaged(f"{source} is damaged ({found}); `python -m monitoring repair` first")
+        written.execute("PRAGMA journal_mode = DELETE")
 
 
 def plain_engine(path: Path) -> Engine:

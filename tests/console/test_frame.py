@@ -113,3 +113,10 @@ def test_every_library_is_there_with_its_licence_and_named_where_it_is_loaded():
     for folder in (FOLDER / "vendor").iterdir():
         assert (folder / "LICENSE").read_text("utf-8"), folder
         assert f"vendor/{folder.name}/" in page
+
+
+def test_nothing_of_a_users_is_ever_read_as_html():
+    sources = [path for path in FOLDER.rglob("*.js") if "vendor" not in path.parts]
+    assert len(sources) > 20
+    for path in sources:
+        assert not re.search(r"v-html|innerHTML|insertAdjacentHTML|document\.write", path.read_text("utf-8")), path

@@ -91,13 +91,14 @@ def _told(asset: Asset) -> Response:
 def _policy() -> str:
     """What the page may load: its own files, and the one inline script that says where the libraries are.
 
-    Vue compiles the pages' templates in the browser ('unsafe-eval'), and ECharts writes style attributes.
+    Vue compiles the pages' templates in the browser ('unsafe-eval'), and ECharts writes style attributes. A report that
+    is shown from memory has this policy, too, and brings its font along.
     """
     import_map = re.search(rb'<script type="importmap">(.*?)</script>', _asset("index.html").content, re.DOTALL)
     assert import_map is not None
     digest = base64.b64encode(hashlib.sha256(import_map[1]).digest()).decode()
     return (
         f"default-src 'none'; script-src 'self' 'unsafe-eval' 'sha256-{digest}'; style-src 'self' 'unsafe-inline'; "
-        "img-src 'self' data: blob:; font-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'none'; "
+        "img-src 'self' data: blob:; font-src 'self' data:; connect-src 'self'; base-uri 'none'; form-action 'none'; "
         "frame-ancestors 'none'"
     )

@@ -47,8 +47,14 @@ export default {
       history.value?.reload();
       if (state.isCancelled) toast(t("schedule.cancelled"), "info");
       await nextTick();
-      if (isDone && innerWidth < 1_000) results.value?.scrollIntoView({ behavior: "smooth", block: "start" });
+      if (isDone) showResults();
       if (!isDone) document.querySelector("[aria-invalid=true]")?.focus();
+    }
+
+    /** The schedule comes into sight where it is not: below the form, or above the button in a long one. */
+    function showResults() {
+      const { top } = results.value.getBoundingClientRect();
+      if (top < 0 || top > innerHeight / 2) results.value.scrollIntoView({ block: "start" });
     }
 
     /** Whether the service found a mistake at this place of the body, or below it. */
@@ -112,12 +118,14 @@ export default {
             <template v-else> {{ state.error.detail ?? state.error.message }}</template>
             <span v-if="state.error.retryAfterS">{{ t("load.retry_after", { seconds: state.error.retryAfterS }) }}</span>
           </div>
-          <div class="row go">
-            <button class="btn primary big" :disabled="state.isRunning">{{ t(state.isRunning ? "schedule.running" : "schedule.run") }}</button>
-            <button v-if="state.isRunning" type="button" class="btn" @click="cancel">{{ t("schedule.cancel") }}</button>
-          </div>
-          <div v-if="state.isRunning && (state.budgetMs || state.elapsedMs > 400)" class="progress">
-            <progress :value="progress.share ?? undefined" max="1" :aria-label="t('schedule.running')"></progress><small class="hint">{{ progress.text }}</small>
+          <div class="go">
+            <div class="row">
+              <button class="btn primary big" :disabled="state.isRunning">{{ t(state.isRunning ? "schedule.running" : "schedule.run") }}</button>
+              <button v-if="state.isRunning" type="button" class="btn" @click="cancel">{{ t("schedule.cancel") }}</button>
+            </div>
+            <div v-if="state.isRunning && (state.budgetMs || state.elapsedMs > 400)" class="progress">
+              <progress :value="progress.share ?? undefined" max="1" :aria-label="t('schedule.running')"></progress><small class="hint">{{ progress.text }}</small>
+            </div>
           </div>
         </form>
         <section ref="results" class="stack answers" :aria-label="t('schedule.result')" :aria-busy="state.isRunning">

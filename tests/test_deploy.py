@@ -1,0 +1,392 @@
+"""deploy/: image, compose file, manifests and unit are what their tools accept, agree with the code, and serve.
+
+No image is built here (there is no registry to take the base from); its command runs over exactly the files that the
+Dockerfile copies, on a read-only file system. Prometheus and Grafana: test_deploy_prometheus.py.
+"""
+
+import fnmatch
+import json
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import kubernetes_validate
+import pytest
+import yaml
+
+from scheduler_env import SAMPLE_PARAMS
+from scheduler_service.settings import PROJECT_ROOT, Settings
+from tests.conftest import live_service
+
+DEPLOY = PROJECT_ROOT / "deploy"
+KUBERNETES = sorted((DEPLOY / "kubernetes").glob("*.yaml"))
+TOOLS = Path(sys.executable).parent
+SETTINGS = {f"SCHED_{name.upper()}" for name in Settings.model_fields}
+
+
+def run(*command: str | Path, **more: Any) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False, **more)
+
+
+# --- the Dockerfile ---
+
+
+def instructions() -> list[tuple[str, str]]:
+    """Those of deploy/Dockerfile in order, with their arguments in one line."""
+    text = re.sub(r"^\s*#.*\n", "", (DEPLOY / "Dockerfile").read_text("utf-8"), flags=re.MULTILINE)
+    joined = re.sub(r"\\\n\s*", "", text)
+    return [(line.partition(" ")[0], line.partition(" ")[2].strip()) for line in joined.splitlines() if line.strip()]
+
+
+def of_last_stage(name: str) -> list[str]:
+    found = instructions()
+    begins = max(number for number, (each, _) in enumerate(found) if each == "FROM")
+    return [arguments for each, arguments in found[begins:] if each == name]
+
+
+def environment() -> dict[str, str]:
+    return {
+        name: value for said in of_last_stage("ENV") for name, value in (p.split("=", 1) for p in shlex.split(said))
+    }
+
+
+def context() -> list[str]:
+    """The files that git knows of and .dockerignore lets into a build; the last rule that fits counts."""
+    listed = run("git", "ls-files", "--cached", "--others", "--exclude-standard", cwd=PROJECT_ROOT)
+    assert listed.returncode == 0, listed.stderr
+    rules = [
+        rule
+        for rule in (PROJECT_ROOT / ".dockerignore").read_text("utf-8").splitlines()
+        if rule and not rule.startswith("#")
+    ]
+
+    def is_sent(name: str) -> bool:
+        sent = True
+        for rule in rules:
+            pattern = rule.lstrip("!")
+            names = [name, *(str(parent) for parent in Path(name).parents if str(parent) != ".")]
+            if any(fnmatch.fnmatch(each, pattern) or fnmatch.fnmatch(f"/{each}", f"/{pattern}") for each in names):
+                sent = rule.startswith("!")
+        return sent
+
+    return [name for name in listed.stdout.splitlines() if is_sent(name)]
+
+
+def copied(sources: list[str]) -> list[str]:
+    """The files of the build's context that a COPY of these sources brings."""
+
+    def is_meant(name: str, source: str) -> bool:
+        return name.startswith(f"{source}/") or (name.count("/") == source.count("/") and fnmatch.fnmatch(name, source))
+
+    return [name for name in context() if any(is_meant(name, source) for source in sources)]
+
+
+def test_hadolint_has_no_complaint():
+    ended = run(TOOLS / "hadolint", DEPLOY / "Dockerfile")
+    assert ended.returncode == 0, ended.stdout
+
+
+def test_every_file_that_is_copied_is_in_the_context():
+    for name, arguments in instructions():
+        if name == "COPY" and not arguments.startswith("--from="):
+            *sources, _ = arguments.split()
+            for source in sources:
+                assert copied([source]), f"COPY {source}: there is no such file in the build's context"
+
+
+def test_the_context_holds_no_records_keys_or_caches():
+    sent = context()
+    assert "scheduler_env/kernel.py" in sent
+    folders = {name.partition("/")[0] for name in sent}
+    assert folders == {
+        "ab_testing.py", "deploy", "enhanced_flask.py", "model_manager.py", "models", "monitoring.py",
+        "requirements.txt", "scheduler_env", "scheduler_service",
+    }  # fmt: skip
+    assert [name for name in sent if name.startswith("deploy/")] == ["deploy/gunicorn.conf.py"]
+    assert {name.split("/")[1] for name in sent if name.startswith("models/")} == {"seed", "baselines"}
+
+
+def test_every_setting_of_the_image_exists():
+    said = {name for name in environment() if name.startswith("SCHED_")}
+    assert said
+    assert said <= SETTINGS
+
+
+def test_the_torch_that_is_installed_first_is_the_one_of_the_requirements():
+    pinned = re.findall(r"^torch==.*$", (PROJECT_ROOT / "requirements.txt").read_text("utf-8"), re.MULTILINE)
+    assert len(pinned) == 1
+    assert any("grep '^torch==' requirements.txt" in arguments for name, arguments in instructions() if name == "RUN")
+
+
+READ_ONLY = """
+mount --bind "$VENV" "$COPY/.venv"
+mount --rbind "$COPY" "$ROOT"
+mount -o remount,bind,ro "$ROOT"
+cd "$ROOT"
+exec "$@"
+"""
+"""Shows the copy in the place of the project, so that the kernel compiled there is found; to this process alone."""
+
+
+@pytest.fixture(scope="module")
+def image(tmp_path_factory) -> Path:
+    """A folder with what the last stage of the Dockerfile copies, the compiled kernel among it."""
+    if run("unshare", "--mount", "true").returncode != 0:
+        pytest.skip("no mount namespace may be made here")
+    folder = tmp_path_factory.mktemp("image")
+    for arguments in of_last_stage("COPY"):
+        *sources, target = arguments.split()
+        if sources[0] == "--from=build":
+            sources = [source.removeprefix("/opt/scheduler/") for source in sources[1:] if not source.endswith(".venv")]
+        for name in copied(sources):
+            place = folder / (Path(target) / Path(name).name if target.endswith("/") else name)
+            place.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(PROJECT_ROOT / name, place)
+    shutil.copytree(PROJECT_ROOT / "scheduler_env" / "__pycache__", folder / "scheduler_env" / "__pycache__")
+    (folder / ".venv").mkdir()
+    return folder
+
+
+def in_the_image(image: Path, *command: str) -> tuple[str, ...]:
+    python = (f"VENV={Path(sys.prefix).resolve()}", f"COPY={image}", f"ROOT={PROJECT_ROOT}")
+    return ("env", *python, "unshare", "--mount", "sh", "-euc", READ_ONLY, "sh", *command)
+
+
+def test_the_command_of_the_image_serves_from_the_files_that_it_copies(image, tmp_path):
+    (tmp_path / "scratch").mkdir()
+    gunicorn, *arguments = json.loads(of_last_stage("CMD")[-1])
+    check = json.loads(of_last_stage("HEALTHCHECK")[0].partition("CMD ")[2])
+    own = {name: value for name, value in environment().items() if name.startswith(("SCHED_", "PYTHON"))}
+    own |= {"SCHED_HOME": str(tmp_path / "home"), "SCHED_PORT": "0", "SCHED_ANONYMOUS_SCOPES": "run,read"}
+    own |= {"TMPDIR": str(tmp_path / "scratch"), "NUMBA_DEBUG_CACHE": "1"}
+    command = in_the_image(image, str(TOOLS / gunicorn), *arguments)
+    with live_service(tmp_path / "home", command=command, environment=own) as running:
+        port = running.url.rpartition(":")[2]
+        running.url = f"http://127.0.0.1:{port}"
+        assert running.run(params=list(SAMPLE_PARAMS))["result"]["makespan"] == pytest.approx(52.87, abs=0.01)
+        assert running.get("/health").status_code == 200
+        assert check[0] == "python"
+        healthy = run(sys.executable, *check[1:], env=os.environ | {"SCHED_PORT": port})
+        assert healthy.returncode == 0, healthy.stderr
+        assert running.stop() == 0
+        output = running.output.read_text("utf-8", errors="replace")
+        assert "data loaded from" in output
+        assert "data saved to" not in output, "nothing was compiled anew"
+    assert run(sys.executable, *check[1:], env=os.environ | {"SCHED_PORT": port}).returncode != 0
+
+
+FIRST_PROBLEM = """
+import numba
+from scheduler_env.kernel import compile_instance
+from scheduler_env.standard_cycle import SAMPLE_PARAMS, standard_instance
+compile_instance(standard_instance(SAMPLE_PARAMS))
+print(numba.config.CACHE_DIR)
+"""
+
+
+def test_a_kernel_beside_read_only_sources_is_used_by_several_processes_at_once(image, tmp_path):
+    own = os.environ | {"TMPDIR": str(tmp_path), "NUMBA_DEBUG_CACHE": "1"}
+    command = in_the_image(image, sys.executable, "-c", FIRST_PROBLEM)
+    started = [subprocess.Popen(command, env=own, stdout=subprocess.PIPE, text=True) for _ in range(3)]
+    told = [process.communicate()[0] for process in started]
+    assert [process.returncode for process in started] == [0, 0, 0]
+    folders = {output.splitlines()[-1] for output in told}
+    assert len(folders) == 1
+    (folder,) = folders
+    assert Path(folder).parent.parent == tmp_path
+    assert [path.name for path in Path(folder).parent.iterdir()] == [Path(folder).name], "no copy is left over"
+
+
+def test_a_folder_that_another_user_made_is_not_trusted_with_machine_code(image, tmp_path):
+    planted = tmp_path / f"scheduler_env-{os.getuid()}"
+    planted.mkdir()
+    planted.chmod(0o777)
+    own = os.environ | {"TMPDIR": str(tmp_path)}
+    program = "import scheduler_env.compilation, numba; print(numba.config.CACHE_DIR)"
+    ended = run(*in_the_image(image, sys.executable, "-c", program), env=own)
+    assert ended.returncode == 0, ended.stderr
+    assert planted not in Path(ended.stdout.strip()).parents
+    assert list(planted.iterdir()) == []
+
+
+# --- the compose file ---
+
+
+@pytest.fixture(scope="module")
+def composed(tmp_path_factory) -> dict[str, Any]:
+    """deploy/compose.yaml as Docker Compose understands it, with both profiles."""
+    folder = tmp_path_factory.mktemp("compose")
+    shutil.copytree(DEPLOY, folder / "deploy")
+    shutil.copy(DEPLOY / "scheduler.env.example", folder / "deploy" / "scheduler.env")
+    compose = (TOOLS / "docker-compose", "-f", folder / "deploy" / "compose.yaml", "--profile", "monitoring")
+    ended = run(*compose, "config", "--format", "json")
+    assert ended.returncode == 0, ended.stderr
+    assert ended.stderr == "", "no warning"
+    told: dict[str, Any] = json.loads(ended.stdout)
+    return told
+
+
+def test_compose_builds_the_dockerfile_and_keeps_what_the_image_keeps(composed):
+    service = composed["services"]["scheduler"]
+    assert (Path(service["build"]["context"]) / service["build"]["dockerfile"]).is_file()
+    assert (
+        [volume["target"] for volume in service["volumes"]] == of_last_stage("VOLUME") == [environment()["SCHED_HOME"]]
+    )
+    assert set(service["environment"]) <= SETTINGS
+    assert [port["target"] for port in service["ports"]] == [int(of_last_stage("EXPOSE")[0])]
+
+
+def test_compose_publishes_on_loopback_alone(composed):
+    ports = [port for service in composed["services"].values() for port in service.get("ports", [])]
+    assert len(ports) == 3
+    assert {port["host_ip"] for port in ports} == {"127.0.0.1"}
+
+
+def test_compose_mounts_files_that_are_there(composed):
+    mounts = [mount for service in composed["services"].values() for mount in service.get("volumes", [])]
+    bound = [mount for mount in mounts if mount["type"] == "bind"]
+    assert len(bound) == 3
+    for mount in bound:
+        assert Path(mount["source"]).exists(), mount
+        assert mount["read_only"], mount
+
+
+def test_prometheus_of_compose_asks_the_service_by_its_name_and_key(composed):
+    config = yaml.safe_load((DEPLOY / "prometheus" / "compose.yml").read_text("utf-8"))
+    (job,) = config["scrape_configs"]
+    usual = yaml.safe_load((DEPLOY / "prometheus" / "prometheus.yml").read_text("utf-8"))["scrape_configs"][0]
+    assert job["job_name"] == usual["job_name"], "the rules name it"
+    assert job["static_configs"] == [{"targets": ["scheduler:5001"]}]
+    (secret,) = composed["services"]["prometheus"]["secrets"]
+    assert job["authorization"]["credentials_file"] == f"/run/secrets/{secret['source']}"
+    if shutil.which("promtool") is not None:
+        ended = run("promtool", "check", "config", "--syntax-only", DEPLOY / "prometheus" / "compose.yml")
+        assert ended.returncode == 0, ended.stderr
+
+
+def test_grafana_of_compose_finds_its_dashboard_and_its_prometheus(composed):
+    mounts = {mount["target"]: Path(mount["source"]) for mount in composed["services"]["grafana"]["volumes"]}
+    provisioning = mounts["/etc/grafana/provisioning"]
+    provider = yaml.safe_load((provisioning / "dashboards" / "scheduler.yml").read_text("utf-8"))["providers"][0]
+    folder = provider["options"]["path"]
+    assert mounts[f"{folder}/dashboard.json"].read_bytes() == (DEPLOY / "grafana" / "dashboard.json").read_bytes()
+    source = yaml.safe_load((provisioning / "datasources" / "prometheus.yml").read_text("utf-8"))["datasources"][0]
+    assert source["url"] == "http://prometheus:9090"
+    assert "prometheus" in composed["services"]
+
+
+# --- the Kubernetes manifests ---
+
+
+def manifest(kind: str) -> dict[str, Any]:
+    (found,) = [each for each in map(loaded, KUBERNETES) if each["kind"] == kind]
+    return found
+
+
+def loaded(path: Path) -> dict[str, Any]:
+    document: dict[str, Any] = yaml.safe_load(path.read_text("utf-8"))
+    return document
+
+
+def container() -> dict[str, Any]:
+    found: dict[str, Any] = manifest("StatefulSet")["spec"]["template"]["spec"]["containers"][0]
+    return found
+
+
+@pytest.mark.parametrize("version", ["1.30", "1.37"])
+@pytest.mark.parametrize("path", KUBERNETES, ids=lambda path: path.name)
+def test_every_manifest_fits_the_schema_and_has_no_unknown_field(path, version):
+    kubernetes_validate.validate(loaded(path), version, strict=True)
+
+
+def test_a_misspelt_field_is_noticed():
+    broken = manifest("StatefulSet")
+    broken["spec"]["template"]["spec"]["containers"][0]["livenesProbe"] = {}
+    with pytest.raises(kubernetes_validate.ValidationError):
+        kubernetes_validate.validate(broken, "1.37", strict=True)
+
+
+def test_the_selectors_find_the_pod():
+    labels = manifest("StatefulSet")["spec"]["template"]["metadata"]["labels"]
+    assert manifest("StatefulSet")["spec"]["selector"]["matchLabels"] == labels
+    assert manifest("Service")["spec"]["selector"] == labels
+    assert manifest("NetworkPolicy")["spec"]["podSelector"]["matchLabels"] == labels
+    assert manifest("StatefulSet")["spec"]["serviceName"] == manifest("Service")["metadata"]["name"]
+
+
+def test_one_pod_alone_has_the_volume():
+    spec = manifest("StatefulSet")["spec"]
+    assert spec["replicas"] == 1, "the records are in SQLite"
+    assert [claim["metadata"]["name"] for claim in spec["volumeClaimTemplates"]] == ["home"]
+    assert {mount["name"]: mount["mountPath"] for mount in container()["volumeMounts"]} == {
+        "home": environment()["SCHED_HOME"],
+        "scratch": environment()["HOME"],
+    }
+
+
+def test_the_pod_runs_as_the_user_of_the_image():
+    context = manifest("StatefulSet")["spec"]["template"]["spec"]["securityContext"]
+    assert f"{context['runAsUser']}:{context['runAsGroup']}" == of_last_stage("USER")[0]
+    assert context["fsGroup"] == context["runAsGroup"]
+
+
+def test_the_probes_ask_a_route_that_asks_for_no_key_and_the_port_that_is_served(tmp_path):
+    (port,) = container()["ports"]
+    assert str(port["containerPort"]) == of_last_stage("EXPOSE")[0] == environment()["SCHED_PORT"]
+    probes = {name: container()[f"{name}Probe"]["httpGet"] for name in ("startup", "readiness", "liveness")}
+    assert {probe["port"] for probe in probes.values()} == {port["name"]}
+    with live_service(tmp_path, environment={"SCHED_HOST": environment()["SCHED_HOST"]}) as running:
+        assert running.get("/models").status_code == 401
+        for probe in probes.values():
+            assert running.get(probe["path"]).status_code == 200
+
+
+def test_a_pod_has_the_time_to_finish_what_is_in_flight():
+    from scheduler_service.http.serving import DRAIN_S
+
+    pod = manifest("StatefulSet")["spec"]["template"]["spec"]
+    before_s = int(container()["lifecycle"]["preStop"]["exec"]["command"][1])
+    assert pod["terminationGracePeriodSeconds"] > before_s + DRAIN_S
+
+
+def test_the_config_map_and_the_example_of_the_secret_name_settings_that_exist():
+    said = manifest("ConfigMap")["data"]
+    assert set(said) - {"TZ"} <= SETTINGS
+    Settings(**{name.removeprefix("SCHED_").lower(): value for name, value in said.items() if name != "TZ"})
+    example = (DEPLOY / "scheduler.env.example").read_text("utf-8")
+    named = re.findall(r"^(?:# )?(SCHED_\w+)=", example, re.MULTILINE)
+    assert len(named) >= 4
+    assert set(named) <= SETTINGS
+
+
+# --- the unit ---
+
+
+needs_systemd = pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd-analyze is not installed")
+
+
+@needs_systemd
+def test_systemd_takes_the_unit(tmp_path):
+    unit = tmp_path / "scheduler.service"
+    text = (DEPLOY / "scheduler.service").read_text("utf-8")
+    unit.write_text(text.replace("/opt/scheduler/.venv/bin", str(TOOLS)))
+    ended = run("systemd-analyze", "verify", unit)
+    assert (ended.returncode, ended.stderr) == (0, "")
+
+
+@needs_systemd
+def test_the_unit_is_confined():
+    ended = run("systemd-analyze", "security", "--offline=true", "--threshold=20", DEPLOY / "scheduler.service")
+    assert ended.returncode == 0, ended.stdout[-300:]
+
+
+def test_the_unit_starts_what_the_image_starts():
+    text = (DEPLOY / "scheduler.service").read_text("utf-8")
+    (started,) = re.findall(r"^ExecStart=/opt/scheduler/\.venv/bin/(.*)$", text, re.MULTILINE)
+    assert started.split() == json.loads(of_last_stage("CMD")[-1])
+    assert set(re.findall(r"SCHED_\w+", text)) <= SETTINGS
