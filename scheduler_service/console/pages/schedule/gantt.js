@@ -127,14 +127,14 @@ export function gantt(result, view, { t, lang, look, showCritical, spanH = resul
     if (box.y + box.height < area.y || box.y > area.y + area.height) return null;
     const colour = colours.get(step.team);
     const isCritical = showCritical && step.critical;
-    const fits = box.width > 20 && box.height > 9;
+    const fits = text && box.width > Math.min(widthOf(text), 44) && box.height > 9;
     return {
       type: "rect",
       shape: { ...box, r: 2 },
       style: {
         fill: COLOURS[colour],
         stroke: isCritical ? look.bad : look.card,
-        lineWidth: isCritical ? 2.5 : 0.5,
+        lineWidth: isCritical ? Math.min(2.5, box.width / 4) : 0.5,
         opacity: showCritical && !step.critical ? 0.55 : 1,
       },
       textContent: fits
