@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 export PYTHONUNBUFFERED := 1
 
-.PHONY: help setup setup-dev setup-bench serve test lint bench fuzz audit train clean
+.PHONY: help setup setup-dev setup-bench debian-packages serve test lint bench fuzz audit train clean
 
 help:  ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -25,7 +25,16 @@ $(VENV)/.kernel: $(VENV)/.runtime $(wildcard scheduler_env/*.py)
 
 setup: $(VENV)/.kernel  ## Create .venv, install requirements.txt, compile the kernel
 
-setup-dev: setup $(VENV)/.dev
+# Without Node or the registry the tests of the Vue example are skipped; the next `make test` tries again.
+VUE := examples/vue
+$(VUE)/node_modules/.stamp: $(VUE)/package-lock.json
+	@npm ci --prefix $(VUE) --silent --no-audit --no-fund --fetch-retries 1 && touch $@ || \
+	  echo "some tests will be skipped; this failed: npm ci --prefix $(VUE)"
+
+debian-packages:
+	@deploy/debian-packages.sh
+
+setup-dev: setup $(VENV)/.dev $(VUE)/node_modules/.stamp debian-packages
 
 $(VENV)/.bench: requirements-bench.txt $(VENV)/.dev
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-bench.txt

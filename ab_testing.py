@@ -30,7 +30,7 @@ from scheduler_service.experiments.changes import (
 )
 from scheduler_service.experiments.config import ConfigView, Document, validate
 from scheduler_service.experiments.examination import Examination, examine
-from scheduler_service.experiments.experiment import OPTIONS, Experiment, explanation, invalid_experiment
+from scheduler_service.experiments.experiment import OPTIONS, Experiment, asked_for, explanation
 from scheduler_service.experiments.history import ExperimentHistory
 from scheduler_service.experiments.lifecycle import MOVES, Action, Transition
 from scheduler_service.experiments.rollout import decide
@@ -158,12 +158,7 @@ class ABTestManager:
             "duration_days": duration_days,
             "traffic_split": traffic_split,
         } | options
-        try:
-            experiment = Experiment.parse(definition)
-        except InvalidExperiment as err:
-            # The file's word is `name`; callers said `experiment_name`.
-            errors = [(("experiment_name",) if loc == ("name",) else loc, message) for loc, message in err.errors]
-            raise invalid_experiment(errors) from err
+        experiment = asked_for(definition)
 
         def add(document: Document) -> None:
             experiments = document.setdefault("experiments", {})
@@ -261,7 +256,9 @@ class ABTestManager:
         `confidence_interval` are of the user means and positive when model_b is better; `p_value` is Welch's on the
         user means. Formulas: docs/statistics.md.
         """
-        return self.examine(name, runs, pairs).to_dict()
+        examined = self.examine(name, runs, pairs)
+        is_default = self._changes.is_default(examined.experiment.model_a)
+        return examined.to_dict() | {"is_baseline_the_default": is_default}
 
     def review(self, name: str, runs: "pd.DataFrame", pairs: "pd.DataFrame | None" = None) -> Transition | None:
         """The move that the figures call for, made: on to the next stage, promotion or abort. None: nothing to do.

@@ -32,7 +32,7 @@ from scheduler_service.http.offload import NativeThreads
 from scheduler_service.http.processes import gunicorn_settings, serve_with_workers
 from scheduler_service.http.recording import Recorder
 from scheduler_service.http.replays import Replays
-from scheduler_service.http.routes import alerts, models, operations, runs
+from scheduler_service.http.routes import alerts, console, models, operations, runs
 from scheduler_service.http.routes import experiments as experiment_routes
 from scheduler_service.http.services import EXTENSION, Services
 from scheduler_service.http.serving import WarmUp, end_there_and_then, serve
@@ -75,7 +75,7 @@ def create_app(settings: Settings | None = None, *, limits: Limits | None = None
     problems.handle_errors(app)
     hygiene.keep_clean(app, settings, parts.metrics)
     auth.guard(app, settings, limits or Limits(settings))
-    for resource in (runs, models, experiment_routes, alerts, operations):
+    for resource in (runs, models, experiment_routes, alerts, operations, console):
         app.register_blueprint(resource.blueprint)
     app.wsgi_app = Shedding(app.wsgi_app, parts)  # type: ignore[method-assign]
     return app

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from scheduler_service.clock import Clock, to_iso, utc_now
-from scheduler_service.errors import InvalidInput, InvalidModel, InvalidTransition, ModelConflict, ServiceError
+from scheduler_service.errors import InvalidInput, InvalidModel, ModelConflict, ServiceError
 from scheduler_service.registry.degradation import drop_of_live_model
 from scheduler_service.registry.examination import examine, examine_here
 from scheduler_service.registry.history import Event, Live, is_cooling_down, live_at
@@ -17,19 +17,22 @@ from scheduler_service.registry.index import Index
 from scheduler_service.registry.intake import missing_seeds, take_in
 from scheduler_service.registry.loading import LoadedModel, LoadedModels, check_weights
 from scheduler_service.registry.moves import (
+    check_deletion,
     check_deployment,
+    check_promotion,
     commit_deletion,
     commit_tag,
     record_refusal,
     roll_back,
     with_status,
 )
-from scheduler_service.registry.names import LATEST, STABLE, Bump, split_tag
-from scheduler_service.registry.records import MOVES, ModelRecord, check_move, check_status, check_text
+from scheduler_service.registry.names import STABLE, Bump, split_tag
+from scheduler_service.registry.outlook import Outlook, look_ahead
+from scheduler_service.registry.records import MOVES, ModelRecord, check_status, check_text
 from scheduler_service.registry.registration import Draft, new_draft
 from scheduler_service.registry.retention import expired
 from scheduler_service.registry.store import Store
-from scheduler_service.registry.usage import models_in_use
+from scheduler_service.registry.usage import User, models_in_use
 from scheduler_service.registry.validation import check_validated
 from scheduler_service.registry.weights import open_weights
 from scheduler_service.settings import settings_from_environment
@@ -235,6 +238,11 @@ class ModelVersionManager:
         """
         return self._store.index().best(algorithm, metric)
 
+    def outlook(self, name: str) -> Outlook:
+        """What may be done with a model now and what would follow; raises as `resolve`, and as `cleanup`."""
+        index = self._store.index()
+        return look_ahead(self._store, index, index.records[index.resolve(name)], self._in_use(index))
+
     def history(self) -> list[Event]:
         """Every change since the beginning, oldest first."""
         return self._store.history.lines()
@@ -272,14 +280,7 @@ class ModelVersionManager:
             is_stable = STABLE in record.tags
             if wanted == record.status and not measured and (wanted != "deployed" or is_stable):
                 return record
-            if wanted == "deployed":
-                check_deployment(self._store, record)
-            elif wanted != record.status:
-                check_move(record, wanted)
-            if wanted == "retired" and is_stable:
-                raise InvalidTransition(
-                    f"{record.model_key} bears the tag {STABLE!r}; deploy another version or roll back first"
-                )
+            check_promotion(self._store, record, wanted)
             moved = replace(with_status(record, wanted, self._clock), validation=measured or record.validation)
             self._store.commit(
                 index,
@@ -374,12 +375,7 @@ class ModelVersionManager:
         """
         with self._store.changing() as index:
             record = index.records[index.resolve(name)]
-            held = [tag for tag in record.tags if tag != LATEST]
-            if record.status == "deployed" or held:
-                why = f"bears the tag {', '.join(held)}" if held else "is deployed"
-                raise ModelConflict(f"{record.model_key} {why}; it cannot be deleted")
-            if user := self._in_use(index).get(record.model_key):
-                raise ModelConflict(f"{record.model_key} is used by {user}; it cannot be deleted")
+            check_deletion(record, self._in_use(index))
             commit_deletion(self._store, index, record, actor, reason)
 
     def cleanup(self, dry_run: bool = False) -> list[str]:
@@ -424,7 +420,7 @@ class ModelVersionManager:
         events, now = self._store.history.lines(), self._clock()
         return expired(index, events, now, METADATA_RETENTION_DAYS, KEEP_LAST_VERSIONS, self._in_use(index))
 
-    def _in_use(self, index: Index) -> dict[str, str]:
+    def _in_use(self, index: Index) -> dict[str, list[User]]:
         return models_in_use(self._experiments_file, index, self._clock())
 
     def _validate(self, record: ModelRecord, actor: str) -> dict[str, Any]:

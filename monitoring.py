@@ -28,6 +28,7 @@ from scheduler_service.telemetry import queries
 from scheduler_service.telemetry.alerts import AlertLog
 from scheduler_service.telemetry.database import open_database
 from scheduler_service.telemetry.export import Progress, export
+from scheduler_service.telemetry.history import RunHistory
 from scheduler_service.telemetry.record import PairRecord, PerformanceRecord
 from scheduler_service.telemetry.replays import ReplayLog
 from scheduler_service.telemetry.upkeep import Upkeep
@@ -100,6 +101,7 @@ class PerformanceMonitor:
         self._engine = open_database(self.db_path, must_open=must_open)
         self._writer = Writer(self._engine)
         self.replays = ReplayLog(self._engine, self._writer, clock)
+        self.history = RunHistory(self._engine)
         self.alerts = AlertLog(self._engine, self._writer, clock)
         self.upkeep = Upkeep(self._engine, self._writer)
 
@@ -141,12 +143,14 @@ class PerformanceMonitor:
         experiment: str | None = None,
         *,
         columns: Sequence[str] | None = None,
+        latest: int | None = None,
     ) -> "pd.DataFrame":
         """The recorded runs, oldest first: one row each, columns and dtypes as in `telemetry.queries.DTYPES`.
 
         Args:
             start_time, end_time: both included; ISO-8601 text or datetime, local time unless it has an offset.
             columns: only these, in this order.
+            latest: only so many, the newest ones, and newest first.
 
         Raises:
             InvalidInput: a time is not ISO-8601, or `columns` is empty or names one that does not exist.
@@ -155,14 +159,9 @@ class PerformanceMonitor:
         chosen = tuple(queries.DTYPES) if columns is None else tuple(columns)
         if not chosen or not set(chosen) <= set(queries.DTYPES):
             raise InvalidInput(f"columns {list(chosen)} are not some of {', '.join(queries.DTYPES)}")
-        return queries.run_frame(
-            self._engine,
-            start=_moment("start_time", start_time),
-            end=_moment("end_time", end_time),
-            model_key=model_key,
-            experiment=experiment,
-            columns=chosen,
-        )
+        start, end = _moment("start_time", start_time), _moment("end_time", end_time)
+        which: dict[str, Any] = {"model_key": model_key, "experiment": experiment, "latest": latest}
+        return queries.run_frame(self._engine, start=start, end=end, columns=chosen, **which)
 
     def count_runs(self, experiment: str | None = None) -> int:
         """How many runs are recorded, of an experiment or at all: cheap enough to ask every few seconds.

@@ -173,6 +173,10 @@ def timed_queries(path: Path) -> list[Figures]:
     def data(since: timedelta, **more: Any) -> Callable[[], int]:
         return lambda: len(monitor.get_performance_data(start_time=now - since, **more))
 
+    def trend(period: timedelta, points: int) -> Callable[[], int]:
+        hours = period / timedelta(hours=1)
+        return lambda: sum(each.runs for each in monitor.history.trend(now, hours=hours, points=points).points)
+
     hour, day, week = timedelta(hours=1), timedelta(days=1), timedelta(days=7)
     asked: dict[str, Callable[[], int]] = {
         "last hour, every column": data(hour),
@@ -183,6 +187,9 @@ def timed_queries(path: Path) -> list[Figures]:
         "last 7 days, the columns of the summary": data(week, columns=SUMMARY_COLUMNS),
         "last 7 days, every column": data(week),
         "GET /performance of the last 7 days": lambda: int(str(monitor.summary(now - week)["total_requests"])),
+        "GET /performance/trends of a day, 48 buckets": trend(day, 48),
+        "GET /performance/trends of 7 days, 84 buckets": trend(week, 84),
+        "GET /performance/trends of 30 days, 60 buckets": trend(timedelta(days=30), 60),
         "a whole look for alerts": lambda: len(monitor.alert_readings()),
         "count_runs": monitor.count_runs,
         "count_runs of one experiment": lambda: monitor.count_runs("ddqn_v1_vs_v2"),

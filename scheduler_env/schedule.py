@@ -1,7 +1,10 @@
 """A finished plan: who does what when, how long it takes, and whether it keeps every rule."""
 
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import accumulate
 
 from scheduler_env.errors import InvalidSchedule
 from scheduler_env.problem import Instance, Mode, Step
@@ -56,6 +59,57 @@ class Schedule:
         crew_hours = self._crew_hours()
         headcount = sum(team.headcount for team in self.instance.teams if team.name in crew_hours)
         return self._share(sum(crew_hours.values()), headcount)
+
+    @cached_property
+    def critical_steps(self) -> frozenset[str]:
+        """Ids of the steps on a critical sequence: delay one of them, and the plant restarts later.
+
+        From the steps that end last, back along whatever each had to wait for: predecessors and lower orders that end
+        when it starts, and the steps that then free people of whom there were too few. A sequence begins at time 0,
+        or where a step waits for nothing.
+
+        Source: Wiest 1964, Some properties of schedules for large projects with limited resources.
+        """
+        index = {step.id: number for number, step in enumerate(self.instance.steps)}
+        by_end = sorted(self.steps, key=lambda placed: placed.end_h)
+        ends = [placed.end_h for placed in by_end]
+        busy = self._busy_before()
+        capacity = self.instance.capacity
+        found: set[str] = set()
+        waiting = [placed for placed in by_end if placed.end_h >= self.makespan_h - TOLERANCE_H]
+        while waiting:
+            placed = waiting.pop()
+            if placed.step.id in found:
+                continue
+            found.add(placed.step.id)
+            if placed.start_h <= TOLERANCE_H:
+                continue
+            before = set(self.instance.predecessors[index[placed.step.id]])
+            scarce = {name for name, units in placed.mode.demand if units + busy(name, placed.start_h) > capacity[name]}
+            just_before = slice(
+                bisect_left(ends, placed.start_h - TOLERANCE_H), bisect_right(ends, placed.start_h + TOLERANCE_H)
+            )
+            waiting += [
+                other
+                for other in by_end[just_before]
+                if other is not placed
+                and (index[other.step.id] in before or any(name in scarce for name, _ in other.mode.demand))
+            ]
+        return frozenset(found)
+
+    def _busy_before(self) -> Callable[[str, float], int]:
+        """How many units of a resource are at work just before a time."""
+        changes: dict[str, list[tuple[float, int]]] = {}
+        for placed in self.steps:
+            for name, units in placed.mode.demand:
+                changes.setdefault(name, []).extend([(placed.start_h, units), (placed.end_h, -units)])
+        times: dict[str, list[float]] = {}
+        totals: dict[str, list[int]] = {}
+        for name, moves in changes.items():
+            moves.sort()
+            times[name] = [time for time, _ in moves]
+            totals[name] = list(accumulate((units for _, units in moves), initial=0))
+        return lambda name, hour: totals[name][bisect_left(times[name], hour - TOLERANCE_H)]
 
     def violations(self) -> list[str]:
         """What breaks a rule, in words; empty when the schedule may be carried out.

@@ -13,6 +13,7 @@ def compile_everything() -> None:
     from scheduler_env.agent import Agent
     from scheduler_env.environment import SchedulingEnv
     from scheduler_env.genetic import evolve
+    from scheduler_env.improvement import improve
     from scheduler_env.incumbent import nothing_yet
     from scheduler_env.kernel import compile_instance
     from scheduler_env.network import QNetwork, signature_of
@@ -22,12 +23,14 @@ def compile_everything() -> None:
 
     instance = standard_instance(SAMPLE_PARAMS)
     network = QNetwork((8, 8, 8))
-    Agent(network.to_arrays(), signature_of(network), {}).solve(
-        instance, time_budget_ms=600_000.0, max_evaluations=1_000
-    )
+    agent = Agent(network.to_arrays(), signature_of(network), {})
+    agent.solve(instance, time_budget_ms=600_000.0, max_evaluations=1_000)
     problem = compile_instance(instance)
     incumbent = nothing_yet(problem)
     improve_by_rules(problem, incumbent)
+    # The rules' schedule is proved to be optimal, which would end the search before it began: hence no bound.
+    more = incumbent.evaluations + 1_000
+    improve(problem, agent.network, incumbent, lower_bound_h=0.0, deadline_s=math.inf, max_evaluations=more)
     evolve(problem, incumbent, lower_bound_h=0.0, deadline_s=math.inf, max_evaluations=incumbent.evaluations + 10)
     environment = SchedulingEnv(instance)
     environment.reset(seed=0)

@@ -69,6 +69,86 @@ def test_a_model_is_registered_listed_used_promoted_tagged_rolled_back_and_delet
     assert client.get(f"/models/{key}").status_code == 404
 
 
+@pytest.fixture
+def own(tmp_path):
+    """A service of one's own, to change as one likes: (client, home)."""
+    return create_app(Settings(home=tmp_path)).test_client(), tmp_path
+
+
+def outlook(client, name: str) -> dict:
+    answer = client.get(f"/models/{name}/outlook")
+    assert answer.status_code == 200, answer.text
+    return answer.json
+
+
+MOVES = {
+    **{
+        status: lambda client, key, status=status: client.post(f"/models/{key}/promote", json={"status": status})
+        for status in ("validated", "deployed", "retired")
+    },
+    "deleted": lambda client, key: client.delete(f"/models/{key}"),
+}
+
+
+@pytest.mark.parametrize("move", MOVES)
+@pytest.mark.parametrize("path", [(), ("validated",), ("validated", "deployed"), ("retired",), ("tagged",)])
+def test_what_may_be_done_with_a_model_is_known_before(own, path, move):
+    client, home = own
+    key = client.post("/models/register", json=registration(home)).json["model_key"]
+    for step in path:
+        if step == "tagged":
+            assert client.put("/models/tags/canary", json={"model_key": key}).status_code == 200
+        else:
+            assert MOVES[step](client, key).status_code == 200
+
+    refusal = outlook(client, key)["refusals"][move]
+
+    done = MOVES[move](client, key)
+    if refusal is None:
+        assert done.status_code == 200, done.text
+        assert move == "deleted" or done.json["model"]["status"] == move
+    elif refusal.endswith("already"):
+        assert done.status_code == 200, "asking again changes nothing"
+        assert done.json["model"]["status"] == move
+    else:
+        assert (done.status_code, done.json["detail"]) == (409, refusal)
+
+
+def test_who_would_notice_is_known_before(own):
+    client, home = own
+    key = client.post("/models/register", json=registration(home)).json["model_key"]
+    stable = client.get("/models/DDQN:stable").json["model"]["model_key"]
+    default = client.get("/models/DDQN_v2.0").json["model"]["model_key"]
+    made = {"experiment_name": "trial", "model_a": "DDQN:stable", "model_b": key, "traffic_split": {"model_a": 0.5}}
+    made["traffic_split"]["model_b"] = 0.5
+    assert client.post("/experiments", json=made).status_code == 201
+
+    before = outlook(client, key)
+    assert (before["stable"], before["rollback_to"]) == (stable, None)
+    assert before["default_model"] == {"name": "DDQN_v2.0", "model_key": default}
+    assert before["used_by"] == [{"role": "experiment", "named": key, "experiment": "trial"}]
+    assert before["follows_stable"] == [{"role": "experiment", "named": "DDQN:stable", "experiment": "trial"}]
+    assert "the experiment 'trial'" in before["refusals"]["deleted"]
+    assert "the default model" in outlook(client, default)["refusals"]["deleted"]
+
+    for status in ("validated", "deployed"):
+        MOVES[status](client, key)
+    after = outlook(client, key)
+    assert (after["stable"], after["rollback_to"]) == (key, stable)
+
+
+def test_the_outlook_says_that_damaged_weights_cannot_be_deployed(own):
+    client, home = own
+    key = client.post("/models/register", json=registration(home)).json["model_key"]
+    MOVES["validated"](client, key)
+    (home / "models" / "models" / f"{key}.pth").write_bytes(b"damaged")
+    assert "have changed" in outlook(client, key)["refusals"]["deployed"]
+
+
+def test_there_is_no_outlook_for_a_model_that_is_not_there(client):
+    assert client.get("/models/DDQN_v9.9/outlook").status_code == 404
+
+
 def test_weights_can_be_uploaded(client):
     form = {
         "file": (io.BytesIO((SEEDS / "ddqn_v1.pth").read_bytes()), "weights.pth"),

@@ -73,6 +73,7 @@ def test_the_answer_has_every_field_of_the_contract(service):
         "workers": int,
         "start": float,
         "end": float,
+        "critical": bool,
     }
     assert result["gantt_charts"] == {}
     assert "plot_image" not in result
@@ -240,6 +241,45 @@ def test_a_run_is_recorded_as_it_was_answered(service):
     assert row["execution_time"] == answer["performance"]["execution_time"]
     assert row["model_key"] == answer["experiment_info"]["model_used"]
     assert (row["user_id"], row["reason"], bool(row["success"])) == ("recorded", "default", True)
+
+
+def test_the_recorded_runs_are_listed_newest_first_page_by_page_with_their_verdicts(service):
+    told = [service.run(params=SAMPLE, user_id=f"listed_{number}", model="DDQN_v2.0") for number in range(3)]
+    service.post("/feedback", json={"request_id": told[1]["request_id"], "user_satisfaction": 4, "comment": "fine"})
+    first = service.get("/runs?limit=2").json()
+    second = service.get(f"/runs?limit=1&before={first['next']}").json()
+    listed = [*first["runs"], *second["runs"]]
+    assert [run["request_id"] for run in listed] == [answer["request_id"] for answer in told[::-1]]
+    assert [run["user_satisfaction"] for run in listed] == [None, 4, None]
+    assert listed[1]["comment"] == "fine"
+    assert listed[0]["makespan"] == told[2]["result"]["makespan"]
+    assert all(run["model_key"] == told[0]["result"]["model_info"]["model_key"] for run in listed)
+    assert service.get("/runs?model_key=nobody").json() == {"status": "success", "runs": [], "next": None}
+
+
+def test_a_recorded_run_tells_what_was_asked_for_so_that_it_can_be_asked_again(service):
+    asked = {"workpoints": [{"id": "a"}, {"id": "b", "params": SAMPLE[::-1]}], "crew_efficiency": "linear"}
+    told = service.run(**asked, time_budget_ms=0)
+    found = service.get(f"/runs/{told['request_id']}").json()
+    assert found["input"] == asked
+    assert service.run(**found["input"], time_budget_ms=0)["result"]["makespan"] == found["run"]["makespan"]
+    assert service.get("/runs/nobody").status_code == 404
+
+
+@pytest.mark.parametrize("query", ["limit=0", "limit=1001", "limit=x", "limit=١", "before=-1", f"before={2**64}"])
+def test_a_list_of_runs_that_cannot_be_is_refused(service, query):
+    answer = service.get(f"/runs?{query}")
+    assert answer.status_code == 422
+    assert answer.json()["errors"][0]["loc"] == [query.partition("=")[0]]
+
+
+def test_the_answer_says_which_steps_are_critical_and_how_many_people_there_are(service):
+    asked = {"workpoints": [{"id": "a"}, {"id": "b"}], "teams": {"team3": {"headcount": 12}}}
+    answer = service.run(**asked)
+    critical = {step["id"] for step in answer["result"]["schedule_details"] if step["critical"]}
+    assert critical == schedule_of(answer, asked).critical_steps
+    assert answer["result"]["team_headcount"]["team3"] == 12
+    assert set(answer["result"]["team_headcount"]) == set(answer["result"]["team_utilization"])
 
 
 def test_invalid_input_is_not_a_run(service):

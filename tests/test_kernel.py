@@ -1,5 +1,8 @@
 """The compiled kernel against a plain-Python oracle, and what its schedules and bounds promise."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -150,3 +153,33 @@ def test_work_content_over_headcount_with_head_and_tail_bounds_the_flagship():
     r = 0.2
     work_h = sum((6, 7, 7, 7, 7, 4, 5)) * (0.6 + 0.4 * r) * (1 - 0.2 * r**0.5)
     assert state.clock[BOUND] == pytest.approx(0.8 * (10 + 5 + 8) + work_h)
+
+
+@pytest.mark.slow
+def test_nothing_is_left_to_compile_for_the_first_request():
+    """After what `python -m scheduler_env.kernel` does, a search on several work points finds every stage compiled."""
+    program = """
+import gc
+from numba.core.dispatcher import Dispatcher
+from scheduler_env.agent import Agent
+from scheduler_env.generator import random_instance
+from scheduler_env.network import QNetwork, signature_of
+from scheduler_env.warm_up import compile_everything
+import subprocess
+import sys
+
+import numpy as np
+
+compile_everything()
+compiled = lambda: {f"{each.__module__}.{each.__name__}": len(each.signatures) for each in gc.get_objects()
+                    if isinstance(each, Dispatcher) and each.__module__.startswith("scheduler_env")}
+before = compiled()
+network = QNetwork((16, 16, 16))
+solved = Agent(network.to_arrays(), signature_of(network), {}).solve(
+    random_instance(3, 1), time_budget_ms=60_000.0, max_evaluations=2_000)
+assert solved.evaluations > 1_000, solved
+assert {"scheduler_env.rollout.resample", "scheduler_env.improvement.anneal"} <= set(before)
+print([name for name, count in compiled().items() if count != before.get(name)])
+"""
+    told = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert (told.returncode, told.stdout) == (0, "[]\n"), told.stderr

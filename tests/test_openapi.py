@@ -28,6 +28,7 @@ def rules(app) -> dict[tuple[str, str], str]:
     return {
         (method, re.sub(r"<(\w+)>", r"{\1}", rule.rule)): rule.endpoint
         for rule in app.url_map.iter_rules()
+        if not rule.endpoint.startswith("console.")  # a page for people, no interface
         for method in rule.methods - {"HEAD", "OPTIONS"}
     }
 

@@ -3,11 +3,14 @@
 from dataclasses import replace
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from scheduler_env import SAMPLE_PARAMS, InvalidInstance, InvalidSchedule, Schedule, standard_instance
 from scheduler_env.problem import Instance, Mode, Step, Team, WorkPoint
 from scheduler_env.rules import Rule, solve_by_rule
 from scheduler_env.standard_cycle import duration_h
+from tests.instances import instances
 
 
 @pytest.fixture(scope="module")
@@ -128,3 +131,54 @@ def test_a_cycle_is_refused_with_the_steps_in_it():
     )
     with pytest.raises(InvalidInstance, match=r"cycle: (a -> b -> a|b -> a -> b)"):
         Instance((Team("t", 2),), (WorkPoint("1", "1", steps),))
+
+
+def _critical_by_brute_force(schedule: Schedule) -> set[str]:
+    """What must not be delayed, by the definition: every step is asked about every other one."""
+    instance, capacity, near = schedule.instance, schedule.instance.capacity, 1e-6
+    number = {step.id: index for index, step in enumerate(instance.steps)}
+
+    def waits_for(late, early) -> bool:
+        if late is early or abs(early.end_h - late.start_h) > near or late.start_h <= near:
+            return False
+        if number[early.step.id] in instance.predecessors[number[late.step.id]]:
+            return True
+        for name, wanted in late.mode.demand:
+            moment = late.start_h - 2 * near
+            at_work = sum(
+                dict(each.mode.demand).get(name, 0) for each in schedule.steps if each.start_h <= moment < each.end_h
+            )
+            if at_work + wanted > capacity[name] and dict(early.mode.demand).get(name, 0):
+                return True
+        return False
+
+    found = {each.step.id for each in schedule.steps if each.end_h >= schedule.makespan_h - near}
+    while True:
+        more = {
+            early.step.id
+            for late in schedule.steps
+            if late.step.id in found
+            for early in schedule.steps
+            if waits_for(late, early)
+        }
+        if more <= found:
+            return found
+        found |= more
+
+
+@settings(max_examples=60, deadline=None)
+@given(instance=instances(max_steps=12), crew=st.sampled_from([0.3, 0.5, 1.0]))
+def test_critical_steps_are_those_that_the_definition_names(instance, crew):
+    schedule = solve_by_rule(instance, Rule("LFT", crew, "parallel")).schedule
+    assert schedule.critical_steps == _critical_by_brute_force(schedule)
+
+
+def test_the_flagships_critical_sequence_leads_without_a_gap_from_the_start_to_the_end(schedule):
+    critical = sorted(
+        (each for each in schedule.steps if each.step.id in schedule.critical_steps), key=lambda s: s.end_h
+    )
+    assert critical[0].start_h == 0.0
+    assert critical[-1].end_h == schedule.makespan_h
+    ends = {0.0, *(each.end_h for each in critical)}
+    assert all(min(abs(each.start_h - end) for end in ends) < 1e-6 for each in critical)
+    assert len(critical) < len(schedule.steps)

@@ -100,6 +100,7 @@ class Examination:
                 for arm in others
             },
             "rollout": None if experiment.rollout is None else experiment.rollout.to_dict(),
+            "stage_samples": None if experiment.rollout is None else dict(self.samples),
         }
 
     def _verdict(self) -> dict[str, Any]:

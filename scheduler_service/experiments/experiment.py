@@ -357,6 +357,15 @@ def explanation(experiment: Experiment, user_id: str, model: str, reason: str) -
     }
 
 
+def asked_for(definition: Mapping[str, object]) -> Experiment:
+    """As `Experiment.parse`, of a caller's definition: its errors say `experiment_name`, where the file says `name`."""
+    try:
+        return Experiment.parse(definition)
+    except InvalidExperiment as err:
+        errors = [(("experiment_name",) if loc == ("name",) else loc, message) for loc, message in err.errors]
+        raise invalid_experiment(errors) from err
+
+
 def problems(err: ValidationError) -> list[tuple[tuple[str | int, ...], str]]:
     """Where and what, of pydantic's error."""
     found = []

@@ -8,6 +8,7 @@ from typing import Any, get_args
 
 from scheduler_service.experiments.lifecycle import EventKind, Status
 from scheduler_service.registry.history import EventKind as ModelEventKind
+from scheduler_service.registry.outlook import PROMOTIONS
 from scheduler_service.registry.records import STATUSES
 
 Schema = dict[str, Any]
@@ -74,6 +75,7 @@ _STEP = object_of(
         "workers": {"type": "integer", "minimum": 1, "description": "People at work on it."},
         "start": told(NUMBER, "Hours after the start of the shutdown."),
         "end": told(NUMBER, "Hours after the start of the shutdown."),
+        "critical": told(FLAG, "Delayed, it delays the makespan: it lies on a critical sequence."),
     }
 )
 
@@ -85,6 +87,7 @@ _RUN = {
             "gap": told(NUMBER, "Share of the bound by which the schedule is longer: makespan / lower_bound - 1."),
             "resource_utilization": told(SHARE, "Crew-hours at work over headcount times makespan, of the plant."),
             "team_utilization": map_of(SHARE, "The same of each team."),
+            "team_headcount": map_of(COUNT, "People of each team that the instance uses."),
             "schedule_details": list_of(_STEP),
             "gantt_charts": map_of(TEXT, "Pictures in base64 by view, as asked for with charts."),
             "model_info": object_of({"model_key": TEXT, "algorithm": TEXT, "version": TEXT}),
@@ -118,6 +121,25 @@ _RUN = {
             "request_id": told(TEXT, "What POST /feedback asks for."),
         },
         {"cached": told(FLAG, "true: the schedule was computed for an identical request before.")},
+    ),
+    "RecordedRun": object_of(
+        {
+            "id": told(COUNT, "Rises with each record; what `before` takes."),
+            "request_id": TEXT,
+            "timestamp": TIME,
+            "success": FLAG,
+            "n_workpoints": maybe(COUNT),
+            "n_steps": maybe(COUNT),
+            **dict.fromkeys(("model_key", "algorithm", "experiment", "variant", "reason", "user_id"), maybe(TEXT)),
+            **dict.fromkeys(("makespan", "lower_bound", "gap", "resource_utilization"), maybe(NUMBER)),
+            **dict.fromkeys(("execution_time", "time_budget_ms"), maybe(NUMBER)),
+            **dict.fromkeys(("stage", "error_message", "comment"), maybe(TEXT)),
+            "user_satisfaction": maybe({"type": "integer", "minimum": 1, "maximum": 5}),
+        }
+    ),
+    "RunsAnswer": success({"runs": list_of(ref("RecordedRun")), "next": maybe(COUNT)}),
+    "RunRecordAnswer": success(
+        {"run": ref("RecordedRun"), "input": told(maybe(ANYTHING), "As POST /run_algorithm took it.")}
     ),
     "FeedbackAnswer": success({"request_id": TEXT, "message": TEXT}),
 }
@@ -161,11 +183,39 @@ _MODELS = {
     "ListedModel": object_of(_MODEL),
     "Model": object_of(_MODEL | {"signature": told(ANYTHING, "What the weights expect: format, features, layers.")}),
     "RegistrationAnswer": success({"model_key": TEXT, "message": TEXT}),
-    "ModelsAnswer": success({"models": list_of(ref("ListedModel")), "total": COUNT}),
+    "ModelsAnswer": success(
+        {"models": list_of(ref("ListedModel")), "total": COUNT, "default_model": ref("DefaultModel")}
+    ),
     "ModelAnswer": success({"model": ref("Model")}),
     "ModelChangedAnswer": success({"model_key": TEXT, "model": ref("Model")}),
     "TaggedAnswer": success({"tag": TEXT, "model_key": TEXT, "model": ref("Model")}),
     "DoneAnswer": success({"message": TEXT}),
+    "ModelUser": object_of(
+        {
+            "role": told(one_of("default", "experiment", "way_back"), "way_back: the default before an experiment."),
+            "named": told(TEXT, "What the model is called there."),
+            "experiment": maybe(TEXT),
+        },
+        about="Who needs a model.",
+    ),
+    "OutlookAnswer": success(
+        {
+            "model_key": TEXT,
+            "refusals": object_of(
+                {move: maybe(TEXT) for move in (*PROMOTIONS, "deleted")},
+                about="Move -> why it would be refused; null: it may be made.",
+            ),
+            "used_by": told(list_of(ref("ModelUser")), "Who needs this model."),
+            "stable": told(maybe(TEXT), "Key of the live version of its algorithm."),
+            "follows_stable": told(list_of(ref("ModelUser")), "Who gets another model when the tag stable moves."),
+            "rollback_to": told(maybe(TEXT), "What a rollback of its algorithm would return to; null: nothing."),
+            "default_model": ref("DefaultModel"),
+        }
+    ),
+    "DefaultModel": object_of(
+        {"name": told(TEXT, "As configured."), "model_key": told(maybe(TEXT), "null: no model bears the name.")},
+        about="Who answers where no experiment and no request names a model.",
+    ),
     "ModelEvent": object_of(
         {
             "time": TIME,
@@ -276,6 +326,10 @@ _FIGURES = {
     ),
     "minimum_detectable_effect_percentage": maybe(NUMBER),
     "projected_days_left": maybe(NUMBER),
+    "failing": told(
+        maybe(object_of({"is_certain": FLAG, "success_rates": PAIR})),
+        "Success rates of the baseline and of the candidate, where that one fails more often; else null.",
+    ),
     "guardrails": list_of(ref("Guardrail")),
     "secondary": map_of(
         object_of(
@@ -297,6 +351,10 @@ _LOST = object_of(
     {"makespan_a": NUMBER, "makespan_b": NUMBER, "ratio": NUMBER},
     {"request_id": TEXT, "user_id": maybe(TEXT), "n_workpoints": maybe(COUNT), "input_digest": maybe(TEXT)},
 )
+
+_SEEN = told(maybe(NUMBER), "The least improvement that is found with a chance of 80 %; null: none yet.")
+_DEFAULT = told(TEXT, "The model of every request that no running experiment claims, as configured.")
+_POINT = object_of({"time": TIME, "improvement_percentage": maybe(NUMBER), "confidence_sequence": maybe(PAIR)})
 
 _EXPERIMENTS = {
     "Reason": _WHY,
@@ -338,8 +396,59 @@ _EXPERIMENTS = {
             "last_transition": ref("Transition"),
         },
     ),
-    "ExperimentsAnswer": success({"experiments": list_of(ref("Experiment")), "total": COUNT}),
-    "ExperimentAnswer": success({"experiment": ref("Experiment")}),
+    "PlanAnswer": success(
+        {
+            "plan": object_of(
+                {
+                    "metric": TEXT,
+                    "direction": one_of("lower_is_better", "higher_is_better"),
+                    "alpha": told(NUMBER, "Of each candidate."),
+                    "power": SHARE,
+                    "reason": told(maybe(ref("Reason")), "Why the records do not allow a plan."),
+                    "basis": object_of(
+                        {
+                            "model": told(maybe(TEXT), "Whose runs were looked at; null: of every model."),
+                            "days": told(NUMBER, "That the runs are of."),
+                            "runs": COUNT,
+                            "users": COUNT,
+                            "least_users": COUNT,
+                            "requests_per_day": NUMBER,
+                            "new_users_per_day": told(NUMBER, "Once those on record have come again."),
+                            "covariate_correlation": maybe(NUMBER),
+                        }
+                    ),
+                    "minimum_effect_percentage": NUMBER,
+                    "users_needed": maybe(map_of(COUNT, "Arm -> users.")),
+                    "days_needed": told(maybe(NUMBER), "To find the minimum effect; null: beyond ten years."),
+                    "days_to_non_inferior": told(maybe(NUMBER), "If both are equal, until that is sure by the margin."),
+                    "duration_days": NUMBER,
+                    "users_in_duration": map_of(COUNT),
+                    "minimum_detectable_effect_percentage": _SEEN,
+                    "curve": list_of(
+                        object_of(
+                            {"days": NUMBER, "users": map_of(COUNT), "minimum_detectable_effect_percentage": _SEEN}
+                        )
+                    ),
+                }
+            )
+        }
+    ),
+    "CourseAnswer": success(
+        {
+            "course": object_of(
+                {
+                    "experiment_name": TEXT,
+                    "metric": TEXT,
+                    "users": map_of(list_of(_POINT), "Candidate -> its improvement at up to 40 moments."),
+                    "pairs": map_of(list_of(_POINT), "shadow and replay, where there are pairs: of model_b."),
+                }
+            )
+        }
+    ),
+    "ExperimentsAnswer": success(
+        {"experiments": list_of(ref("Experiment")), "total": COUNT, "default_model": _DEFAULT}
+    ),
+    "ExperimentAnswer": success({"experiment": ref("Experiment"), "default_model": _DEFAULT}),
     "ExperimentChangedAnswer": success({"experiment_name": TEXT, "message": TEXT, "experiment": ref("Experiment")}),
     "AssignmentAnswer": success(
         {
@@ -391,6 +500,8 @@ _EXPERIMENTS = {
                     "paired": map_of(ref("PairedVerdict"), "shadow and replay, where there are pairs."),
                     "comparisons": map_of(ref("Comparison"), "The same figures of model_c and further candidates."),
                     "rollout": maybe(ref("Rollout")),
+                    "is_baseline_the_default": told(FLAG, "Whether model_a is what answers by default."),
+                    "stage_samples": told(maybe(map_of(COUNT)), "Arm -> values of the metric since the stage began."),
                 }
             )
         }
@@ -472,6 +583,48 @@ _OPERATIONS = {
             )
         }
     ),
+    "TrendPoint": object_of(
+        {
+            "start": TIME,
+            "end": told(TIME, "Where the next one begins."),
+            "runs": COUNT,
+            "failures": COUNT,
+            "success_rate": maybe(SHARE),
+            "mean_makespan": told(maybe(NUMBER), "Hours; of the successful runs, as the gap and the times."),
+            "mean_gap": told(maybe(NUMBER), "Share of the lower bound."),
+            "p50_execution_time": told(maybe(NUMBER), "Seconds."),
+            "p95_execution_time": told(maybe(NUMBER), "Seconds."),
+            "mean_satisfaction": told(maybe(NUMBER), "Of people's verdicts on these runs, 1 to 5."),
+            "verdicts": COUNT,
+        }
+    ),
+    "TrendsAnswer": success(
+        {
+            "trends": object_of(
+                {
+                    "hours": NUMBER,
+                    "model_key": maybe(TEXT),
+                    "experiment": maybe(TEXT),
+                    "end": told(TIME, "When it was looked at: the last bucket is not over yet."),
+                    "bucket_s": told({"type": "integer", "minimum": 1}, "Length of a bucket, seconds."),
+                    "points": told(list_of(ref("TrendPoint")), "The buckets, the oldest first, without a gap."),
+                }
+            )
+        }
+    ),
+    "MadeReport": object_of(
+        {
+            "name": TEXT,
+            "kind": one_of("performance", "ab_test"),
+            "experiment": maybe(TEXT),
+            "format": one_of("html", "pdf"),
+            "lang": maybe(one_of("zh", "en")),
+            "size_bytes": COUNT,
+            "created_at": TIME,
+            "url": TEXT,
+        }
+    ),
+    "ReportsAnswer": success({"reports": list_of(ref("MadeReport")), "total": told(COUNT, "Also beyond the limit.")}),
     "ReportAnswer": success(
         {"report": told(TEXT, "Its name."), "url": TEXT, "path": told(TEXT, "On the service's machine.")}
     ),

@@ -23,10 +23,15 @@ Body = TypeVar("Body", bound=BaseModel)
 READING_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 PROBES = frozenset({"operations.get_health", "operations.get_liveness", "operations.get_readiness"})
 """Asked by supervisors and load balancers, which have no key and must never be told to come back later."""
-OPEN_ENDPOINTS = PROBES | {"operations.get_openapi", "operations.get_docs"}
+CONSOLE = frozenset({"console.get_console", "console.get_console_file"})
+"""The page for people, and its files: some forty small requests when it is first opened."""
+UNCOUNTED_ENDPOINTS = PROBES | CONSOLE
+OPEN_ENDPOINTS = UNCOUNTED_ENDPOINTS | {"operations.get_openapi", "operations.get_docs"}
 """Need no key anywhere: they tell nothing of what the service holds."""
 RUN_ENDPOINTS = frozenset({"runs.run_algorithm", "runs.give_feedback"})
 """What every user of the front end does: they add records of their own and change nobody else's."""
+ASKING_ENDPOINTS = frozenset({"experiments.plan_experiment"})
+"""Ask with a body, and change nothing."""
 AUTHOR_FIELDS = ("actor", "created_by")
 """Fields of bodies that say who does something."""
 MAX_AUTHOR = 200
@@ -52,7 +57,7 @@ def required_scope(method: str, endpoint: str | None) -> Scope | None:
         return None
     if endpoint in RUN_ENDPOINTS:
         return "run"
-    return "read" if method in READING_METHODS else "admin"
+    return "read" if method in READING_METHODS or endpoint in ASKING_ENDPOINTS else "admin"
 
 
 def guard(app: Flask, settings: Settings, limits: Limits) -> None:
@@ -66,7 +71,7 @@ def guard(app: Flask, settings: Settings, limits: Limits) -> None:
         wanted = required_scope(request.method, request.endpoint)
         if wanted == "admin":
             _refuse_foreign_pages(origins, is_exposed=is_exposed)
-        if request.method == "OPTIONS" or request.endpoint in PROBES:
+        if request.method == "OPTIONS" or request.endpoint in UNCOUNTED_ENDPOINTS:
             return
         address = request.remote_addr or ""
         presented = _presented_key()

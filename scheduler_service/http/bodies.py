@@ -36,6 +36,18 @@ class WrongMediaType(ServiceError):
     """The body is not sent as JSON."""
 
 
+def number_of(name: str, *, default: int, least: int = 1, most: int) -> int:
+    """The whole number that the query has under `name`; `default` when it has none.
+
+    Raises:
+        InvalidInput: it is none within `least`..`most`.
+    """
+    said = request.args.get(name) or str(default)
+    if not (said.isdecimal() and said.isascii() and len(said) <= 19 and least <= int(said) <= most):
+        raise InvalidInput(f"{name} is not within {least}..{most}", [((name,), f"is not within {least}..{most}")])
+    return int(said)
+
+
 def read_body(schema: type[Body], *, optional: bool = False) -> Body:
     """The request's body as `schema`; an absent one counts as `{}` when `optional`.
 

@@ -13,7 +13,7 @@ from typing import Any
 from pydantic.json_schema import models_json_schema
 
 from scheduler_service.http import problems, schemas
-from scheduler_service.http.answers import ANSWERS, TEXT, Schema, object_of, one_of, ref, told
+from scheduler_service.http.answers import ANSWERS, COUNT, TEXT, Schema, object_of, one_of, ref, told
 from scheduler_service.http.error_examples import error_example
 from scheduler_service.http.operations import OPERATIONS, Operation
 from scheduler_service.registry.records import STATUSES
@@ -31,12 +31,17 @@ _QUERY: dict[str, Schema] = {
     "status": told(one_of(*STATUSES, ""), "Only models of this status."),
     "tag": told(TEXT, "Only models that bear this tag."),
     "at": told(_MOMENT, "ISO-8601; without an offset local time. Now if left out."),
-    "limit": {"type": "integer", "minimum": 1, "maximum": 1_000, "default": 1_000, "description": "Most events."},
+    "limit": {"type": "integer", "minimum": 1, "maximum": 1_000, "description": "So many at most."},
     "start_time": told(_MOMENT, "ISO-8601, included; without an offset local time."),
     "end_time": told(_MOMENT, "ISO-8601, included; without an offset local time."),
     "model_key": told(TEXT, "Only what concerns this model's key."),
     "experiment": told(TEXT, "Only runs of this experiment."),
+    "before": told(COUNT, "Only runs recorded before the one of this id: `next` of an earlier answer."),
     "user_id": told(_NAME, "The user."),
+    "hours": {
+        "type": "number", "exclusiveMinimum": 0, "maximum": 8_784, "default": 24, "description": "How far back.",
+    },
+    "points": {"type": "integer", "minimum": 1, "maximum": 500, "default": 60, "description": "Buckets at most."},
     "days": {
         "type": "number", "exclusiveMinimum": 0, "maximum": 3_660, "default": 7, "description": "How far back.",
     },
@@ -50,6 +55,7 @@ _TAG = "^([A-Za-z][A-Za-z0-9_-]{0,31}:)?[A-Za-z][A-Za-z0-9_.-]{0,63}$"
 _OTHER_PATH: dict[str, tuple[str, str]] = {
     "tag": ("A letter, then letters, digits, _, . and -, 64 at most; also <algorithm>:<tag>.", "canary"),
     "alert": ("Its id, as in GET /alerts.", "1"),
+    "request_id": ("That of the run.", "0d2d4c3e-7f0b-4a52-8a52-9f2f8d1c7b11"),
     "number": ("Its id, as in GET /alerts.", "1"),
 }
 _HEADERS: dict[str, Schema] = {

@@ -111,6 +111,21 @@ def _get(path: str, tag: str, summary: str, **more: Any) -> Operation:
 OPERATIONS: tuple[Operation, ...] = (
     _run("/run_algorithm"),
     _run("/api/algorithm/run"),
+    _get(
+        "/runs",
+        "runs",
+        "The recorded runs, newest first",
+        query=("limit", "before", "model_key", "experiment"),
+        answer="RunsAnswer",
+        errors=(422, 503),
+    ),
+    _get(
+        "/runs/{request_id}",
+        "runs",
+        "A recorded run and what was asked for",
+        answer="RunRecordAnswer",
+        errors=(404, 503),
+    ),
     Operation(
         *("POST", "/feedback", "runs", "Tie a person's verdict to a run"),
         body=schemas.FeedbackRequest,
@@ -149,6 +164,13 @@ OPERATIONS: tuple[Operation, ...] = (
         "models",
         "One model, by key, short name or tag",
         answer="ModelAnswer",
+        errors=(404, 409, 422, 503),
+    ),
+    _get(
+        "/models/{name}/outlook",
+        "models",
+        "What may be done with a model now, and who would notice",
+        answer="OutlookAnswer",
         errors=(404, 409, 422, 503),
     ),
     Operation(
@@ -199,6 +221,14 @@ OPERATIONS: tuple[Operation, ...] = (
         success=201,
         errors=(*_BODY_ERRORS, 404, 409, 503),
         example=_EXPERIMENT,
+    ),
+    Operation(
+        *("POST", "/experiments/plan", "experiments", "How long an experiment would take that is being thought of"),
+        body=schemas.PlanRequest,
+        answer="PlanAnswer",
+        scope="read",
+        errors=(*_BODY_ERRORS, 404, 409, 503),
+        example={"model_a": "DDQN_v1.0", "success_metric": "makespan", "duration_days": 7, "minimum_effect": 0.02},
     ),
     _get("/experiments", "experiments", "All experiments", answer="ExperimentsAnswer", errors=(503,)),
     _get("/experiments/{name}", "experiments", "One experiment", answer="ExperimentAnswer", errors=(404, 503)),
@@ -257,6 +287,13 @@ OPERATIONS: tuple[Operation, ...] = (
         errors=(404, 503),
     ),
     _get(
+        "/experiments/{name}/course",
+        "experiments",
+        "How the improvement and its bounds came about",
+        answer="CourseAnswer",
+        errors=(404, 503),
+    ),
+    _get(
         "/health",
         "operations",
         "Whether every part works",
@@ -295,6 +332,22 @@ OPERATIONS: tuple[Operation, ...] = (
         "Figures of the recorded runs",
         query=_FILTERS,
         answer="PerformanceAnswer",
+        errors=(422, 503),
+    ),
+    _get(
+        "/performance/trends",
+        "operations",
+        "How the runs went over time",
+        query=("hours", "points", "model_key", "experiment"),
+        answer="TrendsAnswer",
+        errors=(422, 503),
+    ),
+    _get(
+        "/reports",
+        "operations",
+        "The reports that are there, newest first",
+        query=("limit",),
+        answer="ReportsAnswer",
         errors=(422, 503),
     ),
     Operation(

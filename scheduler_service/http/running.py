@@ -124,6 +124,7 @@ def compute(
                 instance = instance or instance_from_request(request.problem)
                 solution = model.agent.solve(instance, time_budget_ms=budget_ms, stop=stop)
                 solution.schedule.check()
+                _ = solution.schedule.critical_steps  # here rather than on the event loop, where answers are made
                 # Not what a search found that was cut short: it would be answered to who has the whole time.
                 if key is not None and budget_ms == full_ms and not (stop is not None and stop()):
                     cache.put(key, solution)
@@ -151,6 +152,7 @@ def compute(
 def answer(run: Run, charts: dict[View, str]) -> dict[str, object]:
     """The JSON of a run; `charts` are base64 pictures by view."""
     schedule = run.solution.schedule
+    critical = schedule.critical_steps
     names = {workpoint.id: workpoint.name for workpoint in schedule.instance.workpoints}
     result: dict[str, object] = {
         "makespan": schedule.makespan_h,
@@ -158,6 +160,9 @@ def answer(run: Run, charts: dict[View, str]) -> dict[str, object]:
         "gap": run.solution.gap,
         "resource_utilization": schedule.resource_utilization,
         "team_utilization": schedule.team_utilization,
+        "team_headcount": {
+            team.name: team.headcount for team in schedule.instance.teams if team.name in schedule.team_utilization
+        },
         "schedule_details": [
             {
                 "id": placed.step.id,
@@ -169,6 +174,7 @@ def answer(run: Run, charts: dict[View, str]) -> dict[str, object]:
                 "workers": placed.crew,
                 "start": placed.start_h,
                 "end": placed.end_h,
+                "critical": placed.step.id in critical,
             }
             for placed in schedule.steps
         ],

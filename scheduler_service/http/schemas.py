@@ -324,6 +324,24 @@ class ExperimentRequest(Strict):
         return said | ({} if self.rollout is None else {"rollout": self.rollout.model_dump()})
 
 
+class PlanRequest(ExperimentRequest):
+    """An experiment that is being thought of: as it would be created, but that nothing of it is needed."""
+
+    experiment_name: Name = "plan"
+    model_a: Name | None = Field(default=None, description="Its runs say how far users lie apart; all runs if absent.")  # type: ignore[assignment]
+    model_b: Name | None = None  # type: ignore[assignment]
+    minimum_effect: float = Field(
+        default=0.02, gt=0, lt=1, description="The least improvement that one wants to find, a share of the baseline."
+    )
+
+    @property
+    def definition(self) -> dict[str, Any]:
+        """In the words of `Experiment.parse`, but for `start_time`."""
+        named = {"name": self.experiment_name, "model_a": self.model_a or "?", "model_b": self.model_b or "??"}
+        limits = ("traffic_split", "success_metric", "duration_days")
+        return self.options | named | {name: getattr(self, name) for name in limits}
+
+
 class MoveRequest(Strict):
     """Who moves an experiment, and why."""
 

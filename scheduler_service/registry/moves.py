@@ -1,7 +1,7 @@
 """Moves that touch several models at once: rolling back, deleting."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -13,6 +13,7 @@ from scheduler_service.registry.loading import check_weights
 from scheduler_service.registry.names import LATEST, STABLE
 from scheduler_service.registry.records import ModelRecord, Status, check_move, check_text
 from scheduler_service.registry.store import Store
+from scheduler_service.registry.usage import User
 
 logger = logging.getLogger(__name__)
 
@@ -29,6 +30,40 @@ def check_deployment(store: Store, record: ModelRecord) -> None:
     check_weights(record, store.weights_file(record.model_key))
     if not record.validation:
         raise InvalidTransition(f"{record.model_key} was never measured; promote it to validated first")
+
+
+def check_promotion(store: Store, record: ModelRecord, status: Status) -> None:
+    """Nothing, if the model can be promoted to `status`, or has it; a measurement may still refuse it.
+
+    Raises:
+        InvalidTransition: its life does not allow it, it was never measured, or it would be retired and is stable.
+        InvalidModel: it would be deployed, and its weights are missing or damaged.
+    """
+    if status == "deployed":
+        check_deployment(store, record)
+    elif status != record.status:
+        check_move(record, status)
+    if status == "retired" and STABLE in record.tags:
+        raise InvalidTransition(
+            f"{record.model_key} bears the tag {STABLE!r}; deploy another version or roll back first"
+        )
+
+
+def check_deletion(record: ModelRecord, in_use: Mapping[str, Sequence[User]]) -> None:
+    """Nothing, if the model can go.
+
+    Args:
+        in_use: as `models_in_use` answers it.
+
+    Raises:
+        ModelConflict: it is deployed, bears a tag other than `latest`, or somebody needs it.
+    """
+    held = [tag for tag in record.tags if tag != LATEST]
+    if record.status == "deployed" or held:
+        why = f"bears the tag {', '.join(held)}" if held else "is deployed"
+        raise ModelConflict(f"{record.model_key} {why}; it cannot be deleted")
+    if users := in_use.get(record.model_key):
+        raise ModelConflict(f"{record.model_key} is used by {users[-1]}; it cannot be deleted")
 
 
 def roll_back(
@@ -57,7 +92,7 @@ def roll_back(
         left = index.records[index.tags[stable]]
         if only_from not in (None, left.model_key):
             raise ModelConflict(f"{left.model_key} is live, no longer {only_from}")
-        target = _target(store, index, stable)
+        target = rollback_target(store, index, algorithm)
         if target is None:
             raise ModelConflict(f"no earlier stable version of {algorithm} than {left.model_key} can be used again")
         store.commit(
@@ -77,8 +112,9 @@ def roll_back(
     return target
 
 
-def _target(store: Store, index: Index, stable: str) -> str | None:
+def rollback_target(store: Store, index: Index, algorithm: str) -> str | None:
     """The stable version before the present one whose weights are sound; a retired one only if there is no other."""
+    stable = f"{algorithm}:{STABLE}"
     events = store.history.lines()
     in_use = {key for key, record in index.records.items() if record.status != "retired"}
     for usable in (in_use, set(index.records)):

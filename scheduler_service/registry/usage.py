@@ -1,7 +1,9 @@
 """Which models the experiments need, by the file that the A/B manager keeps."""
 
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import Literal
 
 from scheduler_service.errors import ServiceError, StorageUnavailable
 from scheduler_service.experiments.config import ConfigFile
@@ -11,8 +13,26 @@ OVER = ("stopped", "concluded", "completed")
 """The statuses of an experiment that needs its models no longer."""
 
 
-def models_in_use(config_file: Path, index: Index, now: datetime) -> dict[str, str]:
-    """Model key -> who needs it: the default model, and both arms of each experiment that is not over.
+@dataclass(frozen=True, slots=True)
+class User:
+    """Who needs a model: everybody who is in no experiment, an experiment, or its way back."""
+
+    role: Literal["default", "experiment", "way_back"]
+    named: str  # how the model is called there: a key, a short name or a tag
+    experiment: str | None = None
+
+    def __str__(self) -> str:
+        match self.role:
+            case "default":
+                return "the default model"
+            case "experiment":
+                return f"the experiment {self.experiment!r}"
+            case "way_back":
+                return f"the way back from the experiment {self.experiment!r}"
+
+
+def models_in_use(config_file: Path, index: Index, now: datetime) -> dict[str, list[User]]:
+    """Model key -> who needs it: the default model, and the arms of each experiment that is not over.
 
     Raises:
         StorageUnavailable: the file is there, but cannot be read as it is: nobody knows what it means to keep.
@@ -26,12 +46,16 @@ def models_in_use(config_file: Path, index: Index, now: datetime) -> dict[str, s
         raise StorageUnavailable(f"the models in use are unknown: {err}") from err
     if problem is not None:
         raise StorageUnavailable(f"the models in use are unknown: {problem}")
-    names = {config.default_model: "the default model"}
+    users = [User("default", config.default_model)]
     for experiment in config.experiments.values():
         if experiment.status_at(now) not in OVER:
-            names |= dict.fromkeys(experiment.models.values(), f"the experiment {experiment.name!r}")
+            users += [User("experiment", name, experiment.name) for name in experiment.models.values()]
         promotion = experiment.promotion
         if promotion is not None and promotion.model == config.default_model:
-            names[promotion.previous_default] = f"the way back from the experiment {experiment.name!r}"
+            users.append(User("way_back", promotion.previous_default, experiment.name))
     # A name that fits several models may mean any of them, so none of those may go.
-    return {key: user for name, user in names.items() for key in index.candidates(name)}
+    found: dict[str, list[User]] = {}
+    for user in users:
+        for key in index.candidates(user.named):
+            found.setdefault(key, []).append(user)
+    return found

@@ -5,12 +5,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from scheduler_service.clock import parse_time
+from scheduler_service.clock import parse_time, to_iso
+from scheduler_service.experiments.examination import pairs_by_source
 from scheduler_service.experiments.experiment import Experiment
 from scheduler_service.stats.arms import rows_of_arm, user_means_on_scale
 from scheduler_service.stats.comparison import BASELINE
 from scheduler_service.stats.effect import Effect, effect_of_arms
-from scheduler_service.stats.metrics import Metric
+from scheduler_service.stats.metrics import Metric, metric_named
 from scheduler_service.stats.pairs import judge_pairs
 
 if TYPE_CHECKING:
@@ -73,6 +74,39 @@ def pair_effects_over_time(pairs: "pd.DataFrame", margin: float, alpha: float, c
         known = improvement is not None and bounds is not None
         found.append((improvement / 100.0, bounds[0] / 100.0, bounds[1] / 100.0) if known else None)
     return _frame(found, moments)
+
+
+def course(experiment: Experiment, runs: "pd.DataFrame", pairs: "pd.DataFrame") -> dict[str, Any]:
+    """How the verdicts of `examination.examine` came about, as JSON: of the users by candidate, of model_b's pairs.
+
+    The last point has the figures of the verdict; a point is null where no bounds could be computed yet.
+    """
+    alpha = experiment.alpha / len(experiment.candidates)
+    first = experiment.candidates[0]
+    of_users = effects_over_time(runs, metric_named(experiment.success_metric), experiment.candidates, alpha)
+    of_pairs = {
+        source: pair_effects_over_time(mine, experiment.margin, alpha, first)
+        for source, mine in pairs_by_source(pairs, first).items()
+        if len(mine)
+    }
+    return {
+        "experiment_name": experiment.name,
+        "metric": experiment.success_metric,
+        "users": {arm: _points(frame) for arm, frame in of_users.items()},
+        "pairs": {source: _points(frame) for source, frame in of_pairs.items()},
+    }
+
+
+def _points(frame: "pd.DataFrame") -> list[dict[str, Any]]:
+    figures = (100.0 * frame[["improvement", "low", "high"]]).to_numpy().tolist()
+    return [
+        {
+            "time": to_iso(moment.to_pydatetime()),
+            "improvement_percentage": None if low != low else improvement,  # NaN is not equal to itself
+            "confidence_sequence": None if low != low else [low, high],
+        }
+        for moment, (improvement, low, high) in zip(frame.index, figures, strict=True)
+    ]
 
 
 def _moments(times: "pd.Series[pd.Timestamp]") -> "pd.DatetimeIndex":

@@ -72,6 +72,9 @@ class Verdict:
             if self.minimum_detectable_effect is None
             else 100.0 * self.minimum_detectable_effect,
             "projected_days_left": self.days_left,
+            "failing": None
+            if self.failing is None
+            else {"is_certain": self.failing.is_certain, "success_rates": list(self.failing.rates)},
         }
 
 

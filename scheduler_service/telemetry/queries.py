@@ -4,9 +4,27 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Engine, Row, Select, Table, func, select, text
+from sqlalchemy import (
+    CTE,
+    Column,
+    ColumnElement,
+    Engine,
+    Integer,
+    Row,
+    Select,
+    String,
+    Table,
+    and_,
+    case,
+    column,
+    func,
+    select,
+    text,
+    values,
+)
 
 from scheduler_service.clock import parse_time, to_iso
 from scheduler_service.telemetry.database import path_of, storage_errors
@@ -70,6 +88,13 @@ PAIR_DTYPES: dict[str, Any] = {
     "input_digest": "str",
 }
 """The columns of a frame of pairs, also of an empty one."""
+
+LISTED = (
+    *("id", "request_id", "timestamp", "success", "n_workpoints", "n_steps", "model_key", "algorithm", "experiment"),
+    *("variant", "reason", "user_id", "makespan", "lower_bound", "gap", "resource_utilization", "execution_time"),
+    *("time_budget_ms", "stage", "error_message"),
+)
+"""The columns of a run that people are shown in a list."""
 
 AT_A_TIME = 500
 """Ids in one statement; SQLite takes 32,766, but other databases and old versions fewer."""
@@ -158,6 +183,52 @@ def runs_of_weeks_before(
             query = select(func.count()).select_from(runs)
             counts.append(int(fetch(engine, _between(query, runs, begin, begin + min(now - since, week)))[0][0]))
     return now - since, counts
+
+
+def trend_rows(
+    engine: Engine, bounds: Sequence[datetime], *, model_key: str | None = None, experiment: str | None = None
+) -> dict[int, dict[str, Any]]:
+    """Figures of the runs between each bound and the next, by the place of the earlier one; only where there are runs.
+
+    `runs`, `failures`; of the successful ones `mean_makespan`, `mean_gap`, `p50_execution_time` and
+    `p95_execution_time`; `mean_satisfaction` and `verdicts`. None where there is no such figure. Raises as `run_frame`.
+    """
+    named = {"model_key": model_key, "experiment": experiment}
+    figures = _by_bucket(fetch(engine, _trend_query(bounds, named)))
+    timed = {bucket: found.pop("timed") for bucket, found in figures.items()}
+    percentiles = _by_bucket(fetch(engine, _percentile_query(bounds, timed, named)))
+    nothing = {"p50_execution_time": None, "p95_execution_time": None}
+    return {bucket: found | percentiles.get(bucket, nothing) for bucket, found in figures.items()}
+
+
+def _by_bucket(rows: Sequence[Row[Any]]) -> dict[int, dict[str, Any]]:
+    found = [row._asdict() for row in rows]
+    return {row.pop("bucket"): row for row in found}
+
+
+def latest_runs(
+    engine: Engine, limit: int, *, before: int | None, model_key: str | None, experiment: str | None
+) -> list[dict[str, Any]]:
+    """The newest runs, the newest first: `LISTED` with the verdict. Raises as `run_frame`."""
+    query = _listed().order_by(runs.c.id.desc()).limit(limit)
+    if before is not None:
+        query = query.where(runs.c.id < before)
+    for name, value in (("model_key", model_key), ("experiment", experiment)):
+        if value is not None:
+            query = query.where(runs.c[name] == value)
+    return [row._asdict() for row in fetch(engine, query)]
+
+
+def run_of_request(engine: Engine, request_id: str) -> dict[str, Any] | None:
+    """The last run of a request, with what it asked for as JSON; None if there is none. Raises as `run_frame`."""
+    query = _listed(runs.c.input_params).where(runs.c.request_id == request_id).order_by(runs.c.id.desc()).limit(1)
+    return next((row._asdict() for row in fetch(engine, query)), None)
+
+
+def _listed(*more: Column[Any]) -> Select[Any]:
+    verdict = (feedback.c.user_satisfaction, feedback.c.comment)
+    source = runs.outerjoin(feedback, feedback.c.request_id == runs.c.request_id)
+    return select(*(runs.c[name] for name in LISTED), *verdict, *more).select_from(source)
 
 
 def last_run(engine: Engine) -> int:
@@ -266,6 +337,64 @@ def runs_query(
     if experiment is not None:
         query = query.where(runs.c.experiment == experiment)
     return query.order_by(runs.c.timestamp, runs.c.id)
+
+
+def _trend_query(bounds: Sequence[datetime], named: Mapping[str, str | None]) -> Select[Any]:
+    buckets = _buckets(bounds, {})
+
+    def of_good(value: ColumnElement[Any]) -> ColumnElement[Any]:
+        return case((runs.c.success, value))
+
+    figures = {
+        "runs": func.count(),
+        "failures": func.sum(case((runs.c.success, 0), else_=1)),
+        "timed": func.count(of_good(runs.c.execution_time)),
+        "mean_makespan": func.avg(of_good(runs.c.makespan)),
+        "mean_gap": func.avg(of_good(runs.c.gap)),
+        "mean_satisfaction": func.avg(feedback.c.user_satisfaction),
+        "verdicts": func.count(feedback.c.user_satisfaction),
+    }
+    source = buckets.join(runs, _is_in(buckets)).outerjoin(feedback, feedback.c.request_id == runs.c.request_id)
+    query = select(buckets.c.bucket, *(figure.label(name) for name, figure in figures.items())).select_from(source)
+    return _of(query, named).group_by(buckets.c.bucket)
+
+
+def _percentile_query(
+    bounds: Sequence[datetime], counts: Mapping[int, int], named: Mapping[str, str | None]
+) -> Select[Any]:
+    """Percentiles of the execution time, interpolated between ranks as numpy does.
+
+    That is the sum of the times of successful runs, weighted by 1 less how many ranks they are off, if that is not
+    negative. `counts` has how many there are, by bucket: to count them beside ranking them takes twice as long.
+    """
+    buckets = _buckets(bounds, counts)
+    place = func.row_number().over(partition_by=buckets.c.bucket, order_by=runs.c.execution_time) - 1
+    ranking = select(buckets.c.bucket, buckets.c.count, runs.c.execution_time, place.label("place"))
+    ranking = ranking.select_from(buckets.join(runs, _is_in(buckets)))
+    ranking = _of(ranking.where(runs.c.success, runs.c.execution_time.is_not(None)), named)
+    ranked = ranking.subquery("ranked").c
+    chosen = []
+    for percent in (50, 95):
+        off = func.abs(ranked.place - percent / 100.0 * (ranked.count - 1))
+        weighted = func.sum(case((off < 1.0, (1.0 - off) * ranked.execution_time)))
+        chosen.append(weighted.label(f"p{percent}_execution_time"))
+    return select(ranked.bucket, *chosen).group_by(ranked.bucket)
+
+
+def _buckets(bounds: Sequence[datetime], counts: Mapping[int, int]) -> CTE:
+    """A row for each bound but the last."""
+    columns = (column("bucket", Integer), column("since", String), column("until", String), column("count", Integer))
+    times = [to_iso(bound) for bound in bounds]
+    rows = [(place, *pair, counts.get(place, 0)) for place, pair in enumerate(pairwise(times))]
+    return values(*columns).data(rows).cte("buckets")
+
+
+def _is_in(buckets: CTE) -> ColumnElement[bool]:
+    return and_(runs.c.timestamp >= buckets.c.since, runs.c.timestamp < buckets.c.until)
+
+
+def _of(query: Select[Any], named: Mapping[str, str | None]) -> Select[Any]:
+    return query.where(*(runs.c[name] == value for name, value in named.items() if value is not None))
 
 
 def pairs_query(

@@ -1,17 +1,21 @@
 """Experiments: create, ramp, start, pause, stop, conclude, and what they found."""
 
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 from flask import Blueprint, request
 
+from scheduler_service.clock import to_iso, utc_now
 from scheduler_service.errors import InvalidInput
-from scheduler_service.experiments.experiment import Experiment
+from scheduler_service.experiments.experiment import Experiment, asked_for
+from scheduler_service.experiments.planning import LOOK_BACK_DAYS, RUNS_AT_MOST, plan, planning_columns
 from scheduler_service.experiments.replay import ReplayOptions
 from scheduler_service.http.bodies import read_body
-from scheduler_service.http.schemas import ExperimentRequest, MoveRequest, PromoteArmRequest, ReplayRequest
+from scheduler_service.http.schemas import ExperimentRequest, MoveRequest, PlanRequest, PromoteArmRequest, ReplayRequest
 from scheduler_service.http.services import services
 from scheduler_service.http.watching import records_of
+from scheduler_service.reporting.evolution import course
 
 blueprint = Blueprint("experiments", __name__)
 
@@ -35,18 +39,40 @@ def create_experiment() -> tuple[dict[str, Any], int]:
     return _told(experiment), 201
 
 
+@blueprint.post("/experiments/plan")
+def plan_experiment() -> dict[str, Any]:
+    """How long an experiment would take that is being thought of; changes nothing."""
+    body, parts = read_body(PlanRequest), services()
+
+    def planned() -> dict[str, Any]:
+        now = utc_now()
+        experiment = asked_for(body.definition | {"start_time": to_iso(now)})
+        key = None if body.model_a is None else parts.models.resolve(body.model_a, standing=True)
+        runs = parts.monitor.get_performance_data(
+            start_time=now - timedelta(days=LOOK_BACK_DAYS),
+            columns=planning_columns(experiment.success_metric),
+            latest=RUNS_AT_MOST,
+        )
+        return plan(experiment, body.minimum_effect, runs, now, key).to_dict()
+
+    return {"status": "success", "plan": parts.storage.run(planned)}
+
+
 @blueprint.get("/experiments")
 def list_experiments() -> dict[str, Any]:
     """All experiments, the newest first."""
-    found = services().storage.run(services().experiments.list_experiments)
-    return {"status": "success", "experiments": [each.to_dict() for each in found], "total": len(found)}
+    experiments = services().experiments
+    found = services().storage.run(experiments.list_experiments)
+    told = [each.to_dict() for each in found]
+    return {"status": "success", "experiments": told, "total": len(told), "default_model": experiments.default_model}
 
 
 @blueprint.get("/experiments/<name>")
 def get_experiment(name: str) -> dict[str, Any]:
     """One experiment with its status now."""
-    experiment = services().storage.run(lambda: services().experiments.get_experiment(name))
-    return {"status": "success", "experiment": experiment.to_dict()}
+    experiments = services().experiments
+    experiment = services().storage.run(lambda: experiments.get_experiment(name))
+    return {"status": "success", "experiment": experiment.to_dict(), "default_model": experiments.default_model}
 
 
 @blueprint.post("/experiments/<name>/start")
@@ -131,6 +157,18 @@ def get_results(name: str) -> dict[str, Any]:
         return parts.experiments.results(name, runs, pairs)
 
     return {"status": "success", "results": parts.storage.run(results)}
+
+
+@blueprint.get("/experiments/<name>/course")
+def get_course(name: str) -> dict[str, Any]:
+    """How the improvement and its bounds came to be what they are."""
+    parts = services()
+
+    def found() -> dict[str, Any]:
+        experiment = parts.experiments.get_experiment(name)
+        return course(experiment, *records_of(name, parts.monitor))
+
+    return {"status": "success", "course": parts.storage.run(found)}
 
 
 @blueprint.post("/experiments/<name>/replay")

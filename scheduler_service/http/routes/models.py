@@ -6,8 +6,8 @@ from typing import Any
 from flask import Blueprint, request
 
 from scheduler_service.clock import parse_time, utc_now
-from scheduler_service.errors import InvalidInput
-from scheduler_service.http.bodies import MalformedBody, parse_json, read_body, validated
+from scheduler_service.errors import InvalidInput, ModelNotFound
+from scheduler_service.http.bodies import MalformedBody, number_of, parse_json, read_body, validated
 from scheduler_service.http.schemas import (
     PromoteRequest,
     RegisterRequest,
@@ -43,9 +43,9 @@ def register_model() -> tuple[dict[str, Any], int]:
 def list_models() -> dict[str, Any]:
     """The registered models, newest first; without their signatures, which are long and alike (see one model)."""
     wanted = {name: request.args.get(name) or None for name in ("algorithm", "status", "tag")}
-    found = services().storage.run(lambda: services().models.list_models(**wanted))
+    found, default = services().storage.run(lambda: (services().models.list_models(**wanted), _default_model()))
     listed = [{name: value for name, value in record.to_dict().items() if name != "signature"} for record in found]
-    return {"status": "success", "models": listed, "total": len(listed)}
+    return {"status": "success", "models": listed, "total": len(listed), "default_model": default}
 
 
 @blueprint.get("/models/history")
@@ -56,13 +56,11 @@ def history() -> dict[str, Any]:
         moment = parse_time(request.args["at"]) if request.args.get("at") else utc_now()
     except (ValueError, OverflowError) as err:
         raise InvalidInput("at is not an ISO-8601 time", [(("at",), "is not an ISO-8601 time")]) from err
-    limit = request.args.get("limit") or str(MAX_EVENTS)
-    if not (limit.isdecimal() and limit.isascii() and 1 <= int(limit[:9]) <= MAX_EVENTS):
-        raise InvalidInput(f"limit is not within 1..{MAX_EVENTS}", [(("limit",), f"is not within 1..{MAX_EVENTS}")])
+    limit = number_of("limit", default=MAX_EVENTS, most=MAX_EVENTS)
     events, live = services().storage.run(lambda: services().models.history_at(moment, algorithm, key))
     return {
         "status": "success",
-        "events": [event.to_dict() for event in events[::-1][: int(limit)]],
+        "events": [event.to_dict() for event in events[::-1][:limit]],
         "total": len(events),
         "live": {found.algorithm: found.to_dict() for found in live},
     }
@@ -73,6 +71,13 @@ def get_model(name: str) -> dict[str, Any]:
     """What is known of one model."""
     record = services().storage.run(lambda: services().models.get_model(name))
     return {"status": "success", "model": record.to_dict()}
+
+
+@blueprint.get("/models/<name>/outlook")
+def look_ahead(name: str) -> dict[str, Any]:
+    """What may be done with a model now, why not the rest, and who would notice."""
+    outlook, default = services().storage.run(lambda: (services().models.outlook(name), _default_model()))
+    return {"status": "success", **outlook.to_dict(), "default_model": default}
 
 
 @blueprint.post("/models/<name>/promote")
@@ -119,6 +124,15 @@ def delete_model(name: str) -> dict[str, Any]:
     body = read_body(RemovalRequest, optional=True)
     services().storage.run(lambda: services().models.delete_model(name, reason=body.reason, actor=body.actor))
     return {"status": "success", "message": f"the model {name} is deleted"}
+
+
+def _default_model() -> dict[str, str | None]:
+    """The model that answers by default: as configured, and its key; no key if the name stands for none."""
+    name = services().experiments.default_model
+    try:
+        return {"name": name, "model_key": services().models.resolve(name, standing=True)}
+    except ModelNotFound:
+        return {"name": name, "model_key": None}
 
 
 def _read_upload() -> tuple[RegisterRequest, Any]:

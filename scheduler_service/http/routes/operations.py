@@ -1,27 +1,30 @@
 """Operations: health, metrics, figures, reports, and the documentation of all of it."""
 
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from flask import Blueprint, Response, request
 
-from scheduler_service.clock import to_iso
-from scheduler_service.errors import ReportNotFound
+from scheduler_service.clock import to_iso, utc_now
+from scheduler_service.errors import InvalidInput, ReportNotFound
 from scheduler_service.http import health
-from scheduler_service.http.bodies import json_bytes, read_body
+from scheduler_service.http.bodies import json_bytes, number_of, read_body
 from scheduler_service.http.docs_page import docs_page
 from scheduler_service.http.openapi import document
 from scheduler_service.http.problems import problem
 from scheduler_service.http.schemas import ABTestReportRequest, PerformanceReportRequest
 from scheduler_service.http.services import services
-
-if TYPE_CHECKING:
-    pass  # slow to import, and the service starts without it
+from scheduler_service.reporting.shelf import made_reports
+from scheduler_service.telemetry.trends import Trend
 
 blueprint = Blueprint("operations", __name__)
 
 REPORT_TYPES = {".html": "text/html; charset=utf-8", ".pdf": "application/pdf"}
 """Endings of the files that are reports."""
+LISTED_REPORTS, MAX_LISTED_REPORTS = 100, 1_000
+TREND_HOURS, MAX_TREND_HOURS = "24", 24.0 * 366
+TREND_POINTS, MAX_TREND_POINTS = 60, 500
 
 
 @blueprint.get("/health")
@@ -62,6 +65,25 @@ def get_performance() -> dict[str, Any]:
     names = ("start_time", "end_time", "model_key", "experiment")
     wanted = {name: request.args.get(name) or None for name in names}
     return {"status": "success", "performance": services().storage.run(lambda: services().monitor.summary(**wanted))}
+
+
+@blueprint.get("/performance/trends")
+def get_trends() -> dict[str, Any]:
+    """How the runs went over time."""
+    hours, points = _hours(), number_of("points", default=TREND_POINTS, most=MAX_TREND_POINTS)
+    named = {name: request.args.get(name) or None for name in ("model_key", "experiment")}
+    parts, now = services(), utc_now()
+    trend = parts.storage.run(lambda: parts.monitor.history.trend(now, hours=hours, points=points, **named))
+    return {"status": "success", "trends": {"hours": hours, **named, **_trend(trend)}}
+
+
+@blueprint.get("/reports")
+def list_reports() -> dict[str, Any]:
+    """The reports that are there, the newest first."""
+    limit, parts = number_of("limit", default=LISTED_REPORTS, most=MAX_LISTED_REPORTS), services()
+    found = parts.storage.run(lambda: made_reports(parts.settings.reports_dir))
+    told = [asdict(each) | {"created_at": to_iso(each.created_at), "url": _url(each.name)} for each in found[:limit]]
+    return {"status": "success", "reports": told, "total": len(found)}
 
 
 @blueprint.post("/reports/performance")
@@ -114,7 +136,31 @@ def get_docs() -> Response:
 
 def _report_made(path: str) -> dict[str, Any]:
     name = Path(path).name
-    return {"status": "success", "report": name, "url": f"/reports/{name}", "path": path}
+    return {"status": "success", "report": name, "url": _url(name), "path": path}
+
+
+def _url(report: str) -> str:
+    return f"/reports/{report}"
+
+
+def _hours() -> float:
+    said = request.args.get("hours") or TREND_HOURS
+    try:
+        hours = float(said)
+    except ValueError:
+        hours = 0.0
+    if not 0.0 < hours <= MAX_TREND_HOURS:
+        limit = f"must be greater than 0 and at most {MAX_TREND_HOURS:g}"
+        raise InvalidInput(f"hours {said[:100]!r} {limit}", [(("hours",), limit)])
+    return hours
+
+
+def _trend(trend: Trend) -> dict[str, Any]:
+    points = [
+        asdict(point) | {"start": to_iso(point.start), "end": to_iso(point.end), "success_rate": point.success_rate}
+        for point in trend.points
+    ]
+    return {"end": to_iso(trend.end), "bucket_s": trend.bucket_s, "points": points}
 
 
 def _unwell(told: health.Told) -> Response:

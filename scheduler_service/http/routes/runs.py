@@ -10,7 +10,7 @@ from typing import Any
 
 from flask import Blueprint, Response, g, request
 
-from scheduler_service.http.bodies import json_bytes, read_body
+from scheduler_service.http.bodies import json_bytes, number_of, read_body
 from scheduler_service.http.offload import HAS_CLIENT_LEFT, Ticket
 from scheduler_service.http.running import Outcome, TakesLonger, answer, compute, draw
 from scheduler_service.http.schemas import FeedbackRequest, RunRequest
@@ -21,6 +21,8 @@ blueprint = Blueprint("runs", __name__)
 
 PATIENCE_MS = 50.0
 """Longest default of a model that is improved among the short answers; an agent's is 20 ms."""
+LISTED_RUNS, MAX_LISTED_RUNS = 50, 1_000
+MAX_ID = 2**63 - 1
 SMALL = 60
 """Steps of a problem that is solved among the short answers; a larger one takes longer only to be read and checked."""
 
@@ -53,6 +55,24 @@ def give_feedback() -> dict[str, Any]:
     parts.storage.run(lambda: parts.monitor.record_feedback(body.request_id, body.user_satisfaction, body.comment))
     parts.metrics.observe_feedback(body.user_satisfaction)
     return {"status": "success", "request_id": body.request_id, "message": "thank you"}
+
+
+@blueprint.get("/runs")
+def list_runs() -> dict[str, Any]:
+    """The recorded runs, newest first."""
+    limit = number_of("limit", default=LISTED_RUNS, most=MAX_LISTED_RUNS)
+    before = number_of("before", default=0, least=0, most=MAX_ID) or None
+    key, experiment = request.args.get("model_key") or None, request.args.get("experiment") or None
+    history = services().monitor.history
+    found = services().storage.run(lambda: history.latest(limit, before=before, model_key=key, experiment=experiment))
+    return {"status": "success", "runs": found, "next": found[-1]["id"] if len(found) == limit else None}
+
+
+@blueprint.get("/runs/<request_id>")
+def get_run(request_id: str) -> dict[str, Any]:
+    """A recorded run, and what was asked for: enough to ask for it again."""
+    found, asked = services().storage.run(lambda: services().monitor.history.run(request_id))
+    return {"status": "success", "run": found, "input": asked}
 
 
 def _compute(body: RunRequest, own_id: str, parts: Services) -> tuple[Outcome, float]:

@@ -1,0 +1,37 @@
+// The console's frame: navigation, language, the API key; each page is loaded when it is first opened.
+import { createApp, watchEffect } from "vue";
+import { createRouter, createWebHashHistory } from "vue-router";
+import { i18n } from "./core/i18n.js";
+import Shell from "./parts/shell.js";
+import EChart from "./parts/chart.js";
+import LoadState from "./parts/load_state.js";
+import StatusBadge from "./parts/badge.js";
+
+const page = (name) => () => import(`./pages/${name}/index.js`);
+
+const router = createRouter({
+  history: createWebHashHistory(),
+  routes: [
+    { path: "/", redirect: "/schedule" },
+    { path: "/schedule", component: page("schedule"), meta: { title: "shell.schedule" } },
+    { path: "/models/:key?", component: page("models"), meta: { title: "shell.models" } },
+    { path: "/experiments/:name?", component: page("experiments"), meta: { title: "shell.experiments" } },
+    { path: "/monitoring", component: page("monitoring"), meta: { title: "shell.monitoring" } },
+    { path: "/:nothing(.*)*", redirect: "/schedule" },
+  ],
+});
+
+watchEffect(() => {
+  const title = router.currentRoute.value.meta.title;
+  const { t, locale } = i18n.global;
+  document.documentElement.lang = locale.value === "zh" ? "zh-CN" : "en";
+  document.title = title ? `${t(title)} · ${t("shell.product")}` : t("shell.product");
+});
+
+createApp(Shell)
+  .use(router)
+  .use(i18n)
+  .component("EChart", EChart)
+  .component("LoadState", LoadState)
+  .component("StatusBadge", StatusBadge)
+  .mount("#app");

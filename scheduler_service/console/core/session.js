@@ -1,0 +1,56 @@
+// The API key and the name of who works here: entered once, for this tab or, when wanted, for this browser.
+import { reactive } from "vue";
+
+const KEY = "scheduler.api_key";
+const ACTOR = "scheduler.actor";
+
+const read = (name) => {
+  try {
+    return sessionStorage.getItem(name) ?? localStorage.getItem(name) ?? "";
+  } catch {
+    return ""; // storage is forbidden here: the key then lasts as long as the page
+  }
+};
+
+const write = (name, value, isKept) => {
+  try {
+    sessionStorage.removeItem(name);
+    localStorage.removeItem(name);
+    if (value) (isKept ? localStorage : sessionStorage).setItem(name, value);
+  } catch {
+    // As above.
+  }
+};
+
+export const session = reactive({
+  key: read(KEY),
+  actor: read(ACTOR),
+  wanted: null, // a question to the user: {detail, resolve}, shown by parts/key_dialog.js
+});
+
+export function rememberKey(key, isKept) {
+  session.key = key.trim();
+  write(KEY, session.key, isKept);
+}
+
+export function rememberActor(name) {
+  session.actor = name.trim();
+  write(ACTOR, session.actor, true);
+}
+
+let question = null;
+
+/** True once the user has entered another key; false when they would rather not. Asked once at a time. */
+export function askForKey(detail) {
+  question ??= new Promise((resolve) => {
+    session.wanted = {
+      detail,
+      resolve: (isEntered) => {
+        session.wanted = null;
+        question = null;
+        resolve(isEntered);
+      },
+    };
+  });
+  return question;
+}

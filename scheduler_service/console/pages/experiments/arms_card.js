@@ -1,0 +1,37 @@
+// The arms: who got what, and whether the users fell as they should.
+import { computed } from "vue";
+import { fixed, number, percent } from "../../core/format.js";
+import { letter, shortModel, useWording } from "./wording.js";
+
+const SHARES = ["gap", "resource_utilization", "success"];
+
+export default {
+  name: "ArmsCard",
+  props: { experiment: { type: Object, required: true }, results: { type: Object, required: true } },
+  setup(props) {
+    const words = useWording();
+    const total = computed(() => Object.values(props.results.users).reduce((sum, each) => sum + each, 0));
+    const meanOf = (arm) => {
+      const mean = (props.results.user_means[arm] ?? props.results.comparisons[arm]?.user_means[arm])?.mean;
+      return SHARES.includes(props.results.metric) ? percent(mean, 2) : fixed(mean, props.results.metric === "execution_time" ? 4 : 2);
+    };
+    const successOf = (arm) => percent(props.results.average_metrics[arm]?.success.mean, 1);
+    return { ...words, total, meanOf, successOf, letter, shortModel, number, percent };
+  },
+  template: /* html */ `
+    <section class="card" aria-labelledby="arms-title">
+      <h2 id="arms-title">{{ of("arms.heading") }}</h2>
+      <div v-if="total" class="arm-bars" aria-hidden="true"><i v-for="(users, arm) in results.users" :key="arm" :class="arm" :style="{ flexGrow: users }"></i></div>
+      <dl v-for="(model, arm) in results.models" :key="arm" class="arm-facts">
+        <div class="arm-title"><dt class="unseen">{{ of("arms.arm") }}</dt><dd><b class="arm-letter" :class="arm">{{ letter(arm) }}</b> <span :title="model">{{ shortModel(model) }}</span> <small class="hint">{{ of(arm === "model_a" ? "baseline" : "candidate") }}</small></dd></div>
+        <div><dt>{{ of("arms.users") }}</dt><dd>{{ number(results.users[arm]) }}</dd></div>
+        <div><dt>{{ of("arms.requests") }}</dt><dd>{{ number(results.total_requests[arm]) }}</dd></div>
+        <div><dt>{{ of("arms.actual") }}</dt><dd>{{ total ? percent(results.users[arm] / total, 1) : "–" }} <small class="hint">/ {{ percent(results.traffic_split[arm], 0) }}</small></dd></div>
+        <div><dt>{{ of("arms.success") }}</dt><dd>{{ successOf(arm) }}</dd></div>
+        <div><dt>{{ of("arms.mean", { metric: metric(results.metric) }) }}</dt><dd>{{ meanOf(arm) }}</dd></div>
+      </dl>
+      <p v-if="results.coverage < 1" class="hint">{{ of("arms.outside", { share: percent(1 - results.coverage, 0) }) }}</p>
+      <p class="note" :class="split(results).tone" data-srm>{{ split(results).text }}</p>
+    </section>
+  `,
+};

@@ -1,0 +1,50 @@
+// What the form of a new experiment holds, and the body of POST /experiments that it stands for.
+export const LETTERS = ["a", "b", "c", "d", "e", "f", "g", "h"];
+export const METRICS = ["makespan", "execution_time", "gap", "resource_utilization", "user_satisfaction", "success"];
+
+/** Percentages where people read them; null where a field is empty. */
+export const emptyForm = () => ({
+  name: "",
+  models: ["", ""],
+  mode: "split",
+  shares: [50, 50],
+  metric: "makespan",
+  days: 7,
+  minimum: 2,
+  alpha: 5,
+  margin: 5,
+  min_samples: 100,
+  coverage: 100,
+  guardrails: { makespan: 5, success: 5, execution_time: 50 },
+  shadow: 0,
+  rollout: { stages: "10, 30, 50, 100", min_samples: 100, min_hours: 24, auto: true, promote_on: "better" },
+});
+
+const share = (percentage) => (percentage === null ? null : Math.round(percentage * 1e6) / 1e8);
+const given = (entries) => Object.fromEntries(Object.entries(entries).filter(([, value]) => value !== null && value !== ""));
+
+export const evenShares = (count) => Array.from({ length: count }, (_, at) => (at ? Math.floor(100 / count) : 100 - Math.floor(100 / count) * (count - 1)));
+
+/** The shares of the text "10, 30, 50, 100"; NaN for what is no number, which the service refuses by its place. */
+export const stagesOf = (text) => text.split(/[\s,;，；、→%]+/).filter(Boolean).map((each) => share(Number(each)));
+
+/** The places of models that an earlier arm has already: an experiment compares different ones. */
+export const repeatedModels = (form) => form.models.flatMap((model, at) => (model && form.models.indexOf(model) < at ? [at] : []));
+
+export function bodyOf(form) {
+  const isRollout = form.mode === "rollout";
+  return given({
+    experiment_name: form.name.trim(),
+    ...Object.fromEntries(form.models.map((model, at) => [`model_${LETTERS[at]}`, model])),
+    traffic_split: isRollout ? null : Object.fromEntries(form.shares.map((each, at) => [`model_${LETTERS[at]}`, share(each ?? 0)])),
+    success_metric: form.metric,
+    duration_days: form.days,
+    min_samples: form.min_samples,
+    alpha: share(form.alpha),
+    margin: share(form.margin),
+    coverage: isRollout ? null : share(form.coverage),
+    guardrails: Object.fromEntries(Object.entries(form.guardrails).map(([name, margin]) => [name, share(margin)])),
+    shadow: form.shadow ? share(form.shadow) : null,
+    rollout: isRollout ? given({ ...form.rollout, stages: stagesOf(form.rollout.stages) }) : null,
+  });
+}

@@ -1,0 +1,47 @@
+// What was done with the experiment, the newest first, with the figures that it rests on.
+import { computed } from "vue";
+import { ago, number, percent, time } from "../../core/format.js";
+import { letter, useWording } from "./wording.js";
+
+const TONE = { created: "info", started: "good", advanced: "good", promoted: "good", paused: "warn", reverted: "warn", aborted: "bad", stopped: "plain", concluded: "plain" };
+
+export default {
+  name: "HistoryCard",
+  props: { told: { type: Object, required: true } },
+  setup(props) {
+    const words = useWording();
+    const { of } = words;
+    const actorOf = ({ actor }) => (["rollout", "guardrail"].includes(actor) ? of(`history.${actor}`) : actor);
+    const guards = (line) => Object.entries(line.figures.guardrails ?? {});
+    const reasonOf = (line) => {
+      if (!["rollout", "guardrail"].includes(line.actor)) return line.reason;
+      const breached = guards(line).filter(([, each]) => each.state === "breached");
+      if (breached.length) return of("history.why_breached", { names: breached.map(([name]) => of(`guard.${name}`)).join("、") });
+      return line.figures.verdict ? `${of("history.verdict")}: ${of(`word.${line.figures.verdict}`)}` : line.reason;
+    };
+    const whole = computed(() => (props.told.experiment.coverage ?? 1) * (1 - props.told.experiment.traffic_split.model_a));
+    const shareOf = (line) => (line.event === "promoted" ? 1 : line.after.status !== "active" ? 0 : (line.after.stage ?? whole.value));
+    const lines = computed(() => [...props.told.history].reverse());
+    return { ...words, lines, actorOf, reasonOf, guards, shareOf, letter, TONE, ago, number, percent, time };
+  },
+  template: /* html */ `
+    <section class="card" aria-labelledby="history-title">
+      <h2 id="history-title">{{ of("history.heading") }}</h2>
+      <ol class="timeline">
+        <li v-for="line in lines" :key="line.id" :class="TONE[line.event]" :data-event="line.event">
+          <div class="row"><span class="badge" :class="TONE[line.event]">{{ of("history." + line.event) }}</span>
+            <span class="hint">{{ of("history.share", { share: percent(shareOf(line), 0) }) }}</span>
+            <time class="hint right" :datetime="line.time" :title="ago(line.time)">{{ time(line.time) }}</time></div>
+          <p v-if="reasonOf(line) || line.actor">{{ reasonOf(line) }} <small v-if="line.actor" class="hint">{{ of("history.by", { actor: actorOf(line) }) }}</small></p>
+          <details v-if="line.figures.samples"><summary>{{ of("history.figures") }}</summary>
+            <dl class="facts">
+              <div><dt>{{ of("history.samples") }}</dt><dd><span v-for="(count, arm) in line.figures.samples" :key="arm">{{ letter(arm) }} {{ number(count) }} </span></dd></div>
+              <div><dt>{{ of("history.verdict") }}</dt><dd>{{ of("word." + line.figures.verdict) }}</dd></div>
+              <div v-for="[name, each] in guards(line)" :key="name"><dt>{{ of("guard." + name) }}</dt><dd>{{ of("guard." + each.state) }}<template v-if="each.harm !== null"> ({{ number(100 * each.harm, 2) }})</template></dd></div>
+            </dl>
+          </details>
+        </li>
+      </ol>
+    </section>
+  `,
+};

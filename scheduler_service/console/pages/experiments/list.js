@@ -1,0 +1,106 @@
+// All experiments, with how far each is and what it says so far.
+import { computed, onScopeDispose, reactive, ref, watch } from "vue";
+import { api } from "../../core/api.js";
+import { percent } from "../../core/format.js";
+import { useLoad } from "../../core/load.js";
+import IntervalPlot from "./interval.js";
+import { isOver, shortModel, TONES, useWording } from "./wording.js";
+
+const SUMMARISED = 30; // experiments whose results are asked for, the newest ones
+const EVERY_MS = 10_000;
+
+export const addressOf = (name) => ({ path: `/experiments/${encodeURIComponent(name)}`, query: name === "new" ? { experiment: "" } : {} });
+
+/** Share of all users who get a candidate now. */
+export function candidateShare(experiment) {
+  if (experiment.promotion && !experiment.promotion.is_reverted) return 1;
+  if (experiment.status !== "active") return 0;
+  if (experiment.rollout) return experiment.rollout.stages[experiment.rollout.stage];
+  return (experiment.coverage ?? 1) * (1 - experiment.traffic_split.model_a);
+}
+
+export function progressOf(experiment) {
+  const elapsed = (Date.now() - new Date(experiment.start_time)) / 86_400_000;
+  const days = experiment.duration_days;
+  return { day: Math.min(Math.max(1, Math.ceil(elapsed)), Math.ceil(days)), days, share: Math.min(1, Math.max(0, elapsed / days)) };
+}
+
+export default {
+  name: "ExperimentList",
+  components: { IntervalPlot },
+  setup() {
+    const words = useWording();
+    const load = useLoad((signal) => api.get("/experiments", {}, { signal }), { everyMs: EVERY_MS });
+    const shown = ref("all");
+    const results = reactive({});
+    const abort = new AbortController();
+    onScopeDispose(() => abort.abort());
+
+    let isSummarising = false;
+    async function summarise(experiments) {
+      if (isSummarising) return;
+      isSummarising = true;
+      // One after another: each reads its runs, and the service has others to serve.
+      for (const { name, status } of experiments.slice(0, SUMMARISED)) {
+        if (results[name] && isOver(status)) continue;
+        try {
+          results[name] = (await api.get(`/experiments/${encodeURIComponent(name)}/results`, {}, { signal: abort.signal })).results;
+        } catch (err) {
+          if (err.name === "AbortError") return;
+          results[name] ??= null; // its own page says what is wrong
+        }
+      }
+      isSummarising = false;
+    }
+    watch(load.data, (told) => told && summarise(told.experiments));
+
+    const rows = computed(() =>
+      (load.data.value?.experiments ?? []).filter(
+        (each) => shown.value === "all" || isOver(each.status) === (shown.value === "ended"),
+      ),
+    );
+    const users = (name) => (results[name] ? Object.values(results[name].users).reduce((sum, each) => sum + each, 0) : null);
+    const models = (each) => Object.entries(each).filter(([key]) => /^model_[a-h]$/.test(key));
+    return { ...words, load, rows, shown, results, users, models, addressOf, candidateShare, progressOf, isOver, percent, shortModel, TONES };
+  },
+  template: /* html */ `
+    <section class="page">
+      <header class="page-head">
+        <h1>{{ of("title") }}</h1><p class="hint">{{ of("about") }}</p>
+        <router-link class="btn primary right" to="/experiments/new">{{ of("new") }}</router-link>
+      </header>
+      <load-state :load="load" :empty="load.data.value?.total === 0">
+        <template #empty><p>{{ of("none_yet") }}</p><router-link class="btn primary" to="/experiments/new">{{ of("new") }}</router-link></template>
+        <div class="card">
+          <div class="row list-tools">
+            <div class="tabs" role="group" :aria-label="of('list.filter')">
+              <button v-for="each in ['all', 'running', 'ended']" :key="each" type="button" :aria-pressed="shown === each" @click="shown = each">{{ of("list." + each) }}</button>
+            </div>
+            <span class="hint right">{{ of("default_model") }} <strong :title="load.data.value.default_model">{{ shortModel(load.data.value.default_model) }}</strong></span>
+          </div>
+          <p v-if="!rows.length" class="empty">{{ of("list.nothing") }}</p>
+          <table v-else class="data experiments-table">
+            <thead><tr><th scope="col">{{ of("list.name") }}</th><th scope="col">{{ of("list.arms") }}</th><th scope="col">{{ of("list.status") }}</th>
+              <th scope="col">{{ of("list.share") }}</th><th scope="col">{{ of("list.progress") }}</th><th scope="col">{{ of("list.verdict") }}</th></tr></thead>
+            <tbody>
+              <tr v-for="each in rows" :key="each.name">
+                <td><router-link class="name" :to="addressOf(each.name)">{{ each.name }}</router-link><small class="hint">{{ metric(each.success_metric) }}</small></td>
+                <td><span v-for="[arm, model] in models(each)" :key="arm" class="arm-line" :title="model"><b class="arm-letter" :class="arm">{{ arm.slice(-1).toUpperCase() }}</b>{{ shortModel(model) }}</span></td>
+                <td><status-badge kind="experiment" :value="each.status" /></td>
+                <td class="share"><span>{{ percent(candidateShare(each), 0) }}</span>
+                  <small v-if="each.rollout" class="hint">{{ of("list.stage", { stage: each.rollout.stage + 1, stages: each.rollout.stages.length }) }}</small></td>
+                <td class="progress-cell"><template v-if="!isOver(each.status)"><progress :value="progressOf(each).share" max="1" :aria-label="of('list.progress')"></progress>
+                  <small class="hint">{{ of("list.day_of", progressOf(each)) }}<template v-if="users(each.name) !== null"> · {{ of("list.users", { users: users(each.name) }) }}</template></small></template>
+                  <small v-else class="hint">{{ of("list.over", { days: each.duration_days }) }}<template v-if="users(each.name) !== null"> · {{ of("list.users", { users: users(each.name) }) }}</template></small></td>
+                <td class="verdict-cell"><template v-if="results[each.name]"><span class="badge" :class="TONES[results[each.name].verdict]">{{ of("word." + results[each.name].verdict) }}</span>
+                  <interval-plot v-if="results[each.name].anytime_effect" is-small :tone="TONES[results[each.name].verdict]" :margin="-results[each.name].margin_percentage"
+                    :estimate="results[each.name].anytime_effect.improvement_percentage" :low="results[each.name].anytime_effect.confidence_sequence[0]" :high="results[each.name].anytime_effect.confidence_sequence[1]" /></template>
+                  <span v-else class="hint">…</span></td>
+              </tr>
+            </tbody>
+          </table>
+        </div>
+      </load-state>
+    </section>
+  `,
+};

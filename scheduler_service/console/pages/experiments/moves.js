@@ -1,0 +1,48 @@
+// Which moves an experiment allows (scheduler_service/experiments/lifecycle.py), and what each does to the traffic.
+import { percent, time } from "../../core/format.js";
+import { candidateShare } from "./list.js";
+import { shortModel } from "./wording.js";
+
+export const MOVES = {
+  start: { from: ["paused"], look: "primary" },
+  pause: { from: ["scheduled", "active"] },
+  advance: { from: ["active"], look: "" },
+  promote: { from: ["scheduled", "active", "paused", "stopped", "completed"], isGrave: false },
+  conclude: { from: ["active", "paused", "stopped", "completed"] },
+  stop: { from: ["scheduled", "active", "paused"], isGrave: true },
+  revert: { from: ["concluded"], isGrave: true },
+};
+
+export function possibleMoves(experiment) {
+  const isPromoted = experiment.promotion && !experiment.promotion.is_reverted;
+  return Object.keys(MOVES).filter(
+    (name) =>
+      MOVES[name].from.includes(experiment.status) && (name !== "advance" || experiment.rollout) && (name !== "revert" || isPromoted),
+  );
+}
+
+/** Sentences on what the move does to the traffic and to the default model. */
+export function happensOf(name, { experiment, defaultModel, results }, { of }, arm) {
+  const model = shortModel(defaultModel);
+  const share = percent(candidateShare(experiment), 0);
+  const candidate = shortModel(experiment[name === "promote" ? arm : "model_b"]);
+  const beware = ["better", "identical"].includes(results.verdict) ? [] : [of("act.against", { word: of(`word.${results.verdict}`) })];
+  const promotion = () => [of("act.promote_default", { before: model, model: candidate }), of("act.promote_tag"), of("act.promote_ends"), ...beware];
+  const whole = percent(candidateShare({ ...experiment, status: "active" }), 0);
+  const toDefault = experiment.status === "active" ? [of("act.to_default", { model, share })] : [];
+  const { stages, stage } = experiment.rollout ?? { stages: [], stage: 0 };
+  const isLast = stage >= stages.length - 2;
+  const promoted = experiment.promotion;
+  return {
+    start: () => [of("act.start_back", { share: whole, candidate }), of("act.start_ends", { time: time(results.end_time) }), of("act.default_stays", { model })],
+    pause: () => [...toDefault, of("act.pause_keeps"), of("act.default_stays", { model })],
+    stop: () => [...toDefault, of("act.stop_final"), of("act.default_stays", { model })],
+    conclude: () => [of("act.conclude_final", { model }), of("act.conclude_keeps")],
+    advance: () =>
+      isLast
+        ? [of("act.advance_promotes"), ...promotion()]
+        : [of("act.advance_to", { candidate, from: percent(stages[stage], 0), to: percent(stages[stage + 1], 0) }), of("act.advance_skips"), of("act.default_stays", { model })],
+    promote: promotion,
+    revert: () => [of("act.revert_default", { model, before: shortModel(promoted?.previous_default) }), of("act.revert_tag")],
+  }[name]();
+}

@@ -1,0 +1,129 @@
+// A new experiment: the form, beside it what it could find, and before it begins what will happen.
+import { computed, nextTick, onMounted, reactive, ref, shallowRef } from "vue";
+import { useRouter } from "vue-router";
+import { api } from "../../core/api.js";
+import { number, percent, time } from "../../core/format.js";
+import { useLoad } from "../../core/load.js";
+import { session } from "../../core/session.js";
+import { confirm } from "../../parts/confirm.js";
+import { toast } from "../../parts/toast.js";
+import ArmsFields from "./arms_fields.js";
+import { bodyOf, emptyForm, LETTERS, METRICS, repeatedModels } from "./form.js";
+import FormField from "./form_field.js";
+import LimitsFields, { PLACES } from "./limits_fields.js";
+import { addressOf } from "./list.js";
+import PlanPanel from "./plan_panel.js";
+import { mistakeAt, problemText } from "./problem.js";
+import { letter, shortModel, useWording } from "./wording.js";
+
+export default {
+  name: "NewExperiment",
+  components: { ArmsFields, FormField, LimitsFields, PlanPanel },
+  setup() {
+    const words = useWording();
+    const { of } = words;
+    const router = useRouter();
+    const form = reactive(emptyForm());
+    const planned = shallowRef(null); // what the plan refused
+    const refused = shallowRef(null); // what creating refused
+    const isTried = ref(false);
+    const isSending = ref(false);
+    const isAdvancedOpen = ref(false);
+    const heading = ref(null);
+    const page = ref(null);
+
+    const load = useLoad(async (signal) => {
+      const [{ models }, { default_model }] = await Promise.all([api.get("/models", {}, { signal }), api.get("/experiments", {}, { signal })]);
+      const usable = models.filter((each) => each.status !== "retired");
+      const present = await api.get(`/models/${encodeURIComponent(default_model)}`, {}, { signal }).catch(() => null);
+      const baseline = present?.model.model_key ?? "";
+      if (!form.models[0]) {
+        form.models[0] = baseline;
+        form.models[1] = usable.find((each) => each.model_key !== baseline)?.model_key ?? "";
+      }
+      return { models: usable, default_model };
+    });
+    onMounted(() => heading.value?.focus({ preventScroll: true }));
+
+    const empties = computed(() => ({
+      experiment_name: form.name.trim() ? "" : of("form.needed"),
+      ...Object.fromEntries(form.models.map((model, at) => [`model_${LETTERS[at]}`, model ? "" : of("form.needed")])),
+    }));
+    const repeated = computed(() => repeatedModels(form).map((at) => `model_${LETTERS[at]}`));
+    const fault = (path) => (isTried.value && empties.value[path]) || (repeated.value.includes(path) && of("form.repeated")) || mistakeAt(refused.value, path) || mistakeAt(planned.value, path);
+
+    const said = (err) => (err.body?.type?.endsWith("#experiment-conflict") ? of("form.taken", { name: form.name.trim() }) : problemText(err));
+
+    function happens(body) {
+      const candidate = shortModel(body.model_b);
+      const model = shortModel(load.data.value.default_model);
+      const end = new Date(Date.now() + body.duration_days * 86_400_000).toISOString();
+      const arms = Object.entries(body.traffic_split ?? {}).map(([arm, share]) => `${letter(arm)} ${percent(share, 0)}`).join(" · ");
+      const stages = (body.rollout?.stages ?? []).map((each) => percent(each, 0)).join(" → ");
+      return [
+        body.rollout ? of("form.confirm_rollout", { share: percent(body.rollout.stages[0], 0), candidate }) : of("form.confirm_split", { name: body.experiment_name, arms }),
+        body.rollout && of(body.rollout.auto ? "form.confirm_auto" : "form.confirm_manual", { stages, candidate }),
+        body.coverage < 1 && of("form.confirm_coverage", { share: percent(body.coverage, 0), model }),
+        body.shadow && of("form.confirm_shadow", { share: percent(body.shadow, 0) }),
+        of("form.confirm_default", { model }),
+        of(Object.values(body.guardrails).some((each) => each !== null) ? "form.confirm_guard" : "form.confirm_no_guard"),
+        of("form.confirm_ends", { days: number(body.duration_days), time: time(end) }),
+      ].filter(Boolean);
+    }
+
+    async function showMistakes() {
+      isAdvancedOpen.value ||= PLACES.some((place) => fault(place));
+      await nextTick();
+      page.value.querySelector("[aria-invalid=true]")?.focus();
+    }
+
+    async function create() {
+      isTried.value = true;
+      refused.value = null;
+      if (Object.values(empties.value).some(Boolean) || repeated.value.length || planned.value) return showMistakes();
+      const body = bodyOf(form);
+      const agreed = await confirm({ title: of("form.confirm", { name: body.experiment_name }), happens: happens(body), action: of("form.create"), reason: "none" });
+      if (!agreed) return null;
+      isSending.value = true;
+      try {
+        await api.post("/experiments", { ...body, actor: session.actor });
+        toast(of("form.created", { name: body.experiment_name }), "good");
+        await router.push(addressOf(body.experiment_name));
+      } catch (err) {
+        refused.value = err;
+        toast(of("form.not_created", { why: said(err) }), "bad");
+        await showMistakes();
+      } finally {
+        isSending.value = false;
+      }
+      return null;
+    }
+    const metrics = computed(() => METRICS.map((value) => ({ value, label: words.metric(value) })));
+    return { ...words, form, load, planned, refused, isSending, isAdvancedOpen, heading, page, fault, create, metrics, said };
+  },
+  template: /* html */ `
+    <section ref="page" class="page">
+      <header class="page-head">
+        <h1 ref="heading" tabindex="-1">{{ of("new") }}</h1><p class="hint">{{ of("form.intro") }}</p>
+        <router-link class="right" to="/experiments">{{ of("back") }}</router-link>
+      </header>
+      <load-state :load="load" :empty="load.data.value?.models.length < 2">
+        <template #empty><p>{{ of("form.no_models") }}</p><router-link class="btn" to="/models">{{ t("shell.models") }}</router-link></template>
+        <div class="beside">
+          <form class="card" novalidate @submit.prevent="create">
+            <form-field v-model="form.name" :label="of('form.name')" :hint="of('form.name_hint')" :error="fault('experiment_name')" :input-attrs="{ autocomplete: 'off', spellcheck: 'false', maxlength: 64 }" />
+            <arms-fields :form="form" :models="load.data.value.models" :fault="fault" />
+            <div class="fields">
+              <form-field v-model="form.metric" :label="of('form.metric')" :options="metrics" :error="fault('success_metric')" />
+              <form-field v-model="form.days" type="number" :label="of('form.days')" :error="fault('duration_days')" :input-attrs="{ min: 0.1 }" />
+            </div>
+            <details :open="isAdvancedOpen" @toggle="isAdvancedOpen = $event.target.open"><summary>{{ of("form.advanced") }}</summary><limits-fields :form="form" :fault="fault" /></details>
+            <p v-if="refused && !refused.errors.length" class="error" role="alert">{{ of("form.not_created", { why: said(refused) }) }}</p>
+            <div class="row form-end"><button class="btn primary" :disabled="isSending">{{ of("form.create") }}</button><router-link class="btn quiet" to="/experiments">{{ of("form.cancel") }}</router-link></div>
+          </form>
+          <plan-panel :form="form" :fault="fault" @refused="planned = $event" />
+        </div>
+      </load-state>
+    </section>
+  `,
+};

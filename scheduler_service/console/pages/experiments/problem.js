@@ -1,0 +1,19 @@
+// What the service refused, in the reader's language where it is a usual refusal; else in the service's own words.
+import { i18n } from "../../core/i18n.js";
+
+const { t, te } = i18n.global;
+
+/** A sentence about an ApiError; `named` fills in what the sentence of its kind takes. */
+export function problemText(err, named = {}) {
+  const kind = err.body?.type?.split("#")[1] ?? "";
+  const key = [kind, String(err.status)].map((each) => `experiments.problem.${each}`).find((each) => te(each));
+  return key ? t(key, { detail: err.message, ...named }) : err.message;
+}
+
+/** What is wrong at a place of the form: our own words where there are any, the service's otherwise. */
+export function mistakeAt(err, path) {
+  const told = err?.of?.(path);
+  if (!told) return "";
+  const key = `experiments.form.wrong_at.${path.replaceAll(".", "_")}`;
+  return te(key) ? t(key) : told;
+}

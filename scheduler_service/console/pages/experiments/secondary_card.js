@@ -1,0 +1,36 @@
+// The other metrics, and the classical test of the first one.
+import { computed } from "vue";
+import { percent } from "../../core/format.js";
+import { pText, pValue, signed, useWording } from "./wording.js";
+
+export default {
+  name: "SecondaryCard",
+  props: { figures: { type: Object, required: true } },
+  setup(props) {
+    const words = useWording();
+    const { of } = words;
+    const classical = computed(() => {
+      const { improvement_percentage: improvement, confidence_interval: interval, p_value: p, is_significant: is, confidence_level: level } = props.figures;
+      if (improvement === null || interval === null || p === null) return "";
+      const verdict = of(is ? "secondary.significant" : "secondary.not_significant");
+      return of("secondary.classical", { improvement: signed(improvement), level: percent(level, 0), low: signed(interval[0]), high: signed(interval[1]), p: pText(p), verdict });
+    });
+    return { ...words, classical, pValue, signed };
+  },
+  template: /* html */ `
+    <section class="card" aria-labelledby="secondary-title">
+      <h2 id="secondary-title">{{ of("secondary.heading") }}</h2>
+      <div class="scroll" tabindex="0" role="group" :aria-label="of('secondary.heading')">
+        <table class="data">
+          <thead><tr><th scope="col">{{ of("secondary.metric") }}</th><th scope="col" class="num">{{ of("secondary.improvement") }}</th><th scope="col" class="num">{{ of("secondary.p") }}</th><th scope="col">{{ of("secondary.verdict") }}</th></tr></thead>
+          <tbody><tr v-for="(each, name) in figures.secondary" :key="name">
+            <td>{{ metric(name) }}</td><td class="num">{{ signed(each.improvement_percentage) }}</td><td class="num">{{ pValue(each.p_value_holm) }}</td>
+            <td><span v-if="each.is_significant" class="badge" :class="each.improvement_percentage > 0 ? 'good' : 'bad'">{{ of("secondary.significant") }}</span>
+              <small v-else class="hint">{{ each.reason ? reason(each.reason.code, { least: 2 }) : of("secondary.not_significant") }}</small></td></tr></tbody>
+        </table>
+      </div>
+      <p class="hint">{{ of("secondary.note") }}</p>
+      <p v-if="classical" class="hint" data-classical>{{ classical }}</p>
+    </section>
+  `,
+};

@@ -1,0 +1,58 @@
+// How the experiment is set, and its report.
+import { computed, ref } from "vue";
+import { api } from "../../core/api.js";
+import { number, percent, time } from "../../core/format.js";
+import { toast } from "../../parts/toast.js";
+import { problemText } from "./problem.js";
+import { useWording } from "./wording.js";
+
+export default {
+  name: "SettingsCard",
+  props: { told: { type: Object, required: true } },
+  setup(props) {
+    const words = useWording();
+    const { of } = words;
+    const isMaking = ref(false);
+    const report = ref("");
+    const facts = computed(() => {
+      const { experiment: each, results } = props.told;
+      const guards = Object.entries(each.guardrails).map(([name, margin]) => `${words.metric(name)} ${number(100 * margin)} %`);
+      return [
+        ["metric", words.metric(each.success_metric)],
+        ["began", time(each.start_time)],
+        ["ends", time(results.end_time)],
+        ["coverage", percent(results.coverage, 0)],
+        ["margin", percent(each.margin, 1)],
+        ["alpha", percent(each.alpha, 1)],
+        ["min_samples", number(each.min_samples)],
+        ["guardrails", guards.join(" · ") || of("settings.off")],
+        ["shadow", each.shadow ? percent(each.shadow, 0) : of("settings.off")],
+        each.forced_variants && ["testers", Object.entries(each.forced_variants).map(([user, arm]) => `${user} → ${words.arm(arm)}`).join(" · ")],
+        each.excluded_users && ["excluded", each.excluded_users.join(" · ")],
+      ].filter(Boolean);
+    });
+    async function makeReport() {
+      isMaking.value = true;
+      try {
+        const { experiment } = props.told;
+        const days = Math.max(1, Math.ceil((Date.now() - new Date(experiment.start_time)) / 86_400_000));
+        const lang = words.t("shell.language") === "English" ? "zh" : "en";
+        report.value = (await api.post("/reports/ab_test", { experiment_name: experiment.name, days: Math.min(3650, days), lang })).url;
+        toast(of("settings.report_made"), "good");
+      } catch (err) {
+        toast(of("act.refused", { why: problemText(err) }), "bad");
+      } finally {
+        isMaking.value = false;
+      }
+    }
+    return { ...words, facts, isMaking, report, makeReport };
+  },
+  template: /* html */ `
+    <section class="card" aria-labelledby="settings-title">
+      <div class="row card-head"><h2 id="settings-title">{{ of("settings.heading") }}</h2>
+        <span class="right row"><a v-if="report" :href="report.slice(1)" target="_blank" rel="noopener">{{ of("settings.open_report") }}</a>
+          <button type="button" class="btn small" :disabled="isMaking" @click="makeReport">{{ of("settings.report") }}</button></span></div>
+      <dl class="facts"><div v-for="[name, value] in facts" :key="name"><dt>{{ of("settings." + name) }}</dt><dd>{{ value }}</dd></div></dl>
+    </section>
+  `,
+};

@@ -1,0 +1,62 @@
+// A rollout: its stages, the present one, and what the next one waits for.
+import { computed } from "vue";
+import { number, percent, time } from "../../core/format.js";
+import { useWording } from "./wording.js";
+
+const NEEDED = ["makespan", "success"]; // guardrails that must be kept for certain
+
+export default {
+  name: "StagesCard",
+  props: { told: { type: Object, required: true } },
+  setup(props) {
+    const words = useWording();
+    const { of } = words;
+    const arms = { a: "A", b: "B" };
+    const rollout = computed(() => props.told.experiment.rollout);
+    const isPromoted = computed(() => props.told.experiment.promotion && !props.told.experiment.promotion.is_reverted);
+    const isLast = computed(() => rollout.value.stage >= rollout.value.stages.length - 2);
+    const steps = computed(() =>
+      rollout.value.stages.map((share, at) => {
+        const state = isPromoted.value || at < rollout.value.stage ? "done" : at === rollout.value.stage ? "present" : "to_come";
+        return { share, state, isPromotion: at === rollout.value.stages.length - 1 };
+      }),
+    );
+    const needs = computed(() => {
+      const { results } = props.told;
+      const { min_hours: hours, min_samples: samples, promote_on, auto, stage_since } = rollout.value;
+      const until = new Date(new Date(stage_since).getTime() + hours * 3_600_000);
+      const { model_a: n_a, model_b: n_b } = results.stage_samples;
+      const enough = promote_on === "better" ? ["better"] : ["better", "non_inferior"];
+      const guards = results.guardrails.filter((each) => NEEDED.includes(each.name));
+      const said = enough.map((word) => of(`word.${word}`)).join(of("stages.or"));
+      return [
+        { isMet: Date.now() >= until, text: of("stages.hours", { hours: number(hours), time: time(until.toISOString()) }) },
+        { isMet: Math.min(n_a, n_b) >= samples, text: of("stages.samples", { ...arms, samples: number(samples), n_a: number(n_a), n_b: number(n_b) }) },
+        { isMet: results.srm_p_value === null || results.srm_p_value >= 0.001, text: of("stages.split") },
+        ...guards.map((each) => ({ isMet: each.state === "kept", text: of("stages.guard", { name: of(`guard.${each.name}`) }) })),
+        ...(isLast.value ? [{ isMet: enough.includes(results.verdict), text: of("stages.verdict", { words: said, word: of(`word.${results.verdict}`) }) }] : []),
+        { isMet: results.is_baseline_the_default, text: of("stages.default", arms) },
+        { isMet: auto, text: of(auto ? "stages.auto" : "stages.manual") },
+      ];
+    });
+    const next = computed(() => rollout.value.stages[rollout.value.stage + 1]);
+    return { ...words, arms, rollout, steps, needs, isLast, next, percent };
+  },
+  template: /* html */ `
+    <section class="card" aria-labelledby="stages-title">
+      <h2 id="stages-title">{{ of("stages.heading") }}</h2>
+      <ol class="stages">
+        <li v-for="(each, at) in steps" :key="at" :class="each.state" :aria-current="each.state === 'present' ? 'step' : undefined">
+          <span class="bar" aria-hidden="true"><i :style="{ width: 100 * each.share + '%' }"></i></span>
+          <b>{{ percent(each.share, 0) }}</b> <small>{{ each.isPromotion ? of("stages.promotion") : of("stages." + each.state) }}</small>
+        </li>
+      </ol>
+      <p v-if="told.experiment.status === 'active'" class="hint">{{ of("stages.of_users", { share: percent(rollout.stages[rollout.stage], 0), b: arms.b }) }}{{ t("shell.language") === "English" ? "；" : "; " }}{{ of("stages.also", arms) }}</p>
+      <template v-if="told.experiment.status === 'active'">
+        <h3>{{ isLast ? of("stages.needs_promotion") : of("stages.needs", { next: percent(next, 0) }) }}</h3>
+        <ul class="needs"><li v-for="each in needs" :key="each.text" :class="each.isMet ? 'met' : 'unmet'"><span aria-hidden="true">{{ each.isMet ? "✓" : "○" }}</span><span class="unseen">{{ of(each.isMet ? "stages.met" : "stages.unmet") }}</span> {{ each.text }}</li></ul>
+      </template>
+      <p v-else class="hint">{{ of("stages.not_active") }}</p>
+    </section>
+  `,
+};

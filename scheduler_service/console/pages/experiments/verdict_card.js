@@ -1,0 +1,52 @@
+// The verdict: a word, a sentence, the interval it rests on, and what to do next.
+import { computed } from "vue";
+import { number, percent, time } from "../../core/format.js";
+import IntervalPlot from "./interval.js";
+import { progressOf } from "./list.js";
+import { isOver, letter, signed, TONES, useWording } from "./wording.js";
+
+export default {
+  name: "VerdictCard",
+  components: { IntervalPlot },
+  props: { experiment: { type: Object, required: true }, figures: { type: Object, required: true }, candidate: { type: String, required: true } },
+  setup(props) {
+    const words = useWording();
+    const { of } = words;
+    const effect = computed(() => props.figures.anytime_effect);
+    const level = computed(() => percent(effect.value?.confidence_level ?? 1 - props.figures.alpha, 0));
+    const arms = computed(() => ({ a: "A", b: letter(props.candidate) }));
+    const days = computed(() => {
+      const { verdict, projected_days_left: left } = props.figures;
+      if (props.experiment.status !== "active") return { value: "–", note: of("kpi.not_running") };
+      if (["better", "worse", "identical"].includes(verdict)) return { value: "–", note: of("kpi.decided") };
+      if (left === null) return { value: "–", note: of("kpi.unknown") };
+      return { value: of("kpi.days", { days: number(Math.max(1, Math.ceil(left)), 0) }), note: of("kpi.days_note") };
+    });
+    const progress = computed(() => progressOf(props.experiment));
+    return { ...words, effect, level, arms, days, progress, isOver, number, percent, signed, time, TONES };
+  },
+  template: /* html */ `
+    <section class="card verdict" :class="'is-' + TONES[figures.verdict]" aria-labelledby="verdict-title">
+      <div class="verdict-said">
+        <h2 id="verdict-title" class="hint">{{ of("verdict.heading", arms) }}</h2>
+        <p class="word"><span class="badge" :class="TONES[figures.verdict]">{{ of("word." + figures.verdict) }}</span></p>
+        <p class="sentence" data-verdict>{{ sentence(figures, candidate) }}</p>
+        <p class="next"><b>{{ of("next.heading") }}</b> {{ nextStep(experiment, figures, candidate) }}</p>
+      </div>
+      <div class="verdict-shown">
+        <p class="figure"><strong :class="TONES[figures.verdict]">{{ effect ? signed(effect.improvement_percentage) : "–" }}</strong>
+          <span class="hint">{{ of("kpi.improvement") }}<template v-if="effect"> · {{ of("verdict.interval", { level }) }} {{ of("plot.range", { low: signed(effect.confidence_sequence[0]), high: signed(effect.confidence_sequence[1]) }) }}</template></span></p>
+        <interval-plot v-if="effect" :tone="TONES[figures.verdict]" :margin="-figures.margin_percentage" :estimate="effect.improvement_percentage" :low="effect.confidence_sequence[0]" :high="effect.confidence_sequence[1]" />
+        <p v-if="effect" class="hint">{{ of("verdict.anytime", { alpha: percent(1 - effect.confidence_level, 0) }) }}</p>
+      </div>
+      <dl class="kpis">
+        <div class="kpi"><dt>{{ of("kpi.users", arms) }}</dt><dd>{{ number(figures.users.model_a) }} / {{ number(figures.users[candidate]) }}
+          <small>{{ of("kpi.requests", { a: number(figures.total_requests.model_a), b: number(figures.total_requests[candidate]) }) }}</small></dd></div>
+        <div class="kpi"><dt>{{ of("kpi.day") }}</dt><dd>{{ of("list.day_of", progress) }}
+          <small>{{ of(new Date(figures.end_time) < Date.now() ? "kpi.ended" : "kpi.ends", { time: time(figures.end_time) }) }}</small></dd></div>
+        <div class="kpi"><dt>{{ of("kpi.mde") }}</dt><dd>{{ figures.minimum_detectable_effect_percentage === null ? "–" : number(figures.minimum_detectable_effect_percentage) + " %" }}<small>{{ of("kpi.mde_note") }}</small></dd></div>
+        <div class="kpi"><dt>{{ of("kpi.days_left") }}</dt><dd>{{ days.value }}<small>{{ days.note }}</small></dd></div>
+      </dl>
+    </section>
+  `,
+};

@@ -1,0 +1,106 @@
+// What the figures say, in the reader's language: from codes and numbers, not from the API's English sentences.
+import { useI18n } from "vue-i18n";
+import { fixed, number, percent } from "../../core/format.js";
+
+const EQUAL_BELOW = 5e-3; // percent: it would be shown as 0.00 %
+const LEAST_USERS = 25;
+const LEAST_EXPECTED = 5; // users of each arm, to check the split
+const OF_INVALID = ["ratio_mismatch", "no_variation", "model_changed"];
+const HASTY = ["better", "non_inferior", "inconclusive"];
+
+export const letter = (arm) => arm.replace("model_", "").toUpperCase();
+
+/** "DDQN v2.0.0" of the key DDQN_b903aa25_v2.0.0; other names as they are. */
+export const shortModel = (name) => (name ?? "").replace(/^(.+)_[0-9a-f]{8}_v(.+)$/, "$1 v$2");
+
+/** Percent with its sign: "+5.96 %". */
+export const signed = (value, digits = 2) =>
+  value === null || value === undefined ? "–" : `${value > 0 ? "+" : value < 0 ? "−" : ""}${fixed(Math.abs(value), digits)} %`;
+
+export const pValue = (p) => (p === null || p === undefined ? "–" : p < 0.0001 ? "< 0.0001" : fixed(p, p < 0.1 ? 4 : 2));
+
+export const pText = (p) => (p < 0.0001 ? "p < 0.0001" : `p = ${pValue(p)}`);
+
+export const isOver = (status) => ["stopped", "completed", "concluded"].includes(status);
+
+/** The figures of one candidate: those of model_b stand at the top of the results. */
+export const figuresOf = (results, arm) => (arm in results.comparisons ? { ...results, ...results.comparisons[arm], verdict_basis: "users", paired: {} } : results);
+
+export function useWording() {
+  const { t } = useI18n();
+  const of = (key, named) => t(`experiments.${key}`, named ?? {});
+  const arm = (name) => of("arm", { letter: letter(name) });
+  const metric = (name) => of(`metric.${name}`);
+
+  function effect(improvement, name) {
+    if (improvement === null || Math.abs(improvement) < EQUAL_BELOW) return of("effect.equal", { metric: metric(name) });
+    return of(`effect.${improvement > 0 ? "better" : "worse"}_${name}`, { by: `${fixed(Math.abs(improvement), 2)} %` });
+  }
+
+  function reason(code, { samples = 0, alpha = 0.05, least = LEAST_USERS, ofPairs = false } = {}) {
+    const known = ["no_data", "too_few_units", "no_variation", "baseline_not_positive", "baseline_near_zero", "split_unknown", "too_few_samples", "not_below_alpha", "ratio_mismatch", "model_changed"];
+    if (ofPairs && code === "too_few_units") return of("reason.too_few_pairs", { least });
+    if (ofPairs && code === "no_data") return of("reason.no_pairs");
+    return of(`reason.${known.includes(code) ? code : "other"}`, { least, samples, alpha });
+  }
+
+  /** The verdict on `candidate` in one sentence. */
+  function sentence(figures, candidate) {
+    const names = { a: "A", b: letter(candidate) };
+    const onPairs = figures.verdict_basis === "pairs";
+    const pairs = onPairs ? figures.paired.shadow : null;
+    const requests = figures.total_requests.model_a + figures.total_requests[candidate];
+    const users = figures.anytime_effect?.users ?? figures.users.model_a + figures.users[candidate];
+    const basis = onPairs
+      ? of("verdict.basis_pairs", { pairs: number(pairs?.pairs ?? 0), users: number(pairs?.users ?? 0) })
+      : of("verdict.basis_users", { users: number(users), requests: number(requests) });
+    const isHeldBack = figures.verdict === "inconclusive" && figures.failing?.is_certain;
+    const named = {
+      ...names,
+      basis,
+      effect: effect(figures.anytime_effect?.improvement_percentage ?? null, onPairs ? "makespan" : figures.metric),
+      margin: `${number(figures.margin_percentage)} %`,
+      reason: figures.verdict_reason ? reason(figures.verdict_reason.code, { samples: figures.min_samples, ofPairs: onPairs }) : "",
+    };
+    return failing(figures, names) + of(`verdict.${isHeldBack ? "held_back" : figures.verdict}`, named);
+  }
+
+  function failing(figures, names) {
+    if (!figures.failing) return "";
+    const [theirs, ours] = figures.failing.success_rates;
+    const key = figures.failing.is_certain ? "failing_certainly" : "failing_probably";
+    return of(`verdict.${key}`, { ...names, ours: percent(ours), theirs: percent(theirs) });
+  }
+
+  /** What to do now; the logic of the A/B report (scheduler_service/reporting/standing.py). */
+  function nextStep(experiment, figures, candidate) {
+    const left = figures.projected_days_left;
+    const planned = (new Date(figures.end_time) - Date.now()) / 86_400_000;
+    const days = left === null ? "" : of(`next.${left <= planned ? "days_more" : "days_beyond"}`, { days: Math.max(1, Math.ceil(left)) });
+    return of(`next.${nextKey(experiment, figures)}`, { a: "A", b: letter(experiment.promotion?.arm ?? candidate), days });
+  }
+
+  function nextKey(experiment, figures) {
+    const code = figures.verdict_reason?.code;
+    const word = figures.verdict;
+    if (experiment.promotion) return experiment.promotion.is_reverted ? "reverted" : "promoted";
+    if (experiment.status === "stopped" && experiment.last_transition?.event === "aborted") return "aborted";
+    if (experiment.status === "paused" || experiment.status === "scheduled") return experiment.status;
+    if (OF_INVALID.includes(code)) return code;
+    if (isOver(experiment.status)) return { better: "over_better", worse: "over_worse" }[word] ?? "over";
+    if (HASTY.includes(word) && figures.failing?.is_certain) return "failing";
+    const isAutomatic = experiment.rollout?.auto && ["better", "worse"].includes(word);
+    return isAutomatic ? `${word}_auto` : word === "invalid" ? "inconclusive" : word;
+  }
+
+  function split(results) {
+    const code = results.reasons.srm_p_value?.code;
+    if (results.srm_p_value === null) return { tone: "plain", text: of("arms.srm_unknown", { reason: reason(code, { least: LEAST_EXPECTED }) }) };
+    const isBad = results.srm_p_value < 0.001;
+    return { tone: isBad ? "bad" : "good", text: of(`arms.srm_${isBad ? "bad" : "ok"}`, { p: pText(results.srm_p_value) }) };
+  }
+
+  return { t, of, arm, metric, effect, reason, sentence, nextStep, split };
+}
+
+export const TONES = { better: "good", non_inferior: "info", worse: "bad", inconclusive: "warn", invalid: "mute", identical: "mute" };

@@ -1,0 +1,84 @@
+// What the service says, in the reader's language. English is the service's own wording; what is not known stays as it is.
+import { i18n } from "../../core/i18n.js";
+import { bytes } from "../../core/format.js";
+import { shortName } from "./records.js";
+
+const { t, te, locale } = i18n.global;
+const statuses = (text) => text.split(" or ").map((each) => t(`status.model.${each}`)).join(t("models.or"));
+const percentOf = (text) => text.replace("%", " %");
+
+function userOf(text) {
+  const [, name] = /experiment '(.*)'$/.exec(text) ?? [];
+  if (text.startsWith("the way back")) return t("models.user.way_back", { name });
+  return name ? t("models.user.experiment", { name }) : t("models.user.default");
+}
+
+/** [what the service says, key of ours, its figures] */
+const KNOWN = [
+  [/not a PyTorch zip archive/, "not_zip"],
+  [/damaged or truncated zip|PytorchStreamReader|claims more bytes/, "damaged"],
+  [/archive is compressed/, "compressed"],
+  [/ is empty$/, "empty"],
+  [/is larger than (\d+) bytes, the limit for weights/, "too_large", ([, size]) => ({ size: bytes(Number(size)) })],
+  [/archive has \d+ members/, "members"],
+  [/reading them took more than|crashed the reader/, "limits"],
+  [/fails on the validation set: (.*)/s, "fails", ([, reason]) => ({ reason })],
+  [/not a usable (\w+) model: (.*)/s, "unusable", ([, algorithm, reason]) => ({ algorithm, reason })],
+  [/^version (\S+) exists already, or did once; the highest is (\S+)/, "version_taken", ([, version, highest]) => ({ version, highest })],
+  [/registered already, as (\S+)/, "same_weights", ([, key]) => ({ key })],
+  [/is not of the form major\.minor\.patch/, "version_form"],
+  [/either version or bump/, "both"],
+  [/is (\w+); it may become (.+), not \w+$/, "wrong_move", ([, status, allowed]) => ({ status: t(`status.model.${status}`), allowed: statuses(allowed) })],
+  [/was never measured/, "unmeasured"],
+  [/bears the tag 'stable'; deploy another/, "is_stable"],
+  [/bears the tag stable; it cannot be deleted/, "is_stable"],
+  [/bears the tag (.+); it cannot be deleted/, "has_tags", ([, tags]) => ({ tags })],
+  [/is deployed; it cannot be deleted/, "is_deployed"],
+  [/is used by (.+); it cannot be deleted/, "in_use", ([, user]) => ({ user: userOf(user) })],
+  [/is (\w+) already$/, "already", ([, status]) => ({ status: t(`status.model.${status}`) })],
+  [/weights of \S+ have changed/, "changed"],
+  [/weights of \S+ cannot be read/, "unreadable"],
+  [/a decision takes ([\d.]+) s, the limit is ([\d.]+) s/, "slow", ([, took, limit]) => ({ took, limit })],
+  [/on average ([\d.]+%) above the lower bound, the plain (\w+) rule's ([\d.]+%)/, "weak", ([, gap, rule, baseline]) => ({ gap: percentOf(gap), rule, baseline: percentOf(baseline) })],
+  [/no earlier stable version of (\S+) than/, "no_earlier", ([, algorithm]) => ({ algorithm })],
+  [/no model bears the tag '(\w+):stable'/, "no_stable", ([, algorithm]) => ({ algorithm })],
+  [/is for deployed models/, "stable_only"],
+  [/no model is called '(.+?)'/, "gone", ([, name]) => ({ name: shortName(name) })],
+  [/lacks the scope (\w+)/, "scope", ([, scope]) => ({ scope })],
+  [/^performance drop: over (\d+) runs \((\d+) failed\) the mean gap is ([\d.]+%), ([\d.]+%) above/, "drop", ([, runs, failed, gap, excess]) => ({ runs, failed, gap: percentOf(gap), excess: percentOf(excess) })],
+  [/^shipped with the project$/, "shipped"],
+  [/^(registered|retired) for more than (\d+) days$/, "expired", ([, status, days]) => ({ status: t(`status.model.${status}`), days })],
+  [/is not JSON: (.*)/s, "not_json", ([, reason]) => ({ reason })],
+  [/^not an object$|is not an object/, "not_object"],
+  [/cannot be loaded; known are (.+)$/, "unknown_algorithm", ([, known]) => ({ known })],
+];
+
+/** A text of the service as people read it. */
+export function explained(text) {
+  if (locale.value === "en" || !text) return text ?? "";
+  for (const [pattern, key, figures] of KNOWN) {
+    const found = pattern.exec(text);
+    if (found && te(`models.problem.${key}`)) return t(`models.problem.${key}`, figures?.(found) ?? {});
+  }
+  return text;
+}
+
+/** An ApiError as people read it. */
+export function explain(err) {
+  if (err.status === 413) return t("models.problem.body_too_large");
+  return explained(err.detail ?? err.message);
+}
+
+/** {field: message} of the registration form, and the rest under "". A file that is no model belongs to the file. */
+export function byField(err) {
+  const found = {};
+  const put = (field, text) => (found[field] = found[field] ? `${found[field]} ${text}` : text);
+  const type = err.body?.type ?? "";
+  if (err.status === 413 || type.endsWith("#invalid-model")) put("file", explain(err));
+  else if (/^version |version '/.test(err.detail)) put("version", explain(err));
+  else if (err.errors.some(({ loc }) => loc.length)) {
+    for (const { loc, msg } of err.errors) put(loc[0] ?? "", explained(loc.length > 1 ? `${loc.slice(1).join(".")}: ${msg}` : msg));
+  } else put("", explain(err));
+  return found;
+}
+

@@ -1,0 +1,77 @@
+// Asks what a report is to be of, and waits while it is made.
+import { computed, nextTick, onScopeDispose, ref } from "vue";
+import { useI18n } from "vue-i18n";
+import { api } from "../../core/api.js";
+import { useLoad } from "../../core/load.js";
+import ReportLinks from "./report_links.js";
+
+export default {
+  name: "ReportForm",
+  components: { ReportLinks },
+  emits: ["made"],
+  setup(_, { emit }) {
+    const { t, locale } = useI18n();
+    const form = ref({ kind: "performance", experiment: "", days: 7, lang: locale.value, format: "html" });
+    const seconds = ref(0);
+    const isMaking = ref(false);
+    const problem = ref(null);
+    const made = ref(null);
+    const result = ref(null);
+    let ticking = null;
+    const known = useLoad(async (signal) => {
+      const { experiments } = await api.get("/experiments", null, { signal });
+      form.value.experiment ||= experiments[0]?.name ?? "";
+      return experiments.map((each) => each.name);
+    });
+    const experiments = computed(() => known.data.value ?? []);
+    const isPossible = computed(() => form.value.kind === "performance" || Boolean(form.value.experiment));
+    const wrong = (field) => problem.value?.of?.(field) ?? "";
+
+    async function make() {
+      const { kind, experiment, days, lang, format } = form.value;
+      [problem.value, made.value, seconds.value, isMaking.value] = [null, null, 0, true];
+      ticking = setInterval(() => (seconds.value += 1), 1_000);
+      try {
+        const body = kind === "performance" ? { days, lang, format } : { days, lang, experiment_name: experiment };
+        const { report, url } = await api.post(`/reports/${kind}`, body);
+        made.value = { name: report, url };
+        emit("made", report);
+      } catch (err) {
+        problem.value = err;
+      } finally {
+        clearInterval(ticking);
+        isMaking.value = false;
+      }
+      await nextTick();
+      result.value?.querySelector("a")?.focus();
+    }
+
+    onScopeDispose(() => clearInterval(ticking));
+    return { t, form, experiments, isPossible, isMaking, seconds, problem, wrong, made, result, make };
+  },
+  template: /* html */ `
+    <section class="card" aria-labelledby="make-title">
+      <h2 id="make-title">{{ t("monitoring.reports.make") }}</h2>
+      <form class="row end make" @submit.prevent="make">
+        <fieldset class="choice"><legend>{{ t("monitoring.reports.kind") }}</legend>
+          <label v-for="kind in ['performance', 'ab_test']" :key="kind" class="check"><input v-model="form.kind" type="radio" name="kind" :value="kind">{{ t("monitoring.reports.kinds." + kind) }}</label>
+        </fieldset>
+        <label v-if="form.kind === 'ab_test'" class="field">{{ t("monitoring.reports.experiment") }}
+          <select v-model="form.experiment" name="experiment" required :disabled="!experiments.length"><option v-for="each in experiments" :key="each">{{ each }}</option></select></label>
+        <label class="field short">{{ t("monitoring.reports.days") }}
+          <input v-model.number="form.days" name="days" type="number" min="1" max="3650" step="1" required :aria-invalid="Boolean(wrong('days'))"></label>
+        <label class="field">{{ t("monitoring.reports.lang") }}
+          <select v-model="form.lang" name="lang"><option v-for="each in ['zh', 'en']" :key="each" :value="each">{{ t("monitoring.reports.langs." + each) }}</option></select></label>
+        <label v-if="form.kind === 'performance'" class="field">{{ t("monitoring.reports.format") }}
+          <select v-model="form.format" name="format"><option v-for="each in ['html', 'pdf']" :key="each" :value="each">{{ t("monitoring.reports.formats." + each) }}</option></select></label>
+        <button class="btn primary" :disabled="isMaking || !isPossible">{{ t("monitoring.reports.action") }}</button>
+      </form>
+      <p v-if="!isPossible" class="hint">{{ t("monitoring.reports.no_experiments") }}</p>
+      <div role="status">
+        <div v-if="isMaking"><p class="hint">{{ t("monitoring.reports.making", { s: seconds }) }}</p><progress :aria-label="t('monitoring.reports.make')"></progress></div>
+        <p v-else-if="made" ref="result" class="row made"><span class="good">✓ {{ t("monitoring.reports.made") }}</span> <code>{{ made.name }}</code> <report-links :report="made" /></p>
+      </div>
+      <p v-if="problem" class="error" role="alert">{{ problem.detail ?? problem.message }}</p>
+    </section>
+  `,
+};

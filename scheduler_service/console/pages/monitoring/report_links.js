@@ -1,0 +1,42 @@
+// To open a report, and to keep it.
+import { ref } from "vue";
+import { useI18n } from "vue-i18n";
+import { session } from "../../core/session.js";
+import { toast } from "../../parts/toast.js";
+import { downloadReport, openReport } from "./open_report.js";
+
+export default {
+  name: "ReportLinks",
+  props: { report: { type: Object, required: true } },
+  setup(props) {
+    const { t } = useI18n();
+    const isBusy = ref(false);
+
+    async function told(work) {
+      isBusy.value = true;
+      try {
+        if ((await work(props.report)) === false) toast(t("monitoring.reports.blocked"), "info");
+      } catch (err) {
+        toast(err.detail ?? err.message, "bad");
+      } finally {
+        isBusy.value = false;
+      }
+    }
+
+    /** A plain link does where nobody needs a key. */
+    function open(event) {
+      if (!session.key) return;
+      event.preventDefault();
+      if (!isBusy.value) told(openReport);
+    }
+
+    const keep = () => told(downloadReport);
+    return { t, isBusy, open, keep };
+  },
+  template: /* html */ `
+    <span class="links">
+      <a class="btn small" :href="report.url.slice(1)" target="_blank" rel="noopener" :aria-label="t('monitoring.reports.open_new', { name: report.name })" @click="open">{{ t("monitoring.reports.open") }} ↗</a>
+      <button type="button" class="btn small quiet" :disabled="isBusy" :aria-label="t('monitoring.reports.download_name', { name: report.name })" @click="keep">{{ t("monitoring.reports.download") }}</button>
+    </span>
+  `,
+};

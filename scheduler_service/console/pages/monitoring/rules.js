@@ -1,0 +1,85 @@
+// The rules of the alerts as people read them: names, units, subjects.
+import { useI18n } from "vue-i18n";
+import { duration_s, fixed, hours, number, percent } from "../../core/format.js";
+
+export const RULES = [
+  "max_makespan", "max_execution_time", "min_success_rate", "max_gap", "model_failures",
+  "input_drift", "silent_service", "min_free_disk_gib", "experiment_aborted", "model_rolled_back",
+];
+/** Things that happen once: they have no figure. */
+const EVENTS = new Set(["experiment_aborted", "model_rolled_back"]);
+/** Their message ends with why, after a colon. */
+const WITH_REASON = new Set(["model_failures", ...EVENTS]);
+
+/** What nobody sees to yet first, the critical before the others. */
+export const bySeverity = (alerts) =>
+  [...alerts].sort(
+    (a, b) => Boolean(a.acknowledged) - Boolean(b.acknowledged) || (b.severity === "critical") - (a.severity === "critical"),
+  );
+
+/** "N<=10" with the limits 1, 2, 5, 10: "6–10". */
+export function sizeOf(subject, limits) {
+  const most = Number(subject.replace("N<=", ""));
+  const least = Math.max(0, ...limits.filter((limit) => limit < most)) + 1;
+  return least === most ? `${most}` : `${least}–${most}`;
+}
+
+/** The greatest numbers of work points of each size, from the thresholds of GET /alerts. */
+export const sizesOf = (thresholds) =>
+  Object.keys(thresholds ?? {})
+    .filter((name) => name.startsWith("max_gap_"))
+    .map((name) => Number(name.slice("max_gap_".length)))
+    .sort((a, b) => a - b);
+
+export function useRules(thresholds) {
+  const { t, te } = useI18n();
+  const key = (name, what) => `monitoring.rules.${name}.${what}`;
+
+  function subject(name, value) {
+    if (name === "max_gap" && value.startsWith("N<=")) return sizeOf(value, sizesOf(thresholds.value));
+    if (name === "model_rolled_back") return value.split("@")[0];
+    return te(`monitoring.rules.subjects.${value}`) ? t(`monitoring.rules.subjects.${value}`) : value;
+  }
+
+  /** What a rule is called; `null` is every rule. */
+  const title = (name) => {
+    if (!name) return t("monitoring.silence.every_rule");
+    if (te(key(name, "title"))) return t(key(name, "title"));
+    return te(key(name, "name")) ? t(key(name, "name")) : name;
+  };
+
+  const sentence = (alert) =>
+    te(key(alert.name, "name"))
+      ? t(key(alert.name, "name"), { subject: subject(alert.name, alert.subject ?? "") })
+      : alert.message;
+
+  const advice = (alert) => (te(key(alert.name, "advice")) ? t(key(alert.name, "advice")) : alert.advice);
+
+  /** Why, as the service put it; "" where the figures say all. */
+  const reason = (alert) => (WITH_REASON.has(alert.name) ? alert.message.split(/：|: /).slice(1).join(": ") : "");
+
+  /** A figure of a rule in its unit. */
+  function figure(name, value) {
+    if (value === null || value === undefined) return "–";
+    if (name === "max_makespan") return hours(value);
+    if (name === "max_execution_time") return duration_s(value);
+    if (name === "min_success_rate") return percent(value, 1);
+    if (name === "max_gap") return percent(value, 2);
+    if (name === "min_free_disk_gib") return `${fixed(value, 1)} GiB`;
+    if (name === "silent_service") return t("monitoring.alerts.times", { n: number(value, 0) });
+    return number(value, 2);
+  }
+
+  /** [name, value] pairs to show of an alert. */
+  function figures(alert) {
+    if (EVENTS.has(alert.name)) return [];
+    if (alert.name === "model_failures") return [[t("monitoring.alerts.failures"), number(alert.value, 0)]];
+    const first = alert.name === "silent_service" ? "usual" : "value";
+    return [
+      [t(`monitoring.alerts.${first}`), figure(alert.name, alert.value)],
+      [t("monitoring.alerts.threshold"), figure(alert.name, alert.threshold)],
+    ];
+  }
+
+  return { title, subject, sentence, advice, reason, figure, figures };
+}

@@ -1,0 +1,90 @@
+// Asks what is to be silenced, for how long and why, and says what that means.
+import { computed, onMounted, ref, toRef } from "vue";
+import { useI18n } from "vue-i18n";
+import { api } from "../../core/api.js";
+import { time } from "../../core/format.js";
+import { rememberActor, session } from "../../core/session.js";
+import { toast } from "../../parts/toast.js";
+import { RULES, useRules } from "./rules.js";
+
+const HOURS = [1, 4, 12, 24, 48, 168];
+
+export default {
+  name: "SilenceDialog",
+  props: { rule: { type: String, default: "" }, subject: { type: String, default: "" }, thresholds: { type: Object, default: () => ({}) } },
+  emits: ["close", "done"],
+  setup(props, { emit }) {
+    const { t } = useI18n();
+    const rules = useRules(toRef(props, "thresholds"));
+    const dialog = ref(null);
+    const form = ref({ rule: props.rule, isOnly: Boolean(props.subject), preset: 4, hours: 4, reason: "", actor: session.actor });
+    const errors = ref(null);
+    const isBusy = ref(false);
+    const hours = computed(() => Number(form.value.preset === "other" ? form.value.hours : form.value.preset));
+    const until = computed(() => time(new Date(Date.now() + hours.value * 3_600_000).toISOString()));
+    const isOfOne = computed(() => Boolean(props.subject) && form.value.rule === props.rule);
+    const happens = computed(() => [
+      t("monitoring.silence.happens.until", { rule: rules.title(form.value.rule), until: until.value }),
+      ...["after", "end", "page"].map((word) => t(`monitoring.silence.happens.${word}`)),
+    ]);
+    const label = (n) => (n % 24 ? t("monitoring.silence.hours_of", { n }, n) : t("monitoring.silence.days_of", { n: n / 24 }, n / 24));
+
+    async function agree() {
+      isBusy.value = true;
+      errors.value = null;
+      rememberActor(form.value.actor);
+      try {
+        const body = { hours: hours.value, reason: form.value.reason.trim(), actor: form.value.actor.trim() };
+        if (form.value.rule) body.name = form.value.rule;
+        if (isOfOne.value && form.value.isOnly) body.subject = props.subject;
+        const { silence } = await api.post("/alerts/silences", body);
+        toast(t("monitoring.silence.done", { until: time(silence.until) }));
+        dialog.value.close();
+        emit("done");
+      } catch (err) {
+        errors.value = err;
+      } finally {
+        isBusy.value = false;
+      }
+    }
+
+    onMounted(() => dialog.value.showModal());
+    return { t, rules, all: RULES, dialog, form, errors, isBusy, until, isOfOne, happens, presets: HOURS, label, agree };
+  },
+  template: /* html */ `
+    <dialog ref="dialog" class="dialog" aria-labelledby="silence-title" @close="$emit('close')">
+      <form @submit.prevent="agree">
+        <h2 id="silence-title">{{ t("monitoring.silence.title") }}</h2>
+        <label class="field">{{ t("monitoring.silence.rule") }}
+          <select v-model="form.rule" name="rule">
+            <option value="">{{ t("monitoring.silence.every_rule") }}</option>
+            <option v-for="each in all" :key="each" :value="each">{{ rules.title(each) }}</option>
+          </select></label>
+        <fieldset v-if="isOfOne"><legend>{{ t("monitoring.silence.subject") }}</legend>
+          <label class="check"><input v-model="form.isOnly" type="radio" name="subject" :value="true">{{ t("monitoring.silence.only", { subject: rules.subject(rule, subject) }) }}</label>
+          <label class="check"><input v-model="form.isOnly" type="radio" name="subject" :value="false">{{ t("monitoring.silence.any") }}</label>
+        </fieldset>
+        <div class="row end pair">
+          <label class="field">{{ t("monitoring.silence.hours") }}
+            <select v-model="form.preset" name="preset">
+              <option v-for="each in presets" :key="each" :value="each">{{ label(each) }}</option>
+              <option value="other">{{ t("monitoring.silence.custom") }}</option>
+            </select></label>
+          <label v-if="form.preset === 'other'" class="field">{{ t("monitoring.silence.custom") }}
+            <input v-model.number="form.hours" name="hours" type="number" min="0.1" max="8760" step="any" required></label>
+        </div>
+        <label class="field">{{ t("monitoring.silence.reason") }}
+          <textarea v-model="form.reason" name="reason" rows="2" maxlength="2000" required aria-describedby="silence-reason"></textarea>
+          <small id="silence-reason" class="hint">{{ t("monitoring.silence.reason_hint") }}</small></label>
+        <label class="field">{{ t("monitoring.silence.actor") }}<input v-model="form.actor" name="actor" maxlength="200" autocomplete="name"></label>
+        <p class="hint">{{ t("confirm.happens") }}</p>
+        <ul class="happens"><li v-for="each in happens" :key="each">{{ each }}</li></ul>
+        <p v-if="errors" class="error" role="alert">{{ errors.detail ?? errors.message }}</p>
+        <div class="actions">
+          <button type="button" class="btn" @click="dialog.close()">{{ t("monitoring.silence.cancel") }}</button>
+          <button class="btn primary" :disabled="isBusy">{{ t("monitoring.silence.action") }}</button>
+        </div>
+      </form>
+    </dialog>
+  `,
+};

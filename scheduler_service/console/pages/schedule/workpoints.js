@@ -1,0 +1,87 @@
+// Work points and their steps in tables; files in and out.
+import { ref } from "vue";
+import { useI18n } from "vue-i18n";
+import { download } from "../../core/download.js";
+import { hours } from "../../core/format.js";
+import { toast } from "../../parts/toast.js";
+import { fromRequest, newStep, newWorkpoint, workpointsFromCsv, workpointsOf, workpointsToCsv } from "./exchange.js";
+import StepTable from "./step_table.js";
+
+export default {
+  name: "Workpoints",
+  components: { StepTable },
+  props: { modelValue: { type: Array, required: true }, invalid: { type: Function, required: true }, teams: { type: Array, required: true } },
+  emits: ["update:modelValue", "imported"],
+  setup(props, { emit }) {
+    const { t } = useI18n();
+    const opened = ref(0);
+    const put = (workpoints) => emit("update:modelValue", workpoints);
+    const freeId = () => {
+      const taken = new Set(props.modelValue.map((each) => each.id));
+      let number = props.modelValue.length + 1;
+      while (taken.has(String(number))) number += 1;
+      return String(number);
+    };
+    const change = (at, changes) => put(props.modelValue.with(at, { ...props.modelValue[at], ...changes }));
+    const add = () => {
+      opened.value = props.modelValue.length;
+      put([...props.modelValue, newWorkpoint(freeId())]);
+    };
+    const duplicate = (at) => {
+      const { steps, name } = props.modelValue[at];
+      put(props.modelValue.toSpliced(at + 1, 0, { id: freeId(), name, steps: steps.map((step) => ({ ...step })) }));
+    };
+    const remove = (at) => put(props.modelValue.toSpliced(at, 1));
+    const addStep = (at) => {
+      const { steps } = props.modelValue[at];
+      change(at, { steps: [...steps, newStep({ order: (steps.at(-1)?.order ?? 0) + 1, team: steps.at(-1)?.team ?? "team1" })] });
+    };
+    const summary = (workpoint) =>
+      t("schedule.workpoint_summary", { steps: workpoint.steps.length, hours: hours(workpoint.steps.reduce((sum, step) => sum + (step.duration ?? 0), 0), 0) });
+
+    async function take(event) {
+      const [file] = event.target.files;
+      event.target.value = ""; // the same file can be chosen again
+      if (!file) return;
+      try {
+        const text = await file.text();
+        const isCsv = file.name.toLowerCase().endsWith(".csv");
+        const read = isCsv ? { workpoints: workpointsFromCsv(text) } : fromRequest(JSON.parse(text));
+        emit("imported", read);
+        const steps = read.workpoints.reduce((sum, workpoint) => sum + workpoint.steps.length, 0);
+        toast(t("schedule.imported", { n: read.workpoints.length, steps }));
+      } catch (err) {
+        toast(t("schedule.import_failed", { name: file.name, why: err.message }), "bad");
+      }
+    }
+    const exportJson = () => download("workpoints.json", JSON.stringify({ workpoints: workpointsOf(props.modelValue) }, null, 2), "application/json");
+    const exportCsv = () => download("workpoints.csv", workpointsToCsv(props.modelValue), "text/csv;charset=utf-8");
+    const isWrong = (at) => Boolean(props.invalid("workpoints", at));
+    return { t, opened, change, add, duplicate, remove, addStep, summary, take, exportJson, exportCsv, isWrong };
+  },
+  template: /* html */ `
+    <fieldset class="workpoints">
+      <legend>{{ t("schedule.mode_workpoints") }}</legend>
+      <div class="row tight">
+        <button type="button" class="btn small" @click="add">{{ t("schedule.add_workpoint") }}</button>
+        <label class="btn small file">{{ t("schedule.import") }}<input type="file" accept=".json,.csv,application/json,text/csv" class="unseen" @change="take"></label>
+        <button type="button" class="btn small quiet" :disabled="!modelValue.length" @click="exportJson">{{ t("schedule.export_json") }}</button>
+        <button type="button" class="btn small quiet" :disabled="!modelValue.length" @click="exportCsv">{{ t("schedule.export_csv") }}</button>
+      </div>
+      <p v-if="!modelValue.length" class="empty">{{ t("schedule.no_workpoint") }}</p>
+      <details v-for="(workpoint, at) in modelValue" :key="at" class="workpoint" :class="{ wrong: isWrong(at) }" :open="opened === at || isWrong(at)" @toggle="$event.target.open ? (opened = at) : opened === at && (opened = -1)">
+        <summary><b>{{ workpoint.name || t("schedule.workpoint") + " " + workpoint.id }}</b> <small class="hint">{{ summary(workpoint) }}</small></summary>
+        <template v-if="opened === at || isWrong(at)">
+          <div class="row end">
+            <label class="field">{{ t("schedule.workpoint_id") }}<input class="input narrow" :value="workpoint.id" maxlength="200" @input="change(at, { id: $event.target.value })"></label>
+            <label class="field grow">{{ t("schedule.workpoint_name") }}<input :value="workpoint.name" maxlength="200" @input="change(at, { name: $event.target.value })"></label>
+            <button type="button" class="btn small" @click="duplicate(at)">{{ t("schedule.duplicate") }}</button>
+            <button type="button" class="btn small quiet" @click="remove(at)">{{ t("schedule.remove") }}</button>
+          </div>
+          <step-table :steps="workpoint.steps" :teams="teams" :invalid="(...path) => invalid('workpoints', at, 'steps', ...path)" @update="change(at, { steps: $event })" />
+          <button type="button" class="btn small" @click="addStep(at)">{{ t("schedule.add_step") }}</button>
+        </template>
+      </details>
+    </fieldset>
+  `,
+};

@@ -1,0 +1,29 @@
+// What `useLoad` found: a skeleton, an error with a way on, an empty state, or the slot.
+import { computed } from "vue";
+import { useI18n } from "vue-i18n";
+
+export default {
+  name: "LoadState",
+  props: { load: { type: Object, required: true }, empty: { type: Boolean, default: false } },
+  setup(props) {
+    const { t } = useI18n();
+    const get = (name) => {
+      const value = props.load[name];
+      return value && typeof value === "object" && "value" in value && value.__v_isRef ? value.value : value;
+    };
+    const data = computed(() => get("data"));
+    const error = computed(() => get("error"));
+    return { t, data, error };
+  },
+  template: /* html */ `
+    <div v-if="error" class="card error" role="alert">
+      <strong>{{ t("load.failed") }}</strong> {{ error.detail ?? error.message }}
+      <span v-if="error.retryAfterS">{{ t("load.retry_after", { seconds: error.retryAfterS }) }}</span>
+      <span v-if="data">{{ t("load.stale") }}</span>
+      <button type="button" class="btn" @click="load.reload()">{{ t("load.retry") }}</button>
+    </div>
+    <slot v-if="data && !empty" />
+    <div v-else-if="data" class="empty"><slot name="empty" /></div>
+    <div v-else-if="!error" class="skeleton" role="status"><span class="unseen">{{ t("load.loading") }}</span><i></i><i></i><i></i></div>
+  `,
+};

@@ -1,0 +1,64 @@
+// Head, navigation and the place where the pages go.
+import { computed, nextTick, onErrorCaptured, ref, watch } from "vue";
+import { useRoute } from "vue-router";
+import { useI18n } from "vue-i18n";
+import { setLanguage } from "../core/i18n.js";
+import { askForKey, session } from "../core/session.js";
+import ConfirmDialog from "./confirm_dialog.js";
+import KeyDialog from "./key_dialog.js";
+import Toasts from "./toasts.js";
+
+const PAGES = ["schedule", "models", "experiments", "monitoring"];
+
+export default {
+  name: "Shell",
+  components: { ConfirmDialog, KeyDialog, Toasts },
+  setup() {
+    const { t, locale } = useI18n();
+    const route = useRoute();
+    const main = ref(null);
+    const failure = ref(null);
+    const current = computed(() => route.path.split("/")[1]);
+    // A screen reader begins at the new page, not at the link that led there.
+    watch(current, async (now, before) => {
+      failure.value = null;
+      if (!before) return;
+      await nextTick();
+      main.value?.focus({ preventScroll: true });
+      window.scrollTo(0, 0);
+    });
+    onErrorCaptured((err) => {
+      console.error(err);
+      failure.value = err;
+      return false;
+    });
+    const switchLanguage = () => setLanguage(locale.value === "zh" ? "en" : "zh");
+    return { t, locale, main, failure, current, session, pages: PAGES, switchLanguage, askForKey };
+  },
+  template: /* html */ `
+    <a class="skip" href="#main" @click.prevent="main.focus()">{{ t("shell.skip") }}</a>
+    <header class="top">
+      <router-link class="brand" to="/schedule"><img src="console/icon.svg" alt="" width="28" height="28"><span>{{ t("shell.product") }}</span></router-link>
+      <nav :aria-label="t('shell.navigation')">
+        <router-link v-for="page in pages" :key="page" :to="'/' + page" :class="{ on: current === page }"
+          :aria-current="current === page ? 'page' : undefined">{{ t("shell." + page) }}</router-link>
+      </nav>
+      <div class="tools">
+        <a class="quiet" href="docs" target="_blank" rel="noopener">{{ t("shell.docs") }}</a>
+        <button type="button" class="btn quiet" @click="askForKey('')">
+          <span class="dot" :class="{ set: session.key }" aria-hidden="true"></span>{{ session.key ? t("shell.key_set") : t("shell.key") }}
+        </button>
+        <button type="button" class="btn quiet" @click="switchLanguage" :lang="locale === 'zh' ? 'en' : 'zh-CN'">{{ t("shell.language") }}</button>
+      </div>
+    </header>
+    <main id="main" ref="main" tabindex="-1">
+      <div v-if="failure" class="card error" role="alert"><strong>{{ t("shell.page_failed") }}</strong> {{ failure.message }}</div>
+      <router-view v-else v-slot="{ Component }">
+        <Suspense v-if="Component"><component :is="Component" /><template #fallback><p class="hint pad" role="status">{{ t("load.loading") }}</p></template></Suspense>
+      </router-view>
+    </main>
+    <key-dialog />
+    <confirm-dialog />
+    <toasts />
+  `,
+};

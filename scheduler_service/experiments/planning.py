@@ -1,0 +1,294 @@
+"""How long an experiment would take: the power of one that is only being thought of, from the runs on record."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from scheduler_service.experiments.assignment import BOUNDARY_DECIMALS
+from scheduler_service.experiments.experiment import Experiment
+from scheduler_service.experiments.rollout import Rollout
+from scheduler_service.stats.arms import metric_values, units, user_means_on_scale
+from scheduler_service.stats.comparison import BASELINE
+from scheduler_service.stats.cuped import adjust
+from scheduler_service.stats.effect import LEAST_USERS, TUNED_FOR, to_improvement, to_scale
+from scheduler_service.stats.lift import LEAST_BASELINE_ERRORS
+from scheduler_service.stats.metrics import Metric, metric_named
+from scheduler_service.stats.outcome import NotComputable, nearly_constant
+from scheduler_service.stats.power import sequential_detectable_effect, units_needed
+from scheduler_service.stats.summaries import Values
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+POWER = 0.8
+LOOK_BACK_DAYS = 28.0
+RUNS_AT_MOST = 20_000
+"""The newest ones: enough for a spread, and read in a fraction of a second."""
+RATE_DAYS = 2.0
+"""Of records that it takes before users who come again are told from new ones; a shorter time counts as even."""
+MAX_DAYS = 3_650.0
+POINTS = 40
+"""Of the curve."""
+
+PLANNING_COLUMNS = ("timestamp", "model_key", "reason", "user_id", "success", "lower_bound")
+
+
+def planning_columns(metric: str) -> tuple[str, ...]:
+    """What `plan` reads of the runs for an experiment judged by `metric`."""
+    name = metric_named(metric).name
+    return PLANNING_COLUMNS if name in PLANNING_COLUMNS else (*PLANNING_COLUMNS, name)
+
+
+@dataclass(frozen=True)
+class Traffic:
+    """Users and requests as they were recorded, and how many there would be after so many days more."""
+
+    first_seen_days: Values  # of each user, after the window began; rising
+    requests: int
+    window_days: float
+
+    @property
+    def users(self) -> int:
+        return int(self.first_seen_days.size)
+
+    @property
+    def requests_per_day(self) -> float:
+        return self.requests / self.window_days
+
+    @property
+    def new_users_per_day(self) -> float:
+        """Once the window is over: those of its second half, as people come again; never above the average."""
+        average = self.users / self.window_days
+        if self.window_days < RATE_DAYS:
+            return average
+        late = self.users - int(np.searchsorted(self.first_seen_days, self.window_days / 2.0))
+        return min(average, late / (self.window_days / 2.0))
+
+    def users_after(self, days: float) -> float:
+        """Different users within so many days."""
+        if self.window_days < RATE_DAYS:
+            return self.users / self.window_days * days
+        if days >= self.window_days:
+            return self.users + (days - self.window_days) * self.new_users_per_day
+        # Not a staircase: the next window's users do not come at this one's minutes.
+        return float(np.interp(days, [0.0, *self.first_seen_days], np.arange(self.users + 1.0)))
+
+    def days_until(self, users: float) -> float | None:
+        """The first moment with so many users; None beyond ten years."""
+        low, high = 0.0, MAX_DAYS
+        if self.users_after(high) < users:
+            return None
+        for _ in range(60):
+            middle = (low + high) / 2.0
+            low, high = (low, middle) if self.users_after(middle) >= users else (middle, high)
+        return high
+
+
+@dataclass(frozen=True)
+class Spread:
+    """How far the means of users lie apart, on the scale of the metric; relative to the mean where that is no ratio."""
+
+    deviation: float
+    correlation: float | None  # with the covariate that was taken out
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What an experiment could find, of its first candidate. Figures on how far it sees are of the verdict's bounds."""
+
+    experiment: Experiment
+    minimum_effect: float  # share of the baseline
+    traffic: Traffic
+    spread: Spread | NotComputable
+    model: str | None  # key of the model whose runs were looked at; None: of every model
+    runs: int
+
+    @property
+    def alpha(self) -> float:
+        return self.experiment.alpha / len(self.experiment.candidates)
+
+    @property
+    def shares(self) -> tuple[float, float]:
+        """Of all users, baseline and candidate; 0 for an arm so small that no bucket is its own."""
+        coverage = last_coverage(self.experiment)
+        split = self.experiment.traffic_split
+        share_a, share_b = coverage * split[BASELINE], coverage * split[self.experiment.candidates[0]]
+        return round(share_a, BOUNDARY_DECIMALS), round(share_b, BOUNDARY_DECIMALS)
+
+    def days_for(self, effect: float) -> float | None:
+        """Until a difference of this share of the baseline is told from none with a chance of 80 %."""
+        units_wanted = self._units_for(effect)
+        share_a, share_b = self.shares
+        if units_wanted is None:
+            return None
+        users = max(units_wanted / (share_a + share_b), LEAST_USERS / min(share_a, share_b))
+        days = self.traffic.days_until(users)
+        samples = self.experiment.min_samples / (self.traffic.requests_per_day * min(share_a, share_b))
+        return None if days is None or samples > MAX_DAYS else max(days, samples)
+
+    def users_for(self, effect: float) -> dict[str, int] | None:
+        """Of each arm."""
+        units_wanted = self._units_for(effect)
+        share_a, share_b = self.shares
+        if units_wanted is None:
+            return None
+        each = max(units_wanted / (share_a + share_b), LEAST_USERS / min(share_a, share_b))
+        return {arm: math.ceil(round(each * share, 6)) for arm, share in self._arms()}
+
+    def users_after(self, days: float) -> dict[str, int]:
+        users = self.traffic.users_after(days)
+        return {arm: int(users * share) for arm, share in self._arms()}
+
+    def detectable_after(self, days: float) -> float | None:
+        """The least improvement that is told from none with a chance of 80 %; None: too few users, or no spread."""
+        users = self.users_after(days)
+        if isinstance(self.spread, NotComputable) or min(users.values()) < LEAST_USERS:
+            return None
+        scaled = sequential_detectable_effect(sum(users.values()), self._deviation, self.alpha, TUNED_FOR, POWER)
+        return to_improvement(scaled, self._metric)
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON; shares as percentages, null where there is no such figure."""
+        experiment, known = self.experiment, not isinstance(self.spread, NotComputable)
+        days, minimum, least = float(experiment.duration_days), self.minimum_effect, experiment.margin
+        needed = self.days_for(minimum) if known else None
+        return {
+            "metric": experiment.success_metric,
+            "direction": self._metric.direction,
+            "alpha": self.alpha,
+            "power": POWER,
+            "reason": self.spread.to_dict() if isinstance(self.spread, NotComputable) else None,
+            "basis": {
+                "model": self.model,
+                "days": self.traffic.window_days,
+                "runs": self.runs,
+                "users": self.traffic.users,
+                "least_users": LEAST_USERS,
+                "requests_per_day": self.traffic.requests_per_day,
+                "new_users_per_day": self.traffic.new_users_per_day,
+                "covariate_correlation": None if isinstance(self.spread, NotComputable) else self.spread.correlation,
+            },
+            "minimum_effect_percentage": 100.0 * minimum,
+            "users_needed": self.users_for(minimum),
+            "days_needed": needed,
+            "days_to_non_inferior": self.days_for(least) if known else None,
+            "duration_days": days,
+            "users_in_duration": self.users_after(days),
+            "minimum_detectable_effect_percentage": _percentage(self.detectable_after(days)),
+            "curve": self._curve(needed) if known else [],
+        }
+
+    def _curve(self, needed: float | None) -> list[dict[str, Any]]:
+        duration = float(self.experiment.duration_days)
+        until = min(max(2.0 * duration, min(1.25 * (needed or 0.0), 10.0 * duration)), MAX_DAYS)
+        return [
+            {
+                "days": float(days),
+                "users": self.users_after(float(days)),
+                "minimum_detectable_effect_percentage": _percentage(self.detectable_after(float(days))),
+            }
+            for days in np.linspace(until / POINTS, until, POINTS)
+        ]
+
+    def _units_for(self, effect: float) -> int | None:
+        if isinstance(self.spread, NotComputable) or min(self.shares) == 0.0:
+            return None
+        scaled = to_scale(effect, self._metric)
+        return units_needed(scaled, self._deviation, self.alpha, TUNED_FOR, power=POWER)
+
+    @property
+    def _deviation(self) -> float:
+        """Such that deviation / sqrt(n) is the standard error of the difference, n being the users of both arms."""
+        assert not isinstance(self.spread, NotComputable)
+        share_a, share_b = self.shares
+        return self.spread.deviation * math.sqrt((share_a + share_b) * (1.0 / share_a + 1.0 / share_b))
+
+    @property
+    def _metric(self) -> Metric:
+        return metric_named(self.experiment.success_metric)
+
+    def _arms(self) -> list[tuple[str, float]]:
+        return list(zip((BASELINE, self.experiment.candidates[0]), self.shares, strict=True))
+
+
+def plan(
+    experiment: Experiment,
+    minimum_effect: float,
+    runs: pd.DataFrame,
+    now: datetime,
+    model: str | None,
+    *,
+    days: float = LOOK_BACK_DAYS,
+) -> Plan:
+    """The power of `experiment`, if users and requests go on as in the runs on record.
+
+    The spread is that of the user means of the baseline's own runs, or of all runs where it has too few users; as in
+    the verdict, the lower bound of the instances is taken out of the makespan, and failures are penalised.
+
+    Args:
+        minimum_effect: the least improvement that one wants to find, a share of the baseline.
+        runs: of the last `days`, or the newest ones of them; columns `planning_columns`.
+        model: key of the baseline; None if it is not known yet.
+    """
+    metric = metric_named(experiment.success_metric)
+    mine = runs if model is None else runs[runs["model_key"].eq(model).fillna(value=False).astype(bool)]
+    spread = _spread(mine, metric)
+    if model is not None and isinstance(spread, NotComputable):
+        mine, model, spread = runs, None, _spread(runs, metric)
+    return Plan(experiment, minimum_effect, _traffic(runs, now, days), spread, model, len(mine))
+
+
+def last_coverage(experiment: Experiment) -> float:
+    """The share of the users that take part; of a rollout that of the stage before the promotion."""
+    rollout = experiment.rollout
+    if rollout is None:
+        return experiment.coverage
+    last: Mapping[str, Any] = {"stage": len(rollout.stages) - 2}
+    return Rollout.model_copy(rollout, update=last).coverage
+
+
+def _spread(runs: pd.DataFrame, metric: Metric) -> Spread | NotComputable:
+    values = metric_values(runs, metric)
+    if values is None or not values.notna().any():
+        return NotComputable("no_data", f"no run on record has a value of {metric.name}")
+    means, covariate = user_means_on_scale(runs, metric)
+    if means.size < LEAST_USERS:
+        return NotComputable(
+            "too_few_units", f"a plan needs runs of at least {LEAST_USERS} users; there are {means.size} on record"
+        )
+    centre, correlation = float(means.mean()), None
+    if nearly_constant(float(means.std(ddof=1)), centre):
+        return NotComputable("no_variation", f"all users on record have the same mean {metric.name}")
+    if covariate is not None:
+        nobody: Values = np.empty(0)
+        adjustment = adjust(means, nobody, covariate, nobody)
+        if not isinstance(adjustment, NotComputable):
+            means, correlation = adjustment.a, adjustment.correlation
+    deviation = float(means.std(ddof=1))
+    if metric.is_ratio_scale:
+        return Spread(deviation, correlation)
+    if centre < LEAST_BASELINE_ERRORS * deviation / math.sqrt(means.size):
+        return NotComputable(
+            "baseline_near_zero", f"the mean {metric.name}, {centre:g}, is too near to zero for a relative difference"
+        )
+    return Spread(deviation / centre, correlation)
+
+
+def _traffic(runs: pd.DataFrame, now: datetime, days: float) -> Traffic:
+    """Less than a day of records counts as one: nobody knows what the rest of the day brings."""
+    if not len(runs):
+        return Traffic(np.empty(0), 0, days)
+    ages = (now - runs["timestamp"]).dt.total_seconds() / 86_400.0
+    window = min(max(float(ages.max()), 1.0), days)
+    first = ages.groupby(units(runs)).max()
+    return Traffic(np.sort(np.clip(window - np.asarray(first, np.float64), 0.0, window)), len(runs), window)
+
+
+def _percentage(share: float | None) -> float | None:
+    return None if share is None else 100.0 * share

@@ -1,0 +1,104 @@
+"""The console: one page at `/`, and the files that it loads. No outside resource, no build step."""
+
+import base64
+import gzip
+import hashlib
+import re
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from flask import Blueprint, Response, request
+
+from scheduler_service.errors import NotFound
+
+blueprint = Blueprint("console", __name__)
+
+FOLDER = Path(__file__).resolve().parents[2] / "console"
+TYPES = {
+    ".html": "text/html; charset=utf-8",
+    ".js": "text/javascript; charset=utf-8",
+    ".css": "text/css; charset=utf-8",
+    ".svg": "image/svg+xml",
+}
+"""Endings of the files that are told; licences are there to be read in the repository."""
+LEAST_TO_PACK = 1_000
+
+
+class ConsoleFileNotFound(NotFound):
+    """The console has no such file."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asset:
+    """A file of the console, ready to be sent."""
+
+    content: bytes
+    packed: bytes | None  # gzip
+    etag: str
+    type: str
+    is_immutable: bool  # its path names its version
+
+
+@blueprint.get("/")
+def get_console() -> Response:
+    """The page for people: schedules, models, experiments, monitoring."""
+    answer = _told(_asset("index.html"))
+    answer.headers["Content-Security-Policy"] = _policy()
+    return answer
+
+
+@blueprint.get("/console/<path:name>")
+def get_console_file(name: str) -> Response:
+    """A script, a style or a picture of the console."""
+    return _told(_asset(name))
+
+
+@cache
+def _files() -> dict[str, Path]:
+    # Looked up among the files that are there: no path is ever made of a client's text.
+    return {
+        path.relative_to(FOLDER).as_posix(): path
+        for path in FOLDER.rglob("*")
+        if path.is_file() and path.suffix in TYPES
+    }
+
+
+@cache
+def _asset(name: str) -> Asset:
+    path = _files().get(name)
+    if path is None:
+        raise ConsoleFileNotFound(f"the console has no file {name[:200]!r}")
+    content = path.read_bytes()
+    packed = gzip.compress(content, 6, mtime=0) if len(content) >= LEAST_TO_PACK else None
+    etag = hashlib.sha256(content).hexdigest()[:32]
+    return Asset(content, packed, etag, TYPES[path.suffix], name.startswith("vendor/"))
+
+
+def _told(asset: Asset) -> Response:
+    packed = asset.packed if request.accept_encodings.quality("gzip") > 0 else None
+    answer = Response(packed or asset.content, content_type=asset.type)
+    if packed:
+        answer.headers["Content-Encoding"] = "gzip"
+    answer.headers["Vary"] = "Accept-Encoding"
+    answer.headers["Cache-Control"] = "public, max-age=31536000, immutable" if asset.is_immutable else "no-cache"
+    answer.set_etag(asset.etag, weak=True)
+    answer.make_conditional(request)
+    return answer
+
+
+@cache
+def _policy() -> str:
+    """What the page may load: its own files, and the one inline script that says where the libraries are.
+
+    Vue compiles the pages' templates in the browser ('unsafe-eval'), and ECharts writes style attributes. A report that
+    is shown from memory has this policy, too, and brings its font along.
+    """
+    import_map = re.search(rb'<script type="importmap">(.*?)</script>', _asset("index.html").content, re.DOTALL)
+    assert import_map is not None
+    digest = base64.b64encode(hashlib.sha256(import_map[1]).digest()).decode()
+    return (
+        f"default-src 'none'; script-src 'self' 'unsafe-eval' 'sha256-{digest}'; style-src 'self' 'unsafe-inline'; "
+        "img-src 'self' data: blob:; font-src 'self' data:; connect-src 'self'; base-uri 'none'; form-action 'none'; "
+        "frame-ancestors 'none'"
+    )

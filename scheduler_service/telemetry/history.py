@@ -1,0 +1,52 @@
+"""What was run lately, run by run or by time: for people who look, where `queries.run_frame` is for those who count."""
+
+import json
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Engine
+
+from scheduler_service.errors import RunNotFound
+from scheduler_service.telemetry import queries
+from scheduler_service.telemetry.trends import Trend, trend_of_last
+
+
+class RunHistory:
+    """The recorded runs of one database as plain values; every method raises StorageUnavailable."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def latest(
+        self, limit: int, *, before: int | None = None, model_key: str | None = None, experiment: str | None = None
+    ) -> list[dict[str, Any]]:
+        """The newest `limit` runs, the newest first; without what was asked for, which may be long.
+
+        Args:
+            before: only runs recorded before the one of this id.
+        """
+        return queries.latest_runs(self._engine, limit, before=before, model_key=model_key, experiment=experiment)
+
+    def run(self, request_id: str) -> tuple[dict[str, Any], dict[str, Any] | None]:
+        """The last run of a request, and what it asked for; None where that is not known.
+
+        Raises:
+            RunNotFound: no run has this request id.
+        """
+        found = queries.run_of_request(self._engine, request_id)
+        if found is None:
+            raise RunNotFound(f"no recorded run has the request id {request_id!r}")
+        asked = found.pop("input_params")
+        return found, None if asked is None else json.loads(asked)
+
+    def trend(
+        self,
+        now: datetime,
+        *,
+        hours: float,
+        points: int,
+        model_key: str | None = None,
+        experiment: str | None = None,
+    ) -> Trend:
+        """How the last `hours` before `now` went, or nearly so, in at most `points` buckets of equal length."""
+        return trend_of_last(self._engine, now, hours, points, model_key=model_key, experiment=experiment)

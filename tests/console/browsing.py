@@ -1,0 +1,35 @@
+"""What the tests of every page ask of it."""
+
+import os
+from pathlib import Path
+
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Page
+
+from tests.console.conftest import NARROW, WIDE
+
+AXE = Axe()
+
+
+def check_accessibility(page: Page) -> None:
+    """axe-core finds no serious or critical violation on the page as it is now."""
+    found = AXE.run(page).response["violations"]
+    grave = [
+        f"{each['id']} ({each['impact']}): {node['html'][:200]} {node['failureSummary'][:300]}"
+        for each in found
+        if each["impact"] in ("serious", "critical")
+        for node in each["nodes"]
+    ]
+    assert not grave, "\n".join(grave)
+
+
+def check_both_sizes(page: Page, name: str) -> None:
+    """The page fits into 1280 and into 390 pixels, without a serious violation; pictures go to $SCREENSHOTS."""
+    for size in (NARROW, WIDE):
+        page.set_viewport_size(size)  # type: ignore[arg-type]
+        page.wait_for_timeout(150)  # charts follow their box
+        overflow = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+        assert overflow <= 0, f"{name} is {overflow} pixels too wide at {size['width']}"
+        check_accessibility(page)
+        if folder := os.environ.get("SCREENSHOTS"):
+            page.screenshot(path=Path(folder) / f"{name}-{size['width']}.png", full_page=True)

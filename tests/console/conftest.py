@@ -1,0 +1,60 @@
+"""A real browser on the real service: Debian's Chromium, driven by playwright, which brings no browser of its own."""
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, ConsoleMessage, Page, expect, sync_playwright
+
+from tests.conftest import LiveService, live_service
+
+CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
+WIDE, NARROW = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
+PATIENCE_MS = 15_000
+expect.set_options(timeout=PATIENCE_MS)
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    if CHROMIUM is None:
+        pytest.skip("there is no chromium: apt-get install chromium")
+    expect.set_options(timeout=PATIENCE_MS)
+    with sync_playwright() as playwright:
+        running = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
+        yield running
+        running.close()
+
+
+@pytest.fixture(scope="module")
+def console(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveService]:
+    """A service of the module's own, whose records, models and experiments its tests may change."""
+    with live_service(tmp_path_factory.mktemp("console")) as running:
+        yield running
+
+
+@pytest.fixture
+def mistakes() -> list[str]:
+    """What the browser's console complained of. A test that provokes it takes out what it expects."""
+    return []
+
+
+@pytest.fixture
+def page(browser: Browser, console: LiveService, mistakes: list[str]) -> Iterator[Page]:
+    """A page 1280 pixels wide; `page.goto("/#/models")`. Any error in the browser's console fails the test."""
+    context = browser.new_context(base_url=console.url, viewport=WIDE, locale="zh-CN", accept_downloads=True)  # type: ignore[arg-type]
+    context.set_default_timeout(PATIENCE_MS)
+    opened = context.new_page()
+
+    def tell(message: ConsoleMessage) -> None:
+        if message.type in ("error", "warning"):
+            mistakes.append(f"{message.type}: {message.text} ({message.location.get('url')})")
+
+    opened.on("console", tell)
+    opened.on("pageerror", lambda err: mistakes.append(f"uncaught: {err}"))
+    yield opened
+    if folder := os.environ.get("SCREENSHOTS"):  # to look at what a failed test saw
+        opened.screenshot(path=Path(folder) / f"{os.environ['PYTEST_CURRENT_TEST'].split('::')[-1].split(' ')[0]}.png")
+    context.close()
+    assert mistakes == []

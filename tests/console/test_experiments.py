@@ -1,0 +1,354 @@
+"""The experiments' page: from a click to the file of the experiments, and from recorded runs to what is shown."""
+
+import json
+import re
+from typing import Any
+
+import pytest
+from playwright.sync_api import Page, Response, expect
+
+from monitoring import PerformanceMonitor
+from tests.conftest import LiveService
+from tests.console.browsing import check_accessibility, check_both_sizes
+
+USERS = 130
+HTTP_ERROR = "Failed to load resource"
+
+
+def configured(console: LiveService) -> dict[str, Any]:
+    """The file of the experiments."""
+    told: dict[str, Any] = json.loads((console.home / "ab_test_config.json").read_text("utf-8"))
+    return told
+
+
+def create(console: LiveService, name: str, **more: Any) -> None:
+    body = {"experiment_name": name, "model_a": "DDQN_v1.0", "model_b": "DDQN_v2.0"} | more
+    answer = console.post("/experiments", json=body)
+    assert answer.status_code == 201, answer.text
+
+
+def ask(console: LiveService, experiment: str, users: int) -> None:
+    """One request of each user, each with a plant of their own."""
+    for user in range(users):
+        params = [6 + user % 9, 5, 8, 6, 7, 4 + user % 11, 6, 7, 6, 7, 7, 3 + user % 7, 4, 7, 5]
+        console.run(params=params, experiment=experiment, user_id=f"planner_{user}", time_budget_ms=0)
+
+
+def agree(page: Page, action: str, *, reason: str = "", actor: str = "") -> list[str]:
+    """Agrees in the dialog, and answers what it said would happen."""
+    dialog = page.get_by_role("dialog")
+    expect(dialog).to_be_visible()
+    if reason:
+        dialog.get_by_label("原因").fill(reason)
+    if actor:
+        dialog.get_by_label("操作人").fill(actor)
+    told = dialog.get_by_role("listitem").all_inner_texts()
+    dialog.get_by_role("button", name=action, exact=True).click()
+    expect(dialog).to_be_hidden()
+    return told
+
+
+def signed(value: float) -> str:
+    return f"{'+' if value > 0 else '−' if value < 0 else ''}{abs(value):.2f} %"
+
+
+def takes_out(mistakes: list[str], count: int = 1) -> None:
+    """Refused requests, which the browser complains of; nothing else may be there."""
+    page_errors = [each for each in mistakes if HTTP_ERROR not in each]
+    assert page_errors == []
+    assert len(mistakes) >= count
+    mistakes.clear()
+
+
+@pytest.fixture(scope="module")
+def compared(console: LiveService) -> dict[str, Any]:
+    """The results of an experiment with shadow runs, after every user asked once."""
+    create(console, "compared", shadow=1, traffic_split={"model_a": 0.5, "model_b": 0.5}, actor="王工")
+    ask(console, "compared", USERS)
+    monitor = PerformanceMonitor(console.home / "logs" / "performance.db")
+    while len(monitor.get_pairs("compared")) < USERS:
+        pass
+    monitor.close()
+    told: dict[str, Any] = console.get("/experiments/compared/results").json()["results"]
+    assert told["verdict"] == "better"
+    return told
+
+
+# --- a new one; the first test needs a service without experiments and runs ---
+
+
+def test_without_experiments_the_list_leads_to_a_new_one_whose_plan_says_what_is_missing(page: Page):
+    page.goto("/#/experiments")
+    expect(page.locator(".empty")).to_contain_text("还没有实验")
+    page.locator(".empty").get_by_role("link", name="新建实验").click()
+    expect(page).to_have_url(re.compile("#/experiments/new$"))
+    expect(page.locator("[data-plan=none]")).to_contain_text("还没有可用的运行记录")
+    expect(page.get_by_role("heading", name="新建实验")).to_be_focused()
+    check_both_sizes(page, "experiments-new-empty")
+
+
+def test_the_form_makes_the_experiment_that_it_says_it_will(page: Page, console: LiveService):
+    page.goto("/#/experiments/new")
+    page.get_by_label("实验名称").fill("from_the_form")
+    page.get_by_label("A 组（基线）").select_option(label="DDQN v1.0.0 · 已部署 · stable")
+    page.get_by_label("B 组（候选）").select_option(label="DDQN v2.0.0 · 已验证 · latest")
+    page.get_by_role("slider", name="候选份额").fill("30")
+    expect(page.get_by_label("B 组份额（%）")).to_have_value("30")
+    page.get_by_label("天数").fill("14")
+    page.get_by_text("高级设置").click()
+    page.get_by_label("不劣界限（%）").fill("3")
+    page.get_by_label("参与用户（%）").fill("80")
+    page.get_by_label("计算时间 P95 变慢（%）").fill("")
+    page.get_by_label("影子运行（% 的请求）").fill("25")
+    page.get_by_role("button", name="创建实验").click()
+    told = " ".join(agree(page, "创建实验"))
+    for sentence in ("A 70 % · B 30 %", "只有 80 % 的用户参与", "25 % 的请求", "默认模型现在不变", "14 天后"):
+        assert sentence in told
+    expect(page).to_have_url(re.compile("#/experiments/from_the_form$"))
+    expect(page.locator(".page-head")).to_contain_text("进行中")
+    made = configured(console)["experiments"]["from_the_form"]
+    models = {each["version"]: each["model_key"] for each in console.get("/models").json()["models"]}
+    assert (made["model_a"], made["model_b"]) == (models["1.0.0"], models["2.0.0"])
+    assert made["traffic_split"] == {"model_a": 0.7, "model_b": 0.3}
+    assert (made["duration_days"], made["margin"], made["coverage"], made["shadow"]) == (14, 0.03, 0.8, 0.25)
+    assert made["guardrails"] == {"makespan": 0.05, "success": 0.05}
+
+
+def test_mistakes_are_told_beside_their_fields_and_nothing_is_made(page: Page, console: LiveService, mistakes):
+    before = configured(console)
+    page.goto("/#/experiments/new")
+    page.get_by_role("button", name="创建实验").click()
+    name = page.get_by_label("实验名称")
+    expect(name).to_be_focused()
+    expect(name).to_have_attribute("aria-invalid", "true")
+    name.fill("no spaces, please")
+    expect(page.locator(".field", has=name).locator(".error")).to_be_visible()
+    name.fill("well_named")
+    baseline = page.get_by_label("A 组（基线）")
+    page.get_by_label("B 组（候选）").select_option(baseline.input_value())
+    expect(page.get_by_text("这个模型已经在另一组")).to_be_visible()
+    page.get_by_label("B 组（候选）").select_option(label="DDQN v1.0.0 · 已部署 · stable")
+    page.get_by_label("灰度发布").check()
+    stages = page.get_by_label("各阶段的候选份额（%）")
+    stages.fill("10, 80, 100")
+    expect(page.locator(".field", has=stages).locator(".error")).to_contain_text("at most 0.5")
+    page.get_by_role("button", name="创建实验").click()
+    expect(stages).to_be_focused()
+    expect(page.get_by_role("dialog")).to_have_count(0)
+    check_accessibility(page)
+    assert configured(console) == before
+    takes_out(mistakes)
+
+
+def test_a_name_that_is_taken_is_told_by_the_service(page: Page, console: LiveService, mistakes):
+    create(console, "taken")
+    page.goto("/#/experiments/new")
+    page.get_by_label("实验名称").fill("taken")
+    page.get_by_role("button", name="创建实验").click()
+    agree(page, "创建实验")
+    expect(page.locator("form [role=alert]")).to_contain_text("exists already")
+    takes_out(mistakes)
+
+
+# --- what an experiment says ---
+
+
+def test_what_is_shown_are_the_figures_of_the_results(page: Page, compared: dict[str, Any]):
+    page.goto("/#/experiments/compared")
+    effect, pairs = compared["anytime_effect"], compared["paired"]["shadow"]
+    card = page.locator(".verdict")
+    expect(card.locator(".word")).to_have_text("更优")
+    expect(card.locator(".figure strong")).to_have_text(signed(effect["improvement_percentage"]))
+    expect(card.locator(".figure")).to_contain_text(" 至 ".join(map(signed, effect["confidence_sequence"])))
+    expect(card.locator("[data-verdict]")).to_have_text(
+        f"B 优于 A：完工时间平均缩短 {effect['improvement_percentage']:.2f} %，依据 {pairs['pairs']} 次配对比较"
+        f"（同一请求由两个模型分别排程，来自 {pairs['users']} 名用户）。"
+    )
+    users, requests = compared["users"], compared["total_requests"]
+    expect(card).to_contain_text(f"{users['model_a']} / {users['model_b']}")
+    expect(card).to_contain_text(f"请求 {requests['model_a']} / {requests['model_b']}")
+    expect(page.locator("[data-srm]")).to_contain_text(f"p = {compared['srm_p_value']:.2f}")
+    for guardrail in compared["guardrails"]:
+        expect(page.locator(f"[data-guardrail={guardrail['name']}]")).to_have_attribute(
+            "data-state", guardrail["state"]
+        )
+    counts = page.locator("[data-pairs=shadow] .won-lost-key dd").all_inner_texts()
+    assert counts[:3] == [str(pairs[name]) for name in ("wins", "ties", "losses")]
+    assert counts[3] == f"{pairs['geometric_mean_ratio']:.4f}"
+    expect(page.locator("[data-pairs=shadow] tbody tr")).to_have_count(len(pairs["worst"]))
+    classical = page.locator("[data-classical]")
+    expect(classical).to_contain_text(signed(compared["improvement_percentage"]))
+    expect(page.get_by_role("img", name=re.compile("折线图：改进的估计"))).to_be_visible()
+    check_both_sizes(page, "experiments-one")
+
+
+def test_the_page_says_the_same_in_english(page: Page, compared: dict[str, Any]):
+    page.goto("/?lang=en#/experiments/compared")
+    effect = compared["anytime_effect"]["improvement_percentage"]
+    expect(page.locator("[data-verdict]")).to_contain_text(f"B is better than A: makespan {effect:.2f} % shorter")
+    expect(page.locator("main")).not_to_contain_text(re.compile("[一-鿿]{2,}(?<!王工)"))
+    check_both_sizes(page, "experiments-one-en")
+
+
+def test_new_runs_appear_by_themselves(page: Page, console: LiveService):
+    create(console, "watched")
+    page.goto("/#/experiments/watched")
+    expect(page.locator("[data-verdict]")).to_contain_text("还不能对 B 下结论")
+    before = page.locator(".arm-facts").first.inner_text()
+    ask(console, "watched", 12)
+    expect(page.locator(".arm-facts").first).not_to_have_text(before)
+
+
+def test_the_list_shows_every_experiment_with_its_verdict(page: Page, compared: dict[str, Any]):
+    page.goto("/#/experiments")
+    row = page.get_by_role("row", name=re.compile("compared"))
+    expect(row).to_contain_text("更优")
+    expect(row).to_contain_text(f"{USERS} 名用户")
+    check_both_sizes(page, "experiments-list")
+    row.get_by_role("link", name="compared").click()
+    expect(page.get_by_role("heading", name="compared")).to_be_focused()
+
+
+@pytest.mark.usefixtures("compared")
+def test_the_plan_is_that_of_the_service(page: Page, console: LiveService):
+    page.goto("/#/experiments/new")
+    models = {each["version"]: each["model_key"] for each in console.get("/models").json()["models"]}
+    page.get_by_label("A 组（基线）").select_option(models["1.0.0"])
+    page.get_by_label("B 组（候选）").select_option(models["2.0.0"])
+
+    def is_asked(answer: Response) -> bool:
+        return answer.url.endswith("/plan") and answer.request.post_data_json["minimum_effect"] == 0.005
+
+    with page.expect_response(is_asked) as asked:
+        page.get_by_label("想要发现的最小改进（%）").fill("0.5")
+    plan = asked.value.json()["plan"]
+    known = page.locator("[data-plan=known]")
+    expect(known).to_contain_text(f"每组约 {plan['users_needed']['model_a']:,} 名用户")
+    expect(known).to_contain_text(f"{plan['basis']['users']} 名用户；")
+    expect(known.get_by_role("img")).to_have_attribute("aria-label", re.compile("7 天内可发现至少"))
+    assert plan["basis"]["model"] == models["1.0.0"]
+    check_both_sizes(page, "experiments-new")
+
+
+def test_where_a_user_falls_is_looked_up(page: Page, console: LiveService):
+    create(console, "looked_up", excluded_users=["guest"], forced_variants={"tester": "model_b"})
+    page.goto("/#/experiments/looked_up")
+    told = console.get("/experiments/looked_up/assignment?user_id=planner_1").json()["assignment"]
+    shown, user = page.locator("[data-assignment]"), page.get_by_label("用户 ID")
+    for name, words in (("planner_1", f"{told['bucket']:.4f}"), ("guest", "排除名单"), ("tester", "固定在 B 组")):
+        user.fill(name)
+        user.press("Enter")
+        expect(shown).to_contain_text(words)
+
+
+# --- what can be done with it ---
+
+
+def test_pause_resume_and_stop_are_in_the_file_and_in_the_history(page: Page, console: LiveService):
+    create(console, "moved", traffic_split={"model_a": 0.6, "model_b": 0.4})
+    page.goto("/#/experiments/moved")
+    page.get_by_role("button", name="暂停").press("Enter")  # by the keyboard alone
+    expect(page.get_by_role("dialog")).to_be_visible()
+    check_accessibility(page)
+    told = agree(page, "暂停", reason="锅炉数据有误", actor="王工")
+    assert "40 %" in told[0]
+    expect(page.locator(".page-head")).to_contain_text("已暂停")
+    assert configured(console)["experiments"]["moved"]["status"] == "paused"
+    assert console.run(params=[5] * 15, experiment="moved")["experiment_info"]["reason"] == "experiment_not_active"
+    page.get_by_role("button", name="恢复").click()
+    agree(page, "恢复")
+    expect(page.locator(".page-head")).to_contain_text("进行中")
+    page.get_by_role("button", name="停止").click()
+    assert any("不能恢复" in each for each in agree(page, "停止"))
+    expect(page.locator(".page-head")).to_contain_text("已停止")
+    assert configured(console)["experiments"]["moved"]["status"] == "stopped"
+    lines = console.get("/experiments/moved/history").json()["history"]
+    assert [line["event"] for line in lines] == ["created", "paused", "started", "stopped"]
+    assert (lines[1]["reason"], lines[1]["actor"]) == ("锅炉数据有误", "王工")
+    expect(page.locator("[data-event]").first).to_have_attribute("data-event", "stopped")
+    page.get_by_role("button", name="结束").click()
+    agree(page, "结束")
+    expect(page.locator(".page-head")).to_contain_text("已结论")
+    assert configured(console)["experiments"]["moved"]["status"] == "concluded"
+    expect(page.locator("[data-move]")).to_have_count(0)
+
+
+def test_a_move_that_came_too_late_is_told_and_what_can_be_done_now_is_shown(
+    page: Page, console: LiveService, mistakes
+):
+    create(console, "overtaken")
+    page.goto("/#/experiments/overtaken")
+    page.get_by_role("button", name="暂停").click()
+    console.post("/experiments/overtaken/stop")
+    agree(page, "暂停")
+    expect(page.locator(".toast.bad")).to_contain_text("没有执行")
+    expect(page.locator("[data-move=pause]")).to_have_count(0)
+    expect(page.locator("[data-move=conclude]")).to_be_visible()
+    assert configured(console)["experiments"]["overtaken"]["status"] == "stopped"
+    takes_out(mistakes)
+
+
+def test_a_no_in_the_dialog_changes_nothing(page: Page, console: LiveService):
+    create(console, "kept")
+    page.goto("/#/experiments/kept")
+    page.get_by_role("button", name="停止").click()
+    page.keyboard.press("Escape")
+    expect(page.get_by_role("dialog")).to_be_hidden()
+    expect(page.get_by_role("button", name="停止")).to_be_focused()
+    assert configured(console)["experiments"]["kept"]["status"] == "active"
+
+
+def test_a_rollout_is_advanced_promoted_and_reverted(page: Page, console: LiveService):
+    before = configured(console)["default_model"]
+    page.goto("/#/experiments/new")
+    page.get_by_label("实验名称").fill("ramped")
+    page.get_by_label("灰度发布").check()
+    page.get_by_label("各阶段的候选份额（%）").fill("10、40、100")
+    page.get_by_label("自动推进", exact=True).uncheck()
+    page.get_by_role("button", name="创建实验").click()
+    assert any("10 % → 40 % → 100 %" in each for each in agree(page, "创建实验"))
+    stage = page.locator(".stages [aria-current=step]")
+    expect(stage).to_contain_text("10 %")
+    check_both_sizes(page, "experiments-rollout")
+    page.get_by_role("button", name="推进到下一阶段").click()
+    assert "从 10 % 增加到 40 %" in agree(page, "推进到下一阶段")[0]
+    expect(stage).to_contain_text("40 %")
+    made = configured(console)["experiments"]["ramped"]
+    assert (made["rollout"]["stage"], made["rollout"]["auto"]) == (1, False)
+    page.get_by_role("button", name="上线候选").click()
+    assert any("默认模型从" in each for each in agree(page, "上线候选", reason="例会决定"))
+    expect(page.locator(".page-head")).to_contain_text("已结论")
+    assert configured(console)["default_model"] == configured(console)["experiments"]["ramped"]["promotion"]["model"]
+    stable = console.get("/models/DDQN:stable").json()["model"]["model_key"]
+    assert stable == configured(console)["default_model"]
+    page.get_by_role("button", name="撤回上线").click()
+    agree(page, "撤回上线")
+    expect(page.locator("[data-event]").first).to_have_attribute("data-event", "reverted")
+    assert configured(console)["default_model"] == before
+
+
+@pytest.mark.usefixtures("compared")
+def test_a_replay_leaves_its_pairs_in_the_database(page: Page, console: LiveService):
+    create(console, "replayed")
+    page.goto("/#/experiments/replayed")
+    page.get_by_label("请求数").fill("20")
+    page.get_by_role("button", name="开始回放").click()
+    agree(page, "开始回放")
+    expect(page.locator("[data-replay]")).to_have_attribute("data-state", "done")
+    expect(page.locator("[data-pairs=replay]")).to_contain_text("20 对")
+    monitor = PerformanceMonitor(console.home / "logs" / "performance.db")
+    assert len(monitor.get_pairs("replayed", source="replay")) == 20
+    monitor.close()
+
+
+def test_an_experiment_may_be_called_new(page: Page, console: LiveService):
+    create(console, "new")
+    page.goto("/#/experiments")
+    page.get_by_role("link", name="new", exact=True).click()
+    expect(page.locator("[data-verdict]")).to_be_visible()
+
+
+def test_an_experiment_that_does_not_exist_is_told(page: Page, mistakes):
+    page.goto("/#/experiments/nothing")
+    expect(page.get_by_role("alert")).to_contain_text("nothing")
+    takes_out(mistakes)

@@ -1,0 +1,122 @@
+"""The console's frame: pages, languages, the API key, and what the browser is allowed to do."""
+
+import re
+
+import pytest
+import requests
+from playwright.sync_api import Page, expect
+
+from scheduler_service.http.routes.console import FOLDER
+from scheduler_service.keys import digest_of
+from tests.conftest import LiveService, live_service
+from tests.console.browsing import check_both_sizes
+
+PAGES = ("schedule", "models", "experiments", "monitoring")
+
+
+def test_every_page_opens_from_the_navigation_and_by_its_address(page: Page):
+    page.goto("/")
+    expect(page).to_have_url(re.compile("#/schedule$"))
+    for name in PAGES:
+        page.get_by_role("navigation", name="主导航").get_by_role("link").nth(PAGES.index(name)).click()
+        expect(page).to_have_url(re.compile(f"#/{name}$"))
+        expect(page.locator("main .page")).to_be_visible()
+        expect(page.locator("nav a[aria-current=page]")).to_have_count(1)
+
+
+def test_the_language_is_chinese_until_it_is_switched_and_then_kept(page: Page):
+    page.goto("/#/schedule")
+    expect(page.locator("html")).to_have_attribute("lang", "zh-CN")
+    page.get_by_role("button", name="English").click()
+    expect(page.get_by_role("link", name="Experiments")).to_be_visible()
+    page.reload()
+    expect(page.locator("html")).to_have_attribute("lang", "en")
+    expect(page).to_have_title("Schedule · Shutdown scheduler")
+
+
+def test_a_page_of_the_console_asks_nothing_of_any_other_host(page: Page, console: LiveService):
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    for name in PAGES:
+        page.goto(f"/#/{name}")
+        page.wait_for_load_state("networkidle")
+    assert len(asked) > 20
+    assert [url for url in asked if not url.startswith((console.url, "data:", "blob:"))] == []
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_no_page_is_wider_than_its_window_or_hard_to_use_without_a_mouse(page: Page, name: str):
+    page.goto(f"/#/{name}")
+    page.wait_for_load_state("networkidle")
+    check_both_sizes(page, f"empty-{name}")
+
+
+def test_a_script_that_is_not_ours_is_not_run(page: Page, mistakes: list[str]):
+    page.goto("/")
+    page.evaluate("""() => {
+        const script = document.createElement('script');
+        script.textContent = 'window.isOwned = true';
+        document.head.append(script);
+    }""")
+    assert page.evaluate("window.isOwned") is None
+    assert len(mistakes) == 1
+    assert "Content Security Policy" in mistakes.pop()
+
+
+def test_the_key_is_asked_for_once_and_then_sent_with_everything(browser, tmp_path):
+    key = "a-key-of-the-planners-0123456789"
+    environment = {"SCHED_HOST": "127.0.0.2", "SCHED_API_KEYS": f"planner:read+run:{digest_of(key)}"}
+    # Every address 127.x.x.x counts as loopback; only what is told to listen everywhere asks for keys.
+    environment["SCHED_HOST"] = "0.0.0.0"
+    with live_service(tmp_path, environment=environment) as running:
+        context = browser.new_context(base_url=running.url.replace("0.0.0.0", "127.0.0.1"))
+        page = context.new_page()
+        page.goto("/#/schedule")
+        dialog = page.get_by_role("dialog", name="需要 API 密钥")
+        dialog.get_by_label("密钥", exact=True).fill("a wrong key")
+        dialog.get_by_role("button", name="使用这个密钥").click()
+        expect(dialog).to_contain_text("unknown")
+        dialog.get_by_label("密钥", exact=True).fill(key)
+        with page.expect_response(lambda answer: "/models" in answer.url and answer.ok) as told:
+            dialog.get_by_role("button", name="使用这个密钥").click()
+        assert told.value.request.headers["authorization"] == f"Bearer {key}"
+        expect(dialog).to_be_hidden()
+        page.reload()
+        expect(page.get_by_role("button", name="已输入密钥")).to_be_visible()
+        expect(dialog).to_be_hidden()
+        context.close()
+
+
+def test_files_are_packed_and_asked_for_again_only_when_they_changed(console: LiveService):
+    first = requests.get(f"{console.url}/console/app.js", timeout=10)
+    assert first.headers["Content-Encoding"] == "gzip"
+    assert first.headers["Cache-Control"] == "no-cache"
+    again = requests.get(f"{console.url}/console/app.js", headers={"If-None-Match": first.headers["ETag"]}, timeout=10)
+    assert (again.status_code, again.content) == (304, b"")
+    library = next(FOLDER.glob("vendor/vue-3*/*.js")).relative_to(FOLDER)
+    assert "immutable" in requests.get(f"{console.url}/console/{library}", timeout=10).headers["Cache-Control"]
+    plain = requests.get(f"{console.url}/console/app.js", headers={"Accept-Encoding": "identity"}, timeout=10)
+    assert plain.content == (FOLDER / "app.js").read_bytes() == first.content
+
+
+@pytest.mark.parametrize(
+    "name", ["../settings.py", "..%2f..%2fsettings.py", "vendor/vue-3.5.45/LICENSE", "nothing.js", ""]
+)
+def test_nothing_but_the_consoles_own_files_is_told(console: LiveService, name: str):
+    answer = requests.get(f"{console.url}/console/{name}", timeout=10)
+    assert answer.status_code == 404
+    assert answer.headers["Content-Type"] == "application/problem+json"
+
+
+def test_every_library_is_there_with_its_licence_and_named_where_it_is_loaded():
+    page = (FOLDER / "index.html").read_text("utf-8")
+    for folder in (FOLDER / "vendor").iterdir():
+        assert (folder / "LICENSE").read_text("utf-8"), folder
+        assert f"vendor/{folder.name}/" in page
+
+
+def test_nothing_of_a_users_is_ever_read_as_html():
+    sources = [path for path in FOLDER.rglob("*.js") if "vendor" not in path.parts]
+    assert len(sources) > 20
+    for path in sources:
+        assert not re.search(r"v-html|innerHTML|insertAdjacentHTML|document\.write", path.read_text("utf-8")), path

@@ -1,0 +1,436 @@
+"""The models page: from the click to what is in `models/` afterwards."""
+
+import json
+import re
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import pytest
+from playwright.sync_api import Locator, Page, expect
+
+from tests.checkpoints import write_checkpoint
+from tests.conftest import LiveService
+from tests.console.browsing import check_accessibility, check_both_sizes
+
+PLAIN_RULE = {"rule": "LFT", "crew_share": 0.5, "scheme": "parallel"}
+"""What a model has to beat to be validated."""
+CONFLICT = re.compile("status of 40[49]|status of 422")
+
+
+@pytest.fixture
+def files(tmp_path) -> Path:
+    return tmp_path
+
+
+def stored(console: LiveService, key: str) -> dict[str, Any]:
+    """The model's metadata, as the registry's folder has it."""
+    return json.loads((console.home / "models" / "metadata" / f"{key}.json").read_text("utf-8"))
+
+
+def tags(console: LiveService) -> dict[str, str]:
+    return json.loads((console.home / "models" / "tags.json").read_text("utf-8"))
+
+
+def events(console: LiveService) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (console.home / "models" / "history.jsonl").read_text("utf-8").splitlines()]
+
+
+def registered(console: LiveService, path: Path, **fields: Any) -> str:
+    """The key of a model that somebody else registers."""
+    form = {"algorithm_name": "DDQN"} | {
+        name: value if isinstance(value, str) else json.dumps(value) for name, value in fields.items()
+    }
+    answer = console.post("/models/register", files={"file": path.open("rb")}, data=form)
+    assert answer.status_code == 201, answer.text
+    return answer.json()["model_key"]
+
+
+def name_of(key: str) -> str:
+    algorithm, _, version = key.split("_")
+    return f"{algorithm} {version}"
+
+
+def agree(page: Page, title: str | re.Pattern[str], **fields: str) -> str:
+    """Reads what will happen, fills in the fields and agrees; the sentences."""
+    dialog = page.get_by_role("dialog", name=title)
+    expect(dialog).to_be_visible()
+    told = dialog.locator(".happens").inner_text()
+    for label, text in fields.items():
+        dialog.get_by_label({"reason": "原因", "actor": "操作人"}[label]).fill(text)
+    dialog.locator("form button:not([type=button])").click()
+    expect(dialog).to_be_hidden()
+    return told
+
+
+def move(page: Page, label: str) -> Locator:
+    return page.get_by_role("region", name="操作").get_by_role("button", name=label, exact=True)
+
+
+def forgive(mistakes: list[str], what: re.Pattern[str]) -> None:
+    """Takes out what the browser says of an answer that a test provoked; there has to be one."""
+    told = [each for each in mistakes if what.search(each)]
+    assert told, mistakes
+    mistakes[:] = [each for each in mistakes if each not in told]
+
+
+# --- looking ---
+
+
+def test_the_list_tells_who_answers_and_which_claims_differ(page: Page, console: LiveService, files: Path):
+    key = registered(
+        console, write_checkpoint(files / "a.pth", 1), performance_metrics={"makespan": 42.5}, version="9.0"
+    )
+    page.goto("/#/models")
+    answering = page.get_by_role("region", name="谁在应答")
+    expect(answering.locator("article").filter(has_text="默认模型")).to_contain_text("DDQN v2.0.0")
+    expect(answering.locator("article").filter(has_text="DDQN 生产版本")).to_contain_text("DDQN v1.0.0")
+    row = page.get_by_role("row").filter(has_text=key)
+    expect(row.get_by_role("cell").filter(has_text="声称 42.50 小时")).to_contain_text("偏乐观 21.9 %")
+    expect(row).to_contain_text("54.44 小时")
+    expect(page.get_by_role("row").filter(has_text="DDQN v2.0.0")).to_contain_text("默认")
+
+
+def test_a_link_shares_what_is_asked_for_and_in_which_order(page: Page):
+    page.goto("/#/models")
+    page.get_by_role("combobox", name="状态").select_option("已部署")
+    expect(page.get_by_role("row")).to_have_count(2)
+    page.get_by_label("搜索").fill("founders")
+    page.get_by_role("button", name="差距").click()
+    expect(page).to_have_url(re.compile("status=deployed"))
+    page.goto("/#/models?algorithm=DDQN&q=founders&sort=makespan")
+    expect(page.get_by_role("columnheader", name="完工时间")).to_have_attribute("aria-sort", "ascending")
+    expect(page.get_by_role("rowheader").get_by_role("link")).to_have_text(["DDQN v2.0.0", "DDQN v1.0.0"])
+    page.get_by_label("搜索").fill("no such model")
+    page.get_by_role("button", name="清除筛选").last.click()
+    expect(page.get_by_role("rowheader").filter(has_text="DDQN v1.0.0")).to_be_visible()
+
+
+def test_a_model_that_somebody_else_registers_appears_by_itself(page: Page, console: LiveService, files: Path):
+    page.clock.install()
+    page.goto("/#/models")
+    expect(page.get_by_role("rowheader").filter(has_text="DDQN v2.0.0")).to_be_visible()
+    key = registered(console, write_checkpoint(files / "a.pth", 2), training_params={"seed": 2})
+    page.clock.fast_forward(10_000)
+    expect(page.get_by_role("rowheader").filter(has_text=key)).to_be_visible()
+
+
+def test_a_models_page_tells_all_that_is_known(page: Page, console: LiveService, files: Path):
+    parent = next(key for key in tags(console).values() if key.endswith("_v1.0.0"))
+    params = {"seed": 31, "polishing": {"pairs": 12}}
+    lineage = {"parent": parent, "training_data_seed": 77}
+    key = registered(console, write_checkpoint(files / "a.pth", 3), training_params=params, lineage=lineage)
+    page.goto(f"/#/models/{key}")
+    record = stored(console, key)
+    expect(page.locator("main")).to_contain_text(record["sha256"])
+    expect(page.locator("main")).to_contain_text("polishing.pairs")
+    expect(page.get_by_role("img", name="DDQN 各版本的实测指标")).to_have_attribute(
+        "aria-label", re.compile("2.0.0 完工时间 54.44 小时")
+    )
+    page.get_by_text("网络结构").click()
+    expect(page.locator("main")).to_contain_text("64 → 32 → 32")
+    page.get_by_role("link", name=name_of(parent), exact=True).click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("DDQN v1.0.0")
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    page.get_by_role("button", name="复制权重的 SHA-256").click()
+    assert page.evaluate("navigator.clipboard.readText()") == stored(console, parent)["sha256"]
+
+
+def test_the_history_tells_what_was_live_then(page: Page, console: LiveService):
+    page.goto("/#/models?view=history")
+    live = page.locator(".live")
+    expect(live).to_contain_text("DDQN v1.0.0")
+    expect(page.locator(".timeline")).to_contain_text("随项目提供")
+    page.get_by_label("截至").fill("2020-01-01T08:00")
+    expect(live).to_contain_text("当时没有任何生产版本")
+    expect(page.locator("main")).to_contain_text("这个范围内没有变更")
+    expect(page).to_have_url(re.compile("at=2020-01-01"))
+    page.get_by_role("button", name="现在").click()
+    expect(live).to_contain_text("DDQN v1.0.0")
+
+
+@pytest.mark.parametrize("view", ["list", "history", "register", "detail", "confirmation"])
+def test_every_view_fits_and_can_be_used_without_a_mouse(page: Page, console: LiveService, view: str):
+    key = tags(console)["DDQN:stable"]
+    page.goto(f"/#/models/{key}" if view in ("detail", "confirmation") else f"/#/models?view={view}")
+    page.wait_for_load_state("networkidle")
+    if view == "confirmation":
+        page.goto("/#/models/DDQN_v2.0")
+        move(page, "部署").click()
+        expect(page.get_by_role("dialog", name="部署 DDQN v2.0.0？")).to_be_visible()
+    check_both_sizes(page, f"models-{view}")
+    page.get_by_role("button", name="English").dispatch_event("click")
+    expect(page.get_by_role("button", name="中文", include_hidden=True)).to_be_attached()
+    assert re.findall(r"\b(?:models|status)\.\w+|\{\w+\}", page.locator("body").inner_text()) == []
+
+
+# --- registering ---
+
+
+def fill_registration(page: Page, path: Path | None, **texts: str) -> None:
+    page.goto("/#/models?view=register")
+    if path is not None:
+        page.locator("input[type=file]").set_input_files(path)
+    for label, text in texts.items():
+        page.get_by_label(label, exact=True).fill(text)
+
+
+def test_a_model_is_registered_by_the_form(page: Page, console: LiveService, files: Path):
+    fill_registration(
+        page, write_checkpoint(files / "best.pth", 10), 说明="夏季大修", 创建人="李伟", 标签="summer, trial"
+    )
+    page.get_by_role("group", name="训练参数").last.get_by_role("button", name="粘贴 JSON").click()
+    page.get_by_role("textbox", name="训练参数").fill('{"seed": 10, "hidden": [64, 32]}')
+    metrics = page.locator("fieldset[data-field=performance_metrics]")
+    metrics.get_by_label("第 1 行的值").fill("54.4")
+    page.get_by_label("递增", exact=True).first.check()
+    page.get_by_role("combobox", name="递增").select_option("修订号")
+    page.get_by_role("button", name="注册", exact=True).click()
+
+    expect(page.get_by_text("已注册。")).to_be_visible()
+    key = page.url.rpartition("/")[2]
+    record = stored(console, key)
+    assert record["training_params"] == {"seed": 10, "hidden": [64, 32]}
+    assert record["performance"] == {"makespan": 54.4}
+    assert (record["description"], record["created_by"], record["status"]) == ("夏季大修", "李伟", "registered")
+    assert not record["version"].endswith(".0"), "the patch number was raised"
+    assert {tag for tag, bearer in tags(console).items() if bearer == key} == {
+        "DDQN:latest",
+        "DDQN:summer",
+        "DDQN:trial",
+    }
+    assert (console.home / "models" / "models" / f"{key}.pth").read_bytes() == (files / "best.pth").read_bytes()
+
+
+def test_the_same_file_with_the_same_parameters_is_not_registered_twice(page: Page, console: LiveService, files: Path):
+    path = write_checkpoint(files / "a.pth", 11)
+    key = registered(console, path)
+    n_events = len(events(console))
+    fill_registration(page, path)
+    page.get_by_role("button", name="注册", exact=True).click()
+    expect(page.get_by_text(f"早已注册为 {name_of(key)}")).to_be_visible()
+    expect(page).to_have_url(re.compile(f"{key}$"))
+    assert len(events(console)) == n_events
+
+
+def test_a_corrupt_file_is_refused_beside_the_field_and_leaves_nothing(
+    page: Page, console: LiveService, files: Path, mistakes: list[str]
+):
+    whole = write_checkpoint(files / "whole.pth", 12).read_bytes()
+    before = sorted((console.home / "models").rglob("*"))
+    for content, told in ((b"not a model", "torch.save"), (whole[: len(whole) // 2], "损坏或不完整")):
+        (files / "broken.pth").write_bytes(content)
+        fill_registration(page, files / "broken.pth", 说明="kept while the file is exchanged")
+        page.get_by_role("button", name="注册", exact=True).click()
+        expect(page.locator("#file-problem")).to_contain_text(told)
+        expect(page.get_by_label("换一个文件")).to_be_focused()
+        expect(page.get_by_label("说明", exact=True)).to_have_value("kept while the file is exchanged")
+    assert sorted((console.home / "models").rglob("*")) == before
+    check_accessibility(page)
+    forgive(mistakes, CONFLICT)
+
+
+def test_a_version_that_somebody_else_took_meanwhile_is_told_beside_it(
+    page: Page, console: LiveService, files: Path, mistakes: list[str]
+):
+    fill_registration(page, write_checkpoint(files / "a.pth", 13), 版本="7.7.7")
+    registered(console, write_checkpoint(files / "b.pth", 14), version="7.7.7")
+    page.get_by_role("button", name="注册", exact=True).click()
+    expect(page.locator("#version-problem")).to_contain_text("版本 7.7.7 已经用过")
+    version = page.get_by_label("版本", exact=True)
+    expect(version).to_be_focused()
+    version.fill("7.7.8")
+    version.press("Enter")
+    expect(page.get_by_role("heading", level=1)).to_have_text("DDQN v7.7.8")
+    forgive(mistakes, CONFLICT)
+
+
+def test_what_cannot_be_sent_is_told_before_it_is(page: Page):
+    fill_registration(page, None)
+    register = page.get_by_role("button", name="注册", exact=True)
+    register.click()
+    expect(page.get_by_text("请选择模型文件。")).to_be_visible()
+    page.locator(".drop").evaluate("""zone => {
+        const data = new DataTransfer();
+        data.items.add(new File(["x"], "dropped.pth"));
+        zone.dispatchEvent(new DragEvent("drop", { dataTransfer: data, bubbles: true, cancelable: true }));
+    }""")
+    expect(page.locator(".drop")).to_contain_text("dropped.pth")
+    page.get_by_role("button", name="粘贴 JSON").first.click()
+    page.get_by_role("textbox", name="训练参数").fill("{seed: 1}")
+    register.click()
+    expect(page.locator("#training_params-problem")).to_contain_text("不是合法的 JSON")
+    page.get_by_role("textbox", name="训练参数").fill("{}")
+    page.get_by_label("标签", exact=True).fill("ok 1bad")
+    register.click()
+    expect(page.get_by_text("不是合法的标签")).to_be_visible()
+
+
+def test_an_upload_shows_how_far_it_is_and_can_be_cancelled(page: Page, console: LiveService, files: Path):
+    n_events = len(events(console))
+    fill_registration(page, write_checkpoint(files / "a.pth", 15))
+    network = page.context.new_cdp_session(page)
+    slow = {"offline": False, "latency": 0, "downloadThroughput": -1, "uploadThroughput": 8_000}
+    network.send("Network.enable")
+    network.send("Network.emulateNetworkConditions", slow)
+    page.get_by_role("button", name="注册", exact=True).click()
+    expect(page.get_by_text("正在上传")).to_be_visible()
+    expect(page.get_by_role("button", name="注册", exact=True)).to_be_disabled()
+    page.get_by_role("button", name="取消").click()
+    expect(page.get_by_text("已取消，没有注册任何模型。")).to_be_visible()
+    assert len(events(console)) == n_events
+
+
+# --- moves ---
+
+
+def test_a_model_is_validated_deployed_rolled_back_retired_and_deleted(page: Page, console: LiveService, files: Path):
+    first = tags(console)["DDQN:stable"]
+    key = registered(console, write_checkpoint(files / "a.pth", 20))
+    name = name_of(key)
+    page.goto(f"/#/models/{key}")
+    expect(move(page, "部署")).to_have_count(0)
+
+    move(page, "验证").click()
+    told = agree(page, f"验证 {name}？", reason="看看它有多好", actor="李伟")
+    assert "固定算例上实测" in told
+    assert "生产版本仍是 DDQN v1.0.0，默认模型仍是 DDQN v2.0.0" in told
+    expect(page.get_by_text(f"{name} 已通过验证。")).to_be_visible()
+    expect(page.get_by_role("heading", level=1)).to_be_focused()
+    assert stored(console, key)["status"] == "validated"
+    assert stored(console, key)["validation"]["gap"] < 0.1
+    assert (events(console)[-1]["actor"], events(console)[-1]["reason"]) == ("李伟", "看看它有多好")
+
+    move(page, "部署").click()
+    told = agree(page, f"部署 {name}？")
+    assert f"由 DDQN v1.0.0 换成 {name}" in told
+    assert "默认模型配置为 DDQN_v2.0，仍由 DDQN v2.0.0 应答" in told
+    expect(page.get_by_text(f"{name} 已部署，现在是生产版本。")).to_be_visible()
+    assert tags(console)["DDQN:stable"] == key
+    assert events(console)[-1]["actor"] == "李伟", "the name is asked for once"
+    expect(move(page, "退役")).to_have_count(0)
+    page.get_by_text("暂时不能做的操作").click()
+    expect(page.get_by_text("它是生产版本：请先部署别的版本，或者回滚。")).to_be_visible()
+
+    move(page, "回滚").click()
+    told = agree(page, "回滚 DDQN？", reason="完工时间变长")
+    assert f"由 {name} 换成 DDQN v1.0.0" in told
+    expect(page.get_by_text("已回滚：DDQN v1.0.0 重新成为生产版本。")).to_be_visible()
+    assert (tags(console)["DDQN:stable"], stored(console, key)["status"]) == (first, "validated")
+    assert events(console)[-1]["reason"] == "完工时间变长"
+
+    move(page, "退役").click()
+    assert "没有实验或默认配置用到它" in agree(page, f"让 {name} 退役？")
+    expect(page.get_by_text(f"{name} 已退役。")).to_be_visible()
+    assert stored(console, key)["status"] == "retired"
+
+    move(page, "删除").click()
+    told = agree(page, f"删除 {name}？")
+    assert "标签 latest 转到" in told
+    expect(page.get_by_text(f"{name} 已删除。")).to_be_visible()
+    expect(page).to_have_url(re.compile("#/models$"))
+    assert not (console.home / "models" / "metadata" / f"{key}.json").exists()
+    assert list((console.home / "models" / ".trash").rglob(f"*{key}*.pth"))
+
+
+def test_thinking_better_of_it_changes_nothing(page: Page, console: LiveService):
+    n_events = len(events(console))
+    page.goto("/#/models/DDQN_v2.0")
+    move(page, "部署").press("Enter")
+    dialog = page.get_by_role("dialog", name="部署 DDQN v2.0.0？")
+    expect(dialog).to_be_visible()
+    page.keyboard.press("Escape")
+    expect(dialog).to_be_hidden()
+    expect(move(page, "部署")).to_be_focused()
+    assert len(events(console)) == n_events
+
+
+def test_a_tag_is_given_moved_and_taken_away(page: Page, console: LiveService, files: Path):
+    key = registered(console, write_checkpoint(files / "a.pth", 21), tags=["night"])
+    other = tags(console)["DDQN:stable"]
+    page.goto(f"/#/models/{other}")
+    page.get_by_role("button", name="添加标签").click()
+    page.get_by_label("标签名").fill("1 bad tag")
+    page.keyboard.press("Enter")
+    expect(page.get_by_text("不是合法的标签")).to_be_visible()
+    page.get_by_label("标签名").fill("night")
+    page.keyboard.press("Enter")
+    told = agree(page, "把标签 night 指向 DDQN v1.0.0？")
+    assert f"由 {name_of(key)} 移到 DDQN v1.0.0" in told
+    expect(page.get_by_text("标签 night 已指向 DDQN v1.0.0。")).to_be_visible()
+    assert tags(console)["DDQN:night"] == other
+    page.get_by_role("button", name="取下标签 night").click()
+    assert "404" in agree(page, "从 DDQN v1.0.0 取下标签 night？")
+    expect(page.get_by_text("标签 night 已从 DDQN v1.0.0 取下。")).to_be_visible()
+    assert "DDQN:night" not in tags(console)
+    assert events(console)[-1]["event"] == "untagged"
+
+
+def test_a_model_that_is_no_better_than_a_rule_is_not_validated_and_the_page_says_why(
+    page: Page, console: LiveService, files: Path, mistakes: list[str]
+):
+    card = {"format": "scheduler-baseline/1", "algorithm": "RULE", "parameters": PLAIN_RULE}
+    (files / "rule.json").write_text(json.dumps(card))
+    key = registered(console, files / "rule.json", algorithm_name="RULE")
+    page.goto(f"/#/models/{key}")
+    move(page, "验证").click()
+    agree(page, f"验证 {name_of(key)}？")
+    alarm = page.get_by_role("alert")
+    expect(alarm).to_contain_text("未通过验证：平均差距")
+    expect(alarm).to_be_focused()
+    expect(page.locator(".timeline")).to_contain_text(f"{name_of(key)} 未通过验证")
+    assert stored(console, key)["status"] == "registered"
+    forgive(mistakes, CONFLICT)
+
+
+def test_a_change_by_somebody_else_is_told_before_anything_is_done(page: Page, console: LiveService, files: Path):
+    key = registered(console, write_checkpoint(files / "a.pth", 22))
+    page.goto(f"/#/models/{key}")
+    expect(move(page, "删除")).to_be_visible()
+    console.put("/models/tags/held", json={"model_key": key})
+    move(page, "删除").click()
+    expect(page.get_by_role("alert")).to_contain_text("模型库在您打开页面之后有变动")
+    expect(page.get_by_role("alert")).to_contain_text("held")
+    expect(page.get_by_role("dialog")).to_have_count(0)
+    expect(move(page, "删除")).to_have_count(0)
+
+
+def test_a_conflict_that_comes_while_the_question_is_open_is_told(
+    page: Page, console: LiveService, files: Path, mistakes: list[str]
+):
+    key = registered(console, write_checkpoint(files / "a.pth", 23))
+    page.goto(f"/#/models/{key}")
+    move(page, "删除").click()
+    expect(page.get_by_role("dialog")).to_be_visible()
+    made = {
+        "experiment_name": "quick",
+        "model_a": "DDQN_v2.0",
+        "model_b": key,
+        "traffic_split": {"model_a": 0.5, "model_b": 0.5},
+    }
+    assert console.post("/experiments", json=made).status_code == 201
+    agree(page, f"删除 {name_of(key)}？")
+    expect(page.get_by_role("alert")).to_contain_text("它正在被使用：实验 quick")
+    expect(page.get_by_role("link", name="实验 quick")).to_be_visible()
+    assert stored(console, key)["status"] == "registered"
+    forgive(mistakes, CONFLICT)
+
+
+def test_a_model_that_is_gone_is_told_with_a_way_on(page: Page, console: LiveService, files: Path, mistakes: list[str]):
+    key = registered(console, write_checkpoint(files / "a.pth", 24))
+    assert console.delete(f"/models/{key}", json={"reason": "用错了参数"}).status_code == 200
+    page.goto(f"/#/models/{key}")
+    expect(page.get_by_role("alert")).to_contain_text(f"没有名为 {key} 的模型")
+    page.get_by_role("link", name="查看它的历史").click()
+    expect(page.locator(".timeline")).to_contain_text(f"删除 {name_of(key)}")
+    expect(page.locator(".timeline")).to_contain_text("用错了参数")
+    forgive(mistakes, CONFLICT)
+
+
+def test_times_are_told_in_the_readers_zone(page: Page, console: LiveService):
+    made = datetime.fromisoformat(stored(console, tags(console)["DDQN:stable"])["created_at"]).astimezone(UTC)
+    page.goto(f"/#/models/{tags(console)['DDQN:stable']}")
+    zone = page.evaluate("Intl.DateTimeFormat().resolvedOptions().timeZone")
+    local = made.astimezone(ZoneInfo(zone))
+    expect(page.locator("main")).to_contain_text(f"{local.hour:02}:{local.minute:02}")

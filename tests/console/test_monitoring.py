@@ -1,0 +1,325 @@
+"""Monitoring: from the click to the row in the database, to the message that arrives, to the report that opens."""
+
+import json
+import re
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+from playwright.sync_api import Browser, Locator, Page, expect
+
+from monitoring import PerformanceMonitor
+from scheduler_env.standard_cycle import SAMPLE_PARAMS
+from scheduler_service.keys import digest_of
+from tests.conftest import LiveService, live_service
+from tests.console.browsing import check_both_sizes
+from tests.console.conftest import WIDE
+from tests.test_alerts import Receiver
+from tests.test_trends import fill
+
+MAKESPAN_ALERT = "平均完工时间超过阈值"
+
+
+@pytest.fixture(scope="module")
+def receiver() -> Iterator[Receiver]:
+    server = Receiver()
+    yield server
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.fixture(scope="module")
+def console(tmp_path_factory: pytest.TempPathFactory, receiver: Receiver) -> Iterator[LiveService]:
+    """A service with a past of eight days, on which every makespan is too long."""
+    home = tmp_path_factory.mktemp("monitoring")
+    monitor = PerformanceMonitor(home / "logs" / "performance.db", reports_dir=home / "reports")
+    fill(monitor, datetime.now(UTC) - timedelta(minutes=2), count=1_500)
+    monitor.close()
+    environment = {
+        "SCHED_ALERT_THRESHOLDS": json.dumps({"max_makespan": 1.0, "min_success_rate": 0.0}),
+        "SCHED_ALERT_CONFIRM_S": "0",
+        "SCHED_ALERT_EVERY_S": "1",
+        "SCHED_ALERT_WEBHOOKS": f"json={receiver.url}",
+    }
+    with live_service(home, environment=environment) as running:
+        running.run(params=list(SAMPLE_PARAMS))
+        running.post("/experiments", json={"experiment_name": "e", "model_a": "DDQN_v1.0", "model_b": "DDQN_v2.0"})
+        receiver.wait_for(1)
+        yield running
+
+
+def rows(service: LiveService, query: str) -> list[dict[str, Any]]:
+    with closing(sqlite3.connect(service.home / "logs" / "performance.db")) as connection:
+        connection.row_factory = sqlite3.Row
+        return [dict(row) for row in connection.execute(query)]
+
+
+def card_of(page: Page, alert: str) -> Locator:
+    return page.locator("li.alert").filter(has_text=alert)
+
+
+def figure(page: Page, name: str) -> Locator:
+    return page.locator(f'[data-figure="{name}"] dd').first
+
+
+# --- health and the figures of now ---
+
+
+def test_the_figures_of_now_are_those_of_the_service(page: Page, console: LiveService):
+    page.goto("/#/monitoring")
+    expect(figure(page, "makespan")).to_contain_text("超出阈值 1 小时")
+    since = (datetime.now(UTC) - timedelta(hours=1)).isoformat()
+    told = console.get("/performance", params={"start_time": since}).json()["performance"]
+    expect(figure(page, "makespan")).to_contain_text(f"{told['makespan']['mean']:.1f} 小时")
+    expect(figure(page, "success")).to_contain_text(f"{100 * told['success_rate']:.1f} %")
+    expect(figure(page, "gap")).to_contain_text(f"{100 * told['gap']['mean']:.2f} %")
+    expect(figure(page, "rate")).to_contain_text(f"一小时内 {told['total_requests']} 次")
+    expect(figure(page, "waiting")).to_have_text(re.compile("^0 "))
+    assert page.locator(".spark path").count() == 6
+
+
+def test_a_part_that_fails_is_named_with_what_to_do_and_heals(page: Page, console: LiveService, mistakes: list[str]):
+    page.clock.install()
+    page.goto("/#/monitoring")
+    expect(page.get_by_text("各部分正常")).to_be_visible()
+    reports, aside = console.home / "reports", console.home / "aside"
+    reports.rename(aside)
+    try:
+        reports.write_text("in the way")
+        page.wait_for_timeout(1_100)  # the service looks anew every second
+        page.clock.run_for(10_000)
+        trouble = page.locator(".trouble")
+        expect(trouble).to_contain_text("目录")
+        expect(trouble).to_contain_text("请检查说明中目录的挂载、权限和剩余空间")
+        expect(trouble).to_contain_text(str(reports))
+        expect(page.get_by_text("1 个部分有故障").first).to_be_visible()
+    finally:
+        reports.unlink()
+        aside.rename(reports)
+    page.wait_for_timeout(1_100)
+    page.clock.run_for(10_000)
+    expect(page.get_by_text("各部分正常")).to_be_visible()
+    expect(trouble).to_have_count(0)
+    assert all("503" in each and "/health" in each for each in mistakes)
+    mistakes.clear()
+
+
+# --- trends ---
+
+
+@pytest.mark.parametrize(("hours", "model"), [(24, ""), (168, "M1"), (720, "")])
+def test_trends_equal_what_pandas_computes_of_the_records(
+    page: Page, console: LiveService, tmp_path: Path, hours: int, model: str
+):
+    page.goto(f"/#/monitoring?hours={hours}&model={model}")
+    expect(page.locator("figure canvas")).to_have_count(6)
+    page.get_by_text("以表格查看").click()
+    with page.expect_download() as saved:
+        page.get_by_role("button", name="下载 CSV").click()
+    saved.value.save_as(tmp_path / "trends.csv")
+    shown = pd.read_csv(StringIO((tmp_path / "trends.csv").read_text("utf-8-sig")), parse_dates=["start", "end"])
+    assert len(shown) == page.locator(".as-table tbody tr").count() > 20
+    runs = PerformanceMonitor(console.home / "logs" / "performance.db").get_performance_data(model_key=model or None)
+    bucket = pd.cut(runs["timestamp"], [*shown["start"], shown["end"].iloc[-1]], right=False, labels=False)
+    good = runs[runs["success"]].groupby(bucket)
+    everything = runs.groupby(bucket)
+    expected = pd.DataFrame(
+        {
+            "runs": everything.size(),
+            "failures": everything["success"].agg(lambda each: (~each).sum()),
+            "success_rate": everything["success"].mean(),
+            "mean_makespan": good["makespan"].mean(),
+            "mean_gap": good["gap"].mean(),
+            "p50_execution_time": good["execution_time"].quantile(0.5),
+            "p95_execution_time": good["execution_time"].quantile(0.95),
+            "mean_satisfaction": everything["user_satisfaction"].mean(),
+        }
+    ).reindex(range(len(shown)))
+    expected[["runs", "failures"]] = expected[["runs", "failures"]].fillna(0)
+    pd.testing.assert_frame_equal(shown[list(expected)], expected, check_dtype=False, check_names=False)
+
+
+def test_a_screen_reader_hears_what_a_chart_shows(page: Page):
+    page.goto("/#/monitoring?hours=168")
+    label = page.locator('[data-chart="makespan"] [role=img]').get_attribute("aria-label")
+    assert label is not None
+    assert re.match(r"平均完工时间（小时），7 天：最近 [\d.]+ 小时，最低 [\d.]+ 小时，最高 [\d.]+ 小时。", label)
+
+
+def test_the_choice_of_period_model_and_experiment_is_in_the_address(page: Page):
+    page.goto("/#/monitoring")
+    page.get_by_role("button", name="7 天", exact=True).click()
+    page.get_by_role("combobox", name="实验").select_option("e")
+    expect(page).to_have_url(re.compile(r"hours=168&experiment=e|experiment=e&hours=168"))
+    page.reload()
+    expect(page.get_by_role("combobox", name="实验")).to_have_value("e")
+    expect(page.get_by_role("button", name="7 天", exact=True)).to_have_attribute("aria-pressed", "true")
+
+
+# --- alerts ---
+
+
+def test_an_acknowledged_alert_is_in_the_database_with_who_and_why(page: Page, console: LiveService):
+    page.goto("/#/monitoring")
+    lines = page.get_by_label("当前告警")
+    expect(lines).to_contain_text(MAKESPAN_ALERT)
+    lines.get_by_role("button", name="查看与处理").click()
+    card = card_of(page, MAKESPAN_ALERT)
+    expect(card).to_contain_text("1.00 小时")
+    expect(card).to_contain_text("核对最近请求的工作点数量与团队人数")
+    card.get_by_role("button", name="确认").click()
+    dialog = page.get_by_role("dialog", name=f"确认告警：{MAKESPAN_ALERT}")
+    expect(dialog).to_contain_text("不再重复提醒")
+    dialog.get_by_label("原因").fill("大修批次，工作点多")
+    dialog.get_by_label("操作人").fill("王工")
+    dialog.get_by_role("button", name="确认告警").click()
+    expect(card).to_contain_text("王工 已于")
+    expect(page.get_by_role("heading", name="当前告警")).to_be_focused()
+    (row,) = rows(console, "SELECT * FROM alerts WHERE name = 'max_makespan' AND ended IS NULL")
+    assert (row["acknowledged_by"], row["note"], row["state"]) == ("王工", "大修批次，工作点多", "firing")
+    assert datetime.now(UTC) - datetime.fromisoformat(row["acknowledged"]) < timedelta(minutes=1)
+    expect(page.get_by_role("region", name="告警历史").get_by_role("row").filter(has_text="王工")).to_have_count(1)
+
+
+def test_a_silence_is_in_the_database_until_it_is_lifted(page: Page, console: LiveService):
+    page.goto("/#/monitoring?tab=alerts")
+    card_of(page, MAKESPAN_ALERT).get_by_role("button", name="静默…").click()
+    dialog = page.get_by_role("dialog", name="静默告警")
+    expect(dialog.get_by_label("规则")).to_have_value("max_makespan")
+    dialog.get_by_label("时长").select_option("其他（小时）")
+    dialog.get_by_label("其他（小时）", exact=True).fill("36")
+    dialog.get_by_role("button", name="开始静默").click()  # without a reason nothing happens
+    assert rows(console, "SELECT * FROM silences") == []
+    dialog.get_by_label("原因").fill("国庆停产")
+    dialog.get_by_label("操作人").fill("李工")
+    dialog.get_by_role("button", name="开始静默").click()
+    expect(dialog).to_be_hidden()
+    expect(card_of(page, MAKESPAN_ALERT)).to_contain_text("已静默")
+    (row,) = rows(console, "SELECT * FROM silences")
+    assert (row["name"], row["subject"], row["reason"], row["actor"]) == ("max_makespan", None, "国庆停产", "李工")
+    assert datetime.fromisoformat(row["until"]) - datetime.fromisoformat(row["began"]) == timedelta(hours=36)
+
+    listed = page.get_by_role("region", name="生效中的静默")
+    expect(listed).to_contain_text("国庆停产 — 李工")
+    listed.get_by_role("button", name="解除").click()
+    page.get_by_role("dialog", name=f"解除静默：{MAKESPAN_ALERT}").get_by_role("button", name="解除静默").click()
+    expect(listed).to_contain_text("没有生效中的静默")
+    expect(card_of(page, MAKESPAN_ALERT)).not_to_contain_text("已静默")
+    (row,) = rows(console, "SELECT * FROM silences")
+    assert datetime.fromisoformat(row["until"]) <= datetime.now(UTC)
+
+
+def test_the_keyboard_alone_silences_a_rule(page: Page, console: LiveService):
+    page.goto("/#/monitoring?tab=alerts")
+    opener = page.get_by_role("button", name="静默某类告警…")
+    opener.press("Enter")
+    expect(page.get_by_role("dialog", name="静默告警")).to_be_visible()
+    page.keyboard.press("Escape")
+    expect(page.get_by_role("dialog", name="静默告警")).to_have_count(0)
+    expect(opener).to_be_focused()
+    opener.press("Enter")
+    for _ in range(2):  # past the rule and the hours
+        page.keyboard.press("Tab")
+    page.keyboard.type("春节")
+    page.keyboard.press("Tab")
+    page.keyboard.type("赵工")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("region", name="生效中的静默")).to_contain_text("春节 — 赵工")
+    assert rows(console, "SELECT name FROM silences ORDER BY id DESC LIMIT 1") == [{"name": "silent_service"}]
+
+
+def test_a_test_message_arrives_and_one_that_does_not_is_told(page: Page, receiver: Receiver):
+    page.goto("/#/monitoring?tab=alerts")
+    channels = page.get_by_role("region", name="通知渠道")
+
+    def send() -> None:
+        channels.get_by_role("button", name="发送测试消息").click()
+        page.get_by_role("dialog", name="发送测试消息").get_by_role("button", name="发送").click()
+
+    send()
+    expect(channels).to_contain_text("已送达")
+    assert receiver.got[-1]["title"].startswith("[测试]")
+    receiver.status = 500
+    try:
+        send()
+        expect(channels).to_contain_text("未送达")
+        expect(channels).to_contain_text("500")
+    finally:
+        receiver.status = 200
+
+
+# --- reports ---
+
+
+def test_a_report_that_was_made_is_listed_and_opens(page: Page, console: LiveService):
+    page.goto("/#/monitoring?tab=reports")
+    page.get_by_label("统计最近（天）").fill("3")
+    page.get_by_role("button", name="生成", exact=True).click()
+    expect(page.locator(".made")).to_contain_text("报告已生成", timeout=60_000)
+    (made,) = (console.home / "reports").glob("performance_*_zh.html")
+    link = page.locator(".made").get_by_role("link", name=f"在新标签页打开 {made.name}")
+    expect(link).to_be_focused()
+    with page.expect_popup() as opened:
+        link.click()
+    expect(opened.value.get_by_role("heading", level=1)).to_contain_text("性能报告")
+    listed = page.locator("table.reports tbody tr")
+    expect(listed).to_have_count(1)
+    expect(listed).to_contain_text("全部运行")
+
+
+def test_a_report_of_an_experiment_is_made_in_the_language_that_was_chosen(page: Page, console: LiveService):
+    page.goto("/#/monitoring?tab=reports")
+    page.get_by_label("A/B 测试报告").check()
+    page.get_by_role("combobox", name="实验").select_option("e")
+    page.get_by_label("语言").select_option("英文")
+    page.get_by_role("button", name="生成", exact=True).click()
+    expect(page.locator(".made")).to_contain_text("ab_test_e_", timeout=60_000)
+    row = page.locator("table.reports tbody tr").filter(has_text="A/B")
+    expect(row).to_contain_text("英文")
+    with page.expect_download() as saved:
+        row.get_by_role("button", name=re.compile("下载")).click()
+    (made,) = (console.home / "reports").glob("ab_test_e_*_en.html")
+    assert saved.value.path().read_bytes() == made.read_bytes()
+
+
+def test_with_an_api_key_a_report_opens_from_memory_as_it_was_made(browser: Browser, tmp_path: Path):
+    key = "a-key-of-the-operators-0123456789"
+    environment = {"SCHED_HOST": "0.0.0.0", "SCHED_API_KEYS": f"ops:admin:{digest_of(key)}"}
+    complaints: list[str] = []
+    with live_service(tmp_path, environment=environment) as running:
+        context = browser.new_context(base_url=running.url.replace("0.0.0.0", "127.0.0.1"), viewport=WIDE)  # type: ignore[arg-type]
+        context.add_init_script(f"sessionStorage.setItem('scheduler.api_key', '{key}')")
+        context.on("console", lambda message: message.type == "error" and complaints.append(message.text))
+        page = context.new_page()
+        page.goto("/#/monitoring")
+        expect(page.get_by_text("这段时间没有运行记录。")).to_be_visible()
+        page.get_by_role("tab", name="报告").click()
+        expect(page.get_by_text("还没有报告。")).to_be_visible()
+        page.get_by_role("button", name="生成", exact=True).click()
+        link = page.locator(".made").get_by_role("link", name=re.compile("打开"))
+        expect(link).to_be_visible(timeout=60_000)
+        with page.expect_popup() as opened:
+            link.click()
+        expect(opened.value).to_have_url(re.compile("^blob:"))
+        expect(opened.value.get_by_role("heading", level=1)).to_contain_text("性能报告")
+        fonts = opened.value.evaluate("document.fonts.ready.then(() => [...document.fonts].map((font) => font.status))")
+        assert fonts == ["loaded"]
+        context.close()
+    assert complaints == []
+
+
+# --- the page as a whole ---
+
+
+@pytest.mark.parametrize("tab", ["trends", "alerts", "reports"])
+@pytest.mark.parametrize("lang", ["zh", "en"])
+def test_every_tab_fits_both_sizes_and_is_accessible(page: Page, tab: str, lang: str):
+    page.goto(f"/?lang={lang}#/monitoring?tab={tab}&hours=168")
+    page.wait_for_load_state("networkidle")
+    check_both_sizes(page, f"monitoring-{tab}-{lang}")

@@ -1,0 +1,333 @@
+"""The planner's page: from the click to the row in the database."""
+
+import json
+import re
+from itertools import pairwise
+from xml.etree import ElementTree
+
+import pandas as pd
+import pytest
+from playwright.sync_api import Page, expect
+
+from monitoring import PerformanceMonitor
+from scheduler_env.standard_cycle import DEFAULT_TEAMS, MAX_DURATION_H, SAMPLE_PARAMS, STANDARD_STEPS
+from tests.conftest import LiveService
+from tests.console.browsing import check_both_sizes
+
+
+def recorded(console: LiveService) -> pd.DataFrame:
+    return PerformanceMonitor(console.home / "logs" / "performance.db").get_performance_data()
+
+
+def run(page: Page, path: str = "/run_algorithm") -> dict:
+    """Presses the button; what the service answered."""
+    with page.expect_response(lambda answer: answer.url.endswith(path)) as told:
+        page.get_by_role("button", name="开始排程").click()
+    answer: dict = told.value.json()
+    return answer
+
+
+@pytest.fixture
+def schedule(page: Page) -> Page:
+    page.goto("/#/schedule")
+    page.get_by_role("button", name="开始排程").wait_for()
+    return page
+
+
+@pytest.fixture
+def workpoints(schedule: Page) -> Page:
+    schedule.get_by_role("button", name="多个工作点").click()
+    return schedule
+
+
+def test_the_pages_standard_cycle_is_the_services(schedule: Page):
+    told = schedule.evaluate("""async () => {
+        const { STEPS, TEAMS, MAX_HOURS } = await import('/console/pages/schedule/standard.js');
+        return { STEPS, TEAMS, MAX_HOURS };
+    }""")
+    assert told["MAX_HOURS"] == MAX_DURATION_H
+    assert told["TEAMS"] == [
+        {"name": t.name, "headcount": t.headcount, "dedicated": t.dedicated} for t in DEFAULT_TEAMS
+    ]
+    assert told["STEPS"] == [
+        {"zh": step.name_zh, "en": step.name, "order": step.order, "team": step.team, "sample": sample}
+        for step, sample in zip(STANDARD_STEPS, SAMPLE_PARAMS, strict=True)
+    ]
+
+
+def test_one_click_on_a_fresh_page_draws_the_sample_and_records_it(schedule: Page, console: LiveService):
+    answer = run(schedule)
+    expect(schedule.locator(".gantt canvas")).to_be_visible()
+    expect(schedule.get_by_test_id("makespan").or_(schedule.locator("[data-test=makespan]"))).to_have_text("52.87 小时")
+    expect(schedule.get_by_text("已证明最优")).to_be_visible()
+    chart = schedule.get_by_role("img", name=re.compile("甘特图：完工时间 52.87 小时"))
+    critical = sum(step["critical"] for step in answer["result"]["schedule_details"])
+    expect(chart).to_have_attribute("aria-label", re.compile(f"共 15 道工序，其中关键工序 {critical} 道"))
+    row = recorded(console).iloc[-1]
+    assert row.request_id == answer["request_id"]
+    assert json.loads(row.input_params) == {"params": list(SAMPLE_PARAMS)}
+    expect(schedule.locator(".history tbody tr").first).to_contain_text("52.87 小时")
+
+
+def test_every_bar_of_the_three_views_is_drawn_where_the_schedule_says(schedule: Page):
+    answer = run(schedule)
+    expect(schedule.locator(".gantt canvas")).to_be_visible()
+    for view in ("process", "workpoint", "team"):
+        bars = schedule.evaluate(
+            """async ([result, view]) => {
+            const { gantt } = await import('/console/pages/schedule/gantt.js');
+            const look = {};
+            const { option } = gantt(result, view, { t: (key) => key, lang: 'zh', look, showCritical: true });
+            return option.series.find((each) => each.type === 'custom').data.map((each) => each.value);
+        }""",
+            [answer["result"], view],
+        )
+        at_work: dict[tuple[int, int], list[tuple[float, float]]] = {}
+        for _, row, start, end, count in bars:
+            for lane in range(row, row + count):
+                at_work.setdefault((0, lane), []).append((start, end))
+        for spans in at_work.values():  # no two bars lie on each other
+            spans.sort()
+            assert all(before[1] <= after[0] + 1e-6 for before, after in pairwise(spans)), view
+        drawn = sorted({(round(start, 6), round(end, 6)) for _, _, start, end, _ in bars})
+        assert drawn == sorted(
+            {(round(s["start"], 6), round(s["end"], 6)) for s in answer["result"]["schedule_details"]}
+        ), view
+        if view == "team":
+            people = sum(count for *_, count in bars)
+            assert people == sum(step["workers"] for step in answer["result"]["schedule_details"])
+
+
+def test_a_pasted_list_fills_the_fields_from_where_it_is_pasted(schedule: Page, console: LiveService):
+    schedule.get_by_text("粘贴数值", exact=True).click()
+    schedule.get_by_label("15 个数值").fill("[1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15.5]")
+    schedule.get_by_role("button", name="填入", exact=True).click()
+    expect(schedule.locator("[name=duration-15]")).to_have_value("15.5")
+    schedule.locator("[name=duration-2]").evaluate("""field => {
+        const clipboardData = new DataTransfer();
+        clipboardData.setData('text', '20，21 22');
+        field.dispatchEvent(new ClipboardEvent('paste', { clipboardData, bubbles: true, cancelable: true }));
+    }""")
+    run(schedule)
+    expect(schedule.locator(".gantt canvas")).to_be_visible()
+    assert json.loads(recorded(console).iloc[-1].input_params)["params"] == [1, 20, 21, 22, *range(5, 15), 15.5]
+
+
+def test_a_list_that_does_not_fit_is_told_and_changes_nothing(schedule: Page):
+    schedule.get_by_text("粘贴数值", exact=True).click()
+    schedule.get_by_label("15 个数值").fill("1,2,3")
+    schedule.get_by_role("button", name="填入", exact=True).click()
+    expect(schedule.get_by_role("alert")).to_have_text("需要 15 个数值，现在是 3 个。")
+    schedule.get_by_label("15 个数值").fill("1,2,drei")
+    schedule.get_by_role("button", name="填入", exact=True).click()
+    expect(schedule.get_by_role("alert")).to_have_text("“drei”不是数值。")
+    expect(schedule.locator("[name=duration-1]")).to_have_value("10")
+
+
+def test_a_wrong_duration_is_named_and_gets_the_focus(schedule: Page, mistakes: list[str]):
+    schedule.locator("[name=duration-3]").fill("-1")
+    run(schedule)
+    alert = schedule.get_by_role("alert")
+    expect(alert).to_contain_text("第 3 道工序（打磨）")
+    expect(schedule.locator("[name=duration-3]")).to_have_attribute("aria-invalid", "true")
+    expect(schedule.locator("[name=duration-3]")).to_be_focused()
+    assert "422" in mistakes.pop()
+    schedule.locator("[name=duration-3]").fill("8")
+    run(schedule)
+    expect(alert).to_be_hidden()
+
+
+def test_enter_in_a_field_schedules_without_a_mouse(schedule: Page):
+    schedule.locator("[name=duration-1]").focus()
+    with schedule.expect_response("**/run_algorithm"):
+        schedule.keyboard.press("Enter")
+    expect(schedule.locator(".gantt canvas")).to_be_visible()
+    schedule.locator(".stars input").first.focus()
+    schedule.keyboard.press("ArrowRight")
+    expect(schedule.get_by_text("2 分：较差", exact=True).last).to_be_visible()
+
+
+def test_work_points_are_edited_in_a_table_and_arrive_as_they_were_edited(workpoints: Page, console: LiveService):
+    page = workpoints
+    page.get_by_label("名称").fill("锅炉")
+    page.get_by_label("工时 1", exact=True).fill("12.5")
+    page.get_by_label("最多人数 2", exact=True).fill("6")
+    page.get_by_label("须单独进行 4", exact=True).check()
+    page.get_by_role("button", name="删除 合格报告出具").click()
+    page.get_by_role("button", name="复制").click()
+    page.get_by_text("班组人数", exact=True).click()
+    page.get_by_label("3 班 检验", exact=True).fill("12")
+    run(page)
+    expect(page.locator(".gantt canvas")).to_be_visible()
+    asked = json.loads(recorded(console).iloc[-1].input_params)
+    assert asked["teams"] == {"team3": {"headcount": 12}}
+    boiler, copy, other = asked["workpoints"]
+    assert (boiler["id"], boiler["name"], len(boiler["steps"])) == ("1", "锅炉", 14)
+    assert boiler["steps"][0] == {"name": "搭架子", "order": 1, "team": "team1", "duration": 12.5}
+    assert boiler["steps"][1]["max_crew"] == 6
+    assert boiler["steps"][3]["parallel"] is False
+    assert copy == boiler | {"id": "3"}
+    assert len(other["steps"]) == 15
+
+
+def test_a_mistake_in_a_work_point_is_named_by_its_step(workpoints: Page, mistakes: list[str]):
+    workpoints.get_by_label("工时 2", exact=True).fill("0")
+    run(workpoints)
+    expect(workpoints.get_by_role("alert")).to_contain_text("工作点 1 的工序“拆保温”")
+    expect(workpoints.get_by_label("工时 2", exact=True)).to_be_focused()
+    assert "422" in mistakes.pop()
+
+
+@pytest.mark.parametrize("kind", ["JSON", "CSV"])
+def test_what_is_exported_can_be_imported_again(workpoints: Page, console: LiveService, kind: str, tmp_path):
+    page = workpoints
+    page.get_by_label("名称").fill('=HYPERLINK("x"),"引号"')
+    page.get_by_label("最少人数 3", exact=True).fill("4")
+    page.get_by_label("须单独进行 4", exact=True).check()
+    run(page)
+    before = json.loads(recorded(console).iloc[-1].input_params)
+    with page.expect_download() as told:
+        page.get_by_role("button", name=f"导出 {kind}").click()
+    file = tmp_path / told.value.suggested_filename
+    told.value.save_as(file)
+    page.evaluate("localStorage.clear()")
+    page.reload()
+    page.get_by_role("button", name="多个工作点").click()
+    page.locator("input[type=file]").set_input_files(file)
+    expect(page.get_by_text("已导入 2 个工作点，共 30 道工序。")).to_be_visible()
+    run(page)
+    after = json.loads(recorded(console).iloc[-1].input_params)
+    if kind == "CSV":  # what a spreadsheet would run as a formula is marked as text
+        assert after["workpoints"][0]["name"] == f"'{before['workpoints'][0]['name']}"
+        after["workpoints"][0]["name"] = before["workpoints"][0]["name"]
+    assert after == before
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "complaint"),
+    [
+        ("x.json", "{", "JSON"),
+        ("x.json", '{"steps": []}', "params, workpoints"),
+        ("x.csv", "a,b\n1,2\n", "workpoint_id"),
+        ("x.csv", "workpoint_id,step,team,duration\n1,打磨,team2,viel\n", "2: duration viel"),
+    ],
+)
+def test_a_file_that_cannot_be_read_is_told_with_the_reason(workpoints: Page, name, content, complaint):
+    workpoints.locator("input[type=file]").set_input_files(
+        {"name": name, "mimeType": "text/plain", "buffer": content.encode()}
+    )
+    expect(workpoints.locator(".toast.bad")).to_contain_text(complaint)
+    expect(workpoints.locator("details.workpoint")).to_have_count(2)
+
+
+def test_two_models_are_compared_on_the_same_input(workpoints: Page, console: LiveService):
+    keys = workpoints.get_by_label("对比模型").locator("option").evaluate_all("each => each.map(one => one.value)")
+    workpoints.locator("[name=model]").select_option(keys[1])
+    workpoints.get_by_label("对比模型").select_option(keys[2])
+    workpoints.get_by_role("button", name="开始排程").click()
+    expect(workpoints.locator(".result")).to_have_count(2)
+    expect(workpoints.locator(".gantt canvas")).to_have_count(2)
+    rows = recorded(console).iloc[-2:]
+    assert set(rows.model_key) == {keys[1], keys[2]}
+    assert rows.input_params.nunique() == 1
+    a, b = (rows.set_index("model_key").makespan[key] for key in keys[1:3])
+    said = workpoints.locator(".bar [role=status]")
+    expect(said).to_contain_text("两个模型的完工时间相同" if abs(a - b) < 1e-6 else f"{abs(a - b):.2f} 小时")
+
+
+def test_progress_is_shown_while_a_time_budget_runs_and_stopping_stops_the_service_too(
+    workpoints: Page, console: LiveService
+):
+    page = workpoints
+    before = len(recorded(console))
+    page.get_by_label("改进时间").select_option("30000")
+    page.get_by_role("button", name="开始排程").click()
+    expect(page.get_by_role("progressbar")).to_be_visible()
+    expect(page.locator(".progress")).to_contain_text(re.compile(r"正在改进方案：已用 \d+\.\d 秒，还需约 2\d\.\d 秒"))
+    page.get_by_role("button", name="停止").click()
+    expect(page.get_by_text("已停止，服务器也已停止计算。")).to_be_visible()
+    expect(page.get_by_role("button", name="开始排程")).to_be_enabled()
+    busy = "scheduler_queue_running"
+    page.wait_for_timeout(500)
+    lines = [line for line in console.get("/metrics").text.splitlines() if "improving" in line and busy in line]
+    assert all(float(line.split()[-1]) == 0 for line in lines), lines
+    assert len(recorded(console)) - before <= 1
+
+
+def test_pictures_and_tables_can_be_kept(schedule: Page, tmp_path):
+    answer = run(schedule)
+    files = {}
+    for kind in ("PNG", "SVG", "CSV", "JSON"):
+        with schedule.expect_download() as told:
+            schedule.locator(".result").get_by_role("button", name=kind, exact=True).click()
+        files[kind] = tmp_path / told.value.suggested_filename
+        told.value.save_as(files[kind])
+    assert files["PNG"].read_bytes().startswith(b"\x89PNG\r\n\x1a\n")
+    drawn = ElementTree.parse(files["SVG"]).getroot()
+    words = "".join(drawn.itertext())
+    assert all(step["name"] in words for step in answer["result"]["schedule_details"])
+    table = pd.read_csv(files["CSV"])
+    assert list(table.start_h) == [step["start"] for step in answer["result"]["schedule_details"]]
+    assert list(table.critical) == [step["critical"] for step in answer["result"]["schedule_details"]]
+    assert json.loads(files["JSON"].read_text("utf-8")) == answer
+
+
+def test_a_verdict_is_recorded_with_its_run(schedule: Page, console: LiveService):
+    answer = run(schedule)
+    schedule.locator(".stars label").nth(3).click()
+    schedule.get_by_label("意见").fill("<b>可行</b>")
+    schedule.get_by_role("button", name="提交评价").click()
+    expect(schedule.get_by_text("评价已记录")).to_be_visible()
+    row = recorded(console).set_index("request_id").loc[answer["request_id"]]
+    assert row.user_satisfaction == 4
+    assert console.get(f"/runs/{answer['request_id']}").json()["run"]["comment"] == "<b>可行</b>"
+
+
+def test_an_earlier_run_is_loaded_from_the_history_and_run_again(schedule: Page, console: LiveService):
+    asked = {"workpoints": [{"id": "k", "params": list(SAMPLE_PARAMS[::-1])}], "teams": {"team5": {"headcount": 9}}}
+    first = console.run(**asked)
+    schedule.reload()
+    schedule.locator(".history tbody tr").first.get_by_role("button", name=re.compile("载入")).click()
+    expect(schedule.get_by_text("已载入这次排程的输入")).to_be_visible()
+    expect(schedule.get_by_label("工时 1", exact=True)).to_have_value(str(SAMPLE_PARAMS[-1]))
+    again = run(schedule)
+    assert again["result"]["team_headcount"]["team5"] == 9
+    assert [step["id"] for step in again["result"]["schedule_details"]] == [
+        step["id"] for step in first["result"]["schedule_details"]
+    ]
+    asked_again = json.loads(recorded(console).iloc[-1].input_params)
+    durations = [step["duration"] for step in asked_again["workpoints"][0]["steps"]]
+    assert (durations, asked_again["teams"]) == (list(SAMPLE_PARAMS[::-1]), asked["teams"])
+
+
+def test_what_was_typed_survives_a_reload(schedule: Page):
+    schedule.locator("[name=duration-1]").fill("33")
+    schedule.wait_for_function("localStorage.getItem('scheduler.draft')?.includes('33')")
+    schedule.reload()
+    expect(schedule.locator("[name=duration-1]")).to_have_value("33")
+
+
+def test_names_are_text_wherever_they_are_shown(workpoints: Page):
+    evil = "<img src=x onerror='window.isOwned=true'>"
+    workpoints.get_by_label("名称").fill(evil)
+    workpoints.get_by_label("工序 1", exact=True).fill(evil)
+    run(workpoints)
+    box = workpoints.locator(".gantt").bounding_box()
+    assert box is not None
+    for down in range(60, 200, 12):  # over the first bars, so that their tips open
+        workpoints.mouse.move(box["x"] + 215, box["y"] + down)
+        workpoints.wait_for_timeout(30)
+    assert workpoints.locator(".gantt div", has_text="onerror").count() > 0
+    assert workpoints.evaluate("window.isOwned") is None
+
+
+def test_the_page_with_schedules_fits_both_sizes_and_reads_well_aloud(workpoints: Page):
+    keys = workpoints.get_by_label("对比模型").locator("option").evaluate_all("each => each.map(one => one.value)")
+    workpoints.get_by_label("对比模型").select_option(keys[1])
+    run(workpoints)
+    expect(workpoints.locator(".gantt canvas")).to_have_count(2)
+    workpoints.locator(".stars label").nth(2).click()
+    check_both_sizes(workpoints, "schedule-two")
+    workpoints.get_by_role("button", name="15 道标准工序").click()
+    workpoints.get_by_role("button", name="English").click()
+    check_both_sizes(workpoints, "schedule-english")

@@ -1,0 +1,224 @@
+"""What an experiment that is being thought of could find: against simulated experiments, and through the service."""
+
+import json
+from datetime import UTC, datetime, timedelta
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from scheduler_service.clock import to_iso
+from scheduler_service.experiments.examination import examine
+from scheduler_service.experiments.experiment import Experiment
+from scheduler_service.experiments.planning import MAX_DAYS, plan, planning_columns
+from scheduler_service.reporting.evolution import course
+from scheduler_service.stats.effect import TUNED_FOR, effect_of_arms
+from scheduler_service.stats.metrics import METRICS
+from scheduler_service.stats.power import sequential_detectable_effect, units_needed
+from tests.conftest import LiveService, live_service
+
+NOW = datetime(2026, 11, 25, 12, 0, tzinfo=UTC)
+SPREAD = 0.05
+"""Of the logarithms of makespan over lower bound, in `records`."""
+
+
+def experiment(**more) -> Experiment:
+    start = to_iso(NOW)
+    return Experiment.parse({"name": "planned", "model_a": "a", "model_b": "b", "start_time": start} | more)
+
+
+def records(users=200, days=10.0, each=1, model="a", seed=0) -> pd.DataFrame:
+    """`each` requests of every user, evenly over the last `days`; all of a user before the next one's."""
+    rng = np.random.default_rng(seed)
+    n = users * each
+    bound = np.exp(rng.normal(4.0, 0.5, n))
+    ages = np.linspace(days, 0.001, n)
+    return pd.DataFrame(
+        {
+            "timestamp": pd.to_datetime([NOW - timedelta(days=float(age)) for age in ages], utc=True),
+            "model_key": model,
+            "reason": "default",
+            "user_id": [f"u{number // each}" for number in range(n)],
+            "success": True,
+            "lower_bound": bound,
+            "makespan": bound * np.exp(rng.normal(0.1, SPREAD, n)),
+            "gap": rng.uniform(0.05, 0.15, n),
+        }
+    )
+
+
+def test_the_planned_users_find_the_wanted_effect_four_times_in_five():
+    told = plan(experiment(min_samples=2), 0.03, records(users=2_000, days=28.0), NOW, "a").to_dict()
+    n = told["users_needed"]["model_a"]
+    rng = np.random.default_rng(1)
+    found = 0
+    for _ in range(400):
+        a, b = rng.normal(0.0, SPREAD, n), rng.normal(np.log1p(-0.03), SPREAD, n)
+        found += effect_of_arms(a, b, None, METRICS["makespan"], 0.05).low > 0.0
+    assert found / 400 == pytest.approx(0.8, abs=0.06)
+
+
+def test_at_the_planned_day_the_curve_shows_the_wanted_effect():
+    planned = plan(experiment(min_samples=2), 0.02, records(), NOW, "a")
+    days = planned.days_for(0.02)
+    assert planned.detectable_after(days) == pytest.approx(0.02, rel=0.03)
+    assert planned.detectable_after(2 * days) < 0.02 < planned.detectable_after(days / 2)
+
+
+@pytest.mark.parametrize(
+    ("more", "needs_more"),
+    [
+        ({"alpha": 0.01}, True),
+        ({"traffic_split": {"model_a": 0.9, "model_b": 0.1}}, True),
+        ({"coverage": 0.5}, True),
+        ({"model_c": "c"}, True),
+        ({"min_samples": 1_000}, True),
+        ({"alpha": 0.2}, False),
+    ],
+)
+def test_the_days_follow_from_the_setting(more, needs_more):
+    runs = records(users=1_000, days=5.0)
+    usual, other = (plan(experiment(**each), 0.02, runs, NOW, "a").days_for(0.02) for each in ({}, more))
+    assert (other > usual) == needs_more
+
+
+def test_a_larger_effect_needs_fewer_days_and_a_margin_is_such_an_effect():
+    told = plan(experiment(min_samples=2, margin=0.03), 0.02, records(), NOW, "a").to_dict()
+    assert told["days_to_non_inferior"] < told["days_needed"]
+    assert plan(experiment(min_samples=2), 0.03, records(), NOW, "a").to_dict()["days_needed"] == pytest.approx(
+        told["days_to_non_inferior"]
+    )
+
+
+def test_users_who_come_again_bring_no_more():
+    again = pd.concat([records(users=60, days=14.0, seed=seed) for seed in range(5)])
+    again["timestamp"] = again["timestamp"].sample(frac=1.0, random_state=1).to_numpy()
+    told = plan(experiment(), 0.001, again, NOW, "a").to_dict()
+    assert told["basis"]["users"] == 60
+    assert told["basis"]["new_users_per_day"] < 0.5
+    assert told["days_needed"] is None
+    assert told["users_needed"]["model_a"] > 30
+
+
+def test_an_hour_of_records_is_no_flood():
+    told = plan(experiment(), 0.02, records(users=100, days=0.04), NOW, "a").to_dict()
+    assert told["basis"]["days"] == 1.0
+    assert told["basis"]["new_users_per_day"] == pytest.approx(100.0)
+
+
+def test_a_rollout_is_planned_at_its_last_stage_before_the_promotion():
+    ramped = experiment(rollout={"stages": [0.1, 0.25, 1.0]})
+    assert plan(ramped, 0.02, records(), NOW, "a").shares == (0.25, 0.25)
+
+
+@pytest.mark.parametrize("more", [{"coverage": 5e-324}, {"traffic_split": {"model_a": 1.0, "model_b": 0.0}}])
+def test_an_arm_that_nobody_falls_into_finds_nothing_ever(more):
+    told = plan(experiment(**more), 0.02, records(), NOW, "a").to_dict()
+    assert (told["days_needed"], told["users_needed"]) == (None, None)
+    assert told["minimum_detectable_effect_percentage"] is None
+    assert all(point["minimum_detectable_effect_percentage"] is None for point in told["curve"])
+
+
+@pytest.mark.parametrize("effect", [5e-324, 1e-12, 0.999999])
+def test_a_plan_for_an_extreme_effect_has_finite_figures_or_none(effect):
+    json.dumps(plan(experiment(), effect, records(), NOW, "a").to_dict(), allow_nan=False)
+
+
+@pytest.mark.parametrize(
+    ("runs", "metric", "code"),
+    [
+        (records(users=0), "makespan", "no_data"),
+        (records(users=24), "makespan", "too_few_units"),
+        (records().assign(makespan=50.0, lower_bound=40.0), "makespan", "no_variation"),
+        (records().assign(gap=np.where(np.arange(200) == 7, 0.1, 0.0)), "gap", "baseline_near_zero"),
+    ],
+)
+def test_records_that_do_not_do_have_a_reason_and_no_figures(runs, metric, code):
+    told = plan(experiment(success_metric=metric), 0.02, runs, NOW, "a").to_dict()
+    assert told["reason"]["code"] == code
+    assert (told["days_needed"], told["users_needed"], told["curve"]) == (None, None, [])
+    assert told["minimum_detectable_effect_percentage"] is None
+
+
+def test_a_baseline_that_has_hardly_run_is_planned_from_the_runs_of_all_models():
+    both = pd.concat([records(users=10, model="a"), records(users=90, model="b", seed=1)])
+    both["user_id"] = [f"u{number}" for number in range(100)]
+    assert plan(experiment(), 0.02, both, NOW, "a").to_dict()["basis"]["model"] is None
+    assert plan(experiment(), 0.02, both, NOW, "b").to_dict()["basis"]["model"] == "b"
+    assert plan(experiment(), 0.02, both, NOW, "b").to_dict()["basis"]["runs"] == 90
+
+
+def test_the_power_is_that_of_the_bounds_and_a_half_that_of_the_difference_itself():
+    n = units_needed(0.02, 0.1, 0.05, TUNED_FOR, power=0.8)
+    assert sequential_detectable_effect(n, 0.1, 0.05, TUNED_FOR, 0.8) < 0.02
+    assert sequential_detectable_effect(n - 1, 0.1, 0.05, TUNED_FOR, 0.8) >= 0.02
+    assert units_needed(0.02, 0.1, 0.05, TUNED_FOR) < n
+
+
+def test_columns_are_read_once():
+    assert len(set(planning_columns("success"))) == len(planning_columns("success"))
+    assert planning_columns("success_rate") == planning_columns("success")
+    assert MAX_DAYS > 0
+
+
+# --- the course ---
+
+
+def test_the_course_ends_where_the_verdict_stands():
+    runs = records(users=300)
+    runs["variant"] = np.where(np.arange(300) % 2, "model_b", "model_a")
+    runs["makespan"] *= np.where(runs["variant"] == "model_b", 0.97, 1.0)
+    runs = runs.assign(execution_time=0.01, resource_utilization=0.3, user_satisfaction=np.nan)
+    pairs = pd.DataFrame({"candidate": pd.Series(dtype="str"), "source": pd.Series(dtype="str"), "replay": []})
+    told = course(experiment(), runs, pairs)["users"]["model_b"]
+    verdict = examine(experiment(), runs, None, NOW).to_dict()["anytime_effect"]
+    assert told[-1]["improvement_percentage"] == pytest.approx(verdict["improvement_percentage"])
+    assert told[-1]["confidence_sequence"] == pytest.approx(verdict["confidence_sequence"])
+    assert told[0] == {"time": told[0]["time"], "improvement_percentage": None, "confidence_sequence": None}
+    assert len(told) == 40
+
+
+# --- through the service ---
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory) -> LiveService:
+    with live_service(tmp_path_factory.mktemp("planning")) as service:
+        yield service
+
+
+def test_a_plan_without_records_says_so_and_one_with_them_has_figures(running):
+    empty = running.post("/experiments/plan", json={}).json()["plan"]
+    assert empty["reason"]["code"] == "no_data"
+    for number in range(60):
+        params = [5 + number % 13, 5, 8, 6, 7, 4 + number % 7, 6, 7, 6, 7, 7, 3 + number % 5, 4, 7, 5]
+        running.run(params=params, user_id=f"user_{number}", time_budget_ms=0)
+    told = running.post("/experiments/plan", json={"model_a": "DDQN_v1.0", "minimum_effect": 0.01}).json()["plan"]
+    assert told["reason"] is None
+    assert (told["basis"]["runs"], told["basis"]["users"]) == (60, 60)
+    assert told["days_needed"] > 0.0
+    assert len(told["curve"]) == 40
+
+
+def test_a_plan_is_checked_like_the_experiment_and_leaves_nothing_behind(running):
+    before = json.loads((running.home / "ab_test_config.json").read_text())
+    for body, place in (
+        ({"traffic_split": {"model_a": 0.5, "model_b": 0.6}}, ["traffic_split"]),
+        ({"success_metric": "speed"}, ["success_metric"]),
+        ({"minimum_effect": 0}, ["minimum_effect"]),
+        ({"experiment_name": "no spaces"}, ["experiment_name"]),
+    ):
+        answer = running.post("/experiments/plan", json=body)
+        assert answer.status_code == 422
+        assert [each["loc"] for each in answer.json()["errors"]] == [place]
+    assert running.post("/experiments/plan", json={"model_a": "DDQN_v9.9"}).status_code == 404
+    assert json.loads((running.home / "ab_test_config.json").read_text()) == before
+
+
+def test_an_experiment_may_be_called_plan(running):
+    made = running.post(
+        "/experiments", json={"experiment_name": "plan", "model_a": "DDQN_v1.0", "model_b": "DDQN_v2.0"}
+    )
+    assert made.status_code == 201
+    assert running.get("/experiments/plan").json()["experiment"]["name"] == "plan"
+    assert running.get("/experiments/plan/course").json()["course"]["users"] == {"model_b": []}

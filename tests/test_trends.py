@@ -1,0 +1,199 @@
+"""Trends: what pandas computes of the same records, bucket by bucket; and the list of the reports that are there."""
+
+import math
+import os
+import time
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from enhanced_flask import create_app
+from monitoring import PerformanceMonitor, PerformanceRecord
+from scheduler_service.settings import Settings
+from scheduler_service.telemetry.trends import BUCKETS_S, bucket_starts
+
+NOW = datetime(2026, 11, 25, 12, 10, 30, tzinfo=UTC)
+FIGURES = {
+    "mean_makespan": ("makespan", "mean"),
+    "mean_gap": ("gap", "mean"),
+    "p50_execution_time": ("execution_time", 0.5),
+    "p95_execution_time": ("execution_time", 0.95),
+}
+
+
+def fill(monitor: PerformanceMonitor, now: datetime, count: int = 800, days: float = 8.0) -> None:
+    """Runs at random moments of some days, none on one of them; failures, missing figures and verdicts among them."""
+    rng = np.random.default_rng(7)
+    ages_h = rng.uniform(0.0, 24.0 * days, count)
+    records = []
+    for number, age_h in enumerate(ages_h[(ages_h < 48.0) | (ages_h > 72.0)]):
+        is_good = rng.random() > 0.1
+        records.append(
+            PerformanceRecord(
+                request_id=f"r{number}", timestamp=now - timedelta(hours=float(age_h)), success=bool(is_good),
+                model_key=(None, "M1", "M2")[number % 3], experiment="e" if number % 4 == 0 else None,
+                makespan=float(rng.lognormal(4.0, 0.2)) if is_good else None,
+                gap=float(rng.exponential(0.02)) if is_good and number % 5 else None,
+                execution_time=float(rng.lognormal(-4.0, 0.5)) if number % 6 else None,
+                user_satisfaction=int(rng.integers(1, 6)) if number % 7 == 0 else None,
+            )
+        )  # fmt: skip
+    monitor.record_performance(*records)
+
+
+@pytest.fixture(scope="module")
+def monitor(tmp_path_factory):
+    home = tmp_path_factory.mktemp("trends")
+    made = PerformanceMonitor(home / "performance.db", reports_dir=home, clock=lambda: NOW)
+    fill(made, NOW)
+    return made
+
+
+def same(found: float | None, wanted: float) -> bool:
+    return found is None if math.isnan(wanted) else found == pytest.approx(wanted, rel=1e-12)
+
+
+@pytest.mark.parametrize(
+    "named", [{}, {"model_key": "M1"}, {"experiment": "e"}, {"model_key": "M2", "experiment": "e"}]
+)
+@pytest.mark.parametrize(("hours", "points"), [(1, 60), (24, 48), (168, 84), (168, 7), (720, 60)])
+def test_trends_equal_what_pandas_computes_of_the_records(monitor, hours, points, named):
+    trend = monitor.history.trend(NOW, hours=hours, points=points, **named)
+    runs = monitor.get_performance_data(**named)
+    assert len(trend.points) <= points
+    counted = 0
+    for point in trend.points:
+        mine = runs[(runs["timestamp"] >= point.start) & (runs["timestamp"] < point.end)]
+        good = mine[mine["success"]]
+        counted += len(mine)
+        assert (point.runs, point.failures) == (len(mine), len(mine) - len(good))
+        assert same(point.success_rate, mine["success"].mean() if len(mine) else math.nan)
+        assert same(point.mean_satisfaction, mine["user_satisfaction"].mean())
+        assert point.verdicts == mine["user_satisfaction"].count()
+        for name, (column, what) in FIGURES.items():
+            wanted = good[column].mean() if what == "mean" else good[column].quantile(what)
+            assert same(getattr(point, name), wanted), (point, name)
+    assert counted == len(runs[runs["timestamp"] >= trend.points[0].start])
+
+
+def test_a_day_without_runs_is_an_empty_bucket_and_not_a_missing_one(monitor):
+    trend = monitor.history.trend(NOW, hours=168, points=168)
+    silent = [point for point in trend.points if NOW - timedelta(hours=72) <= point.start < NOW - timedelta(hours=49)]
+    assert len(silent) == 23
+    for point in silent:
+        assert (point.runs, point.success_rate, point.mean_makespan, point.p95_execution_time) == (0, None, None, None)
+
+
+def test_a_database_without_runs_has_empty_trends(tmp_path):
+    empty = PerformanceMonitor(tmp_path / "performance.db", reports_dir=tmp_path)
+    points = empty.history.trend(NOW, hours=24, points=10).points
+    assert {point.runs for point in points} == {0}
+
+
+@pytest.mark.parametrize("zone", ["UTC", "Asia/Shanghai", "America/St_Johns"])
+@pytest.mark.parametrize(
+    ("hours", "points"), [(0.01, 1), (0.1, 500), (1, 60), (24, 48), (168, 84), (720, 30), (8784, 500)]
+)
+def test_buckets_begin_on_the_local_clock_and_end_beyond_now(monkeypatch, zone, hours, points):
+    monkeypatch.setenv("TZ", zone)
+    time.tzset()
+    try:
+        starts, length_s = bucket_starts(NOW, timedelta(hours=hours), points)
+        assert 1 <= len(starts) <= points
+        assert length_s in BUCKETS_S
+        assert {(b - a).total_seconds() for a, b in pairwise(starts)} <= {float(length_s)}
+        assert starts[-1] <= NOW < starts[-1] + timedelta(seconds=length_s)
+        assert len(starts) == 1 or NOW - starts[0] <= timedelta(hours=hours)
+        for start in starts:
+            local = start.astimezone()
+            if length_s < 86_400:
+                assert (local.hour * 3_600 + local.minute * 60 + local.second) % length_s == 0
+            elif (
+                local.utcoffset() == NOW.astimezone().utcoffset()
+            ):  # before a change of the clocks they are an hour off
+                assert (local.hour, local.minute) == (0, 0)
+                assert length_s < 604_800 or local.weekday() == 0
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+
+
+# --- over HTTP ---
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory):
+    return tmp_path_factory.mktemp("home")
+
+
+@pytest.fixture(scope="module")
+def client(home):
+    made = create_app(Settings(home=home)).test_client()
+    fill(PerformanceMonitor(home / "logs" / "performance.db", reports_dir=home), datetime.now(UTC))
+    return made
+
+
+def test_trends_are_told_over_http_with_what_they_were_asked_for(client):
+    told = client.get("/performance/trends?hours=168&points=84&model_key=M1").json["trends"]
+    assert (told["hours"], told["bucket_s"], told["model_key"], told["experiment"]) == (168.0, 7_200, "M1", None)
+    frame = pd.DataFrame(told["points"])
+    assert len(frame) == 84
+    all_of_it = client.get(f"/performance?model_key=M1&start_time={frame['start'][0].replace('+', '%2B')}").json[
+        "performance"
+    ]
+    assert frame["runs"].sum() == all_of_it["total_requests"]
+    assert frame["failures"].sum() == all_of_it["failed_requests"]
+
+
+@pytest.mark.parametrize(
+    "query",
+    ["hours=0", "hours=-1", "hours=nan", "hours=inf", "hours=1e9", "hours=x", "points=0", "points=501", "points=1.5"],
+)
+def test_a_period_or_a_number_of_points_that_is_none_is_refused(client, query):
+    answer = client.get(f"/performance/trends?{query}")
+    assert answer.status_code == 422
+    assert answer.json["errors"][0]["loc"] == [query.partition("=")[0]]
+
+
+def test_the_reports_that_are_there_are_listed_newest_first(client, home):
+    assert client.get("/reports").json == {"status": "success", "reports": [], "total": 0}
+    client.post("/experiments", json={"experiment_name": "v1_vs_v2", "model_a": "DDQN_v1.0", "model_b": "DDQN_v2.0"})
+    made = [
+        client.post("/reports/performance", json={"days": 1, "lang": "en", "format": "pdf"}).json["report"],
+        client.post("/reports/ab_test", json={"experiment_name": "v1_vs_v2"}).json["report"],
+    ]
+    for age_s, name in ((60, made[0]), (50, made[0].replace(".pdf", ".html")), (40, made[1])):
+        moment = time.time() - age_s
+        os.utime(home / "reports" / name, (moment, moment))
+    told = client.get("/reports").json["reports"]
+    assert [(each["kind"], each["experiment"], each["format"], each["lang"]) for each in told] == [
+        ("ab_test", "v1_vs_v2", "html", "zh"),
+        ("performance", None, "html", "en"),
+        ("performance", None, "pdf", "en"),
+    ]
+    for each in told:
+        answer = client.get(each["url"])
+        assert (answer.status_code, len(answer.data)) == (200, each["size_bytes"])
+        assert abs(datetime.fromisoformat(each["created_at"]) - datetime.now(UTC)) < timedelta(minutes=5)
+    limited = client.get("/reports?limit=1").json
+    assert ([each["name"] for each in limited["reports"]], limited["total"]) == ([made[1]], 3)
+    assert str(home) not in client.get("/reports").text
+
+
+def test_what_is_no_report_is_not_listed(client, home):
+    folder = home / "reports"
+    before = client.get("/reports").json["total"]
+    for name in ("notes.txt", "index.html", ".performance_20261123_130241_en.html.1.2.tmp", "performance_x.html"):
+        (folder / name).write_text("x")
+    (folder / "performance_20261123_130241_en.html").symlink_to("/etc/passwd")
+    (folder / "ab_test_x_20261123_130241_en.pdf").mkdir()
+    assert client.get("/reports").json["total"] == before
+    (folder / "performance_20261123_130241.html").write_text("of a version that did not tell the language")
+    (folder / "ab_test_a_b_20261123_130241_zh_2.html").write_text("the second one of a second")
+    told = {each["name"]: (each["experiment"], each["lang"]) for each in client.get("/reports").json["reports"]}
+    assert told["performance_20261123_130241.html"] == (None, None)
+    assert told["ab_test_a_b_20261123_130241_zh_2.html"] == ("a_b", "zh")
+    assert client.get("/reports?limit=0").status_code == 422
