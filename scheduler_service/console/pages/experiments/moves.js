@@ -26,7 +26,8 @@ export function happensOf(name, { experiment, defaultModel, results }, { of }, a
   const model = shortModel(defaultModel);
   const share = percent(candidateShare(experiment), 0);
   const candidate = shortModel(experiment[name === "promote" ? arm : "model_b"]);
-  const beware = ["better", "identical"].includes(results.verdict) ? [] : [of("act.against", { word: of(`word.${results.verdict}`) })];
+  const word = (name === "promote" && results.comparisons[arm]?.verdict) || results.verdict;
+  const beware = ["better", "identical"].includes(word) ? [] : [of("act.against", { word: of(`word.${word}`) })];
   const promotion = () => [of("act.promote_default", { before: model, model: candidate }), of("act.promote_tag"), of("act.promote_ends"), ...beware];
   const whole = percent(candidateShare({ ...experiment, status: "active" }), 0);
   const toDefault = experiment.status === "active" ? [of("act.to_default", { model, share })] : [];
