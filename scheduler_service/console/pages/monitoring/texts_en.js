@@ -160,7 +160,7 @@ export default {
     title: "History of alerts",
     days: "last {n} days",
     none: "No alerts in the last {n} days.",
-    alert: "Alert", severity: "Severity", began: "Began", lasted: "Lasted", figures: "Value / threshold", handled: "Handled",
+    alert: "Alert", severity: "Severity", began: "Began", lasted: "Lasted", figures: "Last value / threshold", handled: "Handled",
     goes_on: "goes on",
     timeline: "Timeline of the alerts of the last {n} days, {count} in all",
     more: "{n} earlier ones are not listed.",

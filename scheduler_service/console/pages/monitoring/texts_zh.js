@@ -160,7 +160,7 @@ export default {
     title: "告警历史",
     days: "最近 {n} 天",
     none: "最近 {n} 天没有告警。",
-    alert: "告警", severity: "级别", began: "开始", lasted: "持续", figures: "数值 / 阈值", handled: "处理",
+    alert: "告警", severity: "级别", began: "开始", lasted: "持续", figures: "最后数值 / 阈值", handled: "处理",
     goes_on: "仍在持续",
     timeline: "最近 {n} 天的告警时间线，共 {count} 条",
     more: "另有 {n} 条较早的告警未列出。",
