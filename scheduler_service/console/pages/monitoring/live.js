@@ -82,11 +82,13 @@ export default {
         },
       ];
     });
-    return { t, live, tiles };
+    const clock = (at) => at.toLocaleTimeString("en-GB"); // 20:12:33 in either language
+    return { t, live, tiles, clock };
   },
   template: /* html */ `
-    <section class="live" :aria-label="t('monitoring.live.title')">
+    <section class="live" aria-labelledby="live-title">
       <load-state :load="live">
+        <div class="row"><h2 id="live-title">{{ t("monitoring.live.title") }}</h2><span class="hint">{{ t("monitoring.live.window", { time: clock(live.data.value.at) }) }}</span></div>
         <dl class="tiles">
           <div v-for="tile in tiles" :key="tile.name" class="card kpi" :data-figure="tile.name">
             <dt>{{ t("monitoring.live." + tile.name) }}</dt>

@@ -3,7 +3,6 @@ import { enRules as rules } from "./rule_texts.js";
 
 export default {
   title: "Monitoring",
-  updated: "Updated {time}",
   tabs: { label: "What is shown", trends: "Trends", alerts: "Alerts", reports: "Reports" },
   health: {
     title: "Health",
@@ -32,7 +31,7 @@ export default {
   },
   live: {
     title: "Live",
-    window: "last hour",
+    window: "last hour · updated {time}",
     rate: "Runs per minute",
     rate_about: "last 5 minutes; {n} in the hour",
     success: "Success rate",
@@ -119,7 +118,7 @@ export default {
       done: "Acknowledged.",
     },
     severities: { warning: "warning", critical: "critical" },
-    states: { pending: "pending", firing: "firing", resolved: "resolved" },
+    states: { pending: "pending" },
   },
   silence: {
     title: "Silence an alert",
@@ -161,7 +160,7 @@ export default {
     title: "History of alerts",
     days: "last {n} days",
     none: "No alerts in the last {n} days.",
-    alert: "Alert", severity: "Severity", began: "Began", lasted: "Lasted", state: "State", figures: "Value / threshold", handled: "Handled",
+    alert: "Alert", severity: "Severity", began: "Began", lasted: "Lasted", figures: "Last value / threshold", handled: "Handled",
     goes_on: "goes on",
     timeline: "Timeline of the alerts of the last {n} days, {count} in all",
     more: "{n} earlier ones are not listed.",
@@ -198,7 +197,7 @@ export default {
     open_new: "Open {name} in a new tab",
     download: "Download",
     download_name: "Download {name}",
-    name: "Report", of: "Of", made_at: "Made", size: "Size", all_runs: "all runs",
+    of: "Of", made_at: "Made", size: "Size", all_runs: "all runs",
     total: "{n} in all; the latest {shown} are listed.",
     blocked: "The browser blocked the new tab; the report is downloaded instead.",
   },

@@ -3,7 +3,6 @@ import { zhRules as rules } from "./rule_texts.js";
 
 export default {
   title: "监控",
-  updated: "更新于 {time}",
   tabs: { label: "监控内容", trends: "趋势", alerts: "告警", reports: "报告" },
   health: {
     title: "服务状态",
@@ -32,7 +31,7 @@ export default {
   },
   live: {
     title: "实时指标",
-    window: "最近一小时",
+    window: "最近一小时 · 更新于 {time}",
     rate: "请求 / 分钟",
     rate_about: "最近 5 分钟；一小时内 {n} 次",
     success: "成功率",
@@ -119,7 +118,7 @@ export default {
       done: "已确认。",
     },
     severities: { warning: "警告", critical: "严重" },
-    states: { pending: "待确定", firing: "告警中", resolved: "已恢复" },
+    states: { pending: "待确定" },
   },
   silence: {
     title: "静默告警",
@@ -161,7 +160,7 @@ export default {
     title: "告警历史",
     days: "最近 {n} 天",
     none: "最近 {n} 天没有告警。",
-    alert: "告警", severity: "级别", began: "开始", lasted: "持续", state: "状态", figures: "数值 / 阈值", handled: "处理",
+    alert: "告警", severity: "级别", began: "开始", lasted: "持续", figures: "最后数值 / 阈值", handled: "处理",
     goes_on: "仍在持续",
     timeline: "最近 {n} 天的告警时间线，共 {count} 条",
     more: "另有 {n} 条较早的告警未列出。",
@@ -198,7 +197,7 @@ export default {
     open_new: "在新标签页打开 {name}",
     download: "下载",
     download_name: "下载 {name}",
-    name: "报告", of: "对象", made_at: "生成时间", size: "大小", all_runs: "全部运行",
+    of: "对象", made_at: "生成时间", size: "大小", all_runs: "全部运行",
     total: "共 {n} 份，列出最近的 {shown} 份。",
     blocked: "浏览器拦截了新标签页，已改为下载。",
   },
