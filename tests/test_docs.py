@@ -13,6 +13,7 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from typing import Any
+from xml.etree import ElementTree
 
 import pytest
 
@@ -22,6 +23,11 @@ from tests.conftest import LiveService, live_service
 
 EXECUTED = ("README.md", "docs/experiments.md", "docs/http-api.md", "docs/operations.md", "docs/training.md")
 """`README.zh-CN.md` has the same blocks as `README.md`, which another test compares."""
+DOCUMENTS = sorted(
+    str(path.relative_to(PROJECT_ROOT))
+    for pattern in ("*.md", "docs/**/*.md", "examples/*.md", "models/seed/*.md")
+    for path in PROJECT_ROOT.glob(pattern)
+)
 REST = "..."
 """In a `json` block: and further fields, or entries."""
 CURL_HTTP_ERROR = 22
@@ -180,10 +186,7 @@ def test_both_readmes_show_the_same_examples():
     assert [each for each in english if each[0] != "text"] == [each for each in chinese if each[0] != "text"]
 
 
-@pytest.mark.parametrize(
-    "document",
-    [*EXECUTED, "README.zh-CN.md", "CHANGELOG.md", "docs/architecture.md", "docs/statistics.md"],
-)
+@pytest.mark.parametrize("document", DOCUMENTS)
 def test_every_link_leads_somewhere(document):
     path = PROJECT_ROOT / document
     for target, anchor in re.findall(r"\]\((?!https?://)([^)#\s]*)(?:#([^)\s]+))?\)", path.read_text("utf-8")):
@@ -192,6 +195,24 @@ def test_every_link_leads_somewhere(document):
         if anchor:
             headings = re.findall(r"^#+ (.*)$", file.read_text("utf-8"), re.MULTILINE)
             assert anchor in [slug(heading) for heading in headings], f"{document}: {target}#{anchor}"
+
+
+def test_the_index_names_every_page():
+    index = (PROJECT_ROOT / "docs" / "README.md").read_text("utf-8")
+    for page in (PROJECT_ROOT / "docs").glob("*.md"):
+        assert page.name == "README.md" or f"]({page.name})" in index, page.name
+
+
+def test_the_picture_of_the_architecture_shows_what_there_is():
+    picture = ElementTree.parse(PROJECT_ROOT / "docs" / "images" / "architecture.svg").getroot()
+    texts = ["".join(each.itertext()) for each in picture.iter("{http://www.w3.org/2000/svg}text")]
+    modules = {name for text in texts for name in re.findall(r"scheduler_\w+(?:/\w+)*|\b\w+\.py\b", text)}
+    assert len(modules) >= 10
+    for name in modules:
+        assert (PROJECT_ROOT / name).exists(), name
+    shown = {text for text in texts if text in "123456"}
+    way = (PROJECT_ROOT / "docs" / "architecture.md").read_text("utf-8").partition("## A request's way")[2]
+    assert shown == set(re.findall(r"^(\d)\. ", way.partition("\n## ")[0], re.MULTILINE))
 
 
 def slug(heading: str) -> str:
