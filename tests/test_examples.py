@@ -95,6 +95,16 @@ def ended(command: list[str | Path], *, timeout_s: float = 120, **more: Any) -> 
     return subprocess.run(command, capture_output=True, text=True, timeout=timeout_s, check=False, **more)
 
 
+def blocks(document: Path, language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```$", document.read_text("utf-8"), re.MULTILINE | re.DOTALL)
+
+
+def guide(language: str, of: str) -> str:
+    """The block of the user's guide that contains `of`."""
+    (found,) = (block for block in blocks(ROOT / "docs" / "GUIDE.zh.md", language) if of in block)
+    return found
+
+
 # --- curl ---
 
 
@@ -361,18 +371,34 @@ NEEDS_BOOT = "Application.java"
 """The one class that is not compiled here: Debian has Spring, not Spring Boot."""
 
 
+GUIDE_IMPORTS = (
+    "com.example.shutdown.AlgorithmResult",
+    "java.util.List",
+    "java.util.Map",
+    "org.springframework.beans.factory.annotation.Value",
+    "org.springframework.context.annotation.AnnotationConfigApplicationContext",
+    "org.springframework.http.ResponseEntity",
+    "org.springframework.stereotype.Service",
+    "org.springframework.web.client.RestTemplate",
+)
+GUIDE_CALLER = """
+    class Caller {
+        public static void main(String[] arguments) {
+            var spring = new AnnotationConfigApplicationContext(ModelVersionService.class);
+            List<Double> params = List.of(10., 5., 8., 6., 7., 9., 6., 7., 6., 7., 7., 7., 4., 7., 5.);
+            AlgorithmResult answer = spring.getBean(ModelVersionService.class)
+                    .runAlgorithmWithAB(params, "ddqn_v1_vs_v2", "user_12345");
+            System.out.println(answer.result().makespan() + " " + answer.experimentInfo().reason());
+        }
+    }"""
+"""Calls the service class of the guide, which is compiled as it is written there."""
+
+
 @dataclass(frozen=True)
 class Java:
     """The compiled example."""
 
     classes: Path
-
-    def compile(self, sources: list[Path]) -> None:
-        path = ":".join(str(each) for each in (self.classes, *JARS))
-        lint = ["-Xlint:all,-path,-classfile", "-Werror"]
-        options = ["--release", "17", "-parameters", "-encoding", "UTF-8", *lint, "-cp", path, "-d", str(self.classes)]
-        told = ended(["javac", *options, *sources])
-        assert told.returncode == 0, told.stderr
 
     def command(self, main: str, *arguments: str, url: str, key: str, max_wait_seconds: int = 5) -> list[str]:
         path = ":".join(str(each) for each in (self.classes, *JARS))
@@ -392,9 +418,18 @@ def java(tmp_path_factory: pytest.TempPathFactory) -> Java:
             absent(f"{jar.name} of Debian's libspring-*-java and libjackson2-databind-java", "apt-get", "update")
     if shutil.which("javac") is None:
         absent("javac (default-jdk-headless)", "apt-get", "update")
-    compiled = Java(tmp_path_factory.mktemp("classes"))
-    compiled.compile([path for path in SPRING.rglob("*.java") if path.name != NEEDS_BOOT])
-    return compiled
+    classes = tmp_path_factory.mktemp("classes")
+    of_guide = classes / "ModelVersionService.java"
+    head = "".join(f"import {name};\n" for name in GUIDE_IMPORTS)
+    of_guide.write_text(
+        f"package com.example.guide;\n{head}{guide('java', 'RestTemplate')}{GUIDE_CALLER}", encoding="utf-8"
+    )
+    sources = [of_guide, *(path for path in SPRING.rglob("*.java") if path.name != NEEDS_BOOT)]
+    lint = ["-Xlint:all,-path,-classfile", "-Werror"]
+    options = ["--release", "17", "-parameters", "-encoding", "UTF-8", *lint, "-d", str(classes)]
+    told = ended(["javac", *options, "-cp", ":".join(map(str, JARS)), *sources])
+    assert told.returncode == 0, told.stderr
+    return Java(classes)
 
 
 def test_the_spring_service_schedules_rates_and_tells_what_was_refused(plant, java):
@@ -413,38 +448,8 @@ def test_the_spring_service_schedules_rates_and_tells_what_was_refused(plant, ja
     assert "mistake 404: no run with the request id 'no-such-run' is recorded" in lines
 
 
-def guide(language: str, of: str) -> str:
-    """The block of the user's guide that contains `of`."""
-    (found,) = (block for block in blocks(ROOT / "docs" / "GUIDE.zh.md", language) if of in block)
-    return found
-
-
-def test_the_spring_service_of_the_guide_fits_the_result_classes_as_it_is_written(plant, java, tmp_path):
-    imports = (
-        "com.example.shutdown.AlgorithmResult",
-        "java.util.List",
-        "java.util.Map",
-        "org.springframework.beans.factory.annotation.Value",
-        "org.springframework.context.annotation.AnnotationConfigApplicationContext",
-        "org.springframework.http.ResponseEntity",
-        "org.springframework.stereotype.Service",
-        "org.springframework.web.client.RestTemplate",
-    )
-    caller = """
-        class Guide {
-            public static void main(String[] arguments) {
-                var spring = new AnnotationConfigApplicationContext(ModelVersionService.class);
-                List<Double> params = List.of(10., 5., 8., 6., 7., 9., 6., 7., 6., 7., 7., 7., 4., 7., 5.);
-                AlgorithmResult answer = spring.getBean(ModelVersionService.class)
-                        .runAlgorithmWithAB(params, "ddqn_v1_vs_v2", "user_12345");
-                System.out.println(answer.result().makespan() + " " + answer.experimentInfo().reason());
-            }
-        }"""
-    source = tmp_path / "ModelVersionService.java"
-    head = "".join(f"import {name};\n" for name in imports)
-    source.write_text(f"package com.example.guide;\n{head}{guide('java', 'RestTemplate')}{caller}", encoding="utf-8")
-    java.compile([source])
-    told = java.run("guide.Guide", url=plant.url, key="")
+def test_the_spring_service_of_the_guide_fits_the_result_classes_as_it_is_written(plant, java):
+    told = java.run("guide.Caller", url=plant.url, key="")
     makespan, reason = told.stdout.split()
     assert (float(makespan), reason) == (pytest.approx(OPTIMUM_H, abs=0.01), "assigned")
 
@@ -629,10 +634,6 @@ def test_the_vue_page_draws_a_schedule_in_a_browser_that_never_sees_the_key(buil
 
 
 # --- all ---
-
-
-def blocks(document: Path, language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```$", document.read_text("utf-8"), re.MULTILINE | re.DOTALL)
 
 
 def documents() -> list[Path]:
