@@ -234,7 +234,7 @@ def test_scripts_come_back_when_a_busy_service_says_so(shell):
     script = EXAMPLES / "curl" / "run_schedule.sh"
     environment = {"PATH": os.environ["PATH"], "SCHEDULER_URL": shell.plant.url, "SCHEDULER_KEY": "crowd"}
     before = used_up(shell.plant, "crowd")
-    told = ended(["bash", "-c", f"seq 4 | xargs -P 4 -I N {script} user_N >/dev/null"], env=environment)
+    told = ended(["bash", "-c", f"seq 5 | xargs -P 5 -I N {script} user_N >/dev/null"], env=environment)
     assert (told.returncode, told.stderr) == (0, "")
     assert refusals(shell.plant) > before
 
@@ -300,8 +300,8 @@ def test_the_python_client_tells_what_the_service_refused(plant, python):
 def test_the_python_client_comes_back_when_a_busy_service_says_so(plant, python):
     client = python.SchedulerClient(plant.url, key="crowd")
     before = used_up(plant, "crowd")
-    answers = [client.run(HOURS, time_budget_ms=0) for _ in range(3)]
-    assert len({answer["request_id"] for answer in answers}) == 3
+    answers = [client.run(HOURS, time_budget_ms=0) for _ in range(4)]
+    assert len({answer["request_id"] for answer in answers}) == 4
     assert refusals(plant) > before
     hasty = python.SchedulerClient(plant.url, key="crowd", max_wait_s=0)
     used_up(plant, "crowd")
@@ -367,12 +367,22 @@ class Java:
 
     classes: Path
 
-    def run(self, main: str, *arguments: str, url: str, key: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
+    def compile(self, sources: list[Path]) -> None:
         path = ":".join(str(each) for each in (self.classes, *JARS))
-        said = [f"-Dmodel.service.url={url}", f"-Dmodel.service.key={key}", "-Dfile.encoding=UTF-8"]
-        quick = ["-XX:TieredStopAtLevel=1", "-Xshare:auto"]
-        command = ["java", *quick, *said, "-cp", path, f"com.example.shutdown.{main}", *arguments]
-        return ended(command, input=stdin)
+        lint = ["-Xlint:all,-path,-classfile", "-Werror"]
+        options = ["--release", "17", "-parameters", "-encoding", "UTF-8", *lint, "-cp", path, "-d", str(self.classes)]
+        told = ended(["javac", *options, *sources])
+        assert told.returncode == 0, told.stderr
+
+    def command(self, main: str, *arguments: str, url: str, key: str, max_wait_seconds: int = 5) -> list[str]:
+        path = ":".join(str(each) for each in (self.classes, *JARS))
+        properties = {"url": url, "key": key, "max-wait-seconds": max_wait_seconds}
+        said = [f"-Dmodel.service.{name}={value}" for name, value in properties.items()]
+        quick = ["-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-Dfile.encoding=UTF-8"]
+        return ["java", *quick, *said, "-cp", path, f"com.example.{main}", *arguments]
+
+    def run(self, *arguments: str, url: str, key: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
+        return ended(self.command(*arguments, url=url, key=key), input=stdin)
 
 
 @pytest.fixture(scope="module")
@@ -382,19 +392,13 @@ def java(tmp_path_factory: pytest.TempPathFactory) -> Java:
             absent(f"{jar.name} of Debian's libspring-*-java and libjackson2-databind-java", "apt-get", "update")
     if shutil.which("javac") is None:
         absent("javac (default-jdk-headless)", "apt-get", "update")
-    classes = tmp_path_factory.mktemp("classes")
-    sources = [path for path in SPRING.rglob("*.java") if path.name != NEEDS_BOOT]
-    path = ":".join(str(jar) for jar in JARS)
-    lint = ["-Xlint:all,-path,-classfile", "-Werror"]
-    options = ["--release", "17", "-parameters", "-encoding", "UTF-8", *lint, "-cp", path, "-d", str(classes)]
-    told = ended(["javac", *options, *sources])
-    assert told.returncode == 0, told.stderr
-    return Java(classes)
+    compiled = Java(tmp_path_factory.mktemp("classes"))
+    compiled.compile([path for path in SPRING.rglob("*.java") if path.name != NEEDS_BOOT])
+    return compiled
 
 
 def test_the_spring_service_schedules_rates_and_tells_what_was_refused(plant, java):
-    before = used_up(plant, "spring")
-    told = java.run("Demo", "ddqn_v1_vs_v2", "10", url=plant.url, key="spring")
+    told = java.run("shutdown.Demo", "ddqn_v1_vs_v2", url=plant.url, key="spring")
     assert told.returncode == 0, told.stdout + told.stderr
     lines = told.stdout.splitlines()
     assert lines[0] == f"makespan {OPTIMUM_H} h, gap 0.000"
@@ -404,11 +408,45 @@ def test_the_spring_service_schedules_rates_and_tells_what_was_refused(plant, ja
     row = recorded(plant, request_id)
     assert (row["user_id"], row["user_satisfaction"], row["comment"]) == ("user_12345", 5, "as planned")
     assert f"model {row['model_key']}, {row['variant']}" in lines
-    assert "runs 10" in lines
-    assert refusals(plant) > before  # so that it has waited as long as Retry-After said
     assert "mistake 422: params has 3 numbers; the standard cycle has 15 steps" in lines
     assert "at [params]" in lines
     assert "mistake 404: no run with the request id 'no-such-run' is recorded" in lines
+
+
+def guide(language: str, of: str) -> str:
+    """The block of the user's guide that contains `of`."""
+    (found,) = (block for block in blocks(ROOT / "docs" / "GUIDE.zh.md", language) if of in block)
+    return found
+
+
+def test_the_spring_service_of_the_guide_fits_the_result_classes_as_it_is_written(plant, java, tmp_path):
+    imports = (
+        "com.example.shutdown.AlgorithmResult",
+        "java.util.List",
+        "java.util.Map",
+        "org.springframework.beans.factory.annotation.Value",
+        "org.springframework.context.annotation.AnnotationConfigApplicationContext",
+        "org.springframework.http.ResponseEntity",
+        "org.springframework.stereotype.Service",
+        "org.springframework.web.client.RestTemplate",
+    )
+    caller = """
+        class Guide {
+            public static void main(String[] arguments) {
+                var spring = new AnnotationConfigApplicationContext(ModelVersionService.class);
+                List<Double> params = List.of(10., 5., 8., 6., 7., 9., 6., 7., 6., 7., 7., 7., 4., 7., 5.);
+                AlgorithmResult answer = spring.getBean(ModelVersionService.class)
+                        .runAlgorithmWithAB(params, "ddqn_v1_vs_v2", "user_12345");
+                System.out.println(answer.result().makespan() + " " + answer.experimentInfo().reason());
+            }
+        }"""
+    source = tmp_path / "ModelVersionService.java"
+    head = "".join(f"import {name};\n" for name in imports)
+    source.write_text(f"package com.example.guide;\n{head}{guide('java', 'RestTemplate')}{caller}", encoding="utf-8")
+    java.compile([source])
+    told = java.run("guide.Guide", url=plant.url, key="")
+    makespan, reason = told.stdout.split()
+    assert (float(makespan), reason) == (pytest.approx(OPTIMUM_H, abs=0.01), "assigned")
 
 
 def test_the_spring_controller_answers_the_front_end_as_the_service_does(plant, java):
@@ -418,7 +456,7 @@ def test_the_spring_controller_answers_the_front_end_as_the_service_does(plant, 
         f"/api/algorithm/run {json.dumps({'params': [*HOURS[:2], -1, *HOURS[3:]]})}",
         f"/feedback {json.dumps({'request_id': 'no-such-run', 'user_satisfaction': 5})}",
     ]
-    told = java.run("FrontEnd", url=plant.url, key="planner", stdin="\n".join(asked))
+    told = java.run("shutdown.FrontEnd", url=plant.url, key="planner", stdin="\n".join(asked))
     assert told.returncode == 0, told.stderr
     (ran, negative, unknown) = (line.split("\t") for line in told.stdout.splitlines())
 
@@ -451,13 +489,33 @@ def paths(value: Any, at: str = "") -> set[str]:
     return set()
 
 
+@pytest.mark.parametrize(("patience_s", "statuses"), [(5, {"200"}), (0, {"200", "429"})])
+def test_the_spring_service_waits_for_a_busy_one_as_long_as_it_may(plant, java, patience_s, statuses):
+    asked = f"/api/algorithm/run {json.dumps({'params': HOURS})}\n"
+    command = java.command("shutdown.FrontEnd", url=plant.url, key="spring", max_wait_seconds=patience_s)
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL, text=True) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdin.write(asked)
+        process.stdin.flush()
+        assert process.stdout.readline().startswith("200")  # it has started, so that no time passes after the next line
+        before = used_up(plant, "spring")
+        answers = [line.split("\t") for line in process.communicate(4 * asked, timeout=60)[0].splitlines()]
+    assert refusals(plant) > before
+    assert len(answers) == 4
+    assert {status for status, *_ in answers} <= statuses
+    refused = {(kind, retry_after) for status, kind, retry_after, _ in answers if status == "429"}
+    assert refused == ({("application/problem+json", "1")} if patience_s == 0 else set())
+
+
 def test_the_spring_controller_keeps_trouble_with_its_own_key_to_itself(plant, java):
     asked = f"/api/algorithm/run {json.dumps({'params': HOURS})}"
     for url, key, detail in (
         (plant.url, "nobody-made-this", "the scheduling service refused us"),
         ("http://127.0.0.1:1", "planner", "the scheduling service cannot be reached"),
     ):
-        status, kind, _, body = java.run("FrontEnd", url=url, key=key, stdin=asked).stdout.strip().split("\t")
+        status, kind, _, body = java.run("shutdown.FrontEnd", url=url, key=key, stdin=asked).stdout.strip().split("\t")
         assert (status, kind, json.loads(body)["detail"]) == ("502", "application/problem+json", detail)
 
 
@@ -496,6 +554,21 @@ def test_the_vue_component_runs_rates_and_tells_what_was_refused(plant, node_mod
     row = recorded(plant, told.stdout.partition("rated ")[2].split()[0])
     assert (row["user_id"], row["user_satisfaction"], row["experiment"]) == ("7", 4, "ddqn_v1_vs_v2")
     assert refusals(plant) > before
+
+
+def test_the_vue_component_of_the_guide_works_with_the_real_axios(plant, node_modules):
+    component = guide("javascript", "axios.post").replace("export default", "const component =")
+    program = f"""
+        import axios from 'axios'
+        axios.defaults.baseURL = {json.dumps(plant.url)}
+        {component}
+        const it = {{ inputParams: {HOURS}, $store: {{ state: {{ user: {{ id: 7 }} }} }} }}
+        await component.methods.runAlgorithm.call(it)
+        console.log(JSON.stringify([it.result.makespan, it.modelInfo.user_id]))
+    """
+    told = ended(["node", "--input-type=module", "-e", program], cwd=VUE)
+    assert told.returncode == 0, told.stderr
+    assert json.loads(told.stdout) == [pytest.approx(OPTIMUM_H, abs=0.01), "7"]
 
 
 @pytest.fixture(scope="module")

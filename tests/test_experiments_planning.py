@@ -140,12 +140,33 @@ def test_records_that_do_not_do_have_a_reason_and_no_figures(runs, metric, code)
     assert told["minimum_detectable_effect_percentage"] is None
 
 
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"traffic_split": {"model_a": 1.0, "model_b": 0.0}},
+        {"traffic_split": {"model_a": 0.0, "model_b": 1.0}},
+        {"coverage": 5e-324},
+        {"alpha": 5e-324, "model_c": "c", "model_d": "d"},
+        {"duration_days": 5e-324},
+        {"min_samples": 10**9},
+        {"margin": 5e-324},
+    ],
+)
+def test_an_experiment_at_the_border_of_sense_has_a_plan(more):
+    told = plan(experiment(**more), 5e-324, records(), NOW, "a").to_dict()
+    assert told["days_needed"] is None
+    json.dumps(told, allow_nan=False)
+
+
 def test_a_baseline_that_has_hardly_run_is_planned_from_the_runs_of_all_models():
     both = pd.concat([records(users=10, model="a"), records(users=90, model="b", seed=1)])
     both["user_id"] = [f"u{number}" for number in range(100)]
     assert plan(experiment(), 0.02, both, NOW, "a").to_dict()["basis"]["model"] is None
     assert plan(experiment(), 0.02, both, NOW, "b").to_dict()["basis"]["model"] == "b"
-    assert plan(experiment(), 0.02, both, NOW, "b").to_dict()["basis"]["runs"] == 90
+    basis = plan(experiment(), 0.02, both.assign(user_id="x"), NOW, "b").to_dict()["basis"]
+    assert (basis["model"], basis["runs"], basis["users"]) == (None, 100, 1)
+    basis = plan(experiment(), 0.02, both, NOW, "b").to_dict()["basis"]
+    assert (basis["runs"], basis["users"], basis["requests_per_day"]) == (90, 90, pytest.approx(10.0))
 
 
 def test_the_power_is_that_of_the_bounds_and_a_half_that_of_the_difference_itself():

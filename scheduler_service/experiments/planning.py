@@ -106,8 +106,9 @@ class Plan:
     minimum_effect: float  # share of the baseline
     traffic: Traffic
     spread: Spread | NotComputable
-    model: str | None  # key of the model whose runs were looked at; None: of every model
-    runs: int
+    model: str | None  # key of the model whose runs the spread is of; None: of every model
+    runs: int  # of these
+    users: int  # of these
 
     @property
     def alpha(self) -> float:
@@ -123,23 +124,17 @@ class Plan:
 
     def days_for(self, effect: float) -> float | None:
         """Until a difference of this share of the baseline is told from none with a chance of 80 %."""
-        units_wanted = self._units_for(effect)
-        share_a, share_b = self.shares
-        if units_wanted is None:
+        users = self._users_for(effect)
+        days = None if users is None else self.traffic.days_until(users)
+        if days is None:
             return None
-        users = max(units_wanted / (share_a + share_b), LEAST_USERS / min(share_a, share_b))
-        days = self.traffic.days_until(users)
-        samples = self.experiment.min_samples / (self.traffic.requests_per_day * min(share_a, share_b))
-        return None if days is None or samples > MAX_DAYS else max(days, samples)
+        days = max(days, self.experiment.min_samples / (self.traffic.requests_per_day * min(self.shares)))
+        return days if days <= MAX_DAYS else None
 
     def users_for(self, effect: float) -> dict[str, int] | None:
         """Of each arm."""
-        units_wanted = self._units_for(effect)
-        share_a, share_b = self.shares
-        if units_wanted is None:
-            return None
-        each = max(units_wanted / (share_a + share_b), LEAST_USERS / min(share_a, share_b))
-        return {arm: math.ceil(round(each * share, 6)) for arm, share in self._arms()}
+        users = self._users_for(effect)
+        return None if users is None else {arm: math.ceil(round(users * share, 6)) for arm, share in self._arms()}
 
     def users_after(self, days: float) -> dict[str, int]:
         users = self.traffic.users_after(days)
@@ -168,7 +163,7 @@ class Plan:
                 "model": self.model,
                 "days": self.traffic.window_days,
                 "runs": self.runs,
-                "users": self.traffic.users,
+                "users": self.users,
                 "least_users": LEAST_USERS,
                 "requests_per_day": self.traffic.requests_per_day,
                 "new_users_per_day": self.traffic.new_users_per_day,
@@ -196,11 +191,13 @@ class Plan:
             for days in np.linspace(until / POINTS, until, POINTS)
         ]
 
-    def _units_for(self, effect: float) -> int | None:
+    def _users_for(self, effect: float) -> float | None:
+        """Of the whole service; None where there is no spread, or an arm that nobody falls into."""
         if isinstance(self.spread, NotComputable) or min(self.shares) == 0.0:
             return None
         scaled = to_scale(effect, self._metric)
-        return units_needed(scaled, self._deviation, self.alpha, TUNED_FOR, power=POWER)
+        wanted = units_needed(scaled, self._deviation, self.alpha, TUNED_FOR, power=POWER)
+        return max(wanted / sum(self.shares), LEAST_USERS / min(self.shares))
 
     @property
     def _deviation(self) -> float:
@@ -241,7 +238,8 @@ def plan(
     spread = _spread(mine, metric)
     if model is not None and isinstance(spread, NotComputable):
         mine, model, spread = runs, None, _spread(runs, metric)
-    return Plan(experiment, minimum_effect, _traffic(runs, now, days), spread, model, len(mine))
+    users = int(np.unique(units(mine)).size)
+    return Plan(experiment, minimum_effect, _traffic(runs, now, days), spread, model, len(mine), users)
 
 
 def last_coverage(experiment: Experiment) -> float:

@@ -407,7 +407,7 @@ _EXPERIMENTS = {
                     "reason": told(maybe(ref("Reason")), "Why the records do not allow a plan."),
                     "basis": object_of(
                         {
-                            "model": told(maybe(TEXT), "Whose runs were looked at; null: of every model."),
+                            "model": told(maybe(TEXT), "Whose runs the spread is of; null: of every model."),
                             "days": told(NUMBER, "That the runs are of."),
                             "runs": COUNT,
                             "users": COUNT,

@@ -7,6 +7,9 @@ import numpy as np
 
 from scheduler_service.stats.summaries import Values
 
+TINY = 1e-300
+"""The smallest chance of an error that is told from 0; what several candidates share of one may be smaller."""
+
 
 def lower_confidence_sequence(values: Values, alpha: float = 0.05, tuned_for: int = 200) -> Values:
     """For each t, a lower bound on the mean from the first t values; all of them hold together with chance 1 - alpha.
@@ -56,6 +59,7 @@ def boundary(units: Values, alpha: float, tuned_for: float, *, sides: Literal[1,
 
     Source: as `lower_confidence_sequence`.
     """
+    alpha = max(alpha, TINY)
     log_a = -2.0 * math.log(alpha if sides == 2 else 2.0 * alpha)
     nr2 = units * (log_a + math.log(log_a + 1.0)) / tuned_for
     logarithm = np.log(np.sqrt(nr2 + 1.0) / alpha) if sides == 2 else np.log1p(np.sqrt(nr2 + 1.0) / (2.0 * alpha))

@@ -2,6 +2,7 @@
 
 import json
 import re
+import time
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from playwright.sync_api import Page, Response, expect
 from monitoring import PerformanceMonitor
 from tests.conftest import LiveService
 from tests.console.browsing import check_accessibility, check_both_sizes
+from tests.console.conftest import NARROW
 
 USERS = 130
 HTTP_ERROR = "Failed to load resource"
@@ -66,8 +68,8 @@ def compared(console: LiveService) -> dict[str, Any]:
     create(console, "compared", shadow=1, traffic_split={"model_a": 0.5, "model_b": 0.5}, actor="王工")
     ask(console, "compared", USERS)
     monitor = PerformanceMonitor(console.home / "logs" / "performance.db")
-    while len(monitor.get_pairs("compared")) < USERS:
-        pass
+    while len(monitor.get_pairs("compared")) < USERS:  # in the background, once no client waits
+        time.sleep(0.1)
     monitor.close()
     told: dict[str, Any] = console.get("/experiments/compared/results").json()["results"]
     assert told["verdict"] == "better"
@@ -84,7 +86,6 @@ def test_without_experiments_the_list_leads_to_a_new_one_whose_plan_says_what_is
     expect(page).to_have_url(re.compile("#/experiments/new$"))
     expect(page.locator("[data-plan=none]")).to_contain_text("还没有可用的运行记录")
     expect(page.get_by_role("heading", name="新建实验")).to_be_focused()
-    check_both_sizes(page, "experiments-new-empty")
 
 
 def test_the_form_makes_the_experiment_that_it_says_it_will(page: Page, console: LiveService):
@@ -122,7 +123,7 @@ def test_mistakes_are_told_beside_their_fields_and_nothing_is_made(page: Page, c
     expect(name).to_be_focused()
     expect(name).to_have_attribute("aria-invalid", "true")
     name.fill("no spaces, please")
-    expect(page.locator(".field", has=name).locator(".error")).to_be_visible()
+    expect(page.locator(".field", has=name).locator(".error")).to_contain_text("只能用字母、数字")
     name.fill("well_named")
     baseline = page.get_by_label("A 组（基线）")
     page.get_by_label("B 组（候选）").select_option(baseline.input_value())
@@ -131,7 +132,7 @@ def test_mistakes_are_told_beside_their_fields_and_nothing_is_made(page: Page, c
     page.get_by_label("灰度发布").check()
     stages = page.get_by_label("各阶段的候选份额（%）")
     stages.fill("10, 80, 100")
-    expect(page.locator(".field", has=stages).locator(".error")).to_contain_text("at most 0.5")
+    expect(page.locator(".field", has=stages).locator(".error")).to_contain_text("倒数第二级不超过 50")
     page.get_by_role("button", name="创建实验").click()
     expect(stages).to_be_focused()
     expect(page.get_by_role("dialog")).to_have_count(0)
@@ -146,7 +147,7 @@ def test_a_name_that_is_taken_is_told_by_the_service(page: Page, console: LiveSe
     page.get_by_label("实验名称").fill("taken")
     page.get_by_role("button", name="创建实验").click()
     agree(page, "创建实验")
-    expect(page.locator("form [role=alert]")).to_contain_text("exists already")
+    expect(page.locator("form [role=alert]")).to_contain_text("taken 已被使用")
     takes_out(mistakes)
 
 
@@ -187,7 +188,12 @@ def test_the_page_says_the_same_in_english(page: Page, compared: dict[str, Any])
     effect = compared["anytime_effect"]["improvement_percentage"]
     expect(page.locator("[data-verdict]")).to_contain_text(f"B is better than A: makespan {effect:.2f} % shorter")
     expect(page.locator("main")).not_to_contain_text(re.compile("[一-鿿]{2,}(?<!王工)"))
-    check_both_sizes(page, "experiments-one-en")
+    page.set_viewport_size(NARROW)  # type: ignore[arg-type]
+    is_narrow = "document.documentElement.scrollWidth <= document.documentElement.clientWidth"
+    assert page.evaluate(is_narrow)
+    page.get_by_role("link", name="All experiments").click()
+    expect(page.get_by_role("link", name="compared")).to_be_visible()
+    assert page.evaluate(is_narrow)
 
 
 def test_new_runs_appear_by_themselves(page: Page, console: LiveService):
@@ -197,6 +203,22 @@ def test_new_runs_appear_by_themselves(page: Page, console: LiveService):
     before = page.locator(".arm-facts").first.inner_text()
     ask(console, "watched", 12)
     expect(page.locator(".arm-facts").first).not_to_have_text(before)
+
+
+def test_an_experiment_that_a_guardrail_stopped_says_which_and_on_what_figures(page: Page, console: LiveService):
+    guardrails = {"makespan": 0.005, "success": None, "execution_time": None}
+    create(console, "harmful", model_a="DDQN_v2.0", model_b="DDQN_v1.0", guardrails=guardrails)
+    ask(console, "harmful", USERS)
+    page.goto("/#/experiments/harmful")
+    expect(page.locator(".page-head")).to_contain_text("自动中止")
+    expect(page.locator("[data-guardrail=makespan]")).to_have_attribute("data-state", "breached")
+    line = page.locator("[data-event=aborted]")
+    expect(line).to_contain_text("护栏被突破：完工时间延长")
+    expect(line).to_contain_text("候选份额 0 %")
+    line.get_by_text("依据的数据").click()
+    samples = console.get("/experiments/harmful/history").json()["history"][-1]["figures"]["samples"]
+    expect(line).to_contain_text(f"A {samples['model_a']} · B {samples['model_b']}")
+    assert configured(console)["experiments"]["harmful"]["status"] == "stopped"
 
 
 def test_the_list_shows_every_experiment_with_its_verdict(page: Page, compared: dict[str, Any]):
@@ -224,7 +246,7 @@ def test_the_plan_is_that_of_the_service(page: Page, console: LiveService):
     plan = asked.value.json()["plan"]
     known = page.locator("[data-plan=known]")
     expect(known).to_contain_text(f"每组约 {plan['users_needed']['model_a']:,} 名用户")
-    expect(known).to_contain_text(f"{plan['basis']['users']} 名用户；")
+    expect(known).to_contain_text(f"{plan['basis']['runs']} 次请求、{plan['basis']['users']} 名用户")
     expect(known.get_by_role("img")).to_have_attribute("aria-label", re.compile("7 天内可发现至少"))
     assert plan["basis"]["model"] == models["1.0.0"]
     check_both_sizes(page, "experiments-new")
@@ -253,6 +275,7 @@ def test_pause_resume_and_stop_are_in_the_file_and_in_the_history(page: Page, co
     told = agree(page, "暂停", reason="锅炉数据有误", actor="王工")
     assert "40 %" in told[0]
     expect(page.locator(".page-head")).to_contain_text("已暂停")
+    expect(page.get_by_role("button", name="恢复")).to_be_focused()
     assert configured(console)["experiments"]["moved"]["status"] == "paused"
     assert console.run(params=[5] * 15, experiment="moved")["experiment_info"]["reason"] == "experiment_not_active"
     page.get_by_role("button", name="恢复").click()
@@ -281,7 +304,7 @@ def test_a_move_that_came_too_late_is_told_and_what_can_be_done_now_is_shown(
     page.get_by_role("button", name="暂停").click()
     console.post("/experiments/overtaken/stop")
     agree(page, "暂停")
-    expect(page.locator(".toast.bad")).to_contain_text("没有执行")
+    expect(page.locator(".toast.bad")).to_contain_text("没有执行：实验现在是“已停止”，不能再暂停")
     expect(page.locator("[data-move=pause]")).to_have_count(0)
     expect(page.locator("[data-move=conclude]")).to_be_visible()
     assert configured(console)["experiments"]["overtaken"]["status"] == "stopped"
@@ -350,5 +373,5 @@ def test_an_experiment_may_be_called_new(page: Page, console: LiveService):
 
 def test_an_experiment_that_does_not_exist_is_told(page: Page, mistakes):
     page.goto("/#/experiments/nothing")
-    expect(page.get_by_role("alert")).to_contain_text("nothing")
+    expect(page.get_by_role("alert")).to_contain_text("没有这个实验")
     takes_out(mistakes)

@@ -71,8 +71,18 @@ def test_the_key_is_asked_for_once_and_then_sent_with_everything(browser, tmp_pa
     with live_service(tmp_path, environment=environment) as running:
         context = browser.new_context(base_url=running.url.replace("0.0.0.0", "127.0.0.1"))
         page = context.new_page()
-        page.goto("/#/schedule")
+        page.clock.install()
+        page.goto("/#/models")
         dialog = page.get_by_role("dialog", name="需要 API 密钥")
+        dialog.get_by_role("button", name="取消").click()
+        expect(page.get_by_role("button", name="重试").first).to_be_visible()
+        asked: list[str] = []
+        page.on("request", lambda request: asked.append(request.url))
+        page.clock.fast_forward(120_000)
+        page.wait_for_timeout(300)
+        assert asked == [], "who would rather give none is not asked again and again"
+
+        page.goto("/#/schedule")
         dialog.get_by_label("密钥", exact=True).fill("a wrong key")
         dialog.get_by_role("button", name="使用这个密钥").click()
         expect(dialog).to_contain_text("unknown")

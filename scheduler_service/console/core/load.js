@@ -1,8 +1,10 @@
 // What a page shows comes from the service: loading, there, or failed; asked again while somebody looks.
 import { onScopeDispose, ref, shallowRef } from "vue";
+import { session } from "./session.js";
 
 /**
- * Calls `load(signal)` at once, and every `everyMs` while the page is visible.
+ * Calls `load(signal)` at once, and every `everyMs` while the page is visible; after a refused key, only once there is
+ * another: who would rather give none is not asked again and again.
  * error: an ApiError; data stays what it was, so that a failed refresh does not empty the page.
  */
 export function useLoad(load, { everyMs = 0, isImmediate = true } = {}) {
@@ -11,6 +13,7 @@ export function useLoad(load, { everyMs = 0, isImmediate = true } = {}) {
   const loading = ref(false);
   let abort = null;
   let timer = null;
+  let refusedKey = null;
 
   async function reload() {
     abort?.abort();
@@ -19,16 +22,19 @@ export function useLoad(load, { everyMs = 0, isImmediate = true } = {}) {
     loading.value = true;
     try {
       const found = await load(mine.signal);
-      if (abort === mine) [data.value, error.value] = [found, null];
+      if (abort === mine) [data.value, error.value, refusedKey] = [found, null, null];
     } catch (err) {
-      if (abort === mine && err.name !== "AbortError") error.value = err;
+      if (abort === mine && err.name !== "AbortError") {
+        error.value = err;
+        refusedKey = err.status === 401 ? session.key : null;
+      }
     } finally {
       if (abort === mine) loading.value = false;
     }
   }
 
   if (isImmediate) reload();
-  if (everyMs) timer = setInterval(() => document.hidden || loading.value || reload(), everyMs);
+  if (everyMs) timer = setInterval(() => document.hidden || loading.value || refusedKey === session.key || reload(), everyMs);
   onScopeDispose(() => {
     clearInterval(timer);
     abort?.abort();

@@ -9,11 +9,12 @@ import GuardrailsCard from "./guardrails_card.js";
 import HistoryCard from "./history_card.js";
 import MovesBar from "./moves_bar.js";
 import PairsCard from "./pairs_card.js";
+import { problemText } from "./problem.js";
 import SecondaryCard from "./secondary_card.js";
 import SettingsCard from "./settings_card.js";
 import StagesCard from "./stages_card.js";
 import VerdictCard from "./verdict_card.js";
-import { figuresOf, letter, shortModel, useWording } from "./wording.js";
+import { figuresOf, isAborted, letter, shortModel, useWording } from "./wording.js";
 
 const EVERY_MS = 5_000;
 const REST = 9; // times as long as the answer took: whoever looks must not keep the service busy
@@ -35,7 +36,11 @@ export default {
       async (signal) => {
         if (last && Date.now() < restUntil) return last;
         const began = Date.now();
-        const [told, { results }, { history }] = await Promise.all(["", "/results", "/history"].map((each) => api.get(path + each, {}, { signal })));
+        const asked = Promise.all(["", "/results", "/history"].map((each) => api.get(path + each, {}, { signal })));
+        const [told, { results }, { history }] = await asked.catch((err) => {
+          err.detail = problemText(err);
+          throw err;
+        });
         restUntil = Date.now() + REST * (Date.now() - began);
         last = { experiment: told.experiment, defaultModel: told.default_model, results, history };
         return last;
@@ -62,7 +67,7 @@ export default {
     provide("experiment-refresh", refresh);
     onMounted(() => heading.value?.focus({ preventScroll: true }));
     const figures = computed(() => figuresOf(load.data.value.results, candidate.value));
-    return { ...words, load, course, heading, candidate, figures, letter, shortModel };
+    return { ...words, load, course, heading, candidate, figures, isAborted, letter, shortModel };
   },
   template: /* html */ `
     <section class="page experiment-page">
@@ -70,6 +75,7 @@ export default {
         <router-link class="crumb" to="/experiments">{{ of("all") }}</router-link>
         <h1 ref="heading" tabindex="-1">{{ name }}</h1>
         <status-badge v-if="load.data.value" kind="experiment" :value="load.data.value.experiment.status" />
+        <span v-if="load.data.value && isAborted(load.data.value.experiment)" class="badge bad">{{ of("history.aborted") }}</span>
         <span class="hint right">{{ of("refreshed") }}</span>
       </header>
       <load-state :load="load">

@@ -22,7 +22,7 @@ export default {
         const harm = each.harm === null ? null : 100 * each.harm;
         const allowed = isTime ? of("guard.time_allowed", { margin: `${number(100 * each.margin)} %` }) : `${number(100 * each.margin)} %`;
         const show = (value) => `${value > 0 ? "+" : value < 0 ? "−" : ""}${fixed(Math.abs(value), 1)}`;
-        const text = known ? `${show(harm)}（${show(low)} … ${show(high)}）` : of("guard.too_few", { a: each.users[0], b: each.users[1] });
+        const text = known ? `${show(harm)} (${show(low)} … ${show(high)})` : of("guard.too_few", { a: each.users[0], b: each.users[1] });
         // The margin of the execution time is in its threshold, so that its harm is held against zero.
         const state = of(`guard.${each.state}`);
         const label = known ? of("guard.label", { name: of(`guard.${each.name}`), state, harm: show(harm), low: show(low), high: show(high), allowed }) : "";

@@ -28,14 +28,14 @@ export default {
     <section class="card" aria-labelledby="history-title">
       <h2 id="history-title">{{ of("history.heading") }}</h2>
       <ol class="timeline">
-        <li v-for="line in lines" :key="line.id" :class="TONE[line.event]" :data-event="line.event">
+        <li v-for="line in lines" :key="line.id" :class="'is-' + TONE[line.event]" :data-event="line.event">
           <div class="row"><span class="badge" :class="TONE[line.event]">{{ of("history." + line.event) }}</span>
             <span class="hint">{{ of("history.share", { share: percent(shareOf(line), 0) }) }}</span>
             <time class="hint right" :datetime="line.time" :title="ago(line.time)">{{ time(line.time) }}</time></div>
           <p v-if="reasonOf(line) || line.actor">{{ reasonOf(line) }} <small v-if="line.actor" class="hint">{{ of("history.by", { actor: actorOf(line) }) }}</small></p>
           <details v-if="line.figures.samples"><summary>{{ of("history.figures") }}</summary>
             <dl class="facts">
-              <div><dt>{{ of("history.samples") }}</dt><dd><span v-for="(count, arm) in line.figures.samples" :key="arm">{{ letter(arm) }} {{ number(count) }} </span></dd></div>
+              <div><dt>{{ of("history.samples") }}</dt><dd>{{ Object.entries(line.figures.samples).map(([arm, count]) => letter(arm) + " " + number(count)).join(" · ") }}</dd></div>
               <div><dt>{{ of("history.verdict") }}</dt><dd>{{ of("word." + line.figures.verdict) }}</dd></div>
               <div v-for="[name, each] in guards(line)" :key="name"><dt>{{ of("guard." + name) }}</dt><dd>{{ of("guard." + each.state) }}<template v-if="each.harm !== null"> ({{ number(100 * each.harm, 2) }})</template></dd></div>
             </dl>

@@ -4,7 +4,7 @@ import { api } from "../../core/api.js";
 import { percent } from "../../core/format.js";
 import { useLoad } from "../../core/load.js";
 import IntervalPlot from "./interval.js";
-import { isOver, shortModel, TONES, useWording } from "./wording.js";
+import { isAborted, isOver, letter, shortModel, TONES, useWording } from "./wording.js";
 
 const SUMMARISED = 30; // experiments whose results are asked for, the newest ones
 const EVERY_MS = 10_000;
@@ -42,7 +42,7 @@ export default {
       isSummarising = true;
       // One after another: each reads its runs, and the service has others to serve.
       for (const { name, status } of experiments.slice(0, SUMMARISED)) {
-        if (results[name] && isOver(status)) continue;
+        if (isOver(status) && results[name]?.status === status) continue;
         try {
           results[name] = (await api.get(`/experiments/${encodeURIComponent(name)}/results`, {}, { signal: abort.signal })).results;
         } catch (err) {
@@ -60,8 +60,9 @@ export default {
       ),
     );
     const users = (name) => (results[name] ? Object.values(results[name].users).reduce((sum, each) => sum + each, 0) : null);
+    const verdicts = (told) => [["model_b", told.verdict], ...Object.entries(told.comparisons).map(([arm, { verdict }]) => [arm, verdict])];
     const models = (each) => Object.entries(each).filter(([key]) => /^model_[a-h]$/.test(key));
-    return { ...words, load, rows, shown, results, users, models, addressOf, candidateShare, progressOf, isOver, percent, shortModel, TONES };
+    return { ...words, load, rows, shown, results, users, verdicts, models, addressOf, candidateShare, progressOf, isAborted, isOver, letter, percent, shortModel, TONES };
   },
   template: /* html */ `
     <section class="page">
@@ -86,13 +87,13 @@ export default {
               <tr v-for="each in rows" :key="each.name">
                 <td><router-link class="name" :to="addressOf(each.name)">{{ each.name }}</router-link><small class="hint">{{ metric(each.success_metric) }}</small></td>
                 <td><span v-for="[arm, model] in models(each)" :key="arm" class="arm-line" :title="model"><b class="arm-letter" :class="arm">{{ arm.slice(-1).toUpperCase() }}</b>{{ shortModel(model) }}</span></td>
-                <td><status-badge kind="experiment" :value="each.status" /></td>
+                <td><status-badge kind="experiment" :value="each.status" /> <span v-if="isAborted(each)" class="badge bad">{{ of("history.aborted") }}</span></td>
                 <td class="share"><span>{{ percent(candidateShare(each), 0) }}</span>
                   <small v-if="each.rollout" class="hint">{{ of("list.stage", { stage: each.rollout.stage + 1, stages: each.rollout.stages.length }) }}</small></td>
                 <td class="progress-cell"><template v-if="!isOver(each.status)"><progress :value="progressOf(each).share" max="1" :aria-label="of('list.progress')"></progress>
                   <small class="hint">{{ of("list.day_of", progressOf(each)) }}<template v-if="users(each.name) !== null"> · {{ of("list.users", { users: users(each.name) }) }}</template></small></template>
                   <small v-else class="hint">{{ of("list.over", { days: each.duration_days }) }}<template v-if="users(each.name) !== null"> · {{ of("list.users", { users: users(each.name) }) }}</template></small></td>
-                <td class="verdict-cell"><template v-if="results[each.name]"><span class="badge" :class="TONES[results[each.name].verdict]">{{ of("word." + results[each.name].verdict) }}</span>
+                <td class="verdict-cell"><template v-if="results[each.name]"><span class="badges"><span v-for="[arm, word] in verdicts(results[each.name])" :key="arm" class="badge" :class="TONES[word]">{{ each.model_c ? letter(arm) + " " : "" }}{{ of("word." + word) }}</span></span>
                   <interval-plot v-if="results[each.name].anytime_effect" is-small :tone="TONES[results[each.name].verdict]" :margin="-results[each.name].margin_percentage"
                     :estimate="results[each.name].anytime_effect.improvement_percentage" :low="results[each.name].anytime_effect.confidence_sequence[0]" :high="results[each.name].anytime_effect.confidence_sequence[1]" /></template>
                   <span v-else class="hint">…</span></td>

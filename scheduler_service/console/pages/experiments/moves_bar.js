@@ -1,5 +1,5 @@
 // What can be done with the experiment now; each move says first what will happen.
-import { computed, inject, ref } from "vue";
+import { computed, inject, nextTick, ref } from "vue";
 import { api } from "../../core/api.js";
 import { confirm } from "../../parts/confirm.js";
 import { toast } from "../../parts/toast.js";
@@ -16,6 +16,7 @@ export default {
     const path = inject("experiment-path");
     const refresh = inject("experiment-refresh");
     const busy = ref("");
+    const bar = ref(null);
     const arm = ref("model_b");
     const possible = computed(() => possibleMoves(props.told.experiment));
     const candidates = computed(() => Object.keys(props.told.results.models).slice(1));
@@ -43,12 +44,15 @@ export default {
         toast(of("act.refused", { why }), "bad");
       } finally {
         busy.value = "";
+        await nextTick();
+        // The button that was pressed may be gone: on with what can be done next.
+        if (!bar.value?.contains(document.activeElement)) (bar.value?.querySelector("button") ?? bar.value)?.focus();
       }
     }
-    return { ...words, busy, arm, possible, candidates, move, MOVES };
+    return { ...words, bar, busy, arm, possible, candidates, move, MOVES };
   },
   template: /* html */ `
-    <div class="row moves" role="group" :aria-label="of('act.more')">
+    <div ref="bar" class="row moves" role="group" tabindex="-1" :aria-label="of('act.more')">
       <label v-if="possible.includes('promote') && candidates.length > 1" class="row">{{ of("act.promote_arm") }}
         <select v-model="arm" class="input narrow"><option v-for="each in candidates" :key="each" :value="each">{{ of("arm", { letter: each.slice(-1).toUpperCase() }) }}</option></select></label>
       <button v-for="name in possible" :key="name" type="button" class="btn" :class="MOVES[name].look" :disabled="busy !== ''" :data-move="name" @click="move(name)">{{ of("act." + name) }}</button>

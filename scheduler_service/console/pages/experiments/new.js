@@ -39,7 +39,8 @@ export default {
       const baseline = present?.model.model_key ?? "";
       if (!form.models[0]) {
         form.models[0] = baseline;
-        form.models[1] = usable.find((each) => each.model_key !== baseline)?.model_key ?? "";
+        const others = usable.filter((each) => each.model_key !== baseline);
+        form.models[1] = (others.find((each) => each.status !== "registered") ?? others[0])?.model_key ?? "";
       }
       return { models: usable, default_model };
     });

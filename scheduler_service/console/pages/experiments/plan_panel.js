@@ -100,7 +100,7 @@ export default {
     return { ...words, plan, failure, isAsking, days, show, isLongEnough, why, users, curve, number, shortModel };
   },
   template: /* html */ `
-    <section class="card plan" aria-live="polite" :aria-busy="isAsking">
+    <section class="card plan" :aria-busy="isAsking">
       <h2>{{ of("plan.heading") }}</h2>
       <form-field v-model="form.minimum" type="number" :label="of('form.minimum')" :error="fault('minimum_effect')" :input-attrs="{ min: 0.1 }" />
       <p v-if="failure" class="error">{{ of("plan.failed", { why: failure }) }}</p>
@@ -114,7 +114,7 @@ export default {
             <small v-if="plan.minimum_detectable_effect_percentage !== null">{{ of("plan.no_less", { effect: show(plan.minimum_detectable_effect_percentage) }) }}</small></dd></div>
           <div class="kpi"><dt>{{ of("plan.non_inferior", { margin: form.margin + ' %' }) }}</dt><dd>{{ days(plan.days_to_non_inferior) }}</dd></div>
         </dl>
-        <p class="note" :class="isLongEnough ? 'good' : 'warn'">{{ of(isLongEnough ? "plan.long_enough" : "plan.too_long", { days: plan.duration_days }) }}</p>
+        <p class="note" role="status" :class="isLongEnough ? 'good' : 'warn'">{{ of(isLongEnough ? "plan.long_enough" : "plan.too_long", { days: plan.duration_days }) }}</p>
         <h3>{{ of("plan.curve") }}</h3>
         <e-chart :option="curve" height="13rem" :label="of('plan.curve_label', { days: plan.duration_days, effect: show(plan.minimum_detectable_effect_percentage) })" />
         <p class="hint">{{ of("plan.basis", { days: number(plan.basis.days, 1), model: plan.basis.model ? of("plan.basis_model", { model: shortModel(plan.basis.model) }) : of("plan.basis_all"), runs: number(plan.basis.runs), users: number(plan.basis.users) }) }}

@@ -1,7 +1,6 @@
 // The other metrics, and the classical test of the first one.
 import { computed } from "vue";
-import { percent } from "../../core/format.js";
-import { pText, pValue, signed, useWording } from "./wording.js";
+import { level, pText, pValue, signed, useWording } from "./wording.js";
 
 export default {
   name: "SecondaryCard",
@@ -10,10 +9,10 @@ export default {
     const words = useWording();
     const { of } = words;
     const classical = computed(() => {
-      const { improvement_percentage: improvement, confidence_interval: interval, p_value: p, is_significant: is, confidence_level: level } = props.figures;
+      const { improvement_percentage: improvement, confidence_interval: interval, p_value: p, is_significant: is, confidence_level: confidence } = props.figures;
       if (improvement === null || interval === null || p === null) return "";
       const verdict = of(is ? "secondary.significant" : "secondary.not_significant");
-      return of("secondary.classical", { improvement: signed(improvement), level: percent(level, 0), low: signed(interval[0]), high: signed(interval[1]), p: pText(p), verdict });
+      return of("secondary.classical", { improvement: signed(improvement), level: level(confidence), low: signed(interval[0]), high: signed(interval[1]), p: pText(p), verdict });
     });
     return { ...words, classical, pValue, signed };
   },

@@ -1,9 +1,9 @@
 // The verdict: a word, a sentence, the interval it rests on, and what to do next.
 import { computed } from "vue";
-import { number, percent, time } from "../../core/format.js";
+import { number, time } from "../../core/format.js";
 import IntervalPlot from "./interval.js";
 import { progressOf } from "./list.js";
-import { isOver, letter, signed, TONES, useWording } from "./wording.js";
+import { isOver, letter, level, signed, TONES, useWording } from "./wording.js";
 
 export default {
   name: "VerdictCard",
@@ -13,7 +13,7 @@ export default {
     const words = useWording();
     const { of } = words;
     const effect = computed(() => props.figures.anytime_effect);
-    const level = computed(() => percent(effect.value?.confidence_level ?? 1 - props.figures.alpha, 0));
+    const confidence = computed(() => level(effect.value?.confidence_level ?? 1 - props.figures.alpha));
     const arms = computed(() => ({ a: "A", b: letter(props.candidate) }));
     const days = computed(() => {
       const { verdict, projected_days_left: left } = props.figures;
@@ -23,7 +23,7 @@ export default {
       return { value: of("kpi.days", { days: number(Math.max(1, Math.ceil(left)), 0) }), note: of("kpi.days_note") };
     });
     const progress = computed(() => progressOf(props.experiment));
-    return { ...words, effect, level, arms, days, progress, isOver, number, percent, signed, time, TONES };
+    return { ...words, effect, confidence, level, arms, days, progress, isOver, number, signed, time, TONES };
   },
   template: /* html */ `
     <section class="card verdict" :class="'is-' + TONES[figures.verdict]" aria-labelledby="verdict-title">
@@ -35,9 +35,9 @@ export default {
       </div>
       <div class="verdict-shown">
         <p class="figure"><strong :class="TONES[figures.verdict]">{{ effect ? signed(effect.improvement_percentage) : "–" }}</strong>
-          <span class="hint">{{ of("kpi.improvement") }}<template v-if="effect"> · {{ of("verdict.interval", { level }) }} {{ of("plot.range", { low: signed(effect.confidence_sequence[0]), high: signed(effect.confidence_sequence[1]) }) }}</template></span></p>
+          <span class="hint">{{ of("kpi.improvement") }}<template v-if="effect"> · {{ of("verdict.interval", { level: confidence }) }} {{ of("plot.range", { low: signed(effect.confidence_sequence[0]), high: signed(effect.confidence_sequence[1]) }) }}</template></span></p>
         <interval-plot v-if="effect" :tone="TONES[figures.verdict]" :margin="-figures.margin_percentage" :estimate="effect.improvement_percentage" :low="effect.confidence_sequence[0]" :high="effect.confidence_sequence[1]" />
-        <p v-if="effect" class="hint">{{ of("verdict.anytime", { alpha: percent(1 - effect.confidence_level, 0) }) }}</p>
+        <p v-if="effect" class="hint">{{ of("verdict.anytime", { alpha: level(1 - effect.confidence_level) }) }}</p>
       </div>
       <dl class="kpis">
         <div class="kpi"><dt>{{ of("kpi.users", arms) }}</dt><dd>{{ number(figures.users.model_a) }} / {{ number(figures.users[candidate]) }}

@@ -21,6 +21,12 @@ export const pValue = (p) => (p === null || p === undefined ? "–" : p < 0.0001
 
 export const pText = (p) => (p < 0.0001 ? "p < 0.0001" : `p = ${pValue(p)}`);
 
+/** A share as a percentage with no more digits than it has: "97.5 %". */
+export const level = (share) => `${number(100 * share, 2)} %`;
+
+/** Whether it stopped itself: a guardrail was breached, or the candidate is certainly worse. */
+export const isAborted = (experiment) => experiment.status === "stopped" && experiment.last_transition?.event === "aborted";
+
 export const isOver = (status) => ["stopped", "completed", "concluded"].includes(status);
 
 /** The figures of one candidate: those of model_b stand at the top of the results. */
@@ -84,7 +90,7 @@ export function useWording() {
     const code = figures.verdict_reason?.code;
     const word = figures.verdict;
     if (experiment.promotion) return experiment.promotion.is_reverted ? "reverted" : "promoted";
-    if (experiment.status === "stopped" && experiment.last_transition?.event === "aborted") return "aborted";
+    if (isAborted(experiment)) return "aborted";
     if (experiment.status === "paused" || experiment.status === "scheduled") return experiment.status;
     if (OF_INVALID.includes(code)) return code;
     if (isOver(experiment.status)) return { better: "over_better", worse: "over_worse" }[word] ?? "over";

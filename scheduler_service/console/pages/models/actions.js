@@ -88,7 +88,7 @@ export default {
     <section class="actions-bar" :aria-label="t('models.actions')">
       <div class="row">
         <button v-for="move in possible" :key="move" type="button" class="btn" :class="{ primary: isNext(move), 'danger-text': move === 'deleted' }" :disabled="!!busy" @click="act(move)">{{ label(move) }}</button>
-        <details v-if="impossible.length" class="impossible"><summary>{{ t("models.impossible") }}</summary>
+        <details v-if="impossible.length" class="impossible" :open="!possible.length"><summary>{{ t("models.impossible") }}</summary>
           <ul class="plain"><li v-for="each in impossible" :key="each.move"><b>{{ label(each.move) }}</b> {{ each.why }}</li></ul></details>
       </div>
       <p v-if="busy" class="working" role="status"><progress></progress> {{ t("models.working." + (busy === "validated" ? busy : "other")) }}</p>

@@ -9,7 +9,8 @@ const range = (values) => {
   const known = values.filter((value) => value !== null && value !== undefined);
   if (!known.length) return {};
   const [low, high] = [Math.min(...known), Math.max(...known)];
-  const room = (high - low || Math.abs(high) || 1) * 0.18;
+  // What differs by a hundredth of a percent must not look like two worlds.
+  const room = Math.max((high - low) * 0.18, Math.abs(high) * 0.03, 0.001);
   return { min: Math.max(0, low - room), max: high + room };
 };
 

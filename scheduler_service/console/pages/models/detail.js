@@ -12,7 +12,14 @@ import ModelTags from "./tags.js";
 import ModelTimeline from "./timeline.js";
 import ModelUsers from "./users.js";
 import CopyButton from "./copy_button.js";
+import { explain } from "./problems.js";
 import { STABLE, shortName } from "./records.js";
+
+/** What may be done is not always known (503: the experiments' file is broken); the model is shown all the same. */
+function unlessGone(err) {
+  if (err.status !== 503) throw err;
+  return { problem: err };
+}
 
 export default {
   name: "ModelDetail",
@@ -26,18 +33,18 @@ export default {
     const load = useLoad(
       async (signal) => {
         const more = { signal };
-        const [{ model }, outlook, list] = await Promise.all([
-          api.get(path, {}, more),
-          api.get(`${path}/outlook`, {}, more),
-          api.get("/models", {}, more),
+        const { model } = await api.get(path, {}, more);
+        const [outlook, list, history] = await Promise.all([
+          api.get(`/models/${model.model_key}/outlook`, {}, more).catch(unlessGone),
+          api.get("/models", { algorithm: model.algorithm }, more),
+          api.get("/models/history", { model_key: model.model_key }, more),
         ]);
-        const history = await api.get("/models/history", { model_key: model.model_key }, more);
-        return { model, outlook, models: list.models, history };
+        return { model, outlook, models: list.models, defaultKey: list.default_model.model_key, history };
       },
       { everyMs: 15_000 },
     );
     const isMissing = computed(() => load.error.value?.status === 404);
-    const isDefault = computed(() => load.data.value.outlook.default_model.model_key === load.data.value.model.model_key);
+    const isDefault = computed(() => load.data.value.defaultKey === load.data.value.model.model_key);
 
     async function changed() {
       await load.reload();
@@ -45,7 +52,7 @@ export default {
       head.value?.focus();
     }
     const gone = () => router.push("/models");
-    return { t, load, head, isMissing, isDefault, changed, gone, shortName, STABLE };
+    return { t, load, head, isMissing, isDefault, changed, gone, explain, shortName, STABLE };
   },
   template: /* html */ `
     <p class="crumbs"><router-link to="/models">← {{ t("models.back") }}</router-link></p>
@@ -65,7 +72,8 @@ export default {
       </div>
       <p v-if="load.data.value.model.description" class="description">{{ load.data.value.model.description }}</p>
       <model-tags :model="load.data.value.model" :models="load.data.value.models" @changed="changed" @stale="load.reload" />
-      <model-actions :model="load.data.value.model" :outlook="load.data.value.outlook" :models="load.data.value.models" @changed="changed" @stale="load.reload" @gone="gone" />
+      <div v-if="load.data.value.outlook.problem" class="card error" role="alert"><strong>{{ t("models.no_actions") }}</strong> {{ explain(load.data.value.outlook.problem) }} <button type="button" class="btn" @click="load.reload">{{ t("load.retry") }}</button></div>
+      <model-actions v-else :model="load.data.value.model" :outlook="load.data.value.outlook" :models="load.data.value.models" @changed="changed" @stale="load.reload" @gone="gone" />
       <div class="columns">
         <div class="stack">
           <model-figures :model="load.data.value.model" />
@@ -73,7 +81,7 @@ export default {
         </div>
         <div class="stack">
           <model-facts :model="load.data.value.model" :models="load.data.value.models" />
-          <model-users :outlook="load.data.value.outlook" />
+          <model-users v-if="!load.data.value.outlook.problem" :outlook="load.data.value.outlook" />
           <section class="card"><h2>{{ t("models.history") }}</h2><model-timeline :events="load.data.value.history.events" :of="load.data.value.model.model_key" /></section>
         </div>
       </div>

@@ -40,7 +40,7 @@ export default {
           <h1 tabindex="-1">{{ t("models.title") }}</h1>
           <nav class="views" :aria-label="t('models.views')">
             <router-link v-for="each in links" :key="each" :to="{ path: '/models', query: each === 'list' ? {} : { view: each } }"
-              :aria-current="view === each ? 'page' : undefined">{{ t("models." + each) }}</router-link>
+              :aria-current="view === each ? 'true' : undefined">{{ t("models." + each) }}</router-link>
           </nav>
           <router-link v-if="view !== 'register'" class="btn primary right" to="/models?view=register">{{ t("models.to_register") }}</router-link>
         </div>

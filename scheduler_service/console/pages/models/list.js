@@ -19,7 +19,10 @@ export default {
     const { t } = useI18n();
     const route = useRoute();
     const router = useRouter();
-    const list = useLoad((signal) => api.get("/models", {}, { signal }), { everyMs: 10_000 });
+    const list = useLoad((signal) => api.get("/models", {}, { signal }), { everyMs: 60_000 });
+    // A registry of a thousand models is 2.5 MB: asked for again only when something has changed.
+    const changes = useLoad((signal) => api.get("/models/history", { limit: 1 }, { signal }), { everyMs: 5_000 });
+    watch(() => changes.data.value?.total, (now, before) => before !== undefined && list.reload());
     const shown = ref(SHOWN_AT_ONCE);
 
     const wanted = computed(() => {

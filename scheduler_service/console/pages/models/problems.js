@@ -42,6 +42,7 @@ const KNOWN = [
   [/on average ([\d.]+%) above the lower bound, the plain (\w+) rule's ([\d.]+%)/, "weak", ([, gap, rule, baseline]) => ({ gap: percentOf(gap), rule, baseline: percentOf(baseline) })],
   [/no earlier stable version of (\S+) than/, "no_earlier", ([, algorithm]) => ({ algorithm })],
   [/no model bears the tag '(\w+):stable'/, "no_stable", ([, algorithm]) => ({ algorithm })],
+  [/the models in use are unknown/, "unknown_use"],
   [/is for deployed models/, "stable_only"],
   [/no model is called '(.+?)'/, "gone", ([, name]) => ({ name: shortName(name) })],
   [/lacks the scope (\w+)/, "scope", ([, scope]) => ({ scope })],

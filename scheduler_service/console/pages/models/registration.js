@@ -49,7 +49,7 @@ export default {
   setup() {
     const { t } = useI18n();
     const router = useRouter();
-    const list = useLoad((signal) => api.get("/models", {}, { signal }), { everyMs: 15_000 });
+    const list = useLoad((signal) => api.get("/models", {}, { signal }));
     const models = computed(() => list.data.value?.models ?? []);
     const algorithms = computed(() => [...new Set([...ALGORITHMS, ...algorithmsOf(models.value).map((each) => each.algorithm)])]);
     const parents = computed(() => models.value.filter((each) => each.algorithm === draft.algorithm_name));
@@ -85,7 +85,7 @@ export default {
       abort = new AbortController();
       sent.value = 0;
       try {
-        rememberActor(draft.created_by);
+        if (draft.created_by.trim()) rememberActor(draft.created_by);
         const before = new Set((await api.get("/models", { algorithm: draft.algorithm_name }, { signal: abort.signal })).models.map((each) => each.model_key));
         const { model_key: key } = await api.upload("/models/register", body, { signal: abort.signal, onProgress: (share) => (sent.value = share) });
         const isOld = before.has(key);
@@ -101,7 +101,7 @@ export default {
         sent.value = null;
       }
     }
-    const cancel = () => abort?.abort();
+    const cancel = () => abort?.abort(); // offered until the file has arrived: then the service goes on without us
     const choose = (file) => {
       draft.file = file;
       delete problems.value.file;
@@ -143,8 +143,8 @@ export default {
           <label>{{ sent < 1 ? t("models.register.sending", { percent: percent(sent, 0) }) : t("models.register.examining") }}
             <progress max="1" :value="sent < 1 ? sent : undefined"></progress></label>
         </div>
-        <button v-if="sent !== null" type="button" class="btn" @click="cancel">{{ t("models.register.cancel") }}</button>
-        <router-link v-else class="btn" to="/models">{{ t("models.register.cancel") }}</router-link>
+        <button v-if="sent !== null && sent < 1" type="button" class="btn" @click="cancel">{{ t("models.register.cancel") }}</button>
+        <router-link v-else-if="sent === null" class="btn" to="/models">{{ t("models.register.cancel") }}</router-link>
         <button class="btn primary" :disabled="sent !== null">{{ t("models.register.submit") }}</button>
       </div>
     </form>

@@ -2,6 +2,7 @@
 export const moves = {
   zh: {
     actions: "操作",
+    no_actions: "现在不能操作：",
     action: { validated: "验证", revalidated: "重新验证", deployed: "部署", retired: "退役", rollback: "回滚", deleted: "删除", tag: "打标签" },
     confirm_title: {
       validated: "验证 {name}？",
@@ -30,7 +31,7 @@ export const moves = {
       nobody_notices: "谁来应答不变：生产版本仍是 {stable}，默认模型仍是 {default}。",
       stable_moves: "{algorithm} 的生产版本（标签 stable）由 {before} 换成 {after}，立即生效。",
       stable_first: "{after} 成为 {algorithm} 的第一个生产版本（标签 stable），立即生效。",
-      checks: "部署前会再核对一次权重的 SHA-256；它已在 {time} 通过验证。",
+      checks: "部署前会再核对一次权重的 SHA-256；它已在{time}通过验证。",
       old_stays: "{before} 仍为“已部署”，随时可以回滚到它。",
       followers: "从下一次请求起改用 {after} 的有：按名称 {algorithm}:stable 指定模型的请求{others}。",
       default_follows: "默认模型配置为 {name}，因此默认应答也随之由 {before} 换成 {after}。",
@@ -59,7 +60,7 @@ export const moves = {
       tag_latest: "latest 会在下一次注册时自动移到新版本。",
       tag_undo: "想撤销：把标签移回去。",
       untag: "此后名称 {full} 不再指向任何模型，用它指定模型的请求会得到 404。",
-      untag_users: "仍按这个名称使用它的有{users}：它们将回退到默认模型。",
+      untag_users: "仍按这个名称使用它的有{users}：它们将找不到模型，由默认模型或最新的已部署版本代答。",
     },
     user: { default: "默认模型", experiment: "实验 {name}", way_back: "实验 {name} 的撤回目标" },
     users_more: "，以及{users}",
@@ -104,6 +105,7 @@ export const moves = {
       weak: "未通过验证：平均差距 {gap}，而简单规则 {rule} 只有 {baseline}；请继续训练。",
       no_earlier: "{algorithm} 没有可以回滚到的更早版本。",
       no_stable: "{algorithm} 还没有生产版本，无从回滚。",
+      unknown_use: "实验配置 ab_test_config.json 读不出来，无法确定哪些模型正在被使用。请先修复它。",
       stable_only: "stable 只能给已部署的模型：请先部署它。",
       gone: "没有名为 {name} 的模型：它可能刚被删除。",
       scope: "这把密钥没有权限做这件事（需要 {scope}）。",
@@ -117,6 +119,7 @@ export const moves = {
   },
   en: {
     actions: "Actions",
+    no_actions: "No actions now:",
     action: { validated: "Validate", revalidated: "Validate again", deployed: "Deploy", retired: "Retire", rollback: "Roll back", deleted: "Delete", tag: "Tag" },
     confirm_title: {
       validated: "Validate {name}?",
@@ -174,7 +177,7 @@ export const moves = {
       tag_latest: "The next registration moves latest to the new version.",
       tag_undo: "To undo it, move the tag back.",
       untag: "The name {full} then stands for no model; requests that name it get a 404.",
-      untag_users: "By that name it is still used by {users}: they will fall back to the default model.",
+      untag_users: "By that name it is still used by {users}: they will find no model, and the default or the newest deployed one answers instead.",
     },
     user: { default: "the default model", experiment: "the experiment {name}", way_back: "the way back from the experiment {name}" },
     users_more: ", and {users}",

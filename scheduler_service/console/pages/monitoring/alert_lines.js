@@ -19,6 +19,7 @@ export default {
     return { t, ago, rules, alerts, figures, shown: SHOWN };
   },
   template: /* html */ `
+    <load-state v-if="load.error.value && !alerts.length" :load="load" />
     <section v-if="alerts.length" class="card alert-lines" :class="alerts[0].severity" :aria-label="t('monitoring.alerts.now')">
       <ul>
         <li v-for="alert in alerts.slice(0, shown)" :key="alert.name + alert.subject" :class="{ seen: alert.acknowledged }">

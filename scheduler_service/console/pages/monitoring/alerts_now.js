@@ -69,7 +69,7 @@ export default {
             <dl class="facts">
               <div v-for="[name, value] in rules.figures(alert)" :key="name"><dt>{{ name }}</dt><dd>{{ value }}</dd></div>
             </dl>
-            <p v-if="rules.reason(alert)" class="reason">{{ t("monitoring.alerts.reason") }}: <code>{{ rules.reason(alert) }}</code></p>
+            <p v-if="rules.reason(alert)" class="reason">{{ t("monitoring.alerts.reason") }} <code>{{ rules.reason(alert) }}</code></p>
             <p class="advice"><strong>{{ t("monitoring.alerts.advice") }}</strong> {{ rules.advice(alert) }}
               <router-link v-if="link(alert)" :to="link(alert).to">{{ link(alert).text }}</router-link></p>
             <div class="row foot">

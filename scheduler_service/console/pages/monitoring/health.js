@@ -56,12 +56,12 @@ export default {
         <div v-for="part in failing" :key="'failing-' + part.name" class="trouble" role="alert">
           <strong>{{ name(part) }}</strong>
           <p>{{ advice(part) }}</p>
-          <p class="hint">{{ t("monitoring.health.told") }}: <code>{{ part.detail }}</code></p>
+          <p class="hint">{{ t("monitoring.health.told") }} <code>{{ part.detail }}</code></p>
         </div>
         <ul class="parts">
           <li v-for="part in parts" :key="part.name" :class="part.status === 'ok' ? 'fine' : 'broken'">
             <span class="mark" aria-hidden="true">{{ part.status === "ok" ? "✓" : "✕" }}</span>
-            <span><strong>{{ name(part) }}</strong> <small>{{ part.status === "ok" ? detail(part) : t("monitoring.health.unwell", { n: 1 }, 1) }}</small></span>
+            <span><strong>{{ name(part) }}</strong> <small>{{ part.status === "ok" ? detail(part) : t("monitoring.health.broken") }}</small></span>
           </li>
         </ul>
       </load-state>

@@ -70,7 +70,7 @@ export default {
           <div class="lane axis"><span class="what"></span><span class="track"><em v-for="tick in ticks" :key="tick.text" :style="{ left: tick.left + '%' }">{{ tick.text }}</em></span></div>
         </div>
         <div class="scroll" tabindex="0" role="region" :aria-label="t('monitoring.history.title')">
-          <table class="data">
+          <table class="data cards">
             <thead><tr><th scope="col">{{ t("monitoring.history.severity") }}</th><th scope="col">{{ t("monitoring.history.alert") }}</th>
               <th scope="col">{{ t("monitoring.history.began") }}</th><th scope="col">{{ t("monitoring.history.lasted") }}</th>
               <th scope="col" class="num">{{ t("monitoring.history.figures") }}</th><th scope="col">{{ t("monitoring.history.handled") }}</th></tr></thead>
@@ -78,10 +78,10 @@ export default {
               <tr v-for="each in alerts.slice(0, listed)" :key="each.id">
                 <td><span class="badge" :class="each.severity === 'critical' ? 'bad' : 'warn'">{{ t("monitoring.alerts.severities." + each.severity) }}</span></td>
                 <td class="what">{{ rules.sentence(each) }}<p v-if="rules.reason(each)" class="hint">{{ rules.reason(each) }}</p></td>
-                <td class="nowrap" :title="time(each.began)">{{ moment(each.began) }}</td>
-                <td class="nowrap">{{ lasted(each) }}<template v-if="!each.ended"><br><span class="badge bad">{{ t("monitoring.history.goes_on") }}</span></template></td>
-                <td class="num">{{ rules.figures(each).map((pair) => pair[1]).join(" / ") || "–" }}</td>
-                <td class="handled">{{ each.acknowledged ? each.acknowledged_by || t("monitoring.alerts.somebody") : "–" }}<p v-if="each.note" class="hint">{{ each.note }}</p></td>
+                <td class="nowrap" :data-label="t('monitoring.history.began')" :title="time(each.began)">{{ moment(each.began) }}</td>
+                <td class="nowrap" :data-label="t('monitoring.history.lasted')">{{ lasted(each) }}<template v-if="!each.ended"><span class="badge bad">{{ t("monitoring.history.goes_on") }}</span></template></td>
+                <td class="num" :data-label="t('monitoring.history.figures')">{{ rules.figures(each).map((pair) => pair[1]).join(" / ") || "–" }}</td>
+                <td class="handled" :data-label="t('monitoring.history.handled')">{{ each.acknowledged ? each.acknowledged_by || t("monitoring.alerts.somebody") : "–" }}<p v-if="each.note" class="hint">{{ each.note }}</p></td>
               </tr>
             </tbody>
           </table>

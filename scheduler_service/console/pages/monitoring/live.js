@@ -77,7 +77,7 @@ export default {
           about: t("monitoring.live.time_about", { p95: duration_s(all.execution_time.p95) }),
         },
         {
-          name: "waiting", value: fixed(told.waiting, 0), values: waits.value,
+          name: "waiting", value: fixed(told.waiting, 0), values: [...Array(KEPT_SAMPLES - waits.value.length).fill(null), ...waits.value],
           about: t("monitoring.live.waiting_about", { n: number(told.room, 0), refused: number(told.refused, 0) }),
         },
       ];

@@ -28,13 +28,13 @@ export default {
       <h2 id="reports-title">{{ t("monitoring.reports.title") }}</h2>
       <load-state :load="load" :empty="!reports.length">
         <div class="scroll" tabindex="0" role="region" :aria-label="t('monitoring.reports.title')">
-          <table class="data reports">
+          <table class="data reports cards">
             <thead><tr><th scope="col">{{ t("monitoring.reports.kind") }}</th><th scope="col">{{ t("monitoring.reports.of") }}</th><th scope="col">{{ t("monitoring.reports.lang") }}</th>
               <th scope="col">{{ t("monitoring.reports.format") }}</th><th scope="col">{{ t("monitoring.reports.made_at") }}</th><th scope="col" class="num">{{ t("monitoring.reports.size") }}</th>
               <th scope="col"><span class="unseen">{{ t("monitoring.reports.open") }}</span></th></tr></thead>
             <tbody>
               <tr v-for="each in reports" :key="each.name" :class="{ newest: each.name === newest }">
-                <td>{{ t("monitoring.reports.kinds." + each.kind) }}</td>
+                <td class="what">{{ t("monitoring.reports.kinds." + each.kind) }}</td>
                 <td>{{ each.experiment ?? t("monitoring.reports.all_runs") }}</td>
                 <td>{{ each.lang ? t("monitoring.reports.langs." + each.lang) : "–" }}</td>
                 <td><span class="badge" :class="{ info: each.format === 'pdf' }">{{ each.format.toUpperCase() }}</span></td>

@@ -10,7 +10,8 @@ export default {
     well: "every part works",
     unwell: "1 part has failed | {n} parts have failed",
     uptime: "up for {time}",
-    told: "The service says",
+    broken: "has failed",
+    told: "The service says:",
     parts: { database: "Database", models: "Models", experiments: "Experiments", disk: "Disk", folders: "Folders", clock: "Clock" },
     ok: {
       database: "runs can be recorded",
@@ -99,7 +100,7 @@ export default {
     failures: "Failures",
     since: "since {time} ({ago})",
     advice: "What to do",
-    reason: "Reason",
+    reason: "Reason:",
     acknowledge: "Acknowledge",
     acknowledged: "acknowledged by {who}, {time}",
     somebody: "somebody",

@@ -10,7 +10,8 @@ export default {
     well: "各部分正常",
     unwell: "{n} 个部分有故障",
     uptime: "已运行 {time}",
-    told: "服务的说明",
+    broken: "有故障",
+    told: "服务的说明：",
     parts: { database: "数据库", models: "模型", experiments: "实验配置", disk: "磁盘", folders: "目录", clock: "系统时钟" },
     ok: {
       database: "可以写入运行记录",
@@ -99,7 +100,7 @@ export default {
     failures: "失败次数",
     since: "开始于 {time}（{ago}）",
     advice: "处理建议",
-    reason: "原因",
+    reason: "原因：",
     acknowledge: "确认",
     acknowledged: "{who} 已于 {time} 确认",
     somebody: "有人",

@@ -1,4 +1,5 @@
 // From the buckets of GET /performance/trends to ECharts options: one time axis and one cursor for all charts.
+import { moment } from "./moment.js";
 import { duration_s, fixed, hours, number, percent } from "../../core/format.js";
 
 const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
@@ -98,7 +99,11 @@ export function optionOf(chart, trends, { limit, spells = [], words, isNarrow })
     tooltip: {
       trigger: "axis",
       axisPointer: { type: "line", lineStyle: { color: colour("--ink-soft") } },
-      valueFormatter: (value) => (value === null || value === undefined ? "–" : chart.format(value)),
+      formatter: (found) => {
+        const { start, end } = points[found[0].dataIndex];
+        const lines = found.map(({ marker, seriesName, value }) => `${marker}${seriesName}&ensp;<b>${value[1] === null ? "–" : chart.format(value[1])}</b>`);
+        return [`${moment(start)} – ${moment(end)}`, ...lines].join("<br>");
+      },
     },
     axisPointer: { label: { show: false } },
     series: chart.series.map((each, n) => ({

@@ -5,7 +5,7 @@ import java.util.List;
 import org.springframework.context.annotation.AnnotationConfigApplicationContext;
 
 /**
- * What a back end does with the service, without a web server: java com.example.shutdown.Demo EXPERIMENT [RUNS].
+ * What a back end does with the service, without a web server: java com.example.shutdown.Demo EXPERIMENT.
  *
  * <p>The system properties model.service.* say where the service is, as application.yml does in Spring Boot.
  */
@@ -21,10 +21,8 @@ public final class Demo {
             spring.register(ModelServiceConfiguration.class, ModelVersionService.class, AlgorithmController.class);
             spring.refresh();
             ModelVersionService models = spring.getBean(ModelVersionService.class);
-            String experiment = arguments[0];
             try {
-                schedule(models, experiment);
-                severalRuns(models, experiment, arguments.length > 1 ? Integer.parseInt(arguments[1]) : 1);
+                schedule(models, arguments[0]);
                 mistakes(models, spring.getBean(AlgorithmController.class));
             } catch (ModelServiceException refused) {
                 System.out.println("refused with " + refused.getStatus() + ": " + refused.getMessage());
@@ -46,13 +44,6 @@ public final class Demo {
         }
         models.giveFeedback(answer.requestId(), 5, "as planned");
         System.out.println("feedback for " + answer.requestId());
-    }
-
-    private static void severalRuns(ModelVersionService models, String experiment, int runs) {
-        for (int user = 0; user < runs; user++) {
-            models.runAlgorithmWithAB(HOURS, experiment, "user_" + user);
-        }
-        System.out.println("runs " + runs);
     }
 
     private static void mistakes(ModelVersionService models, AlgorithmController controller) {
