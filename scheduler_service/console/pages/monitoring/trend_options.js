@@ -114,8 +114,8 @@ export function optionOf(chart, trends, { limit, spells = [], words, isNarrow })
       showSymbol: true,
       showAllSymbol: true,
       symbol: "circle",
-      // A value between two gaps would be no line at all.
-      symbolSize: (_, { dataIndex }) => (isAlone(points, each, dataIndex) && !chart.isLoose ? 4 : 0),
+      // A value between two gaps would be no line at all; verdicts are few, each is shown.
+      symbolSize: (_, { dataIndex }) => (chart.isLoose || isAlone(points, each, dataIndex) ? 4 : 0),
       connectNulls: Boolean(chart.isLoose),
       lineStyle: { width: 1.8 },
       color: ink(each.colour),
