@@ -5,8 +5,9 @@ import gzip
 import hashlib
 import re
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
+from typing import NoReturn
 
 from flask import Blueprint, Response, request
 
@@ -43,8 +44,9 @@ class Asset:
 @blueprint.get("/")
 def get_console() -> Response:
     """The page for people: schedules, models, experiments, monitoring."""
-    answer = _told(_asset("index.html"))
-    answer.headers["Content-Security-Policy"] = _policy()
+    page = _asset("index.html")
+    answer = _told(page)
+    answer.headers["Content-Security-Policy"] = _policy(page.content)
     return answer
 
 
@@ -64,11 +66,21 @@ def _files() -> dict[str, Path]:
     }
 
 
-@cache
 def _asset(name: str) -> Asset:
     path = _files().get(name)
-    if path is None:
-        raise ConsoleFileNotFound(f"the console has no file {name[:200]!r}")
+    try:
+        # A file that was changed is read again: who works on the console only reloads the page.
+        return _read(name, path, path.stat().st_mtime_ns) if path is not None else _missing(name)
+    except FileNotFoundError:
+        return _missing(name)
+
+
+def _missing(name: str) -> NoReturn:
+    raise ConsoleFileNotFound(f"the console has no file {name[:200]!r}")
+
+
+@lru_cache(maxsize=512)
+def _read(name: str, path: Path, _changed_ns: int) -> Asset:
     content = path.read_bytes()
     packed = gzip.compress(content, 6, mtime=0) if len(content) >= LEAST_TO_PACK else None
     etag = hashlib.sha256(content).hexdigest()[:32]
@@ -87,14 +99,14 @@ def _told(asset: Asset) -> Response:
     return answer
 
 
-@cache
-def _policy() -> str:
+@lru_cache(maxsize=2)
+def _policy(page: bytes) -> str:
     """What the page may load: its own files, and the one inline script that says where the libraries are.
 
     Vue compiles the pages' templates in the browser ('unsafe-eval'), and ECharts writes style attributes. A report that
     is shown from memory has this policy, too, and brings its font along.
     """
-    import_map = re.search(rb'<script type="importmap">(.*?)</script>', _asset("index.html").content, re.DOTALL)
+    import_map = re.search(rb'<script type="importmap">(.*?)</script>', page, re.DOTALL)
     assert import_map is not None
     digest = base64.b64encode(hashlib.sha256(import_map[1]).digest()).decode()
     return (
