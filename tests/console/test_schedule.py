@@ -208,6 +208,7 @@ def test_what_is_exported_can_be_imported_again(workpoints: Page, console: LiveS
     [
         ("x.json", "{", "JSON"),
         ("x.json", '{"steps": []}', "params, workpoints"),
+        ("x.json", "[1, 2, 3]", "params: 3 ≠ 15"),
         ("x.csv", "a,b\n1,2\n", "workpoint_id"),
         ("x.csv", "workpoint_id,step,team,duration\n1,打磨,team2,viel\n", "2: duration viel"),
     ],
@@ -218,6 +219,28 @@ def test_a_file_that_cannot_be_read_is_told_with_the_reason(workpoints: Page, na
     )
     expect(workpoints.locator(".toast.bad")).to_contain_text(complaint)
     expect(workpoints.locator("details.workpoint")).to_have_count(2)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "gb18030"])
+@pytest.mark.parametrize("separator", [",", ";", "\t"])
+def test_a_table_is_read_as_excel_writes_it(workpoints: Page, encoding: str, separator: str):
+    lines = [["workpoint_id", "workpoint_name", "step", "team", "duration"], ["1", "锅炉", "打磨", "team2", "8"]]
+    table = "".join(separator.join(line) + "\r\n" for line in lines)
+    workpoints.locator("input[type=file]").set_input_files(
+        {"name": "表.CSV", "mimeType": "application/vnd.ms-excel", "buffer": table.encode(encoding)}
+    )
+    expect(workpoints.get_by_text("已导入 1 个工作点，共 1 道工序。")).to_be_visible()
+    expect(workpoints.get_by_label("名称")).to_have_value("锅炉")
+    expect(workpoints.get_by_label("工序 1", exact=True)).to_have_value("打磨")
+
+
+def test_a_file_with_the_15_durations_is_said_to_have_brought_them(workpoints: Page):
+    content = json.dumps({"params": [float(n) for n in range(1, 16)]})
+    workpoints.locator("input[type=file]").set_input_files(
+        {"name": "x.json", "mimeType": "application/json", "buffer": content.encode()}
+    )
+    expect(workpoints.get_by_text("已导入 15 道标准工序的工时。")).to_be_visible()
+    expect(workpoints.locator("[name=duration-15]")).to_have_value("15")
 
 
 def test_two_models_are_compared_on_the_same_input(workpoints: Page, console: LiveService):

@@ -22,6 +22,18 @@ export function numbersOf(text) {
   });
 }
 
+/** A file's text: UTF-8 or UTF-16 as its mark says, else what Excel writes on a Chinese Windows. */
+export async function textOf(file) {
+  const bytes = new Uint8Array(await file.arrayBuffer());
+  const mark = bytes.length > 1 ? (bytes[0] << 8) | bytes[1] : 0;
+  if (mark === 0xfffe || mark === 0xfeff) return new TextDecoder(mark === 0xfffe ? "utf-16le" : "utf-16be").decode(bytes);
+  try {
+    return new TextDecoder("utf-8", { fatal: true }).decode(bytes);
+  } catch {
+    return new TextDecoder("gb18030").decode(bytes);
+  }
+}
+
 const isGiven = (value) => value !== null && value !== undefined && value !== "";
 const given = (fields) => Object.fromEntries(Object.entries(fields).filter(([, value]) => isGiven(value)));
 
@@ -33,6 +45,7 @@ export const workpointsOf = (workpoints) =>
 export function fromRequest(request) {
   const body = Array.isArray(request) ? (typeof request[0] === "number" ? { params: request } : { workpoints: request }) : request;
   if (!body || typeof body !== "object" || !(body.params || body.workpoints)) throw new Error("params, workpoints");
+  if (body.params && body.params.length !== STEPS.length) throw new Error(`params: ${body.params.length ?? "?"} ≠ ${STEPS.length}`);
   const raw = Array.isArray(body.workpoints)
     ? body.workpoints
     : Object.entries(body.workpoints ?? {}).map(([id, workpoint]) => ({ id, ...workpoint }));

@@ -4,7 +4,7 @@ import { useI18n } from "vue-i18n";
 import { download } from "../../core/download.js";
 import { hours } from "../../core/format.js";
 import { toast } from "../../parts/toast.js";
-import { fromRequest, newStep, newWorkpoint, workpointsFromCsv, workpointsOf, workpointsToCsv } from "./exchange.js";
+import { fromRequest, newStep, newWorkpoint, textOf, workpointsFromCsv, workpointsOf, workpointsToCsv } from "./exchange.js";
 import StepTable from "./step_table.js";
 
 export default {
@@ -44,12 +44,12 @@ export default {
       event.target.value = ""; // the same file can be chosen again
       if (!file) return;
       try {
-        const text = await file.text();
+        const text = await textOf(file);
         const isCsv = file.name.toLowerCase().endsWith(".csv");
         const read = isCsv ? { workpoints: workpointsFromCsv(text) } : fromRequest(JSON.parse(text));
         emit("imported", read);
         const steps = read.workpoints.reduce((sum, workpoint) => sum + workpoint.steps.length, 0);
-        toast(t("schedule.imported", { n: read.workpoints.length, steps }));
+        toast(read.workpoints.length ? t("schedule.imported", { n: read.workpoints.length, steps }) : t("schedule.imported_params"));
       } catch (err) {
         toast(t("schedule.import_failed", { name: file.name, why: err.message }), "bad");
       }
