@@ -371,6 +371,16 @@ def test_an_experiment_may_be_called_new(page: Page, console: LiveService):
     expect(page.locator("[data-verdict]")).to_be_visible()
 
 
+def test_the_longest_name_fits_into_the_list(page: Page, console: LiveService):
+    name = "x" * 64
+    models = {"model_a": "DDQN_v1.0", "model_b": "DDQN_v2.0", "traffic_split": {"model_a": 0.5, "model_b": 0.5}}
+    asked = {"experiment_name": name, **models, "success_metric": "makespan", "duration_days": 7}
+    assert console.post("/experiments", json=asked).status_code == 201
+    page.goto("/#/experiments")
+    expect(page.get_by_role("link", name=name)).to_be_visible()
+    check_both_sizes(page, "experiments-long-name")
+
+
 def test_an_experiment_that_does_not_exist_is_told(page: Page, mistakes):
     page.goto("/#/experiments/nothing")
     expect(page.get_by_role("alert")).to_contain_text("没有这个实验")

@@ -337,3 +337,11 @@ def test_every_tab_fits_both_sizes_and_is_accessible(page: Page, tab: str, lang:
     page.goto(f"/?lang={lang}#/monitoring?tab={tab}&hours=168")
     page.wait_for_load_state("networkidle")
     check_both_sizes(page, f"monitoring-{tab}-{lang}")
+
+
+@pytest.mark.parametrize("ahead_h", [-1, 1])
+def test_the_last_hour_is_the_services_where_the_browsers_clock_is_wrong(page: Page, ahead_h: int):
+    page.clock.install(time=datetime.now(UTC) + timedelta(hours=ahead_h))
+    page.goto("/#/monitoring")
+    expect(page.locator("main")).to_contain_text(re.compile(r"一小时内 [1-9]"))
+    expect(page.locator("main")).not_to_contain_text("后开始")

@@ -98,6 +98,25 @@ def test_every_bar_of_the_three_views_is_drawn_where_the_schedule_says(schedule:
             assert people == sum(step["workers"] for step in answer["result"]["schedule_details"])
 
 
+def test_the_rows_of_every_second_work_point_are_shaded(workpoints: Page):
+    answer = run(workpoints)
+    expect(workpoints.locator(".gantt canvas")).to_be_visible()
+    rows, shapes = workpoints.evaluate(
+        """async (result) => {
+            const { gantt } = await import('/console/pages/schedule/gantt.js');
+            const { option } = gantt(result, 'process', { t: (key) => key, lang: 'zh', look: {}, showCritical: true });
+            const [, ground] = option.series.filter((each) => each.type === 'custom');
+            const size = { coordSys: { x: 100, width: 500 } };
+            const at = (row) => ({ value: () => row, coord: () => [0, 10 + 20 * row], size: () => [0, 20] });
+            const drawn = ([, row]) => ground.renderItem(size, at(row));
+            return [ground.data.map(([, row]) => row), ground.data.map((each) => drawn(each).shape)];
+        }""",
+        answer["result"],
+    )
+    assert rows == list(range(15, 30))
+    assert shapes == [{"x": 100, "y": 20 * row, "width": 500, "height": 20} for row in rows]
+
+
 def test_a_pasted_list_fills_the_fields_from_where_it_is_pasted(schedule: Page, console: LiveService):
     schedule.get_by_text("粘贴数值", exact=True).click()
     schedule.get_by_label("15 个数值").fill("[1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15.5]")

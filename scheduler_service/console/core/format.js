@@ -1,4 +1,5 @@
 // Figures as people read them, in the present language; "–" for what is not known.
+import { now } from "./clock.js";
 import { i18n } from "./i18n.js";
 
 const NOTHING = "–";
@@ -51,7 +52,7 @@ const STEPS = [
 /** "3 minutes ago". */
 export const ago = (iso) => {
   if (!iso) return NOTHING;
-  const seconds = (new Date(iso) - Date.now()) / 1_000;
+  const seconds = (new Date(iso) - now()) / 1_000;
   const [unit, size] = STEPS.find(([, length]) => Math.abs(seconds) >= length) ?? STEPS.at(-1);
   return new Intl.RelativeTimeFormat(lang(), { numeric: "auto" }).format(Math.round(seconds / size), unit);
 };

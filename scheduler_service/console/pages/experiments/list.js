@@ -1,6 +1,7 @@
 // All experiments, with how far each is and what it says so far.
 import { computed, onScopeDispose, reactive, ref, watch } from "vue";
 import { api } from "../../core/api.js";
+import { now } from "../../core/clock.js";
 import { percent } from "../../core/format.js";
 import { useLoad } from "../../core/load.js";
 import IntervalPlot from "./interval.js";
@@ -21,7 +22,7 @@ export function candidateShare(experiment) {
 }
 
 export function progressOf(experiment) {
-  const elapsed = (Date.now() - new Date(experiment.start_time)) / 86_400_000;
+  const elapsed = (now() - new Date(experiment.start_time)) / 86_400_000;
   const days = experiment.duration_days;
   return { day: Math.min(Math.max(1, Math.ceil(elapsed)), Math.ceil(days)), days, share: Math.min(1, Math.max(0, elapsed / days)) };
 }

@@ -2,6 +2,7 @@
 import { computed, nextTick, onMounted, reactive, ref, shallowRef } from "vue";
 import { useRouter } from "vue-router";
 import { api } from "../../core/api.js";
+import { now } from "../../core/clock.js";
 import { number, percent, time } from "../../core/format.js";
 import { useLoad } from "../../core/load.js";
 import { session } from "../../core/session.js";
@@ -58,7 +59,7 @@ export default {
     function happens(body) {
       const candidate = shortModel(body.model_b);
       const model = shortModel(load.data.value.default_model);
-      const end = new Date(Date.now() + body.duration_days * 86_400_000).toISOString();
+      const end = new Date(now() + body.duration_days * 86_400_000).toISOString();
       const arms = Object.entries(body.traffic_split ?? {}).map(([arm, share]) => `${letter(arm)} ${percent(share, 0)}`).join(" · ");
       const stages = (body.rollout?.stages ?? []).map((each) => percent(each, 0)).join(" → ");
       return [

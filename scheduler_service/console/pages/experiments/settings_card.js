@@ -1,6 +1,7 @@
 // How the experiment is set, and its report.
 import { computed, ref } from "vue";
 import { api } from "../../core/api.js";
+import { now } from "../../core/clock.js";
 import { number, percent, time } from "../../core/format.js";
 import { toast } from "../../parts/toast.js";
 import { problemText } from "./problem.js";
@@ -35,7 +36,7 @@ export default {
       isMaking.value = true;
       try {
         const { experiment } = props.told;
-        const days = Math.max(1, Math.ceil((Date.now() - new Date(experiment.start_time)) / 86_400_000));
+        const days = Math.max(1, Math.ceil((now() - new Date(experiment.start_time)) / 86_400_000));
         const lang = words.t("shell.language") === "English" ? "zh" : "en";
         report.value = (await api.post("/reports/ab_test", { experiment_name: experiment.name, days: Math.min(3650, days), lang })).url;
         toast(of("settings.report_made"), "good");

@@ -1,5 +1,6 @@
 // A rollout: its stages, the present one, and what the next one waits for.
 import { computed } from "vue";
+import { now } from "../../core/clock.js";
 import { number, percent, time } from "../../core/format.js";
 import { useWording } from "./wording.js";
 
@@ -30,7 +31,7 @@ export default {
       const guards = results.guardrails.filter((each) => NEEDED.includes(each.name));
       const said = enough.map((word) => of(`word.${word}`)).join(of("stages.or"));
       return [
-        { isMet: Date.now() >= until, text: of("stages.hours", { hours: number(hours), time: time(until.toISOString()) }) },
+        { isMet: now() >= until, text: of("stages.hours", { hours: number(hours), time: time(until.toISOString()) }) },
         { isMet: Math.min(n_a, n_b) >= samples, text: of("stages.samples", { ...arms, samples: number(samples), n_a: number(n_a), n_b: number(n_b) }) },
         { isMet: results.srm_p_value === null || results.srm_p_value >= 0.001, text: of("stages.split") },
         ...guards.map((each) => ({ isMet: each.state === "kept", text: of("stages.guard", { name: of(`guard.${each.name}`) }) })),

@@ -1,5 +1,6 @@
 // What the figures say, in the reader's language: from codes and numbers, not from the API's English sentences.
 import { useI18n } from "vue-i18n";
+import { now } from "../../core/clock.js";
 import { fixed, number, percent } from "../../core/format.js";
 
 const EQUAL_BELOW = 5e-3; // percent: it would be shown as 0.00 %
@@ -81,7 +82,7 @@ export function useWording() {
   /** What to do now; the logic of the A/B report (scheduler_service/reporting/standing.py). */
   function nextStep(experiment, figures, candidate) {
     const left = figures.projected_days_left;
-    const planned = (new Date(figures.end_time) - Date.now()) / 86_400_000;
+    const planned = (new Date(figures.end_time) - now()) / 86_400_000;
     const days = left === null ? "" : of(`next.${left <= planned ? "days_more" : "days_beyond"}`, { days: Math.max(1, Math.ceil(left)) });
     return of(`next.${nextKey(experiment, figures)}`, { a: "A", b: letter(experiment.promotion?.arm ?? candidate), days });
   }

@@ -2,6 +2,7 @@
 import { computed, ref, watch } from "vue";
 import { useI18n } from "vue-i18n";
 import { api } from "../../core/api.js";
+import { now } from "../../core/clock.js";
 import { duration_s, time } from "../../core/format.js";
 import { moment } from "./moment.js";
 import { useLoad } from "../../core/load.js";
@@ -19,12 +20,12 @@ export default {
     const days = ref(7);
     const history = useLoad(async (signal) => {
       const told = await api.get("/alerts/history", { days: days.value }, { signal });
-      return { ...told, end: Date.now(), days: days.value };
+      return { ...told, end: now(), days: days.value };
     });
     // Whatever is new of the alerts of now is new here, too.
     watch([days, props.load.data], () => history.reload());
     const alerts = computed(() => history.data.value?.alerts ?? []);
-    const lasted = (alert) => duration_s(((alert.ended ? new Date(alert.ended) : Date.now()) - new Date(alert.began)) / 1_000);
+    const lasted = (alert) => duration_s(((alert.ended ? new Date(alert.ended) : now()) - new Date(alert.began)) / 1_000);
 
     /** Lanes of the timeline: of each rule its alerts, as percentages of the width. */
     const lanes = computed(() => {

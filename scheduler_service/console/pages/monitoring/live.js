@@ -2,6 +2,7 @@
 import { computed, ref } from "vue";
 import { useI18n } from "vue-i18n";
 import { api } from "../../core/api.js";
+import { now } from "../../core/clock.js";
 import { duration_s, fixed, hours, number, percent } from "../../core/format.js";
 import { useLoad } from "../../core/load.js";
 import SparkLine from "./spark.js";
@@ -28,12 +29,13 @@ export default {
 
     const live = useLoad(
       async (signal) => {
-        const since = new Date(Date.now() - 3_600_000).toISOString();
-        const [figures, trends, metrics] = await Promise.all([
-          api.get("/performance", { start_time: since }, { signal }),
+        const [trends, metrics] = await Promise.all([
           api.get("/performance/trends", { hours: 1, points: 60 }, { signal }),
           api.get("/metrics", null, { signal, as: "text" }),
         ]);
+        // After the first answers, which tell the service's time.
+        const since = new Date(now() - 3_600_000).toISOString();
+        const figures = await api.get("/performance", { start_time: since }, { signal });
         const waiting = sumOf(metrics, "queue_depth");
         waits.value = [...waits.value, waiting].slice(-KEPT_SAMPLES);
         return {

@@ -2,6 +2,7 @@
 import { computed, onMounted, ref, toRef } from "vue";
 import { useI18n } from "vue-i18n";
 import { api } from "../../core/api.js";
+import { now } from "../../core/clock.js";
 import { time } from "../../core/format.js";
 import { rememberActor, session } from "../../core/session.js";
 import { toast } from "../../parts/toast.js";
@@ -21,7 +22,7 @@ export default {
     const errors = ref(null);
     const isBusy = ref(false);
     const hours = computed(() => Number(form.value.preset === "other" ? form.value.hours : form.value.preset));
-    const until = computed(() => time(new Date(Date.now() + hours.value * 3_600_000).toISOString()));
+    const until = computed(() => time(new Date(now() + hours.value * 3_600_000).toISOString()));
     const isOfOne = computed(() => Boolean(props.subject) && form.value.rule === props.rule);
     const happens = computed(() => [
       t("monitoring.silence.happens.until", { rule: rules.title(form.value.rule), until: until.value }),

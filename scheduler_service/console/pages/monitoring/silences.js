@@ -2,6 +2,7 @@
 import { computed, nextTick, ref } from "vue";
 import { useI18n } from "vue-i18n";
 import { api } from "../../core/api.js";
+import { now } from "../../core/clock.js";
 import { duration_s, time } from "../../core/format.js";
 import { confirm } from "../../parts/confirm.js";
 import { toast } from "../../parts/toast.js";
@@ -19,7 +20,7 @@ export default {
     const silences = computed(() => told.value?.silences ?? []);
     const heading = ref(null);
     const isAsking = ref(false);
-    const left = (silence) => t("monitoring.silence.left", { time: duration_s((new Date(silence.until) - Date.now()) / 1_000) });
+    const left = (silence) => t("monitoring.silence.left", { time: duration_s((new Date(silence.until) - now()) / 1_000) });
 
     async function lift(silence) {
       const ask = (word) => t(`monitoring.silence.ask_lift.${word}`, { rule: rules.title(silence.name) });

@@ -2,6 +2,7 @@
 import { computed } from "vue";
 import { useI18n } from "vue-i18n";
 import { api } from "../../core/api.js";
+import { now } from "../../core/clock.js";
 import { download, toCsv } from "../../core/download.js";
 import { duration_s, hours as asHours, number, percent, time } from "../../core/format.js";
 import { useLoad } from "../../core/load.js";
@@ -53,7 +54,7 @@ export default {
       if (!rule || props.model || props.experiment) return [];
       return load.data.value.history
         .filter((alert) => alert.name === rule)
-        .map((alert) => [new Date(alert.began).getTime(), alert.ended ? new Date(alert.ended).getTime() : Date.now()]);
+        .map((alert) => [new Date(alert.began).getTime(), alert.ended ? new Date(alert.ended).getTime() : now()]);
     }
 
     function label(chart) {

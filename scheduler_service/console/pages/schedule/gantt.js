@@ -145,6 +145,14 @@ export function gantt(result, view, { t, lang, look, showCritical, spanH = resul
     };
   };
 
+  /** The ground of a row; a mark area would begin and end in the middle of one. */
+  const shade = ({ coordSys: { x, width } }, api) => {
+    const height = api.size([0, 1])[1];
+    const y = api.coord([0, api.value(1)])[1] - height / 2;
+    return { type: "rect", shape: { x, y, width, height }, style: { fill: look.pale, opacity: 0.6 } };
+  };
+  const shaded = groups.filter((_, at) => at % 2).flatMap(([top, bottom]) => Array.from({ length: bottom - top + 1 }, (_, at) => [0, top + at]));
+
   // Both marks are told above the chart, one over the other: they may be close together.
   const line = (name, hour, color, type, distance) => ({
     xAxis: hour,
@@ -182,6 +190,7 @@ export function gantt(result, view, { t, lang, look, showCritical, spanH = resul
           type: "custom", renderItem: draw, clip: true, encode: { x: [2, 3], y: 1 },
           data: bars.map(({ row, rows: count, step }, at) => ({ at, value: [at, row, step.start, step.end, count] })),
         },
+        { type: "custom", renderItem: shade, clip: true, silent: true, z: 0, encode: { x: 0, y: 1 }, data: shaded },
         {
           type: "line", data: [], silent: true, animation: false,
           markLine: {
@@ -190,10 +199,6 @@ export function gantt(result, view, { t, lang, look, showCritical, spanH = resul
               ...(isProved ? [] : [line(t("schedule.lower_bound"), result.lower_bound, look.soft, "dashed", 4)]),
               line(t("schedule.makespan"), result.makespan, look.bad, "solid", 18),
             ],
-          },
-          markArea: {
-            itemStyle: { color: look.pale, opacity: 0.6 },
-            data: groups.filter((_, at) => at % 2).map(([top, bottom]) => [{ yAxis: top }, { yAxis: bottom }]),
           },
         },
       ],
