@@ -143,14 +143,14 @@ def test_a_list_that_does_not_fit_is_told_and_changes_nothing(schedule: Page):
     expect(schedule.locator("[name=duration-1]")).to_have_value("10")
 
 
-def test_a_wrong_duration_is_named_and_gets_the_focus(schedule: Page, mistakes: list[str]):
-    schedule.locator("[name=duration-3]").fill("-1")
-    run(schedule)
+@pytest.mark.parametrize("wrong", ["-1", "0", "", "10001"])
+def test_a_wrong_duration_is_named_in_the_pages_language_and_gets_the_focus(schedule: Page, wrong: str):
+    schedule.locator("[name=duration-3]").fill(wrong)
+    schedule.get_by_role("button", name="开始排程").click()
     alert = schedule.get_by_role("alert")
-    expect(alert).to_contain_text("第 3 道工序（打磨）")
+    expect(alert).to_contain_text("第 3 道工序（打磨）: 需要大于 0、不超过 10,000 的小时数")
     expect(schedule.locator("[name=duration-3]")).to_have_attribute("aria-invalid", "true")
     expect(schedule.locator("[name=duration-3]")).to_be_focused()
-    assert "422" in mistakes.pop()
     schedule.locator("[name=duration-3]").fill("8")
     run(schedule)
     expect(alert).to_be_hidden()
@@ -189,11 +189,17 @@ def test_work_points_are_edited_in_a_table_and_arrive_as_they_were_edited(workpo
     assert len(other["steps"]) == 15
 
 
-def test_a_mistake_in_a_work_point_is_named_by_its_step(workpoints: Page, mistakes: list[str]):
+def test_a_mistake_in_a_work_point_is_named_by_its_step_and_field(workpoints: Page):
     workpoints.get_by_label("工时 2", exact=True).fill("0")
+    workpoints.get_by_role("button", name="开始排程").click()
+    expect(workpoints.get_by_role("alert")).to_contain_text("工作点 1 的工序“拆保温” 工时: 需要大于 0")
+    expect(workpoints.get_by_label("工时 2", exact=True)).to_be_focused()
+
+
+def test_a_mistake_that_only_the_service_finds_is_shown_at_its_step(workpoints: Page, mistakes: list[str]):
+    workpoints.get_by_label("最少人数 2", exact=True).fill("50")
     run(workpoints)
     expect(workpoints.get_by_role("alert")).to_contain_text("工作点 1 的工序“拆保温”")
-    expect(workpoints.get_by_label("工时 2", exact=True)).to_be_focused()
     assert "422" in mistakes.pop()
 
 
@@ -228,6 +234,8 @@ def test_what_is_exported_can_be_imported_again(workpoints: Page, console: LiveS
         ("x.json", "{", "JSON"),
         ("x.json", '{"steps": []}', "params, workpoints"),
         ("x.json", "[1, 2, 3]", "params: 3 ≠ 15"),
+        ("x.json", '{"workpoints": "x"}', "params, workpoints"),
+        ("x.csv", "workpoint_id,step,team,duration\n", "没有数据行"),
         ("x.csv", "a,b\n1,2\n", "workpoint_id"),
         ("x.csv", "workpoint_id,step,team,duration\n1,打磨,team2,viel\n", "2: duration viel"),
     ],
@@ -373,3 +381,17 @@ def test_the_page_with_schedules_fits_both_sizes_and_reads_well_aloud(workpoints
     workpoints.get_by_role("button", name="15 道标准工序").click()
     workpoints.get_by_role("button", name="English").click()
     check_both_sizes(workpoints, "schedule-english")
+
+
+def test_what_could_not_be_read_again_is_shown_as_old(schedule: Page, mistakes: list[str]):
+    run(schedule)
+    history = schedule.get_by_role("region", name="最近的排程").last
+    expect(history).to_have_css("filter", "none")
+    schedule.route("**/runs?*", lambda route: route.abort())
+    run(schedule)
+    expect(schedule.get_by_text("以下是上次读到的内容。")).to_be_visible()
+    expect(history).to_have_css("filter", "grayscale(1)")
+    schedule.unroute("**/runs?*")
+    schedule.get_by_role("button", name="重试").click()
+    expect(history).to_have_css("filter", "none")
+    assert "ERR_FAILED" in mistakes.pop()

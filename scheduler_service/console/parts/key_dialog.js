@@ -35,7 +35,7 @@ export default {
     <dialog ref="dialog" class="dialog" aria-labelledby="key-title" @cancel.prevent="done(false)">
       <form @submit.prevent="use">
         <h2 id="key-title">{{ t("key.title") }}</h2>
-        <p v-if="session.wanted?.detail" class="error" role="alert">{{ session.wanted.detail }}</p>
+        <p v-if="session.wanted?.detail" class="error" role="alert">{{ t(session.key ? "key.refused" : "key.needed") }} <small>{{ session.wanted.detail }}</small></p>
         <p class="hint">{{ t("key.about") }}</p>
         <label class="field">{{ t("key.field") }}<input v-model="key" type="password" name="api-key" autocomplete="off" spellcheck="false" required autofocus></label>
         <label class="check"><input v-model="isKept" type="checkbox">{{ t("key.keep") }}</label>

@@ -16,7 +16,7 @@ export default {
     return { t, data, error };
   },
   template: /* html */ `
-    <div v-if="error" class="card error" role="alert">
+    <div v-if="error" class="card error" :class="{ stale: data }" role="alert">
       <strong>{{ t("load.failed") }}</strong> {{ error.detail ?? error.message }}
       <span v-if="error.retryAfterS">{{ t("load.retry_after", { seconds: error.retryAfterS }) }}</span>
       <span v-if="data">{{ t("load.stale") }}</span>

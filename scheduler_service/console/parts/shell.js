@@ -6,6 +6,7 @@ import { setLanguage } from "../core/i18n.js";
 import { askForKey, session } from "../core/session.js";
 import ConfirmDialog from "./confirm_dialog.js";
 import KeyDialog from "./key_dialog.js";
+import { closeBadToasts } from "./toast.js";
 import Toasts from "./toasts.js";
 
 const PAGES = ["schedule", "models", "experiments", "monitoring"];
@@ -22,6 +23,7 @@ export default {
     // A screen reader begins at the new page, not at the link that led there.
     watch(current, async (now, before) => {
       failure.value = null;
+      closeBadToasts();
       if (!before) return;
       await nextTick();
       main.value?.focus({ preventScroll: true });

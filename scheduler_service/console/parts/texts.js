@@ -35,6 +35,8 @@ export const messages = {
     key: {
       title: "需要 API 密钥",
       about: "这个服务要求密钥。密钥由管理员发放（SCHED_API_KEYS），只保存在这个浏览器里。",
+      refused: "服务没有接受已输入的密钥，请检查后重新输入。",
+      needed: "这项操作需要密钥。",
       field: "密钥",
       keep: "在这台电脑上记住（公用电脑请勿勾选）",
       use: "使用这个密钥",
@@ -89,6 +91,8 @@ export const messages = {
     key: {
       title: "An API key is needed",
       about: "This service asks for a key. Its administrator hands them out (SCHED_API_KEYS); it stays in this browser.",
+      refused: "The service did not accept the key that was entered; check it and enter it again.",
+      needed: "This needs a key.",
       field: "Key",
       keep: "Remember on this computer (not on a shared one)",
       use: "Use this key",

@@ -11,6 +11,9 @@ export function closeToast(id) {
   if (at >= 0) toasts.splice(at, 1);
 }
 
+/** What went wrong on one page is no news on the next. */
+export const closeBadToasts = () => toasts.filter((each) => each.kind === "bad").forEach((each) => closeToast(each.id));
+
 export function toast(text, kind = "good") {
   const id = ++count;
   toasts.push({ id, text, kind });

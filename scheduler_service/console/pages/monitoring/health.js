@@ -49,7 +49,7 @@ export default {
       <load-state :load="health">
         <div class="row">
           <h2 id="health-title">{{ t("monitoring.health.title") }}</h2>
-          <span class="badge" :class="failing.length ? 'bad' : 'good'" role="status">{{ failing.length
+          <span v-if="!health.error.value" class="badge" :class="failing.length ? 'bad' : 'good'" role="status">{{ failing.length
             ? t("monitoring.health.unwell", { n: failing.length }, failing.length) : t("monitoring.health.well") }}</span>
           <span v-if="health.data.value.uptime_s" class="hint right">{{ t("monitoring.health.uptime", { time: duration_s(health.data.value.uptime_s) }) }}</span>
         </div>

@@ -1,5 +1,6 @@
 // Problems as files: the JSON of POST /run_algorithm, and a CSV with a line for each step.
 import { fromCsv, toCsv } from "../../core/download.js";
+import { i18n } from "../../core/i18n.js";
 import { STEPS } from "./standard.js";
 
 export const newStep = (given = {}) => ({
@@ -44,7 +45,7 @@ export const workpointsOf = (workpoints) =>
 /** What the service takes, as the editor holds it: {workpoints, params, teams, crew_efficiency}. */
 export function fromRequest(request) {
   const body = Array.isArray(request) ? (typeof request[0] === "number" ? { params: request } : { workpoints: request }) : request;
-  if (!body || typeof body !== "object" || !(body.params || body.workpoints)) throw new Error("params, workpoints");
+  if (!body || typeof body !== "object" || !(Array.isArray(body.params) || (body.workpoints && typeof body.workpoints === "object"))) throw new Error("params, workpoints");
   if (body.params && body.params.length !== STEPS.length) throw new Error(`params: ${body.params.length ?? "?"} ≠ ${STEPS.length}`);
   const raw = Array.isArray(body.workpoints)
     ? body.workpoints
@@ -96,8 +97,9 @@ const flagIn = (row, column, line) => {
 
 export function workpointsFromCsv(text) {
   const rows = fromCsv(text);
-  const missing = ["workpoint_id", "step", "team", "duration"].filter((column) => rows.length && !(column in rows[0]));
-  if (!rows.length || missing.length) throw new Error(`1: ${missing.join(", ") || "–"}`);
+  if (!rows.length) throw new Error(i18n.global.t("schedule.csv_empty"));
+  const missing = ["workpoint_id", "step", "team", "duration"].filter((column) => !(column in rows[0]));
+  if (missing.length) throw new Error(`1: ${missing.join(", ")}`);
   const found = new Map();
   rows.forEach((row, at) => {
     const line = at + 2;

@@ -54,6 +54,9 @@ const runsOf = (numbers) =>
 /** About how wide a text is at 11 pixels: hanzi are square. */
 const widthOf = (text) => [...text].reduce((sum, sign) => sum + (sign > "\u2e80" ? 11.5 : 6.4), 4);
 
+/** A long name leaves room for what stands beside it. */
+const cut = (text, most = 10) => ([...text].length > most ? `${[...text].slice(0, most - 1).join("")}…` : text);
+
 /** {labels: one for each row, groups: rows of each group, bars: [{row, rows, step, text}]}. */
 function layout(result, view, words) {
   const steps = result.schedule_details;
@@ -72,7 +75,7 @@ function layout(result, view, words) {
     if (view === "process") {
       for (const step of mine.toSorted(byStart)) {
         bars.push({ row: labels.length, rows: 1, step, text: words.crew(step.workers) });
-        labels.push(several ? `${step.workpoint_name} ${words.step(step.name)}` : words.step(step.name));
+        labels.push(several ? `${cut(step.workpoint_name)} ${words.step(step.name)}` : words.step(step.name));
       }
     } else if (view === "workpoint") {
       const placed = inLanes(mine);
@@ -178,10 +181,11 @@ export function gantt(result, view, { t, lang, look, showCritical, spanH = resul
         axisLabel: { interval: 0, color: look.ink, fontSize: 11, width: margin, overflow: "truncate" },
       },
       dataZoom: [
-        { type: "inside", xAxisIndex: 0, zoomOnMouseWheel: "ctrl", moveOnMouseWheel: false },
-        { type: "slider", xAxisIndex: 0, height: 14, bottom: 4, showDetail: false, brushSelect: false },
+        // No bar is left out because its beginning or its first row is out of sight.
+        { type: "inside", xAxisIndex: 0, filterMode: "none", zoomOnMouseWheel: "ctrl", moveOnMouseWheel: false },
+        { type: "slider", xAxisIndex: 0, filterMode: "none", height: 14, bottom: 4, showDetail: false, brushSelect: false },
         ...(isLong
-          ? [{ type: "slider", yAxisIndex: 0, width: 14, right: 2, startValue: 0, endValue: MOST_ROWS - 1, showDetail: false, brushSelect: false }]
+          ? [{ type: "slider", yAxisIndex: 0, filterMode: "none", width: 14, right: 2, startValue: 0, endValue: MOST_ROWS - 1, showDetail: false, brushSelect: false }]
           : []),
       ],
       series: [

@@ -8,6 +8,7 @@ import { toast } from "../../parts/toast.js";
 import { useDraft } from "./draft.js";
 import Durations from "./durations.js";
 import { VIEWS } from "./gantt.js";
+import { mistakesIn } from "./checks.js";
 import History from "./history.js";
 import Options from "./options.js";
 import Plant from "./plant.js";
@@ -41,6 +42,8 @@ export default {
     ]);
 
     async function start() {
+      const mistakes = mistakesIn(draft, t);
+      if (mistakes.length) return refuse(mistakes);
       const { model, compare, budgetMs } = draft.options;
       const bodies = compare ? [body(model), body(compare)] : [body(model)];
       const isDone = await run(bodies, budgetMs);
@@ -49,6 +52,13 @@ export default {
       await nextTick();
       if (isDone) showResults();
       if (!isDone) document.querySelector("[aria-invalid=true]")?.focus();
+    }
+
+    /** What the service would refuse anyway is said here, in the page's words, and nothing is sent. */
+    async function refuse(errors) {
+      state.error = { errors };
+      await nextTick();
+      document.querySelector("[aria-invalid=true]")?.focus();
     }
 
     /** The schedule comes into sight where it is not: below the form, or above the button in a long one. */
@@ -63,12 +73,15 @@ export default {
       return (state.error?.errors ?? []).find(({ loc }) => where.every((part, at) => String(loc[at]) === part))?.msg ?? "";
     };
 
+    const field = (name) => t(`schedule.${name}`, String(name));
+
     /** Where a mistake is, in the words of the page. */
     function place(loc) {
       if (loc[0] === "params" && loc.length > 1) return t("schedule.at_params", { n: loc[1] + 1, name: stepName(STEPS[loc[1]]?.zh, locale.value) });
-      if (loc[0] !== "workpoints" || loc.length < 2) return loc.join(".");
+      if (loc[0] === "workpoints" && loc.length < 2) return t("schedule.mode_workpoints");
+      if (loc[0] !== "workpoints") return loc.join(".");
       const workpoint = draft.workpoints[loc[1]];
-      if (loc[2] === "steps" && loc.length > 3) return `${t("schedule.at_step", { id: workpoint?.id, name: workpoint?.steps[loc[3]]?.name })} ${loc.slice(4).join(".")}`;
+      if (loc[2] === "steps" && loc.length > 3) return `${t("schedule.at_step", { id: workpoint?.id, name: workpoint?.steps[loc[3]]?.name })} ${loc.slice(4).map(field).join(".")}`;
       return `${t("schedule.at_workpoint", { id: workpoint?.id })} ${loc.slice(2).join(".")}`;
     }
 
