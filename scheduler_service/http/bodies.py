@@ -48,6 +48,23 @@ def number_of(name: str, *, default: int, least: int = 1, most: int) -> int:
     return int(said)
 
 
+def amount_of(name: str, *, default: float, most: float) -> float:
+    """The number above 0 that the query has under `name`; `default` when it has none.
+
+    Raises:
+        InvalidInput: it is none, or greater than `most`.
+    """
+    said = request.args.get(name) or str(default)
+    try:
+        amount = float(said)
+    except ValueError:
+        amount = 0.0
+    if not 0.0 < amount <= most:
+        limit = f"must be greater than 0 and at most {most:g}"
+        raise InvalidInput(f"{name} {said[:100]!r} {limit}", [((name,), limit)])
+    return amount
+
+
 def read_body(schema: type[Body], *, optional: bool = False) -> Body:
     """The request's body as `schema`; an absent one counts as `{}` when `optional`.
 

@@ -3,7 +3,7 @@
 from datetime import timedelta
 from typing import Any
 
-from flask import Blueprint, request
+from flask import Blueprint
 
 from monitoring import ALERT_COLUMNS, ALERT_WINDOW
 from scheduler_service.alerts import rules
@@ -11,14 +11,14 @@ from scheduler_service.alerts.desk import as_json
 from scheduler_service.alerts.episodes import Episode, Silence
 from scheduler_service.clock import to_iso, utc_now
 from scheduler_service.errors import AlertNotFound, InvalidInput
-from scheduler_service.http.bodies import read_body
+from scheduler_service.http.bodies import amount_of, read_body
 from scheduler_service.http.schemas import AcknowledgeRequest, SilenceRequest
 from scheduler_service.http.services import Services, services
 from scheduler_service.http.watching import service_readings
 
 blueprint = Blueprint("alerts", __name__)
 
-MAX_HISTORY_DAYS = 3_660.0
+HISTORY_DAYS, MAX_HISTORY_DAYS = 7.0, 3_660.0
 MAX_ID_DIGITS = 18
 """SQLite's ids have 63 bits."""
 
@@ -33,7 +33,7 @@ def get_alerts() -> dict[str, Any]:
 @blueprint.get("/alerts/history")
 def get_history() -> dict[str, Any]:
     """The alerts of the last days, the newest first."""
-    parts, days = services(), _days(request.args.get("days", "7"))
+    parts, days = services(), amount_of("days", default=HISTORY_DAYS, most=MAX_HISTORY_DAYS)
     end = utc_now()
     found = parts.storage.run(lambda: parts.monitor.alerts.between(end - timedelta(days=days), end))
     return {"status": "success", "alerts": [as_json(each) for each in reversed(found)], "total": len(found)}
@@ -141,14 +141,3 @@ def _id(kind: str, text: str) -> int:
     if not (text.isascii() and text.isdecimal() and len(text) <= MAX_ID_DIGITS):
         raise AlertNotFound(f"no {kind} has the id {text[:100]!r}; GET /alerts lists them")
     return int(text)
-
-
-def _days(text: str) -> float:
-    try:
-        days = float(text)
-    except ValueError:
-        days = 0.0
-    if not 0.0 < days <= MAX_HISTORY_DAYS:
-        limit = f"must be greater than 0 and at most {MAX_HISTORY_DAYS:g}"
-        raise InvalidInput(f"days {text!r} {limit}", [(("days",), limit)])
-    return days

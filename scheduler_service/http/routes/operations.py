@@ -7,9 +7,9 @@ from typing import Any
 from flask import Blueprint, Response, request
 
 from scheduler_service.clock import to_iso, utc_now
-from scheduler_service.errors import InvalidInput, ReportNotFound
+from scheduler_service.errors import ReportNotFound
 from scheduler_service.http import health
-from scheduler_service.http.bodies import json_bytes, number_of, read_body
+from scheduler_service.http.bodies import amount_of, json_bytes, number_of, read_body
 from scheduler_service.http.docs_page import docs_page
 from scheduler_service.http.openapi import document
 from scheduler_service.http.problems import problem
@@ -23,7 +23,7 @@ blueprint = Blueprint("operations", __name__)
 REPORT_TYPES = {".html": "text/html; charset=utf-8", ".pdf": "application/pdf"}
 """Endings of the files that are reports."""
 LISTED_REPORTS, MAX_LISTED_REPORTS = 100, 1_000
-TREND_HOURS, MAX_TREND_HOURS = "24", 24.0 * 366
+TREND_HOURS, MAX_TREND_HOURS = 24.0, 24.0 * 366
 TREND_POINTS, MAX_TREND_POINTS = 60, 500
 
 
@@ -70,7 +70,8 @@ def get_performance() -> dict[str, Any]:
 @blueprint.get("/performance/trends")
 def get_trends() -> dict[str, Any]:
     """How the runs went over time."""
-    hours, points = _hours(), number_of("points", default=TREND_POINTS, most=MAX_TREND_POINTS)
+    hours = amount_of("hours", default=TREND_HOURS, most=MAX_TREND_HOURS)
+    points = number_of("points", default=TREND_POINTS, most=MAX_TREND_POINTS)
     named = {name: request.args.get(name) or None for name in ("model_key", "experiment")}
     parts, now = services(), utc_now()
     trend = parts.storage.run(lambda: parts.monitor.history.trend(now, hours=hours, points=points, **named))
@@ -141,18 +142,6 @@ def _report_made(path: str) -> dict[str, Any]:
 
 def _url(report: str) -> str:
     return f"/reports/{report}"
-
-
-def _hours() -> float:
-    said = request.args.get("hours") or TREND_HOURS
-    try:
-        hours = float(said)
-    except ValueError:
-        hours = 0.0
-    if not 0.0 < hours <= MAX_TREND_HOURS:
-        limit = f"must be greater than 0 and at most {MAX_TREND_HOURS:g}"
-        raise InvalidInput(f"hours {said[:100]!r} {limit}", [(("hours",), limit)])
-    return hours
 
 
 def _trend(trend: Trend) -> dict[str, Any]:
