@@ -607,27 +607,20 @@ def built_page(plant: LiveService, node_modules: Path, tmp_path_factory: pytest.
         process.wait(timeout=10)
 
 
-def test_the_vue_page_draws_a_schedule_in_a_browser_that_never_sees_the_key(built_page):
-    chromium = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
-    if chromium is None:
-        absent("chromium", "apt-get", "update")
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--disable-gpu"])
-        page = browser.new_page(viewport={"width": 390, "height": 844})
-        complaints: list[str] = []
-        sent: list[str] = []
-        page.on("console", lambda message: complaints.append(message.text))
-        page.on("pageerror", lambda err: complaints.append(str(err)))
-        page.on("request", lambda request: sent.append(f"{request.url} {request.all_headers()}"))
-        page.goto(built_page)
-        page.get_by_role("button", name="生成计划").click()
-        page.get_by_role("img", name="甘特图：15 道工序，52.9 小时").wait_for()
-        page.get_by_role("button", name="5 分").click()
-        page.get_by_text("谢谢！").wait_for()
-        assert page.evaluate("document.documentElement.scrollWidth") <= 390
-        browser.close()
+def test_the_vue_page_draws_a_schedule_in_a_browser_that_never_sees_the_key(built_page, browser):
+    page = browser.new_page(viewport={"width": 390, "height": 844})
+    complaints: list[str] = []
+    sent: list[str] = []
+    page.on("console", lambda message: complaints.append(message.text))
+    page.on("pageerror", lambda err: complaints.append(str(err)))
+    page.on("request", lambda request: sent.append(f"{request.url} {request.all_headers()}"))
+    page.goto(built_page)
+    page.get_by_role("button", name="生成计划").click()
+    page.get_by_role("img", name="甘特图：15 道工序，52.9 小时").wait_for()
+    page.get_by_role("button", name="5 分").click()
+    page.get_by_text("谢谢！").wait_for()
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    page.close()
     assert complaints == []
     assert any("/feedback" in request for request in sent)
     assert not any("authorization" in request.lower() or "planner" in request for request in sent)
