@@ -58,6 +58,7 @@ class Scheduler:
 def _answer(user_id: str, request_id: str, solution: Solution, took_s: float) -> dict[str, object]:
     """As `scheduler_service.http.running.answer`, written out: a peer does not go through the service's code."""
     schedule = solution.schedule
+    critical = schedule.critical_steps
     names = {workpoint.id: workpoint.name for workpoint in schedule.instance.workpoints}
     return {
         "status": "success",
@@ -67,6 +68,9 @@ def _answer(user_id: str, request_id: str, solution: Solution, took_s: float) ->
             "gap": solution.gap,
             "resource_utilization": schedule.resource_utilization,
             "team_utilization": schedule.team_utilization,
+            "team_headcount": {
+                team.name: team.headcount for team in schedule.instance.teams if team.name in schedule.team_utilization
+            },
             "schedule_details": [
                 {
                     "id": placed.step.id,
@@ -78,6 +82,7 @@ def _answer(user_id: str, request_id: str, solution: Solution, took_s: float) ->
                     "workers": placed.crew,
                     "start": placed.start_h,
                     "end": placed.end_h,
+                    "critical": placed.step.id in critical,
                 }
                 for placed in schedule.steps
             ],

@@ -1,5 +1,5 @@
 // What `useLoad` found: a skeleton, an error with a way on, an empty state, or the slot.
-import { computed } from "vue";
+import { computed, unref } from "vue";
 import { useI18n } from "vue-i18n";
 
 export default {
@@ -7,13 +7,7 @@ export default {
   props: { load: { type: Object, required: true }, empty: { type: Boolean, default: false } },
   setup(props) {
     const { t } = useI18n();
-    const get = (name) => {
-      const value = props.load[name];
-      return value && typeof value === "object" && "value" in value && value.__v_isRef ? value.value : value;
-    };
-    const data = computed(() => get("data"));
-    const error = computed(() => get("error"));
-    return { t, data, error };
+    return { t, data: computed(() => unref(props.load.data)), error: computed(() => unref(props.load.error)) };
   },
   template: /* html */ `
     <div v-if="error" class="card error" :class="{ stale: data }" role="alert">

@@ -1,5 +1,5 @@
 // One schedule: figures, Gantt chart, load, table, downloads, a person's verdict.
-import { computed, ref, shallowRef } from "vue";
+import { computed, shallowRef } from "vue";
 import { useI18n } from "vue-i18n";
 import * as echarts from "echarts";
 import { download } from "../../core/download.js";
@@ -11,6 +11,12 @@ import Rating from "./rating.js";
 import { stepName } from "./standard.js";
 
 const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+const screenLook = () => ({
+  ink: colour("--ink"), soft: colour("--ink-soft"), line: colour("--line"), pale: colour("--plain-pale"), bad: colour("--bad"), card: colour("--card"),
+});
+// One for all schedules on the page: bars are drawn in the colours of the theme.
+const look = shallowRef(screenLook());
+matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => (look.value = screenLook()));
 const PRINTED = { ink: "#1b2733", soft: "#51606e", line: "#d5dce3", pale: "#eef1f4", bad: "#b3261e", card: "#fff" };
 
 export default {
@@ -27,13 +33,10 @@ export default {
     const { t, locale } = useI18n();
     const result = computed(() => props.answer.result);
     const told = computed(() => props.answer.experiment_info);
-    const look = ref(screenLook());
-    matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => (look.value = screenLook()));
     const mostMargin = computed(() => (innerWidth < 720 ? 84 : props.isNarrow ? 140 : 190));
     const context = (given) => ({ t, lang: locale.value, look: given, showCritical: props.showCritical, spanH: props.spanH });
     const chart = computed(() => gantt(result.value, props.view, { ...context(look.value), mostMargin: mostMargin.value }));
     const load = computed(() => teamLoad(result.value, context(look.value)));
-    const drawn = shallowRef(null);
     const critical = computed(() => result.value.schedule_details.filter((step) => step.critical).length);
     const label = computed(() =>
       t("schedule.chart_label", {
@@ -64,7 +67,7 @@ export default {
     const json = () => download(`schedule-${props.answer.request_id.slice(0, 8)}.json`, JSON.stringify(props.answer, null, 2), "application/json");
     const inOrder = computed(() => result.value.schedule_details.toSorted((a, b) => a.start - b.start || a.end - b.end));
     const step = (text) => stepName(text, locale.value);
-    return { t, result, told, chart, load, drawn, label, png, svg, csv, json, inOrder, step, hours, percent, duration_s, number, fixed };
+    return { t, result, told, chart, load, label, png, svg, csv, json, inOrder, step, hours, percent, duration_s, number, fixed };
   },
   template: /* html */ `
     <article class="card result">
@@ -76,7 +79,7 @@ export default {
         <div class="kpi"><dt>{{ t("schedule.utilization") }}</dt><dd>{{ percent(result.resource_utilization) }}</dd></div>
         <div class="kpi"><dt>{{ t("schedule.took") }}</dt><dd>{{ duration_s(answer.performance.execution_time) }} <small>{{ result.stage }} · {{ t("schedule.evaluations", { n: number(result.evaluations) }) }}</small></dd></div>
       </dl>
-      <e-chart class="gantt" :option="chart.option" :height="chart.height + 'px'" :label="label" @ready="drawn = $event" />
+      <e-chart class="gantt" :option="chart.option" :height="chart.height + 'px'" :label="label" />
       <div class="row tight">
         <span class="hint">{{ t("schedule.download") }}</span>
         <button type="button" class="btn small" @click="png">PNG</button><button type="button" class="btn small" @click="svg">SVG</button>
@@ -94,7 +97,3 @@ export default {
     </article>
   `,
 };
-
-function screenLook() {
-  return { ink: colour("--ink"), soft: colour("--ink-soft"), line: colour("--line"), pale: colour("--plain-pale"), bad: colour("--bad"), card: colour("--card") };
-}
