@@ -45,8 +45,9 @@ setup-bench: setup-dev $(VENV)/.bench
 serve: setup  ## Serve on http://localhost:5001 with the shipped seed models
 	$(BIN)/python enhanced_flask.py $(ARGS)
 
+# Two processes, a file's tests in one of them: what waits in one leaves the processor to the other.
 test: setup-dev  ## Run every test
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
 
 lint: setup-dev  ## ruff and mypy --strict
 	$(BIN)/ruff check .

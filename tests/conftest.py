@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
 ROOT = Path(__file__).resolve().parent.parent
-START_TIMEOUT_S = 60.0
+START_TIMEOUT_S = 120.0
 
 
 @dataclass
@@ -132,9 +132,14 @@ def browser() -> Iterator["Browser"]:
 
 @pytest.hookimpl(hookwrapper=True)
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
-    """Show the end of the shared service's log with the failure of a test that uses it."""
+    """Show the end of the shared service's log with the failure of a test that uses it.
+
+    What was captured goes from the process that ran the test to the one that tells, as UTF-8; some tests log lone
+    surrogates on purpose.
+    """
     outcome: Any = yield
     report = outcome.get_result()
     running = getattr(item, "funcargs", {}).get("service")
     if report.failed and isinstance(running, LiveService):
         report.sections.append(("log of the service", running.output.read_text(errors="replace")[-3_000:]))
+    report.sections = [(name, text.encode("utf-8", "backslashreplace").decode()) for name, text in report.sections]
