@@ -101,6 +101,19 @@ def bearer(key):
     return {"Authorization": f"Bearer {key}"}
 
 
+def test_answers_tell_what_the_key_may_do_where_keys_count(exposed, on_loopback, tmp_path):
+    told = {
+        scope: exposed.test_client().get("/models", headers=bearer(key)).headers["X-API-Scopes"]
+        for scope, key in SCOPED.items()
+    }
+    assert told == {"run": "run", "read": "read", "admin": "admin read run"}
+    assert exposed.test_client().get("/models").headers["X-API-Scopes"] == ""  # told with the 401
+    assert "X-API-Scopes" not in exposed.test_client().get("/health").headers
+    assert "X-API-Scopes" not in on_loopback.test_client().get("/models").headers
+    open_to_readers = app_over(tmp_path, anonymous_scopes=("run", "read"))
+    assert open_to_readers.test_client().get("/models").headers["X-API-Scopes"] == "read run"
+
+
 def test_the_table_names_every_route(exposed):
     assert set(routes(exposed)) == set(EXPECTED)
 

@@ -5,6 +5,7 @@ import { i18n } from "./core/i18n.js";
 import Shell from "./parts/shell.js";
 import EChart from "./parts/chart.js";
 import LoadState from "./parts/load_state.js";
+import Nowhere from "./parts/nowhere.js";
 import StatusBadge from "./parts/badge.js";
 
 const page = (name) => () => import(`./pages/${name}/index.js`);
@@ -17,7 +18,7 @@ const router = createRouter({
     { path: "/models/:key?", component: page("models"), meta: { title: "shell.models" } },
     { path: "/experiments/:name?", component: page("experiments"), meta: { title: "shell.experiments" } },
     { path: "/monitoring", component: page("monitoring"), meta: { title: "shell.monitoring" } },
-    { path: "/:nothing(.*)*", redirect: "/schedule" },
+    { path: "/:nothing(.*)*", component: Nowhere, meta: { title: "shell.nowhere" } },
   ],
 });
 

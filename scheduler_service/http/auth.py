@@ -6,8 +6,8 @@ A route that `required_scope` does not know wants `admin` if it changes anything
 import hmac
 import logging
 import re
-from collections.abc import Sequence
-from typing import TypeVar
+from collections.abc import Collection, Sequence
+from typing import TypeVar, get_args
 from urllib.parse import urlsplit
 
 from flask import Flask, Response, g, has_request_context, request
@@ -35,6 +35,8 @@ ASKING_ENDPOINTS = frozenset({"experiments.plan_experiment"})
 AUTHOR_FIELDS = ("actor", "created_by")
 """Fields of bodies that say who does something."""
 MAX_AUTHOR = 200
+SCOPES_HEADER = "X-API-Scopes"
+"""What the client may do: on every answer of a route that wants a scope, where keys or the binding limit anybody."""
 
 log = logging.getLogger("scheduler.changes")
 
@@ -65,6 +67,8 @@ def guard(app: Flask, settings: Settings, limits: Limits) -> None:
     is_exposed = not is_loopback(settings.host)
     keys = parse_keys(settings.api_keys)
     origins = [re.compile(pattern) for pattern in origin_patterns(settings.cors_origins)]
+    without_key = _told_scopes(settings.anonymous_scopes if is_exposed else {"admin"})
+    with_key = {key.name: _told_scopes(key.scopes) for key in keys}
 
     def refuse() -> None:
         g.api_key, g.standing = None, None
@@ -104,7 +108,11 @@ def guard(app: Flask, settings: Settings, limits: Limits) -> None:
         if standing is not None and limits.addresses is not None:
             answer.headers["RateLimit-Policy"] = limits.addresses.policy
             answer.headers["RateLimit"] = f'"requests";r={standing.remaining};t={max(0, round(standing.wait_s + 0.5))}'
-        if required_scope(request.method, request.endpoint) == "admin":
+        wanted = required_scope(request.method, request.endpoint)
+        if wanted is not None and (keys or is_exposed):
+            name = key_name()
+            answer.headers[SCOPES_HEADER] = without_key if name is None else with_key[name]
+        if wanted == "admin":
             who = f"key {name}" if (name := key_name()) else "no key"
             log.info(
                 "%s %s by %s from %s: %d", request.method, request.path, who, request.remote_addr, answer.status_code
@@ -139,6 +147,11 @@ def author(claim: str, name: str | None) -> str:
         return claim
     suffix = f"(key: {name})"
     return f"{claim[: MAX_AUTHOR - len(suffix) - 1]} {suffix}" if claim.strip() else name
+
+
+def _told_scopes(scopes: Collection[str]) -> str:
+    """For `SCOPES_HEADER`: `admin` stands for all, so that who reads it need not know that."""
+    return " ".join(sorted(get_args(Scope) if "admin" in scopes else scopes))
 
 
 def find_key(presented: str, keys: Sequence[ApiKey]) -> int | None:

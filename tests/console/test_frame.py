@@ -97,6 +97,92 @@ def test_the_key_is_asked_for_once_and_then_sent_with_everything(browser, tmp_pa
         context.close()
 
 
+def test_a_planner_is_offered_nothing_that_their_key_does_not_allow(browser, tmp_path):
+    keys = {"planner:read+run": "a-key-of-the-planners-0123456789", "boss:admin": "a-key-of-the-boss-0123456789"}
+    entries = ",".join(f"{name}:{digest_of(key)}" for name, key in keys.items())
+    with live_service(tmp_path, environment={"SCHED_HOST": "0.0.0.0", "SCHED_API_KEYS": entries}) as running:
+        context = browser.new_context(base_url=running.url.replace("0.0.0.0", "127.0.0.1"))
+        page = context.new_page()
+        page.goto("/#/models/DDQN_v1.0")
+        dialog = page.get_by_role("dialog", name="需要 API 密钥")
+        dialog.get_by_label("密钥", exact=True).fill(keys["planner:read+run"])
+        dialog.get_by_role("button", name="使用这个密钥").click()
+        button = page.get_by_role("button", name="已输入密钥")
+        expect(button).to_contain_text("查看、排程")
+        expect(page.get_by_role("heading", name="DDQN v1.0.0")).to_be_visible()
+        for address, offered in {"models/DDQN_v1.0": "+ 添加", "models": "注册模型", "experiments": "新建实验"}.items():
+            page.goto(f"/#/{address}")
+            expect(page.locator("main .admin-only").filter(has_text=offered).first).to_be_hidden()
+        assert (
+            page.evaluate(
+                """async () => {
+                const { api } = await import('/console/core/api.js');
+                const { refusalText } = await import('/console/core/refusals.js');
+                return api.post('/models/rollback', { algorithm: 'DDQN', reason: 'x' }).catch(refusalText);
+            }"""
+            )
+            == "当前密钥没有“管理”权限，只有：查看、排程。请换一把密钥（右上角），或请管理员代办。"
+        )
+
+        button.click()
+        dialog.get_by_label("密钥", exact=True).fill(keys["boss:admin"])
+        dialog.get_by_role("button", name="使用这个密钥").click()
+        page.goto("/#/experiments")
+        expect(page.get_by_role("link", name="新建实验").first).to_be_visible()
+        expect(button).not_to_contain_text("查看")
+        context.close()
+
+
+def test_too_many_requests_are_told_with_the_time_to_wait(browser, tmp_path):
+    key = "a-key-of-the-planners-0123456789"  # loopback without a key is never limited
+    entry = f"planner:read+run:{digest_of(key)}"
+    environment = {"SCHED_HOST": "0.0.0.0", "SCHED_API_KEYS": entry, "SCHED_RATE_LIMIT": "60"}
+    with live_service(tmp_path, environment=environment) as running:
+        context = browser.new_context(base_url=running.url.replace("0.0.0.0", "127.0.0.1"))
+        context.add_init_script(f"sessionStorage.setItem('scheduler.api_key', '{key}')")
+        page = context.new_page()
+        page.goto("/#/schedule")
+        page.get_by_role("button", name="开始排程").wait_for()
+        running.session.headers["X-API-Key"] = key
+        assert 429 in [running.get("/models").status_code for _ in range(200)]
+        page.get_by_role("button", name="开始排程").click()
+        told = page.locator("form [role=alert]")
+        expect(told).to_contain_text("请求过于频繁，超过了服务的限制")
+        expect(told).to_contain_text(re.compile(r"请在 \d+ 秒后重试"))
+        page.get_by_role("button", name="English").click()
+        expect(told).to_contain_text("Too many requests")
+        context.close()
+
+
+def test_files_that_the_service_cannot_read_are_told_with_a_way_on(
+    page: Page, console: LiveService, mistakes: list[str]
+):
+    reports = console.home / "reports"
+    reports.rename(console.home / "elsewhere")
+    reports.touch()
+    try:
+        page.goto("/#/monitoring?tab=reports")
+        told = page.locator(".card.error[role=alert]")
+        expect(told).to_contain_text("服务读写不了它的文件，请联系运维")
+        expect(told).to_contain_text("请在 5 秒后重试")
+    finally:
+        reports.unlink()
+        (console.home / "elsewhere").rename(reports)
+    told.get_by_role("button", name="重试").click()
+    expect(told).to_be_hidden()
+    assert mistakes
+    assert all("status of 503" in each for each in mistakes)
+    mistakes.clear()
+
+
+def test_an_address_that_leads_nowhere_says_so(page: Page):
+    page.goto("/#/modles/DDQN_v2.0")
+    expect(page.get_by_role("alert")).to_contain_text("/modles/DDQN_v2.0")
+    check_both_sizes(page, "nowhere")
+    page.get_by_role("alert").get_by_role("link", name="排程").click()
+    expect(page).to_have_url(re.compile("#/schedule$"))
+
+
 def test_files_are_packed_and_asked_for_again_only_when_they_changed(console: LiveService):
     first = requests.get(f"{console.url}/console/app.js", timeout=10)
     assert first.headers["Content-Encoding"] == "gzip"

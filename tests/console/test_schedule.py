@@ -311,6 +311,35 @@ def test_progress_is_shown_while_a_time_budget_runs_and_stopping_stops_the_servi
         time.sleep(0.1)
 
 
+def test_the_schedule_is_still_there_after_a_look_at_another_page(schedule: Page):
+    run(schedule)
+    schedule.get_by_role("button", name="班组").click()
+    schedule.get_by_role("link", name="模型", exact=True).click()
+    expect(schedule.locator(".page.models")).to_be_visible()
+    schedule.go_back()
+    expect(schedule.locator("[data-test=makespan]")).to_have_text("52.87 小时")
+    expect(schedule.locator(".gantt canvas")).to_be_visible()
+    expect(schedule.get_by_role("button", name="班组")).to_have_attribute("aria-pressed", "true")
+
+
+def test_a_run_goes_on_while_another_page_is_looked_at_and_says_when_it_is_done(schedule: Page, console: LiveService):
+    before = len(recorded(console))
+    schedule.get_by_label("改进时间").select_option("1000")
+    # The sample is proven optimal at once; eight work points are searched as long as they may be.
+    schedule.get_by_role("button", name="多个工作点").click()
+    for _ in range(6):
+        schedule.get_by_role("button", name="添加工作点").click()
+    schedule.get_by_role("button", name="开始排程").click()
+    expect(schedule.get_by_role("progressbar")).to_be_visible()
+    schedule.get_by_role("link", name="监控").click()
+    expect(schedule.locator(".toast")).to_contain_text("排程已完成：完工时间")
+    assert len(recorded(console)) == before + 1
+    makespan = f"{recorded(console).iloc[-1].makespan:.2f} 小时"
+    expect(schedule.locator(".toast")).to_contain_text(makespan)
+    schedule.get_by_role("link", name="排程", exact=True).click()
+    expect(schedule.locator("[data-test=makespan]")).to_have_text(makespan)
+
+
 def test_pictures_and_tables_can_be_kept(schedule: Page, tmp_path):
     answer = run(schedule)
     files = {}

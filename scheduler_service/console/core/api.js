@@ -1,6 +1,6 @@
 // The one way to the service: JSON in, JSON out, problem+json as ApiError.
 import { noteDate } from "./clock.js";
-import { askForKey, session } from "./session.js";
+import { askForKey, noteScopes, session } from "./session.js";
 import { i18n } from "./i18n.js";
 
 export class ApiError extends Error {
@@ -48,6 +48,7 @@ async function send(method, path, { query, body, signal, as = "json" } = {}) {
     throw new ApiError(0, i18n.global.t("shell.unreachable"));
   }
   noteDate(answer.headers.get("Date"));
+  noteScopes(answer.headers.get("X-API-Scopes"));
   if (answer.ok) return as === "json" ? answer.json() : answer[as]();
   const problem = problemOf(answer.status, answer.headers.get("Retry-After"), await answer.json().catch(() => null));
   if (answer.status === 401 && (await askForKey(problem.detail))) return send(method, path, { query, body, signal, as });

@@ -23,10 +23,18 @@ const write = (name, value, isKept) => {
 };
 
 export const session = reactive({
+  scopes: null, // what may be done, as the service last told: a list, or null for everything
   key: read(KEY),
   actor: read(ACTOR),
   wanted: null, // a question to the user: {detail, resolve}, shown by parts/key_dialog.js
 });
+
+/** From the header X-API-Scopes, which is absent where nobody needs a key. What only admins may do is hidden by style. */
+export function noteScopes(told) {
+  if (told === null || told === session.scopes?.join(" ")) return;
+  session.scopes = told.split(" ").filter(Boolean);
+  document.documentElement.dataset.may = told;
+}
 
 export function rememberKey(key, isKept) {
   session.key = key.trim();

@@ -1,18 +1,18 @@
 // What `useLoad` found: a skeleton, an error with a way on, an empty state, or the slot.
 import { computed, unref } from "vue";
 import { useI18n } from "vue-i18n";
+import { refusalText } from "../core/refusals.js";
 
 export default {
   name: "LoadState",
   props: { load: { type: Object, required: true }, empty: { type: Boolean, default: false } },
   setup(props) {
     const { t } = useI18n();
-    return { t, data: computed(() => unref(props.load.data)), error: computed(() => unref(props.load.error)) };
+    return { t, refusalText, data: computed(() => unref(props.load.data)), error: computed(() => unref(props.load.error)) };
   },
   template: /* html */ `
     <div v-if="error" class="card error" :class="{ stale: data }" role="alert">
-      <strong>{{ t("load.failed") }}</strong> {{ error.detail ?? error.message }}
-      <span v-if="error.retryAfterS">{{ t("load.retry_after", { seconds: error.retryAfterS }) }}</span>
+      <strong>{{ t("load.failed") }}</strong> {{ refusalText(error) }}
       <span v-if="data">{{ t("load.stale") }}</span>
       <button type="button" class="btn" @click="load.reload()">{{ t("load.retry") }}</button>
     </div>

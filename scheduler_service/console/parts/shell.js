@@ -48,7 +48,7 @@ export default {
       <div class="tools">
         <a class="quiet" href="docs" target="_blank" rel="noopener">{{ t("shell.docs") }}</a>
         <button type="button" class="btn quiet" @click="askForKey('')">
-          <span class="dot" :class="{ set: session.key }" aria-hidden="true"></span>{{ session.key ? t("shell.key_set") : t("shell.key") }}
+          <span class="dot" :class="{ set: session.key }" aria-hidden="true"></span>{{ session.key ? t("shell.key_set") : t("shell.key") }}<small v-if="session.key && session.scopes && !session.scopes.includes('admin')" class="scopes">{{ session.scopes.map((each) => t("refusal.scope." + each)).join(t("refusal.and")) }}</small>
         </button>
         <button type="button" class="btn quiet" @click="switchLanguage" :lang="locale === 'zh' ? 'en' : 'zh-CN'">{{ t("shell.language") }}</button>
       </div>

@@ -71,10 +71,10 @@ export default {
     <section class="page">
       <header class="page-head">
         <h1>{{ of("title") }}</h1><p class="hint">{{ of("about") }}</p>
-        <router-link class="btn primary right" to="/experiments/new">{{ of("new") }}</router-link>
+        <router-link class="btn primary right admin-only" to="/experiments/new">{{ of("new") }}</router-link>
       </header>
       <load-state :load="load" :empty="load.data.value?.total === 0">
-        <template #empty><p>{{ of("none_yet") }}</p><router-link class="btn primary" to="/experiments/new">{{ of("new") }}</router-link></template>
+        <template #empty><p>{{ of("none_yet") }}</p><router-link class="btn primary admin-only" to="/experiments/new">{{ of("new") }}</router-link></template>
         <div class="card">
           <div class="row list-tools">
             <div class="tabs" role="group" :aria-label="of('list.filter')">

@@ -52,7 +52,7 @@ export default {
     return { ...words, bar, busy, arm, possible, candidates, move, MOVES };
   },
   template: /* html */ `
-    <div ref="bar" class="row moves" role="group" tabindex="-1" :aria-label="of('act.more')">
+    <div ref="bar" class="row moves admin-only" role="group" tabindex="-1" :aria-label="of('act.more')">
       <label v-if="possible.includes('promote') && candidates.length > 1" class="row">{{ of("act.promote_arm") }}
         <select v-model="arm" class="input narrow"><option v-for="each in candidates" :key="each" :value="each">{{ of("arm", { letter: each.slice(-1).toUpperCase() }) }}</option></select></label>
       <button v-for="name in possible" :key="name" type="button" class="btn" :class="MOVES[name].look" :disabled="busy !== ''" :data-move="name" @click="move(name)">{{ of("act." + name) }}</button>

@@ -1,13 +1,14 @@
 // What the service refused, in the reader's language where it is a usual refusal; else in the service's own words.
 import { i18n } from "../../core/i18n.js";
+import { refusalText } from "../../core/refusals.js";
 
 const { t, te } = i18n.global;
 
 /** A sentence about an ApiError; `named` fills in what the sentence of its kind takes. */
 export function problemText(err, named = {}) {
   const kind = err.body?.type?.split("#")[1] ?? "";
-  const key = [kind, String(err.status)].map((each) => `experiments.problem.${each}`).find((each) => te(each));
-  return key ? t(key, { detail: err.message, ...named }) : err.message;
+  const key = [`experiments.problem.${kind}`].find((each) => te(each));
+  return key ? t(key, { detail: err.message, ...named }) : refusalText(err);
 }
 
 /** What is wrong at a place of the form: our own words where there are any, the service's otherwise. */

@@ -66,7 +66,7 @@ export default {
   template: /* html */ `
     <div class="replay" data-replay :data-state="replay?.state">
       <h3>{{ of("replay.heading") }}</h3><p class="hint">{{ of("replay.about", arms) }}</p>
-      <form class="row end" novalidate @submit.prevent="start">
+      <form class="row end admin-only" novalidate @submit.prevent="start">
         <form-field v-if="candidates.length > 1" v-model="wish.candidate" class="narrow-field" :label="of('candidate')" :options="candidates.map((value) => ({ value, label: letter(value) }))" />
         <form-field v-model="wish.limit" type="number" class="narrow-field" :label="of('replay.limit')" :error="fault('limit')" />
         <form-field v-model="wish.days" type="number" class="narrow-field" :label="of('replay.days')" :error="fault('days')" />

@@ -52,7 +52,7 @@ export default {
     <section class="card" aria-labelledby="settings-title">
       <div class="row card-head"><h2 id="settings-title">{{ of("settings.heading") }}</h2>
         <span class="right row"><a v-if="report" :href="report.slice(1)" target="_blank" rel="noopener">{{ of("settings.open_report") }}</a>
-          <button type="button" class="btn small" :disabled="isMaking" @click="makeReport">{{ of("settings.report") }}</button></span></div>
+          <button type="button" class="btn small admin-only" :disabled="isMaking" @click="makeReport">{{ of("settings.report") }}</button></span></div>
       <dl class="facts"><div v-for="[name, value] in facts" :key="name"><dt>{{ of("settings." + name) }}</dt><dd>{{ value }}</dd></div></dl>
     </section>
   `,

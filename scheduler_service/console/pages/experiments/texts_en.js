@@ -144,7 +144,6 @@ export const en = {
     confirm_ends: "After {days} days ({time}) it ends, and everyone gets the default model.",
   },
   problem: {
-    403: "The present key may not do this ({detail}).", 429: "Too many requests; try again in a while.", 503: "The service cannot do this now; try again in a while ({detail}).",
     "experiment-not-found": "There is no such experiment; it may have been removed or renamed.", "model-not-found": "The registry has no such model; reload and choose again ({detail}).", "invalid-transition": "The candidate cannot be deployed yet: it has to be validated first ({detail}).",
   },
   plan: {

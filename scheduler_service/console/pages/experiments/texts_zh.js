@@ -144,7 +144,6 @@ export const zh = {
     confirm_ends: "{days} 天后（{time}）自动到期，所有用户回到默认模型。",
   },
   problem: {
-    403: "当前密钥没有这个权限（{detail}）。", 429: "请求过于频繁，请稍后重试。", 503: "服务暂时无法处理，请稍后重试（{detail}）。",
     "experiment-not-found": "没有这个实验；它可能已被删除或改名。", "model-not-found": "注册表里没有这个模型，请刷新后重选（{detail}）。", "invalid-transition": "候选模型还不能上线：须先通过验证（{detail}）。",
   },
   plan: {

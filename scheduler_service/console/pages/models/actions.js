@@ -85,7 +85,7 @@ export default {
     return { t, busy, failure, alarm, possible, impossible, label, isNext, act };
   },
   template: /* html */ `
-    <section class="actions-bar" :aria-label="t('models.actions')">
+    <section class="actions-bar admin-only" :aria-label="t('models.actions')">
       <div class="row">
         <button v-for="move in possible" :key="move" type="button" class="btn" :class="{ primary: isNext(move), 'danger-text': move === 'deleted' }" :disabled="!!busy" @click="act(move)">{{ label(move) }}</button>
         <details v-if="impossible.length" class="impossible" :open="!possible.length"><summary>{{ t("models.impossible") }}</summary>

@@ -42,7 +42,7 @@ export default {
             <router-link v-for="each in links" :key="each" :to="{ path: '/models', query: each === 'list' ? {} : { view: each } }"
               :aria-current="view === each ? 'true' : undefined">{{ t("models." + each) }}</router-link>
           </nav>
-          <router-link v-if="view !== 'register'" class="btn primary right" to="/models?view=register">{{ t("models.to_register") }}</router-link>
+          <router-link v-if="view !== 'register'" class="btn primary right admin-only" to="/models?view=register">{{ t("models.to_register") }}</router-link>
         </div>
         <component :is="VIEWS[view]" />
       </template>

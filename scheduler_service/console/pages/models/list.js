@@ -53,7 +53,7 @@ export default {
     <load-state :load="list" :empty="!models.length">
       <template #empty>
         <p>{{ t("models.none") }}</p>
-        <router-link class="btn primary" to="/models?view=register">{{ t("models.to_register") }}</router-link>
+        <router-link class="btn primary admin-only" to="/models?view=register">{{ t("models.to_register") }}</router-link>
       </template>
       <model-answering :models="models" :default-model="list.data.value.default_model" />
       <div class="card">

@@ -1,6 +1,7 @@
 // What the service says, in the reader's language. English is the service's own wording; what is not known stays as it is.
 import { i18n } from "../../core/i18n.js";
 import { bytes } from "../../core/format.js";
+import { refusalText } from "../../core/refusals.js";
 import { shortName } from "./records.js";
 
 const { t, te, locale } = i18n.global;
@@ -45,7 +46,6 @@ const KNOWN = [
   [/the models in use are unknown/, "unknown_use"],
   [/is for deployed models/, "stable_only"],
   [/no model is called '(.+?)'/, "gone", ([, name]) => ({ name: shortName(name) })],
-  [/lacks the scope (\w+)/, "scope", ([, scope]) => ({ scope })],
   [/^performance drop: over (\d+) runs \((\d+) failed\) the mean gap is ([\d.]+%), ([\d.]+%) above/, "drop", ([, runs, failed, gap, excess]) => ({ runs, failed, gap: percentOf(gap), excess: percentOf(excess) })],
   [/^shipped with the project$/, "shipped"],
   [/^(registered|retired) for more than (\d+) days$/, "expired", ([, status, days]) => ({ status: t(`status.model.${status}`), days })],
@@ -67,7 +67,9 @@ export function explained(text) {
 /** An ApiError as people read it. */
 export function explain(err) {
   if (err.status === 413) return t("models.problem.body_too_large");
-  return explained(err.detail ?? err.message);
+  const text = err.detail ?? err.message;
+  const own = explained(text);
+  return own === text ? refusalText(err) : own;
 }
 
 /** {field: message} of the registration form, and the rest under "". A file that is no model belongs to the file. */

@@ -87,9 +87,9 @@ export default {
   },
   template: /* html */ `
     <section class="tags" :aria-label="t('models.tags')">
-      <span v-for="tag in model.tags" :key="tag" class="tag fixed">{{ tag }}<button v-if="isMovable(tag)" type="button" :aria-label="t('models.tags_remove', { tag })" @click="remove(tag)">×</button></span>
+      <span v-for="tag in model.tags" :key="tag" class="tag fixed">{{ tag }}<button v-if="isMovable(tag)" type="button" class="admin-only" :aria-label="t('models.tags_remove', { tag })" @click="remove(tag)">×</button></span>
       <span v-if="!model.tags.length" class="hint">{{ t("models.tags_none") }}</span>
-      <button v-if="!isOpen" ref="opener" type="button" class="btn small" @click="open">+ {{ t("models.tags_add") }}</button>
+      <button v-if="!isOpen" ref="opener" type="button" class="btn small admin-only" @click="open">+ {{ t("models.tags_add") }}</button>
       <form v-else class="row tag-form" @submit.prevent="add" @keydown.esc="close">
         <input ref="field" v-model="wanted" class="input" name="tag" list="known-tags" maxlength="64" autocomplete="off" spellcheck="false"
           :aria-label="t('models.tags_name')" :placeholder="t('models.tags_hint')" :aria-invalid="!!problem" aria-describedby="tag-problem">

@@ -108,7 +108,6 @@ export const moves = {
       unknown_use: "实验配置 ab_test_config.json 读不出来，无法确定哪些模型正在被使用。请先修复它。",
       stable_only: "stable 只能给已部署的模型：请先部署它。",
       gone: "没有名为 {name} 的模型：它可能刚被删除。",
-      scope: "这把密钥没有权限做这件事（需要 {scope}）。",
       not_json: "不是合法的 JSON：{reason}",
       not_object: "应为 JSON 对象。",
       drop: "性能下降：{runs} 次运行（失败 {failed} 次）的平均差距为 {gap}，比验证时高出 {excess}",

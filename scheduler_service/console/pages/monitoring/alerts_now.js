@@ -3,6 +3,7 @@ import { computed, nextTick, ref } from "vue";
 import { useI18n } from "vue-i18n";
 import { api } from "../../core/api.js";
 import { ago, time } from "../../core/format.js";
+import { refusalText } from "../../core/refusals.js";
 import { moment } from "./moment.js";
 import { confirm } from "../../parts/confirm.js";
 import { toast } from "../../parts/toast.js";
@@ -41,7 +42,7 @@ export default {
         await api.post(`/alerts/${alert.id}/acknowledge`, { actor: answer.actor, note: answer.reason });
         toast(ask("done"));
       } catch (err) {
-        toast(err.detail ?? err.message, "bad");
+        toast(refusalText(err), "bad");
       }
       await props.load.reload();
       await nextTick();
@@ -77,7 +78,7 @@ export default {
                 {{ alert.notified ? t("monitoring.alerts.told", { ago: ago(alert.notified) }) : t("monitoring.alerts.not_told") }}</span>
               <span v-if="alert.acknowledged" class="good">✓ {{ t("monitoring.alerts.acknowledged", {
                 who: alert.acknowledged_by || t("monitoring.alerts.somebody"), time: moment(alert.acknowledged) }) }}<template v-if="alert.note"> · {{ alert.note }}</template></span>
-              <span class="right buttons">
+              <span class="right buttons admin-only">
                 <button v-if="alert.id !== null && !alert.acknowledged" type="button" class="btn small" @click="acknowledge(alert)">{{ t("monitoring.alerts.acknowledge") }}</button>
                 <button v-if="!alert.silenced" type="button" class="btn small quiet" @click="silencing = alert">{{ t("monitoring.alerts.silence") }}</button>
               </span>

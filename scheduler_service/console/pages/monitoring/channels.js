@@ -2,6 +2,7 @@
 import { computed, ref } from "vue";
 import { useI18n } from "vue-i18n";
 import { api } from "../../core/api.js";
+import { refusalText } from "../../core/refusals.js";
 import { confirm } from "../../parts/confirm.js";
 import { toast } from "../../parts/toast.js";
 
@@ -25,7 +26,7 @@ export default {
       try {
         results.value = (await api.post("/alerts/test")).channels;
       } catch (err) {
-        toast(err.detail ?? err.message, "bad");
+        toast(refusalText(err), "bad");
       } finally {
         isBusy.value = false;
       }
@@ -39,7 +40,7 @@ export default {
         <h2 id="channels-title">{{ t("monitoring.channels.title") }}</h2>
         <span v-if="outbox.waiting" class="badge warn">{{ t("monitoring.channels.waiting", { n: outbox.waiting }) }}</span>
         <span v-if="outbox.given_up" class="badge bad">{{ t("monitoring.channels.given_up", { n: outbox.given_up }) }}</span>
-        <button v-if="channels.length" type="button" class="btn small right" :disabled="isBusy" @click="test">{{ isBusy ? t("monitoring.channels.testing") : t("monitoring.channels.test") }}</button>
+        <button v-if="channels.length" type="button" class="btn small right admin-only" :disabled="isBusy" @click="test">{{ isBusy ? t("monitoring.channels.testing") : t("monitoring.channels.test") }}</button>
       </div>
       <load-state :load="load">
         <p v-if="!channels.length" class="hint">{{ t("monitoring.channels.none") }}</p>

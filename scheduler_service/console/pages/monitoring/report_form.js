@@ -3,6 +3,7 @@ import { computed, nextTick, onScopeDispose, ref } from "vue";
 import { useI18n } from "vue-i18n";
 import { api } from "../../core/api.js";
 import { useLoad } from "../../core/load.js";
+import { refusalText } from "../../core/refusals.js";
 import ReportLinks from "./report_links.js";
 
 export default {
@@ -47,7 +48,7 @@ export default {
     }
 
     onScopeDispose(() => clearInterval(ticking));
-    return { t, form, experiments, isPossible, isMaking, seconds, problem, wrong, made, result, make };
+    return { t, refusalText, form, experiments, isPossible, isMaking, seconds, problem, wrong, made, result, make };
   },
   template: /* html */ `
     <section class="card" aria-labelledby="make-title">
@@ -71,7 +72,7 @@ export default {
         <div v-if="isMaking"><p class="hint">{{ t("monitoring.reports.making", { s: seconds }) }}</p><progress :aria-label="t('monitoring.reports.make')"></progress></div>
         <p v-else-if="made" ref="result" class="row made"><span class="good">✓ {{ t("monitoring.reports.made") }}</span> <code>{{ made.name }}</code> <report-links :report="made" /></p>
       </div>
-      <p v-if="problem" class="error" role="alert">{{ problem.detail ?? problem.message }}</p>
+      <p v-if="problem" class="error" role="alert">{{ refusalText(problem) }}</p>
     </section>
   `,
 };

@@ -1,6 +1,7 @@
 // To open a report, and to keep it.
 import { ref } from "vue";
 import { useI18n } from "vue-i18n";
+import { refusalText } from "../../core/refusals.js";
 import { session } from "../../core/session.js";
 import { toast } from "../../parts/toast.js";
 import { downloadReport, openReport } from "./open_report.js";
@@ -17,7 +18,7 @@ export default {
       try {
         if ((await work(props.report)) === false) toast(t("monitoring.reports.blocked"), "info");
       } catch (err) {
-        toast(err.detail ?? err.message, "bad");
+        toast(refusalText(err), "bad");
       } finally {
         isBusy.value = false;
       }

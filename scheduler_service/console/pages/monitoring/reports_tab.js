@@ -23,7 +23,7 @@ export default {
     return { t, bytes, time, load, reports, total, newest, add };
   },
   template: /* html */ `
-    <report-form @made="add" />
+    <report-form class="admin-only" @made="add" />
     <section class="card" aria-labelledby="reports-title">
       <h2 id="reports-title">{{ t("monitoring.reports.title") }}</h2>
       <load-state :load="load" :empty="!reports.length">

@@ -4,6 +4,7 @@ import { useI18n } from "vue-i18n";
 import { api } from "../../core/api.js";
 import { now } from "../../core/clock.js";
 import { time } from "../../core/format.js";
+import { refusalText } from "../../core/refusals.js";
 import { rememberActor, session } from "../../core/session.js";
 import { toast } from "../../parts/toast.js";
 import { RULES, useRules } from "./rules.js";
@@ -50,7 +51,7 @@ export default {
     }
 
     onMounted(() => dialog.value.showModal());
-    return { t, rules, all: RULES, dialog, form, errors, isBusy, until, isOfOne, happens, presets: HOURS, label, agree };
+    return { t, refusalText, rules, all: RULES, dialog, form, errors, isBusy, until, isOfOne, happens, presets: HOURS, label, agree };
   },
   template: /* html */ `
     <dialog ref="dialog" class="dialog" aria-labelledby="silence-title" @close="$emit('close')">
@@ -80,7 +81,7 @@ export default {
         <label class="field">{{ t("monitoring.silence.actor") }}<input v-model="form.actor" name="actor" maxlength="200" autocomplete="name"></label>
         <p class="hint">{{ t("confirm.happens") }}</p>
         <ul class="happens"><li v-for="each in happens" :key="each">{{ each }}</li></ul>
-        <p v-if="errors" class="error" role="alert">{{ errors.detail ?? errors.message }}</p>
+        <p v-if="errors" class="error" role="alert">{{ refusalText(errors) }}</p>
         <div class="actions">
           <button type="button" class="btn" @click="dialog.close()">{{ t("monitoring.silence.cancel") }}</button>
           <button class="btn primary" :disabled="isBusy">{{ t("monitoring.silence.action") }}</button>

@@ -4,6 +4,7 @@ import { useI18n } from "vue-i18n";
 import { api } from "../../core/api.js";
 import { now } from "../../core/clock.js";
 import { duration_s, time } from "../../core/format.js";
+import { refusalText } from "../../core/refusals.js";
 import { confirm } from "../../parts/confirm.js";
 import { toast } from "../../parts/toast.js";
 import { useRules } from "./rules.js";
@@ -29,7 +30,7 @@ export default {
         await api.delete(`/alerts/silences/${silence.id}`);
         toast(ask("done"));
       } catch (err) {
-        toast(err.detail ?? err.message, "bad");
+        toast(refusalText(err), "bad");
       }
       await props.load.reload();
       await nextTick();
@@ -42,7 +43,7 @@ export default {
     <section class="card" aria-labelledby="silences-title">
       <div class="row head">
         <h2 id="silences-title" ref="heading" tabindex="-1">{{ t("monitoring.silence.list") }}</h2>
-        <button type="button" class="btn small right" @click="isAsking = true">{{ t("monitoring.silence.new") }}</button>
+        <button type="button" class="btn small right admin-only" @click="isAsking = true">{{ t("monitoring.silence.new") }}</button>
       </div>
       <load-state :load="load">
         <p v-if="!silences.length" class="hint">{{ t("monitoring.silence.none") }}</p>
@@ -51,7 +52,7 @@ export default {
             <div><strong>{{ rules.title(each.name) }}</strong><template v-if="each.subject"> · {{ rules.subject(each.name, each.subject) }}</template>
               <p class="hint">{{ each.reason }}<template v-if="each.actor"> — {{ each.actor }}</template></p></div>
             <div class="when">{{ t("monitoring.silence.until") }} {{ time(each.until) }}<br><small class="hint">{{ left(each) }}</small></div>
-            <button type="button" class="btn small" @click="lift(each)">{{ t("monitoring.silence.lift") }}</button>
+            <button type="button" class="btn small admin-only" @click="lift(each)">{{ t("monitoring.silence.lift") }}</button>
           </li>
         </ul>
       </load-state>

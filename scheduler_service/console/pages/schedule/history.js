@@ -4,6 +4,7 @@ import { useI18n } from "vue-i18n";
 import { api } from "../../core/api.js";
 import { hours, percent, time } from "../../core/format.js";
 import { useLoad } from "../../core/load.js";
+import { refusalText } from "../../core/refusals.js";
 import { toast } from "../../parts/toast.js";
 
 const AT_ONCE = 10;
@@ -26,7 +27,7 @@ export default {
         const { input } = await api.get(`/runs/${encodeURIComponent(run.request_id)}`);
         emit("again", input);
       } catch (err) {
-        toast(err.detail ?? err.message, "bad");
+        toast(refusalText(err), "bad");
       }
     }
     expose({ reload: load.reload });

@@ -3,6 +3,7 @@ import { computed, nextTick, ref } from "vue";
 import { useI18n } from "vue-i18n";
 import { fixed, hours, percent } from "../../core/format.js";
 import { addMessages } from "../../core/i18n.js";
+import { refusalText } from "../../core/refusals.js";
 import { useStyle } from "../../core/style.js";
 import { toast } from "../../parts/toast.js";
 import { useDraft } from "./draft.js";
@@ -13,7 +14,7 @@ import History from "./history.js";
 import Options from "./options.js";
 import Plant from "./plant.js";
 import Result from "./result.js";
-import { useRun } from "./run.js";
+import { cancel, run, state } from "./run.js";
 import { STEPS, TEAMS, stepName } from "./standard.js";
 import { texts } from "./texts.js";
 import Workpoints from "./workpoints.js";
@@ -21,15 +22,16 @@ import Workpoints from "./workpoints.js";
 addMessages(texts);
 await useStyle(new URL("style.css", import.meta.url));
 
+// How a schedule is looked at stays as it is while other pages are.
+const view = ref("process");
+const showCritical = ref(true);
+
 export default {
   name: "Schedule",
   components: { Durations, History, Options, Plant, Result, Workpoints },
   setup() {
     const { t, locale } = useI18n();
     const { draft, take, body } = useDraft();
-    const { state, run, cancel } = useRun();
-    const view = ref("process");
-    const showCritical = ref(true);
     const results = ref(null);
     const history = ref(null);
 
@@ -50,8 +52,15 @@ export default {
       history.value?.reload();
       if (state.isCancelled) toast(t("schedule.cancelled"), "info");
       await nextTick();
+      if (!results.value) return tellElsewhere(isDone);
       if (isDone) showResults();
-      if (!isDone) document.querySelector("[aria-invalid=true]")?.focus();
+      else document.querySelector("[aria-invalid=true]")?.focus();
+    }
+
+    /** Somebody went to another page meanwhile. */
+    function tellElsewhere(isDone) {
+      if (isDone) toast(t("schedule.done_elsewhere", { hours: state.answers.map(({ result }) => hours(result.makespan)).join(" / ") }));
+      else if (state.error) toast(`${t("schedule.failed")} ${refusalText(state.error)}`, "bad");
     }
 
     /** What the service would refuse anyway is said here, in the page's words, and nothing is sent. */
@@ -107,7 +116,7 @@ export default {
       toast(t("schedule.loaded"), "info");
       window.scrollTo({ top: 0 });
     }
-    return { t, draft, take, state, cancel, start, view, views: VIEWS, showCritical, results, history, teams, invalid, place, progress, spanH, difference, again };
+    return { t, refusalText, draft, take, state, cancel, start, view, views: VIEWS, showCritical, results, history, teams, invalid, place, progress, spanH, difference, again };
   },
   template: /* html */ `
     <div class="page schedule">
@@ -128,8 +137,7 @@ export default {
               {{ t("schedule.fix") }}
               <ul><li v-for="each in state.error.errors.slice(0, 8)" :key="each.loc.join()">{{ place(each.loc) }}: {{ each.msg }}</li></ul>
             </template>
-            <template v-else> {{ state.error.detail ?? state.error.message }}</template>
-            <span v-if="state.error.retryAfterS">{{ t("load.retry_after", { seconds: state.error.retryAfterS }) }}</span>
+            <template v-else> {{ refusalText(state.error) }}</template>
           </div>
           <div class="go">
             <div class="row">

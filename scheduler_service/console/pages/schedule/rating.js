@@ -2,6 +2,7 @@
 import { ref } from "vue";
 import { useI18n } from "vue-i18n";
 import { api } from "../../core/api.js";
+import { refusalText } from "../../core/refusals.js";
 import { toast } from "../../parts/toast.js";
 
 export default {
@@ -23,7 +24,7 @@ export default {
         toast(t("schedule.rated"));
         emit("rated");
       } catch (err) {
-        if (err.name !== "AbortError") toast(err.detail ?? err.message, "bad");
+        if (err.name !== "AbortError") toast(refusalText(err), "bad");
       } finally {
         isSending.value = false;
       }
