@@ -1,5 +1,5 @@
 // The planner's page: what is to be done, by whom it is scheduled, and the schedule.
-import { computed, nextTick, ref } from "vue";
+import { computed, nextTick, ref, watch } from "vue";
 import { useI18n } from "vue-i18n";
 import { fixed, hours, percent } from "../../core/format.js";
 import { addMessages } from "../../core/i18n.js";
@@ -43,13 +43,15 @@ export default {
       ]),
     ]);
 
+    // Also of a run that was begun before another page was looked at.
+    watch(() => state.isRunning, (isRunning) => isRunning || history.value?.reload());
+
     async function start() {
       const mistakes = mistakesIn(draft, t);
       if (mistakes.length) return refuse(mistakes);
       const { model, compare, budgetMs } = draft.options;
       const bodies = compare ? [body(model), body(compare)] : [body(model)];
       const isDone = await run(bodies, budgetMs);
-      history.value?.reload();
       if (state.isCancelled) toast(t("schedule.cancelled"), "info");
       await nextTick();
       if (!results.value) return tellElsewhere(isDone);
