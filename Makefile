@@ -48,7 +48,7 @@ serve: setup  ## Serve on http://localhost:5001 with the shipped seed models
 # Two processes, a file's tests in one of them: what waits in one leaves the processor to the other. In their order: the
 # longest files are not the ones with the most tests.
 test: setup-dev  ## Run every test
-	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 lint: setup-dev  ## ruff and mypy --strict
 	$(BIN)/ruff check .

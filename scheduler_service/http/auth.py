@@ -108,12 +108,11 @@ def guard(app: Flask, settings: Settings, limits: Limits) -> None:
         if standing is not None and limits.addresses is not None:
             answer.headers["RateLimit-Policy"] = limits.addresses.policy
             answer.headers["RateLimit"] = f'"requests";r={standing.remaining};t={max(0, round(standing.wait_s + 0.5))}'
-        wanted = required_scope(request.method, request.endpoint)
+        wanted, name = required_scope(request.method, request.endpoint), key_name()
         if wanted is not None and (keys or is_exposed):
-            name = key_name()
             answer.headers[SCOPES_HEADER] = without_key if name is None else with_key[name]
         if wanted == "admin":
-            who = f"key {name}" if (name := key_name()) else "no key"
+            who = f"key {name}" if name else "no key"
             log.info(
                 "%s %s by %s from %s: %d", request.method, request.path, who, request.remote_addr, answer.status_code
             )

@@ -10,13 +10,12 @@ import pytest
 from playwright.sync_api import Page, Response, expect
 
 from monitoring import PerformanceMonitor
+from scheduler_service.http.shadowing import MAX_WAITING
 from tests.conftest import LiveService
 from tests.console.browsing import check_accessibility, check_both_sizes
 from tests.console.conftest import NARROW
 
 USERS = 130
-SHADOW_QUEUE = 60
-"""Requests at once: what the queue of the shadow runs (64) cannot take is dropped, by design."""
 HTTP_ERROR = "Failed to load resource"
 
 
@@ -70,8 +69,8 @@ def compared(console: LiveService) -> dict[str, Any]:
     """The results of an experiment with shadow runs, after every user asked once."""
     create(console, "compared", shadow=1, traffic_split={"model_a": 0.5, "model_b": 0.5}, actor="王工")
     monitor = PerformanceMonitor(console.home / "logs" / "performance.db")
-    for begin in range(0, USERS, SHADOW_QUEUE):
-        users = range(begin, min(begin + SHADOW_QUEUE, USERS))
+    for begin in range(0, USERS, MAX_WAITING):  # what the queue cannot take is dropped, by design
+        users = range(begin, min(begin + MAX_WAITING, USERS))
         ask(console, "compared", users)
         deadline = time.monotonic() + 30
         while (pairs := len(monitor.get_pairs("compared"))) < users.stop:  # in the background, once no client waits

@@ -110,25 +110,30 @@ def test_a_planner_is_offered_nothing_that_their_key_does_not_allow(browser, tmp
         button = page.get_by_role("button", name="已输入密钥")
         expect(button).to_contain_text("查看、排程")
         expect(page.get_by_role("heading", name="DDQN v1.0.0")).to_be_visible()
-        for address, offered in {"models/DDQN_v1.0": "+ 添加", "models": "注册模型", "experiments": "新建实验"}.items():
+        offers = {
+            "models/DDQN_v2.0": "部署",
+            "models": "注册",
+            "experiments": "新建实验",
+            "monitoring?tab=reports": "生成",
+        }
+        for address, offered in offers.items():
             page.goto(f"/#/{address}")
-            expect(page.locator("main .admin-only").filter(has_text=offered).first).to_be_hidden()
-        assert (
-            page.evaluate(
-                """async () => {
-                const { api } = await import('/console/core/api.js');
-                const { refusalText } = await import('/console/core/refusals.js');
-                return api.post('/models/rollback', { algorithm: 'DDQN', reason: 'x' }).catch(refusalText);
-            }"""
-            )
-            == "当前密钥没有“管理”权限，只有：查看、排程。请换一把密钥（右上角），或请管理员代办。"
-        )
+            offer = page.locator("main .admin-only").filter(has_text=offered).first
+            offer.wait_for(state="attached")
+            expect(offer).to_be_hidden()
+        told = page.evaluate("""async () => {
+            const { api } = await import('/console/core/api.js');
+            const { refusalText } = await import('/console/core/refusals.js');
+            return api.post('/models/rollback', { algorithm: 'DDQN', reason: 'x' }).catch(refusalText);
+        }""")
+        assert told == "当前密钥没有“管理”权限，只有：查看、排程。请换一把密钥（右上角），或请管理员代办。"
 
         button.click()
         dialog.get_by_label("密钥", exact=True).fill(keys["boss:admin"])
         dialog.get_by_role("button", name="使用这个密钥").click()
-        page.goto("/#/experiments")
-        expect(page.get_by_role("link", name="新建实验").first).to_be_visible()
+        for address, offered in offers.items():
+            page.goto(f"/#/{address}")
+            expect(page.locator("main .admin-only").filter(has_text=offered).first).to_be_visible()
         expect(button).not_to_contain_text("查看")
         context.close()
 

@@ -10,6 +10,11 @@ export class ApiError extends Error {
     Object.assign(this, { name: "ApiError", status, detail, errors, retryAfterS, body });
   }
 
+  /** What kind of problem it is, as in "missing-scope"; "" for one of no kind. */
+  get kind() {
+    return this.body?.type?.split("#")[1] ?? "";
+  }
+
   /** The message for a field of the body, by its path: "duration_days", "rollout.stages". */
   of(path) {
     return this.errors.find((each) => each.loc.join(".") === path || each.loc.join(".").startsWith(`${path}.`))?.msg ?? "";

@@ -3,25 +3,20 @@ import { i18n } from "./i18n.js";
 
 const { t, te } = i18n.global;
 
-const scopes = (text) => text.split("+").map((each) => t(`refusal.scope.${each}`)).join(t("refusal.and"));
+/** ["read", "run"] as people read it. */
+export const scopesText = (scopes) => scopes.map((each) => t(`refusal.scope.${each}`)).join(t("refusal.and"));
 
-/** What the sentences of a kind take from the service's own words. */
+/** What the sentence of a kind takes from the service's own words. */
 const FIGURES = {
   "missing-scope": ({ detail }) => {
-    const [, wanted, held] = /lacks the scope (\w+); it has (\S+)/.exec(detail) ?? [];
-    return wanted ? { wanted: scopes(wanted), held: scopes(held) } : null;
+    const [, wanted, held] = /lacks the scope (\w+); it has (\S+)/.exec(detail);
+    return { wanted: scopesText([wanted]), held: scopesText(held.split("+")) };
   },
 };
 
-/** A sentence about an ApiError that every page may meet, with the time to wait; "" for one that only its page knows. */
-export function commonRefusal(err) {
-  const kind = err.body?.type?.split("#")[1] ?? "";
-  const key = [kind, `status_${err.status}`].map((each) => `refusal.${each}`).find((each) => te(each));
-  const figures = FIGURES[kind]?.(err) ?? {};
-  if (!key || figures === null) return "";
-  const wait = err.retryAfterS ? ` ${t("refusal.retry_after", { seconds: err.retryAfterS })}` : "";
-  return t(key, { detail: err.detail, ...figures }) + wait;
+/** An error as people read it, with the time to wait: in their language where any page may meet it, else as the service said it. */
+export function refusalText(err) {
+  const key = [err.kind, `status_${err.status}`].map((each) => `refusal.${each}`).find((each) => te(each));
+  const text = key ? t(key, { detail: err.detail, ...FIGURES[err.kind]?.(err) }) : (err.detail ?? err.message);
+  return err.retryAfterS ? `${text} ${t("refusal.retry_after", { seconds: err.retryAfterS })}` : text;
 }
-
-/** An error as people read it: in their language where the service's words are known, else as the service said it. */
-export const refusalText = (err) => commonRefusal(err) || (err.detail ?? err.message);

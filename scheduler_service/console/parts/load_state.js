@@ -5,14 +5,14 @@ import { refusalText } from "../core/refusals.js";
 
 export default {
   name: "LoadState",
-  props: { load: { type: Object, required: true }, empty: { type: Boolean, default: false } },
+  props: { load: { type: Object, required: true }, empty: { type: Boolean, default: false }, explain: { type: Function, default: refusalText } },
   setup(props) {
     const { t } = useI18n();
-    return { t, refusalText, data: computed(() => unref(props.load.data)), error: computed(() => unref(props.load.error)) };
+    return { t, data: computed(() => unref(props.load.data)), error: computed(() => unref(props.load.error)) };
   },
   template: /* html */ `
     <div v-if="error" class="card error" :class="{ stale: data }" role="alert">
-      <strong>{{ t("load.failed") }}</strong> {{ refusalText(error) }}
+      <strong>{{ t("load.failed") }}</strong> {{ explain(error) }}
       <span v-if="data">{{ t("load.stale") }}</span>
       <button type="button" class="btn" @click="load.reload()">{{ t("load.retry") }}</button>
     </div>

@@ -3,6 +3,7 @@ import { computed, nextTick, onErrorCaptured, ref, watch } from "vue";
 import { useRoute } from "vue-router";
 import { useI18n } from "vue-i18n";
 import { setLanguage } from "../core/i18n.js";
+import { scopesText } from "../core/refusals.js";
 import { askForKey, session } from "../core/session.js";
 import ConfirmDialog from "./confirm_dialog.js";
 import KeyDialog from "./key_dialog.js";
@@ -35,7 +36,7 @@ export default {
       return false;
     });
     const switchLanguage = () => setLanguage(locale.value === "zh" ? "en" : "zh");
-    return { t, locale, main, failure, current, session, pages: PAGES, switchLanguage, askForKey };
+    return { t, scopesText, locale, main, failure, current, session, pages: PAGES, switchLanguage, askForKey };
   },
   template: /* html */ `
     <a class="skip" href="#main" @click.prevent="main.focus()">{{ t("shell.skip") }}</a>
@@ -48,7 +49,7 @@ export default {
       <div class="tools">
         <a class="quiet" href="docs" target="_blank" rel="noopener">{{ t("shell.docs") }}</a>
         <button type="button" class="btn quiet" @click="askForKey('')">
-          <span class="dot" :class="{ set: session.key }" aria-hidden="true"></span>{{ session.key ? t("shell.key_set") : t("shell.key") }}<small v-if="session.key && session.scopes && !session.scopes.includes('admin')" class="scopes">{{ session.scopes.map((each) => t("refusal.scope." + each)).join(t("refusal.and")) }}</small>
+          <span class="dot" :class="{ set: session.key }" aria-hidden="true"></span>{{ session.key ? t("shell.key_set") : t("shell.key") }}<small v-if="session.key && session.scopes && !session.scopes.includes('admin')" class="scopes">{{ scopesText(session.scopes) }}</small>
         </button>
         <button type="button" class="btn quiet" @click="switchLanguage" :lang="locale === 'zh' ? 'en' : 'zh-CN'">{{ t("shell.language") }}</button>
       </div>

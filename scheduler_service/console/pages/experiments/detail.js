@@ -37,10 +37,7 @@ export default {
         if (last && Date.now() < restUntil) return last;
         const began = Date.now();
         const asked = Promise.all(["", "/results", "/history"].map((each) => api.get(path + each, {}, { signal })));
-        const [told, { results }, { history }] = await asked.catch((err) => {
-          err.detail = problemText(err);
-          throw err;
-        });
+        const [told, { results }, { history }] = await asked;
         restUntil = Date.now() + REST * (Date.now() - began);
         last = { experiment: told.experiment, defaultModel: told.default_model, results, history };
         return last;
@@ -67,7 +64,7 @@ export default {
     provide("experiment-refresh", refresh);
     onMounted(() => heading.value?.focus({ preventScroll: true }));
     const figures = computed(() => figuresOf(load.data.value.results, candidate.value));
-    return { ...words, load, course, heading, candidate, figures, isAborted, letter, shortModel };
+    return { ...words, problemText, load, course, heading, candidate, figures, isAborted, letter, shortModel };
   },
   template: /* html */ `
     <section class="page experiment-page">
@@ -78,7 +75,7 @@ export default {
         <span v-if="load.data.value && isAborted(load.data.value.experiment)" class="badge bad">{{ of("history.aborted") }}</span>
         <span class="hint right">{{ of("refreshed") }}</span>
       </header>
-      <load-state :load="load">
+      <load-state :load="load" :explain="problemText">
         <div class="row arms-line">
           <span v-for="(model, arm) in load.data.value.results.models" :key="arm" class="arm-line" :title="model"><b class="arm-letter" :class="arm">{{ letter(arm) }}</b>{{ shortModel(model) }}</span>
           <moves-bar class="right" :told="load.data.value" />

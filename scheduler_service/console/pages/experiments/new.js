@@ -54,7 +54,7 @@ export default {
     const repeated = computed(() => repeatedModels(form).map((at) => `model_${LETTERS[at]}`));
     const fault = (path) => (isTried.value && empties.value[path]) || (repeated.value.includes(path) && of("form.repeated")) || mistakeAt(refused.value, path) || mistakeAt(planned.value, path);
 
-    const said = (err) => (err.body?.type?.endsWith("#experiment-conflict") ? of("form.taken", { name: form.name.trim() }) : problemText(err));
+    const said = (err) => (err.kind === "experiment-conflict" ? of("form.taken", { name: form.name.trim() }) : problemText(err));
 
     function happens(body) {
       const candidate = shortModel(body.model_b);

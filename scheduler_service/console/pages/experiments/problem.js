@@ -6,9 +6,8 @@ const { t, te } = i18n.global;
 
 /** A sentence about an ApiError; `named` fills in what the sentence of its kind takes. */
 export function problemText(err, named = {}) {
-  const kind = err.body?.type?.split("#")[1] ?? "";
-  const key = [`experiments.problem.${kind}`].find((each) => te(each));
-  return key ? t(key, { detail: err.message, ...named }) : refusalText(err);
+  const key = `experiments.problem.${err.kind}`;
+  return te(key) ? t(key, { detail: err.message, ...named }) : refusalText(err);
 }
 
 /** What is wrong at a place of the form: our own words where there are any, the service's otherwise. */

@@ -76,8 +76,7 @@ export function explain(err) {
 export function byField(err) {
   const found = {};
   const put = (field, text) => (found[field] = found[field] ? `${found[field]} ${text}` : text);
-  const type = err.body?.type ?? "";
-  if (err.status === 413 || type.endsWith("#invalid-model")) put("file", explain(err));
+  if (err.status === 413 || err.kind === "invalid-model") put("file", explain(err));
   else if (/^version |version '/.test(err.detail)) put("version", explain(err));
   else if (err.errors.some(({ loc }) => loc.length)) {
     for (const { loc, msg } of err.errors) put(loc[0] ?? "", explained(loc.length > 1 ? `${loc.slice(1).join(".")}: ${msg}` : msg));

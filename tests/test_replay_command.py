@@ -1,0 +1,167 @@
+"""`python -m ab_testing replay`: progress, the verdict, and what Ctrl-C and kill -9 leave."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from enhanced_flask import make_folders, make_services
+from monitoring import PerformanceMonitor
+from scheduler_service.settings import Settings
+from tests.test_replay import log_runs, params_of
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture
+def home(tmp_path) -> Path:
+    """A service's folder with an experiment and the requests of 40 users."""
+    settings = Settings(home=tmp_path)
+    make_folders(settings)
+    made = make_services(settings)
+    made.experiments.create_experiment("e", "DDQN_v1.0", "DDQN_v2.0")
+    log_runs(made.monitor, 40)
+    made.monitor.close()
+    return tmp_path
+
+
+@pytest.fixture
+def large(home) -> Path:
+    """The same for plants that nobody schedules optimally in 0.1 s: a replay takes seconds."""
+    monitor = PerformanceMonitor(home / "logs" / "performance.db", reports_dir=home)
+    for user in range(40, 80):
+        plant = {"workpoints": [{"id": str(place), "params": params_of(100 * user + place)} for place in range(4)]}
+        log_runs(monitor, 1, first=user, input_params=plant)
+    return home
+
+
+def command(home: Path, *arguments: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "ab_testing", "replay", "--home", str(home), *arguments],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        # As in a terminal: what a shell starts in the background would ignore Ctrl-C, and so would its children.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
+
+
+def finished(process: subprocess.Popen[str]) -> tuple[int, str, str]:
+    out, err = process.communicate(timeout=120)
+    return process.returncode, out, err
+
+
+def pairs_in(home: Path):
+    monitor = PerformanceMonitor(home / "logs" / "performance.db", reports_dir=home)
+    return monitor.get_pairs(source="replay")
+
+
+def wait_for_pairs(home: Path, number: int) -> None:
+    until = time.monotonic() + 60.0
+    while len(pairs_in(home)) < number:
+        assert time.monotonic() < until
+        time.sleep(0.05)
+
+
+def test_the_command_shows_progress_and_the_verdict(home):
+    status, out, err = finished(command(home, "e"))
+    assert status == 0, err
+    assert "40/40" in err
+    assert "On the same requests model_b is better than model_a in makespan" in out
+    assert "makespan model_b / model_a: 0.9" in out
+    assert "where model_b lost most:" in out
+    assert len(pairs_in(home)) == 40
+
+
+def test_the_command_answers_json(home):
+    status, out, _ = finished(command(home, "e", "--limit", "30", "--seed", "1", "--time-budget-ms", "0", "--json"))
+    value = json.loads(out)
+    assert status == 0
+    assert (value["state"], value["done"], value["total"]) == ("done", 30, 30)
+    assert value["options"]["seed"] == 1
+    assert value["verdict"]["pairs"] == 30
+
+
+def test_two_models_are_compared_without_an_experiment(home):
+    status, out, err = finished(
+        command(home, "--baseline", "DDQN_v2.0", "--candidate-model", "DDQN_v1.0", "--limit", "30", "--json")
+    )
+    assert status == 0, err
+    value = json.loads(out)
+    assert value["experiment"] is None
+    assert value["models"]["model_a"].endswith("v2.0.0")
+    assert value["verdict"]["wins"] < value["verdict"]["losses"]
+
+
+def test_a_model_against_itself_is_identical_at_once(home):
+    status, out, _ = finished(command(home, "--baseline", "DDQN_v2.0", "--candidate-model", "DDQN_v2.0.0"))
+    assert status == 0
+    assert "identical" in out
+    assert len(pairs_in(home)) == 0
+
+
+@pytest.mark.slow
+def test_kill_9_in_the_middle_loses_nothing_and_doubles_nothing(large):
+    arguments = ("e", "--limit", "40", "--time-budget-ms", "100", "--json")
+    for at_least in (5, 20):
+        victim = command(large, *arguments)
+        wait_for_pairs(large, at_least)
+        victim.kill()
+        victim.communicate()
+        assert victim.returncode == -signal.SIGKILL
+    before = pairs_in(large)
+    assert 20 <= len(before) < 40, "the machine is too fast: the kill came too late"
+    status, out, err = finished(command(large, *arguments))
+    assert status == 0, err
+    pairs = pairs_in(large)
+    assert len(pairs) == pairs["request_id"].nunique() == 40
+    assert pairs["replay"].nunique() == 1
+    assert set(pairs["request_id"]) == {f"r{number}" for number in range(40, 80)}
+    kept = pairs.set_index("request_id").loc[before["request_id"], ["makespan_a", "makespan_b"]]
+    assert kept.equals(before.set_index("request_id")[["makespan_a", "makespan_b"]])
+    assert json.loads(out)["verdict"]["pairs"] == 40
+
+
+@pytest.mark.slow
+def test_ctrl_c_keeps_what_is_done_and_says_how_to_go_on(large):
+    process = command(large, "e", "--time-budget-ms", "100")
+    wait_for_pairs(large, 5)
+    process.send_signal(signal.SIGINT)
+    status, _, err = finished(process)
+    assert status == 130
+    assert f"To go on: python -m ab_testing replay --home {large} e --time-budget-ms 100" in err
+    assert "Traceback" not in err
+    assert 5 <= len(pairs_in(large)) < 40
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (("nobody_made_this",), "there is no experiment 'nobody_made_this'"),
+        (("e", "--candidate", "model_c"), "has no candidate 'model_c'"),
+        (("e", "--days", "0"), "days 0.0 is not greater than 0"),
+        (("e", "--baseline", "DDQN_v1.0"), "say either an experiment, or --baseline and --candidate-model"),
+        ((), "without an experiment, say --baseline and --candidate-model"),
+        (("--baseline", "DDQN_v1.0", "--candidate-model", "DDQN_v7.0"), "DDQN_v7.0"),
+    ],
+)
+def test_errors_are_one_line(home, arguments, told):
+    status, out, err = finished(command(home, *arguments))
+    assert (status, out) == (1, "")
+    assert err.startswith("error: ")
+    assert told in err
+    assert err.count("\n") == 1
+
+
+def test_a_folder_without_a_service_is_refused(tmp_path):
+    status, _, err = finished(command(tmp_path / "nowhere", "e"))
+    assert status == 1
+    assert "there is no service in" in err
+    assert not (tmp_path / "nowhere").exists()
