@@ -37,6 +37,7 @@ export const messages = {
       status_413: "内容太大，超过服务允许的请求大小（SCHED_MAX_BODY_BYTES）。",
       status_500: "服务出了内部错误；日志里有它的记录。请把时间和所做的操作告诉运维。",
       status_502: "网关连不上服务（502）：服务可能正在重启。",
+      status_503: "服务暂时无法处理（{detail}）。",
       status_504: "网关等待服务超时（504）：请稍后重试，或缩短改进时间。",
     },
     confirm: {
@@ -108,6 +109,7 @@ export const messages = {
       status_413: "Too large: more than the service takes in one request (SCHED_MAX_BODY_BYTES).",
       status_500: "The service met an internal error; its log has the record. Tell its operators when, and what you did.",
       status_502: "The gateway cannot reach the service (502): it may be restarting.",
+      status_503: "The service cannot do this now ({detail}).",
       status_504: "The gateway gave up waiting for the service (504): try again, or give less time to improve.",
     },
     confirm: {
