@@ -21,6 +21,7 @@ from monitoring import PerformanceMonitor, PerformanceRecord
 from scheduler_env import SAMPLE_PARAMS
 from scheduler_service.errors import StorageUnavailable
 from scheduler_service.http.health import OLD_AFTER_S, Checks
+from scheduler_service.http.recording import MOST_BLOCKED
 from scheduler_service.logs import LineFormatter, Relay, Repetitions, SharedRotatingFileHandler
 from scheduler_service.telemetry.repair import repair
 from tests.conftest import LiveService, live_service
@@ -136,22 +137,34 @@ def test_a_database_that_is_moved_away_is_whole_and_a_new_one_goes_on(own):
     assert not away.with_name("moved.db-wal").exists(), "it needs no log beside it"
 
 
-def test_a_locked_database_refuses_runs_and_leaves_reading_and_health_alone(own):
-    own.get("/performance")  # the first one also imports pandas
-    with closing(sqlite3.connect(database_of(own), isolation_level=None)) as other, clients(own, 24) as answered:
-        other.execute("BEGIN EXCLUSIVE")
-        until_named(own, "database", "locked")
-        time.sleep(1.1)
-        for path in ("/models", "/performance", "/health/live"):
-            began = time.monotonic()
-            assert own.get(path).status_code == 200
-            assert time.monotonic() - began < 2.0
+def test_a_database_that_stands_still_for_two_seconds_refuses_none_of_a_dozen_clients(own):
+    with closing(sqlite3.connect(database_of(own), isolation_level=None)) as other, clients(own, 12) as answered:
+        other.execute("BEGIN IMMEDIATE")
+        time.sleep(2.0)
+        before = len(answered)
         other.execute("ROLLBACK")
-        until_well(own)
+        time.sleep(0.5)
+    assert before <= 12, "it stood still, indeed"
+    assert len(answered) > 12
+    assert set(answered) <= recorded(database_of(own))
+
+
+def test_a_locked_database_refuses_a_crowd_and_leaves_reading_and_health_alone(own):
+    own.get("/performance")  # the first one also imports pandas
+    with closing(sqlite3.connect(database_of(own), isolation_level=None)) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        # The first few are in the batch that stands still, and MOST_BLOCKED wait for the next one.
+        with clients(own, MOST_BLOCKED + 26) as answered:
+            until_named(own, "database", "locked")
+            time.sleep(1.1)
+            for path in ("/models", "/performance", "/health/live"):
+                began = time.monotonic()
+                assert own.get(path).status_code == 200
+                assert time.monotonic() - began < 2.0
+            other.execute("ROLLBACK")
+            until_well(own)
     assert 503 in answered, "those that found others waiting"
-    assert {answer for answer in answered if isinstance(answer, str)} <= recorded(
-        database_of(own), database_of(own).with_name("moved.db")
-    )
+    assert {answer for answer in answered if isinstance(answer, str)} <= recorded(database_of(own))
 
 
 def test_a_damaged_database_is_named_and_repaired_while_the_service_runs(own):

@@ -17,8 +17,9 @@ from scheduler_service.errors import StorageUnavailable
 from scheduler_service.http.metrics import Metrics
 from scheduler_service.http.offload import NativeThreads
 
-MOST_BLOCKED, BLOCKED_AFTER_S = 4, 1.0
-"""Who waits for a batch that takes longer than that; the others are told at once to come back."""
+MOST_BLOCKED, BLOCKED_AFTER_S = 64, 1.0
+"""How many runs wait for a batch that takes longer than that; the others are told at once to come back. They wait in
+greenlets, not in threads: a disk that stands still for two seconds should refuse nobody but a crowd."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
