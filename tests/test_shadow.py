@@ -103,10 +103,13 @@ def test_every_request_of_either_arm_is_run_by_both_models(running):
 def test_both_models_get_the_time_that_the_answer_had(running):
     create(running, "times", shadow=True)
     running.run(params=PARAMS, experiment="times", user_id="u1")
-    running.run(params=PARAMS, experiment="times", user_id="u1", time_budget_ms=70)
-    assert sorted(pairs_of(running, "times", 2)["time_budget_ms"]) == [20.0, 70.0]
+    running.run(params=PARAMS, experiment="times", user_id="u1", time_budget_ms=700)
+    in_pairs = sorted(pairs_of(running, "times", 2)["time_budget_ms"])
     monitor = PerformanceMonitor(running.home / "logs" / "performance.db", reports_dir=running.home)
-    assert list(monitor.get_performance_data(experiment="times")["time_budget_ms"]) == [20.0, 70.0]
+    in_runs = list(monitor.get_performance_data(experiment="times")["time_budget_ms"])
+    assert in_pairs == in_runs
+    assert in_runs[0] == 20.0
+    assert 20.0 < in_runs[1] <= 700.0  # less what a busy machine let it wait
 
 
 def test_an_experiment_without_shadow_writes_no_pair(running):

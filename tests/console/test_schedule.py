@@ -408,6 +408,37 @@ def test_what_was_typed_survives_a_reload(schedule: Page):
     expect(schedule.locator("[name=duration-1]")).to_have_value("33")
 
 
+def test_the_schedule_survives_a_reload_and_belongs_to_its_tab(schedule: Page):
+    answer = run(schedule)
+    expect(schedule.locator(".gantt canvas")).to_be_visible()
+    schedule.reload()
+    expect(schedule.locator(".gantt canvas")).to_be_visible()
+    expect(schedule.locator("[data-test=makespan]")).to_have_text("52.87 小时")
+    with schedule.expect_download() as told:
+        schedule.get_by_role("button", name="JSON", exact=True).click()
+    assert json.loads(told.value.path().read_text(encoding="utf-8")) == answer
+    other = schedule.context.new_page()
+    other.goto(schedule.url)
+    expect(other.get_by_text("甘特图会显示在这里")).to_be_visible()
+    other.close()
+
+
+@pytest.mark.parametrize("setting", ["forbidden", "full"])
+def test_without_room_in_the_browser_a_schedule_is_drawn_all_the_same(schedule: Page, setting: str):
+    what = {
+        "forbidden": "void Object.defineProperty(window, 'sessionStorage', { get() { throw new DOMException('no'); } })",
+        "full": "void (Storage.prototype.setItem = () => { throw new DOMException('full'); })",
+    }[setting]
+    run(schedule)
+    schedule.add_init_script(what)
+    schedule.evaluate(what)
+    schedule.locator("[name=duration-1]").fill("33")
+    answer = run(schedule)
+    expect(schedule.get_by_text(f"{answer['result']['makespan']:.2f} 小时").first).to_be_visible()
+    schedule.reload()
+    expect(schedule.get_by_text("甘特图会显示在这里")).to_be_visible()  # and not the one before
+
+
 def test_names_are_text_wherever_they_are_shown(workpoints: Page):
     evil = "<img src=x onerror='window.isOwned=true'>"
     workpoints.get_by_label("名称").fill(evil)

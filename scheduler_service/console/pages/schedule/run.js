@@ -4,8 +4,26 @@ import { reactive } from "vue";
 import { api } from "../../core/api.js";
 
 const TICK_MS = 100;
+const ANSWERS = "scheduler.answers"; // of this tab, so that a reload loses nothing
 
-export const state = reactive({ isRunning: false, elapsedMs: 0, budgetMs: null, answers: [], error: null, isCancelled: false });
+function kept() {
+  try {
+    return JSON.parse(sessionStorage.getItem(ANSWERS)) ?? [];
+  } catch {
+    return []; // storage is forbidden here
+  }
+}
+
+function keep(answers) {
+  try {
+    sessionStorage.removeItem(ANSWERS); // rather none than an older one, where these find no room
+    sessionStorage.setItem(ANSWERS, JSON.stringify(answers));
+  } catch {
+    // Forbidden or full: they last as long as the page.
+  }
+}
+
+export const state = reactive({ isRunning: false, elapsedMs: 0, budgetMs: null, answers: kept(), error: null, isCancelled: false });
 let abort = null;
 
 /** Whether there is a schedule now; `state` tells what became of it otherwise. */
@@ -17,6 +35,7 @@ export async function run(bodies, budgetMs) {
   try {
     // Side by side: each has a time budget of its own.
     state.answers = await Promise.all(bodies.map((body) => api.post("/run_algorithm", body, { signal: abort.signal })));
+    keep(state.answers);
     return true;
   } catch (err) {
     if (err.name === "AbortError") state.isCancelled = true;
