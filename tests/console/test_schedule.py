@@ -426,7 +426,7 @@ def test_the_schedule_survives_a_reload_and_belongs_to_its_tab(schedule: Page):
 @pytest.mark.parametrize("setting", ["forbidden", "full"])
 def test_without_room_in_the_browser_a_schedule_is_drawn_all_the_same(schedule: Page, setting: str):
     what = {
-        "forbidden": "void Object.defineProperty(window, 'sessionStorage', { get() { throw new DOMException('no'); } })",
+        "forbidden": "void Object.defineProperty(window, 'sessionStorage', { get() { throw Error('no'); } })",
         "full": "void (Storage.prototype.setItem = () => { throw new DOMException('full'); })",
     }[setting]
     run(schedule)

@@ -1,0 +1,128 @@
+"""What the registry's routes answer."""
+
+from typing import get_args
+
+from scheduler_service.http.answers.words import (
+    ANYTHING,
+    COUNT,
+    NUMBER,
+    TEXT,
+    TIME,
+    Schema,
+    list_of,
+    map_of,
+    maybe,
+    object_of,
+    one_of,
+    ref,
+    success,
+    told,
+)
+from scheduler_service.registry.history import EventKind
+from scheduler_service.registry.outlook import PROMOTIONS
+from scheduler_service.registry.records import STATUSES
+
+_METRICS = map_of(
+    {"type": ["number", "string", "boolean", "object", "array", "null"]}, "Metric -> what the caller claimed."
+)
+_MODEL = {
+    "model_key": told(TEXT, "<algorithm>_<hash of the configuration>_v<version>."),
+    "algorithm": TEXT,
+    "version": TEXT,
+    "status": one_of(*STATUSES),
+    "tags": list_of(TEXT),
+    "performance": told(_METRICS, "As claimed at registration."),
+    "created_at": TIME,
+    "created_by": TEXT,
+    "description": TEXT,
+    "training_params": ANYTHING,
+    "sha256": {"type": "string", "pattern": "^[0-9a-f]{64}$", "description": "Of the weights file."},
+    "size_bytes": COUNT,
+    "status_since": TIME,
+    "verified_metrics": told(ANYTHING, "As measured at registration on a fixed set of instances."),
+    "validation": told(ANYTHING, "As measured when it last became validated; empty before."),
+    "lineage": told(ANYTHING, "Where the weights come from: parent, training_data_seed, code_version, config."),
+    "flags": list_of(
+        object_of(
+            {
+                "metric": TEXT,
+                "claimed": NUMBER,
+                "verified": NUMBER,
+                "difference_percent": maybe(NUMBER),
+                "message": TEXT,
+            },
+            about="A claim that differs from what was measured by more than 2 %.",
+        )
+    ),
+}
+_STATE = object_of({"status": map_of(maybe(TEXT)), "tags": map_of(maybe(TEXT))})
+
+MODELS: dict[str, Schema] = {
+    "ListedModel": object_of(_MODEL),
+    "Model": object_of(_MODEL | {"signature": told(ANYTHING, "What the weights expect: format, features, layers.")}),
+    "RegistrationAnswer": success({"model_key": TEXT, "message": TEXT}),
+    "ModelsAnswer": success(
+        {"models": list_of(ref("ListedModel")), "total": COUNT, "default_model": ref("DefaultModel")}
+    ),
+    "ModelAnswer": success({"model": ref("Model")}),
+    "ModelChangedAnswer": success({"model_key": TEXT, "model": ref("Model")}),
+    "TaggedAnswer": success({"tag": TEXT, "model_key": TEXT, "model": ref("Model")}),
+    "DoneAnswer": success({"message": TEXT}),
+    "ModelUser": object_of(
+        {
+            "role": told(one_of("default", "experiment", "way_back"), "way_back: the default before an experiment."),
+            "named": told(TEXT, "What the model is called there."),
+            "experiment": maybe(TEXT),
+        },
+        about="Who needs a model.",
+    ),
+    "OutlookAnswer": success(
+        {
+            "model_key": TEXT,
+            "refusals": object_of(
+                {move: maybe(TEXT) for move in (*PROMOTIONS, "deleted")},
+                about="Move -> why it would be refused; null: it may be made.",
+            ),
+            "used_by": told(list_of(ref("ModelUser")), "Who needs this model."),
+            "stable": told(maybe(TEXT), "Key of the live version of its algorithm."),
+            "follows_stable": told(list_of(ref("ModelUser")), "Who gets another model when the tag stable moves."),
+            "rollback_to": told(maybe(TEXT), "What a rollback of its algorithm would return to; null: nothing."),
+            "default_model": ref("DefaultModel"),
+        }
+    ),
+    "DefaultModel": object_of(
+        {"name": told(TEXT, "As configured."), "model_key": told(maybe(TEXT), "null: no model bears the name.")},
+        about="Who answers where no experiment and no request names a model.",
+    ),
+    "ModelEvent": object_of(
+        {
+            "time": TIME,
+            "event": one_of(*get_args(EventKind)),
+            "model_key": TEXT,
+            "actor": TEXT,
+            "reason": TEXT,
+            "before": _STATE,
+            "after": _STATE,
+            "details": ANYTHING,
+        }
+    ),
+    "ModelHistoryAnswer": success(
+        {
+            "events": list_of(ref("ModelEvent")),
+            "total": told(COUNT, "Of all that fit, also those beyond the limit."),
+            "live": map_of(
+                object_of(
+                    {
+                        "algorithm": TEXT,
+                        "model_key": TEXT,
+                        "since": TIME,
+                        "event": one_of(*get_args(EventKind)),
+                        "actor": TEXT,
+                        "reason": TEXT,
+                    }
+                ),
+                "Algorithm -> the model that bears the tag stable.",
+            ),
+        }
+    ),
+}

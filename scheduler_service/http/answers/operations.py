@@ -1,0 +1,176 @@
+"""What operators are answered: health, figures, trends, reports, alerts; and every problem."""
+
+from scheduler_service.http.answers.words import (
+    ANYTHING,
+    COUNT,
+    FLAG,
+    NUMBER,
+    SHARE,
+    TEXT,
+    TIME,
+    Schema,
+    list_of,
+    map_of,
+    maybe,
+    object_of,
+    one_of,
+    ref,
+    success,
+    told,
+)
+
+_PARTS = map_of(object_of({"status": one_of("ok", "degraded", "failing"), "detail": TEXT}), "Part -> how it is.")
+_DISTRIBUTION = object_of(
+    {"count": COUNT} | dict.fromkeys(("mean", "std", "min", "max", "p50", "p95", "p99"), maybe(NUMBER))
+)
+_RUN_FIGURES = {
+    "total_requests": COUNT,
+    "failed_requests": COUNT,
+    "success_rate": maybe(SHARE),
+    "makespan": told(ref("Distribution"), "Hours."),
+    "execution_time": told(ref("Distribution"), "Seconds."),
+    "gap": ref("Distribution"),
+    "resource_utilization": maybe(SHARE),
+    "user_satisfaction": object_of({"mean": maybe(NUMBER), "count": COUNT}),
+}
+_NOTED = {
+    "id": maybe({"type": "integer"}),
+    "name": TEXT,
+    "subject": told(TEXT, "Which model, experiment or size it is about, where a rule has several."),
+    "severity": one_of("warning", "critical"),
+    "value": maybe(NUMBER),
+    "threshold": maybe(NUMBER),
+    "message": TEXT,
+    "advice": TEXT,
+    "fired": maybe(TIME),
+    "notified": maybe(TIME),
+    "acknowledged": maybe(TIME),
+    "acknowledged_by": maybe(TEXT),
+    "note": maybe(TEXT),
+}
+
+OPERATIONS: dict[str, Schema] = {
+    "Distribution": _DISTRIBUTION,
+    "HealthAnswer": object_of(
+        {"status": one_of("healthy", "degraded"), "parts": _PARTS, "started_at": TIME, "uptime_s": NUMBER}
+    ),
+    "LivenessAnswer": object_of({"status": {"const": "alive"}, "uptime_s": NUMBER}),
+    "ReadinessAnswer": object_of({"status": one_of("ready", "degraded"), "parts": _PARTS}),
+    "UnwellAnswer": {
+        "allOf": [ref("Problem")],
+        "type": "object",
+        "properties": {"failing": list_of(TEXT), "parts": _PARTS},
+        "description": "A problem that names the parts which do not work.",
+    },
+    "PerformanceAnswer": success(
+        {
+            "performance": object_of(
+                {
+                    "start_time": maybe(TIME),
+                    "end_time": maybe(TIME),
+                    **_RUN_FIGURES,
+                    "by_model": map_of(object_of(_RUN_FIGURES), "The same of each model's key."),
+                }
+            )
+        }
+    ),
+    "TrendPoint": object_of(
+        {
+            "start": TIME,
+            "end": told(TIME, "Where the next one begins."),
+            "runs": COUNT,
+            "failures": COUNT,
+            "success_rate": maybe(SHARE),
+            "mean_makespan": told(maybe(NUMBER), "Hours; of the successful runs, as the gap and the times."),
+            "mean_gap": told(maybe(NUMBER), "Share of the lower bound."),
+            "p50_execution_time": told(maybe(NUMBER), "Seconds."),
+            "p95_execution_time": told(maybe(NUMBER), "Seconds."),
+            "mean_satisfaction": told(maybe(NUMBER), "Of people's verdicts on these runs, 1 to 5."),
+            "verdicts": COUNT,
+        }
+    ),
+    "TrendsAnswer": success(
+        {
+            "trends": object_of(
+                {
+                    "hours": NUMBER,
+                    "model_key": maybe(TEXT),
+                    "experiment": maybe(TEXT),
+                    "end": told(TIME, "When it was looked at: the last bucket is not over yet."),
+                    "bucket_s": told({"type": "integer", "minimum": 1}, "Length of a bucket, seconds."),
+                    "points": told(list_of(ref("TrendPoint")), "The buckets, the oldest first, without a gap."),
+                }
+            )
+        }
+    ),
+    "MadeReport": object_of(
+        {
+            "name": TEXT,
+            "kind": one_of("performance", "ab_test"),
+            "experiment": maybe(TEXT),
+            "format": one_of("html", "pdf"),
+            "lang": maybe(one_of("zh", "en")),
+            "size_bytes": COUNT,
+            "created_at": TIME,
+            "url": TEXT,
+        }
+    ),
+    "ReportsAnswer": success({"reports": list_of(ref("MadeReport")), "total": told(COUNT, "Also beyond the limit.")}),
+    "ReportAnswer": success(
+        {"report": told(TEXT, "Its name."), "url": TEXT, "path": told(TEXT, "On the service's machine.")}
+    ),
+    "Alert": object_of(
+        _NOTED | {"state": one_of("pending", "firing", "resolved"), "began": maybe(TIME)},
+        {"silenced": FLAG, "ended": maybe(TIME), "last_beyond": TIME, "notices": COUNT},
+    ),
+    "Silence": object_of(
+        {
+            "id": {"type": "integer"},
+            "name": told(maybe(TEXT), "The rule; null: every one."),
+            "subject": maybe(TEXT),
+            "began": TIME,
+            "until": TIME,
+            "actor": TEXT,
+            "reason": TEXT,
+        }
+    ),
+    "AlertsAnswer": success(
+        {
+            "alerts": list_of(ref("Alert")),
+            "thresholds": map_of(NUMBER),
+            "since": TIME,
+            "runs": COUNT,
+            "silences": list_of(ref("Silence")),
+            "channels": list_of(TEXT),
+            "outbox": object_of({"waiting": COUNT, "given_up": COUNT}),
+        }
+    ),
+    "AlertHistoryAnswer": success({"alerts": list_of(ref("Alert")), "total": COUNT}),
+    "AlertAnswer": success({"alert": ref("Alert")}),
+    "SilenceAnswer": success({"silence": ref("Silence")}),
+    "ChannelsAnswer": success(
+        {"channels": list_of(object_of({"channel": TEXT, "delivered": FLAG, "error": maybe(TEXT)}))}
+    ),
+    "Document": object_of(
+        {"openapi": {"type": "string", "pattern": "^3\\.1\\."}, "info": ANYTHING, "paths": ANYTHING},
+        {"components": ANYTHING},
+    ),
+    "Problem": object_of(
+        {
+            "type": {"type": "string", "format": "uri-reference", "description": "Where this page tells of it."},
+            "title": TEXT,
+            "status": {"type": "integer", "minimum": 400, "maximum": 599},
+            "detail": TEXT,
+            "error": told(TEXT, "The same as detail."),
+        },
+        {
+            "errors": told(
+                list_of(
+                    object_of({"loc": list_of({"type": ["string", "integer"]}), "msg": TEXT}),
+                ),
+                "Where each mistake is (422).",
+            )
+        },
+        "RFC 9457.",
+    ),
+}
