@@ -22,24 +22,25 @@ from model_manager import ModelVersionManager
 from monitoring import ABTestAnalyzer, PerformanceMonitor, alert_desk
 from scheduler_service.clock import utc_now
 from scheduler_service.errors import ServiceError, StorageUnavailable
-from scheduler_service.http import auth, hygiene, problems
-from scheduler_service.http.background import leave
 from scheduler_service.http.bodies import OrjsonProvider
-from scheduler_service.http.caching import AnswerCache
-from scheduler_service.http.limits import Limits
-from scheduler_service.http.metrics import Metrics
-from scheduler_service.http.offload import NativeThreads
-from scheduler_service.http.processes import gunicorn_settings, serve_with_workers
-from scheduler_service.http.recording import Recorder
-from scheduler_service.http.replays import Replays
+from scheduler_service.http.contract import problems
+from scheduler_service.http.guards import auth, hygiene
+from scheduler_service.http.guards.limits import Limits
+from scheduler_service.http.guards.shedding import Shedding
 from scheduler_service.http.routes import alerts, console, models, operations, runs
 from scheduler_service.http.routes import experiments as experiment_routes
+from scheduler_service.http.runs.caching import AnswerCache
+from scheduler_service.http.runs.recording import Recorder
+from scheduler_service.http.runs.replays import Replays
+from scheduler_service.http.runs.shadowing import Shadow
+from scheduler_service.http.server.background import leave
+from scheduler_service.http.server.offload import NativeThreads
+from scheduler_service.http.server.processes import gunicorn_settings, serve_with_workers
+from scheduler_service.http.server.serving import WarmUp, end_there_and_then, serve
 from scheduler_service.http.services import EXTENSION, Services
-from scheduler_service.http.serving import WarmUp, end_there_and_then, serve
-from scheduler_service.http.shadowing import Shadow
-from scheduler_service.http.shedding import Shedding
-from scheduler_service.http.state import State
-from scheduler_service.http.watching import firing_alerts, watch_alerts, watch_experiments, watch_live_models
+from scheduler_service.http.watch.metrics import Metrics
+from scheduler_service.http.watch.state import State
+from scheduler_service.http.watch.watching import firing_alerts, watch_alerts, watch_experiments, watch_live_models
 from scheduler_service.logs import configure_logging
 from scheduler_service.settings import PROJECT_ROOT, Settings, settings_from_environment
 

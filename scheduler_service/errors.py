@@ -1,6 +1,6 @@
 """What can go wrong in the service: one tree, named for what went wrong.
 
-The domain never knows HTTP; `scheduler_service.http.problems` maps each class to a status in one table.
+The domain never knows HTTP; `scheduler_service.http.contract.problems` maps each class to a status in one table.
 """
 
 from collections.abc import Sequence

@@ -347,7 +347,7 @@ def test_the_probes_ask_a_route_that_asks_for_no_key_and_the_port_that_is_served
 
 
 def test_a_pod_has_the_time_to_finish_what_is_in_flight():
-    from scheduler_service.http.serving import DRAIN_S
+    from scheduler_service.http.server.serving import DRAIN_S
 
     pod = manifest("StatefulSet")["spec"]["template"]["spec"]
     before_s = int(container()["lifecycle"]["preStop"]["exec"]["command"][1])

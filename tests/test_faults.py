@@ -20,8 +20,8 @@ import pytest
 from monitoring import PerformanceMonitor, PerformanceRecord
 from scheduler_env import SAMPLE_PARAMS
 from scheduler_service.errors import StorageUnavailable
-from scheduler_service.http.health import OLD_AFTER_S, Checks
-from scheduler_service.http.recording import MOST_BLOCKED
+from scheduler_service.http.runs.recording import MOST_BLOCKED
+from scheduler_service.http.watch.health import OLD_AFTER_S, Checks
 from scheduler_service.logs import LineFormatter, Relay, Repetitions, SharedRotatingFileHandler
 from scheduler_service.telemetry.repair import repair
 from tests.conftest import LiveService, live_service

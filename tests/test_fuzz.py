@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from scheduler_env.errors import InvalidInstance
 from scheduler_service.errors import InvalidInput, ServiceError
 from scheduler_service.http.bodies import parse_json, validated
-from scheduler_service.http.schemas import RunRequest
+from scheduler_service.http.contract.schemas import RunRequest
 from tests.fuzz.parsers import READERS, SEEDS, one_input
 
 BOUNDED = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True)

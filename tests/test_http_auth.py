@@ -7,7 +7,7 @@ import pytest
 from pydantic import ValidationError
 
 from enhanced_flask import create_app
-from scheduler_service.http.auth import find_key, required_scope
+from scheduler_service.http.guards.auth import find_key, required_scope
 from scheduler_service.keys import main as keys_tool
 from scheduler_service.keys import parse_keys
 from scheduler_service.settings import Settings, is_loopback, settings_from_environment

@@ -11,7 +11,14 @@ import pytest
 import requests
 
 from enhanced_flask import create_app
-from scheduler_service.http.limits import ADDRESS_SLOTS, FAILED_KEYS_BURST, LEAST_BURST, Limits, RateExceeded, RateLimit
+from scheduler_service.http.guards.limits import (
+    ADDRESS_SLOTS,
+    FAILED_KEYS_BURST,
+    LEAST_BURST,
+    Limits,
+    RateExceeded,
+    RateLimit,
+)
 from scheduler_service.settings import Settings
 from tests.conftest import live_service
 

@@ -14,9 +14,9 @@ import requests
 
 from enhanced_flask import create_app
 from scheduler_env import SAMPLE_PARAMS
-from scheduler_service.http.caching import AnswerCache, key_of
-from scheduler_service.http.running import compute
-from scheduler_service.http.schemas import RunRequest
+from scheduler_service.http.contract.schemas import RunRequest
+from scheduler_service.http.runs.caching import AnswerCache, key_of
+from scheduler_service.http.runs.running import compute
 from scheduler_service.http.services import EXTENSION
 from scheduler_service.settings import Settings
 from tests.conftest import LiveService, live_service

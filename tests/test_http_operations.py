@@ -54,7 +54,7 @@ def test_a_default_model_that_is_gone_is_named(app, tmp_path):
 
 
 def test_a_full_disk_is_named(app, monkeypatch):
-    monkeypatch.setattr("scheduler_service.http.health.MIN_FREE_BYTES", 2**80)
+    monkeypatch.setattr("scheduler_service.http.watch.health.MIN_FREE_BYTES", 2**80)
     assert app.test_client().get("/health").json["failing"] == ["disk"]
 
 

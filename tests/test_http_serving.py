@@ -17,7 +17,7 @@ import pytest
 import requests
 
 from monitoring import PerformanceMonitor
-from scheduler_service.http.serving import listening_socket
+from scheduler_service.http.server.serving import listening_socket
 from scheduler_service.settings import PROJECT_ROOT
 from tests.conftest import LiveService, live_service
 

@@ -7,7 +7,7 @@ import pytest
 from enhanced_flask import create_app
 from scheduler_service.files import locked
 from scheduler_service.http.services import EXTENSION
-from scheduler_service.http.watching import ExperimentWatch
+from scheduler_service.http.watch.watching import ExperimentWatch
 from scheduler_service.settings import Settings
 
 
@@ -55,7 +55,7 @@ def test_whatever_is_wrong_with_one_experiment_the_others_are_judged_and_the_log
         raise ZeroDivisionError("a defect of ours")
 
     monkeypatch.setattr(parts.experiments, "review", review)
-    monkeypatch.setattr("scheduler_service.http.watching.ANYWAY_EVERY_S", 0.0)
+    monkeypatch.setattr("scheduler_service.http.watch.watching.ANYWAY_EVERY_S", 0.0)
     watch = ExperimentWatch(parts)
     watch.look()
     watch.look()
@@ -71,7 +71,7 @@ def test_long_looks_are_followed_by_a_rest(parts, monkeypatch):
         time.sleep(0.05)
 
     monkeypatch.setattr(parts.experiments, "review", review)
-    monkeypatch.setattr("scheduler_service.http.watching.ANYWAY_EVERY_S", 0.0)
+    monkeypatch.setattr("scheduler_service.http.watch.watching.ANYWAY_EVERY_S", 0.0)
     watch = ExperimentWatch(parts)
     for _ in range(4):  # the first tells nothing of the next, the second took long
         watch.look()

@@ -10,11 +10,11 @@ from openapi_spec_validator import validate
 
 from benchmarks.fuzzing import fuzz, inhabited_service, n_cases
 from enhanced_flask import create_app
-from scheduler_service.http.answers import ANSWERS
-from scheduler_service.http.auth import PROBES, required_scope
 from scheduler_service.http.bodies import validated
-from scheduler_service.http.openapi import document, examples
-from scheduler_service.http.operations import OPERATIONS
+from scheduler_service.http.contract.answers import ANSWERS
+from scheduler_service.http.contract.openapi import document, examples
+from scheduler_service.http.contract.operations import OPERATIONS
+from scheduler_service.http.guards.auth import PROBES, required_scope
 from scheduler_service.settings import Settings
 
 

@@ -10,8 +10,8 @@ import requests
 
 from enhanced_flask import create_app
 from monitoring import PerformanceRecord
-from scheduler_service.http import watching
 from scheduler_service.http.services import EXTENSION
+from scheduler_service.http.watch import watching
 from scheduler_service.settings import Settings
 from tests.checkpoints import write_checkpoint
 from tests.conftest import live_service

@@ -15,12 +15,12 @@ from enhanced_flask import make_folders, make_services
 from monitoring import PerformanceMonitor
 from scheduler_env.standard_cycle import SAMPLE_PARAMS, standard_instance
 from scheduler_service.experiments.pairing import is_shadowed, shadow_candidate, solve_both
-from scheduler_service.http import shadowing
-from scheduler_service.http.background import Background
-from scheduler_service.http.running import compute
-from scheduler_service.http.schemas import RunRequest
+from scheduler_service.http.contract.schemas import RunRequest
+from scheduler_service.http.runs import shadowing
+from scheduler_service.http.runs.running import compute
+from scheduler_service.http.runs.shadowing import MAX_WAITING, Shadow, ShadowJob, shadow_job
+from scheduler_service.http.server.background import Background
 from scheduler_service.http.services import Services
-from scheduler_service.http.shadowing import MAX_WAITING, Shadow, ShadowJob, shadow_job
 from scheduler_service.settings import Settings
 from scheduler_service.telemetry.record import input_digest
 from tests.conftest import LiveService, live_service

@@ -56,7 +56,7 @@ class Scheduler:
 
 
 def _answer(user_id: str, request_id: str, solution: Solution, took_s: float) -> dict[str, object]:
-    """As `scheduler_service.http.running.answer`, written out: a peer does not go through the service's code."""
+    """As `scheduler_service.http.runs.running.answer`, written out: a peer does not go through the service's code."""
     schedule = solution.schedule
     critical = schedule.critical_steps
     names = {workpoint.id: workpoint.name for workpoint in schedule.instance.workpoints}

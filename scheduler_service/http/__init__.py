@@ -1,14 +1,11 @@
 """HTTP: what clients send and get; see API.md. Knows the doors; no door knows HTTP.
 
-problems        every error as problem+json, one table from class to status
-bodies          strict JSON in, fast JSON out
-schemas         the request bodies
-hygiene         request ids, headers, CORS, and who may change state
-offload         native threads beside the event loop
-services        the doors, made once
-running         a run from its request to its record
-metrics         what /metrics tells
-openapi         the document, from the schemas and a table of routes
-serving         sockets, signals, worker processes
-routes/         runs, models, experiments, operations
+contract/   what clients send and get, as data: routes, bodies, answers, problems; /openapi.json and /docs
+guards/     what a request has to pass first: keys, limits, headers, room in the queue
+routes/     one blueprint per resource
+runs/       a run from its request to its record; shadow runs and replays beside it
+watch/      health and metrics for who asks; rollouts, guardrails and alerts for who does not
+server/     sockets, worker processes, threads beside the event loop
+services    the doors, made once
+bodies      strict JSON in, fast JSON out
 """

@@ -17,7 +17,7 @@ from pydantic import BaseModel, ValidationError
 from werkzeug.exceptions import RequestEntityTooLarge
 
 from scheduler_service.errors import InvalidInput, ServiceError
-from scheduler_service.http.auth import attributed
+from scheduler_service.http.guards.auth import attributed
 
 Body = TypeVar("Body", bound=BaseModel)
 

@@ -11,13 +11,13 @@ from ab_testing import ABTestManager
 from model_manager import ModelVersionManager
 from monitoring import ABTestAnalyzer, PerformanceMonitor
 from scheduler_service.alerts.desk import AlertDesk
-from scheduler_service.http.caching import AnswerCache
-from scheduler_service.http.health import Checks
-from scheduler_service.http.metrics import Metrics
-from scheduler_service.http.offload import NativeThreads
-from scheduler_service.http.recording import Recorder
-from scheduler_service.http.replays import Replays
-from scheduler_service.http.shadowing import Shadow
+from scheduler_service.http.runs.caching import AnswerCache
+from scheduler_service.http.runs.recording import Recorder
+from scheduler_service.http.runs.replays import Replays
+from scheduler_service.http.runs.shadowing import Shadow
+from scheduler_service.http.server.offload import NativeThreads
+from scheduler_service.http.watch.health import Checks
+from scheduler_service.http.watch.metrics import Metrics
 from scheduler_service.settings import Settings
 
 EXTENSION = "scheduler"

@@ -10,7 +10,7 @@ import pytest
 from playwright.sync_api import Page, Response, expect
 
 from monitoring import PerformanceMonitor
-from scheduler_service.http.shadowing import MAX_WAITING
+from scheduler_service.http.runs.shadowing import MAX_WAITING
 from tests.conftest import LiveService
 from tests.console.browsing import check_accessibility, check_both_sizes
 from tests.console.conftest import NARROW

@@ -15,8 +15,9 @@ from scheduler_env.psplib import instance_from_psplib
 from scheduler_env.readers import instance_from_request
 from scheduler_service.errors import ServiceError
 from scheduler_service.experiments import config, experiment, rollout
-from scheduler_service.http import bodies, schemas
+from scheduler_service.http import bodies
 from scheduler_service.http.bodies import parse_json, validated
+from scheduler_service.http.contract import schemas
 from scheduler_service.registry import names, records
 from scheduler_service.registry.names import parse_version, parse_versioned, split_tag
 from scheduler_service.registry.records import plain_object

@@ -12,9 +12,9 @@ from scheduler_service.alerts.episodes import Episode, Silence
 from scheduler_service.clock import to_iso, utc_now
 from scheduler_service.errors import AlertNotFound, InvalidInput
 from scheduler_service.http.bodies import amount_of, read_body
-from scheduler_service.http.schemas import AcknowledgeRequest, SilenceRequest
+from scheduler_service.http.contract.schemas import AcknowledgeRequest, SilenceRequest
 from scheduler_service.http.services import Services, services
-from scheduler_service.http.watching import service_readings
+from scheduler_service.http.watch.watching import service_readings
 
 blueprint = Blueprint("alerts", __name__)
 

@@ -12,9 +12,15 @@ from scheduler_service.experiments.experiment import Experiment, asked_for
 from scheduler_service.experiments.planning import LOOK_BACK_DAYS, RUNS_AT_MOST, plan, planning_columns
 from scheduler_service.experiments.replay import ReplayOptions
 from scheduler_service.http.bodies import read_body
-from scheduler_service.http.schemas import ExperimentRequest, MoveRequest, PlanRequest, PromoteArmRequest, ReplayRequest
+from scheduler_service.http.contract.schemas import (
+    ExperimentRequest,
+    MoveRequest,
+    PlanRequest,
+    PromoteArmRequest,
+    ReplayRequest,
+)
 from scheduler_service.http.services import services
-from scheduler_service.http.watching import records_of
+from scheduler_service.http.watch.watching import records_of
 from scheduler_service.reporting.evolution import course
 
 blueprint = Blueprint("experiments", __name__)

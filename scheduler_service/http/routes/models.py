@@ -8,7 +8,7 @@ from flask import Blueprint, request
 from scheduler_service.clock import parse_time, utc_now
 from scheduler_service.errors import InvalidInput, ModelNotFound
 from scheduler_service.http.bodies import MalformedBody, number_of, parse_json, read_body, validated
-from scheduler_service.http.schemas import (
+from scheduler_service.http.contract.schemas import (
     PromoteRequest,
     RegisterRequest,
     RemovalRequest,

@@ -8,13 +8,13 @@ from flask import Blueprint, Response, request
 
 from scheduler_service.clock import to_iso, utc_now
 from scheduler_service.errors import ReportNotFound
-from scheduler_service.http import health
 from scheduler_service.http.bodies import amount_of, json_bytes, number_of, read_body
-from scheduler_service.http.docs_page import docs_page
-from scheduler_service.http.openapi import document
-from scheduler_service.http.problems import problem
-from scheduler_service.http.schemas import ABTestReportRequest, PerformanceReportRequest
+from scheduler_service.http.contract.docs_page import docs_page
+from scheduler_service.http.contract.openapi import document
+from scheduler_service.http.contract.problems import problem
+from scheduler_service.http.contract.schemas import ABTestReportRequest, PerformanceReportRequest
 from scheduler_service.http.services import services
+from scheduler_service.http.watch import health
 from scheduler_service.reporting.shelf import made_reports
 from scheduler_service.telemetry.trends import Trend
 

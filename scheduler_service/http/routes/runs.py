@@ -11,9 +11,9 @@ from typing import Any
 from flask import Blueprint, Response, g, request
 
 from scheduler_service.http.bodies import json_bytes, number_of, read_body
-from scheduler_service.http.offload import HAS_CLIENT_LEFT, Ticket
-from scheduler_service.http.running import Outcome, TakesLonger, answer, compute, draw
-from scheduler_service.http.schemas import FeedbackRequest, RunRequest
+from scheduler_service.http.contract.schemas import FeedbackRequest, RunRequest
+from scheduler_service.http.runs.running import Outcome, TakesLonger, answer, compute, draw
+from scheduler_service.http.server.offload import HAS_CLIENT_LEFT, Ticket
 from scheduler_service.http.services import Services, services
 from scheduler_service.logs import log_run
 

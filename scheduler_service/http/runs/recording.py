@@ -14,8 +14,8 @@ from gevent.event import AsyncResult
 
 from monitoring import PerformanceMonitor, PerformanceRecord
 from scheduler_service.errors import StorageUnavailable
-from scheduler_service.http.metrics import Metrics
-from scheduler_service.http.offload import NativeThreads
+from scheduler_service.http.server.offload import NativeThreads
+from scheduler_service.http.watch.metrics import Metrics
 
 MOST_BLOCKED, BLOCKED_AFTER_S = 64, 1.0
 """How many runs wait for a batch that takes longer than that; the others are told at once to come back. They wait in

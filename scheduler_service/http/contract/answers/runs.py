@@ -1,6 +1,6 @@
 """What runs and the verdicts on them are answered with."""
 
-from scheduler_service.http.answers.words import (
+from scheduler_service.http.contract.answers.words import (
     ANYTHING,
     COUNT,
     FLAG,

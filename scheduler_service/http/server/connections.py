@@ -23,7 +23,7 @@ from gevent.pool import Pool
 from gevent.pywsgi import Input, WSGIHandler, WSGIServer, format_date_time
 
 from scheduler_service.http.bodies import json_bytes
-from scheduler_service.http.offload import HAS_CLIENT_LEFT
+from scheduler_service.http.server.offload import HAS_CLIENT_LEFT
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication

@@ -14,7 +14,7 @@ from flask import Flask, Response, g, has_request_context, request
 from pydantic import BaseModel
 
 from scheduler_service.errors import ServiceError
-from scheduler_service.http.limits import Limits, RateExceeded, Standing
+from scheduler_service.http.guards.limits import Limits, RateExceeded, Standing
 from scheduler_service.keys import ApiKey, Scope, digest_of, parse_keys
 from scheduler_service.settings import Settings, is_loopback
 

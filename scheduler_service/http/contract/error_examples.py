@@ -3,10 +3,10 @@
 from typing import Any
 
 from scheduler_service import errors
-from scheduler_service.http import problems
-from scheduler_service.http.auth import MissingKey, MissingScope
 from scheduler_service.http.bodies import MalformedBody, WrongMediaType
-from scheduler_service.http.limits import RateExceeded
+from scheduler_service.http.contract import problems
+from scheduler_service.http.guards.auth import MissingKey, MissingScope
+from scheduler_service.http.guards.limits import RateExceeded
 
 _MODEL = (errors.ModelNotFound, "no model is called 'DDQN_v9.9'; GET /models lists them")
 _EXAMPLES: dict[tuple[int, str], tuple[type[Exception] | None, str]] = {

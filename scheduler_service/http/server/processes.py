@@ -20,10 +20,10 @@ from typing import TYPE_CHECKING, Any
 
 import gevent
 
-from scheduler_service.http.background import leave
-from scheduler_service.http.connections import Share
-from scheduler_service.http.offload import CORES, keep_to
-from scheduler_service.http.serving import (
+from scheduler_service.http.server.background import leave
+from scheduler_service.http.server.connections import Share
+from scheduler_service.http.server.offload import CORES, keep_to
+from scheduler_service.http.server.serving import (
     BACKLOG,
     DRAIN_S,
     MAX_CONNECTIONS,
@@ -79,7 +79,7 @@ def gunicorn_settings(settings: Settings, *, load: Callable[[], None]) -> dict[s
     return {
         "bind": f"{host}:{settings.port}",
         "workers": settings.workers,
-        "worker_class": "scheduler_service.http.worker.Worker",
+        "worker_class": "scheduler_service.http.server.worker.Worker",
         "worker_connections": MAX_CONNECTIONS,
         "backlog": BACKLOG,
         "timeout": HUNG_S,
@@ -91,7 +91,7 @@ def gunicorn_settings(settings: Settings, *, load: Callable[[], None]) -> dict[s
         "control_socket_disable": True,
         "worker_tmp_dir": _memory_folder(),
         "proc_name": "shutdown-scheduler",
-        "logger_class": "scheduler_service.http.worker.ServiceLog",
+        "logger_class": "scheduler_service.http.server.worker.ServiceLog",
         "post_fork": _keep_to_core,
         "on_starting": _make_metrics_folder,
         "when_ready": lambda arbiter: _prepare(arbiter, load),

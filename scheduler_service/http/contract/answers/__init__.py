@@ -4,10 +4,10 @@ Answers may get further members, so none of these schemas forbids any. `examples
 a service gave; a test holds them, and what a running service answers, against these schemas.
 """
 
-from scheduler_service.http.answers.experiments import EXPERIMENTS
-from scheduler_service.http.answers.models import MODELS
-from scheduler_service.http.answers.operations import OPERATIONS
-from scheduler_service.http.answers.runs import RUNS
-from scheduler_service.http.answers.words import Schema
+from scheduler_service.http.contract.answers.experiments import EXPERIMENTS
+from scheduler_service.http.contract.answers.models import MODELS
+from scheduler_service.http.contract.answers.operations import OPERATIONS
+from scheduler_service.http.contract.answers.runs import RUNS
+from scheduler_service.http.contract.answers.words import Schema
 
 ANSWERS: dict[str, Schema] = RUNS | MODELS | EXPERIMENTS | OPERATIONS

@@ -12,11 +12,11 @@ from typing import Any
 
 from pydantic.json_schema import models_json_schema
 
-from scheduler_service.http import problems, schemas
-from scheduler_service.http.answers import ANSWERS
-from scheduler_service.http.answers.words import COUNT, TEXT, Schema, object_of, one_of, ref, told
-from scheduler_service.http.error_examples import error_example
-from scheduler_service.http.operations import OPERATIONS, Operation
+from scheduler_service.http.contract import problems, schemas
+from scheduler_service.http.contract.answers import ANSWERS
+from scheduler_service.http.contract.answers.words import COUNT, TEXT, Schema, object_of, one_of, ref, told
+from scheduler_service.http.contract.error_examples import error_example
+from scheduler_service.http.contract.operations import OPERATIONS, Operation
 from scheduler_service.registry.records import STATUSES
 
 VERSION = "1.0.0"

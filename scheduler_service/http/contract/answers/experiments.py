@@ -3,7 +3,7 @@
 from typing import get_args
 
 from scheduler_service.experiments.lifecycle import EventKind, Status
-from scheduler_service.http.answers.words import (
+from scheduler_service.http.contract.answers.words import (
     ANYTHING,
     COUNT,
     FLAG,

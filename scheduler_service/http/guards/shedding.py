@@ -10,8 +10,8 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from scheduler_service.errors import Overloaded
-from scheduler_service.http.hygiene import SECURITY_HEADERS
-from scheduler_service.http.problems import kind_of, problem
+from scheduler_service.http.contract.problems import kind_of, problem
+from scheduler_service.http.guards.hygiene import SECURITY_HEADERS
 from scheduler_service.http.services import Services
 
 if TYPE_CHECKING:

@@ -19,9 +19,9 @@ from scheduler_service.errors import (
     Overloaded,
     StorageUnavailable,
 )
-from scheduler_service.http.auth import ForeignOrigin, MissingKey, MissingScope
 from scheduler_service.http.bodies import MalformedBody, WrongMediaType, json_bytes
-from scheduler_service.http.limits import RateExceeded
+from scheduler_service.http.guards.auth import ForeignOrigin, MissingKey, MissingScope
+from scheduler_service.http.guards.limits import RateExceeded
 
 PROBLEM_MEDIA_TYPE = "application/problem+json"
 

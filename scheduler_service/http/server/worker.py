@@ -17,8 +17,8 @@ from gevent import socket
 from gunicorn.glogging import Logger
 from gunicorn.workers.ggevent import GeventWorker
 
-from scheduler_service.http.connections import Server, Share
-from scheduler_service.http.serving import answer_without_delay, drain, room_for_connections
+from scheduler_service.http.server.connections import Server, Share
+from scheduler_service.http.server.serving import answer_without_delay, drain, room_for_connections
 
 BEAT_S = 1.0
 """How often the worker tells that its event loop turns; gunicorn kills it after `processes.HUNG_S` without."""

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
-from scheduler_service.http.openapi import VERSION
+from scheduler_service.http.contract.openapi import VERSION
 from scheduler_service.http.services import Services
 from scheduler_service.registry.records import ModelRecord
 

@@ -5,9 +5,9 @@ import json
 from functools import cache
 from typing import Any
 
-from scheduler_service.http import problems
-from scheduler_service.http.openapi import TAGS, document, examples
-from scheduler_service.http.operations import OPERATIONS, Operation
+from scheduler_service.http.contract import problems
+from scheduler_service.http.contract.openapi import TAGS, document, examples
+from scheduler_service.http.contract.operations import OPERATIONS, Operation
 
 _STYLE = """
 :root{color-scheme:light dark}

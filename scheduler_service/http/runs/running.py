@@ -20,8 +20,8 @@ from scheduler_env.problem import Instance
 from scheduler_env.readers import instance_from_request
 from scheduler_env.schedule import Solution
 from scheduler_service.errors import InvalidInput, ModelNotFound, ServiceError, StorageUnavailable
-from scheduler_service.http.caching import NO_CACHE, AnswerCache, key_of
-from scheduler_service.http.schemas import RunRequest, View
+from scheduler_service.http.contract.schemas import RunRequest, View
+from scheduler_service.http.runs.caching import NO_CACHE, AnswerCache, key_of
 
 NEGLIGIBLE_MS = 50.0
 """What a request waits also where nothing is in its way; it is not taken off its budget."""

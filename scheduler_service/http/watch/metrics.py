@@ -1,7 +1,7 @@
 """What `/metrics` tells Prometheus: what was counted since the start, and what `State` finds when it is asked.
 
 With several worker processes the counted numbers of all are added up through files in `PROMETHEUS_MULTIPROC_DIR`,
-which `serving` sets before the workers start. docs/operations.md has the table of all metrics.
+which `processes` sets before the workers start. docs/operations.md has the table of all metrics.
 """
 
 import os
@@ -34,7 +34,7 @@ class Metrics:
     """The numbers of one application."""
 
     def __init__(self) -> None:
-        # prometheus_client decides at its import whether numbers live in files, so not before `serving` has said so.
+        # prometheus_client decides at its import whether numbers live in files, so not before `processes` has said so.
         from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
 
         # A series more for each one there is, which several processes do not have either.

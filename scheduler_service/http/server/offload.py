@@ -21,7 +21,7 @@ import gevent
 from gevent.event import Event
 
 from scheduler_service.errors import ClientGone, Overloaded
-from scheduler_service.http.metrics import QueueMetrics
+from scheduler_service.http.watch.metrics import QueueMetrics
 
 Result = TypeVar("Result")
 

@@ -7,7 +7,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from scheduler_env.standard_cycle import SAMPLE_PARAMS
-from scheduler_service.http import schemas
+from scheduler_service.http.contract import schemas
 from scheduler_service.keys import Scope
 
 

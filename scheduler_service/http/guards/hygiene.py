@@ -7,8 +7,8 @@ import uuid
 from flask import Flask, Response, g, request
 from flask_cors import CORS
 
-from scheduler_service.http.auth import origin_patterns
-from scheduler_service.http.metrics import Metrics
+from scheduler_service.http.guards.auth import origin_patterns
+from scheduler_service.http.watch.metrics import Metrics
 from scheduler_service.logs import request_id_var
 from scheduler_service.settings import Settings
 

@@ -2,7 +2,7 @@
 
 from typing import get_args
 
-from scheduler_service.http.answers.words import (
+from scheduler_service.http.contract.answers.words import (
     ANYTHING,
     COUNT,
     NUMBER,

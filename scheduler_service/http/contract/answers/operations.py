@@ -1,6 +1,6 @@
 """What operators are answered: health, figures, trends, reports, alerts; and every problem."""
 
-from scheduler_service.http.answers.words import (
+from scheduler_service.http.contract.answers.words import (
     ANYTHING,
     COUNT,
     FLAG,

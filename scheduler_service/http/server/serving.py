@@ -17,7 +17,7 @@ import gevent
 import gevent.event
 from gevent import socket as gevent_socket
 
-from scheduler_service.http.connections import Server
+from scheduler_service.http.server.connections import Server
 from scheduler_service.settings import Settings
 
 if TYPE_CHECKING:

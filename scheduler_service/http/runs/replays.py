@@ -23,7 +23,7 @@ from scheduler_service.experiments.replay import (
     run_replay,
     state_of,
 )
-from scheduler_service.http.background import Background
+from scheduler_service.http.server.background import Background
 
 log = logging.getLogger(__name__)
 

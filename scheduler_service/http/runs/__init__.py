@@ -1,0 +1,1 @@
+"""A run from its request to its record, and what runs beside it."""
