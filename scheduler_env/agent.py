@@ -1,12 +1,15 @@
 """The trained scheduler in service: instance in, checked schedule out. No torch once the weights are arrays."""
 
+import io
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from scheduler_env.bounds import lower_bound
 from scheduler_env.compilation import compiled
+from scheduler_env.errors import InvalidCheckpoint
 from scheduler_env.improvement import improve
 from scheduler_env.incumbent import Incumbent, Stop
 from scheduler_env.kernel import Problem, State, View, compile_instance, makespan, new_state, new_view, to_schedule
@@ -15,6 +18,7 @@ from scheduler_env.problem import Instance
 from scheduler_env.rollout import RandomState, new_random, roll_out
 from scheduler_env.rules import improve_by_rules
 from scheduler_env.schedule import Solution
+from scheduler_env.weights import Weights, keep, kept, pack
 
 
 @dataclass(frozen=True)
@@ -25,6 +29,10 @@ class Agent:
     signature: dict[str, Any]
     training: dict[str, Any]
     default_budget_ms: float = 20.0
+
+    def packed(self) -> bytes:
+        """Itself as `weights.pack` packs it. Raises `InvalidCheckpoint` as that does."""
+        return pack(Weights(self.network, self.signature, self.training))
 
     def solve(
         self,
@@ -96,12 +104,20 @@ def _bound_and_greedy(
 
 
 def load_agent(path: Path) -> Agent:
-    """The agent in a weights file.
+    """The agent in a weights file; read by torch only once on each machine (see `weights`).
 
     Raises:
         InvalidCheckpoint: see `network.read_checkpoint`.
     """
-    from scheduler_env.network import read_checkpoint  # torch takes a second to import; only loading needs it
+    try:
+        checkpoint = path.read_bytes()
+    except OSError as err:
+        raise InvalidCheckpoint(f"the file cannot be read: {err.strerror}") from err
+    weights = kept(checkpoint)
+    if weights is None:
+        from scheduler_env.network import read_checkpoint
 
-    checkpoint = read_checkpoint(path)
-    return Agent(checkpoint.network.to_arrays(), checkpoint.signature, checkpoint.training)
+        weights = read_checkpoint(io.BytesIO(checkpoint)).to_weights()
+        with suppress(InvalidCheckpoint):
+            keep(checkpoint, pack(weights))
+    return Agent(weights.network, weights.signature, weights.training)

@@ -510,6 +510,9 @@ def to_schedule(instance: Instance, problem: Problem, mode: Ints, start: Floats)
 
 
 if __name__ == "__main__":
+    import sys
+    from pathlib import Path
+
     from scheduler_env.warm_up import compile_everything
 
-    compile_everything()
+    compile_everything(map(Path, sys.argv[1:]))

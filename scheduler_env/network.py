@@ -5,7 +5,7 @@ import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import torch
@@ -13,9 +13,7 @@ from torch import Tensor, nn
 
 from scheduler_env.errors import InvalidCheckpoint
 from scheduler_env.observation import CANDIDATE_FEATURES, N_CANDIDATE, N_STATE, STATE_FEATURES, Network
-
-FORMAT = "ddqn-scheduler/1"
-MAX_HIDDEN = 1_024
+from scheduler_env.weights import FORMAT, MAX_HIDDEN, Weights, signature_of_sizes
 
 
 class QNetwork(nn.Module):
@@ -84,15 +82,14 @@ class Checkpoint:
     signature: dict[str, Any]
     training: dict[str, Any]  # plain values: configuration, seed, steps, measured makespans
 
+    def to_weights(self) -> Weights:
+        """The same without torch."""
+        return Weights(self.network.to_arrays(), self.signature, self.training)
+
 
 def signature_of(network: QNetwork) -> dict[str, Any]:
-    """What a file must agree with to be used: format, feature names, sizes; JSON-able."""
-    return {
-        "format": FORMAT,
-        "candidate_features": list(CANDIDATE_FEATURES),
-        "state_features": list(STATE_FEATURES),
-        "hidden": list(network.hidden),
-    }
+    """What a file with `network` must agree with to be used; JSON-able."""
+    return signature_of_sizes(network.hidden)
 
 
 def save_checkpoint(path: Path, network: QNetwork, training: Mapping[str, Any]) -> None:
@@ -103,7 +100,7 @@ def save_checkpoint(path: Path, network: QNetwork, training: Mapping[str, Any]) 
     )
 
 
-def read_checkpoint(path: Path) -> Checkpoint:
+def read_checkpoint(file: Path | BinaryIO) -> Checkpoint:
     """The network in a weights file, its signature checked.
 
     Never runs code from the file: `torch.load(weights_only=True)`, with no fallback.
@@ -112,7 +109,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
         InvalidCheckpoint: unreadable, another format, other features, other shapes, or weights that are not finite.
     """
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        content = torch.load(file, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, ValueError, EOFError, OSError, KeyError, zipfile.BadZipFile) as err:
         reason = str(err).splitlines()[0] if str(err) else type(err).__name__
         raise InvalidCheckpoint(f"the file is not a readable PyTorch checkpoint of plain tensors: {reason}") from err

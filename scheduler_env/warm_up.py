@@ -1,16 +1,27 @@
-"""Compile everything that serving, rules and training call, so that the first start is as quick as the second."""
+"""Compile everything that serving, rules and training call, so that the first start is as quick as the second.
+
+    python -m scheduler_env.kernel [weights file ...]
+
+Of the files named, the weights are kept as serving reads them (see `weights`).
+"""
 
 import math
 import sys
 import time
+from collections.abc import Iterable
+from pathlib import Path
 
 import numpy as np
 
 
-def compile_everything() -> None:
-    """Run each compiled path once on a tiny instance; numba keeps the machine code on disk."""
+def compile_everything(checkpoints: Iterable[Path] = ()) -> None:
+    """Run each compiled path once on a tiny instance; numba keeps the machine code on disk.
+
+    Args:
+        checkpoints: files that are to be loaded quickly later on.
+    """
     began = time.monotonic()
-    from scheduler_env.agent import Agent
+    from scheduler_env.agent import Agent, load_agent
     from scheduler_env.environment import SchedulingEnv
     from scheduler_env.genetic import evolve
     from scheduler_env.improvement import improve
@@ -36,4 +47,6 @@ def compile_everything() -> None:
     environment.reset(seed=0)
     environment.step(np.int64(0))
     Training(TrainingConfig(updates=1, batch_size=4, sizes=(1,), instances=1, replay_steps=2**12)).step()
+    for path in checkpoints:
+        load_agent(path)
     print(f"kernel ready after {time.monotonic() - began:.1f} s", file=sys.stderr)

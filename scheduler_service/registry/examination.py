@@ -6,6 +6,7 @@ fills the memory, never ends or crashes the reader ends its child alone, and an 
 first one waits some 4 s for the helper. A helper that nobody asks for `IDLE_S` ends. The child's side is `examiner`.
 """
 
+import base64
 import json
 import os
 import socket
@@ -15,13 +16,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from scheduler_service.errors import InvalidModel, StorageUnavailable
 from scheduler_service.registry.records import plain_object
 from scheduler_service.registry.validation import measure
-from scheduler_service.registry.weights import load
+from scheduler_service.registry.weights import keep, load
 from scheduler_service.settings import PROJECT_ROOT
+
+if TYPE_CHECKING:
+    from scheduler_env.solver import Solver
 
 MAX_GROWTH_BYTES = 512 * 2**20
 """Address space that an examination may take beyond that of the helper."""
@@ -29,7 +33,7 @@ MAX_EXAMINATION_S = 20
 START_S = 180.0
 """Longest wait for the helper's start; on a machine where `make setup` never ran it compiles the kernel first."""
 IDLE_S = 120.0
-MAX_ANSWER_BYTES = 4 * 2**20
+MAX_ANSWER_BYTES = 16 * 2**20
 
 STARTED, FINISHED, REFUSED = "started", "finished", "refused"
 
@@ -69,6 +73,7 @@ def examine(algorithm: str, path: Path) -> Examination:
     outcome, content = lines[1]
     if outcome == REFUSED:
         raise InvalidModel(content)
+    keep(path, base64.b64decode(content.pop("packed")))
     return Examination(**content)
 
 
@@ -78,7 +83,11 @@ def examine_here(algorithm: str, path: Path) -> Examination:
     Raises:
         InvalidModel: not a usable model; the text says why.
     """
-    agent = load(algorithm, path)
+    return look_at(algorithm, load(algorithm, path))
+
+
+def look_at(algorithm: str, agent: "Solver") -> Examination:
+    """What a model that was loaded turns out to be. Raises as `examine_here`."""
     try:
         measured = measure(agent)
     except Exception as err:  # strange weights may fail anywhere

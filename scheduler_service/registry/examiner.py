@@ -1,5 +1,6 @@
 """The helper process of `examination`: `python -m scheduler_service.registry.examiner <descriptor of a socket>`."""
 
+import base64
 import gc
 import json
 import os
@@ -19,9 +20,10 @@ from scheduler_service.registry.examination import (
     MAX_GROWTH_BYTES,
     REFUSED,
     STARTED,
-    examine_here,
+    look_at,
 )
 from scheduler_service.registry.validation import measure
+from scheduler_service.registry.weights import load, pack
 
 
 def main(descriptor: int) -> None:
@@ -54,8 +56,10 @@ def _answer(question: bytes, descriptor: int) -> None:
         asked = json.loads(question)
         _limit_this_process(asked["limit_s"])
         try:
-            examination = examine_here(asked["algorithm"], Path(asked["path"]))
-            answer = json.dumps([FINISHED, asdict(examination)], allow_nan=False)
+            agent = load(asked["algorithm"], Path(asked["path"]))
+            content = asdict(look_at(asked["algorithm"], agent))
+            content["packed"] = base64.b64encode(pack(agent)).decode()
+            answer = json.dumps([FINISHED, content], allow_nan=False)
         except InvalidModel as err:
             answer = json.dumps([REFUSED, str(err)])
         except Exception as err:  # MemoryError among them; nobody is there to see a trace

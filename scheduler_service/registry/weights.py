@@ -2,6 +2,7 @@
 
 import errno
 import hashlib
+import logging
 import os
 import secrets
 import stat
@@ -12,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
+from scheduler_env.errors import InvalidCheckpoint
 from scheduler_service.errors import ForbiddenPath, InvalidModel, StorageUnavailable
 
 if TYPE_CHECKING:
@@ -23,6 +25,8 @@ MAX_REASON = 500
 """Longest part of a parser's own words in an error, in characters; they may quote the file."""
 
 _CHUNK_BYTES = 2**20
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +77,31 @@ def load(algorithm: str, path: Path) -> "Solver":
         # The bytes may be hostile, and what a parser raises over them has no bounds; the answer is always the same.
         reason = (str(err) or type(err).__name__)[:MAX_REASON]
         raise InvalidModel(f"the weights are not a usable {algorithm} model: {reason}") from err
+
+
+def pack(solver: "Solver") -> bytes:
+    """What `keep` takes of a model that was loaded elsewhere; empty where there is nothing that is slow to load."""
+    from scheduler_env.agent import Agent
+
+    try:
+        return solver.packed() if isinstance(solver, Agent) else b""
+    except InvalidCheckpoint:
+        return b""
+
+
+def keep(path: Path, packed: bytes) -> None:
+    """Spares `load` the reading of the file at `path` by torch, which the process then need not import.
+
+    Args:
+        packed: what `pack` gave of it. Its reader was shown hostile bytes, so it is checked like anything of theirs.
+    """
+    from scheduler_env import weights
+
+    try:
+        if packed:
+            weights.keep(path.read_bytes(), packed)
+    except (InvalidCheckpoint, OSError):
+        logger.warning("the weights at %s will be read again by torch", path, exc_info=True)
 
 
 def sha256_of(path: Path) -> str:

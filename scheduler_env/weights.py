@@ -1,0 +1,141 @@
+"""A checkpoint as arrays, kept on disk beside the compiled kernel: who only schedules does without torch.
+
+Importing torch takes 1.5 s and 190 MB, and nothing of it is needed once the weights are arrays. What was read and
+checked once is kept under a digest of the checkpoint's bytes and of the code that read and checked them. The folder is
+the one that machine code is run from, so what lies there is trusted as much; it is checked all the same, since compiled
+code looks at no shapes.
+"""
+
+import hashlib
+import json
+import math
+import os
+import secrets
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import cache
+from itertools import accumulate
+from pathlib import Path
+from typing import Any
+
+import numba
+import numpy as np
+
+from scheduler_env.errors import InvalidCheckpoint
+from scheduler_env.observation import CANDIDATE_FEATURES, N_CANDIDATE, N_STATE, STATE_FEATURES, Network
+
+FORMAT = "ddqn-scheduler/1"
+MAX_HIDDEN = 1_024
+_STORED = np.dtype("<f4")
+
+
+@dataclass(frozen=True, slots=True)
+class Weights:
+    """What a checkpoint holds, in plain values."""
+
+    network: Network
+    signature: dict[str, Any]
+    training: dict[str, Any]  # configuration, seed, steps, measured makespans
+
+
+def signature_of_sizes(hidden: tuple[int, int, int]) -> dict[str, Any]:
+    """What a file must agree with to be used: format, feature names, sizes (H1, H2, HV); JSON-able."""
+    return {
+        "format": FORMAT,
+        "candidate_features": list(CANDIDATE_FEATURES),
+        "state_features": list(STATE_FEATURES),
+        "hidden": list(hidden),
+    }
+
+
+def pack(weights: Weights) -> bytes:
+    """`weights` as bytes: a SHA-256 of what follows, a line of JSON, and the arrays one after the other.
+
+    Raises:
+        InvalidCheckpoint: what is told of the training is not the same after it was JSON.
+    """
+    try:
+        about = json.dumps({"signature": weights.signature, "training": weights.training}, allow_nan=False)
+        is_same = json.loads(about)["training"] == weights.training
+    except (TypeError, ValueError, RecursionError):
+        is_same = False
+    if not is_same:
+        raise InvalidCheckpoint("what the checkpoint tells of its training is not JSON")
+    content = about.encode() + b"\n" + b"".join(array.astype(_STORED).tobytes() for array in weights.network)
+    return hashlib.sha256(content).digest() + content
+
+
+def unpack(packed: bytes) -> Weights:
+    """What `pack` packed.
+
+    Raises:
+        InvalidCheckpoint: it is damaged, or not a network of this version.
+    """
+    digest, content = packed[:32], packed[32:]
+    if hashlib.sha256(content).digest() != digest:
+        raise InvalidCheckpoint("the packed weights are damaged")
+    line, _, arrays = content.partition(b"\n")
+    try:
+        about = json.loads(line)
+        h1, h2, hv = about["signature"]["hidden"]
+        training = dict(about["training"])
+        are_sizes = all(type(size) is int and 1 <= size <= MAX_HIDDEN for size in (h1, h2, hv))
+        is_ours = are_sizes and about["signature"] == signature_of_sizes((h1, h2, hv))
+    except (KeyError, TypeError, ValueError, RecursionError):
+        is_ours = False
+    if not is_ours:
+        raise InvalidCheckpoint("the packed weights are not of this version")
+    shapes = (N_CANDIDATE, h1), (h1,), (h1, h2), (h2,), (h2,), (N_STATE, hv), (hv,), (hv,), (1,)  # as in `Network`
+    values = np.frombuffer(arrays, dtype=_STORED) if len(arrays) % 4 == 0 else np.empty(0, dtype=_STORED)
+    if values.size != sum(map(math.prod, shapes)) or not np.isfinite(values).all():
+        raise InvalidCheckpoint("the packed weights are not those of a network of their sizes")
+    ends = list(accumulate(map(math.prod, shapes)))
+    network = Network(
+        *(
+            values[end - math.prod(shape) : end].reshape(shape).astype(np.float32)
+            for shape, end in zip(shapes, ends, strict=True)
+        )
+    )
+    return Weights(network, about["signature"], training)
+
+
+def kept(checkpoint: bytes) -> Weights | None:
+    """What was kept of these bytes; None if nothing was, or nothing usable."""
+    try:
+        return unpack(_place_of(checkpoint).read_bytes())
+    except (OSError, InvalidCheckpoint):
+        return None
+
+
+def keep(checkpoint: bytes, packed: bytes) -> None:
+    """Keeps what the reading of `checkpoint` gave; nothing where nothing can be written.
+
+    Raises:
+        InvalidCheckpoint: see `unpack`.
+    """
+    unpack(packed)
+    place = _place_of(checkpoint)
+    incoming = place.with_name(f"{secrets.token_hex(8)}.tmp")
+    with suppress(OSError):
+        place.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with open(incoming, "xb") as file:
+                file.write(packed)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(incoming, place)
+        finally:
+            incoming.unlink(missing_ok=True)
+
+
+def _place_of(checkpoint: bytes) -> Path:
+    digest = hashlib.sha256(_readers())
+    digest.update(checkpoint)
+    return Path(numba.config.CACHE_DIR) / "weights" / f"{digest.hexdigest()}.weights"  # type: ignore[attr-defined]
+
+
+@cache
+def _readers() -> bytes:
+    """The code that reads and checks checkpoints: what an older one let pass is read again."""
+    folder = Path(__file__).parent
+    return b"".join((folder / name).read_bytes() for name in ("weights.py", "network.py", "observation.py"))
