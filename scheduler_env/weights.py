@@ -26,6 +26,8 @@ from scheduler_env.observation import CANDIDATE_FEATURES, N_CANDIDATE, N_STATE, 
 
 FORMAT = "ddqn-scheduler/1"
 MAX_HIDDEN = 1_024
+MOST_KEPT = 256
+"""Of checkpoints; those that were used last."""
 _STORED = np.dtype("<f4")
 
 
@@ -101,10 +103,14 @@ def unpack(packed: bytes) -> Weights:
 
 def kept(checkpoint: bytes) -> Weights | None:
     """What was kept of these bytes; None if nothing was, or nothing usable."""
+    place = _place_of(checkpoint)
     try:
-        return unpack(_place_of(checkpoint).read_bytes())
+        weights = unpack(place.read_bytes())
     except (OSError, InvalidCheckpoint):
         return None
+    with suppress(OSError):
+        os.utime(place)
+    return weights
 
 
 def keep(checkpoint: bytes, packed: bytes) -> None:
@@ -126,6 +132,8 @@ def keep(checkpoint: bytes, packed: bytes) -> None:
             os.replace(incoming, place)
         finally:
             incoming.unlink(missing_ok=True)
+        for unused in sorted(place.parent.iterdir(), key=lambda path: path.stat().st_mtime_ns)[:-MOST_KEPT]:
+            unused.unlink(missing_ok=True)
 
 
 def _place_of(checkpoint: bytes) -> Path:

@@ -118,6 +118,18 @@ def test_other_bytes_or_another_reader_are_not_what_was_kept(folder, tmp_path, m
     assert weights.kept((tmp_path / "0.pth").read_bytes()) is None
 
 
+def test_those_that_were_used_last_are_kept(folder, tmp_path, monkeypatch):
+    monkeypatch.setattr(weights, "MOST_KEPT", 3)
+    paths = [write_checkpoint(tmp_path / f"{number}.pth", number) for number in range(5)]
+    for path in paths[:3]:
+        load_agent(path)
+    load_agent(paths[0])
+    for path in paths[3:]:
+        load_agent(path)
+    assert len(list(folder.iterdir())) == 3
+    assert [weights.kept(path.read_bytes()) is not None for path in paths] == [True, False, False, True, True]
+
+
 def header(packed_weights: bytes, **changes: object) -> bytes:
     """The same arrays under another text, with a digest that fits."""
     line, _, arrays = packed_weights[32:].partition(b"\n")
