@@ -11,6 +11,7 @@ import json
 import math
 import os
 import secrets
+import time
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
@@ -109,7 +110,7 @@ def kept(checkpoint: bytes) -> Weights | None:
     except (OSError, InvalidCheckpoint):
         return None
     with suppress(OSError):
-        os.utime(place)
+        _note_use(place)
     return weights
 
 
@@ -129,11 +130,17 @@ def keep(checkpoint: bytes, packed: bytes) -> None:
                 file.write(packed)
                 file.flush()
                 os.fsync(file.fileno())
+            _note_use(incoming)
             os.replace(incoming, place)
         finally:
             incoming.unlink(missing_ok=True)
         for unused in sorted(place.parent.iterdir(), key=lambda path: path.stat().st_mtime_ns)[:-MOST_KEPT]:
             unused.unlink(missing_ok=True)
+
+
+def _note_use(path: Path) -> None:
+    now_ns = time.time_ns()  # the system's own notion of now is some milliseconds old
+    os.utime(path, ns=(now_ns, now_ns))
 
 
 def _place_of(checkpoint: bytes) -> Path:
