@@ -3,7 +3,7 @@
 import json
 import re
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import pytest
@@ -144,6 +144,81 @@ def test_mistakes_are_told_beside_their_fields_and_nothing_is_made(page: Page, c
     expect(page.get_by_role("dialog")).to_have_count(0)
     check_accessibility(page)
     assert configured(console) == before
+    takes_out(mistakes)
+
+
+def test_an_empty_field_is_told_and_not_filled_in_by_the_service(page: Page):
+    page.goto("/#/experiments/new")
+    page.get_by_label("实验名称").fill("left_empty")
+    page.get_by_text("高级设置").click()
+    labels = ("天数", "误判概率上限（%）", "不劣界限（%）", "每组最少样本数", "参与用户（%）")
+    fields = [page.get_by_role("spinbutton", name=label) for label in labels]
+    for field in fields:
+        field.fill("")
+    page.get_by_text("高级设置").click()
+    page.get_by_role("button", name="创建实验").click()
+    expect(fields[0]).to_be_focused()
+    for field in fields:
+        expect(page.locator(".field", has=field).locator(".error")).to_have_text("必填")
+    expect(page.get_by_role("dialog")).to_be_hidden()
+    for field in fields:
+        field.fill("7")
+    page.get_by_role("button", name="创建实验").click()
+    expect(page.get_by_role("dialog")).to_contain_text("7 天后")
+
+
+@pytest.mark.parametrize("days", ["0", "99999999999"])  # the second is beyond every date
+def test_what_was_entered_last_is_what_is_judged(page: Page, mistakes, days: str):
+    page.goto("/#/experiments/new")
+    page.get_by_label("实验名称").fill("judged")
+    field = page.get_by_role("spinbutton", name="天数")
+    field.fill(days)
+    field.press("Enter")  # before the estimate was asked for
+    expect(page.locator(".field", has=field).locator(".error")).to_contain_text("不超过 3650")
+    expect(page.get_by_role("dialog")).to_be_hidden()
+    field.fill("7")
+    field.press("Enter")
+    expect(page.get_by_role("dialog")).to_contain_text("7 天后")
+    takes_out(mistakes)
+
+
+def test_an_estimate_that_is_asked_for_wrongly_hinders_no_experiment(page: Page, mistakes):
+    page.goto("/#/experiments/new")
+    page.get_by_label("实验名称").fill("not_hindered")
+    page.get_by_label("想要发现的最小改进（%）").fill("0")
+    expect(page.locator(".plan .error")).to_be_visible()
+    page.get_by_role("button", name="创建实验").click()
+    expect(page.get_by_role("dialog")).to_be_visible()
+    takes_out(mistakes)
+
+
+@pytest.fixture
+def third(console: LiveService) -> Iterator[str]:
+    """The key of one more model."""
+    (weights,) = (console.home / "models").rglob("*_v1.0.0.pth")
+    body = {"model_path": str(weights), "algorithm_name": "DDQN", "bump": "major", "created_by": "tests"}
+    answer = console.post("/models/register", json=body)
+    assert answer.status_code == 201, answer.text
+    key = answer.json()["model_key"]
+    yield key
+    console.delete(f"/models/{key}").raise_for_status()
+
+
+def test_wrong_shares_of_three_arms_are_told_and_found(page: Page, third: str, mistakes):
+    page.goto("/#/experiments/new")
+    page.get_by_label("实验名称").fill("three_arms")
+    page.get_by_role("button", name="再加一个候选").click()
+    page.get_by_label("C 组（候选）").select_option(third)
+    shares = [page.get_by_label(f"{letter} 组份额（%）") for letter in "ABC"]
+    for share, value in zip(shares, ("-10", "60", "50"), strict=True):  # which add up to 100
+        share.fill(value)
+    expect(shares[0]).to_have_attribute("aria-invalid", "true")
+    expect(page.locator("#shares-error")).to_contain_text("0 到 100 之间")
+    shares[1].fill("")
+    expect(page.locator("#shares-error")).to_contain_text("合计 40%")
+    for share, value in zip(shares, ("20", "30", "50"), strict=True):
+        share.fill(value)
+    expect(page.locator("#shares-error")).to_have_count(0)
     takes_out(mistakes)
 
 

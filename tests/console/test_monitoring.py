@@ -229,6 +229,23 @@ def test_a_silence_is_in_the_database_until_it_is_lifted(page: Page, console: Li
     assert datetime.fromisoformat(row["until"]) <= datetime.now(UTC)
 
 
+def test_hours_beyond_every_date_and_a_blank_reason_are_refused_in_the_dialog(page: Page, console: LiveService):
+    before = rows(console, "SELECT * FROM silences")
+    page.goto("/#/monitoring?tab=alerts")
+    page.get_by_role("button", name="静默某类告警…").click()
+    dialog = page.get_by_role("dialog", name="静默告警")
+    dialog.get_by_label("时长").select_option("其他（小时）")
+    hours = dialog.get_by_label("其他（小时）", exact=True)
+    hours.fill("99999999999999")
+    expect(dialog.get_by_role("listitem").first).to_contain_text("到 –")
+    hours.fill("2")
+    reason = dialog.get_by_label("原因")
+    reason.fill("   ")
+    dialog.get_by_role("button", name="开始静默").click()
+    expect(reason).to_be_focused()
+    assert rows(console, "SELECT * FROM silences") == before
+
+
 def test_the_keyboard_alone_silences_a_rule(page: Page, console: LiveService):
     page.goto("/#/monitoring?tab=alerts")
     opener = page.get_by_role("button", name="静默某类告警…")
