@@ -4,14 +4,17 @@ import json
 import re
 import time
 from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Page, Response, expect
+from playwright.sync_api import Browser, Page, Response, Route, expect
 
 from monitoring import PerformanceMonitor
 from scheduler_service.http.shadowing import MAX_WAITING
-from tests.conftest import LiveService
+from scheduler_service.keys import digest_of
+from tests.conftest import LiveService, live_service
 from tests.console.browsing import check_accessibility, check_both_sizes
 from tests.console.conftest import NARROW
 
@@ -277,6 +280,33 @@ def test_the_page_says_the_same_in_english(page: Page, compared: dict[str, Any])
     assert page.evaluate(is_narrow)
 
 
+def test_a_p_value_is_not_judged_before_there_are_enough_samples(page: Page, compared: dict[str, Any]):
+    assert compared["reasons"]["is_significant"]["code"] == "too_few_samples"
+    page.goto("/#/experiments/compared")
+    expect(page.locator("[data-classical]")).to_contain_text("p < 0.0001，暂不判定（样本不足，每组至少需要 100 个）")
+
+
+@pytest.mark.usefixtures("compared")
+def test_the_end_is_told_by_the_services_clock(page: Page):
+    page.clock.install(time=datetime.now(UTC) + timedelta(days=30))
+    page.goto("/#/experiments/compared")
+    expect(page.locator(".verdict")).to_contain_text("到期")
+    expect(page.locator(".verdict")).not_to_contain_text("已到期")
+
+
+@pytest.mark.usefixtures("compared")
+def test_a_course_that_could_not_be_read_once_is_asked_for_again(page: Page, mistakes):
+    page.clock.install()
+    page.route("**/experiments/compared/course", lambda route: route.abort(), times=1)
+    page.goto("/#/experiments/compared")
+    card = page.get_by_role("region", name="改进随时间的变化")
+    expect(card.get_by_role("alert")).to_be_visible()
+    page.clock.run_for(25_000)
+    expect(card.get_by_role("img")).to_be_visible()
+    expect(card.get_by_role("alert")).to_have_count(0)
+    takes_out(mistakes)
+
+
 def test_new_runs_appear_by_themselves(page: Page, console: LiveService):
     create(console, "watched")
     page.goto("/#/experiments/watched")
@@ -443,6 +473,53 @@ def test_a_replay_leaves_its_pairs_in_the_database(page: Page, console: LiveServ
     monitor = PerformanceMonitor(console.home / "logs" / "performance.db")
     assert len(monitor.get_pairs("replayed", source="replay")) == 20
     monitor.close()
+
+
+@pytest.mark.usefixtures("compared")
+def test_a_replay_is_followed_to_its_end_though_the_service_could_not_be_reached_once(
+    page: Page, console: LiveService, mistakes
+):
+    create(console, "followed")
+    page.goto("/#/experiments/followed")
+    page.get_by_label("请求数").fill("100")
+    answers = iter(("running", "unreachable"))  # then what the service says
+
+    def answer(route: Route) -> None:
+        match "begun" if route.request.method == "POST" else next(answers, "told"):
+            case "running":  # however quick it was
+                told = route.fetch().json()
+                told["replay"]["state"] = "running"
+                route.fulfill(json=told)
+            case "unreachable":
+                route.abort()
+            case _:
+                route.continue_()
+
+    page.route("**/replay", answer)
+    page.get_by_role("button", name="开始回放").click()
+    agree(page, "开始回放")
+    expect(page.locator("[data-replay]")).to_have_attribute("data-state", "done")
+    expect(page.locator("[data-pairs=replay]")).to_contain_text("100 对")
+    takes_out(mistakes)
+
+
+def test_with_an_api_key_the_report_of_an_experiment_opens(browser: Browser, tmp_path: Path):
+    key = "a-key-of-the-engineers-0123456789"
+    environment = {"SCHED_HOST": "0.0.0.0", "SCHED_API_KEYS": f"ml:admin:{digest_of(key)}"}
+    with live_service(tmp_path, environment=environment) as running:
+        running.session.headers["Authorization"] = f"Bearer {key}"
+        running.url = running.url.replace("0.0.0.0", "127.0.0.1")
+        create(running, "with_a_key")
+        context = browser.new_context(base_url=running.url, locale="zh-CN")
+        context.add_init_script(f"sessionStorage.setItem('scheduler.api_key', '{key}')")
+        page = context.new_page()
+        page.goto("/#/experiments/with_a_key")
+        page.get_by_role("button", name="生成 A/B 报告").click()
+        with page.expect_popup() as opened:
+            page.get_by_role("link", name="在新标签页打开 ab_test_with_a_key").click(timeout=60_000)
+        expect(opened.value).to_have_url(re.compile("^blob:"))
+        expect(opened.value.get_by_role("heading", level=1)).to_contain_text("A/B 测试报告")
+        context.close()
 
 
 def test_an_experiment_may_be_called_new(page: Page, console: LiveService):

@@ -176,6 +176,24 @@ def test_the_choice_of_period_model_and_experiment_is_in_the_address(page: Page)
     expect(page.get_by_role("button", name="7 天", exact=True)).to_have_attribute("aria-pressed", "true")
 
 
+def test_nothing_is_asked_while_nobody_looks_and_who_comes_back_sees_the_present(page: Page):
+    page.clock.install()
+    page.goto("/#/monitoring?hours=720")  # whose charts are asked for every ten minutes
+    expect(page.locator("figure canvas")).to_have_count(6)
+    page.wait_for_load_state("networkidle")
+    turn = """isHidden => {
+        Object.defineProperty(document, "hidden", { configurable: true, get: () => isHidden });
+        document.dispatchEvent(new Event("visibilitychange"));
+    }"""
+    page.evaluate(turn, True)
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.clock.fast_forward(1_200_000)
+    assert [each for each in asked if re.search("hours=720|/health", each)] == []
+    with page.expect_request(re.compile("hours=720")), page.expect_request(re.compile("/health")):
+        page.evaluate(turn, False)
+
+
 # --- alerts ---
 
 
