@@ -159,6 +159,24 @@ def test_the_charts_share_their_cursor(page: Page):
     assert "完工时间" in texts[2]
 
 
+def test_an_axis_has_few_steps_however_close_its_values_are(page: Page):
+    page.goto("/#/monitoring")
+    steps = page.evaluate("""async () => {
+        const { CHARTS, optionOf } = await import("/console/pages/monitoring/trend_options.js");
+        const words = { series: String, threshold: String };
+        const point = (n) => ({
+            start: new Date(n * 6e4).toISOString(), end: new Date((n + 1) * 6e4).toISOString(), runs: 9, failures: 1,
+            success_rate: 0.95 + n / 1e4, mean_makespan: 55 + n / 100, mean_gap: 0.02 + n / 1e4,
+            p50_execution_time: 0.003, p95_execution_time: 0.003 + n / 1e6, mean_satisfaction: 4.9 + n / 1e2,
+        });
+        const trends = { bucket_s: 60, points: [point(0), point(1)] };
+        return CHARTS.map((chart) => optionOf(chart, trends, { limit: 0.95, words }).yAxis)
+            .filter(({ interval }) => interval).map(({ min, max, interval }) => (max - min) / interval);
+    }""")
+    assert len(steps) == 4
+    assert all(2 <= each <= 8 for each in steps), steps
+
+
 def test_a_screen_reader_hears_what_a_chart_shows(page: Page):
     page.goto("/#/monitoring?hours=168")
     label = page.locator('[data-chart="makespan"] [role=img]').get_attribute("aria-label")

@@ -113,7 +113,7 @@ export const en = {
   settings: { heading: "Settings", metric: "Success metric", began: "Begin", ends: "Planned end", coverage: "Users taking part", margin: "Non-inferiority margin", alpha: "Chance of error, at most", min_samples: "Samples an arm needs", shadow: "Shadow runs", guardrails: "Guardrails",
     testers: "Testers", excluded: "Excluded users", off: "off", report: "Make an A/B report", report_made: "The report is made." },
   stages: {
-    heading: "Rollout", present: "present stage", done: "done", to_come: "to come", promotion: "promotion", of_users: "{share} of the users get {b}", also: "As many get {a} as its control, the others the default model.",
+    heading: "Rollout", present: "present stage", done: "done", to_come: "to come", promotion: "promotion", of_users: "{share} of the users get {b}", also: "as many get {a} as its control, the others the default model.",
     needs: "The next stage ({next}) needs:", needs_promotion: "The promotion needs:", hours: "{hours} hours at this stage: until {time}", samples: "{samples} samples an arm: {a} {n_a}, {b} {n_b}", split: "the users split as asked for (SRM)",
     guard: "guardrail kept: {name}", verdict: "the verdict {words}: now {word}", or: "or", default: "{a} still is the default model", auto: "automatic advance is on", manual: "a person (automatic advance is off)", met: "met", unmet: "not met", not_active: "The experiment is not running and will not advance.",
   },
