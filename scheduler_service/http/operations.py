@@ -338,7 +338,7 @@ OPERATIONS: tuple[Operation, ...] = (
         "/performance/trends",
         "operations",
         "How the runs went over time",
-        query=("hours", "points", "model_key", "experiment"),
+        query=("hours", "points", "utc_offset_min", "model_key", "experiment"),
         answer="TrendsAnswer",
         errors=(422, 503),
     ),

@@ -159,6 +159,15 @@ def test_the_charts_share_their_cursor(page: Page):
     assert "完工时间" in texts[2]
 
 
+def test_days_are_those_of_the_reader(browser: Browser, console: LiveService):
+    context = browser.new_context(base_url=console.url, timezone_id="Asia/Tokyo")
+    page = context.new_page()
+    page.goto("/#/monitoring?hours=720")
+    page.get_by_text("以表格查看").click()
+    expect(page.locator(".as-table tbody tr td:first-child")).to_have_text([re.compile(r" 00:00$")] * 30)
+    context.close()
+
+
 def test_an_axis_has_few_steps_however_close_its_values_are(page: Page):
     page.goto("/#/monitoring")
     steps = page.evaluate("""async () => {
