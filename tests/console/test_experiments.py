@@ -422,6 +422,19 @@ def test_a_move_that_came_too_late_is_told_and_what_can_be_done_now_is_shown(
     takes_out(mistakes)
 
 
+def test_nobody_advances_a_rollout_by_a_stage_that_they_did_not_see(page: Page, console: LiveService, mistakes):
+    candidate = {"model_a": configured(console)["default_model"], "model_b": "DDQN_v1.0"}
+    create(console, "raced", **candidate, rollout={"stages": [0.1, 0.2, 0.4, 1.0], "auto": False})
+    page.goto("/#/experiments/raced")
+    page.get_by_role("button", name="推进到下一阶段").click()
+    expect(page.get_by_role("dialog")).to_contain_text("从 10 % 增加到 20 %")
+    assert console.post("/experiments/raced/advance").status_code == 200  # somebody else, in another tab
+    agree(page, "推进到下一阶段")
+    expect(page.locator(".toast.bad")).to_contain_text("没有执行：它已被推进到 20 % 的阶段")
+    assert configured(console)["experiments"]["raced"]["rollout"]["stage"] == 1
+    takes_out(mistakes)
+
+
 def test_a_no_in_the_dialog_changes_nothing(page: Page, console: LiveService):
     create(console, "kept")
     page.goto("/#/experiments/kept")

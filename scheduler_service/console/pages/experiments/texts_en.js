@@ -118,7 +118,7 @@ export const en = {
     guard: "guardrail kept: {name}", verdict: "the verdict {words}: now {word}", or: "or", default: "{a} still is the default model", auto: "automatic advance is on", manual: "a person (automatic advance is off)", met: "met", unmet: "not met", not_active: "The experiment is not running and will not advance.",
   },
   act: {
-    start: "Resume", pause: "Pause", stop: "Stop", conclude: "Conclude", advance: "Advance to the next stage", promote: "Promote the candidate", revert: "Revert the promotion", more: "More", done: "Done: {action}.", refused: "Not done: {why}", overtaken: "the experiment is {status} by now ({action}).",
+    start: "Resume", pause: "Pause", stop: "Stop", conclude: "Conclude", advance: "Advance to the next stage", promote: "Promote the candidate", revert: "Revert the promotion", more: "More", done: "Done: {action}.", refused: "Not done: {why}", overtaken: "the experiment is {status} by now ({action}).", overtaken_stage: "it was advanced to the stage of {share} meanwhile; look at it again and decide.",
     title: "{action}: experiment {name}?",
     to_default: "All users get the default model {model}; a candidate answers {share} of them now.", pause_keeps: "It can be resumed, every user in the same arm as before; the pause does not prolong it.",
     stop_final: "A stopped experiment cannot be resumed; to go on comparing make a new one.", default_stays: "The default model stays {model}.", start_back: "{share} of the users get the candidate {candidate} again; every user is in the same arm as before.",

@@ -118,7 +118,7 @@ export const zh = {
     guard: "护栏达标：{name}", verdict: "结论为{words}：目前{word}", or: "或", default: "{a} 仍是默认模型", auto: "已开启自动推进", manual: "由人工推进（自动推进已关闭）", met: "已满足", unmet: "未满足", not_active: "实验未在进行，不会推进。",
   },
   act: {
-    start: "恢复", pause: "暂停", stop: "停止", conclude: "结束", advance: "推进到下一阶段", promote: "上线候选", revert: "撤回上线", more: "更多操作", done: "已完成：{action}。", refused: "没有执行：{why}", overtaken: "实验现在是“{status}”，不能再{action}。",
+    start: "恢复", pause: "暂停", stop: "停止", conclude: "结束", advance: "推进到下一阶段", promote: "上线候选", revert: "撤回上线", more: "更多操作", done: "已完成：{action}。", refused: "没有执行：{why}", overtaken: "实验现在是“{status}”，不能再{action}。", overtaken_stage: "它已被推进到 {share} 的阶段；请看清现在的情况再决定。",
     title: "{action}实验 {name}？",
     to_default: "所有用户改由默认模型 {model} 回答；现在有 {share} 的用户由候选回答。", pause_keeps: "之后可以恢复，每个用户仍在原来的组；暂停的时间不会延长实验。",
     stop_final: "停止后不能恢复；要继续比较，须另建新实验。", default_stays: "默认模型不变：{model}。", start_back: "{share} 的用户重新由候选 {candidate} 回答，其余照旧；每个用户仍在原来的组。",
