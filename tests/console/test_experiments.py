@@ -342,6 +342,17 @@ def test_the_list_shows_every_experiment_with_its_verdict(page: Page, compared: 
     expect(page.get_by_role("heading", name="compared")).to_be_focused()
 
 
+def test_the_oldest_of_many_experiments_do_not_seem_to_be_loading_for_ever(page: Page, console: LiveService):
+    for number in range(31):  # one more than are summarised
+        create(console, f"many_{number}")
+    page.goto("/#/experiments")
+    cells = page.locator(".verdict-cell")
+    expect(cells.nth(30)).to_have_text("–")
+    expect(cells.first).to_contain_text("数据不足")
+    for number in range(31):
+        console.post(f"/experiments/many_{number}/stop")
+
+
 @pytest.mark.usefixtures("compared")
 def test_the_plan_is_that_of_the_service(page: Page, console: LiveService):
     page.goto("/#/experiments/new")
@@ -402,7 +413,7 @@ def test_pause_resume_and_stop_are_in_the_file_and_in_the_history(page: Page, co
     expect(page.locator("[data-event]").first).to_have_attribute("data-event", "stopped")
     page.get_by_role("button", name="结束").click()
     agree(page, "结束")
-    expect(page.locator(".page-head")).to_contain_text("已结论")
+    expect(page.locator(".page-head")).to_contain_text("已结束")
     assert configured(console)["experiments"]["moved"]["status"] == "concluded"
     expect(page.locator("[data-move]")).to_have_count(0)
 
@@ -464,7 +475,7 @@ def test_a_rollout_is_advanced_promoted_and_reverted(page: Page, console: LiveSe
     assert (made["rollout"]["stage"], made["rollout"]["auto"]) == (1, False)
     page.get_by_role("button", name="上线候选").click()
     assert any("默认模型从" in each for each in agree(page, "上线候选", reason="例会决定"))
-    expect(page.locator(".page-head")).to_contain_text("已结论")
+    expect(page.locator(".page-head")).to_contain_text("已结束")
     assert configured(console)["default_model"] == configured(console)["experiments"]["ramped"]["promotion"]["model"]
     stable = console.get("/models/DDQN:stable").json()["model"]["model_key"]
     assert stable == configured(console)["default_model"]

@@ -75,7 +75,7 @@ export const messages = {
         paused: "已暂停",
         stopped: "已停止",
         completed: "已到期",
-        concluded: "已结论",
+        concluded: "已结束",
       },
     },
   },
