@@ -292,16 +292,22 @@ class ABTestManager:
             log.info("%s", err)
         return None
 
-    def advance_experiment(self, name: str, *, actor: str = "", reason: str = "") -> Experiment:
+    def advance_experiment(
+        self, name: str, *, from_stage: int | None = None, actor: str = "", reason: str = ""
+    ) -> Experiment:
         """The rollout at its next stage, whatever the figures say; the last stage is the promotion.
 
         Raises:
-            ExperimentConflict: it is not active, or has no rollout.
+            ExperimentConflict: it is not active, has no rollout, or is at another stage than `from_stage` by now.
         """
         experiment = self.get_experiment(name)
         if experiment.rollout is None or experiment.status != "active":
             what = "has no rollout" if experiment.rollout is None else f"is {experiment.status}"
             raise ExperimentConflict(f"the experiment {name!r} {what}; only an active rollout can advance")
+        if from_stage not in (None, experiment.rollout.stage):
+            raise ExperimentConflict(
+                f"the experiment {name!r} is at stage {experiment.rollout.stage} by now, not at stage {from_stage}"
+            )
         if experiment.rollout.is_last_before_promotion:
             return self.promote_arm(name, actor=actor, reason=reason)
         change = set_next_stage(experiment, self._clock())

@@ -303,6 +303,13 @@ def test_only_an_active_rollout_advances(ramp, manager):
         ramp.advance_experiment("ramp")
 
 
+def test_who_names_the_stage_that_they_saw_passes_over_none(ramp):
+    assert ramp.advance_experiment("ramp", from_stage=0).rollout.stage == 1
+    with pytest.raises(ExperimentConflict, match="at stage 1 by now, not at stage 0"):
+        ramp.advance_experiment("ramp", from_stage=0)
+    assert ramp.get_experiment("ramp").rollout.stage == 1
+
+
 # --- what stays ---
 
 

@@ -3,7 +3,7 @@
 import math
 import os
 import time
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, timezone
 from itertools import pairwise
 
 import numpy as np
@@ -121,6 +121,17 @@ def test_buckets_begin_on_the_local_clock_and_end_beyond_now(monkeypatch, zone, 
         time.tzset()
 
 
+@pytest.mark.parametrize("offset_min", [480, -210, 0, 840])
+def test_buckets_may_begin_on_the_readers_clock_instead(offset_min):
+    offset = timedelta(minutes=offset_min)
+    for hours, points, length_s in ((168, 84, 7_200), (720, 30, 86_400)):
+        starts, found_s = bucket_starts(NOW, timedelta(hours=hours), points, offset)
+        assert found_s == length_s
+        assert starts[-1] <= NOW < starts[-1] + timedelta(seconds=length_s)
+        shown = [start.astimezone(timezone(offset)) for start in starts]
+        assert all((each.hour * 3_600 + each.minute * 60) % length_s == 0 for each in shown)
+
+
 # --- over HTTP ---
 
 
@@ -148,9 +159,28 @@ def test_trends_are_told_over_http_with_what_they_were_asked_for(client):
     assert frame["failures"].sum() == all_of_it["failed_requests"]
 
 
+@pytest.mark.parametrize(("offset_min", "hour"), [(480, 16), (-300, 5), (0, 0)])
+def test_days_over_http_are_those_of_the_clock_that_is_named(client, offset_min, hour):
+    told = client.get(f"/performance/trends?hours=720&points=30&utc_offset_min={offset_min}").json["trends"]
+    assert {datetime.fromisoformat(point["start"]).hour for point in told["points"]} == {hour}
+
+
 @pytest.mark.parametrize(
     "query",
-    ["hours=0", "hours=-1", "hours=nan", "hours=inf", "hours=1e9", "hours=x", "points=0", "points=501", "points=1.5"],
+    [
+        *(
+            "hours=0",
+            "hours=-1",
+            "hours=nan",
+            "hours=inf",
+            "hours=1e9",
+            "hours=x",
+            "points=0",
+            "points=501",
+            "points=1.5",
+        ),
+        *("points=-1", "utc_offset_min=841", "utc_offset_min=-841", "utc_offset_min=--1", "utc_offset_min=%2B480"),
+    ],
 )
 def test_a_period_or_a_number_of_points_that_is_none_is_refused(client, query):
     answer = client.get(f"/performance/trends?{query}")

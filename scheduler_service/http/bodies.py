@@ -43,7 +43,8 @@ def number_of(name: str, *, default: int, least: int = 1, most: int) -> int:
         InvalidInput: it is none within `least`..`most`.
     """
     said = request.args.get(name) or str(default)
-    if not (said.isdecimal() and said.isascii() and len(said) <= 19 and least <= int(said) <= most):
+    digits = said.removeprefix("-")
+    if not (digits.isdecimal() and digits.isascii() and len(digits) <= 19 and least <= int(said) <= most):
         raise InvalidInput(f"{name} is not within {least}..{most}", [((name,), f"is not within {least}..{most}")])
     return int(said)
 

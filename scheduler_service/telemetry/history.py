@@ -1,7 +1,7 @@
 """What was run lately, run by run or by time: for people who look, where `queries.run_frame` is for those who count."""
 
 import json
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Engine
@@ -45,8 +45,10 @@ class RunHistory:
         *,
         hours: float,
         points: int,
+        utc_offset: timedelta | None = None,
         model_key: str | None = None,
         experiment: str | None = None,
     ) -> Trend:
         """How the last `hours` before `now` went, or nearly so, in at most `points` buckets of equal length."""
-        return trend_of_last(self._engine, now, hours, points, model_key=model_key, experiment=experiment)
+        narrowed = {"model_key": model_key, "experiment": experiment}
+        return trend_of_last(self._engine, now, hours, points, utc_offset=utc_offset, **narrowed)

@@ -57,30 +57,33 @@ def trend_of_last(
     hours: float,
     points: int,
     *,
+    utc_offset: timedelta | None = None,
     model_key: str | None = None,
     experiment: str | None = None,
 ) -> Trend:
-    """The last `hours`, or nearly so, in at most `points` buckets that begin on the server's clock.
+    """The last `hours`, or nearly so, in at most `points` buckets that begin on the clock of `bucket_starts`.
 
     Raises:
         StorageUnavailable: the database cannot be read.
     """
-    starts, bucket_s = bucket_starts(now, timedelta(hours=hours), points)
+    starts, bucket_s = bucket_starts(now, timedelta(hours=hours), points, utc_offset)
     bounds = [*starts, starts[-1] + timedelta(seconds=bucket_s)]
     found = queries.trend_rows(engine, bounds, model_key=model_key, experiment=experiment)
     told = (TrendPoint(start=start, end=end, **found.get(n, {})) for n, (start, end) in enumerate(pairwise(bounds)))
     return Trend(now, bucket_s, tuple(told))
 
 
-def bucket_starts(now: datetime, period: timedelta, points: int) -> tuple[list[datetime], int]:
+def bucket_starts(
+    now: datetime, period: timedelta, points: int, utc_offset: timedelta | None = None
+) -> tuple[list[datetime], int]:
     """The starts of the buckets that begin within `period` before `now`, at most `points`; and their length in seconds.
 
-    They begin where the local clock shows a multiple of the length, so that they stay where they are while time goes
-    on, and days are local days (by the present offset).
+    They begin where a clock `utc_offset` ahead of UTC (None: the server's, by its present offset) shows a multiple of
+    the length, so that they stay where they are while time goes on, and days are those of whoever reads that clock.
     """
     wanted_s = period.total_seconds() / points
     length_s = next((each for each in BUCKETS_S if each >= wanted_s), math.ceil(wanted_s))
-    offset = now.astimezone().utcoffset() or timedelta(0)
+    offset = (now.astimezone().utcoffset() or timedelta(0)) if utc_offset is None else utc_offset
     zero_s = A_MONDAY_S - offset.total_seconds()
     local_s = now.timestamp() - zero_s
     last_s = math.floor(local_s / length_s) * length_s

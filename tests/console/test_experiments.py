@@ -3,15 +3,18 @@
 import json
 import re
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Page, Response, expect
+from playwright.sync_api import Browser, Page, Response, Route, expect
 
 from monitoring import PerformanceMonitor
 from scheduler_service.http.runs.shadowing import MAX_WAITING
-from tests.conftest import LiveService
+from scheduler_service.keys import digest_of
+from tests.conftest import LiveService, live_service
 from tests.console.browsing import check_accessibility, check_both_sizes
 from tests.console.conftest import NARROW
 
@@ -147,6 +150,81 @@ def test_mistakes_are_told_beside_their_fields_and_nothing_is_made(page: Page, c
     takes_out(mistakes)
 
 
+def test_an_empty_field_is_told_and_not_filled_in_by_the_service(page: Page):
+    page.goto("/#/experiments/new")
+    page.get_by_label("实验名称").fill("left_empty")
+    page.get_by_text("高级设置").click()
+    labels = ("天数", "误判概率上限（%）", "不劣界限（%）", "每组最少样本数", "参与用户（%）")
+    fields = [page.get_by_role("spinbutton", name=label) for label in labels]
+    for field in fields:
+        field.fill("")
+    page.get_by_text("高级设置").click()
+    page.get_by_role("button", name="创建实验").click()
+    expect(fields[0]).to_be_focused()
+    for field in fields:
+        expect(page.locator(".field", has=field).locator(".error")).to_have_text("必填")
+    expect(page.get_by_role("dialog")).to_be_hidden()
+    for field in fields:
+        field.fill("7")
+    page.get_by_role("button", name="创建实验").click()
+    expect(page.get_by_role("dialog")).to_contain_text("7 天后")
+
+
+@pytest.mark.parametrize("days", ["0", "99999999999"])  # the second is beyond every date
+def test_what_was_entered_last_is_what_is_judged(page: Page, mistakes, days: str):
+    page.goto("/#/experiments/new")
+    page.get_by_label("实验名称").fill("judged")
+    field = page.get_by_role("spinbutton", name="天数")
+    field.fill(days)
+    field.press("Enter")  # before the estimate was asked for
+    expect(page.locator(".field", has=field).locator(".error")).to_contain_text("不超过 3650")
+    expect(page.get_by_role("dialog")).to_be_hidden()
+    field.fill("7")
+    field.press("Enter")
+    expect(page.get_by_role("dialog")).to_contain_text("7 天后")
+    takes_out(mistakes)
+
+
+def test_an_estimate_that_is_asked_for_wrongly_hinders_no_experiment(page: Page, mistakes):
+    page.goto("/#/experiments/new")
+    page.get_by_label("实验名称").fill("not_hindered")
+    page.get_by_label("想要发现的最小改进（%）").fill("0")
+    expect(page.locator(".plan .error")).to_be_visible()
+    page.get_by_role("button", name="创建实验").click()
+    expect(page.get_by_role("dialog")).to_be_visible()
+    takes_out(mistakes)
+
+
+@pytest.fixture
+def third(console: LiveService) -> Iterator[str]:
+    """The key of one more model."""
+    (weights,) = (console.home / "models").rglob("*_v1.0.0.pth")
+    body = {"model_path": str(weights), "algorithm_name": "DDQN", "bump": "major", "created_by": "tests"}
+    answer = console.post("/models/register", json=body)
+    assert answer.status_code == 201, answer.text
+    key = answer.json()["model_key"]
+    yield key
+    console.delete(f"/models/{key}").raise_for_status()
+
+
+def test_wrong_shares_of_three_arms_are_told_and_found(page: Page, third: str, mistakes):
+    page.goto("/#/experiments/new")
+    page.get_by_label("实验名称").fill("three_arms")
+    page.get_by_role("button", name="再加一个候选").click()
+    page.get_by_label("C 组（候选）").select_option(third)
+    shares = [page.get_by_label(f"{letter} 组份额（%）") for letter in "ABC"]
+    for share, value in zip(shares, ("-10", "60", "50"), strict=True):  # which add up to 100
+        share.fill(value)
+    expect(shares[0]).to_have_attribute("aria-invalid", "true")
+    expect(page.locator("#shares-error")).to_contain_text("0 到 100 之间")
+    shares[1].fill("")
+    expect(page.locator("#shares-error")).to_contain_text("合计 40%")
+    for share, value in zip(shares, ("20", "30", "50"), strict=True):
+        share.fill(value)
+    expect(page.locator("#shares-error")).to_have_count(0)
+    takes_out(mistakes)
+
+
 def test_a_name_that_is_taken_is_told_by_the_service(page: Page, console: LiveService, mistakes):
     create(console, "taken")
     page.goto("/#/experiments/new")
@@ -202,6 +280,33 @@ def test_the_page_says_the_same_in_english(page: Page, compared: dict[str, Any])
     assert page.evaluate(is_narrow)
 
 
+def test_a_p_value_is_not_judged_before_there_are_enough_samples(page: Page, compared: dict[str, Any]):
+    assert compared["reasons"]["is_significant"]["code"] == "too_few_samples"
+    page.goto("/#/experiments/compared")
+    expect(page.locator("[data-classical]")).to_contain_text("p < 0.0001，暂不判定（样本不足，每组至少需要 100 个）")
+
+
+@pytest.mark.usefixtures("compared")
+def test_the_end_is_told_by_the_services_clock(page: Page):
+    page.clock.install(time=datetime.now(UTC) + timedelta(days=30))
+    page.goto("/#/experiments/compared")
+    expect(page.locator(".verdict")).to_contain_text("到期")
+    expect(page.locator(".verdict")).not_to_contain_text("已到期")
+
+
+@pytest.mark.usefixtures("compared")
+def test_a_course_that_could_not_be_read_once_is_asked_for_again(page: Page, mistakes):
+    page.clock.install()
+    page.route("**/experiments/compared/course", lambda route: route.abort(), times=1)
+    page.goto("/#/experiments/compared")
+    card = page.get_by_role("region", name="改进随时间的变化")
+    expect(card.get_by_role("alert")).to_be_visible()
+    page.clock.run_for(25_000)
+    expect(card.get_by_role("img")).to_be_visible()
+    expect(card.get_by_role("alert")).to_have_count(0)
+    takes_out(mistakes)
+
+
 def test_new_runs_appear_by_themselves(page: Page, console: LiveService):
     create(console, "watched")
     page.goto("/#/experiments/watched")
@@ -235,6 +340,17 @@ def test_the_list_shows_every_experiment_with_its_verdict(page: Page, compared: 
     check_both_sizes(page, "experiments-list")
     row.get_by_role("link", name="compared").click()
     expect(page.get_by_role("heading", name="compared")).to_be_focused()
+
+
+def test_the_oldest_of_many_experiments_do_not_seem_to_be_loading_for_ever(page: Page, console: LiveService):
+    for number in range(31):  # one more than are summarised
+        create(console, f"many_{number}")
+    page.goto("/#/experiments")
+    cells = page.locator(".verdict-cell")
+    expect(cells.nth(30)).to_have_text("–")
+    expect(cells.first).to_contain_text("数据不足")
+    for number in range(31):
+        console.post(f"/experiments/many_{number}/stop")
 
 
 @pytest.mark.usefixtures("compared")
@@ -297,7 +413,7 @@ def test_pause_resume_and_stop_are_in_the_file_and_in_the_history(page: Page, co
     expect(page.locator("[data-event]").first).to_have_attribute("data-event", "stopped")
     page.get_by_role("button", name="结束").click()
     agree(page, "结束")
-    expect(page.locator(".page-head")).to_contain_text("已结论")
+    expect(page.locator(".page-head")).to_contain_text("已结束")
     assert configured(console)["experiments"]["moved"]["status"] == "concluded"
     expect(page.locator("[data-move]")).to_have_count(0)
 
@@ -314,6 +430,19 @@ def test_a_move_that_came_too_late_is_told_and_what_can_be_done_now_is_shown(
     expect(page.locator("[data-move=pause]")).to_have_count(0)
     expect(page.locator("[data-move=conclude]")).to_be_visible()
     assert configured(console)["experiments"]["overtaken"]["status"] == "stopped"
+    takes_out(mistakes)
+
+
+def test_nobody_advances_a_rollout_by_a_stage_that_they_did_not_see(page: Page, console: LiveService, mistakes):
+    candidate = {"model_a": configured(console)["default_model"], "model_b": "DDQN_v1.0"}
+    create(console, "raced", **candidate, rollout={"stages": [0.1, 0.2, 0.4, 1.0], "auto": False})
+    page.goto("/#/experiments/raced")
+    page.get_by_role("button", name="推进到下一阶段").click()
+    expect(page.get_by_role("dialog")).to_contain_text("从 10 % 增加到 20 %")
+    assert console.post("/experiments/raced/advance").status_code == 200  # somebody else, in another tab
+    agree(page, "推进到下一阶段")
+    expect(page.locator(".toast.bad")).to_contain_text("没有执行：它已被推进到 20 % 的阶段")
+    assert configured(console)["experiments"]["raced"]["rollout"]["stage"] == 1
     takes_out(mistakes)
 
 
@@ -346,7 +475,7 @@ def test_a_rollout_is_advanced_promoted_and_reverted(page: Page, console: LiveSe
     assert (made["rollout"]["stage"], made["rollout"]["auto"]) == (1, False)
     page.get_by_role("button", name="上线候选").click()
     assert any("默认模型从" in each for each in agree(page, "上线候选", reason="例会决定"))
-    expect(page.locator(".page-head")).to_contain_text("已结论")
+    expect(page.locator(".page-head")).to_contain_text("已结束")
     assert configured(console)["default_model"] == configured(console)["experiments"]["ramped"]["promotion"]["model"]
     stable = console.get("/models/DDQN:stable").json()["model"]["model_key"]
     assert stable == configured(console)["default_model"]
@@ -368,6 +497,53 @@ def test_a_replay_leaves_its_pairs_in_the_database(page: Page, console: LiveServ
     monitor = PerformanceMonitor(console.home / "logs" / "performance.db")
     assert len(monitor.get_pairs("replayed", source="replay")) == 20
     monitor.close()
+
+
+@pytest.mark.usefixtures("compared")
+def test_a_replay_is_followed_to_its_end_though_the_service_could_not_be_reached_once(
+    page: Page, console: LiveService, mistakes
+):
+    create(console, "followed")
+    page.goto("/#/experiments/followed")
+    page.get_by_label("请求数").fill("100")
+    answers = iter(("running", "unreachable"))  # then what the service says
+
+    def answer(route: Route) -> None:
+        match "begun" if route.request.method == "POST" else next(answers, "told"):
+            case "running":  # however quick it was
+                told = route.fetch().json()
+                told["replay"]["state"] = "running"
+                route.fulfill(json=told)
+            case "unreachable":
+                route.abort()
+            case _:
+                route.continue_()
+
+    page.route("**/replay", answer)
+    page.get_by_role("button", name="开始回放").click()
+    agree(page, "开始回放")
+    expect(page.locator("[data-replay]")).to_have_attribute("data-state", "done")
+    expect(page.locator("[data-pairs=replay]")).to_contain_text("100 对")
+    takes_out(mistakes)
+
+
+def test_with_an_api_key_the_report_of_an_experiment_opens(browser: Browser, tmp_path: Path):
+    key = "a-key-of-the-engineers-0123456789"
+    environment = {"SCHED_HOST": "0.0.0.0", "SCHED_API_KEYS": f"ml:admin:{digest_of(key)}"}
+    with live_service(tmp_path, environment=environment) as running:
+        running.session.headers["Authorization"] = f"Bearer {key}"
+        running.url = running.url.replace("0.0.0.0", "127.0.0.1")
+        create(running, "with_a_key")
+        context = browser.new_context(base_url=running.url, locale="zh-CN")
+        context.add_init_script(f"sessionStorage.setItem('scheduler.api_key', '{key}')")
+        page = context.new_page()
+        page.goto("/#/experiments/with_a_key")
+        page.get_by_role("button", name="生成 A/B 报告").click()
+        with page.expect_popup() as opened:
+            page.get_by_role("link", name="在新标签页打开 ab_test_with_a_key").click(timeout=60_000)
+        expect(opened.value).to_have_url(re.compile("^blob:"))
+        expect(opened.value.get_by_role("heading", level=1)).to_contain_text("A/B 测试报告")
+        context.close()
 
 
 def test_an_experiment_may_be_called_new(page: Page, console: LiveService):

@@ -159,6 +159,33 @@ def test_the_charts_share_their_cursor(page: Page):
     assert "完工时间" in texts[2]
 
 
+def test_days_are_those_of_the_reader(browser: Browser, console: LiveService):
+    context = browser.new_context(base_url=console.url, timezone_id="Asia/Tokyo")
+    page = context.new_page()
+    page.goto("/#/monitoring?hours=720")
+    page.get_by_text("以表格查看").click()
+    expect(page.locator(".as-table tbody tr td:first-child")).to_have_text([re.compile(r" 00:00$")] * 30)
+    context.close()
+
+
+def test_an_axis_has_few_steps_however_close_its_values_are(page: Page):
+    page.goto("/#/monitoring")
+    steps = page.evaluate("""async () => {
+        const { CHARTS, optionOf } = await import("/console/pages/monitoring/trend_options.js");
+        const words = { series: String, threshold: String };
+        const point = (n) => ({
+            start: new Date(n * 6e4).toISOString(), end: new Date((n + 1) * 6e4).toISOString(), runs: 9, failures: 1,
+            success_rate: 0.95 + n / 1e4, mean_makespan: 55 + n / 100, mean_gap: 0.02 + n / 1e4,
+            p50_execution_time: 0.003, p95_execution_time: 0.003 + n / 1e6, mean_satisfaction: 4.9 + n / 1e2,
+        });
+        const trends = { bucket_s: 60, points: [point(0), point(1)] };
+        return CHARTS.map((chart) => optionOf(chart, trends, { limit: 0.95, words }).yAxis)
+            .filter(({ interval }) => interval).map(({ min, max, interval }) => (max - min) / interval);
+    }""")
+    assert len(steps) == 4
+    assert all(2 <= each <= 8 for each in steps), steps
+
+
 def test_a_screen_reader_hears_what_a_chart_shows(page: Page):
     page.goto("/#/monitoring?hours=168")
     label = page.locator('[data-chart="makespan"] [role=img]').get_attribute("aria-label")
@@ -174,6 +201,24 @@ def test_the_choice_of_period_model_and_experiment_is_in_the_address(page: Page)
     page.reload()
     expect(page.get_by_role("combobox", name="实验")).to_have_value("e")
     expect(page.get_by_role("button", name="7 天", exact=True)).to_have_attribute("aria-pressed", "true")
+
+
+def test_nothing_is_asked_while_nobody_looks_and_who_comes_back_sees_the_present(page: Page):
+    page.clock.install()
+    page.goto("/#/monitoring?hours=720")  # whose charts are asked for every ten minutes
+    expect(page.locator("figure canvas")).to_have_count(6)
+    page.wait_for_load_state("networkidle")
+    turn = """isHidden => {
+        Object.defineProperty(document, "hidden", { configurable: true, get: () => isHidden });
+        document.dispatchEvent(new Event("visibilitychange"));
+    }"""
+    page.evaluate(turn, True)
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.clock.fast_forward(1_200_000)
+    assert [each for each in asked if re.search("hours=720|/health", each)] == []
+    with page.expect_request(re.compile("hours=720")), page.expect_request(re.compile("/health")):
+        page.evaluate(turn, False)
 
 
 # --- alerts ---
@@ -227,6 +272,23 @@ def test_a_silence_is_in_the_database_until_it_is_lifted(page: Page, console: Li
     expect(card_of(page, MAKESPAN_ALERT)).not_to_contain_text("已静默")
     (row,) = rows(console, "SELECT * FROM silences")
     assert datetime.fromisoformat(row["until"]) <= datetime.now(UTC)
+
+
+def test_hours_beyond_every_date_and_a_blank_reason_are_refused_in_the_dialog(page: Page, console: LiveService):
+    before = rows(console, "SELECT * FROM silences")
+    page.goto("/#/monitoring?tab=alerts")
+    page.get_by_role("button", name="静默某类告警…").click()
+    dialog = page.get_by_role("dialog", name="静默告警")
+    dialog.get_by_label("时长").select_option("其他（小时）")
+    hours = dialog.get_by_label("其他（小时）", exact=True)
+    hours.fill("99999999999999")
+    expect(dialog.get_by_role("listitem").first).to_contain_text("到 –")
+    hours.fill("2")
+    reason = dialog.get_by_label("原因")
+    reason.fill("   ")
+    dialog.get_by_role("button", name="开始静默").click()
+    expect(reason).to_be_focused()
+    assert rows(console, "SELECT * FROM silences") == before
 
 
 def test_the_keyboard_alone_silences_a_rule(page: Page, console: LiveService):

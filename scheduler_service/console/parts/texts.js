@@ -59,6 +59,13 @@ export const messages = {
       forget: "清除密钥",
       cancel: "取消",
     },
+    report: {
+      open: "打开",
+      open_new: "在新标签页打开 {name}",
+      download: "下载",
+      download_name: "下载 {name}",
+      blocked: "浏览器拦截了新标签页，已改为下载。",
+    },
     toast: { close: "关闭提示" },
     status: {
       model: { registered: "已注册", validated: "已验证", deployed: "已部署", retired: "已退役" },
@@ -68,7 +75,7 @@ export const messages = {
         paused: "已暂停",
         stopped: "已停止",
         completed: "已到期",
-        concluded: "已结论",
+        concluded: "已结束",
       },
     },
   },
@@ -130,6 +137,13 @@ export const messages = {
       use: "Use this key",
       forget: "Forget the key",
       cancel: "Cancel",
+    },
+    report: {
+      open: "Open",
+      open_new: "Open {name} in a new tab",
+      download: "Download",
+      download_name: "Download {name}",
+      blocked: "The browser blocked the new tab; the report is downloaded instead.",
     },
     toast: { close: "Close" },
     status: {

@@ -43,6 +43,10 @@ _QUERY: dict[str, Schema] = {
         "type": "number", "exclusiveMinimum": 0, "maximum": 8_784, "default": 24, "description": "How far back.",
     },
     "points": {"type": "integer", "minimum": 1, "maximum": 500, "default": 60, "description": "Buckets at most."},
+    "utc_offset_min": {
+        "type": "integer", "minimum": -840, "maximum": 840,
+        "description": "Minutes that the clock by which buckets begin is ahead of UTC; the server's if left out.",
+    },
     "days": {
         "type": "number", "exclusiveMinimum": 0, "maximum": 3_660, "default": 7, "description": "How far back.",
     },

@@ -92,10 +92,10 @@ def _run(path: str) -> Operation:
     )
 
 
-def _move(action: str, what: str) -> Operation:
+def _move(action: str, what: str, body: type[schemas.MoveRequest] = schemas.MoveRequest) -> Operation:
     return Operation(
         *("POST", f"/experiments/{{name}}/{action}", "experiments", what),
-        body=schemas.MoveRequest,
+        body=body,
         is_body_optional=True,
         errors=(*_BODY_ERRORS, 404, 409, 503),
         answer="ExperimentChangedAnswer",
@@ -236,7 +236,7 @@ OPERATIONS: tuple[Operation, ...] = (
     _move("pause", "Send everyone to the default model for a while"),
     _move("stop", "Send everyone to the default model for good"),
     _move("conclude", "Close an experiment whose results have been acted upon"),
-    _move("advance", "Move a rollout to its next stage by hand"),
+    _move("advance", "Move a rollout to its next stage by hand", schemas.AdvanceRequest),
     Operation(
         *("POST", "/experiments/{name}/promote", "experiments", "Make an arm's model the default one"),
         body=schemas.PromoteArmRequest,
@@ -338,7 +338,7 @@ OPERATIONS: tuple[Operation, ...] = (
         "/performance/trends",
         "operations",
         "How the runs went over time",
-        query=("hours", "points", "model_key", "experiment"),
+        query=("hours", "points", "utc_offset_min", "model_key", "experiment"),
         answer="TrendsAnswer",
         errors=(422, 503),
     ),

@@ -349,6 +349,14 @@ class MoveRequest(Strict):
     actor: Annotated[str, Field(max_length=200)] = ""
 
 
+class AdvanceRequest(MoveRequest):
+    """Who moves a rollout on, from where, and why."""
+
+    from_stage: Annotated[Whole, Field(ge=0, le=100)] | None = Field(
+        default=None, description="The `rollout.stage` that was looked at: refused if it is another by now."
+    )
+
+
 class AcknowledgeRequest(Strict):
     """Who sees to an alert."""
 

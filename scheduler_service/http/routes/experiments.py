@@ -13,6 +13,7 @@ from scheduler_service.experiments.planning import LOOK_BACK_DAYS, RUNS_AT_MOST,
 from scheduler_service.experiments.replay import ReplayOptions
 from scheduler_service.http.bodies import read_body
 from scheduler_service.http.contract.schemas import (
+    AdvanceRequest,
     ExperimentRequest,
     MoveRequest,
     PlanRequest,
@@ -108,7 +109,8 @@ def conclude_experiment(name: str) -> dict[str, Any]:
 @blueprint.post("/experiments/<name>/advance")
 def advance_experiment(name: str) -> dict[str, Any]:
     """Move a rollout to its next stage by hand; after the last one its candidate is promoted."""
-    return _move(name, services().experiments.advance_experiment)
+    body, experiments = read_body(AdvanceRequest, optional=True), services().experiments
+    return _told(services().storage.run(lambda: experiments.advance_experiment(name, **body.model_dump())))
 
 
 @blueprint.post("/experiments/<name>/promote")

@@ -1,6 +1,7 @@
 """Operations: health, metrics, figures, reports, and the documentation of all of it."""
 
 from dataclasses import asdict
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ REPORT_TYPES = {".html": "text/html; charset=utf-8", ".pdf": "application/pdf"}
 LISTED_REPORTS, MAX_LISTED_REPORTS = 100, 1_000
 TREND_HOURS, MAX_TREND_HOURS = 24.0, 24.0 * 366
 TREND_POINTS, MAX_TREND_POINTS = 60, 500
+MAX_UTC_OFFSET_MIN = 14 * 60
 
 
 @blueprint.get("/health")
@@ -74,7 +76,10 @@ def get_trends() -> dict[str, Any]:
     points = number_of("points", default=TREND_POINTS, most=MAX_TREND_POINTS)
     named = {name: request.args.get(name) or None for name in ("model_key", "experiment")}
     parts, now = services(), utc_now()
-    trend = parts.storage.run(lambda: parts.monitor.history.trend(now, hours=hours, points=points, **named))
+    offset = _utc_offset()
+    trend = parts.storage.run(
+        lambda: parts.monitor.history.trend(now, hours=hours, points=points, utc_offset=offset, **named)
+    )
     return {"status": "success", "trends": {"hours": hours, **named, **_trend(trend)}}
 
 
@@ -142,6 +147,13 @@ def _report_made(path: str) -> dict[str, Any]:
 
 def _url(report: str) -> str:
     return f"/reports/{report}"
+
+
+def _utc_offset() -> timedelta | None:
+    """That of the clock by which buckets are to begin; None: the server's."""
+    if not request.args.get("utc_offset_min"):
+        return None
+    return timedelta(minutes=number_of("utc_offset_min", default=0, least=-MAX_UTC_OFFSET_MIN, most=MAX_UTC_OFFSET_MIN))
 
 
 def _trend(trend: Trend) -> dict[str, Any]:

@@ -20,6 +20,8 @@ export default {
       })),
     ]);
     const sum = computed(() => Math.round(form.shares.reduce((all, each) => all + (each ?? 0), 0) * 1e6) / 1e6);
+    const wrongShares = computed(() => (sum.value === 100 ? props.fault("traffic_split") : words.of("form.sum", { sum: sum.value })));
+    const shareAttrs = computed(() => ({ min: 0, max: 100, ...(wrongShares.value ? { "aria-invalid": "true", "aria-describedby": "shares-error" } : {}) }));
     const shareOfB = computed({
       get: () => form.shares[1],
       set: (value) => {
@@ -37,7 +39,7 @@ export default {
     const even = () => {
       form.shares = evenShares(form.models.length);
     };
-    return { ...words, letters: LETTERS, options, sum, shareOfB, add, remove, even };
+    return { ...words, letters: LETTERS, options, wrongShares, shareAttrs, shareOfB, add, remove, even };
   },
   template: /* html */ `
     <fieldset>
@@ -59,11 +61,11 @@ export default {
           <input type="range" min="1" max="99" step="1" class="grow" :value="shareOfB" :aria-label="of('form.share_slider')" @input="shareOfB = Number($event.target.value)">
           <form-field v-model="shareOfB" type="number" class="narrow-field" :label="of('form.share', { letter: 'B' })" :error="fault('traffic_split')" :input-attrs="{ min: 0, max: 100 }" />
         </div>
-        <p v-if="form.models.length === 2" class="hint">{{ of("form.rest", { share: form.shares[0] + '%' }) }}</p>
-        <div v-else class="row end">
-          <form-field v-for="(_, at) in form.shares" :key="at" v-model="form.shares[at]" type="number" class="narrow-field" :label="of('form.share', { letter: letters[at].toUpperCase() })" :input-attrs="{ min: 0, max: 100 }" />
+        <p v-if="form.models.length === 2 && form.shares[0] !== null" class="hint">{{ of("form.rest", { share: form.shares[0] + '%' }) }}</p>
+        <div v-if="form.models.length > 2" class="row end">
+          <form-field v-for="(_, at) in form.shares" :key="at" v-model="form.shares[at]" type="number" class="narrow-field" :label="of('form.share', { letter: letters[at].toUpperCase() })" :input-attrs="shareAttrs" />
           <button type="button" class="btn quiet" @click="even">{{ of("form.equal") }}</button>
-          <p v-if="sum !== 100" class="error">{{ of("form.sum", { sum }) }}</p>
+          <p v-if="wrongShares" id="shares-error" class="error">{{ wrongShares }}</p>
         </div>
       </template>
       <template v-else>

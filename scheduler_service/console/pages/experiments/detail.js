@@ -53,11 +53,12 @@ export default {
     let courseAt = 0;
     let courseOf = "";
     const course = useLoad(async (signal) => (await api.get(`${path}/course`, {}, { signal })).course, { isImmediate: false });
-    watch(load.data, (told) => {
+    watch(load.data, async (told) => {
       const seen = JSON.stringify([told?.results.total_requests, Object.values(told?.results.paired ?? {}).map((each) => each.pairs)]);
       if (!told || seen === courseOf || Date.now() - courseAt < COURSE_EVERY_MS) return;
       [courseOf, courseAt] = [seen, Date.now()];
-      course.reload();
+      await course.reload();
+      if (course.error.value) courseOf = ""; // once more, then
     });
 
     provide("experiment-path", path);

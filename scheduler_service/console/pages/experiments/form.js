@@ -31,6 +31,21 @@ export const stagesOf = (text) => text.split(/[\s,;，；、→%]+/).filter(Bool
 /** The places of models that an earlier arm has already: an experiment compares different ones. */
 export const repeatedModels = (form) => form.models.flatMap((model, at) => (model && form.models.indexOf(model) < at ? [at] : []));
 
+/** The places that are empty and must not be: the service would fill in what the form does not say. */
+export function emptyPlaces(form) {
+  const { stages, min_hours, min_samples } = form.rollout;
+  const needed = {
+    experiment_name: form.name.trim(),
+    ...Object.fromEntries(form.models.map((model, at) => [`model_${LETTERS[at]}`, model])),
+    duration_days: form.days,
+    alpha: form.alpha,
+    margin: form.margin,
+    min_samples: form.min_samples,
+    ...(form.mode === "rollout" ? { "rollout.stages": stages.trim(), "rollout.min_hours": min_hours, "rollout.min_samples": min_samples } : { coverage: form.coverage }),
+  };
+  return Object.keys(needed).filter((place) => needed[place] === "" || needed[place] === null);
+}
+
 export function bodyOf(form) {
   const isRollout = form.mode === "rollout";
   return given({

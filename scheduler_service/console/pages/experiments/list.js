@@ -62,10 +62,11 @@ export default {
         (each) => shown.value === "all" || isOver(each.status) === (shown.value === "ended"),
       ),
     );
+    const isAwaited = (name) => results[name] === undefined && load.data.value.experiments.slice(0, SUMMARISED).some((each) => each.name === name);
     const users = (name) => (results[name] ? Object.values(results[name].users).reduce((sum, each) => sum + each, 0) : null);
     const verdicts = (told) => [["model_b", told.verdict], ...Object.entries(told.comparisons).map(([arm, { verdict }]) => [arm, verdict])];
     const models = (each) => Object.entries(each).filter(([key]) => /^model_[a-h]$/.test(key));
-    return { ...words, load, rows, shown, results, users, verdicts, models, addressOf, candidateShare, progressOf, isAborted, isOver, letter, percent, shortModel, TONES };
+    return { ...words, load, rows, shown, results, isAwaited, users, verdicts, models, addressOf, candidateShare, progressOf, isAborted, isOver, letter, percent, shortModel, TONES };
   },
   template: /* html */ `
     <section class="page">
@@ -99,7 +100,7 @@ export default {
                 <td class="verdict-cell"><template v-if="results[each.name]"><span class="badges"><span v-for="[arm, word] in verdicts(results[each.name])" :key="arm" class="badge" :class="TONES[word]">{{ each.model_c ? letter(arm) + " " : "" }}{{ of("word." + word) }}</span></span>
                   <interval-plot v-if="results[each.name].anytime_effect" is-small :tone="TONES[results[each.name].verdict]" :margin="-results[each.name].margin_percentage"
                     :estimate="results[each.name].anytime_effect.improvement_percentage" :low="results[each.name].anytime_effect.confidence_sequence[0]" :high="results[each.name].anytime_effect.confidence_sequence[1]" /></template>
-                  <span v-else class="hint">…</span></td>
+                  <span v-else class="hint">{{ isAwaited(each.name) ? "…" : "–" }}</span></td>
               </tr>
             </tbody>
           </table>

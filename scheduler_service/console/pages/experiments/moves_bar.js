@@ -1,6 +1,7 @@
 // What can be done with the experiment now; each move says first what will happen.
 import { computed, inject, nextTick, ref } from "vue";
 import { api } from "../../core/api.js";
+import { percent } from "../../core/format.js";
 import { confirm } from "../../parts/confirm.js";
 import { toast } from "../../parts/toast.js";
 import { happensOf, MOVES, possibleMoves } from "./moves.js";
@@ -21,6 +22,15 @@ export default {
     const possible = computed(() => possibleMoves(props.told.experiment));
     const candidates = computed(() => Object.keys(props.told.results.models).slice(1));
 
+    /** Where the experiment was moved on since it was looked at `before`, that is the reason. */
+    function whyRefused(err, name, before) {
+      const { status, rollout } = props.told.experiment;
+      if (err.status !== 409) return problemText(err);
+      if (!possible.value.includes(name)) return of("act.overtaken", { status: words.t(`status.experiment.${status}`), action: of(`act.${name}`) });
+      if (name === "advance" && rollout.stage !== before.rollout.stage) return of("act.overtaken_stage", { share: percent(rollout.stages[rollout.stage], 0) });
+      return problemText(err);
+    }
+
     async function move(name) {
       const { experiment } = props.told;
       const action = of(`act.${name}`);
@@ -32,16 +42,15 @@ export default {
       });
       if (!agreed) return;
       busy.value = name;
+      // What was agreed to is what was shown: not one stage more, should somebody else have advanced it meanwhile.
+      const particular = { promote: { arm: arm.value }, advance: { from_stage: experiment.rollout?.stage } }[name];
       try {
-        await api.post(`${path}/${name}`, name === "promote" ? { arm: arm.value, ...agreed } : agreed);
+        await api.post(`${path}/${name}`, { ...particular, ...agreed });
         toast(of("act.done", { action }), "good");
         await refresh();
       } catch (err) {
         await refresh();
-        const { status } = props.told.experiment;
-        const isOvertaken = err.status === 409 && !possible.value.includes(name);
-        const why = isOvertaken ? of("act.overtaken", { status: words.t(`status.experiment.${status}`), action }) : problemText(err);
-        toast(of("act.refused", { why }), "bad");
+        toast(of("act.refused", { why: whyRefused(err, name, experiment) }), "bad");
       } finally {
         busy.value = "";
         await nextTick();

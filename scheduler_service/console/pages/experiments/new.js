@@ -9,7 +9,7 @@ import { session } from "../../core/session.js";
 import { confirm } from "../../parts/confirm.js";
 import { toast } from "../../parts/toast.js";
 import ArmsFields from "./arms_fields.js";
-import { bodyOf, emptyForm, LETTERS, METRICS, repeatedModels } from "./form.js";
+import { bodyOf, emptyForm, emptyPlaces, LETTERS, METRICS, repeatedModels } from "./form.js";
 import FormField from "./form_field.js";
 import LimitsFields, { PLACES } from "./limits_fields.js";
 import { addressOf } from "./list.js";
@@ -47,12 +47,9 @@ export default {
     });
     onMounted(() => heading.value?.focus({ preventScroll: true }));
 
-    const empties = computed(() => ({
-      experiment_name: form.name.trim() ? "" : of("form.needed"),
-      ...Object.fromEntries(form.models.map((model, at) => [`model_${LETTERS[at]}`, model ? "" : of("form.needed")])),
-    }));
+    const empties = computed(() => emptyPlaces(form));
     const repeated = computed(() => repeatedModels(form).map((at) => `model_${LETTERS[at]}`));
-    const fault = (path) => (isTried.value && empties.value[path]) || (repeated.value.includes(path) && of("form.repeated")) || mistakeAt(refused.value, path) || mistakeAt(planned.value, path);
+    const fault = (path) => (isTried.value && empties.value.includes(path) && of("form.needed")) || (repeated.value.includes(path) && of("form.repeated")) || mistakeAt(refused.value, path) || mistakeAt(planned.value, path);
 
     const said = (err) => (err.kind === "experiment-conflict" ? of("form.taken", { name: form.name.trim() }) : problemText(err));
 
@@ -82,12 +79,14 @@ export default {
     async function create() {
       isTried.value = true;
       refused.value = null;
-      if (Object.values(empties.value).some(Boolean) || repeated.value.length || planned.value) return showMistakes();
+      if (empties.value.length || repeated.value.length) return showMistakes();
       const body = bodyOf(form);
-      const agreed = await confirm({ title: of("form.confirm", { name: body.experiment_name }), happens: happens(body), action: of("form.create"), reason: "none" });
-      if (!agreed) return null;
-      isSending.value = true;
       try {
+        // What was entered last may not have been planned yet, and nobody agrees to what would be refused.
+        await api.post("/experiments/plan", body);
+        const agreed = await confirm({ title: of("form.confirm", { name: body.experiment_name }), happens: happens(body), action: of("form.create"), reason: "none" });
+        if (!agreed) return null;
+        isSending.value = true;
         await api.post("/experiments", { ...body, actor: session.actor });
         toast(of("form.created", { name: body.experiment_name }), "good");
         await router.push(addressOf(body.experiment_name));

@@ -43,12 +43,16 @@ export default {
     }
     watch(
       () => {
-        if (repeatedModels(props.form).length) return ""; // told beside its field
+        if (repeatedModels(props.form).length || props.form.models.includes("")) return ""; // told beside its field
         return JSON.stringify({ ...bodyOf(props.form), minimum_effect: props.form.minimum === null ? undefined : props.form.minimum / 100 });
       },
       (body) => {
         clearTimeout(timer);
-        if (!body) return;
+        if (!body) {
+          abort?.abort();
+          emit("refused", null);
+          return;
+        }
         timer = setTimeout(() => ask(JSON.parse(body)), plan.value ? QUIET_MS : 0);
       },
       { immediate: true },
@@ -112,7 +116,7 @@ export default {
           <div class="kpi"><dt>{{ of("plan.in_duration", { days: plan.duration_days }) }}</dt>
             <dd>{{ plan.minimum_detectable_effect_percentage === null ? of("plan.nothing_yet") : show(plan.minimum_detectable_effect_percentage) }}
             <small v-if="plan.minimum_detectable_effect_percentage !== null">{{ of("plan.no_less", { effect: show(plan.minimum_detectable_effect_percentage) }) }}</small></dd></div>
-          <div class="kpi"><dt>{{ of("plan.non_inferior", { margin: form.margin + ' %' }) }}</dt><dd>{{ days(plan.days_to_non_inferior) }}</dd></div>
+          <div class="kpi"><dt>{{ of("plan.non_inferior", { margin: show(form.margin) }) }}</dt><dd>{{ days(plan.days_to_non_inferior) }}</dd></div>
         </dl>
         <p class="note" role="status" :class="isLongEnough ? 'good' : 'warn'">{{ of(isLongEnough ? "plan.long_enough" : "plan.too_long", { days: plan.duration_days }) }}</p>
         <h3>{{ of("plan.curve") }}</h3>

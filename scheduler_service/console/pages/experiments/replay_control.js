@@ -1,5 +1,5 @@
 // A replay of past requests: begun here, worked off in the background.
-import { computed, inject, onScopeDispose, reactive, ref, watch } from "vue";
+import { computed, inject, reactive, ref, watch } from "vue";
 import { api } from "../../core/api.js";
 import { duration_s, number } from "../../core/format.js";
 import { useLoad } from "../../core/load.js";
@@ -24,16 +24,11 @@ export default {
     const isStarting = ref(false);
     const failure = ref(null);
     // Asked for only where there is one: a 404 would be an error in the browser's console.
-    const load = useLoad(async (signal) => (await api.get(`${path}/replay`, {}, { signal })).replay, { isImmediate: false });
-    const replay = computed(() => load.data.value);
+    const isRunning = () => load.data.value?.state === "running";
+    const load = useLoad(async (signal) => (await api.get(`${path}/replay`, {}, { signal })).replay, { everyMs: POLL_MS, isImmediate: false, isWanted: isRunning });
+    const replay = load.data;
     watch(() => props.hasPairs, (has) => has && !replay.value && load.reload(), { immediate: true });
-    let timer = null;
-    watch(replay, (now, before) => {
-      clearTimeout(timer);
-      if (now?.state === "running") timer = setTimeout(load.reload, POLL_MS);
-      else if (before?.state === "running") refresh();
-    });
-    onScopeDispose(() => clearTimeout(timer));
+    watch(replay, (now, before) => before?.state === "running" && now.state !== "running" && refresh());
 
     const arms = computed(() => ({ a: "A", b: letter(wish.candidate) }));
     // The pairs above are those of model_b.

@@ -9,9 +9,10 @@ export default {
     const words = useWording();
     const { of } = words;
     const classical = computed(() => {
-      const { improvement_percentage: improvement, confidence_interval: interval, p_value: p, is_significant: is, confidence_level: confidence } = props.figures;
+      const { improvement_percentage: improvement, confidence_interval: interval, p_value: p, is_significant: is, confidence_level: confidence, min_samples: samples, reasons } = props.figures;
       if (improvement === null || interval === null || p === null) return "";
-      const verdict = of(is ? "secondary.significant" : "secondary.not_significant");
+      const why = reasons.is_significant?.code === "too_few_samples" ? words.reason("too_few_samples", { samples }) : "";
+      const verdict = why ? of("secondary.unjudged", { reason: why }) : of(is ? "secondary.significant" : "secondary.not_significant");
       return of("secondary.classical", { improvement: signed(improvement), level: level(confidence), low: signed(interval[0]), high: signed(interval[1]), p: pText(p), verdict });
     });
     return { ...words, classical, pValue, signed };

@@ -3,18 +3,20 @@ import { computed, ref } from "vue";
 import { api } from "../../core/api.js";
 import { now } from "../../core/clock.js";
 import { number, percent, time } from "../../core/format.js";
+import ReportLinks from "../../parts/report_links.js";
 import { toast } from "../../parts/toast.js";
 import { problemText } from "./problem.js";
 import { useWording } from "./wording.js";
 
 export default {
   name: "SettingsCard",
+  components: { ReportLinks },
   props: { told: { type: Object, required: true } },
   setup(props) {
     const words = useWording();
     const { of } = words;
     const isMaking = ref(false);
-    const report = ref("");
+    const report = ref(null);
     const facts = computed(() => {
       const { experiment: each, results } = props.told;
       const guards = Object.entries(each.guardrails).map(([name, margin]) => `${words.metric(name)} ${number(100 * margin)} %`);
@@ -38,7 +40,8 @@ export default {
         const { experiment } = props.told;
         const days = Math.max(1, Math.ceil((now() - new Date(experiment.start_time)) / 86_400_000));
         const lang = words.t("shell.language") === "English" ? "zh" : "en";
-        report.value = (await api.post("/reports/ab_test", { experiment_name: experiment.name, days: Math.min(3650, days), lang })).url;
+        const made = await api.post("/reports/ab_test", { experiment_name: experiment.name, days: Math.min(3650, days), lang });
+        report.value = { name: made.report, url: made.url };
         toast(of("settings.report_made"), "good");
       } catch (err) {
         toast(of("act.refused", { why: problemText(err) }), "bad");
@@ -51,7 +54,7 @@ export default {
   template: /* html */ `
     <section class="card" aria-labelledby="settings-title">
       <div class="row card-head"><h2 id="settings-title">{{ of("settings.heading") }}</h2>
-        <span class="right row"><a v-if="report" :href="report.slice(1)" target="_blank" rel="noopener">{{ of("settings.open_report") }}</a>
+        <span class="right row"><report-links v-if="report" :report="report" />
           <button type="button" class="btn small admin-only" :disabled="isMaking" @click="makeReport">{{ of("settings.report") }}</button></span></div>
       <dl class="facts"><div v-for="[name, value] in facts" :key="name"><dt>{{ of("settings." + name) }}</dt><dd>{{ value }}</dd></div></dl>
     </section>

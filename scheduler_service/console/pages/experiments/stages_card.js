@@ -34,7 +34,7 @@ export default {
         { isMet: now() >= until, text: of("stages.hours", { hours: number(hours), time: time(until.toISOString()) }) },
         { isMet: Math.min(n_a, n_b) >= samples, text: of("stages.samples", { ...arms, samples: number(samples), n_a: number(n_a), n_b: number(n_b) }) },
         { isMet: results.srm_p_value === null || results.srm_p_value >= 0.001, text: of("stages.split") },
-        ...guards.map((each) => ({ isMet: each.state === "kept", text: of("stages.guard", { name: of(`guard.${each.name}`) }) })),
+        ...guards.map((each) => ({ isMet: each.state === "kept", text: of("stages.guard", { name: words.metric(each.name) }) })),
         ...(isLast.value ? [{ isMet: enough.includes(results.verdict), text: of("stages.verdict", { words: said, word: of(`word.${results.verdict}`) }) }] : []),
         { isMet: results.is_baseline_the_default, text: of("stages.default", arms) },
         { isMet: auto, text: of(auto ? "stages.auto" : "stages.manual") },

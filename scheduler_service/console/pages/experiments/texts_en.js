@@ -90,7 +90,7 @@ export const en = {
     note: "A breach of any stops the experiment at once and returns everyone to the default model.", label: "{name}: {state}; harm {harm}, bounds {low} to {high}, {allowed} is allowed",
   },
   secondary: {
-    heading: "Secondary metrics", metric: "Metric", improvement: "Improvement", p: "Adjusted p-value", verdict: "Finding", significant: "significant", not_significant: "not significant",
+    heading: "Secondary metrics", metric: "Metric", improvement: "Improvement", p: "Adjusted p-value", verdict: "Finding", significant: "significant", not_significant: "not significant", unjudged: "not judged yet ({reason})",
     note: "p-values are adjusted by Holm's method and hold for one look at the end.", classical: "Classical test (one look): improvement {improvement}, {level} interval {low} to {high}, {p}, {verdict}.",
   },
   pairs: {
@@ -111,14 +111,14 @@ export const en = {
   history: { heading: "History", by: "by {actor}", rollout: "rollout", guardrail: "guardrail", figures: "Figures it rests on", samples: "Samples", verdict: "Verdict", share: "{share} on the candidate",
     created: "created", started: "resumed", paused: "paused", stopped: "stopped", concluded: "concluded", advanced: "advanced", aborted: "aborted", promoted: "promoted", reverted: "promotion reverted", why_breached: "guardrail breached: {names}" },
   settings: { heading: "Settings", metric: "Success metric", began: "Begin", ends: "Planned end", coverage: "Users taking part", margin: "Non-inferiority margin", alpha: "Chance of error, at most", min_samples: "Samples an arm needs", shadow: "Shadow runs", guardrails: "Guardrails",
-    testers: "Testers", excluded: "Excluded users", off: "off", report: "Make an A/B report", report_made: "The report is made.", open_report: "Open the report" },
+    testers: "Testers", excluded: "Excluded users", off: "off", report: "Make an A/B report", report_made: "The report is made." },
   stages: {
-    heading: "Rollout", present: "present stage", done: "done", to_come: "to come", promotion: "promotion", of_users: "{share} of the users get {b}", also: "As many get {a} as its control, the others the default model.",
+    heading: "Rollout", present: "present stage", done: "done", to_come: "to come", promotion: "promotion", of_users: "{share} of the users get {b}", also: "as many get {a} as its control, the others the default model.",
     needs: "The next stage ({next}) needs:", needs_promotion: "The promotion needs:", hours: "{hours} hours at this stage: until {time}", samples: "{samples} samples an arm: {a} {n_a}, {b} {n_b}", split: "the users split as asked for (SRM)",
     guard: "guardrail kept: {name}", verdict: "the verdict {words}: now {word}", or: "or", default: "{a} still is the default model", auto: "automatic advance is on", manual: "a person (automatic advance is off)", met: "met", unmet: "not met", not_active: "The experiment is not running and will not advance.",
   },
   act: {
-    start: "Resume", pause: "Pause", stop: "Stop", conclude: "Conclude", advance: "Advance to the next stage", promote: "Promote the candidate", revert: "Revert the promotion", more: "More", done: "Done: {action}.", refused: "Not done: {why}", overtaken: "the experiment is {status} by now ({action}).",
+    start: "Resume", pause: "Pause", stop: "Stop", conclude: "Conclude", advance: "Advance to the next stage", promote: "Promote the candidate", revert: "Revert the promotion", more: "More", done: "Done: {action}.", refused: "Not done: {why}", overtaken: "the experiment is {status} by now ({action}).", overtaken_stage: "it was advanced to the stage of {share} meanwhile; look at it again and decide.",
     title: "{action}: experiment {name}?",
     to_default: "All users get the default model {model}; a candidate answers {share} of them now.", pause_keeps: "It can be resumed, every user in the same arm as before; the pause does not prolong it.",
     stop_final: "A stopped experiment cannot be resumed; to go on comparing make a new one.", default_stays: "The default model stays {model}.", start_back: "{share} of the users get the candidate {candidate} again; every user is in the same arm as before.",

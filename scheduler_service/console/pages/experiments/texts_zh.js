@@ -90,7 +90,7 @@ export const zh = {
     note: "任何一项被突破，实验立即停止，所有用户回到默认模型。", label: "{name}：{state}；劣化 {harm}，界限 {low} 至 {high}，允许 {allowed}",
   },
   secondary: {
-    heading: "次要指标", metric: "指标", improvement: "改进", p: "校正后的 p 值", verdict: "结论", significant: "显著", not_significant: "不显著",
+    heading: "次要指标", metric: "指标", improvement: "改进", p: "校正后的 p 值", verdict: "结论", significant: "显著", not_significant: "不显著", unjudged: "暂不判定（{reason}）",
     note: "p 值按 Holm 方法校正，只在实验结束时看一次才有效。", classical: "传统检验（只看一次）：改进 {improvement}，{level} 区间 {low} 至 {high}，{p}，{verdict}。",
   },
   pairs: {
@@ -111,14 +111,14 @@ export const zh = {
   history: { heading: "历史", by: "由 {actor}", rollout: "自动灰度", guardrail: "护栏", figures: "依据的数据", samples: "样本", verdict: "结论", share: "候选份额 {share}",
     created: "创建", started: "恢复", paused: "暂停", stopped: "停止", concluded: "结束", advanced: "推进", aborted: "自动中止", promoted: "上线", reverted: "撤回上线", why_breached: "护栏被突破：{names}" },
   settings: { heading: "实验设置", metric: "成功指标", began: "开始", ends: "计划结束", coverage: "参与用户", margin: "不劣界限", alpha: "误判概率上限", min_samples: "每组最少样本", shadow: "影子运行", guardrails: "护栏",
-    testers: "测试用户", excluded: "排除的用户", off: "关闭", report: "生成 A/B 报告", report_made: "报告已生成。", open_report: "打开报告" },
+    testers: "测试用户", excluded: "排除的用户", off: "关闭", report: "生成 A/B 报告", report_made: "报告已生成。" },
   stages: {
     heading: "灰度发布", present: "当前阶段", done: "已完成", to_come: "未到", promotion: "上线", of_users: "{share} 的用户使用 {b}", also: "同样多的用户作为对照使用 {a}，其余用户使用默认模型。",
     needs: "进入下一阶段（{next}）还需要：", needs_promotion: "上线还需要：", hours: "本阶段至少 {hours} 小时：到 {time}", samples: "每组至少 {samples} 个样本：{a} {n_a}，{b} {n_b}", split: "分流正常（SRM）",
     guard: "护栏达标：{name}", verdict: "结论为{words}：目前{word}", or: "或", default: "{a} 仍是默认模型", auto: "已开启自动推进", manual: "由人工推进（自动推进已关闭）", met: "已满足", unmet: "未满足", not_active: "实验未在进行，不会推进。",
   },
   act: {
-    start: "恢复", pause: "暂停", stop: "停止", conclude: "结束", advance: "推进到下一阶段", promote: "上线候选", revert: "撤回上线", more: "更多操作", done: "已完成：{action}。", refused: "没有执行：{why}", overtaken: "实验现在是“{status}”，不能再{action}。",
+    start: "恢复", pause: "暂停", stop: "停止", conclude: "结束", advance: "推进到下一阶段", promote: "上线候选", revert: "撤回上线", more: "更多操作", done: "已完成：{action}。", refused: "没有执行：{why}", overtaken: "实验现在是“{status}”，不能再{action}。", overtaken_stage: "它已被推进到 {share} 的阶段；请看清现在的情况再决定。",
     title: "{action}实验 {name}？",
     to_default: "所有用户改由默认模型 {model} 回答；现在有 {share} 的用户由候选回答。", pause_keeps: "之后可以恢复，每个用户仍在原来的组；暂停的时间不会延长实验。",
     stop_final: "停止后不能恢复；要继续比较，须另建新实验。", default_stays: "默认模型不变：{model}。", start_back: "{share} 的用户重新由候选 {candidate} 回答，其余照旧；每个用户仍在原来的组。",

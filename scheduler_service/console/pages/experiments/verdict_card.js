@@ -1,5 +1,6 @@
 // The verdict: a word, a sentence, the interval it rests on, and what to do next.
 import { computed } from "vue";
+import { now } from "../../core/clock.js";
 import { number, time } from "../../core/format.js";
 import IntervalPlot from "./interval.js";
 import { progressOf } from "./list.js";
@@ -22,8 +23,9 @@ export default {
       if (left === null) return { value: "–", note: of("kpi.unknown") };
       return { value: of("kpi.days", { days: number(Math.max(1, Math.ceil(left)), 0) }), note: of("kpi.days_note") };
     });
+    const ends = computed(() => of(new Date(props.figures.end_time) < now() ? "kpi.ended" : "kpi.ends", { time: time(props.figures.end_time) }));
     const progress = computed(() => progressOf(props.experiment));
-    return { ...words, effect, confidence, level, arms, days, progress, isOver, number, signed, time, TONES };
+    return { ...words, effect, confidence, level, arms, days, ends, progress, isOver, number, signed, TONES };
   },
   template: /* html */ `
     <section class="card verdict" :class="'is-' + TONES[figures.verdict]" aria-labelledby="verdict-title">
@@ -43,7 +45,7 @@ export default {
         <div class="kpi"><dt>{{ of("kpi.users", arms) }}</dt><dd>{{ number(figures.users.model_a) }} / {{ number(figures.users[candidate]) }}
           <small>{{ of("kpi.requests", { a: number(figures.total_requests.model_a), b: number(figures.total_requests[candidate]) }) }}</small></dd></div>
         <div class="kpi"><dt>{{ of("kpi.day") }}</dt><dd>{{ of("list.day_of", progress) }}
-          <small>{{ of(new Date(figures.end_time) < Date.now() ? "kpi.ended" : "kpi.ends", { time: time(figures.end_time) }) }}</small></dd></div>
+          <small>{{ ends }}</small></dd></div>
         <div class="kpi"><dt>{{ of("kpi.mde") }}</dt><dd>{{ figures.minimum_detectable_effect_percentage === null ? "–" : number(figures.minimum_detectable_effect_percentage) + " %" }}<small>{{ of("kpi.mde_note") }}</small></dd></div>
         <div class="kpi"><dt>{{ of("kpi.days_left") }}</dt><dd>{{ days.value }}<small>{{ days.note }}</small></dd></div>
       </dl>

@@ -4,7 +4,7 @@ import { useI18n } from "vue-i18n";
 import { api } from "../../core/api.js";
 import { useLoad } from "../../core/load.js";
 import { refusalText } from "../../core/refusals.js";
-import ReportLinks from "./report_links.js";
+import ReportLinks from "../../parts/report_links.js";
 
 export default {
   name: "ReportForm",

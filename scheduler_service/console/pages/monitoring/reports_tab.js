@@ -4,8 +4,8 @@ import { useI18n } from "vue-i18n";
 import { api } from "../../core/api.js";
 import { bytes, time } from "../../core/format.js";
 import { useLoad } from "../../core/load.js";
+import ReportLinks from "../../parts/report_links.js";
 import ReportForm from "./report_form.js";
-import ReportLinks from "./report_links.js";
 
 export default {
   name: "ReportsTab",
@@ -31,7 +31,7 @@ export default {
           <table class="data reports cards">
             <thead><tr><th scope="col">{{ t("monitoring.reports.kind") }}</th><th scope="col">{{ t("monitoring.reports.of") }}</th><th scope="col">{{ t("monitoring.reports.lang") }}</th>
               <th scope="col">{{ t("monitoring.reports.format") }}</th><th scope="col">{{ t("monitoring.reports.made_at") }}</th><th scope="col" class="num">{{ t("monitoring.reports.size") }}</th>
-              <th scope="col"><span class="unseen">{{ t("monitoring.reports.open") }}</span></th></tr></thead>
+              <th scope="col"><span class="unseen">{{ t("report.open") }}</span></th></tr></thead>
             <tbody>
               <tr v-for="each in reports" :key="each.name" :class="{ newest: each.name === newest }">
                 <td class="what">{{ t("monitoring.reports.kinds." + each.kind) }}</td>

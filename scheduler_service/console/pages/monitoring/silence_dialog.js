@@ -23,7 +23,10 @@ export default {
     const errors = ref(null);
     const isBusy = ref(false);
     const hours = computed(() => Number(form.value.preset === "other" ? form.value.hours : form.value.preset));
-    const until = computed(() => time(new Date(now() + hours.value * 3_600_000).toISOString()));
+    const until = computed(() => {
+      const end = new Date(now() + hours.value * 3_600_000);
+      return time(Number.isNaN(end.getTime()) ? null : end.toISOString()); // beyond what a date can be
+    });
     const isOfOne = computed(() => Boolean(props.subject) && form.value.rule === props.rule);
     const happens = computed(() => [
       t("monitoring.silence.happens.until", { rule: rules.title(form.value.rule), until: until.value }),
@@ -36,7 +39,7 @@ export default {
       errors.value = null;
       rememberActor(form.value.actor);
       try {
-        const body = { hours: hours.value, reason: form.value.reason.trim(), actor: form.value.actor.trim() };
+        const body = { hours: hours.value, reason: form.value.reason, actor: form.value.actor.trim() };
         if (form.value.rule) body.name = form.value.rule;
         if (isOfOne.value && form.value.isOnly) body.subject = props.subject;
         const { silence } = await api.post("/alerts/silences", body);
@@ -76,7 +79,7 @@ export default {
             <input v-model.number="form.hours" name="hours" type="number" min="0.1" max="8760" step="any" required></label>
         </div>
         <label class="field">{{ t("monitoring.silence.reason") }}
-          <textarea v-model="form.reason" name="reason" rows="2" maxlength="2000" required aria-describedby="silence-reason"></textarea>
+          <textarea v-model.trim="form.reason" name="reason" rows="2" maxlength="2000" required aria-describedby="silence-reason"></textarea>
           <small id="silence-reason" class="hint">{{ t("monitoring.silence.reason_hint") }}</small></label>
         <label class="field">{{ t("monitoring.silence.actor") }}<input v-model="form.actor" name="actor" maxlength="200" autocomplete="name"></label>
         <p class="hint">{{ t("confirm.happens") }}</p>

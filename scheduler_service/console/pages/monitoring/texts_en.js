@@ -193,13 +193,8 @@ export default {
     action: "Make",
     making: "Counting and drawing, for {s} s now…",
     made: "The report is made:",
-    open: "Open",
-    open_new: "Open {name} in a new tab",
-    download: "Download",
-    download_name: "Download {name}",
     of: "Of", made_at: "Made", size: "Size", all_runs: "all runs",
     total: "{n} in all; the latest {shown} are listed.",
-    blocked: "The browser blocked the new tab; the report is downloaded instead.",
   },
   rules,
 };

@@ -193,13 +193,8 @@ export default {
     action: "生成",
     making: "正在统计和绘图，已 {s} 秒…",
     made: "报告已生成：",
-    open: "打开",
-    open_new: "在新标签页打开 {name}",
-    download: "下载",
-    download_name: "下载 {name}",
     of: "对象", made_at: "生成时间", size: "大小", all_runs: "全部运行",
     total: "共 {n} 份，列出最近的 {shown} 份。",
-    blocked: "浏览器拦截了新标签页，已改为下载。",
   },
   rules,
 };

@@ -63,7 +63,7 @@ function span(chart, points, limit) {
   const values = chart.series.flatMap((each) => valuesOf(each, points));
   if (limit !== undefined) values.push(limit);
   if (!values.length) return {};
-  const [least, most] = [Math.min(...values), Math.max(...values)];
+  const [least, most] = [Math.min(...values, chart.least ?? Infinity), Math.max(...values, chart.most ?? -Infinity)];
   if (chart.isLog) return { min: 10 ** Math.floor(Math.log10(Math.max(least, 1e-6))), max: 10 ** Math.ceil(Math.log10(most * 1.01)) };
   // A round step, as people count: 1, 2 or 5 of a power of ten.
   const wanted = (most - least || Math.abs(most) || 1) / 4;
@@ -83,7 +83,7 @@ export function optionOf(chart, trends, { limit, spells = [], words, isNarrow })
   const line = {
     silent: true, symbol: "none", animation: false,
     lineStyle: { color: colour("--bad"), type: "dashed", width: 1.2 },
-    label: { position: "insideEndTop", color: colour("--bad"), formatter: () => words.threshold(chart.format(limit)) },
+    label: { position: limit === shown.max ? "insideEndBottom" : "insideEndTop", color: colour("--bad"), formatter: () => words.threshold(chart.format(limit)) },
     data: [{ yAxis: limit }],
   };
   const middle = (trends.bucket_s * 1_000) / 2;

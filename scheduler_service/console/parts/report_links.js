@@ -1,10 +1,10 @@
 // To open a report, and to keep it.
 import { ref } from "vue";
 import { useI18n } from "vue-i18n";
-import { refusalText } from "../../core/refusals.js";
-import { session } from "../../core/session.js";
-import { toast } from "../../parts/toast.js";
+import { refusalText } from "../core/refusals.js";
+import { session } from "../core/session.js";
 import { downloadReport, openReport } from "./open_report.js";
+import { toast } from "./toast.js";
 
 export default {
   name: "ReportLinks",
@@ -16,7 +16,7 @@ export default {
     async function told(work) {
       isBusy.value = true;
       try {
-        if ((await work(props.report)) === false) toast(t("monitoring.reports.blocked"), "info");
+        if ((await work(props.report)) === false) toast(t("report.blocked"), "info");
       } catch (err) {
         toast(refusalText(err), "bad");
       } finally {
@@ -36,8 +36,8 @@ export default {
   },
   template: /* html */ `
     <span class="links">
-      <a class="btn small" :href="report.url.slice(1)" target="_blank" rel="noopener" :aria-label="t('monitoring.reports.open_new', { name: report.name })" @click="open">{{ t("monitoring.reports.open") }} ↗</a>
-      <button type="button" class="btn small quiet" :disabled="isBusy" :aria-label="t('monitoring.reports.download_name', { name: report.name })" @click="keep">{{ t("monitoring.reports.download") }}</button>
+      <a class="btn small" :href="report.url.slice(1)" target="_blank" rel="noopener" :aria-label="t('report.open_new', { name: report.name })" @click="open">{{ t("report.open") }} ↗</a>
+      <button type="button" class="btn small quiet" :disabled="isBusy" :aria-label="t('report.download_name', { name: report.name })" @click="keep">{{ t("report.download") }}</button>
     </span>
   `,
 };

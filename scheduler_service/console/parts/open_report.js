@@ -1,6 +1,6 @@
 // A report in a tab of its own. A link cannot carry an API key, so with one the report is fetched and shown from memory.
-import { api } from "../../core/api.js";
-import { download } from "../../core/download.js";
+import { api } from "../core/api.js";
+import { download } from "../core/download.js";
 
 const SHOWN_FOR_MS = 60_000;
 
