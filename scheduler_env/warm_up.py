@@ -6,8 +6,8 @@ Of the files named, the weights are kept as serving reads them (see `weights`).
 """
 
 import math
+import multiprocessing
 import os
-import subprocess
 import sys
 import time
 from collections.abc import Iterable, Iterator
@@ -84,12 +84,9 @@ def _another_process_compiling_the_search() -> Iterator[None]:
     if len(os.sched_getaffinity(0)) == 1:
         yield
         return
-    other = subprocess.Popen([sys.executable, "-m", "scheduler_env.warm_up"])
+    other = multiprocessing.get_context("spawn").Process(target=compile_search)
+    other.start()
     try:
         yield
     finally:
-        other.wait()
-
-
-if __name__ == "__main__":
-    compile_search()
+        other.join()
