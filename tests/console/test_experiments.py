@@ -225,6 +225,18 @@ def test_wrong_shares_of_three_arms_are_told_and_found(page: Page, third: str, m
     takes_out(mistakes)
 
 
+def test_small_shares_are_told_as_they_are(page: Page, console: LiveService):
+    page.goto("/#/experiments/new")
+    page.get_by_label("实验名称").fill("small_share")
+    page.get_by_label("B 组份额（%）").fill("0.4")
+    page.get_by_role("button", name="创建实验").click()
+    assert any("A 99.6 % · B 0.4 %" in each for each in agree(page, "创建实验"))
+    expect(page.locator("[data-event=created]")).to_contain_text("候选份额 0.4 %")
+    page.get_by_role("link", name="全部实验").click()
+    expect(page.get_by_role("row", name=re.compile("small_share"))).to_contain_text("0.4 %")
+    assert configured(console)["experiments"]["small_share"]["traffic_split"] == {"model_a": 0.996, "model_b": 0.004}
+
+
 def test_a_name_that_is_taken_is_told_by_the_service(page: Page, console: LiveService, mistakes):
     create(console, "taken")
     page.goto("/#/experiments/new")

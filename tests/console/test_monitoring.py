@@ -12,7 +12,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from playwright.sync_api import Browser, Locator, Page, expect
+from playwright.sync_api import Browser, Locator, Page, Route, expect
 
 from monitoring import PerformanceMonitor
 from scheduler_env.standard_cycle import SAMPLE_PARAMS
@@ -62,6 +62,14 @@ def rows(service: LiveService, query: str) -> list[dict[str, Any]]:
 
 def card_of(page: Page, alert: str) -> Locator:
     return page.locator("li.alert").filter(has_text=alert)
+
+
+def unacknowledged(route: Route) -> dict[str, Any]:
+    """The alerts as they were before anybody saw to them."""
+    told: dict[str, Any] = route.fetch().json()
+    for each in told["alerts"]:
+        each["acknowledged"] = None
+    return told
 
 
 def figure(page: Page, name: str) -> Locator:
@@ -272,6 +280,42 @@ def test_a_silence_is_in_the_database_until_it_is_lifted(page: Page, console: Li
     expect(card_of(page, MAKESPAN_ALERT)).not_to_contain_text("已静默")
     (row,) = rows(console, "SELECT * FROM silences")
     assert datetime.fromisoformat(row["until"]) <= datetime.now(UTC)
+
+
+def test_what_somebody_else_did_meanwhile_is_told_and_stays(page: Page, console: LiveService, mistakes: list[str]):
+    (alert,) = (each for each in console.get("/alerts").json()["alerts"] if each["name"] == "max_makespan")
+    silence = {"name": "max_makespan", "reason": "夜班", "hours": 1}
+    assert console.post("/alerts/silences", json=silence).status_code < 300
+    page.route("**/alerts", lambda route: route.fulfill(json=unacknowledged(route)))
+    page.goto("/#/monitoring?tab=alerts")
+    card_of(page, MAKESPAN_ALERT).get_by_role("button", name="确认").click()
+    assert console.post(f"/alerts/{alert['id']}/acknowledge", json={"actor": "赵工"}).status_code == 200
+    page.unroute("**/alerts")
+    page.get_by_role("dialog").get_by_role("button", name="确认告警").click()
+    expect(page.locator(".toast")).to_contain_text("赵工 已于")
+    expect(page.get_by_role("heading", name="当前告警")).to_be_focused()
+    (row,) = rows(console, "SELECT acknowledged_by FROM alerts WHERE name = 'max_makespan' AND ended IS NULL")
+    assert row["acknowledged_by"] == "赵工"
+
+    page.get_by_role("region", name="生效中的静默").get_by_role("button", name="解除").first.click()
+    for each in console.get("/alerts").json()["silences"]:
+        console.delete(f"/alerts/silences/{each['id']}").raise_for_status()
+    page.get_by_role("dialog").get_by_role("button", name="解除静默").click()
+    expect(page.locator(".toast").last).to_contain_text("已由他人解除")
+    assert all("404" in each for each in mistakes)
+    mistakes.clear()
+
+
+def test_the_keyboard_is_not_lost_when_a_silenced_alerts_button_goes(page: Page, console: LiveService):
+    page.goto("/#/monitoring?tab=alerts")
+    card_of(page, MAKESPAN_ALERT).get_by_role("button", name="静默…").press("Enter")
+    dialog = page.get_by_role("dialog", name="静默告警")
+    dialog.get_by_label("原因").fill("夜班")
+    dialog.get_by_role("button", name="开始静默").press("Enter")
+    expect(card_of(page, MAKESPAN_ALERT)).to_contain_text("已静默")
+    expect(page.get_by_role("heading", name="当前告警")).to_be_focused()
+    for each in console.get("/alerts").json()["silences"]:
+        console.delete(f"/alerts/silences/{each['id']}").raise_for_status()
 
 
 def test_hours_beyond_every_date_and_a_blank_reason_are_refused_in_the_dialog(page: Page, console: LiveService):

@@ -1,7 +1,7 @@
 // The arms: who got what, and whether the users fell as they should.
 import { computed } from "vue";
 import { fixed, number, percent } from "../../core/format.js";
-import { letter, shortModel, useWording } from "./wording.js";
+import { letter, level, shortModel, useWording } from "./wording.js";
 
 const SHARES = ["gap", "resource_utilization", "success"];
 
@@ -16,7 +16,7 @@ export default {
       return SHARES.includes(props.results.metric) ? percent(mean, 2) : fixed(mean, props.results.metric === "execution_time" ? 4 : 2);
     };
     const successOf = (arm) => percent(props.results.average_metrics[arm]?.success.mean, 1);
-    return { ...words, total, meanOf, successOf, letter, shortModel, number, percent };
+    return { ...words, total, meanOf, successOf, letter, shortModel, number, percent, level };
   },
   template: /* html */ `
     <section class="card" aria-labelledby="arms-title">
@@ -26,11 +26,11 @@ export default {
         <div class="arm-title"><dt class="unseen">{{ of("arms.arm") }}</dt><dd><b class="arm-letter" :class="arm">{{ letter(arm) }}</b> <span :title="model">{{ shortModel(model) }}</span> <small class="hint">{{ of(arm === "model_a" ? "baseline" : "candidate") }}</small></dd></div>
         <div><dt>{{ of("arms.users") }}</dt><dd>{{ number(results.users[arm]) }}</dd></div>
         <div><dt>{{ of("arms.requests") }}</dt><dd>{{ number(results.total_requests[arm]) }}</dd></div>
-        <div><dt>{{ of("arms.actual") }}</dt><dd>{{ total ? percent(results.users[arm] / total, 1) : "–" }} <small class="hint">/ {{ percent(results.traffic_split[arm], 0) }}</small></dd></div>
+        <div><dt>{{ of("arms.actual") }}</dt><dd>{{ total ? percent(results.users[arm] / total, 1) : "–" }} <small class="hint">/ {{ level(results.traffic_split[arm]) }}</small></dd></div>
         <div><dt>{{ of("arms.success") }}</dt><dd>{{ successOf(arm) }}</dd></div>
         <div><dt>{{ of("arms.mean", { metric: metric(results.metric) }) }}</dt><dd>{{ meanOf(arm) }}</dd></div>
       </dl>
-      <p v-if="results.coverage < 1" class="hint">{{ of("arms.outside", { share: percent(1 - results.coverage, 0) }) }}</p>
+      <p v-if="results.coverage < 1" class="hint">{{ of("arms.outside", { share: level(1 - results.coverage) }) }}</p>
       <p class="note" :class="split(results).tone" data-srm>{{ split(results).text }}</p>
     </section>
   `,

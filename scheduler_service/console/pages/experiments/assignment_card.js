@@ -1,9 +1,9 @@
 // Where a user falls, and why.
 import { computed, inject, ref, shallowRef } from "vue";
 import { api } from "../../core/api.js";
-import { fixed, percent } from "../../core/format.js";
+import { fixed } from "../../core/format.js";
 import FormField from "./form_field.js";
-import { letter, shortModel, useWording } from "./wording.js";
+import { letter, level, shortModel, useWording } from "./wording.js";
 
 export default {
   name: "AssignmentCard",
@@ -32,7 +32,7 @@ export default {
     const said = computed(() => {
       const { bucket, variant_while_active: arm, user_id, model, ranges, coverage, status } = found.value;
       const [from, to] = ranges[arm] ?? [];
-      const where = of(`assign.${kind.value}`, { user: user_id, bucket: fixed(bucket, 4), arm: arm ? words.arm(arm) : "", from, to, coverage: percent(coverage, 0) });
+      const where = of(`assign.${kind.value}`, { user: user_id, bucket: fixed(bucket, 4), arm: arm ? words.arm(arm) : "", from, to, coverage: level(coverage) });
       const now = status === "active" ? "" : of("assign.not_active", { status: t(`status.experiment.${status}`) });
       return [where, now, of("assign.model", { model: shortModel(model) })].filter(Boolean).join(" ");
     });

@@ -1,7 +1,7 @@
 // What was done with the experiment, the newest first, with the figures that it rests on.
 import { computed } from "vue";
-import { ago, number, percent, time } from "../../core/format.js";
-import { letter, useWording } from "./wording.js";
+import { ago, number, time } from "../../core/format.js";
+import { letter, level, useWording } from "./wording.js";
 
 const TONE = { created: "info", started: "good", advanced: "good", promoted: "good", paused: "warn", reverted: "warn", aborted: "bad", stopped: "plain", concluded: "plain" };
 
@@ -22,7 +22,7 @@ export default {
     const whole = computed(() => (props.told.experiment.coverage ?? 1) * (1 - props.told.experiment.traffic_split.model_a));
     const shareOf = (line) => (line.event === "promoted" ? 1 : line.after.status !== "active" ? 0 : (line.after.stage ?? whole.value));
     const lines = computed(() => [...props.told.history].reverse());
-    return { ...words, lines, actorOf, reasonOf, guards, shareOf, letter, TONE, ago, number, percent, time };
+    return { ...words, lines, actorOf, reasonOf, guards, shareOf, letter, TONE, ago, number, time, level };
   },
   template: /* html */ `
     <section class="card" aria-labelledby="history-title">
@@ -30,7 +30,7 @@ export default {
       <ol class="timeline">
         <li v-for="line in lines" :key="line.id" :class="'is-' + TONE[line.event]" :data-event="line.event">
           <div class="row"><span class="badge" :class="TONE[line.event]">{{ of("history." + line.event) }}</span>
-            <span class="hint">{{ of("history.share", { share: percent(shareOf(line), 0) }) }}</span>
+            <span class="hint">{{ of("history.share", { share: level(shareOf(line)) }) }}</span>
             <time class="hint right" :datetime="line.time" :title="ago(line.time)">{{ time(line.time) }}</time></div>
           <p v-if="reasonOf(line) || line.actor">{{ reasonOf(line) }} <small v-if="line.actor" class="hint">{{ of("history.by", { actor: actorOf(line) }) }}</small></p>
           <details v-if="line.figures.samples"><summary>{{ of("history.figures") }}</summary>

@@ -2,10 +2,9 @@
 import { computed, onScopeDispose, reactive, ref, watch } from "vue";
 import { api } from "../../core/api.js";
 import { now } from "../../core/clock.js";
-import { percent } from "../../core/format.js";
 import { useLoad } from "../../core/load.js";
 import IntervalPlot from "./interval.js";
-import { isAborted, isOver, letter, shortModel, TONES, useWording } from "./wording.js";
+import { isAborted, isOver, letter, level, shortModel, TONES, useWording } from "./wording.js";
 
 const SUMMARISED = 30; // experiments whose results are asked for, the newest ones
 const EVERY_MS = 10_000;
@@ -66,7 +65,7 @@ export default {
     const users = (name) => (results[name] ? Object.values(results[name].users).reduce((sum, each) => sum + each, 0) : null);
     const verdicts = (told) => [["model_b", told.verdict], ...Object.entries(told.comparisons).map(([arm, { verdict }]) => [arm, verdict])];
     const models = (each) => Object.entries(each).filter(([key]) => /^model_[a-h]$/.test(key));
-    return { ...words, load, rows, shown, results, isAwaited, users, verdicts, models, addressOf, candidateShare, progressOf, isAborted, isOver, letter, percent, shortModel, TONES };
+    return { ...words, load, rows, shown, results, isAwaited, users, verdicts, models, addressOf, candidateShare, progressOf, isAborted, isOver, letter, shortModel, TONES, level };
   },
   template: /* html */ `
     <section class="page">
@@ -92,7 +91,7 @@ export default {
                 <td><router-link class="name" :to="addressOf(each.name)">{{ each.name }}</router-link><small class="hint">{{ metric(each.success_metric) }}</small></td>
                 <td><span v-for="[arm, model] in models(each)" :key="arm" class="arm-line" :title="model"><b class="arm-letter" :class="arm">{{ arm.slice(-1).toUpperCase() }}</b>{{ shortModel(model) }}</span></td>
                 <td><status-badge kind="experiment" :value="each.status" /> <span v-if="isAborted(each)" class="badge bad">{{ of("history.aborted") }}</span></td>
-                <td class="share"><span>{{ percent(candidateShare(each), 0) }}</span>
+                <td class="share"><span>{{ level(candidateShare(each)) }}</span>
                   <small v-if="each.rollout" class="hint">{{ of("list.stage", { stage: each.rollout.stage + 1, stages: each.rollout.stages.length }) }}</small></td>
                 <td class="progress-cell"><template v-if="!isOver(each.status)"><progress :value="progressOf(each).share" max="1" :aria-label="of('list.progress')"></progress>
                   <small class="hint">{{ of("list.day_of", progressOf(each)) }}<template v-if="users(each.name) !== null"> · {{ of("list.users", { users: users(each.name) }) }}</template></small></template>

@@ -1,7 +1,7 @@
 // Which moves an experiment allows (scheduler_service/experiments/lifecycle.py), and what each does to the traffic.
-import { percent, time } from "../../core/format.js";
+import { time } from "../../core/format.js";
 import { candidateShare } from "./list.js";
-import { shortModel } from "./wording.js";
+import { level, shortModel } from "./wording.js";
 
 export const MOVES = {
   start: { from: ["paused"], look: "primary" },
@@ -24,12 +24,12 @@ export function possibleMoves(experiment) {
 /** Sentences on what the move does to the traffic and to the default model. */
 export function happensOf(name, { experiment, defaultModel, results }, { of }, arm) {
   const model = shortModel(defaultModel);
-  const share = percent(candidateShare(experiment), 0);
+  const share = level(candidateShare(experiment));
   const candidate = shortModel(experiment[name === "promote" ? arm : "model_b"]);
   const word = (name === "promote" && results.comparisons[arm]?.verdict) || results.verdict;
   const beware = ["better", "identical"].includes(word) ? [] : [of("act.against", { word: of(`word.${word}`) })];
   const promotion = () => [of("act.promote_default", { before: model, model: candidate }), of("act.promote_tag"), of("act.promote_ends"), ...beware];
-  const whole = percent(candidateShare({ ...experiment, status: "active" }), 0);
+  const whole = level(candidateShare({ ...experiment, status: "active" }));
   const toDefault = experiment.status === "active" ? [of("act.to_default", { model, share })] : [];
   const { stages, stage } = experiment.rollout ?? { stages: [], stage: 0 };
   const isLast = stage >= stages.length - 2;
@@ -42,7 +42,7 @@ export function happensOf(name, { experiment, defaultModel, results }, { of }, a
     advance: () =>
       isLast
         ? [of("act.advance_promotes"), ...promotion()]
-        : [of("act.advance_to", { candidate, from: percent(stages[stage], 0), to: percent(stages[stage + 1], 0) }), of("act.advance_skips"), of("act.default_stays", { model })],
+        : [of("act.advance_to", { candidate, from: level(stages[stage]), to: level(stages[stage + 1]) }), of("act.advance_skips"), of("act.default_stays", { model })],
     promote: promotion,
     revert: () => [of("act.revert_default", { model, before: shortModel(promoted?.previous_default) }), of("act.revert_tag")],
   }[name]();

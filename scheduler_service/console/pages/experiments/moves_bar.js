@@ -1,12 +1,11 @@
 // What can be done with the experiment now; each move says first what will happen.
 import { computed, inject, nextTick, ref } from "vue";
 import { api } from "../../core/api.js";
-import { percent } from "../../core/format.js";
 import { confirm } from "../../parts/confirm.js";
 import { toast } from "../../parts/toast.js";
 import { happensOf, MOVES, possibleMoves } from "./moves.js";
 import { problemText } from "./problem.js";
-import { useWording } from "./wording.js";
+import { level, useWording } from "./wording.js";
 
 export default {
   name: "MovesBar",
@@ -27,7 +26,7 @@ export default {
       const { status, rollout } = props.told.experiment;
       if (err.status !== 409) return problemText(err);
       if (!possible.value.includes(name)) return of("act.overtaken", { status: words.t(`status.experiment.${status}`), action: of(`act.${name}`) });
-      if (name === "advance" && rollout.stage !== before.rollout.stage) return of("act.overtaken_stage", { share: percent(rollout.stages[rollout.stage], 0) });
+      if (name === "advance" && rollout.stage !== before.rollout.stage) return of("act.overtaken_stage", { share: level(rollout.stages[rollout.stage]) });
       return problemText(err);
     }
 

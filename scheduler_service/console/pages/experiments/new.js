@@ -3,7 +3,7 @@ import { computed, nextTick, onMounted, reactive, ref, shallowRef } from "vue";
 import { useRouter } from "vue-router";
 import { api } from "../../core/api.js";
 import { now } from "../../core/clock.js";
-import { number, percent, time } from "../../core/format.js";
+import { number, time } from "../../core/format.js";
 import { useLoad } from "../../core/load.js";
 import { session } from "../../core/session.js";
 import { confirm } from "../../parts/confirm.js";
@@ -15,7 +15,7 @@ import LimitsFields, { PLACES } from "./limits_fields.js";
 import { addressOf } from "./list.js";
 import PlanPanel from "./plan_panel.js";
 import { mistakeAt, problemText } from "./problem.js";
-import { letter, shortModel, useWording } from "./wording.js";
+import { letter, level, shortModel, useWording } from "./wording.js";
 
 export default {
   name: "NewExperiment",
@@ -57,13 +57,13 @@ export default {
       const candidate = shortModel(body.model_b);
       const model = shortModel(load.data.value.default_model);
       const end = new Date(now() + body.duration_days * 86_400_000).toISOString();
-      const arms = Object.entries(body.traffic_split ?? {}).map(([arm, share]) => `${letter(arm)} ${percent(share, 0)}`).join(" · ");
-      const stages = (body.rollout?.stages ?? []).map((each) => percent(each, 0)).join(" → ");
+      const arms = Object.entries(body.traffic_split ?? {}).map(([arm, share]) => `${letter(arm)} ${level(share)}`).join(" · ");
+      const stages = (body.rollout?.stages ?? []).map((each) => level(each)).join(" → ");
       return [
-        body.rollout ? of("form.confirm_rollout", { share: percent(body.rollout.stages[0], 0), candidate }) : of("form.confirm_split", { name: body.experiment_name, arms }),
+        body.rollout ? of("form.confirm_rollout", { share: level(body.rollout.stages[0]), candidate }) : of("form.confirm_split", { name: body.experiment_name, arms }),
         body.rollout && of(body.rollout.auto ? "form.confirm_auto" : "form.confirm_manual", { stages, candidate }),
-        body.coverage < 1 && of("form.confirm_coverage", { share: percent(body.coverage, 0), model }),
-        body.shadow && of("form.confirm_shadow", { share: percent(body.shadow, 0) }),
+        body.coverage < 1 && of("form.confirm_coverage", { share: level(body.coverage), model }),
+        body.shadow && of("form.confirm_shadow", { share: level(body.shadow) }),
         of("form.confirm_default", { model }),
         of(Object.values(body.guardrails).some((each) => each !== null) ? "form.confirm_guard" : "form.confirm_no_guard"),
         of("form.confirm_ends", { days: number(body.duration_days), time: time(end) }),

@@ -2,11 +2,11 @@
 import { computed, ref } from "vue";
 import { api } from "../../core/api.js";
 import { now } from "../../core/clock.js";
-import { number, percent, time } from "../../core/format.js";
+import { number, time } from "../../core/format.js";
 import ReportLinks from "../../parts/report_links.js";
 import { toast } from "../../parts/toast.js";
 import { problemText } from "./problem.js";
-import { useWording } from "./wording.js";
+import { level, useWording } from "./wording.js";
 
 export default {
   name: "SettingsCard",
@@ -24,12 +24,12 @@ export default {
         ["metric", words.metric(each.success_metric)],
         ["began", time(each.start_time)],
         ["ends", time(results.end_time)],
-        ["coverage", percent(results.coverage, 0)],
-        ["margin", percent(each.margin, 1)],
-        ["alpha", percent(each.alpha, 1)],
+        ["coverage", level(results.coverage)],
+        ["margin", level(each.margin)],
+        ["alpha", level(each.alpha)],
         ["min_samples", number(each.min_samples)],
         ["guardrails", guards.join(" · ") || of("settings.off")],
-        ["shadow", each.shadow ? percent(each.shadow, 0) : of("settings.off")],
+        ["shadow", each.shadow ? level(each.shadow) : of("settings.off")],
         each.forced_variants && ["testers", Object.entries(each.forced_variants).map(([user, arm]) => `${user} → ${words.arm(arm)}`).join(" · ")],
         each.excluded_users && ["excluded", each.excluded_users.join(" · ")],
       ].filter(Boolean);

@@ -1,8 +1,8 @@
 // A rollout: its stages, the present one, and what the next one waits for.
 import { computed } from "vue";
 import { now } from "../../core/clock.js";
-import { number, percent, time } from "../../core/format.js";
-import { useWording } from "./wording.js";
+import { number, time } from "../../core/format.js";
+import { level, useWording } from "./wording.js";
 
 const NEEDED = ["makespan", "success"]; // guardrails that must be kept for certain
 
@@ -41,7 +41,7 @@ export default {
       ];
     });
     const next = computed(() => rollout.value.stages[rollout.value.stage + 1]);
-    return { ...words, arms, rollout, steps, needs, isLast, next, percent };
+    return { ...words, arms, rollout, steps, needs, isLast, next, level };
   },
   template: /* html */ `
     <section class="card" aria-labelledby="stages-title">
@@ -49,12 +49,12 @@ export default {
       <ol class="stages">
         <li v-for="(each, at) in steps" :key="at" :class="each.state" :aria-current="each.state === 'present' ? 'step' : undefined">
           <span class="bar" aria-hidden="true"><i :style="{ width: 100 * each.share + '%' }"></i></span>
-          <b>{{ percent(each.share, 0) }}</b> <small>{{ each.isPromotion ? of("stages.promotion") : of("stages." + each.state) }}</small>
+          <b>{{ level(each.share) }}</b> <small>{{ each.isPromotion ? of("stages.promotion") : of("stages." + each.state) }}</small>
         </li>
       </ol>
-      <p v-if="told.experiment.status === 'active'" class="hint">{{ of("stages.of_users", { share: percent(rollout.stages[rollout.stage], 0), b: arms.b }) }}{{ t("shell.language") === "English" ? "；" : "; " }}{{ of("stages.also", arms) }}</p>
+      <p v-if="told.experiment.status === 'active'" class="hint">{{ of("stages.of_users", { share: level(rollout.stages[rollout.stage]), b: arms.b }) }}{{ t("shell.language") === "English" ? "；" : "; " }}{{ of("stages.also", arms) }}</p>
       <template v-if="told.experiment.status === 'active'">
-        <h3>{{ isLast ? of("stages.needs_promotion") : of("stages.needs", { next: percent(next, 0) }) }}</h3>
+        <h3>{{ isLast ? of("stages.needs_promotion") : of("stages.needs", { next: level(next) }) }}</h3>
         <ul class="needs"><li v-for="each in needs" :key="each.text" :class="each.isMet ? 'met' : 'unmet'"><span aria-hidden="true">{{ each.isMet ? "✓" : "○" }}</span><span class="unseen">{{ of(each.isMet ? "stages.met" : "stages.unmet") }}</span> {{ each.text }}</li></ul>
       </template>
       <p v-else class="hint">{{ of("stages.not_active") }}</p>

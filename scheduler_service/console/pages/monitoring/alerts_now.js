@@ -30,6 +30,9 @@ export default {
       return null;
     };
 
+    const seenBy = ({ acknowledged_by: who, acknowledged }) =>
+      t("monitoring.alerts.acknowledged", { who: who || t("monitoring.alerts.somebody"), time: moment(acknowledged) });
+
     async function acknowledge(alert) {
       const ask = (word) => t(`monitoring.alerts.ask_acknowledge.${word}`, { name: rules.sentence(alert) });
       const answer = await confirm({
@@ -38,18 +41,29 @@ export default {
         action: ask("action"),
       });
       if (!answer) return;
+      await props.load.reload();
+      const present = told.value.alerts.find(({ id }) => id === alert.id);
       try {
-        await api.post(`/alerts/${alert.id}/acknowledge`, { actor: answer.actor, note: answer.reason });
-        toast(ask("done"));
+        if (!present) toast(ask("over"), "info");
+        else if (present.acknowledged) toast(seenBy(present), "info"); // somebody else was quicker: theirs stays
+        else {
+          await api.post(`/alerts/${alert.id}/acknowledge`, { actor: answer.actor, note: answer.reason });
+          toast(ask("done"));
+        }
       } catch (err) {
         toast(refusalText(err), "bad");
       }
-      await props.load.reload();
-      await nextTick();
-      heading.value?.focus(); // the button is gone
+      await show();
     }
 
-    return { t, ago, time, moment, told, rules, alerts, count, keyOf, link, heading, silencing, acknowledge };
+    /** What there is now; the button that was pressed is gone. */
+    async function show() {
+      await props.load.reload();
+      await nextTick();
+      heading.value?.focus();
+    }
+
+    return { t, ago, time, moment, told, rules, alerts, count, keyOf, link, heading, silencing, seenBy, acknowledge, show };
   },
   template: /* html */ `
     <section class="alerts-now" aria-labelledby="alerts-title">
@@ -76,8 +90,7 @@ export default {
             <div class="row foot">
               <span v-if="alert.began" class="hint" :title="time(alert.began)">{{ t("monitoring.alerts.since", { time: moment(alert.began), ago: ago(alert.began) }) }} ·
                 {{ alert.notified ? t("monitoring.alerts.told", { ago: ago(alert.notified) }) : t("monitoring.alerts.not_told") }}</span>
-              <span v-if="alert.acknowledged" class="good">✓ {{ t("monitoring.alerts.acknowledged", {
-                who: alert.acknowledged_by || t("monitoring.alerts.somebody"), time: moment(alert.acknowledged) }) }}<template v-if="alert.note"> · {{ alert.note }}</template></span>
+              <span v-if="alert.acknowledged" class="good">✓ {{ seenBy(alert) }}<template v-if="alert.note"> · {{ alert.note }}</template></span>
               <span class="right buttons admin-only">
                 <button v-if="alert.id !== null && !alert.acknowledged" type="button" class="btn small" @click="acknowledge(alert)">{{ t("monitoring.alerts.acknowledge") }}</button>
                 <button v-if="!alert.silenced" type="button" class="btn small quiet" @click="silencing = alert">{{ t("monitoring.alerts.silence") }}</button>
@@ -86,7 +99,7 @@ export default {
           </li>
         </ul>
         <silence-dialog v-if="silencing" :rule="silencing.name" :subject="silencing.subject" :thresholds="told.thresholds"
-          @close="silencing = null" @done="load.reload()" />
+          @close="silencing = null" @done="show" />
       </load-state>
     </section>
   `,

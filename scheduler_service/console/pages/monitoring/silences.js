@@ -30,7 +30,8 @@ export default {
         await api.delete(`/alerts/silences/${silence.id}`);
         toast(ask("done"));
       } catch (err) {
-        toast(refusalText(err), "bad");
+        if (err.status === 404) toast(ask("gone"), "info");
+        else toast(refusalText(err), "bad");
       }
       await props.load.reload();
       await nextTick();

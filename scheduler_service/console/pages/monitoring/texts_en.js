@@ -116,6 +116,7 @@ export default {
       stays: "The alert is shown until the figure is well again.",
       action: "Acknowledge",
       done: "Acknowledged.",
+      over: "This alert is over; there is nothing to acknowledge.",
     },
     severities: { warning: "warning", critical: "critical" },
     states: { pending: "pending" },
@@ -154,6 +155,7 @@ export default {
       happens: "People are told again at once, also of what fires still and was not told yet.",
       action: "Lift the silence",
       done: "The silence is over.",
+      gone: "This silence was over already: its time was up, or somebody else lifted it.",
     },
   },
   history: {

@@ -116,6 +116,7 @@ export default {
       stays: "告警继续显示，直到指标恢复。",
       action: "确认告警",
       done: "已确认。",
+      over: "这条告警已经恢复，无需确认。",
     },
     severities: { warning: "警告", critical: "严重" },
     states: { pending: "待确定" },
@@ -154,6 +155,7 @@ export default {
       happens: "通知立即恢复；仍在持续、尚未通知的告警会随即发出。",
       action: "解除静默",
       done: "静默已解除。",
+      gone: "这条静默已不再生效：它已到期，或已由他人解除。",
     },
   },
   history: {
