@@ -269,6 +269,9 @@ def test_what_is_shown_are_the_figures_of_the_results(page: Page, compared: dict
         expect(page.locator(f"[data-guardrail={guardrail['name']}]")).to_have_attribute(
             "data-state", guardrail["state"]
         )
+    longer, rarer = (page.locator(f"[data-guardrail={name}] .figures") for name in ("makespan", "success"))
+    expect(longer).to_have_text(re.compile(r"^[+−]?\d+\.\d % \([+−]?\d+\.\d % … [+−]?\d+\.\d %\)$"))
+    expect(rarer).to_have_text(re.compile(r"^[+−]?\d+\.\d \([+−]?\d+\.\d … [+−]?\d+\.\d\)$"))
     counts = page.locator("[data-pairs=shadow] .won-lost-key dd").all_inner_texts()
     assert counts[:3] == [str(pairs[name]) for name in ("wins", "ties", "losses")]
     assert counts[3] == f"{pairs['geometric_mean_ratio']:.4f}"
