@@ -439,6 +439,72 @@ def test_without_room_in_the_browser_a_schedule_is_drawn_all_the_same(schedule: 
     expect(schedule.get_by_text("甘特图会显示在这里")).to_be_visible()  # and not the one before
 
 
+def steps(*changes: dict, **every: object) -> list[dict]:
+    return [
+        {"name": f"工序{n}", "team": "team1", "duration": 5, **every, **change} for n, change in enumerate(changes, 1)
+    ]
+
+
+def one(*changes: dict, **every: object) -> dict:
+    return {"workpoints": [{"id": "甲", "steps": steps(*changes, **every)}]}
+
+
+WRONG = {
+    "two work points of one id": ({"workpoints": [{"id": "甲"}, {"id": "甲"}]}, "工作点 甲 : 编号“甲”用了两次"),
+    "two steps of one id": (one({"id": "1"}, {"id": "1"}), "“工序2” : 工序编号“1”用了两次"),
+    "an order is missing": (one({"order": 1}, {"order": None}), "“工序2” 次序: 同一工作点的其他工序有次序"),
+    "half a person": (one({"order": 1.5}), "“工序1” 次序: 次序须是整数"),
+    "nobody at work": (one({"min_crew": 0}), "“工序1” 最少人数: 最少人数 0 不在 1 到 1000 之间"),
+    "too small a team": (one({"min_crew": 99}), "“工序1” 最少人数: 最少人数 99 超过班组“team1”的"),
+    "a crew upside down": (
+        one({"min_crew": 3, "max_crew": 2}, team="team5"),
+        "“工序1” 最多人数: 最多人数 2 少于最少人数 3",
+    ),
+    "a team that goes as a whole": (
+        one({"dedicated": True, "max_crew": 2}),
+        "“工序1” 最多人数: 这道工序由班组“team1”全员",
+    ),
+    "a team that nobody knows": (one({"team": "外协"}), "“工序1” 班组: 没有班组“外协”；已有：team1"),
+    "a team of two sizes": (
+        one({"team_size": 3}, {"team_size": 4}, team="外协"),
+        "班组人数: 班组“外协”在这里是 4 人，在别处是 3 人",
+    ),
+    "a predecessor that is not there": (one({"predecessors": ["焊接"]}), "“工序1” 紧前工序 1: 找不到紧前工序“焊接”"),
+    "a predecessor of two": (
+        one({"name": "焊接"}, {"name": "焊接"}, {"predecessors": ["焊接"]}),
+        "“工序3” 紧前工序 1: 紧前工序“焊接”可指多道工序：甲.1, 甲.2",
+    ),
+    "a circle": (one({"predecessors": ["2"]}, {"predecessors": ["1"]}), "工作点: 紧前关系成环：甲.1 -> 甲.2 -> 甲.1"),
+    "a name without end": (one({"name": "长" * 201}), "名称: 名称须是 1 到 200 个可显示的字符"),
+    "too many work points": ({"workpoints": [{"id": str(n)} for n in range(201)]}, "工作点最多"),
+    "too many predecessors": (one({"predecessors": [str(n) for n in range(201)]}), "紧前工序最多"),
+    "nobody in a team": (
+        {"params": list(SAMPLE_PARAMS), "teams": {"team1": {"headcount": 0}}},
+        "1 班 脚手架 人数: 人数 0 不在",
+    ),
+}
+
+
+@pytest.mark.parametrize("mistake", WRONG)
+def test_what_the_service_finds_wrong_is_said_in_the_readers_language(
+    schedule: Page, mistakes: list[str], mistake: str
+):
+    request, said = WRONG[mistake]
+    file = {"name": "x.json", "mimeType": "application/json", "buffer": json.dumps(request).encode()}
+    schedule.get_by_role("button", name="多个工作点").click()
+    schedule.locator("input[type=file]").set_input_files(file)  # type: ignore[arg-type]
+    with schedule.expect_response(lambda answer: answer.url.endswith("/run_algorithm")) as told:
+        schedule.get_by_role("button", name="开始排程").click()
+    assert told.value.status == 422
+    alert = schedule.get_by_role("alert")
+    expect(alert).to_contain_text(said)
+    words = set(re.findall(r"[A-Za-z]{3,}", alert.inner_text())) - {"team"}
+    assert words == set(), "nothing is left in English"
+    assert "422" in mistakes.pop()
+    schedule.get_by_role("button", name="English").click()
+    expect(schedule.get_by_role("alert")).to_contain_text(told.value.json()["errors"][0]["msg"])
+
+
 def test_names_are_text_wherever_they_are_shown(workpoints: Page):
     evil = "<img src=x onerror='window.isOwned=true'>"
     workpoints.get_by_label("名称").fill(evil)
