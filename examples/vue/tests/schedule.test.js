@@ -82,6 +82,31 @@ describe('a mistake', () => {
   })
 })
 
+describe('something that is not the service', () => {
+  const standIn = (answer) => {
+    const axios = createApi({ maxWaitMs: 500 })
+    axios.defaults.adapter = async (config) => answer(config)
+    return axios
+  }
+
+  it('and answers with a page, as a login that has run out does, is told', async () => {
+    const page = mounted(standIn((config) => ({ status: 200, data: '<html>', headers: {}, config })))
+    await submitted(page)
+    expect(page.get('[role=alert]').text()).toContain('不是排程服务的答复')
+  })
+
+  it('and says come back at once, without end, is given up', async () => {
+    const asked = []
+    const axios = standIn((config) => {
+      asked.push(config.url)
+      if (asked.length > 3) return { status: 200, data: {}, headers: {}, config }
+      throw Object.assign(new Error('busy'), { config, response: { status: 503, headers: { 'retry-after': '0' } } })
+    })
+    await expect(axios.post('/api/algorithm/run', {})).rejects.toMatchObject({ status: 503 })
+    expect(asked.length).toBe(1)
+  })
+})
+
 describe.skipIf(!burst)('a service that is busy', () => {
   it('is given up at once by whoever cannot wait', async () => {
     const impatient = createApi({ baseURL, apiKey, maxWaitMs: 0 })
