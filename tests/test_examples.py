@@ -637,7 +637,7 @@ def test_the_vue_component_runs_rates_and_tells_what_was_refused(plant, node_mod
     environment = {"SCHEDULER_URL": plant.url, "SCHEDULER_KEY": "vue", "EXPERIMENT": "ddqn_v1_vs_v2"}
     told = vue("test", SCHEDULER_BURST=str(BURST), NO_COLOR="1", **environment)
     assert told.returncode == 0, told.stdout + told.stderr
-    assert re.search(r"Tests +9 passed \(9\)", told.stdout)
+    assert re.search(r"Tests +10 passed \(10\)", told.stdout)
     row = recorded(plant, told.stdout.partition("rated ")[2].split()[0])
     assert (row["user_id"], row["user_satisfaction"], row["experiment"]) == ("7", 4, "ddqn_v1_vs_v2")
     assert refusals(plant) > before

@@ -54,6 +54,15 @@ describe('a run', () => {
   })
 })
 
+it('takes no rating of a schedule that is about to be replaced', async () => {
+  const page = mounted()
+  await submitted(page)
+  await page.get('form').trigger('submit')
+  expect(page.get('[aria-label="4 分"]').attributes()).toHaveProperty('disabled')
+  await settled(page)
+  expect(page.get('[aria-label="4 分"]').attributes()).not.toHaveProperty('disabled')
+})
+
 describe('a mistake', () => {
   it('is told in the words of the service, at the field where it is, and is gone with the next run', async () => {
     const page = mounted()
