@@ -192,6 +192,10 @@ def test_every_setting_is_documented_as_it_is():
 def test_both_readmes_show_the_same_examples():
     english, chinese = ([(b.language, b.text) for b in blocks(name)] for name in ("README.md", "README.zh-CN.md"))
     assert [each for each in english if each[0] != "text"] == [each for each in chinese if each[0] != "text"]
+    names = r"\b(?:[A-Z]\w*[a-z][A-Z]\w*|[a-z]+_\w+)\b"
+    assert [re.findall(names, text, re.ASCII) for _, text in english] == [
+        re.findall(names, text, re.ASCII) for _, text in chinese
+    ]
 
 
 @pytest.mark.parametrize("document", DOCUMENTS)
