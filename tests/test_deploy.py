@@ -157,6 +157,12 @@ def in_the_image(image: Path, *command: str) -> tuple[str, ...]:
     return ("env", *python, "unshare", "--mount", "sh", "-euc", READ_ONLY, "sh", *command)
 
 
+def documented_backups() -> dict[str, str]:
+    """What docs/operations.md has each kind of deployment do -> what python is told to."""
+    text = (PROJECT_ROOT / "docs" / "operations.md").read_text("utf-8")
+    return dict(re.findall(r"^(systemd|Compose|Kubernetes) .*python (-m monitoring backup .*)$", text, re.MULTILINE))
+
+
 def test_the_command_of_the_image_serves_from_the_files_that_it_copies(image, tmp_path):
     (tmp_path / "scratch").mkdir()
     gunicorn, *arguments = json.loads(of_last_stage("CMD")[-1])
@@ -173,6 +179,17 @@ def test_the_command_of_the_image_serves_from_the_files_that_it_copies(image, tm
         assert check[0] == "python"
         healthy = run(sys.executable, *check[1:], env=os.environ | {"SCHED_PORT": port})
         assert healthy.returncode == 0, healthy.stderr
+        assert set(documented_backups()) == {"systemd", "Compose", "Kubernetes"}
+        for by, documented in documented_backups().items():
+            there = documented.replace("/var/backups", str(tmp_path)).replace("/var/lib/scheduler", own["SCHED_HOME"])
+            known = {} if by == "systemd" else {"SCHED_HOME": own["SCHED_HOME"]}
+            command = in_the_image(image, sys.executable, *there.split())
+            made = run(*command, env={"PATH": os.environ["PATH"]} | known)
+            assert made.returncode == 0, made.stderr
+            copy = Path(made.stdout.strip())
+            assert copy.is_relative_to(tmp_path)
+            restored = ("-m", "monitoring", "restore", str(copy), "--home", str(tmp_path / "home" / f"restored-{by}"))
+            assert run(*in_the_image(image, sys.executable, *restored)).returncode == 0
         assert running.stop() == 0
         output = running.output.read_text("utf-8", errors="replace")
         assert "data loaded from" in output

@@ -21,8 +21,15 @@ from enhanced_flask import create_app
 from scheduler_service.settings import PROJECT_ROOT, Settings, settings_table
 from tests.conftest import LiveService, live_service
 
-EXECUTED = ("README.md", "docs/experiments.md", "docs/http-api.md", "docs/operations.md", "docs/training.md")
-"""`README.zh-CN.md` has the same blocks as `README.md`, which another test compares."""
+EXECUTED = (
+    "README.md",
+    *(
+        f"docs/{page.name}"
+        for page in sorted((PROJECT_ROOT / "docs").glob("*.md"))
+        if page.name != "GUIDE.zh.md" and "\n```" in page.read_text("utf-8")
+    ),
+)
+"""The guide has tests/test_guide.py; `README.zh-CN.md` the same blocks as `README.md`, which another test compares."""
 DOCUMENTS = sorted(
     str(path.relative_to(PROJECT_ROOT))
     for pattern in ("*.md", "docs/**/*.md", "examples/*.md", "models/seed/*.md")
@@ -50,7 +57,8 @@ def blocks(document: str) -> list[Block]:
 def checkout(tmp_path_factory) -> LiveService:
     """The service over a folder that looks like a fresh clone to commands and snippets."""
     home = tmp_path_factory.mktemp("docs")
-    shutil.copytree(PROJECT_ROOT / "models" / "seed", home / "models" / "seed")
+    for folder in ("seed", "baselines"):
+        shutil.copytree(PROJECT_ROOT / "models" / folder, home / "models" / folder)
     (home / ".curlrc").write_text("fail-with-body\n")
     # No look of its own would end the alert that an example makes.
     with live_service(home, environment={"SCHED_ALERT_EVERY_S": "0"}) as running:
@@ -184,6 +192,10 @@ def test_every_setting_is_documented_as_it_is():
 def test_both_readmes_show_the_same_examples():
     english, chinese = ([(b.language, b.text) for b in blocks(name)] for name in ("README.md", "README.zh-CN.md"))
     assert [each for each in english if each[0] != "text"] == [each for each in chinese if each[0] != "text"]
+    names = r"\b(?:[A-Z]\w*[a-z][A-Z]\w*|[a-z]+_\w+)\b"
+    assert [re.findall(names, text, re.ASCII) for _, text in english] == [
+        re.findall(names, text, re.ASCII) for _, text in chinese
+    ]
 
 
 @pytest.mark.parametrize("document", DOCUMENTS)
@@ -201,6 +213,12 @@ def test_the_index_names_every_page():
     index = (PROJECT_ROOT / "docs" / "README.md").read_text("utf-8")
     for page in (PROJECT_ROOT / "docs").glob("*.md"):
         assert page.name == "README.md" or f"]({page.name})" in index, page.name
+
+
+def test_every_page_of_the_console_has_its_chapter():
+    pages = {page.name for page in (PROJECT_ROOT / "scheduler_service" / "console" / "pages").iterdir()}
+    headings = re.findall(r"^## (.*)$", (PROJECT_ROOT / "docs" / "console.md").read_text("utf-8"), re.MULTILINE)
+    assert pages <= {heading.lower() for heading in headings}
 
 
 def test_the_picture_of_the_architecture_shows_what_there_is():

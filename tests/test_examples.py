@@ -12,10 +12,12 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -81,6 +83,37 @@ def used_up(plant: LiveService, key: str) -> int:
     asked = (plant.post("/run_algorithm", json=body, headers=headers).status_code for _ in range(10 * BURST))
     assert 429 in asked
     return refusals(plant)
+
+
+@contextmanager
+def stand_in(*answers: tuple[int, dict[str, str], str]) -> Iterator[str]:
+    """The address of something that is not the service: gives each answer once, and the last one from then on."""
+    waiting = list(answers)
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["Content-Length"]))
+            status, headers, body = waiting.pop(0) if len(waiting) > 1 else waiting[0]
+            content = body.encode()
+            self.send_response(status)
+            for name, value in ({"Content-Length": str(len(content))} | headers).items():
+                self.send_header(name, value)
+            self.end_headers()
+            self.wfile.write(content)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}"
+        finally:
+            server.shutdown()
+
+
+BUSY_FOR_NO_TIME = (503, {"Retry-After": "0"}, "")
+LOGIN_PAGE = (200, {"Content-Type": "text/html"}, "<html>Please log in</html>")
 
 
 def absent(what: str, *can_be_had: str) -> None:
@@ -217,6 +250,9 @@ def test_a_script_tells_what_the_service_refused(shell):
     told = shell.run("run_schedule", "", "", "1", "2", "3", who="planner")
     assert (told.returncode, told.stdout) == (1, "")
     assert told.stderr == "422: params has 3 numbers; the standard cycle has 15 steps\n"
+    told = shell.run("save_gantt", "a.png", "nonsense", who="planner")
+    assert (told.returncode, told.stderr[:5]) == (1, "422: ")
+    assert list(shell.folder.iterdir()) == []
     told = shell.run("promote_model", "DDQN_v2.0", "retired", who="planner")
     assert told.returncode == 1
     assert re.fullmatch("403: .*lacks the scope admin.*\n", told.stderr)
@@ -234,10 +270,11 @@ def test_every_script_says_how_it_is_used(script):
 
 
 def test_a_script_without_its_arguments_says_how_it_is_used(shell):
-    told = shell.run("make_report")
-    assert (told.returncode, told.stdout) == (2, "")
-    assert "make_report.sh FILE.html|FILE.pdf" in told.stderr
-    assert list(shell.folder.iterdir()) == []
+    for arguments in ((), ("an_experiment_is_html.pdf", "ddqn_v1_vs_v2")):
+        told = shell.run("make_report", *arguments)
+        assert (told.returncode, told.stdout) == (2, "")
+        assert "make_report.sh FILE.html|FILE.pdf" in told.stderr
+        assert list(shell.folder.iterdir()) == []
 
 
 def test_scripts_come_back_when_a_busy_service_says_so(shell):
@@ -318,6 +355,17 @@ def test_the_python_client_comes_back_when_a_busy_service_says_so(plant, python)
     with pytest.raises(python.SchedulerError, match="more requests than SCHED_RATE_LIMIT allows") as refused:
         _ = [hasty.run(HOURS, time_budget_ms=0) for _ in range(BURST)]
     assert refused.value.status == 429
+
+
+def test_the_python_client_gives_up_on_whoever_says_come_back_at_once(python):
+    with stand_in(*3 * [BUSY_FOR_NO_TIME], LOGIN_PAGE) as url, pytest.raises(python.SchedulerError) as refused:
+        python.SchedulerClient(url, max_wait_s=0.5).run(HOURS)
+    assert refused.value.status == 503
+
+
+def test_the_python_client_tells_of_a_page_in_the_place_of_an_answer(python):
+    with stand_in(LOGIN_PAGE) as url, pytest.raises(python.SchedulerError, match="text/html"):
+        python.SchedulerClient(url).run(HOURS)
 
 
 def test_the_python_demonstration_runs(plant):
@@ -456,14 +504,16 @@ def test_the_spring_service_of_the_guide_fits_the_result_classes_as_it_is_writte
 
 def test_the_spring_controller_answers_the_front_end_as_the_service_does(plant, java):
     request = {"params": HOURS, "experiment": "ddqn_v1_vs_v2", "user_id": 7}
+    rating = {"request_id": plant.run(**request)["request_id"], "user_satisfaction": 5}
     asked = [
         f"/api/algorithm/run {json.dumps(request)}",
         f"/api/algorithm/run {json.dumps({'params': [*HOURS[:2], -1, *HOURS[3:]]})}",
         f"/feedback {json.dumps({'request_id': 'no-such-run', 'user_satisfaction': 5})}",
+        f"/feedback {json.dumps(rating)}",
     ]
     told = java.run("shutdown.FrontEnd", url=plant.url, key="planner", stdin="\n".join(asked))
     assert told.returncode == 0, told.stderr
-    (ran, negative, unknown) = (line.split("\t") for line in told.stdout.splitlines())
+    (ran, negative, unknown, rated) = (line.split("\t") for line in told.stdout.splitlines())
 
     status, kind, _, body = ran
     assert (status, kind) == ("200", "application/json;charset=UTF-8")
@@ -481,6 +531,28 @@ def test_the_spring_controller_answers_the_front_end_as_the_service_does(plant, 
         "404",
         "no run with the request id 'no-such-run' is recorded",
     )
+    assert json.loads(rated[3]) == plant.post("/feedback", json=rating).json()
+
+
+def test_the_spring_example_passes_over_fields_that_a_later_service_adds(plant, java):
+    by_name = {"team_utilization", "team_headcount", "gantt_charts"}  # whose names are teams and views
+
+    def grown(value: Any) -> Any:
+        if isinstance(value, dict):
+            inner = {name: each if name in by_name else grown(each) for name, each in value.items()}
+            return inner | {"of_a_later_version": [{"deep": 1}]}
+        return [grown(inner) for inner in value] if isinstance(value, list) else value
+
+    kind = {"Content-Type": "application/json"}
+    answer = plant.run(params=HOURS)
+    refusal = grown(plant.post("/run_algorithm", json={"params": [1]}).json())
+    problem = {"Content-Type": "application/problem+json"}
+    asked = f"/api/algorithm/run {json.dumps({'params': HOURS})}"
+    with stand_in((200, kind, json.dumps(grown(answer))), (422, problem, json.dumps(refusal))) as url:
+        told = java.run("shutdown.FrontEnd", url=url, key="", stdin=f"{asked}\n{asked}")
+    ran, refused = (line.split("\t") for line in told.stdout.splitlines())
+    assert (ran[0], json.loads(ran[3])["result"]["makespan"]) == ("200", answer["result"]["makespan"])
+    assert (refused[0], json.loads(refused[3])["detail"]) == ("422", refusal["detail"])
 
 
 def paths(value: Any, at: str = "") -> set[str]:
@@ -524,6 +596,16 @@ def test_the_spring_controller_keeps_trouble_with_its_own_key_to_itself(plant, j
         assert (status, kind, json.loads(body)["detail"]) == ("502", "application/problem+json", detail)
 
 
+@pytest.mark.parametrize("content_type", ["text/html", "application/json"])
+def test_the_spring_controller_tells_of_a_page_in_the_place_of_an_answer(java, content_type):
+    asked = f"/api/algorithm/run {json.dumps({'params': HOURS})}"
+    with stand_in((200, {"Content-Type": content_type}, "<html>Please log in</html>")) as url:
+        told = java.run("shutdown.FrontEnd", url=url, key="", stdin=asked)
+    status, kind, _, body = told.stdout.strip().split("\t")
+    assert (status, kind) == ("502", "application/problem+json")
+    assert json.loads(body)["detail"] == "the answer is none of the scheduling service"
+
+
 def test_application_yml_says_every_property_that_the_classes_ask_for():
     sources = "".join(path.read_text() for path in SPRING.rglob("main/java/**/*.java"))
     asked = {name.rpartition(".")[2] for name in re.findall(r"\$\{(model\.service\.[\w-]+)", sources)}
@@ -555,7 +637,7 @@ def test_the_vue_component_runs_rates_and_tells_what_was_refused(plant, node_mod
     environment = {"SCHEDULER_URL": plant.url, "SCHEDULER_KEY": "vue", "EXPERIMENT": "ddqn_v1_vs_v2"}
     told = vue("test", SCHEDULER_BURST=str(BURST), NO_COLOR="1", **environment)
     assert told.returncode == 0, told.stdout + told.stderr
-    assert re.search(r"Tests +7 passed \(7\)", told.stdout)
+    assert re.search(r"Tests +10 passed \(10\)", told.stdout)
     row = recorded(plant, told.stdout.partition("rated ")[2].split()[0])
     assert (row["user_id"], row["user_satisfaction"], row["experiment"]) == ("7", 4, "ddqn_v1_vs_v2")
     assert refusals(plant) > before

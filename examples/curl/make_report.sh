@@ -10,6 +10,7 @@ needs 1 "$@"
 
 options="\"lang\": $(quoted "${REPORT_LANG:-zh}"), \"days\": ${REPORT_DAYS:-7}"
 if [ $# -ge 2 ]; then
+  case "$1" in *.pdf) usage 2 >&2 ;; esac
   made=$(call_json /reports/ab_test "{$options, \"experiment_name\": $(quoted "$2")}")
 else
   case "$1" in *.pdf) format=pdf ;; *) format=html ;; esac

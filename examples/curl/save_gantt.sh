@@ -13,7 +13,6 @@ case "$picture" in *.png) format=png ;; *.svg) format=svg ;; *) usage 2 >&2 ;; e
 
 # The request with two more fields: put before its last brace.
 body=$(sed -z 's/}[[:space:]]*$//' "$request" | tr '\n' ' ')
-call_json /run_algorithm "$body, \"charts\": [$(quoted "$view")], \"chart_format\": \"$format\"}" >"$picture.json"
-field plot_image <"$picture.json" | base64 -d >"$picture"
-echo "$picture: makespan $(field makespan <"$picture.json") h, no schedule is shorter than $(field lower_bound <"$picture.json") h"
-rm "$picture.json"
+call_json /run_algorithm "$body, \"charts\": [$(quoted "$view")], \"chart_format\": \"$format\"}" >/dev/null
+field plot_image <"$answer" | base64 -d >"$picture"
+echo "$picture: makespan $(field makespan <"$answer") h, no schedule is shorter than $(field lower_bound <"$answer") h"

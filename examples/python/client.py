@@ -99,8 +99,8 @@ class SchedulerClient:
         for name, value in fields.items():
             form[name] = (None, value if isinstance(value, str) else json.dumps(value))
         path = Path(weights)
-        answer = self._send("POST", "/models/register", files={**form, "file": (path.name, path.read_bytes())})
-        key: str = answer.json()["model_key"]
+        files = {**form, "file": (path.name, path.read_bytes())}
+        key: str = self._json("POST", "/models/register", files=files)["model_key"]
         return key
 
     def promote(self, model: str, status: str, reason: str = "") -> Answer:
@@ -125,7 +125,11 @@ class SchedulerClient:
     # --- how ---
 
     def _json(self, method: str, path: str, body: Answer | None = None, **more: Any) -> Answer:
-        answer: Answer = self._send(method, path, json=body, **more).json()
+        response = self._send(method, path, json=body, **more)
+        try:
+            answer: Answer = response.json()
+        except ValueError as err:  # the page of a login or of a proxy before the service
+            raise SchedulerError(f"no answer of the service, but {response.headers.get('Content-Type')}") from err
         return answer
 
     def _send(self, method: str, path: str, **more: Any) -> requests.Response:
@@ -146,8 +150,9 @@ class SchedulerClient:
 
 
 def _retry_after_s(answer: requests.Response) -> float | None:
+    """Never 0, which a proxy may say: asking again at once would have no end."""
     told = answer.headers.get("Retry-After", "")
-    return float(told) if answer.status_code in BUSY and told.isdecimal() else None
+    return max(1.0, float(told)) if answer.status_code in BUSY and told.isdecimal() else None
 
 
 def _error_of(answer: requests.Response) -> SchedulerError:

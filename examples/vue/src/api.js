@@ -37,9 +37,17 @@ export function createApi({ baseURL = '', apiKey = '', timeoutMs = 90_000, maxWa
     timeout: timeoutMs,
     headers: apiKey ? { Authorization: `Bearer ${apiKey}` } : {}
   })
-  api.interceptors.response.use(undefined, async (error) => {
+  const checked = (response) => {
+    if (response.data && typeof response.data === 'string') {
+      // A page instead of JSON, with status 200: of a login that has run out, or of a proxy.
+      throw new SchedulerError('收到的不是排程服务的答复（登录已过期？）', response.status)
+    }
+    return response
+  }
+  api.interceptors.response.use(checked, async (error) => {
     const { config, response } = error
-    const waitMs = 1000 * Number(response?.headers['retry-after'])
+    // At least a second: a proxy may say 0, and asking again at once would have no end.
+    const waitMs = 1000 * Math.max(1, Number(response?.headers['retry-after']))
     const waitedMs = (config?.waitedMs ?? 0) + waitMs
     if (BUSY.includes(response?.status) && waitedMs <= maxWaitMs) {
       await new Promise((resolve) => setTimeout(resolve, waitMs))

@@ -54,6 +54,15 @@ describe('a run', () => {
   })
 })
 
+it('takes no rating of a schedule that is about to be replaced', async () => {
+  const page = mounted()
+  await submitted(page)
+  await page.get('form').trigger('submit')
+  expect(page.get('[aria-label="4 分"]').attributes()).toHaveProperty('disabled')
+  await settled(page)
+  expect(page.get('[aria-label="4 分"]').attributes()).not.toHaveProperty('disabled')
+})
+
 describe('a mistake', () => {
   it('is told in the words of the service, at the field where it is, and is gone with the next run', async () => {
     const page = mounted()
@@ -79,6 +88,31 @@ describe('a mistake', () => {
     const page = mounted(createApi({ baseURL: 'http://127.0.0.1:1' }))
     await submitted(page)
     expect(page.get('[role=alert]').text()).toBe('无法连接排程服务')
+  })
+})
+
+describe('something that is not the service', () => {
+  const standIn = (answer) => {
+    const axios = createApi({ maxWaitMs: 500 })
+    axios.defaults.adapter = async (config) => answer(config)
+    return axios
+  }
+
+  it('and answers with a page, as a login that has run out does, is told', async () => {
+    const page = mounted(standIn((config) => ({ status: 200, data: '<html>', headers: {}, config })))
+    await submitted(page)
+    expect(page.get('[role=alert]').text()).toContain('不是排程服务的答复')
+  })
+
+  it('and says come back at once, without end, is given up', async () => {
+    const asked = []
+    const axios = standIn((config) => {
+      asked.push(config.url)
+      if (asked.length > 3) return { status: 200, data: {}, headers: {}, config }
+      throw Object.assign(new Error('busy'), { config, response: { status: 503, headers: { 'retry-after': '0' } } })
+    })
+    await expect(axios.post('/api/algorithm/run', {})).rejects.toMatchObject({ status: 503 })
+    expect(asked.length).toBe(1)
   })
 })
 

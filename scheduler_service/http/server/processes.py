@@ -85,7 +85,7 @@ def gunicorn_settings(settings: Settings, *, load: Callable[[], None]) -> dict[s
         "timeout": HUNG_S,
         # The worker itself cuts off after DRAIN_S, and says what.
         "graceful_timeout": int(DRAIN_S) + 5,
-        # Nothing leaks that recycling would cure: after the soak of docs/benchmarks the memory is flat.
+        # Nothing leaks that recycling would cure: benchmarks/results/endurance_soak.md.
         "max_requests": 0,
         # It would be a file below $HOME, that anybody with our user could command the service through.
         "control_socket_disable": True,

@@ -3,6 +3,7 @@ package com.example.shutdown;
 import com.fasterxml.jackson.annotation.JsonIgnoreProperties;
 import com.fasterxml.jackson.annotation.JsonProperty;
 import java.util.List;
+import java.util.Map;
 import org.springframework.http.HttpHeaders;
 import org.springframework.http.MediaType;
 import org.springframework.http.ResponseEntity;
@@ -38,8 +39,8 @@ public class AlgorithmController {
     }
 
     @PostMapping("/feedback")
-    public void giveFeedback(@RequestBody Feedback feedback) {
-        models.giveFeedback(feedback.requestId(), feedback.userSatisfaction(), feedback.comment());
+    public Map<?, ?> giveFeedback(@RequestBody Feedback feedback) {
+        return models.giveFeedback(feedback.requestId(), feedback.userSatisfaction(), feedback.comment());
     }
 
     /** The service's own words go on to the browser; that our key is wrong is nothing for it to know. */

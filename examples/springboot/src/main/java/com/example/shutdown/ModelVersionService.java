@@ -10,9 +10,11 @@ import java.util.Map;
 import org.springframework.beans.factory.annotation.Value;
 import org.springframework.http.HttpHeaders;
 import org.springframework.http.ResponseEntity;
+import org.springframework.http.converter.HttpMessageNotReadableException;
 import org.springframework.stereotype.Service;
 import org.springframework.web.client.HttpStatusCodeException;
 import org.springframework.web.client.ResourceAccessException;
+import org.springframework.web.client.RestClientException;
 import org.springframework.web.client.RestTemplate;
 
 /** Calls the scheduling service. Every method throws {@link ModelServiceException}. */
@@ -55,12 +57,12 @@ public class ModelVersionService {
     }
 
     /** Ties a person's verdict to a run: 1 (bad) to 5 (good), with a comment or null. */
-    public void giveFeedback(String requestId, int userSatisfaction, String comment) {
+    public Map<?, ?> giveFeedback(String requestId, int userSatisfaction, String comment) {
         Map<String, Object> request = new HashMap<>();
         request.put("request_id", requestId);
         request.put("user_satisfaction", userSatisfaction);
         request.put("comment", comment);
-        post("/feedback", request, Map.class);
+        return post("/feedback", request, Map.class);
     }
 
     private <T> T post(String path, Map<String, Object> request, Class<T> type) {
@@ -79,6 +81,10 @@ public class ModelVersionService {
                 pause(waitSeconds, refused);
             } catch (ResourceAccessException unanswered) {
                 throw new ModelServiceException(problemOf(unanswered), null, unanswered);
+            } catch (RestClientException | HttpMessageNotReadableException unreadable) {
+                // The page of a login or of a proxy in between, with status 200.
+                Problem problem = new Problem("Bad Gateway", 502, "the answer is none of the scheduling service");
+                throw new ModelServiceException(problem, null, unreadable);
             }
         }
     }
