@@ -11,7 +11,6 @@ import Durations from "./durations.js";
 import { VIEWS } from "./gantt.js";
 import { mistakesIn } from "./checks.js";
 import History from "./history.js";
-import { mistakeText } from "./mistakes.js";
 import Options from "./options.js";
 import Plant from "./plant.js";
 import Result from "./result.js";
@@ -31,7 +30,7 @@ export default {
   name: "Schedule",
   components: { Durations, History, Options, Plant, Result, Workpoints },
   setup() {
-    const { t, te, locale } = useI18n();
+    const { t, locale } = useI18n();
     const { draft, take, body } = useDraft();
     const results = ref(null);
     const history = ref(null);
@@ -85,18 +84,16 @@ export default {
       return (state.error?.errors ?? []).find(({ loc }) => where.every((part, at) => String(loc[at]) === part))?.msg ?? "";
     };
 
-    const field = (name) => (te(`schedule.fields.${name}`) ? t(`schedule.fields.${name}`) : typeof name === "number" ? name + 1 : name);
-    const teamName = (team) => (te(`schedule.teams.${team}`) ? t(`schedule.teams.${team}`) : (draft.teams?.[team]?.name ?? team));
+    const field = (name) => t(`schedule.${name}`, String(name));
 
     /** Where a mistake is, in the words of the page. */
     function place(loc) {
       if (loc[0] === "params" && loc.length > 1) return t("schedule.at_params", { n: loc[1] + 1, name: stepName(STEPS[loc[1]]?.zh, locale.value) });
       if (loc[0] === "workpoints" && loc.length < 2) return t("schedule.mode_workpoints");
-      if (loc[0] === "teams") return [teamName(loc[1]), ...loc.slice(2).map(field)].join(" ");
-      if (loc[0] !== "workpoints") return loc.map(field).join(" ");
+      if (loc[0] !== "workpoints") return loc.join(".");
       const workpoint = draft.workpoints[loc[1]];
-      if (loc[2] === "steps" && loc.length > 3) return `${t("schedule.at_step", { id: workpoint?.id, name: workpoint?.steps[loc[3]]?.name })} ${loc.slice(4).map(field).join(" ")}`;
-      return `${t("schedule.at_workpoint", { id: workpoint?.id })} ${loc.slice(2).map(field).join(" ")}`;
+      if (loc[2] === "steps" && loc.length > 3) return `${t("schedule.at_step", { id: workpoint?.id, name: workpoint?.steps[loc[3]]?.name })} ${loc.slice(4).map(field).join(".")}`;
+      return `${t("schedule.at_workpoint", { id: workpoint?.id })} ${loc.slice(2).join(".")}`;
     }
 
     const progress = computed(() => {
@@ -121,7 +118,7 @@ export default {
       toast(t("schedule.loaded"), "info");
       window.scrollTo({ top: 0 });
     }
-    return { t, refusalText, mistakeText, draft, take, state, cancel, start, view, views: VIEWS, showCritical, results, history, teams, invalid, place, progress, spanH, difference, again };
+    return { t, refusalText, draft, take, state, cancel, start, view, views: VIEWS, showCritical, results, history, teams, invalid, place, progress, spanH, difference, again };
   },
   template: /* html */ `
     <div class="page schedule">
@@ -140,7 +137,7 @@ export default {
             <strong>{{ t("schedule.failed") }}</strong>
             <template v-if="state.error.errors?.length > 0 && state.error.errors[0].loc.length">
               {{ t("schedule.fix") }}
-              <ul><li v-for="each in state.error.errors.slice(0, 8)" :key="each.loc.join()">{{ place(each.loc) }}: {{ mistakeText(each.msg) }}</li></ul>
+              <ul><li v-for="each in state.error.errors.slice(0, 8)" :key="each.loc.join()">{{ place(each.loc) }}: {{ each.msg }}</li></ul>
             </template>
             <template v-else> {{ refusalText(state.error) }}</template>
           </div>
