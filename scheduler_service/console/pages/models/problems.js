@@ -1,10 +1,10 @@
-// What the service says, in the reader's language. English is the service's own wording; what is not known stays as it is.
+// What the service says about models, in the reader's language.
 import { i18n } from "../../core/i18n.js";
 import { bytes } from "../../core/format.js";
-import { refusalText } from "../../core/refusals.js";
+import { refusalText, translated } from "../../core/refusals.js";
 import { shortName } from "./records.js";
 
-const { t, te, locale } = i18n.global;
+const { t } = i18n.global;
 const statuses = (text) => text.split(" or ").map((each) => t(`status.model.${each}`)).join(t("models.or"));
 const percentOf = (text) => text.replace("%", " %");
 
@@ -55,14 +55,7 @@ const KNOWN = [
 ];
 
 /** A text of the service as people read it. */
-export function explained(text) {
-  if (locale.value === "en" || !text) return text ?? "";
-  for (const [pattern, key, figures] of KNOWN) {
-    const found = pattern.exec(text);
-    if (found && te(`models.problem.${key}`)) return t(`models.problem.${key}`, figures?.(found) ?? {});
-  }
-  return text;
-}
+export const explained = (text) => translated(text, KNOWN, "models.problem");
 
 /** An ApiError as people read it. */
 export function explain(err) {
