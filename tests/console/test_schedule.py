@@ -133,6 +133,14 @@ def test_a_pasted_list_fills_the_fields_from_where_it_is_pasted(schedule: Page, 
     assert json.loads(recorded(console).iloc[-1].input_params)["params"] == [1, 20, 21, 22, *range(5, 15), 15.5]
 
 
+def test_numbers_typed_in_full_width_are_numbers(schedule: Page):
+    schedule.get_by_text("粘贴数值", exact=True).click()
+    schedule.get_by_label("15 个数值").fill("１０，５．５；８、６　7,9,6,7,6,7,7,7,4,7,５")
+    schedule.get_by_role("button", name="填入", exact=True).click()
+    for at, hours in (("1", "10"), ("2", "5.5"), ("3", "8"), ("15", "5")):
+        expect(schedule.locator(f"[name=duration-{at}]")).to_have_value(hours)
+
+
 def test_a_list_that_does_not_fit_is_told_and_changes_nothing(schedule: Page):
     schedule.get_by_text("粘贴数值", exact=True).click()
     schedule.get_by_label("15 个数值").fill("1,2,3")
