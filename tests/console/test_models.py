@@ -19,6 +19,11 @@ PLAIN_RULE = {"rule": "LFT", "crew_share": 0.5, "scheme": "parallel"}
 CONFLICT = re.compile("status of 40[49]|status of 422")
 
 
+def baseline_page(algorithm: str, parameters: dict) -> bytes:
+    """The file of a model that is no network."""
+    return json.dumps({"format": "scheduler-baseline/1", "algorithm": algorithm, "parameters": parameters}).encode()
+
+
 @pytest.fixture
 def files(tmp_path) -> Path:
     return tmp_path
@@ -267,6 +272,30 @@ def test_what_cannot_be_sent_is_told_before_it_is(page: Page):
     expect(page.get_by_text("不是合法的标签")).to_be_visible()
 
 
+@pytest.mark.parametrize(
+    ("algorithm", "content", "told"),
+    [
+        ("RULE", b"\x80weights", "RULE 的模型文件是一页 JSON，这个文件不是。"),
+        ("RULE", b"[1]", "应恰好有 format、algorithm、parameters 三项。"),
+        ("GA", baseline_page("RULE", PLAIN_RULE), "文件描述的是 RULE，而所选算法是 GA"),
+        ("GA", baseline_page("GA", {"size": 5}), "GA 不接受这些参数：'size'。"),
+        ("CPSAT", baseline_page("CPSAT", {"threads": 5}), "CPSAT 不接受这些参数：'threads'。"),
+        ("CPSAT", baseline_page("CPSAT", {"time_limit_s": 0}), "参数 time_limit_s 应大于 0，不超过"),
+        ("CPSAT", baseline_page("CPSAT", {"workers": 0}), "参数 workers 应为 1 到"),
+    ],
+)
+def test_a_page_of_json_that_is_no_model_is_refused_in_the_pages_language(
+    page: Page, files: Path, mistakes: list[str], algorithm: str, content: bytes, told: str
+):
+    path = files / "card.json"
+    path.write_bytes(content)
+    fill_registration(page, path)
+    page.get_by_label("算法", exact=True).select_option(algorithm)
+    page.get_by_role("button", name="注册", exact=True).click()
+    expect(page.locator("[data-field=file]")).to_contain_text(told)
+    assert "422" in mistakes.pop()
+
+
 def test_an_upload_shows_how_far_it_is_and_can_be_cancelled(page: Page, console: LiveService, files: Path):
     n_events = len(events(console))
     fill_registration(page, write_checkpoint(files / "a.pth", 15))
@@ -371,8 +400,7 @@ def test_a_tag_is_given_moved_and_taken_away(page: Page, console: LiveService, f
 def test_a_model_that_is_no_better_than_a_rule_is_not_validated_and_the_page_says_why(
     page: Page, console: LiveService, files: Path, mistakes: list[str]
 ):
-    card = {"format": "scheduler-baseline/1", "algorithm": "RULE", "parameters": PLAIN_RULE}
-    (files / "rule.json").write_text(json.dumps(card))
+    (files / "rule.json").write_bytes(baseline_page("RULE", PLAIN_RULE))
     key = registered(console, files / "rule.json", algorithm_name="RULE")
     page.goto(f"/#/models/{key}")
     move(page, "验证").click()

@@ -133,6 +133,14 @@ def test_a_pasted_list_fills_the_fields_from_where_it_is_pasted(schedule: Page, 
     assert json.loads(recorded(console).iloc[-1].input_params)["params"] == [1, 20, 21, 22, *range(5, 15), 15.5]
 
 
+def test_numbers_typed_in_full_width_are_numbers(schedule: Page):
+    schedule.get_by_text("粘贴数值", exact=True).click()
+    schedule.get_by_label("15 个数值").fill("１０，５．５；８、６　7,9,6,7,6,7,7,7,4,7,５")
+    schedule.get_by_role("button", name="填入", exact=True).click()
+    for at, hours in (("1", "10"), ("2", "5.5"), ("3", "8"), ("15", "5")):
+        expect(schedule.locator(f"[name=duration-{at}]")).to_have_value(hours)
+
+
 def test_a_list_that_does_not_fit_is_told_and_changes_nothing(schedule: Page):
     schedule.get_by_text("粘贴数值", exact=True).click()
     schedule.get_by_label("15 个数值").fill("1,2,3")
@@ -202,6 +210,51 @@ def test_a_mistake_that_only_the_service_finds_is_shown_at_its_step(workpoints: 
     run(workpoints)
     expect(workpoints.get_by_role("alert")).to_contain_text("工作点 1 的工序“拆保温”")
     assert "422" in mistakes.pop()
+
+
+@pytest.mark.parametrize(
+    ("label", "value", "told"),
+    [
+        ("最少人数 2", "50", "工作点 1 的工序“拆保温” 最少人数: 50 人超过班组“2 班 保温打磨”的总人数 10"),
+        ("最多人数 2", "1", "工作点 1 的工序“拆保温” 最多人数: 最多人数 1 少于最少人数 2"),
+        ("最多人数 1", "3", "“1 班 脚手架”是专用班组，总是全员 5 人上阵"),
+        ("次序 2", "1.5", "工作点 1 的工序“拆保温” 次序: 应为整数，现在是 1.5"),
+        ("最少人数 2", "0", "最少人数: 应在 1 到 1000 之间，现在是 0"),
+        ("编号", "2", "编号“2”用了两次"),
+        ("3 班 检验", "0", "3 班 检验人数: 应在 1 到 1000 之间，现在是 0"),
+    ],
+)
+def test_what_the_service_refuses_is_told_in_the_pages_language(
+    workpoints: Page, mistakes: list[str], label: str, value: str, told: str
+):
+    workpoints.get_by_text("班组人数", exact=True).click()
+    workpoints.get_by_label(label, exact=True).fill(value)
+    run(workpoints)
+    expect(workpoints.get_by_role("alert")).to_contain_text(told)
+    assert "422" in mistakes.pop()
+
+
+def test_a_wrong_headcount_gets_the_focus_though_its_list_is_closed(schedule: Page, mistakes: list[str]):
+    schedule.locator(".plant summary").click()
+    schedule.get_by_label("3 班 检验", exact=True).fill("0")
+    schedule.locator(".plant summary").click()
+    run(schedule)
+    expect(schedule.get_by_label("3 班 检验", exact=True)).to_be_focused()
+    assert "422" in mistakes.pop()
+
+
+def test_a_model_that_is_gone_is_told_in_the_pages_language(schedule: Page, mistakes: list[str]):
+    schedule.evaluate("""() => {
+        const draft = {
+            mode: "params", params: Array(15).fill(5), workpoints: [], headcounts: {}, teams: null, isLinear: false,
+            options: { model: "DDQN_v9.0.0", compare: "", budgetMs: 0, experiment: "", userId: "" },
+        };
+        localStorage.setItem("scheduler.draft", JSON.stringify(draft));
+    }""")
+    schedule.reload()
+    run(schedule)
+    expect(schedule.get_by_role("alert")).to_contain_text("模型 DDQN_v9.0.0 已不存在，请另选一个模型")
+    assert "404" in mistakes.pop()
 
 
 @pytest.mark.parametrize("kind", ["JSON", "CSV"])

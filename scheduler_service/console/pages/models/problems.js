@@ -1,10 +1,10 @@
-// What the service says, in the reader's language. English is the service's own wording; what is not known stays as it is.
+// What the service says about models, in the reader's language.
 import { i18n } from "../../core/i18n.js";
 import { bytes } from "../../core/format.js";
-import { refusalText } from "../../core/refusals.js";
+import { refusalText, translated } from "../../core/refusals.js";
 import { shortName } from "./records.js";
 
-const { t, te, locale } = i18n.global;
+const { t } = i18n.global;
 const statuses = (text) => text.split(" or ").map((each) => t(`status.model.${each}`)).join(t("models.or"));
 const percentOf = (text) => text.replace("%", " %");
 
@@ -20,10 +20,17 @@ const KNOWN = [
   [/damaged or truncated zip|PytorchStreamReader|claims more bytes/, "damaged"],
   [/archive is compressed/, "compressed"],
   [/ is empty$/, "empty"],
-  [/is larger than (\d+) bytes, the limit for weights/, "too_large", ([, size]) => ({ size: bytes(Number(size)) })],
+  [/is larger than (\d+) bytes, the limit for /, "too_large", ([, size]) => ({ size: bytes(Number(size)) })],
   [/archive has \d+ members/, "members"],
   [/reading them took more than|crashed the reader/, "limits"],
   [/fails on the validation set: (.*)/s, "fails", ([, reason]) => ({ reason })],
+  [/the file is not JSON; (\w+) needs/, "page_wanted", ([, algorithm]) => ({ algorithm })],
+  [/usable (\w+) model: the file must hold exactly/, "page_fields", ([, algorithm]) => ({ algorithm })],
+  [/the file describes '(.*)', not '(\w+)'/s, "page_of_other", ([, told, algorithm]) => ({ told, algorithm })],
+  [/GA takes no parameters; got (.*)/s, "page_extra", ([, names]) => ({ algorithm: "GA", names })],
+  [/CPSAT takes time_limit_s and workers, not (.*)/s, "page_extra", ([, names]) => ({ algorithm: "CPSAT", names })],
+  [/(time_limit_s) is .*; it must be over 0 and at most (\d+) seconds/s, "page_seconds", ([, name, most]) => ({ name, most })],
+  [/(workers) is .*; it must be a whole number from 1 to (\d+)/s, "page_whole", ([, name, most]) => ({ name, most })],
   [/not a usable (\w+) model: (.*)/s, "unusable", ([, algorithm, reason]) => ({ algorithm, reason })],
   [/^version (\S+) exists already, or did once; the highest is (\S+)/, "version_taken", ([, version, highest]) => ({ version, highest })],
   [/registered already, as (\S+)/, "same_weights", ([, key]) => ({ key })],
@@ -55,14 +62,7 @@ const KNOWN = [
 ];
 
 /** A text of the service as people read it. */
-export function explained(text) {
-  if (locale.value === "en" || !text) return text ?? "";
-  for (const [pattern, key, figures] of KNOWN) {
-    const found = pattern.exec(text);
-    if (found && te(`models.problem.${key}`)) return t(`models.problem.${key}`, figures?.(found) ?? {});
-  }
-  return text;
-}
+export const explained = (text) => translated(text, KNOWN, "models.problem");
 
 /** An ApiError as people read it. */
 export function explain(err) {

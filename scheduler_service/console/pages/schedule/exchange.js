@@ -13,9 +13,9 @@ export const standardSteps = (durations = STEPS.map((step) => step.sample)) =>
 
 export const newWorkpoint = (id, given = {}) => ({ id, name: "", steps: standardSteps(), ...given });
 
-/** Numbers of a text such as "10, 5; 8 6" or a JSON list; throws an Error that names what is no number. */
+/** Numbers of a text such as "10, 5; 8 6" or a JSON list, typed in full width or not; throws an Error that names what is no number. */
 export function numbersOf(text) {
-  const words = text.replace(/^[\s[(]+|[\s\])]+$/g, "").split(/[\s,，;；、|]+/).filter(Boolean);
+  const words = text.normalize("NFKC").replace(/^[\s[(]+|[\s\])]+$/g, "").split(/[\s,;、|]+/).filter(Boolean);
   return words.map((word) => {
     const value = Number(word);
     if (!Number.isFinite(value)) throw new Error(word);

@@ -3,7 +3,6 @@ import { computed, nextTick, ref, watch } from "vue";
 import { useI18n } from "vue-i18n";
 import { fixed, hours, percent } from "../../core/format.js";
 import { addMessages } from "../../core/i18n.js";
-import { refusalText } from "../../core/refusals.js";
 import { useStyle } from "../../core/style.js";
 import { toast } from "../../parts/toast.js";
 import { useDraft } from "./draft.js";
@@ -13,6 +12,7 @@ import { mistakesIn } from "./checks.js";
 import History from "./history.js";
 import Options from "./options.js";
 import Plant from "./plant.js";
+import { explain, explained } from "./problems.js";
 import Result from "./result.js";
 import { cancel, run, state } from "./run.js";
 import { STEPS, TEAMS, stepName } from "./standard.js";
@@ -21,6 +21,9 @@ import Workpoints from "./workpoints.js";
 
 addMessages(texts);
 await useStyle(new URL("style.css", import.meta.url));
+
+/** What a field of the body is called on the page, where it is not by its own name. */
+const FIELDS = { id: "workpoint_id", name: "workpoint_name", teams: "plant", time_budget_ms: "budget", user_id: "user" };
 
 // How a schedule is looked at stays as it is while other pages are.
 const view = ref("process");
@@ -62,7 +65,7 @@ export default {
     /** Somebody went to another page meanwhile. */
     function tellElsewhere(isDone) {
       if (isDone) toast(t("schedule.done_elsewhere", { hours: state.answers.map(({ result }) => hours(result.makespan)).join(" / ") }));
-      else if (state.error) toast(`${t("schedule.failed")} ${refusalText(state.error)}`, "bad");
+      else if (state.error) toast(`${t("schedule.failed")} ${explain(state.error)}`, "bad");
     }
 
     /** What the service would refuse anyway is said here, in the page's words, and nothing is sent. */
@@ -84,16 +87,17 @@ export default {
       return (state.error?.errors ?? []).find(({ loc }) => where.every((part, at) => String(loc[at]) === part))?.msg ?? "";
     };
 
-    const field = (name) => t(`schedule.${name}`, String(name));
+    const field = (name) => t(`schedule.${FIELDS[name] ?? name}`, String(name));
 
     /** Where a mistake is, in the words of the page. */
     function place(loc) {
       if (loc[0] === "params" && loc.length > 1) return t("schedule.at_params", { n: loc[1] + 1, name: stepName(STEPS[loc[1]]?.zh, locale.value) });
       if (loc[0] === "workpoints" && loc.length < 2) return t("schedule.mode_workpoints");
-      if (loc[0] !== "workpoints") return loc.join(".");
+      if (loc[0] === "teams" && loc[2] === "headcount") return t("schedule.headcount", { team: t(`schedule.teams.${loc[1]}`, loc[1]) });
+      if (loc[0] !== "workpoints") return loc.map(field).join(".");
       const workpoint = draft.workpoints[loc[1]];
       if (loc[2] === "steps" && loc.length > 3) return `${t("schedule.at_step", { id: workpoint?.id, name: workpoint?.steps[loc[3]]?.name })} ${loc.slice(4).map(field).join(".")}`;
-      return `${t("schedule.at_workpoint", { id: workpoint?.id })} ${loc.slice(2).join(".")}`;
+      return `${t("schedule.at_workpoint", { id: workpoint?.id })} ${loc.slice(2).map(field).join(".")}`;
     }
 
     const progress = computed(() => {
@@ -118,7 +122,7 @@ export default {
       toast(t("schedule.loaded"), "info");
       window.scrollTo({ top: 0 });
     }
-    return { t, refusalText, draft, take, state, cancel, start, view, views: VIEWS, showCritical, results, history, teams, invalid, place, progress, spanH, difference, again };
+    return { t, explain, explained, draft, take, state, cancel, start, view, views: VIEWS, showCritical, results, history, teams, invalid, place, progress, spanH, difference, again };
   },
   template: /* html */ `
     <div class="page schedule">
@@ -131,15 +135,15 @@ export default {
           </div>
           <durations v-if="draft.mode === 'params'" v-model="draft.params" :invalid="invalid" />
           <workpoints v-else v-model="draft.workpoints" :invalid="invalid" :teams="teams" @imported="take" />
-          <plant v-model="draft.headcounts" :others="draft.teams" :is-linear="draft.isLinear" @forget="Object.assign(draft, { teams: null, isLinear: false })" />
+          <plant v-model="draft.headcounts" :others="draft.teams" :is-linear="draft.isLinear" :invalid="(...path) => invalid('teams', ...path)" @forget="Object.assign(draft, { teams: null, isLinear: false })" />
           <options v-model="draft.options" :invalid="invalid" />
           <div v-if="state.error" class="card error" role="alert">
             <strong>{{ t("schedule.failed") }}</strong>
             <template v-if="state.error.errors?.length > 0 && state.error.errors[0].loc.length">
               {{ t("schedule.fix") }}
-              <ul><li v-for="each in state.error.errors.slice(0, 8)" :key="each.loc.join()">{{ place(each.loc) }}: {{ each.msg }}</li></ul>
+              <ul><li v-for="each in state.error.errors.slice(0, 8)" :key="each.loc.join()">{{ place(each.loc) }}: {{ explained(each.msg) }}</li></ul>
             </template>
-            <template v-else> {{ refusalText(state.error) }}</template>
+            <template v-else> {{ explain(state.error) }}</template>
           </div>
           <div class="go">
             <div class="row">

@@ -1,0 +1,38 @@
+// What the service says about a problem it was given, in the reader's language.
+import { i18n } from "../../core/i18n.js";
+import { refusalText, translated } from "../../core/refusals.js";
+
+const { t } = i18n.global;
+const teamName = (name) => t(`schedule.teams.${name}`, name);
+
+/** [what the service says, key of ours, its figures] */
+const KNOWN = [
+  [/ (\S+) is not within (\d+)\.\.(\d+)$/, "range", ([, value, least, most]) => ({ value, least, most })],
+  [/ is (.+); wanted is a whole number$/s, "whole", ([, value]) => ({ value })],
+  [/ is (.+); wanted is true or false$/s, "yes_or_no", ([, value]) => ({ value })],
+  [/_crew (\d+) of step .* is over the headcount of '(.+)', (\d+)$/s, "crew_over", ([, people, team, headcount]) => ({ people, team: teamName(team), headcount })],
+  [/^max_crew (\d+) of step .* is below its least crew, (\d+) /s, "crew_below", ([, most, least]) => ({ most, least })],
+  [/ takes the whole of '(.+)' \((\d+), dedicated\), more than its max_crew (\d+)$/s, "crew_whole", ([, team, headcount, most]) => ({ team: teamName(team), headcount, most })],
+  [/ needs the team '(.*)'; known teams are (.+) \(/s, "no_team", ([, team, known]) => ({ team, known: known.split(", ").map(teamName).join(t("schedule.list_mark")) })],
+  [/^the new team '(.+)' has no headcount$/s, "no_headcount", ([, team]) => ({ team })],
+  [/^the work point id '(.*)' is used twice$/s, "workpoint_twice", ([, id]) => ({ id })],
+  [/^the step id '(.*)' is used twice /s, "step_twice", ([, id]) => ({ id })],
+  [/^the predecessor '(.*)' is neither /s, "no_predecessor", ([, name]) => ({ name })],
+  [/^the precedence has a cycle: (.+)$/s, "cycle", ([, way]) => ({ way })],
+  [/ work points are more than the limit of (\d+)$/, "many_workpoints", ([, limit]) => ({ limit })],
+  [/ steps of one work point are more than the limit of (\d+)$/, "many_steps_of_one", ([, limit]) => ({ limit })],
+  [/ steps (?:are more )?than the limit of (\d+)$/, "many_steps", ([, limit]) => ({ limit })],
+  [/ is not a text of 1 to (\d+) printable characters$/, "not_printable", ([, most]) => ({ most })],
+  [/^a step has no '(.+)'; it may have /s, "unknown_field", ([, name]) => ({ name })],
+  [/^the step has no \w+$/, "missing"],
+  [/^no model is called '(.+?)'/, "no_model", ([, name]) => ({ name })],
+];
+
+/** A text of the service as people read it. */
+export const explained = (text) => translated(text, KNOWN, "schedule.problem");
+
+/** An ApiError as people read it. */
+export function explain(err) {
+  const own = explained(err.detail);
+  return own === (err.detail ?? "") ? refusalText(err) : own;
+}
