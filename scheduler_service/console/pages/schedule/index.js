@@ -87,17 +87,17 @@ export default {
       return (state.error?.errors ?? []).find(({ loc }) => where.every((part, at) => String(loc[at]) === part))?.msg ?? "";
     };
 
-    const field = (name) => t(`schedule.${FIELDS[name] ?? name}`, String(name));
+    const field = (name) => (Number.isInteger(name) ? String(name + 1) : t(`schedule.${FIELDS[name] ?? name}`, name));
 
     /** Where a mistake is, in the words of the page. */
     function place(loc) {
       if (loc[0] === "params" && loc.length > 1) return t("schedule.at_params", { n: loc[1] + 1, name: stepName(STEPS[loc[1]]?.zh, locale.value) });
       if (loc[0] === "workpoints" && loc.length < 2) return t("schedule.mode_workpoints");
       if (loc[0] === "teams" && loc[2] === "headcount") return t("schedule.headcount", { team: t(`schedule.teams.${loc[1]}`, loc[1]) });
-      if (loc[0] !== "workpoints") return loc.map(field).join(".");
+      if (loc[0] !== "workpoints") return loc.map(field).join(" ");
       const workpoint = draft.workpoints[loc[1]];
-      if (loc[2] === "steps" && loc.length > 3) return `${t("schedule.at_step", { id: workpoint?.id, name: workpoint?.steps[loc[3]]?.name })} ${loc.slice(4).map(field).join(".")}`;
-      return `${t("schedule.at_workpoint", { id: workpoint?.id })} ${loc.slice(2).map(field).join(".")}`;
+      if (loc[2] === "steps" && loc.length > 3) return `${t("schedule.at_step", { id: workpoint?.id, name: workpoint?.steps[loc[3]]?.name })} ${loc.slice(4).map(field).join(" ")}`;
+      return `${t("schedule.at_workpoint", { id: workpoint?.id })} ${loc.slice(2).map(field).join(" ")}`;
     }
 
     const progress = computed(() => {
