@@ -291,6 +291,8 @@ def test_what_is_exported_can_be_imported_again(workpoints: Page, console: LiveS
         ("x.json", '{"workpoints": "x"}', "params, workpoints"),
         ("x.csv", "workpoint_id,step,team,duration\n", "没有数据行"),
         ("x.csv", "a,b\n1,2\n", "workpoint_id"),
+        ("x.xlsx", "PK\x03\x04", "请在 Excel 里另存为 CSV"),
+        ("x.csv", "PK\x03\x04", "请在 Excel 里另存为 CSV"),
         ("x.csv", "workpoint_id,step,team,duration\n1,打磨,team2,viel\n", "2: duration viel"),
     ],
 )

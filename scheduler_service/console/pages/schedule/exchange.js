@@ -23,10 +23,13 @@ export function numbersOf(text) {
   });
 }
 
+const WORKBOOKS = [0x504b, 0xd0cf]; // how .xlsx and .xls begin
+
 /** A file's text: UTF-8 or UTF-16 as its mark says, else what Excel writes on a Chinese Windows. */
 export async function textOf(file) {
   const bytes = new Uint8Array(await file.arrayBuffer());
   const mark = bytes.length > 1 ? (bytes[0] << 8) | bytes[1] : 0;
+  if (WORKBOOKS.includes(mark)) throw new Error(i18n.global.t("schedule.is_workbook"));
   if (mark === 0xfffe || mark === 0xfeff) return new TextDecoder(mark === 0xfffe ? "utf-16le" : "utf-16be").decode(bytes);
   try {
     return new TextDecoder("utf-8", { fatal: true }).decode(bytes);

@@ -73,6 +73,7 @@ export const texts = {
       need_name: "需要名称",
       need_workpoint: "至少需要一个工作点，每个工作点至少一道工序",
       csv_empty: "文件里没有数据行",
+      is_workbook: "这是 Excel 工作簿，请在 Excel 里另存为 CSV 再导入",
       list_mark: "、",
       problem: {
         range: "应在 {least} 到 {most} 之间，现在是 {value}",
@@ -237,6 +238,7 @@ export const texts = {
       need_name: "a name is needed",
       need_workpoint: "at least one work point with at least one step is needed",
       csv_empty: "it has no line of data",
+      is_workbook: "it is an Excel workbook; save it as CSV in Excel first",
       at_params: "Step {n} ({name})",
       at_workpoint: "Work point {id}",
       at_step: "Work point {id}, step “{name}”",
