@@ -152,6 +152,29 @@ def test_a_list_that_does_not_fit_is_told_and_changes_nothing(schedule: Page):
     expect(schedule.locator("[name=duration-1]")).to_have_value("10")
 
 
+@pytest.mark.parametrize(
+    ("cells", "complaint"),
+    [
+        ("20\r\n\r\n22", "列表中间有空格子"),
+        ("20\t\t22", "列表中间有空格子"),
+        ("20，，22", "列表中间有空格子"),
+        ("20 0x10", "“0x10”不是数值。"),
+        ("20,1e999", "“1e999”不是数值。"),
+    ],
+)
+def test_an_empty_cell_does_not_let_the_others_move_up(schedule: Page, cells: str, complaint: str):
+    schedule.locator("[name=duration-2]").evaluate(
+        """(field, text) => {
+            const clipboardData = new DataTransfer();
+            clipboardData.setData('text', text);
+            field.dispatchEvent(new ClipboardEvent('paste', { clipboardData, bubbles: true, cancelable: true }));
+        }""",
+        cells,
+    )
+    expect(schedule.get_by_role("alert")).to_contain_text(complaint)
+    expect(schedule.locator("[name=duration-2]")).to_have_value(str(SAMPLE_PARAMS[1]))
+
+
 @pytest.mark.parametrize("wrong", ["-1", "0", "", "10001"])
 def test_a_wrong_duration_is_named_in_the_pages_language_and_gets_the_focus(schedule: Page, wrong: str):
     schedule.locator("[name=duration-3]").fill(wrong)

@@ -20,7 +20,7 @@ export default {
       try {
         numbers = numbersOf(text);
       } catch (err) {
-        complaint.value = t("schedule.paste_no_number", { text: err.message });
+        complaint.value = err.message ? t("schedule.paste_no_number", { text: err.message }) : t("schedule.paste_gap");
         return false;
       }
       if (from + numbers.length > STEPS.length || (from === 0 && numbers.length !== STEPS.length)) {

@@ -13,12 +13,20 @@ export const standardSteps = (durations = STEPS.map((step) => step.sample)) =>
 
 export const newWorkpoint = (id, given = {}) => ({ id, name: "", steps: standardSteps(), ...given });
 
-/** Numbers of a text such as "10, 5; 8 6" or a JSON list, typed in full width or not; throws an Error that names what is no number. */
+const NUMBER = /^[-+]?(\d+\.?\d*|\.\d+)(e[-+]?\d+)?$/i;
+const GAP = /(\n[ \t]*\r?\n)|(\t *\t)|([,;、|]\s*[,;、|])/; // an empty cell: what follows would move up by one
+
+/**
+ * Numbers of a text such as "10, 5; 8 6" or a JSON list, typed in full width or not.
+ * Throws an Error that names what is no number; of an empty cell it names nothing.
+ */
 export function numbersOf(text) {
-  const words = text.normalize("NFKC").replace(/^[\s[(]+|[\s\])]+$/g, "").split(/[\s,;、|]+/).filter(Boolean);
+  const list = text.normalize("NFKC").replace(/^[\s[(]+|[\s\])]+$/g, "");
+  if (GAP.test(list)) throw new Error("");
+  const words = list.split(/[\s,;、|]+/).filter(Boolean);
   return words.map((word) => {
     const value = Number(word);
-    if (!Number.isFinite(value)) throw new Error(word);
+    if (!NUMBER.test(word) || !Number.isFinite(value)) throw new Error(word);
     return value;
   });
 }
