@@ -510,9 +510,6 @@ def to_schedule(instance: Instance, problem: Problem, mode: Ints, start: Floats)
 
 
 if __name__ == "__main__":
-    import sys
-    from pathlib import Path
+    from scheduler_env.warm_up import main
 
-    from scheduler_env.warm_up import compile_everything
-
-    compile_everything(map(Path, sys.argv[1:]))
+    main()

@@ -1,10 +1,6 @@
-"""Compile everything that serving, rules and training call, so that the first start is as quick as the second.
+"""Compile everything that serving, rules and training call, so that the first start is as quick as the second."""
 
-    python -m scheduler_env.kernel [weights file ...]
-
-Of the files named, the weights are kept as serving reads them (see `weights`).
-"""
-
+import argparse
 import math
 import multiprocessing
 import os
@@ -15,6 +11,27 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
+
+from scheduler_env.errors import InvalidCheckpoint
+
+
+def main() -> None:
+    """`python -m scheduler_env.kernel`."""
+    parser = argparse.ArgumentParser(
+        prog="python -m scheduler_env.kernel",
+        description="Compile the kernel, so that the first start is as quick as the second. It takes about a minute, "
+        "and seconds when it is there already.",
+    )
+    parser.add_argument(
+        "weights", nargs="*", type=Path, help="checkpoints (.pth) that are to be loaded without torch later on"
+    )
+    weights: list[Path] = parser.parse_args().weights
+    if absent := [str(path) for path in weights if not path.is_file()]:
+        parser.error(f"there is no file {', '.join(absent)}")
+    try:
+        compile_everything(weights)
+    except InvalidCheckpoint as err:
+        parser.exit(1, f"{parser.prog}: {err}\n")
 
 
 def compile_everything(checkpoints: Iterable[Path] = ()) -> None:
@@ -81,7 +98,7 @@ def compile_search() -> None:
 @contextmanager
 def _another_process_compiling_the_search() -> Iterator[None]:
     """The compiler keeps one core busy for over a minute; with a second core there are two of them."""
-    if len(os.sched_getaffinity(0)) == 1:
+    if os.cpu_count() == 1:
         yield
         return
     other = multiprocessing.get_context("spawn").Process(target=compile_search)

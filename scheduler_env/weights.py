@@ -15,7 +15,6 @@ import time
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
-from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -89,16 +88,12 @@ def unpack(packed: bytes) -> Weights:
     if not is_ours:
         raise InvalidCheckpoint("the packed weights are not of this version")
     shapes = (N_CANDIDATE, h1), (h1,), (h1, h2), (h2,), (h2,), (N_STATE, hv), (hv,), (hv,), (1,)  # as in `Network`
-    values = np.frombuffer(arrays, dtype=_STORED) if len(arrays) % 4 == 0 else np.empty(0, dtype=_STORED)
-    if values.size != sum(map(math.prod, shapes)) or not np.isfinite(values).all():
+    sizes = [math.prod(shape) for shape in shapes]
+    values = np.frombuffer(arrays, dtype=_STORED) if len(arrays) == 4 * sum(sizes) else np.array([np.nan])
+    if not np.isfinite(values).all():
         raise InvalidCheckpoint("the packed weights are not those of a network of their sizes")
-    ends = list(accumulate(map(math.prod, shapes)))
-    network = Network(
-        *(
-            values[end - math.prod(shape) : end].reshape(shape).astype(np.float32)
-            for shape, end in zip(shapes, ends, strict=True)
-        )
-    )
+    parts = np.split(values, np.cumsum(sizes)[:-1])
+    network = Network(*(part.reshape(shape).astype(np.float32) for part, shape in zip(parts, shapes, strict=True)))
     return Weights(network, about["signature"], training)
 
 

@@ -1,5 +1,6 @@
 """Checkpoints as arrays: what is kept is what was read, whoever schedules has no torch, and nothing odd gets in."""
 
+import gc
 import hashlib
 import json
 import subprocess
@@ -145,7 +146,6 @@ def header(packed_weights: bytes, **changes: object) -> bytes:
         signed(b"\n"),
         signed(b"[]\n"),
         signed(b"{}\n"),
-        signed(b"[" * 100_000 + b"\n"),
         signed(b'{"signature": {"hidden": [1, 1]}, "training": {}}\n'),
         header(packed(), hidden=[2, 3, 5]),
         header(packed(), hidden=[2.0, 3, 4]),
@@ -186,6 +186,23 @@ def test_a_model_that_was_registered_is_loaded_without_torch(tmp_path):
         told = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
         assert told.stdout.strip() == "False"
     assert len(ModelVersionManager(tmp_path / "models").list_models()) == 1
+
+
+def test_hostile_nesting_is_refused():
+    gc.collect()
+    gc.disable()  # finalizers that it ran within the nesting would fail, and pytest tell of them
+    try:
+        with pytest.raises(InvalidCheckpoint, match="packed weights"):
+            weights.unpack(signed(b"[" * 100_000 + b"\n"))
+    finally:
+        gc.enable()
+
+
+def test_setup_names_a_file_that_is_not_there_before_it_compiles():
+    command = [sys.executable, "-m", "scheduler_env.kernel", str(SEEDS[0]), "/nowhere.pth"]
+    told = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert told.returncode == 2
+    assert "there is no file /nowhere.pth" in told.stderr
 
 
 @pytest.mark.parametrize("arguments", [[], ["--workers", "2"]], ids=["one process", "two workers"])

@@ -45,3 +45,16 @@ def page(browser: Browser, console: LiveService, mistakes: list[str]) -> Iterato
         opened.screenshot(path=Path(folder) / f"{os.environ['PYTEST_CURRENT_TEST'].split('::')[-1].split(' ')[0]}.png")
     context.close()
     assert mistakes == []
+
+
+@pytest.fixture
+def schedule(page: Page) -> Page:
+    page.goto("/#/schedule")
+    page.get_by_role("button", name="开始排程").wait_for()
+    return page
+
+
+@pytest.fixture
+def workpoints(schedule: Page) -> Page:
+    schedule.get_by_role("button", name="多个工作点").click()
+    return schedule

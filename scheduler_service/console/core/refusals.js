@@ -21,7 +21,10 @@ export function refusalText(err) {
   return err.retryAfterS ? `${text} ${t("refusal.retry_after", { seconds: err.retryAfterS })}` : text;
 }
 
-/** A sentence of the service in the reader's language: `known` is a list of [what it says, key of ours, its figures]. English is the service's own wording; what is not known stays as it is. */
+/**
+ * A sentence of the service in the reader's language: `known` is a list of [what it says, key of ours, its figures].
+ * English is the service's own wording; what is not known stays as it is.
+ */
 export function translated(text, known, prefix) {
   if (locale.value === "en" || !text) return text ?? "";
   for (const [pattern, key, figures] of known) {

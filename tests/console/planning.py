@@ -1,0 +1,19 @@
+"""What the tests of the planner's page do again and again."""
+
+import pandas as pd
+from playwright.sync_api import Page
+
+from monitoring import PerformanceMonitor
+from tests.conftest import LiveService
+
+
+def recorded(console: LiveService) -> pd.DataFrame:
+    return PerformanceMonitor(console.home / "logs" / "performance.db").get_performance_data()
+
+
+def run(page: Page, path: str = "/run_algorithm") -> dict:
+    """Presses the button; what the service answered."""
+    with page.expect_response(lambda answer: answer.url.endswith(path)) as told:
+        page.get_by_role("button", name="开始排程").click()
+    answer: dict = told.value.json()
+    return answer
