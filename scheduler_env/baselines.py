@@ -72,11 +72,14 @@ class Baseline:
         bound_h = instance_bound_h = float(lower_bound(problem))
         best = nothing_yet(problem)
         improve_by_rules(problem, best, rules=self.rules, seed=seed)
+        policy_makespan_h = best.makespan_h
         if self.improver is not None and time_budget_ms > 0.0 and not best.is_optimal(bound_h):
             bound_h = self.improver(problem, best, bound_h, deadline_s, seed, max_evaluations, stop)
         schedule = to_schedule(instance, problem, best.mode, best.start)
         schedule.check()
-        return Solution(schedule, best.bound_h(bound_h), best.stage, best.evaluations, instance_bound_h)
+        return Solution(
+            schedule, best.bound_h(bound_h), best.stage, best.evaluations, instance_bound_h, policy_makespan_h
+        )
 
 
 def load_baseline(path: Path, algorithm: str) -> Solver:

@@ -105,7 +105,7 @@ def solve_by_rule(instance: Instance, rule: Rule, *, seed: int = 0) -> Solution:
     schedule = to_schedule(instance, problem, state.mode, state.start)
     schedule.check()
     bound_h = float(lower_bound(problem))
-    return Solution(schedule, bound_h, str(rule), 1, bound_h)
+    return Solution(schedule, bound_h, str(rule), 1, bound_h, schedule.makespan_h)
 
 
 def build(problem: Problem, state: State, rule: Rule, seed: int = 0) -> float:

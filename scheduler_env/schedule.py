@@ -224,6 +224,7 @@ class Solution:
     stage: str  # what found it: "greedy", "sampling", a rule's name, ...
     evaluations: int  # complete schedules that were built
     instance_bound_h: float  # what was known before anything was built: the same whoever schedules
+    policy_makespan_h: float  # of the solver's own schedule, before any search or proof: what a budget of 0 answers
 
     @property
     def gap(self) -> float:
