@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from scheduler_env.bounds import lower_bound
+from scheduler_env.bounds import bound_with_parts
 from scheduler_env.compilation import compiled
+from scheduler_env.decomposition import EXACT, PART_NODES, PARTS, assemble, decompose, has_parts, nodes_for, take_parts
 from scheduler_env.errors import InvalidCheckpoint
 from scheduler_env.improvement import improve
 from scheduler_env.incumbent import Incumbent, Stop
@@ -19,6 +20,9 @@ from scheduler_env.rollout import RandomState, new_random, roll_out
 from scheduler_env.rules import improve_by_rules
 from scheduler_env.schedule import Solution
 from scheduler_env.weights import Weights, keep, kept, pack
+
+GREEDY = "greedy"
+"""The stage of a schedule that the policy built by itself."""
 
 
 @dataclass(frozen=True)
@@ -45,11 +49,12 @@ class Agent:
     ) -> Solution:
         """The shortest schedule found within the budget, never worse than the greedy one.
 
-        Nor worse than the best priority rule, if the budget leaves time to try them all.
+        Nor worse than the best priority rule, if the budget leaves time to try them all. A problem that falls apart
+        into parts that are proved, as one work point does, is answered by their schedule (see `decomposition`).
 
         Args:
-            time_budget_ms: 0 answers the greedy schedule, the same one every time; more tries the priority rules and
-                goes on improving the best until the time is over (see `improvement`).
+            time_budget_ms: 0 answers the greedy schedule, the same one every time; more takes the parts, tries the
+                priority rules and goes on improving the best until the time is over (see `improvement`).
             seed: of the improvement.
             max_evaluations: stop after so many complete schedules also if there is time left; the same seed and number
                 give the same schedule.
@@ -61,48 +66,70 @@ class Agent:
         deadline_s = time.perf_counter() + time_budget_ms / 1000.0
         problem = compile_instance(instance)
         state, workspace = new_state(problem), new_workspace(problem, self.network)
-        lower_bound_h, makespan_h = _bound_and_greedy(
-            problem, state, new_view(problem), self.network, workspace, new_random(seed)
+        is_improving = time_budget_ms > 0.0 and (max_evaluations is None or max_evaluations > 1)
+        instance_bound_h, policy_makespan_h, makespan_h, is_divided = _first_schedule(
+            problem, state, new_view(problem), self.network, workspace, new_random(seed), is_improving
         )
-        best = Incumbent(state.mode, state.start, makespan_h, "greedy", 1)
-        if time_budget_ms > 0.0 and not best.is_optimal(lower_bound_h):
+        best = Incumbent(state.mode, state.start, makespan_h, GREEDY, 1)
+        bound_h = instance_bound_h
+        if is_improving and is_divided:
+            best.evaluations += 1
+            best.stage = EXACT if best.is_optimal(bound_h) else PARTS
+        if is_improving and not best.is_optimal(bound_h):
+            parts = decompose(problem, nodes_for(time_budget_ms)) if is_divided else None
+            if parts is not None:
+                bound_h = max(bound_h, float(parts.bound))
+                take_parts(problem, parts, best)
             improve_by_rules(
                 problem,
                 best,
-                lower_bound_h=lower_bound_h,
+                lower_bound_h=bound_h,
                 deadline_s=deadline_s,
                 seed=seed,
                 max_evaluations=max_evaluations,
             )
-        if time_budget_ms > 0.0 and not best.is_optimal(lower_bound_h):
             improve(
                 problem,
                 self.network,
                 best,
-                lower_bound_h=lower_bound_h,
+                lower_bound_h=bound_h,
                 deadline_s=deadline_s,
                 seed=seed,
                 max_evaluations=max_evaluations,
                 stop=stop,
             )
+            if parts is not None:
+                take_parts(problem, parts, best)
         schedule = to_schedule(instance, problem, best.mode, best.start)
         schedule.check()
         return Solution(
-            schedule, best.bound_h(lower_bound_h), best.stage, best.evaluations, lower_bound_h, makespan_h
+            schedule, best.bound_h(bound_h), best.stage, best.evaluations, instance_bound_h, policy_makespan_h
         )
 
 
 @compiled
-def _bound_and_greedy(
-    problem: Problem, state: State, view: View, network: Network, workspace: Workspace, random: RandomState
-) -> tuple[float, float]:
-    """The lower bound and the makespan of the greedy schedule, hours; `state` holds the schedule.
+def _first_schedule(
+    problem: Problem,
+    state: State,
+    view: View,
+    network: Network,
+    workspace: Workspace,
+    random: RandomState,
+    is_improving: bool,
+) -> tuple[float, float, float, bool]:
+    """The lower bound, the makespans of the greedy schedule and of that in `state`, hours; whether there are parts.
 
-    In one call, since each call releases the GIL and has to wait for it afterwards.
+    `state` holds the greedy schedule; if `is_improving`, with that of the parts in it. In one call, since each call
+    releases the GIL and has to wait for it afterwards.
     """
-    bound = lower_bound(problem)
+    parts = decompose(problem, PART_NODES)
+    bound = bound_with_parts(problem, parts)
     roll_out(problem, state, view, network, workspace, 0.0, 0.0, random)
-    return bound, makespan(state)
+    policy_makespan = makespan(state)
+    is_divided = has_parts(parts)
+    if is_improving and is_divided:
+        return bound, policy_makespan, assemble(problem, parts, state.mode, state.start), True
+    return bound, policy_makespan, policy_makespan, is_divided
 
 
 def load_agent(path: Path) -> Agent:

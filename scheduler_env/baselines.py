@@ -19,7 +19,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from scheduler_env.bounds import lower_bound
+from scheduler_env.bounds import bound_with_parts
+from scheduler_env.decomposition import decompose, has_parts, nodes_for, take_parts
 from scheduler_env.exact import improve_exactly
 from scheduler_env.genetic import evolve
 from scheduler_env.incumbent import Incumbent, Stop, nothing_yet
@@ -69,12 +70,21 @@ class Baseline:
         """
         deadline_s = time.perf_counter() + time_budget_ms / 1000.0
         problem = compile_instance(instance)
-        bound_h = instance_bound_h = float(lower_bound(problem))
+        parts = decompose(problem)
+        bound_h = instance_bound_h = float(bound_with_parts(problem, parts))
         best = nothing_yet(problem)
         improve_by_rules(problem, best, rules=self.rules, seed=seed)
         policy_makespan_h = best.makespan_h
-        if self.improver is not None and time_budget_ms > 0.0 and not best.is_optimal(bound_h):
-            bound_h = self.improver(problem, best, bound_h, deadline_s, seed, max_evaluations, stop)
+        if self.improver is not None and time_budget_ms > 0.0:
+            if parts.is_cut_short:
+                parts = decompose(problem, nodes_for(time_budget_ms))
+                bound_h = max(bound_h, float(parts.bound))
+            if has_parts(parts):
+                take_parts(problem, parts, best)
+            if not best.is_optimal(bound_h):
+                bound_h = self.improver(problem, best, bound_h, deadline_s, seed, max_evaluations, stop)
+                if has_parts(parts):
+                    take_parts(problem, parts, best)
         schedule = to_schedule(instance, problem, best.mode, best.start)
         schedule.check()
         return Solution(

@@ -7,8 +7,9 @@ The bound is the largest over all renewable resources k and all pairs (h, q) of
 since those activities can use k only from h until q before the end (Carlier 1982 for one machine; Baptiste, Le Pape
 and Nuijten 2001 for cumulative resources). Heads and tails start as longest paths with the shortest modes and are
 raised by the same argument: before an activity can start, all of its predecessors' work on k must have been done. They
-are raised further by the least makespan of groups that one resource may do side by side (see `moldable`); for one work
-point of the standard cycle the bound is then often the optimum itself.
+are raised further by the least makespan of groups that one resource may do side by side (see `moldable`).
+
+A problem that falls apart, as one work point does, has its parts' bounds: often the optimum (see `decomposition`).
 """
 
 from typing import NamedTuple
@@ -16,8 +17,9 @@ from typing import NamedTuple
 import numpy as np
 
 from scheduler_env.compilation import compiled
+from scheduler_env.decomposition import PART_NODES, Decomposition, decompose, modes_on
 from scheduler_env.kernel import Floats, Ints, Problem
-from scheduler_env.moldable import MAX_MEMBERS, least_makespan
+from scheduler_env.moldable import MAX_MEMBERS, pack
 
 MAX_ANCESTORS = 400
 """Of an activity; with more of them its head is raised by paths only, to keep the time in check."""
@@ -32,6 +34,20 @@ GROUP_NODES = 200_000
 @compiled
 def lower_bound(problem: Problem) -> float:
     """A makespan in hours that no schedule can beat."""
+    return bound_with_parts(problem, decompose(problem, PART_NODES))
+
+
+@compiled
+def bound_with_parts(problem: Problem, parts: Decomposition) -> float:
+    """As `lower_bound`, of a problem that was taken apart already."""
+    if parts.makespan <= parts.bound:
+        return parts.bound
+    return max(parts.bound, _bound_by_heads_and_tails(problem))
+
+
+@compiled
+def _bound_by_heads_and_tails(problem: Problem) -> float:
+    """The largest h + W / c + q; see the module's docstring."""
     n = problem.shortest.size
     predecessor_at, predecessors = reversed_precedence(problem)
     groups = _Groups(
@@ -147,21 +163,11 @@ def _group_makespan(problem: Problem, k: int, members: Ints, groups: _Groups) ->
     known = groups.members[first, k]
     if (known[:count] == members).all() and (count == MAX_MEMBERS or known[count] < 0):
         return float(groups.makespan[first, k])
-    mode_at = np.zeros(count + 1, dtype=np.int64)
-    for position in range(count):
-        i = members[position]
-        mode_at[position + 1] = mode_at[position] + problem.mode_at[i + 1] - problem.mode_at[i]
-    duration, units = np.empty(mode_at[count]), np.zeros(mode_at[count], dtype=np.int64)
-    for position in range(count):
-        for offset in range(mode_at[position + 1] - mode_at[position]):
-            m = problem.mode_at[members[position]] + offset
-            duration[mode_at[position] + offset] = problem.duration[m]
-            for d in range(problem.demand_at[m], problem.demand_at[m + 1]):
-                if problem.demand_resource[d] == k:
-                    units[mode_at[position] + offset] = problem.demand_units[d]
+    mode_at, given, units = modes_on(problem, k, members)
     known[:] = -1
     known[:count] = members
-    groups.makespan[first, k] = least_makespan(mode_at, duration, units, problem.capacity[k], GROUP_NODES)
+    packing = pack(mode_at, problem.duration[given], units, problem.capacity[k], GROUP_NODES)
+    groups.makespan[first, k] = packing.bound
     return float(groups.makespan[first, k])
 
 

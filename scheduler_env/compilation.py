@@ -22,6 +22,7 @@ COMPILED_SOURCES = (
     "compilation.py",
     "kernel.py",
     "moldable.py",
+    "decomposition.py",
     "bounds.py",
     "serial.py",
     "observation.py",

@@ -13,7 +13,7 @@ from scheduler_env.exact import improve_exactly
 from scheduler_env.generator import random_instance
 from scheduler_env.incumbent import nothing_yet
 from scheduler_env.kernel import compile_instance
-from scheduler_env.moldable import least_makespan
+from scheduler_env.moldable import pack
 from scheduler_env.rules import improve_by_rules
 
 PLENTY = 10**7
@@ -53,13 +53,13 @@ def optimum_h(group):
 @settings(max_examples=150, deadline=None)
 @given(group=st.lists(modes, min_size=1, max_size=4))
 def test_the_least_makespan_is_that_of_complete_enumeration(group):
-    assert least_makespan(*arrays(group), CAPACITY, PLENTY) == pytest.approx(optimum_h(group), abs=1e-6)
+    assert pack(*arrays(group), CAPACITY, PLENTY).bound == pytest.approx(optimum_h(group), abs=1e-6)
 
 
 @settings(max_examples=100, deadline=None)
 @given(group=st.lists(modes, min_size=1, max_size=6), nodes=st.integers(0, 300))
 def test_with_few_nodes_it_is_a_weaker_bound(group, nodes):
-    weak, strong = (least_makespan(*arrays(group), CAPACITY, most) for most in (nodes, PLENTY))
+    weak, strong = (pack(*arrays(group), CAPACITY, most).bound for most in (nodes, PLENTY))
     assert 0.0 < weak <= strong
 
 
