@@ -60,6 +60,7 @@ audit: setup-bench  ## Known vulnerabilities of requirements.txt, where a databa
 
 bench: setup-bench  ## Measure; the tables go to benchmarks/results/
 	$(BIN)/python -m benchmarks.scheduling
+	$(BIN)/python -m benchmarks.one_workpoint
 	$(BIN)/python -m benchmarks.registry
 	$(BIN)/python -m benchmarks.experiments
 	$(BIN)/python -m benchmarks.telemetry

@@ -3,9 +3,11 @@
 soak      ten minutes at 80 % of its capacity, evenly spaced: memory, files, threads, queues and latency over time
 overload  three times its capacity for half a minute: how much is answered, how the rest is refused, how it is after
 
-The capacity is measured first, by the same client in a closed loop. The client shares the cores with the service, and
-says what it takes. Every answer 200 is looked up in the database. Writes benchmarks/results/endurance_<what>.{md,json}
-and, of a soak, endurance_soak.svg; ends with 1 when a record is lost or a request failed otherwise than by 503.
+The requests are varied single work points; an overload is tried with a mix of 1 to 5 work points and with the sample
+alone, too (see `benchmarks.requests`). The capacity for them is measured first, by the same client in a closed loop.
+The client shares the cores with the service, and says what it takes. Every answer 200 is looked up in the database.
+Writes benchmarks/results/endurance_<what>.{md,json} and, of a soak, endurance_soak.svg; ends with 1 when a record is
+lost or a request failed otherwise than by 503.
 """
 
 import argparse
@@ -28,17 +30,20 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
+from benchmarks.answers import PROVED_GAP
 from benchmarks.machine import RESULTS, markdown_table, write_results
 from benchmarks.openloop import LOST_CONNECTION, Sent, send
+from benchmarks.requests import KINDS, bodies
 from benchmarks.servers import Server, memory, our_service
-from scheduler_env.standard_cycle import SAMPLE_PARAMS
 
-BODY: dict[str, object] = {"params": list(SAMPLE_PARAMS)}
+N_BODIES = 500
+"""Different bodies of a kind; they are sent in turn."""
 CONNECTIONS = 32
 """Of the closed loop that measures the capacity."""
 MOST_CONNECTIONS = 8_000
 SETTLING_S = 120.0
 """Before that, memory grows because caches and pools fill; not counted as growth unless the soak is shorter."""
+STAGES_SHOWN = 5
 Figures = dict[str, Any]
 
 
@@ -66,9 +71,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     soaking = commands.add_parser("soak", help="long, below capacity")
     soaking.add_argument("--minutes", type=float, default=10.0, help="(default: %(default)s)")
     soaking.add_argument("--share", type=float, default=0.8, help="of the capacity (default: %(default)s)")
+    soaking.add_argument("--kind", choices=KINDS, default="varied", help="of requests (default: %(default)s)")
     soaking.add_argument("--every", type=float, default=10.0, help="seconds between samples (default: %(default)s)")
     overloading = commands.add_parser("overload", help="short, far above capacity")
     overloading.add_argument("--factor", type=float, default=3.0, help="times the capacity (default: %(default)s)")
+    overloading.add_argument(
+        "--kinds", nargs="+", choices=KINDS, default=["varied", "mix", "sample"], help="(default: varied mix sample)"
+    )
     overloading.add_argument("--seconds", type=float, default=30.0, help="(default: %(default)s)")
     for parsing in (soaking, overloading):
         parsing.add_argument("--workers", type=int, default=2, help="(default: %(default)s)")
@@ -89,10 +98,11 @@ def _interrupt(*_: object) -> None:
     raise KeyboardInterrupt
 
 
-def capacity(server: Server, seconds: float) -> float:
+def capacity(server: Server, kind: str, seconds: float) -> float:
     """Runs a second that it answers to a closed loop, after a warm-up."""
-    send(server.port, BODY, "warm-", 3.0, rate=None, connections=CONNECTIONS)
-    came = send(server.port, BODY, "capacity-", seconds, rate=None, connections=CONNECTIONS)
+    sent = bodies(kind, N_BODIES)
+    send(server.port, sent, "warm-", 3.0, rate=None, connections=CONNECTIONS)
+    came = send(server.port, sent, "capacity-", seconds, rate=None, connections=CONNECTIONS)
     return came.count(200) / seconds
 
 
@@ -103,13 +113,14 @@ def soak(home: Path, options: argparse.Namespace) -> tuple[str, Figures, bool]:
     """A long load below the capacity; the text, the figures, and whether nothing failed."""
     seconds = 60.0 * options.minutes
     with our_service(home, options.workers) as server:
-        most = capacity(server, options.capacity_seconds)
+        most = capacity(server, options.kind, options.capacity_seconds)
         rate = options.share * most
         sampler = Sampler(server, options.every)
         with _progress(f"soak at {rate:.0f}/s", seconds) as bar, sampler:
             came = send(
-                server.port, BODY, "soak-", seconds, rate=rate, connections=1_000, on_tick=lambda _: bar.update(1)
-            )
+                server.port, bodies(options.kind, N_BODIES), "soak-", seconds, rate=rate, connections=1_000,
+                on_tick=lambda _: bar.update(1),
+            )  # fmt: skip
     lost, found = lost_records(server.database, came), found_by(server.database, "soak-")
     failed = came.due - came.count(200)
     samples = sampler.samples
@@ -118,7 +129,8 @@ def soak(home: Path, options: argparse.Namespace) -> tuple[str, Figures, bool]:
     growth = [growth_mib_h(samples, number, from_s) for number in range(options.workers)]
     p50_ms, p99_ms = came.quantiles_ms(200) or (float("nan"), float("nan"))
     figures: Figures = {
-        "capacity": most, "rate": rate, "seconds": seconds, "due": came.due, "answered": came.count(200),
+        "requests": options.kind, "capacity": most, "rate": rate, "seconds": seconds, "due": came.due,
+        "answered": came.count(200),
         "statuses": statuses(came), "lost": lost, "p50_ms": p50_ms, "p99_ms": p99_ms, "growth_mib_h": growth,
         "growth_after_s": from_s, "client_cpu_share": came.cpu_s / seconds, "windows": windows, "found_by": found,
         "samples": [asdict(sample) for sample in samples],
@@ -128,9 +140,9 @@ def soak(home: Path, options: argparse.Namespace) -> tuple[str, Figures, bool]:
     shown = samples[:: max(1, len(samples) // 20)]
     text = "\n\n".join(
         (
-            f"{options.workers} workers; capacity {most:.0f} runs/s ({CONNECTIONS} connections, closed loop). Then "
-            f"{rate:.0f} runs/s, evenly spaced, for {seconds / 60:g} minutes. The client took "
-            f"{came.cpu_s / seconds:.0%} of a core.",
+            f"{options.workers} workers; requests: {options.kind}; capacity {most:.0f} runs/s ({CONNECTIONS} "
+            f"connections, closed loop). Then {rate:.0f} runs/s, evenly spaced, for {seconds / 60:g} minutes. The "
+            f"client took {came.cpu_s / seconds:.0%} of a core.",
             markdown_table(
                 ("sent", "answered 200", "otherwise", "200 without a record", "p50 ms", "p99 ms",
                  f"growth after {from_s:.0f} s, MiB/h by worker"),
@@ -138,7 +150,7 @@ def soak(home: Path, options: argparse.Namespace) -> tuple[str, Figures, bool]:
                   ", ".join(f"{value:+.1f}" for value in growth)]],
             ),
             *([f"Otherwise: {statuses(came)}."] if failed else []),
-            stage_table(found),
+            stage_table({options.kind: found}),
             markdown_table(
                 ("s", "own MiB", "PSS MiB", "RSS MiB", "files", "threads", "queues"),
                 [
@@ -245,55 +257,98 @@ def draw(samples: Sequence[Sample], windows: Sequence[Figures], path: Path) -> N
 
 
 def overload(home: Path, options: argparse.Namespace) -> tuple[str, Figures, bool]:
-    """A load far above the capacity; the text, the figures, and whether nothing failed otherwise than by 503."""
-    seconds = options.seconds
+    """Loads far above the capacity; the text, the figures, and whether nothing failed otherwise than by 503."""
+    tried = [overloaded(home / kind, kind, options) for kind in options.kinds]
+    rows = [
+        [f["requests"], f"{f['capacity']:.0f}", f["due"], f"{f['goodput']:.0f}", f"{f['goodput_of_capacity']:.0%}",
+         f["refused"], f["without_retry_after"], f["failed"], f["lost"],
+         *(f"{f[name]:.0f}" for name in ("p50_ms", "p99_ms", "refusal_p50_ms", "refusal_p99_ms"))]
+        for f in tried
+    ]  # fmt: skip
+    after = [
+        [f["requests"], f["after"]["due"], f["after"]["failed"], f"{f['after']['p50_ms']:.1f}",
+         f"{f['after']['p99_ms']:.1f}", f["after"]["health"]]
+        for f in tried
+    ]  # fmt: skip
+    text = "\n\n".join(
+        (
+            f"{options.workers} workers. First the capacity ({CONNECTIONS} connections, closed loop), then "
+            f"{options.factor:g} times as many runs, evenly spaced, for {options.seconds:g} s and on up to "
+            f"{MOST_CONNECTIONS} connections, whatever comes of them. The client took "
+            f"{max(f['client_cpu_share'] for f in tried):.0%} of a core of the same machine. Latencies count from when "
+            "a request was due.",
+            markdown_table(
+                ("requests", "capacity/s", "sent", "200 in that time, per s", "of the capacity", "503",
+                 "of them without Retry-After", "failed", "200 without a record", "200: p50 ms", "p99 ms",
+                 "503: p50 ms", "p99 ms"),
+                rows,
+            ),
+            *(f"Answers by status, {f['requests']}: {f['statuses']}." for f in tried if f["failed"]),
+            stage_table({f["requests"]: f["found_by"] for f in tried}),
+            "Right after, at half of the capacity for 5 s:",
+            markdown_table(("requests", "sent", "failed", "p50 ms", "p99 ms", "/health"), after),
+            markdown_table(("wanted", "limit", "measured", "met"), wanted_rows(tried)),
+        )
+    )  # fmt: skip
+    return text, {"seconds": options.seconds, "loads": tried}, all(_is_good(f) for f in tried)
+
+
+def overloaded(home: Path, kind: str, options: argparse.Namespace) -> Figures:
+    """What came of one load."""
+    seconds, sent = options.seconds, bodies(kind, N_BODIES)
     with our_service(home, options.workers) as server:
-        most = capacity(server, options.capacity_seconds)
+        most = capacity(server, kind, options.capacity_seconds)
         rate = options.factor * most
-        with _progress(f"overload at {rate:.0f}/s", seconds) as bar:
+        with _progress(f"overload, {kind}, at {rate:.0f}/s", seconds) as bar:
             came = send(
-                server.port, BODY, "over-", seconds, rate=rate, connections=MOST_CONNECTIONS,
+                server.port, sent, "over-", seconds, rate=rate, connections=MOST_CONNECTIONS,
                 on_tick=lambda _: bar.update(1),
             )  # fmt: skip
-        after = send(server.port, BODY, "after-", 5.0, rate=0.5 * most, connections=1_000)
+        after = send(server.port, sent, "after-", 5.0, rate=0.5 * most, connections=1_000)
         health = _status(f"{server.url}/health")
-    lost = lost_records(server.database, came, "over-") + lost_records(server.database, after, "after-")
-    found = found_by(server.database, "over-")
     in_time = int((np.frombuffer(came.answered_s)[np.frombuffer(came.status, dtype=np.int16) == 200] <= seconds).sum())
     goodput = in_time / seconds
     good, refused = came.count(200), came.count(503)
-    other = came.due - good - refused
     latency = came.quantiles_ms(200) or [float("nan")] * 2
     refusals = came.quantiles_ms(503) or [float("nan")] * 2
     after_ms = after.quantiles_ms(200) or [float("nan")] * 2
-    failed_after = after.due - after.count(200)
-    figures: Figures = {
-        "capacity": most, "rate": rate, "seconds": seconds, "due": came.due, "goodput": goodput,
-        "goodput_of_capacity": goodput / most, "statuses": statuses(came), "lost": lost,
+    return {
+        "requests": kind, "capacity": most, "rate": rate, "due": came.due, "goodput": goodput,
+        "goodput_of_capacity": goodput / most, "statuses": statuses(came), "refused": refused,
+        "failed": came.due - good - refused,
+        "lost": lost_records(server.database, came, "over-") + lost_records(server.database, after, "after-"),
         "without_retry_after": came.without_retry_after, "p50_ms": latency[0], "p99_ms": latency[1],
         "refusal_p50_ms": refusals[0], "refusal_p99_ms": refusals[1], "client_cpu_share": came.cpu_s / seconds,
-        "found_by": found,
-        "after": {"p50_ms": after_ms[0], "p99_ms": after_ms[1], "failed": failed_after, "health": health},
+        "found_by": found_by(server.database, "over-"),
+        "after": {
+            "due": after.due, "p50_ms": after_ms[0], "p99_ms": after_ms[1], "failed": after.due - after.count(200),
+            "health": health,
+        },
     }  # fmt: skip
-    text = "\n\n".join(
-        (
-            f"{options.workers} workers; capacity {most:.0f} runs/s ({CONNECTIONS} connections, closed loop). Then "
-            f"{rate:.0f} runs/s, evenly spaced, for {seconds:g} s, whatever comes of them. The client took "
-            f"{came.cpu_s / seconds:.0%} of a core of the same machine. Latencies count from when a request was due.",
-            markdown_table(
-                ("sent", "200 in that time, per s", "of the capacity", "503", "of them without Retry-After", "failed",
-                 "200 without a record", "200: p50 ms", "p99 ms", "503: p50 ms", "p99 ms"),
-                [[came.due, f"{goodput:.0f}", f"{goodput / most:.0%}", refused, came.without_retry_after, other, lost,
-                  *(f"{value:.0f}" for value in (*latency, *refusals))]],
-            ),
-            *([f"Answers by status: {statuses(came)}."] if other else []),
-            stage_table(found),
-            f"Right after, at half of the capacity for 5 s: {failed_after} of {after.due} requests failed, "
-            f"p50 {after_ms[0]:.1f} ms, p99 {after_ms[1]:.1f} ms; /health says {health}.",
-        )
-    )  # fmt: skip
-    is_good = lost == 0 and other == 0 and came.without_retry_after == 0 and failed_after == 0 and health == 200
-    return text, figures, is_good
+
+
+def wanted_rows(tried: Sequence[Figures]) -> list[list[str]]:
+    """What an overloaded service has to reach, beside what it reached."""
+    rows = []
+    for f in tried:
+        share = f["goodput_of_capacity"]
+        rows.append([f"{f['requests']}: 200 in time, of the capacity", ">= 80 %", f"{share:.0%}", _met(share >= 0.8)])
+        for name in ("p50", "p99"):
+            took_ms = f[f"{name}_ms"]
+            rows.append(
+                [f"{f['requests']}: {name} of the 200", "<= 2 s", f"{took_ms / 1e3:.1f} s", _met(took_ms <= 2e3)]
+            )
+    return rows
+
+
+def _met(is_met: bool) -> str:
+    return "yes" if is_met else "**no**"
+
+
+def _is_good(f: Figures) -> bool:
+    after = f["after"]
+    is_well_after = after["failed"] == 0 and after["health"] == 200
+    return bool(f["lost"] == 0 and f["failed"] == 0 and f["without_retry_after"] == 0 and is_well_after)
 
 
 # --- both ---
@@ -308,21 +363,43 @@ def lost_records(database: Path, came: Sent, prefix: str = "soak-") -> int:
 
 
 def found_by(database: Path, prefix: str) -> dict[str, list[float]]:
-    """What found the schedules of a load: stage -> how many, mean gap, mean seconds. All asked for the same schedule.
+    """What found the schedules of a load: stage -> how many, mean gap, share of proved optima, mean seconds.
 
     The default budget is a time, so that a busy machine may answer worse schedules: this shows whether it did.
     """
     query = (
-        "SELECT stage, COUNT(*), AVG(gap), AVG(execution_time) FROM runs "
+        "SELECT stage, COUNT(*), AVG(gap), AVG(gap < ?), AVG(execution_time) FROM runs "
         "WHERE substr(user_id, 1, ?) = ? AND success GROUP BY stage ORDER BY COUNT(*) DESC"
     )
     with sqlite3.connect(database) as connection:
-        return {stage: list(rest) for stage, *rest in connection.execute(query, (len(prefix), prefix))}
+        found = connection.execute(query, (PROVED_GAP, len(prefix), prefix))
+        return {stage: list(rest) for stage, *rest in found}
 
 
-def stage_table(found: dict[str, list[float]]) -> str:
-    rows = [[stage, f"{n:.0f}", f"{gap:.2%}", f"{1e3 * took_s:.1f}"] for stage, (n, gap, took_s) in found.items()]
-    return markdown_table(("schedules found by", "runs", "mean gap", "mean ms to compute"), rows)
+def stage_table(found_of: dict[str, dict[str, list[float]]]) -> str:
+    """By kind of requests: all runs of the load, and the stages that found most of them."""
+    rows = []
+    for kind, found in found_of.items():
+        stages = list(found.items())
+        shown = [("all", _together([rest for _, rest in stages])), *stages[:STAGES_SHOWN]]
+        if len(stages) > STAGES_SHOWN:
+            others = stages[STAGES_SHOWN:]
+            shown.append((f"{len(others)} others", _together([rest for _, rest in others])))
+        rows += [
+            [kind, stage, f"{n:.0f}", f"{gap:.2%}", f"{proved:.1%}", f"{1e3 * took_s:.1f}"]
+            for stage, (n, gap, proved, took_s) in shown
+        ]
+    return markdown_table(
+        ("requests", "schedules found by", "runs", "mean gap", "proved optimal", "mean ms to compute"), rows
+    )
+
+
+def _together(rows: Sequence[Sequence[float]]) -> list[float]:
+    """Counts summed, means weighted by them."""
+    if not rows:
+        return [0.0, *[float("nan")] * 3]
+    counts, *means = np.array(rows).T
+    return [float(counts.sum()), *(float(np.average(each, weights=counts)) for each in means)]
 
 
 def statuses(came: Sent) -> dict[str, int]:

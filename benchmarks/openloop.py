@@ -11,10 +11,12 @@ import socket
 import time
 from array import array
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
+
+from benchmarks.requests import Body
 
 LOST_CONNECTION = 0
 """Instead of a status, for a request whose connection ended without an answer."""
@@ -63,7 +65,7 @@ class _Connection:
 
 def send(
     port: int,
-    body: dict[str, object],
+    bodies: Sequence[Body],
     prefix: str,
     seconds: float,
     *,
@@ -76,12 +78,13 @@ def send(
     """Send runs for so long, then wait for what is in flight.
 
     Args:
+        bodies: request `number` carries `bodies[number % len(bodies)]` and the user `<prefix><number>`.
         rate: requests a second, evenly spaced; None: closed loop, each connection sends when it has its answer.
         connections: the most that are open at once; when none is free, a request waits here, and that wait counts.
         on_tick: called about every second with the seconds since the beginning.
     """
-    text = json.dumps(body | {"user_id": f"{prefix}@@"})
-    before, after = text.split("@@")
+    # The user comes last in each body, so that its number and '"}' complete the text.
+    texts = [json.dumps(body | {"user_id": prefix}).removesuffix('"}') for body in bodies]
     head = f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\nContent-Length: "
     poller = select.epoll()
     open_by_fd: dict[int, _Connection] = {}
@@ -110,10 +113,9 @@ def send(
                 poller.register(connection.socket.fileno(), select.EPOLLIN)
             else:
                 return False
-            user = f"{started}"
-            length = len(before) + len(user) + len(after)
+            text = f'{texts[started % len(texts)]}{started}"}}'
             try:
-                connection.socket.send(f"{head}{length}\r\n\r\n{before}{user}{after}".encode())
+                connection.socket.send(f"{head}{len(text)}\r\n\r\n{text}".encode())  # JSON in ASCII
             except OSError:
                 close(connection)  # closed under our hands; nothing of it was read, so another one may carry it
                 continue

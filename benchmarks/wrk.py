@@ -4,7 +4,10 @@ import json
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
+
+from benchmarks.requests import Body
 
 REPORT = """
 function done(summary, latency, requests)
@@ -16,11 +19,11 @@ function done(summary, latency, requests)
 end
 """
 POST = """
-local head, tail, sent = [==[{before}]==], [==[{after}]==], 0
+local bodies, sent = {{bodies}}, 0
 wrk.headers["Content-Type"] = "application/json"
 function request()
   sent = sent + 1
-  return wrk.format("POST", nil, nil, head .. sent .. tail)
+  return wrk.format("POST", nil, nil, bodies[sent % #bodies + 1] .. sent .. '"}')
 end
 """
 PAUSE = """
@@ -34,14 +37,16 @@ class Load:
 
     path: str
     connections: int
-    body: dict[str, object] | None = None  # of a POST; its `user_id` gets the request's number appended; None: a GET
+    bodies: Sequence[Body] = ()  # of POSTs: request `number` carries `bodies[number % len(bodies)]`; none: a GET
+    user: str = ""  # the request's number is appended
     pause_ms: float = 0.0  # that a connection waits before each request
 
     def script(self) -> str:
         text = REPORT
-        if self.body is not None:
-            before, after = json.dumps(self.body | {"user_id": f"{self.body.get('user_id', '')}@@"}).split("@@")
-            text += POST.replace("{before}", before).replace("{after}", after)
+        if self.bodies:
+            # The user comes last in each body, so that its number and '"}' complete the text.
+            texts = [json.dumps(body | {"user_id": self.user}).removesuffix('"}') for body in self.bodies]
+            text += POST.replace("{bodies}", ",\n".join(f"[==[{each}]==]" for each in texts))
         if self.pause_ms:
             text += PAUSE.replace("{pause_ms}", f"{self.pause_ms:g}")
         return text

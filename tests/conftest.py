@@ -1,26 +1,34 @@
 """The service as clients meet it: a real process on a real port, over a folder of its own."""
 
+import atexit
 import os
 import re
 import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import requests
+from hypothesis import settings
+
+from tests.waiting import HANG_S, until
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
 ROOT = Path(__file__).resolve().parent.parent
-START_TIMEOUT_S = 120.0
+
+settings.register_profile("untimed", deadline=None)  # an example that takes long is not wrong
+settings.load_profile("untimed")
 
 
 @dataclass
@@ -34,16 +42,16 @@ class LiveService:
     session: requests.Session = field(default_factory=requests.Session)
 
     def get(self, path: str, **more: Any) -> requests.Response:
-        return self.session.get(self.url + path, timeout=60, **more)
+        return self.session.get(self.url + path, timeout=HANG_S, **more)
 
     def post(self, path: str, **more: Any) -> requests.Response:
-        return self.session.post(self.url + path, timeout=60, **more)
+        return self.session.post(self.url + path, timeout=HANG_S, **more)
 
     def put(self, path: str, **more: Any) -> requests.Response:
-        return self.session.put(self.url + path, timeout=60, **more)
+        return self.session.put(self.url + path, timeout=HANG_S, **more)
 
     def delete(self, path: str, **more: Any) -> requests.Response:
-        return self.session.delete(self.url + path, timeout=60, **more)
+        return self.session.delete(self.url + path, timeout=HANG_S, **more)
 
     def run(self, **body: Any) -> dict[str, Any]:
         """The answer of a run that has to succeed."""
@@ -53,14 +61,22 @@ class LiveService:
         return told
 
     def log(self) -> str:
-        """Its log; lines are written some milliseconds after they were said."""
-        time.sleep(0.1)
+        """Its log as it is now; lines are written some milliseconds after they were said, see `said`."""
         return (self.home / "logs" / "flask_service.log").read_text(encoding="utf-8")
+
+    def said(self, text: str, times: int = 1) -> str:
+        """Its log, as soon as the text is in it so often."""
+        return until(lambda: self.log() if self.log().count(text) >= times else "", f"{text!r} in the log")
+
+    def queued(self, kind: str = "improving") -> float:
+        """Pieces of work of a kind that it is at, or that wait for their turn, in all of its processes."""
+        found = re.findall(rf'^queue_depth\{{kind="{kind}"\}} (\S+)$', self.get("/metrics").text, re.MULTILINE)
+        return sum(map(float, found))
 
     def stop(self) -> int:
         """End it as an init system does; the exit status."""
         self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(timeout=45)
+        return self.process.wait(timeout=HANG_S)
 
 
 @contextmanager
@@ -75,6 +91,7 @@ def live_service(
     home.mkdir(parents=True, exist_ok=True)
     output = home / "output.txt"
     clean = {name: value for name, value in os.environ.items() if not name.startswith(("SCHED_", "PROMETHEUS_"))}
+    clean["MPLCONFIGDIR"] = str(_fonts_known())  # or each home's first chart begins by looking for fonts
     with output.open("wb") as file:
         process = subprocess.Popen(
             [*command, *arguments],
@@ -91,14 +108,22 @@ def live_service(
         if process.poll() is None:
             process.terminate()
             try:
-                process.wait(timeout=45)
+                process.wait(timeout=HANG_S)
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
 
 
+@cache
+def _fonts_known() -> Path:
+    """A folder where matplotlib keeps its list of fonts, shared by the services of this run."""
+    folder = Path(tempfile.mkdtemp(prefix="matplotlib-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
+
+
 def _url(process: subprocess.Popen[bytes], output: Path) -> str:
-    deadline = time.monotonic() + START_TIMEOUT_S
+    deadline = time.monotonic() + HANG_S
     while time.monotonic() < deadline:
         text = output.read_text(encoding="utf-8", errors="replace")
         if found := re.search(r"serving on (http://\S+)", text):

@@ -42,7 +42,7 @@ def own(tmp_path_factory):
 def back_up(home: Path, folder: Path, *arguments: str) -> Path:
     """As an operator does, in a process of its own."""
     command = [*COMMAND, str(folder), "--home", str(home), *arguments]
-    ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
+    ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
     assert ended.returncode == 0, ended.stderr
     return Path(ended.stdout.strip())
 
@@ -89,7 +89,7 @@ def test_a_service_that_was_killed_is_backed_up_with_what_it_had_told(tmp_path):
 def test_a_backup_that_is_killed_leaves_nothing_that_looks_like_one(own, tmp_path):
     with locked(own.home / "models" / "tags.json"):  # there it waits, its staging half full
         process = subprocess.Popen([*COMMAND, str(tmp_path), "--home", str(own.home)], cwd=ROOT)
-        deadline = time.monotonic() + 60.0
+        deadline = time.monotonic() + 300.0
         while not list(tmp_path.glob(".unfinished-*/models/models/*.pth")):
             assert time.monotonic() < deadline
             time.sleep(0.01)

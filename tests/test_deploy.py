@@ -30,7 +30,7 @@ SETTINGS = {f"SCHED_{name.upper()}" for name in Settings.model_fields}
 
 
 def run(*command: str | Path, **more: Any) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False, **more)
+    return subprocess.run(command, capture_output=True, text=True, timeout=300, check=False, **more)
 
 
 # --- the Dockerfile ---

@@ -31,7 +31,7 @@ needs_promtool = pytest.mark.skipif(shutil.which("promtool") is None, reason="pr
 
 
 def promtool(*arguments: str, given: bytes = b"") -> subprocess.CompletedProcess[bytes]:
-    return subprocess.run(["promtool", *arguments], input=given, capture_output=True, timeout=60, check=False)
+    return subprocess.run(["promtool", *arguments], input=given, capture_output=True, timeout=300, check=False)
 
 
 def rules() -> list[dict[str, str]]:
@@ -89,8 +89,8 @@ def exposition_after_runs(service: LiveService) -> str:
         ended = service.run(params=sample, experiment="ramp", user_id=f"u{number}")
     verdict = {"request_id": ended["request_id"], "user_satisfaction": 5}
     assert service.post("/feedback", json=verdict).status_code == 200
-    deadline = time.monotonic() + 30.0
-    while "shadow_pairs_total{" not in (text := requests.get(f"{service.url}/metrics", timeout=30).text):
+    deadline = time.monotonic() + 300.0
+    while "shadow_pairs_total{" not in (text := requests.get(f"{service.url}/metrics", timeout=300).text):
         assert time.monotonic() < deadline, "no request was shadowed"
         time.sleep(0.1)
     return text

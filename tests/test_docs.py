@@ -79,7 +79,7 @@ def run(block: Block, service: LiveService) -> subprocess.CompletedProcess[str]:
     home = str(service.home)
     more = {"SCHED_HOME": home, "CURL_HOME": home, "PYTHONPATH": str(PROJECT_ROOT), "OMP_NUM_THREADS": "1"}
     return subprocess.run(
-        command, cwd=home, env=os.environ | more, capture_output=True, text=True, timeout=120, check=False
+        command, cwd=home, env=os.environ | more, capture_output=True, text=True, timeout=300, check=False
     )
 
 

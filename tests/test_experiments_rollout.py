@@ -380,7 +380,7 @@ def test_processes_that_advance_at_once_never_skip_a_line(tmp_path):
     )
     command = [sys.executable, "-c", code, str(path), *names]
     processes = [subprocess.Popen(command, cwd=PROJECT_ROOT) for _ in range(3)]
-    assert [process.wait(timeout=120) for process in processes] == [0, 0, 0]
+    assert [process.wait(timeout=300) for process in processes] == [0, 0, 0]
     for name in names:
         lines = manager.history.of(name)
         assert all(before["after"] == after["before"] for before, after in itertools.pairwise(lines))

@@ -1,7 +1,6 @@
 """Whatever bytes come, a reader answers a value or one of its errors, and soon."""
 
 import json
-import time
 from contextlib import suppress
 
 import pytest
@@ -14,6 +13,8 @@ from scheduler_service.http.bodies import parse_json, validated
 from scheduler_service.http.contract.schemas import RunRequest
 from tests.fuzz.parsers import READERS, SEEDS, one_input
 
+MOST_ERRORS = 100
+"""That an answer names of those that a body has."""
 BOUNDED = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True)
 
 json_values = st.recursive(
@@ -66,8 +67,9 @@ def test_a_good_document_with_one_member_replaced_is_a_value_or_a_known_error(re
     ],
     ids=["charts", "an object for charts", "fields"],
 )
-def test_masses_of_mistakes_are_refused_at_once(body):
-    began_s = time.process_time()
-    with pytest.raises(InvalidInput):
+def test_masses_of_mistakes_are_refused_with_few_words(body):
+    with pytest.raises(InvalidInput) as refused:
         validated(RunRequest, parse_json(json.dumps(body).encode()))
-    assert time.process_time() - began_s < 2.0  # 600,000 wrong charts took 25 s on a busy machine
+    # 600,000 messages about 200,000 charts took 25 s.
+    assert 1 <= len(refused.value.errors) <= MOST_ERRORS
+    assert len(str(refused.value)) < 10_000

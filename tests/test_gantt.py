@@ -1,8 +1,7 @@
-"""Gantt charts: what they show, whatever the names are, in time."""
+"""Gantt charts: what they show, whatever the names are; what they cost."""
 
 import itertools
 import random
-import time
 import warnings
 from xml.etree import ElementTree
 
@@ -166,12 +165,6 @@ def test_an_unknown_view_is_refused():
 
 
 @pytest.mark.parametrize("view", VIEWS)
-def test_a_chart_of_45_steps_is_drawn_in_a_fraction_of_a_second(view):
-    schedule = schedule_of(3)
-    gantt.to_png(gantt.figure(schedule, view))  # the imports
-    times = []
-    for _ in range(3):
-        begun = time.thread_time()
-        gantt.to_png(gantt.figure(schedule, view))
-        times.append(time.thread_time() - begun)
-    assert min(times) < 0.4  # seconds of this thread: 0.06 to 0.15 on a quiet core
+def test_what_is_drawn_grows_no_faster_than_the_steps(view):
+    artists = {count: len(gantt.figure(schedule_of(count), view).findobj()) for count in (3, 6, 12)}
+    assert artists[12] - artists[6] <= 2.2 * (artists[6] - artists[3])

@@ -63,7 +63,7 @@ class Call:
         """Send it as it is written."""
         data = None if self.body is None else json.dumps(self.body, ensure_ascii=False).encode()
         return service.session.request(
-            self.method, service.url + self.path, data=data, headers=self.headers, timeout=60
+            self.method, service.url + self.path, data=data, headers=self.headers, timeout=300
         )
 
 
@@ -119,7 +119,7 @@ def python(guide: LiveService, *snippets: str, before: str = "", after: str = ""
         env=os.environ | {"SCHED_HOME": str(guide.home), "PYTHONPATH": str(PROJECT_ROOT), "OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=300,
     )
     assert ended.returncode == 0, ended.stderr[-3_000:]
     *printed, last = ended.stdout.strip().splitlines()
@@ -366,7 +366,7 @@ def test_the_spring_boot_client_gets_its_answer(guide):
     request = {key: values[name] for key, name in re.findall(r'"(\w+)", (\w+)', names[1])}
     assert set(request) == {"params", "experiment", "user_id"}
     headers = {"Content-Type": "application/json", "Accept": "application/json, application/*+json"}
-    answer = guide.session.post(guide.url + path[1], data=json.dumps(request), headers=headers, timeout=60)
+    answer = guide.session.post(guide.url + path[1], data=json.dumps(request), headers=headers, timeout=300)
     assert answer.status_code == 200
     assert answer.headers["Content-Type"].startswith("application/json")
 
@@ -400,7 +400,7 @@ def test_the_vue_component_gets_its_answer(guide):
         component.methods.runAlgorithm.call(it).then(
             () => console.log(JSON.stringify([it.result.makespan, it.modelInfo.user_id])));
     """
-    ended = subprocess.run(["node", "-e", program], capture_output=True, text=True, timeout=60)
+    ended = subprocess.run(["node", "-e", program], capture_output=True, text=True, timeout=300)
     assert ended.returncode == 0, ended.stderr
     makespan, user_id = json.loads(ended.stdout)
     with closing(sqlite3.connect(guide.home / "logs" / "performance.db")) as database:

@@ -137,7 +137,7 @@ def test_several_processes_rotate_one_file_without_losing_a_line(tmp_path):
     for process in workers:
         process.start()
     for process in workers:
-        process.join(30)
+        process.join(300)
         assert process.exitcode == 0
     lines = [line for file in tmp_path.glob("shared.log*") for line in file.read_text().splitlines()]
     assert sorted(lines) == sorted(f"worker={worker} line={number}" for worker in range(3) for number in range(300))
@@ -145,7 +145,7 @@ def test_several_processes_rotate_one_file_without_losing_a_line(tmp_path):
 
 def _write_across_midnight(path, worker, barrier, offset) -> None:
     for _ in range(2):
-        barrier.wait(30)
+        barrier.wait(300)
     offset_s = offset.value
     handler = SharedRotatingFileHandler(path, max_bytes=60_000, backups=100, clock=lambda: time.time() + offset_s)
     handler.setFormatter(LineFormatter())
@@ -165,12 +165,12 @@ def test_four_processes_across_midnight_lose_tear_and_misplace_no_line(tmp_path)
     ]
     for process in workers:
         process.start()
-    barrier.wait(30)
+    barrier.wait(300)
     # 2,000 pauses of 0.2 ms last longer than the quarter of a second until midnight.
     offset.value = datetime.combine(date.today() + timedelta(days=1), dt_time()).timestamp() - time.time() - 0.25
-    barrier.wait(30)
+    barrier.wait(300)
     for process in workers:
-        process.join(60)
+        process.join(300)
         assert process.exitcode == 0
     files = [file.read_text("utf-8").splitlines() for file in tmp_path.glob("shared.log*")]
     written = sorted(line.partition(" x: ")[2] for lines in files for line in lines)

@@ -62,7 +62,7 @@ def busy(request, tmp_path_factory) -> Iterator[LiveService]:
         assert running.post("/experiments/halted/pause", json={}).status_code == 200
         for number in range(10):  # connections of their own, so that both workers get some
             body = {"params": SAMPLE, "experiment": "split", "user_id": f"u{number}"}
-            answer = requests.post(f"{running.url}/run_algorithm", json=body, timeout=60)
+            answer = requests.post(f"{running.url}/run_algorithm", json=body, timeout=300)
             assert answer.status_code == 200, answer.text
         verdict = {"request_id": answer.json()["request_id"], "user_satisfaction": 4}
         assert running.post("/feedback", json=verdict).status_code == 200
@@ -70,7 +70,7 @@ def busy(request, tmp_path_factory) -> Iterator[LiveService]:
 
 
 def scraped(service: LiveService) -> Samples:
-    return samples_of(requests.get(f"{service.url}/metrics", timeout=30).text)
+    return samples_of(requests.get(f"{service.url}/metrics", timeout=300).text)
 
 
 def test_runs_are_counted_with_their_gap_by_model_and_variant(busy):
@@ -142,7 +142,7 @@ def test_the_process_says_what_it_is_and_since_when(busy):
 def test_no_series_is_shown_twice_and_no_label_is_a_clients_text(busy):
     busy.run(params=SAMPLE, experiment="no-such-experiment-of-a-client", user_id="name-of-a-client")
     busy.get("/reports/path-of-a-client")
-    text = requests.get(f"{busy.url}/metrics", timeout=30).text
+    text = requests.get(f"{busy.url}/metrics", timeout=300).text
     series = [line.rpartition(" ")[0] for line in text.splitlines() if not line.startswith("#")]
     assert len(series) == len(set(series))
     assert "of-a-client" not in text
@@ -222,7 +222,7 @@ def test_the_table_of_metrics_is_that_of_the_exposition(busy):
         name: (kind, set(re.findall(r"`(\w+)`", labels)))
         for name, kind, labels in re.findall(r"^\| `(\w+)` \| (\w+) \|([^|]*)\|", table, re.MULTILINE)
     }
-    text = requests.get(f"{busy.url}/metrics", timeout=30).text
+    text = requests.get(f"{busy.url}/metrics", timeout=300).text
     served = {}
     for family in text_string_to_metric_families(text):
         name = family.name + ("_total" if family.type == "counter" else "")

@@ -1,13 +1,13 @@
 """What must not take a plant's schedules away: releases, deletions, lost files, long searches, repeated ids."""
 
 import threading
-import time
 
 import pytest
 
 from scheduler_env import SAMPLE_PARAMS
 from tests.checkpoints import write_checkpoint
 from tests.conftest import LiveService, live_service
+from tests.waiting import until
 
 SAMPLE = list(SAMPLE_PARAMS)
 
@@ -68,18 +68,17 @@ def test_an_experiment_that_never_was_has_no_report(own):
 
 def test_long_searches_do_not_keep_others_waiting(own):
     own.run(params=SAMPLE, time_budget_ms=50)
+    unproved = [{"params": SAMPLE[::-1]}, {"params": SAMPLE}] * 2
     searches = [
-        threading.Thread(target=own.run, kwargs={"params": SAMPLE[::-1], "time_budget_ms": 3_000}) for _ in range(4)
+        threading.Thread(target=own.run, kwargs={"workpoints": unproved, "time_budget_ms": 8_000}) for _ in range(4)
     ]
     for search in searches:
         search.start()
-    time.sleep(0.3)
-    began = time.perf_counter()
+    until(lambda: own.queued() == len(searches))
     own.run(params=SAMPLE)
-    waited_s = time.perf_counter() - began
+    assert own.queued() == len(searches), "it was answered before any of them"
     for search in searches:
         search.join()
-    assert waited_s < 1.5, "queued behind them it would be 2.7 s at least"
 
 
 def test_lost_weights_of_the_default_show_in_health_and_another_model_answers(tmp_path):

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -17,9 +17,10 @@ import pytest
 import requests
 
 from monitoring import PerformanceMonitor
-from scheduler_service.http.server.serving import listening_socket
+from scheduler_service.http.server.serving import DRAIN_S, listening_socket
 from scheduler_service.settings import PROJECT_ROOT
 from tests.conftest import LiveService, live_service
+from tests.waiting import HANG_S, until
 
 SAMPLE = [10, 5, 8, 6, 7, 9, 6, 7, 6, 7, 7, 7, 4, 7, 5]
 SLOW = ("torch", "pandas", "matplotlib", "scipy", "seaborn", "statsmodels", "numba", "sklearn")
@@ -31,32 +32,18 @@ def test_starting_imports_nothing_slow():
     assert told.stdout.strip() == "[]"
 
 
-def test_health_stays_quick_while_schedules_are_computed(service, capsys):
-    busy = threading.Event()
+def test_health_answers_while_schedules_are_computed(service):
+    def compute(_number: int) -> int:
+        body = {"workpoints": [{}] * 50, "time_budget_ms": 8_000}
+        return requests.post(f"{service.url}/run_algorithm", json=body, timeout=HANG_S).status_code
 
-    def compute(_number: int) -> None:
-        while not busy.is_set():
-            service_answer = requests.post(
-                f"{service.url}/run_algorithm", json={"workpoints": [{}] * 50, "time_budget_ms": 300}, timeout=60
-            )
-            assert service_answer.status_code == 200
-
-    service.run(params=SAMPLE)
-    took_ms = []
     with ThreadPoolExecutor(4) as pool:
-        waiting = [pool.submit(compute, number) for number in range(4)]
-        time.sleep(0.3)
-        for _ in range(100):
-            began = time.perf_counter()
+        computing = [pool.submit(compute, number) for number in range(4)]
+        until(lambda: service.queued() == 4)
+        for _ in range(10):
             assert service.get("/health").status_code == 200
-            took_ms.append((time.perf_counter() - began) * 1_000)
-        busy.set()
-        for each in waiting:
-            each.result()
-    took_ms.sort()
-    with capsys.disabled():
-        print(f"\n/health while every core computes: p50 {took_ms[50]:.1f} ms, p99 {took_ms[98]:.1f} ms")
-    assert took_ms[50] < 100, "a bound for a busy machine that also runs the clients"
+        assert not any(each.done() for each in computing), "health was answered before any of them"
+        assert {each.result() for each in computing} == {200}
 
 
 def test_accepted_connections_do_not_wait_for_nagle():
@@ -84,7 +71,7 @@ def test_two_workers_agree(two_workers):
         answer = requests.post(
             f"{two_workers.url}/run_algorithm",
             json={"params": SAMPLE, "experiment": "shared", "user_id": f"u{number % 10}"},
-            timeout=60,
+            timeout=HANG_S,
         )
         assert answer.status_code == 200, answer.text
         told = answer.json()["experiment_info"]
@@ -93,12 +80,12 @@ def test_two_workers_agree(two_workers):
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(ask, range(60)))
     assert all(len(seen) == 1 for seen in arms.values())
-    results = requests.get(f"{two_workers.url}/experiments/shared/results", timeout=30).json()["results"]
+    results = requests.get(f"{two_workers.url}/experiments/shared/results", timeout=HANG_S).json()["results"]
     assert sum(results["total_requests"].values()) == 60
-    told = requests.get(f"{two_workers.url}/metrics", timeout=10).text
+    told = requests.get(f"{two_workers.url}/metrics", timeout=HANG_S).text
     counted = re.findall(r'http_requests_total\{.*route="/run_algorithm".*\} ([\d.]+)', told)
     assert sum(map(float, counted)) == 60, "the workers' numbers are added up"
-    assert two_workers.log().count("算法执行完成") == 60
+    assert two_workers.said("算法执行完成", 60).count("算法执行完成") == 60
 
 
 def test_sigterm_finishes_what_is_in_flight(tmp_path):
@@ -113,26 +100,26 @@ def test_sigterm_finishes_what_is_in_flight_in_every_worker(two_workers):
 def finishes_what_is_in_flight(running: LiveService) -> None:
     running.run(params=SAMPLE)
     idle = requests.Session()
-    assert idle.get(f"{running.url}/health", timeout=10).status_code == 200  # and its connection stays open
+    assert idle.get(f"{running.url}/health", timeout=HANG_S).status_code == 200  # and its connection stays open
     with ThreadPoolExecutor(1) as pool:
-        slow = pool.submit(lambda: (running.run(workpoints=[{}] * 5, time_budget_ms=1_500), time.monotonic()))
-        time.sleep(0.5)
+        slow = pool.submit(lambda: (running.run(workpoints=[{}] * 5, time_budget_ms=3_000), time.monotonic()))
+        until(lambda: running.queued() == 1)
         assert running.stop() == 0
         ended_s = time.monotonic()
         answer, answered_s = slow.result()
     assert answer["status"] == "success"
-    assert ended_s - answered_s < 2.0, "an idle connection is not waited for"
+    assert ended_s - answered_s < DRAIN_S, "an idle connection is not waited for"
     runs = PerformanceMonitor(running.home / "logs" / "performance.db").get_performance_data()
     assert answer["request_id"] in set(runs["request_id"])
     with pytest.raises(requests.ConnectionError):
-        requests.get(f"{running.url}/health", timeout=5)
+        requests.get(f"{running.url}/health", timeout=HANG_S)
 
 
 def test_a_port_that_is_taken_is_said_and_ends_with_1(service, tmp_path):
     port = service.url.rpartition(":")[2]
     ended = subprocess.run(
         [sys.executable, "enhanced_flask.py", "--port", port, "--home", str(tmp_path)],
-        cwd=PROJECT_ROOT, capture_output=True, text=True, timeout=60,
+        cwd=PROJECT_ROOT, capture_output=True, text=True, timeout=HANG_S,
     )  # fmt: skip
     assert ended.returncode == 1
     assert f"127.0.0.1:{port}" in ended.stderr
@@ -157,11 +144,11 @@ def test_another_home_is_the_only_place_written_to(tmp_path):
 
 @pytest.fixture(scope="module")
 def supervised(tmp_path_factory):
-    """Two workers as `deploy/` has them, that hang when they are still for 3 s."""
+    """Two workers as `deploy/` has them, that hang when they are still for 10 s: a busy machine is still for less."""
     home = tmp_path_factory.mktemp("supervised")
     gunicorn = [str(Path(sys.executable).parent / "gunicorn"), "-c", str(PROJECT_ROOT / "deploy" / "gunicorn.conf.py")]
     with live_service(
-        home, command=[*gunicorn, "--timeout", "3"], environment={"SCHED_WORKERS": "2", "HOME": str(home)}
+        home, command=[*gunicorn, "--timeout", "10"], environment={"SCHED_WORKERS": "2", "HOME": str(home)}
     ) as running:
         yield running
 
@@ -169,15 +156,6 @@ def supervised(tmp_path_factory):
 def workers_of(running: LiveService) -> set[int]:
     children = Path(f"/proc/{running.process.pid}/task/{running.process.pid}/children").read_text()
     return {int(pid) for pid in children.split()}
-
-
-def becomes(is_so: Callable[[], bool], within_s: float = 15.0) -> float:
-    """Seconds until `is_so`."""
-    began_s = time.monotonic()
-    while not is_so():
-        assert time.monotonic() - began_s < within_s
-        time.sleep(0.02)
-    return time.monotonic() - began_s
 
 
 @contextmanager
@@ -190,7 +168,7 @@ def load_on(running: LiveService) -> Iterator[list[int]]:
         with requests.Session() as session:
             while not is_over.is_set():
                 try:
-                    answer = session.post(f"{running.url}/run_algorithm", json={"params": SAMPLE}, timeout=30)
+                    answer = session.post(f"{running.url}/run_algorithm", json={"params": SAMPLE}, timeout=HANG_S)
                     statuses.append(answer.status_code)
                 except requests.RequestException:
                     statuses.append(0)
@@ -198,10 +176,10 @@ def load_on(running: LiveService) -> Iterator[list[int]]:
     with ThreadPoolExecutor(4) as pool:
         asking = [pool.submit(ask) for _ in range(4)]
         try:
-            becomes(lambda: len(statuses) > 20)
+            until(lambda: len(statuses) > 20)
             yield statuses
             more = len(statuses) + 20
-            becomes(lambda: len(statuses) > more)
+            until(lambda: len(statuses) > more)
         finally:
             is_over.set()
         for each in asking:
@@ -210,19 +188,19 @@ def load_on(running: LiveService) -> Iterator[list[int]]:
 
 def test_the_configuration_of_deploy_serves_the_same(supervised):
     assert supervised.run(params=SAMPLE)["status"] == "success"
-    becomes(lambda: len(workers_of(supervised)) == 2)
-    assert "gunicorn.error: Booting worker" in supervised.log(), "its lines are in our log"
+    until(lambda: len(workers_of(supervised)) == 2)
+    supervised.said("gunicorn.error: Booting worker")  # its lines are in our log
     assert not (supervised.home / ".gunicorn").exists()
 
 
 def test_connections_opened_at_once_are_shared_evenly(supervised):
-    becomes(lambda: supervised.log().count("warmed up") == 2)
+    supervised.said("warmed up", 2)
     before = {pid: n_sockets(pid) for pid in workers_of(supervised)}
     port = int(supervised.url.rpartition(":")[2])
     with ExitStack() as held:
         for _ in range(32):
             held.enter_context(socket.create_connection(("127.0.0.1", port)))
-        becomes(lambda: sum(n_sockets(pid) - before[pid] for pid in before) >= 32)
+        until(lambda: sum(n_sockets(pid) - before[pid] for pid in before) >= 32)
         assert all(n_sockets(pid) - before[pid] >= 12 for pid in before)
 
 
@@ -233,45 +211,45 @@ def n_sockets(pid: int) -> int:
 
 
 def test_sighup_replaces_every_worker_and_no_request_fails(supervised):
-    becomes(lambda: len(workers_of(supervised)) == 2)
+    until(lambda: len(workers_of(supervised)) == 2)
     before = workers_of(supervised)
     with load_on(supervised) as statuses:
         supervised.process.send_signal(signal.SIGHUP)
-        becomes(lambda: len(workers_of(supervised)) == 2 and not workers_of(supervised) & before, 30.0)
+        until(lambda: len(workers_of(supervised)) == 2 and not workers_of(supervised) & before)
     assert set(statuses) == {200}
 
 
 def test_a_worker_that_was_killed_is_replaced_while_the_other_answers(supervised):
-    becomes(lambda: len(workers_of(supervised)) == 2)
+    until(lambda: len(workers_of(supervised)) == 2)
     victim = min(workers_of(supervised))
     os.kill(victim, signal.SIGKILL)
-    becomes(lambda: len(workers_of(supervised) - {victim}) == 2)
+    until(lambda: len(workers_of(supervised) - {victim}) == 2)
     with load_on(supervised) as statuses:
         pass
     assert set(statuses) == {200}
 
 
 def test_a_worker_that_hangs_is_killed_and_replaced(supervised):
-    becomes(lambda: len(workers_of(supervised)) == 2)
+    until(lambda: len(workers_of(supervised)) == 2)
     victim = min(workers_of(supervised))
     os.kill(victim, signal.SIGSTOP)
-    becomes(lambda: len(workers_of(supervised) - {victim}) == 2)
+    until(lambda: len(workers_of(supervised) - {victim}) == 2)
     assert supervised.run(params=SAMPLE)["status"] == "success"
 
 
-def test_workers_that_are_idle_end_within_a_second(supervised):
-    becomes(lambda: len(workers_of(supervised)) == 2)
+def test_workers_that_are_idle_do_not_wait_for_their_clients(supervised):
+    until(lambda: len(workers_of(supervised)) == 2)
     with requests.Session() as idle:
-        assert idle.get(f"{supervised.url}/health", timeout=10).status_code == 200
+        assert idle.get(f"{supervised.url}/health", timeout=HANG_S).status_code == 200
         began_s = time.monotonic()
         assert supervised.stop() == 0
-        assert time.monotonic() - began_s < 2.0, "1 s, and some for a busy machine"
+        assert time.monotonic() - began_s < DRAIN_S
 
 
 def test_sighup_in_one_process_costs_no_request(service):
     with load_on(service) as statuses:
         service.process.send_signal(signal.SIGHUP)
-        becomes(lambda: "SIGHUP: models" in service.log())
+        service.said("SIGHUP: models")
     assert set(statuses) == {200}
 
 
@@ -280,13 +258,11 @@ def test_a_second_sigterm_cuts_off_what_is_in_flight_and_says_what(tmp_path, arg
     with live_service(tmp_path, arguments=arguments) as running:
         running.run(params=SAMPLE)
         with ThreadPoolExecutor(1) as pool:
-            slow = pool.submit(running.run, workpoints=[{}] * 5, time_budget_ms=20_000)
-            time.sleep(0.5)
+            slow = pool.submit(running.run, workpoints=[{}] * 5, time_budget_ms=30_000)
+            until(lambda: running.queued() == 1)
             running.process.send_signal(signal.SIGTERM)
-            becomes(lambda: "stopping: 1 requests are in flight" in running.log())
-            began_s = time.monotonic()
+            running.said("stopping: 1 requests are in flight")
             assert running.stop() == 0
-            assert time.monotonic() - began_s < 5.0
             with pytest.raises(requests.ConnectionError):
                 slow.result()
         assert "1 requests are cut off: POST /run_algorithm after" in running.log()
@@ -318,7 +294,7 @@ HEAD = b"GET /health/live HTTP/1.1\r\nHost: x\r\n"
     ],
 )
 def test_what_two_servers_may_understand_differently_is_refused(service, sent, status):
-    with socket.create_connection(("127.0.0.1", int(service.url.rpartition(":")[2])), timeout=10) as client:
+    with socket.create_connection(("127.0.0.1", int(service.url.rpartition(":")[2])), timeout=HANG_S) as client:
         client.sendall(sent)
         client.shutdown(socket.SHUT_WR)
         answer = b""

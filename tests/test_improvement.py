@@ -87,12 +87,22 @@ def test_more_time_never_makes_a_schedule_longer_and_the_answer_says_what_found_
     assert (improved.stage != "greedy") == (improved.schedule.makespan_h < greedy.schedule.makespan_h - 1e-9)
 
 
-def test_a_budget_is_kept_to_within_one_evaluation():
-    instance = random_instance(5, seed=1)
-    AGENT.solve(instance, time_budget_ms=20)
-    began = time.perf_counter()
-    AGENT.solve(instance, time_budget_ms=300)
-    assert 0.29 < time.perf_counter() - began < 1.0  # an evaluation takes milliseconds; the rest is a busy machine
+def test_a_deadline_ends_the_search_and_the_time_until_then_is_used():
+    problem = compile_instance(random_instance(5, seed=1))
+    incumbent = nothing_yet(problem)
+    improve_by_rules(problem, incumbent)
+    deadline_s = time.perf_counter() + 0.3
+    improve(problem, AGENT.network, incumbent, lower_bound_h=0.0, deadline_s=deadline_s)
+    assert time.perf_counter() >= deadline_s
+
+
+def test_no_search_begins_after_the_deadline():
+    problem = compile_instance(random_instance(5, seed=1))
+    incumbent = nothing_yet(problem)
+    improve_by_rules(problem, incumbent)
+    before = incumbent.evaluations
+    improve(problem, AGENT.network, incumbent, lower_bound_h=0.0, deadline_s=time.perf_counter())
+    assert incumbent.evaluations == before
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -151,7 +161,7 @@ def test_worst_case_slack_is_refused_with_the_serial_scheme():
 
 def test_setup_compiles_what_a_budgeted_answer_needs():
     root = Path(__file__).parent.parent
-    run = {"cwd": root, "capture_output": True, "text": True, "check": True, "timeout": 300}
+    run = {"cwd": root, "capture_output": True, "text": True, "check": True, "timeout": 600}
     subprocess.run([sys.executable, "-m", "scheduler_env.kernel"], **run)
     program = (
         "from scheduler_env import SAMPLE_PARAMS, standard_instance; from scheduler_env.agent import load_agent; "

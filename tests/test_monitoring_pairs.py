@@ -290,7 +290,7 @@ def test_processes_that_start_together_upgrade_once(old_database, tmp_path):
             for number in range(6)
         ]
         for process in started:
-            _, told = process.communicate(timeout=60)
+            _, told = process.communicate(timeout=300)
             assert process.returncode == 0, told.decode()
         assert PerformanceMonitor(path, reports_dir=tmp_path).count_runs() == 3 + 6
         assert version(path) == SCHEMA_VERSION

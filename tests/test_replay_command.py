@@ -54,7 +54,7 @@ def command(home: Path, *arguments: str) -> subprocess.Popen[str]:
 
 
 def finished(process: subprocess.Popen[str]) -> tuple[int, str, str]:
-    out, err = process.communicate(timeout=120)
+    out, err = process.communicate(timeout=300)
     return process.returncode, out, err
 
 
@@ -64,7 +64,7 @@ def pairs_in(home: Path):
 
 
 def wait_for_pairs(home: Path, number: int) -> None:
-    until = time.monotonic() + 60.0
+    until = time.monotonic() + 300.0
     while len(pairs_in(home)) < number:
         assert time.monotonic() < until
         time.sleep(0.05)

@@ -235,7 +235,7 @@ def cli(home: Path, *arguments: str, **environment: str) -> subprocess.Completed
     clean = {name: value for name, value in os.environ.items() if not name.startswith("SCHED_")}
     return subprocess.run(
         [sys.executable, "-m", "monitoring", *arguments, "--home", str(home)],
-        cwd=ROOT, env=clean | environment, capture_output=True, text=True, timeout=120,
+        cwd=ROOT, env=clean | environment, capture_output=True, text=True, timeout=300,
     )  # fmt: skip
 
 

@@ -4,6 +4,8 @@
 `/threads` records, too, and computes in FastAPI's threads, as plain `def` routes do.
 """
 
+from typing import Any
+
 from fastapi import FastAPI, Response
 from pydantic import BaseModel
 
@@ -14,7 +16,11 @@ scheduler = Scheduler()
 
 
 class RunRequest(BaseModel):
-    params: list[float]
+    """Either 15 durations or work points, as for the service; what is in them, `scheduler_env.readers` checks."""
+
+    params: list[float] | None = None
+    workpoints: list[dict[str, Any]] | None = None
+    teams: dict[str, dict[str, Any]] | None = None
     user_id: str
 
 
@@ -25,14 +31,14 @@ async def noop() -> dict[str, str]:
 
 @app.post("/run")
 async def run(body: RunRequest) -> Response:
-    return Response(scheduler.run(body.model_dump(), is_recorded=False), media_type="application/json")
+    return Response(scheduler.run(body.model_dump(exclude_none=True), is_recorded=False), media_type="application/json")
 
 
 @app.post("/recorded")
 async def recorded(body: RunRequest) -> Response:
-    return Response(scheduler.run(body.model_dump(), is_recorded=True), media_type="application/json")
+    return Response(scheduler.run(body.model_dump(exclude_none=True), is_recorded=True), media_type="application/json")
 
 
 @app.post("/threads")
 def threads(body: RunRequest) -> Response:
-    return Response(scheduler.run(body.model_dump(), is_recorded=True), media_type="application/json")
+    return Response(scheduler.run(body.model_dump(exclude_none=True), is_recorded=True), media_type="application/json")

@@ -1,4 +1,4 @@
-"""What a peer does with a request: the same instance, agent, budget, answer and record as the service's flagship.
+"""What a peer does with a request: the same instance, agent, budget, answer and record as the service's.
 
 It leaves out what the service does besides: strict JSON, choosing a model, experiments, metrics, the log, deadlines,
 and a bounded queue. So a peer is the cheapest honest way to answer, not an equal.
@@ -45,12 +45,13 @@ class Scheduler:
         self, body: dict[str, Any], request_id: str, solution: Solution, took_s: float, total_s: float
     ) -> PerformanceRecord:
         schedule, instance = solution.schedule, solution.schedule.instance
+        problem = {name: value for name, value in body.items() if name != "user_id"}
         return PerformanceRecord(
             request_id=request_id, model_key=MODEL_KEY, algorithm="DDQN", reason="default", user_id=body["user_id"],
             makespan=schedule.makespan_h, execution_time=took_s, lower_bound=solution.instance_bound_h,
             gap=solution.gap, resource_utilization=schedule.resource_utilization,
             team_utilization=schedule.team_utilization, n_workpoints=len(instance.workpoints),
-            n_steps=len(instance.steps), stage=solution.stage, input_params={"params": body["params"]},
+            n_steps=len(instance.steps), stage=solution.stage, input_params=problem,
             time_budget_ms=self._agent.default_budget_ms, queue_time=0.0, total_time=total_s,
         )  # fmt: skip
 

@@ -186,7 +186,7 @@ def test_the_spring_service_waits_for_a_busy_one_as_long_as_it_may(plant, java, 
         process.stdin.flush()
         assert process.stdout.readline().startswith("200")  # it has started, so that no time passes after the next line
         before = used_up(plant, "spring")
-        answers = [line.split("\t") for line in process.communicate(4 * asked, timeout=60)[0].splitlines()]
+        answers = [line.split("\t") for line in process.communicate(4 * asked, timeout=300)[0].splitlines()]
     assert refusals(plant) > before
     assert len(answers) == 4
     assert {status for status, *_ in answers} <= statuses

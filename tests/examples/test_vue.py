@@ -75,14 +75,14 @@ def built_page(plant: LiveService, node_modules: Path, tmp_path_factory: pytest.
         environment = os.environ | {"SCHEDULER_URL": plant.url, "SCHEDULER_KEY": "planner", "NO_COLOR": "1"}
         process = subprocess.Popen(command, cwd=VUE, env=environment, stdout=file, stderr=subprocess.STDOUT)
     try:
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 300.0
         while not (found := re.search(r"http://127\.0\.0\.1:\d+", output.read_text())):
             assert time.monotonic() < deadline, output.read_text()
             time.sleep(0.02)
         yield found[0]
     finally:
         process.terminate()
-        process.wait(timeout=10)
+        process.wait(timeout=300)
 
 
 def test_the_vue_page_draws_a_schedule_in_a_browser_that_never_sees_the_key(built_page, browser):
