@@ -68,8 +68,14 @@ def decompose(problem: Problem, part_nodes: int = PART_NODES) -> Decomposition:
     Args:
         part_nodes: most nodes of the branch and bound of one part; all parts together get twice as many.
     """
+    return decompose_some(problem, problem.topological, part_nodes)
+
+
+@compiled
+def decompose_some(problem: Problem, members: Ints, part_nodes: int) -> Decomposition:
+    """As `decompose`, of the problem that `members` (by topological order) are without the other activities."""
     n = problem.shortest.size
-    tree = _take_apart(problem)
+    tree = _take_apart(problem, members)
     size = tree.kind.size
     mode, start = np.full(n, -1, dtype=np.int64), np.zeros(n)
     bound, makespan = np.zeros(size), np.zeros(size)
@@ -134,6 +140,7 @@ def assemble(problem: Problem, parts: Decomposition, mode: Ints, start: Floats) 
                 start[j] -= first
         hours[node] = min(own, last - first)
     _add_up(tree, hours)
+    makespan = 0.0
     begin, passed = np.zeros(size), np.zeros(size)  # of each node; and of those of its children that were seen
     for node in range(size):
         above = tree.parent[node]
@@ -144,7 +151,8 @@ def assemble(problem: Problem, parts: Decomposition, mode: Ints, start: Floats) 
         if tree.kind[node] == PART:
             for j in tree.items[tree.begin[node] : tree.end[node]]:
                 start[j] += begin[node]
-    return float(hours[0])
+                makespan = max(makespan, start[j] + problem.duration[mode[j]])
+    return makespan
 
 
 def take_parts(problem: Problem, parts: Decomposition, incumbent: Incumbent) -> None:
@@ -219,20 +227,20 @@ def _bound(problem: Problem, members: Ints) -> float:
 
 
 @compiled
-def _take_apart(problem: Problem) -> Tree:
+def _take_apart(problem: Problem, members: Ints) -> Tree:
     """The tree of parts, found from the root on."""
-    n = problem.shortest.size
-    items = problem.topological.copy()
+    n = members.size
+    items = members.copy()
     kind, parent = np.zeros(2 * n, dtype=np.int64), np.full(2 * n, -1, dtype=np.int64)
     begin, end = np.zeros(2 * n, dtype=np.int64), np.zeros(2 * n, dtype=np.int64)
     end[0], size, node = n, 1, 0
     while node < size:
         first, last = begin[node], end[node]
         if last - first > 1:
-            members = items[first:last].copy()
-            kind[node], child, children = _cut(problem, members)
+            mine = items[first:last].copy()
+            kind[node], child, children = _cut(problem, mine)
             if children > 1:
-                items[first:last] = members[np.argsort(child, kind="mergesort")]
+                items[first:last] = mine[np.argsort(child, kind="mergesort")]
                 at = first
                 for number in range(children):
                     begin[size], parent[size] = at, node
@@ -255,6 +263,21 @@ def _cut(problem: Problem, members: Ints) -> tuple[int, Ints, int]:
     if children == 1 and level.max() == 0 and members.size <= MAX_ALONE:
         child, children = _alone(problem, members, scarce)
     return (IN_SEQUENCE if children > 1 else PART), child, children
+
+
+@compiled
+def projects_and_stages(problem: Problem) -> tuple[Ints, Ints]:
+    """Of each activity its project, by precedence alone, and its stage in it; (n,) each, numbered from 0 on."""
+    n = problem.shortest.size
+    everything = problem.topological
+    child, projects = _side_by_side(problem, everything, np.zeros(problem.capacity.size, dtype=np.int64))
+    project, stage = np.empty(n, dtype=np.int64), np.empty(n, dtype=np.int64)
+    for number in range(projects):
+        members = everything[child == number]
+        level, next_level = _levels(problem, members)
+        project[members] = number
+        stage[members] = _stages(problem, members, level, next_level)[0]
+    return project, stage
 
 
 @compiled

@@ -11,6 +11,7 @@ from scheduler_env.exact import improve_exactly
 from scheduler_env.generator import random_instance
 from scheduler_env.incumbent import nothing_yet
 from scheduler_env.kernel import compile_instance, to_schedule
+from scheduler_env.readers import instance_from_request
 from scheduler_env.rules import Rule, improve_by_rules
 from tests.instances import instances
 
@@ -40,6 +41,28 @@ def test_an_optimum_is_proved():
     proved_h = improve_exactly(problem, incumbent, lower_bound_h=bound_h, deadline_s=time.perf_counter() + 90.0)
     assert incumbent.makespan_h == pytest.approx(optimum_h, abs=0.01)
     assert proved_h == pytest.approx(optimum_h, abs=0.02)
+
+
+def test_what_is_proved_is_not_above_a_schedule_that_exists():
+    """OR-Tools 9.15 proved 6.859 h here, from a warm start and with an end that the intervals of all modes shared."""
+    steps = [("a", 1, 1, {}), ("b", 1, 1, {"min_crew": 1, "max_crew": 4}), ("b", 2, 1, {}), ("a", 1, 1, {})]
+    steps += [("a", 1, 1, {}), ("b", 1, 3, {"min_crew": 1, "max_crew": 4}), ("b", 1, 4, {})]
+    body = {
+        "workpoints": [
+            {
+                "id": "1",
+                "steps": [
+                    {"name": f"s{number}", "team": team, "order": order, "duration": hours, **crews}
+                    for number, (team, order, hours, crews) in enumerate(steps)
+                ],
+            }
+        ],
+        "teams": [{"name": "a", "headcount": 4}, {"name": "b", "headcount": 5, "min_crew": 2}],
+    }
+    problem, incumbent, _ = _begun(instance_from_request(body))
+    proved_h = improve_exactly(problem, incumbent, lower_bound_h=0.0, deadline_s=time.perf_counter() + 60.0)
+    assert incumbent.makespan_h == pytest.approx(6.7156, abs=0.001)
+    assert proved_h == pytest.approx(6.7156, abs=0.002)
 
 
 @settings(max_examples=25, deadline=None)
