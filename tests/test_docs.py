@@ -20,6 +20,7 @@ import pytest
 from enhanced_flask import create_app
 from scheduler_service.settings import PROJECT_ROOT, Settings, settings_table
 from tests.conftest import LiveService, live_service
+from tests.waiting import HANG_S
 
 EXECUTED = (
     "README.md",
@@ -79,7 +80,7 @@ def run(block: Block, service: LiveService) -> subprocess.CompletedProcess[str]:
     home = str(service.home)
     more = {"SCHED_HOME": home, "CURL_HOME": home, "PYTHONPATH": str(PROJECT_ROOT), "OMP_NUM_THREADS": "1"}
     return subprocess.run(
-        command, cwd=home, env=os.environ | more, capture_output=True, text=True, timeout=300, check=False
+        command, cwd=home, env=os.environ | more, capture_output=True, text=True, timeout=HANG_S, check=False
     )
 
 

@@ -17,6 +17,7 @@ from scheduler_env.network import read_checkpoint, save_checkpoint
 from scheduler_env.standard_cycle import standard_instance
 from tests.checkpoints import SEED
 from tests.conftest import LiveService, live_service
+from tests.waiting import until
 
 pytestmark = pytest.mark.slow
 
@@ -156,9 +157,7 @@ def test_after_a_kill_in_the_middle_of_a_ramp_stage_arms_and_counts_are_right(tm
         clients = [threading.Thread(target=client, args=(service, first)) for first in range(CLIENTS)]
         for thread in clients:
             thread.start()
-        deadline = time.monotonic() + 300.0
-        while len(history(service, "ramp")) < 2 and time.monotonic() < deadline:
-            time.sleep(0.05)
+        until(lambda: len(history(service, "ramp")) >= 2)
         service.process.send_signal(signal.SIGKILL)
         service.process.wait()
         stop.set()
