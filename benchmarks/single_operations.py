@@ -10,6 +10,7 @@ Writes benchmarks/results/single_operations.{md,json}; ends with 1 when a limit 
 import argparse
 import json
 import logging
+import sqlite3
 import statistics
 import sys
 import tempfile
@@ -17,7 +18,7 @@ import time
 import urllib.request
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -25,10 +26,12 @@ from typing import Any
 
 from ab_testing import ABTestManager
 from benchmarks.machine import markdown_table, write_results
+from benchmarks.performance_report import NOW, fill
 from benchmarks.registry import variations
 from benchmarks.requests import Body, sample
 from benchmarks.servers import our_service
 from enhanced_flask import create_app
+from monitoring import PerformanceMonitor
 from scheduler_env import gantt
 from scheduler_env.agent import load_agent
 from scheduler_env.baselines import load_baseline
@@ -44,6 +47,7 @@ from scheduler_service.settings import PROJECT_ROOT, Settings
 
 TRIES = 7
 BUDGET_MS = 300.0
+REPORT_DAYS = 7.0
 
 
 @dataclass(frozen=True)
@@ -115,6 +119,18 @@ def all_costs(home: Path) -> Iterator[Cost]:
         solver.solve(instance, time_budget_ms=20.0)
         took_s = shortest_s(partial(solver.solve, instance, time_budget_ms=BUDGET_MS), 1, clock=time.perf_counter)
         yield Cost(f"{name}: beyond a budget of {BUDGET_MS:g} ms, 5 work points", 1e3 * took_s - BUDGET_MS, "ms", 50.0)
+    monitor = PerformanceMonitor(home / "reported.db", reports_dir=home / "reports", clock=lambda: NOW)
+    fill(monitor, 40_000, REPORT_DAYS)  # half of them are of the days before
+    reporting_s = shortest_s(lambda: monitor.generate_performance_report(REPORT_DAYS), 1)
+    yield Cost("performance report of 20,000 runs", reporting_s, "s", 5.0)
+    with closing(sqlite3.connect(home / "reported.db")) as connection, connection:
+        connection.execute(
+            "UPDATE runs SET experiment = 'e', user_id = id % 5000, "
+            "variant = CASE id % 5000 % 2 WHEN 0 THEN 'model_a' ELSE 'model_b' END"
+        )
+    reporting_s = shortest_s(lambda: monitor.generate_ab_test_report("e", REPORT_DAYS), 1)
+    yield Cost("report of an experiment of 5,000 users and 40,000 runs", reporting_s, "s", 10.0)
+    monitor.close()
     yield Cost("until a promoted model answers in both of 2 workers", promotion_s(home / "service"), "s", 2.0)
 
 
