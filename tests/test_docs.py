@@ -216,6 +216,12 @@ def test_the_index_names_every_page():
         assert page.name == "README.md" or f"]({page.name})" in index, page.name
 
 
+def test_every_benchmark_of_make_bench_is_described():
+    recipe = (PROJECT_ROOT / "Makefile").read_text("utf-8").partition("\nbench:")[2].partition("\n\n")[0]
+    described = (PROJECT_ROOT / "docs" / "benchmarks.md").read_text("utf-8")
+    assert set(re.findall(r"^\| `(\w+)` \|", described, re.MULTILINE)) >= set(re.findall(r"benchmarks\.(\w+)", recipe))
+
+
 def test_every_page_of_the_console_has_its_chapter():
     pages = {page.name for page in (PROJECT_ROOT / "scheduler_service" / "console" / "pages").iterdir()}
     headings = re.findall(r"^## (.*)$", (PROJECT_ROOT / "docs" / "console.md").read_text("utf-8"), re.MULTILINE)
