@@ -64,6 +64,7 @@ bench: setup-bench  ## Measure; the tables go to benchmarks/results/
 	$(BIN)/python -m benchmarks.registry
 	$(BIN)/python -m benchmarks.experiments
 	$(BIN)/python -m benchmarks.telemetry
+	$(BIN)/python -m benchmarks.single_operations
 	$(BIN)/python -m benchmarks.serving
 	$(BIN)/python -m benchmarks.faults
 	$(BIN)/python -m benchmarks.endurance overload

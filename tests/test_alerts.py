@@ -6,7 +6,6 @@ import sqlite3
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -39,6 +38,7 @@ from scheduler_service.files import locked
 from scheduler_service.settings import Settings
 from scheduler_service.telemetry import queries
 from tests.conftest import live_service
+from tests.waiting import until
 
 ROOT = Path(__file__).resolve().parent.parent
 NOON = datetime(2026, 11, 25, 12, 0, tzinfo=UTC)
@@ -313,10 +313,8 @@ class Receiver(ThreadingHTTPServer):
     def url(self) -> str:
         return f"http://127.0.0.1:{self.server_address[1]}/hook"
 
-    def wait_for(self, count: int, timeout_s: float = 30.0) -> list[dict[str, Any]]:
-        until_s = time.monotonic() + timeout_s
-        while len(self.got) < count and time.monotonic() < until_s:
-            time.sleep(0.05)
+    def wait_for(self, count: int) -> list[dict[str, Any]]:
+        until(lambda: len(self.got) >= count)
         return self.got
 
 
@@ -659,13 +657,18 @@ def test_the_service_alerts_by_itself_and_people_can_answer(tmp_path, receiver):
         assert service.delete(f"/alerts/silences/{number}").status_code == 404
         assert service.post("/alerts/test").json()["channels"][0]["delivered"] is True
         assert service.get("/alerts/history?days=1").json()["total"] == 1
-        assert "[告警] 平均完工时间超过阈值" in service.log()
+        service.said("[告警] 平均完工时间超过阈值")
         service.process.kill()
         service.process.wait()
-    with live_service(tmp_path, environment=environment) as service:
-        time.sleep(1.5)
-        assert service.get("/alerts").json()["alerts"][0]["acknowledged_by"] == "李工"
-    assert [each["state"] for each in receiver.got] == ["firing", "test"], "a restart tells nothing twice"
+    full = environment | {"SCHED_ALERT_THRESHOLDS": '{"max_makespan": 10, "min_free_disk_gib": 1000000}'}
+    with live_service(tmp_path, environment=full) as service:
+        receiver.wait_for(3)  # of what is new: then it has looked at the rest, too
+        found = {each["name"]: each for each in service.get("/alerts").json()["alerts"]}
+        assert found["max_makespan"]["acknowledged_by"] == "李工"
+    told = [(each["state"], each.get("name")) for each in receiver.got]
+    assert told[0] == ("firing", "max_makespan")
+    assert told[1][0] == "test"
+    assert told[2:] == [("firing", "min_free_disk_gib")], "a restart tells nothing twice"
 
 
 @pytest.mark.parametrize(

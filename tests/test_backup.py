@@ -7,7 +7,6 @@ import signal
 import sqlite3
 import subprocess
 import sys
-import time
 from contextlib import closing
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from scheduler_service.files import locked
 from scheduler_service.telemetry.cli import main
 from tests.conftest import ROOT, LiveService, live_service
 from tests.test_faults import clients, damage, recorded, until_well
+from tests.waiting import HANG_S, until
 
 SAMPLE = list(SAMPLE_PARAMS)
 COMMAND = (sys.executable, "-m", "monitoring", "backup")
@@ -42,7 +42,7 @@ def own(tmp_path_factory):
 def back_up(home: Path, folder: Path, *arguments: str) -> Path:
     """As an operator does, in a process of its own."""
     command = [*COMMAND, str(folder), "--home", str(home), *arguments]
-    ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
+    ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=HANG_S, check=False)
     assert ended.returncode == 0, ended.stderr
     return Path(ended.stdout.strip())
 
@@ -68,7 +68,7 @@ def test_a_restored_backup_serves_as_the_service_did(own, tmp_path, capsys):
 
 def test_whatever_was_acknowledged_before_it_began_is_in_it(own, tmp_path):
     with clients(own) as answered:
-        time.sleep(0.5)
+        until(lambda: len(answered) > 20)
         acknowledged = {each for each in list(answered) if isinstance(each, str)}
         copy = back_up(own.home, tmp_path)
     assert len(acknowledged) > 10
@@ -89,10 +89,7 @@ def test_a_service_that_was_killed_is_backed_up_with_what_it_had_told(tmp_path):
 def test_a_backup_that_is_killed_leaves_nothing_that_looks_like_one(own, tmp_path):
     with locked(own.home / "models" / "tags.json"):  # there it waits, its staging half full
         process = subprocess.Popen([*COMMAND, str(tmp_path), "--home", str(own.home)], cwd=ROOT)
-        deadline = time.monotonic() + 300.0
-        while not list(tmp_path.glob(".unfinished-*/models/models/*.pth")):
-            assert time.monotonic() < deadline
-            time.sleep(0.01)
+        until(lambda: list(tmp_path.glob(".unfinished-*/models/models/*.pth")))
         process.send_signal(signal.SIGKILL)
         process.wait()
     assert backups(tmp_path) == []

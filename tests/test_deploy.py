@@ -22,6 +22,7 @@ import yaml
 from scheduler_env import SAMPLE_PARAMS
 from scheduler_service.settings import PROJECT_ROOT, Settings
 from tests.conftest import live_service
+from tests.waiting import HANG_S
 
 DEPLOY = PROJECT_ROOT / "deploy"
 KUBERNETES = sorted((DEPLOY / "kubernetes").glob("*.yaml"))
@@ -30,7 +31,7 @@ SETTINGS = {f"SCHED_{name.upper()}" for name in Settings.model_fields}
 
 
 def run(*command: str | Path, **more: Any) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(command, capture_output=True, text=True, timeout=300, check=False, **more)
+    return subprocess.run(command, capture_output=True, text=True, timeout=HANG_S, check=False, **more)
 
 
 # --- the Dockerfile ---

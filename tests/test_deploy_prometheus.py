@@ -4,18 +4,17 @@ import json
 import re
 import shutil
 import subprocess
-import time
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pytest
-import requests
 from prometheus_client.parser import text_string_to_metric_families
 
 from monitoring import PERFORMANCE_THRESHOLDS
 from scheduler_env import SAMPLE_PARAMS
 from scheduler_service.settings import PROJECT_ROOT
 from tests.conftest import LiveService, live_service
+from tests.waiting import HANG_S, until
 
 PROMETHEUS = PROJECT_ROOT / "deploy" / "prometheus"
 DASHBOARD = json.loads((PROJECT_ROOT / "deploy" / "grafana" / "dashboard.json").read_text("utf-8"))
@@ -31,7 +30,7 @@ needs_promtool = pytest.mark.skipif(shutil.which("promtool") is None, reason="pr
 
 
 def promtool(*arguments: str, given: bytes = b"") -> subprocess.CompletedProcess[bytes]:
-    return subprocess.run(["promtool", *arguments], input=given, capture_output=True, timeout=300, check=False)
+    return subprocess.run(["promtool", *arguments], input=given, capture_output=True, timeout=HANG_S, check=False)
 
 
 def rules() -> list[dict[str, str]]:
@@ -89,11 +88,8 @@ def exposition_after_runs(service: LiveService) -> str:
         ended = service.run(params=sample, experiment="ramp", user_id=f"u{number}")
     verdict = {"request_id": ended["request_id"], "user_satisfaction": 5}
     assert service.post("/feedback", json=verdict).status_code == 200
-    deadline = time.monotonic() + 300.0
-    while "shadow_pairs_total{" not in (text := requests.get(f"{service.url}/metrics", timeout=300).text):
-        assert time.monotonic() < deadline, "no request was shadowed"
-        time.sleep(0.1)
-    return text
+    until(lambda: "shadow_pairs_total{" in service.get("/metrics").text, "a pair of a shadow run")
+    return service.get("/metrics").text
 
 
 def labels_by_name(exposition: str) -> Mapping[str, set[str]]:

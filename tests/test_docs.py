@@ -20,6 +20,7 @@ import pytest
 from enhanced_flask import create_app
 from scheduler_service.settings import PROJECT_ROOT, Settings, settings_table
 from tests.conftest import LiveService, live_service
+from tests.waiting import HANG_S
 
 EXECUTED = (
     "README.md",
@@ -79,7 +80,7 @@ def run(block: Block, service: LiveService) -> subprocess.CompletedProcess[str]:
     home = str(service.home)
     more = {"SCHED_HOME": home, "CURL_HOME": home, "PYTHONPATH": str(PROJECT_ROOT), "OMP_NUM_THREADS": "1"}
     return subprocess.run(
-        command, cwd=home, env=os.environ | more, capture_output=True, text=True, timeout=300, check=False
+        command, cwd=home, env=os.environ | more, capture_output=True, text=True, timeout=HANG_S, check=False
     )
 
 
@@ -213,6 +214,12 @@ def test_the_index_names_every_page():
     index = (PROJECT_ROOT / "docs" / "README.md").read_text("utf-8")
     for page in (PROJECT_ROOT / "docs").glob("*.md"):
         assert page.name == "README.md" or f"]({page.name})" in index, page.name
+
+
+def test_every_benchmark_of_make_bench_is_described():
+    recipe = (PROJECT_ROOT / "Makefile").read_text("utf-8").partition("\nbench:")[2].partition("\n\n")[0]
+    described = (PROJECT_ROOT / "docs" / "benchmarks.md").read_text("utf-8")
+    assert set(re.findall(r"^\| `(\w+)` \|", described, re.MULTILINE)) >= set(re.findall(r"benchmarks\.(\w+)", recipe))
 
 
 def test_every_page_of_the_console_has_its_chapter():

@@ -1,13 +1,13 @@
 """The rollback drill of docs/operations.md with a service that looks for alerts by itself: no call fails on the way."""
 
 import shutil
-import time
 from collections.abc import Iterator
 
 import pytest
 
 from scheduler_service.settings import PROJECT_ROOT
 from tests.conftest import LiveService, live_service
+from tests.waiting import until
 
 LOOKING = {
     "SCHED_ALERT_EVERY_S": "0.5",
@@ -40,13 +40,6 @@ def deploy(service: LiveService, name: str) -> None:
 
 def firing(service: LiveService) -> set[str]:
     return {each["name"] for each in service.get("/alerts").json()["alerts"] if each["state"] == "firing"}
-
-
-def until(condition, seconds: float = 30.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
 
 
 def test_a_weak_model_that_was_deployed_is_noticed_and_taken_back_for_the_next_request(service):

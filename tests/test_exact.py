@@ -14,6 +14,7 @@ from scheduler_env.kernel import compile_instance, to_schedule
 from scheduler_env.readers import instance_from_request
 from scheduler_env.rules import Rule, improve_by_rules
 from tests.instances import instances
+from tests.waiting import HANG_S
 
 POOR = (Rule("SPT", 0.2, "serial"),)
 
@@ -29,7 +30,7 @@ def test_the_flagship_s_optimum_is_found_from_a_poor_start():
     instance = standard_instance(SAMPLE_PARAMS)
     problem, incumbent, bound_h = _begun(instance)
     assert incumbent.makespan_h > 53.0
-    improve_exactly(problem, incumbent, lower_bound_h=bound_h, deadline_s=time.perf_counter() + 60.0, workers=2)
+    improve_exactly(problem, incumbent, lower_bound_h=bound_h, deadline_s=time.perf_counter() + HANG_S, workers=2)
     assert incumbent.makespan_h == pytest.approx(52.87, abs=0.005)
     assert incumbent.stage == "cpsat"
     assert to_schedule(instance, problem, incumbent.mode, incumbent.start).violations() == []
@@ -38,7 +39,7 @@ def test_the_flagship_s_optimum_is_found_from_a_poor_start():
 def test_an_optimum_is_proved():
     optimum_h = 92.90  # another run's, of minutes; seeds whose proof takes half a minute are left to the benchmark
     problem, incumbent, bound_h = _begun(random_instance(1, 400))
-    proved_h = improve_exactly(problem, incumbent, lower_bound_h=bound_h, deadline_s=time.perf_counter() + 90.0)
+    proved_h = improve_exactly(problem, incumbent, lower_bound_h=bound_h, deadline_s=time.perf_counter() + HANG_S)
     assert incumbent.makespan_h == pytest.approx(optimum_h, abs=0.01)
     assert proved_h == pytest.approx(optimum_h, abs=0.02)
 

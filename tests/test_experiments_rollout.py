@@ -18,6 +18,7 @@ from scheduler_service.experiments.rollout import DEFAULT_STAGES, Evidence, Roll
 from scheduler_service.settings import PROJECT_ROOT
 from scheduler_service.stats.guardrails import Guardrail
 from tests.test_experiments_manager import START, Clock
+from tests.waiting import HANG_S
 
 USERS = [f"用户_{number}" for number in range(4_000)]
 V1, V2 = "DDQN_aaaaaaaa_v1.0.0", "DDQN_bbbbbbbb_v2.0.0"
@@ -380,7 +381,7 @@ def test_processes_that_advance_at_once_never_skip_a_line(tmp_path):
     )
     command = [sys.executable, "-c", code, str(path), *names]
     processes = [subprocess.Popen(command, cwd=PROJECT_ROOT) for _ in range(3)]
-    assert [process.wait(timeout=300) for process in processes] == [0, 0, 0]
+    assert [process.wait(timeout=HANG_S) for process in processes] == [0, 0, 0]
     for name in names:
         lines = manager.history.of(name)
         assert all(before["after"] == after["before"] for before, after in itertools.pairwise(lines))

@@ -22,6 +22,7 @@ import pytest
 
 from scheduler_service.settings import PROJECT_ROOT
 from tests.conftest import LiveService, live_service
+from tests.waiting import HANG_S
 
 GUIDE = PROJECT_ROOT / "docs" / "GUIDE.zh.md"
 ORIGINAL = PROJECT_ROOT.parent / "shared" / "GUIDE.zh.md"
@@ -63,7 +64,7 @@ class Call:
         """Send it as it is written."""
         data = None if self.body is None else json.dumps(self.body, ensure_ascii=False).encode()
         return service.session.request(
-            self.method, service.url + self.path, data=data, headers=self.headers, timeout=300
+            self.method, service.url + self.path, data=data, headers=self.headers, timeout=HANG_S
         )
 
 
@@ -119,7 +120,7 @@ def python(guide: LiveService, *snippets: str, before: str = "", after: str = ""
         env=os.environ | {"SCHED_HOME": str(guide.home), "PYTHONPATH": str(PROJECT_ROOT), "OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=HANG_S,
     )
     assert ended.returncode == 0, ended.stderr[-3_000:]
     *printed, last = ended.stdout.strip().splitlines()
@@ -344,7 +345,8 @@ def test_the_distribution_of_users_can_be_checked(guide):
 def test_the_log_can_be_followed_and_its_times_sorted(guide):
     guide.run(params=json.loads(text_of_run())["params"])
     tail, grep = (line for line in block("tail -f").splitlines() if line and not line.startswith("#"))
-    followed = subprocess.run(["timeout", "1", "bash", "-c", tail], cwd=guide.home, capture_output=True, text=True)
+    guide.said("算法执行完成")
+    followed = subprocess.run(["timeout", "3", "bash", "-c", tail], cwd=guide.home, capture_output=True, text=True)
     assert "算法执行完成" in followed.stdout
     printed = subprocess.run(["bash", "-c", grep], cwd=guide.home, capture_output=True, text=True, check=True).stdout
     seconds = [float(line) for line in printed.splitlines()]
@@ -366,7 +368,7 @@ def test_the_spring_boot_client_gets_its_answer(guide):
     request = {key: values[name] for key, name in re.findall(r'"(\w+)", (\w+)', names[1])}
     assert set(request) == {"params", "experiment", "user_id"}
     headers = {"Content-Type": "application/json", "Accept": "application/json, application/*+json"}
-    answer = guide.session.post(guide.url + path[1], data=json.dumps(request), headers=headers, timeout=300)
+    answer = guide.session.post(guide.url + path[1], data=json.dumps(request), headers=headers, timeout=HANG_S)
     assert answer.status_code == 200
     assert answer.headers["Content-Type"].startswith("application/json")
 
@@ -400,7 +402,7 @@ def test_the_vue_component_gets_its_answer(guide):
         component.methods.runAlgorithm.call(it).then(
             () => console.log(JSON.stringify([it.result.makespan, it.modelInfo.user_id])));
     """
-    ended = subprocess.run(["node", "-e", program], capture_output=True, text=True, timeout=300)
+    ended = subprocess.run(["node", "-e", program], capture_output=True, text=True, timeout=HANG_S)
     assert ended.returncode == 0, ended.stderr
     makespan, user_id = json.loads(ended.stdout)
     with closing(sqlite3.connect(guide.home / "logs" / "performance.db")) as database:

@@ -3,7 +3,6 @@
 import json
 import os
 import shutil
-import time
 
 import pytest
 
@@ -12,6 +11,7 @@ from scheduler_service.errors import StorageUnavailable
 from scheduler_service.http.services import EXTENSION
 from scheduler_service.settings import Settings
 from tests.conftest import LiveService, live_service
+from tests.waiting import until
 
 PARTS = {"database", "models", "experiments", "disk", "folders", "clock", "queues", "warm_up"}
 
@@ -30,18 +30,12 @@ def app(tmp_path):
 
 
 def until_ready(service: LiveService) -> None:
-    deadline = time.monotonic() + 300.0
-    while (answer := service.get("/health/ready")).status_code != 200:
-        assert time.monotonic() < deadline, answer.text
-        time.sleep(0.05)
+    until(lambda: service.get("/health/ready").status_code == 200, lambda: service.get("/health/ready").text)
 
 
 def until_named(service: LiveService, part: str) -> None:
-    """Until `/health` names this part alone: within the second that an answer may be old."""
-    deadline = time.monotonic() + 300.0
-    while (answer := service.get("/health").json()).get("failing") != [part]:
-        assert time.monotonic() < deadline, answer
-        time.sleep(0.05)
+    """Until `/health` names this part alone: an answer may be a second old."""
+    until(lambda: service.get("/health").json().get("failing") == [part], lambda: service.get("/health").text)
 
 
 def is_not_ready(service: LiveService, part: str, word: str) -> None:

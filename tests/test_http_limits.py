@@ -22,6 +22,7 @@ from scheduler_service.http.guards.limits import (
 )
 from scheduler_service.settings import Settings
 from tests.conftest import live_service
+from tests.waiting import HANG_S
 
 KEYS = {"slow": "the key of a slow client", "other": "the key of another client"}
 ENTRIES = tuple(f"{name}:read:{hashlib.sha256(key.encode()).hexdigest()}" for name, key in KEYS.items())
@@ -220,7 +221,7 @@ def test_two_workers_count_together(exposed):
     began = time.monotonic()
     # A new connection each, so that both workers get some.
     statuses = [
-        requests.get(f"{exposed.url}/models", headers=bearer("slow"), timeout=300).status_code
+        requests.get(f"{exposed.url}/models", headers=bearer("slow"), timeout=HANG_S).status_code
         for _ in range(3 * LEAST_BURST)
     ]
     most = LEAST_BURST + int(time.monotonic() - began) + 2
@@ -238,7 +239,7 @@ def either(request):
 
 def connected(service):
     parts = urlsplit(service.url)
-    return socket.create_connection((parts.hostname, parts.port), timeout=300)
+    return socket.create_connection((parts.hostname, parts.port), timeout=HANG_S)
 
 
 def spoken(service, sent: bytes) -> bytes:
@@ -267,7 +268,7 @@ def post(*headers: str, body: bytes = b"") -> bytes:
 
 
 def still_answers(service):
-    assert requests.get(f"{service.url}/health/live", timeout=300).status_code == 200
+    assert requests.get(f"{service.url}/health/live", timeout=HANG_S).status_code == 200
 
 
 @pytest.mark.parametrize(
@@ -321,7 +322,7 @@ def test_a_chunked_body_over_the_limit_is_413(exposed):
             yield b" " * 8_192
 
     answer = requests.post(
-        f"{exposed.url}/run_algorithm", data=chunks(), headers={"Content-Type": "application/json"}, timeout=300
+        f"{exposed.url}/run_algorithm", data=chunks(), headers={"Content-Type": "application/json"}, timeout=HANG_S
     )
     assert answer.status_code == 413
 
@@ -350,14 +351,18 @@ FORGED = "x\n2026-01-01 00:00:00,000 INFO [-] scheduler.runs: 算法执行完成
 def test_no_text_of_a_client_makes_a_line_or_a_colour_in_the_log(exposed):
     before = exposed.log()
     made = [
-        requests.post(f"{exposed.url}/run_algorithm", json={"params": SAMPLE} | more, timeout=300)
+        requests.post(f"{exposed.url}/run_algorithm", json={"params": SAMPLE} | more, timeout=HANG_S)
         for more in ({"user_id": FORGED}, {"experiment": FORGED}, {"model": FORGED}, {"user_id": "\x1b]0;title\x07"})
     ]
     assert [answer.status_code for answer in made] == [200, 200, 404, 200]
-    requests.post(f"{exposed.url}/feedback", json={"request_id": FORGED, "user_satisfaction": 1}, timeout=300)
-    requests.post(f"{exposed.url}/experiments/x%0a2026-01-01%20算法执行完成%207.7/start", timeout=300)
-    added = exposed.log()[len(before) :]
-    assert sum("算法执行完成" in line for line in added.splitlines()) == 3
+    requests.post(f"{exposed.url}/feedback", json={"request_id": FORGED, "user_satisfaction": 1}, timeout=HANG_S)
+    requests.post(f"{exposed.url}/experiments/x%0a2026-01-01%20算法执行完成%207.7/start", timeout=HANG_S)
+    # Lines are written in the order in which they were said, so that this one comes last.
+    requests.post(
+        f"{exposed.url}/run_algorithm", json={"params": SAMPLE}, headers={"X-Request-ID": "last"}, timeout=HANG_S
+    )
+    added = exposed.said("[last] scheduler.runs")[len(before) :]
+    assert sum("算法执行完成" in line for line in added.splitlines()) == 4
     assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028]", added)
     assert all(re.match(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} [A-Z]+ \[", line) for line in added.split("\n")[:-1])
 

@@ -5,7 +5,6 @@ import logging
 import multiprocessing
 import re
 import subprocess
-import time
 from datetime import date, datetime, timedelta
 from datetime import time as dt_time
 
@@ -21,6 +20,7 @@ from scheduler_service.logs import (
     request_id_var,
 )
 from scheduler_service.settings import Settings
+from tests.waiting import HANG_S
 
 SAMPLE = [10, 5, 8, 6, 7, 9, 6, 7, 6, 7, 7, 7, 4, 7, 5]
 GREP = "grep \"算法执行完成\" logs/flask_service.log | awk '{print $NF}' | sort -n"
@@ -72,7 +72,8 @@ def test_the_guides_one_liner_prints_the_seconds_of_every_run_and_nothing_else(s
 
 def test_every_line_of_a_request_has_its_id(service):
     service.post("/run_algorithm", json={"params": SAMPLE}, headers={"X-Request-ID": "find-me"})
-    (line,) = [line for line in service.log().splitlines() if "find-me" in line and RUN_MARKER in line]
+    log = service.said("[find-me]")
+    (line,) = [line for line in log.splitlines() if "find-me" in line and RUN_MARKER in line]
     assert re.match(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} INFO \[find-me\] scheduler.runs: 算法执行完成 ", line)
 
 
@@ -137,44 +138,45 @@ def test_several_processes_rotate_one_file_without_losing_a_line(tmp_path):
     for process in workers:
         process.start()
     for process in workers:
-        process.join(300)
+        process.join(HANG_S)
         assert process.exitcode == 0
     lines = [line for file in tmp_path.glob("shared.log*") for line in file.read_text().splitlines()]
     assert sorted(lines) == sorted(f"worker={worker} line={number}" for worker in range(3) for number in range(300))
 
 
-def _write_across_midnight(path, worker, barrier, offset) -> None:
-    for _ in range(2):
-        barrier.wait(300)
-    offset_s = offset.value
-    handler = SharedRotatingFileHandler(path, max_bytes=60_000, backups=100, clock=lambda: time.time() + offset_s)
+def _write_across_midnight(path, worker, barrier, written, midnight_s) -> None:
+    def now_s() -> float:
+        """A second before midnight, until all of them have written half of their lines."""
+        return midnight_s + (1.0 if written.value >= 4 * 1_000 else -1.0)
+
+    handler = SharedRotatingFileHandler(path, max_bytes=60_000, backups=100, clock=now_s)
     handler.setFormatter(LineFormatter())
+    barrier.wait(HANG_S)
     for number in range(2_000):
         record = logging.LogRecord("x", logging.INFO, "", 0, f"worker={worker} line={number}", (), None)
-        record.created = time.time() + offset_s
+        record.created = now_s()
         handler.emit(record)
-        time.sleep(0.000_2)
+        with written.get_lock():
+            written.value += 1
     handler.close()
 
 
 def test_four_processes_across_midnight_lose_tear_and_misplace_no_line(tmp_path):
     context, path = multiprocessing.get_context("spawn"), tmp_path / "shared.log"
-    barrier, offset = context.Barrier(5), context.Value("d", 0.0)
+    barrier, written = context.Barrier(4), context.Value("i", 0)
+    midnight_s = datetime.combine(date.today() + timedelta(days=1), dt_time()).timestamp()
     workers = [
-        context.Process(target=_write_across_midnight, args=(path, worker, barrier, offset)) for worker in range(4)
+        context.Process(target=_write_across_midnight, args=(path, worker, barrier, written, midnight_s))
+        for worker in range(4)
     ]
     for process in workers:
         process.start()
-    barrier.wait(300)
-    # 2,000 pauses of 0.2 ms last longer than the quarter of a second until midnight.
-    offset.value = datetime.combine(date.today() + timedelta(days=1), dt_time()).timestamp() - time.time() - 0.25
-    barrier.wait(300)
     for process in workers:
-        process.join(300)
+        process.join(HANG_S)
         assert process.exitcode == 0
     files = [file.read_text("utf-8").splitlines() for file in tmp_path.glob("shared.log*")]
-    written = sorted(line.partition(" x: ")[2] for lines in files for line in lines)
-    assert written == sorted(f"worker={worker} line={number}" for worker in range(4) for number in range(2_000))
+    lines_written = sorted(line.partition(" x: ")[2] for lines in files for line in lines)
+    assert lines_written == sorted(f"worker={worker} line={number}" for worker in range(4) for number in range(2_000))
     assert all(len({line[:10] for line in lines}) == 1 for lines in files)
     assert len({lines[0][:10] for lines in files}) == 2
 

@@ -2,7 +2,6 @@
 
 import json
 import re
-import time
 
 import pandas as pd
 import pytest
@@ -10,6 +9,7 @@ import pytest
 from enhanced_flask import create_app
 from monitoring import PERFORMANCE_THRESHOLDS, PerformanceMonitor, PerformanceRecord
 from scheduler_service.settings import Settings
+from tests.waiting import until
 
 SAMPLE = [10, 5, 8, 6, 7, 9, 6, 7, 6, 7, 7, 7, 4, 7, 5]
 
@@ -40,10 +40,7 @@ def test_a_broken_configuration_is_named_and_heals(app, tmp_path):
     assert "ab_test_config.json" in answer.json["error"]
     assert answer.headers["Retry-After"]
     config.write_text(json.dumps({"experiments": {}, "default_model": "DDQN_v2.0"}))
-    deadline = time.monotonic() + 300.0
-    while app.test_client().get("/health").status_code != 200:
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    until(lambda: app.test_client().get("/health").status_code == 200)
 
 
 def test_a_default_model_that_is_gone_is_named(app, tmp_path):

@@ -1,13 +1,13 @@
 """The watch over experiments: who is judged, by which process, and what a trouble leaves standing."""
 
-import time
+from types import SimpleNamespace
 
 import pytest
 
 from enhanced_flask import create_app
 from scheduler_service.files import locked
 from scheduler_service.http.services import EXTENSION
-from scheduler_service.http.watch.watching import ExperimentWatch
+from scheduler_service.http.watch.watching import REST, ExperimentWatch
 from scheduler_service.settings import Settings
 
 
@@ -64,15 +64,19 @@ def test_whatever_is_wrong_with_one_experiment_the_others_are_judged_and_the_log
 
 
 def test_long_looks_are_followed_by_a_rest(parts, monkeypatch):
-    names = []
+    names, now = [], SimpleNamespace(s=1_000.0)
 
     def review(name, *_):
         names.append(name)
-        time.sleep(0.05)
+        now.s += 0.05
 
+    monkeypatch.setattr("scheduler_service.http.watch.watching.time", SimpleNamespace(monotonic=lambda: now.s))
     monkeypatch.setattr(parts.experiments, "review", review)
     monkeypatch.setattr("scheduler_service.http.watch.watching.ANYWAY_EVERY_S", 0.0)
     watch = ExperimentWatch(parts)
     for _ in range(4):  # the first tells nothing of the next, the second took long
         watch.look()
     assert names.count("first") == 2
+    now.s += REST * 0.05
+    watch.look()
+    assert names.count("first") == 3

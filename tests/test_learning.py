@@ -30,6 +30,7 @@ from scheduler_env.replay import draw, new_episodes, play_episode, set_priority
 from scheduler_env.rollout import new_random, uniform
 from scheduler_env.rules import ALL_RULES, build
 from scheduler_env.training import PolishingConfig, Training, TrainingConfig
+from tests.waiting import HANG_S
 
 SMALL = TrainingConfig(updates=30, batch_size=16, sizes=(1, 2), instances=4, replay_steps=2**12, hidden=(8, 8, 8))
 SHOWN = SMALL.model_copy(update={"demonstrations": 0.5, "imitation": 0.3, "search_evaluations": 400})
@@ -291,7 +292,7 @@ def test_the_command_line_trains_a_model_that_schedules(tmp_path):
         capture_output=True,
         text=True,
         cwd=Path(__file__).parent.parent,
-        timeout=300,
+        timeout=HANG_S,
         check=False,
     )
     assert done.returncode == 0, done.stderr

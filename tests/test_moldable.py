@@ -15,6 +15,7 @@ from scheduler_env.incumbent import nothing_yet
 from scheduler_env.kernel import compile_instance
 from scheduler_env.moldable import pack
 from scheduler_env.rules import improve_by_rules
+from tests.waiting import HANG_S
 
 PLENTY = 10**7
 
@@ -68,7 +69,7 @@ def test_the_bound_of_one_work_point_is_near_the_optimum_that_cpsat_proves(seed,
     problem = compile_instance(random_instance(1, seed))
     incumbent = nothing_yet(problem)
     improve_by_rules(problem, incumbent)
-    proved_h = improve_exactly(problem, incumbent, lower_bound_h=0.0, deadline_s=time.perf_counter() + 120)
+    proved_h = improve_exactly(problem, incumbent, lower_bound_h=0.0, deadline_s=time.perf_counter() + HANG_S)
     optimum_h = incumbent.makespan_h
     assert optimum_h - proved_h < 0.02, "CP-SAT proves this one in seconds"
     assert optimum_h * (1.0 - most_below) - 0.01 <= lower_bound(problem) <= optimum_h + 1e-9

@@ -16,6 +16,7 @@ from scheduler_service.errors import InvalidInput, StorageUnavailable
 from scheduler_service.telemetry.queries import DTYPES, PAIR_DTYPES
 from scheduler_service.telemetry.record import ReplayRecord, input_digest
 from scheduler_service.telemetry.schema import SCHEMA_VERSION
+from tests.waiting import HANG_S
 
 ROOT = Path(__file__).resolve().parent.parent
 VERSION_1 = ROOT / "tests" / "data" / "performance_v1.sql"
@@ -290,7 +291,7 @@ def test_processes_that_start_together_upgrade_once(old_database, tmp_path):
             for number in range(6)
         ]
         for process in started:
-            _, told = process.communicate(timeout=300)
+            _, told = process.communicate(timeout=HANG_S)
             assert process.returncode == 0, told.decode()
         assert PerformanceMonitor(path, reports_dir=tmp_path).count_runs() == 3 + 6
         assert version(path) == SCHEMA_VERSION

@@ -16,6 +16,7 @@ import pytest
 
 from monitoring import PERFORMANCE_THRESHOLDS, PerformanceMonitor, PerformanceRecord
 from scheduler_service.errors import InvalidInput, RunNotFound, StorageUnavailable
+from tests.waiting import HANG_S
 
 ROOT = Path(__file__).resolve().parent.parent
 NOON = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
@@ -225,7 +226,7 @@ def test_processes_that_start_together_share_a_new_database(tmp_path):
     db = tmp_path / "new" / "performance.db"
     writers = [start_writer(db, f"p{number}", 15) for number in range(3)]
     for writer in writers:
-        writer.communicate(timeout=300)
+        writer.communicate(timeout=HANG_S)
         assert writer.returncode == 0
     assert len(PerformanceMonitor(db, reports_dir=tmp_path).get_performance_data()) == 3 * 4 * 15
 
@@ -236,7 +237,7 @@ def test_what_was_acknowledged_survives_kill_9(tmp_path):
     acknowledged = [writer.stdout.readline().strip() for _ in range(60)]
     os.kill(writer.pid, signal.SIGKILL)
     acknowledged += [line.strip() for line in writer.stdout.read().splitlines(keepends=True) if line.endswith("\n")]
-    writer.wait(timeout=300)
+    writer.wait(timeout=HANG_S)
     assert writer.returncode == -signal.SIGKILL
 
     found = set(PerformanceMonitor(db, reports_dir=tmp_path).get_performance_data()["request_id"])
@@ -271,7 +272,7 @@ def test_native_threads_under_gevent_do_not_hang(tmp_path):
     )
     db = str(tmp_path / "performance.db")
     done = subprocess.run(
-        [sys.executable, "-c", code, db], capture_output=True, text=True, cwd=ROOT, timeout=300, check=False
+        [sys.executable, "-c", code, db], capture_output=True, text=True, cwd=ROOT, timeout=HANG_S, check=False
     )
     assert (done.stdout.strip(), done.returncode) == ("301", 0), done.stderr
 

@@ -11,6 +11,7 @@ import pytest
 
 from scheduler_service.errors import StorageUnavailable
 from scheduler_service.files import locked, write_atomically, write_json
+from tests.waiting import HANG_S
 
 
 def test_what_was_written_is_read_back_and_nothing_else_is_left_in_the_folder(tmp_path):
@@ -124,5 +125,5 @@ def test_a_killed_holder_releases_the_lock(tmp_path):
     process = multiprocessing.get_context("fork").Process(target=hold_and_die)
     process.start()
     process.join()
-    with locked(tmp_path / "x", timeout_s=0.5):
+    with locked(tmp_path / "x", timeout_s=HANG_S):
         pass

@@ -16,6 +16,7 @@ from scheduler_service.registry.fsck import fsck
 from scheduler_service.registry.store import Store
 from scheduler_service.settings import PROJECT_ROOT, Settings
 from tests.checkpoints import write_checkpoint
+from tests.waiting import HANG_S
 
 SEEDS = Settings().seed_models_dir
 
@@ -324,7 +325,7 @@ def test_a_reader_that_has_seen_enough_gets_no_trace(base):
     process = subprocess.Popen(command, cwd=PROJECT_ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     process.stdout.close()
     assert process.stderr.read() == ""
-    assert process.wait(timeout=300) == 0
+    assert process.wait(timeout=HANG_S) == 0
 
 
 def test_the_module_runs_as_a_program(base):

@@ -2,7 +2,6 @@
 
 import json
 import threading
-import time
 from collections import Counter
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -33,6 +32,7 @@ from scheduler_service.experiments.replay import (
 )
 from scheduler_service.http.services import Services
 from scheduler_service.settings import Settings
+from tests.waiting import until
 
 ROOT = Path(__file__).resolve().parent.parent
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
@@ -356,11 +356,8 @@ def parts(tmp_path_factory) -> Services:
 
 
 def state_when_over(parts: Services, experiment: str) -> dict[str, object]:
-    until = time.monotonic() + 300.0
-    while (state := parts.replays.state(experiment))["state"] == "running":
-        assert time.monotonic() < until, state
-        time.sleep(0.05)
-    return state
+    until(lambda: parts.replays.state(experiment)["state"] != "running", lambda: parts.replays.state(experiment))
+    return parts.replays.state(experiment)
 
 
 def test_a_better_candidate_is_found_before_a_single_user_has_seen_it(parts):

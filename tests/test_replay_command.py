@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -14,6 +13,7 @@ from enhanced_flask import make_folders, make_services
 from monitoring import PerformanceMonitor
 from scheduler_service.settings import Settings
 from tests.test_replay import log_runs, params_of
+from tests.waiting import HANG_S, until
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -54,7 +54,7 @@ def command(home: Path, *arguments: str) -> subprocess.Popen[str]:
 
 
 def finished(process: subprocess.Popen[str]) -> tuple[int, str, str]:
-    out, err = process.communicate(timeout=300)
+    out, err = process.communicate(timeout=HANG_S)
     return process.returncode, out, err
 
 
@@ -64,10 +64,7 @@ def pairs_in(home: Path):
 
 
 def wait_for_pairs(home: Path, number: int) -> None:
-    until = time.monotonic() + 300.0
-    while len(pairs_in(home)) < number:
-        assert time.monotonic() < until
-        time.sleep(0.05)
+    until(lambda: len(pairs_in(home)) >= number)
 
 
 def test_the_command_shows_progress_and_the_verdict(home):

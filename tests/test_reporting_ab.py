@@ -2,7 +2,6 @@
 
 import json
 import resource
-import time
 import warnings
 from datetime import UTC, datetime, timedelta
 
@@ -476,13 +475,13 @@ def test_names_from_outside_are_text_and_nothing_else(pictures):
     assert "alert(1)" in page.text
 
 
-def test_a_hundred_thousand_rows_make_a_report_in_seconds(pictures):
+def test_a_report_of_a_hundred_thousand_rows_is_no_longer_than_one_of_few_and_takes_no_memory_for_each(pictures):
+    few = page_of(experiment(shadow=1.0), runs_of(500, 20, better={"model_b": 0.01}), pairs_of(2_000))
     runs = runs_of(5_000, 20, better={"model_b": 0.01})
     pairs = pairs_of(20_000)
     before_mib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    begun = time.thread_time()
-    page_of(experiment(shadow=1.0), runs, pairs)
-    assert time.thread_time() - begun < 10.0  # seconds of this thread
+    many = page_of(experiment(shadow=1.0), runs, pairs)
+    assert len(many.html) < 1.5 * len(few.html)
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024 - before_mib < 1000.0
 
 

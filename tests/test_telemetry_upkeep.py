@@ -20,6 +20,7 @@ from scheduler_service.errors import InvalidInput, StorageUnavailable
 from scheduler_service.telemetry.cli import main
 from scheduler_service.telemetry.queries import DTYPES
 from tests.test_monitoring_pairs import pair
+from tests.waiting import HANG_S
 
 ROOT = Path(__file__).resolve().parent.parent
 NOW = datetime(2026, 11, 25, 12, 0, tzinfo=UTC)
@@ -145,14 +146,20 @@ def test_a_kill_in_the_middle_of_compaction_loses_and_doubles_nothing(tmp_path):
     code = (
         "import sys; from datetime import UTC, datetime; from monitoring import PerformanceMonitor\n"
         "monitor = PerformanceMonitor(sys.argv[1])\n"
-        "monitor.upkeep.compact(datetime(2021, 1, 1, tzinfo=UTC), progress=lambda *done: print(*done, flush=True))\n"
+        "def progress(*done): print(*done, flush=True); sys.stdin.readline()\n"
+        "monitor.upkeep.compact(datetime(2021, 1, 1, tzinfo=UTC), progress=progress)\n"
     )
     for wait_for in (1, 3, 6):
-        process = subprocess.Popen([sys.executable, "-c", code, str(path)], cwd=ROOT, stdout=subprocess.PIPE, text=True)
+        process = subprocess.Popen(
+            [sys.executable, "-c", code, str(path)], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        assert process.stdin is not None
         assert process.stdout is not None
         for _ in range(wait_for):
             process.stdout.readline()
-        time.sleep(0.01 * wait_for)
+            process.stdin.write("go on\n")
+            process.stdin.flush()
+        time.sleep(0.01 * wait_for)  # into the next piece, at whose end it waits
         process.send_signal(signal.SIGKILL)
         process.wait()
         left = monitor.count_runs()
@@ -235,7 +242,7 @@ def cli(home: Path, *arguments: str, **environment: str) -> subprocess.Completed
     clean = {name: value for name, value in os.environ.items() if not name.startswith("SCHED_")}
     return subprocess.run(
         [sys.executable, "-m", "monitoring", *arguments, "--home", str(home)],
-        cwd=ROOT, env=clean | environment, capture_output=True, text=True, timeout=300,
+        cwd=ROOT, env=clean | environment, capture_output=True, text=True, timeout=HANG_S,
     )  # fmt: skip
 
 

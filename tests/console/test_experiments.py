@@ -2,7 +2,6 @@
 
 import json
 import re
-import time
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -17,6 +16,7 @@ from scheduler_service.keys import digest_of
 from tests.conftest import LiveService, live_service
 from tests.console.browsing import check_accessibility, check_both_sizes
 from tests.console.conftest import NARROW
+from tests.waiting import until
 
 USERS = 130
 HTTP_ERROR = "Failed to load resource"
@@ -75,10 +75,8 @@ def compared(console: LiveService) -> dict[str, Any]:
     for begin in range(0, USERS, MAX_WAITING):  # what the queue cannot take is dropped, by design
         users = range(begin, min(begin + MAX_WAITING, USERS))
         ask(console, "compared", users)
-        deadline = time.monotonic() + 300.0
-        while (pairs := len(monitor.get_pairs("compared"))) < users.stop:  # in the background, once no client waits
-            assert time.monotonic() < deadline, f"{pairs} pairs of {users.stop} requests"
-            time.sleep(0.05)
+        # In the background, once no client waits.
+        until(lambda: len(monitor.get_pairs("compared")) >= users.stop, f"{users.stop} pairs")  # noqa: B023
     monitor.close()
     told: dict[str, Any] = console.get("/experiments/compared/results").json()["results"]
     assert told["verdict"] == "better"

@@ -10,6 +10,7 @@ from scheduler_service.http.routes.console import FOLDER
 from scheduler_service.keys import digest_of
 from tests.conftest import LiveService, live_service
 from tests.console.browsing import check_both_sizes
+from tests.waiting import HANG_S
 
 PAGES = ("schedule", "models", "experiments", "monitoring")
 
@@ -189,14 +190,16 @@ def test_an_address_that_leads_nowhere_says_so(page: Page):
 
 
 def test_files_are_packed_and_asked_for_again_only_when_they_changed(console: LiveService):
-    first = requests.get(f"{console.url}/console/app.js", timeout=300)
+    first = requests.get(f"{console.url}/console/app.js", timeout=HANG_S)
     assert first.headers["Content-Encoding"] == "gzip"
     assert first.headers["Cache-Control"] == "no-cache"
-    again = requests.get(f"{console.url}/console/app.js", headers={"If-None-Match": first.headers["ETag"]}, timeout=300)
+    again = requests.get(
+        f"{console.url}/console/app.js", headers={"If-None-Match": first.headers["ETag"]}, timeout=HANG_S
+    )
     assert (again.status_code, again.content) == (304, b"")
     library = next(FOLDER.glob("vendor/vue-3*/*.js")).relative_to(FOLDER)
-    assert "immutable" in requests.get(f"{console.url}/console/{library}", timeout=300).headers["Cache-Control"]
-    plain = requests.get(f"{console.url}/console/app.js", headers={"Accept-Encoding": "identity"}, timeout=300)
+    assert "immutable" in requests.get(f"{console.url}/console/{library}", timeout=HANG_S).headers["Cache-Control"]
+    plain = requests.get(f"{console.url}/console/app.js", headers={"Accept-Encoding": "identity"}, timeout=HANG_S)
     assert plain.content == (FOLDER / "app.js").read_bytes() == first.content
 
 
@@ -204,7 +207,7 @@ def test_files_are_packed_and_asked_for_again_only_when_they_changed(console: Li
     "name", ["../settings.py", "..%2f..%2fsettings.py", "vendor/vue-3.5.45/LICENSE", "nothing.js", ""]
 )
 def test_nothing_but_the_consoles_own_files_is_told(console: LiveService, name: str):
-    answer = requests.get(f"{console.url}/console/{name}", timeout=300)
+    answer = requests.get(f"{console.url}/console/{name}", timeout=HANG_S)
     assert answer.status_code == 404
     assert answer.headers["Content-Type"] == "application/problem+json"
 

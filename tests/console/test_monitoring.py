@@ -22,6 +22,7 @@ from tests.console.browsing import check_both_sizes
 from tests.console.conftest import WIDE
 from tests.test_alerts import Receiver
 from tests.test_trends import fill
+from tests.waiting import until
 
 MAKESPAN_ALERT = "平均完工时间超过阈值"
 
@@ -100,7 +101,7 @@ def test_a_part_that_fails_is_named_with_what_to_do_and_heals(page: Page, consol
     reports.rename(aside)
     try:
         reports.write_text("in the way")
-        page.wait_for_timeout(1_100)  # the service looks anew every second
+        until(lambda: console.get("/health").status_code == 503)  # its answer may be a second old
         page.clock.run_for(10_000)
         trouble = page.locator(".trouble")
         expect(trouble).to_contain_text("目录")
@@ -110,7 +111,7 @@ def test_a_part_that_fails_is_named_with_what_to_do_and_heals(page: Page, consol
     finally:
         reports.unlink()
         aside.rename(reports)
-    page.wait_for_timeout(1_100)
+    until(lambda: console.get("/health").status_code == 200)
     page.clock.run_for(10_000)
     expect(page.get_by_text("各部分正常")).to_be_visible()
     expect(trouble).to_have_count(0)

@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 from tests.conftest import ROOT, LiveService
+from tests.waiting import HANG_S
 
 EXAMPLES = ROOT / "examples"
 SPRING = EXAMPLES / "springboot"
@@ -99,7 +100,7 @@ LOGIN_PAGE = (200, {"Content-Type": "text/html"}, "<html>Please log in</html>")
 def absent(what: str, *can_be_had: str) -> None:
     """Skip the test, for want of `what`; in CI as root fail instead, if the command says that it could be fetched."""
     if os.environ.get("CI") == "true" and os.geteuid() == 0:
-        tried = subprocess.run(can_be_had, capture_output=True, timeout=300, check=False)
+        tried = subprocess.run(can_be_had, capture_output=True, timeout=HANG_S, check=False)
         assert tried.returncode != 0, f"in CI {what} must be there: make setup-dev"
     pytest.skip(f"{what} is absent: make setup-dev")
 

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from tests.examples.field import HOURS, OPTIMUM_H, SPRING, absent, ended, guide, recorded, refusals, stand_in, used_up
+from tests.waiting import HANG_S
 
 JARS = tuple(
     Path("/usr/share/java") / f"{name}.jar"
@@ -186,7 +187,7 @@ def test_the_spring_service_waits_for_a_busy_one_as_long_as_it_may(plant, java, 
         process.stdin.flush()
         assert process.stdout.readline().startswith("200")  # it has started, so that no time passes after the next line
         before = used_up(plant, "spring")
-        answers = [line.split("\t") for line in process.communicate(4 * asked, timeout=300)[0].splitlines()]
+        answers = [line.split("\t") for line in process.communicate(4 * asked, timeout=HANG_S)[0].splitlines()]
     assert refusals(plant) > before
     assert len(answers) == 4
     assert {status for status, *_ in answers} <= statuses

@@ -5,7 +5,6 @@ import os
 import re
 import shutil
 import subprocess
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +12,7 @@ import pytest
 
 from tests.conftest import LiveService
 from tests.examples.field import BURST, HOURS, OPTIMUM_H, VUE, absent, ended, guide, recorded, refusals
+from tests.waiting import HANG_S, until
 
 
 @pytest.fixture(scope="module")
@@ -75,14 +75,12 @@ def built_page(plant: LiveService, node_modules: Path, tmp_path_factory: pytest.
         environment = os.environ | {"SCHEDULER_URL": plant.url, "SCHEDULER_KEY": "planner", "NO_COLOR": "1"}
         process = subprocess.Popen(command, cwd=VUE, env=environment, stdout=file, stderr=subprocess.STDOUT)
     try:
-        deadline = time.monotonic() + 300.0
-        while not (found := re.search(r"http://127\.0\.0\.1:\d+", output.read_text())):
-            assert time.monotonic() < deadline, output.read_text()
-            time.sleep(0.02)
+        found = until(lambda: re.search(r"http://127\.0\.0\.1:\d+", output.read_text()), output.read_text)
+        assert found is not None
         yield found[0]
     finally:
         process.terminate()
-        process.wait(timeout=300)
+        process.wait(timeout=HANG_S)
 
 
 def test_the_vue_page_draws_a_schedule_in_a_browser_that_never_sees_the_key(built_page, browser):
