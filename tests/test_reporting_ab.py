@@ -298,7 +298,7 @@ def test_the_sequence_ends_with_the_verdicts_figures_and_was_right_at_every_mome
 def test_the_sequence_of_pairs_ends_with_their_verdict():
     pairs = pairs_of(300)
     found = examine(experiment(shadow=1.0), runs_of(60, 2), pairs, NOW).pairs["shadow"].effect
-    last = pair_effects_over_time(pairs, 0.05, 0.05, "model_b").iloc[-1]
+    last = pair_effects_over_time(pairs, 0.05, 0.05, "model_b", "makespan").iloc[-1]
     assert (last["improvement"], last["low"], last["high"]) == (found.improvement, found.low, found.high)
 
 
