@@ -316,13 +316,23 @@ def test_pairs_are_judged_by_a_makespan_and_nothing_else():
 @pytest.mark.parametrize("tight", [True, False])
 def test_a_verdict_that_no_data_will_bring_says_so_and_names_the_metric_that_tells(metric, tight):
     verdict = verdict_on(optimal_runs(400, tight=tight), metric)
-    assert verdict.word not in ("better", "worse")
+    assert verdict.word in ("non_inferior", "inconclusive", "invalid")
     assert verdict.cannot_tell.to_dict()["code"] == "proven_optimal"
     assert verdict.cannot_tell.telling == "policy_makespan"
     assert verdict.cannot_tell.shares == {"model_a": 1.0, "model_b": 1.0}
     assert f"will not tell them apart in {metric}; policy_makespan" in verdict.sentence
     assert "Judge by policy_makespan" in verdict.recommendation
     assert verdict.days_left is None
+
+
+def test_where_every_answer_equals_its_bound_the_arms_are_equal_and_that_is_non_inferior():
+    verdict = verdict_on(optimal_runs(400))
+    assert (verdict.word, verdict.reason) == ("non_inferior", None)
+    assert verdict.sentence.startswith("model_b and model_a are equal in makespan. Nearly all answers")
+    assert verdict.recommendation.startswith("Promote model_b if it has other advantages. Judge by")
+    json.dumps(verdict.to_dict(), allow_nan=False)
+    unproven = verdict_on(optimal_runs(400).assign(gap=0.02))
+    assert (unproven.word, unproven.reason.reason) == ("invalid", "no_variation")
 
 
 @pytest.mark.parametrize(
@@ -364,10 +374,11 @@ def test_wrong_shares_come_before_it():
     assert (told["verdict_reason"]["code"], told["cannot_tell"]) == ("ratio_mismatch", None)
 
 
-def test_more_failures_come_before_it():
-    verdict = verdict_on(optimal_runs(800, failing=0.06, tight=False))
-    assert verdict.failing is not None
-    assert "Judge by" not in verdict.recommendation or not verdict.failing.is_certain
+def test_a_candidate_that_certainly_fails_more_often_is_not_called_non_inferior_for_its_optima():
+    verdict = verdict_on(optimal_runs(800, failing=0.3), "gap")
+    assert verdict.failing.is_certain
+    assert verdict.word == "invalid"
+    assert verdict.recommendation.startswith("Do not promote model_b before it fails as seldom")
 
 
 def test_pairs_of_proven_optima_say_so_too():
@@ -453,6 +464,7 @@ def test_the_report_says_it_in_both_languages_and_what_to_do():
     assert "两组的应答几乎都已证明最优（A 100%，B 100%），再多的数据也无法按完工时间分出高下" in zh.replace(
         "100.0%", "100%"
     )
+    assert "B 与 A 没有差别：完工时间持平" in zh
     assert "改用模型自身排程的完工时间来比较" in zh
     assert "Nearly all answers of both arms are proven optimal" in en
     assert "Judge by the makespan of the model's own schedule" in en

@@ -138,8 +138,10 @@ class Teller:
             counts = (found.units, sum(found.requests))
             basis = words["basis_users"].format(*(self._show.count(count) for count in counts))
         key = "verdict_one_model" if found.is_one_model else f"verdict_{found.word}"
-        if found.word == "identical" and found.cannot_tell is not None:
+        if found.cannot_tell is not None and found.word == "identical":
             key = "verdict_equal_lengths"  # proven optima may be of any shape
+        if found.word == "non_inferior" and found.bounds is None:
+            key = "verdict_equal"  # nothing varies but for what the plants explain
         return (
             self._failing(found)
             + words[key].format(
@@ -218,7 +220,8 @@ class Teller:
         key = NEXT_OF_INVALID.get(found.reason or "", f"next_{found.word}" if found.reason is None else NEXT_OTHERWISE)
         if status != "active" and key not in NEXT_OF_INVALID.values():
             key = {"better": "next_over_better", "worse": "next_over_worse"}.get(found.word, "next_over")
-        if key in HASTY and found.failing is not None and found.failing.is_certain:
+        is_failing = found.failing is not None and found.failing.is_certain
+        if is_failing and (key in HASTY or found.cannot_tell is not None):
             return "next_failing"
         if found.cannot_tell is not None:
             return "next_cannot_tell"

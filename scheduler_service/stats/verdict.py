@@ -94,7 +94,8 @@ def judge(runs: pd.DataFrame, comparison: ArmComparison, margin: float, elapsed_
 
     In this order: `invalid` when the users fell into the arms in wrong shares, when there are fewer samples than the
     experiment wants or no error can be computed; `better` or `worse` when the bounds exclude no difference;
-    `non_inferior` when they exclude a harm of `margin`; otherwise `inconclusive`. All bounds are anytime-valid at the
+    `non_inferior` when they exclude a harm of `margin`, or when there is no error since the answers of both arms are
+    proven optimal; otherwise `inconclusive`. All bounds are anytime-valid at the
     experiment's alpha, so the order of looks does not matter.
 
     Failures are treated in two stages. First success: the sentence says whether the candidate certainly or probably
@@ -124,6 +125,9 @@ def judge(runs: pd.DataFrame, comparison: ArmComparison, margin: float, elapsed_
         word = "inconclusive"
     is_open = word in ("inconclusive", "non_inferior", "invalid") and not comparison.has_ratio_mismatch
     told = cannot_tell(runs, metric, comparison.arms) if is_open else None
+    is_failing = failing is not None and failing.is_certain
+    if told is not None and reason is effect and reason.reason == "no_variation" and not is_failing:
+        word, reason = "non_inferior", None  # equal but for what the plants explain, and no schedule could be shorter
     mde, days = None, None
     if not isinstance(effect, NotComputable):
         mde = to_improvement(minimum_detectable_effect(effect.standard_error, comparison.alpha), metric)
@@ -209,6 +213,8 @@ def _sentence(
     failing: Failing | None,
 ) -> str:
     first = "" if failing is None else _failing_sentence(failing, comparison)
+    if word == "non_inferior" and isinstance(effect, NotComputable):
+        return f"{first}{comparison.candidate} and {comparison.baseline} are equal in {comparison.metric.name}."
     if reason is not None or isinstance(effect, NotComputable):
         return f"{first}No verdict on {comparison.candidate} yet: {reason.message if reason else ''}."
     penalty = " (failures penalised)" if failing is not None and comparison.metric.is_penalised else ""
@@ -249,7 +255,7 @@ def _recommendation(
 ) -> str:
     candidate, baseline = comparison.candidate, comparison.baseline
     is_failing = failing is not None and failing.is_certain
-    if is_failing and word in ("better", "non_inferior", "inconclusive"):
+    if is_failing and (word in ("better", "non_inferior", "inconclusive") or told is not None):
         return f"Do not promote {candidate} before it fails as seldom as {baseline}; find out why it fails."
     if word == "better":
         return f"Promote {candidate}."

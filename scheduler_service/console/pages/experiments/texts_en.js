@@ -29,6 +29,7 @@ export const en = {
     inconclusive: "{b} cannot be told from {a} yet: {effect} so far, which may be chance, from {basis}.",
     held_back: "{b} is not called better than {a} before the failures are explained: {effect} so far, from {basis}.",
     identical: "{b} and {a} make the same schedules without exception, from {basis}.",
+    equal: "{b} does not differ from {a}: {effect}, from {basis}.",
     equal_lengths: "{b} and {a} make schedules of the same length without exception, from {basis}.",
     invalid: "No verdict on {b} yet: {reason}.",
     cannot_tell: " Nearly all answers of both arms are proven optimal ({a} {n_a}, {b} {n_b}), so more data will not tell them apart in {metric}; the {telling} (before any search or proof) would.",

@@ -29,6 +29,7 @@ export const zh = {
     inconclusive: "{b} 与 {a} 孰优尚不能判定：目前{effect}，但还可能出于偶然，{basis}。",
     held_back: "在查明失败原因之前，不能说 {b} 优于 {a}：目前{effect}，{basis}。",
     identical: "{b} 与 {a} 给出的排程没有任何不同，{basis}。",
+    equal: "{b} 与 {a} 没有差别：{effect}，{basis}。",
     equal_lengths: "{b} 与 {a} 给出的排程全都一样长，{basis}。",
     invalid: "还不能对 {b} 下结论：{reason}。",
     cannot_tell: "两组的应答几乎都已证明最优（{a} {n_a}，{b} {n_b}），再多的数据也无法按{metric}分出高下；改看{telling}（不经搜索和证明改进）才能比较模型。",

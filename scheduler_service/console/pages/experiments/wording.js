@@ -69,8 +69,13 @@ export function useWording() {
       margin: `${number(figures.margin_percentage)} %`,
       reason: figures.verdict_reason ? reason(figures.verdict_reason.code, { samples: figures.min_samples, ofPairs: onPairs }) : "",
     };
-    const isEqual = figures.verdict === "identical" && figures.cannot_tell; // proven optima may be of any shape
-    return failing(figures, names) + of(`verdict.${isHeldBack ? "held_back" : isEqual ? "equal_lengths" : figures.verdict}`, named) + cannotTell(figures, candidate);
+    return failing(figures, names) + of(`verdict.${isHeldBack ? "held_back" : wordOf(figures)}`, named) + cannotTell(figures, candidate);
+  }
+
+  function wordOf({ verdict, anytime_effect, cannot_tell }) {
+    if (cannot_tell && verdict === "identical") return "equal_lengths"; // proven optima may be of any shape
+    if (verdict === "non_inferior" && !anytime_effect) return "equal"; // nothing varies but for what the plants explain
+    return verdict;
   }
 
   /** That the metric cannot tell the models apart, and which one could; empty where it can. */

@@ -24,7 +24,7 @@ export const CHARTS = [
     name: "makespan", format: (value) => hours(value, 1), tick: (value) => number(value, 1), threshold: "max_makespan", told: 0,
     series: [
       { name: "makespan", of: (point) => point.mean_makespan, colour: "#0072B2" },
-      { name: "policy_makespan", of: (point) => point.mean_policy_makespan, colour: "#E69F00" },
+      { name: "policy_makespan", of: (point) => point.mean_policy_makespan ?? null, colour: "#E69F00" },
     ],
     rule: "max_makespan",
   },
