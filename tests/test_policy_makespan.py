@@ -15,6 +15,7 @@ from monitoring import ABTestAnalyzer, PairRecord, PerformanceMonitor, Performan
 from scheduler_env.standard_cycle import SAMPLE_PARAMS
 from scheduler_service.clock import to_iso
 from scheduler_service.errors import InvalidInput
+from scheduler_service.experiments.cli import main
 from scheduler_service.experiments.examination import RUN_COLUMNS, examine
 from scheduler_service.experiments.experiment import Experiment
 from scheduler_service.experiments.planning import plan, planning_columns
@@ -302,6 +303,27 @@ def test_the_requests_lost_most_have_both_makespans():
     (worst, *_) = judge_pairs(optimal_pairs(60, better=-0.1), margin=0.05, alpha=0.05, metric="policy_makespan").worst
     assert worst["ratio"] == pytest.approx(worst["policy_makespan_b"] / worst["policy_makespan_a"])
     assert worst["makespan_a"] == worst["makespan_b"]
+
+
+def test_a_replay_of_any_two_models_is_judged_by_it_when_asked_to(tmp_path, capsys):
+    settings = Settings(home=tmp_path)
+    make_folders(settings)
+    monitor = make_services(settings).monitor
+    for user in range(30):
+        hours = [float(each) for each in np.random.default_rng(user).integers(2, 20, 15)]
+        asked = {"input_params": {"params": hours}, "time_budget_ms": 20.0}
+        monitor.record_performance(PerformanceRecord(request_id=f"r{user}", user_id=f"u{user}", **asked))
+    monitor.close()
+    models = ["--baseline", "DDQN_v1.0", "--candidate-model", "DDQN_v2.0"]
+    command = ["replay", "--home", str(tmp_path), *models]
+    assert main([*command, "--metric", "policy_makespan", "--json"]) == 0
+    verdict = json.loads(capsys.readouterr().out)["verdict"]
+    assert (verdict["metric"], verdict["pairs"]) == ("policy_makespan", 30)
+    assert verdict["verdict"] == "better"
+    assert main([*command, "--metric", "policy_makespan"]) == 0
+    assert "policy_makespan model_b / model_a: 0.9" in capsys.readouterr().out
+    pairs = PerformanceMonitor(tmp_path / "logs" / "performance.db", reports_dir=tmp_path).get_pairs()
+    assert (pairs["policy_makespan_b"] >= pairs["makespan_b"] - 1e-9).all()
 
 
 def test_pairs_are_judged_by_a_makespan_and_nothing_else():

@@ -340,6 +340,8 @@ def test_where_all_answers_are_optimal_the_page_says_what_would_tell(page: Page,
     page.goto("/?lang=zh#/experiments/by_own_schedules")
     expect(page.locator(".verdict .word")).to_have_text("更优")
     expect(page.locator("[data-verdict]")).to_contain_text("B 优于 A：模型自身排程的完工时间平均缩短")
+    for name in ("optimal", "by_own_schedules"):
+        console.post(f"/experiments/{name}/stop")
 
 
 @pytest.mark.usefixtures("compared")
