@@ -257,8 +257,12 @@ class ABTestManager:
         user means. Formulas: docs/statistics.md.
         """
         examined = self.examine(name, runs, pairs)
-        is_default = self._changes.is_default(examined.experiment.model_a)
-        return examined.to_dict() | {"is_baseline_the_default": is_default}
+        experiment, is_default = examined.experiment, self._changes.is_default(examined.experiment.model_a)
+        next_move = None
+        if experiment.rollout is not None and experiment.status == "active":
+            decision = decide(experiment.rollout, examined.evidence(is_baseline_the_default=is_default), self._clock())
+            next_move = {"kind": decision.kind, "reason": decision.reason}
+        return examined.to_dict() | {"is_baseline_the_default": is_default, "rollout_decision": next_move}
 
     def review(self, name: str, runs: "pd.DataFrame", pairs: "pd.DataFrame | None" = None) -> Transition | None:
         """The move that the figures call for, made: on to the next stage, promotion or abort. None: nothing to do.

@@ -13,7 +13,7 @@ from scheduler_env.decomposition import EXACT, PART_NODES, PARTS, assemble, deco
 from scheduler_env.errors import InvalidCheckpoint
 from scheduler_env.improvement import improve
 from scheduler_env.incumbent import Incumbent, Stop
-from scheduler_env.interleaving import BUDGET_SHARE, LONGEST_S, MIN_BUDGET_MS, bound_by_orders
+from scheduler_env.interleaving import BUDGET_SHARE, MIN_BUDGET_MS, bound_by_orders
 from scheduler_env.kernel import Problem, State, View, compile_instance, makespan, new_state, new_view, to_schedule
 from scheduler_env.observation import Network, Workspace, new_workspace
 from scheduler_env.problem import Instance
@@ -90,7 +90,7 @@ class Agent:
                 max_evaluations=max_evaluations,
             )
             if time_budget_ms >= MIN_BUDGET_MS and not best.is_optimal(bound_h):
-                until_s = min(deadline_s, time.perf_counter() + min(LONGEST_S, BUDGET_SHARE * time_budget_ms / 1000.0))
+                until_s = min(deadline_s, time.perf_counter() + BUDGET_SHARE * time_budget_ms / 1000.0)
                 bound_h = bound_by_orders(problem, bound_h, best.makespan_h, until_s)
             improve(
                 problem,

@@ -31,8 +31,8 @@ MIN_BUDGET_MS = 100.0
 """With less time than this the search finds more than the bound would gain."""
 BUDGET_SHARE = 0.3
 """Of the time budget, at most."""
-LONGEST_S = 5.0
-"""However long the budget: the last linear programs raise the bound by little."""
+MAX_PROGRAMS = 2_000
+"""However long the budget. Two work points take 30 to 250 until the bound is final."""
 MAX_PROJECTS = 3
 MAX_STAGES = 40
 """Of all projects together: with more of them the orders are too many to tell anything."""
@@ -48,20 +48,24 @@ class _Stage:
     work: dict[int, list[tuple[float, float]]]  # resource -> (a, b), b <= 0: in t hours at least a + b t people-hours
 
 
-def bound_by_orders(problem: Problem, bound_h: float, enough_h: float, deadline_s: float) -> float:
+def bound_by_orders(
+    problem: Problem, bound_h: float, enough_h: float, deadline_s: float, max_programs: int = MAX_PROGRAMS
+) -> float:
     """A makespan in hours that no schedule can beat; `bound_h` where there are no stages to bring into an order.
 
     Args:
         bound_h: proved otherwise; never undercut.
         enough_h: the makespan of a known schedule; a bound of that much ends the search.
         deadline_s: of `time.perf_counter`; may be overrun by two linear programs, some milliseconds.
+        max_programs: linear programs to solve at most.
     """
     projects = _stages_of_projects(problem)
     ends = [len(project) for project in projects]
     if not 2 <= len(projects) <= MAX_PROJECTS or sum(ends) > MAX_STAGES:
         return bound_h
     open_: list[tuple[float, tuple[int, ...]]] = [(bound_h, ())]  # a bound, and the projects whose stages ended so far
-    while time.perf_counter() < deadline_s:
+    programs = 0
+    while programs < max_programs and time.perf_counter() < deadline_s:
         value, order = open_[0]
         passed = [order.count(number) for number in range(len(projects))]
         if value >= enough_h - PROVED_H or passed == ends:
@@ -70,6 +74,7 @@ def bound_by_orders(problem: Problem, bound_h: float, enough_h: float, deadline_
         for number, stage in enumerate(passed):
             if stage < ends[number]:
                 longer = (*order, number)
+                programs += 1
                 heapq.heappush(open_, (max(value, _least_h(problem.capacity, projects, longer)), longer))
     return min(open_[0][0], enough_h)
 

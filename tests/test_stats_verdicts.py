@@ -64,7 +64,7 @@ def test_what_is_better_is_better_whichever_way_the_metric_points(metric):
     low, high = rng.uniform(0.2, 0.4, 200), rng.uniform(0.6, 0.8, 200)
     if metric == "success":
         low, high = rng.random(200) < 0.5, rng.random(200) < 0.95
-    better, worse = (low, high) if metric in {"makespan", "execution_time", "gap"} else (high, low)
+    better, worse = (low, high) if metric in {"makespan", "policy_makespan", "execution_time", "gap"} else (high, low)
 
     def arms_of(a, b):
         runs = pd.DataFrame({"variant": ["model_a"] * 200 + ["model_b"] * 200, "user_id": range(400), "success": True})

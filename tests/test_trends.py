@@ -18,6 +18,7 @@ from scheduler_service.telemetry.trends import BUCKETS_S, bucket_starts
 NOW = datetime(2026, 11, 25, 12, 10, 30, tzinfo=UTC)
 FIGURES = {
     "mean_makespan": ("makespan", "mean"),
+    "mean_policy_makespan": ("policy_makespan", "mean"),
     "mean_gap": ("gap", "mean"),
     "p50_execution_time": ("execution_time", 0.5),
     "p95_execution_time": ("execution_time", 0.95),
@@ -36,6 +37,7 @@ def fill(monitor: PerformanceMonitor, now: datetime, count: int = 800, days: flo
                 request_id=f"r{number}", timestamp=now - timedelta(hours=float(age_h)), success=bool(is_good),
                 model_key=(None, "M1", "M2")[number % 3], experiment="e" if number % 4 == 0 else None,
                 makespan=float(rng.lognormal(4.0, 0.2)) if is_good else None,
+                policy_makespan=float(50 + number % 9) if is_good and number % 8 else None,
                 gap=float(rng.exponential(0.02)) if is_good and number % 5 else None,
                 execution_time=float(rng.lognormal(-4.0, 0.5)) if number % 6 else None,
                 user_satisfaction=int(rng.integers(1, 6)) if number % 7 == 0 else None,

@@ -10,6 +10,7 @@ import os
 import shlex
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from scheduler_service.experiments.examination import RUN_COLUMNS
 from scheduler_service.experiments.replay import Contest, ReplayOptions, contest_of, plan_replay, run_replay, state_of
 from scheduler_service.registry.cli import table
 from scheduler_service.settings import Settings, settings_from_environment
+from scheduler_service.stats.metrics import PAIRED
 
 Answer = tuple[Any, str]
 """What `--json` prints, and what people read."""
@@ -150,6 +152,11 @@ def _parser() -> argparse.ArgumentParser:
     replay.add_argument(
         "--time-budget-ms", type=float, metavar="MS", help="for each model, instead of what the request had"
     )
+    replay.add_argument(
+        "--metric",
+        choices=PAIRED,
+        help="what the pairs are judged by (default: the experiment's success metric, if it is one of these; makespan)",
+    )
     replay.add_argument("--own", action="store_true", help="only requests that named the experiment")
     return parser
 
@@ -184,6 +191,8 @@ def _results(doors: Doors, options: argparse.Namespace) -> Answer:
     value = doors.experiments.results(name, runs, monitor.get_pairs(name))
     rows = [(each["name"], each["state"], each["message"]) for each in value["guardrails"]]
     text = f"{value['verdict']}: {value['verdict_sentence']}\n{value['recommendation']}"
+    if value["rollout_decision"] is not None:
+        text += "\nrollout: {kind}, {reason}".format(**value["rollout_decision"])
     return value, f"{text}\n\n{table(('guardrail', 'state', 'seen'), rows)}" if rows else text
 
 
@@ -259,11 +268,12 @@ def _contest(doors: Doors, options: argparse.Namespace) -> Contest:
         if any(names):
             raise InvalidInput("say either an experiment, or --baseline and --candidate-model")
         experiment = doors.experiments.get_experiment(options.experiment)
-        return contest_of(experiment, options.candidate, lambda name: doors.models.resolve(name, standing=True))
+        contest = contest_of(experiment, options.candidate, lambda name: doors.models.resolve(name, standing=True))
+        return contest if options.metric is None else replace(contest, metric=options.metric)
     if not all(names) or options.candidate or options.own:
         raise InvalidInput("without an experiment, say --baseline and --candidate-model, and no --candidate or --own")
     key_a, key_b = (doors.models.resolve(name) for name in names)
-    return Contest(key_a, key_b)
+    return Contest(key_a, key_b, metric=options.metric or PAIRED[0])
 
 
 COMMANDS: Mapping[str, Callable[[Doors, argparse.Namespace], Answer]] = {
@@ -284,7 +294,7 @@ def _replay_text(value: Mapping[str, Any]) -> str:
     lines = [verdict["verdict_sentence"], verdict["recommendation"], ""]
     ratio = verdict["geometric_mean_ratio"]
     if ratio is not None:
-        lines.append(f"makespan {arm} / model_a: {ratio:.4f} (geometric mean of the users' ratios)")
+        lines.append(f"{verdict['metric']} {arm} / model_a: {ratio:.4f} (geometric mean of the users' ratios)")
     counts = ("wins", "ties", "losses")
     lines.append(f"{arm}: " + ", ".join(f"{verdict[name]} {name}" for name in counts))
     if verdict["worst"]:
@@ -294,8 +304,8 @@ def _replay_text(value: Mapping[str, Any]) -> str:
                 each["request_id"],
                 each["user_id"] or "-",
                 each["n_workpoints"],
-                f"{each['makespan_a']:.2f}",
-                f"{each['makespan_b']:.2f}",
+                f"{each[verdict['metric'] + '_a']:.2f}",
+                f"{each[verdict['metric'] + '_b']:.2f}",
                 f"{each['ratio']:.4f}",
             )
             for each in verdict["worst"]

@@ -16,7 +16,7 @@ from scheduler_service.stats.comparison import ARMS, BASELINE, ArmComparison, co
 from scheduler_service.stats.effect import to_improvement
 from scheduler_service.stats.guardrails import ALPHA as GUARDRAIL_ALPHA
 from scheduler_service.stats.guardrails import Guardrail, check_guardrails
-from scheduler_service.stats.metrics import METRICS, metric_named
+from scheduler_service.stats.metrics import PAIRED, metric_named, paired_metric
 from scheduler_service.stats.outcome import NotComputable
 from scheduler_service.stats.pairs import PairedVerdict, judge_pairs
 from scheduler_service.stats.power import minimum_detectable_effect
@@ -34,6 +34,7 @@ RUN_COLUMNS = (
     "user_id",
     "success",
     "makespan",
+    "policy_makespan",
     "execution_time",
     "lower_bound",
     "gap",
@@ -59,7 +60,7 @@ class Examination:
     @property
     def rests_on_pairs(self) -> bool:
         """Whether the verdict is that of the shadow pairs: it was decided when shadowing was switched on."""
-        return self.experiment.success_metric == "makespan" and self.experiment.shadow > 0.0 and "shadow" in self.pairs
+        return self.experiment.success_metric in PAIRED and self.experiment.shadow > 0.0 and "shadow" in self.pairs
 
     def evidence(self, *, is_baseline_the_default: bool) -> Evidence:
         """What a rollout is decided upon."""
@@ -71,6 +72,7 @@ class Examination:
             is_mismatched=any(each.has_ratio_mismatch for each in self.comparisons.values()),
             guardrails=[each for checks in self.guardrails.values() for each in checks],
             is_baseline_the_default=is_baseline_the_default,
+            cannot_tell=None if verdict["cannot_tell"] is None else verdict["cannot_tell"]["message"],
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -124,6 +126,7 @@ class Examination:
                 "verdict_reason": self.model_changed.to_dict(),
                 "verdict_sentence": f"No verdict: {self.model_changed.message}.",
                 "recommendation": "Stop the experiment and make a new one that names its models by their keys.",
+                "cannot_tell": None,
             }
         return verdict
 
@@ -174,7 +177,7 @@ def examine(experiment: Experiment, runs: pd.DataFrame, pairs: pd.DataFrame | No
 def _on_pairs(pairs: PairedVerdict) -> dict[str, Any]:
     """The verdict on pairs in the words of the one on users; nobody knows how many days of pairs are missing."""
     told = pairs.to_dict()
-    taken = ("verdict", "verdict_reason", "verdict_sentence", "recommendation")
+    taken = ("verdict", "verdict_reason", "verdict_sentence", "recommendation", "cannot_tell")
     effect = None if isinstance(pairs.effect, NotComputable) else pairs.effect
     detectable = None if effect is None else minimum_detectable_effect(effect.standard_error, effect.alpha)
     return {
@@ -191,7 +194,7 @@ def _on_pairs(pairs: PairedVerdict) -> dict[str, Any]:
         },
         "minimum_detectable_effect_percentage": None
         if detectable is None
-        else 100.0 * to_improvement(detectable, METRICS["makespan"]),
+        else 100.0 * to_improvement(detectable, pairs.metric),
         "projected_days_left": None,
     }
 
@@ -200,7 +203,13 @@ def _pair_verdicts(experiment: Experiment, pairs: pd.DataFrame | None, candidate
     """By source. Shadow pairs are judged even where there are none, if the verdict rests on them."""
     alpha = experiment.alpha / len(experiment.candidates)
     return {
-        source: judge_pairs(mine, margin=experiment.margin, alpha=alpha, candidate=candidate)
+        source: judge_pairs(
+            mine,
+            margin=experiment.margin,
+            alpha=alpha,
+            candidate=candidate,
+            metric=paired_metric(experiment.success_metric),
+        )
         for source, mine in pairs_by_source(pairs, candidate).items()
         if len(mine) or (source == "shadow" and experiment.shadow > 0.0)
     }

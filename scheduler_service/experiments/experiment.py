@@ -29,7 +29,7 @@ from scheduler_service.experiments.lifecycle import Status
 from scheduler_service.experiments.moment import Moment
 from scheduler_service.experiments.rollout import Rollout
 from scheduler_service.stats.comparison import ARMS
-from scheduler_service.stats.guardrails import DEFAULT_MARGINS
+from scheduler_service.stats.guardrails import DEFAULT_MARGINS, GUARDRAILS
 from scheduler_service.stats.metrics import ALIASES, METRICS, metric_named
 from scheduler_service.stats.verdict import DEFAULT_MARGIN
 
@@ -69,8 +69,8 @@ def _read_guardrails(value: object) -> object:
 
 def _valid_margins(margins: Mapping[str, float]) -> Mapping[str, float]:
     for name, margin in margins.items():
-        if name not in DEFAULT_MARGINS:
-            raise ValueError(f"{name!r} is not a guardrail; the guardrails are {', '.join(DEFAULT_MARGINS)}")
+        if name not in GUARDRAILS:
+            raise ValueError(f"{name!r} is not a guardrail; the guardrails are {', '.join(GUARDRAILS)}")
         if not 0.0 < margin <= MAX_MARGIN:
             raise ValueError(f"the margin {margin} of {name} is not greater than 0 and at most {MAX_MARGIN:g}")
     return MappingProxyType(dict(margins))

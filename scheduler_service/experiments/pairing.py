@@ -23,6 +23,7 @@ class Side:
 
     key: str  # of the registry; what was asked for, when it could not be loaded
     makespan_h: float | None = None
+    policy_makespan_h: float | None = None
     lower_bound_h: float | None = None
     execution_time_s: float | None = None
     error: str | None = None
@@ -40,7 +41,7 @@ def solve(name: str, load: "Callable[[str], LoadedModel]", instance: "Instance",
         text = f"{type(err).__name__}: {err}"[:MAX_ERROR_LENGTH]
         return Side(key, execution_time_s=time.perf_counter() - began_s, error=text)
     took_s = time.perf_counter() - began_s
-    return Side(key, solution.schedule.makespan_h, solution.lower_bound_h, took_s)
+    return Side(key, solution.schedule.makespan_h, solution.policy_makespan_h, solution.lower_bound_h, took_s)
 
 
 def solve_both(
@@ -94,6 +95,8 @@ def pair_record(
         key_b=b.key,
         makespan_a=a.makespan_h,
         makespan_b=b.makespan_h,
+        policy_makespan_a=a.policy_makespan_h,
+        policy_makespan_b=b.policy_makespan_h,
         success_a=a.error is None,
         success_b=b.error is None,
         execution_time_a=a.execution_time_s,

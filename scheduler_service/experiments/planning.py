@@ -13,7 +13,7 @@ import numpy as np
 from scheduler_service.experiments.assignment import BOUNDARY_DECIMALS
 from scheduler_service.experiments.experiment import Experiment
 from scheduler_service.experiments.rollout import Rollout
-from scheduler_service.stats.arms import metric_values, units, user_means_on_scale
+from scheduler_service.stats.arms import metric_values, since_recorded, units, user_means_on_scale
 from scheduler_service.stats.comparison import BASELINE
 from scheduler_service.stats.cuped import adjust
 from scheduler_service.stats.effect import LEAST_USERS, TUNED_FOR, to_improvement, to_scale
@@ -228,7 +228,7 @@ def plan(
     """The power of `experiment`, if users and requests go on as in the runs on record.
 
     The spread is that of the user means of the baseline's own runs, or of all runs where it has too few users; as in
-    the verdict, the lower bound of the instances is taken out of the makespan, and failures are penalised.
+    the verdict, the lower bound of the instances is taken out of the makespans, and failures are penalised.
 
     Args:
         minimum_effect: the least improvement that one wants to find, a share of the baseline.
@@ -256,8 +256,10 @@ def last_coverage(experiment: Experiment) -> float:
 def _spread(runs: pd.DataFrame, metric: Metric) -> Spread | NotComputable:
     values = metric_values(runs, metric)
     if values is None or not values.notna().any():
+        if metric.may_be_unrecorded and len(runs):
+            return NotComputable("not_recorded", f"the runs on record are from before {metric.name} was recorded")
         return NotComputable("no_data", f"no run on record has a value of {metric.name}")
-    means, covariate = user_means_on_scale(runs, metric)
+    means, covariate = user_means_on_scale(since_recorded(runs, metric), metric)
     if means.size < LEAST_USERS:
         return NotComputable(
             "too_few_units", f"a plan needs runs of at least {LEAST_USERS} users; there are {means.size} on record"

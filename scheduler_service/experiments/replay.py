@@ -21,6 +21,7 @@ from scheduler_service.errors import InvalidExperiment, InvalidInput, NothingToR
 from scheduler_service.experiments.experiment import Experiment
 from scheduler_service.experiments.pairing import pair_record, solve_both
 from scheduler_service.stats.comparison import BASELINE
+from scheduler_service.stats.metrics import PAIRED, paired_metric
 from scheduler_service.stats.verdict import DEFAULT_MARGIN
 from scheduler_service.telemetry.queries import LoggedRequest
 from scheduler_service.telemetry.record import PairRecord, ReplayRecord, input_digest
@@ -85,6 +86,7 @@ class Contest:
     candidate: str = "model_b"  # the arm
     margin: float = DEFAULT_MARGIN  # share of the baseline that the candidate may be worse and still be non-inferior
     alpha: float = 0.05  # probability of calling a difference where there is none
+    metric: str = PAIRED[0]  # what the pairs are judged by; both makespans are recorded whatever it is
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +123,8 @@ def contest_of(experiment: Experiment, candidate: str | None, resolve: Callable[
         )
         raise InvalidExperiment(message, [(("candidate",), message)])
     key_a, key_b = (resolve(experiment.models[each]) for each in (BASELINE, arm))
-    return Contest(key_a, key_b, experiment.name, arm, experiment.margin, experiment.alpha)
+    metric = paired_metric(experiment.success_metric)
+    return Contest(key_a, key_b, experiment.name, arm, experiment.margin, experiment.alpha, metric)
 
 
 def definition_of(contest: Contest, options: ReplayOptions) -> str:
@@ -256,7 +259,9 @@ def judge_replay(contest: Contest, replay: ReplayRecord | None, monitor: "Perfor
 
     # No replay has the empty id.
     pairs = monitor.get_pairs(replay="" if replay is None else replay.id)
-    found = judge_pairs(pairs, margin=contest.margin, alpha=contest.alpha, candidate=contest.candidate)
+    found = judge_pairs(
+        pairs, margin=contest.margin, alpha=contest.alpha, candidate=contest.candidate, metric=contest.metric
+    )
     if contest.key_a != contest.key_b:
         return found.to_dict()
     told = f"{contest.candidate} and model_a are the same model, {contest.key_a}: identical, and nothing was computed."

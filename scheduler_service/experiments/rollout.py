@@ -92,6 +92,7 @@ class Evidence:
     is_mismatched: bool  # the users fell into the arms in wrong shares
     guardrails: Sequence[Guardrail]
     is_baseline_the_default: bool  # what the candidate was compared with is what its promotion would replace
+    cannot_tell: str | None = None  # why the verdict will not become another one, and what would tell
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,8 +105,9 @@ class Decision:
     is_breach: bool = False  # of a guardrail
 
 
-NEEDED = ("makespan", "success")
-"""Guardrails that must be kept for certain before more users get the candidate; the others must not be breached."""
+NEEDED = ("makespan", "policy_makespan", "success")
+"""Guardrails that must be kept for certain before more users get the candidate, where the experiment has them; the
+others must not be breached."""
 
 
 def decide(rollout: Rollout | None, evidence: Evidence, now: datetime) -> Decision:
@@ -113,7 +115,7 @@ def decide(rollout: Rollout | None, evidence: Evidence, now: datetime) -> Decisi
 
     A breached guardrail aborts, whatever else is true; so does a candidate that is certainly worse, while ramping.
     Everything else that is missing or not certain holds: a stage is left when it lasted `min_hours`, both arms have
-    `min_samples` values from it, the users are split as they should be, and the guardrails of makespan and success are
+    `min_samples` values from it, the users are split as they should be, and the guardrails of makespans and success are
     kept for certain. The promotion needs in addition that the candidate is certainly better (or, with
     `promote_on: non_inferior`, certainly not worse by the margin).
     """
@@ -156,5 +158,6 @@ def _missing(rollout: Rollout, evidence: Evidence, now: datetime) -> str | None:
         return "; ".join(f"guardrail {each.name} is {each.state}: {each.message}" for each in unsure)
     enough = ("better",) if rollout.promote_on == "better" else ("better", "non_inferior")
     if rollout.is_last_before_promotion and evidence.word not in enough:
-        return f"the verdict is {evidence.word}; the promotion needs {' or '.join(enough)}"
+        why = "" if evidence.cannot_tell is None else f"; {evidence.cannot_tell}"
+        return f"the verdict is {evidence.word}; the promotion needs {' or '.join(enough)}{why}"
     return None

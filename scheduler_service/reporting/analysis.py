@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 SUMMARY_COLUMNS = (
     "model_key",
     "makespan",
+    "policy_makespan",
     "execution_time",
     "gap",
     "resource_utilization",
@@ -66,7 +67,7 @@ def distribution(values: "pd.Series[Any]") -> dict[str, float | int | None]:
 def summarise_runs(runs: "pd.DataFrame", start: datetime | None, end: datetime | None) -> dict[str, object]:
     """The figures of `runs` as JSON: all together and by model.
 
-    Makespan, gap, time and utilisation are of the successful runs: a failure after 1 ms is not a quick answer.
+    Makespans, gap, time and utilisation are of the successful runs: a failure after 1 ms is not a quick answer.
     """
     return {
         "start_time": to_iso(start) if start else None,
@@ -87,6 +88,7 @@ def _figures(runs: "pd.DataFrame") -> dict[str, object]:
         "failed_requests": len(runs) - len(good),
         "success_rate": number(runs["success"].mean()),
         "makespan": distribution(good["makespan"]),
+        "policy_makespan": distribution(good["policy_makespan"]),
         "execution_time": distribution(good["execution_time"]),
         "gap": distribution(good["gap"]),
         "resource_utilization": number(good["resource_utilization"].mean()),
@@ -101,6 +103,7 @@ class Headline:
     requests: int
     success_rate: float | None  # 0..1
     makespan_h: float | None  # mean
+    policy_makespan_h: float | None  # mean
     gap: float | None  # mean, share of the lower bound
     p50_s: float | None  # of the execution time
     p99_s: float | None
@@ -114,6 +117,7 @@ def headline(runs: "pd.DataFrame") -> Headline:
         requests=len(runs),
         success_rate=number(runs["success"].mean()),
         makespan_h=number(good["makespan"].mean()),
+        policy_makespan_h=number(good["policy_makespan"].mean()),
         gap=number(good["gap"].mean()),
         p50_s=number(good["execution_time"].quantile(0.5)),
         p99_s=number(good["execution_time"].quantile(0.99)),

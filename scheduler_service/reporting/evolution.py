@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 from scheduler_service.clock import parse_time, to_iso
 from scheduler_service.experiments.examination import pairs_by_source
 from scheduler_service.experiments.experiment import Experiment
-from scheduler_service.stats.arms import rows_of_arm, user_means_on_scale
+from scheduler_service.stats.arms import rows_of_arm, since_recorded, user_means_on_scale
 from scheduler_service.stats.comparison import BASELINE
 from scheduler_service.stats.effect import Effect, effect_of_arms
-from scheduler_service.stats.metrics import Metric, metric_named
+from scheduler_service.stats.metrics import Metric, metric_named, paired_metric
 from scheduler_service.stats.pairs import judge_pairs
 
 if TYPE_CHECKING:
@@ -42,7 +42,8 @@ def effects_over_time(
     import pandas as pd
 
     columns = {"variant", "reason", "user_id", "success", "timestamp", metric.name, metric.covariate}
-    runs = runs[[name for name in runs.columns if name in columns]].sort_values("timestamp", kind="stable")
+    runs = since_recorded(runs, metric)[[name for name in runs.columns if name in columns]]
+    runs = runs.sort_values("timestamp", kind="stable")
     arms = {arm: rows_of_arm(runs, arm) for arm in (BASELINE, *candidates)}
     times = pd.concat([rows["timestamp"] for rows in arms.values()]).sort_values(ignore_index=True)
     moments = _moments(times)
@@ -62,14 +63,17 @@ def effects_over_time(
     return {arm: _frame(bounded, moments) for arm, bounded in found.items()}
 
 
-def pair_effects_over_time(pairs: "pd.DataFrame", margin: float, alpha: float, candidate: str) -> "pd.DataFrame":
+def pair_effects_over_time(
+    pairs: "pd.DataFrame", margin: float, alpha: float, candidate: str, metric: str
+) -> "pd.DataFrame":
     """As `effects_over_time`, of pairs of one candidate and one source, by the functions of their verdict."""
     pairs = pairs.sort_values("timestamp", kind="stable")
     moments = _moments(pairs["timestamp"])
     found: list[_Bounded | None] = []
     for moment in moments:
         until = int(pairs["timestamp"].searchsorted(moment, side="right"))
-        figures = judge_pairs(pairs.iloc[:until], margin=margin, alpha=alpha, candidate=candidate).to_dict()
+        options: dict[str, Any] = {"margin": margin, "alpha": alpha, "candidate": candidate, "metric": metric}
+        figures = judge_pairs(pairs.iloc[:until], **options).to_dict()
         improvement, bounds = figures["improvement_percentage"], figures["confidence_sequence"]
         known = improvement is not None and bounds is not None
         found.append((improvement / 100.0, bounds[0] / 100.0, bounds[1] / 100.0) if known else None)
@@ -85,7 +89,7 @@ def course(experiment: Experiment, runs: "pd.DataFrame", pairs: "pd.DataFrame") 
     first = experiment.candidates[0]
     of_users = effects_over_time(runs, metric_named(experiment.success_metric), experiment.candidates, alpha)
     of_pairs = {
-        source: pair_effects_over_time(mine, experiment.margin, alpha, first)
+        source: pair_effects_over_time(mine, experiment.margin, alpha, first, paired_metric(experiment.success_metric))
         for source, mine in pairs_by_source(pairs, first).items()
         if len(mine)
     }
@@ -168,10 +172,14 @@ def ended_by_itself(experiment: Experiment, steps: Sequence[Step], now: datetime
     return experiment.end_time if is_over and (not steps or steps[-1].share > 0.0) else None
 
 
-def pair_differences(pairs: "pd.DataFrame") -> "pd.DataFrame":
-    """`pairs` of one candidate in which both models succeeded, with `improvement`: 1 - b / a, positive is better."""
+def pair_differences(pairs: "pd.DataFrame", metric: str) -> "pd.DataFrame":
+    """`pairs` of one candidate in which both models succeeded, with `improvement`: 1 - b / a, positive is better.
+
+    Args:
+        metric: one of `metrics.PAIRED`.
+    """
     both = pairs["success_a"].astype(bool) & pairs["success_b"].astype(bool)
-    a, b = pairs["makespan_a"].astype("float64"), pairs["makespan_b"].astype("float64")
+    a, b = pairs[f"{metric}_a"].astype("float64"), pairs[f"{metric}_b"].astype("float64")
     usable = both & (a > 0.0) & b.notna()
     improvement = (1.0 - b / a)[usable]
     return pairs[usable].assign(improvement=improvement.where(improvement.abs() > TIE, 0.0))

@@ -28,7 +28,7 @@ class Loss:
     request_id: str
     user: str
     workpoints: str
-    makespan_a: str
+    makespan_a: str  # answered, or the model's own: what the pairs are judged by
     makespan_b: str
     difference: str
 
@@ -84,7 +84,8 @@ def _section(
     period: tuple[datetime, datetime],
 ) -> PairedSection:
     experiment, verdict = examined.experiment, examined.pairs[source]
-    usable = pair_differences(pairs)
+    metric = verdict.metric.name
+    usable = pair_differences(pairs, metric)
     charts, notes = [], []
     if isinstance(verdict.effect, Effect) and verdict.effect.correlation is not None:
         notes.append(words["pairs_correlation"].format(verdict.effect.correlation))
@@ -99,9 +100,9 @@ def _section(
         remarks = [words["pairs_clipped"]]
         if len(pairs) > len(usable):
             remarks.append(words["pairs_failed"].format(show.count(len(pairs) - len(usable)), FAILED_RATIO))
-        charts.append(PairedChart(words["differences"], figures.data_uri(drawn), remarks))
+        charts.append(PairedChart(words[f"differences_{metric}"], figures.data_uri(drawn), remarks))
         if source == "shadow":  # a replay's pairs all come at once: there is no course of time to show
-            effects = pair_effects_over_time(pairs, experiment.margin, experiment.alpha, found.arm)
+            effects = pair_effects_over_time(pairs, experiment.margin, experiment.alpha, found.arm, metric)
             missing = {"": teller.why_no_bounds(verdict.effect, of_pairs=True)}
             drawn = ab_figures.sequences({"": effects}, experiment.margin, (), words, period, missing)
             title = words["sequence_pairs"].format(teller.level(found.alpha))
@@ -116,20 +117,20 @@ def _section(
         interval=None if found.bounds is None else teller.interval(found.bounds, found.alpha),
         notes=notes,
         charts=charts,
-        losses=[_loss(request, show) for request in verdict.worst],
+        losses=[_loss(request, metric, show) for request in verdict.worst],
         labels=(
-            words["makespan_of"].format(letter(BASELINE)),
-            words["makespan_of"].format(letter(found.arm)),
+            words[f"{metric}_of"].format(letter(BASELINE)),
+            words[f"{metric}_of"].format(letter(found.arm)),
         ),
     )
 
 
-def _loss(request: Mapping[str, Any], show: Formatter) -> Loss:
+def _loss(request: Mapping[str, Any], metric: str, show: Formatter) -> Loss:
     return Loss(
         request_id=show.name(request.get("request_id"), 40),
         user=show.name(request.get("user_id"), 40),
         workpoints=show.count(request.get("n_workpoints")),
-        makespan_a=show.hours(request["makespan_a"]),
-        makespan_b=show.hours(request["makespan_b"]),
+        makespan_a=show.hours(request[f"{metric}_a"]),
+        makespan_b=show.hours(request[f"{metric}_b"]),
         difference=show.signed_percent(100.0 * (1.0 - request["ratio"])),
     )

@@ -120,7 +120,8 @@ def _listed(runs: Sequence[RunAnomaly]) -> list[RunAnomaly]:
 
 
 def models_table(facts: Facts, words: Words, show: Formatter) -> Table:
-    names = ("requests", "success_rate", "makespan", "gap", "p50", "p99", "utilization", "satisfaction")
+    of_schedules, of_service = ("makespan", "policy_makespan", "gap"), ("p50", "p99", "utilization", "satisfaction")
+    names = ("requests", "success_rate", *of_schedules, *of_service)
     columns = [Column(words["model"], 2.4, is_text=True), *(Column(words[name]) for name in names)]
     models = analysis.by_model(facts.runs)
     rows: list[list[Cell]] = [
@@ -129,6 +130,7 @@ def models_table(facts: Facts, words: Words, show: Formatter) -> Table:
             show.count(row.figures.requests),
             show.percent(row.figures.success_rate),
             show.hours(row.figures.makespan_h),
+            show.hours(row.figures.policy_makespan_h),
             show.percent(row.figures.gap),
             show.seconds(row.figures.p50_s),
             show.seconds(row.figures.p99_s),

@@ -9,7 +9,7 @@ from scheduler_service.reporting.content import Card
 from scheduler_service.reporting.page import Formatter
 from scheduler_service.stats.comparison import BASELINE, ArmComparison
 from scheduler_service.stats.effect import LEAST_USERS, Effect, to_improvement
-from scheduler_service.stats.metrics import METRICS
+from scheduler_service.stats.optimality import CannotTell
 from scheduler_service.stats.outcome import NotComputable
 from scheduler_service.stats.power import minimum_detectable_effect
 from scheduler_service.stats.verdict import Failing
@@ -36,7 +36,7 @@ EQUAL_BELOW = 0.00005
 """Improvements that would be written as 0.00 %."""
 
 
-_WITHHELD: dict[str, Any] = {"improvement": None, "bounds": None, "detectable": None, "days_left": None}
+_WITHHELD: dict[str, Any] = dict.fromkeys(("improvement", "bounds", "detectable", "days_left", "cannot_tell"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +44,7 @@ class Standing:
     """A candidate against the baseline, as the verdict that counts sees it."""
 
     arm: str
+    metric: str
     word: str
     reason: str | None  # code, why it is invalid
     improvement: float | None  # share of the baseline; positive is better
@@ -57,6 +58,7 @@ class Standing:
     days_left: float | None
     failing: Failing | None = None  # the candidate fails more often
     is_one_model: bool = False  # the pairs are of a model and itself
+    cannot_tell: CannotTell | None = None  # more data will not decide, and what would
 
 
 def standing_of(examined: Examination, arm: str) -> Standing:
@@ -74,6 +76,7 @@ def _standing_of_users(examined: Examination, arm: str) -> Standing:
     effect = None if isinstance(verdict.effect, NotComputable) else verdict.effect
     return Standing(
         arm=arm,
+        metric=comparison.metric.name,
         word=verdict.word,
         reason=None if verdict.reason is None else verdict.reason.reason,
         improvement=None if effect is None else effect.improvement,
@@ -86,6 +89,7 @@ def _standing_of_users(examined: Examination, arm: str) -> Standing:
         detectable=verdict.minimum_detectable_effect,
         days_left=verdict.days_left,
         failing=verdict.failing,
+        cannot_tell=verdict.cannot_tell,
     )
 
 
@@ -96,9 +100,10 @@ def standing_of_pairs(examined: Examination, source: str) -> Standing:
     effect, alpha = None if isinstance(found.effect, NotComputable) else found.effect, examined.experiment.alpha
     detectable = None
     if effect is not None:
-        detectable = to_improvement(minimum_detectable_effect(effect.standard_error, alpha), METRICS["makespan"])
+        detectable = to_improvement(minimum_detectable_effect(effect.standard_error, alpha), found.metric)
     return Standing(
         arm=arm,
+        metric=found.metric.name,
         word=found.word,
         reason=None if found.reason is None else found.reason.reason,
         improvement=None if effect is None else effect.improvement,
@@ -111,6 +116,7 @@ def standing_of_pairs(examined: Examination, source: str) -> Standing:
         detectable=detectable,
         days_left=None,
         is_one_model=found.is_one_model,
+        cannot_tell=found.cannot_tell,
     )
 
 
@@ -132,14 +138,31 @@ class Teller:
             counts = (found.units, sum(found.requests))
             basis = words["basis_users"].format(*(self._show.count(count) for count in counts))
         key = "verdict_one_model" if found.is_one_model else f"verdict_{found.word}"
-        return self._failing(found) + words[key].format(
-            b=letter(found.arm),
-            a=letter(BASELINE),
-            effect=self._effect(found.improvement),
-            basis=basis,
-            margin=f"{100.0 * self._experiment.margin:g}%",
-            reason=self.why_invalid(found),
+        if found.cannot_tell is not None and found.word == "identical":
+            key = "verdict_equal_lengths"  # proven optima may be of any shape
+        if found.word == "non_inferior" and found.bounds is None:
+            key = "verdict_equal"  # nothing varies but for what the plants explain
+        return (
+            self._failing(found)
+            + words[key].format(
+                b=letter(found.arm),
+                a=letter(BASELINE),
+                effect=self._effect(found),
+                basis=basis,
+                margin=f"{100.0 * self._experiment.margin:g}%",
+                reason=self.why_invalid(found),
+            )
+            + self._cannot_tell(found)
         )
+
+    def _cannot_tell(self, found: Standing) -> str:
+        """That the metric cannot tell the models apart, where it cannot, and which one could."""
+        told = found.cannot_tell
+        if told is None:
+            return ""
+        names = (self._words[f"name_{metric}"] for metric in (told.metric, told.telling))
+        shares = (self._show.percent(told.shares[arm]) for arm in (BASELINE, found.arm))
+        return self._words["cannot_tell"].format(*shares, *names, a=letter(BASELINE), b=letter(found.arm))
 
     def _failing(self, found: Standing) -> str:
         """That the candidate fails more often, where it does: that comes before any makespan."""
@@ -181,7 +204,11 @@ class Teller:
             more = "days_more" if found.days_left <= days_planned else "days_beyond"
             days = self._words[more].format(_days(found.days_left))
         return self._words[self._next_key(found, status, last_event)].format(
-            a=letter(BASELINE), b=letter(found.arm), days=days, other="" if promoted is None else letter(promoted.arm)
+            a=letter(BASELINE),
+            b=letter(found.arm),
+            days=days,
+            other="" if promoted is None else letter(promoted.arm),
+            metric="" if found.cannot_tell is None else self._words[f"name_{found.cannot_tell.telling}"],
         )
 
     def _next_key(self, found: Standing, status: str, last_event: str | None) -> str:
@@ -193,8 +220,11 @@ class Teller:
         key = NEXT_OF_INVALID.get(found.reason or "", f"next_{found.word}" if found.reason is None else NEXT_OTHERWISE)
         if status != "active" and key not in NEXT_OF_INVALID.values():
             key = {"better": "next_over_better", "worse": "next_over_worse"}.get(found.word, "next_over")
-        if key in HASTY and found.failing is not None and found.failing.is_certain:
+        is_failing = found.failing is not None and found.failing.is_certain
+        if is_failing and (key in HASTY or found.cannot_tell is not None):
             return "next_failing"
+        if found.cannot_tell is not None:
+            return "next_cannot_tell"
         rollout = self._experiment.rollout
         is_automatic = status == "active" and rollout is not None and rollout.auto
         return f"{key}_auto" if is_automatic and f"{key}_auto" in self._words else key
@@ -233,6 +263,8 @@ class Teller:
         words, value = self._words, self._words["none"]
         if not is_running:
             note = words["card_days_over"]
+        elif found.cannot_tell is not None:
+            note = words["card_days_cannot_tell"]
         elif found.word in ("better", "worse", "identical"):
             note = words["card_days_decided"]
         elif found.days_left is None:
@@ -267,8 +299,8 @@ class Teller:
             show.signed_percent(improvement), bounds, show.p_value(test.p_value), verdict
         )
 
-    def _effect(self, improvement: float | None) -> str:
-        metric = self._experiment.success_metric
+    def _effect(self, found: Standing) -> str:
+        metric, improvement = found.metric, found.improvement
         if improvement is None or abs(improvement) < EQUAL_BELOW:
             return self._words["effect_equal"].format(self._words[f"name_{metric}"])
         side = "better" if improvement > 0.0 else "worse"

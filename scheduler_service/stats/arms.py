@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from scheduler_service.stats.metrics import Metric
+from scheduler_service.stats.outcome import NotComputable
 from scheduler_service.stats.summaries import Values
 
 if TYPE_CHECKING:
@@ -52,6 +54,36 @@ def metric_values(rows: pd.DataFrame, metric: Metric) -> pd.Series[float] | None
         return None
     values = rows[metric.name].astype("float64").replace([np.inf, -np.inf], np.nan)
     return values.where(done) if metric.of_successes else values
+
+
+def since_recorded(runs: pd.DataFrame, metric: Metric) -> pd.DataFrame:
+    """The runs since the metric is recorded: without those before its first value, all where it has none.
+
+    Records of an older version lack a metric that was added since. Of their time only the failures would count, which
+    are penalised and need no value.
+
+    Args:
+        runs: of all arms together; column `timestamp`.
+    """
+    if not metric.may_be_unrecorded or not {metric.name, "timestamp"} <= set(runs.columns):
+        return runs
+    known = runs[metric.name].notna()
+    return runs[runs["timestamp"] >= runs["timestamp"][known].min()] if known.any() else runs
+
+
+def unrecorded(runs: pd.DataFrame, metric: Metric, arms: Sequence[str]) -> NotComputable | None:
+    """That an arm has answers, but none with a value of the metric: they are older than it. None if that is not so."""
+    if not metric.may_be_unrecorded or metric.name not in runs.columns:
+        return None
+    old = []
+    for arm in arms:
+        rows = rows_of_arm(runs, arm)
+        answered = rows[metric.name][succeeded(rows)]
+        if len(answered) and not answered.notna().any():
+            old.append(arm)
+    if not old:
+        return None
+    return NotComputable("not_recorded", f"the runs of {' and '.join(old)} are from before {metric.name} was recorded")
 
 
 def units(rows: pd.DataFrame) -> npt.NDArray[np.int64]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from scheduler_service.stats.arms import metric_values, rows_of_arm, totals, units
+from scheduler_service.stats.arms import metric_values, rows_of_arm, totals, units, unrecorded
 from scheduler_service.stats.lift import LiftInterval, lift, lift_interval
 from scheduler_service.stats.metrics import METRICS, Metric, metric_named
 from scheduler_service.stats.outcome import NotComputable
@@ -218,7 +218,9 @@ def compare_arms(
     arms = {arm: _read_arm(runs, arm, chosen) for arm in names}
     a, b = arms[BASELINE].user_means, arms[candidate].user_means
     empty = [arm for arm in (BASELINE, candidate) if not arms[arm].user_means.size]
-    nothing = NotComputable("no_data", f"there is no value of {chosen.name} yet in {' and '.join(empty)}")
+    nothing = unrecorded(runs, chosen, (BASELINE, candidate)) or NotComputable(
+        "no_data", f"there is no value of {chosen.name} yet in {' and '.join(empty)}"
+    )
     users = {arm: arms[arm].users for arm in names}
     unknown = NotComputable("split_unknown", "the shares that were asked for are not known")
     return ArmComparison(

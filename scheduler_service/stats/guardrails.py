@@ -1,4 +1,4 @@
-"""What must not get worse: sequential non-inferiority tests of success, execution time and makespan."""
+"""What must not get worse: sequential non-inferiority tests of success, execution time and makespans."""
 
 from __future__ import annotations
 
@@ -14,15 +14,20 @@ from scheduler_service.stats.arms import (
     Totals,
     metric_values,
     rows_of_arm,
+    since_recorded,
     succeeded,
     totals,
     units,
+    unrecorded,
     user_means_on_scale,
 )
+from scheduler_service.stats.cuped import adjust
 from scheduler_service.stats.effect import LEAST_USERS, TUNED_FOR, effect_of_arms
 from scheduler_service.stats.metrics import METRICS
+from scheduler_service.stats.optimality import cannot_tell
 from scheduler_service.stats.outcome import NotComputable
 from scheduler_service.stats.sequential import boundary
+from scheduler_service.stats.summaries import Values
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -30,6 +35,9 @@ if TYPE_CHECKING:
 DEFAULT_MARGINS: Mapping[str, float] = MappingProxyType({"makespan": 0.05, "success": 0.05, "execution_time": 0.5})
 """Harm that is put up with. makespan: share of the baseline's geometric mean, failures penalised; success: share of the
 requests, absolute; execution_time: share of the baseline's 95th percentile."""
+GUARDRAILS = (*DEFAULT_MARGINS, "policy_makespan")
+"""Every name. policy_makespan, a share as makespan's, is tested only where an experiment asks for it: what a model
+would have answered without the search harms nobody."""
 ALPHA = 0.05
 """Chance that any of the guardrails stops a candidate that is within all margins, however often one looks."""
 QUANTILE = 0.95
@@ -69,8 +77,9 @@ def check_guardrails(
 ) -> list[Guardrail]:
     """The guardrails of `candidate` against `baseline`, each at a share of `alpha` (Bonferroni).
 
-    makespan: the one-sided bound of the ratio of geometric user means, adjusted for the lower bound of the instances;
-    a failed run counts as `arms.FAILED_RATIO` times its lower bound.
+    makespan, policy_makespan: the one-sided bound of the ratio of geometric user means, adjusted for the lower bound of
+    the instances; a failed run counts as `arms.FAILED_RATIO` times its lower bound. Where there is no error since the
+    answers of both arms are proven optimal, the makespan is kept.
     success: difference of the request rates; users are clusters.
     execution_time: the share of the candidate's runs above T, the baseline's 95th percentile times 1 + margin, but no
     less than `UNNOTICED_S` above it. If the candidate's percentile is at most T, that share is at most 5 %; its
@@ -78,31 +87,56 @@ def check_guardrails(
     share (delta method).
 
     Args:
-        runs: as `comparison.compare_arms` takes them; `lower_bound` too, if it was recorded.
+        runs: as `comparison.compare_arms` takes them; `lower_bound` and `timestamp` too, if they were recorded.
         margins: name -> harm that is put up with.
     """
     each = alpha / max(1, len(margins))
     a, b = rows_of_arm(runs, baseline), rows_of_arm(runs, candidate)
-    checks = {"makespan": _makespan, "success": _success, "execution_time": _execution_time}
-    return [checks[name](a, b, margin, each) for name, margin in margins.items()]
+    found = []
+    for name, margin in margins.items():
+        if name in METRICS and METRICS[name].is_penalised:
+            found.append(_length(name, runs, (baseline, candidate), margin, each))
+        else:
+            found.append((_success if name == "success" else _execution_time)(a, b, margin, each))
+    return found
 
 
-def _makespan(a: pd.DataFrame, b: pd.DataFrame, margin: float, alpha: float) -> Guardrail:
-    metric = METRICS["makespan"]
-    (y_a, x_a), (y_b, x_b) = (user_means_on_scale(rows, metric) for rows in (a, b))
+def _length(name: str, runs: pd.DataFrame, arms: tuple[str, str], margin: float, alpha: float) -> Guardrail:
+    """Of the schedules: those answered, or the models' own."""
+    metric = METRICS[name]
+    unknown = unrecorded(runs, metric, arms)
+    recorded = since_recorded(runs, metric)
+    (y_a, x_a), (y_b, x_b) = (user_means_on_scale(rows_of_arm(recorded, arm), metric) for arm in arms)
     users = (y_a.size, y_b.size)
-    effect = effect_of_arms(y_a, y_b, None if x_a is None or x_b is None else (x_a, x_b), metric, alpha)
-    if isinstance(effect, NotComputable):
-        harm = math.expm1(float(y_b.mean() - y_a.mean())) if effect.reason == "no_variation" else 0.0
-        if harm > margin:  # everybody asks for one plant: exact there, and a safety stop is not blind to it
-            message = (
-                f"schedules of the one plant that all users ask for are {_percent(harm)} longer than the baseline's "
-                f"({_percent(margin)} is allowed)"
-            )
-            return Guardrail("makespan", margin, "breached", harm, harm, harm, users, message)
-        return Guardrail("makespan", margin, "undecided", None, None, None, users, effect.message)
-    low, high = -effect.margin_high(alpha, metric), -effect.margin_low(alpha, metric)
-    return _judged("makespan", margin, -effect.improvement, low, high, users, ("longer", "shorter"), "schedules")
+    if unknown is not None:
+        return Guardrail(name, margin, "undecided", None, None, None, users, unknown.message)
+    covariates = None if x_a is None or x_b is None else (x_a, x_b)
+    effect = effect_of_arms(y_a, y_b, covariates, metric, alpha)
+    if not isinstance(effect, NotComputable):
+        low, high = -effect.margin_high(alpha, metric), -effect.margin_low(alpha, metric)
+        what = "schedules" if name == "makespan" else "own schedules"
+        return _judged(name, margin, -effect.improvement, low, high, users, ("longer", "shorter"), what)
+    if effect.reason != "no_variation":
+        return Guardrail(name, margin, "undecided", None, None, None, users, effect.message)
+    harm = math.expm1(_difference(y_a, y_b, covariates))
+    if harm > margin:  # everybody asks for one plant: exact there, and a safety stop is not blind to it
+        message = (
+            f"schedules of the one plant that all users ask for are {_percent(harm)} longer than the baseline's "
+            f"({_percent(margin)} is allowed)"
+        )
+        return Guardrail(name, margin, "breached", harm, harm, harm, users, message)
+    if cannot_tell(runs, metric, arms) is not None:  # the whole difference is known, and it is within the margin
+        message = "nearly all answers of both arms are proven optimal: no schedule could be shorter"
+        return Guardrail(name, margin, "kept", harm, harm, harm, users, message)
+    return Guardrail(name, margin, "undecided", None, None, None, users, effect.message)
+
+
+def _difference(a: Values, b: Values, covariates: tuple[Values, Values] | None) -> float:
+    """Of the means, without what the covariate explains: users of the two arms have different plants."""
+    adjustment = None if covariates is None else adjust(a, b, *covariates)
+    if adjustment is not None and not isinstance(adjustment, NotComputable):
+        a, b = adjustment.a, adjustment.b
+    return float(b.mean() - a.mean())
 
 
 def _success(a: pd.DataFrame, b: pd.DataFrame, margin: float, alpha: float) -> Guardrail:

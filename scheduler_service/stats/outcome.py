@@ -13,6 +13,7 @@ Reason = Literal[
     "too_few_samples",  # fewer than the experiment's `min_samples` in an arm
     "not_below_alpha",  # computed, and not significant
     "model_changed",  # an arm's name came to mean another model
+    "not_recorded",  # the records are from before the metric was recorded
     "ratio_mismatch",  # users are missing from an arm
 ]
 

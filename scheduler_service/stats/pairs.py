@@ -13,11 +13,12 @@ import numpy.typing as npt
 
 from scheduler_service.stats.arms import FAILED_RATIO, units
 from scheduler_service.stats.effect import Effect, effect_of_pairs
-from scheduler_service.stats.metrics import METRICS
+from scheduler_service.stats.metrics import METRICS, PAIRED, Metric
+from scheduler_service.stats.optimality import CannotTell, cannot_tell_pairs
 from scheduler_service.stats.outcome import NotComputable
 from scheduler_service.stats.paired import Paired, paired
 from scheduler_service.stats.summaries import Values
-from scheduler_service.stats.verdict import word_for
+from scheduler_service.stats.verdict import addition, advice, word_for
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -34,6 +35,7 @@ class PairedVerdict:
     """Of a candidate against the baseline on the same requests; may be looked at as often as one likes."""
 
     candidate: str
+    metric: Metric  # makespan or policy_makespan
     word: PairedWord
     is_one_model: bool  # the same key on both sides: whatever differs is chance
     reason: NotComputable | None  # why it is `invalid`
@@ -48,19 +50,25 @@ class PairedVerdict:
     losses: int
     failures: tuple[int, int]  # of the baseline and of the candidate, in all pairs, also those left out
     worst: tuple[dict[str, Any], ...]  # where the candidate lost most
+    cannot_tell: CannotTell | None = None  # where it is neither `better` nor `worse`, and more pairs will not help
 
     @property
     def geometric_mean_ratio(self) -> float | None:
-        """The candidate's makespan over the baseline's; below 1 is better."""
+        """The candidate's figure over the baseline's; below 1 is better."""
         return None if isinstance(self.effect, NotComputable) else 1.0 - self.effect.improvement
 
     @property
     def sentence(self) -> str:
         """The verdict in plain English."""
+        return self._sentence + addition(self.cannot_tell)
+
+    @property
+    def _sentence(self) -> str:
         if self.word == "identical":
             if self.is_one_model:
                 return f"{self.candidate} and model_a are identical: both are one and the same model."
-            return f"{self.candidate} and model_a are identical so far: no schedule of {self.pairs} pairs differs."
+            what = "length" if self.cannot_tell is not None else "schedule"  # proven optima may be of any shape
+            return f"{self.candidate} and model_a are identical so far: no {what} of {self.pairs} pairs differs."
         effect = self.effect
         if self.reason is not None or isinstance(effect, NotComputable):
             return f"No verdict on {self.candidate} from pairs yet: {self.reason.message if self.reason else ''}."
@@ -72,7 +80,7 @@ class PairedVerdict:
         }[self.word]
         failed = f"; it failed on {self.failures[1]}, model_a on {self.failures[0]}" if any(self.failures) else ""
         return (
-            f"On the same requests {self.candidate} {said} in makespan: an improvement of "
+            f"On the same requests {self.candidate} {said} in {self.metric.name}: an improvement of "
             f"{100.0 * effect.improvement:.2f} %, between {100.0 * effect.low:.2f} % and {100.0 * effect.high:.2f} % "
             f"with {100.0 * (1.0 - effect.alpha):g} % confidence at any time; {self.wins} wins, {self.ties} ties and "
             f"{self.losses} losses in {self.pairs} pairs of {self.users} users{failed}."
@@ -81,6 +89,9 @@ class PairedVerdict:
     @property
     def recommendation(self) -> str:
         """What to do now."""
+        if self.cannot_tell is not None:
+            promote = f"Promote {self.candidate} if it has other advantages. " if self.word == "non_inferior" else ""
+            return f"{promote}{advice(self.cannot_tell)}"
         return {
             "identical": "Nothing to decide: compare two models that differ, on requests that tell them apart.",
             "better": f"Promote {self.candidate}.",
@@ -94,10 +105,12 @@ class PairedVerdict:
         """JSON; shares as percentages, null where a figure cannot be computed."""
         effect = None if isinstance(self.effect, NotComputable) else self.effect
         return {
+            "metric": self.metric.name,
             "verdict": self.word,
             "verdict_reason": None if self.reason is None else self.reason.to_dict(),
             "verdict_sentence": self.sentence,
             "recommendation": self.recommendation,
+            "cannot_tell": None if self.cannot_tell is None else self.cannot_tell.to_dict(),
             "margin_percentage": 100.0 * self.margin,
             "pairs": self.pairs,
             "users": self.users,
@@ -116,15 +129,16 @@ class PairedVerdict:
         }
 
 
-def judge_pairs(pairs: pd.DataFrame, *, margin: float, alpha: float, candidate: str = "model_b") -> PairedVerdict:
-    """The verdict on pairs of makespans of the same instances.
+def judge_pairs(
+    pairs: pd.DataFrame, *, margin: float, alpha: float, candidate: str = "model_b", metric: str = "makespan"
+) -> PairedVerdict:
+    """The verdict on pairs of makespans of the same instances, or of the models' own ones (`policy_makespan`).
 
     The unit is the user: d = mean over the user's requests of log(makespan_b / makespan_a). A failed run has the
     penalised makespan `arms.FAILED_RATIO` times the lower bound, but never a shorter one than the model that did not
     fail; where both failed, the pair is a tie. Pairs of which a makespan is not known, nor a bound, are left out. The
-    bounds are
-    those of `effect.effect_of_pairs`, valid at every moment. `identical` where both sides are one model, or not a
-    single schedule differs: nothing else is ever said of a model and itself.
+    bounds are those of `effect.effect_of_pairs`, valid at every moment. `identical` where both sides are one model, or
+    not a single schedule differs: nothing else is ever said of a model and itself.
 
     Args:
         pairs: one row per request, columns `user_id`, `key_a`, `key_b`, `makespan_a`, `makespan_b`, `success_a`,
@@ -132,8 +146,17 @@ def judge_pairs(pairs: pd.DataFrame, *, margin: float, alpha: float, candidate: 
             without `user_id` is a user of its own.
         margin: share of the baseline that the candidate may be worse and still be called non-inferior.
         alpha: chance of a wrong verdict, however often one looks.
+        metric: one of `metrics.PAIRED`; the pairs have its columns `<metric>_a` and `<metric>_b`.
+
+    Raises:
+        KeyError: another metric.
     """
-    a, b = _makespans(pairs, "a"), _makespans(pairs, "b")
+    if metric not in PAIRED:
+        raise KeyError(f"pairs are not judged by {metric!r}; they are by {' or '.join(PAIRED)}")
+    judged = METRICS[metric]
+    unrecorded = _unrecorded(pairs, judged)
+    pairs = pairs[:0] if unrecorded is not None else pairs
+    a, b = _makespans(pairs, judged, "a"), _makespans(pairs, judged, "b")
     failed_a, failed_b = _failed(pairs, "a"), _failed(pairs, "b")
     a, b = np.where(failed_a & ~failed_b, np.maximum(a, b), a), np.where(failed_b & ~failed_a, np.maximum(a, b), b)
     known = np.isfinite(a) & np.isfinite(b)
@@ -143,16 +166,20 @@ def judge_pairs(pairs: pd.DataFrame, *, margin: float, alpha: float, candidate: 
     ratio = b / a
     is_tie = np.abs(ratio - 1.0) <= TIE
     is_one_model = bool(len(pairs)) and bool(pairs["key_a"].eq(pairs["key_b"]).all())
-    effect = effect_of_pairs(per_user[0], per_user[1], METRICS["makespan"], alpha)
+    effect = effect_of_pairs(per_user[0], per_user[1], judged, alpha)
     word: PairedWord
     if is_one_model or (len(rows) and bool(is_tie.all())):
         word, reason = "identical", None
     elif isinstance(effect, NotComputable):
-        word, reason = "invalid", _why_not(effect, len(rows))
+        word, reason = "invalid", unrecorded or _why_not(effect, len(rows))
     else:
         word, reason = word_for(effect, margin), None
+    told = None
+    if word not in ("better", "worse") and not is_one_model:
+        told = cannot_tell_pairs(judged, {"model_a": _gaps(pairs, "a"), candidate: _gaps(pairs, "b")})
     return PairedVerdict(
         candidate=candidate,
+        metric=judged,
         word=word,
         is_one_model=is_one_model,
         reason=reason,
@@ -166,8 +193,20 @@ def judge_pairs(pairs: pd.DataFrame, *, margin: float, alpha: float, candidate: 
         ties=int(is_tie.sum()),
         losses=int((~is_tie & (ratio > 1.0)).sum()),
         failures=(int(failed_a.sum()), int(failed_b.sum())),
-        worst=_worst(rows, a, b),
+        worst=_worst(rows, judged, a, b),
+        cannot_tell=told,
     )
+
+
+def _unrecorded(pairs: pd.DataFrame, metric: Metric) -> NotComputable | None:
+    """That there are pairs, but none with a value of the metric: they are older than it. None if that is not so."""
+    if not metric.may_be_unrecorded or not len(pairs):
+        return None
+    known = pairs[[f"{metric.name}_a", f"{metric.name}_b"]].notna().to_numpy()
+    answered = ~np.column_stack([_failed(pairs, side) for side in ("a", "b")])
+    if known.any() or not answered.any():
+        return None
+    return NotComputable("not_recorded", f"the pairs are from before {metric.name} was recorded")
 
 
 def _why_not(effect: NotComputable, pairs: int) -> NotComputable:
@@ -178,11 +217,17 @@ def _why_not(effect: NotComputable, pairs: int) -> NotComputable:
     return effect
 
 
-def _makespans(pairs: pd.DataFrame, side: str) -> Values:
+def _makespans(pairs: pd.DataFrame, metric: Metric, side: str) -> Values:
     """Of each pair, failed runs penalised; NaN where nothing is known."""
     penalty = FAILED_RATIO * pairs["lower_bound"].astype("float64")
-    values = pairs[f"makespan_{side}"].astype("float64").mask(_failed(pairs, side), penalty)
+    values = pairs[f"{metric.name}_{side}"].astype("float64").mask(_failed(pairs, side), penalty)
     return np.asarray(values.where(values > 0.0), np.float64)
+
+
+def _gaps(pairs: pd.DataFrame, side: str) -> Values:
+    """Of each answer, to the best bound that either model proved; NaN where there is none."""
+    gaps = pairs[f"makespan_{side}"].astype("float64") / pairs["lower_bound"].astype("float64") - 1.0
+    return np.asarray(gaps.mask(_failed(pairs, side)), np.float64)
 
 
 def _failed(pairs: pd.DataFrame, side: str) -> npt.NDArray[np.bool_]:
@@ -190,7 +235,10 @@ def _failed(pairs: pd.DataFrame, side: str) -> npt.NDArray[np.bool_]:
     return ~np.asarray(done, dtype=bool)
 
 
-def _worst(rows: pd.DataFrame, a: Values, b: Values) -> tuple[dict[str, Any], ...]:
+def _worst(rows: pd.DataFrame, metric: Metric, a: Values, b: Values) -> tuple[dict[str, Any], ...]:
+    answered = (_makespans(rows, METRICS["makespan"], side) for side in ("a", "b"))
+    lengths = dict(zip(("makespan_a", "makespan_b"), answered, strict=True))
+    lengths |= {f"{metric.name}_a": a, f"{metric.name}_b": b}
     order = np.argsort(-(b / a), kind="stable")[:MOST_WORST]
     found = []
     for index in order[(b / a)[order] > 1.0 + TIE]:
@@ -199,8 +247,7 @@ def _worst(rows: pd.DataFrame, a: Values, b: Values) -> tuple[dict[str, Any], ..
         found.append(
             {
                 **{name: _plain(value) for name, value in told.items()},
-                "makespan_a": float(a[index]),
-                "makespan_b": float(b[index]),
+                **{name: float(values[index]) for name, values in lengths.items()},
                 "ratio": float(b[index] / a[index]),
             }
         )

@@ -8,10 +8,19 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from scheduler_service.stats.arms import rows_of_arm, succeeded, totals, units, user_means_on_scale
+from scheduler_service.stats.arms import (
+    rows_of_arm,
+    since_recorded,
+    succeeded,
+    totals,
+    units,
+    unrecorded,
+    user_means_on_scale,
+)
 from scheduler_service.stats.comparison import ArmComparison
 from scheduler_service.stats.effect import LEAST_USERS, TUNED_FOR, Effect, effect_of_arms, to_improvement, to_scale
 from scheduler_service.stats.guardrails import rate_with_error
+from scheduler_service.stats.optimality import CannotTell, cannot_tell
 from scheduler_service.stats.outcome import NotComputable
 from scheduler_service.stats.power import minimum_detectable_effect, units_needed
 from scheduler_service.stats.sequential import boundary
@@ -48,6 +57,7 @@ class Verdict:
     minimum_detectable_effect: float | None  # share of the baseline, one look, power 80 %
     days_left: float | None  # until the bounds exclude "no difference", if all goes on as it is
     failing: Failing | None  # where failures are penalised, and the candidate has more of them
+    cannot_tell: CannotTell | None = None  # where it is neither `better` nor `worse`, and more data will not help
 
     def to_dict(self) -> dict[str, Any]:
         """JSON; shares as percentages."""
@@ -75,6 +85,7 @@ class Verdict:
             "failing": None
             if self.failing is None
             else {"is_certain": self.failing.is_certain, "success_rates": list(self.failing.rates)},
+            "cannot_tell": None if self.cannot_tell is None else self.cannot_tell.to_dict(),
         }
 
 
@@ -83,7 +94,8 @@ def judge(runs: pd.DataFrame, comparison: ArmComparison, margin: float, elapsed_
 
     In this order: `invalid` when the users fell into the arms in wrong shares, when there are fewer samples than the
     experiment wants or no error can be computed; `better` or `worse` when the bounds exclude no difference;
-    `non_inferior` when they exclude a harm of `margin`; otherwise `inconclusive`. All bounds are anytime-valid at the
+    `non_inferior` when they exclude a harm of `margin`, or when there is no error since the answers of both arms are
+    proven optimal; otherwise `inconclusive`. All bounds are anytime-valid at the
     experiment's alpha, so the order of looks does not matter.
 
     Failures are treated in two stages. First success: the sentence says whether the candidate certainly or probably
@@ -91,27 +103,35 @@ def judge(runs: pd.DataFrame, comparison: ArmComparison, margin: float, elapsed_
     its schedules are like; that can only lower the chance of a wrong verdict. Then the metric, failures penalised where
     it takes that.
 
+    Where the metric cannot tell the arms apart any more (`optimality`), the sentence says so and names one that can.
+
     Args:
         runs: those that `comparison` was made of.
         margin: share of the baseline that the candidate may be worse and still be called non-inferior.
         elapsed_days: since the experiment began.
     """
     metric = comparison.metric
-    sides = [user_means_on_scale(rows_of_arm(runs, arm), metric) for arm in comparison.arms]
+    recorded = since_recorded(runs, metric)
+    sides = [user_means_on_scale(rows_of_arm(recorded, arm), metric) for arm in comparison.arms]
     (y_a, x_a), (y_b, x_b) = sides
     covariates = None if x_a is None or x_b is None else (x_a, x_b)
     effect = effect_of_arms(y_a, y_b, covariates, metric, comparison.alpha)
-    reason = _invalid(comparison, effect)
+    reason = _invalid(comparison, effect, unrecorded(runs, metric, comparison.arms))
     word: Word = "invalid"
     if reason is None and not isinstance(effect, NotComputable):
         word = word_for(effect, margin)
     failing = None if metric.name == "success" else _failing(runs, comparison)
     if failing is not None and failing.is_certain and word in ("better", "non_inferior"):
         word = "inconclusive"
+    is_open = word in ("inconclusive", "non_inferior", "invalid") and not comparison.has_ratio_mismatch
+    told = cannot_tell(runs, metric, comparison.arms) if is_open else None
+    is_failing = failing is not None and failing.is_certain
+    if told is not None and reason is effect and reason.reason == "no_variation" and not is_failing:
+        word, reason = "non_inferior", None  # equal but for what the plants explain, and no schedule could be shorter
     mde, days = None, None
     if not isinstance(effect, NotComputable):
         mde = to_improvement(minimum_detectable_effect(effect.standard_error, comparison.alpha), metric)
-        if word in ("inconclusive", "non_inferior"):
+        if word in ("inconclusive", "non_inferior") and told is None:
             scaled = to_scale(effect.improvement, metric)
             needed = units_needed(scaled, effect.standard_error * math.sqrt(effect.units), comparison.alpha, TUNED_FOR)
             days = elapsed_days * (needed / effect.units - 1.0)
@@ -121,12 +141,23 @@ def judge(runs: pd.DataFrame, comparison: ArmComparison, margin: float, elapsed_
         reason=reason,
         effect=effect,
         margin=margin,
-        sentence=_sentence(word, reason, effect, comparison, margin, failing),
-        recommendation=_recommendation(word, reason, comparison, days, failing),
+        sentence=_sentence(word, reason, effect, comparison, margin, failing) + addition(told),
+        recommendation=_recommendation(word, reason, comparison, days, failing, told),
         minimum_detectable_effect=mde,
         days_left=days,
         failing=failing,
+        cannot_tell=told,
     )
+
+
+def addition(told: CannotTell | None) -> str:
+    """The sentence that follows a verdict where its metric cannot tell; empty where it can."""
+    return "" if told is None else f" {told.message[0].upper()}{told.message[1:]}."
+
+
+def advice(told: CannotTell) -> str:
+    """What to do where the metric cannot tell."""
+    return f"Judge by {told.telling}: make a new experiment with that success_metric, or replay recorded traffic."
 
 
 def _failing(runs: pd.DataFrame, comparison: ArmComparison) -> Failing | None:
@@ -159,13 +190,15 @@ def word_for(effect: Effect, margin: float) -> Word:
     return "non_inferior" if effect.low > -margin else "inconclusive"
 
 
-def _invalid(comparison: ArmComparison, effect: Effect | NotComputable) -> NotComputable | None:
+def _invalid(
+    comparison: ArmComparison, effect: Effect | NotComputable, unrecorded: NotComputable | None
+) -> NotComputable | None:
     if comparison.has_ratio_mismatch:
         users = " / ".join(str(count) for count in comparison.users.values())
         return NotComputable(
             "ratio_mismatch", f"the users are split {users}, not as asked for (p = {comparison.srm_p:.2g})"
         )
-    shortfall = comparison.too_few_samples
+    shortfall = unrecorded or comparison.too_few_samples
     if shortfall is not None:
         return shortfall
     return effect if isinstance(effect, NotComputable) else None
@@ -180,6 +213,8 @@ def _sentence(
     failing: Failing | None,
 ) -> str:
     first = "" if failing is None else _failing_sentence(failing, comparison)
+    if word == "non_inferior" and isinstance(effect, NotComputable):
+        return f"{first}{comparison.candidate} and {comparison.baseline} are equal in {comparison.metric.name}."
     if reason is not None or isinstance(effect, NotComputable):
         return f"{first}No verdict on {comparison.candidate} yet: {reason.message if reason else ''}."
     penalty = " (failures penalised)" if failing is not None and comparison.metric.is_penalised else ""
@@ -216,10 +251,11 @@ def _recommendation(
     comparison: ArmComparison,
     days: float | None,
     failing: Failing | None,
+    told: CannotTell | None,
 ) -> str:
     candidate, baseline = comparison.candidate, comparison.baseline
     is_failing = failing is not None and failing.is_certain
-    if is_failing and word in ("better", "non_inferior", "inconclusive"):
+    if is_failing and (word in ("better", "non_inferior", "inconclusive") or told is not None):
         return f"Do not promote {candidate} before it fails as seldom as {baseline}; find out why it fails."
     if word == "better":
         return f"Promote {candidate}."
@@ -227,6 +263,8 @@ def _recommendation(
         return f"Stop the experiment and keep {baseline}."
     if word == "invalid" and reason is not None and reason.reason == "ratio_mismatch":
         return "Find out why users are missing from an arm; discard these figures."
+    if told is not None:
+        return f"{f'Promote {candidate} if it has other advantages. ' if word == 'non_inferior' else ''}{advice(told)}"
     if word == "invalid" and reason is not None and reason.reason == "no_variation":
         return "Let users with other plants take part, or replay recorded traffic."
     more = "" if days is None else f" for about {max(1, math.ceil(days))} more days at the present rate"

@@ -59,6 +59,7 @@ DTYPES: dict[str, Any] = {
     "queue_time": "float64",
     "total_time": "float64",
     "user_satisfaction": "float64",
+    "policy_makespan": "float64",  # at the end, as what is added later: programs may read files by position
 }
 """The columns of a frame of runs, also of an empty one. A text that is missing is NaN; JSON columns hold JSON."""
 
@@ -86,13 +87,15 @@ PAIR_DTYPES: dict[str, Any] = {
     "n_steps": "Int64",
     "time_budget_ms": "float64",
     "input_digest": "str",
+    "policy_makespan_a": "float64",
+    "policy_makespan_b": "float64",
 }
 """The columns of a frame of pairs, also of an empty one."""
 
 LISTED = (
     *("id", "request_id", "timestamp", "success", "n_workpoints", "n_steps", "model_key", "algorithm", "experiment"),
     *("variant", "reason", "user_id", "makespan", "lower_bound", "gap", "resource_utilization", "execution_time"),
-    *("time_budget_ms", "stage", "error_message"),
+    *("time_budget_ms", "stage", "error_message", "policy_makespan"),
 )
 """The columns of a run that people are shown in a list."""
 
@@ -190,8 +193,9 @@ def trend_rows(
 ) -> dict[int, dict[str, Any]]:
     """Figures of the runs between each bound and the next, by the place of the earlier one; only where there are runs.
 
-    `runs`, `failures`; of the successful ones `mean_makespan`, `mean_gap`, `p50_execution_time` and
-    `p95_execution_time`; `mean_satisfaction` and `verdicts`. None where there is no such figure. Raises as `run_frame`.
+    `runs`, `failures`; of the successful ones `mean_makespan`, `mean_policy_makespan`, `mean_gap`,
+    `p50_execution_time` and `p95_execution_time`; `mean_satisfaction` and `verdicts`. None where there is no such
+    figure. Raises as `run_frame`.
     """
     named = {"model_key": model_key, "experiment": experiment}
     figures = _by_bucket(fetch(engine, _trend_query(bounds, named)))
@@ -350,6 +354,7 @@ def _trend_query(bounds: Sequence[datetime], named: Mapping[str, str | None]) ->
         "failures": func.sum(case((runs.c.success, 0), else_=1)),
         "timed": func.count(of_good(runs.c.execution_time)),
         "mean_makespan": func.avg(of_good(runs.c.makespan)),
+        "mean_policy_makespan": func.avg(of_good(runs.c.policy_makespan)),
         "mean_gap": func.avg(of_good(runs.c.gap)),
         "mean_satisfaction": func.avg(feedback.c.user_satisfaction),
         "verdicts": func.count(feedback.c.user_satisfaction),

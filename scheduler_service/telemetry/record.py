@@ -26,6 +26,7 @@ class PerformanceRecord:
     reason: str | None = None  # why this model: "assigned", "default", "pinned", "fallback", ...
     user_id: str | None = None
     makespan: float | None = None  # hours
+    policy_makespan: float | None = None  # hours; of the model's own schedule, before any search or proof
     execution_time: float | None = None  # seconds
     lower_bound: float | None = None  # hours; known before a model was chosen (`gap` is to the best bound proved)
     gap: float | None = None  # share of the lower bound, >= 0
@@ -70,6 +71,8 @@ class PairRecord:
     user_id: str | None = None
     makespan_a: float | None = None  # hours
     makespan_b: float | None = None
+    policy_makespan_a: float | None = None  # hours; of the models' own schedules, before any search or proof
+    policy_makespan_b: float | None = None
     execution_time_a: float | None = None  # seconds
     execution_time_b: float | None = None
     error_a: str | None = None
@@ -88,6 +91,9 @@ class PairRecord:
             raise InvalidInput(f"a pair of source {self.source!r} has the replay {self.replay!r}")
         if (self.makespan_a is not None, self.makespan_b is not None) != (self.success_a, self.success_b):
             raise InvalidInput("a side has a makespan if it succeeded, and only then")
+        of_failures = [not self.success_a and self.policy_makespan_a, not self.success_b and self.policy_makespan_b]
+        if any(of_failures):
+            raise InvalidInput("a side that failed has no policy_makespan")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,7 +7,7 @@ A database of an older version is brought up to date where it is opened: tables,
 added, nothing is rewritten, and an older program that has it open writes on. So a new column has to be nullable. A
 change that cannot be made by adding needs a step of its own there, run while the version is still the old one.
 Versions: 1 runs and feedback; 2 pairs, replays and `runs.time_budget_ms`; 3 alerts, silences, the outbox, `days`, and
-`runs.queue_time` and `runs.total_time`.
+`runs.queue_time` and `runs.total_time`; 4 `policy_makespan` of runs and pairs, and its sums in `days`.
 """
 
 import sqlite3
@@ -39,7 +39,7 @@ from sqlalchemy.schema import CreateColumn, CreateIndex, CreateTable
 
 from scheduler_service.errors import StorageUnavailable
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 BUSY_TIMEOUT_S = 4.0
 """How long a connection waits for the others of its database before it gives up; clients wait for it."""
 
@@ -73,6 +73,7 @@ runs = Table(
     Column("time_budget_ms", Float),  # that the model had
     Column("queue_time", Float),  # seconds between the arrival and the first computation
     Column("total_time", Float),  # seconds between the arrival and the record
+    Column("policy_makespan", Float),  # hours; null also of successful runs from before version 4
     Index("runs_by_request", "request_id"),
     Index("runs_by_time", "timestamp"),
     Index("runs_by_model", "model_key", "timestamp"),
@@ -114,6 +115,8 @@ pairs = Table(  # two models on the identical instance, for one request
     Column("n_steps", Integer),
     Column("time_budget_ms", Float),
     Column("input_digest", String(64)),
+    Column("policy_makespan_a", Float),  # hours; null also of successful sides from before version 4
+    Column("policy_makespan_b", Float),
     # Nulls are distinct, so shadow runs are free of it; a replay that is resumed stores no request twice.
     Index("pairs_once", "replay", "request_id", "candidate", unique=True),
     Index("pairs_by_experiment", "experiment", "timestamp"),
@@ -151,6 +154,8 @@ days = Table(  # what is kept of runs that are too old to be kept
     Column("execution_time_max", Float, nullable=False),
     Column("verdict_sum", Integer, nullable=False),  # of people, 1 to 5 each; of all runs
     Column("verdicts", Integer, nullable=False),
+    Column("policy_makespan_sum", Float),  # hours; null of days that were compacted before version 4
+    Column("policy_makespans", Integer),  # runs whose policy_makespan is known
 )
 
 alerts = Table(  # one row for each time that something went wrong, from its first sign to its end

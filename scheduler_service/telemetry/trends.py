@@ -30,6 +30,7 @@ class TrendPoint:
     runs: int = 0
     failures: int = 0
     mean_makespan: float | None = None  # hours
+    mean_policy_makespan: float | None = None  # hours
     mean_gap: float | None = None  # share of the lower bound
     p50_execution_time: float | None = None  # seconds
     p95_execution_time: float | None = None

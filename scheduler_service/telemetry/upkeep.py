@@ -143,6 +143,8 @@ def _move_to_days(connection: Connection, ids: Sequence[int]) -> None:
         "gap_sum": total(runs.c.gap),
         "gaps": func.sum(case((and_(good, runs.c.gap.is_not(None)), 1), else_=0)),
         "execution_time_sum": total(runs.c.execution_time),
+        "policy_makespan_sum": total(runs.c.policy_makespan),
+        "policy_makespans": func.sum(case((and_(good, runs.c.policy_makespan.is_not(None)), 1), else_=0)),
         "verdict_sum": func.coalesce(func.sum(feedback.c.user_satisfaction), 0),
         "verdicts": func.count(feedback.c.user_satisfaction),
     }
@@ -154,7 +156,8 @@ def _move_to_days(connection: Connection, ids: Sequence[int]) -> None:
     for row in connection.execute(select(*chosen).select_from(judged).where(mine).group_by(day, model)).all():
         new = row._asdict()
         known = and_(days.c.day == new["day"], days.c.model_key == new["model_key"])
-        added: dict[str, Any] = {name: days.c[name] + new[name] for name in sums}
+        # A column that was added later is null in the sums from before.
+        added: dict[str, Any] = {name: func.coalesce(days.c[name], 0) + new[name] for name in sums}
         added["execution_time_max"] = case(
             (days.c.execution_time_max < new["execution_time_max"], new["execution_time_max"]),
             else_=days.c.execution_time_max,

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page, Response, Route, expect
 
-from monitoring import PerformanceMonitor
+from monitoring import PerformanceMonitor, PerformanceRecord
 from scheduler_service.http.runs.shadowing import MAX_WAITING
 from scheduler_service.keys import digest_of
 from tests.conftest import LiveService, live_service
@@ -107,6 +107,7 @@ def test_the_form_makes_the_experiment_that_it_says_it_will(page: Page, console:
     page.get_by_label("不劣界限（%）").fill("3")
     page.get_by_label("参与用户（%）").fill("80")
     page.get_by_label("计算时间 P95 变慢（%）").fill("")
+    page.get_by_label("模型自身排程的完工时间延长（%）").fill("8")
     page.get_by_label("影子运行（% 的请求）").fill("25")
     page.get_by_role("button", name="创建实验").click()
     told = " ".join(agree(page, "创建实验"))
@@ -119,7 +120,7 @@ def test_the_form_makes_the_experiment_that_it_says_it_will(page: Page, console:
     assert (made["model_a"], made["model_b"]) == (models["1.0.0"], models["2.0.0"])
     assert made["traffic_split"] == {"model_a": 0.7, "model_b": 0.3}
     assert (made["duration_days"], made["margin"], made["coverage"], made["shadow"]) == (14, 0.03, 0.8, 0.25)
-    assert made["guardrails"] == {"makespan": 0.05, "success": 0.05}
+    assert made["guardrails"] == {"makespan": 0.05, "policy_makespan": 0.08, "success": 0.05}
 
 
 def test_mistakes_are_told_beside_their_fields_and_nothing_is_made(page: Page, console: LiveService, mistakes):
@@ -297,6 +298,48 @@ def test_a_p_value_is_not_judged_before_there_are_enough_samples(page: Page, com
     assert compared["reasons"]["is_significant"]["code"] == "too_few_samples"
     page.goto("/#/experiments/compared")
     expect(page.locator("[data-classical]")).to_contain_text("p < 0.0001，暂不判定（样本不足，每组至少需要 100 个）")
+
+
+def record_optima(console: LiveService, name: str, users: int = 160) -> None:
+    """Runs of both arms whose answers are proven optimal, as if the service had recorded them; B's own are shorter."""
+    monitor = PerformanceMonitor(console.home / "logs" / "performance.db")
+    keys = {each["version"]: each["model_key"] for each in console.get("/models").json()["models"]}
+    records = []
+    for user in range(users):
+        arm, bound = ("model_a", "model_b")[user % 2], 20.0 + user % 31 + user % 7 / 10
+        own = bound * (1.05 + user % 11 / 500) * (0.95 if arm == "model_b" else 1.0)
+        records.append(
+            PerformanceRecord(
+                request_id=f"{name}_{user}", user_id=f"u{user}", experiment=name, variant=arm, reason="assigned",
+                model_key=keys["2.0.0" if arm == "model_a" else "1.0.0"], makespan=bound, policy_makespan=own,
+                lower_bound=bound, gap=0.0, execution_time=0.002, stage="exact",
+            )
+        )  # fmt: skip
+    monitor.record_performance(*records)
+    monitor.close()
+
+
+def test_where_all_answers_are_optimal_the_page_says_what_would_tell(page: Page, console: LiveService):
+    ramp = {"stages": [0.5, 1.0], "min_hours": 0, "min_samples": 20}
+    models = {"model_a": "DDQN_v2.0", "model_b": "DDQN_v1.0"}
+    create(console, "optimal", min_samples=20, rollout=ramp, **models)
+    create(console, "by_own_schedules", min_samples=20, success_metric="policy_makespan", **models)
+    for name in ("optimal", "by_own_schedules"):
+        record_optima(console, name)
+    page.goto("/#/experiments/optimal")
+    said = "两组的应答几乎都已证明最优（A 100.0 %，B 100.0 %），再多的数据也无法按完工时间分出高下"
+    expect(page.locator("[data-verdict]")).to_contain_text("B 与 A 没有差别：完工时间持平")
+    expect(page.locator("[data-verdict]")).to_contain_text(said)
+    expect(page.locator(".verdict .next")).to_contain_text("改用模型自身排程的完工时间来比较")
+    expect(page.locator("[data-cannot-tell]")).to_contain_text(said)
+    expect(page.locator("[data-guardrail=makespan]")).to_have_attribute("data-state", "kept")
+    page.goto("/?lang=en#/experiments/optimal")
+    expect(page.locator("[data-verdict]")).to_contain_text("Nearly all answers of both arms are proven optimal")
+    page.goto("/?lang=zh#/experiments/by_own_schedules")
+    expect(page.locator(".verdict .word")).to_have_text("更优")
+    expect(page.locator("[data-verdict]")).to_contain_text("B 优于 A：模型自身排程的完工时间平均缩短")
+    for name in ("optimal", "by_own_schedules"):
+        console.post(f"/experiments/{name}/stop")
 
 
 @pytest.mark.usefixtures("compared")

@@ -144,6 +144,7 @@ def test_trends_equal_what_pandas_computes_of_the_records(
             "failures": everything["success"].agg(lambda each: (~each).sum()),
             "success_rate": everything["success"].mean(),
             "mean_makespan": good["makespan"].mean(),
+            "mean_policy_makespan": good["policy_makespan"].mean(),
             "mean_gap": good["gap"].mean(),
             "p50_execution_time": good["execution_time"].quantile(0.5),
             "p95_execution_time": good["execution_time"].quantile(0.95),
@@ -184,7 +185,8 @@ def test_an_axis_has_few_steps_however_close_its_values_are(page: Page):
         const words = { series: String, threshold: String };
         const point = (n) => ({
             start: new Date(n * 6e4).toISOString(), end: new Date((n + 1) * 6e4).toISOString(), runs: 9, failures: 1,
-            success_rate: 0.95 + n / 1e4, mean_makespan: 55 + n / 100, mean_gap: 0.02 + n / 1e4,
+            success_rate: 0.95 + n / 1e4, mean_makespan: 55 + n / 100, mean_policy_makespan: 55 + n / 90,
+            mean_gap: 0.02 + n / 1e4,
             p50_execution_time: 0.003, p95_execution_time: 0.003 + n / 1e6, mean_satisfaction: 4.9 + n / 1e2,
         });
         const trends = { bucket_s: 60, points: [point(0), point(1)] };

@@ -8,6 +8,7 @@ from scheduler_env.readers import MAX_PREDECESSORS, MAX_STEPS_OF_A_WORKPOINT, MA
 from scheduler_env.standard_cycle import MAX_DURATION_H, SAMPLE_PARAMS, STANDARD_STEPS
 from scheduler_service.alerts.rules import SEVERITIES
 from scheduler_service.experiments.experiment import OPTIONS
+from scheduler_service.stats.metrics import METRICS
 
 View = Literal["process", "workpoint", "team"]
 VIEWS: tuple[View, ...] = ("process", "workpoint", "team")
@@ -301,13 +302,14 @@ class ExperimentRequest(Strict):
         default=None, description="Shares that add up to 1; equal ones if absent."
     )
     coverage: float = Field(default=1, gt=0, le=1, description="Share of the users who take part.")
-    success_metric: Name = "makespan"
+    success_metric: Name = Field(default="makespan", description=f"{', '.join(METRICS)}.")
     duration_days: float = Field(default=7, gt=0, le=3_650)
     min_samples: Whole = Field(default=100, ge=2, le=10**9)
     alpha: float = Field(default=0.05, gt=0, lt=1)
     margin: float = Field(default=0.05, gt=0, lt=1, description="Of non-inferiority, a share of the baseline.")
     guardrails: bool | dict[str, Annotated[float, Field(gt=0, le=100)] | None] | None = Field(
-        default=True, description="Margins of makespan, success and execution_time; a null margin or false: none."
+        default=True,
+        description="Margins of makespan, success, execution_time; of policy_makespan if named; null or false: none.",
     )
     shadow: bool | Annotated[float, Field(ge=0, le=1)] | None = Field(
         default=None, description="Share of the requests on which both models are run; true for all."

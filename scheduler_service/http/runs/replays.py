@@ -24,6 +24,7 @@ from scheduler_service.experiments.replay import (
     state_of,
 )
 from scheduler_service.http.server.background import Background
+from scheduler_service.stats.metrics import paired_metric
 
 log = logging.getLogger(__name__)
 
@@ -120,7 +121,13 @@ class Replays:
             return self._state_of(work)
         done = len(self._monitor.replays.done(last.id))
         contest = Contest(
-            last.key_a, last.key_b, experiment, last.candidate, margin=configured.margin, alpha=configured.alpha
+            last.key_a,
+            last.key_b,
+            experiment,
+            last.candidate,
+            margin=configured.margin,
+            alpha=configured.alpha,
+            metric=paired_metric(configured.success_metric),
         )
         return state_of(contest, last, "done" if done >= last.total else "unfinished", done, self._monitor)
 

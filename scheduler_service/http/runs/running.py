@@ -190,6 +190,7 @@ def answer(run: Run, charts: dict[View, str]) -> dict[str, object]:
         "result": result,
         "performance": {
             "makespan": schedule.makespan_h,
+            "policy_makespan": run.solution.policy_makespan_h,
             "execution_time": run.execution_time_s,
             "resource_utilization": schedule.resource_utilization,
         },
@@ -284,6 +285,7 @@ def _success(run: Run, request: RunRequest) -> PerformanceRecord:
         reason=run.used.reason,
         user_id=run.user_id,
         makespan=schedule.makespan_h,
+        policy_makespan=run.solution.policy_makespan_h,
         # Nothing was computed for a cached one: it says nothing of how long the model takes.
         execution_time=None if run.is_cached else run.execution_time_s,
         lower_bound=run.solution.instance_bound_h,

@@ -61,6 +61,13 @@ class Metrics:
             buckets=_MAKESPAN_BUCKETS_H,
             registry=self._registry,
         )
+        self._policy_makespan_h = Histogram(
+            "schedule_policy_makespan_hours",
+            "Makespan of the models' own schedules, before any search or proof.",
+            ("model", "variant"),
+            buckets=_MAKESPAN_BUCKETS_H,
+            registry=self._registry,
+        )
         self._gap = Histogram(
             "schedule_gap_ratio",
             "Share of the lower bound by which the schedules answered are longer.",
@@ -154,6 +161,8 @@ class Metrics:
         self._runs.labels(model_key, variant, record.reason or "", str(record.success).lower()).inc()
         if record.success and record.makespan is not None:
             self._makespan_h.labels(model_key, variant).observe(record.makespan)
+            if record.policy_makespan is not None:
+                self._policy_makespan_h.labels(model_key, variant).observe(record.policy_makespan)
             if record.execution_time is not None:
                 self._execution_s.labels(model_key, variant).observe(record.execution_time)
             if record.gap is not None:

@@ -20,7 +20,7 @@ export default {
         const known = each.harm_bounds !== null;
         const [low, high] = known ? each.harm_bounds.map((bound) => 100 * bound) : [null, null];
         const harm = each.harm === null ? null : 100 * each.harm;
-        const unit = each.name === "makespan" ? " %" : ""; // the others are points, as their names say
+        const unit = ["makespan", "policy_makespan"].includes(each.name) ? " %" : ""; // the others are points, as their names say
         const allowed = isTime ? of("guard.time_allowed", { margin: `${number(100 * each.margin)} %` }) : `${number(100 * each.margin)}${unit}`;
         const show = (value) => `${value > 0 ? "+" : value < 0 ? "−" : ""}${fixed(Math.abs(value), 1)}${unit}`;
         const text = known ? `${show(harm)} (${show(low)} … ${show(high)})` : of("guard.too_few", { a: each.users[0], b: each.users[1] });

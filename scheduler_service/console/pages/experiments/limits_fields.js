@@ -20,6 +20,7 @@ export default {
       <legend>{{ of("form.guardrails") }}</legend>
       <div class="fields">
         <form-field v-model="form.guardrails.makespan" type="number" :label="of('form.guard_makespan')" :error="fault('guardrails.makespan')" />
+        <form-field v-model="form.guardrails.policy_makespan" type="number" :label="of('form.guard_policy_makespan')" :error="fault('guardrails.policy_makespan')" />
         <form-field v-model="form.guardrails.success" type="number" :label="of('form.guard_success')" :error="fault('guardrails.success')" />
         <form-field v-model="form.guardrails.execution_time" type="number" :label="of('form.guard_time')" :error="fault('guardrails.execution_time')" />
       </div>

@@ -40,12 +40,13 @@ export default {
           <div class="won-lost" role="img" :aria-label="of('pairs.bar', { won: told.wins, tied: told.ties, lost: told.losses })">
             <i class="won" :style="{ flexGrow: told.wins }"></i><i class="tied" :style="{ flexGrow: told.ties }"></i><i class="lost" :style="{ flexGrow: told.losses }"></i></div>
           <dl class="row won-lost-key"><div><dt>{{ of("pairs.won", arms) }}</dt><dd class="good">{{ number(told.wins) }}</dd></div><div><dt>{{ of("pairs.tied") }}</dt><dd>{{ number(told.ties) }}</dd></div><div><dt>{{ of("pairs.lost", arms) }}</dt><dd class="bad">{{ number(told.losses) }}</dd></div>
-            <div><dt>{{ of("pairs.ratio", arms) }}</dt><dd :title="of('pairs.ratio_note', arms)">{{ fixed(told.geometric_mean_ratio, 4) }}</dd></div></dl>
+            <div><dt>{{ of("pairs.ratio_" + told.metric, arms) }}</dt><dd :title="of('pairs.ratio_note', arms)">{{ fixed(told.geometric_mean_ratio, 4) }}</dd></div></dl>
           <template v-if="told.confidence_sequence">
             <p class="hint">{{ of("kpi.improvement") }} <b>{{ signed(told.improvement_percentage) }}</b> ({{ of("plot.range", { low: signed(told.confidence_sequence[0]), high: signed(told.confidence_sequence[1]) }) }})</p>
             <interval-plot :tone="TONES[told.verdict]" :margin="-told.margin_percentage" :estimate="told.improvement_percentage" :low="told.confidence_sequence[0]" :high="told.confidence_sequence[1]" />
           </template>
           <p v-if="why" class="hint">{{ why }}</p>
+          <p v-if="told.cannot_tell" class="note warn">{{ cannotTell(told, "model_b") }}</p>
           <p v-if="told.failures.model_a || told.failures.model_b" class="warn">{{ failures }}</p>
         </div>
         <div>
@@ -54,7 +55,7 @@ export default {
           <div v-else class="scroll" tabindex="0" role="group" :aria-label="of('pairs.worst', arms)">
             <table class="data"><thead><tr><th scope="col">{{ of("pairs.request") }}</th><th scope="col">{{ of("pairs.user") }}</th><th scope="col" class="num">{{ of("pairs.workpoints") }}</th><th scope="col" class="num">A (h)</th><th scope="col" class="num">B (h)</th><th scope="col" class="num">{{ of("pairs.difference") }}</th></tr></thead>
               <tbody><tr v-for="each in told.worst" :key="each.request_id"><td class="mono" :title="each.request_id">{{ each.request_id.slice(0, 8) }}</td><td>{{ each.user_id ?? "–" }}</td><td class="num">{{ each.n_workpoints }}</td>
-                <td class="num">{{ fixed(each.makespan_a) }}</td><td class="num">{{ fixed(each.makespan_b) }}</td><td class="num bad">{{ signed(100 * (each.ratio - 1), 1) }}</td></tr></tbody></table>
+                <td class="num">{{ fixed(each[told.metric + "_a"]) }}</td><td class="num">{{ fixed(each[told.metric + "_b"]) }}</td><td class="num bad">{{ signed(100 * (each.ratio - 1), 1) }}</td></tr></tbody></table>
           </div>
         </div>
       </div>

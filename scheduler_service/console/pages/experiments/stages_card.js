@@ -4,7 +4,7 @@ import { now } from "../../core/clock.js";
 import { number, time } from "../../core/format.js";
 import { level, useWording } from "./wording.js";
 
-const NEEDED = ["makespan", "success"]; // guardrails that must be kept for certain
+const NEEDED = ["makespan", "policy_makespan", "success"]; // guardrails that must be kept for certain
 
 export default {
   name: "StagesCard",
@@ -56,6 +56,7 @@ export default {
       <template v-if="told.experiment.status === 'active'">
         <h3>{{ isLast ? of("stages.needs_promotion") : of("stages.needs", { next: level(next) }) }}</h3>
         <ul class="needs"><li v-for="each in needs" :key="each.text" :class="each.isMet ? 'met' : 'unmet'"><span aria-hidden="true">{{ each.isMet ? "✓" : "○" }}</span><span class="unseen">{{ of(each.isMet ? "stages.met" : "stages.unmet") }}</span> {{ each.text }}</li></ul>
+        <p v-if="told.results.cannot_tell" class="note warn" data-cannot-tell>{{ cannotTell(told.results, "model_b") }}</p>
       </template>
       <p v-else class="hint">{{ of("stages.not_active") }}</p>
     </section>

@@ -19,7 +19,8 @@ export default {
     const days = computed(() => {
       const { verdict, projected_days_left: left } = props.figures;
       if (props.experiment.status !== "active") return { value: "–", note: of("kpi.not_running") };
-      if (["better", "worse", "identical"].includes(verdict)) return { value: "–", note: of("kpi.decided") };
+      if (["better", "worse", "identical"].includes(verdict) && !props.figures.cannot_tell) return { value: "–", note: of("kpi.decided") };
+      if (props.figures.cannot_tell) return { value: "–", note: of("kpi.cannot_tell") };
       if (left === null) return { value: "–", note: of("kpi.unknown") };
       return { value: of("kpi.days", { days: number(Math.max(1, Math.ceil(left)), 0) }), note: of("kpi.days_note") };
     });

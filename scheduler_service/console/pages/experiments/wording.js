@@ -45,7 +45,7 @@ export function useWording() {
   }
 
   function reason(code, { samples = 0, alpha = 0.05, least = LEAST_USERS, ofPairs = false } = {}) {
-    const known = ["no_data", "too_few_units", "no_variation", "baseline_not_positive", "baseline_near_zero", "split_unknown", "too_few_samples", "not_below_alpha", "ratio_mismatch", "model_changed"];
+    const known = ["no_data", "too_few_units", "no_variation", "baseline_not_positive", "baseline_near_zero", "split_unknown", "too_few_samples", "not_below_alpha", "ratio_mismatch", "model_changed", "not_recorded"];
     if (ofPairs && code === "too_few_units") return of("reason.too_few_pairs", { least });
     if (ofPairs && code === "no_data") return of("reason.no_pairs");
     return of(`reason.${known.includes(code) ? code : "other"}`, { least, samples, alpha });
@@ -65,11 +65,25 @@ export function useWording() {
     const named = {
       ...names,
       basis,
-      effect: effect(figures.anytime_effect?.improvement_percentage ?? null, onPairs ? "makespan" : figures.metric),
+      effect: effect(figures.anytime_effect?.improvement_percentage ?? null, figures.metric),
       margin: `${number(figures.margin_percentage)} %`,
       reason: figures.verdict_reason ? reason(figures.verdict_reason.code, { samples: figures.min_samples, ofPairs: onPairs }) : "",
     };
-    return failing(figures, names) + of(`verdict.${isHeldBack ? "held_back" : figures.verdict}`, named);
+    return failing(figures, names) + of(`verdict.${isHeldBack ? "held_back" : wordOf(figures)}`, named) + cannotTell(figures, candidate);
+  }
+
+  function wordOf({ verdict, anytime_effect, cannot_tell }) {
+    if (cannot_tell && verdict === "identical") return "equal_lengths"; // proven optima may be of any shape
+    if (verdict === "non_inferior" && !anytime_effect) return "equal"; // nothing varies but for what the plants explain
+    return verdict;
+  }
+
+  /** That the metric cannot tell the models apart, and which one could; empty where it can. */
+  function cannotTell(figures, candidate) {
+    const told = figures.cannot_tell;
+    if (!told) return "";
+    const { model_a: n_a, [candidate]: n_b } = told.proven_shares;
+    return of("verdict.cannot_tell", { a: "A", b: letter(candidate), n_a: percent(n_a), n_b: percent(n_b), metric: metric(figures.metric), telling: metric(told.telling_metric) });
   }
 
   function failing(figures, names) {
@@ -84,7 +98,7 @@ export function useWording() {
     const left = figures.projected_days_left;
     const planned = (new Date(figures.end_time) - now()) / 86_400_000;
     const days = left === null ? "" : of(`next.${left <= planned ? "days_more" : "days_beyond"}`, { days: Math.max(1, Math.ceil(left)) });
-    return of(`next.${nextKey(experiment, figures)}`, { a: "A", b: letter(experiment.promotion?.arm ?? candidate), days });
+    return of(`next.${nextKey(experiment, figures)}`, { a: "A", b: letter(experiment.promotion?.arm ?? candidate), days, metric: figures.cannot_tell ? metric(figures.cannot_tell.telling_metric) : "" });
   }
 
   function nextKey(experiment, figures) {
@@ -93,6 +107,7 @@ export function useWording() {
     if (experiment.promotion) return experiment.promotion.is_reverted ? "reverted" : "promoted";
     if (isAborted(experiment)) return "aborted";
     if (experiment.status === "paused" || experiment.status === "scheduled") return experiment.status;
+    if (figures.cannot_tell) return figures.failing?.is_certain ? "failing" : "cannot_tell";
     if (OF_INVALID.includes(code)) return code;
     if (isOver(experiment.status)) return { better: "over_better", worse: "over_worse" }[word] ?? "over";
     if (HASTY.includes(word) && figures.failing?.is_certain) return "failing";
@@ -107,7 +122,7 @@ export function useWording() {
     return { tone: isBad ? "bad" : "good", text: of(`arms.srm_${isBad ? "bad" : "ok"}`, { p: pText(results.srm_p_value) }) };
   }
 
-  return { t, of, arm, metric, effect, reason, sentence, nextStep, split };
+  return { t, of, arm, metric, effect, reason, sentence, cannotTell, nextStep, split };
 }
 
 export const TONES = { better: "good", non_inferior: "info", worse: "bad", inconclusive: "warn", invalid: "mute", identical: "mute" };

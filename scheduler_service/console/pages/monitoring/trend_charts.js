@@ -23,6 +23,7 @@ const FORMATS = {
   failures: (value) => number(value, 0),
   success_rate: percent,
   mean_makespan: asHours,
+  mean_policy_makespan: asHours,
   mean_gap: (value) => percent(value, 2),
   p50_execution_time: duration_s,
   p95_execution_time: duration_s,
@@ -59,7 +60,7 @@ export default {
     }
 
     function label(chart) {
-      const found = valuesOf(chart.series.at(-1), load.data.value.points);
+      const found = valuesOf(chart.series[chart.told ?? chart.series.length - 1], load.data.value.points);
       const name = t(`monitoring.trends.charts.${chart.name}`);
       if (!found.length) return t("monitoring.trends.label_none", { name, range: range.value });
       const told = { last: found.at(-1), least: Math.min(...found), most: Math.max(...found) };

@@ -4,7 +4,8 @@ import { duration_s, fixed, hours, number, percent } from "../../core/format.js"
 
 const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 
-/** What each chart shows: series of a bucket's figures, the threshold of GET /alerts, the rule whose alerts are shaded. */
+/** What each chart shows: series of a bucket's figures, the threshold of GET /alerts, the rule whose alerts are shaded;
+ * `told`: the place of the series that its label tells of, the last one if absent. */
 export const CHARTS = [
   {
     name: "runs", kind: "bar", format: (value) => number(value, 0), minInterval: 1,
@@ -20,8 +21,11 @@ export const CHARTS = [
     rule: "min_success_rate",
   },
   {
-    name: "makespan", format: (value) => hours(value, 1), tick: (value) => number(value, 1), threshold: "max_makespan",
-    series: [{ name: "makespan", of: (point) => point.mean_makespan, colour: "#0072B2" }],
+    name: "makespan", format: (value) => hours(value, 1), tick: (value) => number(value, 1), threshold: "max_makespan", told: 0,
+    series: [
+      { name: "makespan", of: (point) => point.mean_makespan, colour: "#0072B2" },
+      { name: "policy_makespan", of: (point) => point.mean_policy_makespan ?? null, colour: "#E69F00" },
+    ],
     rule: "max_makespan",
   },
   {

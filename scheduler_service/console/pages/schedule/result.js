@@ -74,6 +74,7 @@ export default {
       <header class="row"><h2>{{ result.model_info.model_key }}</h2><small class="hint">{{ t("schedule.reason." + told.reason, { experiment: told.experiment, variant: told.variant }) }}</small></header>
       <dl class="kpis">
         <div class="kpi main"><dt>{{ t("schedule.makespan") }}</dt><dd data-test="makespan">{{ hours(result.makespan) }}</dd></div>
+        <div v-if="answer.performance.policy_makespan != null" class="kpi"><dt :title="t('schedule.policy_makespan_hint')">{{ t("schedule.policy_makespan") }}</dt><dd data-test="policy-makespan">{{ hours(answer.performance.policy_makespan) }}</dd></div>
         <div class="kpi"><dt>{{ t("schedule.lower_bound") }}</dt><dd>{{ hours(result.lower_bound) }}</dd></div>
         <div class="kpi"><dt :title="t('schedule.gap_hint')">{{ t("schedule.gap") }}</dt><dd>{{ percent(result.gap) }} <span v-if="result.gap < 1e-9" class="badge good">{{ t("schedule.proved") }}</span></dd></div>
         <div class="kpi"><dt>{{ t("schedule.utilization") }}</dt><dd>{{ percent(result.resource_utilization) }}</dd></div>

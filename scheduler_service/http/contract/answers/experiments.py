@@ -22,6 +22,7 @@ from scheduler_service.http.contract.answers.words import (
     success,
     told,
 )
+from scheduler_service.stats.metrics import PAIRED
 
 _TRANSITION = object_of(
     {
@@ -55,8 +56,20 @@ _JUDGED = {
     "verdict_reason": maybe(ref("Reason")),
     "verdict_sentence": TEXT,
     "recommendation": TEXT,
+    "cannot_tell": told(
+        maybe(ref("CannotTell")), "Why more data will not decide, and which metric would; null: it may decide."
+    ),
     "margin_percentage": NUMBER,
 }
+_CANNOT_TELL = object_of(
+    {
+        "code": one_of("proven_optimal"),
+        "message": TEXT,
+        "telling_metric": TEXT,
+        "proven_shares": map_of(SHARE, "Arm -> of its answers that are proven optimal."),
+    },
+    about="Both arms answer proven optima, so that no figure of the answers tells the models apart.",
+)
 _GUARDRAIL = object_of(
     {
         "name": TEXT,
@@ -123,7 +136,14 @@ _ARMS = {f"model_{letter}": TEXT for letter in "ab"}
 _MORE_ARMS = {f"model_{letter}": TEXT for letter in "cdefgh"}
 _LOST = object_of(
     {"makespan_a": NUMBER, "makespan_b": NUMBER, "ratio": NUMBER},
-    {"request_id": TEXT, "user_id": maybe(TEXT), "n_workpoints": maybe(COUNT), "input_digest": maybe(TEXT)},
+    {
+        "policy_makespan_a": NUMBER,
+        "policy_makespan_b": NUMBER,
+        "request_id": TEXT,
+        "user_id": maybe(TEXT),
+        "n_workpoints": maybe(COUNT),
+        "input_digest": maybe(TEXT),
+    },
 )
 
 _SEEN = told(maybe(NUMBER), "The least improvement that is found with a chance of 80 %; null: none yet.")
@@ -132,6 +152,7 @@ _POINT = object_of({"time": TIME, "improvement_percentage": maybe(NUMBER), "conf
 
 EXPERIMENTS: dict[str, Schema] = {
     "Reason": _WHY,
+    "CannotTell": _CANNOT_TELL,
     "Summary": _SUMMARY,
     "Guardrail": _GUARDRAIL,
     "Transition": _TRANSITION,
@@ -248,6 +269,7 @@ EXPERIMENTS: dict[str, Schema] = {
     "Comparison": object_of(_FIGURES),
     "PairedVerdict": object_of(
         {
+            "metric": one_of(*PAIRED),
             **_JUDGED,
             **dict.fromkeys(("pairs", "users", "distinct_instances", "wins", "ties", "losses"), COUNT),
             **dict.fromkeys(("improvement_percentage", "geometric_mean_ratio", "correlation"), maybe(NUMBER)),
@@ -275,6 +297,10 @@ EXPERIMENTS: dict[str, Schema] = {
                     "comparisons": map_of(ref("Comparison"), "The same figures of model_c and further candidates."),
                     "rollout": maybe(ref("Rollout")),
                     "is_baseline_the_default": told(FLAG, "Whether model_a is what answers by default."),
+                    "rollout_decision": told(
+                        maybe(object_of({"kind": one_of("hold", "advance", "promote", "abort"), "reason": TEXT})),
+                        "What an active rollout does next by itself, and why; hold: what it waits for.",
+                    ),
                     "stage_samples": told(maybe(map_of(COUNT)), "Arm -> values of the metric since the stage began."),
                 }
             )

@@ -61,6 +61,7 @@ RUNS: dict[str, Schema] = {
             "performance": object_of(
                 {
                     "makespan": told(NUMBER, "Hours."),
+                    "policy_makespan": told(NUMBER, "Hours; of the model's own schedule, before any search or proof."),
                     "execution_time": told(NUMBER, "Seconds that building and checking took."),
                     "resource_utilization": SHARE,
                 }
@@ -88,7 +89,9 @@ RUNS: dict[str, Schema] = {
             "n_workpoints": maybe(COUNT),
             "n_steps": maybe(COUNT),
             **dict.fromkeys(("model_key", "algorithm", "experiment", "variant", "reason", "user_id"), maybe(TEXT)),
-            **dict.fromkeys(("makespan", "lower_bound", "gap", "resource_utilization"), maybe(NUMBER)),
+            **dict.fromkeys(
+                ("makespan", "policy_makespan", "lower_bound", "gap", "resource_utilization"), maybe(NUMBER)
+            ),
             **dict.fromkeys(("execution_time", "time_budget_ms"), maybe(NUMBER)),
             **dict.fromkeys(("stage", "error_message", "comment"), maybe(TEXT)),
             "user_satisfaction": maybe({"type": "integer", "minimum": 1, "maximum": 5}),
