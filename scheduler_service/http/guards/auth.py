@@ -194,5 +194,5 @@ def _host_name() -> str:
 
 
 def _presented_key() -> str:
-    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
-    return token.strip() if scheme.lower() == "bearer" else request.headers.get("X-API-Key", "")
+    scheme, _, token = request.environ.get("HTTP_AUTHORIZATION", "").partition(" ")
+    return token.strip() if scheme.lower() == "bearer" else request.environ.get("HTTP_X_API_KEY", "")
