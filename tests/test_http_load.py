@@ -9,15 +9,20 @@ from functools import partial
 from unittest.mock import patch
 from urllib.parse import urlsplit
 
+import gevent
 import pytest
 import requests
 
 from enhanced_flask import create_app
 from scheduler_env import SAMPLE_PARAMS
+from scheduler_service.errors import Overloaded
 from scheduler_service.http.contract.schemas import RunRequest
 from scheduler_service.http.runs.caching import AnswerCache, key_of
 from scheduler_service.http.runs.running import compute
+from scheduler_service.http.server import offload
+from scheduler_service.http.server.offload import NativeThreads
 from scheduler_service.http.services import EXTENSION
+from scheduler_service.http.watch.metrics import Metrics
 from scheduler_service.settings import Settings
 from tests.conftest import LiveService, live_service
 from tests.test_http_metrics import scraped, value
@@ -240,3 +245,20 @@ def test_health_answers_while_everything_computes(service):
         time.sleep(0.005)
     took_s.sort()
     assert took_s[len(took_s) // 2] < 0.05
+
+
+def test_a_queue_whose_work_waits_too_long_takes_no_more_until_it_is_done(monkeypatch):
+    monkeypatch.setattr(offload, "LONGEST_WAIT_S", 0.05)
+    threads = NativeThreads(1, max_waiting=100, metrics=Metrics().queue("compute"))
+    first, second = threading.Event(), threading.Event()
+    jobs = [gevent.spawn(threads.run, event.wait) for event in (first, second, second)]
+    gevent.sleep(0.2)
+    assert not threads.is_full  # nobody knows yet how long they wait
+    first.set()
+    jobs[0].join()
+    gevent.sleep(0.05)
+    with pytest.raises(Overloaded):
+        threads.run(second.wait)
+    second.set()
+    gevent.joinall(jobs)
+    assert threads.run(lambda: "done") == "done"
