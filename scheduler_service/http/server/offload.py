@@ -175,10 +175,11 @@ class NativeThreads:
 
     def _hand_over(self) -> None:
         """Called by the loop: also what nobody waits for any more makes room in the queue."""
+        done = 0
         while self._finished:
-            job = self._finished.popleft()
-            self._change_depth(-1)
-            job.done.set()
+            self._finished.popleft().done.set()
+            done += 1
+        self._change_depth(-done)
 
     def _change_depth(self, by: int) -> None:
         self._now += by
