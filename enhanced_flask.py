@@ -69,6 +69,7 @@ def create_app(settings: Settings | None = None, *, limits: Limits | None = None
     app = Flask("enhanced_flask", static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = settings.max_body_bytes
     app.config["MAX_FORM_MEMORY_SIZE"] = settings.max_body_bytes
+    app.ensure_sync = lambda view: view  # type: ignore[assignment, method-assign]  # none is async
     app.json = OrjsonProvider(app)
     parts = make_services(settings)
     app.extensions[EXTENSION] = parts

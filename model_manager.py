@@ -404,14 +404,15 @@ class ModelVersionManager:
 
     # --- loading ---
 
-    def load_model(self, name: str) -> LoadedModel:
+    def load_model(self, name: str, *, standing: bool = False) -> LoadedModel:
         """The model, ready to build schedules; read from disk once, its SHA-256 checked, and then kept in memory.
 
         Raises:
-            ModelNotFound, AmbiguousModelName: as `resolve`.
+            ModelNotFound, AmbiguousModelName: as `resolve`, also for `standing`.
             InvalidModel: the weights are missing, are not those that were registered, or cannot be used.
         """
-        record = self.get_model(name)
+        index = self._store.index()
+        record = index.records[index.resolve_standing(name) if standing else index.resolve(name)]
         return self.loaded.get(record, self._store.weights_file(record.model_key))
 
     # --- parts ---

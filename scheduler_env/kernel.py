@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scheduler_env.compilation import compiled
-from scheduler_env.problem import Instance
+from scheduler_env.problem import CrewModes, Instance
 from scheduler_env.schedule import Schedule, ScheduledStep
 
 Floats = NDArray[np.float64]
@@ -89,45 +89,62 @@ class View(NamedTuple):
 
 
 def compile_instance(instance: Instance) -> Problem:
-    """The arrays of `instance` that the kernel runs on."""
-    resource_number = {name: number for number, name in enumerate(instance.capacity)}
-    capacity = np.array(list(instance.capacity.values()), dtype=np.int64)
-    duration, demand_resource, demand_units = [], [], []
-    mode_at, demand_at = [0], [0]
-    for step in instance.steps:
-        for duration_h, demand in step.modes:
-            duration.append(duration_h if duration_h >= NO_TIME_H else 0.0)
-            for resource, units in demand:
-                demand_resource.append(resource_number[resource])
-                demand_units.append(units)
-            demand_at.append(len(demand_units))
-        mode_at.append(len(duration))
-    after, before = instance.successors, instance.predecessors
-    topological, successors = _ints(instance.topological_order), _ints([s for each in after for s in each])
-    successor_at = _ints([0, *accumulate(map(len, after))])
-    modes = _ints(mode_at), np.array(duration), _ints(demand_at), _ints(demand_resource), _ints(demand_units)
+    """The arrays of `instance` that the kernel runs on; those that durations do not change are made once."""
+    frame: _Frame | None = instance.shared.get("frame")
+    if frame is None:
+        frame = instance.shared["frame"] = _frame(instance)
+    if frame.relative is None:
+        duration = np.array([mode.duration_h for step in instance.steps for mode in step.modes])
+    else:
+        nominal = np.array([step.modes.nominal_h for step in instance.steps])  # type: ignore[attr-defined]
+        duration = nominal.repeat(frame.n_modes) * frame.relative
+    duration[duration < NO_TIME_H] = 0.0
     use_at, use_resource, use_work, use_units, shortest, tail, work_after = _derived(
-        capacity, topological, successor_at, successors, *modes
-    )
+        frame.capacity, frame.topological, frame.successor_at, frame.successors,
+        frame.mode_at, duration, frame.demand_at, frame.demand_resource, frame.demand_units,
+    )  # fmt: skip
     return Problem(
-        capacity=capacity,
+        frame.capacity, frame.predecessors_of, frame.successor_at, frame.successors,
+        frame.mode_at, duration, frame.demand_at, frame.demand_resource, frame.demand_units,
+        use_at, use_resource, use_work, use_units, frame.topological, shortest, tail, work_after,
+        unit=max(float(shortest.sum()) / shortest.size, 1e-6),
+    )  # fmt: skip
+
+
+class _Frame(NamedTuple):
+    """What `Problem` has of an instance whatever its durations."""
+
+    capacity: Ints
+    predecessors_of: Ints
+    successor_at: Ints
+    successors: Ints
+    mode_at: Ints
+    demand_at: Ints
+    demand_resource: Ints
+    demand_units: Ints
+    topological: Ints
+    n_modes: Ints  # (n,) of each activity
+    relative: Floats | None  # (M,) hours per nominal hour; None where modes have hours of their own
+
+
+def _frame(instance: Instance) -> _Frame:
+    number = {name: number for number, name in enumerate(instance.capacity)}
+    before, after = instance.predecessors, instance.successors
+    relative = [step.modes.relative_h.values() for step in instance.steps if isinstance(step.modes, CrewModes)]
+    demands = [mode.demand for step in instance.steps for mode in step.modes]
+    n_modes = [len(step.modes) for step in instance.steps]
+    return _Frame(
+        capacity=_ints(list(instance.capacity.values())),
         predecessors_of=_ints([len(each) for each in before]),
-        successor_at=successor_at,
-        successors=successors,
-        mode_at=modes[0],
-        duration=modes[1],
-        demand_at=modes[2],
-        demand_resource=modes[3],
-        demand_units=modes[4],
-        use_at=use_at,
-        use_resource=use_resource,
-        use_work=use_work,
-        use_units=use_units,
-        topological=topological,
-        shortest=shortest,
-        tail=tail,
-        work_after=work_after,
-        unit=max(float(shortest.mean()), 1e-6),
+        successor_at=_ints([0, *accumulate(map(len, after))]),
+        successors=_ints([s for each in after for s in each]),
+        mode_at=_ints([0, *accumulate(n_modes)]),
+        demand_at=_ints([0, *accumulate(map(len, demands))]),
+        demand_resource=_ints([number[resource] for demand in demands for resource, _ in demand]),
+        demand_units=_ints([units for demand in demands for _, units in demand]),
+        topological=_ints(instance.topological_order),
+        n_modes=_ints(n_modes),
+        relative=np.array([r for each in relative for r in each]) if len(relative) == len(n_modes) else None,
     )
 
 
@@ -500,13 +517,12 @@ def makespan(state: State) -> float:
 
 def to_schedule(instance: Instance, problem: Problem, mode: Ints, start: Floats) -> Schedule:
     """The schedule in which activity j runs in mode `mode[j]` (number in `Problem`) from `start[j]` on."""
-    return Schedule(
-        instance,
-        tuple(
-            ScheduledStep(step, step.modes[int(mode[j] - problem.mode_at[j])], float(start[j]))
-            for j, step in enumerate(instance.steps)
-        ),
-    )
+    chosen = (mode - problem.mode_at[:-1]).tolist()
+    placed = [
+        ScheduledStep(step, step.modes[m], start_h)
+        for step, m, start_h in zip(instance.steps, chosen, start.tolist(), strict=True)
+    ]
+    return Schedule(instance, tuple(placed))
 
 
 if __name__ == "__main__":

@@ -4,12 +4,12 @@ In the field's terms this is the multi-mode resource-constrained multi-project s
 resources: team = renewable resource, work point = project, step = activity, crew size = mode.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from graphlib import CycleError, TopologicalSorter
 from itertools import pairwise
-from typing import NamedTuple
+from typing import Any, NamedTuple, overload
 
 from scheduler_env.errors import InvalidInstance
 
@@ -42,15 +42,47 @@ class Team:
         return min(DEFAULT_MIN_CREW, self.headcount) if self.min_crew is None else self.min_crew
 
 
+Demand = tuple[tuple[str, int], ...]
+"""(resource name, units), units >= 1."""
+
+
 class Mode(NamedTuple):
     """One way to do a step: how long it takes and how many people of which teams it holds meanwhile."""
 
     duration_h: float
-    demand: tuple[tuple[str, int], ...]  # (resource name, units), units >= 1
+    demand: Demand
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class CrewModes(Sequence[Mode]):
+    """The modes of a step of `nominal_h` hours, one per crew; made when somebody looks at them."""
+
+    nominal_h: float
+    relative_h: Mapping[Demand, float]  # hours per nominal hour; the same object for all steps with these crews
+
+    def __len__(self) -> int:
+        return len(self.relative_h)
+
+    @overload
+    def __getitem__(self, index: int) -> Mode: ...
+    @overload
+    def __getitem__(self, index: slice) -> tuple[Mode, ...]: ...
+    def __getitem__(self, index: int | slice) -> Mode | tuple[Mode, ...]:
+        if isinstance(index, slice):
+            return tuple(self)[index]
+        demand, relative_h = tuple(self.relative_h.items())[index]
+        return Mode(self.nominal_h * relative_h, demand)
+
+    def __iter__(self) -> Iterator[Mode]:
+        return (Mode(self.nominal_h * relative_h, demand) for demand, relative_h in self.relative_h.items())
+
+    def __contains__(self, mode: object) -> bool:
+        if not isinstance(mode, Mode) or (relative_h := self.relative_h.get(mode.demand)) is None:
+            return False
+        return mode.duration_h == self.nominal_h * relative_h
+
+
+class Step(NamedTuple):
     """An activity: done once, without preemption, in one of its modes.
 
     `order` groups the steps of a work point: it starts only when every step of a lower order is finished
@@ -62,12 +94,15 @@ class Step:
     workpoint_id: str
     team: str
     order: int | None
-    modes: tuple[Mode, ...]
+    modes: Sequence[Mode]
     predecessors: tuple[str, ...] = ()
 
     def crew(self, mode: Mode) -> int:
         """People of the step's own team at work in `mode`."""
-        return dict(mode.demand).get(self.team, 0)
+        for resource, units in mode.demand:
+            if resource == self.team:
+                return units
+        return 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +129,8 @@ class Instance:
     teams: tuple[Team, ...]
     workpoints: tuple[WorkPoint, ...]
     places: Mapping[str, int] = field(default_factory=dict)
+    shared: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
+    """What was worked out that durations do not change, by who did; one with those of `with_durations`."""
 
     def __post_init__(self) -> None:
         if not self.steps:
@@ -124,6 +161,28 @@ class Instance:
                         )
                 staffed.add(demand)
         self.topological_order  # noqa: B018  (raises on unknown predecessors and cycles)
+
+    def with_durations(self, nominal_h: Sequence[float]) -> "Instance":
+        """The same steps with other nominal hours, each greater than 0; what they do not change is shared.
+
+        Only for an instance whose steps all have `CrewModes`.
+        """
+        hours = iter(nominal_h)
+        workpoints = tuple(
+            WorkPoint(
+                workpoint.id,
+                workpoint.name,
+                tuple(
+                    Step(*step[:5], CrewModes(next(hours), step.modes.relative_h), step.predecessors)  # type: ignore[attr-defined]
+                    for step in workpoint.steps
+                ),
+            )
+            for workpoint in self.workpoints
+        )
+        new = object.__new__(Instance)  # which is as valid as this one
+        new.__dict__.update(self.__dict__, workpoints=workpoints)
+        new.__dict__.pop("steps")
+        return new
 
     @cached_property
     def steps(self) -> tuple[Step, ...]:

@@ -6,11 +6,11 @@ misspelt `max_crew` would silently give a plan that nobody asked for. `null` cou
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import cast
+from typing import Any, cast
 
 from scheduler_env import values
 from scheduler_env.errors import InvalidInstance
-from scheduler_env.problem import MAX_STEPS, Instance, Mode, Step, Team, WorkPoint
+from scheduler_env.problem import MAX_STEPS, CrewModes, Instance, Step, Team, WorkPoint
 from scheduler_env.standard_cycle import (
     DEFAULT_TEAMS,
     MAX_DURATION_H,
@@ -29,6 +29,9 @@ MAX_PREDECESSORS = 200
 """Of one step. With the limit above it bounds the precedence graph, which grows with the square of a group."""
 MAX_MODES = 100_000
 """Ways to do a step (crew sizes), summed over the steps: bounds the memory that one request may take."""
+MAX_REMEMBERED = 256
+MAX_STEPS_REMEMBERED, MAX_MODES_REMEMBERED, MAX_OUTLINE = 60, 1_000, 16_384
+"""Of what several requests have in common but for their durations, which is read once; some 20 MB in all at most."""
 
 TEAM_KEYS = ("name", "headcount", "dedicated", "min_crew")
 WORKPOINT_KEYS = ("id", "name", "steps", "params")
@@ -63,6 +66,56 @@ def instance_from_request(payload: Mapping[str, object]) -> Instance:
     Raises:
         InvalidInstance: with `loc`, the path in `payload` to what is wrong.
     """
+    outlined = _outline(payload)
+    if outlined is None:
+        return _read(payload)
+    outline, hours = outlined
+    known = _known.get(outline)
+    if known is not None:
+        return known.with_durations(hours)
+    instance = _read(payload)
+    if sum(len(step.modes) for step in instance.steps) <= MAX_MODES_REMEMBERED:
+        if len(_known) >= MAX_REMEMBERED:
+            _known.clear()
+        _known[outline] = instance
+    return instance
+
+
+_known: dict[str, Instance] = {}  # outline -> an instance that was read
+
+
+def _outline(payload: Mapping[str, Any]) -> tuple[str, list[float]] | None:
+    """The request as a text without its durations, and the hours of all its steps; None if it is wrong there, or long.
+
+    As a text, for as keys of a dictionary 1, 1.0 and True are the same.
+    """
+    hours: list[Any] = []
+    outline = {name: payload.get(name) for name in ("params", "workpoints", "teams", "crew_efficiency")}
+    try:
+        if (params := outline["params"]) is not None:
+            hours += params
+            outline["params"] = len(params)
+        if (workpoints := outline["workpoints"]) is not None:
+            outline["workpoints"] = [_workpoint_outline(workpoint, hours) for workpoint in workpoints]
+    except (TypeError, KeyError, AttributeError):
+        return None
+    if not all(type(entry) in (float, int) and 0.0 < entry <= MAX_DURATION_H for entry in hours):
+        return None
+    text = repr(outline) if len(hours) <= MAX_STEPS_REMEMBERED else ""
+    return (text, [float(entry) for entry in hours]) if 0 < len(text) <= MAX_OUTLINE else None
+
+
+def _workpoint_outline(workpoint: Mapping[str, Any], hours: list[Any]) -> dict[str, object]:
+    """Adds the work point's durations to `hours`."""
+    if steps := workpoint.get("steps"):
+        hours += [step["duration"] for step in steps]
+        return {**workpoint, "steps": [{**step, "duration": None} for step in steps]}
+    params = workpoint.get("params")
+    hours += SAMPLE_PARAMS if params is None else params
+    return {**workpoint, "params": None if params is None else len(params)}
+
+
+def _read(payload: Mapping[str, object]) -> Instance:
     curve = _curve(payload.get("crew_efficiency"))
     params, workpoints = payload.get("params"), payload.get("workpoints")
     if (params is None) == (workpoints is None):
@@ -93,7 +146,9 @@ def instance_from_request(payload: Mapping[str, object]) -> Instance:
             _refuse_too_many_modes(n_modes)
             if place is not None:
                 places[place.name] = place.units
-                modes = tuple(Mode(mode.duration_h, (*mode.demand, (place.name, place.demand))) for mode in modes)
+                held = (place.name, place.demand)
+                relative_h = {(*demand, held): hours for demand, hours in modes.relative_h.items()}
+                modes = CrewModes(modes.nominal_h, relative_h)
             predecessors = tuple(step_names.resolve(raw, text, loc) for text, loc in step.predecessors)
             steps.append(Step(f"{raw.id}.{step.id}", step.name, raw.id, step.team, step.order, modes, predecessors))
         read.append(WorkPoint(raw.id, raw.name, tuple(steps)))
@@ -345,7 +400,7 @@ def _plant(workpoints: Sequence[_RawWorkPoint], declared: dict[str, Team]) -> di
     return plant
 
 
-def _modes(step: _RawStep, team: Team, curve: Curve) -> tuple[Mode, ...]:
+def _modes(step: _RawStep, team: Team, curve: Curve) -> CrewModes:
     everybody = step.dedicated or team.dedicated
     for key, people in (("min_crew", step.min_crew), ("max_crew", step.max_crew)):
         if people is None:

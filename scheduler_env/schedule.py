@@ -1,10 +1,10 @@
 """A finished plan: who does what when, how long it takes, and whether it keeps every rule."""
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import accumulate
+from typing import NamedTuple
 
 from scheduler_env.errors import InvalidSchedule
 from scheduler_env.problem import Instance, Mode, Step
@@ -13,8 +13,7 @@ TOLERANCE_H = 1e-6
 """Times closer than this (3.6 ms) count as equal: they are sums of floating-point durations."""
 
 
-@dataclass(frozen=True, slots=True)
-class ScheduledStep:
+class ScheduledStep(NamedTuple):
     """A step with its mode and its start; ends after the mode's duration (no preemption)."""
 
     step: Step
@@ -41,12 +40,16 @@ class Schedule:
     @cached_property
     def makespan_h(self) -> float:
         """The end of the last step, hours after the start of the shutdown."""
-        return max(placed.end_h for placed in self.steps)
+        return max(self._ends_h)
+
+    @cached_property
+    def _ends_h(self) -> list[float]:
+        return [start_h + mode.duration_h for _, mode, start_h in self.steps]
 
     @cached_property
     def team_utilization(self) -> dict[str, float]:
         """Of each team that the instance uses: crew-hours at work over headcount times makespan, 0..1."""
-        crew_hours = self._crew_hours()
+        crew_hours = self._crew_hours
         return {
             team.name: self._share(crew_hours[team.name], team.headcount)
             for team in self.instance.teams
@@ -56,7 +59,7 @@ class Schedule:
     @cached_property
     def resource_utilization(self) -> float:
         """Of the plant: crew-hours of all used teams over their headcounts times makespan, 0..1."""
-        crew_hours = self._crew_hours()
+        crew_hours = self._crew_hours
         headcount = sum(team.headcount for team in self.instance.teams if team.name in crew_hours)
         return self._share(sum(crew_hours.values()), headcount)
 
@@ -71,45 +74,51 @@ class Schedule:
         Source: Wiest 1964, Some properties of schedules for large projects with limited resources.
         """
         index = {step.id: number for number, step in enumerate(self.instance.steps)}
-        by_end = sorted(self.steps, key=lambda placed: placed.end_h)
-        ends = [placed.end_h for placed in by_end]
-        busy = self._busy_before()
-        capacity = self.instance.capacity
-        found: set[str] = set()
-        waiting = [placed for placed in by_end if placed.end_h >= self.makespan_h - TOLERANCE_H]
+        predecessors, capacity = self.instance.predecessors, self.instance.capacity
+        by_end = sorted(zip(self._ends_h, range(len(self.steps)), strict=True))
+        ends = [end_h for end_h, _ in by_end]
+        found: set[int] = set()
+        waiting = [number for end_h, number in by_end if end_h >= self.makespan_h - TOLERANCE_H]
         while waiting:
-            placed = waiting.pop()
-            if placed.step.id in found:
+            number = waiting.pop()
+            if number in found:
                 continue
-            found.add(placed.step.id)
-            if placed.start_h <= TOLERANCE_H:
+            found.add(number)
+            step, mode, start_h = self.steps[number]
+            if start_h <= TOLERANCE_H:
                 continue
-            before = set(self.instance.predecessors[index[placed.step.id]])
-            scarce = {name for name, units in placed.mode.demand if units + busy(name, placed.start_h) > capacity[name]}
-            just_before = slice(
-                bisect_left(ends, placed.start_h - TOLERANCE_H), bisect_right(ends, placed.start_h + TOLERANCE_H)
-            )
-            waiting += [
-                other
-                for other in by_end[just_before]
-                if other is not placed
-                and (index[other.step.id] in before or any(name in scarce for name, _ in other.mode.demand))
-            ]
-        return frozenset(found)
+            before = predecessors[index[step.id]]
+            scarce = {name for name, units in mode.demand if units + self._busy_before(name, start_h) > capacity[name]}
+            first = bisect_left(ends, start_h - TOLERANCE_H)
+            for _, other in by_end[first : bisect_right(ends, start_h + TOLERANCE_H, first)]:
+                by = self.steps[other]
+                if other != number and (
+                    index[by.step.id] in before or (scarce and any(name in scarce for name, _ in by.mode.demand))
+                ):
+                    waiting.append(other)
+        return frozenset([self.steps[number].step.id for number in found])
 
-    def _busy_before(self) -> Callable[[str, float], int]:
-        """How many units of a resource are at work just before a time."""
-        changes: dict[str, list[tuple[float, int]]] = {}
-        for placed in self.steps:
-            for name, units in placed.mode.demand:
-                changes.setdefault(name, []).extend([(placed.start_h, units), (placed.end_h, -units)])
-        times: dict[str, list[float]] = {}
-        totals: dict[str, list[int]] = {}
-        for name, moves in changes.items():
+    @cached_property
+    def _use(self) -> dict[str, tuple[list[tuple[float, int, int]], list[int]]]:
+        """Of each resource: when units are taken and given back, in time (hours, units, steps), and the units in use
+        before the first of these moves, before the second, ..., and after the last.
+
+        What is given back at the time when something else is taken comes first.
+        """
+        found: dict[str, list[tuple[float, int, int]]] = {}
+        for (_, mode, start_h), end_h in zip(self.steps, self._ends_h, strict=True):
+            if mode.duration_h > 0.0:
+                for name, units in mode.demand:
+                    moves = found.get(name) or found.setdefault(name, [])
+                    moves += (start_h + TOLERANCE_H, units, 1), (end_h, -units, -1)
+        for moves in found.values():
             moves.sort()
-            times[name] = [time for time, _ in moves]
-            totals[name] = list(accumulate((units for _, units in moves), initial=0))
-        return lambda name, hour: totals[name][bisect_left(times[name], hour - TOLERANCE_H)]
+        return {name: (moves, [0, *accumulate([units for _, units, _ in moves])]) for name, moves in found.items()}
+
+    def _busy_before(self, resource: str, hour: float) -> int:
+        """How many units of a resource are in use just before a time."""
+        moves, units = self._use.get(resource, ([], [0]))
+        return units[bisect_left(moves, (hour - TOLERANCE_H,))]
 
     def violations(self) -> list[str]:
         """What breaks a rule, in words; empty when the schedule may be carried out.
@@ -125,14 +134,14 @@ class Schedule:
         """Worked out once: whoever builds a schedule checks it, and so does whoever answers with it."""
         found: list[str] = []
         ends: dict[str, float] = {}
-        for placed in self.steps:
-            if placed.step.id in ends:
-                found.append(f"step {placed.step.id!r} is placed twice")
-            ends[placed.step.id] = placed.end_h
-            if placed.mode not in placed.step.modes:
-                found.append(f"step {placed.step.id!r} is done in a mode that it does not have: {placed.mode}")
-            if not placed.start_h >= -TOLERANCE_H:
-                found.append(f"step {placed.step.id!r} starts at {placed.start_h} h, before the shutdown")
+        for (step, mode, start_h), end_h in zip(self.steps, self._ends_h, strict=True):
+            if step.id in ends:
+                found.append(f"step {step.id!r} is placed twice")
+            ends[step.id] = end_h
+            if mode not in step.modes:
+                found.append(f"step {step.id!r} is done in a mode that it does not have: {mode}")
+            if not start_h >= -TOLERANCE_H:
+                found.append(f"step {step.id!r} starts at {start_h} h, before the shutdown")
         missing = [step.id for step in self.instance.steps if step.id not in ends]
         found += [f"step {step_id!r} is not placed" for step_id in missing]
         if not missing and len(ends) != len(self.instance.steps):
@@ -153,54 +162,49 @@ class Schedule:
 
     def _precedence_violations(self, ends: dict[str, float]) -> list[str]:
         found = []
-        by_workpoint: dict[str, list[ScheduledStep]] = {}
-        for placed in self.steps:
-            by_workpoint.setdefault(placed.step.workpoint_id, []).append(placed)
-            for predecessor in placed.step.predecessors:
-                if placed.start_h < ends[predecessor] - TOLERANCE_H:
+        ordered: dict[str, list[tuple[int, float, float, str]]] = {}  # of each work point: order, start, end, step
+        for (step, _, start_h), end_h in zip(self.steps, self._ends_h, strict=True):
+            if step.order is not None:
+                ordered.setdefault(step.workpoint_id, []).append((step.order, start_h, end_h, step.id))
+            for predecessor in step.predecessors:
+                if start_h < ends[predecessor] - TOLERANCE_H:
                     found.append(
-                        f"step {placed.step.id!r} starts at {placed.start_h:.4f} h, before its predecessor "
+                        f"step {step.id!r} starts at {start_h:.4f} h, before its predecessor "
                         f"{predecessor!r} ends at {ends[predecessor]:.4f} h"
                     )
-        for placed_steps in by_workpoint.values():
-            ordered = [placed for placed in placed_steps if placed.step.order is not None]
-            ordered.sort(key=lambda placed: placed.step.order or 0)
+        for rows in ordered.values():
+            rows.sort()
             latest_lower = latest = 0.0  # end of all lower orders; end of everything seen so far
-            order = None
-            for placed in ordered:
-                if placed.step.order != order:
-                    order, latest_lower = placed.step.order, latest
-                if placed.start_h < latest_lower - TOLERANCE_H:
+            present = None
+            for order, start_h, end_h, step_id in rows:
+                if order != present:
+                    present, latest_lower = order, latest
+                if start_h < latest_lower - TOLERANCE_H:
                     found.append(
-                        f"step {placed.step.id!r} of order {order} starts at {placed.start_h:.4f} h, before the lower "
+                        f"step {step_id!r} of order {order} starts at {start_h:.4f} h, before the lower "
                         f"orders of its work point end at {latest_lower:.4f} h"
                     )
-                latest = max(latest, placed.end_h)
+                latest = max(latest, end_h)
         return found
 
     def _capacity_violations(self) -> list[str]:
         found = []
         dedicated = {team.name for team in self.instance.teams if team.dedicated}
-        for resource, units in self.instance.capacity.items():
-            changes: list[tuple[float, int, int]] = []  # (time, people, steps); ends before starts at equal times
-            for placed in self.steps:
-                demand = sum(amount for name, amount in placed.mode.demand if name == resource)
-                if demand and placed.mode.duration_h > 0.0:
-                    changes.append((placed.start_h + TOLERANCE_H, demand, 1))
-                    changes.append((placed.end_h, -demand, -1))
-            changes.sort()
-            people = steps = 0
-            for time, more_people, more_steps in changes:
-                people += more_people
-                steps += more_steps
-                if people > units:
-                    found.append(f"{resource!r} is over its {units} people at {time:.4f} h: {people}")
-                    break
-                if resource in dedicated and steps > 1:
-                    found.append(f"the dedicated team {resource!r} is on {steps} steps at {time:.4f} h")
-                    break
+        for resource, (moves, units) in self._use.items():
+            most = self.instance.capacity[resource]
+            if max(units) > most:
+                number = next(number for number, people in enumerate(units) if people > most)
+                found.append(f"{resource!r} is over its {most} people at {moves[number - 1][0]:.4f} h: {units[number]}")
+            elif resource in dedicated:
+                steps = list(accumulate([more for _, _, more in moves]))
+                if max(steps) > 1:
+                    number = next(number for number, count in enumerate(steps) if count > 1)
+                    found.append(
+                        f"the dedicated team {resource!r} is on {steps[number]} steps at {moves[number][0]:.4f} h"
+                    )
         return found
 
+    @cached_property
     def _crew_hours(self) -> dict[str, float]:
         teams = {team.name for team in self.instance.teams}
         total: dict[str, float] = {}

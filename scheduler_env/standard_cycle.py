@@ -4,12 +4,12 @@
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Literal, NamedTuple
 
 from scheduler_env.errors import InvalidInstance
-from scheduler_env.problem import Instance, Mode, Step, Team, WorkPoint
+from scheduler_env.problem import CrewModes, Demand, Instance, Step, Team, WorkPoint
 
 Curve = Literal["default", "linear"]
 
@@ -81,7 +81,7 @@ def crew_modes(
     min_crew: int | None = None,
     max_crew: int | None = None,
     curve: Curve = "default",
-) -> tuple[Mode, ...]:
+) -> CrewModes:
     """One mode per crew size that `team` may put on a step, smallest crew first.
 
     A dedicated team always works with everybody. `min_crew` and `max_crew` (people) narrow a shared team's range.
@@ -95,17 +95,13 @@ def crew_modes(
         raise InvalidInstance(
             f"crew range {low}..{high} is not within 1..{team.headcount}, the headcount of {team.name!r}"
         )
-    return tuple(
-        [Mode(nominal_h * relative, demand) for relative, demand in _crews(team.name, team.headcount, low, high, curve)]
-    )
+    return CrewModes(nominal_h, _crews(team.name, team.headcount, low, high, curve))
 
 
 @lru_cache(maxsize=1_024)
-def _crews(
-    team: str, headcount: int, low: int, high: int, curve: Curve
-) -> tuple[tuple[float, tuple[tuple[str, int], ...]], ...]:
-    """(hours per nominal hour, demand) of each crew size from `low` to `high`: the same for every step of a team."""
-    return tuple((relative_duration(crew, headcount, curve), ((team, crew),)) for crew in range(low, high + 1))
+def _crews(team: str, headcount: int, low: int, high: int, curve: Curve) -> Mapping[Demand, float]:
+    """Hours per nominal hour of each crew size from `low` to `high`: the same for every step of a team."""
+    return {((team, crew),): relative_duration(crew, headcount, curve) for crew in range(low, high + 1)}
 
 
 def standard_workpoint(

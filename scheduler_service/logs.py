@@ -102,23 +102,37 @@ def configure_logging(settings: Settings) -> None:
         logging.getLogger(chatty).setLevel(logging.WARNING)
 
 
-class LineFormatter(logging.Formatter):
-    """`time LEVEL [request id] logger: message`; a trace follows on lines that begin with a bar."""
+class _OnceFormatter(logging.Formatter):
+    """Makes a record's line for the first of several targets; for the others anew only if its time was changed."""
 
     def format(self, record: logging.LogRecord) -> str:
+        made_for, line = getattr(record, "line", (None, ""))
+        if made_for != (self, record.created):
+            line = self.line_of(record)
+            record.line = (self, record.created), line
+        return line
+
+    def line_of(self, record: logging.LogRecord) -> str:
+        raise NotImplementedError
+
+
+class LineFormatter(_OnceFormatter):
+    """`time LEVEL [request id] logger: message`; a trace follows on lines that begin with a bar."""
+
+    def line_of(self, record: logging.LogRecord) -> str:
         at = f"{self.formatTime(record)} {record.levelname} [{request_id_var.get()}] {record.name}: "
         line = _UNPRINTABLE.sub(_escaped, at + _message(record))
         line += "".join(f"\n  | {_UNPRINTABLE.sub(_escaped, part)}" for part in _trace(record).splitlines())
         return line if record.name == _runs.name else line.replace(RUN_MARKER, _ESCAPED_MARKER)
 
 
-class JsonFormatter(logging.Formatter):
+class JsonFormatter(_OnceFormatter):
     """One JSON object on one line: time (ISO-8601, local, with offset), level, request_id, logger, message.
 
     A failure has `exception` too, the trace as one string; a run's line has `execution_time_s`, a number.
     """
 
-    def format(self, record: logging.LogRecord) -> str:
+    def line_of(self, record: logging.LogRecord) -> str:
         entry: dict[str, object] = {
             "time": datetime.fromtimestamp(record.created).astimezone().isoformat(timespec="milliseconds"),
             "level": record.levelname,

@@ -3,6 +3,7 @@
 import json
 import socket
 import sqlite3
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -10,16 +11,21 @@ from functools import partial
 from unittest.mock import patch
 from urllib.parse import urlsplit
 
+import gevent
 import pytest
 import requests
 
 from enhanced_flask import create_app
 from scheduler_env import SAMPLE_PARAMS
 from scheduler_env.agent import load_agent
+from scheduler_service.errors import Overloaded
 from scheduler_service.http.contract.schemas import RunRequest
 from scheduler_service.http.runs.caching import AnswerCache, key_of
 from scheduler_service.http.runs.running import NEGLIGIBLE_MS, compute
+from scheduler_service.http.server import offload
+from scheduler_service.http.server.offload import NativeThreads
 from scheduler_service.http.services import EXTENSION
+from scheduler_service.http.watch.metrics import Metrics
 from scheduler_service.settings import Settings
 from tests.checkpoints import SEED
 from tests.conftest import LiveService, live_service
@@ -239,3 +245,21 @@ def test_health_answers_while_everything_computes(service):
             assert service.get("/health/live").status_code == 200
         assert not any(each.done() for each in computing), "it was answered before any of them"
         assert {each.result() for each in computing} == {200}
+
+
+def test_a_queue_whose_work_waits_too_long_takes_no_more_until_it_is_done(monkeypatch):
+    monkeypatch.setattr(offload, "LONGEST_WAIT_S", 0.05)
+    threads = NativeThreads(1, max_waiting=100, metrics=Metrics().queue("compute"))
+    first, second = threading.Event(), threading.Event()
+    jobs = [gevent.spawn(threads.run, event.wait) for event in (first, second, second)]
+    gevent.sleep(0.2)
+    assert not threads.is_full  # nobody knows yet how long they wait
+    first.set()
+    jobs[0].join()
+    while not threads.is_full:  # once the second has begun
+        gevent.sleep(0.01)
+    with pytest.raises(Overloaded):
+        threads.run(second.wait)
+    second.set()
+    gevent.joinall(jobs)
+    assert threads.run(lambda: "done") == "done"

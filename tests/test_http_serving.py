@@ -10,13 +10,15 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
+import gevent
 import pytest
 import requests
 
 from monitoring import PerformanceMonitor
+from scheduler_service.http.server.connections import Server, Share
 from scheduler_service.http.server.serving import DRAIN_S, listening_socket
 from scheduler_service.settings import PROJECT_ROOT
 from tests.conftest import LiveService, live_service
@@ -191,6 +193,21 @@ def test_the_configuration_of_deploy_serves_the_same(supervised):
     until(lambda: len(workers_of(supervised)) == 2)
     supervised.said("gunicorn.error: Booting worker")  # its lines are in our log
     assert not (supervised.home / ".gunicorn").exists()
+
+
+@pytest.mark.parametrize(("siblings", "is_taken"), [(14, True), (13, False)])
+def test_of_many_connections_a_worker_leaves_the_next_to_a_sibling_only_if_that_has_far_fewer(siblings, is_taken):
+    counts = memoryview(bytearray(8)).cast("i")
+    Share(counts, 1).tell(siblings)
+    ours = Share(counts, 0)
+    ours.tell(16)
+    with closing(listening_socket("127.0.0.1", 0)) as listener:
+        server = Server(listener, lambda *_: [], max_connections=100, share=ours)
+        held = [server.pool.spawn(gevent.sleep, 60) for _ in range(16)]
+        with socket.create_connection(listener.getsockname()):
+            accepted = server.do_read()
+        assert (accepted is not None) == is_taken
+        gevent.killall(held)
 
 
 def test_connections_opened_at_once_are_shared_evenly(supervised):

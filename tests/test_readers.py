@@ -2,11 +2,14 @@
 
 import math
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from scheduler_env import readers
 from scheduler_env.errors import InvalidInstance
+from scheduler_env.kernel import compile_instance
 from scheduler_env.problem import Instance
 from scheduler_env.readers import instance_from_request
 from scheduler_env.standard_cycle import DEFAULT_TEAMS, SAMPLE_PARAMS, standard_instance
@@ -363,3 +366,52 @@ def test_whatever_comes_is_an_instance_or_a_refusal(payload):
 def test_any_15_durations_in_range_are_accepted_as_they_are(durations):
     instance = instance_from_request({"params": durations, "crew_efficiency": "linear"})
     assert [found.modes[-1].duration_h for found in instance.steps] == durations
+
+
+# --- requests that differ in durations only ---
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda hours: {"params": hours},
+        lambda hours: {"workpoints": [{}, {"id": 7, "params": hours}], "teams": {"team3": {"headcount": 12}}},
+        lambda hours: one_workpoint(*[step(f"s{n}", duration=h, order=n // 4) for n, h in enumerate(hours)]),
+        lambda hours: one_workpoint(*[step(f"s{n}", duration=h, parallel=n > 2) for n, h in enumerate(hours)]),
+    ],
+    ids=["params", "params of a work point", "steps", "steps that run alone"],
+)
+def test_a_request_is_read_alike_whether_or_not_one_was_read_that_differs_in_durations_only(monkeypatch, ask):
+    monkeypatch.setattr(readers, "_known", {})
+    hours = [1 / (2 + number) for number in range(15)]
+    first = instance_from_request(ask(hours))
+    monkeypatch.setattr(readers, "_known", {})
+    known = instance_from_request(ask(SAMPLE))
+    again = instance_from_request(ask(hours))
+    assert again.shared is known.shared
+    assert again == first
+    for one, other in zip(compile_instance(again), compile_instance(first), strict=True):
+        assert np.array_equal(one, other)
+
+
+@pytest.mark.parametrize("wrong", [0, -1, True, "5", None, math.nan, 10_001, [5]])
+def test_a_wrong_duration_is_refused_also_where_the_rest_of_the_request_is_known(wrong):
+    instance_from_request({"params": SAMPLE})
+    instance_from_request(one_workpoint(step()))
+    assert loc_of({"params": [*SAMPLE[:14], wrong]}) == ("params", 14)
+    assert loc_of(one_workpoint(step(duration=wrong))) == ("workpoints", 0, "steps", 0, "duration")
+
+
+@pytest.mark.parametrize("member", ["parallel", "dedicated"])
+def test_what_is_no_boolean_is_refused_also_after_the_boolean_that_it_equals(member):
+    instance_from_request(one_workpoint(step(**{member: True})))
+    assert loc_of(one_workpoint(step(**{member: 1}))) == ("workpoints", 0, "steps", 0, member)
+
+
+def test_what_is_remembered_of_requests_is_bounded(monkeypatch):
+    monkeypatch.setattr(readers, "_known", {})
+    for number in range(readers.MAX_REMEMBERED + 5):
+        instance_from_request(one_workpoint(step(f"step {number}")))
+    assert 0 < len(readers._known) <= readers.MAX_REMEMBERED
+    instance_from_request({"workpoints": [{}] * 5})  # 75 steps
+    assert max(len(instance.steps) for instance in readers._known.values()) <= readers.MAX_STEPS_REMEMBERED

@@ -1,7 +1,5 @@
 """`Schedule.violations` finds every kind of broken rule, and the domain's own formulas hold."""
 
-from dataclasses import replace
-
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -20,7 +18,7 @@ def schedule() -> Schedule:
 
 def _changed(schedule: Schedule, index: int, **changes: object) -> Schedule:
     steps = list(schedule.steps)
-    steps[index] = replace(steps[index], **changes)
+    steps[index] = steps[index]._replace(**changes)
     return Schedule(schedule.instance, tuple(steps))
 
 

@@ -1,11 +1,10 @@
-"""The one door through which records are written: on disk when it returns, many records to one commit."""
+"""The one door through which records are written: on disk when it returns, all records of a call in one commit."""
 
 import errno
 import json
 import math
 import os
 import time
-from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import datetime
@@ -42,7 +41,6 @@ from scheduler_service.telemetry.schema import SCHEMA_VERSION, feedback, pairs, 
 MOST_BLOCKED = 4
 """Writes that may wait while commits take long: half of the threads that also read."""
 BLOCKED_AFTER_S = 1.0
-MOST_AT_ONCE = 1_000
 ATTEMPTS = 3
 GONE_FOR_S = 2.0
 """How long a file that somebody moved may be on its way back."""
@@ -52,22 +50,11 @@ Row = dict[str, object]
 ADD_RUN = insert(runs)
 
 
-class _Write:
-    """A change that waits for its commit; `error` is what came of it."""
-
-    def __init__(self, change: Callable[[Connection], object] | None, new_runs: Sequence[Row] = ()) -> None:
-        self.change = change
-        self.new_runs = new_runs
-        self.is_committed = False
-        self.error: Exception | None = None
-
-
 class Writer:
     """Writes records; safe for threads, and for several processes with a writer each (made after a fork).
 
-    Group commit without a thread of its own: a caller queues its change, then waits for the connection. Who gets it
-    commits everything queued until then, so that most of those who waited find their change done: under load one
-    fsync carries as many records as arrived during the one before.
+    One thread at a time commits. Who has many records gives them in one call, as the service does
+    (`http/runs/recording.py`).
 
     Nothing is acknowledged that went into a file which nobody finds again: the file is looked at before and after each
     commit, and what was written into one that is gone is written again. If it was deleted and restored in between, such
@@ -78,10 +65,9 @@ class Writer:
         self._engine = engine
         self._file = file_of(engine)
         self._path = path_of(engine)
-        self._waiting: deque[_Write] = deque()
         self._committing = native_rlock()
         self._connection: Connection | None = None
-        self._inside: set[_Write] = set()  # waiting, or being committed
+        self._inside: set[object] = set()  # changes that wait, or are being committed
         self._unfinished_since_s: float | None = None  # when the first commit began that has not come to a quick end
         self._gone_since_s: float | None = None
         self._trouble: StorageUnavailable | None = None  # of the last commit
@@ -92,13 +78,16 @@ class Writer:
         Raises:
             StorageUnavailable: the database cannot be written; nothing was recorded.
         """
-        verdicts = [(record.request_id, record.user_satisfaction) for record in records if record.user_satisfaction]
+        rows = [run_row(record, now) for record in records]
 
-        def put_verdicts(connection: Connection) -> None:
-            for request_id, verdict in verdicts:
-                _put_feedback(connection, request_id, verdict, None, now)
+        def add(connection: Connection) -> None:
+            connection.execute(ADD_RUN, rows)  # one statement for all: each costs several times what a row does
+            for record in records:
+                if record.user_satisfaction:
+                    _put_feedback(connection, record.request_id, record.user_satisfaction, None, now)
 
-        self._write(_Write(put_verdicts if verdicts else None, [run_row(record, now) for record in records]))
+        if rows:
+            self.write(add)
 
     def add_feedback(self, request_id: str, user_satisfaction: int, comment: str | None, now: datetime) -> None:
         """Records the verdict on a run, in place of an earlier one.
@@ -161,7 +150,7 @@ class Writer:
             self._file.close()
 
     def write(self, change: Callable[[Connection], object]) -> None:
-        """Commits a change, together with what others want to have written at the same moment.
+        """Commits a change.
 
         While the database is locked, a few wait for it, up to twice `BUSY_TIMEOUT_S`; the others are refused at once,
         so that they do not take all the threads that also read.
@@ -170,27 +159,21 @@ class Writer:
             NotFound: what `change` raised; it changed nothing.
             StorageUnavailable: the database cannot be written; nothing was changed.
         """
-        self._write(_Write(change))
-
-    def _write(self, write: _Write) -> None:
         if self._is_blocked and len(self._inside) >= MOST_BLOCKED:
             raise self._refusal()
-        self._inside.add(write)
-        self._waiting.append(write)
+        mine = object()
+        self._inside.add(mine)
         try:
             if not self._committing.acquire(timeout=BLOCKED_AFTER_S):
-                if self._is_blocked and len(self._inside) > MOST_BLOCKED and self._withdraw(write):
+                if self._is_blocked and len(self._inside) > MOST_BLOCKED:
                     raise self._refusal()
                 self._committing.acquire()
             try:
-                if not write.is_committed and write.error is None:
-                    self._commit_waiting()
+                self._commit(change)
             finally:
                 self._committing.release()
         finally:
-            self._inside.discard(write)
-        if write.error is not None:
-            raise write.error
+            self._inside.discard(mine)
 
     @property
     def _is_blocked(self) -> bool:
@@ -201,58 +184,38 @@ class Writer:
         cause = self._trouble or f"the records in {self._path} cannot be used: a commit does not come to its end"
         return StorageUnavailable(str(cause))
 
-    def _withdraw(self, write: _Write) -> bool:
-        """Whether the change will not be made; False if it is being made."""
-        with suppress(ValueError):
-            self._waiting.remove(write)
-            return True
-        return False
-
-    def _commit_waiting(self) -> None:
-        """Commits everything queued; only ever run by the holder of the lock."""
-        batch: list[_Write] = []
-        with suppress(IndexError):  # when there are no more: one may withdraw at any moment
-            while len(batch) < MOST_AT_ONCE:
-                batch.append(self._waiting.popleft())
+    def _commit(self, change: Callable[[Connection], object]) -> None:
+        """Only ever run by the holder of the lock."""
         begun_s = time.monotonic()
         self._unfinished_since_s = self._unfinished_since_s or begun_s
         try:
             with storage_errors(self._path):
                 self._file.check_sound()
                 for _ in range(ATTEMPTS):
-                    if self._commit(batch):
+                    if self._commit_once(change):
                         break
                 else:
                     raise StorageUnavailable(f"{self._path} is replaced again and again; nothing can be recorded")
+        except NotFound:  # it changed nothing
+            self._unfinished_since_s = None
+            if self._connection is not None:
+                self._connection.rollback()
+            raise
         except Exception as err:
             self._disconnect()
             self._trouble = err if isinstance(err, StorageUnavailable) else None
-            for write in batch:
-                write.error = err
             if time.monotonic() - begun_s < BLOCKED_AFTER_S:
                 self._unfinished_since_s = None
-        else:
-            self._trouble = self._unfinished_since_s = None
-            for write in batch:
-                write.is_committed = True
+            raise
+        self._trouble = self._unfinished_since_s = None
 
-    def _commit(self, batch: Sequence[_Write]) -> bool:
-        """Whether what the file of that name holds now has the changes of `batch`."""
+    def _commit_once(self, change: Callable[[Connection], object]) -> bool:
+        """Whether what the file of that name holds now has the change."""
         if not self._file.is_in_place:
             self._disconnect()
         if self._connection is None:
             self._connection = self._engine.connect()  # makes the file ready
-        new_runs = [row for write in batch for row in write.new_runs]
-        if new_runs:  # one statement for all: each costs several times what a row does
-            self._connection.execute(ADD_RUN, new_runs)
-        for write in batch:
-            write.error = None
-            if write.change is None:
-                continue
-            try:
-                write.change(self._connection)
-            except NotFound as err:  # this one changed nothing; the others are as good as without it
-                write.error = err
+        change(self._connection)
         self._connection.commit()
         return self._file.is_in_place
 

@@ -194,5 +194,6 @@ def _host_name() -> str:
 
 
 def _presented_key() -> str:
-    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
-    return token.strip() if scheme.lower() == "bearer" else request.headers.get("X-API-Key", "")
+    headers: dict[str, str] = request.environ
+    scheme, _, token = headers.get("HTTP_AUTHORIZATION", "").partition(" ")
+    return token.strip() if scheme.lower() == "bearer" else headers.get("HTTP_X_API_KEY", "")

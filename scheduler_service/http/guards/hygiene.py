@@ -5,7 +5,7 @@ import time
 import uuid
 
 from flask import Flask, Response, g, request
-from flask_cors import CORS
+from flask_cors.core import get_cors_options, set_cors_headers
 
 from scheduler_service.http.guards.auth import origin_patterns
 from scheduler_service.http.watch.metrics import Metrics
@@ -36,25 +36,29 @@ def keep_clean(app: Flask, settings: Settings, metrics: Metrics) -> None:
     """Give every request of `app` an id, and every answer its headers."""
 
     def begin() -> None:
-        wanted = request.headers.get("X-Request-ID", "")
+        wanted = request.environ.get("HTTP_X_REQUEST_ID", "")
         request_id_var.set(wanted if _SANE_ID.fullmatch(wanted) else str(uuid.uuid4()))
         g.begun_s = time.perf_counter()
 
     def finish(answer: Response) -> Response:
-        answer.headers["X-Request-ID"] = request_id()
-        for name, value in SECURITY_HEADERS.items():
-            answer.headers.setdefault(name, value)
+        present = {name.lower() for name, _ in answer.headers}
+        missing = [header for header in SECURITY_HEADERS.items() if header[0].lower() not in present]
+        answer.headers.extend([("X-Request-ID", request_id()), *missing])
+        if "HTTP_ORIGIN" in request.environ:  # others get no headers of CORS, and need not wait until that is found out
+            set_cors_headers(answer, cors)
         # The rule, not the path: a path is a client's text, and each new one would be a new time series.
         route = request.url_rule.rule if request.url_rule is not None else "unmatched"
         metrics.observe_request(request.method, route, answer.status_code, time.perf_counter() - g.begun_s)
         return answer
 
+    cors = get_cors_options(
+        app,
+        {
+            "origins": [re.compile(pattern) for pattern in origin_patterns(settings.cors_origins)],
+            "allow_headers": ["Content-Type", "Authorization", "X-API-Key", "X-Request-ID"],
+            "expose_headers": ["X-Request-ID", "Retry-After", "RateLimit", "RateLimit-Policy"],
+            "max_age": 600,
+        },
+    )
     app.before_request(begin)
     app.after_request(finish)
-    CORS(
-        app,
-        origins=[re.compile(pattern) for pattern in origin_patterns(settings.cors_origins)],
-        allow_headers=["Content-Type", "Authorization", "X-API-Key", "X-Request-ID"],
-        expose_headers=["X-Request-ID", "Retry-After", "RateLimit", "RateLimit-Policy"],
-        max_age=600,
-    )

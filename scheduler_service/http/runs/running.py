@@ -9,7 +9,7 @@ import logging
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from ab_testing import ABTestManager, Assignment
@@ -33,7 +33,7 @@ log = logging.getLogger(__name__)
 class Choice:
     """A model that may answer, and why it would."""
 
-    model: str  # a key, short name or tag
+    model: str  # a key, or a name as it stands in the configuration
     reason: str
     experiment: str | None = None
     variant: str | None = None
@@ -108,7 +108,7 @@ def compute(
         model: LoadedModel | None = None
         budget_ms: float | None = request.time_budget_ms
         try:
-            model = models.load_model(choice.model)
+            model = models.load_model(choice.model, standing=True)
             if budget_ms is None:
                 budget_ms = min(model.agent.default_budget_ms, max_budget_ms)
                 if budget_ms > patience_ms:
@@ -136,6 +136,7 @@ def compute(
             log.error("the model %r could not answer (%s): %s", choice.model, choice.reason, err, exc_info=trace)
             took_s = time.perf_counter() - began_s
             instance = instance or instance_from_request(request.problem)
+            choice = replace(choice, model=_key(choice.model, models) or choice.model)
             records.append(_failure(choice, model, instance, request, request_id, user_id, took_s, budget_ms, err))
             continue
         took_s = time.perf_counter() - began_s
@@ -227,7 +228,7 @@ def _first_choice(request: RunRequest, user_id: str, models: ModelVersionManager
             raise InvalidInput(message, [(("algorithm",), message)])
         return Choice(record.model_key, "pinned")
     assignment: Assignment = experiments.assign(request.experiment, user_id)
-    model, reason = _key(assignment.model, models) or assignment.model, str(assignment.reason)
+    model, reason = assignment.model, str(assignment.reason)
     if request.algorithm is not None and reason != "assigned":
         model = _current_model(request.algorithm, models)
         reason = "pinned" if reason == "default" else reason

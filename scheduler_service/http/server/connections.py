@@ -39,6 +39,9 @@ LOOK_EVERY_S = 1.0
 DRAIN_POLL_S = 0.02
 YIELD_S = 0.002
 """How long a connection is left to a process that has fewer."""
+ACCEPTED_AT_ONCE = 64
+"""Connections that are accepted in a turn of the event loop. gevent would take one, as other processes want some, too:
+new clients then wait until the system turns them away, and try again after seconds."""
 CUT_OFF_SHOWN = 10
 ONE_PIECE = 65_536
 """Bytes of a body up to which it is copied behind its headers, so that both leave in one packet."""
@@ -279,6 +282,7 @@ class Server(WSGIServer):  # type: ignore[misc]
         }
         self._share, self._has_waited = share, False
         super().__init__(listener, app, spawn=Pool(max_connections), log=None, error_log=log, environ=environ)
+        self.max_accept = ACCEPTED_AT_ONCE
         self.connections: set[Connection] = set()
         self.is_ending = False
 
@@ -293,7 +297,10 @@ class Server(WSGIServer):  # type: ignore[misc]
 
     def do_read(self) -> Any:
         """A connection that was accepted; None if there is none, or one that a sibling should rather take."""
-        if self._share is not None and not self._has_waited and self._share.is_above(len(self.pool)):
+        n_connections = len(self.pool)
+        # Of many connections a few more or less do not matter, but the time to take them does.
+        enough = n_connections - n_connections // 8
+        if self._share is not None and not self._has_waited and self._share.is_above(enough):
             # For a moment: that sibling may be busy, or hang.
             self._has_waited = True
             self.stop_accepting()

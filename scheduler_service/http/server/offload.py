@@ -12,6 +12,7 @@ import os
 import queue
 import sys
 import threading
+import time
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
@@ -29,6 +30,8 @@ LOOK_FOR_CLIENT_EVERY_S = 0.5
 """How long the work of a client that has gone may go on, at least."""
 HAS_CLIENT_LEFT = "scheduler.has_client_left"
 """Where `connections` puts into a request's environment what tells whether its client is still there."""
+LONGEST_WAIT_S = 1.0
+"""Short work that waited longer before it was begun means that the queue is full, however few are in it."""
 LONG_WORK_NICENESS = 10
 """Of threads that compute for seconds; the event loop has 0, work in the background 19."""
 CORES = os.sched_getaffinity(0) if sys.platform == "linux" else frozenset(range(os.cpu_count() or 1))
@@ -61,6 +64,7 @@ class _Job:
         self.work = work
         self.ticket = ticket
         self.context = contextvars.copy_context()
+        self.since_s = time.monotonic()
         self.done = Event()
         self.result: Any = None
         self.error: BaseException | None = None
@@ -86,6 +90,7 @@ class NativeThreads:
         self._size = size
         self._most = size + max_waiting
         self._now = 0
+        self._waited_s = 0.0  # what was begun last
         self._metrics = metrics
         self._is_for_long_work = is_for_long_work
         self._jobs: queue.SimpleQueue[_Job] = queue.SimpleQueue()
@@ -107,7 +112,8 @@ class NativeThreads:
     @property
     def is_full(self) -> bool:
         """Whether the next piece of work would be refused."""
-        return self._now >= self._most
+        is_slow = self._waited_s > LONGEST_WAIT_S and self._now > self._size and not self._is_for_long_work
+        return is_slow or self._now >= self._most
 
     def run(
         self,
@@ -161,6 +167,7 @@ class NativeThreads:
                 os.sched_setaffinity(threading.get_native_id(), CORES)
         while True:
             job = self._jobs.get()
+            self._waited_s = time.monotonic() - job.since_s
             job.do()
             self._finished.append(job)
             self._wake_loop.send()  # several before the loop gets to it wake it once
@@ -168,10 +175,11 @@ class NativeThreads:
 
     def _hand_over(self) -> None:
         """Called by the loop: also what nobody waits for any more makes room in the queue."""
+        done = 0
         while self._finished:
-            job = self._finished.popleft()
-            self._change_depth(-1)
-            job.done.set()
+            self._finished.popleft().done.set()
+            done += 1
+        self._change_depth(-done)
 
     def _change_depth(self, by: int) -> None:
         self._now += by

@@ -23,7 +23,8 @@ from scheduler_service.settings import Settings
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
 
-BACKLOG = 1_024
+BACKLOG = 4_096
+"""Connections that wait to be accepted; the system allows no more by default, and turns the others away for seconds."""
 MAX_CONNECTIONS = 10_000
 SPARE_FILES = 256
 """Open files that are not connections: libraries, the database, logs, models."""

@@ -5,7 +5,9 @@ which `processes` sets before the workers start. docs/operations.md has the tabl
 """
 
 import os
-from typing import TYPE_CHECKING, Literal
+from collections.abc import Callable
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     from prometheus_client import Counter, Gauge
@@ -41,6 +43,8 @@ class Metrics:
         disable_created_metrics()  # type: ignore[no-untyped-call]
         self._registry = CollectorRegistry()
         self._state: Collector | None = None
+        # The one of these labels: `labels` checks and converts them anew each time.
+        self._series: Callable[..., Any] = lru_cache(maxsize=1_024)(lambda metric, *labels: metric.labels(*labels))
         self._requests = Counter(
             "http_requests", "Requests answered.", ("method", "route", "status"), registry=self._registry
         )
@@ -152,33 +156,33 @@ class Metrics:
 
     def observe_request(self, method: str, route: str, status: int, duration_s: float) -> None:
         known = method if method in ("GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS") else "other"
-        self._requests.labels(known, route, status).inc()
-        self._latency_s.labels(route).observe(duration_s)
+        self._series(self._requests, known, route, status).inc()
+        self._series(self._latency_s, route).observe(duration_s)
 
     def observe_run(self, record: "PerformanceRecord") -> None:
         """Count a recorded run or failed attempt."""
         model_key, variant = record.model_key or "", record.variant or ""
-        self._runs.labels(model_key, variant, record.reason or "", str(record.success).lower()).inc()
+        self._series(self._runs, model_key, variant, record.reason or "", str(record.success).lower()).inc()
         if record.success and record.makespan is not None:
-            self._makespan_h.labels(model_key, variant).observe(record.makespan)
+            self._series(self._makespan_h, model_key, variant).observe(record.makespan)
             if record.policy_makespan is not None:
-                self._policy_makespan_h.labels(model_key, variant).observe(record.policy_makespan)
+                self._series(self._policy_makespan_h, model_key, variant).observe(record.policy_makespan)
             if record.execution_time is not None:
-                self._execution_s.labels(model_key, variant).observe(record.execution_time)
+                self._series(self._execution_s, model_key, variant).observe(record.execution_time)
             if record.gap is not None:
-                self._gap.labels(model_key, variant).observe(record.gap)
+                self._series(self._gap, model_key, variant).observe(record.gap)
 
     def observe_feedback(self, verdict: int) -> None:
         self._feedback.observe(verdict)
 
     def count_records(self, result: Literal["written", "failed"], number: int) -> None:
-        self._records.labels(result).inc(number)
+        self._series(self._records, result).inc(number)
 
     def count_answer_lookup(self, *, is_hit: bool) -> None:
         self._answer_lookups.labels("hit" if is_hit else "miss").inc()
 
     def count_model_lookup(self, lookup: "Lookup") -> None:
-        self._model_lookups.labels(lookup).inc()
+        self._series(self._model_lookups, lookup).inc()
 
     def count_shadow_pair(self, experiment: str) -> None:
         self._shadow_pairs.labels(experiment).inc()
