@@ -87,9 +87,7 @@ class Agent:
             )
         schedule = to_schedule(instance, problem, best.mode, best.start)
         schedule.check()
-        return Solution(
-            schedule, best.bound_h(lower_bound_h), best.stage, best.evaluations, lower_bound_h, makespan_h
-        )
+        return Solution(schedule, best.bound_h(lower_bound_h), best.stage, best.evaluations, lower_bound_h, makespan_h)
 
 
 @compiled

@@ -1,0 +1,235 @@
+"""A genetic algorithm for activities without a choice of modes, placed forwards and backwards in turn.
+
+An individual is an activity list. A child takes the order of one parent before and after a window of the list and the
+order of the other parent within it; then a few activities are shifted to another place between their predecessors and
+successors. One pass over the population places every child from the begin of the project on, the next pass from its
+end backwards, so that each pass justifies what the pass before it left: half of a double justification for the price
+of one schedule instead of two. A child takes the place of the parent at that place if it is no longer, and of no other
+individual: no family can take the population over. Every `PASSES` passes as many new individuals join as there are,
+up to `CAPACITY`, since a small population is better for a few thousand schedules and a large one for many.
+
+An evaluation is a schedule, placed forwards or backwards.
+
+Source: Debels and Vanhoucke 2005, 2007 (two populations, left- and right-justified, in turn); Hartmann 1998 (crossover
+of activity lists); Kolisch and Drexl 1996 (regret-based biased random sampling). What each part is worth:
+docs/decisions/placed-forwards-and-backwards-in-turn.md.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+
+from scheduler_env.compilation import compiled
+from scheduler_env.incumbent import PROVED_H, SHORTER_H, Incumbent
+from scheduler_env.kernel import Floats, Ints, Problem
+from scheduler_env.rollout import RandomState, uniform
+from scheduler_env.rules import priorities
+from scheduler_env.serial import Decoder, decode, new_decoder, order_by_time, shift
+
+STAGE = "genetic"
+FIRST_SIZE, CAPACITY = 30, 960
+"""Individuals at the beginning and at most."""
+PASSES = 50
+"""Over the population before it doubles."""
+MOST_SHIFTS = 2
+"""Of activities in a child; any number up to it is as probable."""
+SIZE, FILLED, TURN, PASSED, BACKWARD = range(5)
+"""Places in `counts`: size of the population, individuals so far, place of the next child's parent, passes since it
+grew, whether this pass places backwards."""
+
+
+def has_single_modes(problem: Problem) -> bool:
+    """Whether no activity has a choice of modes."""
+    return problem.duration.size == problem.shortest.size
+
+
+def alternating_search(
+    problem: Problem, incumbent: Incumbent, random: RandomState, lower_bound_h: float
+) -> Callable[[int], float]:
+    """A search whose calls continue each other; `search(n)` places n schedules.
+
+    It returns the makespan, in hours, of the best schedule that it has found, and leaves that in `incumbent.start` if
+    it is shorter than `incumbent.makespan_h`, which it leaves to the caller to lower. The incumbent is the first
+    individual, and becomes one again when something else has shortened it between two calls. A schedule of
+    `lower_bound_h` ends a call.
+    """
+    n = problem.shortest.size
+    decoder, first_choice = new_decoder(problem), priorities(problem, "LST")
+    orders, makespans = np.zeros((CAPACITY, n), dtype=np.int64), np.full(CAPACITY, np.inf)
+    counts = np.array([FIRST_SIZE, 0, 0, 0, 0], dtype=np.int64)
+    best_start, best_h = incumbent.start.copy(), incumbent.makespan_h
+
+    def search(schedules: int) -> float:
+        nonlocal best_h
+        if incumbent.makespan_h < best_h - SHORTER_H:
+            best_start[:] = incumbent.start
+            if counts[FILLED] > 0:
+                order_by_time(problem, best_start, orders[counts[TURN]])
+                makespans[counts[TURN]] = incumbent.makespan_h
+        best_h = breed_alternating(
+            problem, decoder, orders, makespans, counts, first_choice, schedules, best_start, random,
+            lower_bound_h + PROVED_H,
+        )  # fmt: skip
+        if best_h < incumbent.makespan_h - SHORTER_H:
+            incumbent.start[:] = best_start
+        return best_h
+
+    return search
+
+
+@compiled
+def breed_alternating(
+    problem: Problem,
+    decoder: Decoder,
+    orders: Ints,
+    makespans: Floats,
+    counts: Ints,
+    first_choice: Floats,
+    schedules: int,
+    best_start: Floats,
+    random: RandomState,
+    lower_bound: float,
+) -> float:
+    """Place `schedules` schedules, fewer if one is as short as `lower_bound`; the makespan of the best one ever.
+
+    Args:
+        orders: shape (capacity, n), the individuals; `makespans` theirs.
+        counts: how far the population is, see `SIZE` and so on; zeros but for the size at the beginning.
+        first_choice: priorities for the sampling of new individuals; the least is the likeliest.
+        best_start: a schedule, the first individual; afterwards the best one.
+    """
+    n = orders.shape[1]
+    mode = problem.mode_at[:n].copy()
+    order, rank, backwards = np.empty(n, dtype=np.int64), np.empty(n, dtype=np.int64), np.empty(n, dtype=np.int64)
+    start, end = np.empty(n), np.empty(n)
+    best = 0.0
+    for j in range(n):
+        best = max(best, best_start[j] + problem.duration[mode[j]])
+    for _ in range(schedules):
+        if best <= lower_bound:
+            break
+        is_new = counts[FILLED] < counts[SIZE]
+        is_backward = not is_new and counts[BACKWARD] == 1
+        if counts[FILLED] == 0:
+            order_by_time(problem, best_start, order)
+        elif is_new:
+            _sample(problem, first_choice, order, random)
+        else:
+            _cross(orders, makespans, counts, order, rank, random)
+            _shift_some(problem, decoder, order, random)
+        if is_backward:
+            for i in range(n):
+                backwards[i] = order[n - 1 - i]
+            makespan = decode(
+                problem, decoder, backwards, mode, decoder.predecessor_at, decoder.predecessors, start, np.inf
+            )
+            for j in range(n):
+                start[j] = makespan - start[j] - problem.duration[mode[j]]
+            order_by_time(problem, start, order)
+        else:
+            makespan = decode(problem, decoder, order, mode, problem.successor_at, problem.successors, start, np.inf)
+            for j in range(n):
+                end[j] = start[j] + problem.duration[mode[j]]
+            order_by_time(problem, end, order)
+        if makespan < best - 1e-9:
+            best = makespan
+            best_start[:] = start
+        if is_new:
+            orders[counts[FILLED]], makespans[counts[FILLED]] = order, makespan
+            counts[FILLED] += 1
+            continue
+        place = counts[TURN]
+        if makespan <= makespans[place] + 1e-9:
+            orders[place], makespans[place] = order, makespan
+        counts[TURN] += 1
+        if counts[TURN] == counts[SIZE]:
+            counts[TURN] = 0
+            counts[BACKWARD] = 1 - counts[BACKWARD]
+            counts[PASSED] += 1
+            if counts[PASSED] >= PASSES and 2 * counts[SIZE] <= makespans.size:
+                counts[SIZE] *= 2
+                counts[PASSED] = 0
+    return best
+
+
+@compiled
+def _sample(problem: Problem, first_choice: Floats, order: Ints, random: RandomState) -> None:
+    """Fill `order` with a random activity list: the likelier an activity, the more it regrets to be the last choice.
+
+    Source: Kolisch and Drexl 1996; the regret of an activity is how much less its priority is than the largest one of
+    those that may come next.
+    """
+    n = order.size
+    missing = problem.predecessors_of.copy()
+    open_, weight, count = np.empty(n, dtype=np.int64), np.empty(n), 0
+    for j in range(n):
+        if missing[j] == 0:
+            open_[count] = j
+            count += 1
+    for position in range(n):
+        largest = -np.inf
+        for i in range(count):
+            largest = max(largest, first_choice[open_[i]])
+        total = 0.0
+        for i in range(count):
+            weight[i] = largest - first_choice[open_[i]] + problem.unit / 5.0
+            total += weight[i]
+        drawn, place = uniform(random) * total, 0
+        while place < count - 1 and drawn >= weight[place]:
+            drawn -= weight[place]
+            place += 1
+        j = open_[place]
+        count -= 1
+        open_[place] = open_[count]
+        order[position] = j
+        for e in range(problem.successor_at[j], problem.successor_at[j + 1]):
+            s = problem.successors[e]
+            missing[s] -= 1
+            if missing[s] == 0:
+                open_[count] = s
+                count += 1
+
+
+@compiled
+def _cross(orders: Ints, makespans: Floats, counts: Ints, order: Ints, rank: Ints, random: RandomState) -> None:
+    """Fill `order` with a child of the individual whose turn it is and the winner of a tournament of two.
+
+    One of them, either with the same probability, says what stands before, within and after a window of the list and
+    in which order it stands outside; the other one orders what is within. Keeps the precedence of both lists.
+    """
+    n, size, one = order.size, counts[SIZE], counts[TURN]
+    other, rival = int(uniform(random) * size), int(uniform(random) * size)
+    if makespans[rival] < makespans[other]:
+        other = rival
+    if other == one:
+        other = (one + 1 + int(uniform(random) * (size - 1))) % size
+    first, last = int(uniform(random) * (n + 1)), int(uniform(random) * (n + 1))
+    first, last = min(first, last), max(first, last)
+    if uniform(random) < 0.5:
+        one, other = other, one
+    order[:] = orders[one]
+    for i in range(n):
+        rank[orders[other, i]] = i
+    for i in range(first + 1, last):
+        j = order[i]
+        place = i
+        while place > first and rank[order[place - 1]] > rank[j]:
+            order[place] = order[place - 1]
+            place -= 1
+        order[place] = j
+
+
+@compiled
+def _shift_some(problem: Problem, decoder: Decoder, order: Ints, random: RandomState) -> None:
+    """Shift up to `MOST_SHIFTS` activities to any place between their predecessors and successors."""
+    n, position = order.size, decoder.position
+    for i in range(n):
+        position[order[i]] = i
+    for _ in range(int(uniform(random) * (MOST_SHIFTS + 1))):
+        j = int(uniform(random) * n)
+        low, high = 0, n - 1
+        for e in range(decoder.predecessor_at[j], decoder.predecessor_at[j + 1]):
+            low = max(low, position[decoder.predecessors[e]] + 1)
+        for e in range(problem.successor_at[j], problem.successor_at[j + 1]):
+            high = min(high, position[problem.successors[e]] - 1)
+        shift(order, position, position[j], low + int(uniform(random) * (high - low + 1)))
