@@ -1,18 +1,19 @@
 """A genetic algorithm for activities without a choice of modes, placed forwards and backwards in turn.
 
-An individual is an activity list. A child takes the order of one parent before and after a window of the list and the
-order of the other parent within it; then a few activities are shifted to another place between their predecessors and
-successors. One pass over the population places every child from the begin of the project on, the next pass from its
-end backwards, so that each pass justifies what the pass before it left: half of a double justification for the price
-of one schedule instead of two. A child takes the place of the parent at that place if it is no longer, and of no other
-individual: no family can take the population over. Every `PASSES` passes as many new individuals join as there are,
-up to `CAPACITY`, since a small population is better for a few thousand schedules and a large one for many.
+An individual is a schedule and its activity list. One parent lends the window of its schedule in which the resources
+are busiest, and what stands before, in and after it; the order inside the window comes from one parent, the order
+outside from the other. Then a few activities are shifted to another place between their predecessors and successors.
+One pass over the population places every child from the begin of the project on, the next pass from its end backwards,
+so that each pass justifies what the pass before it left: half of a double justification for the price of one schedule
+instead of two. A child takes the place of the parent whose turn it is if it is no longer, and of no other individual:
+no family can take the population over. Every `PASSES` passes as many new individuals join as there are, up to
+`CAPACITY`, since a small population is better for a few thousand schedules and a large one for many.
 
 An evaluation is a schedule, placed forwards or backwards.
 
-Source: Debels and Vanhoucke 2005, 2007 (two populations, left- and right-justified, in turn); Hartmann 1998 (crossover
-of activity lists); Kolisch and Drexl 1996 (regret-based biased random sampling). What each part is worth:
-docs/decisions/placed-forwards-and-backwards-in-turn.md.
+Source: Debels and Vanhoucke 2005, 2007 (two populations, left- and right-justified, in turn); Valls, Ballestin and
+Quintanilla 2008 (peak crossover); Kolisch and Drexl 1996 (regret-based biased random sampling). What each part is
+worth: docs/decisions/placed-forwards-and-backwards-in-turn.md.
 """
 
 from collections.abc import Callable
@@ -29,6 +30,8 @@ from scheduler_env.serial import Decoder, decode, new_decoder, order_by_time, sh
 STAGE = "genetic"
 FIRST_SIZE, CAPACITY = 30, 960
 """Individuals at the beginning and at most."""
+BINS, SHORTEST_WINDOW, LONGEST_WINDOW = 64, 0.25, 0.75
+"""Equal parts of a schedule in which the use of resources is summed up; a window's length as a share of it."""
 PASSES = 50
 """Over the population before it doubles."""
 MOST_SHIFTS = 2
@@ -55,8 +58,9 @@ def alternating_search(
     """
     n = problem.shortest.size
     decoder, first_choice = new_decoder(problem), priorities(problem, "LST")
-    orders, makespans = np.zeros((CAPACITY, n), dtype=np.int64), np.full(CAPACITY, np.inf)
-    counts = np.array([FIRST_SIZE, 0, 0, 0, 0], dtype=np.int64)
+    orders, starts = np.zeros((2, CAPACITY, n), dtype=np.int64), np.zeros((2, CAPACITY, n))
+    makespans = np.full((2, CAPACITY), np.inf)
+    counts = np.array([FIRST_SIZE, 0, 0, 0, 1], dtype=np.int64)  # what was placed forwards goes backwards
     best_start, best_h = incumbent.start.copy(), incumbent.makespan_h
 
     def search(schedules: int) -> float:
@@ -64,10 +68,11 @@ def alternating_search(
         if incumbent.makespan_h < best_h - SHORTER_H:
             best_start[:] = incumbent.start
             if counts[FILLED] > 0:
-                order_by_time(problem, best_start, orders[counts[TURN]])
-                makespans[counts[TURN]] = incumbent.makespan_h
+                parent = counts[BACKWARD], counts[TURN]
+                order_by_time(problem, best_start, orders[parent])
+                starts[parent], makespans[parent] = best_start, incumbent.makespan_h
         best_h = breed_alternating(
-            problem, decoder, orders, makespans, counts, first_choice, schedules, best_start, random,
+            problem, decoder, orders, starts, makespans, counts, first_choice, schedules, best_start, random,
             lower_bound_h + PROVED_H,
         )  # fmt: skip
         if best_h < incumbent.makespan_h - SHORTER_H:
@@ -82,6 +87,7 @@ def breed_alternating(
     problem: Problem,
     decoder: Decoder,
     orders: Ints,
+    starts: Floats,
     makespans: Floats,
     counts: Ints,
     first_choice: Floats,
@@ -93,12 +99,13 @@ def breed_alternating(
     """Place `schedules` schedules, fewer if one is as short as `lower_bound`; the makespan of the best one ever.
 
     Args:
-        orders: shape (capacity, n), the individuals; `makespans` theirs.
-        counts: how far the population is, see `SIZE` and so on; zeros but for the size at the beginning.
+        orders: shape (2, capacity, n), the individuals' lists, those that the forward passes cross and those that the
+            backward passes do; the children of either become the others. `starts` and `makespans`: their schedules.
+        counts: how far the population is, see `SIZE` and so on.
         first_choice: priorities for the sampling of new individuals; the least is the likeliest.
         best_start: a schedule, the first individual; afterwards the best one.
     """
-    n = orders.shape[1]
+    n = orders.shape[2]
     mode = problem.mode_at[:n].copy()
     order, rank, backwards = np.empty(n, dtype=np.int64), np.empty(n, dtype=np.int64), np.empty(n, dtype=np.int64)
     start, end = np.empty(n), np.empty(n)
@@ -108,14 +115,15 @@ def breed_alternating(
     for _ in range(schedules):
         if best <= lower_bound:
             break
+        parents = counts[BACKWARD]
         is_new = counts[FILLED] < counts[SIZE]
-        is_backward = not is_new and counts[BACKWARD] == 1
+        is_backward = not is_new and parents == 1
         if counts[FILLED] == 0:
             order_by_time(problem, best_start, order)
         elif is_new:
             _sample(problem, first_choice, order, random)
         else:
-            _cross(orders, makespans, counts, order, rank, random)
+            _cross(problem, orders[parents], starts[parents], makespans[parents], counts, order, rank, random)
             _shift_some(problem, decoder, order, random)
         if is_backward:
             for i in range(n):
@@ -135,18 +143,22 @@ def breed_alternating(
             best = makespan
             best_start[:] = start
         if is_new:
-            orders[counts[FILLED]], makespans[counts[FILLED]] = order, makespan
+            place = counts[FILLED]
+            orders[parents, place], starts[parents, place], makespans[parents, place] = order, start, makespan
             counts[FILLED] += 1
             continue
-        place = counts[TURN]
-        if makespan <= makespans[place] + 1e-9:
-            orders[place], makespans[place] = order, makespan
+        children, place = 1 - parents, counts[TURN]
+        if makespan <= makespans[parents, place] + 1e-9:
+            orders[children, place], starts[children, place], makespans[children, place] = order, start, makespan
+        else:
+            orders[children, place], starts[children, place] = orders[parents, place], starts[parents, place]
+            makespans[children, place] = makespans[parents, place]
         counts[TURN] += 1
         if counts[TURN] == counts[SIZE]:
             counts[TURN] = 0
-            counts[BACKWARD] = 1 - counts[BACKWARD]
+            counts[BACKWARD] = children
             counts[PASSED] += 1
-            if counts[PASSED] >= PASSES and 2 * counts[SIZE] <= makespans.size:
+            if counts[PASSED] >= PASSES and 2 * counts[SIZE] <= makespans.shape[1]:
                 counts[SIZE] *= 2
                 counts[PASSED] = 0
     return best
@@ -191,11 +203,20 @@ def _sample(problem: Problem, first_choice: Floats, order: Ints, random: RandomS
 
 
 @compiled
-def _cross(orders: Ints, makespans: Floats, counts: Ints, order: Ints, rank: Ints, random: RandomState) -> None:
+def _cross(
+    problem: Problem,
+    orders: Ints,
+    starts: Floats,
+    makespans: Floats,
+    counts: Ints,
+    order: Ints,
+    rank: Ints,
+    random: RandomState,
+) -> None:
     """Fill `order` with a child of the individual whose turn it is and the winner of a tournament of two.
 
-    One of them, either with the same probability, says what stands before, within and after a window of the list and
-    in which order it stands outside; the other one orders what is within. Keeps the precedence of both lists.
+    One of them, either with the same probability, lends the window; its own order stands inside the window and the
+    other one's outside, or the other way round. Keeps the precedence of both lists.
     """
     n, size, one = order.size, counts[SIZE], counts[TURN]
     other, rival = int(uniform(random) * size), int(uniform(random) * size)
@@ -203,16 +224,51 @@ def _cross(orders: Ints, makespans: Floats, counts: Ints, order: Ints, rank: Int
         other = rival
     if other == one:
         other = (one + 1 + int(uniform(random) * (size - 1))) % size
-    first, last = int(uniform(random) * (n + 1)), int(uniform(random) * (n + 1))
-    first, last = min(first, last), max(first, last)
     if uniform(random) < 0.5:
         one, other = other, one
+    begin, end = _busiest_window(problem, starts[one], makespans[one], random)
+    first = 0
+    while first < n and starts[one, orders[one, first]] < begin:
+        first += 1
+    last = first
+    while last < n and starts[one, orders[one, last]] < end:
+        last += 1
     order[:] = orders[one]
     for i in range(n):
         rank[orders[other, i]] = i
+    if uniform(random) < 0.5:
+        _sort(order, first, last, rank)
+    else:
+        _sort(order, 0, first, rank)
+        _sort(order, last, n, rank)
+
+
+@compiled
+def _busiest_window(problem: Problem, start: Floats, makespan: float, random: RandomState) -> tuple[float, float]:
+    """Begin and end of the window of random length with the largest use, summed over resources as shares of them."""
+    use, width = np.zeros(BINS), makespan / BINS
+    for j in range(start.size):
+        m = problem.mode_at[j]
+        share = 0.0
+        for d in range(problem.demand_at[m], problem.demand_at[m + 1]):
+            share += problem.demand_units[d] / problem.capacity[problem.demand_resource[d]]
+        for b in range(int(start[j] / width), min(int((start[j] + problem.duration[m]) / width), BINS)):
+            use[b] += share
+    length = int(BINS * (SHORTEST_WINDOW + (LONGEST_WINDOW - SHORTEST_WINDOW) * uniform(random)))
+    within = use[:length].sum()
+    most, at = within, 0
+    for b in range(1, BINS - length + 1):
+        within += use[b + length - 1] - use[b - 1]
+        if within > most:
+            most, at = within, b
+    return at * width, (at + length) * width
+
+
+@compiled
+def _sort(order: Ints, first: int, last: int, rank: Ints) -> None:
+    """Sort the places from `first` up to `last` by rising rank."""
     for i in range(first + 1, last):
-        j = order[i]
-        place = i
+        j, place = order[i], i
         while place > first and rank[order[place - 1]] > rank[j]:
             order[place] = order[place - 1]
             place -= 1
