@@ -6,8 +6,8 @@ outside from the other. Then a few activities are shifted to another place betwe
 One pass over the population places every child from the begin of the project on, the next pass from its end backwards,
 so that each pass justifies what the pass before it left: half of a double justification for the price of one schedule
 instead of two. A child takes the place of the parent whose turn it is if it is no longer, and of no other individual:
-no family can take the population over. Every `PASSES` passes as many new individuals join as there are, up to
-`CAPACITY`, since a small population is better for a few thousand schedules and a large one for many.
+no family can take the population over. A small population is better for a few thousand schedules and a large one for
+many, and nobody knows beforehand how many there is time for: after some passes a new, larger one is begun.
 
 An evaluation is a schedule, placed forwards or backwards.
 
@@ -28,17 +28,15 @@ from scheduler_env.rules import priorities
 from scheduler_env.serial import Decoder, decode, new_decoder, order_by_time, shift
 
 STAGE = "genetic"
-FIRST_SIZE, CAPACITY = 30, 960
-"""Individuals at the beginning and at most."""
+SIZES, PASSES = (30, 120, 480), (100, 450, 1_000)
+"""Individuals of the first population, of the second and of each one after that, and how many passes it has."""
 BINS, SHORTEST_WINDOW, LONGEST_WINDOW = 64, 0.25, 0.75
 """Equal parts of a schedule in which the use of resources is summed up; a window's length as a share of it."""
-PASSES = 50
-"""Over the population before it doubles."""
 MOST_SHIFTS = 2
 """Of activities in a child; any number up to it is as probable."""
-SIZE, FILLED, TURN, PASSED, BACKWARD = range(5)
-"""Places in `counts`: size of the population, individuals so far, place of the next child's parent, passes since it
-grew, whether this pass places backwards."""
+AGE, FILLED, TURN, PASSED, BACKWARD = range(5)
+"""Places in `counts`: populations before this one, its individuals so far, place of the next child's parent, passes so
+far, whether this pass places backwards."""
 
 
 def has_single_modes(problem: Problem) -> bool:
@@ -58,9 +56,9 @@ def alternating_search(
     """
     n = problem.shortest.size
     decoder, first_choice = new_decoder(problem), priorities(problem, "LST")
-    orders, starts = np.zeros((2, CAPACITY, n), dtype=np.int64), np.zeros((2, CAPACITY, n))
-    makespans = np.full((2, CAPACITY), np.inf)
-    counts = np.array([FIRST_SIZE, 0, 0, 0, 1], dtype=np.int64)  # what was placed forwards goes backwards
+    orders, starts = np.zeros((2, SIZES[-1], n), dtype=np.int64), np.zeros((2, SIZES[-1], n))
+    makespans = np.full((2, SIZES[-1]), np.inf)
+    counts = np.array([0, 0, 0, 0, 1], dtype=np.int64)  # what is new was placed forwards: backwards next
     best_start, best_h = incumbent.start.copy(), incumbent.makespan_h
 
     def search(schedules: int) -> float:
@@ -101,9 +99,9 @@ def breed_alternating(
     Args:
         orders: shape (2, capacity, n), the individuals' lists, those that the forward passes cross and those that the
             backward passes do; the children of either become the others. `starts` and `makespans`: their schedules.
-        counts: how far the population is, see `SIZE` and so on.
+        counts: how far the search is, see `AGE` and so on.
         first_choice: priorities for the sampling of new individuals; the least is the likeliest.
-        best_start: a schedule, the first individual; afterwards the best one.
+        best_start: a schedule, the first individual of the first population; afterwards the best one.
     """
     n = orders.shape[2]
     mode = problem.mode_at[:n].copy()
@@ -116,14 +114,18 @@ def breed_alternating(
         if best <= lower_bound:
             break
         parents = counts[BACKWARD]
-        is_new = counts[FILLED] < counts[SIZE]
+        generation = min(counts[AGE], len(SIZES) - 1)
+        size = SIZES[generation]
+        is_new = counts[FILLED] < size
         is_backward = not is_new and parents == 1
-        if counts[FILLED] == 0:
+        if counts[AGE] == 0 and counts[FILLED] == 0:
             order_by_time(problem, best_start, order)
         elif is_new:
             _sample(problem, first_choice, order, random)
         else:
-            _cross(problem, orders[parents], starts[parents], makespans[parents], counts, order, rank, random)
+            _cross(
+                problem, orders[parents], starts[parents], makespans[parents, :size], counts[TURN], order, rank, random
+            )
             _shift_some(problem, decoder, order, random)
         if is_backward:
             for i in range(n):
@@ -154,13 +156,13 @@ def breed_alternating(
             orders[children, place], starts[children, place] = orders[parents, place], starts[parents, place]
             makespans[children, place] = makespans[parents, place]
         counts[TURN] += 1
-        if counts[TURN] == counts[SIZE]:
+        if counts[TURN] == size:
             counts[TURN] = 0
             counts[BACKWARD] = children
             counts[PASSED] += 1
-            if counts[PASSED] >= PASSES and 2 * counts[SIZE] <= makespans.shape[1]:
-                counts[SIZE] *= 2
-                counts[PASSED] = 0
+            if counts[PASSED] == PASSES[generation]:
+                counts[AGE] += 1
+                counts[FILLED], counts[PASSED], counts[BACKWARD] = 0, 0, 1
     return best
 
 
@@ -208,17 +210,17 @@ def _cross(
     orders: Ints,
     starts: Floats,
     makespans: Floats,
-    counts: Ints,
+    one: int,
     order: Ints,
     rank: Ints,
     random: RandomState,
 ) -> None:
-    """Fill `order` with a child of the individual whose turn it is and the winner of a tournament of two.
+    """Fill `order` with a child of the individual `one` and the winner of a tournament of two.
 
     One of them, either with the same probability, lends the window; its own order stands inside the window and the
     other one's outside, or the other way round. Keeps the precedence of both lists.
     """
-    n, size, one = order.size, counts[SIZE], counts[TURN]
+    n, size = order.size, makespans.size
     other, rival = int(uniform(random) * size), int(uniform(random) * size)
     if makespans[rival] < makespans[other]:
         other = rival

@@ -6,6 +6,7 @@
 2. `resampling`: the best schedule up to a random time, the rest sampled anew;
 3. `annealing`: double justification, then simulated annealing over (activity list, modes), decoded serially.
 
+For large problems without a choice of modes a genetic algorithm takes the place of the third (`alternating`).
 Without an agent only the third is left; what the agent is worth is the difference (docs/training.md).
 
 All of it is compiled and releases the GIL. The same seed and number of evaluations give the same schedule.

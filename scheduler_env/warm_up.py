@@ -81,7 +81,7 @@ def compile_everything(checkpoints: Iterable[Path] = ()) -> None:
 
 def compile_search() -> None:
     """The half of it that knows no network: bounds, priority rules, the genetic algorithms."""
-    from scheduler_env.alternating import FIRST_SIZE, alternating_search
+    from scheduler_env.alternating import SIZES, alternating_search
     from scheduler_env.bounds import lower_bound
     from scheduler_env.genetic import evolve
     from scheduler_env.incumbent import nothing_yet
@@ -95,7 +95,7 @@ def compile_search() -> None:
     incumbent = nothing_yet(problem)
     improve_by_rules(problem, incumbent)
     evolve(problem, incumbent, lower_bound_h=0.0, deadline_s=math.inf, max_evaluations=incumbent.evaluations + 30)
-    alternating_search(problem, incumbent, new_random(0), 0.0)(2 * FIRST_SIZE)
+    alternating_search(problem, incumbent, new_random(0), 0.0)(2 * SIZES[0])
 
 
 @contextmanager

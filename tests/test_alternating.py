@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from benchmarks import psplib as benchmark
 from scheduler_env import Instance, WorkPoint
-from scheduler_env.alternating import FIRST_SIZE, PASSES, STAGE, alternating_search, has_single_modes
+from scheduler_env.alternating import PASSES, SIZES, STAGE, alternating_search, has_single_modes
 from scheduler_env.bounds import lower_bound
 from scheduler_env.generator import random_instance
 from scheduler_env.genetic import evolve
@@ -29,10 +29,10 @@ PSPLIB = Settings().data / "psplib"
 POOR = [Rule("SPT", 1.0, "serial")]
 
 
-def _with_first_modes(instance: Instance) -> Instance:
-    """The same steps, each with only the first of its modes."""
+def _with_middle_modes(instance: Instance) -> Instance:
+    """The same steps, each with only the middle one of its modes."""
     workpoints = tuple(
-        WorkPoint(each.id, each.name, tuple(replace(step, modes=step.modes[:1]) for step in each.steps))
+        WorkPoint(each.id, each.name, tuple(replace(step, modes=(step.modes[len(step.modes) // 2],)) for step in each.steps))
         for each in instance.workpoints
     )
     return Instance(instance.teams, workpoints)
@@ -51,9 +51,9 @@ def _searched(instance, seed, *portions):
 
 
 @settings(max_examples=200, deadline=None)
-@given(instance=instances(), seed=st.integers(0, 2**32), schedules=st.integers(1, 6 * FIRST_SIZE))
+@given(instance=instances(), seed=st.integers(0, 2**32), schedules=st.integers(1, 6 * SIZES[0]))
 def test_schedules_keep_every_rule_and_are_never_longer(instance, seed, schedules):
-    instance = _with_first_modes(instance)
+    instance = _with_middle_modes(instance)
     problem, incumbent, began_h = _searched(instance, seed, schedules)
     assert incumbent.makespan_h <= began_h + 1e-9
     schedule = to_schedule(instance, problem, incumbent.mode, incumbent.start)
@@ -62,7 +62,7 @@ def test_schedules_keep_every_rule_and_are_never_longer(instance, seed, schedule
 
 
 def test_the_same_seed_gives_the_same_schedule_in_one_call_or_in_many():
-    instance = _with_first_modes(random_instance(4, seed=5))
+    instance = _with_middle_modes(random_instance(4, seed=5))
     _, at_once, _ = _searched(instance, 7, 5_000)
     _, in_portions, _ = _searched(instance, 7, 1, 29, 970, 4_000)
     _, other, _ = _searched(instance, 8, 5_000)
@@ -70,20 +70,20 @@ def test_the_same_seed_gives_the_same_schedule_in_one_call_or_in_many():
     assert at_once.start.tolist() != other.start.tolist()
 
 
-def test_schedules_stay_valid_while_the_population_grows():
-    instance = _with_first_modes(random_instance(1, seed=3))
-    problem, incumbent, began_h = _searched(instance, 0, 8 * FIRST_SIZE * PASSES)
+def test_schedules_stay_valid_in_the_next_population():
+    instance = _with_middle_modes(random_instance(3, seed=3))
+    problem, incumbent, began_h = _searched(instance, 0, SIZES[0] * PASSES[0] + 4 * SIZES[1])
     assert incumbent.makespan_h < began_h
     assert to_schedule(instance, problem, incumbent.mode, incumbent.start).violations() == []
 
 
 def test_a_shorter_schedule_of_another_search_is_gone_on_from():
-    instance = _with_first_modes(random_instance(3, seed=2))
+    instance = _with_middle_modes(random_instance(3, seed=2))
     problem = compile_instance(instance)
     incumbent = nothing_yet(problem)
     improve_by_rules(problem, incumbent, rules=POOR)
     search = alternating_search(problem, incumbent, new_random(1), 0.0)
-    search(FIRST_SIZE)
+    search(SIZES[0])
     shorter = nothing_yet(problem)
     improve_by_rules(problem, shorter)
     evolve(problem, shorter, lower_bound_h=0.0, deadline_s=math.inf, max_evaluations=20_000)
@@ -94,12 +94,12 @@ def test_a_shorter_schedule_of_another_search_is_gone_on_from():
 def test_modes_are_single_only_if_no_activity_has_two():
     instance = random_instance(1, seed=0)
     assert not has_single_modes(compile_instance(instance))
-    assert has_single_modes(compile_instance(_with_first_modes(instance)))
+    assert has_single_modes(compile_instance(_with_middle_modes(instance)))
 
 
-@pytest.mark.parametrize(("n_workpoints", "stage"), [(1, "annealing"), (4, STAGE)])
+@pytest.mark.parametrize(("n_workpoints", "stage"), [(2, "annealing"), (4, STAGE)])
 def test_large_problems_without_a_choice_are_improved_in_turns_and_small_ones_annealed(n_workpoints, stage):
-    problem = compile_instance(_with_first_modes(random_instance(n_workpoints, seed=1)))
+    problem = compile_instance(_with_middle_modes(random_instance(n_workpoints, seed=1)))
     assert (problem.shortest.size >= MIN_ALTERNATING) == (stage == STAGE)
     incumbent = nothing_yet(problem)
     improve_by_rules(problem, incumbent, rules=POOR)
@@ -113,7 +113,7 @@ def test_large_problems_without_a_choice_are_improved_in_turns_and_small_ones_an
 @pytest.mark.skipif(not PSPLIB.is_dir(), reason=f"no reference data in {PSPLIB}; set SCHED_DATA")
 def test_published_optima_of_a_sample_are_reached_within_5_000_schedules():
     with (PSPLIB / "j30_optimum.csv").open(newline="") as file:
-        rows = [row for row in csv.DictReader(file) if (PSPLIB / "j30.sm" / row["problem"]).is_file()][3::12]
+        rows = [row for row in csv.DictReader(file) if (PSPLIB / "j30.sm" / row["problem"]).is_file()][3::6]
     gaps = []
     for row in rows:
         text = (PSPLIB / "j30.sm" / row["problem"]).read_text(encoding="latin-1")
