@@ -31,11 +31,11 @@ POOR = [Rule("SPT", 1.0, "serial")]
 
 def _with_middle_modes(instance: Instance) -> Instance:
     """The same steps, each with only the middle one of its modes."""
-    workpoints = tuple(
-        WorkPoint(each.id, each.name, tuple(replace(step, modes=(step.modes[len(step.modes) // 2],)) for step in each.steps))
-        for each in instance.workpoints
-    )
-    return Instance(instance.teams, workpoints)
+    workpoints = []
+    for each in instance.workpoints:
+        steps = tuple(replace(step, modes=(step.modes[len(step.modes) // 2],)) for step in each.steps)
+        workpoints.append(WorkPoint(each.id, each.name, steps))
+    return Instance(instance.teams, tuple(workpoints))
 
 
 def _searched(instance, seed, *portions):
