@@ -28,6 +28,7 @@ COMPILED_SOURCES = (
     "observation.py",
     "rollout.py",
     "rules.py",
+    "alternating.py",
     "improvement.py",
     "genetic.py",
     "replay.py",

@@ -6,6 +6,7 @@
 2. `resampling`: the best schedule up to a random time, the rest sampled anew;
 3. `annealing`: double justification, then simulated annealing over (activity list, modes), decoded serially.
 
+For large problems without a choice of modes a genetic algorithm takes the place of the third (`alternating`).
 Without an agent only the third is left; what the agent is worth is the difference (docs/training.md).
 
 All of it is compiled and releases the GIL. The same seed and number of evaluations give the same schedule.
@@ -18,12 +19,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from scheduler_env.alternating import STAGE, alternating_search, has_single_modes
 from scheduler_env.compilation import compiled
 from scheduler_env.incumbent import PROVED_H, SHORTER_H, Incumbent, Stop
 from scheduler_env.kernel import BOUND, Floats, Ints, Problem, new_state, new_view, observe
 from scheduler_env.observation import Network, new_workspace
 from scheduler_env.rollout import RandomState, new_random, resample, roll_out_until, uniform
-from scheduler_env.serial import Decoder, decode, new_decoder
+from scheduler_env.serial import Decoder, decode, new_decoder, order_by_time
+from scheduler_env.serial import shift as _shift
 
 SAMPLING_TEMPERATURE = 0.02
 """Scale of the noise on the agent's scores, in units of the mean shortest duration."""
@@ -33,6 +36,8 @@ FIRST_ROUND = 2
 """Rollouts in each sampling stage of the first round."""
 LONGEST_STAGE_S = 2.0
 """So that a search that nobody waits for any more ends soon."""
+MIN_ALTERNATING = 40
+"""Activities from which on, without a choice of modes, `alternating` replaces annealing (measured: docs/decisions)."""
 HOT_SHARE, COOLING = 6.0, 20.0
 """Annealing starts at HOT_SHARE mean durations over the number of activities, and ends at a COOLING-th of that."""
 
@@ -54,7 +59,7 @@ def improve(
     `network` None: without an agent.
     """
     random = new_random(seed)
-    stages = [_annealing(problem, incumbent, random, lower_bound_h)]
+    stages = [_last_stage(problem, incumbent, random, lower_bound_h)]
     if network is not None:
         stages = [*_sampling(problem, network, incumbent, random), *stages]
     rollouts = FIRST_ROUND
@@ -110,6 +115,14 @@ def _sampling(problem: Problem, network: Network, incumbent: Incumbent, random: 
     return _Stage("sampling", sample, 1), _Stage("resampling", sample_again, 1)
 
 
+def _last_stage(problem: Problem, incumbent: Incumbent, random: RandomState, lower_bound_h: float) -> _Stage:
+    """Annealing; for large problems without a choice of modes the search that is better for them."""
+    if problem.shortest.size < MIN_ALTERNATING or not has_single_modes(problem):
+        return _annealing(problem, incumbent, random, lower_bound_h)
+    search = alternating_search(problem, incumbent, random, lower_bound_h)
+    return _Stage(STAGE, lambda rollouts: search(rollouts * DECODES_PER_ROLLOUT), DECODES_PER_ROLLOUT)
+
+
 def _annealing(problem: Problem, incumbent: Incumbent, random: RandomState, lower_bound_h: float) -> _Stage:
     """Double justification and simulated annealing from the incumbent."""
     decoder = new_decoder(problem)
@@ -144,7 +157,7 @@ def justify(problem: Problem, decoder: Decoder, mode: Ints, start: Floats, order
     decode(problem, decoder, order, mode, decoder.predecessor_at, decoder.predecessors, backward, np.inf)
     for j in range(n):
         backward[j] = -backward[j] - problem.duration[mode[j]]  # latest start, relative to the end
-    _order_from_begin(problem, backward, order)
+    order_by_time(problem, backward, order)
     return decode(problem, decoder, order, mode, problem.successor_at, problem.successors, start, np.inf)
 
 
@@ -159,20 +172,6 @@ def _order_from_end(problem: Problem, finish: Floats, order: Ints) -> None:
     place = np.argsort(-key[backwards], kind="mergesort")
     for i in range(n):
         order[i] = backwards[place[i]]
-
-
-@compiled
-def _order_from_begin(problem: Problem, begin: Floats, order: Ints) -> None:
-    """Fill `order` by rising `begin`, each activity after its predecessors, also where one takes no time."""
-    n = order.size
-    key = begin.copy()
-    for position in range(n):
-        j = problem.topological[position]
-        for e in range(problem.successor_at[j], problem.successor_at[j + 1]):
-            key[problem.successors[e]] = max(key[problem.successors[e]], key[j])
-    place = np.argsort(key[problem.topological], kind="mergesort")
-    for i in range(n):
-        order[i] = problem.topological[place[i]]
 
 
 @compiled
@@ -241,17 +240,3 @@ def anneal(
                 break
     order[:], mode[:], start[:] = best_order, best_mode, best_start
     return best
-
-
-@compiled
-def _shift(order: Ints, position: Ints, old: int, new: int) -> None:
-    """Move the activity at place `old` of the list to place `new`."""
-    j = order[old]
-    step = 1 if new > old else -1
-    i = old
-    while i != new:
-        order[i] = order[i + step]
-        position[order[i]] = i
-        i += step
-    order[new] = j
-    position[j] = new

@@ -125,3 +125,31 @@ def _breakpoint(at: Floats, used: Ints, size: Ints, k: int, time: float) -> int:
     used[k, i + 1] = used[k, i]
     size[k] += 1
     return int(i + 1)
+
+
+@compiled
+def order_by_time(problem: Problem, time: Floats, order: Ints) -> None:
+    """Fill `order` by rising `time`, each activity after its predecessors, also where one takes no time."""
+    n = order.size
+    key = time.copy()
+    for position in range(n):
+        j = problem.topological[position]
+        for e in range(problem.successor_at[j], problem.successor_at[j + 1]):
+            key[problem.successors[e]] = max(key[problem.successors[e]], key[j])
+    place = np.argsort(key[problem.topological], kind="mergesort")
+    for i in range(n):
+        order[i] = problem.topological[place[i]]
+
+
+@compiled
+def shift(order: Ints, position: Ints, old: int, new: int) -> None:
+    """Move the activity at place `old` of the list to place `new`."""
+    j = order[old]
+    step = 1 if new > old else -1
+    i = old
+    while i != new:
+        order[i] = order[i + step]
+        position[order[i]] = i
+        i += step
+    order[new] = j
+    position[j] = new

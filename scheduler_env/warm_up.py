@@ -80,12 +80,14 @@ def compile_everything(checkpoints: Iterable[Path] = ()) -> None:
 
 
 def compile_search() -> None:
-    """The half of it that knows no network: bounds, priority rules, the genetic algorithm."""
+    """The half of it that knows no network: bounds, priority rules, the genetic algorithms."""
+    from scheduler_env.alternating import SIZES, alternating_search
     from scheduler_env.bounds import bound_with_parts, lower_bound
     from scheduler_env.decomposition import decompose, take_parts
     from scheduler_env.genetic import evolve
     from scheduler_env.incumbent import nothing_yet
     from scheduler_env.kernel import compile_instance
+    from scheduler_env.rollout import new_random
     from scheduler_env.rules import improve_by_rules
     from scheduler_env.standard_cycle import SAMPLE_PARAMS, standard_instance
 
@@ -96,7 +98,8 @@ def compile_search() -> None:
     parts = decompose(problem)
     bound_with_parts(problem, parts)
     take_parts(problem, parts, incumbent)
-    evolve(problem, incumbent, lower_bound_h=0.0, deadline_s=math.inf, max_evaluations=incumbent.evaluations + 10)
+    evolve(problem, incumbent, lower_bound_h=0.0, deadline_s=math.inf, max_evaluations=incumbent.evaluations + 30)
+    alternating_search(problem, incumbent, new_random(0), 0.0)(2 * SIZES[0])
 
 
 @contextmanager

@@ -7,8 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scheduler_env import SAMPLE_PARAMS, standard_instance
+from scheduler_env.alternating import has_single_modes
 from scheduler_env.generator import random_instance
-from scheduler_env.genetic import POPULATION, evolve
+from scheduler_env.genetic import POPULATION, SCHEDULES_PER_CHILD, evolve
 from scheduler_env.incumbent import nothing_yet
 from scheduler_env.kernel import compile_instance, to_schedule
 from scheduler_env.rules import Rule, improve_by_rules
@@ -33,11 +34,12 @@ def _evolved(instance, seed, evaluations):
 
 
 @settings(max_examples=100, deadline=None)
-@given(instance=instances(), seed=st.integers(0, 2**32), evaluations=st.integers(1, 4 * POPULATION))
+@given(instance=instances(), seed=st.integers(0, 2**32), evaluations=st.integers(1, 12 * POPULATION))
 def test_schedules_keep_every_rule_and_are_never_longer(instance, seed, evaluations):
     problem, incumbent, began_h = _evolved(instance, seed, evaluations)
     assert incumbent.makespan_h <= began_h
-    assert incumbent.evaluations == evaluations
+    step = 1 if has_single_modes(problem) else SCHEDULES_PER_CHILD
+    assert evaluations - step < incumbent.evaluations <= evaluations
     schedule = to_schedule(instance, problem, incumbent.mode, incumbent.start)
     assert schedule.violations() == []
     assert schedule.makespan_h == pytest.approx(incumbent.makespan_h)
@@ -45,7 +47,7 @@ def test_schedules_keep_every_rule_and_are_never_longer(instance, seed, evaluati
 
 def test_the_same_seed_and_number_of_evaluations_give_the_same_schedule():
     instance = random_instance(3, seed=5)
-    (_, one, _), (_, two, _), (_, other, _) = (_evolved(instance, seed, 1_000) for seed in (7, 7, 8))
+    (_, one, _), (_, two, _), (_, other, _) = (_evolved(instance, seed, 3_000) for seed in (7, 7, 8))
     assert one.mode.tolist() == two.mode.tolist()
     assert one.start.tolist() == two.start.tolist()
     assert one.start.tolist() != other.start.tolist()
@@ -53,7 +55,7 @@ def test_the_same_seed_and_number_of_evaluations_give_the_same_schedule():
 
 @pytest.mark.parametrize("seed", range(3))
 def test_from_a_poor_start_it_comes_close_to_the_flagship_s_optimum(seed):
-    _, incumbent, began_h = _evolved(standard_instance(SAMPLE_PARAMS), seed, 40_000)
+    _, incumbent, began_h = _evolved(standard_instance(SAMPLE_PARAMS), seed, 120_000)
     assert began_h > 56.0
     assert 52.87 - 0.01 < incumbent.makespan_h < 1.035 * 52.87
     assert incumbent.stage == "genetic"
