@@ -16,14 +16,20 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from typing import Any
+
 import numpy as np
 
 from scheduler_env.compilation import compiled
 from scheduler_env.incumbent import PROVED_H, SHORTER_H, Incumbent, Stop
-from scheduler_env.kernel import BOUND, Floats, Ints, Problem, new_state, new_view, observe
-from scheduler_env.observation import Network, new_workspace
-from scheduler_env.rollout import RandomState, new_random, resample, roll_out_until, uniform
-from scheduler_env.serial import Decoder, decode, new_decoder
+from scheduler_env.kernel import BOUND, UNSTARTED, Floats, Ints, Problem, State, View, new_state, new_view, observe, reset, restore
+from scheduler_env.observation import Network, Workspace, new_workspace
+from scheduler_env.rollout import RandomState, complete, new_random, uniform
+from scheduler_env.serial import Decoder, decode, new_decoder, place
+
+Bools = np.ndarray[Any, np.dtype[np.bool_]]
+WEIGHTS = (1.0, 1.0, 1.0)
+KNOBS = np.zeros(32)
 
 SAMPLING_TEMPERATURE = 0.02
 """Scale of the noise on the agent's scores, in units of the mean shortest duration."""
@@ -58,22 +64,24 @@ def improve(
     if network is not None:
         stages = [*_sampling(problem, network, incumbent, random), *stages]
     rollouts = FIRST_ROUND
-    seconds_per_rollout = 0.0
+    seconds: dict[str, float] = {}
     while True:
         for stage in stages:
             left_s = deadline_s - time.perf_counter()
             if left_s <= 0.0 or incumbent.is_optimal(lower_bound_h) or (stop is not None and stop()):
                 return
-            now = rollouts
-            if seconds_per_rollout > 0.0:
-                now = int(max(1.0, min(float(now), min(left_s, LONGEST_STAGE_S) / seconds_per_rollout)))
+            if stage.weight == 0.0:
+                continue
+            now = max(1, int(rollouts * stage.weight))
+            if stage.name in seconds:
+                now = int(max(1.0, min(float(now), min(left_s, LONGEST_STAGE_S) / seconds[stage.name])))
             if max_evaluations is not None:
                 now = min(now, (max_evaluations - incumbent.evaluations) // stage.evaluations)
                 if now <= 0:
                     return
             began_s = time.perf_counter()
             found = stage.search(now)
-            seconds_per_rollout = max((time.perf_counter() - began_s) / now, 1e-7)
+            seconds[stage.name] = max((time.perf_counter() - began_s) / now, 1e-7)
             incumbent.evaluations += now * stage.evaluations
             if found < incumbent.makespan_h - SHORTER_H:
                 incumbent.makespan_h, incumbent.stage = found, stage.name
@@ -86,6 +94,7 @@ class _Stage:
 
     name: str
     search: Callable[[int], float]
+    weight: float
     evaluations: int  # complete schedules built per rollout's worth of time
 
 
@@ -95,24 +104,27 @@ def _sampling(problem: Problem, network: Network, incumbent: Incumbent, random: 
     observe(problem, state, view)
     initial_bound_h = float(state.clock[BOUND])  # what the agent's features are relative to
 
+    decoder = new_decoder(problem, kept=True)
+    hot_h = HOT_SHARE * problem.unit / problem.shortest.size
+
     def sample(rollouts: int) -> float:
-        return roll_out_until(
-            problem, state, view, network, workspace, SAMPLING_TEMPERATURE, random, rollouts,
-            incumbent.mode, incumbent.start, incumbent.makespan_h,
+        return refine(
+            problem, state, view, network, workspace, decoder, SAMPLING_TEMPERATURE, random, rollouts,
+            incumbent.mode, incumbent.start, incumbent.makespan_h, initial_bound_h, False, hot_h, KNOBS,
         )  # fmt: skip
 
     def sample_again(rollouts: int) -> float:
-        return resample(
-            problem, state, view, network, workspace, SAMPLING_TEMPERATURE, random, rollouts,
-            incumbent.mode, incumbent.start, incumbent.makespan_h, initial_bound_h,
+        return refine(
+            problem, state, view, network, workspace, decoder, SAMPLING_TEMPERATURE, random, rollouts,
+            incumbent.mode, incumbent.start, incumbent.makespan_h, initial_bound_h, True, hot_h, KNOBS,
         )  # fmt: skip
 
-    return _Stage("sampling", sample, 1), _Stage("resampling", sample_again, 1)
+    return _Stage("sampling", sample, WEIGHTS[0], 1), _Stage("resampling", sample_again, WEIGHTS[1], 1)
 
 
 def _annealing(problem: Problem, incumbent: Incumbent, random: RandomState, lower_bound_h: float) -> _Stage:
     """Double justification and simulated annealing from the incumbent."""
-    decoder = new_decoder(problem)
+    decoder = new_decoder(problem, kept=True)
     hot_h = HOT_SHARE * problem.unit / problem.shortest.size
 
     def shake(rollouts: int) -> float:
@@ -121,13 +133,76 @@ def _annealing(problem: Problem, incumbent: Incumbent, random: RandomState, lowe
         begin = justify(problem, decoder, mode, start, order)
         found = anneal(
             problem, decoder, order, mode, start, begin, rollouts * DECODES_PER_ROLLOUT, hot_h, hot_h / COOLING, random,
-            lower_bound_h + PROVED_H,
+            lower_bound_h + PROVED_H, KNOBS,
         )  # fmt: skip
         if found < incumbent.makespan_h - SHORTER_H:
             incumbent.mode[:], incumbent.start[:] = mode, start
         return found
 
-    return _Stage("annealing", shake, DECODES_PER_ROLLOUT)
+    return _Stage("annealing", shake, WEIGHTS[2], DECODES_PER_ROLLOUT)
+
+
+@compiled
+def refine(
+    problem: Problem,
+    state: State,
+    view: View,
+    network: Network,
+    workspace: Workspace,
+    decoder: Decoder,
+    temperature: float,
+    random: RandomState,
+    rounds: int,
+    best_mode: Ints,
+    best_start: Floats,
+    best: float,
+    initial_bound: float,
+    again: bool,
+    hot: float,
+    knobs: Floats,
+) -> float:
+    n = best_start.size
+    kept = np.empty(n, dtype=np.int64)
+    order, mode, start = np.empty(n, dtype=np.int64), np.empty(n, dtype=np.int64), np.empty(n)
+    for _ in range(rounds):
+        if again:
+            now = best_start[int(uniform(random) * n)]
+            for j in range(n):
+                kept[j] = best_mode[j] if best_start[j] < now - 1e-9 else -1
+            restore(problem, state, now, initial_bound, kept, best_start)
+        else:
+            reset(problem, state)
+            observe(problem, state, view)
+        left = 0
+        if again and knobs[16] > 0.0 and uniform(random) < knobs[17]:
+            left = max(0, state.counts[UNSTARTED] - 2 - int(uniform(random) * knobs[16]))
+        complete(problem, state, view, network, workspace, initial_bound, 0.0, temperature, random, left)
+        if left > 0:
+            for j in range(n):
+                if state.mode[j] < 0:
+                    mode[j] = best_mode[j]
+                    start[j] = best_start[j] + 1e6
+                else:
+                    mode[j] = state.mode[j]
+                    start[j] = state.start[j]
+            _order_from_begin(problem, start, order)
+            found = decode(problem, decoder, order, mode, problem.successor_at, problem.successors, start, np.inf)
+            state.mode[:] = mode
+            state.start[:] = start
+        else:
+            found = state.finish.max()
+        if knobs[11] >= 0.0 and found < best * knobs[13]:
+            mode[:], start[:] = state.mode, state.start
+            found = justify(problem, decoder, mode, start, order)
+            if knobs[11] > 0.0 and found < best * knobs[14]:
+                found = anneal(problem, decoder, order, mode, start, found, int(knobs[11]), hot * knobs[12], hot * knobs[12] / COOLING, random, 0.0, knobs)
+            if found < best - 1e-9:
+                best = found
+                best_mode[:], best_start[:] = mode, start
+        elif found < best - 1e-9:
+            best = found
+            best_mode[:], best_start[:] = state.mode, state.start
+    return best
 
 
 @compiled
@@ -188,59 +263,198 @@ def anneal(
     cold: float,
     random: RandomState,
     lower_bound: float,
+    knobs: Floats,
 ) -> float:
-    """Simulated annealing from the given schedule; the best found overwrites the arrays, its makespan is returned.
-
-    A move shifts one activity within its precedence window, gives one another mode, or both. Temperatures are hours,
-    falling geometrically from `hot` to `cold`; `moves` schedules are decoded.
-    """
+    """Simulated annealing from the given schedule; the best found overwrites the arrays, its makespan is returned."""
     n = order.size
     position = decoder.position
+    predecessor_at, predecessors = decoder.predecessor_at, decoder.predecessors
+    successor_at, successors, mode_at = problem.successor_at, problem.successors, problem.mode_at
+    use_at, use_resource = problem.use_at, problem.use_resource
     for i in range(n):
         position[order[i]] = i
-    trial = np.empty(n)
+    at, used, size, row, side = decoder.at, decoder.used, decoder.size, decoder.row, decoder.side
+    ready, finish, rest = decoder.ready, decoder.finish, decoder.rest
+    durations, capacity, topological = problem.duration, problem.capacity, problem.topological
+    demand_at, demand_resource, demand_units = problem.demand_at, problem.demand_resource, problem.demand_units
+    width = (size.size - capacity.size) // n
+    load = np.zeros(problem.capacity.size)
+    for j in range(n):
+        for u in range(use_at[j], use_at[j + 1]):
+            load[use_resource[u]] += problem.use_work[u] / problem.capacity[use_resource[u]]
+    busy = np.empty(n, dtype=np.int64)
+    n_busy = 0
+    for j in range(n):
+        for u in range(use_at[j], use_at[j + 1]):
+            if load[use_resource[u]] >= knobs[6] * load.max():
+                busy[n_busy] = j
+                n_busy += 1
+                break
+    trial_order, trial_mode, trial = order.copy(), mode.copy(), np.empty(n)
+    moved = np.empty(n, dtype=np.int64)
+    marked = np.zeros(n, dtype=np.bool_)
     best_order, best_mode, best_start = order.copy(), mode.copy(), start.copy()
-    best = current = makespan
+    _rest(topological, successor_at, successors, durations, mode, rest)
+    best = current = place(order, mode, 0, start, np.inf, width, successor_at, successors, at, used, size, row, side, ready, finish, rest, durations, capacity, demand_at, demand_resource, demand_units, decoder.full)
+    for p in range(n):
+        side[p] = 1 - side[p]
+    if best < makespan - 1e-9:
+        best_start[:] = start
     cooling = (cold / hot) ** (1.0 / max(moves, 1))
     temperature = hot
     for _ in range(moves):
         temperature *= cooling
-        j = int(uniform(random) * n)
+        j = busy[int(uniform(random) * n_busy)] if uniform(random) < knobs[5] else int(uniform(random) * n)
         kind = uniform(random)
-        old_mode = mode[j]
-        n_modes = problem.mode_at[j + 1] - problem.mode_at[j]
-        old_position = new_position = position[j]
-        if kind < 0.6 and n_modes > 1:
-            if uniform(random) < 0.7:
-                step = 1 if uniform(random) < 0.5 else -1
-                m = min(max(old_mode + step, problem.mode_at[j]), problem.mode_at[j + 1] - 1)
-            else:
-                m = problem.mode_at[j] + int(uniform(random) * n_modes)
-            mode[j] = m
-        if kind >= 0.4 or n_modes == 1:
-            low, high = 0, n - 1
-            for e in range(decoder.predecessor_at[j], decoder.predecessor_at[j + 1]):
-                low = max(low, position[decoder.predecessors[e]] + 1)
-            for e in range(problem.successor_at[j], problem.successor_at[j + 1]):
-                high = min(high, position[problem.successors[e]] - 1)
-            new_position = low + int(uniform(random) * (high - low + 1))
-        if new_position == old_position and mode[j] == old_mode:
+        first, last = n, -1  # places whose activity or mode changed
+        old = position[j]
+        if kind < knobs[0]:  # exchange people with a neighbour of the same team
+            if use_at[j + 1] == use_at[j]:
+                continue
+            k = use_resource[use_at[j]]
+            step = 1 if uniform(random) < 0.5 else -1
+            skip = int(uniform(random) * knobs[7])
+            p = old + step
+            while 0 <= p < n:
+                if use_at[trial_order[p] + 1] > use_at[trial_order[p]] and use_resource[use_at[trial_order[p]]] == k:
+                    if skip == 0:
+                        break
+                    skip -= 1
+                p += step
+            if p < 0 or p >= n:
+                continue
+            i = trial_order[p]
+            amount = 1 + int(uniform(random) * uniform(random) * knobs[8])
+            if trial_mode[j] + amount >= mode_at[j + 1] or trial_mode[i] - amount < mode_at[i]:
+                continue
+            trial_mode[j] += amount
+            trial_mode[i] -= amount
+            first, last = min(old, p), max(old, p)
+        else:
+            n_modes = mode_at[j + 1] - mode_at[j]
+            if kind < knobs[2] and n_modes > 1:
+                if uniform(random) < knobs[9]:
+                    step = 1 if uniform(random) < 0.5 else -1
+                    m = min(max(trial_mode[j] + step, mode_at[j]), mode_at[j + 1] - 1)
+                else:
+                    m = mode_at[j] + int(uniform(random) * n_modes)
+                if m != trial_mode[j]:
+                    trial_mode[j] = m
+                    first, last = old, old
+            if kind >= knobs[1] or n_modes == 1:
+                if kind >= knobs[3]:  # with all that comes after or before it
+                    new = int(uniform(random) * n)
+                    if knobs[10] > 0.0:
+                        new = min(max(old + int((uniform(random) - 0.5) * knobs[10]), 0), n - 1)
+                    if new > old:
+                        _later(successor_at, successors, moved, trial_order, position, old, new, marked)
+                    elif new < old:
+                        _earlier(predecessor_at, predecessors, moved, trial_order, position, old, new, marked)
+                else:
+                    low, high = 0, n - 1
+                    for e in range(predecessor_at[j], predecessor_at[j + 1]):
+                        low = max(low, position[predecessors[e]] + 1)
+                    for e in range(successor_at[j], successor_at[j + 1]):
+                        high = min(high, position[successors[e]] - 1)
+                    new = low + int(uniform(random) * (high - low + 1))
+                    _shift(trial_order, position, old, new)
+                if new != old:
+                    first, last = min(old, new), max(old, new)
+        if last < 0:
             continue
-        _shift(order, position, old_position, new_position)
+        while trial_order[first] == order[first] and trial_mode[trial_order[first]] == mode[trial_order[first]]:
+            first += 1
+            if first > last:
+                break
+        if first > last:
+            continue
+        if kind < knobs[2] and knobs[4] > 0.0:
+            _rest(topological, successor_at, successors, durations, trial_mode, rest)
         limit = current - temperature * math.log(uniform(random) + 1e-300)
-        found = decode(problem, decoder, order, mode, problem.successor_at, problem.successors, trial, limit + 1e-9)
+        trial[:] = start
+        found = place(trial_order, trial_mode, first, trial, limit + 1e-9, width, successor_at, successors, at, used, size, row, side, ready, finish, rest, durations, capacity, demand_at, demand_resource, demand_units, decoder.full)
         if found == np.inf:
-            _shift(order, position, new_position, old_position)
-            mode[j] = old_mode
+            for p in range(first, last + 1):
+                i = order[p]
+                trial_order[p] = i
+                trial_mode[i] = mode[i]
+                position[i] = p
+            if kind < knobs[2] and knobs[4] > 0.0:
+                _rest(topological, successor_at, successors, durations, mode, rest)
             continue
+        for p in range(first, n):
+            side[p] = 1 - side[p]
+        for p in range(first, last + 1):
+            i = trial_order[p]
+            order[p] = i
+            mode[i] = trial_mode[i]
+        start[:] = trial
         current = found
         if found < best - 1e-9:
             best = found
-            best_order[:], best_mode[:], best_start[:] = order, mode, trial
+            best_order[:], best_mode[:], best_start[:] = order, mode, start
             if best <= lower_bound + 1e-9:
                 break
     order[:], mode[:], start[:] = best_order, best_mode, best_start
     return best
+
+
+@compiled
+def _rest(topological: Ints, successor_at: Ints, successors: Ints, durations: Floats, mode: Ints, rest: Floats) -> None:
+    """Fill `rest` with the longest path after each activity, in the given modes."""
+    for p in range(topological.size - 1, -1, -1):
+        j = topological[p]
+        longest = 0.0
+        for e in range(successor_at[j], successor_at[j + 1]):
+            s = successors[e]
+            longest = max(longest, durations[mode[s]] + rest[s])
+        rest[j] = longest
+
+
+@compiled
+def _later(successor_at: Ints, successors: Ints, moved: Ints, order: Ints, position: Ints, old: int, new: int, marked: Bools) -> None:
+    """Move the activity at place `old`, and what comes after it up to `new`, to the end of these places."""
+    count, place = 0, old
+    marked[order[old]] = True
+    for p in range(old, new + 1):
+        j = order[p]
+        if marked[j]:
+            moved[count] = j
+            count += 1
+            for e in range(successor_at[j], successor_at[j + 1]):
+                if position[successors[e]] <= new:
+                    marked[successors[e]] = True
+        else:
+            order[place] = j
+            position[j] = place
+            place += 1
+    for i in range(count):
+        order[place + i] = moved[i]
+        position[moved[i]] = place + i
+        marked[moved[i]] = False
+
+
+@compiled
+def _earlier(predecessor_at: Ints, predecessors: Ints, moved: Ints, order: Ints, position: Ints, old: int, new: int, marked: Bools) -> None:
+    """Move the activity at place `old`, and what it waits for from `new` on, to the begin of these places."""
+    count, place = 0, old
+    marked[order[old]] = True
+    for p in range(old, new - 1, -1):
+        j = order[p]
+        if marked[j]:
+            moved[count] = j
+            count += 1
+            for e in range(predecessor_at[j], predecessor_at[j + 1]):
+                if position[predecessors[e]] >= new:
+                    marked[predecessors[e]] = True
+        else:
+            order[place] = j
+            position[j] = place
+            place -= 1
+    for i in range(count):
+        order[place - i] = moved[i]
+        position[moved[i]] = place - i
+        marked[moved[i]] = False
 
 
 @compiled

@@ -86,13 +86,14 @@ def complete(
     epsilon: float,
     temperature: float,
     random: RandomState,
+    left: int = 0,
 ) -> int:
-    """Run `state` from where it stands to the end; how many decisions it took.
+    """Run `state` from where it stands until no more than `left` activities have not started; how many decisions.
 
     `initial_bound` is the lower bound of the empty state, hours.
     """
     decisions = 0
-    while state.counts[UNSTARTED] > 0:
+    while state.counts[UNSTARTED] > left:
         count = candidates(problem, state, workspace.activity, workspace.mode)
         chosen = 0
         if count > 1:
