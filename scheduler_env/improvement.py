@@ -290,16 +290,19 @@ def anneal(
                 busy[n_busy] = j
                 n_busy += 1
                 break
+    full, flexible = decoder.full, knobs[18] > 0.0
+    chosen = mode.copy()
     trial_order, trial_mode, trial = order.copy(), mode.copy(), np.empty(n)
     moved = np.empty(n, dtype=np.int64)
     marked = np.zeros(n, dtype=np.bool_)
     best_order, best_mode, best_start = order.copy(), mode.copy(), start.copy()
     _rest(topological, successor_at, successors, durations, mode, rest)
-    best = current = place(order, mode, 0, start, np.inf, width, successor_at, successors, at, used, size, row, side, ready, finish, rest, durations, capacity, demand_at, demand_resource, demand_units, decoder.full)
+    best = current = place(order, mode, 0, start, np.inf, width, successor_at, successors, at, used, size, row, side, ready, finish, rest, durations, capacity, demand_at, demand_resource, demand_units, full, mode_at, chosen, flexible)
     for p in range(n):
         side[p] = 1 - side[p]
+    trial_chosen = chosen.copy()
     if best < makespan - 1e-9:
-        best_start[:] = start
+        best_start[:], best_mode[:] = start, chosen
     cooling = (cold / hot) ** (1.0 / max(moves, 1))
     temperature = hot
     for _ in range(moves):
@@ -372,7 +375,8 @@ def anneal(
             _rest(topological, successor_at, successors, durations, trial_mode, rest)
         limit = current - temperature * math.log(uniform(random) + 1e-300)
         trial[:] = start
-        found = place(trial_order, trial_mode, first, trial, limit + 1e-9, width, successor_at, successors, at, used, size, row, side, ready, finish, rest, durations, capacity, demand_at, demand_resource, demand_units, decoder.full)
+        trial_chosen[:] = chosen
+        found = place(trial_order, trial_mode, first, trial, limit + 1e-9, width, successor_at, successors, at, used, size, row, side, ready, finish, rest, durations, capacity, demand_at, demand_resource, demand_units, full, mode_at, trial_chosen, flexible)
         if found == np.inf:
             for p in range(first, last + 1):
                 i = order[p]
@@ -389,10 +393,11 @@ def anneal(
             order[p] = i
             mode[i] = trial_mode[i]
         start[:] = trial
+        chosen[:] = trial_chosen
         current = found
         if found < best - 1e-9:
             best = found
-            best_order[:], best_mode[:], best_start[:] = order, mode, start
+            best_order[:], best_mode[:], best_start[:] = order, chosen, start
             if best <= lower_bound + 1e-9:
                 break
     order[:], mode[:], start[:] = best_order, best_mode, best_start

@@ -30,6 +30,7 @@ class Decoder(NamedTuple):
     side: Ints  # (n,) which of the two rows of a place belongs to the list that was kept
     ready: Floats  # (n,) end of the latest predecessor placed so far
     finish: Floats  # (n,)
+    chosen: Ints  # (n,)
     rest: Floats  # (n,) hours that are sure to follow the end of each activity
     position: Ints  # (n,) of each activity in the list
 
@@ -50,6 +51,7 @@ def new_decoder(problem: Problem, *, kept: bool = False) -> Decoder:
         side=np.zeros(n, dtype=np.int64),
         ready=np.zeros(n),
         finish=np.zeros(n),
+        chosen=np.zeros(n, dtype=np.int64),
         rest=np.zeros(n),
         position=np.zeros(n, dtype=np.int64),
     )
@@ -98,7 +100,7 @@ def decode(
         order, mode, 0, start, limit, 0, after_at, after, decoder.at, decoder.used, decoder.size, decoder.row,
         decoder.side, decoder.ready, decoder.finish, decoder.rest, problem.duration, problem.capacity,
         problem.demand_at, problem.demand_resource, problem.demand_units,
-        decoder.full,
+        decoder.full, problem.mode_at, decoder.chosen, False,
     )  # fmt: skip
 
 
@@ -126,6 +128,9 @@ def place(
     demand_resource: Ints,
     demand_units: Ints,
     full: Ints,
+    mode_at: Ints,
+    chosen: Ints,
+    flexible: bool,
 ) -> float:
     """`decode` from place `first` on; `width`: rows of a place, 0 if none are kept.
     """
@@ -141,7 +146,7 @@ def place(
     makespan = 0.0
     for position in range(first):
         j = order[position]
-        m = mode[j]
+        m = chosen[j]
         ending = start[j] + durations[m]
         finish[j] = ending
         makespan = max(makespan, ending)
@@ -154,26 +159,24 @@ def place(
     for position in range(first, order.size):
         j = order[position]
         m = mode[j]
+        begin = _earliest(
+            at, used, size, row, capacity, demand_at, demand_resource, demand_units, m, ready[j], durations[m]
+        )
+        if flexible and begin > ready[j] + 1e-9:
+            best = begin + durations[m]
+            least = durations[m]
+            for other in range(mode_at[j], mode_at[j + 1]):
+                if durations[other] <= least or ready[j] + durations[other] >= best - 1e-9:
+                    continue
+                sooner = _earliest(
+                    at, used, size, row, capacity, demand_at, demand_resource, demand_units, other, ready[j],
+                    durations[other],
+                )  # fmt: skip
+                if sooner + durations[other] < best - 1e-9:
+                    best, begin, m = sooner + durations[other], sooner, other
+        chosen[j] = m
         duration = durations[m]
-        begin = ready[j]
         first_demand, last_demand = demand_at[m], demand_at[m + 1]
-        moved = True
-        while moved:
-            moved = False
-            for d in range(first_demand, last_demand):
-                r = row[demand_resource[d]]
-                most = capacity[demand_resource[d]] - demand_units[d]
-                n = size[r]
-                i = n - 1
-                while i > 0 and at[r, i] > begin + 1e-9:
-                    i -= 1
-                end = begin + duration - 1e-9
-                while i < n and at[r, i] < end:
-                    if used[r, i] > most:
-                        begin = at[r, i + 1]
-                        end = begin + duration - 1e-9
-                        moved = last_demand - first_demand > 1
-                    i += 1
         ending = begin + duration
         if ending + rest[j] > limit:
             return np.inf
@@ -196,6 +199,41 @@ def place(
         for e in range(after_at[j], after_at[j + 1]):
             ready[after[e]] = max(ready[after[e]], ending)
     return makespan
+
+
+@compiled
+def _earliest(
+    at: Floats,
+    used: Ints,
+    size: Ints,
+    row: Ints,
+    capacity: Ints,
+    demand_at: Ints,
+    demand_resource: Ints,
+    demand_units: Ints,
+    m: int,
+    begin: float,
+    duration: float,
+) -> float:
+    first_demand, last_demand = demand_at[m], demand_at[m + 1]
+    moved = True
+    while moved:
+        moved = False
+        for d in range(first_demand, last_demand):
+            r = row[demand_resource[d]]
+            most = capacity[demand_resource[d]] - demand_units[d]
+            n = size[r]
+            i = n - 1
+            while i > 0 and at[r, i] > begin + 1e-9:
+                i -= 1
+            end = begin + duration - 1e-9
+            while i < n and at[r, i] < end:
+                if used[r, i] > most:
+                    begin = at[r, i + 1]
+                    end = begin + duration - 1e-9
+                    moved = last_demand - first_demand > 1
+                i += 1
+    return begin
 
 
 @compiled
