@@ -305,9 +305,19 @@ def anneal(
         best_start[:], best_mode[:] = start, chosen
     cooling = (cold / hot) ** (1.0 / max(moves, 1))
     temperature = hot
+    dirty, critical, n_critical = True, np.empty(n, dtype=np.int64), 0
     for _ in range(moves):
         temperature *= cooling
-        j = busy[int(uniform(random) * n_busy)] if uniform(random) < knobs[5] else int(uniform(random) * n)
+        if dirty and knobs[19] > 0.0:
+            dirty = False
+            n_critical = _critical(order, start, durations, chosen, current, use_at, use_resource, predecessor_at, predecessors, marked, critical)
+        pick = uniform(random)
+        if pick < knobs[5]:
+            j = busy[int(uniform(random) * n_busy)]
+        elif pick < knobs[5] + knobs[19]:
+            j = critical[int(uniform(random) * n_critical)]
+        else:
+            j = int(uniform(random) * n)
         kind = uniform(random)
         first, last = n, -1  # places whose activity or mode changed
         old = position[j]
@@ -395,6 +405,7 @@ def anneal(
         start[:] = trial
         chosen[:] = trial_chosen
         current = found
+        dirty = True
         if found < best - 1e-9:
             best = found
             best_order[:], best_mode[:], best_start[:] = order, chosen, start
@@ -402,6 +413,38 @@ def anneal(
                 break
     order[:], mode[:], start[:] = best_order, best_mode, best_start
     return best
+
+
+@compiled
+def _critical(order: Ints, start: Floats, durations: Floats, mode: Ints, makespan: float, use_at: Ints, use_resource: Ints, predecessor_at: Ints, predecessors: Ints, marked: Bools, critical: Ints) -> int:
+    n = order.size
+    count = 0
+    for j in range(n):
+        if start[j] + durations[mode[j]] >= makespan - 1e-6:
+            critical[count] = j
+            count += 1
+            marked[j] = True
+    done = 0
+    while done < count:
+        j = critical[done]
+        done += 1
+        begin = start[j]
+        for e in range(predecessor_at[j], predecessor_at[j + 1]):
+            i = predecessors[e]
+            if not marked[i] and start[i] + durations[mode[i]] >= begin - 1e-6:
+                marked[i] = True
+                critical[count] = i
+                count += 1
+        if use_at[j + 1] > use_at[j]:
+            k = use_resource[use_at[j]]
+            for i in range(n):
+                if not marked[i] and abs(start[i] + durations[mode[i]] - begin) <= 1e-6 and use_at[i + 1] > use_at[i] and use_resource[use_at[i]] == k:
+                    marked[i] = True
+                    critical[count] = i
+                    count += 1
+    for c in range(count):
+        marked[critical[c]] = False
+    return count
 
 
 @compiled
