@@ -176,7 +176,7 @@ def refine(
         left = 0
         if again and knobs[16] > 0.0 and uniform(random) < knobs[17]:
             left = max(0, state.counts[UNSTARTED] - 2 - int(uniform(random) * knobs[16]))
-        complete(problem, state, view, network, workspace, initial_bound, 0.0, temperature, random, left)
+        complete(problem, state, view, network, workspace, initial_bound, 0.0, temperature, random, left, knobs[20])
         if left > 0:
             for j in range(n):
                 if state.mode[j] < 0:

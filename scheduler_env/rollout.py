@@ -87,6 +87,7 @@ def complete(
     temperature: float,
     random: RandomState,
     left: int = 0,
+    thin: float = 0.0,
 ) -> int:
     """Run `state` from where it stands until no more than `left` activities have not started; how many decisions.
 
@@ -96,6 +97,8 @@ def complete(
     while state.counts[UNSTARTED] > left:
         count = candidates(problem, state, workspace.activity, workspace.mode)
         chosen = 0
+        if count > 4 and thin > 0.0:
+            count = _thin(workspace.activity, workspace.mode, count, thin, random)
         if count > 1:
             observe(problem, state, view)
             score_candidates(problem, state, view, network, workspace, initial_bound, count)
@@ -103,6 +106,20 @@ def complete(
         decide(problem, state, workspace.activity[chosen], workspace.mode[chosen])
         decisions += 1
     return decisions
+
+
+@compiled
+def _thin(activity: Ints, mode: Ints, count: int, thin: float, random: RandomState) -> int:
+    kept = 0
+    for c in range(count):
+        if (
+            c > 0 and c < count - 1 and activity[c] == activity[c - 1] and activity[c] == activity[c + 1]
+            and uniform(random) < thin
+        ):
+            continue
+        activity[kept], mode[kept] = activity[c], mode[c]
+        kept += 1
+    return kept
 
 
 @compiled
