@@ -186,9 +186,13 @@ def refine(
                     mode[j] = state.mode[j]
                     start[j] = state.start[j]
             _order_from_begin(problem, start, order)
-            found = decode(problem, decoder, order, mode, problem.successor_at, problem.successors, start, np.inf)
-            state.mode[:] = mode
-            state.start[:] = start
+            found = anneal(problem, decoder, order, mode, start, np.inf, int(knobs[24]), hot * knobs[12], hot * knobs[12] / COOLING, random, 0.0, knobs)
+            if found < best * knobs[14]:
+                found = justify(problem, decoder, mode, start, order)
+            if found < best - 1e-9:
+                best = found
+                best_mode[:], best_start[:] = mode, start
+            continue
         else:
             found = state.finish.max()
         if knobs[11] >= 0.0 and found < best * knobs[13]:
