@@ -27,6 +27,7 @@ COMPILED_SOURCES = (
     "observation.py",
     "rollout.py",
     "rules.py",
+    "annealing.py",
     "improvement.py",
     "genetic.py",
     "replay.py",

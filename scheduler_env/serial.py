@@ -11,13 +11,17 @@ from scheduler_env.bounds import reversed_precedence
 from scheduler_env.compilation import compiled
 from scheduler_env.kernel import Floats, Ints, Problem
 
+MAX_KEPT = 1_000_000
+"""Breakpoints for which memory is kept, 16 bytes each; a problem that would need more is decoded from its begin."""
+
 
 class Decoder(NamedTuple):
     """Scratch memory of the serial scheme, and the precedence seen from the end.
 
-    A row is the use of one resource over time: breakpoints, and the units in use from each of them on. Row k is that of
-    resource k; if the rows are `kept`, further rows tell the use after each place of the list, so that a list that
-    differs only from some place on is decoded from there on.
+    A row is the use of one resource over time: breakpoints, and the units in use from each of them on. Row k is that
+    of resource k. With `kept` there are two more rows for each place of the list and each resource of a mode: the use
+    after that place, in the list that is kept (`side`) and in the one that is being tried. So a list that differs only
+    from some place on is decoded from there on.
     """
 
     predecessor_at: Ints  # (n + 1,) CSR into predecessors
@@ -27,11 +31,9 @@ class Decoder(NamedTuple):
     size: Ints  # (rows,) breakpoints
     full: Ints  # (K,) units in use that leave no room for anybody
     row: Ints  # (K,) where each resource's present use is
-    side: Ints  # (n,) which of the two rows of a place belongs to the list that was kept
+    side: Ints  # (n,) which of the rows of a place belong to the list that is kept: the first (0) or the second ones
     ready: Floats  # (n,) end of the latest predecessor placed so far
-    finish: Floats  # (n,)
-    chosen: Ints  # (n,)
-    rest: Floats  # (n,) hours that are sure to follow the end of each activity
+    rest: Floats  # (n,) hours that are sure to follow the end of each activity; of use with a limit only
     position: Ints  # (n,) of each activity in the list
 
 
@@ -39,7 +41,7 @@ def new_decoder(problem: Problem, *, kept: bool = False) -> Decoder:
     n, k = problem.shortest.size, problem.capacity.size
     predecessor_at, predecessors = reversed_precedence(problem)
     most, width, full = _extent(problem)
-    rows = k + (2 * n * width if kept else 0)
+    rows = k + (2 * n * width if kept and 2 * n * width * (2 * most + 2) <= MAX_KEPT else 0)
     return Decoder(
         predecessor_at=predecessor_at,
         predecessors=predecessors,
@@ -50,8 +52,6 @@ def new_decoder(problem: Problem, *, kept: bool = False) -> Decoder:
         row=np.arange(k),
         side=np.zeros(n, dtype=np.int64),
         ready=np.zeros(n),
-        finish=np.zeros(n),
-        chosen=np.zeros(n, dtype=np.int64),
         rest=np.zeros(n),
         position=np.zeros(n, dtype=np.int64),
     )
@@ -95,12 +95,10 @@ def decode(
 
     Source: Kelley 1963; Kolisch 1996 (serial schedule generation scheme).
     """
-    decoder.ready[:] = 0.0
     return place(
-        order, mode, 0, start, limit, 0, after_at, after, decoder.at, decoder.used, decoder.size, decoder.row,
-        decoder.side, decoder.ready, decoder.finish, decoder.rest, problem.duration, problem.capacity,
-        problem.demand_at, problem.demand_resource, problem.demand_units,
-        decoder.full, problem.mode_at, decoder.chosen, False,
+        order, mode, False, 0, start, mode, limit, 0, after_at, after, decoder.at, decoder.used, decoder.size,
+        decoder.row, decoder.side, decoder.ready, decoder.rest, decoder.full, problem.duration, problem.capacity,
+        problem.mode_at, problem.demand_at, problem.demand_resource, problem.demand_units,
     )  # fmt: skip
 
 
@@ -108,8 +106,10 @@ def decode(
 def place(
     order: Ints,
     mode: Ints,
+    is_flexible: bool,
     first: int,
     start: Floats,
+    chosen: Ints,
     limit: float,
     width: int,
     after_at: Ints,
@@ -120,21 +120,25 @@ def place(
     row: Ints,
     side: Ints,
     ready: Floats,
-    finish: Floats,
     rest: Floats,
+    full: Ints,
     durations: Floats,
     capacity: Ints,
+    mode_at: Ints,
     demand_at: Ints,
     demand_resource: Ints,
     demand_units: Ints,
-    full: Ints,
-    mode_at: Ints,
-    chosen: Ints,
-    flexible: bool,
 ) -> float:
-    """`decode` from place `first` on; `width`: rows of a place, 0 if none are kept.
+    """`decode` with all of its memory at hand: reaching into a tuple of arrays counts a reference each time.
+
+    Args:
+        is_flexible: where an activity would have to wait in its `mode`, it takes the longer mode in which it ends
+            soonest, if that is sooner.
+        first: the places before it are as in the list that is kept, as are their `start` and `chosen`.
+        chosen: filled with the modes that were taken; may be `mode` itself if they are fixed.
+        limit: gives up with infinity as soon as an activity and the `rest` after it end later.
+        width: kept rows of a place; 0 if none are kept, and `first` is 0.
     """
-    half = width // 2
     n_resources = capacity.size
     for k in range(n_resources):
         row[k] = k
@@ -148,53 +152,43 @@ def place(
         j = order[position]
         m = chosen[j]
         ending = start[j] + durations[m]
-        finish[j] = ending
         makespan = max(makespan, ending)
         if durations[m] > 0.0:
-            target = n_resources + position * width + side[position] * half
+            kept = n_resources + position * width + side[position] * (width // 2)
             for d in range(demand_at[m], demand_at[m + 1]):
-                row[demand_resource[d]] = target + d - demand_at[m]
+                row[demand_resource[d]] = kept + d - demand_at[m]
         for e in range(after_at[j], after_at[j + 1]):
             ready[after[e]] = max(ready[after[e]], ending)
     for position in range(first, order.size):
         j = order[position]
         m = mode[j]
         begin = _earliest(
-            at, used, size, row, capacity, demand_at, demand_resource, demand_units, m, ready[j], durations[m]
+            m, ready[j], durations[m], at, used, size, row, capacity, demand_at, demand_resource, demand_units
         )
-        if flexible and begin > ready[j] + 1e-9:
-            best = begin + durations[m]
-            least = durations[m]
+        if is_flexible and begin > ready[j] + 1e-9:
+            preferred_h, soonest = durations[m], begin + durations[m]
             for other in range(mode_at[j], mode_at[j + 1]):
-                if durations[other] <= least or ready[j] + durations[other] >= best - 1e-9:
+                duration = durations[other]
+                if duration <= preferred_h or ready[j] + duration >= soonest - 1e-9:
                     continue
                 sooner = _earliest(
-                    at, used, size, row, capacity, demand_at, demand_resource, demand_units, other, ready[j],
-                    durations[other],
-                )  # fmt: skip
-                if sooner + durations[other] < best - 1e-9:
-                    best, begin, m = sooner + durations[other], sooner, other
-        chosen[j] = m
-        duration = durations[m]
-        first_demand, last_demand = demand_at[m], demand_at[m + 1]
-        ending = begin + duration
+                    other, ready[j], duration, at, used, size, row, capacity, demand_at, demand_resource, demand_units
+                )
+                if sooner + duration < soonest - 1e-9:
+                    begin, soonest, m = sooner, sooner + duration, other
+        ending = begin + durations[m]
         if ending + rest[j] > limit:
             return np.inf
-        if duration > 0.0:
-            target = n_resources + position * width + (1 - side[position]) * half
-            for d in range(first_demand, last_demand):
+        if durations[m] > 0.0:
+            target = n_resources + position * width + (1 - side[position]) * (width // 2)
+            for d in range(demand_at[m], demand_at[m + 1]):
                 k = demand_resource[d]
-                r = row[k]
                 if width > 0:
-                    t = target + d - first_demand
-                    size[t] = size[r]
-                    for i in range(size[r]):
-                        at[t, i] = at[r, i]
-                        used[t, i] = used[r, i]
-                    row[k] = r = t
-                _occupy(at, used, size, r, begin, ending, demand_units[d], full[k], capacity[k])
-        start[j] = begin
-        finish[j] = ending
+                    _copy(at, used, size, row[k], target)
+                    row[k] = target
+                    target += 1
+                _occupy(at, used, size, row[k], begin, ending, demand_units[d], full[k], capacity[k])
+        start[j], chosen[j] = begin, m
         makespan = max(makespan, ending)
         for e in range(after_at[j], after_at[j + 1]):
             ready[after[e]] = max(ready[after[e]], ending)
@@ -203,6 +197,9 @@ def place(
 
 @compiled
 def _earliest(
+    m: int,
+    begin: float,
+    duration: float,
     at: Floats,
     used: Ints,
     size: Ints,
@@ -211,15 +208,12 @@ def _earliest(
     demand_at: Ints,
     demand_resource: Ints,
     demand_units: Ints,
-    m: int,
-    begin: float,
-    duration: float,
 ) -> float:
-    first_demand, last_demand = demand_at[m], demand_at[m + 1]
+    """When mode `m`, which takes `duration` hours, fits at the earliest, not before `begin`."""
     moved = True
     while moved:
         moved = False
-        for d in range(first_demand, last_demand):
+        for d in range(demand_at[m], demand_at[m + 1]):
             r = row[demand_resource[d]]
             most = capacity[demand_resource[d]] - demand_units[d]
             n = size[r]
@@ -231,14 +225,27 @@ def _earliest(
                 if used[r, i] > most:
                     begin = at[r, i + 1]
                     end = begin + duration - 1e-9
-                    moved = last_demand - first_demand > 1
+                    moved = demand_at[m + 1] - demand_at[m] > 1
                 i += 1
     return begin
 
 
 @compiled
-def _occupy(at: Floats, used: Ints, size: Ints, r: int, begin: float, ending: float, units: int, full: int, capacity: int) -> None:
-    """Add `units` from `begin` to `ending` to row `r`."""
+def _copy(at: Floats, used: Ints, size: Ints, source: int, target: int) -> None:
+    size[target] = size[source]
+    for i in range(size[source]):
+        at[target, i] = at[source, i]
+        used[target, i] = used[source, i]
+
+
+@compiled
+def _occupy(
+    at: Floats, used: Ints, size: Ints, r: int, begin: float, ending: float, units: int, full: int, capacity: int
+) -> None:
+    """Add `units` from `begin` to `ending` to row `r`.
+
+    Whatever is full counts as used up, and breakpoints at which nothing changes are taken out: that keeps rows short.
+    """
     n = size[r]
     last = n - 1
     while at[r, last] > ending + 1e-9:
