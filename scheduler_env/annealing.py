@@ -100,8 +100,8 @@ def anneal(
         trial[:], trial_chosen[:] = now, chosen
         unchanged = first if width > 0 else 0
         found = place(
-            trial_order, trial_mode, True, unchanged, trial, trial_chosen, limit, width, after_at, after, at, used, size,
-            row, side, ready, rest, full, durations, capacity, mode_at, demand_at, demand_resource, demand_units,
+            trial_order, trial_mode, True, unchanged, trial, trial_chosen, limit, width, after_at, after, at, used,
+            size, row, side, ready, rest, full, durations, capacity, mode_at, demand_at, demand_resource, demand_units,
         )  # fmt: skip
         if found == np.inf:
             for p in range(first, last + 1):
