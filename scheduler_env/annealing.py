@@ -17,8 +17,10 @@ from scheduler_env.serial import Decoder, place
 
 Bools = np.ndarray[Any, np.dtype[np.bool_]]
 
-SPREADING, EXCHANGING, RESIZING = 0.3, 0.14, 0.14
-"""Shares of the moves that change modes; the rest change the list, half of them one place, half a whole block."""
+SPREADING, EXCHANGING, RESIZING = 0.3, 0.17, 0.17
+"""Shares of the moves that change modes; the others change the list."""
+BLOCKS = 0.25
+"""Share of the moves of the list that move a whole block."""
 LONGEST_SPREAD = 30
 """Activities that take over a mode at once."""
 FARTHEST_PARTNER = 4
@@ -175,7 +177,7 @@ def _move(
             return min(old, other), max(old, other), True
         mode[j] = _resized(mode_at[j], mode_at[j + 1] - 1, mode[j], random)
         return old, old, True
-    if uniform(random) < 0.5:
+    if uniform(random) < BLOCKS:
         new = int(uniform(random) * n)
         if new > old:
             _shift_block(order, position, old, new, after_at, after, marked, moved)
