@@ -17,8 +17,6 @@ from scheduler_env.serial import Decoder, place
 
 Bools = np.ndarray[Any, np.dtype[np.bool_]]
 
-FOCUS = 0.5
-"""Share of the moves that begin with an activity of the team that has most to do; the others with any."""
 SPREADING, EXCHANGING, RESIZING = 0.3, 0.14, 0.14
 """Shares of the moves that change modes; the others change the list."""
 BLOCKS = 0.5
@@ -65,7 +63,6 @@ def anneal(
     """
     n = order.size
     position, team = decoder.position, _teams(problem)
-    busiest = _busiest(problem)
     mode_at, durations, topological = problem.mode_at, problem.duration, problem.topological
     after_at, after = problem.successor_at, problem.successors
     before_at, before = decoder.predecessor_at, decoder.predecessors
@@ -90,7 +87,7 @@ def anneal(
         if move > 0:
             temperature *= cooling
             first, last, changes_modes = _move(
-                trial_order, trial_mode, position, team, busiest, mode_at, after_at, after, before_at, before, marked,
+                trial_order, trial_mode, position, team, mode_at, after_at, after, before_at, before, marked,
                 moved, random,
             )  # fmt: skip
             while first <= last and trial_order[first] == order[first]:
@@ -142,26 +139,6 @@ def _teams(problem: Problem) -> Ints:
 
 
 @compiled
-def _busiest(problem: Problem) -> Ints:
-    """The activities of the resource that has most hours of full work to do."""
-    busiest = np.zeros(problem.shortest.size, dtype=np.bool_)
-    most_h = -1.0
-    for k in range(problem.capacity.size):
-        hours = 0.0
-        needs_it = np.zeros(busiest.size, dtype=np.bool_)
-        for j in range(busiest.size):
-            for u in range(problem.use_at[j], problem.use_at[j + 1]):
-                if problem.use_resource[u] == k:
-                    hours += problem.use_work[u] / problem.capacity[k]
-                    needs_it[j] = True
-        if hours > most_h and needs_it.any():
-            most_h, busiest = hours, needs_it
-    if most_h < 0.0:
-        busiest[:] = True
-    return np.flatnonzero(busiest)
-
-
-@compiled
 def fill_rest(topological: Ints, after_at: Ints, after: Ints, durations: Floats, mode: Ints, rest: Floats) -> None:
     """Fill `rest` with the longest path after each activity, hours, in the given modes."""
     for p in range(topological.size - 1, -1, -1):
@@ -178,7 +155,6 @@ def _move(
     mode: Ints,
     position: Ints,
     team: Ints,
-    busiest: Ints,
     mode_at: Ints,
     after_at: Ints,
     after: Ints,
@@ -190,8 +166,7 @@ def _move(
 ) -> tuple[int, int, bool]:
     """Change list or modes at random: (first place touched, last place touched, whether modes were changed)."""
     n = order.size
-    is_any = uniform(random) >= FOCUS
-    j = int(uniform(random) * n) if is_any else int(busiest[int(uniform(random) * busiest.size)])
+    j = int(uniform(random) * n)
     old = position[j]
     kind = uniform(random)
     if mode_at[j + 1] - mode_at[j] > 1 and kind < SPREADING + EXCHANGING + RESIZING:
