@@ -72,7 +72,7 @@ def anneal(
     width = (size.size - capacity.size) // n
     for i in range(n):
         position[order[i]] = i
-    # `mode` is what is preferred, `chosen` what was taken; both, `order` and `start` belong to the current schedule.
+    # The current schedule: `order`, `mode` (what is preferred), `chosen` (what was taken) and `now` (the starts).
     chosen, now = mode.copy(), start.copy()
     best, best_mode = makespan, mode.copy()
     trial_order, trial_mode, trial_chosen, trial = order.copy(), mode.copy(), mode.copy(), np.empty(n)

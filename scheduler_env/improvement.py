@@ -45,8 +45,6 @@ DECODES_PER_ROLLOUT = 280
 """Moves of the annealing stage to one rollout of a sampling stage."""
 REFINING_MOVES, NEARLY = 200, 1.02
 """Moves by which a sampled schedule is annealed if it is at most so many times as long as the best one."""
-FIRST_ROUND = 2
-"""Rollouts in each sampling stage of the first round."""
 LONGEST_STAGE_S = 2.0
 """So that a search that nobody waits for any more ends soon."""
 HOT_SHARE, COOLING = 2.0, 20.0
@@ -66,23 +64,23 @@ def improve(
 ) -> None:
     """Shorten `incumbent`, a complete schedule, until `deadline_s` (`time.perf_counter`), a proof, `max_evaluations`.
 
-    Or until `stop`, which is asked between the stages. The deadline may be overrun by what one evaluation takes.
+    Or until `stop`, which is asked between the stages. The deadline may be overrun by what one rollout takes.
     `network` None: without an agent.
     """
     random, decoder = new_random(seed), new_decoder(problem, kept=True)
     stages = [_annealing(problem, decoder, incumbent, random, lower_bound_h)]
     if network is not None:
         stages = [*_sampling(problem, network, decoder, incumbent, random, lower_bound_h), *stages]
-    rollouts = FIRST_ROUND
+    rollouts = 1
     seconds_per_rollout: dict[str, float] = {}
     while True:
         for stage in stages:
             left_s = deadline_s - time.perf_counter()
             if left_s <= 0.0 or incumbent.is_optimal(lower_bound_h) or (stop is not None and stop()):
                 return
-            now = rollouts
+            now = 1  # until its time is known
             if stage.name in seconds_per_rollout:
-                now = int(max(1.0, min(now, min(left_s, LONGEST_STAGE_S) / seconds_per_rollout[stage.name])))
+                now = int(max(1.0, min(rollouts, min(left_s, LONGEST_STAGE_S) / seconds_per_rollout[stage.name])))
             if max_evaluations is not None:
                 now = min(now, (max_evaluations - incumbent.evaluations) // stage.evaluations)
                 if now <= 0:
