@@ -21,10 +21,11 @@ from tqdm import tqdm
 
 from benchmarks.machine import markdown_table
 from scheduler_env.agent import Agent, load_agent
+from scheduler_env.annealing import anneal
 from scheduler_env.bounds import lower_bound
 from scheduler_env.exact import improve_exactly
 from scheduler_env.genetic import evolve
-from scheduler_env.improvement import COOLING, HOT_SHARE, anneal, improve, justify
+from scheduler_env.improvement import COOLING, HOT_SHARE, improve, justify
 from scheduler_env.incumbent import PROVED_H, Incumbent, nothing_yet
 from scheduler_env.kernel import Problem, compile_instance
 from scheduler_env.problem import Instance
@@ -183,7 +184,7 @@ def _annealed(problem: Problem, incumbent: Incumbent, bound_h: float, most: int,
     """Annealing alone, from the double justification of the best rule's schedule, in one cooling."""
     if incumbent.is_optimal(bound_h):
         return
-    decoder, order = new_decoder(problem), np.empty(problem.shortest.size, dtype=np.int64)
+    decoder, order = new_decoder(problem, kept=True), np.empty(problem.shortest.size, dtype=np.int64)
     mode, start = incumbent.mode.copy(), incumbent.start.copy()
     begin_h = float(justify(problem, decoder, mode, start, order))
     hot_h = HOT_SHARE * problem.unit / problem.shortest.size

@@ -28,6 +28,7 @@ COMPILED_SOURCES = (
     "observation.py",
     "rollout.py",
     "rules.py",
+    "annealing.py",
     "alternating.py",
     "improvement.py",
     "genetic.py",

@@ -8,16 +8,13 @@ from scheduler_env.compilation import compiled
 from scheduler_env.kernel import (
     BOUND,
     UNSTARTED,
-    Ints,
     Problem,
     State,
     View,
     candidates,
     decide,
-    makespan,
     observe,
     reset,
-    restore,
 )
 from scheduler_env.observation import Network, Workspace, score_candidates
 
@@ -102,64 +99,3 @@ def complete(
         decide(problem, state, workspace.activity[chosen], workspace.mode[chosen])
         decisions += 1
     return decisions
-
-
-@compiled
-def _keep_if_shorter(
-    state: State, best_mode: Ints, best_start: np.ndarray[tuple[int], np.dtype[np.float64]], best: float
-) -> float:
-    """The shorter makespan of `best` and a finished `state`, whose schedule then overwrites the two arrays."""
-    if makespan(state) >= best - 1e-9:
-        return best
-    best_mode[:] = state.mode
-    best_start[:] = state.start
-    return makespan(state)
-
-
-@compiled
-def roll_out_until(
-    problem: Problem,
-    state: State,
-    view: View,
-    network: Network,
-    workspace: Workspace,
-    temperature: float,
-    random: RandomState,
-    rounds: int,
-    best_mode: Ints,
-    best_start: np.ndarray[tuple[int], np.dtype[np.float64]],
-    best: float,
-) -> float:
-    """The shortest makespan of `best` and `rounds` noisy rollouts; a better schedule overwrites the two arrays."""
-    for _ in range(rounds):
-        roll_out(problem, state, view, network, workspace, 0.0, temperature, random)
-        best = _keep_if_shorter(state, best_mode, best_start, best)
-    return best
-
-
-@compiled
-def resample(
-    problem: Problem,
-    state: State,
-    view: View,
-    network: Network,
-    workspace: Workspace,
-    temperature: float,
-    random: RandomState,
-    rounds: int,
-    best_mode: Ints,
-    best_start: np.ndarray[tuple[int], np.dtype[np.float64]],
-    best: float,
-    initial_bound: float,
-) -> float:
-    """As `roll_out_until`, but each rollout keeps the best schedule up to a random time and goes on from there."""
-    n = best_start.size
-    kept = np.empty(n, dtype=np.int64)
-    for _ in range(rounds):
-        now = best_start[int(uniform(random) * n)]
-        for j in range(n):
-            kept[j] = best_mode[j] if best_start[j] < now - 1e-9 else -1
-        restore(problem, state, now, initial_bound, kept, best_start)
-        complete(problem, state, view, network, workspace, initial_bound, 0.0, temperature, random)
-        best = _keep_if_shorter(state, best_mode, best_start, best)
-    return best

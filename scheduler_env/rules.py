@@ -508,4 +508,5 @@ def serial_scheme(problem: Problem, state: State, decoder: Decoder, order: Ints,
     """Place each activity of `order` as early as it fits; fills `state.mode`, `state.start` and `state.finish` only."""
     state.mode[:] = mode
     decode(problem, decoder, order, mode, problem.successor_at, problem.successors, state.start, np.inf)
-    state.finish[:] = decoder.finish
+    for j in range(order.size):
+        state.finish[j] = state.start[j] + problem.duration[mode[j]]

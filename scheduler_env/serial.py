@@ -11,33 +11,70 @@ from scheduler_env.bounds import reversed_precedence
 from scheduler_env.compilation import compiled
 from scheduler_env.kernel import Floats, Ints, Problem
 
+MAX_KEPT = 1_000_000
+"""Breakpoints for which memory is kept, 16 bytes each; a problem that would need more is decoded from its begin."""
+
 
 class Decoder(NamedTuple):
-    """Scratch memory of the serial scheme, and the precedence seen from the end."""
+    """Scratch memory of the serial scheme, and the precedence seen from the end.
+
+    A row is the use of one resource over time: breakpoints, and the units in use from each of them on. Row k is that
+    of resource k. With `kept` there are two more rows for each place of the list and each resource of a mode: the use
+    after that place, in the list that is kept (`side`) and in the one that is being tried. So a list that differs only
+    from some place on is decoded from there on.
+    """
 
     predecessor_at: Ints  # (n + 1,) CSR into predecessors
     predecessors: Ints
-    at: Floats  # (K, 2 n + 2) breakpoints of each resource's use
-    used: Ints  # (K, 2 n + 2) units in use from that breakpoint on
-    size: Ints  # (K,) breakpoints
+    at: Floats  # (rows, 2 most + 2) breakpoints; most: activities of one resource
+    used: Ints  # (rows, 2 most + 2) units in use from that breakpoint on
+    size: Ints  # (rows,) breakpoints
+    full: Ints  # (K,) units in use that leave no room for anybody
+    row: Ints  # (K,) where each resource's present use is
+    side: Ints  # (n,) which of the rows of a place belong to the list that is kept: the first (0) or the second ones
     ready: Floats  # (n,) end of the latest predecessor placed so far
-    finish: Floats  # (n,)
+    rest: Floats  # (n,) hours that are sure to follow the end of each activity; of use with a limit only
     position: Ints  # (n,) of each activity in the list
 
 
-def new_decoder(problem: Problem) -> Decoder:
+def new_decoder(problem: Problem, *, kept: bool = False) -> Decoder:
     n, k = problem.shortest.size, problem.capacity.size
     predecessor_at, predecessors = reversed_precedence(problem)
+    most, width, full = _extent(problem)
+    rows = k + (2 * n * width if kept and 2 * n * width * (2 * most + 2) <= MAX_KEPT else 0)
     return Decoder(
         predecessor_at=predecessor_at,
         predecessors=predecessors,
-        at=np.zeros((k, 2 * n + 2)),
-        used=np.zeros((k, 2 * n + 2), dtype=np.int64),
-        size=np.ones(k, dtype=np.int64),
+        at=np.zeros((rows, 2 * most + 2)),
+        used=np.zeros((rows, 2 * most + 2), dtype=np.int64),
+        size=np.ones(rows, dtype=np.int64),
+        full=full,
+        row=np.arange(k),
+        side=np.zeros(n, dtype=np.int64),
         ready=np.zeros(n),
-        finish=np.zeros(n),
+        rest=np.zeros(n),
         position=np.zeros(n, dtype=np.int64),
     )
+
+
+@compiled
+def _extent(problem: Problem) -> tuple[int, int, Ints]:
+    """Most activities of one resource, most resources of one mode, and `Decoder.full`."""
+    most, width = 0, 0
+    full = np.zeros(problem.capacity.size, dtype=np.int64)
+    users = np.zeros(problem.capacity.size, dtype=np.int64)
+    last_user = np.full(problem.capacity.size, -1, dtype=np.int64)
+    for j in range(problem.shortest.size):
+        for m in range(problem.mode_at[j], problem.mode_at[j + 1]):
+            width = max(width, problem.demand_at[m + 1] - problem.demand_at[m])
+            for d in range(problem.demand_at[m], problem.demand_at[m + 1]):
+                k = problem.demand_resource[d]
+                full[k] = max(full[k], problem.capacity[k] - problem.demand_units[d] + 1)
+                if last_user[k] != j:
+                    last_user[k] = j
+                    users[k] += 1
+                    most = max(most, users[k])
+    return most, width, full
 
 
 @compiled
@@ -58,43 +95,100 @@ def decode(
 
     Source: Kelley 1963; Kolisch 1996 (serial schedule generation scheme).
     """
-    at, used, size, ready, finish = decoder.at, decoder.used, decoder.size, decoder.ready, decoder.finish
-    for k in range(problem.capacity.size):
+    return place(
+        order, mode, False, 0, start, mode, limit, 0, after_at, after, decoder.at, decoder.used, decoder.size,
+        decoder.row, decoder.side, decoder.ready, decoder.rest, decoder.full, problem.duration, problem.capacity,
+        problem.mode_at, problem.demand_at, problem.demand_resource, problem.demand_units,
+    )  # fmt: skip
+
+
+@compiled
+def place(
+    order: Ints,
+    mode: Ints,
+    is_flexible: bool,
+    first: int,
+    start: Floats,
+    chosen: Ints,
+    limit: float,
+    width: int,
+    after_at: Ints,
+    after: Ints,
+    at: Floats,
+    used: Ints,
+    size: Ints,
+    row: Ints,
+    side: Ints,
+    ready: Floats,
+    rest: Floats,
+    full: Ints,
+    durations: Floats,
+    capacity: Ints,
+    mode_at: Ints,
+    demand_at: Ints,
+    demand_resource: Ints,
+    demand_units: Ints,
+) -> float:
+    """`decode` with all of its memory at hand: reaching into a tuple of arrays counts a reference each time.
+
+    Args:
+        is_flexible: where an activity would have to wait in its `mode`, it takes the longer mode in which it ends
+            soonest, if that is sooner.
+        first: the places before it are as in the list that is kept, as are their `start` and `chosen`.
+        chosen: filled with the modes that were taken; may be `mode` itself if they are fixed.
+        limit: gives up with infinity as soon as an activity and the `rest` after it end later.
+        width: kept rows of a place; 0 if none are kept, and `first` is 0.
+    """
+    n_resources = capacity.size
+    for k in range(n_resources):
+        row[k] = k
         size[k] = 1
         at[k, 0] = 0.0
         used[k, 0] = 0
-    ready[:] = 0.0
+    for j in range(ready.size):
+        ready[j] = 0.0
     makespan = 0.0
-    for position in range(order.size):
+    for position in range(first):
+        j = order[position]
+        m = chosen[j]
+        ending = start[j] + durations[m]
+        makespan = max(makespan, ending)
+        if durations[m] > 0.0:
+            kept = n_resources + position * width + side[position] * (width // 2)
+            for d in range(demand_at[m], demand_at[m + 1]):
+                row[demand_resource[d]] = kept + d - demand_at[m]
+        for e in range(after_at[j], after_at[j + 1]):
+            ready[after[e]] = max(ready[after[e]], ending)
+    for position in range(first, order.size):
         j = order[position]
         m = mode[j]
-        duration = problem.duration[m]
-        begin = ready[j]
-        first_demand, last_demand = problem.demand_at[m], problem.demand_at[m + 1]
-        moved = True
-        while moved:
-            moved = False
-            for d in range(first_demand, last_demand):
-                k = problem.demand_resource[d]
-                most = problem.capacity[k] - problem.demand_units[d]
-                i = size[k] - 1
-                while i > 0 and at[k, i] > begin + 1e-9:
-                    i -= 1
-                end = begin + duration - 1e-9
-                while i < size[k] and at[k, i] < end:
-                    if used[k, i] > most:
-                        begin = at[k, i + 1]
-                        end = begin + duration - 1e-9
-                        moved = last_demand - first_demand > 1
-                    i += 1
-        ending = begin + duration
-        if ending > limit:
+        begin = _earliest(
+            m, ready[j], durations[m], at, used, size, row, capacity, demand_at, demand_resource, demand_units
+        )
+        if is_flexible and begin > ready[j] + 1e-9:
+            preferred_h, soonest = durations[m], begin + durations[m]
+            for other in range(mode_at[j], mode_at[j + 1]):
+                duration = durations[other]
+                if duration <= preferred_h or ready[j] + duration >= soonest - 1e-9:
+                    continue
+                sooner = _earliest(
+                    other, ready[j], duration, at, used, size, row, capacity, demand_at, demand_resource, demand_units
+                )
+                if sooner + duration < soonest - 1e-9:
+                    begin, soonest, m = sooner, sooner + duration, other
+        ending = begin + durations[m]
+        if ending + rest[j] > limit:
             return np.inf
-        if duration > 0.0:
-            for d in range(first_demand, last_demand):
-                _occupy(at, used, size, problem.demand_resource[d], begin, ending, problem.demand_units[d])
-        start[j] = begin
-        finish[j] = ending
+        if durations[m] > 0.0:
+            target = n_resources + position * width + (1 - side[position]) * (width // 2)
+            for d in range(demand_at[m], demand_at[m + 1]):
+                k = demand_resource[d]
+                if width > 0:
+                    _copy(at, used, size, row[k], target)
+                    row[k] = target
+                    target += 1
+                _occupy(at, used, size, row[k], begin, ending, demand_units[d], full[k], capacity[k])
+        start[j], chosen[j] = begin, m
         makespan = max(makespan, ending)
         for e in range(after_at[j], after_at[j + 1]):
             ready[after[e]] = max(ready[after[e]], ending)
@@ -102,29 +196,90 @@ def decode(
 
 
 @compiled
-def _occupy(at: Floats, used: Ints, size: Ints, k: int, begin: float, ending: float, units: int) -> None:
-    last = _breakpoint(at, used, size, k, ending)
-    n = size[k]
-    first = _breakpoint(at, used, size, k, begin)
-    last += size[k] - n
-    for i in range(first, last):
-        used[k, i] += units
+def _earliest(
+    m: int,
+    begin: float,
+    duration: float,
+    at: Floats,
+    used: Ints,
+    size: Ints,
+    row: Ints,
+    capacity: Ints,
+    demand_at: Ints,
+    demand_resource: Ints,
+    demand_units: Ints,
+) -> float:
+    """When mode `m`, which takes `duration` hours, fits at the earliest, not before `begin`."""
+    moved = True
+    while moved:
+        moved = False
+        for d in range(demand_at[m], demand_at[m + 1]):
+            r = row[demand_resource[d]]
+            most = capacity[demand_resource[d]] - demand_units[d]
+            n = size[r]
+            i = n - 1
+            while i > 0 and at[r, i] > begin + 1e-9:
+                i -= 1
+            end = begin + duration - 1e-9
+            while i < n and at[r, i] < end:
+                if used[r, i] > most:
+                    begin = at[r, i + 1]
+                    end = begin + duration - 1e-9
+                    moved = demand_at[m + 1] - demand_at[m] > 1
+                i += 1
+    return begin
 
 
 @compiled
-def _breakpoint(at: Floats, used: Ints, size: Ints, k: int, time: float) -> int:
-    i = size[k] - 1
-    while i > 0 and at[k, i] > time + 1e-9:
-        i -= 1
-    if time - at[k, i] <= 1e-9:
-        return int(i)
-    for later in range(size[k], i + 1, -1):
-        at[k, later] = at[k, later - 1]
-        used[k, later] = used[k, later - 1]
-    at[k, i + 1] = time
-    used[k, i + 1] = used[k, i]
-    size[k] += 1
-    return int(i + 1)
+def _copy(at: Floats, used: Ints, size: Ints, source: int, target: int) -> None:
+    size[target] = size[source]
+    for i in range(size[source]):
+        at[target, i] = at[source, i]
+        used[target, i] = used[source, i]
+
+
+@compiled
+def _occupy(
+    at: Floats, used: Ints, size: Ints, r: int, begin: float, ending: float, units: int, full: int, capacity: int
+) -> None:
+    """Add `units` from `begin` to `ending` to row `r`.
+
+    Whatever is full counts as used up, and breakpoints at which nothing changes are taken out: that keeps rows short.
+    """
+    n = size[r]
+    last = n - 1
+    while at[r, last] > ending + 1e-9:
+        last -= 1
+    first = last
+    while at[r, first] > begin + 1e-9:
+        first -= 1
+    opens = 1 if begin - at[r, first] > 1e-9 else 0
+    closes = 1 if ending - at[r, last] > 1e-9 else 0
+    for i in range(n - 1, last, -1):
+        at[r, i + opens + closes] = at[r, i]
+        used[r, i + opens + closes] = used[r, i]
+    before_end = used[r, last]
+    if opens == 1:
+        for i in range(last, first, -1):
+            at[r, i + 1] = at[r, i]
+            used[r, i + 1] = used[r, i]
+        at[r, first + 1] = begin
+        used[r, first + 1] = used[r, first]
+    if closes == 1:
+        at[r, last + opens + 1] = ending
+        used[r, last + opens + 1] = before_end
+    for i in range(first + opens, last + opens + closes):
+        used[r, i] += units
+        if used[r, i] >= full:
+            used[r, i] = capacity
+    n += opens + closes
+    kept = max(first + opens, 1)
+    for i in range(kept, n):
+        if used[r, i] != used[r, kept - 1]:
+            at[r, kept] = at[r, i]
+            used[r, kept] = used[r, i]
+            kept += 1
+    size[r] = kept
 
 
 @compiled

@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 
 from scheduler_env import SAMPLE_PARAMS, standard_instance
 from scheduler_env.agent import Agent, load_agent
+from scheduler_env.annealing import anneal
 from scheduler_env.generator import random_instance
-from scheduler_env.improvement import anneal, improve, justify
+from scheduler_env.improvement import improve, justify
 from scheduler_env.incumbent import nothing_yet
 from scheduler_env.kernel import compile_instance, new_state, to_schedule
 from scheduler_env.network import QNetwork, signature_of
@@ -56,7 +57,7 @@ def test_decoding_by_start_time_makes_no_step_later_and_breaks_no_rule(instance,
 def test_justification_and_annealing_keep_every_rule_and_never_lengthen(instance, rule, seed):
     problem, mode, start, makespan_h = _by_rule(instance, rule)
     order = np.empty(start.size, dtype=np.int64)
-    decoder = new_decoder(problem)
+    decoder = new_decoder(problem, kept=True)
     justified = justify(problem, decoder, mode, start, order)
     assert justified <= makespan_h + 1e-9
     schedule = to_schedule(instance, problem, mode, start)

@@ -178,7 +178,7 @@ network = QNetwork((16, 16, 16))
 solved = Agent(network.to_arrays(), signature_of(network), {}).solve(
     random_instance(3, 1), time_budget_ms=60_000.0, max_evaluations=2_000)
 assert solved.evaluations > 1_000, solved
-assert {"scheduler_env.rollout.resample", "scheduler_env.improvement.anneal"} <= set(before)
+assert {"scheduler_env.improvement.sample", "scheduler_env.annealing.anneal"} <= set(before)
 print([name for name, count in compiled().items() if count != before.get(name)])
 """
     told = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
