@@ -24,6 +24,9 @@ from scheduler_env.weights import Weights, keep, kept, pack
 
 GREEDY = "greedy"
 """The stage of a schedule that the policy built by itself."""
+RULES_SHARE = 0.1
+"""Of the time budget, for the priority rules of a large problem: with all of it the answers of 20 work points after 20
+ms were 0.2 % longer."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +53,7 @@ class Agent:
     ) -> Solution:
         """The shortest schedule found within the budget, never worse than the greedy one.
 
-        Nor worse than the best priority rule, if the budget leaves time to try them all. A problem that falls apart
+        Nor worse than the best priority rule, if a tenth of the budget leaves time to try them all. A problem that falls apart
         into parts that are proved, as one work point does, is answered by their schedule (see `decomposition`).
 
         Args:
@@ -85,7 +88,7 @@ class Agent:
                 problem,
                 best,
                 lower_bound_h=bound_h,
-                deadline_s=deadline_s,
+                deadline_s=deadline_s - (1.0 - RULES_SHARE) * time_budget_ms / 1000.0,
                 seed=seed,
                 max_evaluations=max_evaluations,
             )

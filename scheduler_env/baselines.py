@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from scheduler_env.bounds import bound_with_parts
-from scheduler_env.decomposition import decompose, has_parts, nodes_for, take_parts
+from scheduler_env.decomposition import PART_NODES, decompose, has_parts, nodes_for, take_parts
 from scheduler_env.exact import improve_exactly
 from scheduler_env.genetic import evolve
 from scheduler_env.incumbent import Incumbent, Stop, nothing_yet
@@ -70,7 +70,7 @@ class Baseline:
         """
         deadline_s = time.perf_counter() + time_budget_ms / 1000.0
         problem = compile_instance(instance)
-        parts = decompose(problem)
+        parts = decompose(problem, PART_NODES)
         bound_h = instance_bound_h = float(bound_with_parts(problem, parts))
         best = nothing_yet(problem)
         improve_by_rules(problem, best, rules=self.rules, seed=seed)

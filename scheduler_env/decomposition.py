@@ -62,7 +62,7 @@ class Decomposition(NamedTuple):
 
 
 @compiled
-def decompose(problem: Problem, part_nodes: int = PART_NODES) -> Decomposition:
+def decompose(problem: Problem, part_nodes: int) -> Decomposition:
     """The parts of `problem` with their shortest schedules.
 
     Args:

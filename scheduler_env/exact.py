@@ -100,12 +100,16 @@ def _build(
     for j in range(n):
         modes = range(problem.mode_at[j], problem.mode_at[j + 1])
         model.add_exactly_one(chosen[m] for m in modes)
-        # Not an end that the intervals of all modes share: OR-Tools 9.15 then "proves" makespans that are too long
-        # (tests/test_exact.py has a case).
-        end = start[j] + sum(length[m] * chosen[m] for m in modes)
+        lengths = [length[m] for m in modes]
+        hours = model.new_int_var(min(lengths), max(lengths), f"length{j}")
+        end = model.new_int_var(0, horizon, f"end{j}")
+        model.new_interval_var(start[j], hours, end, f"step{j}")
         model.add(makespan >= end)
         for m in modes:
-            interval = model.new_optional_fixed_size_interval_var(start[j], length[m], chosen[m], f"interval{m}")
+            # Not an end that the intervals of all modes share: OR-Tools 9.15 then "proves" makespans that are too long
+            # (tests/test_exact.py has a case).
+            interval = model.new_optional_fixed_size_interval_var(start[j], length[m], chosen[m], f"mode{m}")
+            model.add(hours == length[m]).only_enforce_if(chosen[m])
             for d in range(problem.demand_at[m], problem.demand_at[m + 1]):
                 of_resource[problem.demand_resource[d]].append((interval, int(problem.demand_units[d])))
         for e in range(problem.successor_at[j], problem.successor_at[j + 1]):

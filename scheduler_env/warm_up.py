@@ -83,7 +83,7 @@ def compile_search() -> None:
     """The half of it that knows no network: bounds, priority rules, the genetic algorithms."""
     from scheduler_env.alternating import SIZES, alternating_search
     from scheduler_env.bounds import bound_with_parts, lower_bound
-    from scheduler_env.decomposition import decompose, take_parts
+    from scheduler_env.decomposition import PART_NODES, decompose, take_parts
     from scheduler_env.genetic import evolve
     from scheduler_env.incumbent import nothing_yet
     from scheduler_env.kernel import compile_instance
@@ -95,7 +95,7 @@ def compile_search() -> None:
     lower_bound(problem)
     incumbent = nothing_yet(problem)
     improve_by_rules(problem, incumbent)
-    parts = decompose(problem)
+    parts = decompose(problem, PART_NODES)
     bound_with_parts(problem, parts)
     take_parts(problem, parts, incumbent)
     evolve(problem, incumbent, lower_bound_h=0.0, deadline_s=math.inf, max_evaluations=incumbent.evaluations + 30)
