@@ -176,80 +176,123 @@ def _search(group: _Group, limit: float, capacity: int, nodes: Ints, best_mode: 
     """The shortest makespan of at most `limit` hours, with its schedule; infinity if there is none.
 
     Takes from `nodes`; when none is left, what was found need not be the shortest. One level of the search starts one
-    activity, or waits for the next end.
+    activity, or waits for the next end; an epoch is the time between two ends. What a level changes is taken back when
+    the search returns to it, so that no level has a copy of its own. The modes that may be started in an epoch are a
+    range, since a member's units rise and its durations fall: from `first`, while there are people.
     """
-    members, n_modes = group.mode_at.size - 1, group.duration.size
+    members = group.mode_at.size - 1
+    mode_at, duration, units, twin = group.mode_at, group.duration, group.units, group.twin
     levels = 2 * members + 2
-    now = np.zeros(levels)
+    mode = np.full(members, -1, dtype=np.int64)
+    start, finish = np.zeros(members), np.zeros(members)
     free = np.zeros(levels, dtype=np.int64)
-    idle = np.zeros(levels, dtype=np.int64)  # people without work just before `now`
-    missing = np.zeros(levels, dtype=np.int64)
-    mode = np.full((levels, members), -1, dtype=np.int64)
-    start, finish = np.zeros((levels, members)), np.zeros((levels, members))
-    choice = np.zeros(levels, dtype=np.int64)  # the next mode to try; `n_modes`: wait; then nothing is left
-    free[0], idle[0], missing[0] = capacity, -1, members
-    best, level = np.inf, 0
-    while level >= 0:
-        m = choice[level]
-        if m > n_modes:
+    started = np.zeros(levels, dtype=np.int64)  # the member that a level has started; -1: it waits
+    next_member = np.zeros(levels, dtype=np.int64)  # to try at a level; `members`: wait; then nothing is left
+    next_mode = np.full(levels, -1, dtype=np.int64)  # of that member; -1: from its first one on
+    now = np.zeros(members + 2)  # of each epoch
+    idle = np.zeros(members + 2, dtype=np.int64)  # people without work just before it
+    first = np.zeros((members + 2, members), dtype=np.int64)
+    least = np.zeros((members + 2, members))  # people-hours of each member, begun in this epoch or later
+    thriftiest = _thriftiest(group)
+    free[0], idle[0] = capacity, -1
+    _begin_epoch(group, thriftiest, limit, 0.0, -1, first[0], least[0])
+    best, level, epoch, missing = np.inf, 0, 0, members
+    left = nodes[0]
+    while True:
+        # The next child of this level, or none.
+        i, m = next_member[level], next_mode[level]
+        people = free[level]
+        while i < members:
+            m = max(m, first[epoch, i])  # which a lower limit may have raised
+            is_open = mode[i] < 0 and (twin[i] < 0 or mode[twin[i]] >= 0)
+            if is_open and m < mode_at[i + 1] and units[m] <= people:
+                break
+            i, m = i + 1, -1
+        at = now[epoch]
+        next_end = np.inf
+        if i == members:
+            for other in range(members):
+                if mode[other] >= 0 and finish[other] > at:
+                    next_end = min(next_end, finish[other])
+        if i > members or (i == members and next_end == np.inf):
             level -= 1
+            if level < 0:
+                break
+            if started[level] >= 0:
+                mode[started[level]] = -1
+                missing += 1
+            else:
+                epoch -= 1
             continue
-        choice[level] += 1
-        below = level + 1
-        if m < n_modes:
-            i = group.member_of[m]
-            twin = group.twin[i]
-            if mode[level, i] >= 0 or group.units[m] > free[level] or (twin >= 0 and mode[level, twin] < 0):
-                choice[level] = group.mode_at[i + 1]
-                continue
-            ending = now[level] + group.duration[m]
-            if group.units[m] <= idle[level] or ending > limit:
-                continue
-            mode[below], start[below], finish[below] = mode[level], start[level], finish[level]
-            mode[below, i], start[below, i], finish[below, i] = m, now[level], ending
-            now[below], idle[below] = now[level], idle[level]
-            free[below] = free[level] - (group.units[m] if group.duration[m] > 0.0 else 0)
-            missing[below] = missing[level] - 1
-            choice[below] = group.mode_at[i + 1]  # those started at the same moment: in the order of their numbers
+        if i < members:
+            next_member[level], next_mode[level] = i, m + 1
+            mode[i], start[i], finish[i] = m, at, at + duration[m]
+            missing -= 1
+            started[level] = i
+            free[level + 1] = people - (units[m] if duration[m] > 0.0 else 0)
+            # Those started at the same moment: in the order of their numbers.
+            next_member[level + 1], next_mode[level + 1] = i + 1, -1
         else:
-            next_end = np.inf
-            for i in range(members):
-                if mode[level, i] >= 0 and finish[level, i] > now[level]:
-                    next_end = min(next_end, finish[level, i])
-            if next_end == np.inf:
-                continue
-            mode[below], start[below], finish[below] = mode[level], start[level], finish[level]
-            now[below], idle[below], missing[below] = next_end, free[level], missing[level]
-            free[below] = capacity
-            for i in range(members):
-                if mode[below, i] >= 0 and finish[below, i] > next_end:
-                    free[below] -= group.units[mode[below, i]]
-            choice[below] = 0
-        nodes[0] -= 1
-        if nodes[0] <= 0:
-            return best
-        if missing[below] == 0:
-            best = finish[below].max()
-            best_mode[:], best_start[:] = mode[below], start[below]
+            next_member[level] = members + 1
+            started[level] = -1
+            epoch += 1
+            at = next_end
+            now[epoch], idle[epoch] = at, people
+            people = capacity
+            for other in range(members):
+                if mode[other] >= 0 and finish[other] > at:
+                    people -= units[mode[other]]
+            free[level + 1] = people
+            _begin_epoch(group, thriftiest, limit, at, idle[epoch], first[epoch], least[epoch])
+            next_member[level + 1], next_mode[level + 1] = 0, -1
+        left -= 1
+        if left <= 0:
+            break
+        if missing == 0:
+            best = finish.max()
+            best_mode[:], best_start[:] = mode, start
             limit = best - PRECISION_H
-        elif (
-            _least_work(group, limit, now[below], mode[below], finish[below]) <= capacity * (limit - now[below]) + 1e-9
-        ):
-            level = below
+            for each in range(epoch + 1):
+                _begin_epoch(group, thriftiest, limit, now[each], idle[each], first[each], least[each])
+        else:
+            work = 0.0
+            for other in range(members):
+                if mode[other] >= 0:
+                    work += units[mode[other]] * max(0.0, finish[other] - at)
+                else:
+                    work += least[epoch, other]
+            if work <= capacity * (limit - at) + 1e-9:
+                level += 1
+                continue
+        if started[level] >= 0:
+            mode[started[level]] = -1
+            missing += 1
+        else:
+            epoch -= 1
+    nodes[0] = left
     return best
 
 
 @compiled
-def _least_work(group: _Group, limit: float, now: float, mode: Ints, finish: Floats) -> float:
-    """People-hours that are at least to be done between `now` and `limit`."""
-    work = 0.0
-    for i in range(mode.size):
-        if mode[i] >= 0:
-            work += group.units[mode[i]] * max(0.0, finish[i] - now)
-            continue
-        least = np.inf
-        for m in range(group.mode_at[i], group.mode_at[i + 1]):
-            if now + group.duration[m] <= limit:
-                least = min(least, group.duration[m] * group.units[m])
-        work += least
+def _thriftiest(group: _Group) -> Floats:
+    """(modes,) the least people-hours of this mode and the later, shorter ones of its member."""
+    work = group.units * group.duration
+    for m in range(work.size - 2, -1, -1):
+        if group.member_of[m] == group.member_of[m + 1]:
+            work[m] = min(work[m], work[m + 1])
     return work
+
+
+@compiled
+def _begin_epoch(
+    group: _Group, thriftiest: Floats, limit: float, now: float, idle: int, first: Ints, least: Floats
+) -> None:
+    """Fill `first` and `least` (members,) for `now`; a member without a mode that ends in time needs infinitely much."""
+    for i in range(first.size):
+        m, end = group.mode_at[i], group.mode_at[i + 1]
+        while m < end and now + group.duration[m] > limit:
+            m += 1
+        least[i] = thriftiest[m] if m < end else np.inf
+        while m < end and group.units[m] <= idle:
+            m += 1
+        first[i] = m
