@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from scheduler_env.bounds import bound_with_parts
 from scheduler_env.compilation import compiled
 from scheduler_env.decomposition import EXACT, PART_NODES, PARTS, assemble, decompose, has_parts, nodes_for, take_parts
@@ -14,10 +16,10 @@ from scheduler_env.errors import InvalidCheckpoint
 from scheduler_env.improvement import improve
 from scheduler_env.incumbent import Incumbent, Stop
 from scheduler_env.interleaving import BUDGET_SHARE, MIN_BUDGET_MS, bound_by_orders
-from scheduler_env.kernel import Problem, State, View, compile_instance, makespan, new_state, new_view, to_schedule
-from scheduler_env.observation import Network, Workspace, new_workspace
+from scheduler_env.kernel import Floats, Ints, Problem, compile_instance, makespan, new_state, new_view, to_schedule
+from scheduler_env.observation import Network, new_workspace
 from scheduler_env.problem import Instance
-from scheduler_env.rollout import RandomState, new_random, roll_out
+from scheduler_env.rollout import roll_out
 from scheduler_env.rules import improve_by_rules
 from scheduler_env.schedule import Solution
 from scheduler_env.weights import Weights, keep, kept, pack
@@ -69,12 +71,11 @@ class Agent:
         """
         deadline_s = time.perf_counter() + time_budget_ms / 1000.0
         problem = compile_instance(instance)
-        state, workspace = new_state(problem), new_workspace(problem, self.network)
         is_improving = time_budget_ms > 0.0 and (max_evaluations is None or max_evaluations > 1)
-        instance_bound_h, policy_makespan_h, makespan_h, is_divided = _first_schedule(
-            problem, state, new_view(problem), self.network, workspace, new_random(seed), is_improving
+        mode, start, instance_bound_h, policy_makespan_h, makespan_h, is_divided = _first_schedule(
+            problem, self.network, is_improving
         )
-        best = Incumbent(state.mode, state.start, makespan_h, GREEDY, 1)
+        best = Incumbent(mode, start, makespan_h, GREEDY, 1)
         bound_h = instance_bound_h
         if is_improving and is_divided:
             best.evaluations += 1
@@ -116,27 +117,24 @@ class Agent:
 
 @compiled
 def _first_schedule(
-    problem: Problem,
-    state: State,
-    view: View,
-    network: Network,
-    workspace: Workspace,
-    random: RandomState,
-    is_improving: bool,
-) -> tuple[float, float, float, bool]:
-    """The lower bound, the makespans of the greedy schedule and of that in `state`, hours; whether there are parts.
+    problem: Problem, network: Network, is_improving: bool
+) -> tuple[Ints, Floats, float, float, float, bool]:
+    """A schedule as modes and starts; the lower bound, the makespans of the greedy schedule and of this one, hours.
 
-    `state` holds the greedy schedule; if `is_improving`, with that of the parts in it. In one call, since each call
-    releases the GIL and has to wait for it afterwards.
+    Last, whether there are parts. If so, and if `is_improving`, the schedule is the greedy one with that of the parts
+    in it. In one call, since each call releases the GIL and has to wait for it afterwards; with memory of its own,
+    since each array that is handed in costs more than the making of it.
     """
     parts = decompose(problem, PART_NODES)
     bound = bound_with_parts(problem, parts)
-    roll_out(problem, state, view, network, workspace, 0.0, 0.0, random)
+    state, random = new_state(problem), np.zeros(1, dtype=np.uint64)  # no noise: no random number is drawn
+    roll_out(problem, state, new_view(problem), network, new_workspace(problem, network), 0.0, 0.0, random)
     policy_makespan = makespan(state)
     is_divided = has_parts(parts)
     if is_improving and is_divided:
-        return bound, policy_makespan, assemble(problem, parts, state.mode, state.start), True
-    return bound, policy_makespan, policy_makespan, is_divided
+        divided_makespan = assemble(problem, parts, state.mode, state.start)
+        return state.mode, state.start, bound, policy_makespan, divided_makespan, True
+    return state.mode, state.start, bound, policy_makespan, policy_makespan, is_divided
 
 
 def load_agent(path: Path) -> Agent:

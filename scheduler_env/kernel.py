@@ -253,6 +253,7 @@ def _work_after(
     return result
 
 
+@compiled
 def new_state(problem: Problem) -> State:
     """A state of the right size at time 0 with nothing started."""
     n, k = problem.shortest.size, problem.capacity.size
@@ -272,7 +273,9 @@ def new_state(problem: Problem) -> State:
     return state
 
 
+@compiled
 def new_view(problem: Problem) -> View:
+    """Room for what `observe` works out."""
     return View(earliest=np.zeros(problem.shortest.size), team=np.zeros((problem.capacity.size, 9)))
 
 

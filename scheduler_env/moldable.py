@@ -176,80 +176,157 @@ def _search(group: _Group, limit: float, capacity: int, nodes: Ints, best_mode: 
     """The shortest makespan of at most `limit` hours, with its schedule; infinity if there is none.
 
     Takes from `nodes`; when none is left, what was found need not be the shortest. One level of the search starts one
-    activity, or waits for the next end.
+    activity, or waits for the next end; an epoch is the time between two ends. What a level changed is taken back when
+    the search returns to it, so that no level has a copy of its own. The modes that may be started in an epoch are a
+    range, since a member's units rise and its durations fall: from `first`, while there are people. A start changes the
+    least work left by a difference; only where rounding could decide is it summed up again.
     """
-    members, n_modes = group.mode_at.size - 1, group.duration.size
-    levels = 2 * members + 2
-    now = np.zeros(levels)
+    members = group.mode_at.size - 1
+    mode_at, duration, units, twin = group.mode_at, group.duration, group.units, group.twin
+    work = group.units * group.duration
+    thriftiest = work.copy()  # of a mode and the later, shorter ones of its member
+    for m in range(work.size - 2, -1, -1):
+        if group.member_of[m] == group.member_of[m + 1]:
+            thriftiest[m] = min(thriftiest[m], thriftiest[m + 1])
+    mode = np.full(members, -1, dtype=np.int64)
+    start, finish = np.zeros(members), np.zeros(members)
+    levels, epochs = 2 * members + 2, members + 2
     free = np.zeros(levels, dtype=np.int64)
-    idle = np.zeros(levels, dtype=np.int64)  # people without work just before `now`
-    missing = np.zeros(levels, dtype=np.int64)
-    mode = np.full((levels, members), -1, dtype=np.int64)
-    start, finish = np.zeros((levels, members)), np.zeros((levels, members))
-    choice = np.zeros(levels, dtype=np.int64)  # the next mode to try; `n_modes`: wait; then nothing is left
-    free[0], idle[0], missing[0] = capacity, -1, members
-    best, level = np.inf, 0
-    while level >= 0:
-        m = choice[level]
-        if m > n_modes:
-            level -= 1
+    left = np.zeros(levels)  # people-hours that are at least to be done from now on
+    epoch_of = np.zeros(levels, dtype=np.int64)
+    next_member = np.zeros(levels, dtype=np.int64)  # to try; `members`: wait; then nothing is left
+    next_mode = np.zeros(levels, dtype=np.int64)  # of that member
+    started = np.zeros(levels, dtype=np.int64)  # the member with which the search went on; -1: it waited
+    now = np.zeros(epochs)
+    idle = np.zeros(epochs, dtype=np.int64)  # people without work just before `now`
+    in_time = np.zeros((epochs, members), dtype=np.int64)  # the first mode that ends within the limit
+    first = np.zeros((epochs, members), dtype=np.int64)  # of these, the first that could not have begun before
+    least = np.zeros((epochs, members))  # people-hours of a member that is begun now or later
+    rounding = 1e-12 * capacity * limit
+    free[0], idle[0] = capacity, -1
+    best, level, missing, nodes_left = np.inf, 0, members, nodes[0]
+    is_limit_new = True
+    while True:
+        if is_limit_new:
+            is_limit_new = False
+            for e in range(epoch_of[level] + 1):
+                for i in range(members):
+                    m, end = mode_at[i], mode_at[i + 1]
+                    while m < end and now[e] + duration[m] > limit:
+                        m += 1
+                    in_time[e, i] = m
+                    least[e, i] = thriftiest[m] if m < end else np.inf
+                    while m < end and units[m] <= idle[e]:
+                        m += 1
+                    first[e, i] = m
+            mode_then = np.full(members, -1, dtype=np.int64)
+            for at_level in range(level + 1):
+                e = epoch_of[at_level]
+                left[at_level] = _work_left(units, mode_then, finish, now[e], least[e])
+                if at_level < level and started[at_level] >= 0:
+                    mode_then[started[at_level]] = mode[started[at_level]]
+        epoch, people, i = epoch_of[level], free[level], next_member[level]
+        at = now[epoch]
+        room = capacity * (limit - at) + 1e-9
+        is_deeper = False
+        m = max(next_mode[level], first[epoch, i]) if i < members else 0
+        while i < members:
+            if mode[i] < 0 and (twin[i] < 0 or mode[twin[i]] >= 0):
+                end = mode_at[i + 1]
+                without = left[level] - least[epoch, i]
+                while m < end and units[m] <= people:
+                    nodes_left -= 1
+                    if nodes_left <= 0:
+                        nodes[0] = nodes_left
+                        return best
+                    total = without + work[m]
+                    if missing == 1:
+                        mode[i], start[i], finish[i] = m, at, at + duration[m]
+                        best = finish.max()
+                        best_mode[:], best_start[:] = mode, start
+                        mode[i] = -1
+                        limit = best - PRECISION_H
+                        is_limit_new = True
+                        break
+                    if total <= room + rounding:
+                        mode[i], start[i], finish[i] = m, at, at + duration[m]
+                        if total < room - rounding or _work_left(units, mode, finish, at, least[epoch]) <= room:
+                            is_deeper = True
+                            break
+                        mode[i] = -1
+                    m += 1
+                if is_deeper or is_limit_new:
+                    break
+            i += 1
+            if i < members:
+                m = first[epoch, i]
+        if is_limit_new:
+            next_member[level], next_mode[level] = i, m + 1
             continue
-        choice[level] += 1
-        below = level + 1
-        if m < n_modes:
-            i = group.member_of[m]
-            twin = group.twin[i]
-            if mode[level, i] >= 0 or group.units[m] > free[level] or (twin >= 0 and mode[level, twin] < 0):
-                choice[level] = group.mode_at[i + 1]
-                continue
-            ending = now[level] + group.duration[m]
-            if group.units[m] <= idle[level] or ending > limit:
-                continue
-            mode[below], start[below], finish[below] = mode[level], start[level], finish[level]
-            mode[below, i], start[below, i], finish[below, i] = m, now[level], ending
-            now[below], idle[below] = now[level], idle[level]
-            free[below] = free[level] - (group.units[m] if group.duration[m] > 0.0 else 0)
-            missing[below] = missing[level] - 1
-            choice[below] = group.mode_at[i + 1]  # those started at the same moment: in the order of their numbers
-        else:
+        if is_deeper:
+            next_member[level], next_mode[level] = i, m + 1
+            started[level] = i
+            missing -= 1
+            level += 1
+            free[level] = people - (units[m] if duration[m] > 0.0 else 0)
+            left[level] = total
+            epoch_of[level] = epoch
+            # Those started at the same moment: in the order of their numbers.
+            next_member[level], next_mode[level] = i + 1, 0
+            continue
+        if i == members:  # wait
+            next_member[level] = members + 1
             next_end = np.inf
-            for i in range(members):
-                if mode[level, i] >= 0 and finish[level, i] > now[level]:
-                    next_end = min(next_end, finish[level, i])
-            if next_end == np.inf:
-                continue
-            mode[below], start[below], finish[below] = mode[level], start[level], finish[level]
-            now[below], idle[below], missing[below] = next_end, free[level], missing[level]
-            free[below] = capacity
-            for i in range(members):
-                if mode[below, i] >= 0 and finish[below, i] > next_end:
-                    free[below] -= group.units[mode[below, i]]
-            choice[below] = 0
-        nodes[0] -= 1
-        if nodes[0] <= 0:
+            for j in range(members):
+                if mode[j] >= 0 and finish[j] > at:
+                    next_end = min(next_end, finish[j])
+            if next_end < np.inf:
+                nodes_left -= 1
+                if nodes_left <= 0:
+                    nodes[0] = nodes_left
+                    return best
+                later, total = epoch + 1, np.inf
+                if left[level] + people * (next_end - at) <= room + rounding:
+                    for j in range(members):
+                        if mode[j] < 0:
+                            m, end = in_time[epoch, j], mode_at[j + 1]
+                            while m < end and next_end + duration[m] > limit:
+                                m += 1
+                            in_time[later, j] = m
+                            least[later, j] = thriftiest[m] if m < end else np.inf
+                    total = _work_left(units, mode, finish, next_end, least[later])
+                if total <= capacity * (limit - next_end) + 1e-9:
+                    now[later], idle[later] = next_end, people
+                    people = capacity
+                    for j in range(members):
+                        if mode[j] < 0:
+                            m, end = in_time[later, j], mode_at[j + 1]
+                            while m < end and units[m] <= idle[later]:
+                                m += 1
+                            first[later, j] = m
+                        elif finish[j] > next_end:
+                            people -= units[mode[j]]
+                    started[level] = -1
+                    level += 1
+                    free[level], left[level], epoch_of[level] = people, total, later
+                    next_member[level], next_mode[level] = 0, 0
+                    continue
+        level -= 1
+        if level < 0:
+            nodes[0] = nodes_left
             return best
-        if missing[below] == 0:
-            best = finish[below].max()
-            best_mode[:], best_start[:] = mode[below], start[below]
-            limit = best - PRECISION_H
-        elif (
-            _least_work(group, limit, now[below], mode[below], finish[below]) <= capacity * (limit - now[below]) + 1e-9
-        ):
-            level = below
-    return best
+        if started[level] >= 0:
+            mode[started[level]] = -1
+            missing += 1
 
 
 @compiled
-def _least_work(group: _Group, limit: float, now: float, mode: Ints, finish: Floats) -> float:
-    """People-hours that are at least to be done between `now` and `limit`."""
-    work = 0.0
+def _work_left(units: Ints, mode: Ints, finish: Floats, now: float, least: Floats) -> float:
+    """People-hours that are at least to be done from `now` on; `least`: of what has not started."""
+    total = 0.0
     for i in range(mode.size):
         if mode[i] >= 0:
-            work += group.units[mode[i]] * max(0.0, finish[i] - now)
-            continue
-        least = np.inf
-        for m in range(group.mode_at[i], group.mode_at[i + 1]):
-            if now + group.duration[m] <= limit:
-                least = min(least, group.duration[m] * group.units[m])
-        work += least
-    return work
+            total += units[mode[i]] * max(0.0, finish[i] - now)
+        else:
+            total += least[i]
+    return total

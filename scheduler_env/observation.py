@@ -321,48 +321,52 @@ class Workspace(NamedTuple):
     resource: Ints  # (C,) the k of each candidate
     own: Floats32  # (C, N_CANDIDATE - N_SHARED) features of each candidate
     team_layer: Floats32  # (K, H1) first layer of the features that a team's candidates share
+    has_layer: Ints  # (K,) 1: `team_layer` is that of the present state
     hidden: Floats32  # (H1,)
     second: Floats32  # (H2,)
     state: Floats32  # (N_STATE,)
     value_hidden: Floats32  # (HV,)
 
 
+@compiled
 def new_workspace(problem: Problem, network: Network) -> Workspace:
-    n_candidates = problem.duration.size + 1
-    n_resources = problem.capacity.size
-
-    def floats(*shape: int) -> Floats32:
-        return np.zeros(shape, dtype=np.float32)
-
+    """Scratch memory of the right size."""
+    n_candidates, n_resources, h1 = problem.duration.size + 1, problem.capacity.size, network.b1.size
     return Workspace(
         activity=np.zeros(n_candidates, dtype=np.int64),
         mode=np.zeros(n_candidates, dtype=np.int64),
-        score=floats(n_candidates),
-        team_features=floats(n_resources, N_TEAM),
-        common=floats(N_GLOBAL),
+        score=np.zeros(n_candidates, dtype=np.float32),
+        team_features=np.zeros((n_resources, N_TEAM), dtype=np.float32),
+        common=np.zeros(N_GLOBAL, dtype=np.float32),
         resource=np.zeros(n_candidates, dtype=np.int64),
-        own=floats(n_candidates, N_CANDIDATE - N_SHARED),
-        team_layer=floats(n_resources, network.b1.size),
-        hidden=floats(network.b1.size),
-        second=floats(network.b2.size),
-        state=floats(N_STATE),
-        value_hidden=floats(network.c1.size),
+        own=np.zeros((n_candidates, N_CANDIDATE - N_SHARED), dtype=np.float32),
+        team_layer=np.zeros((n_resources, h1), dtype=np.float32),
+        has_layer=np.zeros(n_resources, dtype=np.int64),
+        hidden=np.zeros(h1, dtype=np.float32),
+        second=np.zeros(network.b2.size, dtype=np.float32),
+        state=np.zeros(N_STATE, dtype=np.float32),
+        value_hidden=np.zeros(network.c1.size, dtype=np.float32),
     )
 
 
 @compiled_fast
-def _team_layers(network: Network, workspace: Workspace) -> None:
-    """First-layer sums of the shared features, once per team instead of once per candidate."""
+def _team_layers(network: Network, workspace: Workspace, count: int) -> None:
+    """First-layer sums of the shared features, once for each team of the first `count` candidates."""
     w1 = network.w1
     h1 = network.b1.size
-    hidden = workspace.hidden
+    hidden, resource, has_layer = workspace.hidden, workspace.resource, workspace.has_layer
     for h in range(h1):
         hidden[h] = network.b1[h]
     for f in range(N_GLOBAL):
         x = workspace.common[f]
         for h in range(h1):
             hidden[h] += x * w1[f, h]
-    for k in range(workspace.team_features.shape[0]):
+    has_layer[:] = 0
+    for c in range(count):
+        k = resource[c]
+        if has_layer[k] == 1:
+            continue
+        has_layer[k] = 1
         row = workspace.team_layer[k]
         for h in range(h1):
             row[h] = hidden[h]
@@ -433,6 +437,6 @@ def score_candidates(
     candidate_features(
         problem, state, view, context, workspace.activity, workspace.mode, count, workspace.resource, workspace.own
     )
-    _team_layers(network, workspace)
+    _team_layers(network, workspace, count)
     _advantages(network, workspace, count)
     return context
