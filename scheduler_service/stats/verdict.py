@@ -160,8 +160,8 @@ def summary_beside(comparison: ArmComparison, told: CannotTell | None) -> str:
     if told is None or not told.explains(comparison.improvement_percentage):
         return comparison.summary
     return (
-        f"{comparison.summary} Nearly all answers of both arms are proven optimal: this difference is mostly one of the "
-        "requests of the two arms, not of the models."
+        f"{comparison.summary} Nearly all answers of both arms are proven optimal: "
+        "this difference is mostly one of the requests of the two arms, not of the models."
     )
 
 
