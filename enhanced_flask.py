@@ -6,12 +6,14 @@
 import argparse
 import gc
 import logging
+import math
 import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import gevent
 from flask import Flask
@@ -44,6 +46,9 @@ from scheduler_service.http.watch.watching import firing_alerts, watch_alerts, w
 from scheduler_service.logs import configure_logging
 from scheduler_service.settings import PROJECT_ROOT, Settings, settings_from_environment
 
+if TYPE_CHECKING:
+    from scheduler_env.solver import Solver
+
 STORAGE_THREADS = 8
 """They wait for the disk rather than compute; one of them at a time writes the records of runs."""
 IMPROVING_THREADS = 8
@@ -52,6 +57,9 @@ PROBING_THREADS, MAX_PROBES_WAITING = 2, 64
 """For metrics, also while everything else is full; health has threads of its own."""
 MAX_EXAMINATIONS_WAITING = 16
 """Registrations and validations in the queue; a hostile file takes up to 20 s."""
+
+WARM_UP_MS = 2_000.0
+"""At most, for each schedule of the warm-up: an exact solver takes all of it, the agent a tenth."""
 
 GC_THRESHOLDS = (20_000, 20, 50)
 """A request makes some hundred objects that are gone with it, and next to none in cycles."""
@@ -157,16 +165,18 @@ def suppress_storage_errors() -> Iterator[None]:
 
 def warm_up(parts: Services) -> None:
     """Load the default model and the kernel, so that the first client does not wait for it."""
-    from scheduler_env.standard_cycle import SAMPLE_PARAMS, standard_instance
+    from scheduler_env.generator import random_instance
+    from scheduler_env.interleaving import bound_by_orders
+    from scheduler_env.kernel import compile_instance
 
-    def first_schedule() -> None:
+    def first_schedules() -> None:
         key = parts.models.resolve(parts.experiments.default_model, standing=True)
-        agent = parts.models.load_model(key).agent
-        agent.solve(standard_instance(SAMPLE_PARAMS))
-        agent.solve(standard_instance(SAMPLE_PARAMS), time_budget_ms=10_000.0, max_evaluations=1_000)
+        load_all_of_it(parts.models.load_model(key).agent)
+        problem = compile_instance(random_instance(2, seed=0))
+        bound_by_orders(problem, 0.0, math.inf, math.inf, max_programs=2)
 
     try:
-        parts.compute.run(first_schedule)
+        parts.compute.run(first_schedules)
     except Exception:  # clients will be told the same; /health names it
         log.warning("the default model could not be warmed up", exc_info=True)
     else:
@@ -177,6 +187,24 @@ def warm_up(parts: Services) -> None:
         gc.freeze()
         gc.set_threshold(*GC_THRESHOLDS)
         parts.warmed_up.set()
+
+
+def load_all_of_it(agent: "Solver") -> None:
+    """Build schedules by every way of the search: each compiled function is read from disk when it is first called.
+
+    The sample request is proved by its parts and needs none of them. Four work points do, and have no bound by orders,
+    whose solver might leave threads behind that a fork would not copy: only its import is made.
+    """
+    import scipy.optimize
+    import scipy.sparse  # noqa: F401
+
+    from scheduler_env.generator import random_instance
+    from scheduler_env.interleaving import MAX_PROJECTS
+    from scheduler_env.standard_cycle import SAMPLE_PARAMS, standard_instance
+
+    for instance in (standard_instance(SAMPLE_PARAMS), random_instance(MAX_PROJECTS + 1, seed=0)):
+        agent.solve(instance)
+        agent.solve(instance, time_budget_ms=WARM_UP_MS, max_evaluations=1_000)
 
 
 def reload(parts: Services) -> None:
@@ -193,12 +221,8 @@ def load_before_fork() -> None:
         os.environ.setdefault(name, "1")
     try:
         from scheduler_env.agent import load_agent
-        from scheduler_env.standard_cycle import SAMPLE_PARAMS, standard_instance
 
-        seed = min((PROJECT_ROOT / "models" / "seed").glob("*.pth"))
-        agent = load_agent(seed)
-        agent.solve(standard_instance(SAMPLE_PARAMS))
-        agent.solve(standard_instance(SAMPLE_PARAMS), time_budget_ms=10_000.0, max_evaluations=1_000)
+        load_all_of_it(load_agent(min((PROJECT_ROOT / "models" / "seed").glob("*.pth"))))
     except Exception:  # the workers will try, and /health tells of it
         log.warning("nothing could be loaded before the workers were started", exc_info=True)
 

@@ -3,13 +3,15 @@
 import json
 import os
 import shutil
+import subprocess
+import sys
 
 import pytest
 
 from enhanced_flask import create_app, warm_up
 from scheduler_service.errors import StorageUnavailable
 from scheduler_service.http.services import EXTENSION
-from scheduler_service.settings import Settings
+from scheduler_service.settings import PROJECT_ROOT, Settings
 from tests.conftest import LiveService, live_service
 from tests.waiting import until
 
@@ -113,6 +115,30 @@ def test_a_service_is_not_ready_before_its_warm_up_is_over(app):
     assert (cold.status_code, cold.json["failing"]) == (503, ["warm_up"])
     warm_up(app.extensions[EXTENSION])
     assert client.get("/health/ready").status_code == 200
+
+
+IS_LOADED = """
+import sys
+from pathlib import Path
+from enhanced_flask import create_app, warm_up
+from scheduler_service.http.services import EXTENSION
+from scheduler_service.settings import Settings
+
+warm_up(create_app(Settings(home=Path(sys.argv[1]))).extensions[EXTENSION])
+from scheduler_env import annealing, decomposition, improvement, rules
+
+called = (improvement.sample, improvement.justify, annealing.anneal, decomposition.decompose_some, rules._try_rules)
+print([each.py_func.__name__ for each in called if not each.signatures])
+print("scipy.optimize" in sys.modules)
+"""
+
+
+def test_the_first_client_with_several_work_points_does_not_wait_for_the_search_to_be_loaded(tmp_path):
+    """Compiled functions are read from disk when they are first called: some 400 ms in all, of a budget of 20."""
+    told = subprocess.run(
+        [sys.executable, "-c", IS_LOADED, str(tmp_path)], cwd=PROJECT_ROOT, check=True, capture_output=True, text=True
+    )
+    assert told.stdout.splitlines()[-2:] == ["[]", "True"]
 
 
 def test_a_failed_warm_up_does_not_keep_a_service_from_being_asked(app, tmp_path):

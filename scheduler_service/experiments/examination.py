@@ -21,7 +21,7 @@ from scheduler_service.stats.outcome import NotComputable
 from scheduler_service.stats.pairs import PairedVerdict, judge_pairs
 from scheduler_service.stats.power import minimum_detectable_effect
 from scheduler_service.stats.secondary import secondary
-from scheduler_service.stats.verdict import Verdict, judge
+from scheduler_service.stats.verdict import Verdict, judge, summary_beside
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -87,14 +87,14 @@ class Examination:
             "coverage": experiment.present_coverage,
             "start_time": to_iso(experiment.start_time),
             "end_time": to_iso(experiment.end_time),
-            **self.comparisons[first].to_dict(),
+            **self._classical(first),
             **self._verdict(),
             "guardrails": [each.to_dict() for each in self.guardrails[first]],
             "secondary": self.secondary[first],
             "paired": {source: found.to_dict() for source, found in self.pairs.items()},
             "comparisons": {
                 arm: {
-                    **self.comparisons[arm].to_dict(),
+                    **self._classical(arm),
                     **self.verdicts[arm].to_dict(),
                     "guardrails": [each.to_dict() for each in self.guardrails[arm]],
                     "secondary": self.secondary[arm],
@@ -104,6 +104,11 @@ class Examination:
             "rollout": None if experiment.rollout is None else experiment.rollout.to_dict(),
             "stage_samples": None if experiment.rollout is None else dict(self.samples),
         }
+
+    def _classical(self, arm: str) -> dict[str, Any]:
+        """The figures of API.md, with a summary that does not contradict the verdict beside it."""
+        comparison = self.comparisons[arm]
+        return {**comparison.to_dict(), "summary": summary_beside(comparison, self.verdicts[arm].cannot_tell)}
 
     def _verdict(self) -> dict[str, Any]:
         """The verdict on model_b as JSON; `verdict_basis` says which figures it rests on."""

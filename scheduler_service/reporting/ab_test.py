@@ -198,7 +198,7 @@ def _verdict_box(
         sentence=teller.sentence(found),
         next_step=teller.next_step(found, status or "concluded", last_event, days_planned),
         cards=teller.cards(found, is_running=status == "active"),
-        classical=teller.classical(examined.comparisons[arm]),
+        classical=teller.classical(examined.comparisons[arm], examined.verdicts[arm].cannot_tell),
         classical_label=words["classical" if metric.covariate is None else "classical_unadjusted"],
     )
 

@@ -281,7 +281,7 @@ class Teller:
     def level(self, alpha: float) -> str:
         return self._words["anytime_level"].format(100.0 * (1.0 - alpha))
 
-    def classical(self, comparison: ArmComparison) -> str | None:
+    def classical(self, comparison: ArmComparison, told: CannotTell | None) -> str | None:
         """What the test of one look says; None where it cannot be computed."""
         words, show = self._words, self._show
         if comparison.has_ratio_mismatch or self._examined.model_changed is not None:
@@ -295,9 +295,10 @@ class Teller:
         verdict = words["significant"]
         if shortfall is not None:
             verdict = words["not_significant"] + words["because"].format(self.reason(shortfall.reason, 2))
-        return words["classical_text"].format(
+        text = words["classical_text"].format(
             show.signed_percent(improvement), bounds, show.p_value(test.p_value), verdict
         )
+        return text + (words["classical_of_requests"] if told is not None and told.explains(improvement) else "")
 
     def _effect(self, found: Standing) -> str:
         metric, improvement = found.metric, found.improvement

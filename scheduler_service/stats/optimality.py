@@ -40,6 +40,13 @@ class CannotTell:
             f"{self.metric}; {self.telling}, the makespan of each model's own schedule, would"
         )
 
+    def explains(self, improvement: object) -> bool:
+        """Whether a difference of the arms' means (percent), if there is one, is that of their requests.
+
+        A proven gap is 0 whatever the request; the makespan of an optimum is the request's.
+        """
+        return self.metric == "makespan" and isinstance(improvement, float) and improvement != 0.0
+
     def to_dict(self) -> dict[str, Any]:
         """JSON."""
         return {

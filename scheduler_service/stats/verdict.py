@@ -155,6 +155,16 @@ def addition(told: CannotTell | None) -> str:
     return "" if told is None else f" {told.message[0].upper()}{told.message[1:]}."
 
 
+def summary_beside(comparison: ArmComparison, told: CannotTell | None) -> str:
+    """The summary of the classical test, which knows the means only and may call a difference of plants significant."""
+    if told is None or not told.explains(comparison.improvement_percentage):
+        return comparison.summary
+    return (
+        f"{comparison.summary} Nearly all answers of both arms are proven optimal: "
+        "this difference is mostly one of the requests of the two arms, not of the models."
+    )
+
+
 def advice(told: CannotTell) -> str:
     """What to do where the metric cannot tell."""
     return f"Judge by {told.telling}: make a new experiment with that success_metric, or replay recorded traffic."

@@ -8,8 +8,13 @@ from xml.etree import ElementTree
 
 import pandas as pd
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
+from scheduler_env.agent import GREEDY
+from scheduler_env.alternating import STAGE as GENETIC
+from scheduler_env.decomposition import PARTS
+from scheduler_env.exact import STAGE as CPSAT
+from scheduler_env.rules import ALL_RULES
 from scheduler_env.standard_cycle import DEFAULT_TEAMS, MAX_DURATION_H, SAMPLE_PARAMS, STANDARD_STEPS
 from tests.conftest import LiveService
 from tests.console.browsing import check_both_sizes
@@ -36,7 +41,8 @@ def test_one_click_on_a_fresh_page_draws_the_sample_and_records_it(schedule: Pag
     answer = run(schedule)
     expect(schedule.locator(".gantt canvas")).to_be_visible()
     expect(schedule.get_by_test_id("makespan").or_(schedule.locator("[data-test=makespan]"))).to_have_text("52.87 小时")
-    expect(schedule.get_by_text("已证明最优")).to_be_visible()
+    expect(schedule.get_by_text("已证明最优", exact=True)).to_be_visible()
+    expect(schedule.locator("[data-test=found-by]")).to_have_text("分解求解，已证明最优")
     chart = schedule.get_by_role("img", name=re.compile("甘特图：完工时间 52.87 小时"))
     critical = sum(step["critical"] for step in answer["result"]["schedule_details"])
     expect(chart).to_have_attribute("aria-label", re.compile(f"共 15 道工序，其中关键工序 {critical} 道"))
@@ -44,6 +50,29 @@ def test_one_click_on_a_fresh_page_draws_the_sample_and_records_it(schedule: Pag
     assert row.request_id == answer["request_id"]
     assert json.loads(row.input_params) == {"params": list(SAMPLE_PARAMS)}
     expect(schedule.locator(".history tbody tr").first).to_contain_text("52.87 小时")
+
+
+@pytest.mark.parametrize(
+    ("stage", "words"),
+    [
+        (GREEDY, "模型自身排程"),
+        (PARTS, "分解求解，尚未全部证明 · 7 个方案中选出"),
+        ("annealing", "模拟退火 · 7 个方案中选出"),
+        (GENETIC, "遗传算法 · 7 个方案中选出"),
+        (CPSAT, "CP-SAT 求解 · 7 个方案中选出"),
+        (str(ALL_RULES[0]), f"优先规则 {ALL_RULES[0]} · 7 个方案中选出"),
+    ],
+)
+def test_what_found_a_schedule_is_told_in_the_reader_s_language(schedule: Page, stage: str, words: str):
+    def answer(route: Route) -> None:
+        told = route.fetch()
+        body = told.json()
+        body["result"] |= {"stage": stage, "evaluations": 7}
+        route.fulfill(response=told, json=body)
+
+    schedule.route("**/run_algorithm", answer)
+    run(schedule)
+    expect(schedule.locator("[data-test=found-by]")).to_have_text(words)
 
 
 def test_every_bar_of_the_three_views_is_drawn_where_the_schedule_says(schedule: Page):

@@ -13,8 +13,10 @@ export default {
       if (improvement === null || interval === null || p === null) return "";
       const why = reasons.is_significant?.code === "too_few_samples" ? words.reason("too_few_samples", { samples }) : "";
       const verdict = why ? of("secondary.unjudged", { reason: why }) : of(is ? "secondary.significant" : "secondary.not_significant");
-      return of("secondary.classical", { improvement: signed(improvement), level: level(confidence), low: signed(interval[0]), high: signed(interval[1]), p: pText(p), verdict });
+      return of("secondary.classical", { improvement: signed(improvement), level: level(confidence), low: signed(interval[0]), high: signed(interval[1]), p: pText(p), verdict }) + (isOfRequests(improvement) ? of("secondary.of_requests") : "");
     });
+    // An optimum's makespan is the request's: that two arms differ in it says nothing of their models.
+    const isOfRequests = (improvement) => Boolean(props.figures.cannot_tell) && props.figures.metric === "makespan" && improvement !== 0;
     return { ...words, classical, pValue, signed };
   },
   template: /* html */ `

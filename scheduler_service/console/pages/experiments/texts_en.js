@@ -97,7 +97,7 @@ export const en = {
   },
   secondary: {
     heading: "Secondary metrics", metric: "Metric", improvement: "Improvement", p: "Adjusted p-value", verdict: "Finding", significant: "significant", not_significant: "not significant", unjudged: "not judged yet ({reason})",
-    note: "p-values are adjusted by Holm's method and hold for one look at the end.", classical: "Classical test (one look): improvement {improvement}, {level} interval {low} to {high}, {p}, {verdict}.",
+    note: "p-values are adjusted by Holm's method and hold for one look at the end.", classical: "Classical test (one look): improvement {improvement}, {level} interval {low} to {high}, {p}, {verdict}.", of_requests: " Nearly all answers of both arms are proven optimal: this difference is mostly one of the requests of the two arms, not of the models.",
   },
   pairs: {
     heading: "Paired comparison: the same request, both models", shadow: "Shadow runs", replay: "Replay of past requests", none: "There are no pairs yet. An experiment with shadow runs collects them by itself; or replay past requests below.",

@@ -97,7 +97,7 @@ export const zh = {
   },
   secondary: {
     heading: "次要指标", metric: "指标", improvement: "改进", p: "校正后的 p 值", verdict: "结论", significant: "显著", not_significant: "不显著", unjudged: "暂不判定（{reason}）",
-    note: "p 值按 Holm 方法校正，只在实验结束时看一次才有效。", classical: "传统检验（只看一次）：改进 {improvement}，{level} 区间 {low} 至 {high}，{p}，{verdict}。",
+    note: "p 值按 Holm 方法校正，只在实验结束时看一次才有效。", classical: "传统检验（只看一次）：改进 {improvement}，{level} 区间 {low} 至 {high}，{p}，{verdict}。", of_requests: "两组的应答几乎都已证明最优，因此这一差别主要来自两组用户的请求本身，而不是模型。",
   },
   pairs: {
     heading: "配对比较：同一请求，两个模型", shadow: "影子运行", replay: "历史请求回放", none: "还没有配对。开启影子运行的实验会自动积累配对；也可以在下面用历史请求做回放。",

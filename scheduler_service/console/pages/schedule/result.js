@@ -18,6 +18,7 @@ const screenLook = () => ({
 const look = shallowRef(screenLook());
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => (look.value = screenLook()));
 const PRINTED = { ink: "#1b2733", soft: "#51606e", line: "#d5dce3", pale: "#eef1f4", bad: "#b3261e", card: "#fff" };
+const STAGES = ["greedy", "exact", "parts", "sampling", "resampling", "annealing", "genetic", "cpsat"]; // else: a priority rule
 
 export default {
   name: "Result",
@@ -67,7 +68,13 @@ export default {
     const json = () => download(`schedule-${props.answer.request_id.slice(0, 8)}.json`, JSON.stringify(props.answer, null, 2), "application/json");
     const inOrder = computed(() => result.value.schedule_details.toSorted((a, b) => a.start - b.start || a.end - b.end));
     const step = (text) => stepName(text, locale.value);
-    return { t, result, told, chart, load, label, png, svg, csv, json, inOrder, step, hours, percent, duration_s, number, fixed };
+    const foundBy = computed(() => {
+      const { stage, evaluations } = result.value;
+      const by = STAGES.includes(stage) ? t("schedule.stage." + stage) : t("schedule.stage.rule", { rule: stage });
+      // The parts' schedules and the model's own one were not chosen among many.
+      return ["exact", "greedy"].includes(stage) ? by : `${by} · ${t("schedule.evaluations", { n: number(evaluations) })}`;
+    });
+    return { t, result, told, chart, load, label, png, svg, csv, json, inOrder, step, foundBy, hours, percent, duration_s, number, fixed };
   },
   template: /* html */ `
     <article class="card result">
@@ -78,7 +85,7 @@ export default {
         <div class="kpi"><dt>{{ t("schedule.lower_bound") }}</dt><dd>{{ hours(result.lower_bound) }}</dd></div>
         <div class="kpi"><dt :title="t('schedule.gap_hint')">{{ t("schedule.gap") }}</dt><dd>{{ percent(result.gap) }} <span v-if="result.gap < 1e-9" class="badge good">{{ t("schedule.proved") }}</span></dd></div>
         <div class="kpi"><dt>{{ t("schedule.utilization") }}</dt><dd>{{ percent(result.resource_utilization) }}</dd></div>
-        <div class="kpi"><dt>{{ t("schedule.took") }}</dt><dd>{{ duration_s(answer.performance.execution_time) }} <small>{{ result.stage }} · {{ t("schedule.evaluations", { n: number(result.evaluations) }) }}</small></dd></div>
+        <div class="kpi"><dt>{{ t("schedule.took") }}</dt><dd>{{ duration_s(answer.performance.execution_time) }} <small data-test="found-by">{{ foundBy }}</small></dd></div>
       </dl>
       <e-chart class="gantt" :option="chart.option" :height="chart.height + 'px'" :label="label" />
       <div class="row tight">

@@ -51,7 +51,11 @@ RUNS: dict[str, Schema] = {
         },
         {
             "plot_image": told(TEXT, "The first of gantt_charts."),
-            "stage": told(TEXT, "What found the schedule: greedy, a priority rule, sampling, annealing ..."),
+            "stage": told(
+                TEXT,
+                "What found the schedule: greedy (the model's own), exact (its parts, all of them proved), "
+                "parts (not all), a priority rule such as MWKR, sampling, resampling, annealing, genetic, cpsat.",
+            ),
             "evaluations": told(COUNT, "How many schedules were built for it."),
         },
     ),
