@@ -176,123 +176,157 @@ def _search(group: _Group, limit: float, capacity: int, nodes: Ints, best_mode: 
     """The shortest makespan of at most `limit` hours, with its schedule; infinity if there is none.
 
     Takes from `nodes`; when none is left, what was found need not be the shortest. One level of the search starts one
-    activity, or waits for the next end; an epoch is the time between two ends. What a level changes is taken back when
+    activity, or waits for the next end; an epoch is the time between two ends. What a level changed is taken back when
     the search returns to it, so that no level has a copy of its own. The modes that may be started in an epoch are a
-    range, since a member's units rise and its durations fall: from `first`, while there are people.
+    range, since a member's units rise and its durations fall: from `first`, while there are people. A start changes the
+    least work left by a difference; only where rounding could decide is it summed up again.
     """
     members = group.mode_at.size - 1
     mode_at, duration, units, twin = group.mode_at, group.duration, group.units, group.twin
-    levels = 2 * members + 2
+    work = group.units * group.duration
+    thriftiest = work.copy()  # of a mode and the later, shorter ones of its member
+    for m in range(work.size - 2, -1, -1):
+        if group.member_of[m] == group.member_of[m + 1]:
+            thriftiest[m] = min(thriftiest[m], thriftiest[m + 1])
     mode = np.full(members, -1, dtype=np.int64)
     start, finish = np.zeros(members), np.zeros(members)
+    levels, epochs = 2 * members + 2, members + 2
     free = np.zeros(levels, dtype=np.int64)
-    started = np.zeros(levels, dtype=np.int64)  # the member that a level has started; -1: it waits
-    next_member = np.zeros(levels, dtype=np.int64)  # to try at a level; `members`: wait; then nothing is left
-    next_mode = np.full(levels, -1, dtype=np.int64)  # of that member; -1: from its first one on
-    now = np.zeros(members + 2)  # of each epoch
-    idle = np.zeros(members + 2, dtype=np.int64)  # people without work just before it
-    first = np.zeros((members + 2, members), dtype=np.int64)
-    least = np.zeros((members + 2, members))  # people-hours of each member, begun in this epoch or later
-    thriftiest = _thriftiest(group)
+    left = np.zeros(levels)  # people-hours that are at least to be done from now on
+    epoch_of = np.zeros(levels, dtype=np.int64)
+    next_member = np.zeros(levels, dtype=np.int64)  # to try; `members`: wait; then nothing is left
+    next_mode = np.zeros(levels, dtype=np.int64)  # of that member
+    started = np.zeros(levels, dtype=np.int64)  # the member with which the search went on; -1: it waited
+    now = np.zeros(epochs)
+    idle = np.zeros(epochs, dtype=np.int64)  # people without work just before `now`
+    in_time = np.zeros((epochs, members), dtype=np.int64)  # the first mode that ends within the limit
+    first = np.zeros((epochs, members), dtype=np.int64)  # of these, the first that could not have begun before
+    least = np.zeros((epochs, members))  # people-hours of a member that is begun now or later
+    rounding = 1e-12 * capacity * limit
     free[0], idle[0] = capacity, -1
-    _begin_epoch(group, thriftiest, limit, 0.0, -1, first[0], least[0])
-    best, level, epoch, missing = np.inf, 0, 0, members
-    left = nodes[0]
+    best, level, missing, nodes_left = np.inf, 0, members, nodes[0]
+    is_limit_new = True
     while True:
-        # The next child of this level, or none.
-        i, m = next_member[level], next_mode[level]
-        people = free[level]
-        while i < members:
-            m = max(m, first[epoch, i])  # which a lower limit may have raised
-            is_open = mode[i] < 0 and (twin[i] < 0 or mode[twin[i]] >= 0)
-            if is_open and m < mode_at[i + 1] and units[m] <= people:
-                break
-            i, m = i + 1, -1
+        if is_limit_new:
+            is_limit_new = False
+            for e in range(epoch_of[level] + 1):
+                for i in range(members):
+                    m, end = mode_at[i], mode_at[i + 1]
+                    while m < end and now[e] + duration[m] > limit:
+                        m += 1
+                    in_time[e, i] = m
+                    least[e, i] = thriftiest[m] if m < end else np.inf
+                    while m < end and units[m] <= idle[e]:
+                        m += 1
+                    first[e, i] = m
+            mode_then = np.full(members, -1, dtype=np.int64)
+            for at_level in range(level + 1):
+                e = epoch_of[at_level]
+                left[at_level] = _work_left(units, mode_then, finish, now[e], least[e])
+                if at_level < level and started[at_level] >= 0:
+                    mode_then[started[at_level]] = mode[started[at_level]]
+        epoch, people, i = epoch_of[level], free[level], next_member[level]
         at = now[epoch]
-        next_end = np.inf
-        if i == members:
-            for other in range(members):
-                if mode[other] >= 0 and finish[other] > at:
-                    next_end = min(next_end, finish[other])
-        if i > members or (i == members and next_end == np.inf):
-            level -= 1
-            if level < 0:
-                break
-            if started[level] >= 0:
-                mode[started[level]] = -1
-                missing += 1
-            else:
-                epoch -= 1
-            continue
-        if i < members:
+        room = capacity * (limit - at) + 1e-9
+        is_deeper = False
+        m = max(next_mode[level], first[epoch, i]) if i < members else 0
+        while i < members:
+            if mode[i] < 0 and (twin[i] < 0 or mode[twin[i]] >= 0):
+                end = mode_at[i + 1]
+                without = left[level] - least[epoch, i]
+                while m < end and units[m] <= people:
+                    nodes_left -= 1
+                    if nodes_left <= 0:
+                        nodes[0] = nodes_left
+                        return best
+                    total = without + work[m]
+                    if missing == 1:
+                        mode[i], start[i], finish[i] = m, at, at + duration[m]
+                        best = finish.max()
+                        best_mode[:], best_start[:] = mode, start
+                        mode[i] = -1
+                        limit = best - PRECISION_H
+                        is_limit_new = True
+                        break
+                    if total <= room + rounding:
+                        mode[i], start[i], finish[i] = m, at, at + duration[m]
+                        if total < room - rounding or _work_left(units, mode, finish, at, least[epoch]) <= room:
+                            is_deeper = True
+                            break
+                        mode[i] = -1
+                    m += 1
+                if is_deeper or is_limit_new:
+                    break
+            i += 1
+            if i < members:
+                m = first[epoch, i]
+        if is_limit_new:
             next_member[level], next_mode[level] = i, m + 1
-            mode[i], start[i], finish[i] = m, at, at + duration[m]
-            missing -= 1
+            continue
+        if is_deeper:
+            next_member[level], next_mode[level] = i, m + 1
             started[level] = i
-            free[level + 1] = people - (units[m] if duration[m] > 0.0 else 0)
+            missing -= 1
+            level += 1
+            free[level] = people - (units[m] if duration[m] > 0.0 else 0)
+            left[level] = total
+            epoch_of[level] = epoch
             # Those started at the same moment: in the order of their numbers.
-            next_member[level + 1], next_mode[level + 1] = i + 1, -1
-        else:
+            next_member[level], next_mode[level] = i + 1, 0
+            continue
+        if i == members:  # wait
             next_member[level] = members + 1
-            started[level] = -1
-            epoch += 1
-            at = next_end
-            now[epoch], idle[epoch] = at, people
-            people = capacity
-            for other in range(members):
-                if mode[other] >= 0 and finish[other] > at:
-                    people -= units[mode[other]]
-            free[level + 1] = people
-            _begin_epoch(group, thriftiest, limit, at, idle[epoch], first[epoch], least[epoch])
-            next_member[level + 1], next_mode[level + 1] = 0, -1
-        left -= 1
-        if left <= 0:
-            break
-        if missing == 0:
-            best = finish.max()
-            best_mode[:], best_start[:] = mode, start
-            limit = best - PRECISION_H
-            for each in range(epoch + 1):
-                _begin_epoch(group, thriftiest, limit, now[each], idle[each], first[each], least[each])
-        else:
-            work = 0.0
-            for other in range(members):
-                if mode[other] >= 0:
-                    work += units[mode[other]] * max(0.0, finish[other] - at)
-                else:
-                    work += least[epoch, other]
-            if work <= capacity * (limit - at) + 1e-9:
-                level += 1
-                continue
+            next_end = np.inf
+            for j in range(members):
+                if mode[j] >= 0 and finish[j] > at:
+                    next_end = min(next_end, finish[j])
+            if next_end < np.inf:
+                nodes_left -= 1
+                if nodes_left <= 0:
+                    nodes[0] = nodes_left
+                    return best
+                later, total = epoch + 1, np.inf
+                if left[level] + people * (next_end - at) <= room + rounding:
+                    for j in range(members):
+                        if mode[j] < 0:
+                            m, end = in_time[epoch, j], mode_at[j + 1]
+                            while m < end and next_end + duration[m] > limit:
+                                m += 1
+                            in_time[later, j] = m
+                            least[later, j] = thriftiest[m] if m < end else np.inf
+                    total = _work_left(units, mode, finish, next_end, least[later])
+                if total <= capacity * (limit - next_end) + 1e-9:
+                    now[later], idle[later] = next_end, people
+                    people = capacity
+                    for j in range(members):
+                        if mode[j] < 0:
+                            m, end = in_time[later, j], mode_at[j + 1]
+                            while m < end and units[m] <= idle[later]:
+                                m += 1
+                            first[later, j] = m
+                        elif finish[j] > next_end:
+                            people -= units[mode[j]]
+                    started[level] = -1
+                    level += 1
+                    free[level], left[level], epoch_of[level] = people, total, later
+                    next_member[level], next_mode[level] = 0, 0
+                    continue
+        level -= 1
+        if level < 0:
+            nodes[0] = nodes_left
+            return best
         if started[level] >= 0:
             mode[started[level]] = -1
             missing += 1
+
+
+@compiled
+def _work_left(units: Ints, mode: Ints, finish: Floats, now: float, least: Floats) -> float:
+    """People-hours that are at least to be done from `now` on; `least`: of what has not started."""
+    total = 0.0
+    for i in range(mode.size):
+        if mode[i] >= 0:
+            total += units[mode[i]] * max(0.0, finish[i] - now)
         else:
-            epoch -= 1
-    nodes[0] = left
-    return best
-
-
-@compiled
-def _thriftiest(group: _Group) -> Floats:
-    """(modes,) the least people-hours of this mode and the later, shorter ones of its member."""
-    work = group.units * group.duration
-    for m in range(work.size - 2, -1, -1):
-        if group.member_of[m] == group.member_of[m + 1]:
-            work[m] = min(work[m], work[m + 1])
-    return work
-
-
-@compiled
-def _begin_epoch(
-    group: _Group, thriftiest: Floats, limit: float, now: float, idle: int, first: Ints, least: Floats
-) -> None:
-    """Fill `first` and `least` (members,) for `now`; a member without a mode that ends in time needs infinitely much."""
-    for i in range(first.size):
-        m, end = group.mode_at[i], group.mode_at[i + 1]
-        while m < end and now + group.duration[m] > limit:
-            m += 1
-        least[i] = thriftiest[m] if m < end else np.inf
-        while m < end and group.units[m] <= idle:
-            m += 1
-        first[i] = m
+            total += least[i]
+    return total

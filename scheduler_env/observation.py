@@ -322,7 +322,6 @@ class Workspace(NamedTuple):
     own: Floats32  # (C, N_CANDIDATE - N_SHARED) features of each candidate
     team_layer: Floats32  # (K, H1) first layer of the features that a team's candidates share
     has_layer: Ints  # (K,) 1: `team_layer` is that of the present state
-    active: Ints  # (max(H1, N_CANDIDATE),) inputs of a layer that are not 0
     hidden: Floats32  # (H1,)
     second: Floats32  # (H2,)
     state: Floats32  # (N_STATE,)
@@ -343,7 +342,6 @@ def new_workspace(problem: Problem, network: Network) -> Workspace:
         own=np.zeros((n_candidates, N_CANDIDATE - N_SHARED), dtype=np.float32),
         team_layer=np.zeros((n_resources, h1), dtype=np.float32),
         has_layer=np.zeros(n_resources, dtype=np.int64),
-        active=np.zeros(max(h1, N_CANDIDATE), dtype=np.int64),
         hidden=np.zeros(h1, dtype=np.float32),
         second=np.zeros(network.b2.size, dtype=np.float32),
         state=np.zeros(N_STATE, dtype=np.float32),
@@ -352,67 +350,55 @@ def new_workspace(problem: Problem, network: Network) -> Workspace:
 
 
 @compiled_fast
-def _add_rows(total: Floats32, factor: Floats32, active: Ints, count: int, weights: Floats32, first: int) -> None:
-    """Add `factor[a] * weights[first + a]` to `total` for the first `count` numbers a of `active`.
-
-    Four rows in a pass: the sum is then read and written once for the four.
-    """
-    at = 0
-    while at + 4 <= count:
-        a, b, c, d = active[at], active[at + 1], active[at + 2], active[at + 3]
-        x_a, x_b, x_c, x_d = factor[a], factor[b], factor[c], factor[d]
-        row_a, row_b, row_c, row_d = weights[first + a], weights[first + b], weights[first + c], weights[first + d]
-        for h in range(total.size):
-            total[h] = (((total[h] + x_a * row_a[h]) + x_b * row_b[h]) + x_c * row_c[h]) + x_d * row_d[h]
-        at += 4
-    while at < count:
-        a = active[at]
-        x_a, row_a = factor[a], weights[first + a]
-        for h in range(total.size):
-            total[h] += x_a * row_a[h]
-        at += 1
-
-
-@compiled_fast
 def _team_layers(network: Network, workspace: Workspace, count: int) -> None:
-    """First-layer sums of the shared features, once per team of the first `count` candidates."""
-    w1, b1, active, hidden = network.w1, network.b1, workspace.active, workspace.hidden
-    resource, has_layer, team_layer = workspace.resource, workspace.has_layer, workspace.team_layer
-    for f in range(N_SHARED):
-        active[f] = f
-    hidden[:] = b1
-    _add_rows(hidden, workspace.common, active, N_GLOBAL, w1, 0)
+    """First-layer sums of the shared features, once for each team of the first `count` candidates."""
+    w1 = network.w1
+    h1 = network.b1.size
+    hidden, resource, has_layer = workspace.hidden, workspace.resource, workspace.has_layer
+    for h in range(h1):
+        hidden[h] = network.b1[h]
+    for f in range(N_GLOBAL):
+        x = workspace.common[f]
+        for h in range(h1):
+            hidden[h] += x * w1[f, h]
     has_layer[:] = 0
     for c in range(count):
         k = resource[c]
-        if has_layer[k] == 0:
-            has_layer[k] = 1
-            team_layer[k] = hidden
-            _add_rows(team_layer[k], workspace.team_features[k], active, N_TEAM, w1, N_GLOBAL)
+        if has_layer[k] == 1:
+            continue
+        has_layer[k] = 1
+        row = workspace.team_layer[k]
+        for h in range(h1):
+            row[h] = hidden[h]
+        for f in range(N_TEAM):
+            x = workspace.team_features[k, f]
+            for h in range(h1):
+                row[h] += x * w1[N_GLOBAL + f, h]
 
 
 @compiled_fast
 def _advantages(network: Network, workspace: Workspace, count: int) -> None:
-    """Fill `score` for the first `count` candidates; their `own` features, `resource` and its layer must be there."""
+    """Fill `score` for the first `count` candidates; their `own` features and `resource` must be there."""
     w1, w2, b2, w3 = network.w1, network.w2, network.b2, network.w3
-    hidden, second, score, active = workspace.hidden, workspace.second, workspace.score, workspace.active
+    hidden, second, score = workspace.hidden, workspace.second, workspace.score
     h1, h2 = network.b1.size, b2.size
     own, resource, team_layer = workspace.own, workspace.resource, workspace.team_layer
     for c in range(count):
-        hidden[:] = team_layer[resource[c]]
-        n_active = 0
-        for f in range(own.shape[1]):
-            if own[c, f] != 0.0:
-                active[n_active] = f
-                n_active += 1
-        _add_rows(hidden, own[c], active, n_active, w1, N_SHARED)
-        n_active = 0
+        layer = team_layer[resource[c]]
         for h in range(h1):
-            if hidden[h] > 0.0:
-                active[n_active] = h
-                n_active += 1
-        second[:] = b2
-        _add_rows(second, hidden, active, n_active, w2, 0)
+            hidden[h] = layer[h]
+        for f in range(own.shape[1]):
+            x = own[c, f]
+            if x != 0.0:
+                for h in range(h1):
+                    hidden[h] += x * w1[N_SHARED + f, h]
+        for o in range(h2):
+            second[o] = b2[o]
+        for h in range(h1):
+            x = hidden[h]
+            if x > 0.0:
+                for o in range(h2):
+                    second[o] += x * w2[h, o]
         total = np.float32(0.0)
         for o in range(h2):
             total += max(second[o], np.float32(0.0)) * w3[o]
