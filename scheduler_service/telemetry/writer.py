@@ -10,6 +10,7 @@ from contextlib import suppress
 from datetime import datetime
 from typing import Any
 
+import orjson
 from sqlalchemy import (
     Boolean,
     Column,
@@ -28,6 +29,7 @@ from sqlalchemy import (
     select,
     update,
 )
+from sqlalchemy.dialects import sqlite
 from sqlalchemy.exc import SQLAlchemyError
 
 from scheduler_env.locks import native_rlock
@@ -47,7 +49,6 @@ GONE_FOR_S = 2.0
 
 Record = PerformanceRecord | PairRecord | ReplayRecord
 Row = dict[str, object]
-ADD_RUN = insert(runs)
 
 
 class Writer:
@@ -81,7 +82,8 @@ class Writer:
         rows = [run_row(record, now) for record in records]
 
         def add(connection: Connection) -> None:
-            connection.execute(ADD_RUN, rows)  # one statement for all: each costs several times what a row does
+            # One statement for all, and the driver's own: SQLAlchemy would look at each value again.
+            connection.exec_driver_sql(ADD_RUN, rows)
             for record in records:
                 if record.user_satisfaction:
                     _put_feedback(connection, record.request_id, record.user_satisfaction, None, now)
@@ -258,6 +260,7 @@ def _new_row_unless_known(table: Table, *once: str) -> Insert:
     return insert(table).from_select(list(new), select(*new.values()).where(~is_known))
 
 
+ADD_RUN = str(insert(runs).compile(dialect=sqlite.dialect(paramstyle="named"), column_keys=_given(runs)))
 ADD_PAIR = _new_row_unless_known(pairs, "replay", "request_id", "candidate")
 ADD_REPLAY = _new_row_unless_known(replays, "id")
 
@@ -279,7 +282,7 @@ def _storable(column: Column[Any]) -> Callable[[Any], object]:
 
 def storable_text(text: str) -> str:
     """`text` as a database takes it: half a surrogate pair is none."""
-    return text.encode("utf-8", "replace").decode()
+    return text if text.isascii() else text.encode("utf-8", "replace").decode()
 
 
 _STORABLE = {
@@ -288,7 +291,10 @@ _STORABLE = {
 
 
 def _json(value: object) -> str:
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=str)
+    try:
+        return orjson.dumps(value, default=str).decode()
+    except TypeError:  # a number of more than 64 bits, a key that is no text, half a surrogate pair
+        return json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=str)
 
 
 def _put_feedback(connection: Connection, request_id: str, verdict: int, comment: str | None, now: datetime) -> None:
