@@ -55,8 +55,8 @@ class Agent:
     ) -> Solution:
         """The shortest schedule found within the budget, never worse than the greedy one.
 
-        Nor worse than the best priority rule, if a tenth of the budget leaves time to try them all. A problem that
-        falls apart into parts that are proved, as one work point does, is answered by their schedule (see `decomposition`).
+        Nor worse than the best priority rule, if a tenth of the budget leaves time to try them all. A problem of parts
+        that are proved, as one work point is, is answered by their schedule (see `decomposition`).
 
         Args:
             time_budget_ms: 0 answers the greedy schedule, the same one every time; more takes the parts, tries the
