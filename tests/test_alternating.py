@@ -2,7 +2,6 @@
 
 import csv
 import math
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -33,7 +32,7 @@ def _with_middle_modes(instance: Instance) -> Instance:
     """The same steps, each with only the middle one of its modes."""
     workpoints = []
     for each in instance.workpoints:
-        steps = tuple(replace(step, modes=(step.modes[len(step.modes) // 2],)) for step in each.steps)
+        steps = tuple(step._replace(modes=(step.modes[len(step.modes) // 2],)) for step in each.steps)
         workpoints.append(WorkPoint(each.id, each.name, steps))
     return Instance(instance.teams, tuple(workpoints))
 
