@@ -1,13 +1,16 @@
 """A genetic algorithm for activities without a choice of modes, placed forwards and backwards in turn.
 
-An individual is a schedule and its activity list. One parent lends the window of its schedule in which the resources
-are busiest, and what stands before, in and after it; the order inside the window comes from one parent, the order
-outside from the other. Then a few activities are shifted to another place between their predecessors and successors.
-One pass over the population places every child from the begin of the project on, the next pass from its end backwards,
-so that each pass justifies what the pass before it left: half of a double justification for the price of one schedule
-instead of two. A child takes the place of the parent whose turn it is if it is no longer, and of no other individual:
-no family can take the population over. A small population is better for a few thousand schedules and a large one for
-many, and nobody knows beforehand how many there is time for: after some passes a new, larger one is begun.
+An individual is a schedule and its activity list. One parent lends a window of its schedule, as often as not the one in
+which the resources are busiest, and what stands before, in and after it; the order inside the window comes from one
+parent, the order outside from the other. Then a few activities are shifted to another place between their predecessors
+and successors.
+
+There are two populations of the same size. One pass places the children of the first from the begin of the project on,
+the next pass those of the second from its end backwards; children of either compete for places in the other, so that
+each pass justifies what the pass before it left: half of a double justification for the price of one schedule instead
+of two. A child takes the place that has its parent's number, if it is no longer than what stands there, and no other
+place: no family can take the population over. A small population is better for a few thousand schedules, a large one
+for many, and nobody knows beforehand how many there is time for: after some passes a new, larger one is begun.
 
 An evaluation is a schedule, placed forwards or backwards.
 
@@ -28,11 +31,14 @@ from scheduler_env.rules import priorities
 from scheduler_env.serial import Decoder, decode, new_decoder, order_by_time, shift
 
 STAGE = "genetic"
-SIZES, PASSES = (30, 120, 480), (100, 450, 1_000)
+SIZES, PASSES = (30, 240, 480), (60, 400, 1_000)
 """Individuals of the first population, of the second and of each one after that, and how many passes it has."""
-BINS, SHORTEST_WINDOW, LONGEST_WINDOW = 64, 0.25, 0.75
-"""Equal parts of a schedule in which the use of resources is summed up; a window's length as a share of it."""
-MOST_SHIFTS = 2
+BINS, SHORTEST_WINDOW, LONGEST_WINDOW, BUSIEST = 64, 0.25, 0.75, 0.5
+"""Equal parts of a schedule in which the use of resources is summed up; a window's length as a share of it; how
+probably it is the busiest one of this length and not any."""
+RIVALS = 3
+"""Individuals, picked at random, of which the best is the second parent."""
+MOST_SHIFTS = 3
 """Of activities in a child; any number up to it is as probable."""
 AGE, FILLED, TURN, PASSED, BACKWARD = range(5)
 """Places in `counts`: populations before this one, its individuals so far, place of the next child's parent, passes so
@@ -67,7 +73,9 @@ def alternating_search(
             best_start[:] = incumbent.start
             if counts[FILLED] > 0:
                 parent = counts[BACKWARD], counts[TURN]
-                order_by_time(problem, best_start, orders[parent])
+                is_backward = counts[BACKWARD] == 1
+                key = best_start + problem.duration[problem.mode_at[:n]] if is_backward else best_start
+                order_by_time(problem, key, orders[parent])
                 starts[parent], makespans[parent] = best_start, incumbent.makespan_h
         best_h = breed_alternating(
             problem, decoder, orders, starts, makespans, counts, first_choice, schedules, best_start, random,
@@ -98,7 +106,7 @@ def breed_alternating(
 
     Args:
         orders: shape (2, capacity, n), the individuals' lists, those that the forward passes cross and those that the
-            backward passes do; the children of either become the others. `starts` and `makespans`: their schedules.
+            backward passes do; children of either compete with the others. `starts` and `makespans`: their schedules.
         counts: how far the search is, see `AGE` and so on.
         first_choice: priorities for the sampling of new individuals; the least is the likeliest.
         best_start: a schedule, the first individual of the first population; afterwards the best one.
@@ -118,6 +126,8 @@ def breed_alternating(
         size = SIZES[generation]
         is_new = counts[FILLED] < size
         is_backward = not is_new and parents == 1
+        into, place = (parents, counts[FILLED]) if is_new else (1 - parents, counts[TURN])
+        limit = np.inf if is_new else makespans[into, place] + 1e-9
         if counts[AGE] == 0 and counts[FILLED] == 0:
             order_by_time(problem, best_start, order)
         elif is_new:
@@ -131,34 +141,31 @@ def breed_alternating(
             for i in range(n):
                 backwards[i] = order[n - 1 - i]
             makespan = decode(
-                problem, decoder, backwards, mode, decoder.predecessor_at, decoder.predecessors, start, np.inf
+                problem, decoder, backwards, mode, decoder.predecessor_at, decoder.predecessors, start, limit
             )
-            for j in range(n):
-                start[j] = makespan - start[j] - problem.duration[mode[j]]
-            order_by_time(problem, start, order)
         else:
-            makespan = decode(problem, decoder, order, mode, problem.successor_at, problem.successors, start, np.inf)
-            for j in range(n):
-                end[j] = start[j] + problem.duration[mode[j]]
-            order_by_time(problem, end, order)
-        if makespan < best - 1e-9:
-            best = makespan
-            best_start[:] = start
+            makespan = decode(problem, decoder, order, mode, problem.successor_at, problem.successors, start, limit)
+        if makespan < np.inf:  # no longer than the limit
+            if is_backward:
+                for j in range(n):
+                    start[j] = makespan - start[j] - problem.duration[mode[j]]
+                order_by_time(problem, start, order)
+            else:
+                for j in range(n):
+                    end[j] = start[j] + problem.duration[mode[j]]
+                order_by_time(problem, end, order)
+            orders[into, place], starts[into, place], makespans[into, place] = order, start, makespan
+            if makespan < best - 1e-9:
+                best = makespan
+                best_start[:] = start
         if is_new:
-            place = counts[FILLED]
-            orders[parents, place], starts[parents, place], makespans[parents, place] = order, start, makespan
+            makespans[1 - parents, place] = np.inf  # any child is welcome there
             counts[FILLED] += 1
             continue
-        children, place = 1 - parents, counts[TURN]
-        if makespan <= makespans[parents, place] + 1e-9:
-            orders[children, place], starts[children, place], makespans[children, place] = order, start, makespan
-        else:
-            orders[children, place], starts[children, place] = orders[parents, place], starts[parents, place]
-            makespans[children, place] = makespans[parents, place]
         counts[TURN] += 1
         if counts[TURN] == size:
             counts[TURN] = 0
-            counts[BACKWARD] = children
+            counts[BACKWARD] = into
             counts[PASSED] += 1
             if counts[PASSED] == PASSES[generation]:
                 counts[AGE] += 1
@@ -215,20 +222,22 @@ def _cross(
     rank: Ints,
     random: RandomState,
 ) -> None:
-    """Fill `order` with a child of the individual `one` and the winner of a tournament of two.
+    """Fill `order` with a child of the individual `one` and the best of `RIVALS` others.
 
     One of them, either with the same probability, lends the window; its own order stands inside the window and the
     other one's outside, or the other way round. Keeps the precedence of both lists.
     """
     n, size = order.size, makespans.size
-    other, rival = int(uniform(random) * size), int(uniform(random) * size)
-    if makespans[rival] < makespans[other]:
-        other = rival
+    other = int(uniform(random) * size)
+    for _ in range(RIVALS - 1):
+        rival = int(uniform(random) * size)
+        if makespans[rival] < makespans[other]:
+            other = rival
     if other == one:
         other = (one + 1 + int(uniform(random) * (size - 1))) % size
     if uniform(random) < 0.5:
         one, other = other, one
-    begin, end = _busiest_window(problem, starts[one], makespans[one], random)
+    begin, end = _window(problem, starts[one], makespans[one], random)
     first = 0
     while first < n and starts[one, orders[one, first]] < begin:
         first += 1
@@ -246,9 +255,13 @@ def _cross(
 
 
 @compiled
-def _busiest_window(problem: Problem, start: Floats, makespan: float, random: RandomState) -> tuple[float, float]:
-    """Begin and end of the window of random length with the largest use, summed over resources as shares of them."""
+def _window(problem: Problem, start: Floats, makespan: float, random: RandomState) -> tuple[float, float]:
+    """Begin and end of a window of random length: where most resources are in use, as shares of them, or anywhere."""
     use, width = np.zeros(BINS), makespan / BINS
+    length = int(BINS * (SHORTEST_WINDOW + (LONGEST_WINDOW - SHORTEST_WINDOW) * uniform(random)))
+    if uniform(random) >= BUSIEST:
+        at = int(uniform(random) * (BINS - length + 1))
+        return at * width, (at + length) * width
     for j in range(start.size):
         m = problem.mode_at[j]
         share = 0.0
@@ -256,7 +269,6 @@ def _busiest_window(problem: Problem, start: Floats, makespan: float, random: Ra
             share += problem.demand_units[d] / problem.capacity[problem.demand_resource[d]]
         for b in range(int(start[j] / width), min(int((start[j] + problem.duration[m]) / width), BINS)):
             use[b] += share
-    length = int(BINS * (SHORTEST_WINDOW + (LONGEST_WINDOW - SHORTEST_WINDOW) * uniform(random)))
     within = use[:length].sum()
     most, at = within, 0
     for b in range(1, BINS - length + 1):

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from benchmarks import psplib as benchmark
 from scheduler_env import Instance, WorkPoint
-from scheduler_env.alternating import PASSES, SIZES, STAGE, alternating_search, has_single_modes
+from scheduler_env.alternating import PASSES, SIZES, STAGE, alternating_search, breed_alternating, has_single_modes
 from scheduler_env.bounds import lower_bound
 from scheduler_env.generator import random_instance
 from scheduler_env.genetic import evolve
@@ -20,7 +20,8 @@ from scheduler_env.incumbent import nothing_yet
 from scheduler_env.kernel import compile_instance, to_schedule
 from scheduler_env.psplib import instance_from_psplib
 from scheduler_env.rollout import new_random
-from scheduler_env.rules import Rule, improve_by_rules
+from scheduler_env.rules import Rule, improve_by_rules, priorities
+from scheduler_env.serial import new_decoder
 from scheduler_service.settings import Settings
 from tests.instances import instances
 
@@ -74,6 +75,21 @@ def test_schedules_stay_valid_in_the_next_population():
     problem, incumbent, began_h = _searched(instance, 0, SIZES[0] * PASSES[0] + 4 * SIZES[1])
     assert incumbent.makespan_h < began_h
     assert to_schedule(instance, problem, incumbent.mode, incumbent.start).violations() == []
+
+
+def test_lists_are_in_the_order_in_which_the_next_pass_places():
+    problem, incumbent, _ = _searched(_with_middle_modes(random_instance(4, seed=5)), 0, 0)
+    n, size = problem.shortest.size, SIZES[0]
+    orders, starts = np.zeros((2, SIZES[-1], n), dtype=np.int64), np.zeros((2, SIZES[-1], n))
+    makespans, counts = np.full((2, SIZES[-1]), np.inf), np.array([0, 0, 0, 0, 1], dtype=np.int64)
+    breed_alternating(
+        problem, new_decoder(problem), orders, starts, makespans, counts, priorities(problem, "LST"), 10 * size,
+        incumbent.start.copy(), new_random(0), 0.0,
+    )  # fmt: skip
+    duration = problem.duration[problem.mode_at[:n]]
+    for i in range(size):
+        assert (np.diff(starts[0, i][orders[0, i]]) >= -1e-9).all()
+        assert (np.diff((starts[1, i] + duration)[orders[1, i]]) >= -1e-9).all()
 
 
 def test_a_shorter_schedule_of_another_search_is_gone_on_from():
