@@ -45,7 +45,7 @@ def fuzz(running: LiveService, n_examples: int, seed: int, *more: str) -> tuple[
         *("run", f"{running.url}/openapi.json", "--checks", "all", "--max-examples", str(n_examples)),
         # /models/register also fits /models/{name}: `Allow` tells of the methods of both, and both answer.
         *("--exclude-checks", "allow_header_conformance"),
-        *("--seed", str(seed), "--request-timeout", "300", "--no-color", *more),
+        *("--seed", str(seed), "--request-timeout", "300", "--max-response-time", "300", "--no-color", *more),
     ]
     done = subprocess.run(command, capture_output=True, text=True, cwd=running.home, check=False)
     return done.returncode, done.stdout + done.stderr

@@ -28,6 +28,8 @@ from scheduler_env.kernel import Floats, Ints
 MAX_MEMBERS = 8
 PRECISION_H = 1e-8
 """When the search ends, nothing is shorter than what it found by more than this; finer than `incumbent.PROVED_H`."""
+MODES_PER_NODE = 64
+"""A wait looks through the modes: with a thousand people it counts as so many nodes more as it takes longer."""
 PROBE_NODES = 100
 """Nodes of each probe. On 300 groups of five steps of ten people 100 need 3,500 nodes in all, 400 need 4,800."""
 PROBE_STEP = 0.02
@@ -95,23 +97,31 @@ def least_by_work(mode_at: Ints, duration: Floats, units: Ints, capacity: int) -
     low = 0.0
     for i in range(mode_at.size - 1):
         low = max(low, duration[mode_at[i] : mode_at[i + 1]].min())
-    while True:
-        work = 0.0
-        next_mode = np.inf
-        for i in range(mode_at.size - 1):
-            least = np.inf
-            for m in range(mode_at[i], mode_at[i + 1]):
-                if duration[m] <= low:
-                    least = min(least, duration[m] * units[m])
-                else:
-                    next_mode = min(next_mode, duration[m])
-            work += least
-        if work <= capacity * low:
-            return low
-        # With the same modes work / capacity would be enough; a longer T may admit thriftier modes before that.
-        if work / capacity <= next_mode:
-            return work / capacity
-        low = next_mode
+    times = np.sort(duration[duration >= low])  # between two of them the work is that of the first one
+    first, last = 0, times.size
+    while first < last:  # the first time that is enough
+        middle = (first + last) // 2
+        if _least_work(mode_at, duration, units, times[middle]) <= capacity * times[middle]:
+            last = middle
+        else:
+            first = middle + 1
+    if first == 0:
+        return low
+    before = _least_work(mode_at, duration, units, times[first - 1]) / capacity
+    return float(before if first == times.size else min(before, times[first]))
+
+
+@compiled
+def _least_work(mode_at: Ints, duration: Floats, units: Ints, most_hours: float) -> float:
+    """People-hours of all members in their thriftiest modes of at most so many hours."""
+    work = 0.0
+    for i in range(mode_at.size - 1):
+        least = np.inf
+        for m in range(mode_at[i], mode_at[i + 1]):
+            if duration[m] <= most_hours:
+                least = min(least, duration[m] * units[m])
+        work += least
+    return work
 
 
 class _Group(NamedTuple):
@@ -203,6 +213,7 @@ def _search(group: _Group, limit: float, capacity: int, nodes: Ints, best_mode: 
     first = np.zeros((epochs, members), dtype=np.int64)  # of these, the first that could not have begun before
     least = np.zeros((epochs, members))  # people-hours of a member that is begun now or later
     rounding = 1e-12 * capacity * limit
+    wait_nodes = 1 + duration.size // MODES_PER_NODE
     free[0], idle[0] = capacity, -1
     best, level, missing, nodes_left = np.inf, 0, members, nodes[0]
     is_limit_new = True
@@ -281,7 +292,7 @@ def _search(group: _Group, limit: float, capacity: int, nodes: Ints, best_mode: 
                 if mode[j] >= 0 and finish[j] > at:
                     next_end = min(next_end, finish[j])
             if next_end < np.inf:
-                nodes_left -= 1
+                nodes_left -= wait_nodes
                 if nodes_left <= 0:
                     nodes[0] = nodes_left
                     return best

@@ -84,8 +84,10 @@ def compile_search() -> None:
     from scheduler_env.alternating import SIZES, alternating_search
     from scheduler_env.bounds import bound_with_parts, lower_bound
     from scheduler_env.decomposition import PART_NODES, decompose, take_parts
+    from scheduler_env.generator import random_instance
     from scheduler_env.genetic import evolve
     from scheduler_env.incumbent import nothing_yet
+    from scheduler_env.interleaving import bound_by_orders
     from scheduler_env.kernel import compile_instance
     from scheduler_env.rollout import new_random
     from scheduler_env.rules import improve_by_rules
@@ -98,6 +100,7 @@ def compile_search() -> None:
     parts = decompose(problem, PART_NODES)
     bound_with_parts(problem, parts)
     take_parts(problem, parts, incumbent)
+    bound_by_orders(compile_instance(random_instance(2, 0)), 0.0, math.inf, math.inf, max_programs=1)
     evolve(problem, incumbent, lower_bound_h=0.0, deadline_s=math.inf, max_evaluations=incumbent.evaluations + 30)
     alternating_search(problem, incumbent, new_random(0), 0.0)(2 * SIZES[0])
 
