@@ -36,6 +36,8 @@ MAX_PROGRAMS = 2_000
 MAX_PROJECTS = 3
 MAX_STAGES = 40
 """Of all projects together: with more of them the orders are too many to tell anything."""
+ROUNDING_H = 1e-9
+"""Times closer together than this are equal."""
 SLACK_H = 1e-5
 """Taken off what the solver answers: its rows hold to within 1e-7 each."""
 
@@ -116,7 +118,8 @@ def _hull(length_h: float, ways: list[list[tuple[float, float]]]) -> list[tuple[
     times = sorted({length_h, *(hours for member in ways for hours, _ in member if hours > length_h)})
     corners: list[tuple[float, float]] = []
     for hours in times:
-        work = sum(min(work for took_h, work in member if took_h <= hours) for member in ways)
+        # A bound on a stage may be a hair below its shortest mode.
+        work = sum(min(work for took_h, work in member if took_h <= hours + ROUNDING_H) for member in ways)
         if corners and work >= corners[-1][1]:
             continue
         while len(corners) >= 2 and _slope(corners[-1], (hours, work)) <= _slope(corners[-2], corners[-1]):
