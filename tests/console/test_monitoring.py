@@ -347,6 +347,7 @@ def test_the_keyboard_alone_silences_a_rule(page: Page, console: LiveService):
     expect(page.get_by_role("dialog", name="静默告警")).to_have_count(0)
     expect(opener).to_be_focused()
     opener.press("Enter")
+    expect(page.get_by_role("dialog", name="静默告警")).to_be_visible()
     for _ in range(2):  # past the rule and the hours
         page.keyboard.press("Tab")
     page.keyboard.type("春节")

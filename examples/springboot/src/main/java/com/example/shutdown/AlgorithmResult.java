@@ -73,6 +73,7 @@ public record AlgorithmResult(
     @JsonIgnoreProperties(ignoreUnknown = true)
     public record Performance(
             double makespan,
+            @JsonProperty("policy_makespan") double policyMakespan,
             @JsonProperty("execution_time") double executionTime,
             @JsonProperty("resource_utilization") double resourceUtilization) {}
 
