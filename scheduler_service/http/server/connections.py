@@ -39,9 +39,10 @@ LOOK_EVERY_S = 1.0
 DRAIN_POLL_S = 0.02
 YIELD_S = 0.002
 """How long a connection is left to a process that has fewer."""
-ACCEPTED_AT_ONCE = 64
-"""Connections that are accepted in a turn of the event loop. gevent would take one, as other processes want some, too:
-new clients then wait until the system turns them away, and try again after seconds."""
+ACCEPTED_AT_ONCE = 2
+"""Connections that are accepted in a turn of the event loop. With gevent's one, new clients wait while there is nothing
+to do; with 64 a worker under three times its load refuses clients instead of answering them (23 % of its capacity were
+answered, 77 % with 4, 89 % with 2; docs/decisions/lanes-and-cores.md)."""
 CUT_OFF_SHOWN = 10
 ONE_PIECE = 65_536
 """Bytes of a body up to which it is copied behind its headers, so that both leave in one packet."""
