@@ -81,7 +81,8 @@ class Agent:
             best.evaluations += 1
             best.stage = EXACT if best.is_optimal(bound_h) else PARTS
         if is_improving and not best.is_optimal(bound_h):
-            parts = decompose(problem, nodes_for(time_budget_ms)) if is_divided else None
+            has_more_nodes = nodes_for(time_budget_ms) > PART_NODES  # with as many all of it is in `best` already
+            parts = decompose(problem, nodes_for(time_budget_ms)) if is_divided and has_more_nodes else None
             if parts is not None:
                 bound_h = max(bound_h, float(parts.bound))
                 take_parts(problem, parts, best)

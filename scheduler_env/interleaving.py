@@ -23,9 +23,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from scheduler_env.decomposition import PART_NODES, decompose_some, projects_and_stages
+from scheduler_env.decomposition import PART_NODES, decompose_some, modes_on, projects_and_stages
 from scheduler_env.incumbent import PROVED_H
-from scheduler_env.kernel import Ints, Problem
+from scheduler_env.kernel import Floats, Ints, Problem
 
 MIN_BUDGET_MS = 100.0
 """With less time than this the search finds more than the bound would gain."""
@@ -34,6 +34,8 @@ BUDGET_SHARE = 0.3
 MAX_PROGRAMS = 2_000
 """However long the budget. Two work points take 30 to 250 until the bound is final."""
 MAX_PROJECTS = 3
+MAX_MODES = 1_000
+"""Three standard work points have 380. Programs grow with the modes, and are made while no other thread may run."""
 MAX_STAGES = 40
 """Of all projects together: with more of them the orders are too many to tell anything."""
 ROUNDING_H = 1e-9
@@ -61,9 +63,12 @@ def bound_by_orders(
         deadline_s: of `time.perf_counter`; may be overrun by two linear programs, some milliseconds.
         max_programs: linear programs to solve at most.
     """
-    projects = _stages_of_projects(problem)
-    ends = [len(project) for project in projects]
-    if not 2 <= len(projects) <= MAX_PROJECTS or sum(ends) > MAX_STAGES:
+    project, stage = projects_and_stages(problem)
+    if not 1 <= project.max() < MAX_PROJECTS or problem.duration.size > MAX_MODES:
+        return bound_h
+    projects = [_stages(problem, project, stage, number) for number in range(project.max() + 1)]
+    ends = [len(stages) for stages in projects]
+    if sum(ends) > MAX_STAGES:
         return bound_h
     open_: list[tuple[float, tuple[int, ...]]] = [(bound_h, ())]  # a bound, and the projects whose stages ended so far
     programs = 0
@@ -73,60 +78,48 @@ def bound_by_orders(
         if value >= enough_h - PROVED_H or passed == ends:
             break
         heapq.heappop(open_)
-        for number, stage in enumerate(passed):
-            if stage < ends[number]:
+        for number, done in enumerate(passed):
+            if done < ends[number]:
                 longer = (*order, number)
                 programs += 1
                 heapq.heappush(open_, (max(value, _least_h(problem.capacity, projects, longer)), longer))
     return min(open_[0][0], enough_h)
 
 
-def _stages_of_projects(problem: Problem) -> list[list[_Stage]]:
-    """Of each project its stages, in sequence; too many projects are not looked into."""
-    project, stage = projects_and_stages(problem)
-    if project.max() >= MAX_PROJECTS:
-        return []
-    in_sequence = problem.topological
-    return [
-        [
-            _stage(problem, in_sequence[(project[in_sequence] == number) & (stage[in_sequence] == place)])
-            for place in range(stage[project == number].max() + 1)
-        ]
-        for number in range(project.max() + 1)
-    ]
+def _stages(problem: Problem, project: Ints, stage: Ints, number: int) -> list[_Stage]:
+    """What the stages of one project cost, in sequence."""
+    members = problem.topological[project[problem.topological] == number]
+    return [_stage(problem, members[stage[members] == place]) for place in range(stage[members].max() + 1)]
 
 
 def _stage(problem: Problem, members: Ints) -> _Stage:
     length_h = float(decompose_some(problem, members, PART_NODES).bound)
-    ways: dict[int, list[list[tuple[float, float]]]] = {}  # resource -> of each member (hours, work) of its modes
+    work = {}
     for k in range(problem.capacity.size):
-        for j in members:
-            modes = range(problem.mode_at[j], problem.mode_at[j + 1])
-            worked = [(float(problem.duration[m]), problem.duration[m] * _units(problem, m, k)) for m in modes]
-            if any(work > 0.0 for _, work in worked):
-                ways.setdefault(k, []).append(worked)
-    return _Stage(length_h, {k: _hull(length_h, members_ways) for k, members_ways in ways.items()})
+        mode_at, given, units = modes_on(problem, k, members)
+        if units.any():
+            work[k] = _hull(length_h, mode_at, problem.duration[given], units)
+    return _Stage(length_h, work)
 
 
-def _units(problem: Problem, mode: int, resource: int) -> int:
-    demands = range(problem.demand_at[mode], problem.demand_at[mode + 1])
-    return sum(int(problem.demand_units[d]) for d in demands if problem.demand_resource[d] == resource)
-
-
-def _hull(length_h: float, ways: list[list[tuple[float, float]]]) -> list[tuple[float, float]]:
+def _hull(length_h: float, mode_at: Ints, hours: Floats, units: Ints) -> list[tuple[float, float]]:
     """The lower convex hull of the least work over the hours that a stage takes, as lines (a, b)."""
-    times = sorted({length_h, *(hours for member in ways for hours, _ in member if hours > length_h)})
-    corners: list[tuple[float, float]] = []
-    for hours in times:
+    times = np.unique(np.append(hours[hours > length_h], length_h))
+    least = np.zeros(times.size)
+    for first, last in itertools.pairwise(mode_at):
+        shortest_first = first + np.argsort(hours[first:last])
+        so_far = np.minimum.accumulate(hours[shortest_first] * units[shortest_first])
         # A bound on a stage may be a hair below its shortest mode.
-        work = sum(min(work for took_h, work in member if took_h <= hours + ROUNDING_H) for member in ways)
-        if corners and work >= corners[-1][1]:
+        least += so_far[np.searchsorted(hours[shortest_first], times + ROUNDING_H, side="right") - 1]
+    corners: list[tuple[float, float]] = []
+    for corner in zip(times.tolist(), least.tolist(), strict=True):
+        if corners and corner[1] >= corners[-1][1]:
             continue
-        while len(corners) >= 2 and _slope(corners[-1], (hours, work)) <= _slope(corners[-2], corners[-1]):
+        while len(corners) >= 2 and _slope(corners[-1], corner) <= _slope(corners[-2], corners[-1]):
             corners.pop()
-        corners.append((hours, work))
+        corners.append(corner)
     slopes = [_slope(one, other) for one, other in itertools.pairwise(corners)]
-    lines = [(work - slope * hours, slope) for (hours, work), slope in zip(corners, slopes, strict=False)]
+    lines = [(work - slope * at, slope) for (at, work), slope in zip(corners, slopes, strict=False)]
     return [*lines, (corners[-1][1], 0.0)]
 
 

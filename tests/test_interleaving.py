@@ -83,6 +83,17 @@ def test_one_project_and_many_keep_the_bound_they_have(n_workpoints):
     assert ordered_h == plain_h
 
 
+def test_a_problem_of_very_many_modes_keeps_the_bound_it_has():
+    """It would take seconds to set up the programs, and nobody else could do anything meanwhile."""
+    steps = [[{"name": f"s{i}", "order": i, "team": "a", "duration": 5 + i} for i in range(3)] for _ in range(2)]
+    body = {
+        "workpoints": [{"id": str(number), "steps": each} for number, each in enumerate(steps)],
+        "teams": [{"name": "a", "headcount": 1_000}],
+    }
+    plain_h, ordered_h = bounds_h(compile_instance(instance_from_request(body)))
+    assert ordered_h == plain_h
+
+
 def test_without_time_the_bound_is_the_one_it_began_with():
     problem = compile_instance(random_instance(2, 2))
     assert bound_by_orders(problem, 100.0, 200.0, 0.0) == 100.0
