@@ -28,7 +28,7 @@ GREEDY = "greedy"
 """The stage of a schedule that the policy built by itself."""
 RULES_SHARE = 0.1
 """Of the time budget, for the priority rules of a large problem: with all of it the answers of 20 work points after 20
-ms were 0.2 % longer."""
+ms are 0.36 % longer."""
 
 
 @dataclass(frozen=True)

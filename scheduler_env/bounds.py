@@ -29,7 +29,7 @@ MAX_ANCESTORS = 400
 MAX_ACTIVITIES_FOR_GROUPS = 60
 """With more of them, resources are so busy that groups raise no bound (measured: docs/decisions/)."""
 GROUP_NODES = 20_000
-"""Of the search for the least makespan of one group: a millisecond at most; five steps of ten people take 3,500."""
+"""Of the search for the least makespan of one group: a millisecond as a rule; five steps of ten people take 3,500."""
 
 
 @compiled

@@ -25,7 +25,7 @@ from scheduler_env.kernel import Floats, Ints, Problem
 from scheduler_env.moldable import least_by_work, pack
 
 PART_NODES = 50_000
-"""Of the branch and bound of one part: 5 ms at most. Five steps of ten people take 3,500 on average."""
+"""Of the branch and bound of one part: some milliseconds. Five steps of ten people take 3,500 on average."""
 MAX_PACKED = 12
 """Members of a part that is packed; those with over eight are not often proved."""
 ROUNDING = 1e-13

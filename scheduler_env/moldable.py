@@ -53,7 +53,7 @@ def pack(mode_at: Ints, duration: Floats, units: Ints, capacity: int, max_nodes:
     Args:
         mode_at: (members + 1,) CSR: the modes of member i are mode_at[i] .. mode_at[i + 1] - 1.
         duration, units: (modes,) hours and people; units at most `capacity`.
-        max_nodes: of the search, some 0.1 microseconds each; deterministic, unlike a time limit.
+        max_nodes: of the search, some 0.04 microseconds each; deterministic, unlike a time limit.
     """
     members = mode_at.size - 1
     low = least_by_work(mode_at, duration, units, capacity)
