@@ -76,7 +76,7 @@ class Baseline:
         improve_by_rules(problem, best, rules=self.rules, seed=seed)
         policy_makespan_h = best.makespan_h
         if self.improver is not None and time_budget_ms > 0.0:
-            if parts.is_cut_short:
+            if parts.is_cut_short and nodes_for(time_budget_ms) > PART_NODES:
                 parts = decompose(problem, nodes_for(time_budget_ms))
                 bound_h = max(bound_h, float(parts.bound))
             if has_parts(parts):

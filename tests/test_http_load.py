@@ -251,9 +251,11 @@ def test_a_queue_whose_work_waits_too_long_takes_no_more_until_it_is_done(monkey
     monkeypatch.setattr(offload, "LONGEST_WAIT_S", 0.05)
     threads = NativeThreads(1, max_waiting=100, metrics=Metrics().queue("compute"))
     first, second = threading.Event(), threading.Event()
-    jobs = [gevent.spawn(threads.run, event.wait) for event in (first, second, second)]
+    jobs = [gevent.spawn(threads.run, first.wait)]
+    gevent.sleep(0)
+    assert not threads.is_full  # one is at work, and nobody waits
+    jobs += [gevent.spawn(threads.run, second.wait) for _ in range(2)]
     gevent.sleep(0.2)
-    assert not threads.is_full  # nobody knows yet how long they wait
     first.set()
     jobs[0].join()
     while not threads.is_full:  # once the second has begun

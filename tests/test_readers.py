@@ -1,12 +1,15 @@
 """What a client writes becomes the instance that was meant, or a refusal that says where."""
 
+import copy
 import math
+from random import Random
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from benchmarks.requests import bodies
 from scheduler_env import readers
 from scheduler_env.errors import InvalidInstance
 from scheduler_env.kernel import compile_instance
@@ -406,6 +409,32 @@ def test_a_wrong_duration_is_refused_also_where_the_rest_of_the_request_is_known
 def test_what_is_no_boolean_is_refused_also_after_the_boolean_that_it_equals(member):
     instance_from_request(one_workpoint(step(**{member: True})))
     assert loc_of(one_workpoint(step(**{member: 1}))) == ("workpoints", 0, "steps", 0, member)
+
+
+def test_what_is_remembered_refuses_and_reads_just_as_what_is_read_for_the_first_time():
+    """Requests with something else in a place or two: known structures must not be read more leniently."""
+
+    def told(read, body):
+        try:
+            instance = read(body)
+        except InvalidInstance as err:
+            return str(err), err.loc
+        return instance.workpoints, instance.teams, instance.places
+
+    def places_of(value, path=()):
+        entries = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+        return [place for key, entry in entries for place in ((value, key), *places_of(entry))]
+
+    random = Random(4)
+    odd = [None, True, False, 0, -1, 1, 1.0, 2.5, 1e-320, 1e4, 10_000.1, math.nan, math.inf, "5", [], {}, [1], 10**30]
+    kept = ("params", "workpoints", "teams", "crew_efficiency")
+    plain = [body for kind in ("sample", "missing", "teams", "mix") for body in bodies(kind, 4)]
+    for _ in range(1_500):
+        body = copy.deepcopy({key: value for key, value in random.choice(plain).items() if key in kept})
+        for _ in range(random.randint(0, 2)):
+            holder, key = random.choice(places_of(body))
+            holder[key] = random.choice(odd)
+        assert repr(told(instance_from_request, body)) == repr(told(readers._read, body))
 
 
 def test_what_is_remembered_of_requests_is_bounded(monkeypatch):
