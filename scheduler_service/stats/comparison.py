@@ -217,6 +217,8 @@ def compare_arms(
     names = (BASELINE, candidate) if split is None else tuple(split)
     arms = {arm: _read_arm(runs, arm, chosen) for arm in names}
     a, b = arms[BASELINE].user_means, arms[candidate].user_means
+    user_means = {arm: summarise(arms[arm].user_means) for arm in names}
+    mean_a, mean_b = user_means[BASELINE].mean, user_means[candidate].mean
     empty = [arm for arm in (BASELINE, candidate) if not arms[arm].user_means.size]
     nothing = unrecorded(runs, chosen, (BASELINE, candidate)) or NotComputable(
         "no_data", f"there is no value of {chosen.name} yet in {' and '.join(empty)}"
@@ -232,8 +234,8 @@ def compare_arms(
         total_requests={arm: arms[arm].requests for arm in names},
         users=users,
         average_metrics={arm: arms[arm].summaries for arm in names},
-        user_means={arm: summarise(arms[arm].user_means) for arm in names},
-        relative_difference=nothing if empty else lift(float(a.mean()), float(b.mean())),
+        user_means=user_means,
+        relative_difference=nothing if mean_a is None or mean_b is None else lift(mean_a, mean_b),
         interval=nothing if empty else lift_interval(a, b, alpha),
         test=nothing if empty else welch(a, b, alpha),
         srm_p=unknown if split is None else _srm_p(users, split),

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from scheduler_service.stats.outcome import NotComputable, nearly_constant
-from scheduler_service.stats.summaries import Values
+from scheduler_service.stats.summaries import Values, scaled, unscaled
 from scheduler_service.stats.welch import Welch, welch
 
 
@@ -55,17 +55,19 @@ class Adjustment:
 
 def adjust(a: Values, b: Values, covariate_a: Values, covariate_b: Values) -> Adjustment | NotComputable:
     """y' = y - theta (x - mean(x)), theta = cov(y, x) / var(x) over both arms. Arguments as `cuped`."""
+    if a.size + b.size < 2:
+        return NotComputable("too_few_units", f"a slope needs at least 2 users; there are {a.size + b.size}")
+    exponent, (a, b) = scaled(a, b)
+    covariate_exponent, (covariate_a, covariate_b) = scaled(covariate_a, covariate_b)
     metric, covariate = np.concatenate([a, b]), np.concatenate([covariate_a, covariate_b])
-    if metric.size < 2:
-        return NotComputable("too_few_units", f"a slope needs at least 2 users; there are {metric.size}")
     if nearly_constant(float(covariate.std(ddof=1)), float(covariate.mean())):
         return NotComputable("no_variation", "the covariate is the same for every user, so it explains nothing")
     covariance = np.cov(metric, covariate, ddof=1)
     theta, centre = float(covariance[0, 1] / covariance[1, 1]), covariate.mean()
     spread = float(np.sqrt(covariance[0, 0] * covariance[1, 1]))
     return Adjustment(
-        a - theta * (covariate_a - centre),
-        b - theta * (covariate_b - centre),
-        theta,
+        np.ldexp(a - theta * (covariate_a - centre), exponent),
+        np.ldexp(b - theta * (covariate_b - centre), exponent),
+        unscaled(theta, exponent - covariate_exponent),
         float(covariance[0, 1]) / spread if spread > 0.0 else 0.0,
     )

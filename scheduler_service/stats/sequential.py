@@ -5,7 +5,7 @@ from typing import Literal
 
 import numpy as np
 
-from scheduler_service.stats.summaries import Values
+from scheduler_service.stats.summaries import Values, scaled
 
 TINY = 1e-300
 """The smallest chance of an error that is told from 0; what several candidates share of one may be smaller."""
@@ -34,13 +34,14 @@ def lower_confidence_sequence(values: Values, alpha: float = 0.05, tuned_for: in
     sequences", Annals of Statistics 52 (2024) 2613-2640: Theorem 2.2, its one-sided form, and the choice of r in the
     appendix; the mixture itself is Robbins 1970, and Howard, Ramdas, McAuliffe, Sekhon, Annals of Statistics 49 (2021).
     """
+    exponent, (values,) = scaled(values)
     t = np.arange(1.0, values.size + 1.0)
     mean = np.cumsum(values) / t
     # Around the first value, so that squares of large, nearly equal values do not cancel.
     shifted = values - values[:1]
     variance = np.maximum(np.cumsum(shifted**2) / t - (np.cumsum(shifted) / t) ** 2, 0.0)
     radius = np.sqrt(variance / t) * boundary(t, alpha, tuned_for, sides=1)
-    return np.where(variance > 0.0, mean - radius, -np.inf)
+    return np.where(variance > 0.0, np.ldexp(mean - radius, exponent), -np.inf)
 
 
 def boundary(units: Values, alpha: float, tuned_for: float, *, sides: Literal[1, 2]) -> Values:
