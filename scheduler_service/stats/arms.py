@@ -164,6 +164,13 @@ def user_values(
     return UserValues((mine.sums / mine.counts)[order], limits, is_candidate, share, correlation)
 
 
+def user_means(rows: pd.DataFrame, metric: Metric) -> tuple[Values, tuple[float, float] | None, float | None]:
+    """(y, limits, correlation) of `UserValues`, of runs whose arms do not matter."""
+    values, limits, correlation = _on_scale(rows, metric)
+    mine = totals(values, units(rows))
+    return mine.sums / mine.counts, limits, correlation
+
+
 def _on_scale(rows: pd.DataFrame, metric: Metric) -> tuple[pd.Series[float], tuple[float, float] | None, float | None]:
     """Of each run the value, NaN where it counts for nothing; what the values stay within; the bound's correlation."""
     values = metric_values(rows, metric)

@@ -12,7 +12,7 @@ import numpy as np
 from scheduler_service.stats.arms import FAILED_RATIO, UserValues
 from scheduler_service.stats.betting import excluded_from, log_capital, values_needed
 from scheduler_service.stats.metrics import Metric
-from scheduler_service.stats.outcome import NotComputable
+from scheduler_service.stats.outcome import NotComputable, nearly_constant
 from scheduler_service.stats.summaries import Values
 
 MOST_RATIO = 10.0
@@ -71,6 +71,12 @@ class Evidence:
         shift = errors * self.standard_error * (1.0 if side == "above" else -1.0)
         return values_needed(*self.supposing(self.none + shift).bet_on(side), alpha)
 
+    def could_exclude(self, supposed: float, side: Side, alpha: float) -> bool:
+        """Whether so many users exclude at `alpha` what is supposed, if none of them shows any difference."""
+        terms, difference = self.supposing(supposed), self.none - supposed
+        neutral = Terms(np.full(terms.value.size, difference), terms.least, terms.most)
+        return log_capital(*neutral.bet_on(side)) >= -math.log(alpha)
+
     def _log_capital(self, supposed: float, side: Side) -> float:
         return log_capital(*self.supposing(supposed).bet_on(side))
 
@@ -127,30 +133,34 @@ def effect_of_pairs(a: Values, b: Values, metric: Metric, alpha: float) -> Effec
 
     d = b - a on the logarithmic scale, from -log `FAILED_RATIO` to log `FAILED_RATIO`; se = s_d / sqrt(n).
     """
-    if not a.size:
-        return NotComputable("no_data", "there are no pairs yet")
     limit = math.log(FAILED_RATIO)
-    d = np.clip(b - a, -limit, limit)
-    correlation = None
-    if a.size > 1 and a.std() > 0.0 and b.std() > 0.0:
-        correlation = float(np.corrcoef(a, b)[0, 1])
-    evidence = Evidence(
-        supposing=lambda supposed: Terms(
-            d - supposed, np.full(d.size, -limit - supposed), np.full(d.size, limit - supposed)
-        ),
+    evidence = difference_of_pairs(np.clip(b - a, -limit, limit), limit)
+    if isinstance(evidence, NotComputable):
+        return evidence
+    varies = a.size > 1 and not any(nearly_constant(float(side.std()), 1.0) for side in (a, b))
+    return _effect(evidence, float(np.corrcoef(a, b)[0, 1]) if varies else None, metric, alpha)
+
+
+def difference_of_pairs(d: Values, limit: float) -> Evidence | NotComputable:
+    """Of the mean of differences of one user's results each, shape (n,), from -limit to limit."""
+    if not d.size:
+        return NotComputable("no_data", "there are no pairs yet")
+    ends = np.full(d.size, limit)
+    return Evidence(
+        supposing=lambda supposed: Terms(d - supposed, -ends - supposed, ends - supposed),
         estimate=float(d.mean()),
         standard_error=_error(d),
         none=0.0,
         farthest=(-limit, limit),
         n=d.size,
     )
-    return _effect(evidence, correlation, metric, alpha)
 
 
 def difference_of_arms(users: UserValues) -> Evidence | NotComputable:
     """Of the candidate's and the baseline's mean, m_b - m_a.
 
-    z_i = (y_i - c_i) / p_i for a user of the candidate, -(y_i - c_i) / (1 - p_i) for one of the baseline;  E z = m_b - m_a
+    z_i = (y_i - c_i) / p_i for a user of the candidate, -(y_i - c_i) / (1 - p_i) for one of the baseline
+    E z_i = m_b - m_a
 
     p_i is the chance that the user fell into the candidate's arm, and c_i the mean of the users before: both are known
     before the user's arm and value are, so the terms are as good as independent whatever the split is and however it
@@ -181,7 +191,9 @@ def difference_of_arms(users: UserValues) -> Evidence | NotComputable:
 def ratio_of_arms(users: UserValues) -> Evidence | NotComputable:
     """Of the candidate's mean over the baseline's, m_b / m_a; neither is below 0.
 
-    z_i(r) = 1{candidate} (y_i - c_i) / p_i + c_i - r (1{baseline} (y_i - c_i) / (1 - p_i) + c_i);  E z(r) = m_b - r m_a,
+    z_i(r) = 1{candidate} (y_i - c_i) / p_i + c_i - r (1{baseline} (y_i - c_i) / (1 - p_i) + c_i)
+    E z_i(r) = m_b - r m_a
+
     which is zero at the true ratio (as in Fieller's theorem). The standard error is that of the delta method, as in
     `lift`, but no less than at r = 1.
     """
