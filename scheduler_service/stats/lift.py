@@ -64,14 +64,15 @@ def lift_interval(a: Values, b: Values, alpha: float = 0.05) -> LiftInterval | N
     if mean_a < LEAST_BASELINE_ERRORS * error_a:
         return NotComputable(
             "baseline_near_zero",
-            f"the mean of model_a, {unscaled(mean_a, exponent):g}, is within {LEAST_BASELINE_ERRORS:g} standard errors of zero",
+            f"the mean of model_a, {unscaled(mean_a, exponent):g}, is within {LEAST_BASELINE_ERRORS:g} standard errors "
+            f"of zero",
         )
     term_a, term_b = (1.0 + ratio) * error_a / mean_a, error_b / mean_a  # roots of ca and cb
     standard_error = math.hypot(term_a, term_b)
     if standard_error == 0.0:  # every user of model_b has 0 (a gap that is closed): the linearised error vanishes
         return NotComputable("no_variation", "every user of the candidate has the mean 0, so the ratio has no error")
     if not math.isfinite(standard_error):
-        return NotComputable("baseline_near_zero", "the mean of model_a is next to nothing beside that of the candidate")
+        return NotComputable("baseline_near_zero", "the mean of model_a is next to nothing beside the candidate's")
     df = satterthwaite((term_a / standard_error) ** 2, a.size, b.size)
     margin = float(stats.t.isf(alpha / 2.0, df)) * standard_error
     return LiftInterval(standard_error, df, ratio - margin, ratio + margin)
