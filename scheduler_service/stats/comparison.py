@@ -15,6 +15,7 @@ from scheduler_service.stats.outcome import NotComputable
 from scheduler_service.stats.srm import SRM_ALARM, srm_p_value, srm_p_value_of_periods
 from scheduler_service.stats.summaries import Summary, Values, summarise
 from scheduler_service.stats.welch import Welch, welch
+from scheduler_service.stats.wording import percent
 
 if TYPE_CHECKING:
     import pandas as pd  # slow to import, and only callers that have a frame already come here
@@ -108,12 +109,13 @@ class ArmComparison:
 
     @property
     def summary(self) -> str:
-        """The finding in plain English, one or two sentences."""
+        """What the raw means say, in plain English; `headline.summary` puts the verdict before it."""
         improvement = self.improvement_percentage
         if isinstance(improvement, NotComputable):
-            text = f"The arms cannot be compared in {self.metric.name}: {improvement.message}."
+            text = f"The raw means cannot be compared in {self.metric.name}: {improvement.message}."
         else:
-            text = f"{self._effect_phrase(improvement)}; {self._verdict_phrase()}."
+            runs = "successful runs" if self.metric.of_successes else "runs"
+            text = f"Raw means of {runs}, one look: {self._effect_phrase(improvement)}; {self._verdict_phrase()}."
         return text + self._mismatch_phrase()
 
     def to_dict(self) -> dict[str, object]:
@@ -165,8 +167,8 @@ class ArmComparison:
             return f"{effect} ({kind} is better)"
         level = 100.0 * (1.0 - self.alpha)
         return (
-            f"{effect} ({kind} is better; {level:g} % interval of the improvement {interval[0]:.2f} % to "
-            f"{interval[1]:.2f} %)"
+            f"{effect} ({kind} is better; {level:g} % interval of the improvement {percent(interval[0])} to "
+            f"{percent(interval[1])})"
         )
 
     def _verdict_phrase(self) -> str:
