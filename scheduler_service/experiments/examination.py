@@ -153,7 +153,6 @@ def examine(experiment: Experiment, runs: pd.DataFrame, pairs: pd.DataFrame | No
     split, shadow = experiment.traffic_split or None, {}
     if experiment.shadow > 0.0:
         shadow = {arm: pairs_by_source(pairs, arm).get("shadow") for arm in candidates}
-    coming = _days_until(experiment, runs, now)
     comparisons = {
         arm: compare_arms(
             runs,
@@ -169,7 +168,9 @@ def examine(experiment: Experiment, runs: pd.DataFrame, pairs: pd.DataFrame | No
         experiment=experiment,
         comparisons=comparisons,
         verdicts={
-            arm: judge(runs, replace(comparison, alpha=each_alpha), experiment.margin, coming)
+            arm: judge(
+                runs, replace(comparison, alpha=each_alpha), experiment.margin, _days_until(experiment, runs, now, arm)
+            )
             for arm, comparison in comparisons.items()
         },
         guardrails={
@@ -217,13 +218,20 @@ def _on_pairs(pairs: PairedVerdict) -> dict[str, Any]:
     }
 
 
-def _days_until(experiment: Experiment, runs: pd.DataFrame, now: datetime) -> DaysUntil | NotComputable:
-    """How soon so many users took part, in the coming stages of a rollout as well, if new ones come as of late.
+def _days_until(experiment: Experiment, runs: pd.DataFrame, now: datetime, arm: str) -> DaysUntil | NotComputable:
+    """How soon so many users took part in `arm` and the baseline, if new ones come as of late.
 
+    The coming stages of a rollout are looked at as well.
     Everybody who names the experiment counts, also who falls into no arm yet: raising the coverage takes them in.
     """
     if experiment.status != "active":
         return NotComputable("not_running", f"the experiment is {experiment.status}")
+    if "timestamp" not in runs.columns:
+        return NotComputable("no_data", "nobody knows how soon more users come")
+    split = experiment.traffic_split or {BASELINE: 0.5, arm: 0.5}
+    compared = split[BASELINE] + split[arm]  # of those who take part
+    if compared == 0.0:
+        return NotComputable("not_running", "neither arm has a share of the users")
     known = max((now - experiment.start_time).total_seconds() / 86_400.0, 1.0)
     traffic, rollout = traffic_of(runs, now, known), experiment.rollout
     stages = [(0.0, experiment.present_coverage)]
@@ -234,7 +242,7 @@ def _days_until(experiment: Experiment, runs: pd.DataFrame, now: datetime) -> Da
 
     def days_until(users: int) -> float | None:
         for (begins, coverage), (ends, _) in pairwise([*stages, (MAX_DAYS, 0.0)]):
-            missing = users / coverage - traffic.users
+            missing = users / (coverage * compared) - traffic.users
             if missing > 0.0 and traffic.new_users_per_day == 0.0:
                 continue
             days = max(begins, missing / traffic.new_users_per_day if missing > 0.0 else 0.0)

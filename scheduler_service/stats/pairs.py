@@ -167,7 +167,7 @@ def judge_pairs(
     if is_one_model or (len(rows) and bool(is_tie.all())):
         word, reason = "identical", None
     elif isinstance(effect, NotComputable):
-        word, reason = "invalid", unrecorded or _why_not(effect, len(rows))
+        word, reason = "invalid", unrecorded or effect
     else:
         word, reason = word_for(effect, margin), None
     told = None
@@ -230,14 +230,6 @@ def _unrecorded(pairs: pd.DataFrame, metric: Metric) -> NotComputable | None:
     if known.any() or not answered.any():
         return None
     return NotComputable("not_recorded", f"the pairs are from before {metric.name} was recorded")
-
-
-def _why_not(effect: NotComputable, pairs: int) -> NotComputable:
-    if not pairs:
-        return NotComputable("no_data", "there are no pairs yet")
-    if effect.reason == "no_variation":
-        return NotComputable("no_variation", "every user has the same ratio, so there is no error to judge it by")
-    return effect
 
 
 def _makespans(pairs: pd.DataFrame, metric: Metric, side: str) -> Values:
