@@ -12,6 +12,7 @@ from scheduler_service.errors import ExperimentNotFound
 from scheduler_service.experiments.experiment import Experiment
 from scheduler_service.experiments.rollout import Evidence
 from scheduler_service.stats.arms import metric_values, rows_of_arm, succeeded
+from scheduler_service.stats.breaker import check_requests
 from scheduler_service.stats.comparison import ARMS, BASELINE, ArmComparison, compare_arms
 from scheduler_service.stats.effect import to_improvement
 from scheduler_service.stats.guardrails import ALPHA as GUARDRAIL_ALPHA
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
 RUN_COLUMNS = (
     "timestamp",
+    "request_id",
     "model_key",
     "variant",
     "reason",
@@ -51,7 +53,7 @@ class Examination:
     experiment: Experiment
     comparisons: Mapping[str, ArmComparison]  # candidate -> against the baseline
     verdicts: Mapping[str, Verdict]  # candidate -> from the users' means
-    guardrails: Mapping[str, tuple[Guardrail, ...]]  # candidate ->
+    guardrails: Mapping[str, tuple[Guardrail, ...]]  # candidate ->; the breaker is the last one
     secondary: Mapping[str, Mapping[str, Any]]  # candidate -> metric -> its figures
     pairs: Mapping[str, PairedVerdict]  # "shadow" and "replay", where there are pairs; of model_b
     samples: Mapping[str, int]  # arm -> values of the success metric, in a rollout since the stage began
@@ -168,15 +170,21 @@ def examine(experiment: Experiment, runs: pd.DataFrame, pairs: pd.DataFrame | No
             arm: judge(runs, replace(comparison, alpha=each_alpha), experiment.margin, elapsed_days)
             for arm, comparison in comparisons.items()
         },
-        guardrails={
-            arm: tuple(check_guardrails(runs, experiment.guardrails, BASELINE, arm, GUARDRAIL_ALPHA / len(candidates)))
-            for arm in candidates
-        },
+        guardrails={arm: _guardrails(experiment, runs, arm) for arm in candidates},
         secondary={arm: secondary(runs, metric.name, arm) for arm in candidates},
         pairs=_pair_verdicts(experiment, pairs, candidates[0]),
         samples=_samples(experiment, runs, metric.name),
         model_changed=_model_changed(experiment, runs),
     )
+
+
+def _guardrails(experiment: Experiment, runs: pd.DataFrame, arm: str) -> tuple[Guardrail, ...]:
+    """Of the candidate `arm`, and the breaker; none at all where a person switched them off."""
+    if not experiment.guardrails:
+        return ()
+    alpha = GUARDRAIL_ALPHA / len(experiment.candidates)
+    checked = check_guardrails(runs, experiment.guardrails, BASELINE, arm, alpha)
+    return (*checked, check_requests(runs, BASELINE, arm))
 
 
 def _on_pairs(pairs: PairedVerdict) -> dict[str, Any]:

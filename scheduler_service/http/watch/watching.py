@@ -4,11 +4,14 @@ Of several processes one acts at a time: who holds the lease, which the system t
 """
 
 import logging
+import math
 import time
 from collections import Counter
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from typing import TYPE_CHECKING
 
 import gevent
@@ -22,6 +25,8 @@ from scheduler_service.errors import ServiceError, StorageUnavailable
 from scheduler_service.experiments.examination import RUN_COLUMNS
 from scheduler_service.files import locked
 from scheduler_service.http.services import Services
+from scheduler_service.stats.breaker import REQUEST_COLUMNS, check_requests
+from scheduler_service.stats.comparison import BASELINE
 
 if TYPE_CHECKING:
     import pandas as pd  # slow to import, and the service starts without it
@@ -31,6 +36,8 @@ EXPERIMENTS_EVERY_S = 1.0
 REST, MOST_REST_S = 9.0, 10.0
 """How many times longer it rests than a look took, and the limit: many runs take long to read, and clients need the
 processor, too; but a bad candidate has to go within seconds."""
+GLANCE_REST = 3.0
+"""As `REST`, after a look at the breaker alone, which failed requests ask for and which reads little."""
 ANYWAY_EVERY_S = 30.0
 """How often they are judged without: a stage may wait for nothing but the clock."""
 MODELS_EVERY_S = 30.0
@@ -52,7 +59,7 @@ def records_of(experiment: str, monitor: PerformanceMonitor) -> "tuple[pd.DataFr
 
 @dataclass(frozen=True, slots=True)
 class _Look:
-    """The last time that an experiment was judged."""
+    """The last time that an experiment was judged, or its breaker was looked at."""
 
     runs: int
     at_s: float  # time.monotonic
@@ -65,18 +72,42 @@ class ExperimentWatch:
     def __init__(self, parts: Services) -> None:
         self._parts = parts
         self._looks: dict[str, _Look] = {}
+        self._glances: dict[str, _Look] = {}
         self._troubles: dict[str, str] = {}
         self._lease = parts.settings.ab_config_file.with_name("experiments.lease")
 
     def look(self) -> None:
         """One round, if no other process is at it."""
+        self._holding(self._round)
+
+    def glance(self, names: frozenset[str]) -> None:
+        """Whether the breaker of one of these experiments trips, whose requests failed just now; then it is judged."""
+        self._holding(lambda: self._glance_round(names))
+
+    def _holding(self, work: Callable[[], None]) -> None:
         with ExitStack() as held:
             try:
                 held.enter_context(locked(self._lease, timeout_s=0.0))
             except StorageUnavailable as err:  # usually another process has it
                 log.debug("%s", err)
                 return
-            self._round()
+            work()
+
+    def _glance_round(self, names: frozenset[str]) -> None:
+        monitor = self._parts.monitor
+        for experiment in self._parts.experiments.list_experiments():
+            name = experiment.name
+            if name not in names or experiment.status != "active" or not experiment.guardrails:
+                continue
+            began_s, last = time.monotonic(), self._glances.get(name)
+            if last is not None and began_s - last.at_s < min(GLANCE_REST * last.took_s, MOST_REST_S):
+                continue
+            runs = monitor.get_performance_data(experiment=name, columns=REQUEST_COLUMNS)
+            checks = [check_requests(runs, BASELINE, arm) for arm in experiment.candidates]
+            took_s = 0.0 if last is None else time.monotonic() - began_s  # as in `_judge`
+            self._glances[name] = _Look(len(runs), began_s, took_s)
+            if any(each.state == "breached" for each in checks):
+                self._judge(name, len(runs))
 
     def _round(self) -> None:
         experiments, monitor = self._parts.experiments, self._parts.monitor
@@ -91,27 +122,36 @@ class ExperimentWatch:
             n_runs = monitor.count_runs(name)
             if last is not None and last.runs == n_runs and began_s - last.at_s < ANYWAY_EVERY_S:
                 continue
-            try:
-                experiments.review(name, *records_of(name, monitor))
-            except Exception as err:  # one experiment's trouble does not keep the others from being judged
-                if self._troubles.get(name) != str(err):
-                    self._troubles[name] = str(err)
-                    trace = None if isinstance(err, ServiceError) else err
-                    log.warning("the experiment %s could not be judged: %s", name, err, exc_info=trace)
-            # The first look of a process also imports pandas and scipy, which tells nothing of the next.
-            took_s = 0.0 if last is None else time.monotonic() - began_s
-            self._looks[name] = _Look(n_runs, began_s, took_s)
+            self._judge(name, n_runs)
+
+    def _judge(self, name: str, n_runs: int) -> None:
+        began_s, last = time.monotonic(), self._looks.get(name)
+        try:
+            self._parts.experiments.review(name, *records_of(name, self._parts.monitor))
+        except Exception as err:  # one experiment's trouble does not keep the others from being judged
+            if self._troubles.get(name) != str(err):
+                self._troubles[name] = str(err)
+                trace = None if isinstance(err, ServiceError) else err
+                log.warning("the experiment %s could not be judged: %s", name, err, exc_info=trace)
+        # The first look of a process also imports pandas and scipy, which tells nothing of the next.
+        took_s = 0.0 if last is None else time.monotonic() - began_s
+        self._looks[name] = _Look(n_runs, began_s, took_s)
 
 
 def watch_experiments(parts: Services) -> None:
-    """Judge the experiments; goes on for ever."""
-    watch = ExperimentWatch(parts)
+    """Judge the experiments, at once where requests fail; goes on for ever."""
+    watch, looked_s, failed = ExperimentWatch(parts), -math.inf, frozenset[str]()
     while True:
         try:
-            parts.storage.run(watch.look)
+            if failed:
+                parts.storage.run(partial(watch.glance, failed))
+            if time.monotonic() - looked_s >= EXPERIMENTS_EVERY_S:
+                parts.storage.run(watch.look)
+                looked_s = time.monotonic()
         except Exception:  # the next look may work
             log.exception("the experiments could not be judged")
-        gevent.sleep(EXPERIMENTS_EVERY_S)
+            gevent.sleep(EXPERIMENTS_EVERY_S)
+        failed = parts.failed_runs.wait(max(0.0, looked_s + EXPERIMENTS_EVERY_S - time.monotonic()))
 
 
 def watch_live_models(parts: Services) -> None:

@@ -91,8 +91,8 @@ export const en = {
   },
   guard: {
     heading: "Guardrails", none: "No guardrails are set.", allowed: "Allowed",
-    makespan: "Makespan longer by", policy_makespan: "Makespan of own schedule longer by", success: "Success rate lower by (points)", execution_time: "Too many slow requests (points)", kept: "kept", breached: "breached", undecided: "undecided",
-    time_allowed: "within {margin} above the P95 of A", too_few: "each arm needs 25 users; they have {a} and {b}",
+    makespan: "Makespan longer by", policy_makespan: "Makespan of own schedule longer by", success: "Success rate lower by (points)", execution_time: "Too many slow requests (points)", requests: "Requests that its own model failed on (breaker)", kept: "kept", breached: "breached", undecided: "undecided",
+    time_allowed: "within {margin} above the P95 of A", too_few: "each arm needs 25 users; they have {a} and {b}", no_requests: "no request yet",
     note: "A breach of any stops the experiment at once and returns everyone to the default model.", label: "{name}: {state}; harm {harm}, bounds {low} to {high}, {allowed} is allowed",
   },
   secondary: {

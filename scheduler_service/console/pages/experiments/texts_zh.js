@@ -91,8 +91,8 @@ export const zh = {
   },
   guard: {
     heading: "护栏", none: "没有设置护栏。", allowed: "允许",
-    makespan: "完工时间延长", policy_makespan: "模型自身排程的完工时间延长", success: "成功率下降（百分点）", execution_time: "慢请求超限（百分点）", kept: "达标", breached: "突破", undecided: "未定",
-    time_allowed: "比 A 组的 P95 慢 {margin} 以内", too_few: "每组至少需要 25 名用户；现在是 {a} 和 {b}",
+    makespan: "完工时间延长", policy_makespan: "模型自身排程的完工时间延长", success: "成功率下降（百分点）", execution_time: "慢请求超限（百分点）", requests: "自身模型未能应答的请求（熔断）", kept: "达标", breached: "突破", undecided: "未定",
+    time_allowed: "比 A 组的 P95 慢 {margin} 以内", too_few: "每组至少需要 25 名用户；现在是 {a} 和 {b}", no_requests: "还没有请求",
     note: "任何一项被突破，实验立即停止，所有用户回到默认模型。", label: "{name}：{state}；劣化 {harm}，界限 {low} 至 {high}，允许 {allowed}",
   },
   secondary: {
