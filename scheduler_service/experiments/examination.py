@@ -5,24 +5,25 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from scheduler_service.clock import to_iso
 from scheduler_service.errors import ExperimentNotFound
 from scheduler_service.experiments.experiment import Experiment
+from scheduler_service.experiments.planning import MAX_DAYS, traffic_of
 from scheduler_service.experiments.rollout import Evidence
 from scheduler_service.stats.arms import metric_values, rows_of_arm, succeeded
 from scheduler_service.stats.breaker import check_requests
 from scheduler_service.stats.comparison import ARMS, BASELINE, ArmComparison, compare_arms
-from scheduler_service.stats.effect import to_improvement
 from scheduler_service.stats.guardrails import ALPHA as GUARDRAIL_ALPHA
 from scheduler_service.stats.guardrails import Guardrail, check_guardrails
 from scheduler_service.stats.metrics import PAIRED, metric_named, paired_metric
 from scheduler_service.stats.outcome import NotComputable
 from scheduler_service.stats.pairs import PairedVerdict, judge_pairs
-from scheduler_service.stats.power import minimum_detectable_effect
+from scheduler_service.stats.power import detectable_improvement
 from scheduler_service.stats.secondary import secondary
-from scheduler_service.stats.verdict import Verdict, judge, summary_beside
+from scheduler_service.stats.verdict import DaysLeft, DaysUntil, Verdict, judge, summary_beside
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -151,7 +152,10 @@ def examine(experiment: Experiment, runs: pd.DataFrame, pairs: pd.DataFrame | No
     candidates = experiment.candidates
     metric = metric_named(experiment.success_metric)
     each_alpha = experiment.alpha / len(candidates)
-    elapsed_days = max((now - experiment.start_time).total_seconds() / 86_400.0, 0.0)
+    shadow = {}
+    if experiment.shadow > 0.0:
+        shadow = {arm: pairs_by_source(pairs, arm).get("shadow") for arm in candidates}
+    coming = _days_until(experiment, runs, now)
     comparisons = {
         arm: compare_arms(
             runs,
@@ -167,10 +171,10 @@ def examine(experiment: Experiment, runs: pd.DataFrame, pairs: pd.DataFrame | No
         experiment=experiment,
         comparisons=comparisons,
         verdicts={
-            arm: judge(runs, replace(comparison, alpha=each_alpha), experiment.margin, elapsed_days)
+            arm: judge(runs, replace(comparison, alpha=each_alpha), experiment.margin, coming)
             for arm, comparison in comparisons.items()
         },
-        guardrails={arm: _guardrails(experiment, runs, arm) for arm in candidates},
+        guardrails={arm: _guardrails(experiment, runs, arm, shadow.get(arm)) for arm in candidates},
         secondary={arm: secondary(runs, metric.name, arm) for arm in candidates},
         pairs=_pair_verdicts(experiment, pairs, candidates[0]),
         samples=_samples(experiment, runs, metric.name),
@@ -178,12 +182,21 @@ def examine(experiment: Experiment, runs: pd.DataFrame, pairs: pd.DataFrame | No
     )
 
 
-def _guardrails(experiment: Experiment, runs: pd.DataFrame, arm: str) -> tuple[Guardrail, ...]:
+def _guardrails(
+    experiment: Experiment, runs: pd.DataFrame, arm: str, shadow: pd.DataFrame | None
+) -> tuple[Guardrail, ...]:
     """Of the candidate `arm`, and the breaker; none at all where a person switched them off."""
     if not experiment.guardrails:
         return ()
-    alpha = GUARDRAIL_ALPHA / len(experiment.candidates)
-    checked = check_guardrails(runs, experiment.guardrails, BASELINE, arm, alpha)
+    checked = check_guardrails(
+        runs,
+        experiment.guardrails,
+        BASELINE,
+        arm,
+        GUARDRAIL_ALPHA / len(experiment.candidates),
+        split=experiment.traffic_split or None,
+        pairs=shadow,
+    )
     return (*checked, check_requests(runs, BASELINE, arm))
 
 
@@ -192,7 +205,8 @@ def _on_pairs(pairs: PairedVerdict) -> dict[str, Any]:
     told = pairs.to_dict()
     taken = ("verdict", "verdict_reason", "verdict_sentence", "recommendation", "cannot_tell")
     effect = None if isinstance(pairs.effect, NotComputable) else pairs.effect
-    detectable = None if effect is None else minimum_detectable_effect(effect.standard_error, effect.alpha)
+    detectable = None if effect is None else detectable_improvement(effect.standard_error, effect.alpha, pairs.metric)
+    unknown = NotComputable("no_data", "nobody knows how soon more pairs come")
     return {
         **{name: told[name] for name in taken},
         "verdict_basis": "pairs",
@@ -205,11 +219,37 @@ def _on_pairs(pairs: PairedVerdict) -> dict[str, Any]:
             "users": pairs.users,
             "covariate_correlation": effect.correlation,
         },
-        "minimum_detectable_effect_percentage": None
-        if detectable is None
-        else 100.0 * to_improvement(detectable, pairs.metric),
-        "projected_days_left": None,
+        "minimum_detectable_effect_percentage": None if detectable is None else 100.0 * detectable,
+        **DaysLeft(None, reason=unknown).to_dict(),
     }
+
+
+def _days_until(experiment: Experiment, runs: pd.DataFrame, now: datetime) -> DaysUntil | NotComputable:
+    """How soon so many users took part, in the coming stages of a rollout as well, if new ones come as of late.
+
+    Everybody who names the experiment counts, also who falls into no arm yet: raising the coverage takes them in.
+    """
+    if experiment.status != "active":
+        return NotComputable("not_running", f"the experiment is {experiment.status}")
+    known = max((now - experiment.start_time).total_seconds() / 86_400.0, 1.0)
+    traffic, rollout = traffic_of(runs, now, known), experiment.rollout
+    stages = [(0.0, experiment.present_coverage)]
+    if rollout is not None and rollout.auto:
+        rest = rollout.min_hours / 24.0 - (now - rollout.stage_since).total_seconds() / 86_400.0
+        for number, share in enumerate(rollout.stages[rollout.stage + 1 : -1]):
+            stages.append((max(rest, 0.0) + number * rollout.min_hours / 24.0, min(1.0, 2.0 * share)))
+
+    def days_until(users: int) -> float | None:
+        for (begins, coverage), (ends, _) in pairwise([*stages, (MAX_DAYS, 0.0)]):
+            missing = users / coverage - traffic.users
+            if missing > 0.0 and traffic.new_users_per_day == 0.0:
+                continue
+            days = max(begins, missing / traffic.new_users_per_day if missing > 0.0 else 0.0)
+            if days < ends:
+                return days
+        return None
+
+    return days_until
 
 
 def _pair_verdicts(experiment: Experiment, pairs: pd.DataFrame | None, candidate: str) -> dict[str, PairedVerdict]:

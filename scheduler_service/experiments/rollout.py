@@ -106,8 +106,8 @@ class Decision:
 
 
 NEEDED = ("makespan", "policy_makespan", "success")
-"""Guardrails that must be kept for certain before more users get the candidate, where the experiment has them; the
-others must not be breached."""
+"""Guardrails that must be kept for certain before more users get the candidate, where the experiment has them and
+the users who took part could show it; the others must not be breached."""
 
 
 def decide(rollout: Rollout | None, evidence: Evidence, now: datetime) -> Decision:
@@ -116,8 +116,9 @@ def decide(rollout: Rollout | None, evidence: Evidence, now: datetime) -> Decisi
     A breached guardrail aborts, whatever else is true; so does a candidate that is certainly worse, while ramping.
     Everything else that is missing or not certain holds: a stage is left when it lasted `min_hours`, both arms have
     `min_samples` values from it, the users are split as they should be, and the guardrails of makespans and success are
-    kept for certain. The promotion needs in addition that the candidate is certainly better (or, with
-    `promote_on: non_inferior`, certainly not worse by the margin).
+    kept for certain (where the users are too few to show that, when what they show is within the margin). The promotion
+    needs in addition that the candidate is certainly better (or, with `promote_on: non_inferior`, certainly not worse
+    by the margin).
     """
     figures = {
         "samples": dict(evidence.samples),
@@ -139,6 +140,13 @@ def decide(rollout: Rollout | None, evidence: Evidence, now: datetime) -> Decisi
     return Decision(kind, evidence.sentence, figures)
 
 
+def _is_enough(guardrail: Guardrail) -> bool:
+    """Kept for certain, or as well as so few users can show: what they show is within the margin."""
+    if guardrail.state == "kept" or guardrail.is_within_reach:
+        return guardrail.state == "kept"
+    return guardrail.harm is None or guardrail.harm <= guardrail.margin
+
+
 def _missing(rollout: Rollout, evidence: Evidence, now: datetime) -> str | None:
     """What the stage still waits for; None if for nothing."""
     if not rollout.auto:
@@ -153,7 +161,7 @@ def _missing(rollout: Rollout, evidence: Evidence, now: datetime) -> str | None:
     short = [f"{arm} has {count}" for arm, count in evidence.samples.items() if count < rollout.min_samples]
     if short or not evidence.samples:
         return f"{' and '.join(short) or 'no arm has any'} of the {rollout.min_samples} samples that the stage needs"
-    unsure = [each for each in evidence.guardrails if each.name in NEEDED and each.state != "kept"]
+    unsure = [each for each in evidence.guardrails if each.name in NEEDED and not _is_enough(each)]
     if unsure:
         return "; ".join(f"guardrail {each.name} is {each.state}: {each.message}" for each in unsure)
     enough = ("better",) if rollout.promote_on == "better" else ("better", "non_inferior")

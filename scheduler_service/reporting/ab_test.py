@@ -140,7 +140,8 @@ def ab_test_page(
     level = teller.level(experiment.alpha / len(experiment.candidates))
     charts = _distributions(runs, labels, metric, words)
     if len(runs):
-        frames = effects_over_time(runs, metric, experiment.candidates, experiment.alpha / len(experiment.candidates))
+        alpha = experiment.alpha / len(experiment.candidates)
+        frames = effects_over_time(runs, metric, experiment.candidates, alpha, experiment.traffic_split)
         charts["sequence"] = ab_figures.sequences(
             {labels[arm]: frame for arm, frame in frames.items()},
             experiment.margin,

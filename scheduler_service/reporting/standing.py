@@ -8,10 +8,10 @@ from scheduler_service.experiments.examination import Examination
 from scheduler_service.reporting.content import Card
 from scheduler_service.reporting.page import Formatter
 from scheduler_service.stats.comparison import BASELINE, ArmComparison
-from scheduler_service.stats.effect import LEAST_USERS, Effect, to_improvement
+from scheduler_service.stats.effect import Effect
 from scheduler_service.stats.optimality import CannotTell
 from scheduler_service.stats.outcome import NotComputable
-from scheduler_service.stats.power import minimum_detectable_effect
+from scheduler_service.stats.power import detectable_improvement
 from scheduler_service.stats.verdict import Failing
 from scheduler_service.stats.welch import Welch
 
@@ -87,7 +87,7 @@ def _standing_of_users(examined: Examination, arm: str) -> Standing:
         requests=(comparison.total_requests[BASELINE], comparison.total_requests[arm]),
         pair_users=None,
         detectable=verdict.minimum_detectable_effect,
-        days_left=verdict.days_left,
+        days_left=verdict.days_left.days,
         failing=verdict.failing,
         cannot_tell=verdict.cannot_tell,
     )
@@ -100,7 +100,7 @@ def standing_of_pairs(examined: Examination, source: str) -> Standing:
     effect, alpha = None if isinstance(found.effect, NotComputable) else found.effect, examined.experiment.alpha
     detectable = None
     if effect is not None:
-        detectable = to_improvement(minimum_detectable_effect(effect.standard_error, alpha), found.metric)
+        detectable = detectable_improvement(effect.standard_error, alpha, found.metric)
     return Standing(
         arm=arm,
         metric=found.metric.name,
@@ -185,10 +185,10 @@ class Teller:
 
     def _reason_of(self, code: str, *, of_pairs: bool) -> str:
         if code == "too_few_units" and of_pairs:
-            return self._words["reason_too_few_pairs"].format(LEAST_USERS)
+            return self._words["reason_too_few_pairs"].format(1)
         return self.reason(code)
 
-    def reason(self, code: str, least_units: int = LEAST_USERS) -> str:
+    def reason(self, code: str, least_units: int = 1) -> str:
         """What a code stands for."""
         limits = {"too_few_units": least_units, "too_few_samples": self._experiment.min_samples}
         key = f"reason_{code}"

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from scheduler_service.stats.arms import metric_values, rows_of_arm, totals, units, unrecorded
+from scheduler_service.stats.arms import metric_values, rows_of_arm, split_of, totals, units, unrecorded
 from scheduler_service.stats.lift import LiftInterval, lift, lift_interval
 from scheduler_service.stats.metrics import METRICS, Metric, metric_named
 from scheduler_service.stats.outcome import NotComputable
-from scheduler_service.stats.srm import SRM_ALARM, srm_p_value
+from scheduler_service.stats.srm import SRM_ALARM, srm_p_value, srm_p_value_of_periods
 from scheduler_service.stats.summaries import Summary, Values, summarise
 from scheduler_service.stats.welch import Welch, welch
 
@@ -236,13 +236,28 @@ def compare_arms(
         relative_difference=nothing if empty else lift(float(a.mean()), float(b.mean())),
         interval=nothing if empty else lift_interval(a, b, alpha),
         test=nothing if empty else welch(a, b, alpha),
-        srm_p=unknown if split is None else _srm_p(users, split),
+        srm_p=unknown if split is None else _srm_p(runs, users, split),
     )
 
 
-def _srm_p(users: Mapping[str, int], split: Mapping[str, float]) -> float | NotComputable:
-    taking_part = [arm for arm, share in split.items() if share > 0.0]
-    return srm_p_value([users[arm] for arm in taking_part], [split[arm] for arm in taking_part])
+def _srm_p(runs: pd.DataFrame, users: Mapping[str, int], split: Mapping[str, float]) -> float | NotComputable:
+    """Of all periods in which the shares were the same; a user counts in each that saw them."""
+    recorded = list(runs["split"].dropna().unique()) if "split" in runs.columns else []
+    if len(recorded) < 2:
+        return srm_p_value(*_taking_part(users, split))
+    periods = []
+    for text in recorded:
+        rows = runs[runs["split"].eq(text).fillna(value=False)]
+        shares = split_of(text) or {}
+        counts = {arm: len(np.unique(units(rows_of_arm(rows, arm)))) for arm in shares}
+        periods.append(_taking_part(counts, shares))
+    return srm_p_value_of_periods(periods)
+
+
+def _taking_part(users: Mapping[str, int], split: Mapping[str, float]) -> tuple[list[int], list[float]]:
+    """Users and shares of the arms that have any."""
+    arms = [arm for arm, share in split.items() if share > 0.0]
+    return [users[arm] for arm in arms], [split[arm] for arm in arms]
 
 
 @dataclass(frozen=True)

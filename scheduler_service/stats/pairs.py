@@ -156,13 +156,9 @@ def judge_pairs(
     judged = METRICS[metric]
     unrecorded = _unrecorded(pairs, judged)
     pairs = pairs[:0] if unrecorded is not None else pairs
-    a, b = _makespans(pairs, judged, "a"), _makespans(pairs, judged, "b")
+    rows, a, b = _compared(pairs, judged)
     failed_a, failed_b = _failed(pairs, "a"), _failed(pairs, "b")
-    a, b = np.where(failed_a & ~failed_b, np.maximum(a, b), a), np.where(failed_b & ~failed_a, np.maximum(a, b), b)
-    known = np.isfinite(a) & np.isfinite(b)
-    rows, a, b = pairs[known], a[known], b[known]
-    unit = units(rows)
-    per_user = [np.bincount(unit, weights=np.log(side)) / np.bincount(unit) for side in (a, b)]
+    per_user = _user_means(rows, a, b)
     ratio = b / a
     is_tie = np.abs(ratio - 1.0) <= TIE
     is_one_model = bool(len(pairs)) and bool(pairs["key_a"].eq(pairs["key_b"]).all())
@@ -196,6 +192,33 @@ def judge_pairs(
         worst=_worst(rows, judged, a, b),
         cannot_tell=told,
     )
+
+
+def paired_user_means(pairs: pd.DataFrame, metric: Metric) -> tuple[Values, Values]:
+    """Mean log makespan of each user, baseline's and candidate's, of pairs as `judge_pairs` takes them; shapes (n,)."""
+    return _user_means(*_compared(pairs, metric))
+
+
+def success_differences(pairs: pd.DataFrame) -> Values:
+    """Of each user the candidate's mean success minus the baseline's, shape (n,), from -1 to 1."""
+    unit = units(pairs)
+    answered = _failed(pairs, "a").astype(np.float64) - _failed(pairs, "b")
+    return np.bincount(unit, weights=answered) / np.maximum(np.bincount(unit), 1)
+
+
+def _compared(pairs: pd.DataFrame, metric: Metric) -> tuple[pd.DataFrame, Values, Values]:
+    """The pairs of which both makespans are known, failures penalised, and these."""
+    a, b = _makespans(pairs, metric, "a"), _makespans(pairs, metric, "b")
+    failed_a, failed_b = _failed(pairs, "a"), _failed(pairs, "b")
+    a, b = np.where(failed_a & ~failed_b, np.maximum(a, b), a), np.where(failed_b & ~failed_a, np.maximum(a, b), b)
+    known = np.isfinite(a) & np.isfinite(b)
+    return pairs[known], a[known], b[known]
+
+
+def _user_means(rows: pd.DataFrame, a: Values, b: Values) -> tuple[Values, Values]:
+    unit = units(rows)
+    of_a, of_b = (np.bincount(unit, weights=np.log(side)) / np.bincount(unit) for side in (a, b))
+    return of_a, of_b
 
 
 def _unrecorded(pairs: pd.DataFrame, metric: Metric) -> NotComputable | None:
