@@ -113,11 +113,11 @@ def _told(line: Mapping[str, Any], words: Words, show: Formatter) -> str | None:
             for name, found in figures["guardrails"].items()
             if found["state"] == "breached" and name in (*GUARDRAILS, BREAKER)
         ]
+        if breached:
+            texts = [words[f"harm_{name}"].format(100.0 * harm) for name, harm in breached]
+            return words["why_breached"].format(words["list_separator"].join(texts))
         verdict = words[f"word_{figures['verdict']}"]
         samples = " / ".join(show.count(float(count)) for count in figures["samples"].values())
     except (KeyError, TypeError, ValueError, AttributeError):
         return None
-    if breached:
-        texts = [words[f"harm_{name}"].format(100.0 * harm) for name, harm in breached]
-        return words["why_breached"].format(words["list_separator"].join(texts))
     return words["why_verdict"].format(verdict, samples)

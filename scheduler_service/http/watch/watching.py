@@ -25,8 +25,7 @@ from scheduler_service.errors import ServiceError, StorageUnavailable
 from scheduler_service.experiments.examination import RUN_COLUMNS
 from scheduler_service.files import locked
 from scheduler_service.http.services import Services
-from scheduler_service.stats.breaker import REQUEST_COLUMNS, check_requests
-from scheduler_service.stats.comparison import BASELINE
+from scheduler_service.stats.breaker import REQUEST_COLUMNS
 
 if TYPE_CHECKING:
     import pandas as pd  # slow to import, and the service starts without it
@@ -81,7 +80,7 @@ class ExperimentWatch:
         self._holding(self._round)
 
     def glance(self, names: frozenset[str]) -> None:
-        """Whether the breaker of one of these experiments trips, whose requests failed just now; then it is judged."""
+        """Whether the breaker of one of these experiments trips, whose requests failed just now; then it is stopped."""
         self._holding(lambda: self._glance_round(names))
 
     def _holding(self, work: Callable[[], None]) -> None:
@@ -94,8 +93,8 @@ class ExperimentWatch:
             work()
 
     def _glance_round(self, names: frozenset[str]) -> None:
-        monitor = self._parts.monitor
-        for experiment in self._parts.experiments.list_experiments():
+        experiments, monitor = self._parts.experiments, self._parts.monitor
+        for experiment in experiments.list_experiments():
             name = experiment.name
             if name not in names or experiment.status != "active" or not experiment.guardrails:
                 continue
@@ -103,11 +102,9 @@ class ExperimentWatch:
             if last is not None and began_s - last.at_s < min(GLANCE_REST * last.took_s, MOST_REST_S):
                 continue
             runs = monitor.get_performance_data(experiment=name, columns=REQUEST_COLUMNS)
-            checks = [check_requests(runs, BASELINE, arm) for arm in experiment.candidates]
-            took_s = 0.0 if last is None else time.monotonic() - began_s  # as in `_judge`
+            experiments.trip(name, runs)
+            took_s = 0.0 if last is None else time.monotonic() - began_s  # as in `_round`
             self._glances[name] = _Look(len(runs), began_s, took_s)
-            if any(each.state == "breached" for each in checks):
-                self._judge(name, len(runs))
 
     def _round(self) -> None:
         experiments, monitor = self._parts.experiments, self._parts.monitor
@@ -122,20 +119,16 @@ class ExperimentWatch:
             n_runs = monitor.count_runs(name)
             if last is not None and last.runs == n_runs and began_s - last.at_s < ANYWAY_EVERY_S:
                 continue
-            self._judge(name, n_runs)
-
-    def _judge(self, name: str, n_runs: int) -> None:
-        began_s, last = time.monotonic(), self._looks.get(name)
-        try:
-            self._parts.experiments.review(name, *records_of(name, self._parts.monitor))
-        except Exception as err:  # one experiment's trouble does not keep the others from being judged
-            if self._troubles.get(name) != str(err):
-                self._troubles[name] = str(err)
-                trace = None if isinstance(err, ServiceError) else err
-                log.warning("the experiment %s could not be judged: %s", name, err, exc_info=trace)
-        # The first look of a process also imports pandas and scipy, which tells nothing of the next.
-        took_s = 0.0 if last is None else time.monotonic() - began_s
-        self._looks[name] = _Look(n_runs, began_s, took_s)
+            try:
+                experiments.review(name, *records_of(name, monitor))
+            except Exception as err:  # one experiment's trouble does not keep the others from being judged
+                if self._troubles.get(name) != str(err):
+                    self._troubles[name] = str(err)
+                    trace = None if isinstance(err, ServiceError) else err
+                    log.warning("the experiment %s could not be judged: %s", name, err, exc_info=trace)
+            # The first look of a process also imports pandas and scipy, which tells nothing of the next.
+            took_s = 0.0 if last is None else time.monotonic() - began_s
+            self._looks[name] = _Look(n_runs, began_s, took_s)
 
 
 def watch_experiments(parts: Services) -> None:
