@@ -23,6 +23,7 @@ from scheduler_service.stats.outcome import NotComputable
 from scheduler_service.stats.pairs import PairedVerdict, judge_pairs
 from scheduler_service.stats.power import detectable_improvement
 from scheduler_service.stats.secondary import secondary
+from scheduler_service.stats.spending import replay_alpha
 from scheduler_service.stats.verdict import DaysLeft, DaysUntil, Verdict, judge, summary_beside
 
 if TYPE_CHECKING:
@@ -254,18 +255,33 @@ def _days_until(experiment: Experiment, runs: pd.DataFrame, now: datetime) -> Da
 
 def _pair_verdicts(experiment: Experiment, pairs: pd.DataFrame | None, candidate: str) -> dict[str, PairedVerdict]:
     """By source. Shadow pairs are judged even where there are none, if the verdict rests on them."""
-    alpha = experiment.alpha / len(experiment.candidates)
     return {
-        source: judge_pairs(
-            mine,
-            margin=experiment.margin,
-            alpha=alpha,
-            candidate=candidate,
-            metric=paired_metric(experiment.success_metric),
+        source: replace(
+            judge_pairs(
+                mine,
+                margin=experiment.margin,
+                alpha=alpha_of_pairs(experiment, mine),
+                candidate=candidate,
+                metric=paired_metric(experiment.success_metric),
+            ),
+            replay_number=replay_number_of(mine),
         )
         for source, mine in pairs_by_source(pairs, candidate).items()
         if len(mine) or (source == "shadow" and experiment.shadow > 0.0)
     }
+
+
+def alpha_of_pairs(experiment: Experiment, pairs: pd.DataFrame) -> float:
+    """The chance of a wrong verdict on pairs of one source and candidate; replays of the same models share it."""
+    alpha, number = experiment.alpha / len(experiment.candidates), replay_number_of(pairs)
+    return alpha if number is None else replay_alpha(alpha, number)
+
+
+def replay_number_of(pairs: pd.DataFrame) -> int | None:
+    """Which replay of its two models the pairs are of; None for shadow runs."""
+    if "replay_number" not in pairs.columns or not len(pairs) or pairs["replay_number"].isna().iloc[-1]:
+        return None
+    return int(pairs["replay_number"].iloc[-1])
 
 
 def pairs_by_source(pairs: pd.DataFrame | None, candidate: str) -> dict[str, pd.DataFrame]:

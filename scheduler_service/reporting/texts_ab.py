@@ -212,6 +212,7 @@ AB_TEXTS: Mapping[str, Mapping[str, str]] = {
         # pairs
         "paired_shadow": "配对比较：影子运行",
         "paired_replay": "配对比较：历史请求回放",
+        "replay_counted": "这是这两个模型的第 {} 次回放，按 {:.2g}% 的误判概率判定：同两个模型的所有回放共用一个误判概率，换样本反复回放不会更容易得出结论。",
         "differences_makespan": "逐个请求的差异：B 比 A 的完工时间短多少",
         "differences_policy_makespan": "逐个请求的差异：B 自身排程的完工时间比 A 的短多少",
         "axis_difference": "B 相对 A 的改进（%）",
@@ -441,6 +442,7 @@ AB_TEXTS: Mapping[str, Mapping[str, str]] = {
         "colon": ": ",
         "paired_shadow": "Paired comparison: shadow runs",
         "paired_replay": "Paired comparison: replay of past requests",
+        "replay_counted": "Replay {} of these two models, judged at {:.2g}%: all replays of the same two models share one chance of a wrong verdict, so that replaying other samples again and again makes no verdict likelier.",
         "differences_makespan": "Request by request: how much shorter the makespan of B is than that of A",
         "differences_policy_makespan": "Request by request: how much shorter the makespan of B's own schedule is than that of A's",
         "axis_difference": "Improvement of B over A (%)",

@@ -103,7 +103,7 @@ export const en = {
     heading: "Paired comparison: the same request, both models", shadow: "Shadow runs", replay: "Replay of past requests", none: "There are no pairs yet. An experiment with shadow runs collects them by itself; or replay past requests below.",
     won: "{b} better", tied: "equal", lost: "{b} worse", ratio_makespan: "Makespan {b} / {a}", ratio_policy_makespan: "Own makespan {b} / {a}", ratio_note: "geometric mean; below 1, {b} is shorter", worst: "Requests where {b} lost most", no_worst: "{b} lost on no request.",
     request: "Request", user: "User", workpoints: "Work points", difference: "Difference", failures: "Failures: {a} {n_a}, {b} {n_b}.", of: "{pairs} pairs, {users} users",
-    bar: "{won} wins, {tied} ties, {lost} losses",
+    bar: "{won} wins, {tied} ties, {lost} losses", counted: "Replay {number} of these two models, judged at {alpha}: all replays together stay within the error that was set.",
   },
   replay: {
     heading: "Replay of past requests", about: "Plans recent real requests again, each once by {b} and once by {a}. No user notices.", limit: "Requests", days: "Of the last days", own: "Only requests that named this experiment",

@@ -103,7 +103,7 @@ export const zh = {
     heading: "配对比较：同一请求，两个模型", shadow: "影子运行", replay: "历史请求回放", none: "还没有配对。开启影子运行的实验会自动积累配对；也可以在下面用历史请求做回放。",
     won: "{b} 更好", tied: "持平", lost: "{b} 更差", ratio_makespan: "完工时间之比 {b}/{a}", ratio_policy_makespan: "自身排程完工时间之比 {b}/{a}", ratio_note: "几何均值；小于 1 表示 {b} 更短", worst: "{b} 落后最多的请求", no_worst: "没有 {b} 落后的请求。",
     request: "请求", user: "用户", workpoints: "工作点", difference: "差异", failures: "失败：{a} {n_a} 次，{b} {n_b} 次。", of: "{pairs} 对，{users} 名用户",
-    bar: "{won} 胜，{tied} 平，{lost} 负",
+    bar: "{won} 胜，{tied} 平，{lost} 负", counted: "这两个模型的第 {number} 次回放，按 {alpha} 的误判概率判定：所有回放合计不超过设定的上限。",
   },
   replay: {
     heading: "历史请求回放", about: "用最近的真实请求重新排程，{b} 与 {a} 对同一请求各算一次。不影响任何用户。", limit: "请求数", days: "最近几天", own: "只用点名本实验的请求",

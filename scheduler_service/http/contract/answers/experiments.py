@@ -61,6 +61,10 @@ _JUDGED = {
     ),
     "margin_percentage": NUMBER,
 }
+_COUNTED = {
+    "alpha": told(SHARE, "Chance of a wrong verdict; replay k of the same two models is left 1 / (k (k + 1)) of it."),
+    "replay_number": told(maybe(COUNT), "Of all replays of the same two models; null: no replay."),
+}
 _CANNOT_TELL = object_of(
     {
         "code": one_of("proven_optimal"),
@@ -271,6 +275,7 @@ EXPERIMENTS: dict[str, Schema] = {
         {
             "metric": one_of(*PAIRED),
             **_JUDGED,
+            **_COUNTED,
             **dict.fromkeys(("pairs", "users", "distinct_instances", "wins", "ties", "losses"), COUNT),
             **dict.fromkeys(("improvement_percentage", "geometric_mean_ratio", "correlation"), maybe(NUMBER)),
             "confidence_sequence": maybe(PAIR),
@@ -314,6 +319,7 @@ EXPERIMENTS: dict[str, Schema] = {
                     "candidate": TEXT,
                     "models": map_of(TEXT),
                     "replay_id": maybe(TEXT),
+                    **_COUNTED,
                     "state": one_of("running", "done", "unfinished", "failed", "identical"),
                     "done": COUNT,
                     "total": COUNT,
