@@ -14,6 +14,7 @@ from scheduler_service.experiments.experiment import Experiment
 from scheduler_service.experiments.planning import MAX_DAYS, traffic_of
 from scheduler_service.experiments.rollout import Evidence
 from scheduler_service.stats.arms import metric_values, rows_of_arm, succeeded
+from scheduler_service.stats.breaker import check_requests
 from scheduler_service.stats.comparison import ARMS, BASELINE, ArmComparison, compare_arms
 from scheduler_service.stats.guardrails import ALPHA as GUARDRAIL_ALPHA
 from scheduler_service.stats.guardrails import Guardrail, check_guardrails
@@ -23,6 +24,7 @@ from scheduler_service.stats.outcome import NotComputable
 from scheduler_service.stats.pairs import PairedVerdict, judge_pairs
 from scheduler_service.stats.power import detectable_improvement
 from scheduler_service.stats.secondary import secondary
+from scheduler_service.stats.spending import replay_alpha
 from scheduler_service.stats.verdict import DaysLeft, DaysUntil, Verdict, judge
 
 if TYPE_CHECKING:
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
 
 RUN_COLUMNS = (
     "timestamp",
+    "request_id",
     "model_key",
     "variant",
     "reason",
@@ -53,7 +56,7 @@ class Examination:
     experiment: Experiment
     comparisons: Mapping[str, ArmComparison]  # candidate -> against the baseline
     verdicts: Mapping[str, Verdict]  # candidate -> from the users' means
-    guardrails: Mapping[str, tuple[Guardrail, ...]]  # candidate ->
+    guardrails: Mapping[str, tuple[Guardrail, ...]]  # candidate ->; the breaker is the last one
     secondary: Mapping[str, Mapping[str, Any]]  # candidate -> metric -> its figures
     pairs: Mapping[str, PairedVerdict]  # "shadow" and "replay", where there are pairs; of model_b
     requests_longer: Mapping[str, float | None]  # candidate -> share, as `headline.requests_longer`
@@ -173,10 +176,9 @@ def examine(experiment: Experiment, runs: pd.DataFrame, pairs: pd.DataFrame | No
     candidates = experiment.candidates
     metric = metric_named(experiment.success_metric)
     each_alpha = experiment.alpha / len(candidates)
-    split, shadow = experiment.traffic_split or None, {}
+    shadow = {}
     if experiment.shadow > 0.0:
         shadow = {arm: pairs_by_source(pairs, arm).get("shadow") for arm in candidates}
-    coming = _days_until(experiment, runs, now)
     comparisons = {
         arm: compare_arms(
             runs,
@@ -192,29 +194,36 @@ def examine(experiment: Experiment, runs: pd.DataFrame, pairs: pd.DataFrame | No
         experiment=experiment,
         comparisons=comparisons,
         verdicts={
-            arm: judge(runs, replace(comparison, alpha=each_alpha), experiment.margin, coming)
+            arm: judge(
+                runs, replace(comparison, alpha=each_alpha), experiment.margin, _days_until(experiment, runs, now, arm)
+            )
             for arm, comparison in comparisons.items()
         },
-        guardrails={
-            arm: tuple(
-                check_guardrails(
-                    runs,
-                    experiment.guardrails,
-                    BASELINE,
-                    arm,
-                    GUARDRAIL_ALPHA / len(candidates),
-                    split=split,
-                    pairs=shadow.get(arm),
-                )
-            )
-            for arm in candidates
-        },
+        guardrails={arm: _guardrails(experiment, runs, arm, shadow.get(arm)) for arm in candidates},
         secondary={arm: secondary(runs, metric.name, arm) for arm in candidates},
         pairs=_pair_verdicts(experiment, pairs, candidates[0]),
         requests_longer={arm: requests_longer(runs, metric, (BASELINE, arm)) for arm in candidates},
         samples=_samples(experiment, runs, metric.name),
         model_changed=_model_changed(experiment, runs),
     )
+
+
+def _guardrails(
+    experiment: Experiment, runs: pd.DataFrame, arm: str, shadow: pd.DataFrame | None
+) -> tuple[Guardrail, ...]:
+    """Of the candidate `arm`, and the breaker; none at all where a person switched them off."""
+    if not experiment.guardrails:
+        return ()
+    checked = check_guardrails(
+        runs,
+        experiment.guardrails,
+        BASELINE,
+        arm,
+        GUARDRAIL_ALPHA / len(experiment.candidates),
+        split=experiment.traffic_split or None,
+        pairs=shadow,
+    )
+    return (*checked, check_requests(runs, BASELINE, arm))
 
 
 def _on_pairs(pairs: PairedVerdict) -> dict[str, Any]:
@@ -241,13 +250,20 @@ def _on_pairs(pairs: PairedVerdict) -> dict[str, Any]:
     }
 
 
-def _days_until(experiment: Experiment, runs: pd.DataFrame, now: datetime) -> DaysUntil | NotComputable:
-    """How soon so many users took part, in the coming stages of a rollout as well, if new ones come as of late.
+def _days_until(experiment: Experiment, runs: pd.DataFrame, now: datetime, arm: str) -> DaysUntil | NotComputable:
+    """How soon so many users took part in `arm` and the baseline, if new ones come as of late.
 
+    The coming stages of a rollout are looked at as well.
     Everybody who names the experiment counts, also who falls into no arm yet: raising the coverage takes them in.
     """
     if experiment.status != "active":
         return NotComputable("not_running", f"the experiment is {experiment.status}")
+    if "timestamp" not in runs.columns:
+        return NotComputable("no_data", "nobody knows how soon more users come")
+    split = experiment.traffic_split or {BASELINE: 0.5, arm: 0.5}
+    compared = split[BASELINE] + split[arm]  # of those who take part
+    if compared == 0.0:
+        return NotComputable("not_running", "neither arm has a share of the users")
     known = max((now - experiment.start_time).total_seconds() / 86_400.0, 1.0)
     traffic, rollout = traffic_of(runs, now, known), experiment.rollout
     stages = [(0.0, experiment.present_coverage)]
@@ -258,7 +274,7 @@ def _days_until(experiment: Experiment, runs: pd.DataFrame, now: datetime) -> Da
 
     def days_until(users: int) -> float | None:
         for (begins, coverage), (ends, _) in pairwise([*stages, (MAX_DAYS, 0.0)]):
-            missing = users / coverage - traffic.users
+            missing = users / (coverage * compared) - traffic.users
             if missing > 0.0 and traffic.new_users_per_day == 0.0:
                 continue
             days = max(begins, missing / traffic.new_users_per_day if missing > 0.0 else 0.0)
@@ -271,18 +287,33 @@ def _days_until(experiment: Experiment, runs: pd.DataFrame, now: datetime) -> Da
 
 def _pair_verdicts(experiment: Experiment, pairs: pd.DataFrame | None, candidate: str) -> dict[str, PairedVerdict]:
     """By source. Shadow pairs are judged even where there are none, if the verdict rests on them."""
-    alpha = experiment.alpha / len(experiment.candidates)
     return {
-        source: judge_pairs(
-            mine,
-            margin=experiment.margin,
-            alpha=alpha,
-            candidate=candidate,
-            metric=paired_metric(experiment.success_metric),
+        source: replace(
+            judge_pairs(
+                mine,
+                margin=experiment.margin,
+                alpha=alpha_of_pairs(experiment, mine),
+                candidate=candidate,
+                metric=paired_metric(experiment.success_metric),
+            ),
+            replay_number=replay_number_of(mine),
         )
         for source, mine in pairs_by_source(pairs, candidate).items()
         if len(mine) or (source == "shadow" and experiment.shadow > 0.0)
     }
+
+
+def alpha_of_pairs(experiment: Experiment, pairs: pd.DataFrame) -> float:
+    """The chance of a wrong verdict on pairs of one source and candidate; replays of the same models share it."""
+    alpha, number = experiment.alpha / len(experiment.candidates), replay_number_of(pairs)
+    return alpha if number is None else replay_alpha(alpha, number)
+
+
+def replay_number_of(pairs: pd.DataFrame) -> int | None:
+    """Which replay of its two models the pairs are of; None for shadow runs."""
+    if "replay_number" not in pairs.columns or not len(pairs) or pairs["replay_number"].isna().iloc[-1]:
+        return None
+    return int(pairs["replay_number"].iloc[-1])
 
 
 def pairs_by_source(pairs: pd.DataFrame | None, candidate: str) -> dict[str, pd.DataFrame]:

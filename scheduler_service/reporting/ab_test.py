@@ -14,6 +14,7 @@ from scheduler_service.reporting.paired import PairedSection, paired_sections
 from scheduler_service.reporting.standing import SYMBOLS, Teller, letter, standing_of
 from scheduler_service.reporting.texts import TEXTS, Lang
 from scheduler_service.stats.arms import FAILED_RATIO, metric_values, rows_of_arm, totals, units
+from scheduler_service.stats.breaker import BREAKER
 from scheduler_service.stats.comparison import BASELINE
 from scheduler_service.stats.guardrails import QUANTILE, UNNOTICED_S, Guardrail
 from scheduler_service.stats.metrics import Metric
@@ -331,7 +332,10 @@ def _guardrail_rows(examined: Examination, words: Words, show: Formatter) -> lis
 
 
 def guardrail_row(check: Guardrail, candidate: str, words: Words, show: Formatter) -> GuardrailRow:
-    """A guardrail as it is shown; of the compute time, the share of slow requests and not its excess over 5 %."""
+    """A guardrail as it is shown; of the compute time, the share of slow requests and not its excess over 5 %.
+
+    Of the requests whose own model failed there are no bounds.
+    """
     is_time = check.name == "execution_time"
 
     def text(value: float | None) -> str:
@@ -339,6 +343,8 @@ def guardrail_row(check: Guardrail, candidate: str, words: Words, show: Formatte
             return words["none"]
         if is_time:
             return f"{100.0 * min(1.0, max(0.0, value + 1.0 - QUANTILE)):.2f}%"
+        if check.name == BREAKER:
+            return show.percent(value)
         signed = show.signed_percent(100.0 * value)
         return signed.removesuffix("%") if check.name == "success" else signed
 

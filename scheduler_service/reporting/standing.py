@@ -95,7 +95,7 @@ def standing_of_pairs(examined: Examination, source: str) -> Standing:
     """What the pairs of `source` say of the first candidate."""
     arm = examined.experiment.candidates[0]
     comparison, found = examined.comparisons[arm], examined.pairs[source]
-    effect, alpha = None if isinstance(found.effect, NotComputable) else found.effect, examined.experiment.alpha
+    effect, alpha = None if isinstance(found.effect, NotComputable) else found.effect, found.alpha
     detectable = None
     if effect is not None:
         detectable = detectable_improvement(effect.standard_error, alpha, found.metric)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from scheduler_service.stats.arms import metric_values, rows_of_arm, split_of, totals, units, unrecorded
+from scheduler_service.stats.arms import assigned, metric_values, rows_of_arm, split_of, totals, units, unrecorded
 from scheduler_service.stats.lift import LiftInterval, lift, lift_interval
 from scheduler_service.stats.metrics import METRICS, Metric, metric_named
 from scheduler_service.stats.outcome import NotComputable
@@ -245,23 +247,28 @@ def compare_arms(
 
 
 def _srm_p(runs: pd.DataFrame, users: Mapping[str, int], split: Mapping[str, float]) -> float | NotComputable:
-    """Of all periods in which the shares were the same; a user counts in each that saw them."""
-    recorded = list(runs["split"].dropna().unique()) if "split" in runs.columns else []
-    if len(recorded) < 2:
+    """Of all periods in which the shares were the same; a user counts in the first one that saw them.
+
+    Users who come again fall where they fell before, as far as the shares are alike: counted twice they would make one
+    deviation two.
+    """
+    if "split" not in runs.columns:
         return srm_p_value(*_taking_part(users, split))
-    periods = []
-    for text in recorded:
-        rows = runs[runs["split"].eq(text).fillna(value=False)]
-        shares = split_of(text) or {}
-        counts = {arm: len(np.unique(units(rows_of_arm(rows, arm)))) for arm in shares}
-        periods.append(_taking_part(counts, shares))
-    return srm_p_value_of_periods(periods)
+    rows = assigned(runs)
+    first = rows.iloc[np.unique(units(rows), return_index=True)[1]]
+    periods: dict[tuple[tuple[str, float], ...], Counter[str]] = {}
+    for text, seen in first.groupby("split", dropna=False):
+        said = split_of(text) if isinstance(text, str) else None
+        counts = periods.setdefault(tuple((said or split).items()), Counter())
+        counts.update(seen["variant"])
+    return srm_p_value_of_periods([_taking_part(counts, dict(shares)) for shares, counts in periods.items()])
 
 
 def _taking_part(users: Mapping[str, int], split: Mapping[str, float]) -> tuple[list[int], list[float]]:
-    """Users and shares of the arms that have any."""
+    """Users and shares of the arms that have any; records may have rounded the shares."""
     arms = [arm for arm, share in split.items() if share > 0.0]
-    return [users[arm] for arm in arms], [split[arm] for arm in arms]
+    total = math.fsum(split.values())
+    return [users[arm] for arm in arms], [split[arm] / total for arm in arms]
 
 
 @dataclass(frozen=True)

@@ -217,11 +217,10 @@ def _execution_time(
         return _silent("execution_time", margin, (0, 0), message)
     quantile = float(took_a.quantile(QUANTILE))
     limit_s = max(quantile * (1.0 + margin), quantile + UNNOTICED_S)
-    is_candidate = runs["variant"].eq(arms[1]).fillna(value=False)
-    slow = runs["execution_time"].gt(quantile).where(~is_candidate, runs["execution_time"].gt(limit_s))
-    values = user_values(
-        runs.assign(execution_time=slow.astype("float64").where(runs["execution_time"].notna())), _SLOW, arms, split
-    )
+    is_candidate = runs["variant"].eq(arms[1]).fillna(value=False).astype(bool)
+    took = runs["execution_time"].astype("float64")
+    slow = took.gt(quantile).where(~is_candidate, took.gt(limit_s)).astype("float64").where(took.notna())
+    values = user_values(runs.assign(execution_time=slow), _SLOW, arms, split)
     evidence, users = difference_of_arms(values), (values.a.size, values.b.size)
     if isinstance(evidence, NotComputable):
         return _silent("execution_time", margin, users, evidence.message)

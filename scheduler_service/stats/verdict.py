@@ -308,8 +308,6 @@ def _recommendation(
         return "Find out why users are missing from an arm; discard these figures."
     if told is not None:
         return f"{f'Promote {candidate} if it has other advantages. ' if word == 'non_inferior' else ''}{advice(told)}"
-    if word == "invalid" and reason is not None and reason.reason == "no_variation":
-        return "Let users with other plants take part, or replay recorded traffic."
     more = "" if days is None else f" for about {max(1, math.ceil(days))} more days at the present rate"
     if word == "non_inferior":
         return f"Promote {candidate} if it has other advantages, or go on{more}."

@@ -317,7 +317,9 @@ class ExperimentRequest(Strict):
         ),
     )
     shadow: bool | Annotated[float, Field(ge=0, le=1)] | None = Field(
-        default=None, description="Share of the requests on which both models are run; true for all."
+        default=None,
+        description="Share of the requests on which both models are run; true for all. "
+        "Absent: all, in a rollout where few users are known, else none.",
     )
     forced_variants: dict[str, str] | None = Field(default=None, max_length=10_000, description="Tester -> arm.")
     excluded_users: list[Name] | None = Field(default=None, max_length=10_000)

@@ -76,6 +76,10 @@ _JUDGED = {
         NUMBER, "Percent of the baseline that the candidate may be worse and still be called non_inferior."
     ),
 }
+_COUNTED = {
+    "alpha": told(SHARE, "Chance of a wrong verdict; replay k of the same two models is left 1 / (k (k + 1)) of it."),
+    "replay_number": told(maybe(COUNT), "Of all replays of the same two models; null: no replay."),
+}
 _CANNOT_TELL = object_of(
     {
         "code": one_of("proven_optimal"),
@@ -393,6 +397,7 @@ EXPERIMENTS: dict[str, Schema] = {
         {
             "metric": one_of(*PAIRED),
             **_JUDGED,
+            **_COUNTED,
             **dict.fromkeys(("pairs", "users", "distinct_instances", "wins", "ties", "losses"), COUNT),
             "improvement_percentage": _IMPROVEMENT,
             "geometric_mean_ratio": told(maybe(NUMBER), "Candidate's over baseline's makespan; below 1 is better."),
@@ -438,6 +443,7 @@ EXPERIMENTS: dict[str, Schema] = {
                     "candidate": TEXT,
                     "models": map_of(TEXT),
                     "replay_id": maybe(TEXT),
+                    **_COUNTED,
                     "state": one_of("running", "done", "unfinished", "failed", "identical"),
                     "done": COUNT,
                     "total": COUNT,
