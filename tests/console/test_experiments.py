@@ -319,6 +319,50 @@ def record_optima(console: LiveService, name: str, users: int = 160) -> None:
     monitor.close()
 
 
+def record_flattering(console: LiveService, name: str, users: int = 300) -> None:
+    """Runs of both arms; B plans as A does, but fails on the largest plants, so that its mean is short."""
+    monitor = PerformanceMonitor(console.home / "logs" / "performance.db")
+    keys = {each["version"]: each["model_key"] for each in console.get("/models").json()["models"]}
+    records = []
+    for user in range(users):
+        arm, bound = ("model_a", "model_b")[user % 2], 30.0 + user * 7 % 41
+        fails = arm == "model_b" and bound > 58.0
+        length = {} if fails else {"makespan": bound * 1.1, "gap": 0.1}
+        records.append(
+            PerformanceRecord(
+                request_id=f"{name}_{user}", user_id=f"u{user}", experiment=name, variant=arm, reason="assigned",
+                model_key=keys["1.0.0" if arm == "model_a" else "2.0.0"], lower_bound=bound, success=not fails,
+                execution_time=0.002, **length,
+            )
+        )  # fmt: skip
+    monitor.record_performance(*records)
+    monitor.close()
+
+
+def test_raw_means_that_contradict_the_verdict_are_named_before_it(page: Page, console: LiveService):
+    create(console, "flattering", min_samples=20, traffic_split={"model_a": 0.5, "model_b": 0.5}, guardrails=False)
+    record_flattering(console, "flattering")
+    results = console.get("/experiments/flattering/results").json()["results"]
+    assert (results["verdict"], results["is_significant"], results["raw_means_contradict"]) == ("worse", True, True)
+    page.goto("/#/experiments/flattering")
+    card = page.locator(".verdict")
+    said = card.locator("[data-contradiction]")
+    raw, effect = (abs(results["contradiction"][f"{name}_improvement_percentage"]) for name in ("raw", "effect"))
+    expect(said).to_contain_text(
+        f"按原始均值，B 的完工时间平均缩短 {raw:.2f} %；按结论所依据的效果，完工时间平均延长 {effect:.2f} %"
+    )
+    expect(said).to_contain_text(
+        f"原始均值不含失败的运行（B 组失败 {results['contradiction']['failed_percentages'][1]:.1f} %"
+    )
+    expect(card.locator(".figure strong")).to_have_text(signed(-effect))
+    assert said.bounding_box()["y"] < card.locator("[data-verdict]").bounding_box()["y"]
+    expect(page.locator("[data-raw-means]")).to_contain_text("在成功运行中的原始均值（不计失败")
+    check_both_sizes(page, "experiments-contradiction")
+    page.goto("/?lang=en#/experiments/flattering")
+    expect(said).to_contain_text("Mind: the raw means point the other way than the verdict.")
+    console.post("/experiments/flattering/stop")
+
+
 def test_where_all_answers_are_optimal_the_page_says_what_would_tell(page: Page, console: LiveService):
     ramp = {"stages": [0.5, 1.0], "min_hours": 0, "min_samples": 20}
     models = {"model_a": "DDQN_v2.0", "model_b": "DDQN_v1.0"}
