@@ -18,13 +18,14 @@ from scheduler_service.stats.breaker import check_requests
 from scheduler_service.stats.comparison import ARMS, BASELINE, ArmComparison, compare_arms
 from scheduler_service.stats.guardrails import ALPHA as GUARDRAIL_ALPHA
 from scheduler_service.stats.guardrails import Guardrail, check_guardrails
+from scheduler_service.stats.headline import Contradiction, contradiction, requests_longer, summary
 from scheduler_service.stats.metrics import PAIRED, metric_named, paired_metric
 from scheduler_service.stats.outcome import NotComputable
 from scheduler_service.stats.pairs import PairedVerdict, judge_pairs
 from scheduler_service.stats.power import detectable_improvement
 from scheduler_service.stats.secondary import secondary
 from scheduler_service.stats.spending import replay_alpha
-from scheduler_service.stats.verdict import DaysLeft, DaysUntil, Verdict, judge, summary_beside
+from scheduler_service.stats.verdict import DaysLeft, DaysUntil, Verdict, judge
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -58,6 +59,7 @@ class Examination:
     guardrails: Mapping[str, tuple[Guardrail, ...]]  # candidate ->; the breaker is the last one
     secondary: Mapping[str, Mapping[str, Any]]  # candidate -> metric -> its figures
     pairs: Mapping[str, PairedVerdict]  # "shadow" and "replay", where there are pairs; of model_b
+    requests_longer: Mapping[str, float | None]  # candidate -> share, as `headline.requests_longer`
     samples: Mapping[str, int]  # arm -> values of the success metric, in a rollout since the stage began
     model_changed: NotComputable | None  # the arm's name came to mean another model on the way
 
@@ -91,14 +93,14 @@ class Examination:
             "coverage": experiment.present_coverage,
             "start_time": to_iso(experiment.start_time),
             "end_time": to_iso(experiment.end_time),
-            **self._classical(first),
+            **self._raw(first),
             **self._verdict(),
             "guardrails": [each.to_dict() for each in self.guardrails[first]],
             "secondary": self.secondary[first],
             "paired": {source: found.to_dict() for source, found in self.pairs.items()},
             "comparisons": {
                 arm: {
-                    **self._classical(arm),
+                    **self._raw(arm),
                     **self.verdicts[arm].to_dict(),
                     "guardrails": [each.to_dict() for each in self.guardrails[arm]],
                     "secondary": self.secondary[arm],
@@ -109,10 +111,31 @@ class Examination:
             "stage_samples": None if experiment.rollout is None else dict(self.samples),
         }
 
-    def _classical(self, arm: str) -> dict[str, Any]:
-        """The figures of API.md, with a summary that does not contradict the verdict beside it."""
-        comparison = self.comparisons[arm]
-        return {**comparison.to_dict(), "summary": summary_beside(comparison, self.verdicts[arm].cannot_tell)}
+    def contradiction(self, arm: str) -> Contradiction | None:
+        """That the raw means of `arm` and the effect of its verdict have opposite signs; None if they have not."""
+        comparison, effect = self.comparisons[arm], self._verdict_on(arm)["anytime_effect"]
+        if effect is None or comparison.has_ratio_mismatch or self.model_changed is not None:
+            return None
+        return contradiction(
+            comparison,
+            effect["improvement_percentage"],
+            self.requests_longer[arm],
+            is_of_pairs=self.rests_on_pairs and arm == self.experiment.candidates[0],
+        )
+
+    def _raw(self, arm: str) -> dict[str, Any]:
+        """The figures of API.md, of the raw means; `summary` says first what the verdict rests on."""
+        comparison, contradicted = self.comparisons[arm], self.contradiction(arm)
+        told = self.verdicts[arm].cannot_tell
+        return {
+            **comparison.to_dict(),
+            "summary": summary(comparison, self._verdict_on(arm), contradicted, told),
+            "raw_means_contradict": contradicted is not None,
+            "contradiction": None if contradicted is None else contradicted.to_dict(),
+        }
+
+    def _verdict_on(self, arm: str) -> dict[str, Any]:
+        return self._verdict() if arm == self.experiment.candidates[0] else self.verdicts[arm].to_dict()
 
     def _verdict(self) -> dict[str, Any]:
         """The verdict on model_b as JSON; `verdict_basis` says which figures it rests on."""
@@ -156,7 +179,6 @@ def examine(experiment: Experiment, runs: pd.DataFrame, pairs: pd.DataFrame | No
     shadow = {}
     if experiment.shadow > 0.0:
         shadow = {arm: pairs_by_source(pairs, arm).get("shadow") for arm in candidates}
-    coming = _days_until(experiment, runs, now)
     comparisons = {
         arm: compare_arms(
             runs,
@@ -172,12 +194,15 @@ def examine(experiment: Experiment, runs: pd.DataFrame, pairs: pd.DataFrame | No
         experiment=experiment,
         comparisons=comparisons,
         verdicts={
-            arm: judge(runs, replace(comparison, alpha=each_alpha), experiment.margin, coming)
+            arm: judge(
+                runs, replace(comparison, alpha=each_alpha), experiment.margin, _days_until(experiment, runs, now, arm)
+            )
             for arm, comparison in comparisons.items()
         },
         guardrails={arm: _guardrails(experiment, runs, arm, shadow.get(arm)) for arm in candidates},
         secondary={arm: secondary(runs, metric.name, arm) for arm in candidates},
         pairs=_pair_verdicts(experiment, pairs, candidates[0]),
+        requests_longer={arm: requests_longer(runs, metric, (BASELINE, arm)) for arm in candidates},
         samples=_samples(experiment, runs, metric.name),
         model_changed=_model_changed(experiment, runs),
     )
@@ -225,13 +250,20 @@ def _on_pairs(pairs: PairedVerdict) -> dict[str, Any]:
     }
 
 
-def _days_until(experiment: Experiment, runs: pd.DataFrame, now: datetime) -> DaysUntil | NotComputable:
-    """How soon so many users took part, in the coming stages of a rollout as well, if new ones come as of late.
+def _days_until(experiment: Experiment, runs: pd.DataFrame, now: datetime, arm: str) -> DaysUntil | NotComputable:
+    """How soon so many users took part in `arm` and the baseline, if new ones come as of late.
 
+    The coming stages of a rollout are looked at as well.
     Everybody who names the experiment counts, also who falls into no arm yet: raising the coverage takes them in.
     """
     if experiment.status != "active":
         return NotComputable("not_running", f"the experiment is {experiment.status}")
+    if "timestamp" not in runs.columns:
+        return NotComputable("no_data", "nobody knows how soon more users come")
+    split = experiment.traffic_split or {BASELINE: 0.5, arm: 0.5}
+    compared = split[BASELINE] + split[arm]  # of those who take part
+    if compared == 0.0:
+        return NotComputable("not_running", "neither arm has a share of the users")
     known = max((now - experiment.start_time).total_seconds() / 86_400.0, 1.0)
     traffic, rollout = traffic_of(runs, now, known), experiment.rollout
     stages = [(0.0, experiment.present_coverage)]
@@ -242,7 +274,7 @@ def _days_until(experiment: Experiment, runs: pd.DataFrame, now: datetime) -> Da
 
     def days_until(users: int) -> float | None:
         for (begins, coverage), (ends, _) in pairwise([*stages, (MAX_DAYS, 0.0)]):
-            missing = users / coverage - traffic.users
+            missing = users / (coverage * compared) - traffic.users
             if missing > 0.0 and traffic.new_users_per_day == 0.0:
                 continue
             days = max(begins, missing / traffic.new_users_per_day if missing > 0.0 else 0.0)

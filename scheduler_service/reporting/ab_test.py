@@ -42,8 +42,8 @@ class VerdictBox:
     sentence: str
     next_step: str
     cards: Sequence[Card]
-    classical: str | None
-    classical_label: str
+    contradiction: str | None  # that the raw means have another sign
+    raw_means: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,6 +166,7 @@ def ab_test_page(
         boxes=boxes,
         settings=_settings(examined, status, words, show) if is_configured else None,
         arms=_arm_rows(examined),
+        raw_label=words[teller.raw_key(metric)],
         mean_label=words["user_mean"].format(words[f"metric_{metric.name}"]),
         mean_text=_texts(show).get(metric.name, show.plain),
         srm=_srm(examined, teller, words, show),
@@ -192,7 +193,7 @@ def _verdict_box(
     last_event: str | None,
     days_planned: float,
 ) -> VerdictBox:
-    found, metric = standing_of(examined, arm), examined.comparisons[arm].metric
+    found = standing_of(examined, arm)
     return VerdictBox(
         heading=words["versus"].format(labels[arm], labels[BASELINE]),
         word=found.word,
@@ -200,8 +201,8 @@ def _verdict_box(
         sentence=teller.sentence(found),
         next_step=teller.next_step(found, status or "concluded", last_event, days_planned),
         cards=teller.cards(found, is_running=status == "active"),
-        classical=teller.classical(examined.comparisons[arm], examined.verdicts[arm].cannot_tell),
-        classical_label=words["classical" if metric.covariate is None else "classical_unadjusted"],
+        contradiction=teller.contradiction(found, examined.contradiction(arm)),
+        raw_means=teller.raw_means(examined.comparisons[arm], examined.verdicts[arm].cannot_tell),
     )
 
 

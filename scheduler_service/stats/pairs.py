@@ -19,6 +19,7 @@ from scheduler_service.stats.outcome import NotComputable
 from scheduler_service.stats.paired import Paired, paired
 from scheduler_service.stats.summaries import Values
 from scheduler_service.stats.verdict import addition, advice, word_for
+from scheduler_service.stats.wording import percent
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -89,7 +90,8 @@ class PairedVerdict:
         failed = f"; it failed on {self.failures[1]}, model_a on {self.failures[0]}" if any(self.failures) else ""
         return (
             f"On the same requests {self.candidate} {said} in {self.metric.name}: an improvement of "
-            f"{100.0 * effect.improvement:.2f} %, between {100.0 * effect.low:.2f} % and {100.0 * effect.high:.2f} % "
+            f"{percent(100.0 * effect.improvement)}, between {percent(100.0 * effect.low)} and "
+            f"{percent(100.0 * effect.high)} "
             f"with {100.0 * (1.0 - effect.alpha):g} % confidence at any time; {self.wins} wins, {self.ties} ties and "
             f"{self.losses} losses in {self.pairs} pairs of {self.users} users{failed}."
         )
@@ -177,7 +179,7 @@ def judge_pairs(
     if is_one_model or (len(rows) and bool(is_tie.all())):
         word, reason = "identical", None
     elif isinstance(effect, NotComputable):
-        word, reason = "invalid", unrecorded or _why_not(effect, len(rows))
+        word, reason = "invalid", unrecorded or effect
     else:
         word, reason = word_for(effect, margin), None
     told = None
@@ -241,14 +243,6 @@ def _unrecorded(pairs: pd.DataFrame, metric: Metric) -> NotComputable | None:
     if known.any() or not answered.any():
         return None
     return NotComputable("not_recorded", f"the pairs are from before {metric.name} was recorded")
-
-
-def _why_not(effect: NotComputable, pairs: int) -> NotComputable:
-    if not pairs:
-        return NotComputable("no_data", "there are no pairs yet")
-    if effect.reason == "no_variation":
-        return NotComputable("no_variation", "every user has the same ratio, so there is no error to judge it by")
-    return effect
 
 
 def _makespans(pairs: pd.DataFrame, metric: Metric, side: str) -> Values:

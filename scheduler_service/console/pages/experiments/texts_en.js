@@ -40,6 +40,12 @@ export const en = {
     anytime: "The interval holds at any time: however often it is looked at, the chance of any error is at most {alpha}.",
     interval: "{level} anytime-valid interval",
   },
+  contradicts: {
+    said: "Mind: the raw means point the other way than the verdict. By the raw means {b} has a {raw}; by the effect that the verdict rests on, a {effect}. Go by the verdict: {why}.", separator: "; ",
+    failures: "the raw means leave out failed runs ({failed_b} of {b}, {failed_a} of {a})", requests_longer: "{b} happened to get requests that are {by} longer (by their lower bounds)",
+    requests_shorter: "{b} happened to get requests that are {by} shorter (by their lower bounds)", pairs: "it compares both models on the same requests, the raw means each arm's own",
+    weights: "a few users with large values outweigh the others in the raw means",
+  },
   effect: {
     equal: "{metric} equal",
     better_makespan: "makespan {by} shorter on average", worse_makespan: "makespan {by} longer on average",
@@ -85,7 +91,7 @@ export const en = {
     estimate: "Estimate", users: "By users", shadow: "By shadow pairs", replay: "By replayed pairs", clipped: "The first bounds are wide; what is beyond the chart is cut off.",
   },
   arms: {
-    heading: "Arms and split", arm: "Arm", users: "Users", actual: "Actual share", requests: "Requests", success: "Success", mean: "{metric}, mean of users",
+    heading: "Arms and split", arm: "Arm", users: "Users", actual: "Actual share", requests: "Requests", success: "Success", mean: "{metric}, raw mean of users",
     srm_ok: "Split check passed (SRM, {p}): the users are split as asked for.", srm_bad: "Split check failed (SRM, {p}): this is no chance, the assignment or the records are at fault. Trust no comparison before the cause is known.",
     srm_unknown: "Split check (SRM) not possible yet: {reason}.", outside: "The other {share} of the users get the default model and are left out.",
   },
@@ -96,8 +102,8 @@ export const en = {
     note: "A breach of any stops the experiment at once and returns everyone to the default model.", label: "{name}: {state}; harm {harm}, bounds {low} to {high}, {allowed} is allowed",
   },
   secondary: {
-    heading: "Secondary metrics", metric: "Metric", improvement: "Improvement", p: "Adjusted p-value", verdict: "Finding", significant: "significant", not_significant: "not significant", unjudged: "not judged yet ({reason})",
-    note: "p-values are adjusted by Holm's method and hold for one look at the end.", classical: "Classical test (one look): improvement {improvement}, {level} interval {low} to {high}, {p}, {verdict}.", of_requests: " Nearly all answers of both arms are proven optimal: this difference is mostly one of the requests of the two arms, not of the models.",
+    heading: "Secondary metrics", metric: "Metric", improvement: "Raw improvement", p: "Adjusted p-value", verdict: "Test of one look", significant: "significant", not_significant: "not significant", unjudged: "not judged yet ({reason})",
+    note: "The experiment is not judged by these metrics: raw means of the users, for information. p-values are adjusted by Holm's method and hold for one look at the end.", raw_all: "Raw means of {metric} (one look): improvement {improvement}, {level} interval {low} to {high}, {p}, {verdict}.", raw: "Raw means of {metric} in successful runs (failures left out, not adjusted, one look): improvement {improvement}, {level} interval {low} to {high}, {p}, {verdict}.", of_requests: " Nearly all answers of both arms are proven optimal: this difference is mostly one of the requests of the two arms, not of the models.",
   },
   pairs: {
     heading: "Paired comparison: the same request, both models", shadow: "Shadow runs", replay: "Replay of past requests", none: "There are no pairs yet. An experiment with shadow runs collects them by itself; or replay past requests below.",

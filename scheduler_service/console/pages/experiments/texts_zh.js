@@ -40,6 +40,12 @@ export const zh = {
     anytime: "区间随时有效：无论何时查看、查看多少次，误判的概率合计不超过 {alpha}。",
     interval: "{level} 随时有效区间",
   },
+  contradicts: {
+    said: "注意：原始均值与结论方向相反。按原始均值，{b} 的{raw}；按结论所依据的效果，{b} 的{effect}。应以结论为准：{why}。", separator: "；",
+    failures: "原始均值不含失败的运行（{b} 组失败 {failed_b}，{a} 组 {failed_a}）", requests_longer: "{b} 组碰巧分到工期较长的请求（按下界长 {by}）",
+    requests_shorter: "{b} 组碰巧分到工期较短的请求（按下界短 {by}）", pairs: "结论比较两个模型对同一请求的排程，原始均值则来自各组各自的请求",
+    weights: "少数数值很大的用户左右了原始均值",
+  },
   effect: {
     equal: "{metric}持平",
     better_makespan: "完工时间平均缩短 {by}", worse_makespan: "完工时间平均延长 {by}",
@@ -85,7 +91,7 @@ export const zh = {
     estimate: "估计", users: "按用户", shadow: "按影子配对", replay: "按回放配对", clipped: "开始时区间很宽，超出图的部分已截去。",
   },
   arms: {
-    heading: "分组与分流", arm: "组", users: "用户", actual: "实际份额", requests: "请求", success: "成功率", mean: "{metric}，用户均值",
+    heading: "分组与分流", arm: "组", users: "用户", actual: "实际份额", requests: "请求", success: "成功率", mean: "{metric}，原始用户均值",
     srm_ok: "分流检查通过（SRM，{p}）：各组用户数与设定的份额相符。", srm_bad: "分流检查未通过（SRM，{p}）：这不是偶然，分流或记录有误。查明原因之前，不要采信任何比较。",
     srm_unknown: "分流检查（SRM）暂不能进行：{reason}。", outside: "其余 {share} 的用户使用默认模型，不参与比较。",
   },
@@ -96,8 +102,8 @@ export const zh = {
     note: "任何一项被突破，实验立即停止，所有用户回到默认模型。", label: "{name}：{state}；劣化 {harm}，界限 {low} 至 {high}，允许 {allowed}",
   },
   secondary: {
-    heading: "次要指标", metric: "指标", improvement: "改进", p: "校正后的 p 值", verdict: "结论", significant: "显著", not_significant: "不显著", unjudged: "暂不判定（{reason}）",
-    note: "p 值按 Holm 方法校正，只在实验结束时看一次才有效。", classical: "传统检验（只看一次）：改进 {improvement}，{level} 区间 {low} 至 {high}，{p}，{verdict}。", of_requests: "两组的应答几乎都已证明最优，因此这一差别主要来自两组用户的请求本身，而不是模型。",
+    heading: "次要指标", metric: "指标", improvement: "原始均值的改进", p: "校正后的 p 值", verdict: "单次检验", significant: "显著", not_significant: "不显著", unjudged: "暂不判定（{reason}）",
+    note: "这些指标不用来判定实验，只供参考：比较各组用户的原始均值。p 值按 Holm 方法校正，只在实验结束时看一次才有效。", raw_all: "{metric}的原始均值（只看一次）：改进 {improvement}，{level} 区间 {low} 至 {high}，{p}，{verdict}。", raw: "{metric}在成功运行中的原始均值（不计失败，未校正，只看一次）：改进 {improvement}，{level} 区间 {low} 至 {high}，{p}，{verdict}。", of_requests: "两组的应答几乎都已证明最优，因此这一差别主要来自两组用户的请求本身，而不是模型。",
   },
   pairs: {
     heading: "配对比较：同一请求，两个模型", shadow: "影子运行", replay: "历史请求回放", none: "还没有配对。开启影子运行的实验会自动积累配对；也可以在下面用历史请求做回放。",
