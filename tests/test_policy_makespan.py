@@ -311,7 +311,7 @@ def test_a_replay_of_any_two_models_is_judged_by_it_when_asked_to(tmp_path, caps
     settings = Settings(home=tmp_path)
     make_folders(settings)
     monitor = make_services(settings).monitor
-    for user in range(30):
+    for user in range(120):
         hours = [float(each) for each in np.random.default_rng(user).integers(2, 20, 15)]
         asked = {"input_params": {"params": hours}, "time_budget_ms": 20.0}
         monitor.record_performance(PerformanceRecord(request_id=f"r{user}", user_id=f"u{user}", **asked))
@@ -320,7 +320,7 @@ def test_a_replay_of_any_two_models_is_judged_by_it_when_asked_to(tmp_path, caps
     command = ["replay", "--home", str(tmp_path), *models]
     assert main([*command, "--metric", "policy_makespan", "--json"]) == 0
     verdict = json.loads(capsys.readouterr().out)["verdict"]
-    assert (verdict["metric"], verdict["pairs"]) == ("policy_makespan", 30)
+    assert (verdict["metric"], verdict["pairs"]) == ("policy_makespan", 120)
     assert verdict["verdict"] == "better"
     assert main([*command, "--metric", "policy_makespan"]) == 0
     assert "policy_makespan model_b / model_a: 0.9" in capsys.readouterr().out
