@@ -33,8 +33,10 @@ from scheduler_service.experiments.examination import Examination, examine
 from scheduler_service.experiments.experiment import OPTIONS, Experiment, asked_for, explanation
 from scheduler_service.experiments.history import ExperimentHistory
 from scheduler_service.experiments.lifecycle import MOVES, Action, Transition
-from scheduler_service.experiments.rollout import decide
+from scheduler_service.experiments.rollout import Evidence, decide
 from scheduler_service.settings import settings_from_environment
+from scheduler_service.stats.breaker import check_requests
+from scheduler_service.stats.comparison import BASELINE
 
 if TYPE_CHECKING:
     import pandas as pd  # slow to import, and the service starts without it
@@ -136,7 +138,7 @@ class ABTestManager:
             actor: who creates it, for the history.
             options: further fields of `experiments.experiment.Experiment`: `model_c` ... `model_h`, `coverage`,
                 `min_samples`, `alpha`, `margin`, `guardrails`, `shadow`, `forced_variants`, `excluded_users` and
-                `rollout`.
+                `rollout`. No shadow unless it is said; `POST /experiments`, which knows the users, chooses one.
 
         Raises:
             InvalidExperiment: it cannot work; `errors` says where.
@@ -275,11 +277,30 @@ class ABTestManager:
             StorageUnavailable: the file is broken or cannot be written.
         """
         examined = self.examine(name, runs, pairs)
-        experiment = examined.experiment
+        is_default = self._changes.is_default(examined.experiment.model_a)
+        return self._act(examined.experiment, examined.evidence(is_baseline_the_default=is_default))
+
+    def trip(self, name: str, runs: "pd.DataFrame") -> Transition | None:
+        """As `review`, by the breaker alone: an abort if the candidate's own model fails on most requests.
+
+        Many times quicker, so that it can be asked for whenever a request has failed.
+
+        Args:
+            runs: columns `breaker.REQUEST_COLUMNS` are enough.
+        """
+        experiment = self.get_experiment(name)
+        if not experiment.guardrails:  # a person switched them off, and the breaker with them
+            return None
+        checks = [check_requests(runs, BASELINE, arm) for arm in experiment.candidates]
+        if all(each.state != "breached" for each in checks):
+            return None
+        return self._act(experiment, Evidence({}, None, "", False, checks, is_baseline_the_default=False))
+
+    def _act(self, experiment: Experiment, evidence: Evidence) -> Transition | None:
+        """Makes the move that the evidence calls for. Raises as `review`."""
         if experiment.status != "active":
             return None
-        is_default = self._changes.is_default(experiment.model_a)
-        decision = decide(experiment.rollout, examined.evidence(is_baseline_the_default=is_default), self._clock())
+        name, decision = experiment.name, decide(experiment.rollout, evidence, self._clock())
         actor, said = "rollout", (decision.reason, decision.figures)
         try:
             if decision.kind == "promote":

@@ -191,6 +191,8 @@ def _results(doors: Doors, options: argparse.Namespace) -> Answer:
     value = doors.experiments.results(name, runs, monitor.get_pairs(name))
     rows = [(each["name"], each["state"], each["message"]) for each in value["guardrails"]]
     text = f"{value['verdict']}: {value['verdict_sentence']}\n{value['recommendation']}"
+    if value["contradiction"] is not None:
+        text = f"{value['contradiction']['message']}\n\n{text}"
     if value["rollout_decision"] is not None:
         text += "\nrollout: {kind}, {reason}".format(**value["rollout_decision"])
     return value, f"{text}\n\n{table(('guardrail', 'state', 'seen'), rows)}" if rows else text

@@ -14,21 +14,25 @@ from scheduler_service.experiments.experiment import Experiment
 from scheduler_service.experiments.planning import MAX_DAYS, traffic_of
 from scheduler_service.experiments.rollout import Evidence
 from scheduler_service.stats.arms import metric_values, rows_of_arm, succeeded
+from scheduler_service.stats.breaker import check_requests
 from scheduler_service.stats.comparison import ARMS, BASELINE, ArmComparison, compare_arms
 from scheduler_service.stats.guardrails import ALPHA as GUARDRAIL_ALPHA
 from scheduler_service.stats.guardrails import Guardrail, check_guardrails
+from scheduler_service.stats.headline import Contradiction, contradiction, requests_longer, summary
 from scheduler_service.stats.metrics import PAIRED, metric_named, paired_metric
 from scheduler_service.stats.outcome import NotComputable
 from scheduler_service.stats.pairs import PairedVerdict, judge_pairs
 from scheduler_service.stats.power import detectable_improvement
 from scheduler_service.stats.secondary import secondary
-from scheduler_service.stats.verdict import DaysLeft, DaysUntil, Verdict, judge, summary_beside
+from scheduler_service.stats.spending import replay_alpha
+from scheduler_service.stats.verdict import DaysLeft, DaysUntil, Verdict, judge
 
 if TYPE_CHECKING:
     import pandas as pd
 
 RUN_COLUMNS = (
     "timestamp",
+    "request_id",
     "model_key",
     "variant",
     "reason",
@@ -52,9 +56,10 @@ class Examination:
     experiment: Experiment
     comparisons: Mapping[str, ArmComparison]  # candidate -> against the baseline
     verdicts: Mapping[str, Verdict]  # candidate -> from the users' means
-    guardrails: Mapping[str, tuple[Guardrail, ...]]  # candidate ->
+    guardrails: Mapping[str, tuple[Guardrail, ...]]  # candidate ->; the breaker is the last one
     secondary: Mapping[str, Mapping[str, Any]]  # candidate -> metric -> its figures
     pairs: Mapping[str, PairedVerdict]  # "shadow" and "replay", where there are pairs; of model_b
+    requests_longer: Mapping[str, float | None]  # candidate -> share, as `headline.requests_longer`
     samples: Mapping[str, int]  # arm -> values of the success metric, in a rollout since the stage began
     model_changed: NotComputable | None  # the arm's name came to mean another model on the way
 
@@ -88,14 +93,14 @@ class Examination:
             "coverage": experiment.present_coverage,
             "start_time": to_iso(experiment.start_time),
             "end_time": to_iso(experiment.end_time),
-            **self._classical(first),
+            **self._raw(first),
             **self._verdict(),
             "guardrails": [each.to_dict() for each in self.guardrails[first]],
             "secondary": self.secondary[first],
             "paired": {source: found.to_dict() for source, found in self.pairs.items()},
             "comparisons": {
                 arm: {
-                    **self._classical(arm),
+                    **self._raw(arm),
                     **self.verdicts[arm].to_dict(),
                     "guardrails": [each.to_dict() for each in self.guardrails[arm]],
                     "secondary": self.secondary[arm],
@@ -106,10 +111,31 @@ class Examination:
             "stage_samples": None if experiment.rollout is None else dict(self.samples),
         }
 
-    def _classical(self, arm: str) -> dict[str, Any]:
-        """The figures of API.md, with a summary that does not contradict the verdict beside it."""
-        comparison = self.comparisons[arm]
-        return {**comparison.to_dict(), "summary": summary_beside(comparison, self.verdicts[arm].cannot_tell)}
+    def contradiction(self, arm: str) -> Contradiction | None:
+        """That the raw means of `arm` and the effect of its verdict have opposite signs; None if they have not."""
+        comparison, effect = self.comparisons[arm], self._verdict_on(arm)["anytime_effect"]
+        if effect is None or comparison.has_ratio_mismatch or self.model_changed is not None:
+            return None
+        return contradiction(
+            comparison,
+            effect["improvement_percentage"],
+            self.requests_longer[arm],
+            is_of_pairs=self.rests_on_pairs and arm == self.experiment.candidates[0],
+        )
+
+    def _raw(self, arm: str) -> dict[str, Any]:
+        """The figures of API.md, of the raw means; `summary` says first what the verdict rests on."""
+        comparison, contradicted = self.comparisons[arm], self.contradiction(arm)
+        told = self.verdicts[arm].cannot_tell
+        return {
+            **comparison.to_dict(),
+            "summary": summary(comparison, self._verdict_on(arm), contradicted, told),
+            "raw_means_contradict": contradicted is not None,
+            "contradiction": None if contradicted is None else contradicted.to_dict(),
+        }
+
+    def _verdict_on(self, arm: str) -> dict[str, Any]:
+        return self._verdict() if arm == self.experiment.candidates[0] else self.verdicts[arm].to_dict()
 
     def _verdict(self) -> dict[str, Any]:
         """The verdict on model_b as JSON; `verdict_basis` says which figures it rests on."""
@@ -150,7 +176,7 @@ def examine(experiment: Experiment, runs: pd.DataFrame, pairs: pd.DataFrame | No
     candidates = experiment.candidates
     metric = metric_named(experiment.success_metric)
     each_alpha = experiment.alpha / len(candidates)
-    split, shadow = experiment.traffic_split or None, {}
+    shadow = {}
     if experiment.shadow > 0.0:
         shadow = {arm: pairs_by_source(pairs, arm).get("shadow") for arm in candidates}
     comparisons = {
@@ -173,25 +199,31 @@ def examine(experiment: Experiment, runs: pd.DataFrame, pairs: pd.DataFrame | No
             )
             for arm, comparison in comparisons.items()
         },
-        guardrails={
-            arm: tuple(
-                check_guardrails(
-                    runs,
-                    experiment.guardrails,
-                    BASELINE,
-                    arm,
-                    GUARDRAIL_ALPHA / len(candidates),
-                    split=split,
-                    pairs=shadow.get(arm),
-                )
-            )
-            for arm in candidates
-        },
+        guardrails={arm: _guardrails(experiment, runs, arm, shadow.get(arm)) for arm in candidates},
         secondary={arm: secondary(runs, metric.name, arm) for arm in candidates},
         pairs=_pair_verdicts(experiment, pairs, candidates[0]),
+        requests_longer={arm: requests_longer(runs, metric, (BASELINE, arm)) for arm in candidates},
         samples=_samples(experiment, runs, metric.name),
         model_changed=_model_changed(experiment, runs),
     )
+
+
+def _guardrails(
+    experiment: Experiment, runs: pd.DataFrame, arm: str, shadow: pd.DataFrame | None
+) -> tuple[Guardrail, ...]:
+    """Of the candidate `arm`, and the breaker; none at all where a person switched them off."""
+    if not experiment.guardrails:
+        return ()
+    checked = check_guardrails(
+        runs,
+        experiment.guardrails,
+        BASELINE,
+        arm,
+        GUARDRAIL_ALPHA / len(experiment.candidates),
+        split=experiment.traffic_split or None,
+        pairs=shadow,
+    )
+    return (*checked, check_requests(runs, BASELINE, arm))
 
 
 def _on_pairs(pairs: PairedVerdict) -> dict[str, Any]:
@@ -255,18 +287,33 @@ def _days_until(experiment: Experiment, runs: pd.DataFrame, now: datetime, arm: 
 
 def _pair_verdicts(experiment: Experiment, pairs: pd.DataFrame | None, candidate: str) -> dict[str, PairedVerdict]:
     """By source. Shadow pairs are judged even where there are none, if the verdict rests on them."""
-    alpha = experiment.alpha / len(experiment.candidates)
     return {
-        source: judge_pairs(
-            mine,
-            margin=experiment.margin,
-            alpha=alpha,
-            candidate=candidate,
-            metric=paired_metric(experiment.success_metric),
+        source: replace(
+            judge_pairs(
+                mine,
+                margin=experiment.margin,
+                alpha=alpha_of_pairs(experiment, mine),
+                candidate=candidate,
+                metric=paired_metric(experiment.success_metric),
+            ),
+            replay_number=replay_number_of(mine),
         )
         for source, mine in pairs_by_source(pairs, candidate).items()
         if len(mine) or (source == "shadow" and experiment.shadow > 0.0)
     }
+
+
+def alpha_of_pairs(experiment: Experiment, pairs: pd.DataFrame) -> float:
+    """The chance of a wrong verdict on pairs of one source and candidate; replays of the same models share it."""
+    alpha, number = experiment.alpha / len(experiment.candidates), replay_number_of(pairs)
+    return alpha if number is None else replay_alpha(alpha, number)
+
+
+def replay_number_of(pairs: pd.DataFrame) -> int | None:
+    """Which replay of its two models the pairs are of; None for shadow runs."""
+    if "replay_number" not in pairs.columns or not len(pairs) or pairs["replay_number"].isna().iloc[-1]:
+        return None
+    return int(pairs["replay_number"].iloc[-1])
 
 
 def pairs_by_source(pairs: pd.DataFrame | None, candidate: str) -> dict[str, pd.DataFrame]:

@@ -87,7 +87,7 @@ class Evidence:
     """What is known of a candidate at one moment."""
 
     samples: Mapping[str, int]  # arm -> values of the success metric since the stage began
-    word: str  # of the verdict
+    word: str | None  # of the verdict; None: only the breaker was looked at
     sentence: str
     is_mismatched: bool  # the users fell into the arms in wrong shares
     guardrails: Sequence[Guardrail]
@@ -121,8 +121,7 @@ def decide(rollout: Rollout | None, evidence: Evidence, now: datetime) -> Decisi
     by the margin).
     """
     figures = {
-        "samples": dict(evidence.samples),
-        "verdict": evidence.word,
+        **({} if evidence.word is None else {"samples": dict(evidence.samples), "verdict": evidence.word}),
         "guardrails": {each.name: {"state": each.state, "harm": each.harm} for each in evidence.guardrails},
     }
     breached = [each for each in evidence.guardrails if each.state == "breached"]

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from scheduler_service.clock import parse_time, to_iso
-from scheduler_service.experiments.examination import pairs_by_source
+from scheduler_service.experiments.examination import alpha_of_pairs, pairs_by_source
 from scheduler_service.experiments.experiment import Experiment
 from scheduler_service.stats.arms import rows_of_arm, since_recorded, user_values
 from scheduler_service.stats.comparison import BASELINE
@@ -88,7 +88,9 @@ def course(experiment: Experiment, runs: "pd.DataFrame", pairs: "pd.DataFrame") 
     metric = metric_named(experiment.success_metric)
     of_users = effects_over_time(runs, metric, experiment.candidates, alpha, experiment.traffic_split)
     of_pairs = {
-        source: pair_effects_over_time(mine, experiment.margin, alpha, first, paired_metric(experiment.success_metric))
+        source: pair_effects_over_time(
+            mine, experiment.margin, alpha_of_pairs(experiment, mine), first, paired_metric(experiment.success_metric)
+        )
         for source, mine in pairs_by_source(pairs, first).items()
         if len(mine)
     }

@@ -45,11 +45,17 @@ _SLOW = replace(METRICS["execution_time"], is_ratio_scale=False, limits=(0.0, 1.
 """Whether a run is slow, in the place of how long it takes."""
 
 State = Literal["breached", "kept", "undecided"]
+Unit = Literal["share_of_baseline", "share_of_requests"]
+MarginUnit = Literal[Unit, "share_of_baseline_percentile"]
 
 
 @dataclass(frozen=True)
 class Guardrail:
-    """One test. `harm` is in the unit of `margin`; its bounds hold at all moments with chance 1 - alpha each."""
+    """One test. `harm` and its bounds are shares in `unit`; the bounds hold at all moments with chance 1 - alpha each.
+
+    The margin of the execution time is a share of another thing, and is in the limit above which a run is slow: its
+    harm, by how much more of the candidate's runs are slow, is held against 0.
+    """
 
     name: str
     margin: float
@@ -61,13 +67,35 @@ class Guardrail:
     message: str
     is_within_reach: bool = True  # so many users could show that it is kept, if there is no harm at all
 
+    @property
+    def unit(self) -> Unit:
+        """What `harm` is a share of."""
+        return "share_of_baseline" if self.name in METRICS and METRICS[self.name].is_penalised else "share_of_requests"
+
+    @property
+    def margin_unit(self) -> MarginUnit:
+        """What `margin` is a share of."""
+        return "share_of_baseline_percentile" if self.name == "execution_time" else self.unit
+
+    @property
+    def harm_limit(self) -> float:
+        """What the bounds of `harm` are held against, in its unit."""
+        return 0.0 if self.name == "execution_time" else self.margin
+
     def to_dict(self) -> dict[str, object]:
+        bounds = None if self.low is None or self.high is None else [self.low, self.high]
         return {
             "name": self.name,
             "margin": self.margin,
+            "margin_percentage": 100.0 * self.margin,
+            "margin_unit": self.margin_unit,
             "state": self.state,
+            "unit": self.unit,
             "harm": self.harm,
-            "harm_bounds": None if self.low is None else [self.low, self.high],
+            "harm_percentage": None if self.harm is None else 100.0 * self.harm,
+            "harm_bounds": bounds,
+            "harm_bounds_percentage": None if bounds is None else [100.0 * bound for bound in bounds],
+            "harm_limit": self.harm_limit,
             "users": list(self.users),
             "message": self.message,
             "is_within_reach": self.is_within_reach,

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from scheduler_service.stats.summaries import Values
+from scheduler_service.stats.summaries import Values, scaled
 
 
 def lower_confidence_sequence(values: Values, alpha: float = 0.05, tuned_for: int = 200) -> Values:
@@ -30,6 +30,7 @@ def lower_confidence_sequence(values: Values, alpha: float = 0.05, tuned_for: in
     sequences", Annals of Statistics 52 (2024) 2613-2640: Theorem 2.2, its one-sided form, and the choice of r in the
     appendix; the mixture itself is Robbins 1970, and Howard, Ramdas, McAuliffe, Sekhon, Annals of Statistics 49 (2021).
     """
+    exponent, (values,) = scaled(values)
     t = np.arange(1.0, values.size + 1.0)
     mean = np.cumsum(values) / t
     # Around the first value, so that squares of large, nearly equal values do not cancel.
@@ -38,4 +39,4 @@ def lower_confidence_sequence(values: Values, alpha: float = 0.05, tuned_for: in
     log_a = -2.0 * math.log(2.0 * alpha)
     tr2 = t * (log_a + math.log(log_a + 1.0)) / tuned_for
     radius = np.sqrt(2.0 * variance / t * (tr2 + 1.0) / tr2 * np.log1p(np.sqrt(tr2 + 1.0) / (2.0 * alpha)))
-    return np.where(variance > 0.0, mean - radius, -np.inf)
+    return np.where(variance > 0.0, np.ldexp(mean - radius, exponent), -np.inf)
