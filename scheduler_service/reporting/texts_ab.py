@@ -111,7 +111,7 @@ AB_TEXTS: Mapping[str, Mapping[str, str]] = {
         "card_days_unknown": "暂时无法估计",
         "card_days_over": "实验已不在进行",
         "interval": "{}区间 {} 至 {}",
-        "contradicts": "注意：原始均值与结论方向相反。按原始均值，{b} 的{raw}；按结论所依据的效果，{b} 的{effect}。应以结论为准：{why}。",
+        "contradicts": "注意：原始均值与结论方向相反。按原始均值，{b} 的{raw}；按结论所依据的效果，{effect}。应以结论为准：{why}。",
         "contradicts_failures": "原始均值不含失败的运行（{b} 组失败 {failed_b}，{a} 组 {failed_a}）",
         "contradicts_requests_longer": "{b} 组碰巧分到工期较长的请求（按下界长 {by}）",
         "contradicts_requests_shorter": "{b} 组碰巧分到工期较短的请求（按下界短 {by}）",

@@ -41,7 +41,7 @@ export const zh = {
     interval: "{level} 随时有效区间",
   },
   contradicts: {
-    said: "注意：原始均值与结论方向相反。按原始均值，{b} 的{raw}；按结论所依据的效果，{b} 的{effect}。应以结论为准：{why}。", separator: "；",
+    said: "注意：原始均值与结论方向相反。按原始均值，{b} 的{raw}；按结论所依据的效果，{effect}。应以结论为准：{why}。", separator: "；",
     failures: "原始均值不含失败的运行（{b} 组失败 {failed_b}，{a} 组 {failed_a}）", requests_longer: "{b} 组碰巧分到工期较长的请求（按下界长 {by}）",
     requests_shorter: "{b} 组碰巧分到工期较短的请求（按下界短 {by}）", pairs: "结论比较两个模型对同一请求的排程，原始均值则来自各组各自的请求",
     weights: "少数数值很大的用户左右了原始均值",
