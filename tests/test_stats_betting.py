@@ -314,3 +314,4 @@ def test_weights_are_how_often_a_value_comes():
 def test_what_does_not_grow_never_gets_there():
     assert values_needed(np.array([0.9, 1.1]), np.ones(2), ALPHA) is None
     assert values_needed(np.array([1.0]), np.ones(1), ALPHA) is None
+    assert values_needed(np.array([1.0 + 1e-9]), np.ones(1), ALPHA) is None

@@ -97,9 +97,9 @@ def test_an_effect_of_the_detectable_size_is_found_four_times_in_five():
 
 
 @pytest.mark.parametrize("metric", [METRICS["makespan"], METRICS["gap"], METRICS["success"]])
-def test_a_detectable_improvement_is_positive_whichever_way_the_metric_points(metric):
+def test_a_detectable_improvement_is_positive_whichever_way_the_metric_points_and_none_where_nothing_varies(metric):
     assert detectable_improvement(0.01, 0.05, metric) == pytest.approx(minimum_detectable_effect(0.01), rel=0.02)
-    assert detectable_improvement(0.0, 0.05, metric) == 0.0
+    assert detectable_improvement(0.0, 0.05, metric) is None
 
 
 # --- how many users the bounds take ---

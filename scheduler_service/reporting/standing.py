@@ -138,8 +138,9 @@ class Teller:
         key = "verdict_one_model" if found.is_one_model else f"verdict_{found.word}"
         if found.cannot_tell is not None and found.word == "identical":
             key = "verdict_equal_lengths"  # proven optima may be of any shape
-        if found.word == "non_inferior" and found.bounds is None:
-            key = "verdict_equal"  # nothing varies but for what the plants explain
+        is_equal = found.improvement == 0.0 and found.detectable is None  # nothing varies but for what plants explain
+        if found.word == "non_inferior" and is_equal and found.cannot_tell is not None:
+            key = "verdict_equal"
         return (
             self._failing(found)
             + words[key].format(

@@ -472,6 +472,12 @@ def test_the_plan_is_that_of_the_service(page: Page, console: LiveService):
     expect(known.get_by_role("img")).to_have_attribute("aria-label", re.compile("7 天内可发现至少"))
     assert plan["basis"]["model"] == models["1.0.0"]
     check_both_sizes(page, "experiments-new")
+    with page.expect_response(
+        lambda answer: answer.url.endswith("/plan") and "rollout" in answer.request.post_data
+    ) as asked:
+        page.get_by_label(re.compile("^灰度发布")).check()
+    ramp = asked.value.json()["plan"]["ramp"]
+    expect(page.locator("[data-ramp]")).to_contain_text(f"{ramp['users']:,} 名用户")
 
 
 def test_where_a_user_falls_is_looked_up(page: Page, console: LiveService):

@@ -8,6 +8,7 @@ import { problemText } from "./problem.js";
 import { shortModel, useWording } from "./wording.js";
 
 const QUIET_MS = 400;
+const USUAL = 3; // percent; a ramp that cannot show so small an improvement is likely to stop half way (experiments/ramp.py)
 
 export default {
   name: "PlanPanel",
@@ -75,6 +76,16 @@ export default {
       const [[a, n_a], [b, n_b]] = needed;
       return n_a === n_b ? of("plan.users", { users: number(n_a) }) : of("plan.users_split", { a: words.arm(a), b: words.arm(b), n_a: number(n_a), n_b: number(n_b) });
     });
+    const ramp = computed(() => {
+      const found = plan.value.ramp;
+      if (!found?.notes.length) return null;
+      const { basis, users: known, horizon_days: horizon, smallest_improvement_percentage: least, proposed_stages: stages } = found;
+      const isWeak = props.form.rollout.promote_on === "non_inferior" || least === null || least > USUAL;
+      const of_users = { users: number(known), days: number(horizon, 0) };
+      const shown = props.form.rollout.promote_on === "non_inferior" ? of("plan.ramp_non_inferior", of_users) : least === null ? of("plan.ramp_nothing", of_users) : of("plan.ramp_least", { ...of_users, effect: show(least) });
+      const remedies = [basis === "users" && of("plan.ramp_shadow"), stages && of("plan.ramp_stages", { stages: stages.map((each) => number(100 * each)).join(" → ") }), of("plan.ramp_else")].filter(Boolean);
+      return { isWeak, text: [of(`plan.ramp_${basis}`), shown, ...(isWeak ? [of("plan.ramp_weak"), ...remedies] : [])].join(of("plan.ramp_join")) };
+    });
     const curve = computed(() => {
       const points = plan.value.curve.filter((each) => each.minimum_detectable_effect_percentage !== null);
       const wanted = plan.value.minimum_effect_percentage;
@@ -101,7 +112,7 @@ export default {
         ],
       };
     });
-    return { ...words, plan, failure, isAsking, days, show, isLongEnough, why, users, curve, number, shortModel };
+    return { ...words, plan, failure, isAsking, days, show, isLongEnough, why, users, ramp, curve, number, shortModel };
   },
   template: /* html */ `
     <section class="card plan" :aria-busy="isAsking">
@@ -119,6 +130,7 @@ export default {
           <div class="kpi"><dt>{{ of("plan.non_inferior", { margin: show(form.margin) }) }}</dt><dd>{{ days(plan.days_to_non_inferior) }}</dd></div>
         </dl>
         <p class="note" role="status" :class="isLongEnough ? 'good' : 'warn'">{{ of(isLongEnough ? "plan.long_enough" : "plan.too_long", { days: plan.duration_days }) }}</p>
+        <p v-if="ramp" class="note" data-ramp :class="ramp.isWeak ? 'warn' : 'good'">{{ ramp.text }}</p>
         <h3>{{ of("plan.curve") }}</h3>
         <e-chart :option="curve" height="13rem" :label="of('plan.curve_label', { days: plan.duration_days, effect: show(plan.minimum_detectable_effect_percentage) })" />
         <p class="hint">{{ of("plan.basis", { days: number(plan.basis.days, 1), model: plan.basis.model ? of("plan.basis_model", { model: shortModel(plan.basis.model) }) : of("plan.basis_all"), runs: number(plan.basis.runs), users: number(plan.basis.users) }) }}

@@ -105,8 +105,8 @@ _GUARDRAIL = object_of(
         "unit": told(
             one_of(*get_args(Unit)),
             "Of `harm`. share_of_baseline: by which the schedules are longer; share_of_requests: the baseline's "
-            "success rate minus the candidate's, how much more of the candidate's runs are slow, or (name `requests`) "
-            "the share of its own failures.",
+            "success rate minus the candidate's, or how much more of the candidate's runs are slow; of the breaker, "
+            "`requests`, how many of the candidate's requests its own model failed on.",
         ),
         "harm": told(maybe(NUMBER), "As seen; a share (0.05 is 5 %) in `unit`, negative where it is a benefit."),
         "harm_percentage": told(maybe(NUMBER), "The same in percent; of share_of_requests, percentage points."),
