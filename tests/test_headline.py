@@ -1,6 +1,7 @@
 """The effect that a verdict rests on is said first, and so is that the raw means contradict it."""
 
 import json
+import math
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
@@ -227,6 +228,7 @@ def test_guardrails_say_their_units_and_percent():
         "success": ("share_of_requests", "share_of_requests", 0.05),
         "execution_time": ("share_of_baseline_percentile", "share_of_requests", 0.0),
     }
+    assert not math.copysign(1.0, check_guardrails(runs_of(), margins, "model_a", "model_b")[1].to_dict()["harm"]) < 0.0
     for each in found.values():
         low, high = each["harm_bounds"]
         assert each["harm_percentage"] == pytest.approx(100.0 * each["harm"])

@@ -83,7 +83,8 @@ class Guardrail:
         return 0.0 if self.name == "execution_time" else self.margin
 
     def to_dict(self) -> dict[str, object]:
-        bounds = None if self.low is None or self.high is None else [self.low, self.high]
+        harm = None if self.harm is None else self.harm + 0.0  # + 0.0 turns -0.0 into 0.0
+        bounds = None if self.low is None or self.high is None else [self.low + 0.0, self.high + 0.0]
         return {
             "name": self.name,
             "margin": self.margin,
@@ -91,8 +92,8 @@ class Guardrail:
             "margin_unit": self.margin_unit,
             "state": self.state,
             "unit": self.unit,
-            "harm": self.harm,
-            "harm_percentage": None if self.harm is None else 100.0 * self.harm,
+            "harm": harm,
+            "harm_percentage": None if harm is None else 100.0 * harm,
             "harm_bounds": bounds,
             "harm_bounds_percentage": None if bounds is None else [100.0 * bound for bound in bounds],
             "harm_limit": self.harm_limit,
