@@ -50,7 +50,8 @@ log = logging.getLogger(__name__)
 class Assignment:
     """Which model answers a request, and why. `variant` is the arm; None unless `reason` is `assigned` or `pinned`.
 
-    `pinned` is a tester whom the experiment forces into an arm, or a request that names its model.
+    `pinned` is a tester whom the experiment forces into an arm, or a request that names its model. `split` has the
+    shares of the arms that the user was assigned under, in their order ("0.9/0.1"); None unless `reason` is `assigned`.
     """
 
     experiment: str | None  # as asked for
@@ -58,6 +59,7 @@ class Assignment:
     model: str  # as configured: a key, short name or tag of the registry
     user_id: str
     reason: AssignmentReason
+    split: str | None = None
 
 
 class ABTestManager:
@@ -223,8 +225,10 @@ class ABTestManager:
         place = found.place_of(user_id)
         if place.arm is None:
             return Assignment(experiment, None, config.default_model, user_id, "default")
-        reason: AssignmentReason = "pinned" if place.why == "forced" else "assigned"
-        return Assignment(experiment, place.arm, found.models[place.arm], user_id, reason)
+        model = found.models[place.arm]
+        if place.why == "forced":
+            return Assignment(experiment, place.arm, model, user_id, "pinned")
+        return Assignment(experiment, place.arm, model, user_id, "assigned", found.split_now)
 
     def explain_assignment(self, name: str, user_id: str) -> dict[str, Any]:
         """Where a user falls and why, as JSON.

@@ -32,6 +32,7 @@ RUN_COLUMNS = (
     "variant",
     "reason",
     "user_id",
+    "split",
     "success",
     "makespan",
     "policy_makespan",

@@ -278,6 +278,14 @@ class Experiment(BaseModel):
         """Share of the users that take part now; while ramping, twice the candidate's share."""
         return self.coverage if self.rollout is None else self.rollout.coverage
 
+    @cached_property
+    def split_now(self) -> str:
+        """The shares of the arms in their order, joined by "/", as each run records them: "0.9/0.1".
+
+        Of the users who take part, six digits each: a rollout's are "0.5/0.5" at every stage.
+        """
+        return "/".join(f"{share:g}" for share in self.traffic_split.values())
+
     @property
     def ranges(self) -> Mapping[str, Range]:
         """Arm -> its buckets now, `[from, to)`."""
