@@ -121,7 +121,7 @@ class ABTestManager:
         model_b: str,
         traffic_split: Mapping[str, float] | None = None,
         success_metric: str = "makespan",
-        duration_days: float = 7,
+        duration_days: float | None = None,
         *,
         actor: str = "",
         **options: Any,
@@ -134,7 +134,8 @@ class ABTestManager:
             model_b: the candidate.
             traffic_split: the share of the users that each arm gets, adding up to 1; equal ones if None.
             success_metric: what the arms are judged by, a name of `scheduler_service.stats.metrics`.
-            duration_days: greater than 0; after that everyone gets the default model again.
+            duration_days: greater than 0; after that everyone gets the default model again. 7 if None; of a `rollout`
+                3,650, which is open-ended: until it is promoted, aborted or ended by a person.
             actor: who creates it, for the history.
             options: further fields of `experiments.experiment.Experiment`: `model_c` ... `model_h`, `coverage`,
                 `min_samples`, `alpha`, `margin`, `guardrails`, `shadow`, `forced_variants`, `excluded_users` and

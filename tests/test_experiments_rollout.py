@@ -99,6 +99,38 @@ def plan(**changes):
 
 NEXT_DAY = START + timedelta(hours=25)
 
+# --- how long it runs ---
+
+
+def test_a_rollout_runs_until_it_is_promoted_or_ended_unless_somebody_says_how_long(ramp, clock):
+    assert ramp.get_experiment("ramp").is_open_ended
+    clock.forward(days=400)
+    assert ramp.get_experiment("ramp").status == "active"
+    assert set(arms(ramp).values()) == {None, "model_a", "model_b"}
+
+
+@pytest.mark.parametrize("days", [7, 14])
+def test_days_that_are_said_end_a_rollout(manager, clock, days):
+    made = manager.create_experiment("ramp", "DDQN_v1.0", "DDQN_v2.0", rollout={}, duration_days=days)
+    assert (made.duration_days, made.is_open_ended) == (days, False)
+    clock.forward(days=days)
+    assert manager.get_experiment("ramp").status == "completed"
+
+
+def test_an_experiment_without_a_rollout_takes_seven_days_and_the_sixth_argument_says_others(manager):
+    assert manager.create_experiment("usual", "DDQN_v1.0", "DDQN_v2.0").duration_days == 7
+    split = {"model_a": 0.5, "model_b": 0.5}
+    assert manager.create_experiment("said", "DDQN_v1.0", "DDQN_v2.0", split, "makespan", 3).duration_days == 3
+
+
+def test_a_rollout_in_a_file_that_says_no_days_ends_after_seven_as_it_always_did(manager, clock):
+    # Otherwise an upgrade of the service would bring candidates back to users whose ramp was over.
+    written = {"model_a": "DDQN_v1.0", "model_b": "DDQN_v2.0", "start_time": START.isoformat(), "rollout": {}}
+    manager.config["experiments"]["by_hand"] = written
+    clock.forward(days=7)
+    assert manager.get_experiment("by_hand").status == "completed"
+
+
 # --- who is exposed ---
 
 

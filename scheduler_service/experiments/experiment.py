@@ -34,7 +34,9 @@ from scheduler_service.stats.metrics import ALIASES, METRICS, metric_named
 from scheduler_service.stats.verdict import DEFAULT_MARGIN
 
 SPLIT_TOLERANCE = 1e-9
+DEFAULT_DURATION_DAYS = 7.0
 MAX_DURATION_DAYS = 3_650
+"""An experiment of so many days is open-ended: it runs until it is promoted, aborted or ended by a person."""
 MAX_MARGIN = 100.0
 
 
@@ -121,7 +123,7 @@ class Experiment(BaseModel):
     coverage: float = Field(default=1.0, gt=0.0, le=1.0, allow_inf_nan=False)  # share of the users that take part
     success_metric: Annotated[str, AfterValidator(_known_metric)] = "makespan"
     start_time: Moment
-    duration_days: float = Field(default=7.0, gt=0.0, le=MAX_DURATION_DAYS, allow_inf_nan=False)
+    duration_days: float = Field(default=DEFAULT_DURATION_DAYS, gt=0.0, le=MAX_DURATION_DAYS, allow_inf_nan=False)
     status: Status = "active"
     min_samples: int = Field(default=100, ge=2, le=10**9)
     alpha: float = Field(default=0.05, gt=0.0, lt=1.0, allow_inf_nan=False)
@@ -255,6 +257,11 @@ class Experiment(BaseModel):
         """From here on nobody is assigned. Pauses do not prolong an experiment."""
         return self.start_time + timedelta(days=self.duration_days)
 
+    @property
+    def is_open_ended(self) -> bool:
+        """Whether `end_time` is so far away that nobody need reckon with it."""
+        return self.duration_days >= MAX_DURATION_DAYS
+
     def status_at(self, now: datetime) -> Status:
         """The status when the clock is taken into account."""
         if self.status in ("scheduled", "active", "paused") and now >= self.end_time:
@@ -366,7 +373,14 @@ def explanation(experiment: Experiment, user_id: str, model: str, reason: str) -
 
 
 def asked_for(definition: Mapping[str, object]) -> Experiment:
-    """As `Experiment.parse`, of a caller's definition: its errors say `experiment_name`, where the file says `name`."""
+    """As `Experiment.parse`, of a caller's definition: its errors say `experiment_name`, where the file says `name`.
+
+    Without `duration_days` a rollout is open-ended: a ramp must not end before its promotion because nobody thought of
+    it. In a file that leaves it out, as in any experiment without a rollout, it is `DEFAULT_DURATION_DAYS`: what was
+    over before this rule must not run again.
+    """
+    if definition.get("duration_days") is None and definition.get("rollout") is not None:
+        definition = {**definition, "duration_days": float(MAX_DURATION_DAYS)}
     try:
         return Experiment.parse(definition)
     except InvalidExperiment as err:

@@ -271,7 +271,7 @@ def _settings(examined: Examination, status: str | None, words: Words, show: For
         (words["status"], words[f"status_{status}"]),
         (words["metric"], words[f"metric_{experiment.success_metric}"]),
         (words["begin"], show.moment(experiment.start_time)),
-        (words["planned_end"], show.moment(experiment.end_time)),
+        (words["planned_end"], words["open_ended"] if experiment.is_open_ended else show.moment(experiment.end_time)),
         (words["coverage"], show.percent(experiment.present_coverage)),
         (words["margin"], f"{100.0 * experiment.margin:g}%"),
         (words["error"], f"{100.0 * experiment.alpha:g}%"),

@@ -1,7 +1,7 @@
 // Which moves an experiment allows (scheduler_service/experiments/lifecycle.py), and what each does to the traffic.
 import { time } from "../../core/format.js";
 import { candidateShare } from "./list.js";
-import { level, shortModel } from "./wording.js";
+import { isOpenEnded, level, shortModel } from "./wording.js";
 
 export const MOVES = {
   start: { from: ["paused"], look: "primary" },
@@ -35,7 +35,7 @@ export function happensOf(name, { experiment, defaultModel, results }, { of }, a
   const isLast = stage >= stages.length - 2;
   const promoted = experiment.promotion;
   return {
-    start: () => [of("act.start_back", { share: whole, candidate }), of("act.start_ends", { time: time(results.end_time) }), of("act.default_stays", { model })],
+    start: () => [of("act.start_back", { share: whole, candidate }), ...(isOpenEnded(experiment) ? [] : [of("act.start_ends", { time: time(results.end_time) })]), of("act.default_stays", { model })],
     pause: () => [...toDefault, of("act.pause_keeps"), of("act.default_stays", { model })],
     stop: () => [...toDefault, of("act.stop_final"), of("act.default_stays", { model })],
     conclude: () => [of("act.conclude_final", { model }), of("act.conclude_keeps")],

@@ -13,7 +13,7 @@ export const en = {
   none_yet: "There is no experiment yet. Create one to compare two models on the real requests of some users; the others notice nothing.",
   list: {
     name: "Experiment", arms: "Models", status: "Status", share: "On the candidate", progress: "Progress", verdict: "Verdict",
-    day_of: "day {day} of {days}", over: "{days} days", stage: "stage {stage} of {stages}", users: "{users} users",
+    day_of: "day {day} of {days}", day_open: "day {day}", open_ended: "open-ended", over: "{days} days", stage: "stage {stage} of {stages}", users: "{users} users",
     filter: "Show", all: "All", running: "Running", ended: "Ended", nothing: "No experiment has this status.",
   },
   metric: {
@@ -116,7 +116,7 @@ export const en = {
     model: "{model} answers now.", not_active: "The experiment is {status}, so the default model answers." },
   history: { heading: "History", by: "by {actor}", rollout: "rollout", guardrail: "guardrail", figures: "Figures it rests on", samples: "Samples", verdict: "Verdict", share: "{share} on the candidate",
     created: "created", started: "resumed", paused: "paused", stopped: "stopped", concluded: "concluded", advanced: "advanced", aborted: "aborted", promoted: "promoted", reverted: "promotion reverted", why_breached: "guardrail breached: {names}" },
-  settings: { heading: "Settings", metric: "Success metric", began: "Begin", ends: "Planned end", coverage: "Users taking part", margin: "Non-inferiority margin", alpha: "Chance of error, at most", min_samples: "Samples an arm needs", shadow: "Shadow runs", guardrails: "Guardrails",
+  settings: { heading: "Settings", metric: "Success metric", began: "Begin", ends: "Planned end", open_ended: "open-ended (until promoted or ended)", coverage: "Users taking part", margin: "Non-inferiority margin", alpha: "Chance of error, at most", min_samples: "Samples an arm needs", shadow: "Shadow runs", guardrails: "Guardrails",
     testers: "Testers", excluded: "Excluded users", off: "off", report: "Make an A/B report", report_made: "The report is made." },
   stages: {
     heading: "Rollout", present: "present stage", done: "done", to_come: "to come", promotion: "promotion", of_users: "{share} of the users get {b}", also: "as many get {a} as its control, the others the default model.",
@@ -136,7 +136,7 @@ export const en = {
   form: {
     intro: "Requests that name this experiment are split by user; those that do not are answered as before.", name: "Name of the experiment", name_hint: "1 to 64 of letters, digits, _ . -; requests name the experiment by it.", baseline: "Arm A (baseline)", candidate: "Arm {letter} (candidate)", choose: "Choose a model",
     add: "Add a candidate", remove: "Take arm {letter} away", how: "Traffic", split: "Fixed shares", rollout: "Rollout (step by step, advances or aborts by itself)", share: "Share of arm {letter} (%)", share_slider: "Share of the candidate", rest: "Arm A gets the other {share}.", equal: "Equal shares",
-    sum: "The shares add up to {sum}%, not to 100%.", metric: "Success metric", days: "Days", minimum: "Least improvement worth finding (%)", advanced: "Advanced", alpha: "Chance of error, at most (%)", margin: "Non-inferiority margin (%)", min_samples: "Samples an arm needs", coverage: "Users taking part (%)",
+    sum: "The shares add up to {sum}%, not to 100%.", metric: "Success metric", days: "Days", rollout_days_hint: "Empty: until it is promoted, aborted or ended by a person.", minimum: "Least improvement worth finding (%)", advanced: "Advanced", alpha: "Chance of error, at most (%)", margin: "Non-inferiority margin (%)", min_samples: "Samples an arm needs", coverage: "Users taking part (%)",
     guardrails: "Guardrails: harm that is put up with (empty: off)", guard_makespan: "Makespan longer by (%)", guard_policy_makespan: "Makespan of own schedule longer by (%)", guard_success: "Success rate lower by (points)", guard_time: "P95 of compute time higher by (%)", shadow: "Shadow runs (% of requests)", shadow_hint: "After the answer both models plan the same request once more; the verdict rests on these pairs, which is far sharper.",
     stages: "Share of the candidate at each stage (%)", stages_hint: "Rising, ending with 100 (the promotion); the one before at most 50.", stage_samples: "Samples an arm needs at each stage", stage_hours: "Least hours of a stage", auto: "Advance by itself", promote_on: "Promote when", on_better: "better", on_non_inferior: "better or non-inferior",
     create: "Create the experiment", cancel: "Cancel", created: "The experiment {name} runs.", wrong_at: {
@@ -147,7 +147,7 @@ export const en = {
     confirm: "Create and start the experiment {name}?", confirm_split: "From now on requests that name {name} are split by user: {arms}.", confirm_coverage: "Only {share} of the users take part, the others get the default model {model}.",
     confirm_rollout: "At first {share} of the users get the candidate {candidate}, as many are its control, the others get the default model.", confirm_auto: "It advances by itself when a stage has what it needs: {stages}; in the end {candidate} becomes the default model and gets the tag stable.", confirm_manual: "People advance it: {stages}; the last step makes {candidate} the default model.",
     confirm_default: "The default model does not change now: {model}. Requests that do not name the experiment are answered as before.", confirm_guard: "Should the candidate certainly break a guardrail, the experiment stops by itself and everyone gets the default model.", confirm_no_guard: "There are no guardrails: however bad the candidate is, nothing stops by itself.", confirm_shadow: "{share} of the requests are planned by both models once more after the answer (no user notices).",
-    confirm_ends: "After {days} days ({time}) it ends, and everyone gets the default model.",
+    confirm_ends: "After {days} days ({time}) it ends, and everyone gets the default model.", confirm_open_ended: "It runs until it is promoted, aborted, or ended by a person; it does not end by itself.",
   },
   problem: {
     "experiment-not-found": "There is no such experiment; it may have been removed or renamed.", "model-not-found": "The registry has no such model; reload and choose again ({detail}).", "invalid-transition": "The candidate cannot be deployed yet: it has to be validated first ({detail}).",
@@ -155,7 +155,7 @@ export const en = {
   plan: {
     heading: "How long will it take?", waiting: "An estimate follows from what is entered.", needed: "To find an improvement of {effect}", days: "about {days} days", less_than_a_day: "less than a day", never: "out of reach", users: "about {users} users an arm", users_split: "{a} {n_a}, {b} {n_b} users",
     in_duration: "Found within {days} days", no_less: "an improvement of {effect} or more", nothing_yet: "too few users yet", non_inferior: "To be sure of non-inferiority ({margin})", basis: "From {runs} requests of {users} users ({model}; records of {days} days), for a chance of 80%.", basis_model: "{model}", basis_all: "all models",
-    rate: "All models together: about {requests} requests and {users} new users a day.", too_long: "The planned {days} days are not enough: plan more of them, give the candidate a larger share, look for a larger improvement, or use shadow runs or a replay, which need far fewer users.", long_enough: "The planned {days} days are enough.",
+    rate: "All models together: about {requests} requests and {users} new users a day.", too_long: "The planned {days} days are not enough: plan more of them, give the candidate a larger share, look for a larger improvement, or use shadow runs or a replay, which need far fewer users.", long_enough: "The planned {days} days are enough.", open_ended: "It has no planned end: it runs until it is promoted, aborted or ended by a person.", out_of_reach: "It has no planned end, but at this rate such an improvement is out of reach: give the candidate a larger share, look for a larger improvement, or use shadow runs or a replay, which need far fewer users.",
     curve: "Least improvement that is found, by days", curve_label: "Curve: within {days} days an improvement of {effect} or more is found; more days find smaller ones.", axis_days: "days", axis_effect: "Improvement found (%)", wanted: "wanted {effect}", planned: "{days} days planned",
     not_recorded: "All runs on record are from before this metric was recorded, so nothing can be estimated. Wait for new runs, or choose another metric.",
     no_data: "There are no usable runs on record, so nothing can be estimated. Let the service run for a while, or send it some requests.", too_few_units: "The records have {users} users only; at least {least} are needed, {missing} more. The experiment can be created all the same.", no_variation: "All users on record have the same value (everyone asks for the same job), so there is no error to estimate from. Let other jobs take part, or use a replay.",

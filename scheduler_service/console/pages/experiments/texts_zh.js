@@ -13,7 +13,7 @@ export const zh = {
   none_yet: "还没有实验。新建一个，用一部分用户的真实请求来比较两个模型；其他用户不受影响。",
   list: {
     name: "实验", arms: "模型", status: "状态", share: "候选份额", progress: "进度", verdict: "结论",
-    day_of: "第 {day} 天，共 {days} 天", over: "共 {days} 天", stage: "第 {stage}/{stages} 阶段", users: "{users} 名用户",
+    day_of: "第 {day} 天，共 {days} 天", day_open: "第 {day} 天", open_ended: "不限期", over: "共 {days} 天", stage: "第 {stage}/{stages} 阶段", users: "{users} 名用户",
     filter: "显示", all: "全部", running: "进行中", ended: "已结束", nothing: "没有这种状态的实验。",
   },
   metric: {
@@ -116,7 +116,7 @@ export const zh = {
     model: "现在由 {model} 回答。", not_active: "实验当前{status}，因此由默认模型回答。" },
   history: { heading: "历史", by: "由 {actor}", rollout: "自动灰度", guardrail: "护栏", figures: "依据的数据", samples: "样本", verdict: "结论", share: "候选份额 {share}",
     created: "创建", started: "恢复", paused: "暂停", stopped: "停止", concluded: "结束", advanced: "推进", aborted: "自动中止", promoted: "上线", reverted: "撤回上线", why_breached: "护栏被突破：{names}" },
-  settings: { heading: "实验设置", metric: "成功指标", began: "开始", ends: "计划结束", coverage: "参与用户", margin: "不劣界限", alpha: "误判概率上限", min_samples: "每组最少样本", shadow: "影子运行", guardrails: "护栏",
+  settings: { heading: "实验设置", metric: "成功指标", began: "开始", ends: "计划结束", open_ended: "不限期（直到上线或结束）", coverage: "参与用户", margin: "不劣界限", alpha: "误判概率上限", min_samples: "每组最少样本", shadow: "影子运行", guardrails: "护栏",
     testers: "测试用户", excluded: "排除的用户", off: "关闭", report: "生成 A/B 报告", report_made: "报告已生成。" },
   stages: {
     heading: "灰度发布", present: "当前阶段", done: "已完成", to_come: "未到", promotion: "上线", of_users: "{share} 的用户使用 {b}", also: "同样多的用户作为对照使用 {a}，其余用户使用默认模型。",
@@ -136,7 +136,7 @@ export const zh = {
   form: {
     intro: "点名这个实验的请求会按用户分流；没有点名的请求不受影响。", name: "实验名称", name_hint: "1–64 个字符：字母、数字、_ . -；请求用它点名实验。", baseline: "A 组（基线）", candidate: "{letter} 组（候选）", choose: "请选择模型",
     add: "再加一个候选", remove: "去掉 {letter} 组", how: "分流方式", split: "固定份额", rollout: "灰度发布（逐步放量，自动推进或中止）", share: "{letter} 组份额（%）", share_slider: "候选份额", rest: "A 组得到其余 {share}。", equal: "平均分配",
-    sum: "份额合计 {sum}%，应为 100%。", metric: "成功指标", days: "天数", minimum: "想要发现的最小改进（%）", advanced: "高级设置", alpha: "误判概率上限（%）", margin: "不劣界限（%）", min_samples: "每组最少样本数", coverage: "参与用户（%）",
+    sum: "份额合计 {sum}%，应为 100%。", metric: "成功指标", days: "天数", rollout_days_hint: "留空：不限期，直到上线、自动中止或由人结束。", minimum: "想要发现的最小改进（%）", advanced: "高级设置", alpha: "误判概率上限（%）", margin: "不劣界限（%）", min_samples: "每组最少样本数", coverage: "参与用户（%）",
     guardrails: "护栏：允许的劣化（留空关闭该项）", guard_makespan: "完工时间延长（%）", guard_policy_makespan: "模型自身排程的完工时间延长（%）", guard_success: "成功率下降（百分点）", guard_time: "计算时间 P95 变慢（%）", shadow: "影子运行（% 的请求）", shadow_hint: "应答之后，两个模型对同一请求各算一次；结论依据配对，灵敏得多。",
     stages: "各阶段的候选份额（%）", stages_hint: "逐级上升，以 100 结束（100 即上线），倒数第二级不超过 50。", stage_samples: "每阶段每组最少样本", stage_hours: "每阶段最少小时", auto: "自动推进", promote_on: "上线条件", on_better: "更优", on_non_inferior: "更优或不劣",
     create: "创建实验", cancel: "取消", created: "实验 {name} 已开始。", wrong_at: {
@@ -147,7 +147,7 @@ export const zh = {
     confirm: "创建并开始实验 {name}？", confirm_split: "从现在起，点名 {name} 的请求按用户分流：{arms}。", confirm_coverage: "只有 {share} 的用户参与，其余使用默认模型 {model}。",
     confirm_rollout: "先有 {share} 的用户使用候选 {candidate}，同样多的用户作为对照，其余使用默认模型。", confirm_auto: "每阶段条件满足后自动推进：{stages}；最后 {candidate} 成为默认模型并得到标签 stable。", confirm_manual: "由人工推进：{stages}；最后一步使 {candidate} 成为默认模型。",
     confirm_default: "默认模型现在不变：{model}。没有点名本实验的请求不受影响。", confirm_guard: "候选一旦确定超出护栏，实验自动停止，所有用户回到默认模型。", confirm_no_guard: "没有护栏：候选再差也不会自动停止。", confirm_shadow: "{share} 的请求在应答之后由两个模型再各算一次（不影响用户）。",
-    confirm_ends: "{days} 天后（{time}）自动到期，所有用户回到默认模型。",
+    confirm_ends: "{days} 天后（{time}）自动到期，所有用户回到默认模型。", confirm_open_ended: "不会自动到期：一直进行到上线、自动中止或由人结束。",
   },
   problem: {
     "experiment-not-found": "没有这个实验；它可能已被删除或改名。", "model-not-found": "注册表里没有这个模型，请刷新后重选（{detail}）。", "invalid-transition": "候选模型还不能上线：须先通过验证（{detail}）。",
@@ -155,7 +155,7 @@ export const zh = {
   plan: {
     heading: "需要多久？", waiting: "填写左侧内容后给出估计。", needed: "发现 {effect} 的改进", days: "约 {days} 天", less_than_a_day: "不到 1 天", never: "达不到", users: "每组约 {users} 名用户", users_split: "{a} {n_a} 名，{b} {n_b} 名用户",
     in_duration: "{days} 天内可发现", no_less: "至少 {effect} 的改进", nothing_yet: "用户还太少", non_inferior: "确认不劣（{margin}）", basis: "依据{model}的 {runs} 次请求、{users} 名用户（{days} 天的记录），按 80% 的把握估计。", basis_model: " {model} ", basis_all: "所有模型",
-    rate: "全部请求每天约 {requests} 次请求、{users} 名新用户。", too_long: "按计划的 {days} 天不够：请延长天数、提高候选份额、放宽想发现的改进，或开启影子运行、用历史请求回放（需要的用户少得多）。", long_enough: "计划的 {days} 天足够。",
+    rate: "全部请求每天约 {requests} 次请求、{users} 名新用户。", too_long: "按计划的 {days} 天不够：请延长天数、提高候选份额、放宽想发现的改进，或开启影子运行、用历史请求回放（需要的用户少得多）。", long_enough: "计划的 {days} 天足够。", open_ended: "不限期：一直进行到上线、自动中止或由人结束。", out_of_reach: "虽不限期，但按目前的速度达不到：请提高候选份额、放宽想发现的改进，或开启影子运行、用历史请求回放（需要的用户少得多）。",
     curve: "可发现的最小改进随天数的变化", curve_label: "曲线：{days} 天内可发现至少 {effect} 的改进；天数越多，可发现的改进越小。", axis_days: "天", axis_effect: "可发现的最小改进（%）", wanted: "想发现 {effect}", planned: "计划 {days} 天",
     not_recorded: "现有的运行记录都早于该指标开始记录之时，无法估计。等有了新的运行，或换一个指标。",
     no_data: "还没有可用的运行记录，无法估计。先让服务跑一段时间，或发送一些请求。", too_few_units: "记录里只有 {users} 名用户，至少需要 {least} 名；还差 {missing} 名。实验照样可以创建。", no_variation: "记录里所有用户的数值都一样（大家请求的是同一个任务），无法估计误差。请让不同的任务也参与，或用回放比较。",

@@ -28,6 +28,11 @@ export const level = (share) => `${number(100 * share, 2)} %`;
 /** Whether it stopped itself: a guardrail was breached, or the candidate is certainly worse. */
 export const isAborted = (experiment) => experiment.status === "stopped" && experiment.last_transition?.event === "aborted";
 
+const OPEN_ENDED_DAYS = 3650; // as in scheduler_service/experiments/experiment.py
+
+/** Whether it runs until it is promoted, aborted or ended by a person. */
+export const isOpenEnded = (experiment) => experiment.duration_days >= OPEN_ENDED_DAYS;
+
 export const isOver = (status) => ["stopped", "completed", "concluded"].includes(status);
 
 /** The figures of one candidate: those of model_b stand at the top of the results. */
