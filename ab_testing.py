@@ -25,6 +25,7 @@ from scheduler_service.experiments.changes import (
     Registry,
     as_of,
     experiment_in,
+    set_arm_stopped,
     set_next_stage,
     set_status,
 )
@@ -270,7 +271,9 @@ class ABTestManager:
         return examined.to_dict() | {"is_baseline_the_default": is_default, "rollout_decision": next_move}
 
     def review(self, name: str, runs: "pd.DataFrame", pairs: "pd.DataFrame | None" = None) -> Transition | None:
-        """The move that the figures call for, made: on to the next stage, promotion or abort. None: nothing to do.
+        """The move that the figures call for, made: next stage, promotion, stop of an arm, abort. None: nothing to do.
+
+        Of several moves (two arms are stopped) the last one is answered.
 
         May be called at any time, by any number of processes: whoever comes late finds the move made. What a person
         does in the meantime wins. Arguments as `examine`.
@@ -292,6 +295,16 @@ class ABTestManager:
             if decision.kind == "advance":
                 change = set_next_stage(experiment, self._clock())
                 return self._changes.make(name, "advanced", change, actor, *said, expected=experiment)
+            if decision.kind == "stop_arm" and decision.arm is not None:
+                change = set_arm_stopped(name, decision.arm, self._clock())
+                made = self._changes.make(name, "arm_stopped", change, "guardrail", *said, expected=experiment)
+                log.error(
+                    "%s of the experiment %s is stopped, its users get the default model: %s",
+                    decision.arm,
+                    name,
+                    decision.reason,
+                )
+                return self.review(name, runs, pairs) or made
             if decision.kind == "abort":
                 change, actor = set_status(name, "stopped"), "guardrail" if decision.is_breach else actor
                 made = self._changes.make(name, "aborted", change, actor, *said, expected=experiment)
@@ -321,6 +334,29 @@ class ABTestManager:
             return self.promote_arm(name, actor=actor, reason=reason)
         change = set_next_stage(experiment, self._clock())
         self._changes.make(name, "advanced", change, actor, reason, expected=experiment)
+        return self.get_experiment(name)
+
+    def stop_arm(self, name: str, arm: str, *, actor: str = "", reason: str = "") -> Experiment:
+        """The experiment without one candidate: its users get the default model for good, nobody else changes arms.
+
+        The last candidate that runs is stopped together with the experiment.
+
+        Raises:
+            InvalidExperiment: there is no such candidate; the baseline cannot be stopped alone.
+            ExperimentConflict: the arm is stopped already, or the status of the experiment does not allow this.
+        """
+        experiment = self.get_experiment(name)
+        if arm not in experiment.candidates:
+            message = f"the experiment {name!r} has no candidate {arm!r}; it has {', '.join(experiment.candidates)}"
+            raise InvalidExperiment(message, [(("arm",), message)])
+        if experiment.status not in MOVES["stop"][0] or arm in experiment.stopped_arms:
+            what = "" if arm not in experiment.stopped_arms else f"{arm} of "
+            now = "stopped already" if what else experiment.status
+            raise ExperimentConflict(f"{what}the experiment {name!r} is {now}; only an arm that runs can be stopped")
+        if experiment.running_candidates == (arm,):
+            return self.stop_experiment(name, actor=actor, reason=reason)
+        change = set_arm_stopped(name, arm, self._clock())
+        self._changes.make(name, "arm_stopped", change, actor, reason, {"arm": arm}, expected=experiment)
         return self.get_experiment(name)
 
     def promote_arm(self, name: str, arm: str = "model_b", *, actor: str = "", reason: str = "") -> Experiment:

@@ -81,13 +81,17 @@ def guardrail(name="makespan", state="kept"):
     return Guardrail(name, 0.05, state, 0.0, -0.01, 0.01, (200, 200), f"{name} is {state}")
 
 
+def kept_by(*checks, arm="model_b"):
+    return {arm: list(checks)}
+
+
 def evidence(**changes):
     known = {
         "samples": {"model_a": 500, "model_b": 500},
         "word": "better",
         "sentence": "model_b is better.",
         "is_mismatched": False,
-        "guardrails": [guardrail("makespan"), guardrail("success"), guardrail("execution_time", "undecided")],
+        "guardrails": kept_by(guardrail("makespan"), guardrail("success"), guardrail("execution_time", "undecided")),
         "is_baseline_the_default": True,
     }
     return Evidence(**known | changes)
@@ -191,8 +195,8 @@ def test_before_the_last_stage_certainly_not_worse_is_enough():
         ({"samples": {}}, "no arm has any"),
         ({"is_mismatched": True}, "missing from an arm"),
         ({"is_baseline_the_default": False}, "not the default model any more"),
-        ({"guardrails": [guardrail("makespan", "undecided")]}, "makespan is undecided"),
-        ({"guardrails": [guardrail("success", "undecided")]}, "success is undecided"),
+        ({"guardrails": kept_by(guardrail("makespan", "undecided"))}, "makespan is undecided"),
+        ({"guardrails": kept_by(guardrail("success", "undecided"))}, "success is undecided"),
     ],
 )
 @pytest.mark.parametrize("stage", [0, 2])
@@ -221,14 +225,14 @@ def test_a_stage_lasts_its_hours():
 
 def test_without_auto_only_people_move_it_yet_a_breach_stops_it():
     assert decide(plan(auto=False), evidence(), NEXT_DAY).kind == "hold"
-    breached = evidence(guardrails=[guardrail("success", "breached")])
+    breached = evidence(guardrails=kept_by(guardrail("success", "breached")))
     assert decide(plan(auto=False), breached, NEXT_DAY).kind == "abort"
 
 
 @pytest.mark.parametrize("rollout", [None, plan(), plan(stage=2)])
 @pytest.mark.parametrize("name", ["makespan", "success", "execution_time"])
 def test_a_breach_aborts_whatever_else_is_true(rollout, name):
-    found = evidence(guardrails=[guardrail(), guardrail(name, "breached")], samples={}, is_mismatched=True)
+    found = evidence(guardrails=kept_by(guardrail(), guardrail(name, "breached")), samples={}, is_mismatched=True)
     decision = decide(rollout, found, START)
     assert (decision.kind, decision.is_breach) == ("abort", True)
     assert f"guardrail {name}" in decision.reason

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from scheduler_service.clock import to_iso
@@ -59,21 +59,28 @@ class Examination:
     model_changed: NotComputable | None  # the arm's name came to mean another model on the way
 
     @property
+    def latest(self) -> ArmComparison:
+        """The comparison that knows the most runs: of a candidate that runs, or of the one that was stopped last."""
+        stopped, end = self.experiment.stopped_arms, datetime.max.replace(tzinfo=UTC)
+        return self.comparisons[max(self.comparisons, key=lambda arm: stopped.get(arm, end))]
+
+    @property
     def rests_on_pairs(self) -> bool:
         """Whether the verdict is that of the shadow pairs: it was decided when shadowing was switched on."""
         return self.experiment.success_metric in PAIRED and self.experiment.shadow > 0.0 and "shadow" in self.pairs
 
     def evidence(self, *, is_baseline_the_default: bool) -> Evidence:
         """What a rollout is decided upon."""
-        verdict = self._verdict()
+        verdict, first = self._verdict(), self.experiment.candidates[0]
         return Evidence(
             samples=self.samples,
             word=verdict["verdict"],
             sentence=verdict["verdict_sentence"],
             is_mismatched=any(each.has_ratio_mismatch for each in self.comparisons.values()),
-            guardrails=[each for checks in self.guardrails.values() for each in checks],
+            guardrails={arm: self.guardrails[arm] for arm in self.experiment.running_candidates},
             is_baseline_the_default=is_baseline_the_default,
             cannot_tell=None if verdict["cannot_tell"] is None else verdict["cannot_tell"]["message"],
+            words={arm: found.word for arm, found in self.verdicts.items()} | {first: verdict["verdict"]},
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -89,7 +96,9 @@ class Examination:
             "start_time": to_iso(experiment.start_time),
             "end_time": to_iso(experiment.end_time),
             **self._classical(first),
+            **self._present_counts(),
             **self._verdict(),
+            **self._if_stopped(first),
             "guardrails": [each.to_dict() for each in self.guardrails[first]],
             "secondary": self.secondary[first],
             "paired": {source: found.to_dict() for source, found in self.pairs.items()},
@@ -97,6 +106,7 @@ class Examination:
                 arm: {
                     **self._classical(arm),
                     **self.verdicts[arm].to_dict(),
+                    **self._if_stopped(arm),
                     "guardrails": [each.to_dict() for each in self.guardrails[arm]],
                     "secondary": self.secondary[arm],
                 }
@@ -104,7 +114,21 @@ class Examination:
             },
             "rollout": None if experiment.rollout is None else experiment.rollout.to_dict(),
             "stage_samples": None if experiment.rollout is None else dict(self.samples),
+            "stopped_arms": {arm: to_iso(since) for arm, since in experiment.stopped_arms.items()},
         }
+
+    def _present_counts(self) -> dict[str, Any]:
+        """The figures of requests of every arm until now; those of a candidate that was stopped end with it."""
+        told = self.latest.to_dict()
+        return {name: told[name] for name in ("total_requests", "users", "average_metrics")}
+
+    def _if_stopped(self, arm: str) -> dict[str, Any]:
+        """What there is to do about a candidate that is stopped: nothing. Empty for one that is not."""
+        since = self.experiment.stopped_arms.get(arm)
+        if since is None:
+            return {}
+        said = f"{arm} was stopped at {to_iso(since)} and its users get the default model; there is nothing to do."
+        return {"recommendation": said, "projected_days_left": None}
 
     def _classical(self, arm: str) -> dict[str, Any]:
         """The figures of API.md, with a summary that does not contradict the verdict beside it."""
@@ -138,7 +162,7 @@ class Examination:
 
 
 def examine(experiment: Experiment, runs: pd.DataFrame, pairs: pd.DataFrame | None, now: datetime) -> Examination:
-    """Every figure of the experiment.
+    """Every figure of the experiment; those of a candidate that was stopped are of the runs until then.
 
     Several candidates share the errors: verdicts and guardrails of each are held to alpha divided by their number
     (Bonferroni).
@@ -150,14 +174,18 @@ def examine(experiment: Experiment, runs: pd.DataFrame, pairs: pd.DataFrame | No
     candidates = experiment.candidates
     metric = metric_named(experiment.success_metric)
     each_alpha = experiment.alpha / len(candidates)
-    elapsed_days = max((now - experiment.start_time).total_seconds() / 86_400.0, 0.0)
+    ends = {arm: experiment.stopped_arms.get(arm) for arm in candidates}
+    runs_of = {arm: runs if end is None else runs[runs["timestamp"] <= end] for arm, end in ends.items()}
+    elapsed_days = {
+        arm: max(((end or now) - experiment.start_time).total_seconds() / 86_400.0, 0.0) for arm, end in ends.items()
+    }
     comparisons = {
         arm: compare_arms(
-            runs,
+            runs_of[arm],
             metric.name,
             min_samples=experiment.min_samples,
             alpha=experiment.alpha,
-            split=experiment.traffic_split,
+            split=experiment.split_at(ends[arm]),
             candidate=arm,
         )
         for arm in candidates
@@ -166,14 +194,14 @@ def examine(experiment: Experiment, runs: pd.DataFrame, pairs: pd.DataFrame | No
         experiment=experiment,
         comparisons=comparisons,
         verdicts={
-            arm: judge(runs, replace(comparison, alpha=each_alpha), experiment.margin, elapsed_days)
+            arm: judge(runs_of[arm], replace(comparison, alpha=each_alpha), experiment.margin, elapsed_days[arm])
             for arm, comparison in comparisons.items()
         },
         guardrails={
-            arm: tuple(check_guardrails(runs, experiment.guardrails, BASELINE, arm, GUARDRAIL_ALPHA / len(candidates)))
-            for arm in candidates
+            arm: tuple(check_guardrails(of, experiment.guardrails, BASELINE, arm, GUARDRAIL_ALPHA / len(candidates)))
+            for arm, of in runs_of.items()
         },
-        secondary={arm: secondary(runs, metric.name, arm) for arm in candidates},
+        secondary={arm: secondary(of, metric.name, arm) for arm, of in runs_of.items()},
         pairs=_pair_verdicts(experiment, pairs, candidates[0]),
         samples=_samples(experiment, runs, metric.name),
         model_changed=_model_changed(experiment, runs),

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from scheduler_service.clock import parse_time, to_iso
@@ -25,7 +26,11 @@ TIE = 1e-9
 
 
 def effects_over_time(
-    runs: "pd.DataFrame", metric: Metric, candidates: Sequence[str], alpha: float
+    runs: "pd.DataFrame",
+    metric: Metric,
+    candidates: Sequence[str],
+    alpha: float,
+    ends: Mapping[str, datetime] = MappingProxyType({}),
 ) -> "dict[str, pd.DataFrame]":
     """Of each candidate the improvement and its anytime-valid bounds as they stood at up to 40 moments.
 
@@ -34,6 +39,7 @@ def effects_over_time(
     Args:
         runs: as `experiments.examination.examine` takes them.
         alpha: of each candidate's bounds.
+        ends: candidate -> when it was stopped; there are no bounds from then on.
 
     Returns:
         candidate -> columns `improvement`, `low`, `high` (shares of the baseline), NaN where no bounds can be
@@ -55,6 +61,9 @@ def effects_over_time(
         }
         y_a, x_a = means[BASELINE]
         for arm in candidates:
+            if arm in ends and moment > ends[arm]:
+                found[arm].append(None)
+                continue
             y_b, x_b = means[arm]
             covariates = None if x_a is None or x_b is None else (x_a, x_b)
             effect = effect_of_arms(y_a, y_b, covariates, metric, alpha)
@@ -87,7 +96,8 @@ def course(experiment: Experiment, runs: "pd.DataFrame", pairs: "pd.DataFrame") 
     """
     alpha = experiment.alpha / len(experiment.candidates)
     first = experiment.candidates[0]
-    of_users = effects_over_time(runs, metric_named(experiment.success_metric), experiment.candidates, alpha)
+    metric, ends = metric_named(experiment.success_metric), experiment.stopped_arms
+    of_users = effects_over_time(runs, metric, experiment.candidates, alpha, ends)
     of_pairs = {
         source: pair_effects_over_time(mine, experiment.margin, alpha, first, paired_metric(experiment.success_metric))
         for source, mine in pairs_by_source(pairs, first).items()
@@ -160,7 +170,7 @@ def ramp(experiment: Experiment, history: Iterable[Mapping[str, Any]]) -> list[S
         except (KeyError, TypeError, ValueError, AttributeError, OverflowError):
             continue
         is_promoted = event == "promoted" or (is_promoted and event != "reverted")
-        running = whole if stage is None else stage
+        running = 0.0 if "model_b" in after.get("stopped_arms", ()) else whole if stage is None else stage
         share = 1.0 if is_promoted else running if after.get("status") == "active" else 0.0
         steps.append(Step(time, share, event, stage, line))
     return sorted(steps, key=lambda step: step.time)

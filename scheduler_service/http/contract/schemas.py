@@ -387,6 +387,12 @@ class PromoteArmRequest(Strict):
     actor: Annotated[str, Field(max_length=200)] = ""
 
 
+class StopArmRequest(MoveRequest):
+    """The candidate that is taken away from its users, and why."""
+
+    arm: Name
+
+
 class ReplayRequest(Strict):
     """Which logged requests both models are run on."""
 

@@ -50,10 +50,11 @@ def shadow_job(run: Run, request: RunRequest, experiments: ABTestManager) -> Sha
         experiment = experiments.get_experiment(assigned.experiment)
     except ServiceError:  # gone since
         return None
-    if not is_shadowed(experiment.name, experiment.shadow, run.request_id):
+    candidates = experiment.running_candidates
+    if not candidates or not is_shadowed(experiment.name, experiment.shadow, run.request_id):
         return None
-    candidate = shadow_candidate(experiment.name, experiment.candidates, assigned.variant, run.request_id)
-    if candidate not in experiment.models:  # changed since
+    candidate = shadow_candidate(experiment.name, candidates, assigned.variant, run.request_id)
+    if candidate not in candidates:  # changed since
         return None
     return ShadowJob(
         request_id=run.request_id,

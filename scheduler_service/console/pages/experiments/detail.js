@@ -78,7 +78,7 @@ export default {
       </header>
       <load-state :load="load" :explain="problemText">
         <div class="row arms-line">
-          <span v-for="(model, arm) in load.data.value.results.models" :key="arm" class="arm-line" :title="model"><b class="arm-letter" :class="arm">{{ letter(arm) }}</b>{{ shortModel(model) }}</span>
+          <span v-for="(model, arm) in load.data.value.results.models" :key="arm" class="arm-line" :title="model"><b class="arm-letter" :class="arm">{{ letter(arm) }}</b>{{ shortModel(model) }} <span v-if="isArmStopped(load.data.value.experiment, arm)" class="badge bad" :data-stopped="arm">{{ of("arms.stopped") }}</span></span>
           <moves-bar class="right" :told="load.data.value" />
         </div>
         <div v-if="load.data.value.experiment.model_c" class="tabs" role="group" :aria-label="of('candidate')">

@@ -4,7 +4,7 @@ import { api } from "../../core/api.js";
 import { now } from "../../core/clock.js";
 import { useLoad } from "../../core/load.js";
 import IntervalPlot from "./interval.js";
-import { isAborted, isOpenEnded, isOver, letter, level, shortModel, TONES, useWording } from "./wording.js";
+import { isAborted, isOpenEnded, isOver, letter, level, runningCandidates, shortModel, TONES, useWording } from "./wording.js";
 
 const SUMMARISED = 30; // experiments whose results are asked for, the newest ones
 const EVERY_MS = 10_000;
@@ -12,12 +12,15 @@ export const REST = 9; // times as long as the answers took
 
 export const addressOf = (name) => ({ path: `/experiments/${encodeURIComponent(name)}`, query: name === "new" ? { experiment: "" } : {} });
 
+/** Share of all users whom some candidates have while the experiment runs. */
+export const shareOfCandidates = (experiment, arms) => (experiment.coverage ?? 1) * arms.reduce((sum, arm) => sum + experiment.traffic_split[arm], 0);
+
 /** Share of all users who get a candidate now. */
 export function candidateShare(experiment) {
   if (experiment.promotion && !experiment.promotion.is_reverted) return 1;
   if (experiment.status !== "active") return 0;
   if (experiment.rollout) return experiment.rollout.stages[experiment.rollout.stage];
-  return (experiment.coverage ?? 1) * (1 - experiment.traffic_split.model_a);
+  return shareOfCandidates(experiment, runningCandidates(experiment));
 }
 
 export function progressOf(experiment) {

@@ -4,7 +4,7 @@ import { now } from "../../core/clock.js";
 import { number, time } from "../../core/format.js";
 import IntervalPlot from "./interval.js";
 import { progressOf } from "./list.js";
-import { isOpenEnded, isOver, letter, level, signed, TONES, useWording } from "./wording.js";
+import { isArmStopped, isOpenEnded, isOver, letter, level, signed, TONES, useWording } from "./wording.js";
 
 export default {
   name: "VerdictCard",
@@ -19,6 +19,7 @@ export default {
     const days = computed(() => {
       const { verdict, projected_days_left: left } = props.figures;
       if (props.experiment.status !== "active") return { value: "–", note: of("kpi.not_running") };
+      if (isArmStopped(props.experiment, props.candidate)) return { value: "–", note: of("kpi.arm_stopped") };
       if (["better", "worse", "identical"].includes(verdict) && !props.figures.cannot_tell) return { value: "–", note: of("kpi.decided") };
       if (props.figures.cannot_tell) return { value: "–", note: of("kpi.cannot_tell") };
       if (left === null) return { value: "–", note: of("kpi.unknown") };
