@@ -224,6 +224,32 @@ def test_wrong_shares_of_three_arms_are_told_and_found(page: Page, third: str, m
     takes_out(mistakes)
 
 
+def test_one_arm_of_three_is_stopped_alone_and_shown_as_stopped(page: Page, console: LiveService, third: str):
+    create(console, "arm_stopped", model_c=third)
+    page.goto("/#/experiments/arm_stopped")
+    page.locator(".moves select").select_option("model_c")
+    page.get_by_role("button", name="停止 C 组").click()
+    told = agree(page, "停止 C 组", reason="人员不够", actor="王工")
+    assert any("C 组的用户（占全部 33.33 %）" in each for each in told)
+    expect(page.locator("[data-stopped=model_c]")).to_be_visible()
+    expect(page.locator("[data-stopped]")).to_have_count(1)
+    expect(page.locator("[data-event=arm_stopped]")).to_contain_text("停止 C 组")
+    expect(page.locator("[data-event=arm_stopped]")).to_contain_text("候选份额 33.33 %")
+    assert list(configured(console)["experiments"]["arm_stopped"]["stopped_arms"]) == ["model_c"]
+    page.get_by_role("group", name="候选", exact=True).get_by_role("button", name="C 组").click()
+    expect(page.locator(".verdict .next")).to_contain_text("C 组已停止")
+    users = (f"user_{number}" for number in range(100))
+    path = "/experiments/arm_stopped/assignment?user_id="
+    user = next(each for each in users if console.get(path + each).json()["assignment"]["stopped_arm"])
+    page.get_by_label("用户 ID").fill(user)
+    page.get_by_role("button", name="查询").click()
+    expect(page.locator("[data-assignment]")).to_contain_text("该组已停止")
+    check_accessibility(page)
+    page.locator(".moves select").select_option("model_b")
+    expect(page.locator("[data-move=stop_arm]")).to_have_count(0)  # the last one is stopped with the experiment
+    console.post("/experiments/arm_stopped/conclude")
+
+
 def test_small_shares_are_told_as_they_are(page: Page, console: LiveService):
     page.goto("/#/experiments/new")
     page.get_by_label("实验名称").fill("small_share")

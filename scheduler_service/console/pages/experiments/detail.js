@@ -15,7 +15,7 @@ import SecondaryCard from "./secondary_card.js";
 import SettingsCard from "./settings_card.js";
 import StagesCard from "./stages_card.js";
 import VerdictCard from "./verdict_card.js";
-import { figuresOf, isAborted, letter, shortModel, useWording } from "./wording.js";
+import { figuresOf, isAborted, isArmStopped, letter, shortModel, useWording } from "./wording.js";
 
 const EVERY_MS = 5_000;
 const COURSE_EVERY_MS = 20_000;
@@ -65,7 +65,7 @@ export default {
     provide("experiment-refresh", refresh);
     onMounted(() => heading.value?.focus({ preventScroll: true }));
     const figures = computed(() => figuresOf(load.data.value.results, candidate.value));
-    return { ...words, problemText, load, course, heading, candidate, figures, isAborted, letter, shortModel };
+    return { ...words, problemText, load, course, heading, candidate, figures, isAborted, isArmStopped, letter, shortModel };
   },
   template: /* html */ `
     <section class="page experiment-page">
