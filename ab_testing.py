@@ -34,8 +34,10 @@ from scheduler_service.experiments.examination import Examination, examine
 from scheduler_service.experiments.experiment import OPTIONS, Experiment, asked_for, explanation
 from scheduler_service.experiments.history import ExperimentHistory
 from scheduler_service.experiments.lifecycle import MOVES, Action, Transition
-from scheduler_service.experiments.rollout import decide
+from scheduler_service.experiments.rollout import Evidence, decide
 from scheduler_service.settings import settings_from_environment
+from scheduler_service.stats.breaker import check_requests
+from scheduler_service.stats.comparison import BASELINE
 
 if TYPE_CHECKING:
     import pandas as pd  # slow to import, and the service starts without it
@@ -140,7 +142,7 @@ class ABTestManager:
             actor: who creates it, for the history.
             options: further fields of `experiments.experiment.Experiment`: `model_c` ... `model_h`, `coverage`,
                 `min_samples`, `alpha`, `margin`, `guardrails`, `shadow`, `forced_variants`, `excluded_users` and
-                `rollout`.
+                `rollout`. No shadow unless it is said; `POST /experiments`, which knows the users, chooses one.
 
         Raises:
             InvalidExperiment: it cannot work; `errors` says where.
@@ -283,11 +285,33 @@ class ABTestManager:
             StorageUnavailable: the file is broken or cannot be written.
         """
         examined = self.examine(name, runs, pairs)
-        experiment = examined.experiment
+        is_default = self._changes.is_default(examined.experiment.model_a)
+        made = self._act(examined.experiment, examined.evidence(is_baseline_the_default=is_default))
+        return made if made is None or made.event != "arm_stopped" else self.review(name, runs, pairs) or made
+
+    def trip(self, name: str, runs: "pd.DataFrame") -> Transition | None:
+        """As `review`, by the breaker alone: a candidate is stopped if its own model fails on most requests.
+
+        Many times quicker, so that it can be asked for whenever a request has failed.
+
+        Args:
+            runs: columns `breaker.REQUEST_COLUMNS` are enough.
+        """
+        experiment = self.get_experiment(name)
+        if not experiment.guardrails:  # a person switched them off, and the breaker with them
+            return None
+        checks = {arm: [check_requests(runs, BASELINE, arm)] for arm in experiment.running_candidates}
+        if all(each.state != "breached" for found in checks.values() for each in found):
+            return None
+        of_several = len(experiment.candidates) > 1
+        made = self._act(experiment, Evidence({}, None, "", False, checks, False, is_one_of_several=of_several))
+        return made if made is None or made.event != "arm_stopped" else self.trip(name, runs) or made
+
+    def _act(self, experiment: Experiment, evidence: Evidence) -> Transition | None:
+        """Makes the move that the evidence calls for. Raises as `review`."""
         if experiment.status != "active":
             return None
-        is_default = self._changes.is_default(experiment.model_a)
-        decision = decide(experiment.rollout, examined.evidence(is_baseline_the_default=is_default), self._clock())
+        name, decision = experiment.name, decide(experiment.rollout, evidence, self._clock())
         actor, said = "rollout", (decision.reason, decision.figures)
         try:
             if decision.kind == "promote":
@@ -304,7 +328,7 @@ class ABTestManager:
                     name,
                     decision.reason,
                 )
-                return self.review(name, runs, pairs) or made
+                return made
             if decision.kind == "abort":
                 change, actor = set_status(name, "stopped"), "guardrail" if decision.is_breach else actor
                 made = self._changes.make(name, "aborted", change, actor, *said, expected=experiment)

@@ -239,7 +239,9 @@ def test_runs_from_before_are_not_comparable_in_it_and_nothing_fails(old):
     assert told["reasons"]["improvement_percentage"]["code"] == "not_recorded"
     assert told["cannot_tell"] is None
     assert "from before policy_makespan was recorded" in told["verdict_sentence"]
-    assert [(each["name"], each["state"]) for each in told["guardrails"]] == [("policy_makespan", "undecided")]
+    assert [(each["name"], each["state"]) for each in told["guardrails"]] == [
+        ("policy_makespan", "undecided"), ("requests", "undecided"),
+    ]  # fmt: skip
     assert course(of, runs, pairs)["metric"] == "policy_makespan"
     on_users = examine(of.model_copy(update={"shadow": 0.0}), runs, None, NOW).to_dict()
     assert on_users["verdict_reason"]["code"] == "not_recorded"

@@ -400,6 +400,28 @@ def test_an_abort_in_the_first_stage_is_told_with_its_reason(pictures):
     assert "guardrail makespan" not in page.text
 
 
+@pytest.mark.parametrize(
+    ("lang", "told"),
+    [
+        ("zh", "护栏被突破：100% 的请求自身模型未能应答"),
+        ("en", "guardrail requests: the candidate's own model failed in 13 of 13 requests; 50 % may"),
+    ],
+)
+def test_an_abort_by_the_breaker_is_told_though_no_verdict_was_looked_at(lang, told):
+    reason = "guardrail requests: the candidate's own model failed in 13 of 13 requests; 50 % may"
+    figures = {"guardrails": {"requests": {"state": "breached", "harm": 1.0}}}
+    history = [line(1, "aborted", "stopped", actor="guardrail", reason=reason, figures=figures)]
+    runs = runs_of(20, 2)
+    runs["success"] = runs["variant"] != "model_b"
+    page = page_of(experiment(status="stopped"), runs, history=history, lang=lang)
+    assert told in page.text
+    label = {
+        "zh": "自身模型未能应答的请求占比（熔断） 100.0% — ≤ 50% × 突破",
+        "en": "(breaker) 100.0% – ≤ 50% × breached",
+    }[lang]
+    assert label in page.text
+
+
 def test_an_english_report_gives_the_services_own_reasons():
     page = page_of(experiment(rollout={}), runs_of(60, 3), history=[line(0, "advanced", "active", 0.3)], lang="en")
     assert "model_b cannot be told from model_a." in page.text

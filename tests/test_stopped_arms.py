@@ -111,7 +111,7 @@ def test_a_run_records_the_split_without_the_stopped_arm(manager):
     manager.stop_arm("four", "model_c")
     assert (before, manager.assign("four", user).split) == (
         "0.25/0.25/0.25/0.25",
-        "0.333333/0.333333/0/0.333333",
+        "0.25/0.25/0/0.25",
     )
 
 
@@ -215,6 +215,7 @@ def evidence(**guardrails):
         is_mismatched=False,
         guardrails=guardrails,
         is_baseline_the_default=True,
+        is_one_of_several=len(guardrails) > 1,
     )
 
 

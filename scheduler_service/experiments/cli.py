@@ -196,6 +196,8 @@ def _results(doors: Doors, options: argparse.Namespace) -> Answer:
     text = f"{value['verdict']}: {value['verdict_sentence']}\n{value['recommendation']}"
     for arm, since in value["stopped_arms"].items():
         text += f"\n{arm} is stopped since {since}"
+    if value["contradiction"] is not None:
+        text = f"{value['contradiction']['message']}\n\n{text}"
     if value["rollout_decision"] is not None:
         text += "\nrollout: {kind}, {reason}".format(**value["rollout_decision"])
     return value, f"{text}\n\n{table(('guardrail', 'state', 'seen'), rows)}" if rows else text

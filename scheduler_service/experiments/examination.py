@@ -5,29 +5,34 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from scheduler_service.clock import to_iso
 from scheduler_service.errors import ExperimentNotFound
 from scheduler_service.experiments.experiment import Experiment
+from scheduler_service.experiments.planning import MAX_DAYS, traffic_of
 from scheduler_service.experiments.rollout import Evidence
 from scheduler_service.stats.arms import metric_values, rows_of_arm, succeeded
+from scheduler_service.stats.breaker import check_requests
 from scheduler_service.stats.comparison import ARMS, BASELINE, ArmComparison, compare_arms
-from scheduler_service.stats.effect import to_improvement
 from scheduler_service.stats.guardrails import ALPHA as GUARDRAIL_ALPHA
 from scheduler_service.stats.guardrails import Guardrail, check_guardrails
+from scheduler_service.stats.headline import Contradiction, contradiction, requests_longer, summary
 from scheduler_service.stats.metrics import PAIRED, metric_named, paired_metric
 from scheduler_service.stats.outcome import NotComputable
 from scheduler_service.stats.pairs import PairedVerdict, judge_pairs
-from scheduler_service.stats.power import minimum_detectable_effect
+from scheduler_service.stats.power import detectable_improvement
 from scheduler_service.stats.secondary import secondary
-from scheduler_service.stats.verdict import Verdict, judge, summary_beside
+from scheduler_service.stats.spending import replay_alpha
+from scheduler_service.stats.verdict import DaysLeft, DaysUntil, Verdict, judge
 
 if TYPE_CHECKING:
     import pandas as pd
 
 RUN_COLUMNS = (
     "timestamp",
+    "request_id",
     "model_key",
     "variant",
     "reason",
@@ -52,9 +57,10 @@ class Examination:
     experiment: Experiment
     comparisons: Mapping[str, ArmComparison]  # candidate -> against the baseline
     verdicts: Mapping[str, Verdict]  # candidate -> from the users' means
-    guardrails: Mapping[str, tuple[Guardrail, ...]]  # candidate ->
+    guardrails: Mapping[str, tuple[Guardrail, ...]]  # candidate ->; the breaker is the last one
     secondary: Mapping[str, Mapping[str, Any]]  # candidate -> metric -> its figures
     pairs: Mapping[str, PairedVerdict]  # "shadow" and "replay", where there are pairs; of model_b
+    requests_longer: Mapping[str, float | None]  # candidate -> share, as `headline.requests_longer`
     samples: Mapping[str, int]  # arm -> values of the success metric, in a rollout since the stage began
     model_changed: NotComputable | None  # the arm's name came to mean another model on the way
 
@@ -80,6 +86,7 @@ class Examination:
             guardrails={arm: self.guardrails[arm] for arm in self.experiment.running_candidates},
             is_baseline_the_default=is_baseline_the_default,
             cannot_tell=None if verdict["cannot_tell"] is None else verdict["cannot_tell"]["message"],
+            is_one_of_several=len(self.experiment.candidates) > 1,
             words={arm: found.word for arm, found in self.verdicts.items()} | {first: verdict["verdict"]},
         )
 
@@ -95,7 +102,7 @@ class Examination:
             "coverage": experiment.present_coverage,
             "start_time": to_iso(experiment.start_time),
             "end_time": to_iso(experiment.end_time),
-            **self._classical(first),
+            **self._raw(first),
             **self._present_counts(),
             **self._verdict(),
             **self._if_stopped(first),
@@ -104,7 +111,7 @@ class Examination:
             "paired": {source: found.to_dict() for source, found in self.pairs.items()},
             "comparisons": {
                 arm: {
-                    **self._classical(arm),
+                    **self._raw(arm),
                     **self.verdicts[arm].to_dict(),
                     **self._if_stopped(arm),
                     "guardrails": [each.to_dict() for each in self.guardrails[arm]],
@@ -128,12 +135,34 @@ class Examination:
         if since is None:
             return {}
         said = f"{arm} was stopped at {to_iso(since)} and its users get the default model; there is nothing to do."
-        return {"recommendation": said, "projected_days_left": None}
+        over = DaysLeft(None, reason=NotComputable("not_running", f"{arm} is stopped"))
+        return {"recommendation": said, **over.to_dict()}
 
-    def _classical(self, arm: str) -> dict[str, Any]:
-        """The figures of API.md, with a summary that does not contradict the verdict beside it."""
-        comparison = self.comparisons[arm]
-        return {**comparison.to_dict(), "summary": summary_beside(comparison, self.verdicts[arm].cannot_tell)}
+    def contradiction(self, arm: str) -> Contradiction | None:
+        """That the raw means of `arm` and the effect of its verdict have opposite signs; None if they have not."""
+        comparison, effect = self.comparisons[arm], self._verdict_on(arm)["anytime_effect"]
+        if effect is None or comparison.has_ratio_mismatch or self.model_changed is not None:
+            return None
+        return contradiction(
+            comparison,
+            effect["improvement_percentage"],
+            self.requests_longer[arm],
+            is_of_pairs=self.rests_on_pairs and arm == self.experiment.candidates[0],
+        )
+
+    def _raw(self, arm: str) -> dict[str, Any]:
+        """The figures of API.md, of the raw means; `summary` says first what the verdict rests on."""
+        comparison, contradicted = self.comparisons[arm], self.contradiction(arm)
+        told = self.verdicts[arm].cannot_tell
+        return {
+            **comparison.to_dict(),
+            "summary": summary(comparison, self._verdict_on(arm), contradicted, told),
+            "raw_means_contradict": contradicted is not None,
+            "contradiction": None if contradicted is None else contradicted.to_dict(),
+        }
+
+    def _verdict_on(self, arm: str) -> dict[str, Any]:
+        return self._verdict() if arm == self.experiment.candidates[0] else self.verdicts[arm].to_dict()
 
     def _verdict(self) -> dict[str, Any]:
         """The verdict on model_b as JSON; `verdict_basis` says which figures it rests on."""
@@ -176,9 +205,9 @@ def examine(experiment: Experiment, runs: pd.DataFrame, pairs: pd.DataFrame | No
     each_alpha = experiment.alpha / len(candidates)
     ends = {arm: experiment.stopped_arms.get(arm) for arm in candidates}
     runs_of = {arm: runs if end is None else runs[runs["timestamp"] <= end] for arm, end in ends.items()}
-    elapsed_days = {
-        arm: max(((end or now) - experiment.start_time).total_seconds() / 86_400.0, 0.0) for arm, end in ends.items()
-    }
+    shadow = {}
+    if experiment.shadow > 0.0:
+        shadow = {arm: pairs_by_source(pairs, arm).get("shadow") for arm in candidates}
     comparisons = {
         arm: compare_arms(
             runs_of[arm],
@@ -194,18 +223,39 @@ def examine(experiment: Experiment, runs: pd.DataFrame, pairs: pd.DataFrame | No
         experiment=experiment,
         comparisons=comparisons,
         verdicts={
-            arm: judge(runs_of[arm], replace(comparison, alpha=each_alpha), experiment.margin, elapsed_days[arm])
+            arm: judge(
+                runs_of[arm],
+                replace(comparison, alpha=each_alpha),
+                experiment.margin,
+                _days_until(experiment, runs, now, arm),
+            )
             for arm, comparison in comparisons.items()
         },
-        guardrails={
-            arm: tuple(check_guardrails(of, experiment.guardrails, BASELINE, arm, GUARDRAIL_ALPHA / len(candidates)))
-            for arm, of in runs_of.items()
-        },
+        guardrails={arm: _guardrails(experiment, of, arm, shadow.get(arm)) for arm, of in runs_of.items()},
         secondary={arm: secondary(of, metric.name, arm) for arm, of in runs_of.items()},
         pairs=_pair_verdicts(experiment, pairs, candidates[0]),
+        requests_longer={arm: requests_longer(of, metric, (BASELINE, arm)) for arm, of in runs_of.items()},
         samples=_samples(experiment, runs, metric.name),
         model_changed=_model_changed(experiment, runs),
     )
+
+
+def _guardrails(
+    experiment: Experiment, runs: pd.DataFrame, arm: str, shadow: pd.DataFrame | None
+) -> tuple[Guardrail, ...]:
+    """Of the candidate `arm`, and the breaker; none at all where a person switched them off."""
+    if not experiment.guardrails:
+        return ()
+    checked = check_guardrails(
+        runs,
+        experiment.guardrails,
+        BASELINE,
+        arm,
+        GUARDRAIL_ALPHA / len(experiment.candidates),
+        split=experiment.traffic_split or None,
+        pairs=shadow,
+    )
+    return (*checked, check_requests(runs, BASELINE, arm))
 
 
 def _on_pairs(pairs: PairedVerdict) -> dict[str, Any]:
@@ -213,7 +263,8 @@ def _on_pairs(pairs: PairedVerdict) -> dict[str, Any]:
     told = pairs.to_dict()
     taken = ("verdict", "verdict_reason", "verdict_sentence", "recommendation", "cannot_tell")
     effect = None if isinstance(pairs.effect, NotComputable) else pairs.effect
-    detectable = None if effect is None else minimum_detectable_effect(effect.standard_error, effect.alpha)
+    detectable = None if effect is None else detectable_improvement(effect.standard_error, effect.alpha, pairs.metric)
+    unknown = NotComputable("no_data", "nobody knows how soon more pairs come")
     return {
         **{name: told[name] for name in taken},
         "verdict_basis": "pairs",
@@ -226,27 +277,77 @@ def _on_pairs(pairs: PairedVerdict) -> dict[str, Any]:
             "users": pairs.users,
             "covariate_correlation": effect.correlation,
         },
-        "minimum_detectable_effect_percentage": None
-        if detectable is None
-        else 100.0 * to_improvement(detectable, pairs.metric),
-        "projected_days_left": None,
+        "minimum_detectable_effect_percentage": None if detectable is None else 100.0 * detectable,
+        **DaysLeft(None, reason=unknown).to_dict(),
     }
+
+
+def _days_until(experiment: Experiment, runs: pd.DataFrame, now: datetime, arm: str) -> DaysUntil | NotComputable:
+    """How soon so many users took part in `arm` and the baseline, if new ones come as of late.
+
+    The coming stages of a rollout are looked at as well.
+    Everybody who names the experiment counts, also who falls into no arm yet: raising the coverage takes them in.
+    """
+    if experiment.status != "active":
+        return NotComputable("not_running", f"the experiment is {experiment.status}")
+    if arm in experiment.stopped_arms:
+        return NotComputable("not_running", f"{arm} is stopped")
+    if "timestamp" not in runs.columns:
+        return NotComputable("no_data", "nobody knows how soon more users come")
+    split = experiment.traffic_split or {BASELINE: 0.5, arm: 0.5}
+    compared = split[BASELINE] + split[arm]  # of those who take part
+    if compared == 0.0:
+        return NotComputable("not_running", "neither arm has a share of the users")
+    known = max((now - experiment.start_time).total_seconds() / 86_400.0, 1.0)
+    traffic, rollout = traffic_of(runs, now, known), experiment.rollout
+    stages = [(0.0, experiment.present_coverage)]
+    if rollout is not None and rollout.auto:
+        rest = rollout.min_hours / 24.0 - (now - rollout.stage_since).total_seconds() / 86_400.0
+        for number, share in enumerate(rollout.stages[rollout.stage + 1 : -1]):
+            stages.append((max(rest, 0.0) + number * rollout.min_hours / 24.0, min(1.0, 2.0 * share)))
+
+    def days_until(users: int) -> float | None:
+        for (begins, coverage), (ends, _) in pairwise([*stages, (MAX_DAYS, 0.0)]):
+            missing = users / (coverage * compared) - traffic.users
+            if missing > 0.0 and traffic.new_users_per_day == 0.0:
+                continue
+            days = max(begins, missing / traffic.new_users_per_day if missing > 0.0 else 0.0)
+            if days < ends:
+                return days
+        return None
+
+    return days_until
 
 
 def _pair_verdicts(experiment: Experiment, pairs: pd.DataFrame | None, candidate: str) -> dict[str, PairedVerdict]:
     """By source. Shadow pairs are judged even where there are none, if the verdict rests on them."""
-    alpha = experiment.alpha / len(experiment.candidates)
     return {
-        source: judge_pairs(
-            mine,
-            margin=experiment.margin,
-            alpha=alpha,
-            candidate=candidate,
-            metric=paired_metric(experiment.success_metric),
+        source: replace(
+            judge_pairs(
+                mine,
+                margin=experiment.margin,
+                alpha=alpha_of_pairs(experiment, mine),
+                candidate=candidate,
+                metric=paired_metric(experiment.success_metric),
+            ),
+            replay_number=replay_number_of(mine),
         )
         for source, mine in pairs_by_source(pairs, candidate).items()
         if len(mine) or (source == "shadow" and experiment.shadow > 0.0)
     }
+
+
+def alpha_of_pairs(experiment: Experiment, pairs: pd.DataFrame) -> float:
+    """The chance of a wrong verdict on pairs of one source and candidate; replays of the same models share it."""
+    alpha, number = experiment.alpha / len(experiment.candidates), replay_number_of(pairs)
+    return alpha if number is None else replay_alpha(alpha, number)
+
+
+def replay_number_of(pairs: pd.DataFrame) -> int | None:
+    """Which replay of its two models the pairs are of; None for shadow runs."""
+    if "replay_number" not in pairs.columns or not len(pairs) or pairs["replay_number"].isna().iloc[-1]:
+        return None
+    return int(pairs["replay_number"].iloc[-1])
 
 
 def pairs_by_source(pairs: pd.DataFrame | None, candidate: str) -> dict[str, pd.DataFrame]:

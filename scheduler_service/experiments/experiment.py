@@ -308,20 +308,19 @@ class Experiment(BaseModel):
     def split_now(self) -> str:
         """The shares of the arms in their order, joined by "/", as each run records them: "0.9/0.1".
 
-        Those of `split_at` now, six digits each: a rollout's are "0.5/0.5" at every stage, a stopped arm's is 0.
+        Those of `split_at` now, six digits each: a rollout's are "0.5/0.5" at every stage.
         """
         return "/".join(f"{share:g}" for share in self.split_at().values())
 
     def split_at(self, moment: datetime | None = None) -> Mapping[str, float]:
-        """Each arm's share of the users who took part at `moment` (None: take part now), adding up to 1.
+        """The shares of the arms at `moment` (None: now): as asked for, 0 of an arm that was stopped before.
 
-        Users of an arm that was stopped before take no part: its share is 0, and the others' are in proportion.
+        The others' are not raised to add up to 1, since nobody changes arms: the ratio of any two stays what it was.
         """
         gone = {arm for arm, since in self.stopped_arms.items() if moment is None or since < moment}
-        left = math.fsum(share for arm, share in self.traffic_split.items() if arm not in gone) if gone else 1.0
-        if not gone or left == 0.0:
+        if not gone:
             return self.traffic_split
-        return {arm: 0.0 if arm in gone else share / left for arm, share in self.traffic_split.items()}
+        return {arm: 0.0 if arm in gone else share for arm, share in self.traffic_split.items()}
 
     @property
     def ranges(self) -> Mapping[str, Range]:

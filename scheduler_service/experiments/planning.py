@@ -13,14 +13,11 @@ import numpy as np
 from scheduler_service.experiments.assignment import BOUNDARY_DECIMALS
 from scheduler_service.experiments.experiment import Experiment
 from scheduler_service.experiments.rollout import Rollout
-from scheduler_service.stats.arms import metric_values, since_recorded, units, user_means_on_scale
+from scheduler_service.stats.arms import metric_values, since_recorded, units, user_means
 from scheduler_service.stats.comparison import BASELINE
-from scheduler_service.stats.cuped import adjust
-from scheduler_service.stats.effect import LEAST_USERS, TUNED_FOR, to_improvement, to_scale
-from scheduler_service.stats.lift import LEAST_BASELINE_ERRORS
 from scheduler_service.stats.metrics import Metric, metric_named
-from scheduler_service.stats.outcome import NotComputable, nearly_constant
-from scheduler_service.stats.power import sequential_detectable_effect, units_needed
+from scheduler_service.stats.outcome import NotComputable
+from scheduler_service.stats.power import Prospect
 from scheduler_service.stats.summaries import Values
 
 if TYPE_CHECKING:
@@ -32,6 +29,8 @@ RUNS_AT_MOST = 20_000
 """The newest ones: enough for a spread, and read in a fraction of a second."""
 RATE_DAYS = 2.0
 """Of records that it takes before users who come again are told from new ones; a shorter time counts as even."""
+LEAST_USERS = 10
+"""On record, for a plan: fewer do not show what users vary by."""
 LEAST_WINDOW_DAYS = 1.0 / 86_400.0
 MAX_DAYS = 3_650.0
 POINTS = 40
@@ -93,22 +92,17 @@ class Traffic:
 
 
 @dataclass(frozen=True)
-class Spread:
-    """How far the means of users lie apart, on the scale of the metric; relative to the mean where that is no ratio."""
-
-    deviation: float
-    correlation: float | None  # with the covariate that was taken out
-
-
-@dataclass(frozen=True)
 class Plan:
     """What an experiment could find, of its first candidate. Figures on how far it sees are of the verdict's bounds."""
 
     experiment: Experiment
     minimum_effect: float  # share of the baseline
     traffic: Traffic
-    spread: Spread | NotComputable
-    model: str | None  # key of the model whose runs the spread is of; None: of every model
+    prospect: Prospect | NotComputable
+    correlation: (
+        float | None
+    )  # of makespans and lower bounds on record; None where the one is not measured by the other
+    model: str | None  # key of the model whose runs the prospect is of; None: of every model
     runs: int  # of these
     users: int  # of these
 
@@ -124,9 +118,9 @@ class Plan:
         share_a, share_b = coverage * split[BASELINE], coverage * split[self.experiment.candidates[0]]
         return round(share_a, BOUNDARY_DECIMALS), round(share_b, BOUNDARY_DECIMALS)
 
-    def days_for(self, effect: float) -> float | None:
-        """Until a difference of this share of the baseline is told from none with a chance of 80 %."""
-        users = self._users_for(effect)
+    def days_for(self, effect: float, *, supposed: float = 0.0) -> float | None:
+        """Until an improvement of this share of the baseline is told from `supposed` with a chance of 80 %."""
+        users = self._users_for(effect, supposed)
         days = None if users is None else self.traffic.days_until(users)
         if days is None:
             return None
@@ -145,22 +139,21 @@ class Plan:
     def detectable_after(self, days: float) -> float | None:
         """The least improvement that is told from none with a chance of 80 %; None: too few users, or no spread."""
         users = self.users_after(days)
-        if isinstance(self.spread, NotComputable) or min(users.values()) < LEAST_USERS:
+        if isinstance(self.prospect, NotComputable) or min(self.shares) == 0.0:
             return None
-        scaled = sequential_detectable_effect(sum(users.values()), self._deviation, self.alpha, TUNED_FOR, POWER)
-        return to_improvement(scaled, self._metric)
+        return self.prospect.detectable(sum(users.values()), self._share)
 
     def to_dict(self) -> dict[str, Any]:
         """JSON; shares as percentages, null where there is no such figure."""
-        experiment, known = self.experiment, not isinstance(self.spread, NotComputable)
-        days, minimum, least = float(experiment.duration_days), self.minimum_effect, experiment.margin
+        experiment, known = self.experiment, not isinstance(self.prospect, NotComputable)
+        days, minimum = float(experiment.duration_days), self.minimum_effect
         needed = self.days_for(minimum) if known else None
         return {
             "metric": experiment.success_metric,
             "direction": self._metric.direction,
             "alpha": self.alpha,
             "power": POWER,
-            "reason": self.spread.to_dict() if isinstance(self.spread, NotComputable) else None,
+            "reason": self.prospect.to_dict() if isinstance(self.prospect, NotComputable) else None,
             "basis": {
                 "model": self.model,
                 "days": self.traffic.window_days,
@@ -169,12 +162,12 @@ class Plan:
                 "least_users": LEAST_USERS,
                 "requests_per_day": self.traffic.requests_per_day,
                 "new_users_per_day": self.traffic.new_users_per_day,
-                "covariate_correlation": None if isinstance(self.spread, NotComputable) else self.spread.correlation,
+                "covariate_correlation": self.correlation,
             },
             "minimum_effect_percentage": 100.0 * minimum,
             "users_needed": self.users_for(minimum),
             "days_needed": needed,
-            "days_to_non_inferior": self.days_for(least) if known else None,
+            "days_to_non_inferior": self.days_for(0.0, supposed=-experiment.margin) if known else None,
             "duration_days": days,
             "users_in_duration": self.users_after(days),
             "minimum_detectable_effect_percentage": _percentage(self.detectable_after(days)),
@@ -193,20 +186,18 @@ class Plan:
             for days in np.linspace(until / POINTS, until, POINTS)
         ]
 
-    def _users_for(self, effect: float) -> float | None:
-        """Of the whole service; None where there is no spread, or an arm that nobody falls into."""
-        if isinstance(self.spread, NotComputable) or min(self.shares) == 0.0:
+    def _users_for(self, effect: float, supposed: float = 0.0) -> float | None:
+        """Of the whole service; None where nothing is known, or an arm that nobody falls into."""
+        if isinstance(self.prospect, NotComputable) or min(self.shares) == 0.0:
             return None
-        scaled = to_scale(effect, self._metric)
-        wanted = units_needed(scaled, self._deviation, self.alpha, TUNED_FOR, power=POWER)
-        return max(wanted / sum(self.shares), LEAST_USERS / min(self.shares))
+        wanted = self.prospect.users_needed(effect, self._share, supposed=supposed)
+        return None if wanted is None else wanted / sum(self.shares)
 
     @property
-    def _deviation(self) -> float:
-        """Such that deviation / sqrt(n) is the standard error of the difference, n being the users of both arms."""
-        assert not isinstance(self.spread, NotComputable)
+    def _share(self) -> float:
+        """Of the candidate among those who take part."""
         share_a, share_b = self.shares
-        return self.spread.deviation * math.sqrt((share_a + share_b) * (1.0 / share_a + 1.0 / share_b))
+        return share_b / (share_a + share_b)
 
     @property
     def _metric(self) -> Metric:
@@ -237,11 +228,13 @@ def plan(
     """
     metric = metric_named(experiment.success_metric)
     mine = runs if model is None else runs[runs["model_key"].eq(model).fillna(value=False).astype(bool)]
-    spread = _spread(mine, metric)
-    if model is not None and isinstance(spread, NotComputable):
-        mine, model, spread = runs, None, _spread(runs, metric)
+    alpha = experiment.alpha / len(experiment.candidates)
+    prospect, correlation = _prospect(mine, metric, alpha)
+    if model is not None and isinstance(prospect, NotComputable):
+        mine, model, (prospect, correlation) = runs, None, _prospect(runs, metric, alpha)
     users = int(np.unique(units(mine)).size)
-    return Plan(experiment, minimum_effect, _traffic(runs, now, days), spread, model, len(mine), users)
+    traffic = traffic_of(runs, now, days)
+    return Plan(experiment, minimum_effect, traffic, prospect, correlation, model, len(mine), users)
 
 
 def last_coverage(experiment: Experiment) -> float:
@@ -253,36 +246,23 @@ def last_coverage(experiment: Experiment) -> float:
     return Rollout.model_copy(rollout, update=last).coverage
 
 
-def _spread(runs: pd.DataFrame, metric: Metric) -> Spread | NotComputable:
+def _prospect(runs: pd.DataFrame, metric: Metric, alpha: float) -> tuple[Prospect | NotComputable, float | None]:
     values = metric_values(runs, metric)
     if values is None or not values.notna().any():
         if metric.may_be_unrecorded and len(runs):
-            return NotComputable("not_recorded", f"the runs on record are from before {metric.name} was recorded")
-        return NotComputable("no_data", f"no run on record has a value of {metric.name}")
-    means, covariate = user_means_on_scale(since_recorded(runs, metric), metric)
+            return NotComputable("not_recorded", f"the runs on record are from before {metric.name} was recorded"), None
+        return NotComputable("no_data", f"no run on record has a value of {metric.name}"), None
+    means, limits, correlation = user_means(since_recorded(runs, metric), metric)
     if means.size < LEAST_USERS:
-        return NotComputable(
-            "too_few_units", f"a plan needs runs of at least {LEAST_USERS} users; there are {means.size} on record"
-        )
-    centre, correlation = float(means.mean()), None
-    if nearly_constant(float(means.std(ddof=1)), centre):
-        return NotComputable("no_variation", f"all users on record have the same mean {metric.name}")
-    if covariate is not None:
-        nobody: Values = np.empty(0)
-        adjustment = adjust(means, nobody, covariate, nobody)
-        if not isinstance(adjustment, NotComputable):
-            means, correlation = adjustment.a, adjustment.correlation
-    deviation = float(means.std(ddof=1))
-    if metric.is_ratio_scale:
-        return Spread(deviation, correlation)
-    if centre < LEAST_BASELINE_ERRORS * deviation / math.sqrt(means.size):
-        return NotComputable(
-            "baseline_near_zero", f"the mean {metric.name}, {centre:g}, is too near to zero for a relative difference"
-        )
-    return Spread(deviation / centre, correlation)
+        said = f"a plan needs runs of at least {LEAST_USERS} users; there are {means.size} on record"
+        return NotComputable("too_few_units", said), None
+    if not metric.is_ratio_scale and not float(means.mean()) > 0.0:
+        said = f"the mean {metric.name} is {means.mean():g}; nothing is relative to that"
+        return NotComputable("baseline_not_positive", said), None
+    return Prospect(means, limits, metric, alpha, POWER), correlation
 
 
-def _traffic(runs: pd.DataFrame, now: datetime, days: float) -> Traffic:
+def traffic_of(runs: pd.DataFrame, now: datetime, days: float) -> Traffic:
     """Less than a day of records counts as one: nobody knows what the rest of the day brings.
 
     Unless there are more than were read: then the window is the time that those took.

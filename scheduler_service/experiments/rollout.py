@@ -87,12 +87,13 @@ class Evidence:
     """What is known of a candidate at one moment."""
 
     samples: Mapping[str, int]  # arm -> values of the success metric since the stage began
-    word: str  # of the verdict
+    word: str | None  # of the verdict; None: only the breaker was looked at
     sentence: str
     is_mismatched: bool  # the users fell into the arms in wrong shares
     guardrails: Mapping[str, Sequence[Guardrail]]  # running candidate -> its checks
     is_baseline_the_default: bool  # what the candidate was compared with is what its promotion would replace
     cannot_tell: str | None = None  # why the verdict will not become another one, and what would tell
+    is_one_of_several: bool = False  # candidates of the experiment, stopped or not
     words: Mapping[str, str] = field(default_factory=dict)  # candidate -> of its verdict; `word` where it has none
 
 
@@ -108,8 +109,8 @@ class Decision:
 
 
 NEEDED = ("makespan", "policy_makespan", "success")
-"""Guardrails that must be kept for certain before more users get the candidate, where the experiment has them; the
-others must not be breached."""
+"""Guardrails that must be kept for certain before more users get the candidate, where the experiment has them and
+the users who took part could show it; the others must not be breached."""
 
 
 def decide(rollout: Rollout | None, evidence: Evidence, now: datetime) -> Decision:
@@ -119,8 +120,9 @@ def decide(rollout: Rollout | None, evidence: Evidence, now: datetime) -> Decisi
     aborts. So does a candidate that is certainly worse, while ramping. Of several candidates one is stopped at a time.
     Everything else that is missing or not certain holds: a stage is left when it lasted `min_hours`, both arms have
     `min_samples` values from it, the users are split as they should be, and the guardrails of makespans and success are
-    kept for certain. The promotion needs in addition that the candidate is certainly better (or, with
-    `promote_on: non_inferior`, certainly not worse by the margin).
+    kept for certain (where the users are too few to show that, when what they show is within the margin). The promotion
+    needs in addition that the candidate is certainly better (or, with `promote_on: non_inferior`, certainly not worse
+    by the margin).
     """
     figures = _figures(evidence, evidence.guardrails)
     breached = {
@@ -128,8 +130,8 @@ def decide(rollout: Rollout | None, evidence: Evidence, now: datetime) -> Decisi
     }
     harmful = [arm for arm, found in breached.items() if found]
     if harmful and len(harmful) == len(evidence.guardrails):
-        is_one_of_several = max(len(evidence.words), len(evidence.guardrails)) > 1
-        return Decision("abort", _reason(breached, is_one_of_several=is_one_of_several), figures, is_breach=True)
+        reason = _reason(breached, is_one_of_several=evidence.is_one_of_several)
+        return Decision("abort", reason, figures, is_breach=True)
     if harmful:
         arm = harmful[0]
         figures = {"arm": arm, **_figures(evidence, {arm: evidence.guardrails[arm]})}
@@ -155,10 +157,10 @@ def _figures(evidence: Evidence, guardrails: Mapping[str, Sequence[Guardrail]]) 
         other = worst.setdefault(each.name, each)
         if (order.index(each.state), each.harm or 0.0) > (order.index(other.state), other.harm or 0.0):
             worst[each.name] = each
-    words = [evidence.words.get(arm, evidence.word) for arm in guardrails] if len(guardrails) == 1 else []
+    arms = list(guardrails)
+    word = evidence.words.get(arms[0], evidence.word) if len(arms) == 1 else evidence.word
     return {
-        "samples": dict(evidence.samples),
-        "verdict": words[0] if words else evidence.word,
+        **({} if word is None else {"samples": dict(evidence.samples), "verdict": word}),
         "guardrails": {name: {"state": each.state, "harm": each.harm} for name, each in worst.items()},
     }
 
@@ -170,6 +172,13 @@ def _reason(breached: Mapping[str, Sequence[Guardrail]], *, is_one_of_several: b
         for arm, found in breached.items()
         for each in found
     )
+
+
+def _is_enough(guardrail: Guardrail) -> bool:
+    """Kept for certain, or as well as so few users can show: what they show is within the margin."""
+    if guardrail.state == "kept" or guardrail.is_within_reach:
+        return guardrail.state == "kept"
+    return guardrail.harm is None or guardrail.harm <= guardrail.margin
 
 
 def _missing(rollout: Rollout, evidence: Evidence, now: datetime) -> str | None:
@@ -187,7 +196,7 @@ def _missing(rollout: Rollout, evidence: Evidence, now: datetime) -> str | None:
     if short or not evidence.samples:
         return f"{' and '.join(short) or 'no arm has any'} of the {rollout.min_samples} samples that the stage needs"
     checks = (each for checks in evidence.guardrails.values() for each in checks)
-    unsure = [each for each in checks if each.name in NEEDED and each.state != "kept"]
+    unsure = [each for each in checks if each.name in NEEDED and not _is_enough(each)]
     if unsure:
         return "; ".join(f"guardrail {each.name} is {each.state}: {each.message}" for each in unsure)
     enough = ("better",) if rollout.promote_on == "better" else ("better", "non_inferior")

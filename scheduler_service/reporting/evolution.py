@@ -7,9 +7,9 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from scheduler_service.clock import parse_time, to_iso
-from scheduler_service.experiments.examination import pairs_by_source
+from scheduler_service.experiments.examination import alpha_of_pairs, pairs_by_source
 from scheduler_service.experiments.experiment import Experiment
-from scheduler_service.stats.arms import rows_of_arm, since_recorded, user_means_on_scale
+from scheduler_service.stats.arms import rows_of_arm, since_recorded, user_values
 from scheduler_service.stats.comparison import BASELINE
 from scheduler_service.stats.effect import Effect, effect_of_arms
 from scheduler_service.stats.metrics import Metric, metric_named, paired_metric
@@ -30,6 +30,7 @@ def effects_over_time(
     metric: Metric,
     candidates: Sequence[str],
     alpha: float,
+    split: Mapping[str, float] | None = None,
     ends: Mapping[str, datetime] = MappingProxyType({}),
 ) -> "dict[str, pd.DataFrame]":
     """Of each candidate the improvement and its anytime-valid bounds as they stood at up to 40 moments.
@@ -39,6 +40,7 @@ def effects_over_time(
     Args:
         runs: as `experiments.examination.examine` takes them.
         alpha: of each candidate's bounds.
+        split: the shares of the arms, where the runs do not say them.
         ends: candidate -> when it was stopped; there are no bounds from then on.
 
     Returns:
@@ -47,26 +49,19 @@ def effects_over_time(
     """
     import pandas as pd
 
-    columns = {"variant", "reason", "user_id", "success", "timestamp", metric.name, metric.covariate}
+    columns = {"variant", "reason", "user_id", "success", "timestamp", "split", metric.name, metric.covariate}
     runs = since_recorded(runs, metric)[[name for name in runs.columns if name in columns]]
     runs = runs.sort_values("timestamp", kind="stable")
-    arms = {arm: rows_of_arm(runs, arm) for arm in (BASELINE, *candidates)}
-    times = pd.concat([rows["timestamp"] for rows in arms.values()]).sort_values(ignore_index=True)
-    moments = _moments(times)
+    times = pd.concat([rows_of_arm(runs, arm)["timestamp"] for arm in (BASELINE, *candidates)])
+    moments = _moments(times.sort_values(ignore_index=True))
     found: dict[str, list[_Bounded | None]] = {arm: [] for arm in candidates}
     for moment in moments:
-        means = {
-            arm: user_means_on_scale(rows.iloc[: int(rows["timestamp"].searchsorted(moment, side="right"))], metric)
-            for arm, rows in arms.items()
-        }
-        y_a, x_a = means[BASELINE]
+        until = runs.iloc[: int(runs["timestamp"].searchsorted(moment, side="right"))]
         for arm in candidates:
             if arm in ends and moment > ends[arm]:
                 found[arm].append(None)
                 continue
-            y_b, x_b = means[arm]
-            covariates = None if x_a is None or x_b is None else (x_a, x_b)
-            effect = effect_of_arms(y_a, y_b, covariates, metric, alpha)
+            effect = effect_of_arms(user_values(until, metric, (BASELINE, arm), split), metric, alpha)
             known = (effect.improvement, effect.low, effect.high) if isinstance(effect, Effect) else None
             found[arm].append(known)
     return {arm: _frame(bounded, moments) for arm, bounded in found.items()}
@@ -96,10 +91,12 @@ def course(experiment: Experiment, runs: "pd.DataFrame", pairs: "pd.DataFrame") 
     """
     alpha = experiment.alpha / len(experiment.candidates)
     first = experiment.candidates[0]
-    metric, ends = metric_named(experiment.success_metric), experiment.stopped_arms
-    of_users = effects_over_time(runs, metric, experiment.candidates, alpha, ends)
+    metric, split, ends = metric_named(experiment.success_metric), experiment.traffic_split, experiment.stopped_arms
+    of_users = effects_over_time(runs, metric, experiment.candidates, alpha, split, ends)
     of_pairs = {
-        source: pair_effects_over_time(mine, experiment.margin, alpha, first, paired_metric(experiment.success_metric))
+        source: pair_effects_over_time(
+            mine, experiment.margin, alpha_of_pairs(experiment, mine), first, paired_metric(experiment.success_metric)
+        )
         for source, mine in pairs_by_source(pairs, first).items()
         if len(mine)
     }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from scheduler_service.stats.metrics import Metric
-from scheduler_service.stats.outcome import NotComputable
+from scheduler_service.stats.outcome import NotComputable, nearly_constant
 from scheduler_service.stats.summaries import Values
 
 if TYPE_CHECKING:
@@ -31,10 +31,20 @@ class Totals:
 
 def rows_of_arm(runs: pd.DataFrame, arm: str) -> pd.DataFrame:
     """The runs that speak of the arm; those of testers who were forced into it do not."""
-    chosen = runs["variant"].eq(arm).fillna(value=False).astype(bool)
+    return runs[runs["variant"].eq(arm).fillna(value=False).astype(bool) & _is_assigned(runs)]
+
+
+def assigned(runs: pd.DataFrame) -> pd.DataFrame:
+    """The runs that fell into any arm by chance, in the order of their `timestamp`, as they are if they have none."""
+    rows = runs[_is_assigned(runs)]
+    return rows.sort_values("timestamp", kind="stable") if "timestamp" in rows.columns else rows
+
+
+def _is_assigned(runs: pd.DataFrame) -> pd.Series[bool]:
+    chosen = runs["variant"].notna()
     if "reason" in runs.columns:
         chosen &= runs["reason"].ne("pinned").fillna(value=True).astype(bool)
-    return runs[chosen]
+    return chosen
 
 
 def succeeded(rows: pd.DataFrame) -> pd.Series[bool]:
@@ -102,36 +112,128 @@ def totals(values: pd.Series[float], unit: npt.NDArray[np.int64]) -> Totals:
     return Totals(sums[counts > 0].astype(np.float64), counts[counts > 0])
 
 
-def user_means_on_scale(rows: pd.DataFrame, metric: Metric) -> tuple[Values, Values | None]:
-    """(mean of each user on the metric's scale, mean of the covariate or None), both (n_users,).
+@dataclass(frozen=True)
+class UserValues:
+    """What each user contributes, in the order in which they were first seen. Shapes (n_users,)."""
 
-    On the logarithmic scale differences are ratios, so that users with large plants do not outweigh the others. A
-    failed run has the penalised makespan `FAILED_RATIO` times its lower bound. The covariate is what was known of a
-    request before it was assigned: its lower bound. A run without one gets the geometric mean of the arm's others, so
-    that failures are not lost; where no run has one, there is no covariate and no penalty.
+    y: Values  # mean of the user's requests, on the metric's scale
+    limits: tuple[float, float] | None  # that y stays within; None: no limits are known
+    is_candidate: npt.NDArray[np.bool_]  # of the two arms
+    share: Values  # chance that this user fell into the candidate's arm rather than the baseline's
+    correlation: float | None  # of makespan and lower bound; None where the one is not measured by the other
+
+    @property
+    def a(self) -> Values:
+        """Of the baseline's users."""
+        return self.y[~self.is_candidate]
+
+    @property
+    def b(self) -> Values:
+        """Of the candidate's users."""
+        return self.y[self.is_candidate]
+
+
+def user_values(
+    runs: pd.DataFrame, metric: Metric, arms: tuple[str, str], split: Mapping[str, float] | None = None
+) -> UserValues:
+    """What the users of two arms contribute to a comparison in `metric`.
+
+    On the logarithmic scale differences are ratios, so that users with large plants do not outweigh the others.
+    Makespans are measured by the instance's lower bound, which was known before the request was assigned:
+    y = log(makespan / lower bound), from 0 to log `FAILED_RATIO`, which is also what a failure counts. Where an answer
+    has no bound on record, in either arm, nothing is measured by bounds: y = log(makespan), and a failure counts
+    `FAILED_RATIO` times the geometric mean of both arms' answers.
+
+    A user who was seen in several arms, or under several splits, counts with the arm and the split of the first time,
+    and not at all if that was another arm: what came later depends on what somebody changed meanwhile. Runs from while
+    one of the two arms had no share are left out, as nothing fell to chance then.
+
+    Args:
+        runs: as `comparison.compare_arms` takes them, in the order in which they came if they have no `timestamp`; the
+            column `split` says which shares a run was assigned by.
+        arms: baseline and candidate.
+        split: the shares where the runs do not say them. None, or where one of the arms has none: those that the users
+            fell into.
     """
+    rows = assigned(runs)
+    shares = _shares(rows, arms)
+    rows, shares = rows[~np.isinf(shares)], shares[~np.isinf(shares)]
+    of_a, of_b = (np.asarray(rows["variant"].eq(arm), bool) for arm in arms)
+    unit = units(rows)
+    begin = np.unique(unit, return_index=True)[1]
+    first = begin[unit]  # of each run the user's first one
+    has_arm_of_first = (of_a & of_a[first]) | (of_b & of_b[first])
+    counts = has_arm_of_first & (np.isnan(shares[first]) | (shares == shares[first]))
+    values, limits, correlation = _on_scale(rows[counts], metric)
+    known = np.asarray(values.notna(), bool)
+    mine = totals(values, unit[counts])
+    begin = begin[np.unique(unit[counts][known])]
+    order = np.argsort(begin)
+    is_candidate, share = of_b[begin][order], shares[begin][order]
+    otherwise = math.nan if split is None else _share_of(split, arms)
+    if not math.isfinite(otherwise):
+        otherwise = float(is_candidate.mean()) if len(order) else 0.5
+    share = np.where(np.isnan(share), otherwise, share)
+    return UserValues((mine.sums / mine.counts)[order], limits, is_candidate, share, correlation)
+
+
+def user_means(rows: pd.DataFrame, metric: Metric) -> tuple[Values, tuple[float, float] | None, float | None]:
+    """(y, limits, correlation) of `UserValues`, of runs whose arms do not matter."""
+    values, limits, correlation = _on_scale(rows, metric)
+    mine = totals(values, units(rows))
+    return mine.sums / mine.counts, limits, correlation
+
+
+def _on_scale(rows: pd.DataFrame, metric: Metric) -> tuple[pd.Series[float], tuple[float, float] | None, float | None]:
+    """Of each run the value, NaN where it counts for nothing; what the values stay within; the bound's correlation."""
     values = metric_values(rows, metric)
     if values is None:
-        return np.empty(0), None
-    bound = None
-    if metric.covariate is not None and metric.covariate in rows.columns:
-        bound = _known_bounds(rows[metric.covariate].astype("float64"))
-        if metric.is_penalised and bound is not None:
-            values = values.where(succeeded(rows), FAILED_RATIO * bound)
-    if metric.is_ratio_scale:
-        values = values.where(values > 0.0).transform(np.log)
-        bound = None if bound is None else bound.transform(np.log)
-    unit = units(rows)
-    if bound is None:
-        mine = totals(values, unit)
-        return mine.sums / mine.counts, None
-    mine, theirs = totals(values, unit), totals(bound.where(values.notna()), unit)
-    return mine.sums / mine.counts, theirs.sums / theirs.counts
+        return rows["success"].astype("float64") * np.nan, metric.limits, None
+    if not metric.is_ratio_scale:
+        return values if metric.limits is None else values.clip(*metric.limits), metric.limits, None
+    logs = values.where(values > 0.0).transform(np.log)
+    failed = ~succeeded(rows) if metric.is_penalised else None
+    if metric.covariate in rows.columns:
+        bound = rows[metric.covariate].astype("float64")
+        log_bound = bound.where((bound > 0.0) & np.isfinite(bound)).transform(np.log)
+        if log_bound[logs.notna()].notna().all() and log_bound.notna().any():
+            limits = (0.0, math.log(FAILED_RATIO))
+            measured = (logs - log_bound).clip(*limits)
+            correlation = _correlation(logs, log_bound)
+            return measured if failed is None else measured.mask(failed, limits[1]), limits, correlation
+    if failed is not None:
+        logs = logs.mask(failed, float(logs.mean()) + math.log(FAILED_RATIO))
+    return logs, None, None
 
 
-def _known_bounds(bound: pd.Series[float]) -> pd.Series[float] | None:
-    """The lower bounds, gaps filled with their geometric mean; None where there is none at all."""
-    bound = bound.where((bound > 0.0) & np.isfinite(bound))
-    if not bound.notna().any():
+def _correlation(a: pd.Series[float], b: pd.Series[float]) -> float | None:
+    known = np.asarray(a.notna() & b.notna(), bool)
+    x, y = np.asarray(a, np.float64)[known], np.asarray(b, np.float64)[known]
+    if x.size < 2 or nearly_constant(float(x.std()), 1.0) or nearly_constant(float(y.std()), 1.0):
         return None
-    return bound.fillna(math.exp(float(np.log(bound.dropna()).mean())))
+    return float(np.corrcoef(x, y)[0, 1])
+
+
+def _shares(rows: pd.DataFrame, arms: tuple[str, str]) -> Values:
+    """Of each run the candidate's share of both arms by the split on record, as `_share_of`; NaN where none is."""
+    if "split" not in rows.columns:
+        return np.full(len(rows), np.nan)
+    codes, splits = rows["split"].factorize()
+    recorded = (split_of(text) for text in splits)
+    of_split = [math.nan if split is None else _share_of(split, arms) for split in recorded]
+    found: Values = np.array([*of_split, math.nan])[codes]  # the code of what is missing is -1
+    return found
+
+
+def split_of(text: str) -> dict[str, float] | None:
+    """The shares that a record says, "0.9/0.1" in the order of the arms; None if it says something else."""
+    try:
+        return {f"model_{letter}": float(share) for letter, share in zip("abcdefgh", text.split("/"), strict=False)}
+    except ValueError:
+        return None
+
+
+def _share_of(split: Mapping[str, float], arms: tuple[str, str]) -> float:
+    """The candidate's share of both arms; infinite where one of them has none."""
+    a, b = (split.get(arm, 0.0) for arm in arms)
+    return b / (a + b) if a > 0.0 and b > 0.0 else math.inf

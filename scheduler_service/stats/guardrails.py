@@ -4,30 +4,25 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
 from scheduler_service.stats.arms import (
-    Totals,
+    FAILED_RATIO,
     metric_values,
     rows_of_arm,
     since_recorded,
-    succeeded,
-    totals,
-    units,
     unrecorded,
-    user_means_on_scale,
+    user_values,
 )
-from scheduler_service.stats.cuped import adjust
-from scheduler_service.stats.effect import LEAST_USERS, TUNED_FOR, effect_of_arms
+from scheduler_service.stats.effect import Evidence, difference_of_arms, difference_of_pairs
 from scheduler_service.stats.metrics import METRICS
 from scheduler_service.stats.optimality import cannot_tell
 from scheduler_service.stats.outcome import NotComputable
-from scheduler_service.stats.sequential import boundary
-from scheduler_service.stats.summaries import Values
+from scheduler_service.stats.pairs import paired_user_means, success_differences
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -44,12 +39,23 @@ QUANTILE = 0.95
 UNNOTICED_S = 0.05
 """Nobody notices an answer that comes so much later: the least excess over the baseline's percentile that counts."""
 
+LEAST_TIMES = 100
+"""Runs of the baseline, for its 95th percentile."""
+_SLOW = replace(METRICS["execution_time"], is_ratio_scale=False, limits=(0.0, 1.0))
+"""Whether a run is slow, in the place of how long it takes."""
+
 State = Literal["breached", "kept", "undecided"]
+Unit = Literal["share_of_baseline", "share_of_requests"]
+MarginUnit = Literal[Unit, "share_of_baseline_percentile"]
 
 
 @dataclass(frozen=True)
 class Guardrail:
-    """One test. `harm` is in the unit of `margin`; its bounds hold at all moments with chance 1 - alpha each."""
+    """One test. `harm` and its bounds are shares in `unit`; the bounds hold at all moments with chance 1 - alpha each.
+
+    The margin of the execution time is a share of another thing, and is in the limit above which a run is slow: its
+    harm, by how much more of the candidate's runs are slow, is held against 0.
+    """
 
     name: str
     margin: float
@@ -59,142 +65,194 @@ class Guardrail:
     high: float | None
     users: tuple[int, int]  # of the baseline and of the candidate
     message: str
+    is_within_reach: bool = True  # so many users could show that it is kept, if there is no harm at all
+
+    @property
+    def unit(self) -> Unit:
+        """What `harm` is a share of."""
+        return "share_of_baseline" if self.name in METRICS and METRICS[self.name].is_penalised else "share_of_requests"
+
+    @property
+    def margin_unit(self) -> MarginUnit:
+        """What `margin` is a share of."""
+        return "share_of_baseline_percentile" if self.name == "execution_time" else self.unit
+
+    @property
+    def harm_limit(self) -> float:
+        """What the bounds of `harm` are held against, in its unit."""
+        return 0.0 if self.name == "execution_time" else self.margin
 
     def to_dict(self) -> dict[str, object]:
+        bounds = None if self.low is None or self.high is None else [self.low, self.high]
         return {
             "name": self.name,
             "margin": self.margin,
+            "margin_percentage": 100.0 * self.margin,
+            "margin_unit": self.margin_unit,
             "state": self.state,
+            "unit": self.unit,
             "harm": self.harm,
-            "harm_bounds": None if self.low is None else [self.low, self.high],
+            "harm_percentage": None if self.harm is None else 100.0 * self.harm,
+            "harm_bounds": bounds,
+            "harm_bounds_percentage": None if bounds is None else [100.0 * bound for bound in bounds],
+            "harm_limit": self.harm_limit,
             "users": list(self.users),
             "message": self.message,
+            "is_within_reach": self.is_within_reach,
         }
 
 
 def check_guardrails(
-    runs: pd.DataFrame, margins: Mapping[str, float], baseline: str, candidate: str, alpha: float = ALPHA
+    runs: pd.DataFrame,
+    margins: Mapping[str, float],
+    baseline: str,
+    candidate: str,
+    alpha: float = ALPHA,
+    *,
+    split: Mapping[str, float] | None = None,
+    pairs: pd.DataFrame | None = None,
 ) -> list[Guardrail]:
     """The guardrails of `candidate` against `baseline`, each at a share of `alpha` (Bonferroni).
 
-    makespan, policy_makespan: the one-sided bound of the ratio of geometric user means, adjusted for the lower bound of
-    the instances; a failed run counts as `arms.FAILED_RATIO` times its lower bound. Where there is no error since the
+    makespan, policy_makespan: the one-sided bound of the ratio of geometric user means, measured by the lower bound of
+    the instances; a failed run counts as `arms.FAILED_RATIO` times its lower bound. Where nothing varies since the
     answers of both arms are proven optimal, the makespan is kept.
-    success: difference of the request rates; users are clusters.
-    execution_time: the share of the candidate's runs above T, the baseline's 95th percentile times 1 + margin, but no
-    less than `UNNOTICED_S` above it. If the candidate's percentile is at most T, that share is at most 5 %; its
-    standard error adds the error of the baseline's percentile, sqrt(0.05 * 0.95 / n) at the border, to that of the
-    share (delta method).
+    success: difference of the users' mean success.
+    execution_time: of the users' mean shares of slow runs: of the candidate's runs those above T, the baseline's 95th
+    percentile times 1 + margin, but no less than `UNNOTICED_S` above it; of the baseline's those above the percentile.
+
+    With pairs, those of makespans and success are tested on them as well, each test at half of the alpha: breached if
+    either is, and kept if either is and none is breached. They need no share of the users.
 
     Args:
         runs: as `comparison.compare_arms` takes them; `lower_bound` and `timestamp` too, if they were recorded.
         margins: name -> harm that is put up with.
+        split: as `arms.user_values` takes it.
+        pairs: shadow runs of the same candidate, as `pairs.judge_pairs` takes them.
     """
     each = alpha / max(1, len(margins))
-    a, b = rows_of_arm(runs, baseline), rows_of_arm(runs, candidate)
+    arms = (baseline, candidate)
     found = []
     for name, margin in margins.items():
+        is_paired = pairs is not None and len(pairs) > 0 and name != "execution_time"
+        share = each / 2.0 if is_paired else each
         if name in METRICS and METRICS[name].is_penalised:
-            found.append(_length(name, runs, (baseline, candidate), margin, each))
+            live = _length(name, runs, arms, split, margin, share)
+        elif name == "success":
+            live = _success(runs, arms, split, margin, share)
         else:
-            found.append((_success if name == "success" else _execution_time)(a, b, margin, each))
+            live = _execution_time(runs, arms, split, margin, share)
+        found.append(_graver(live, _paired(name, pairs, margin, share)) if is_paired and pairs is not None else live)
     return found
 
 
-def _length(name: str, runs: pd.DataFrame, arms: tuple[str, str], margin: float, alpha: float) -> Guardrail:
+def _graver(live: Guardrail, paired: Guardrail) -> Guardrail:
+    """The one that speaks: breached before kept, and before silence that of the more users."""
+    for state in ("breached", "kept"):
+        for each in (live, paired):
+            if each.state == state:
+                return each
+    is_within_reach = live.is_within_reach or paired.is_within_reach
+    return replace(live if sum(live.users) > paired.users[1] else paired, is_within_reach=is_within_reach)
+
+
+def _length(
+    name: str,
+    runs: pd.DataFrame,
+    arms: tuple[str, str],
+    split: Mapping[str, float] | None,
+    margin: float,
+    alpha: float,
+) -> Guardrail:
     """Of the schedules: those answered, or the models' own."""
     metric = METRICS[name]
+    values = user_values(since_recorded(runs, metric), metric, arms, split)
+    users = (values.a.size, values.b.size)
     unknown = unrecorded(runs, metric, arms)
-    recorded = since_recorded(runs, metric)
-    (y_a, x_a), (y_b, x_b) = (user_means_on_scale(rows_of_arm(recorded, arm), metric) for arm in arms)
-    users = (y_a.size, y_b.size)
-    if unknown is not None:
-        return Guardrail(name, margin, "undecided", None, None, None, users, unknown.message)
-    covariates = None if x_a is None or x_b is None else (x_a, x_b)
-    effect = effect_of_arms(y_a, y_b, covariates, metric, alpha)
-    if not isinstance(effect, NotComputable):
-        low, high = -effect.margin_high(alpha, metric), -effect.margin_low(alpha, metric)
-        what = "schedules" if name == "makespan" else "own schedules"
-        return _judged(name, margin, -effect.improvement, low, high, users, ("longer", "shorter"), what)
-    if effect.reason != "no_variation":
-        return Guardrail(name, margin, "undecided", None, None, None, users, effect.message)
-    harm = math.expm1(_difference(y_a, y_b, covariates))
-    if harm > margin:  # everybody asks for one plant: exact there, and a safety stop is not blind to it
-        message = (
-            f"schedules of the one plant that all users ask for are {_percent(harm)} longer than the baseline's "
-            f"({_percent(margin)} is allowed)"
+    evidence = unknown or difference_of_arms(values)
+    if isinstance(evidence, NotComputable):
+        return _silent(name, margin, users, evidence.message)
+    found = _judged_length(name, margin, evidence, alpha, users)
+    is_equal = evidence.estimate == 0.0 == evidence.standard_error
+    if found.state == "undecided" and is_equal and cannot_tell(runs, metric, arms) is not None:
+        return replace(
+            found,
+            state="kept",
+            message="nearly all answers of both arms are proven optimal: no schedule could be shorter",
         )
-        return Guardrail(name, margin, "breached", harm, harm, harm, users, message)
-    if cannot_tell(runs, metric, arms) is not None:  # the whole difference is known, and it is within the margin
-        message = "nearly all answers of both arms are proven optimal: no schedule could be shorter"
-        return Guardrail(name, margin, "kept", harm, harm, harm, users, message)
-    return Guardrail(name, margin, "undecided", None, None, None, users, effect.message)
+    return found
 
 
-def _difference(a: Values, b: Values, covariates: tuple[Values, Values] | None) -> float:
-    """Of the means, without what the covariate explains: users of the two arms have different plants."""
-    adjustment = None if covariates is None else adjust(a, b, *covariates)
-    if adjustment is not None and not isinstance(adjustment, NotComputable):
-        a, b = adjustment.a, adjustment.b
-    return float(b.mean() - a.mean())
+def _judged_length(name: str, margin: float, evidence: Evidence, alpha: float, users: tuple[int, int]) -> Guardrail:
+    low, high = (math.expm1(bound) for bound in (evidence.low(alpha), evidence.high(alpha)))
+    what = "schedules" if name == "makespan" else "own schedules"
+    is_within_reach = evidence.could_exclude(math.log1p(margin), "below", alpha)
+    harm = min(max(math.expm1(evidence.estimate), low), high)
+    return _judged(name, margin, harm, low, high, users, ("longer", "shorter"), what, is_within_reach)
 
 
-def _success(a: pd.DataFrame, b: pd.DataFrame, margin: float, alpha: float) -> Guardrail:
-    sides = [totals(succeeded(rows).astype("float64"), units(rows)) for rows in (a, b)]
-    users = (sides[0].counts.size, sides[1].counts.size)
-    if min(users) < LEAST_USERS:
-        return _too_few("success", margin, users)
-    (rate_a, error_a), (rate_b, error_b) = (rate_with_error(side) for side in sides)
-    radius = math.hypot(error_a, error_b) * _boundary(users, alpha)
-    harm = rate_a - rate_b
-    return _judged("success", margin, harm, harm - radius, harm + radius, users, ("fewer", "more"), "requests answered")
+def _success(
+    runs: pd.DataFrame, arms: tuple[str, str], split: Mapping[str, float] | None, margin: float, alpha: float
+) -> Guardrail:
+    values = user_values(runs, METRICS["success"], arms, split)
+    evidence, users = difference_of_arms(values), (values.a.size, values.b.size)
+    if isinstance(evidence, NotComputable):
+        return _silent("success", margin, users, evidence.message)
+    return _judged_success(margin, evidence, alpha, users)
 
 
-def _execution_time(a: pd.DataFrame, b: pd.DataFrame, margin: float, alpha: float) -> Guardrail:
-    took_a, took_b = (metric_values(rows, METRICS["execution_time"]) for rows in (a, b))
-    if took_a is None or took_b is None or not took_a.notna().any() or not took_b.notna().any():
-        return _too_few("execution_time", margin, (0, 0))
+def _judged_success(margin: float, evidence: Evidence, alpha: float, users: tuple[int, int]) -> Guardrail:
+    harm, low, high = -evidence.estimate, -evidence.high(alpha), -evidence.low(alpha)
+    is_within_reach = evidence.could_exclude(-margin, "above", alpha)
+    harm = min(max(harm, low), high)
+    return _judged("success", margin, harm, low, high, users, ("fewer", "more"), "requests answered", is_within_reach)
+
+
+def _execution_time(
+    runs: pd.DataFrame, arms: tuple[str, str], split: Mapping[str, float] | None, margin: float, alpha: float
+) -> Guardrail:
+    took_a, took_b = (metric_values(rows_of_arm(runs, arm), METRICS["execution_time"]) for arm in arms)
+    if took_a is None or took_b is None or not took_b.notna().any() or took_a.notna().sum() < LEAST_TIMES:
+        message = f"the baseline's 95th percentile takes {LEAST_TIMES} of its runs, and the candidate needs one"
+        return _silent("execution_time", margin, (0, 0), message)
     quantile = float(took_a.quantile(QUANTILE))
-    slow_a = took_a.gt(quantile).astype("float64").where(took_a.notna())
     limit_s = max(quantile * (1.0 + margin), quantile + UNNOTICED_S)
-    slow_b = took_b.gt(limit_s).astype("float64").where(took_b.notna())
-    side_a, side_b = totals(slow_a, units(a)), totals(slow_b, units(b))
-    users = (side_a.counts.size, side_b.counts.size)
-    if min(users) < LEAST_USERS:
-        return _too_few("execution_time", margin, users)
-    (_, error_a), (share_b, error_b) = rate_with_error(side_a), rate_with_error(side_b)
-    radius = math.hypot(error_a, error_b) * _boundary(users, alpha)
-    excess = share_b - (1.0 - QUANTILE)
-    low, high = excess - radius, excess + radius
+    is_candidate = runs["variant"].eq(arms[1]).fillna(value=False).astype(bool)
+    took = runs["execution_time"].astype("float64")
+    slow = took.gt(quantile).where(~is_candidate, took.gt(limit_s)).astype("float64").where(took.notna())
+    values = user_values(runs.assign(execution_time=slow), _SLOW, arms, split)
+    evidence, users = difference_of_arms(values), (values.a.size, values.b.size)
+    if isinstance(evidence, NotComputable):
+        return _silent("execution_time", margin, users, evidence.message)
+    low, high, share = evidence.low(alpha), evidence.high(alpha), float(values.b.mean())
     state: State = "breached" if low > 0.0 else "kept" if high <= 0.0 else "undecided"
-    least, most = max(0.0, low + 1.0 - QUANTILE), min(1.0, high + 1.0 - QUANTILE)
     message = (
-        f"{_percent(share_b)} of the candidate's runs take longer than {1e3 * limit_s:.4g} ms, the baseline's 95th "
-        f"percentile, {1e3 * quantile:.4g} ms, and what is put up with; 5 % may ({_percent(least)} to {_percent(most)})"
+        f"{_percent(share)} of the candidate's runs (mean of the users) take longer than {1e3 * limit_s:.4g} ms, the "
+        f"baseline's 95th percentile, {1e3 * quantile:.4g} ms, and what is put up with; above the percentile are "
+        f"{_percent(float(values.a.mean()))} of the baseline's (difference {_percent(low)} to {_percent(high)})"
     )
-    return Guardrail("execution_time", margin, state, excess, low, high, users, message)
+    return Guardrail("execution_time", margin, state, evidence.estimate, low, high, users, message)
 
 
-def rate_with_error(side: Totals) -> tuple[float, float]:
-    """(share of the requests, standard error) where users are clusters.
-
-    r = sum s / sum n;  var(r) = K / (K - 1) sum (s_i - r n_i)^2 / (sum n)^2  over K users (delta method for a ratio of
-    means). The error, not the rate, is that of K = k + 2 users: to the k of the arm two of average activity are added,
-    one of whom always fails and one never: an arm in which all is well so far has not shown that nothing can fail.
-
-    Source: Deng, Knoblich, Lu, KDD 2018, section 3; Agresti, Caffo, The American Statistician 54 (2000) 280-288, whose
-    two added observations are users here.
-    """
-    mean = float(side.counts.mean())
-    sums, counts = np.append(side.sums, [0.0, mean]), np.append(side.counts, [mean, mean])
-    n, k = float(counts.sum()), counts.size
-    residuals = sums - float(sums.sum()) / n * counts
-    error = math.sqrt(k / (k - 1) * float((residuals**2).sum())) / n
-    return float(side.sums.sum() / side.counts.sum()), error
-
-
-def _boundary(users: tuple[int, int], alpha: float) -> float:
-    return float(boundary(np.array([float(sum(users))]), alpha, TUNED_FOR, sides=1)[0])
+def _paired(name: str, pairs: pd.DataFrame, margin: float, alpha: float) -> Guardrail:
+    """Of both models on the same requests."""
+    if name == "success":
+        d = success_differences(pairs)
+        evidence = difference_of_pairs(d, 1.0)
+    else:
+        a, b = paired_user_means(pairs, METRICS[name])
+        limit = math.log(FAILED_RATIO)
+        d = np.clip(b - a, -limit, limit)
+        evidence = difference_of_pairs(d, limit)
+    users = (d.size, d.size)
+    if isinstance(evidence, NotComputable):
+        return _silent(name, margin, users, evidence.message)
+    judged = (
+        _judged_success(margin, evidence, alpha, users)
+        if name == "success"
+        else _judged_length(name, margin, evidence, alpha, users)
+    )
+    return replace(judged, message=f"on the same requests: {judged.message}")
 
 
 def _judged(
@@ -206,18 +264,18 @@ def _judged(
     users: tuple[int, int],
     comparatives: tuple[str, str],
     what: str,
+    is_within_reach: bool,
 ) -> Guardrail:
     """`comparatives`: of harm, and of its opposite."""
     state: State = "breached" if low > margin else "kept" if high < margin else "undecided"
     said = f"{_percent(abs(harm))} {comparatives[0] if harm >= 0.0 else comparatives[1]} {what} than the baseline"
     message = f"{said} (harm {_percent(low)} to {_percent(high)}, {_percent(margin)} is allowed)"
-    return Guardrail(name, margin, state, harm, low, high, users, message)
+    return Guardrail(name, margin, state, harm, low, high, users, message, is_within_reach)
 
 
 def _percent(share: float) -> str:
     return f"{round(100.0 * share, 1) + 0.0:.1f} %"  # + 0.0 turns -0.0 into 0.0
 
 
-def _too_few(name: str, margin: float, users: tuple[int, int]) -> Guardrail:
-    message = f"each arm needs at least {LEAST_USERS} users; they have {users[0]} and {users[1]}"
-    return Guardrail(name, margin, "undecided", None, None, None, users, message)
+def _silent(name: str, margin: float, users: tuple[int, int], message: str) -> Guardrail:
+    return Guardrail(name, margin, "undecided", None, None, None, users, message, is_within_reach=False)

@@ -13,7 +13,8 @@ class Metric:
     lower_is_better: bool
     of_successes: bool
     is_ratio_scale: bool = False  # positive and of any size: verdicts compare logarithms
-    covariate: str | None = None  # a column fixed before the assignment that explains most of it
+    limits: tuple[float, float] | None = None  # that its values are taken to stay within, those beyond count as these
+    covariate: str | None = None  # a column fixed before the assignment that it is measured by in verdicts
     is_penalised: bool = False  # verdicts give failed runs a value
     may_be_unrecorded: bool = False  # records of older versions lack it
     telling: str | None = None  # the metric that still tells solvers apart where all answers are proven optimal
@@ -48,10 +49,10 @@ METRICS: Mapping[str, Metric] = MappingProxyType(
                 may_be_unrecorded=True,
             ),
             Metric("execution_time", lower_is_better=True, of_successes=True, is_ratio_scale=True),
-            Metric("gap", lower_is_better=True, of_successes=True, telling="policy_makespan"),
-            Metric("resource_utilization", lower_is_better=False, of_successes=True),
-            Metric("user_satisfaction", lower_is_better=False, of_successes=False),
-            Metric("success", lower_is_better=False, of_successes=False),
+            Metric("gap", lower_is_better=True, of_successes=True, limits=(0.0, 1.0), telling="policy_makespan"),
+            Metric("resource_utilization", lower_is_better=False, of_successes=True, limits=(0.0, 1.0)),
+            Metric("user_satisfaction", lower_is_better=False, of_successes=False, limits=(1.0, 5.0)),
+            Metric("success", lower_is_better=False, of_successes=False, limits=(0.0, 1.0)),
         )
     }
 )

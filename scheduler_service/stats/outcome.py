@@ -15,6 +15,10 @@ Reason = Literal[
     "model_changed",  # an arm's name came to mean another model
     "not_recorded",  # the records are from before the metric was recorded
     "ratio_mismatch",  # users are missing from an arm
+    "decided",  # nothing is left to wait for
+    "cannot_tell",  # more data will not decide
+    "no_difference_yet",  # what was seen is no larger than its error
+    "not_running",  # nobody takes part any more
 ]
 
 

@@ -3,10 +3,19 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 
-from scheduler_service.stats.sequential import boundary
+from scheduler_service.stats.arms import FAILED_RATIO
+from scheduler_service.stats.betting import values_needed
+from scheduler_service.stats.effect import MOST_RATIO, improvement_at
+from scheduler_service.stats.metrics import Metric
+from scheduler_service.stats.summaries import Values
+
+SMALLEST, LARGEST = 1e-4, 0.99
+"""Improvements that are looked for."""
 
 
 def minimum_detectable_effect(standard_error: float, alpha: float = 0.05, power: float = 0.8) -> float:
@@ -21,39 +30,86 @@ def minimum_detectable_effect(standard_error: float, alpha: float = 0.05, power:
     return float(stats.norm.isf(alpha / 2.0) + stats.norm.isf(1.0 - power)) * standard_error
 
 
-def sequential_detectable_effect(
-    units: int, deviation: float, alpha: float, tuned_for: float, power: float = 0.8
-) -> float:
-    """The smallest difference that a sequential two-sided bound tells from zero after `units`, with chance `power`.
-
-    (boundary(n) + z(power)) deviation / sqrt(n): the bound excludes zero where the estimate is beyond boundary(n)
-    standard errors. Earlier looks find some of them already, so the chance is at least `power`.
-
-    Args:
-        deviation: such that deviation / sqrt(n) is the standard error after n units.
-    """
-    from scipy import stats  # slow to import, and the service starts without it
-
-    width = float(boundary(np.array([float(units)]), alpha, tuned_for, sides=2)[0])
-    return (width + float(stats.norm.isf(1.0 - power))) * deviation / math.sqrt(units)
+def detectable_improvement(standard_error: float, alpha: float, metric: Metric) -> float:
+    """`minimum_detectable_effect` as an improvement; the error is of an `effect.Effect`."""
+    difference = minimum_detectable_effect(standard_error, alpha) * (-1.0 if metric.lower_is_better else 1.0)
+    return improvement_at(difference if metric.is_ratio_scale else 1.0 + difference, metric)
 
 
-def units_needed(
-    difference: float, deviation: float, alpha: float, tuned_for: float, *, power: float = 0.5, most: int = 10**8
-) -> int:
-    """The number of units from which a sequential two-sided bound excludes zero, with chance `power`.
+@dataclass(frozen=True)
+class Prospect:
+    """What the verdict's bounds would find among users like those on record."""
 
-    The smallest n with `sequential_detectable_effect(n)` < |difference|, which falls with n. At one half it is where
-    the bound excludes zero if the estimate is just the difference; that is the projection of an experiment that runs.
+    y: Values  # mean of each user of the baseline, on the metric's scale (`arms.user_means`)
+    limits: tuple[float, float] | None
+    metric: Metric
+    alpha: float  # of the verdict, both sides together
+    power: float
 
-    Args:
-        deviation: such that deviation / sqrt(n) is the standard error after n units.
-    """
-    if difference == 0.0:
-        return most
-    low, high = 1, most
-    while low < high:
-        middle = (low + high) // 2
-        width = sequential_detectable_effect(middle, deviation, alpha, tuned_for, power)
-        low, high = (low, middle) if width < abs(difference) else (middle + 1, high)
-    return low
+    def users_needed(self, improvement: float, share: float, *, supposed: float = 0.0) -> int | None:
+        """Of both arms, until the bounds exclude the improvement `supposed`; None if they never do.
+
+        The users of the candidate are those of the baseline, each improved alike, and the bets are those of
+        `effect.difference_of_arms`, so that what the limits cost is in it.
+
+        Args:
+            improvement: what is true, a share of the baseline; greater than `supposed`.
+            share: chance that a user falls into the candidate's arm rather than the baseline's.
+        """
+        a, b = self._scaled(supposed), self._scaled(improvement)
+        centre = float(a.mean())
+        low, high = self._limits(centre)
+        sign = -1.0 if self.metric.lower_is_better else 1.0
+        value = sign * np.concatenate([(b - centre) / share, (centre - a) / (1.0 - share)])
+        ends = [
+            (low - centre) / share,
+            (high - centre) / share,
+            (centre - low) / (1 - share),
+            (centre - high) / (1 - share),
+        ]
+        room = max(-sign * end for end in ends)
+        weights = np.repeat([share / a.size, (1.0 - share) / a.size], a.size)
+        return values_needed(
+            value + room, np.full(value.size, room), self.alpha / 2.0, weights=weights, power=self.power
+        )
+
+    def pairs_needed(self, improvement: float, *, supposed: float = 0.0) -> int | None:
+        """Users with pairs. A pair is taken to vary by what a user of one arm does, which is more than usual."""
+        sign = -1.0 if self.metric.lower_is_better else 1.0
+        limit = math.log(FAILED_RATIO)
+        difference = math.log1p(sign * improvement) - math.log1p(sign * supposed)
+        value = sign * np.clip(difference + self.y - self.y.mean(), -limit, limit)
+        room = limit - abs(math.log1p(sign * supposed))
+        return values_needed(
+            np.maximum(value + room, 0.0), np.full(value.size, room), self.alpha / 2.0, power=self.power
+        )
+
+    def detectable(self, users: int, share: float) -> float | None:
+        """The least improvement that so many users of both arms find; None if none is."""
+        return self._least(users, lambda improvement: self.users_needed(improvement, share))
+
+    def detectable_in_pairs(self, users: int) -> float | None:
+        """The least improvement that so many users with pairs find; None if none is."""
+        return self._least(users, self.pairs_needed)
+
+    def _least(self, users: int, needed: Callable[[float], int | None]) -> float | None:
+        def finds(improvement: float) -> bool:
+            wanted = needed(improvement)
+            return wanted is not None and wanted <= users
+
+        low, high = SMALLEST, LARGEST
+        if not finds(high):
+            return None
+        for _ in range(20):
+            middle = math.sqrt(low * high)
+            low, high = (low, middle) if finds(middle) else (middle, high)
+        return high
+
+    def _scaled(self, improvement: float) -> Values:
+        ratio = 1.0 - improvement if self.metric.lower_is_better else 1.0 + improvement
+        y = self.y + math.log(ratio) if self.metric.is_ratio_scale else self.y * ratio
+        return y if self.limits is None else np.clip(y, *self.limits)
+
+    def _limits(self, centre: float) -> tuple[float, float]:
+        reach = math.log(MOST_RATIO)
+        return (centre - reach, centre + reach) if self.limits is None else self.limits

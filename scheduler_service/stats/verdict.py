@@ -3,45 +3,58 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-import numpy as np
-
-from scheduler_service.stats.arms import (
-    rows_of_arm,
-    since_recorded,
-    succeeded,
-    totals,
-    units,
-    unrecorded,
-    user_means_on_scale,
-)
+from scheduler_service.stats.arms import since_recorded, unrecorded, user_values
 from scheduler_service.stats.comparison import ArmComparison
-from scheduler_service.stats.effect import LEAST_USERS, TUNED_FOR, Effect, effect_of_arms, to_improvement, to_scale
-from scheduler_service.stats.guardrails import rate_with_error
+from scheduler_service.stats.effect import Effect, difference_of_arms, effect_of_arms
+from scheduler_service.stats.metrics import METRICS
 from scheduler_service.stats.optimality import CannotTell, cannot_tell
 from scheduler_service.stats.outcome import NotComputable
-from scheduler_service.stats.power import minimum_detectable_effect, units_needed
-from scheduler_service.stats.sequential import boundary
+from scheduler_service.stats.power import detectable_improvement
+from scheduler_service.stats.wording import percent
 
 if TYPE_CHECKING:
     import pandas as pd
 
 Word = Literal["better", "non_inferior", "worse", "inconclusive", "invalid"]
 
+_UNKNOWN_DAYS = NotComputable("no_data", "nobody knows how soon more users come")
+
 DEFAULT_MARGIN = 0.05
-MAX_DAYS = 3_650.0
-LIKELY = 0.05
-"""One-sided p-value of one look below which fewer successes are called probable, not yet certain."""
+PROBABLE = 0.2
+"""Chance that a candidate which fails no more often is ever called probably failing."""
 
 
 @dataclass(frozen=True, slots=True)
 class Failing:
     """The candidate fails more often than the baseline."""
 
-    is_certain: bool  # at every moment, with chance 1 - alpha; otherwise by one look
-    rates: tuple[float, float]  # of success; baseline, candidate
+    is_certain: bool  # at every moment, with chance 1 - alpha
+    rates: tuple[float, float]  # of success, mean of the users; baseline, candidate
+
+
+@dataclass(frozen=True, slots=True)
+class DaysLeft:
+    """Until the bounds exclude "no difference", if all goes on as it is; the range is of one standard error."""
+
+    days: float | None
+    low: float | None = None
+    high: float | None = None
+    reason: NotComputable | None = None  # why `days` is None
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "projected_days_left": self.days,
+            "projected_days_left_range": None if self.days is None else [self.low, self.high],
+            "projected_days_left_reason": None if self.reason is None else self.reason.to_dict(),
+        }
+
+
+DaysUntil = Callable[[int], float | None]
+"""The days until so many users took part in both arms together, from now on; None: so many never come."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +68,7 @@ class Verdict:
     sentence: str
     recommendation: str
     minimum_detectable_effect: float | None  # share of the baseline, one look, power 80 %
-    days_left: float | None  # until the bounds exclude "no difference", if all goes on as it is
+    days_left: DaysLeft
     failing: Failing | None  # where failures are penalised, and the candidate has more of them
     cannot_tell: CannotTell | None = None  # where it is neither `better` nor `worse`, and more data will not help
 
@@ -81,7 +94,7 @@ class Verdict:
             "minimum_detectable_effect_percentage": None
             if self.minimum_detectable_effect is None
             else 100.0 * self.minimum_detectable_effect,
-            "projected_days_left": self.days_left,
+            **self.days_left.to_dict(),
             "failing": None
             if self.failing is None
             else {"is_certain": self.failing.is_certain, "success_rates": list(self.failing.rates)},
@@ -89,14 +102,16 @@ class Verdict:
         }
 
 
-def judge(runs: pd.DataFrame, comparison: ArmComparison, margin: float, elapsed_days: float) -> Verdict:
+def judge(
+    runs: pd.DataFrame, comparison: ArmComparison, margin: float, days_until: DaysUntil | NotComputable = _UNKNOWN_DAYS
+) -> Verdict:
     """The verdict on `comparison`'s candidate.
 
-    In this order: `invalid` when the users fell into the arms in wrong shares, when there are fewer samples than the
-    experiment wants or no error can be computed; `better` or `worse` when the bounds exclude no difference;
-    `non_inferior` when they exclude a harm of `margin`, or when there is no error since the answers of both arms are
-    proven optimal; otherwise `inconclusive`. All bounds are anytime-valid at the
-    experiment's alpha, so the order of looks does not matter.
+    In this order: `invalid` when the users fell into the arms in wrong shares, or no effect can be computed; `worse`
+    when the bounds exclude no difference to the candidate's disadvantage, or when it certainly fails more often and
+    never answered; `invalid` when there are fewer samples than the experiment wants; `better`; `non_inferior` when the
+    bounds exclude a harm of `margin`, or when both arms are equal and their answers proven optimal; otherwise
+    `inconclusive`. All bounds are anytime-valid at the experiment's alpha, so the order of looks does not matter.
 
     Failures are treated in two stages. First success: the sentence says whether the candidate certainly or probably
     fails more often, and one that certainly does is `inconclusive` where it would be better or non-inferior, whatever
@@ -108,41 +123,38 @@ def judge(runs: pd.DataFrame, comparison: ArmComparison, margin: float, elapsed_
     Args:
         runs: those that `comparison` was made of.
         margin: share of the baseline that the candidate may be worse and still be called non-inferior.
-        elapsed_days: since the experiment began.
+        days_until: how soon more users come, or why nobody knows.
     """
-    metric = comparison.metric
-    recorded = since_recorded(runs, metric)
-    sides = [user_means_on_scale(rows_of_arm(recorded, arm), metric) for arm in comparison.arms]
-    (y_a, x_a), (y_b, x_b) = sides
-    covariates = None if x_a is None or x_b is None else (x_a, x_b)
-    effect = effect_of_arms(y_a, y_b, covariates, metric, comparison.alpha)
-    reason = _invalid(comparison, effect, unrecorded(runs, metric, comparison.arms))
-    word: Word = "invalid"
-    if reason is None and not isinstance(effect, NotComputable):
-        word = word_for(effect, margin)
+    metric, arms = comparison.metric, comparison.arms
+    users = user_values(since_recorded(runs, metric), metric, arms, comparison.split)
+    effect = effect_of_arms(users, metric, comparison.alpha)
     failing = None if metric.name == "success" else _failing(runs, comparison)
-    if failing is not None and failing.is_certain and word in ("better", "non_inferior"):
-        word = "inconclusive"
-    is_open = word in ("inconclusive", "non_inferior", "invalid") and not comparison.has_ratio_mismatch
-    told = cannot_tell(runs, metric, comparison.arms) if is_open else None
     is_failing = failing is not None and failing.is_certain
-    if told is not None and reason is effect and reason.reason == "no_variation" and not is_failing:
-        word, reason = "non_inferior", None  # equal but for what the plants explain, and no schedule could be shorter
-    mde, days = None, None
-    if not isinstance(effect, NotComputable):
-        mde = to_improvement(minimum_detectable_effect(effect.standard_error, comparison.alpha), metric)
-        if word in ("inconclusive", "non_inferior") and told is None:
-            scaled = to_scale(effect.improvement, metric)
-            needed = units_needed(scaled, effect.standard_error * math.sqrt(effect.units), comparison.alpha, TUNED_FOR)
-            days = elapsed_days * (needed / effect.units - 1.0)
-            days = days if 0.0 < days <= MAX_DAYS else None
+    is_open = not comparison.has_ratio_mismatch
+    told = cannot_tell(runs, metric, arms) if is_open else None
+    word, reason = _word(comparison, effect, margin, is_failing, unrecorded(runs, metric, arms))
+    if is_failing and reason is not None and reason is effect and not users.b.size:
+        word, reason = "worse", None  # it never answered
+    told = None if word in ("better", "worse") else told
+    is_equal = (
+        told is not None
+        and not is_failing
+        and isinstance(effect, Effect)
+        and effect.improvement == 0.0 == effect.standard_error
+    )
+    if is_equal and word == "inconclusive":
+        word = "non_inferior"  # no schedule could be shorter
+    mde = None
+    if isinstance(effect, Effect):
+        mde = detectable_improvement(effect.standard_error, comparison.alpha, metric)
+    days = _days_left(word, effect, told, days_until)
     return Verdict(
         word=word,
         reason=reason,
         effect=effect,
         margin=margin,
-        sentence=_sentence(word, reason, effect, comparison, margin, failing) + addition(told),
-        recommendation=_recommendation(word, reason, comparison, days, failing, told),
+        sentence=_sentence(word, reason, effect, comparison, margin, failing, is_equal) + addition(told),
+        recommendation=_recommendation(word, reason, comparison, days.days, failing, told),
         minimum_detectable_effect=mde,
         days_left=days,
         failing=failing,
@@ -150,19 +162,60 @@ def judge(runs: pd.DataFrame, comparison: ArmComparison, margin: float, elapsed_
     )
 
 
+def _word(
+    comparison: ArmComparison,
+    effect: Effect | NotComputable,
+    margin: float,
+    is_failing: bool,
+    unrecorded: NotComputable | None,
+) -> tuple[Word, NotComputable | None]:
+    """The word, and why it is `invalid` if it is."""
+    if comparison.has_ratio_mismatch:
+        users = " / ".join(str(count) for count in comparison.users.values())
+        said = f"the users are split {users}, not as asked for (p = {comparison.srm_p:.2g})"
+        return "invalid", NotComputable("ratio_mismatch", said)
+    if unrecorded is not None:
+        return "invalid", unrecorded
+    if isinstance(effect, NotComputable):
+        return "invalid", effect
+    word = word_for(effect, margin)
+    if word == "worse":  # bad news needs no least number
+        return word, None
+    if comparison.too_few_samples is not None:
+        return "invalid", comparison.too_few_samples
+    return ("inconclusive" if is_failing and word in ("better", "non_inferior") else word), None
+
+
+def _days_left(
+    word: Word, effect: Effect | NotComputable, told: CannotTell | None, days_until: DaysUntil | NotComputable
+) -> DaysLeft:
+    if word in ("better", "worse"):
+        return DaysLeft(None, reason=NotComputable("decided", "the verdict stands"))
+    if told is not None:
+        return DaysLeft(None, reason=NotComputable("cannot_tell", told.message))
+    if isinstance(effect, NotComputable):
+        return DaysLeft(None, reason=effect)
+    if isinstance(days_until, NotComputable):
+        return DaysLeft(None, reason=days_until)
+    evidence, alpha = effect.evidence, effect.alpha / 2.0
+    if abs(evidence.estimate - evidence.none) <= evidence.standard_error:
+        return DaysLeft(
+            None,
+            reason=NotComputable("no_difference_yet", "the difference so far is no larger than its standard error"),
+        )
+    needed, most = evidence.needed(alpha), evidence.needed(alpha, errors=1.0)
+    days = None if needed is None else days_until(needed)
+    if needed is None or days is None:
+        more = "more" if needed is None else f"{needed}"
+        said = f"the difference as it is takes {more} users, and so many do not come"
+        return DaysLeft(None, reason=NotComputable("too_few_units", said))
+    least = evidence.needed(alpha, errors=-1.0)
+    return DaysLeft(days, days if least is None else days_until(least), None if most is None else days_until(most))
+
+
 def addition(told: CannotTell | None) -> str:
     """The sentence that follows a verdict where its metric cannot tell; empty where it can."""
     return "" if told is None else f" {told.message[0].upper()}{told.message[1:]}."
-
-
-def summary_beside(comparison: ArmComparison, told: CannotTell | None) -> str:
-    """The summary of the classical test, which knows the means only and may call a difference of plants significant."""
-    if told is None or not told.explains(comparison.improvement_percentage):
-        return comparison.summary
-    return (
-        f"{comparison.summary} Nearly all answers of both arms are proven optimal: "
-        "this difference is mostly one of the requests of the two arms, not of the models."
-    )
 
 
 def advice(told: CannotTell) -> str:
@@ -173,22 +226,13 @@ def advice(told: CannotTell) -> str:
 def _failing(runs: pd.DataFrame, comparison: ArmComparison) -> Failing | None:
     """Whether the candidate certainly or probably fails more often; None if neither can be said.
 
-    The difference of the request rates, users as clusters (`guardrails.rate_with_error`), against the one-sided
-    sequential boundary at alpha, and against the normal quantile at `LIKELY`.
+    The difference of the users' mean success, against the one-sided bound at alpha and at `PROBABLE`.
     """
-    from scipy import stats  # slow to import, and the service starts without it
-
-    arms = [rows_of_arm(runs, arm) for arm in comparison.arms]
-    sides = [totals(succeeded(rows).astype("float64"), units(rows)) for rows in arms]
-    users = [side.counts.size for side in sides]
-    if min(users) < LEAST_USERS:
+    users = user_values(runs, METRICS["success"], comparison.arms, comparison.split)
+    evidence = difference_of_arms(users)
+    if isinstance(evidence, NotComputable) or evidence.high(PROBABLE) >= 0.0:
         return None
-    (rate_a, error_a), (rate_b, error_b) = (rate_with_error(side) for side in sides)
-    errors = (rate_a - rate_b) / math.hypot(error_a, error_b)
-    if errors <= float(stats.norm.isf(LIKELY)):
-        return None
-    limit = float(boundary(np.array([float(sum(users))]), comparison.alpha, TUNED_FOR, sides=1)[0])
-    return Failing(is_certain=errors > limit, rates=(rate_a, rate_b))
+    return Failing(evidence.high(comparison.alpha) < 0.0, (float(users.a.mean()), float(users.b.mean())))
 
 
 def word_for(effect: Effect, margin: float) -> Word:
@@ -200,20 +244,6 @@ def word_for(effect: Effect, margin: float) -> Word:
     return "non_inferior" if effect.low > -margin else "inconclusive"
 
 
-def _invalid(
-    comparison: ArmComparison, effect: Effect | NotComputable, unrecorded: NotComputable | None
-) -> NotComputable | None:
-    if comparison.has_ratio_mismatch:
-        users = " / ".join(str(count) for count in comparison.users.values())
-        return NotComputable(
-            "ratio_mismatch", f"the users are split {users}, not as asked for (p = {comparison.srm_p:.2g})"
-        )
-    shortfall = unrecorded or comparison.too_few_samples
-    if shortfall is not None:
-        return shortfall
-    return effect if isinstance(effect, NotComputable) else None
-
-
 def _sentence(
     word: Word,
     reason: NotComputable | None,
@@ -221,15 +251,18 @@ def _sentence(
     comparison: ArmComparison,
     margin: float,
     failing: Failing | None,
+    is_equal: bool,
 ) -> str:
     first = "" if failing is None else _failing_sentence(failing, comparison)
-    if word == "non_inferior" and isinstance(effect, NotComputable):
+    if is_equal and word == "non_inferior":
         return f"{first}{comparison.candidate} and {comparison.baseline} are equal in {comparison.metric.name}."
+    if word == "worse" and isinstance(effect, NotComputable):
+        return f"{first}It has no value of {comparison.metric.name} at all, and counts as worse."
     if reason is not None or isinstance(effect, NotComputable):
         return f"{first}No verdict on {comparison.candidate} yet: {reason.message if reason else ''}."
     penalty = " (failures penalised)" if failing is not None and comparison.metric.is_penalised else ""
     requests = sum(comparison.total_requests[arm] for arm in comparison.arms)
-    bounds = f"between {100.0 * effect.low:.2f} % and {100.0 * effect.high:.2f} %"
+    bounds = f"between {percent(100.0 * effect.low)} and {percent(100.0 * effect.high)}"
     is_held_back = failing is not None and failing.is_certain and word_for(effect, margin) != word
     said = {
         "better": "is better than",
@@ -241,8 +274,8 @@ def _sentence(
     return (
         f"{first}{comparison.candidate} {said} {comparison.baseline} in {comparison.metric.name}{penalty}"
         f"{' before that is mended' if is_held_back else ''}: an improvement of "
-        f"{100.0 * effect.improvement:.2f} %, {bounds} with {100.0 * (1.0 - effect.alpha):g} % confidence at any time, "
-        f"from {effect.units} users and {requests} requests."
+        f"{percent(100.0 * effect.improvement)}, {bounds} with {100.0 * (1.0 - effect.alpha):g} % confidence "
+        f"at any time, from {effect.units} users and {requests} requests."
     )
 
 
@@ -250,8 +283,8 @@ def _failing_sentence(failing: Failing, comparison: ArmComparison) -> str:
     how = "certainly" if failing.is_certain else "probably"
     theirs, ours = (f"{100.0 * rate:.1f} %" for rate in failing.rates)
     return (
-        f"{comparison.candidate} {how} fails more often than {comparison.baseline}: it answered {ours} of its "
-        f"requests, {comparison.baseline} {theirs}. "
+        f"{comparison.candidate} {how} fails more often than {comparison.baseline}: it answered {ours} of a user's "
+        f"requests on average, {comparison.baseline} {theirs}. "
     )
 
 
@@ -275,8 +308,6 @@ def _recommendation(
         return "Find out why users are missing from an arm; discard these figures."
     if told is not None:
         return f"{f'Promote {candidate} if it has other advantages. ' if word == 'non_inferior' else ''}{advice(told)}"
-    if word == "invalid" and reason is not None and reason.reason == "no_variation":
-        return "Let users with other plants take part, or replay recorded traffic."
     more = "" if days is None else f" for about {max(1, math.ceil(days))} more days at the present rate"
     if word == "non_inferior":
         return f"Promote {candidate} if it has other advantages, or go on{more}."

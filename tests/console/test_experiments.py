@@ -324,8 +324,8 @@ def test_what_is_shown_are_the_figures_of_the_results(page: Page, compared: dict
     assert counts[:3] == [str(pairs[name]) for name in ("wins", "ties", "losses")]
     assert counts[3] == f"{pairs['geometric_mean_ratio']:.4f}"
     expect(page.locator("[data-pairs=shadow] tbody tr")).to_have_count(len(pairs["worst"]))
-    classical = page.locator("[data-classical]")
-    expect(classical).to_contain_text(signed(compared["improvement_percentage"]))
+    raw_means = page.locator("[data-raw-means]")
+    expect(raw_means).to_contain_text(signed(compared["improvement_percentage"]))
     expect(page.get_by_role("img", name=re.compile("折线图：改进的估计"))).to_be_visible()
     check_both_sizes(page, "experiments-one")
 
@@ -346,7 +346,7 @@ def test_the_page_says_the_same_in_english(page: Page, compared: dict[str, Any])
 def test_a_p_value_is_not_judged_before_there_are_enough_samples(page: Page, compared: dict[str, Any]):
     assert compared["reasons"]["is_significant"]["code"] == "too_few_samples"
     page.goto("/#/experiments/compared")
-    expect(page.locator("[data-classical]")).to_contain_text("p < 0.0001，暂不判定（样本不足，每组至少需要 100 个）")
+    expect(page.locator("[data-raw-means]")).to_contain_text("p < 0.0001，暂不判定（样本不足，每组至少需要 100 个）")
 
 
 def record_optima(console: LiveService, name: str, users: int = 160) -> None:

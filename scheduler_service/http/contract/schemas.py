@@ -307,14 +307,21 @@ class ExperimentRequest(Strict):
         default=None, description="7 if absent; of a rollout 3,650, open-ended: until it is promoted or ended."
     )
     min_samples: Whole = Field(default=100, ge=2, le=10**9)
-    alpha: float = Field(default=0.05, gt=0, lt=1)
-    margin: float = Field(default=0.05, gt=0, lt=1, description="Of non-inferiority, a share of the baseline.")
+    alpha: float = Field(default=0.05, gt=0, lt=1, description="Chance of a wrong verdict, a share: 0.05 is 5 %.")
+    margin: float = Field(
+        default=0.05, gt=0, lt=1, description="Of non-inferiority, a share of the baseline: 0.05 is 5 %."
+    )
     guardrails: bool | dict[str, Annotated[float, Field(gt=0, le=100)] | None] | None = Field(
         default=True,
-        description="Margins of makespan, success, execution_time; of policy_makespan if named; null or false: none.",
+        description=(
+            "Margins of makespan, success, execution_time; of policy_makespan if named; null or false: none. "
+            "Shares, 0.05 is 5 %: of the baseline's makespan, of the requests, of the baseline's 95th percentile."
+        ),
     )
     shadow: bool | Annotated[float, Field(ge=0, le=1)] | None = Field(
-        default=None, description="Share of the requests on which both models are run; true for all."
+        default=None,
+        description="Share of the requests on which both models are run; true for all. "
+        "Absent: all, in a rollout where few users are known, else none.",
     )
     forced_variants: dict[str, str] | None = Field(default=None, max_length=10_000, description="Tester -> arm.")
     excluded_users: list[Name] | None = Field(default=None, max_length=10_000)

@@ -2,14 +2,15 @@
 
 from collections.abc import Callable
 from datetime import timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 from flask import Blueprint, request
 
 from scheduler_service.clock import to_iso, utc_now
-from scheduler_service.errors import InvalidInput
+from scheduler_service.errors import InvalidInput, ServiceError
 from scheduler_service.experiments.experiment import Experiment, asked_for
-from scheduler_service.experiments.planning import LOOK_BACK_DAYS, RUNS_AT_MOST, plan, planning_columns
+from scheduler_service.experiments.planning import LOOK_BACK_DAYS, RUNS_AT_MOST, Plan, plan, planning_columns
+from scheduler_service.experiments.ramp import USUAL, ShadowChoice, ramp_of, usual_shadow
 from scheduler_service.experiments.replay import ReplayOptions
 from scheduler_service.http.bodies import read_body
 from scheduler_service.http.contract.schemas import (
@@ -27,24 +28,68 @@ from scheduler_service.reporting.evolution import course
 
 blueprint = Blueprint("experiments", __name__)
 
+Asked = TypeVar("Asked", bound=ExperimentRequest)
+
 
 @blueprint.post("/experiments")
 def create_experiment() -> tuple[dict[str, Any], int]:
     """Compare two models on live traffic."""
-    body = read_body(ExperimentRequest)
-    experiment = services().storage.run(
-        lambda: services().experiments.create_experiment(
-            body.experiment_name,
-            body.model_a,
-            body.model_b,
-            body.traffic_split,
-            body.success_metric,
-            body.duration_days,
-            actor=body.actor,
-            **body.options,
+    body, parts = read_body(ExperimentRequest), services()
+
+    def created() -> dict[str, Any]:
+        asked, choice = _with_usual_shadow(body)
+        experiment = parts.experiments.create_experiment(
+            asked.experiment_name,
+            asked.model_a,
+            asked.model_b,
+            asked.traffic_split,
+            asked.success_metric,
+            asked.duration_days,
+            actor=asked.actor,
+            **asked.options,
         )
+        chosen = [] if choice is None else [choice.reason]
+        return _told(experiment) | {"notes": [*chosen, *_notes(experiment)]}
+
+    return parts.storage.run(created), 201
+
+
+def _with_usual_shadow(body: Asked) -> tuple[Asked, ShadowChoice | None]:
+    """What was asked for, with the shadow that a rollout has by default; as it is where there is nothing to choose."""
+    if body.rollout is None or body.shadow is not None:
+        return body, None
+    users: int | None
+    try:
+        runs = services().monitor.get_performance_data(
+            start_time=utc_now() - timedelta(days=LOOK_BACK_DAYS), columns=("user_id",), latest=RUNS_AT_MOST
+        )
+        users = int(runs["user_id"].nunique())
+    except ServiceError:  # an experiment can be created, whatever is wrong with the records
+        users = None
+    choice = usual_shadow(body.rollout.stages, body.success_metric, users)
+    return body.model_copy(update={"shadow": choice.share}), choice
+
+
+def _notes(experiment: Experiment) -> list[str]:
+    """What its owner should know from the start: how far its rollout can come with the users that there are."""
+    if experiment.rollout is None:
+        return []
+    parts = services()
+    try:
+        ramp = ramp_of(_planned(experiment, USUAL, parts.models.resolve(experiment.model_a, standing=True)))
+    except ServiceError as err:  # the experiment is there, whatever is wrong with the records
+        return [f"Nobody can tell how far this rollout will come: {err}."]
+    return [] if ramp is None else ramp.notes()
+
+
+def _planned(experiment: Experiment, minimum_effect: float, model: str | None) -> Plan:
+    now = utc_now()
+    runs = services().monitor.get_performance_data(
+        start_time=now - timedelta(days=LOOK_BACK_DAYS),
+        columns=planning_columns(experiment.success_metric),
+        latest=RUNS_AT_MOST,
     )
-    return _told(experiment), 201
+    return plan(experiment, minimum_effect, runs, now, model)
 
 
 @blueprint.post("/experiments/plan")
@@ -53,15 +98,15 @@ def plan_experiment() -> dict[str, Any]:
     body, parts = read_body(PlanRequest), services()
 
     def planned() -> dict[str, Any]:
-        now = utc_now()
-        experiment = asked_for(body.definition | {"start_time": to_iso(now)})
+        asked, choice = _with_usual_shadow(body)
+        experiment = asked_for(asked.definition | {"start_time": to_iso(utc_now())})
         key = None if body.model_a is None else parts.models.resolve(body.model_a, standing=True)
-        runs = parts.monitor.get_performance_data(
-            start_time=now - timedelta(days=LOOK_BACK_DAYS),
-            columns=planning_columns(experiment.success_metric),
-            latest=RUNS_AT_MOST,
-        )
-        return plan(experiment, body.minimum_effect, runs, now, key).to_dict()
+        found = _planned(experiment, body.minimum_effect, key)
+        ramp = ramp_of(found)
+        if ramp is None:
+            return found.to_dict() | {"ramp": None}
+        notes = [*([] if choice is None else [choice.reason]), *ramp.notes()]
+        return found.to_dict() | {"ramp": ramp.to_dict() | {"notes": notes}}
 
     return {"status": "success", "plan": parts.storage.run(planned)}
 

@@ -17,7 +17,7 @@ export const emptyForm = () => ({
   min_samples: 100,
   coverage: 100,
   guardrails: { makespan: 5, policy_makespan: null, success: 5, execution_time: 50 },
-  shadow: 0,
+  shadow: null, // the service chooses; 0: none
   rollout: { stages: "10, 30, 50, 100", min_samples: 100, min_hours: 24, auto: true, promote_on: "better" },
 });
 
@@ -60,7 +60,7 @@ export function bodyOf(form) {
     margin: share(form.margin),
     coverage: isRollout ? null : share(form.coverage),
     guardrails: Object.fromEntries(Object.entries(form.guardrails).map(([name, margin]) => [name, share(margin)])),
-    shadow: form.shadow ? share(form.shadow) : null,
+    shadow: share(form.shadow),
     rollout: isRollout ? given({ ...form.rollout, stages: stagesOf(form.rollout.stages) }) : null,
   });
 }

@@ -40,6 +40,12 @@ export const en = {
     anytime: "The interval holds at any time: however often it is looked at, the chance of any error is at most {alpha}.",
     interval: "{level} anytime-valid interval",
   },
+  contradicts: {
+    said: "Mind: the raw means point the other way than the verdict. By the raw means {b} has a {raw}; by the effect that the verdict rests on, a {effect}. Go by the verdict: {why}.", separator: "; ",
+    failures: "the raw means leave out failed runs ({failed_b} of {b}, {failed_a} of {a})", requests_longer: "{b} happened to get requests that are {by} longer (by their lower bounds)",
+    requests_shorter: "{b} happened to get requests that are {by} shorter (by their lower bounds)", pairs: "it compares both models on the same requests, the raw means each arm's own",
+    weights: "a few users with large values outweigh the others in the raw means",
+  },
   effect: {
     equal: "{metric} equal",
     better_makespan: "makespan {by} shorter on average", worse_makespan: "makespan {by} longer on average",
@@ -85,25 +91,25 @@ export const en = {
     estimate: "Estimate", users: "By users", shadow: "By shadow pairs", replay: "By replayed pairs", clipped: "The first bounds are wide; what is beyond the chart is cut off.",
   },
   arms: {
-    heading: "Arms and split", arm: "Arm", users: "Users", actual: "Actual share", requests: "Requests", success: "Success", mean: "{metric}, mean of users",
+    heading: "Arms and split", arm: "Arm", users: "Users", actual: "Actual share", requests: "Requests", success: "Success", mean: "{metric}, raw mean of users",
     srm_ok: "Split check passed (SRM, {p}): the users are split as asked for.", srm_bad: "Split check failed (SRM, {p}): this is no chance, the assignment or the records are at fault. Trust no comparison before the cause is known.",
     srm_unknown: "Split check (SRM) not possible yet: {reason}.", outside: "The other {share} of the users get the default model and are left out.", stopped: "stopped", stopped_note: "Users of a stopped arm get the default model from its stop on; its figures are of the requests until then.",
   },
   guard: {
     heading: "Guardrails", none: "No guardrails are set.", allowed: "Allowed",
-    makespan: "Makespan longer by", policy_makespan: "Makespan of own schedule longer by", success: "Success rate lower by (points)", execution_time: "Too many slow requests (points)", kept: "kept", breached: "breached", undecided: "undecided",
-    time_allowed: "within {margin} above the P95 of A", too_few: "each arm needs 25 users; they have {a} and {b}",
+    makespan: "Makespan longer by", policy_makespan: "Makespan of own schedule longer by", success: "Success rate lower by (points)", execution_time: "Too many slow requests (points)", requests: "Requests that its own model failed on (breaker)", kept: "kept", breached: "breached", undecided: "undecided",
+    time_allowed: "within {margin} above the P95 of A", too_few: "each arm needs 25 users; they have {a} and {b}", no_requests: "no request yet",
     note: "A breach of any stops the candidate at once and returns its users to the default model; where no other candidate runs, it stops the experiment.", label: "{name}: {state}; harm {harm}, bounds {low} to {high}, {allowed} is allowed",
   },
   secondary: {
-    heading: "Secondary metrics", metric: "Metric", improvement: "Improvement", p: "Adjusted p-value", verdict: "Finding", significant: "significant", not_significant: "not significant", unjudged: "not judged yet ({reason})",
-    note: "p-values are adjusted by Holm's method and hold for one look at the end.", classical: "Classical test (one look): improvement {improvement}, {level} interval {low} to {high}, {p}, {verdict}.", of_requests: " Nearly all answers of both arms are proven optimal: this difference is mostly one of the requests of the two arms, not of the models.",
+    heading: "Secondary metrics", metric: "Metric", improvement: "Raw improvement", p: "Adjusted p-value", verdict: "Test of one look", significant: "significant", not_significant: "not significant", unjudged: "not judged yet ({reason})",
+    note: "The experiment is not judged by these metrics: raw means of the users, for information. p-values are adjusted by Holm's method and hold for one look at the end.", raw_all: "Raw means of {metric} (one look): improvement {improvement}, {level} interval {low} to {high}, {p}, {verdict}.", raw: "Raw means of {metric} in successful runs (failures left out, not adjusted, one look): improvement {improvement}, {level} interval {low} to {high}, {p}, {verdict}.", of_requests: " Nearly all answers of both arms are proven optimal: this difference is mostly one of the requests of the two arms, not of the models.",
   },
   pairs: {
     heading: "Paired comparison: the same request, both models", shadow: "Shadow runs", replay: "Replay of past requests", none: "There are no pairs yet. An experiment with shadow runs collects them by itself; or replay past requests below.",
     won: "{b} better", tied: "equal", lost: "{b} worse", ratio_makespan: "Makespan {b} / {a}", ratio_policy_makespan: "Own makespan {b} / {a}", ratio_note: "geometric mean; below 1, {b} is shorter", worst: "Requests where {b} lost most", no_worst: "{b} lost on no request.",
     request: "Request", user: "User", workpoints: "Work points", difference: "Difference", failures: "Failures: {a} {n_a}, {b} {n_b}.", of: "{pairs} pairs, {users} users",
-    bar: "{won} wins, {tied} ties, {lost} losses",
+    bar: "{won} wins, {tied} ties, {lost} losses", counted: "Replay {number} of these two models, judged at {alpha}: all replays together stay within the error that was set.",
   },
   replay: {
     heading: "Replay of past requests", about: "Plans recent real requests again, each once by {b} and once by {a}. No user notices.", limit: "Requests", days: "Of the last days", own: "Only requests that named this experiment",
@@ -138,7 +144,7 @@ export const en = {
     intro: "Requests that name this experiment are split by user; those that do not are answered as before.", name: "Name of the experiment", name_hint: "1 to 64 of letters, digits, _ . -; requests name the experiment by it.", baseline: "Arm A (baseline)", candidate: "Arm {letter} (candidate)", choose: "Choose a model",
     add: "Add a candidate", remove: "Take arm {letter} away", how: "Traffic", split: "Fixed shares", rollout: "Rollout (step by step, advances or aborts by itself)", share: "Share of arm {letter} (%)", share_slider: "Share of the candidate", rest: "Arm A gets the other {share}.", equal: "Equal shares",
     sum: "The shares add up to {sum}%, not to 100%.", metric: "Success metric", days: "Days", rollout_days_hint: "Empty: until it is promoted, aborted or ended by a person.", minimum: "Least improvement worth finding (%)", advanced: "Advanced", alpha: "Chance of error, at most (%)", margin: "Non-inferiority margin (%)", min_samples: "Samples an arm needs", coverage: "Users taking part (%)",
-    guardrails: "Guardrails: harm that is put up with (empty: off)", guard_makespan: "Makespan longer by (%)", guard_policy_makespan: "Makespan of own schedule longer by (%)", guard_success: "Success rate lower by (points)", guard_time: "P95 of compute time higher by (%)", shadow: "Shadow runs (% of requests)", shadow_hint: "After the answer both models plan the same request once more; the verdict rests on these pairs, which is far sharper.",
+    guardrails: "Guardrails: harm that is put up with (empty: off)", guard_makespan: "Makespan longer by (%)", guard_policy_makespan: "Makespan of own schedule longer by (%)", guard_success: "Success rate lower by (points)", guard_time: "P95 of compute time higher by (%)", shadow: "Shadow runs (% of requests)", shadow_hint: "After the answer both models plan the same request once more; the verdict rests on these pairs, which is far sharper. Empty: 100 in a rollout where few users are known, else 0.",
     stages: "Share of the candidate at each stage (%)", stages_hint: "Rising, ending with 100 (the promotion); the one before at most 50.", stage_samples: "Samples an arm needs at each stage", stage_hours: "Least hours of a stage", auto: "Advance by itself", promote_on: "Promote when", on_better: "better", on_non_inferior: "better or non-inferior",
     create: "Create the experiment", cancel: "Cancel", created: "The experiment {name} runs.", wrong_at: {
       experiment_name: "Letters, digits, _ . - only, a letter or digit first, at most 64.", traffic_split: "Shares are 0 to 100 and add up to 100.", duration_days: "Above 0, at most 3650.", alpha: "Above 0 and below 100.", margin: "Above 0 and below 100.",

@@ -40,6 +40,12 @@ export const zh = {
     anytime: "区间随时有效：无论何时查看、查看多少次，误判的概率合计不超过 {alpha}。",
     interval: "{level} 随时有效区间",
   },
+  contradicts: {
+    said: "注意：原始均值与结论方向相反。按原始均值，{b} 的{raw}；按结论所依据的效果，{b} 的{effect}。应以结论为准：{why}。", separator: "；",
+    failures: "原始均值不含失败的运行（{b} 组失败 {failed_b}，{a} 组 {failed_a}）", requests_longer: "{b} 组碰巧分到工期较长的请求（按下界长 {by}）",
+    requests_shorter: "{b} 组碰巧分到工期较短的请求（按下界短 {by}）", pairs: "结论比较两个模型对同一请求的排程，原始均值则来自各组各自的请求",
+    weights: "少数数值很大的用户左右了原始均值",
+  },
   effect: {
     equal: "{metric}持平",
     better_makespan: "完工时间平均缩短 {by}", worse_makespan: "完工时间平均延长 {by}",
@@ -85,25 +91,25 @@ export const zh = {
     estimate: "估计", users: "按用户", shadow: "按影子配对", replay: "按回放配对", clipped: "开始时区间很宽，超出图的部分已截去。",
   },
   arms: {
-    heading: "分组与分流", arm: "组", users: "用户", actual: "实际份额", requests: "请求", success: "成功率", mean: "{metric}，用户均值",
+    heading: "分组与分流", arm: "组", users: "用户", actual: "实际份额", requests: "请求", success: "成功率", mean: "{metric}，原始用户均值",
     srm_ok: "分流检查通过（SRM，{p}）：各组用户数与设定的份额相符。", srm_bad: "分流检查未通过（SRM，{p}）：这不是偶然，分流或记录有误。查明原因之前，不要采信任何比较。",
     srm_unknown: "分流检查（SRM）暂不能进行：{reason}。", outside: "其余 {share} 的用户使用默认模型，不参与比较。", stopped: "已停止", stopped_note: "停止的组，其用户自停止起使用默认模型；该组的数据只算到停止为止。",
   },
   guard: {
     heading: "护栏", none: "没有设置护栏。", allowed: "允许",
-    makespan: "完工时间延长", policy_makespan: "模型自身排程的完工时间延长", success: "成功率下降（百分点）", execution_time: "慢请求超限（百分点）", kept: "达标", breached: "突破", undecided: "未定",
-    time_allowed: "比 A 组的 P95 慢 {margin} 以内", too_few: "每组至少需要 25 名用户；现在是 {a} 和 {b}",
+    makespan: "完工时间延长", policy_makespan: "模型自身排程的完工时间延长", success: "成功率下降（百分点）", execution_time: "慢请求超限（百分点）", requests: "自身模型未能应答的请求（熔断）", kept: "达标", breached: "突破", undecided: "未定",
+    time_allowed: "比 A 组的 P95 慢 {margin} 以内", too_few: "每组至少需要 25 名用户；现在是 {a} 和 {b}", no_requests: "还没有请求",
     note: "任何一项被突破，该候选立即停止，其用户回到默认模型；若没有其他候选在进行，则停止实验。", label: "{name}：{state}；劣化 {harm}，界限 {low} 至 {high}，允许 {allowed}",
   },
   secondary: {
-    heading: "次要指标", metric: "指标", improvement: "改进", p: "校正后的 p 值", verdict: "结论", significant: "显著", not_significant: "不显著", unjudged: "暂不判定（{reason}）",
-    note: "p 值按 Holm 方法校正，只在实验结束时看一次才有效。", classical: "传统检验（只看一次）：改进 {improvement}，{level} 区间 {low} 至 {high}，{p}，{verdict}。", of_requests: "两组的应答几乎都已证明最优，因此这一差别主要来自两组用户的请求本身，而不是模型。",
+    heading: "次要指标", metric: "指标", improvement: "原始均值的改进", p: "校正后的 p 值", verdict: "单次检验", significant: "显著", not_significant: "不显著", unjudged: "暂不判定（{reason}）",
+    note: "这些指标不用来判定实验，只供参考：比较各组用户的原始均值。p 值按 Holm 方法校正，只在实验结束时看一次才有效。", raw_all: "{metric}的原始均值（只看一次）：改进 {improvement}，{level} 区间 {low} 至 {high}，{p}，{verdict}。", raw: "{metric}在成功运行中的原始均值（不计失败，未校正，只看一次）：改进 {improvement}，{level} 区间 {low} 至 {high}，{p}，{verdict}。", of_requests: "两组的应答几乎都已证明最优，因此这一差别主要来自两组用户的请求本身，而不是模型。",
   },
   pairs: {
     heading: "配对比较：同一请求，两个模型", shadow: "影子运行", replay: "历史请求回放", none: "还没有配对。开启影子运行的实验会自动积累配对；也可以在下面用历史请求做回放。",
     won: "{b} 更好", tied: "持平", lost: "{b} 更差", ratio_makespan: "完工时间之比 {b}/{a}", ratio_policy_makespan: "自身排程完工时间之比 {b}/{a}", ratio_note: "几何均值；小于 1 表示 {b} 更短", worst: "{b} 落后最多的请求", no_worst: "没有 {b} 落后的请求。",
     request: "请求", user: "用户", workpoints: "工作点", difference: "差异", failures: "失败：{a} {n_a} 次，{b} {n_b} 次。", of: "{pairs} 对，{users} 名用户",
-    bar: "{won} 胜，{tied} 平，{lost} 负",
+    bar: "{won} 胜，{tied} 平，{lost} 负", counted: "这两个模型的第 {number} 次回放，按 {alpha} 的误判概率判定：所有回放合计不超过设定的上限。",
   },
   replay: {
     heading: "历史请求回放", about: "用最近的真实请求重新排程，{b} 与 {a} 对同一请求各算一次。不影响任何用户。", limit: "请求数", days: "最近几天", own: "只用点名本实验的请求",
@@ -138,7 +144,7 @@ export const zh = {
     intro: "点名这个实验的请求会按用户分流；没有点名的请求不受影响。", name: "实验名称", name_hint: "1–64 个字符：字母、数字、_ . -；请求用它点名实验。", baseline: "A 组（基线）", candidate: "{letter} 组（候选）", choose: "请选择模型",
     add: "再加一个候选", remove: "去掉 {letter} 组", how: "分流方式", split: "固定份额", rollout: "灰度发布（逐步放量，自动推进或中止）", share: "{letter} 组份额（%）", share_slider: "候选份额", rest: "A 组得到其余 {share}。", equal: "平均分配",
     sum: "份额合计 {sum}%，应为 100%。", metric: "成功指标", days: "天数", rollout_days_hint: "留空：不限期，直到上线、自动中止或由人结束。", minimum: "想要发现的最小改进（%）", advanced: "高级设置", alpha: "误判概率上限（%）", margin: "不劣界限（%）", min_samples: "每组最少样本数", coverage: "参与用户（%）",
-    guardrails: "护栏：允许的劣化（留空关闭该项）", guard_makespan: "完工时间延长（%）", guard_policy_makespan: "模型自身排程的完工时间延长（%）", guard_success: "成功率下降（百分点）", guard_time: "计算时间 P95 变慢（%）", shadow: "影子运行（% 的请求）", shadow_hint: "应答之后，两个模型对同一请求各算一次；结论依据配对，灵敏得多。",
+    guardrails: "护栏：允许的劣化（留空关闭该项）", guard_makespan: "完工时间延长（%）", guard_policy_makespan: "模型自身排程的完工时间延长（%）", guard_success: "成功率下降（百分点）", guard_time: "计算时间 P95 变慢（%）", shadow: "影子运行（% 的请求）", shadow_hint: "应答之后，两个模型对同一请求各算一次；结论依据配对，灵敏得多。留空：灰度发布在已知用户较少时自动设为 100，否则为 0。",
     stages: "各阶段的候选份额（%）", stages_hint: "逐级上升，以 100 结束（100 即上线），倒数第二级不超过 50。", stage_samples: "每阶段每组最少样本", stage_hours: "每阶段最少小时", auto: "自动推进", promote_on: "上线条件", on_better: "更优", on_non_inferior: "更优或不劣",
     create: "创建实验", cancel: "取消", created: "实验 {name} 已开始。", wrong_at: {
       experiment_name: "只能用字母、数字、_ . -，以字母或数字开头，最多 64 个字符。", traffic_split: "份额须在 0 到 100 之间，合计 100。", duration_days: "须大于 0，不超过 3650。", alpha: "须大于 0、小于 100。", margin: "须大于 0、小于 100。",

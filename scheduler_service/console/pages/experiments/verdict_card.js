@@ -33,6 +33,7 @@ export default {
     <section class="card verdict" :class="'is-' + TONES[figures.verdict]" aria-labelledby="verdict-title">
       <div class="verdict-said">
         <h2 id="verdict-title" class="hint">{{ of("verdict.heading", arms) }}</h2>
+        <p v-if="figures.contradiction" class="note warn" data-contradiction>{{ contradiction(figures, candidate) }}</p>
         <p class="word"><span class="badge" :class="TONES[figures.verdict]">{{ of("word." + figures.verdict) }}</span></p>
         <p class="sentence" data-verdict>{{ sentence(figures, candidate) }}</p>
         <p class="next"><b>{{ of("next.heading") }}</b> {{ nextStep(experiment, figures, candidate) }}</p>
