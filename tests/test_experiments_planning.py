@@ -250,17 +250,3 @@ def test_an_experiment_may_be_called_plan(running):
     assert made.status_code == 201
     assert running.get("/experiments/plan").json()["experiment"]["name"] == "plan"
     assert running.get("/experiments/plan/course").json()["course"]["users"] == {"model_b": []}
-
-
-def test_a_rollout_over_http_has_no_end_and_its_plan_tells_of_seven_days(service):
-    default = service.get("/experiments").json()["default_model"]
-    body = {"model_a": default, "model_b": "DDQN_v1.0", "rollout": {"auto": False}}
-    assert service.post("/experiments/plan", json=body).json()["plan"]["duration_days"] == 7
-    assert service.post("/experiments/plan", json=body | {"duration_days": 30}).json()["plan"]["duration_days"] == 30
-    for name, days, told in [("no_end", {}, 3650), ("null_end", {"duration_days": None}, 3650)]:
-        made = service.post("/experiments", json=body | {"experiment_name": name} | days)
-        assert made.json()["experiment"]["duration_days"] == told, made.text
-        service.post(f"/experiments/{name}/stop")
-    made = service.post("/experiments", json=body | {"experiment_name": "an_end", "duration_days": 30})
-    assert made.json()["experiment"]["duration_days"] == 30
-    service.post("/experiments/an_end/stop")

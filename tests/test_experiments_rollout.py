@@ -135,6 +135,20 @@ def test_a_rollout_in_a_file_that_says_no_days_ends_after_seven_as_it_always_did
     assert manager.get_experiment("by_hand").status == "completed"
 
 
+def test_a_rollout_over_http_has_no_end_and_its_plan_tells_of_seven_days(service):
+    default = service.get("/experiments").json()["default_model"]
+    body = {"model_a": default, "model_b": "DDQN_v1.0", "rollout": {"auto": False}}
+    assert service.post("/experiments/plan", json=body).json()["plan"]["duration_days"] == 7
+    assert service.post("/experiments/plan", json=body | {"duration_days": 30}).json()["plan"]["duration_days"] == 30
+    for name, days, told in [("no_end", {}, 3650), ("null_end", {"duration_days": None}, 3650)]:
+        made = service.post("/experiments", json=body | {"experiment_name": name} | days)
+        assert made.json()["experiment"]["duration_days"] == told, made.text
+        service.post(f"/experiments/{name}/stop")
+    made = service.post("/experiments", json=body | {"experiment_name": "an_end", "duration_days": 30})
+    assert made.json()["experiment"]["duration_days"] == 30
+    service.post("/experiments/an_end/stop")
+
+
 # --- who is exposed ---
 
 
