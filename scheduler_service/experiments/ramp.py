@@ -31,7 +31,7 @@ class Ramp:
 
     @property
     def users(self) -> int:
-        """Of the whole service, within `HORIZON_DAYS`; of a short record only those that it has: they may come again."""
+        """Of the whole service, within `HORIZON_DAYS`; of a short record only those it has, who may come again."""
         traffic = self.plan.traffic
         return traffic.users if traffic.is_even else int(traffic.users_after(HORIZON_DAYS))
 

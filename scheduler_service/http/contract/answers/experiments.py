@@ -291,6 +291,7 @@ EXPERIMENTS: dict[str, Schema] = {
             "shadow": told(SHARE, "Share of the requests that are run a second time by both models, 0 to 1."),
             "forced_variants": map_of(TEXT),
             "excluded_users": list_of(TEXT),
+            "stopped_arms": map_of(TIME, "Candidate -> since when its users get the default model."),
             "rollout": ref("Rollout"),
             "promotion": object_of(
                 {
@@ -381,6 +382,7 @@ EXPERIMENTS: dict[str, Schema] = {
                     "user_id": TEXT,
                     "variant": told(maybe(TEXT), "The arm now; null: none."),
                     "variant_while_active": maybe(TEXT),
+                    "stopped_arm": told(maybe(TEXT), "The arm that they were in until it was stopped; null: none."),
                     "model": TEXT,
                     "reason": TEXT,
                     "why": TEXT,
@@ -431,6 +433,7 @@ EXPERIMENTS: dict[str, Schema] = {
                         maybe(object_of({"kind": one_of("hold", "advance", "promote", "abort"), "reason": TEXT})),
                         "What an active rollout does next by itself, and why; hold: what it waits for.",
                     ),
+                    "stopped_arms": map_of(TIME, "Candidate -> its end; its figures are of the runs until then."),
                     "stage_samples": told(maybe(map_of(COUNT)), "Arm -> values of the metric since the stage began."),
                 }
             )
