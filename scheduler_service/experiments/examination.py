@@ -256,8 +256,9 @@ def _days_until(experiment: Experiment, runs: pd.DataFrame, now: datetime, arm: 
     The coming stages of a rollout are looked at as well.
     Everybody who names the experiment counts, also who falls into no arm yet: raising the coverage takes them in.
     """
-    if experiment.status != "active":
-        return NotComputable("not_running", f"the experiment is {experiment.status}")
+    status = experiment.status_at(now)
+    if status != "active":
+        return NotComputable("not_running", f"the experiment is {status}")
     if "timestamp" not in runs.columns:
         return NotComputable("no_data", "nobody knows how soon more users come")
     split = experiment.traffic_split or {BASELINE: 0.5, arm: 0.5}
