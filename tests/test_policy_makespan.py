@@ -172,12 +172,12 @@ def test_a_failed_run_has_none_and_a_side_that_failed_may_have_none(monitor):
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".parquet"])
-def test_files_for_other_programs_have_it_as_their_last_column(monitor, tmp_path, suffix):
+def test_files_for_other_programs_have_it_behind_what_was_there_before(monitor, tmp_path, suffix):
     monitor.record_performance(PerformanceRecord(request_id="r1", makespan=50.0, policy_makespan=52.5))
     path = tmp_path / f"runs{suffix}"
     monitor.export(path)
     read = pd.read_csv(path) if suffix == ".csv" else pd.read_parquet(path)
-    assert read.columns[-1] == "policy_makespan"
+    assert read.columns[-2] == "policy_makespan"
     assert read["policy_makespan"].tolist() == [52.5]
 
 

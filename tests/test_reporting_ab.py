@@ -159,6 +159,16 @@ def page_of(
     return Page(ab_test_page(examined, runs, pairs, history, NOW - timedelta(days=days), NOW, lang))
 
 
+def test_the_planned_end_is_told_and_of_an_open_ended_experiment_that_it_has_none():
+    runs = runs_of(60, 3)
+    assert "计划结束 2026-" in page_of(experiment(), runs).text
+    for lang, words in {
+        "zh": "计划结束 不限期（直到上线",
+        "en": "Planned end open-ended (until it is promoted",
+    }.items():
+        assert words in page_of(experiment(duration_days=3_650), runs, lang=lang).text
+
+
 # --- the verdict ---
 
 

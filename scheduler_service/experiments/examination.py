@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import UTC, datetime
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -37,6 +37,7 @@ RUN_COLUMNS = (
     "variant",
     "reason",
     "user_id",
+    "split",
     "success",
     "makespan",
     "policy_makespan",
@@ -64,21 +65,29 @@ class Examination:
     model_changed: NotComputable | None  # the arm's name came to mean another model on the way
 
     @property
+    def latest(self) -> ArmComparison:
+        """The comparison that knows the most runs: of a candidate that runs, or of the one that was stopped last."""
+        stopped, end = self.experiment.stopped_arms, datetime.max.replace(tzinfo=UTC)
+        return self.comparisons[max(self.comparisons, key=lambda arm: stopped.get(arm, end))]
+
+    @property
     def rests_on_pairs(self) -> bool:
         """Whether the verdict is that of the shadow pairs: it was decided when shadowing was switched on."""
         return self.experiment.success_metric in PAIRED and self.experiment.shadow > 0.0 and "shadow" in self.pairs
 
     def evidence(self, *, is_baseline_the_default: bool) -> Evidence:
         """What a rollout is decided upon."""
-        verdict = self._verdict()
+        verdict, first = self._verdict(), self.experiment.candidates[0]
         return Evidence(
             samples=self.samples,
             word=verdict["verdict"],
             sentence=verdict["verdict_sentence"],
             is_mismatched=any(each.has_ratio_mismatch for each in self.comparisons.values()),
-            guardrails=[each for checks in self.guardrails.values() for each in checks],
+            guardrails={arm: self.guardrails[arm] for arm in self.experiment.running_candidates},
             is_baseline_the_default=is_baseline_the_default,
             cannot_tell=None if verdict["cannot_tell"] is None else verdict["cannot_tell"]["message"],
+            is_one_of_several=len(self.experiment.candidates) > 1,
+            words={arm: found.word for arm, found in self.verdicts.items()} | {first: verdict["verdict"]},
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -94,7 +103,9 @@ class Examination:
             "start_time": to_iso(experiment.start_time),
             "end_time": to_iso(experiment.end_time),
             **self._raw(first),
+            **self._present_counts(),
             **self._verdict(),
+            **self._if_stopped(first),
             "guardrails": [each.to_dict() for each in self.guardrails[first]],
             "secondary": self.secondary[first],
             "paired": {source: found.to_dict() for source, found in self.pairs.items()},
@@ -102,6 +113,7 @@ class Examination:
                 arm: {
                     **self._raw(arm),
                     **self.verdicts[arm].to_dict(),
+                    **self._if_stopped(arm),
                     "guardrails": [each.to_dict() for each in self.guardrails[arm]],
                     "secondary": self.secondary[arm],
                 }
@@ -109,7 +121,22 @@ class Examination:
             },
             "rollout": None if experiment.rollout is None else experiment.rollout.to_dict(),
             "stage_samples": None if experiment.rollout is None else dict(self.samples),
+            "stopped_arms": {arm: to_iso(since) for arm, since in experiment.stopped_arms.items()},
         }
+
+    def _present_counts(self) -> dict[str, Any]:
+        """The figures of requests of every arm until now; those of a candidate that was stopped end with it."""
+        told = self.latest.to_dict()
+        return {name: told[name] for name in ("total_requests", "users", "average_metrics")}
+
+    def _if_stopped(self, arm: str) -> dict[str, Any]:
+        """What there is to do about a candidate that is stopped: nothing. Empty for one that is not."""
+        since = self.experiment.stopped_arms.get(arm)
+        if since is None:
+            return {}
+        said = f"{arm} was stopped at {to_iso(since)} and its users get the default model; there is nothing to do."
+        over = DaysLeft(None, reason=NotComputable("not_running", f"{arm} is stopped"))
+        return {"recommendation": said, **over.to_dict()}
 
     def contradiction(self, arm: str) -> Contradiction | None:
         """That the raw means of `arm` and the effect of its verdict have opposite signs; None if they have not."""
@@ -164,7 +191,7 @@ class Examination:
 
 
 def examine(experiment: Experiment, runs: pd.DataFrame, pairs: pd.DataFrame | None, now: datetime) -> Examination:
-    """Every figure of the experiment.
+    """Every figure of the experiment; those of a candidate that was stopped are of the runs until then.
 
     Several candidates share the errors: verdicts and guardrails of each are held to alpha divided by their number
     (Bonferroni).
@@ -176,16 +203,18 @@ def examine(experiment: Experiment, runs: pd.DataFrame, pairs: pd.DataFrame | No
     candidates = experiment.candidates
     metric = metric_named(experiment.success_metric)
     each_alpha = experiment.alpha / len(candidates)
+    ends = {arm: experiment.stopped_arms.get(arm) for arm in candidates}
+    runs_of = {arm: runs if end is None else runs[runs["timestamp"] <= end] for arm, end in ends.items()}
     shadow = {}
     if experiment.shadow > 0.0:
         shadow = {arm: pairs_by_source(pairs, arm).get("shadow") for arm in candidates}
     comparisons = {
         arm: compare_arms(
-            runs,
+            runs_of[arm],
             metric.name,
             min_samples=experiment.min_samples,
             alpha=experiment.alpha,
-            split=experiment.traffic_split,
+            split=experiment.split_at(ends[arm]),
             candidate=arm,
         )
         for arm in candidates
@@ -195,14 +224,17 @@ def examine(experiment: Experiment, runs: pd.DataFrame, pairs: pd.DataFrame | No
         comparisons=comparisons,
         verdicts={
             arm: judge(
-                runs, replace(comparison, alpha=each_alpha), experiment.margin, _days_until(experiment, runs, now, arm)
+                runs_of[arm],
+                replace(comparison, alpha=each_alpha),
+                experiment.margin,
+                _days_until(experiment, runs, now, arm),
             )
             for arm, comparison in comparisons.items()
         },
-        guardrails={arm: _guardrails(experiment, runs, arm, shadow.get(arm)) for arm in candidates},
-        secondary={arm: secondary(runs, metric.name, arm) for arm in candidates},
+        guardrails={arm: _guardrails(experiment, of, arm, shadow.get(arm)) for arm, of in runs_of.items()},
+        secondary={arm: secondary(of, metric.name, arm) for arm, of in runs_of.items()},
         pairs=_pair_verdicts(experiment, pairs, candidates[0]),
-        requests_longer={arm: requests_longer(runs, metric, (BASELINE, arm)) for arm in candidates},
+        requests_longer={arm: requests_longer(of, metric, (BASELINE, arm)) for arm, of in runs_of.items()},
         samples=_samples(experiment, runs, metric.name),
         model_changed=_model_changed(experiment, runs),
     )
@@ -259,6 +291,8 @@ def _days_until(experiment: Experiment, runs: pd.DataFrame, now: datetime, arm: 
     status = experiment.status_at(now)
     if status != "active":
         return NotComputable("not_running", f"the experiment is {status}")
+    if arm in experiment.stopped_arms:
+        return NotComputable("not_running", f"{arm} is stopped")
     if "timestamp" not in runs.columns:
         return NotComputable("no_data", "nobody knows how soon more users come")
     split = experiment.traffic_split or {BASELINE: 0.5, arm: 0.5}

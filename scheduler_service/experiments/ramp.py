@@ -31,8 +31,9 @@ class Ramp:
 
     @property
     def users(self) -> int:
-        """Of the whole service, within `HORIZON_DAYS`."""
-        return int(self.plan.traffic.users_after(HORIZON_DAYS))
+        """Of the whole service, within `HORIZON_DAYS`; of a short record only those it has, who may come again."""
+        traffic = self.plan.traffic
+        return traffic.users if traffic.is_even else int(traffic.users_after(HORIZON_DAYS))
 
     @property
     def rests_on_pairs(self) -> bool:

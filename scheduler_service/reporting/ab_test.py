@@ -141,7 +141,8 @@ def ab_test_page(
     charts = _distributions(runs, labels, metric, words)
     if len(runs):
         alpha = experiment.alpha / len(experiment.candidates)
-        frames = effects_over_time(runs, metric, experiment.candidates, alpha, experiment.traffic_split)
+        split, ends = experiment.traffic_split, experiment.stopped_arms
+        frames = effects_over_time(runs, metric, experiment.candidates, alpha, split, ends)
         charts["sequence"] = ab_figures.sequences(
             {labels[arm]: frame for arm, frame in frames.items()},
             experiment.margin,
@@ -200,7 +201,7 @@ def _verdict_box(
         symbol=SYMBOLS[found.word],
         sentence=teller.sentence(found),
         next_step=teller.next_step(found, status or "concluded", last_event, days_planned),
-        cards=teller.cards(found, is_running=status == "active"),
+        cards=teller.cards(found, is_running=status == "active" and arm not in examined.experiment.stopped_arms),
         contradiction=teller.contradiction(found, examined.contradiction(arm)),
         raw_means=teller.raw_means(examined.comparisons[arm], examined.verdicts[arm].cannot_tell),
     )
@@ -274,11 +275,14 @@ def _settings(examined: Examination, status: str | None, words: Words, show: For
         (words["status"], words[f"status_{status}"]),
         (words["metric"], words[f"metric_{experiment.success_metric}"]),
         (words["begin"], show.moment(experiment.start_time)),
-        (words["planned_end"], show.moment(experiment.end_time)),
+        (words["planned_end"], words["open_ended"] if experiment.is_open_ended else show.moment(experiment.end_time)),
         (words["coverage"], show.percent(experiment.present_coverage)),
         (words["margin"], f"{100.0 * experiment.margin:g}%"),
         (words["error"], f"{100.0 * experiment.alpha:g}%"),
     ]
+    if experiment.stopped_arms:
+        stopped = (f"{letter(arm)} ({show.moment(since)})" for arm, since in experiment.stopped_arms.items())
+        found.append((words["stopped_arms"], words["list_separator"].join(stopped)))
     if experiment.shadow > 0.0:
         found.append((words["shadow"], show.percent(experiment.shadow)))
     if experiment.rollout is not None:
@@ -289,7 +293,7 @@ def _settings(examined: Examination, status: str | None, words: Words, show: For
 
 def _arm_rows(examined: Examination) -> list[ArmRow]:
     experiment, comparisons = examined.experiment, examined.comparisons
-    of_arm = {BASELINE: next(iter(comparisons.values()))} | dict(comparisons)
+    of_arm = {BASELINE: examined.latest} | dict(comparisons)
     total = sum(comparison.users[arm] for arm, comparison in of_arm.items())
     asked = experiment.traffic_split or {}
     return [
@@ -309,7 +313,7 @@ def _arm_rows(examined: Examination) -> list[ArmRow]:
 
 def _srm(examined: Examination, teller: Teller, words: Words, show: Formatter) -> tuple[str, str, str]:
     """(state, what the check says, what that means)."""
-    comparison = next(iter(examined.comparisons.values()))
+    comparison = examined.latest
     note = words["srm_note"].format(f"{SRM_ALARM:g}")
     if isinstance(comparison.srm_p, NotComputable):
         reason = teller.reason(comparison.srm_p.reason, int(LEAST_EXPECTED))
@@ -317,7 +321,7 @@ def _srm(examined: Examination, teller: Teller, words: Words, show: Formatter) -
     p_value = show.p_value(comparison.srm_p)
     if not comparison.has_ratio_mismatch:
         return "ok", words["srm_ok"].format(p_value), note
-    split = comparison.split or {}
+    split = {arm: share for arm, share in (comparison.split or {}).items() if share > 0.0}
     users = " / ".join(f"{comparison.users[arm]:,}" for arm in split)
     asked = " / ".join(f"{100.0 * share:g}%" for share in split.values())
     return "bad", words["srm_bad"].format(users, asked, p_value), note

@@ -235,6 +235,8 @@ class Teller:
             if promoted.is_reverted:
                 return "next_reverted"
             return "next_promoted" if promoted.arm == arm else "next_other_promoted"
+        if arm in self._experiment.stopped_arms:
+            return "next_arm_stopped"
         return "next_aborted" if last_event == "aborted" else None
 
     def cards(self, found: Standing, *, is_running: bool) -> list[Card]:

@@ -60,6 +60,7 @@ DTYPES: dict[str, Any] = {
     "total_time": "float64",
     "user_satisfaction": "float64",
     "policy_makespan": "float64",  # at the end, as what is added later: programs may read files by position
+    "split": "str",
 }
 """The columns of a frame of runs, also of an empty one. A text that is missing is NaN; JSON columns hold JSON."""
 
@@ -96,7 +97,7 @@ PAIR_DTYPES: dict[str, Any] = {
 LISTED = (
     *("id", "request_id", "timestamp", "success", "n_workpoints", "n_steps", "model_key", "algorithm", "experiment"),
     *("variant", "reason", "user_id", "makespan", "lower_bound", "gap", "resource_utilization", "execution_time"),
-    *("time_budget_ms", "stage", "error_message", "policy_makespan"),
+    *("time_budget_ms", "stage", "error_message", "policy_makespan", "split"),
 )
 """The columns of a run that people are shown in a list."""
 

@@ -224,6 +224,32 @@ def test_wrong_shares_of_three_arms_are_told_and_found(page: Page, third: str, m
     takes_out(mistakes)
 
 
+def test_one_arm_of_three_is_stopped_alone_and_shown_as_stopped(page: Page, console: LiveService, third: str):
+    create(console, "arm_stopped", model_c=third)
+    page.goto("/#/experiments/arm_stopped")
+    page.locator(".moves select").select_option("model_c")
+    page.get_by_role("button", name="停止 C 组").click()
+    told = agree(page, "停止 C 组", reason="人员不够", actor="王工")
+    assert any("C 组的用户（占全部 33.33 %）" in each for each in told)
+    expect(page.locator("[data-stopped=model_c]")).to_be_visible()
+    expect(page.locator("[data-stopped]")).to_have_count(1)
+    expect(page.locator("[data-event=arm_stopped]")).to_contain_text("停止 C 组")
+    expect(page.locator("[data-event=arm_stopped]")).to_contain_text("候选份额 33.33 %")
+    assert list(configured(console)["experiments"]["arm_stopped"]["stopped_arms"]) == ["model_c"]
+    page.get_by_role("group", name="候选", exact=True).get_by_role("button", name="C 组").click()
+    expect(page.locator(".verdict .next")).to_contain_text("C 组已停止")
+    users = (f"user_{number}" for number in range(100))
+    path = "/experiments/arm_stopped/assignment?user_id="
+    user = next(each for each in users if console.get(path + each).json()["assignment"]["stopped_arm"])
+    page.get_by_label("用户 ID").fill(user)
+    page.get_by_role("button", name="查询").click()
+    expect(page.locator("[data-assignment]")).to_contain_text("该组已停止")
+    check_accessibility(page)
+    page.locator(".moves select").select_option("model_b")
+    expect(page.locator("[data-move=stop_arm]")).to_have_count(0)  # the last one is stopped with the experiment
+    console.post("/experiments/arm_stopped/conclude")
+
+
 def test_small_shares_are_told_as_they_are(page: Page, console: LiveService):
     page.goto("/#/experiments/new")
     page.get_by_label("实验名称").fill("small_share")
@@ -234,6 +260,29 @@ def test_small_shares_are_told_as_they_are(page: Page, console: LiveService):
     page.get_by_role("link", name="全部实验").click()
     expect(page.get_by_role("row", name=re.compile("small_share"))).to_contain_text("0.4 %")
     assert configured(console)["experiments"]["small_share"]["traffic_split"] == {"model_a": 0.996, "model_b": 0.004}
+
+
+def test_the_days_of_a_rollout_are_told_where_they_are_said_and_the_list_shows_no_bar_where_not(
+    page: Page, console: LiveService
+):
+    page.goto("/#/experiments/new")
+    page.get_by_label("实验名称").fill("some_days")
+    page.get_by_label("灰度发布").check()
+    expect(page.get_by_role("spinbutton", name="天数")).to_have_value("")
+    page.get_by_role("spinbutton", name="天数").fill("30")
+    page.get_by_role("button", name="创建实验").click()
+    assert any("30 天后" in each for each in agree(page, "创建实验"))
+    expect(page.locator("[data-event=created]")).to_be_visible()
+    create(
+        console, "no_days", model_a=configured(console)["default_model"], model_b="DDQN_v1.0", rollout={"auto": False}
+    )
+    page.get_by_role("link", name="全部实验").click()
+    row = page.get_by_role("row", name=re.compile("some_days"))
+    expect(row).to_contain_text("第 1 天，共 30 天")
+    expect(row.get_by_role("progressbar")).to_have_count(1)
+    row = page.get_by_role("row", name=re.compile("no_days"))
+    expect(row).to_contain_text("第 1 天")
+    expect(row.get_by_role("progressbar")).to_have_count(0)
 
 
 def test_a_name_that_is_taken_is_told_by_the_service(page: Page, console: LiveService, mistakes):
@@ -526,7 +575,11 @@ def test_a_rollout_is_advanced_promoted_and_reverted(page: Page, console: LiveSe
     page.get_by_label("各阶段的候选份额（%）").fill("10、40、100")
     page.get_by_label("自动推进", exact=True).uncheck()
     page.get_by_role("button", name="创建实验").click()
-    assert any("10 % → 40 % → 100 %" in each for each in agree(page, "创建实验"))
+    told = agree(page, "创建实验")
+    assert any("10 % → 40 % → 100 %" in each for each in told)
+    assert any("不会自动到期" in each for each in told)
+    expect(page.locator(".facts")).to_contain_text("不限期")
+    expect(page.locator(".verdict")).to_contain_text("不限期")
     stage = page.locator(".stages [aria-current=step]")
     expect(stage).to_contain_text("10 %")
     check_both_sizes(page, "experiments-rollout")
@@ -534,7 +587,7 @@ def test_a_rollout_is_advanced_promoted_and_reverted(page: Page, console: LiveSe
     assert "从 10 % 增加到 40 %" in agree(page, "推进到下一阶段")[0]
     expect(stage).to_contain_text("40 %")
     made = configured(console)["experiments"]["ramped"]
-    assert (made["rollout"]["stage"], made["rollout"]["auto"]) == (1, False)
+    assert (made["rollout"]["stage"], made["rollout"]["auto"], made["duration_days"]) == (1, False, 3650)
     page.get_by_role("button", name="上线候选").click()
     assert any("默认模型从" in each for each in agree(page, "上线候选", reason="例会决定"))
     expect(page.locator(".page-head")).to_contain_text("已结束")

@@ -20,6 +20,7 @@ from scheduler_service.http.contract.schemas import (
     PlanRequest,
     PromoteArmRequest,
     ReplayRequest,
+    StopArmRequest,
 )
 from scheduler_service.http.services import services
 from scheduler_service.http.watch.watching import records_of
@@ -164,6 +165,15 @@ def promote_arm(name: str) -> dict[str, Any]:
     body, experiments = read_body(PromoteArmRequest, optional=True), services().experiments
     return _told(
         services().storage.run(lambda: experiments.promote_arm(name, body.arm, actor=body.actor, reason=body.reason))
+    )
+
+
+@blueprint.post("/experiments/<name>/stop_arm")
+def stop_arm(name: str) -> dict[str, Any]:
+    """Take one candidate away from its users for good; the others go on."""
+    body, experiments = read_body(StopArmRequest), services().experiments
+    return _told(
+        services().storage.run(lambda: experiments.stop_arm(name, body.arm, actor=body.actor, reason=body.reason))
     )
 
 

@@ -53,13 +53,14 @@ def shadow_job(run: Run, request: RunRequest, experiments: ABTestManager) -> Sha
         experiment = experiments.get_experiment(assigned.experiment)
     except ServiceError:  # gone since
         return None
-    if not is_shadowed(experiment.name, experiment.shadow, run.request_id):
+    candidates = experiment.running_candidates
+    if not candidates or not is_shadowed(experiment.name, experiment.shadow, run.request_id):
         return None
-    if assigned.variant is None and experiment.place_of(run.user_id).why == "excluded":
+    # Who falls into no arm is paired like the baseline's users; but who is excluded or a tester was never hashed.
+    if assigned.variant is None and experiment.place_of(run.user_id).bucket is None:
         return None
-    variant = assigned.variant or BASELINE  # who falls into no arm is paired like the baseline's users
-    candidate = shadow_candidate(experiment.name, experiment.candidates, variant, run.request_id)
-    if candidate not in experiment.models:  # changed since
+    candidate = shadow_candidate(experiment.name, candidates, assigned.variant or BASELINE, run.request_id)
+    if candidate not in candidates:  # changed since
         return None
     return ShadowJob(
         request_id=run.request_id,

@@ -233,10 +233,14 @@ def tidy_up(parts: Services) -> None:
 def service_readings(parts: Services, lang: Lang) -> list[rules.Reading]:
     """What the service did by itself during the last day: experiments that it stopped, models that it took back."""
     since = to_iso(utc_now() - EVENT_WINDOW)
-    stopped = (each for each in parts.experiments.history.transitions() if each.event == "aborted")
+    moves = [each for each in parts.experiments.history.transitions() if each.time >= since]
+    aborted = (each for each in moves if each.event == "aborted")
+    # What a person did is no alert.
+    arms = (each for each in moves if (each.event, each.actor) == ("arm_stopped", "guardrail"))
     taken_back = (each for each in parts.models.history() if (each.event, each.actor) == ("rolled_back", AUTO_ROLLBACK))
     return [
-        *(rules.experiment_aborted(e.experiment, e.reason, e.time, lang) for e in stopped if e.time >= since),
+        *(rules.experiment_aborted(e.experiment, e.reason, e.time, lang) for e in aborted),
+        *(rules.arm_stopped(e.experiment, str(e.figures.get("arm")), e.reason, e.time, lang) for e in arms),
         *(rules.rolled_back(e.model_key, e.reason, e.time, lang) for e in taken_back if e.time >= since),
     ]
 

@@ -10,6 +10,7 @@ export const emptyForm = () => ({
   shares: [50, 50],
   metric: "makespan",
   days: 7,
+  rollout_days: null, // open-ended
   minimum: 2,
   alpha: 5,
   margin: 5,
@@ -37,7 +38,7 @@ export function emptyPlaces(form) {
   const needed = {
     experiment_name: form.name.trim(),
     ...Object.fromEntries(form.models.map((model, at) => [`model_${LETTERS[at]}`, model])),
-    duration_days: form.days,
+    ...(form.mode === "rollout" ? {} : { duration_days: form.days }),
     alpha: form.alpha,
     margin: form.margin,
     min_samples: form.min_samples,
@@ -53,7 +54,7 @@ export function bodyOf(form) {
     ...Object.fromEntries(form.models.map((model, at) => [`model_${LETTERS[at]}`, model])),
     traffic_split: isRollout ? null : Object.fromEntries(form.shares.map((each, at) => [`model_${LETTERS[at]}`, share(each ?? 0)])),
     success_metric: form.metric,
-    duration_days: form.days,
+    duration_days: isRollout ? form.rollout_days : form.days,
     min_samples: form.min_samples,
     alpha: share(form.alpha),
     margin: share(form.margin),

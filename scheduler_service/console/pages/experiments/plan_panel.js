@@ -65,7 +65,9 @@ export default {
 
     const show = (percentage) => `${number(percentage, 2)} %`;
     const days = (value) => (value === null ? of("plan.never") : value < 1 ? of("plan.less_than_a_day") : of("plan.days", { days: number(Math.ceil(value), 0) }));
-    const isLongEnough = computed(() => plan.value?.days_needed !== null && plan.value.days_needed <= plan.value.duration_days);
+    const isOpenEnded = computed(() => props.form.mode === "rollout" && props.form.rollout_days === null);
+    const isLongEnough = computed(() => plan.value?.days_needed !== null && (isOpenEnded.value || plan.value.days_needed <= plan.value.duration_days));
+    const judged = computed(() => (!isLongEnough.value && isOpenEnded.value ? "out_of_reach" : isOpenEnded.value ? "open_ended" : isLongEnough.value ? "long_enough" : "too_long"));
     const why = computed(() => {
       const { reason, basis } = plan.value;
       return of(`plan.${reason.code}`, { users: basis.users, least: basis.least_users, missing: basis.least_users - basis.users });
@@ -106,13 +108,13 @@ export default {
             data: points.map((each) => [each.days, each.minimum_detectable_effect_percentage]),
             markLine: { silent: true, symbol: "none", data: [
               line({ yAxis: wanted }, of("plan.wanted", { effect: show(wanted) }), "insideEndTop"),
-              line({ xAxis: plan.value.duration_days }, of("plan.planned", { days: plan.value.duration_days }), "end"),
+              ...(isOpenEnded.value ? [] : [line({ xAxis: plan.value.duration_days }, of("plan.planned", { days: plan.value.duration_days }), "end")]),
             ] },
           },
         ],
       };
     });
-    return { ...words, plan, failure, isAsking, days, show, isLongEnough, why, users, ramp, curve, number, shortModel };
+    return { ...words, plan, failure, isAsking, days, show, isLongEnough, judged, why, users, ramp, curve, number, shortModel };
   },
   template: /* html */ `
     <section class="card plan" :aria-busy="isAsking">
@@ -129,7 +131,7 @@ export default {
             <small v-if="plan.minimum_detectable_effect_percentage !== null">{{ of("plan.no_less", { effect: show(plan.minimum_detectable_effect_percentage) }) }}</small></dd></div>
           <div class="kpi"><dt>{{ of("plan.non_inferior", { margin: show(form.margin) }) }}</dt><dd>{{ days(plan.days_to_non_inferior) }}</dd></div>
         </dl>
-        <p class="note" role="status" :class="isLongEnough ? 'good' : 'warn'">{{ of(isLongEnough ? "plan.long_enough" : "plan.too_long", { days: plan.duration_days }) }}</p>
+        <p class="note" role="status" :class="isLongEnough ? 'good' : 'warn'">{{ of("plan." + judged, { days: plan.duration_days }) }}</p>
         <p v-if="ramp" class="note" data-ramp :class="ramp.isWeak ? 'warn' : 'good'">{{ ramp.text }}</p>
         <h3>{{ of("plan.curve") }}</h3>
         <e-chart :option="curve" height="13rem" :label="of('plan.curve_label', { days: plan.duration_days, effect: show(plan.minimum_detectable_effect_percentage) })" />

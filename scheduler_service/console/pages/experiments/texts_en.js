@@ -13,7 +13,7 @@ export const en = {
   none_yet: "There is no experiment yet. Create one to compare two models on the real requests of some users; the others notice nothing.",
   list: {
     name: "Experiment", arms: "Models", status: "Status", share: "On the candidate", progress: "Progress", verdict: "Verdict",
-    day_of: "day {day} of {days}", over: "{days} days", stage: "stage {stage} of {stages}", users: "{users} users",
+    day_of: "day {day} of {days}", day_open: "day {day}", open_ended: "open-ended", over: "{days} days", stage: "stage {stage} of {stages}", users: "{users} users",
     filter: "Show", all: "All", running: "Running", ended: "Ended", nothing: "No experiment has this status.",
   },
   metric: {
@@ -73,14 +73,14 @@ export const en = {
     ratio_mismatch: "Find out why users are missing, and discard these data.", no_variation: "Let users with other jobs take part, or compare by replaying past requests.",
     model_changed: "Stop this experiment and make a new one that names its models by their full keys.", paused: "The experiment is paused and everyone gets the default model; new data come when it is started again.",
     scheduled: "The experiment has not begun; nothing to do.", promoted: "{b} is promoted and the default model now; if there is trouble, it can be reverted at any time.",
-    reverted: "The promotion was reverted and the default model is what it was; find out the cause first.", aborted: "The experiment aborted by itself and everyone is back on the default model. Find the cause, improve, and make a new experiment.",
+    reverted: "The promotion was reverted and the default model is what it was; find out the cause first.", arm_stopped: "Arm {b} is stopped and its users get the default model; the other arms are not affected. Nothing to do.", aborted: "The experiment aborted by itself and everyone is back on the default model. Find the cause, improve, and make a new experiment.",
     over: "The experiment is over and collects no more data; for more evidence make a new one, or replay past requests.", over_better: "The experiment is over; promote {b}: make it the default model.",
     over_worse: "The experiment is over; keep {a}.", days_more: " for about {days} more days at the present rate",
     days_beyond: " (about {days} more days at the present rate, beyond the planned end; shadow runs or a replay are far quicker)",
   },
   kpi: {
     improvement: "Improvement", users: "Users ({a} / {b})", requests: "requests {a} / {b}", mde: "Detectable difference", mde_note: "anything smaller is hard to find yet",
-    days_left: "Still needed", days: "{days} days", days_note: "if the difference stays as it is", decided: "the verdict stands", cannot_tell: "more days will not decide", unknown: "cannot be told yet", not_running: "not running",
+    days_left: "Still needed", days: "{days} days", days_note: "if the difference stays as it is", decided: "the verdict stands", cannot_tell: "more days will not decide", unknown: "cannot be told yet", not_running: "not running", arm_stopped: "the arm is stopped",
     day: "Progress", ends: "ends {time}", ended: "ended {time}",
   },
   plot: {
@@ -93,13 +93,13 @@ export const en = {
   arms: {
     heading: "Arms and split", arm: "Arm", users: "Users", actual: "Actual share", requests: "Requests", success: "Success", mean: "{metric}, raw mean of users",
     srm_ok: "Split check passed (SRM, {p}): the users are split as asked for.", srm_bad: "Split check failed (SRM, {p}): this is no chance, the assignment or the records are at fault. Trust no comparison before the cause is known.",
-    srm_unknown: "Split check (SRM) not possible yet: {reason}.", outside: "The other {share} of the users get the default model and are left out.",
+    srm_unknown: "Split check (SRM) not possible yet: {reason}.", outside: "The other {share} of the users get the default model and are left out.", stopped: "stopped", stopped_note: "Users of a stopped arm get the default model from its stop on; its figures are of the requests until then.",
   },
   guard: {
     heading: "Guardrails", none: "No guardrails are set.", allowed: "Allowed",
     makespan: "Makespan longer by", policy_makespan: "Makespan of own schedule longer by", success: "Success rate lower by (points)", execution_time: "Too many slow requests (points)", requests: "Requests that its own model failed on (breaker)", kept: "kept", breached: "breached", undecided: "undecided",
     time_allowed: "within {margin} above the P95 of A", too_few: "each arm needs 25 users; they have {a} and {b}", no_requests: "no request yet",
-    note: "A breach of any stops the experiment at once and returns everyone to the default model.", label: "{name}: {state}; harm {harm}, bounds {low} to {high}, {allowed} is allowed",
+    note: "A breach of any stops the candidate at once and returns its users to the default model; where no other candidate runs, it stops the experiment.", label: "{name}: {state}; harm {harm}, bounds {low} to {high}, {allowed} is allowed",
   },
   secondary: {
     heading: "Secondary metrics", metric: "Metric", improvement: "Raw improvement", p: "Adjusted p-value", verdict: "Test of one look", significant: "significant", not_significant: "not significant", unjudged: "not judged yet ({reason})",
@@ -117,12 +117,12 @@ export const en = {
     failed: "The replay failed: {error}", identical: "Both arms are one model; nothing to replay.", started: "The replay has begun.",
     confirm_1: "At most {limit} requests of the last {days} days are planned again, once by each model.", confirm_2: "It runs in the background at the lowest priority; live users notice nothing.", confirm_3: "The pairs are kept with this experiment.",
   },
-  assign: { heading: "Which arm is a user in?", user: "User id", ask: "Look up", forced: "{user} is a tester who is kept in {arm}; their requests are left out of the results.", excluded: "{user} is on the list of excluded users and gets the default model.",
+  assign: { heading: "Which arm is a user in?", user: "User id", ask: "Look up", forced: "{user} is a tester who is kept in {arm}; their requests are left out of the results.", excluded: "{user} is on the list of excluded users and gets the default model.", stopped: "{user} belongs to {arm}, which is stopped; its users get the default model.",
     hashed: "The bucket of {user}, {bucket}, lies in the range of {arm}, [{from}, {to}).", outside: "The bucket of {user}, {bucket}, lies in no arm's range: only {coverage} of the users take part now.",
     model: "{model} answers now.", not_active: "The experiment is {status}, so the default model answers." },
   history: { heading: "History", by: "by {actor}", rollout: "rollout", guardrail: "guardrail", figures: "Figures it rests on", samples: "Samples", verdict: "Verdict", share: "{share} on the candidate",
-    created: "created", started: "resumed", paused: "paused", stopped: "stopped", concluded: "concluded", advanced: "advanced", aborted: "aborted", promoted: "promoted", reverted: "promotion reverted", why_breached: "guardrail breached: {names}" },
-  settings: { heading: "Settings", metric: "Success metric", began: "Begin", ends: "Planned end", coverage: "Users taking part", margin: "Non-inferiority margin", alpha: "Chance of error, at most", min_samples: "Samples an arm needs", shadow: "Shadow runs", guardrails: "Guardrails",
+    created: "created", started: "resumed", paused: "paused", stopped: "stopped", concluded: "concluded", advanced: "advanced", arm_stopped: "arm {arm} stopped", aborted: "aborted", promoted: "promoted", reverted: "promotion reverted", why_breached: "guardrail breached: {names}" },
+  settings: { heading: "Settings", metric: "Success metric", began: "Begin", ends: "Planned end", open_ended: "open-ended (until promoted or ended)", coverage: "Users taking part", margin: "Non-inferiority margin", alpha: "Chance of error, at most", min_samples: "Samples an arm needs", shadow: "Shadow runs", guardrails: "Guardrails",
     testers: "Testers", excluded: "Excluded users", off: "off", report: "Make an A/B report", report_made: "The report is made." },
   stages: {
     heading: "Rollout", present: "present stage", done: "done", to_come: "to come", promotion: "promotion", of_users: "{share} of the users get {b}", also: "as many get {a} as its control, the others the default model.",
@@ -130,19 +130,20 @@ export const en = {
     guard: "guardrail kept: {name}", verdict: "the verdict {words}: now {word}", or: "or", default: "{a} still is the default model", auto: "automatic advance is on", manual: "a person (automatic advance is off)", met: "met", unmet: "not met", not_active: "The experiment is not running and will not advance.",
   },
   act: {
-    start: "Resume", pause: "Pause", stop: "Stop", conclude: "Conclude", advance: "Advance to the next stage", promote: "Promote the candidate", revert: "Revert the promotion", more: "More", done: "Done: {action}.", refused: "Not done: {why}", overtaken: "the experiment is {status} by now ({action}).", overtaken_stage: "it was advanced to the stage of {share} meanwhile; look at it again and decide.",
+    start: "Resume", pause: "Pause", stop: "Stop", conclude: "Conclude", advance: "Advance to the next stage", promote: "Promote the candidate", revert: "Revert the promotion", stop_arm: "Stop an arm", stop_this_arm: "Stop arm {arm}", more: "More", done: "Done: {action}.", refused: "Not done: {why}", overtaken: "the experiment is {status} by now ({action}).", overtaken_stage: "it was advanced to the stage of {share} meanwhile; look at it again and decide.",
     title: "{action}: experiment {name}?",
     to_default: "All users get the default model {model}; a candidate answers {share} of them now.", pause_keeps: "It can be resumed, every user in the same arm as before; the pause does not prolong it.",
     stop_final: "A stopped experiment cannot be resumed; to go on comparing make a new one.", default_stays: "The default model stays {model}.", start_back: "{share} of the users get the candidate {candidate} again; every user is in the same arm as before.",
     start_ends: "It still ends {time}.", conclude_final: "The experiment ends and splits no more traffic; all users get the default model {model}.", conclude_keeps: "Results and history are kept; the models' statuses and tags do not change.",
     advance_to: "The share of users on the candidate {candidate} rises from {from} to {to}, and its control likewise.", advance_skips: "Whatever this stage still waits for is passed over.", advance_promotes: "This is the last stage: advancing promotes the candidate.",
     promote_default: "The default model changes from {before} to {model}, which then answers every request that names no other experiment.", promote_tag: "It gets the tag stable and the status deployed.", promote_ends: "The experiment ends; the promotion can be reverted.",
-    promote_arm: "Arm to promote", revert_default: "The default model changes back from {model} to {before}.", revert_tag: "The tag stable is what it was, too; the experiment stays concluded.", against: "Beware: the verdict is “{word}”.",
+    stop_arm_users: "The users of arm {arm} ({share} of all) get the default model {model}.", stop_arm_others: "The other arms go on and are judged as before; nobody else changes arms.", stop_arm_final: "A stopped arm cannot be resumed.",
+    promote_arm: "Arm", revert_default: "The default model changes back from {model} to {before}.", revert_tag: "The tag stable is what it was, too; the experiment stays concluded.", against: "Beware: the verdict is “{word}”.",
   },
   form: {
     intro: "Requests that name this experiment are split by user; those that do not are answered as before.", name: "Name of the experiment", name_hint: "1 to 64 of letters, digits, _ . -; requests name the experiment by it.", baseline: "Arm A (baseline)", candidate: "Arm {letter} (candidate)", choose: "Choose a model",
     add: "Add a candidate", remove: "Take arm {letter} away", how: "Traffic", split: "Fixed shares", rollout: "Rollout (step by step, advances or aborts by itself)", share: "Share of arm {letter} (%)", share_slider: "Share of the candidate", rest: "Arm A gets the other {share}.", equal: "Equal shares",
-    sum: "The shares add up to {sum}%, not to 100%.", metric: "Success metric", days: "Days", minimum: "Least improvement worth finding (%)", advanced: "Advanced", alpha: "Chance of error, at most (%)", margin: "Non-inferiority margin (%)", min_samples: "Samples an arm needs", coverage: "Users taking part (%)",
+    sum: "The shares add up to {sum}%, not to 100%.", metric: "Success metric", days: "Days", rollout_days_hint: "Empty: until it is promoted, aborted or ended by a person.", minimum: "Least improvement worth finding (%)", advanced: "Advanced", alpha: "Chance of error, at most (%)", margin: "Non-inferiority margin (%)", min_samples: "Samples an arm needs", coverage: "Users taking part (%)",
     guardrails: "Guardrails: harm that is put up with (empty: off)", guard_makespan: "Makespan longer by (%)", guard_policy_makespan: "Makespan of own schedule longer by (%)", guard_success: "Success rate lower by (points)", guard_time: "P95 of compute time higher by (%)", shadow: "Shadow runs (% of requests)", shadow_hint: "After the answer both models plan the same request once more; the verdict rests on these pairs, which is far sharper. Empty: 100 in a rollout where few users are known, else 0.",
     stages: "Share of the candidate at each stage (%)", stages_hint: "Rising, ending with 100 (the promotion); the one before at most 50.", stage_samples: "Samples an arm needs at each stage", stage_hours: "Least hours of a stage", auto: "Advance by itself", promote_on: "Promote when", on_better: "better", on_non_inferior: "better or non-inferior",
     create: "Create the experiment", cancel: "Cancel", created: "The experiment {name} runs.", wrong_at: {
@@ -152,8 +153,8 @@ export const en = {
     }, not_created: "Not created: {why}", taken: "the name {name} is taken, choose another one.", needed: "needed", repeated: "Another arm has this model; choose another one.", no_models: "The registry has no models to compare yet; register some on the page Models.",
     confirm: "Create and start the experiment {name}?", confirm_split: "From now on requests that name {name} are split by user: {arms}.", confirm_coverage: "Only {share} of the users take part, the others get the default model {model}.",
     confirm_rollout: "At first {share} of the users get the candidate {candidate}, as many are its control, the others get the default model.", confirm_auto: "It advances by itself when a stage has what it needs: {stages}; in the end {candidate} becomes the default model and gets the tag stable.", confirm_manual: "People advance it: {stages}; the last step makes {candidate} the default model.",
-    confirm_default: "The default model does not change now: {model}. Requests that do not name the experiment are answered as before.", confirm_guard: "Should the candidate certainly break a guardrail, the experiment stops by itself and everyone gets the default model.", confirm_no_guard: "There are no guardrails: however bad the candidate is, nothing stops by itself.", confirm_shadow: "{share} of the requests are planned by both models once more after the answer (no user notices).",
-    confirm_ends: "After {days} days ({time}) it ends, and everyone gets the default model.",
+    confirm_default: "The default model does not change now: {model}. Requests that do not name the experiment are answered as before.", confirm_guard: "Should a candidate certainly break a guardrail, it is stopped by itself and its users get the default model; the last candidate stops the experiment.", confirm_no_guard: "There are no guardrails: however bad the candidate is, nothing stops by itself.", confirm_shadow: "{share} of the requests are planned by both models once more after the answer (no user notices).",
+    confirm_ends: "After {days} days ({time}) it ends, and everyone gets the default model.", confirm_open_ended: "It runs until it is promoted, aborted, or ended by a person; it does not end by itself.",
   },
   problem: {
     "experiment-not-found": "There is no such experiment; it may have been removed or renamed.", "model-not-found": "The registry has no such model; reload and choose again ({detail}).", "invalid-transition": "The candidate cannot be deployed yet: it has to be validated first ({detail}).",
@@ -161,7 +162,7 @@ export const en = {
   plan: {
     heading: "How long will it take?", waiting: "An estimate follows from what is entered.", needed: "To find an improvement of {effect}", days: "about {days} days", less_than_a_day: "less than a day", never: "out of reach", users: "about {users} users an arm", users_split: "{a} {n_a}, {b} {n_b} users",
     in_duration: "Found within {days} days", no_less: "an improvement of {effect} or more", nothing_yet: "too few users yet", non_inferior: "To be sure of non-inferiority ({margin})", basis: "From {runs} requests of {users} users ({model}; records of {days} days), for a chance of 80%.", basis_model: "{model}", basis_all: "all models",
-    rate: "All models together: about {requests} requests and {users} new users a day.", too_long: "The planned {days} days are not enough: plan more of them, give the candidate a larger share, look for a larger improvement, or use shadow runs or a replay, which need far fewer users.", long_enough: "The planned {days} days are enough.",
+    rate: "All models together: about {requests} requests and {users} new users a day.", too_long: "The planned {days} days are not enough: plan more of them, give the candidate a larger share, look for a larger improvement, or use shadow runs or a replay, which need far fewer users.", long_enough: "The planned {days} days are enough.", open_ended: "It has no planned end: it runs until it is promoted, aborted or ended by a person.", out_of_reach: "It has no planned end, but at this rate such an improvement is out of reach: give the candidate a larger share, look for a larger improvement, or use shadow runs or a replay, which need far fewer users.",
     ramp_users: "The rollout's verdict rests on the users of two arms:", ramp_pairs: "The rollout's verdict rests on shadow pairs:", ramp_least: "the {users} users that are known or come within {days} days can show an improvement of {effect} or more.", ramp_nothing: "the {users} users that are known or come within {days} days are too few to show any improvement.", ramp_non_inferior: "the {users} users that are known or come within {days} days are too few to show non-inferiority.", ramp_weak: "The last stage may never be passed by itself. You can", ramp_shadow: "use shadow runs (100),", ramp_stages: "use the stages {stages},", ramp_else: "replay past requests and advance by hand.", ramp_join: " ",
     curve: "Least improvement that is found, by days", curve_label: "Curve: within {days} days an improvement of {effect} or more is found; more days find smaller ones.", axis_days: "days", axis_effect: "Improvement found (%)", wanted: "wanted {effect}", planned: "{days} days planned",
     not_recorded: "All runs on record are from before this metric was recorded, so nothing can be estimated. Wait for new runs, or choose another metric.",

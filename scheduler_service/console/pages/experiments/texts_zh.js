@@ -13,7 +13,7 @@ export const zh = {
   none_yet: "还没有实验。新建一个，用一部分用户的真实请求来比较两个模型；其他用户不受影响。",
   list: {
     name: "实验", arms: "模型", status: "状态", share: "候选份额", progress: "进度", verdict: "结论",
-    day_of: "第 {day} 天，共 {days} 天", over: "共 {days} 天", stage: "第 {stage}/{stages} 阶段", users: "{users} 名用户",
+    day_of: "第 {day} 天，共 {days} 天", day_open: "第 {day} 天", open_ended: "不限期", over: "共 {days} 天", stage: "第 {stage}/{stages} 阶段", users: "{users} 名用户",
     filter: "显示", all: "全部", running: "进行中", ended: "已结束", nothing: "没有这种状态的实验。",
   },
   metric: {
@@ -41,7 +41,7 @@ export const zh = {
     interval: "{level} 随时有效区间",
   },
   contradicts: {
-    said: "注意：原始均值与结论方向相反。按原始均值，{b} 的{raw}；按结论所依据的效果，{b} 的{effect}。应以结论为准：{why}。", separator: "；",
+    said: "注意：原始均值与结论方向相反。按原始均值，{b} 的{raw}；按结论所依据的效果，{effect}。应以结论为准：{why}。", separator: "；",
     failures: "原始均值不含失败的运行（{b} 组失败 {failed_b}，{a} 组 {failed_a}）", requests_longer: "{b} 组碰巧分到工期较长的请求（按下界长 {by}）",
     requests_shorter: "{b} 组碰巧分到工期较短的请求（按下界短 {by}）", pairs: "结论比较两个模型对同一请求的排程，原始均值则来自各组各自的请求",
     weights: "少数数值很大的用户左右了原始均值",
@@ -73,14 +73,14 @@ export const zh = {
     ratio_mismatch: "先查明为何有用户缺失，本次数据作废。", no_variation: "让排程任务不同的用户也参与，或用历史请求做回放比较。",
     model_changed: "停止本实验，改用模型的完整键名新建实验。", paused: "实验已暂停，所有用户使用默认模型；恢复后才会有新数据。",
     scheduled: "实验尚未开始，无需操作。", promoted: "{b} 已上线，是当前的默认模型；若发现问题，可随时撤回。",
-    reverted: "上线已撤回，默认模型已恢复原样；请先查明原因。", aborted: "实验已自动中止，所有用户已回到默认模型。请查明原因，改进后另建新实验。",
+    reverted: "上线已撤回，默认模型已恢复原样；请先查明原因。", arm_stopped: "{b} 组已停止，其用户使用默认模型，其余各组不受影响；无需操作。", aborted: "实验已自动中止，所有用户已回到默认模型。请查明原因，改进后另建新实验。",
     over: "实验已经结束，不再收集数据；如需更多证据，请另建新实验，或用历史请求做回放比较。", over_better: "实验已经结束；可以让 {b} 上线，设为默认模型。",
     over_worse: "实验已经结束；保留 {a}。", days_more: "，按目前的速度约还需 {days} 天",
     days_beyond: "（按目前的速度约还需 {days} 天，超出计划的结束时间；改用影子运行或历史请求回放会快得多）",
   },
   kpi: {
     improvement: "改进", users: "用户（{a} / {b}）", requests: "请求 {a} / {b}", mde: "最小可检出差异", mde_note: "更小的差异目前难以发现",
-    days_left: "预计还需", days: "{days} 天", days_note: "若差异保持不变", decided: "结论已定", cannot_tell: "再多天数也分不出高下", unknown: "暂时无法估计", not_running: "实验不在进行",
+    days_left: "预计还需", days: "{days} 天", days_note: "若差异保持不变", decided: "结论已定", cannot_tell: "再多天数也分不出高下", unknown: "暂时无法估计", not_running: "实验不在进行", arm_stopped: "该组已停止",
     day: "实验进度", ends: "{time} 到期", ended: "{time} 已到期",
   },
   plot: {
@@ -93,13 +93,13 @@ export const zh = {
   arms: {
     heading: "分组与分流", arm: "组", users: "用户", actual: "实际份额", requests: "请求", success: "成功率", mean: "{metric}，原始用户均值",
     srm_ok: "分流检查通过（SRM，{p}）：各组用户数与设定的份额相符。", srm_bad: "分流检查未通过（SRM，{p}）：这不是偶然，分流或记录有误。查明原因之前，不要采信任何比较。",
-    srm_unknown: "分流检查（SRM）暂不能进行：{reason}。", outside: "其余 {share} 的用户使用默认模型，不参与比较。",
+    srm_unknown: "分流检查（SRM）暂不能进行：{reason}。", outside: "其余 {share} 的用户使用默认模型，不参与比较。", stopped: "已停止", stopped_note: "停止的组，其用户自停止起使用默认模型；该组的数据只算到停止为止。",
   },
   guard: {
     heading: "护栏", none: "没有设置护栏。", allowed: "允许",
     makespan: "完工时间延长", policy_makespan: "模型自身排程的完工时间延长", success: "成功率下降（百分点）", execution_time: "慢请求超限（百分点）", requests: "自身模型未能应答的请求（熔断）", kept: "达标", breached: "突破", undecided: "未定",
     time_allowed: "比 A 组的 P95 慢 {margin} 以内", too_few: "每组至少需要 25 名用户；现在是 {a} 和 {b}", no_requests: "还没有请求",
-    note: "任何一项被突破，实验立即停止，所有用户回到默认模型。", label: "{name}：{state}；劣化 {harm}，界限 {low} 至 {high}，允许 {allowed}",
+    note: "任何一项被突破，该候选立即停止，其用户回到默认模型；若没有其他候选在进行，则停止实验。", label: "{name}：{state}；劣化 {harm}，界限 {low} 至 {high}，允许 {allowed}",
   },
   secondary: {
     heading: "次要指标", metric: "指标", improvement: "原始均值的改进", p: "校正后的 p 值", verdict: "单次检验", significant: "显著", not_significant: "不显著", unjudged: "暂不判定（{reason}）",
@@ -117,12 +117,12 @@ export const zh = {
     failed: "回放失败：{error}", identical: "两组是同一个模型，无需回放。", started: "回放已开始。",
     confirm_1: "最多取最近 {days} 天的 {limit} 个请求，两个模型各算一次。", confirm_2: "在后台以最低优先级运行；线上用户不受影响。", confirm_3: "配对结果记入本实验。",
   },
-  assign: { heading: "某个用户落在哪一组", user: "用户 ID", ask: "查询", forced: "{user} 是指定的测试用户，固定在 {arm}；其请求不计入结果。", excluded: "{user} 在排除名单中，使用默认模型。",
+  assign: { heading: "某个用户落在哪一组", user: "用户 ID", ask: "查询", forced: "{user} 是指定的测试用户，固定在 {arm}；其请求不计入结果。", excluded: "{user} 在排除名单中，使用默认模型。", stopped: "{user} 属于 {arm}，该组已停止，其用户使用默认模型。",
     hashed: "{user} 的分桶值 {bucket} 落在 {arm} 的区间 [{from}, {to})。", outside: "{user} 的分桶值 {bucket} 不在任何一组的区间内：目前只有 {coverage} 的用户参与。",
     model: "现在由 {model} 回答。", not_active: "实验当前{status}，因此由默认模型回答。" },
   history: { heading: "历史", by: "由 {actor}", rollout: "自动灰度", guardrail: "护栏", figures: "依据的数据", samples: "样本", verdict: "结论", share: "候选份额 {share}",
-    created: "创建", started: "恢复", paused: "暂停", stopped: "停止", concluded: "结束", advanced: "推进", aborted: "自动中止", promoted: "上线", reverted: "撤回上线", why_breached: "护栏被突破：{names}" },
-  settings: { heading: "实验设置", metric: "成功指标", began: "开始", ends: "计划结束", coverage: "参与用户", margin: "不劣界限", alpha: "误判概率上限", min_samples: "每组最少样本", shadow: "影子运行", guardrails: "护栏",
+    created: "创建", started: "恢复", paused: "暂停", stopped: "停止", concluded: "结束", advanced: "推进", arm_stopped: "停止 {arm} 组", aborted: "自动中止", promoted: "上线", reverted: "撤回上线", why_breached: "护栏被突破：{names}" },
+  settings: { heading: "实验设置", metric: "成功指标", began: "开始", ends: "计划结束", open_ended: "不限期（直到上线或结束）", coverage: "参与用户", margin: "不劣界限", alpha: "误判概率上限", min_samples: "每组最少样本", shadow: "影子运行", guardrails: "护栏",
     testers: "测试用户", excluded: "排除的用户", off: "关闭", report: "生成 A/B 报告", report_made: "报告已生成。" },
   stages: {
     heading: "灰度发布", present: "当前阶段", done: "已完成", to_come: "未到", promotion: "上线", of_users: "{share} 的用户使用 {b}", also: "同样多的用户作为对照使用 {a}，其余用户使用默认模型。",
@@ -130,19 +130,20 @@ export const zh = {
     guard: "护栏达标：{name}", verdict: "结论为{words}：目前{word}", or: "或", default: "{a} 仍是默认模型", auto: "已开启自动推进", manual: "由人工推进（自动推进已关闭）", met: "已满足", unmet: "未满足", not_active: "实验未在进行，不会推进。",
   },
   act: {
-    start: "恢复", pause: "暂停", stop: "停止", conclude: "结束", advance: "推进到下一阶段", promote: "上线候选", revert: "撤回上线", more: "更多操作", done: "已完成：{action}。", refused: "没有执行：{why}", overtaken: "实验现在是“{status}”，不能再{action}。", overtaken_stage: "它已被推进到 {share} 的阶段；请看清现在的情况再决定。",
+    start: "恢复", pause: "暂停", stop: "停止", conclude: "结束", advance: "推进到下一阶段", promote: "上线候选", revert: "撤回上线", stop_arm: "停止一组", stop_this_arm: "停止 {arm} 组", more: "更多操作", done: "已完成：{action}。", refused: "没有执行：{why}", overtaken: "实验现在是“{status}”，不能再{action}。", overtaken_stage: "它已被推进到 {share} 的阶段；请看清现在的情况再决定。",
     title: "{action}实验 {name}？",
     to_default: "所有用户改由默认模型 {model} 回答；现在有 {share} 的用户由候选回答。", pause_keeps: "之后可以恢复，每个用户仍在原来的组；暂停的时间不会延长实验。",
     stop_final: "停止后不能恢复；要继续比较，须另建新实验。", default_stays: "默认模型不变：{model}。", start_back: "{share} 的用户重新由候选 {candidate} 回答，其余照旧；每个用户仍在原来的组。",
     start_ends: "实验仍在 {time} 到期。", conclude_final: "实验结束，不再分流；所有用户由默认模型 {model} 回答。", conclude_keeps: "结果和历史都会保留；模型状态和标签不变。",
     advance_to: "使用候选 {candidate} 的用户从 {from} 增加到 {to}，对照组同样增加。", advance_skips: "不再等待本阶段尚未满足的条件。", advance_promotes: "这是最后一个阶段：推进即上线。",
     promote_default: "默认模型从 {before} 换成 {model}，所有未点名其他实验的请求都由它回答。", promote_tag: "它得到标签 stable，状态变为已部署。", promote_ends: "实验结束；如有问题，可以撤回上线。",
-    promote_arm: "上线哪一组", revert_default: "默认模型从 {model} 恢复为 {before}。", revert_tag: "标签 stable 也恢复原样；实验保持已结束。", against: "注意：目前的结论是“{word}”。",
+    stop_arm_users: "{arm} 组的用户（占全部 {share}）改由默认模型 {model} 回答。", stop_arm_others: "其余各组继续，照常比较；其他用户都不换组。", stop_arm_final: "停止的组不能恢复。",
+    promote_arm: "哪一组", revert_default: "默认模型从 {model} 恢复为 {before}。", revert_tag: "标签 stable 也恢复原样；实验保持已结束。", against: "注意：目前的结论是“{word}”。",
   },
   form: {
     intro: "点名这个实验的请求会按用户分流；没有点名的请求不受影响。", name: "实验名称", name_hint: "1–64 个字符：字母、数字、_ . -；请求用它点名实验。", baseline: "A 组（基线）", candidate: "{letter} 组（候选）", choose: "请选择模型",
     add: "再加一个候选", remove: "去掉 {letter} 组", how: "分流方式", split: "固定份额", rollout: "灰度发布（逐步放量，自动推进或中止）", share: "{letter} 组份额（%）", share_slider: "候选份额", rest: "A 组得到其余 {share}。", equal: "平均分配",
-    sum: "份额合计 {sum}%，应为 100%。", metric: "成功指标", days: "天数", minimum: "想要发现的最小改进（%）", advanced: "高级设置", alpha: "误判概率上限（%）", margin: "不劣界限（%）", min_samples: "每组最少样本数", coverage: "参与用户（%）",
+    sum: "份额合计 {sum}%，应为 100%。", metric: "成功指标", days: "天数", rollout_days_hint: "留空：不限期，直到上线、自动中止或由人结束。", minimum: "想要发现的最小改进（%）", advanced: "高级设置", alpha: "误判概率上限（%）", margin: "不劣界限（%）", min_samples: "每组最少样本数", coverage: "参与用户（%）",
     guardrails: "护栏：允许的劣化（留空关闭该项）", guard_makespan: "完工时间延长（%）", guard_policy_makespan: "模型自身排程的完工时间延长（%）", guard_success: "成功率下降（百分点）", guard_time: "计算时间 P95 变慢（%）", shadow: "影子运行（% 的请求）", shadow_hint: "应答之后，两个模型对同一请求各算一次；结论依据配对，灵敏得多。留空：灰度发布在已知用户较少时自动设为 100，否则为 0。",
     stages: "各阶段的候选份额（%）", stages_hint: "逐级上升，以 100 结束（100 即上线），倒数第二级不超过 50。", stage_samples: "每阶段每组最少样本", stage_hours: "每阶段最少小时", auto: "自动推进", promote_on: "上线条件", on_better: "更优", on_non_inferior: "更优或不劣",
     create: "创建实验", cancel: "取消", created: "实验 {name} 已开始。", wrong_at: {
@@ -152,8 +153,8 @@ export const zh = {
     }, not_created: "没有创建：{why}", taken: "名称 {name} 已被使用，请换一个。", needed: "必填", repeated: "这个模型已经在另一组；请换一个。", no_models: "注册表里还没有可比较的模型；请先在“模型”页注册。",
     confirm: "创建并开始实验 {name}？", confirm_split: "从现在起，点名 {name} 的请求按用户分流：{arms}。", confirm_coverage: "只有 {share} 的用户参与，其余使用默认模型 {model}。",
     confirm_rollout: "先有 {share} 的用户使用候选 {candidate}，同样多的用户作为对照，其余使用默认模型。", confirm_auto: "每阶段条件满足后自动推进：{stages}；最后 {candidate} 成为默认模型并得到标签 stable。", confirm_manual: "由人工推进：{stages}；最后一步使 {candidate} 成为默认模型。",
-    confirm_default: "默认模型现在不变：{model}。没有点名本实验的请求不受影响。", confirm_guard: "候选一旦确定超出护栏，实验自动停止，所有用户回到默认模型。", confirm_no_guard: "没有护栏：候选再差也不会自动停止。", confirm_shadow: "{share} 的请求在应答之后由两个模型再各算一次（不影响用户）。",
-    confirm_ends: "{days} 天后（{time}）自动到期，所有用户回到默认模型。",
+    confirm_default: "默认模型现在不变：{model}。没有点名本实验的请求不受影响。", confirm_guard: "候选一旦确定超出护栏就自动停止，其用户回到默认模型；最后一个候选停止时，实验随之停止。", confirm_no_guard: "没有护栏：候选再差也不会自动停止。", confirm_shadow: "{share} 的请求在应答之后由两个模型再各算一次（不影响用户）。",
+    confirm_ends: "{days} 天后（{time}）自动到期，所有用户回到默认模型。", confirm_open_ended: "不会自动到期：一直进行到上线、自动中止或由人结束。",
   },
   problem: {
     "experiment-not-found": "没有这个实验；它可能已被删除或改名。", "model-not-found": "注册表里没有这个模型，请刷新后重选（{detail}）。", "invalid-transition": "候选模型还不能上线：须先通过验证（{detail}）。",
@@ -161,7 +162,7 @@ export const zh = {
   plan: {
     heading: "需要多久？", waiting: "填写左侧内容后给出估计。", needed: "发现 {effect} 的改进", days: "约 {days} 天", less_than_a_day: "不到 1 天", never: "达不到", users: "每组约 {users} 名用户", users_split: "{a} {n_a} 名，{b} {n_b} 名用户",
     in_duration: "{days} 天内可发现", no_less: "至少 {effect} 的改进", nothing_yet: "用户还太少", non_inferior: "确认不劣（{margin}）", basis: "依据{model}的 {runs} 次请求、{users} 名用户（{days} 天的记录），按 80% 的把握估计。", basis_model: " {model} ", basis_all: "所有模型",
-    rate: "全部请求每天约 {requests} 次请求、{users} 名新用户。", too_long: "按计划的 {days} 天不够：请延长天数、提高候选份额、放宽想发现的改进，或开启影子运行、用历史请求回放（需要的用户少得多）。", long_enough: "计划的 {days} 天足够。",
+    rate: "全部请求每天约 {requests} 次请求、{users} 名新用户。", too_long: "按计划的 {days} 天不够：请延长天数、提高候选份额、放宽想发现的改进，或开启影子运行、用历史请求回放（需要的用户少得多）。", long_enough: "计划的 {days} 天足够。", open_ended: "不限期：一直进行到上线、自动中止或由人结束。", out_of_reach: "虽不限期，但按目前的速度达不到：请提高候选份额、放宽想发现的改进，或开启影子运行、用历史请求回放（需要的用户少得多）。",
     ramp_users: "灰度的结论依据两组用户：", ramp_pairs: "灰度的结论依据影子配对：", ramp_least: "已知的和 {days} 天内会出现的 {users} 名用户，可证实 {effect} 及以上的改进。", ramp_nothing: "已知的和 {days} 天内会出现的 {users} 名用户太少，什么改进都无法证实。", ramp_non_inferior: "已知的和 {days} 天内会出现的 {users} 名用户太少，无法证实不劣。", ramp_weak: "最后一个阶段可能不会自行通过。可以：", ramp_shadow: "开启影子运行（100）；", ramp_stages: "改用阶段 {stages}；", ramp_else: "用历史请求回放，再由人工推进。", ramp_join: "",
     curve: "可发现的最小改进随天数的变化", curve_label: "曲线：{days} 天内可发现至少 {effect} 的改进；天数越多，可发现的改进越小。", axis_days: "天", axis_effect: "可发现的最小改进（%）", wanted: "想发现 {effect}", planned: "计划 {days} 天",
     not_recorded: "现有的运行记录都早于该指标开始记录之时，无法估计。等有了新的运行，或换一个指标。",

@@ -33,6 +33,17 @@ export const level = (share) => `${number(100 * share, 2)} %`;
 /** Whether it stopped itself: a guardrail was breached, or the candidate is certainly worse. */
 export const isAborted = (experiment) => experiment.status === "stopped" && experiment.last_transition?.event === "aborted";
 
+const OPEN_ENDED_DAYS = 3650; // as in scheduler_service/experiments/experiment.py
+
+/** Whether it runs until it is promoted, aborted or ended by a person. */
+export const isOpenEnded = (experiment) => experiment.duration_days >= OPEN_ENDED_DAYS;
+
+/** Whether a candidate was stopped alone: its users get the default model, the other arms go on. */
+export const isArmStopped = (experiment, arm) => arm in (experiment.stopped_arms ?? {});
+
+/** The candidates that were not. */
+export const runningCandidates = (experiment) => Object.keys(experiment.traffic_split).slice(1).filter((arm) => !isArmStopped(experiment, arm));
+
 export const isOver = (status) => ["stopped", "completed", "concluded"].includes(status);
 
 /** The figures of one candidate: those of model_b stand at the top of the results. */
@@ -116,13 +127,14 @@ export function useWording() {
     const left = figures.projected_days_left;
     const planned = (new Date(figures.end_time) - now()) / 86_400_000;
     const days = left === null ? "" : of(`next.${left <= planned ? "days_more" : "days_beyond"}`, { days: Math.max(1, Math.ceil(left)) });
-    return of(`next.${nextKey(experiment, figures)}`, { a: "A", b: letter(experiment.promotion?.arm ?? candidate), days, metric: figures.cannot_tell ? metric(figures.cannot_tell.telling_metric) : "" });
+    return of(`next.${nextKey(experiment, figures, candidate)}`, { a: "A", b: letter(experiment.promotion?.arm ?? candidate), days, metric: figures.cannot_tell ? metric(figures.cannot_tell.telling_metric) : "" });
   }
 
-  function nextKey(experiment, figures) {
+  function nextKey(experiment, figures, candidate) {
     const code = figures.verdict_reason?.code;
     const word = figures.verdict;
     if (experiment.promotion) return experiment.promotion.is_reverted ? "reverted" : "promoted";
+    if (isArmStopped(experiment, candidate)) return "arm_stopped";
     if (isAborted(experiment)) return "aborted";
     if (experiment.status === "paused" || experiment.status === "scheduled") return experiment.status;
     if (figures.cannot_tell) return figures.failing?.is_certain ? "failing" : "cannot_tell";

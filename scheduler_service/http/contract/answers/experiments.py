@@ -105,7 +105,8 @@ _GUARDRAIL = object_of(
         "unit": told(
             one_of(*get_args(Unit)),
             "Of `harm`. share_of_baseline: by which the schedules are longer; share_of_requests: the baseline's "
-            "success rate minus the candidate's, or how much more of the candidate's runs are slow.",
+            "success rate minus the candidate's, or how much more of the candidate's runs are slow; of the breaker, "
+            "`requests`, how many of the candidate's requests its own model failed on.",
         ),
         "harm": told(maybe(NUMBER), "As seen; a share (0.05 is 5 %) in `unit`, negative where it is a benefit."),
         "harm_percentage": told(maybe(NUMBER), "The same in percent; of share_of_requests, percentage points."),
@@ -290,6 +291,7 @@ EXPERIMENTS: dict[str, Schema] = {
             "shadow": told(SHARE, "Share of the requests that are run a second time by both models, 0 to 1."),
             "forced_variants": map_of(TEXT),
             "excluded_users": list_of(TEXT),
+            "stopped_arms": map_of(TIME, "Candidate -> since when its users get the default model."),
             "rollout": ref("Rollout"),
             "promotion": object_of(
                 {
@@ -380,6 +382,7 @@ EXPERIMENTS: dict[str, Schema] = {
                     "user_id": TEXT,
                     "variant": told(maybe(TEXT), "The arm now; null: none."),
                     "variant_while_active": maybe(TEXT),
+                    "stopped_arm": told(maybe(TEXT), "The arm that they were in until it was stopped; null: none."),
                     "model": TEXT,
                     "reason": TEXT,
                     "why": TEXT,
@@ -430,6 +433,7 @@ EXPERIMENTS: dict[str, Schema] = {
                         maybe(object_of({"kind": one_of("hold", "advance", "promote", "abort"), "reason": TEXT})),
                         "What an active rollout does next by itself, and why; hold: what it waits for.",
                     ),
+                    "stopped_arms": map_of(TIME, "Candidate -> its end; its figures are of the runs until then."),
                     "stage_samples": told(maybe(map_of(COUNT)), "Arm -> values of the metric since the stage began."),
                 }
             )

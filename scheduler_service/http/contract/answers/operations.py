@@ -129,7 +129,14 @@ OPERATIONS: dict[str, Schema] = {
     ),
     "Alert": object_of(
         _NOTED | {"state": one_of("pending", "firing", "resolved"), "began": maybe(TIME)},
-        {"silenced": FLAG, "ended": maybe(TIME), "last_beyond": TIME, "notices": COUNT},
+        {
+            "silenced": FLAG,
+            "ended": maybe(TIME),
+            "last_beyond": TIME,
+            "notices": COUNT,
+            "experiment": TEXT,
+            "arm": TEXT,
+        },
     ),
     "Silence": object_of(
         {
