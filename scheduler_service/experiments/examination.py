@@ -288,8 +288,9 @@ def _days_until(experiment: Experiment, runs: pd.DataFrame, now: datetime, arm: 
     The coming stages of a rollout are looked at as well.
     Everybody who names the experiment counts, also who falls into no arm yet: raising the coverage takes them in.
     """
-    if experiment.status != "active":
-        return NotComputable("not_running", f"the experiment is {experiment.status}")
+    status = experiment.status_at(now)
+    if status != "active":
+        return NotComputable("not_running", f"the experiment is {status}")
     if arm in experiment.stopped_arms:
         return NotComputable("not_running", f"{arm} is stopped")
     if "timestamp" not in runs.columns:

@@ -18,8 +18,7 @@ from scheduler_service.stats.optimality import CannotTell, cannot_tell_pairs
 from scheduler_service.stats.outcome import NotComputable
 from scheduler_service.stats.paired import Paired, paired
 from scheduler_service.stats.summaries import Values
-from scheduler_service.stats.verdict import addition, advice, word_for
-from scheduler_service.stats.wording import percent
+from scheduler_service.stats.verdict import addition, advice, magnitude, word_for
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -89,9 +88,7 @@ class PairedVerdict:
         }[self.word]
         failed = f"; it failed on {self.failures[1]}, model_a on {self.failures[0]}" if any(self.failures) else ""
         return (
-            f"On the same requests {self.candidate} {said} in {self.metric.name}: an improvement of "
-            f"{percent(100.0 * effect.improvement)}, between {percent(100.0 * effect.low)} and "
-            f"{percent(100.0 * effect.high)} "
+            f"On the same requests {self.candidate} {said} in {self.metric.name}: {magnitude(effect)} "
             f"with {100.0 * (1.0 - effect.alpha):g} % confidence at any time; {self.wins} wins, {self.ties} ties and "
             f"{self.losses} losses in {self.pairs} pairs of {self.users} users{failed}."
         )

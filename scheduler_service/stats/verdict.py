@@ -244,6 +244,15 @@ def word_for(effect: Effect, margin: float) -> Word:
     return "non_inferior" if effect.low > -margin else "inconclusive"
 
 
+def magnitude(effect: Effect) -> str:
+    """An effect and its bounds in plain English; what is certainly none is no improvement."""
+    if effect.high < 0.0:
+        low, middle, high = (percent(-100.0 * each) for each in (effect.high, effect.improvement, effect.low))
+        return f"a worsening of {middle}, between {low} and {high}"
+    low, middle, high = (percent(100.0 * each) for each in (effect.low, effect.improvement, effect.high))
+    return f"an improvement of {middle}, between {low} and {high}"
+
+
 def _sentence(
     word: Word,
     reason: NotComputable | None,
@@ -262,7 +271,6 @@ def _sentence(
         return f"{first}No verdict on {comparison.candidate} yet: {reason.message if reason else ''}."
     penalty = " (failures penalised)" if failing is not None and comparison.metric.is_penalised else ""
     requests = sum(comparison.total_requests[arm] for arm in comparison.arms)
-    bounds = f"between {percent(100.0 * effect.low)} and {percent(100.0 * effect.high)}"
     is_held_back = failing is not None and failing.is_certain and word_for(effect, margin) != word
     said = {
         "better": "is better than",
@@ -273,9 +281,8 @@ def _sentence(
     }[word]
     return (
         f"{first}{comparison.candidate} {said} {comparison.baseline} in {comparison.metric.name}{penalty}"
-        f"{' before that is mended' if is_held_back else ''}: an improvement of "
-        f"{percent(100.0 * effect.improvement)}, {bounds} with {100.0 * (1.0 - effect.alpha):g} % confidence "
-        f"at any time, from {effect.units} users and {requests} requests."
+        f"{' before that is mended' if is_held_back else ''}: {magnitude(effect)} with "
+        f"{100.0 * (1.0 - effect.alpha):g} % confidence at any time, from {effect.units} users and {requests} requests."
     )
 
 
