@@ -1,0 +1,180 @@
+"""Rows 1 and 2 of the issue, simulated: days and exposure until a rollout stops a bad candidate or promotes a better one.
+
+`ABTestManager` decides, at the times of a clock of its own, on frames as the service records them: of runs, and of the
+shadow pairs of every request of an arm where the service is small.
+"""
+
+import tempfile
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from tqdm import tqdm
+
+from ab_testing import ABTestManager
+from benchmarks.experiments.bets import Flags, Ints
+from benchmarks.experiments.errors import DAYS, REQUESTS_A_DAY, days_of
+from benchmarks.experiments.populations import rng_of
+from benchmarks.experiments.price import Pool
+from scheduler_service.stats.summaries import Values
+
+START = datetime(2026, 1, 5, tzinfo=UTC)
+SERVICES = (10, 50, 200, 2_000)
+SHADOWED = 200
+"""Services of at most so many users run shadow pairs."""
+CANDIDATES = {"fails always": None, "30 % worse": -0.3, "6 % worse": -0.06, "3 % better": 0.03}
+"""Improvements."""
+GROWTH = 1.1
+"""Looked at after each of the first 20 requests of the arms, then whenever there are a tenth more."""
+
+
+@dataclass(frozen=True)
+class Ending:
+    """Of one rollout."""
+
+    event: str  # "aborted", "promoted" or "none" within 30 days
+    days: float | None
+    exposed: int | None  # requests that the candidate was to answer until then
+
+
+@dataclass
+class Clock:
+    now: datetime = START
+
+    def __call__(self) -> datetime:
+        return self.now
+
+
+def endings(candidate: str, users: int, pool: Pool, sizes: Ints, experiments: int, *, shadow: bool) -> list[Ending]:
+    """Of so many rollouts with the default stages, each of other users and plants.
+
+    Args:
+        users: the same each day, five requests each.
+        sizes: work points of each entry of the pool: a user always asks for plants of one size.
+    """
+    rng = rng_of("ramps", candidate, str(users), str(shadow))
+    with tempfile.TemporaryDirectory() as folder:
+        return [
+            _ending(f"ramp_{users}_{number}", Path(folder), candidate, users, pool, sizes, rng, shadow)
+            for number in tqdm(range(experiments), desc=f"{candidate}, {users} users")
+        ]
+
+
+def _ending(
+    name: str,
+    folder: Path,
+    candidate: str,
+    users: int,
+    pool: Pool,
+    sizes: Ints,
+    rng: np.random.Generator,
+    shadow: bool,
+) -> Ending:
+    clock = Clock()
+    manager = ABTestManager(folder / f"{name}.json", clock=clock)
+    manager.config["default_model"] = "DDQN_v1.0"
+    options: dict[str, Any] = {"rollout": {}, "shadow": shadow}
+    manager.create_experiment(name, "DDQN_v1.0", "DDQN_v2.0", duration_days=DAYS, **options)
+    traffic = _Traffic(candidate, users, pool, sizes, rng)
+    traffic.assign(manager, name, 0)
+    in_arms = np.cumsum(traffic.variant != "")
+    wanted, seen = 1, 0
+    while True:
+        seen = int(np.searchsorted(in_arms, wanted)) + 1
+        if seen > in_arms.size:
+            return Ending("none", None, None)
+        clock.now = traffic.times[seen - 1] + timedelta(seconds=1)
+        if clock.now >= START + timedelta(days=DAYS):
+            return Ending("none", None, None)
+        made = manager.review(name, *traffic.seen(seen, with_pairs=shadow))
+        if made is not None and made.event in ("aborted", "promoted"):
+            exposed = int((traffic.variant[:seen] == "model_b").sum())
+            return Ending(made.event, (clock.now - START) / timedelta(days=1), exposed)
+        if made is not None:  # the next stage
+            traffic.assign(manager, name, seen)
+            in_arms = np.cumsum(traffic.variant != "")
+        wanted = int(in_arms[seen - 1])
+        wanted = max(wanted + 1, int(wanted * GROWTH) if wanted > 20 else 0)
+
+
+class _Traffic:
+    """30 days of requests, what both models would make of each, and which arm each falls into."""
+
+    def __init__(self, candidate: str, users: int, pool: Pool, sizes: Ints, rng: np.random.Generator) -> None:
+        self.user = days_of(rng, users)
+        n = self.user.size
+        self.times = [START + timedelta(seconds=float(s)) for s in (np.arange(n) + 0.5) * 86_400.0 / users / REQUESTS_A_DAY]
+        size = rng.choice(np.unique(sizes), users)
+        of_size = {each: np.flatnonzero(sizes == each) for each in np.unique(sizes)}
+        drawn = np.empty(n, np.int64)
+        for each, entries in of_size.items():
+            mine = size[self.user] == each
+            drawn[mine] = entries[rng.integers(0, entries.size, int(mine.sum()))]
+        effect = CANDIDATES[candidate]
+        self.fails = effect is None
+        self.a, self.bound = np.exp(pool.a[drawn]), np.exp(pool.bound[drawn])
+        self.b = np.exp(pool.candidate(0.0 if effect is None else effect)[drawn])
+        self.took: Values = rng.gamma(2.0, 0.05, n)
+        self.variant = np.full(n, "", dtype=object)
+        self.runs, self.pairs, self.pairs_before = pd.DataFrame(), pd.DataFrame(), np.zeros(0, np.int64)
+
+    def assign(self, manager: ABTestManager, name: str, since: int) -> None:
+        """The arms of all requests from the `since`-th on, as the experiment is now."""
+        arms = np.array([manager.assign(name, f"planner_{user}").variant or "" for user in range(self.user.max() + 1)])
+        self.variant[since:] = arms[self.user[since:]]
+        self._frames()
+
+    def seen(self, requests: int, *, with_pairs: bool) -> tuple[pd.DataFrame, pd.DataFrame | None]:
+        """Runs and pairs so far."""
+        return self.runs.iloc[:requests], self.pairs.iloc[: self.pairs_before[requests]] if with_pairs else None
+
+    def _frames(self) -> None:
+        in_b: Flags = self.variant == "model_b"
+        takes_part: Flags = self.variant != ""
+        answered = ~(in_b & self.fails)
+        makespan = np.where(answered, np.where(in_b, self.b, self.a), np.nan)
+        user = np.array([f"planner_{each}" for each in range(self.user.max() + 1)], dtype=object)[self.user]
+        times = pd.to_datetime(self.times, utc=True)
+        self.runs = pd.DataFrame(
+            {
+                "timestamp": times,
+                "model_key": np.where(in_b, "DDQN_v2.0", "DDQN_v1.0"),
+                "variant": np.where(takes_part, self.variant, None),
+                "reason": np.where(takes_part, "assigned", "default"),
+                "split": np.where(takes_part, "0.5/0.5", None),
+                "user_id": user,
+                "success": answered,
+                "makespan": makespan,
+                "policy_makespan": makespan,
+                "execution_time": np.where(answered, self.took, np.nan),
+                "lower_bound": self.bound,
+                "gap": makespan / self.bound - 1.0,
+                "resource_utilization": 0.5,
+                "user_satisfaction": np.nan,
+            }
+        )
+        b = np.full(self.b.size, np.nan) if self.fails else self.b
+        pairs = pd.DataFrame(
+            {
+                "timestamp": times,
+                "request_id": np.arange(self.user.size).astype(str),
+                "source": "shadow",
+                "replay": None,
+                "user_id": user,
+                "candidate": "model_b",
+                "key_a": "DDQN_v1.0",
+                "key_b": "DDQN_v2.0",
+                "makespan_a": self.a,
+                "makespan_b": b,
+                "policy_makespan_a": self.a,
+                "policy_makespan_b": b,
+                "success_a": True,
+                "success_b": not self.fails,
+                "lower_bound": self.bound,
+            }
+        )
+        self.pairs = pairs[takes_part]
+        self.pairs_before = np.concatenate([[0], np.cumsum(takes_part)])
