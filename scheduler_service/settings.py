@@ -66,6 +66,11 @@ class Settings(BaseSettings):
         default=("http://localhost:*", "http://127.0.0.1:*"),
         description="Origins, comma-separated, that browsers may call from; * inside stands for a port.",
     )
+    allowed_hosts: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=(),
+        description="Names, comma-separated, that a proxy or DNS has for this service. Always: loopback; addresses and "
+        "names without a dot where other machines reach it.",
+    )
     compute_threads: int = Field(
         default=0,
         ge=0,
@@ -140,7 +145,15 @@ class Settings(BaseSettings):
     alert_lang: Literal["zh", "en"] = Field(default="zh", description="Language of alerts: zh or en.")
 
     @field_validator(
-        *("api_keys", "anonymous_scopes", "model_sources", "cors_origins", "alert_webhooks", "alert_mail_to"),
+        *(
+            "api_keys",
+            "anonymous_scopes",
+            "model_sources",
+            "cors_origins",
+            "allowed_hosts",
+            "alert_webhooks",
+            "alert_mail_to",
+        ),
         mode="before",
     )
     @classmethod

@@ -251,6 +251,40 @@ def test_a_foreign_page_changes_nothing_even_where_browsers_ask_no_leave(tmp_pat
     assert client.post("/models/register", data={"file": "x"}, headers={"Origin": origin}).status_code == 403
 
 
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_a_foreign_page_runs_and_reads_nothing(tmp_path, method):
+    client = create_app(Settings(home=tmp_path)).test_client()
+    answer = client.open("/run_algorithm" if method == "POST" else "/models", method=method, headers={"Origin": "null"})
+    assert answer.status_code == 403
+
+
+@pytest.mark.parametrize(
+    ("settings", "host", "is_ours"),
+    [
+        ({}, "localhost:5001", True),
+        ({}, "127.0.0.1", True),
+        ({}, "[::1]:5001", True),
+        ({}, "10.1.2.3", False),
+        ({}, "scheduler", False),
+        ({}, "[::1", False),
+        ({}, "evil.example", False),
+        ({"allowed_hosts": "plant.example, Other.example"}, "OTHER.example:443", True),
+        ({"host": "0.0.0.0"}, "10.1.2.3:5001", True),
+        ({"host": "0.0.0.0"}, "[fd00::1]:5001", True),
+        ({"host": "0.0.0.0"}, "scheduler:5001", True),
+        ({"host": "0.0.0.0"}, "evil.example:5001", False),
+        ({"host": "0.0.0.0", "allowed_hosts": "plant.example"}, "plant.example", True),
+        ({"host": "0.0.0.0", "allowed_hosts": "plant.example"}, "plant.example.evil.example", False),
+    ],
+)
+def test_the_service_answers_to_its_own_names(tmp_path, settings, host, is_ours):
+    client = create_app(Settings(home=tmp_path, anonymous_scopes="read", **settings)).test_client()
+    answer = client.get("/models", headers={"Host": host})
+    assert answer.status_code == (200 if is_ours else 403), answer.text
+    if not is_ours:
+        assert "SCHED_ALLOWED_HOSTS" in answer.json["detail"]
+
+
 def test_our_own_pages_may(tmp_path):
     client = create_app(Settings(home=tmp_path)).test_client()
     for origin in ("http://localhost:8080", "http://127.0.0.1:3000", "http://localhost"):

@@ -55,10 +55,14 @@ def test_two_runs_with_the_same_header_are_two_runs(own):
     assert own.post("/feedback", json={"request_id": ids.pop(), "user_satisfaction": 4}).status_code == 200
 
 
-def test_a_name_that_only_points_here_may_change_nothing(own):
+def test_a_page_whose_name_only_points_here_may_do_nothing(own):
     forged = {"Host": "evil.example:5001", "Origin": "http://evil.example:5001"}
     assert own.put("/models/tags/canary", json={"model_key": "DDQN_v1.0"}, headers=forged).status_code == 403
     assert own.put("/models/tags/canary", json={"model_key": "DDQN_v1.0"}).status_code == 200
+    assert own.post("/run_algorithm", json={"params": SAMPLE}, headers=forged).status_code == 403
+    for path in ("/models", "/performance", "/console/", "/health", "/docs", "/nowhere"):
+        assert own.get(path, headers={"Host": "evil.example"}).status_code == 403, path
+    assert own.get("/health/live", headers=forged).status_code == 200
 
 
 def test_an_experiment_that_never_was_has_no_report(own):

@@ -118,9 +118,9 @@ class Plan:
         share_a, share_b = coverage * split[BASELINE], coverage * split[self.experiment.candidates[0]]
         return round(share_a, BOUNDARY_DECIMALS), round(share_b, BOUNDARY_DECIMALS)
 
-    def days_for(self, effect: float) -> float | None:
-        """Until a difference of this share of the baseline is told from none with a chance of 80 %."""
-        users = self._users_for(effect)
+    def days_for(self, effect: float, *, supposed: float = 0.0) -> float | None:
+        """Until an improvement of this share of the baseline is told from `supposed` with a chance of 80 %."""
+        users = self._users_for(effect, supposed)
         days = None if users is None else self.traffic.days_until(users)
         if days is None:
             return None
@@ -146,7 +146,7 @@ class Plan:
     def to_dict(self) -> dict[str, Any]:
         """JSON; shares as percentages, null where there is no such figure."""
         experiment, known = self.experiment, not isinstance(self.prospect, NotComputable)
-        days, minimum, least = float(experiment.duration_days), self.minimum_effect, experiment.margin
+        days, minimum = float(experiment.duration_days), self.minimum_effect
         needed = self.days_for(minimum) if known else None
         return {
             "metric": experiment.success_metric,
@@ -167,7 +167,7 @@ class Plan:
             "minimum_effect_percentage": 100.0 * minimum,
             "users_needed": self.users_for(minimum),
             "days_needed": needed,
-            "days_to_non_inferior": self.days_for(least) if known else None,
+            "days_to_non_inferior": self.days_for(0.0, supposed=-experiment.margin) if known else None,
             "duration_days": days,
             "users_in_duration": self.users_after(days),
             "minimum_detectable_effect_percentage": _percentage(self.detectable_after(days)),
@@ -186,11 +186,11 @@ class Plan:
             for days in np.linspace(until / POINTS, until, POINTS)
         ]
 
-    def _users_for(self, effect: float) -> float | None:
+    def _users_for(self, effect: float, supposed: float = 0.0) -> float | None:
         """Of the whole service; None where nothing is known, or an arm that nobody falls into."""
         if isinstance(self.prospect, NotComputable) or min(self.shares) == 0.0:
             return None
-        wanted = self.prospect.users_needed(effect, self._share)
+        wanted = self.prospect.users_needed(effect, self._share, supposed=supposed)
         return None if wanted is None else wanted / sum(self.shares)
 
     @property

@@ -25,7 +25,8 @@ LONG_BODY = 32_768
 """Bytes; a longer body is read by a thread for large problems, as the event loop has others to serve."""
 MAX_DEPTH = 32
 """Of nested arrays and objects; a work point's predecessors are on the fifth level."""
-_BRACKETS = re.compile(rb'"(?:[^"\\]|\\.)*+"|[\[\]{}]', re.DOTALL)
+_TOO_DEEP = "depth limit exceeded"
+"""What orjson says of more than 1,024 levels."""
 
 
 class MalformedBody(ServiceError):
@@ -112,11 +113,11 @@ def parse_json(data: bytes) -> object:
         MalformedBody: it is not JSON, or nested deeper than any body is.
         InvalidInput: it holds NaN, an infinity, or a key twice in one object.
     """
-    if _is_too_deep(data):
-        raise MalformedBody(f"the body is nested deeper than {MAX_DEPTH} levels")
     try:
         value: object = orjson.loads(data)
     except orjson.JSONDecodeError as err:
+        if err.msg.startswith(_TOO_DEEP):
+            raise MalformedBody(f"the body is nested deeper than {MAX_DEPTH} levels") from err
         place = _non_finite_place(data)
         if place is not None:
             raise InvalidInput(f"{_dotted(place)}: not a finite number", [(place, "must be a finite number")]) from err
@@ -156,28 +157,20 @@ def _refuse_other_media_types() -> None:
         raise WrongMediaType("the body is compressed; send it as it is")
 
 
-def _is_too_deep(data: bytes) -> bool:
-    if data.count(b"[") + data.count(b"{") <= MAX_DEPTH:  # nearly every body
-        return False
-    depth = 0
-    for token in _BRACKETS.finditer(data):
-        found = token[0]
-        if found in (b"[", b"{"):
-            depth += 1
-            if depth > MAX_DEPTH:
-                return True
-        elif found in (b"]", b"}"):
-            depth -= 1
-    return False
+def _count_keys(value: object, levels: int = MAX_DEPTH) -> int:
+    """Keys of all objects within.
 
-
-def _count_keys(value: object) -> int:
-    """Keys of all objects within; nested no deeper than `MAX_DEPTH`."""
-    if isinstance(value, dict):
-        return len(value) + sum([_count_keys(entry) for entry in value.values() if isinstance(entry, dict | list)])
+    Raises:
+        MalformedBody: nested deeper than `levels`.
+    """
+    if not isinstance(value, dict | list):
+        return 0
+    if levels == 0:
+        raise MalformedBody(f"the body is nested deeper than {MAX_DEPTH} levels")
     if isinstance(value, list):
-        return sum([_count_keys(entry) for entry in value if isinstance(entry, dict | list)])
-    return 0
+        return sum([_count_keys(entry, levels - 1) for entry in value if isinstance(entry, dict | list)])
+    entries = [_count_keys(entry, levels - 1) for entry in value.values() if isinstance(entry, dict | list)]
+    return len(value) + sum(entries)
 
 
 def _refuse_repeats(pairs: list[tuple[str, object]]) -> Mapping[str, object]:

@@ -11,6 +11,7 @@ Statistical Society B 86 (2024) 1-27; a mixture of constant bets as in section 4
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import numpy as np
@@ -22,6 +23,7 @@ STAKES = 0.97 * np.exp2(-np.arange(14.0))
 the small ones for small differences in many; a stake twice too large or small costs a tenth of the growth."""
 PRIOR = 1.0 / (np.arange(14.0) + 1.0) / (np.arange(14.0) + 2.0)
 """Of the first capital, what is bet at each stake; the rest is never touched."""
+TINY = 1e-300
 MOST_VALUES = 10**8
 """Nobody waits for more."""
 STEPS = 40
@@ -46,6 +48,11 @@ def log_capital(above: Values, room: Values) -> float:
     return highest + float(np.log(np.exp(each - highest).sum()))
 
 
+def enough_for(alpha: float) -> float:
+    """The log capital that excludes something at `alpha`, which is any share of one."""
+    return -math.log(max(alpha, TINY))
+
+
 def excluded_from(log_capital_at: Callable[[float], float], start: float, far: float, alpha: float) -> float:
     """The value nearest to `start` that is excluded at `alpha`, on the way to `far`; `far` if none is.
 
@@ -53,7 +60,7 @@ def excluded_from(log_capital_at: Callable[[float], float], start: float, far: f
         log_capital_at: of the gambler who bets against a value; grows on the way.
         alpha: chance that the truth is ever excluded.
     """
-    enough = -np.log(alpha)
+    enough = enough_for(alpha)
     if log_capital_at(far) < enough:
         return far
     near = start
@@ -87,6 +94,6 @@ def values_needed(
     grows = mean > 0.0
     if not grows.any():
         return None
-    g, s, wanted = mean[grows], spread[grows], -np.log(alpha) - np.log(PRIOR[grows])
+    g, s, wanted = mean[grows], spread[grows], enough_for(alpha) - np.log(PRIOR[grows])
     roots = (s + np.sqrt(s**2 + 4.0 * g * wanted)) / (2.0 * g)
     return int(min(np.ceil((roots**2).min()), MOST_VALUES))

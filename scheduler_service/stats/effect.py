@@ -10,7 +10,7 @@ from typing import Literal
 import numpy as np
 
 from scheduler_service.stats.arms import FAILED_RATIO, UserValues
-from scheduler_service.stats.betting import excluded_from, log_capital, values_needed
+from scheduler_service.stats.betting import enough_for, excluded_from, log_capital, values_needed
 from scheduler_service.stats.metrics import Metric
 from scheduler_service.stats.outcome import NotComputable, nearly_constant
 from scheduler_service.stats.summaries import Values
@@ -75,7 +75,7 @@ class Evidence:
         """Whether so many users exclude at `alpha` what is supposed, if none of them shows any difference."""
         terms, difference = self.supposing(supposed), self.none - supposed
         neutral = Terms(np.full(terms.value.size, difference), terms.least, terms.most)
-        return log_capital(*neutral.bet_on(side)) >= -math.log(alpha)
+        return log_capital(*neutral.bet_on(side)) >= enough_for(alpha)
 
     def _log_capital(self, supposed: float, side: Side) -> float:
         return log_capital(*self.supposing(supposed).bet_on(side))

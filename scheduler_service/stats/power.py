@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -85,17 +86,24 @@ class Prospect:
 
     def detectable(self, users: int, share: float) -> float | None:
         """The least improvement that so many users of both arms find; None if none is."""
+        return self._least(users, lambda improvement: self.users_needed(improvement, share))
+
+    def detectable_in_pairs(self, users: int) -> float | None:
+        """The least improvement that so many users with pairs find; None if none is."""
+        return self._least(users, self.pairs_needed)
+
+    def _least(self, users: int, needed: Callable[[float], int | None]) -> float | None:
+        def finds(improvement: float) -> bool:
+            wanted = needed(improvement)
+            return wanted is not None and wanted <= users
+
         low, high = SMALLEST, LARGEST
-        if not self._finds(high, users, share):
+        if not finds(high):
             return None
         for _ in range(20):
             middle = math.sqrt(low * high)
-            low, high = (low, middle) if self._finds(middle, users, share) else (middle, high)
+            low, high = (low, middle) if finds(middle) else (middle, high)
         return high
-
-    def _finds(self, improvement: float, users: int, share: float) -> bool:
-        needed = self.users_needed(improvement, share)
-        return needed is not None and needed <= users
 
     def _scaled(self, improvement: float) -> Values:
         ratio = 1.0 - improvement if self.metric.lower_is_better else 1.0 + improvement

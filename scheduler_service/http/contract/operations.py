@@ -216,7 +216,7 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation(
         *("POST", "/experiments", "experiments", "Compare models on live traffic, ramp up a candidate"),
         body=schemas.ExperimentRequest,
-        answer="ExperimentChangedAnswer",
+        answer="ExperimentCreatedAnswer",
         scope="admin",
         success=201,
         errors=(*_BODY_ERRORS, 404, 409, 503),

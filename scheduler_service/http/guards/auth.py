@@ -7,6 +7,8 @@ import hmac
 import logging
 import re
 from collections.abc import Collection, Sequence
+from ipaddress import ip_address
+from socket import gethostname
 from typing import TypeVar, get_args
 from urllib.parse import urlsplit
 
@@ -21,7 +23,9 @@ from scheduler_service.settings import Settings, is_loopback
 Body = TypeVar("Body", bound=BaseModel)
 
 READING_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
-PROBES = frozenset({"operations.get_health", "operations.get_liveness", "operations.get_readiness"})
+LIVENESS = "operations.get_liveness"
+"""Answers whoever asks by whatever name: it tells nothing."""
+PROBES = frozenset({"operations.get_health", LIVENESS, "operations.get_readiness"})
 """Asked by supervisors and load balancers, which have no key and must never be told to come back later."""
 CONSOLE = frozenset({"console.get_console", "console.get_console_file"})
 """The page for people, and its files: some forty small requests when it is first opened."""
@@ -50,7 +54,7 @@ class MissingScope(ServiceError):
 
 
 class ForeignOrigin(ServiceError):
-    """A web page that is not ours asks the browser to change state here."""
+    """A web page that is not ours asks the browser for something here."""
 
 
 def required_scope(method: str, endpoint: str | None) -> Scope | None:
@@ -67,14 +71,15 @@ def guard(app: Flask, settings: Settings, limits: Limits) -> None:
     is_exposed = not is_loopback(settings.host)
     keys = parse_keys(settings.api_keys)
     origins = [re.compile(pattern) for pattern in origin_patterns(settings.cors_origins)]
+    hosts = frozenset(name.lower() for name in (*settings.allowed_hosts, gethostname()))
     without_key = _told_scopes(settings.anonymous_scopes if is_exposed else {"admin"})
     with_key = {key.name: _told_scopes(key.scopes) for key in keys}
 
     def refuse() -> None:
         g.api_key, g.standing = None, None
         wanted = required_scope(request.method, request.endpoint)
-        if wanted == "admin":
-            _refuse_foreign_pages(origins, is_exposed=is_exposed)
+        if request.endpoint != LIVENESS:
+            _refuse_foreign_pages(origins, hosts, is_exposed=is_exposed)
         if request.method == "OPTIONS" or request.endpoint in UNCOUNTED_ENDPOINTS:
             return
         address = request.remote_addr or ""
@@ -168,14 +173,22 @@ def origin_patterns(origins: Sequence[str]) -> list[str]:
     return [f"^{re.escape(origin).replace(re.escape('*'), '[0-9]+')}$" for origin in origins]
 
 
-def _refuse_foreign_pages(origins: Sequence[re.Pattern[str]], *, is_exposed: bool) -> None:
-    # A page of another site can have its own name point here (DNS rebinding); its requests carry that name.
-    if not is_exposed and not is_loopback(_host_name()):
-        raise ForeignOrigin(f"the host {_host_name()[:100]!r} is not this machine's loopback; use localhost")
-    # Some state-changing requests need no preflight (an upload, an empty body), so CORS alone lets them pass.
-    origin = request.headers.get("Origin")
+def _refuse_foreign_pages(origins: Sequence[re.Pattern[str]], hosts: Collection[str], *, is_exposed: bool) -> None:
+    """Pages of other sites, which the browser of somebody here shows.
+
+    A page can have its own name point here (DNS rebinding); the browser then takes this service for the page's own, and
+    its requests carry that name. An address, or a name without a dot, is nobody's on the Internet.
+    """
+    name = _host_name()
+    is_ours = is_loopback(name) or name in hosts or (is_exposed and ("." not in name or _is_address(name)))
+    if not is_ours:
+        raise ForeignOrigin(
+            f"{name[:100]!r} is no name of this service; SCHED_ALLOWED_HOSTS adds those that a proxy or DNS has for it"
+        )
+    # Some requests need no preflight (an upload, an empty body), so CORS alone lets them pass; preflights it answers.
+    origin = None if request.method == "OPTIONS" else request.headers.get("Origin")
     if origin and origin != request.host_url.rstrip("/") and not any(known.match(origin) for known in origins):
-        raise ForeignOrigin(f"pages of {origin[:100]!r} may not change anything here; see SCHED_CORS_ORIGINS")
+        raise ForeignOrigin(f"pages of {origin[:100]!r} may not ask anything here; see SCHED_CORS_ORIGINS")
 
 
 def _refuse_other_scopes(key: ApiKey, wanted: Scope) -> None:
@@ -189,8 +202,19 @@ def _refuse_excess(standing: Standing | None) -> None:
 
 
 def _host_name() -> str:
-    """The name that the client used for this service, without the port."""
-    return urlsplit(request.host_url).hostname or ""
+    """The name that the client used for this service, in small letters and without the port."""
+    try:
+        return urlsplit(request.host_url).hostname or ""
+    except ValueError:  # half an IPv6 address
+        return request.host
+
+
+def _is_address(name: str) -> bool:
+    try:
+        ip_address(name)
+    except ValueError:
+        return False
+    return True
 
 
 def _presented_key() -> str:

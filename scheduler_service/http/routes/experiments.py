@@ -7,9 +7,10 @@ from typing import Any
 from flask import Blueprint, request
 
 from scheduler_service.clock import to_iso, utc_now
-from scheduler_service.errors import InvalidInput
+from scheduler_service.errors import InvalidInput, ServiceError
 from scheduler_service.experiments.experiment import Experiment, asked_for
-from scheduler_service.experiments.planning import LOOK_BACK_DAYS, RUNS_AT_MOST, plan, planning_columns
+from scheduler_service.experiments.planning import LOOK_BACK_DAYS, RUNS_AT_MOST, Plan, plan, planning_columns
+from scheduler_service.experiments.ramp import USUAL, ramp_of
 from scheduler_service.experiments.replay import ReplayOptions
 from scheduler_service.http.bodies import read_body
 from scheduler_service.http.contract.schemas import (
@@ -30,9 +31,10 @@ blueprint = Blueprint("experiments", __name__)
 @blueprint.post("/experiments")
 def create_experiment() -> tuple[dict[str, Any], int]:
     """Compare two models on live traffic."""
-    body = read_body(ExperimentRequest)
-    experiment = services().storage.run(
-        lambda: services().experiments.create_experiment(
+    body, parts = read_body(ExperimentRequest), services()
+
+    def created() -> dict[str, Any]:
+        experiment = parts.experiments.create_experiment(
             body.experiment_name,
             body.model_a,
             body.model_b,
@@ -42,8 +44,31 @@ def create_experiment() -> tuple[dict[str, Any], int]:
             actor=body.actor,
             **body.options,
         )
+        return _told(experiment) | {"notes": _notes(experiment)}
+
+    return parts.storage.run(created), 201
+
+
+def _notes(experiment: Experiment) -> list[str]:
+    """What its owner should know from the start: how far its rollout can come with the users that there are."""
+    if experiment.rollout is None:
+        return []
+    parts = services()
+    try:
+        ramp = ramp_of(_planned(experiment, USUAL, parts.models.resolve(experiment.model_a, standing=True)))
+    except ServiceError as err:  # the experiment is there, whatever is wrong with the records
+        return [f"Nobody can tell how far this rollout will come: {err}."]
+    return [] if ramp is None else ramp.notes()
+
+
+def _planned(experiment: Experiment, minimum_effect: float, model: str | None) -> Plan:
+    now = utc_now()
+    runs = services().monitor.get_performance_data(
+        start_time=now - timedelta(days=LOOK_BACK_DAYS),
+        columns=planning_columns(experiment.success_metric),
+        latest=RUNS_AT_MOST,
     )
-    return _told(experiment), 201
+    return plan(experiment, minimum_effect, runs, now, model)
 
 
 @blueprint.post("/experiments/plan")
@@ -52,15 +77,11 @@ def plan_experiment() -> dict[str, Any]:
     body, parts = read_body(PlanRequest), services()
 
     def planned() -> dict[str, Any]:
-        now = utc_now()
-        experiment = asked_for(body.definition | {"start_time": to_iso(now)})
+        experiment = asked_for(body.definition | {"start_time": to_iso(utc_now())})
         key = None if body.model_a is None else parts.models.resolve(body.model_a, standing=True)
-        runs = parts.monitor.get_performance_data(
-            start_time=now - timedelta(days=LOOK_BACK_DAYS),
-            columns=planning_columns(experiment.success_metric),
-            latest=RUNS_AT_MOST,
-        )
-        return plan(experiment, body.minimum_effect, runs, now, key).to_dict()
+        found = _planned(experiment, body.minimum_effect, key)
+        ramp = ramp_of(found)
+        return found.to_dict() | {"ramp": None if ramp is None else ramp.to_dict()}
 
     return {"status": "success", "plan": parts.storage.run(planned)}
 

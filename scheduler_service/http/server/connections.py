@@ -13,17 +13,19 @@ from collections.abc import Callable
 from contextlib import suppress
 from functools import lru_cache
 from http import HTTPStatus
-from socket import SHUT_RD
+from socket import SHUT_RD, SHUT_RDWR, SHUT_WR
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote_to_bytes
 
 import gevent
 import gevent.event
 from gevent.pool import Pool
-from gevent.pywsgi import Input, WSGIHandler, WSGIServer, format_date_time
+from gevent.pywsgi import WSGIHandler, WSGIServer, format_date_time
+from werkzeug.exceptions import HTTPException, ServiceUnavailable
 
 from scheduler_service.http.bodies import json_bytes
 from scheduler_service.http.server.offload import HAS_CLIENT_LEFT
+from scheduler_service.http.server.request_body import LEAST_BYTES_PER_S, STALLED_S, RequestBody
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
@@ -33,8 +35,13 @@ MAX_LINE = 8_192
 MAX_HEADERS, MAX_HEADER_BYTES = 100, 65_536
 IDLE_S = 75.0
 """How long a connection may wait for its next request."""
-HEAD_S, BODY_S = 20.0, 120.0
-"""How long a request's head, and the whole of it, may take to arrive: a client that dribbles does not hold a place."""
+HEAD_S = 20.0
+"""How long a request's head may take to arrive: a client that dribbles does not hold a place."""
+LINGER_S, LINGER_BYTES = 5.0, 16 * 2**20
+"""What a client still sends is read for so long, and so much of it, when its connection ends before its request does:
+closed at once, the system would take back the answer that is on its way."""
+MAX_HELD_BYTES = 512 * 2**20
+"""Of requests that arrive and answers that leave, for all clients together."""
 LOOK_EVERY_S = 1.0
 DRAIN_POLL_S = 0.02
 YIELD_S = 0.002
@@ -73,6 +80,10 @@ class Connection(WSGIHandler):  # type: ignore[misc]
     is_idle = True  # between two requests
     is_reading_head = False
     is_hung_up = False  # by us
+    held_bytes = 0  # of its request and its answer
+    sending_s: float | None = None  # since when an answer leaves; monotonic
+    sending_bytes = 0
+    wsgi_input: RequestBody | None
     response_headers: list[tuple[bytes, bytes]]
     provided_date: str | None
 
@@ -104,8 +115,56 @@ class Connection(WSGIHandler):  # type: ignore[misc]
             return str(err.status), _refusal(err)
         self.is_reading_head = False
         self.application = self.server.application
-        self.handle_one_response()
-        return None if self.close_connection else True
+        try:
+            self.handle_one_response()
+            return True if self._is_over() else None
+        finally:
+            self._hold(-self.held_bytes)
+
+    def _is_over(self) -> bool:
+        """Whether the next request can be read."""
+        body = self.wsgi_input
+        assert body is not None
+        if not self.close_connection and body.can_be_passed_over:
+            with suppress(HTTPException):
+                body.pass_over()
+                return True
+        if not body.is_complete:
+            self._linger()
+        return False
+
+    def _linger(self) -> None:
+        """Let the client read its answer before the connection is closed upon what it still sends."""
+        with suppress(OSError, AttributeError), gevent.Timeout(LINGER_S, False):
+            self.socket.shutdown(SHUT_WR)
+            dropped = 0
+            while dropped < LINGER_BYTES and (piece := self.socket.recv(ONE_PIECE)):
+                dropped += len(piece)
+                gevent.sleep(0)
+
+    def _hold(self, n_bytes: int) -> None:
+        self.held_bytes += n_bytes
+        self.server.held_bytes += n_bytes
+
+    def _take(self, n_bytes: int) -> None:
+        """Of the request's body."""
+        self._hold(n_bytes)
+        if self.server.held_bytes > MAX_HELD_BYTES:
+            raise ServiceUnavailable("more is being sent than this service can hold; come back later", retry_after=5)
+
+    def _invite(self) -> None:
+        self.socket.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
+
+    def _sendall(self, data: bytes) -> None:
+        if len(data) <= ONE_PIECE:
+            super()._sendall(data)
+            return
+        self._hold(len(data))
+        self.sending_s, self.sending_bytes = time.monotonic(), len(data)
+        try:
+            super()._sendall(data)
+        finally:
+            self.sending_s = None
 
     def _read_head(self, line: bytes) -> dict[str, Any]:
         """The WSGI environment of the request that begins with `line`.
@@ -143,11 +202,13 @@ class Connection(WSGIHandler):  # type: ignore[misc]
         wanted = environ.get("HTTP_CONNECTION", "").lower()
         self.close_connection = ("close" in wanted) if is_1_1 else ("keep-alive" not in wanted)
         path, _, query = self.path.partition("?")
-        self.wsgi_input = Input(
+        expects = is_1_1 and environ.get("HTTP_EXPECT", "").lower() == "100-continue"
+        self.wsgi_input = RequestBody(
             self.rfile,
             self.content_length,
-            socket=self.socket if is_1_1 and environ.get("HTTP_EXPECT", "").lower() == "100-continue" else None,
-            chunked_input=coding is not None,
+            is_chunked=coding is not None,
+            invite=self._invite if expects else None,
+            count=self._take,
         )
         environ.update(
             {
@@ -195,7 +256,8 @@ class Connection(WSGIHandler):  # type: ignore[misc]
         if self.provided_date is None:
             self.response_headers.append((b"Date", _date(int(time.time()))))
             self.provided_date = "given"
-        if self.server.is_ending and not self.close_connection:
+        body = self.wsgi_input
+        if not self.close_connection and (self.server.is_ending or body is None or not body.can_be_passed_over):
             self.close_connection = True
             others = [header for header in self.response_headers if header[0].lower() != b"connection"]
             self.response_headers = [*others, (b"Connection", b"close")]
@@ -230,17 +292,18 @@ class Connection(WSGIHandler):  # type: ignore[misc]
         """Read no more than what has arrived: a request that is there is still answered; then the connection ends."""
         self.is_hung_up = True
         with suppress(OSError, AttributeError):  # the client was quicker
-            self.socket.shutdown(SHUT_RD)
+            self.socket.shutdown(SHUT_RD if self.sending_s is None else SHUT_RDWR)
 
     def is_slow(self, now_s: float) -> bool:
-        """Whether the client has had its time to send something."""
+        """Whether the client has had its time to send something, or to read its answer."""
         waited_s = now_s - self.since_s
         if self.is_idle:
             return waited_s > IDLE_S
         if self.is_reading_head:
             return waited_s > HEAD_S
-        got, wanted = self.wsgi_input.position, self.content_length
-        return waited_s > BODY_S and wanted is not None and got < wanted
+        if self.sending_s is not None:
+            return now_s - self.sending_s > STALLED_S + self.sending_bytes / LEAST_BYTES_PER_S
+        return self.wsgi_input is not None and self.wsgi_input.is_slow(now_s)
 
 
 class Share:
@@ -285,6 +348,7 @@ class Server(WSGIServer):  # type: ignore[misc]
         super().__init__(listener, app, spawn=Pool(max_connections), log=None, error_log=log, environ=environ)
         self.max_accept = ACCEPTED_AT_ONCE
         self.connections: set[Connection] = set()
+        self.held_bytes = 0
         self.is_ending = False
 
     @property

@@ -79,6 +79,7 @@ _GUARDRAIL = object_of(
         "harm_bounds": maybe({"type": "array", "items": maybe(NUMBER), "minItems": 2, "maxItems": 2}),
         "users": list_of(COUNT),
         "message": TEXT,
+        "is_within_reach": told(FLAG, "Whether so many users could show that it is kept; if not, nobody waits for it."),
     }
 )
 _FIGURES = {
@@ -112,7 +113,11 @@ _FIGURES = {
         )
     ),
     "minimum_detectable_effect_percentage": maybe(NUMBER),
-    "projected_days_left": maybe(NUMBER),
+    "projected_days_left": told(maybe(NUMBER), "Until a verdict, if all goes on as it is; days."),
+    "projected_days_left_range": told(
+        maybe(list_of(maybe(NUMBER))), "Of one standard error, [least, most]; a null most is beyond ten years."
+    ),
+    "projected_days_left_reason": told(maybe(ref("Reason")), "Why no days are projected."),
     "failing": told(
         maybe(object_of({"is_certain": FLAG, "success_rates": PAIR})),
         "Success rates of the baseline and of the candidate, where that one fails more often; else null.",
@@ -149,6 +154,24 @@ _LOST = object_of(
 _SEEN = told(maybe(NUMBER), "The least improvement that is found with a chance of 80 %; null: none yet.")
 _DEFAULT = told(TEXT, "The model of every request that no running experiment claims, as configured.")
 _POINT = object_of({"time": TIME, "improvement_percentage": maybe(NUMBER), "confidence_sequence": maybe(PAIR)})
+
+_RAMP = object_of(
+    {
+        "basis": told(one_of("users", "pairs"), "What the verdict of the rollout rests on."),
+        "users": told(COUNT, "Of the whole service, within `horizon_days`."),
+        "horizon_days": NUMBER,
+        "stages": told(
+            list_of(object_of({"share": SHARE, "users": COUNT, "days": NUMBER})),
+            "Before the promotion: users in both arms, and the first day on which the stage can be left.",
+        ),
+        "smallest_improvement_percentage": told(
+            maybe(NUMBER), "That the promotion can be decided by, with a chance of 80 %; null: none."
+        ),
+        "proposed_stages": told(maybe(list_of(SHARE)), "With which more can be shown; null: none are better."),
+        "notes": told(list_of(TEXT), "What its owner should know, in English."),
+    },
+    about="How far a rollout can come with the users that are known.",
+)
 
 EXPERIMENTS: dict[str, Schema] = {
     "Reason": _WHY,
@@ -219,6 +242,7 @@ EXPERIMENTS: dict[str, Schema] = {
                     "duration_days": NUMBER,
                     "users_in_duration": map_of(COUNT),
                     "minimum_detectable_effect_percentage": _SEEN,
+                    "ramp": maybe(_RAMP),
                     "curve": list_of(
                         object_of(
                             {"days": NUMBER, "users": map_of(COUNT), "minimum_detectable_effect_percentage": _SEEN}
@@ -245,6 +269,14 @@ EXPERIMENTS: dict[str, Schema] = {
     ),
     "ExperimentAnswer": success({"experiment": ref("Experiment"), "default_model": _DEFAULT}),
     "ExperimentChangedAnswer": success({"experiment_name": TEXT, "message": TEXT, "experiment": ref("Experiment")}),
+    "ExperimentCreatedAnswer": success(
+        {
+            "experiment_name": TEXT,
+            "message": TEXT,
+            "experiment": ref("Experiment"),
+            "notes": told(list_of(TEXT), "Of a rollout: how far it can come with the users that are known."),
+        }
+    ),
     "AssignmentAnswer": success(
         {
             "assignment": object_of(

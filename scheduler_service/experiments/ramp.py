@@ -1,0 +1,134 @@
+"""What a rollout can come to with the users that there are: planned stage by stage, before anybody is in it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from scheduler_service.experiments.planning import Plan
+from scheduler_service.experiments.rollout import Rollout
+from scheduler_service.stats.metrics import PAIRED
+from scheduler_service.stats.outcome import NotComputable
+
+HORIZON_DAYS = 30.0
+"""Users who come later are not counted upon."""
+SHORT = (0.5, 1.0)
+"""The stages of a service whose users are few: they all take part from the first day on."""
+USUAL = 0.03
+"""An improvement that one may hope for: a ramp that cannot show it is said to be out of reach."""
+
+
+@dataclass(frozen=True)
+class Ramp:
+    """A rollout with the users that are known. `plan` is that of its experiment, at the last stage before promotion."""
+
+    plan: Plan
+    rollout: Rollout
+
+    @property
+    def users(self) -> int:
+        """Of the whole service, within `HORIZON_DAYS`."""
+        return int(self.plan.traffic.users_after(HORIZON_DAYS))
+
+    @property
+    def rests_on_pairs(self) -> bool:
+        """Whether its verdict is that of shadow pairs, which everybody contributes to."""
+        experiment = self.plan.experiment
+        return experiment.shadow > 0.0 and experiment.success_metric in PAIRED
+
+    @property
+    def smallest_improvement(self) -> float | None:
+        """That the promotion can be decided by, with a chance of 80 %; a share of the baseline. None: none is found."""
+        return self._found(on_pairs=self.rests_on_pairs, stages=self.rollout.stages)
+
+    def stages(self) -> list[dict[str, Any]]:
+        """Each stage before the promotion, as JSON: users in both arms, and the first day on which it can be left."""
+        found, day = [], 0.0
+        for share in self.rollout.stages[:-1]:
+            values_a_day = self.plan.traffic.requests_per_day * share
+            lasts = max(self.rollout.min_hours / 24.0, self.rollout.min_samples / values_a_day if values_a_day else 1e9)
+            day += lasts
+            users = int(self.plan.traffic.users_after(day) * min(1.0, 2.0 * share))
+            found.append({"share": share, "users": users, "days": day})
+        return found
+
+    def notes(self) -> list[str]:
+        """What its owner should know, in plain English; empty where there is nothing to say."""
+        if isinstance(self.plan.prospect, NotComputable):
+            return [f"Nobody can tell how far this rollout will come: {self.plan.prospect.message}."]
+        least, basis = self.smallest_improvement, "pairs" if self.rests_on_pairs else "users in two arms"
+        wanted = "better" if self.rollout.promote_on == "better" else "not worse by more than the margin"
+        known = f"{self.users} users are known or expected within {HORIZON_DAYS:g} days"
+        if self.rollout.promote_on == "non_inferior":
+            enough = self._shows_non_inferiority(on_pairs=self.rests_on_pairs)
+            if enough:
+                return []
+            said = f"{known}: too few to show on {basis} that an equal model is {wanted}"
+        elif least is None:
+            said = f"{known}: too few to show on {basis} that a candidate is {wanted}, whatever it is like"
+        elif least > USUAL:
+            said = f"{known}: on {basis} they can show an improvement of {100.0 * least:.1f} % or more"
+        else:
+            return [f"{known}: on {basis} they can show an improvement of {100.0 * least:.1f} % or more."]
+        return [
+            f"{said}. The stage {self.rollout.stages[-2]:g} may never be passed by itself. What would do: "
+            f"{'; '.join(self._remedies())}."
+        ]
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON; shares as percentages."""
+        least = self.smallest_improvement
+        return {
+            "basis": "pairs" if self.rests_on_pairs else "users",
+            "users": self.users,
+            "horizon_days": HORIZON_DAYS,
+            "stages": self.stages(),
+            "smallest_improvement_percentage": None if least is None else 100.0 * least,
+            "proposed_stages": list(SHORT) if self._is_shorter_better() else None,
+            "notes": self.notes(),
+        }
+
+    def _remedies(self) -> list[str]:
+        found = []
+        on_pairs = None if self.rests_on_pairs else self._found(on_pairs=True, stages=self.rollout.stages)
+        if on_pairs is not None:
+            found.append(f"`shadow: true`, whose pairs show {100.0 * on_pairs:.1f} % with the same users")
+        if self._is_shorter_better():
+            short = self._found(on_pairs=False, stages=SHORT)
+            found.append(f"the stages {list(SHORT)}, at which they show {100.0 * (short or 0.0):.1f} %")
+        if self.rollout.promote_on == "better" and self._shows_non_inferiority(on_pairs=self.rests_on_pairs):
+            margin = 100.0 * self.plan.experiment.margin
+            found.append(f"`promote_on: non_inferior`, which asks for no more than a harm below {margin:g} %")
+        found.append("a replay of recorded requests, and `advance` by hand")
+        return found
+
+    def _is_shorter_better(self) -> bool:
+        """Whether `SHORT` shows less than what the stages as they are can show; pairs need no stages."""
+        if self.rests_on_pairs or self.rollout.stages[-2] >= SHORT[0]:
+            return False
+        return self._found(on_pairs=False, stages=SHORT) is not None
+
+    def _found(self, *, on_pairs: bool, stages: tuple[float, ...]) -> float | None:
+        prospect = self.plan.prospect
+        if isinstance(prospect, NotComputable):
+            return None
+        if on_pairs:
+            return prospect.detectable_in_pairs(self.users) if self.plan.experiment.success_metric in PAIRED else None
+        return prospect.detectable(int(self.users * min(1.0, 2.0 * stages[-2])), 0.5)
+
+    def _shows_non_inferiority(self, *, on_pairs: bool) -> bool:
+        prospect, supposed = self.plan.prospect, -self.plan.experiment.margin
+        if isinstance(prospect, NotComputable):
+            return False
+        if on_pairs:
+            needed, users = prospect.pairs_needed(0.0, supposed=supposed), self.users
+        else:
+            needed = prospect.users_needed(0.0, 0.5, supposed=supposed)
+            users = int(self.users * min(1.0, 2.0 * self.rollout.stages[-2]))
+        return needed is not None and needed <= users
+
+
+def ramp_of(plan: Plan) -> Ramp | None:
+    """The plan's rollout; None where it has none."""
+    rollout = plan.experiment.rollout
+    return None if rollout is None else Ramp(plan, rollout)

@@ -1,0 +1,247 @@
+"""Bodies as they arrive over a real connection: framing, slow and endless ones, and what is left of them."""
+
+import io
+import json
+import socket
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+import requests
+from hypothesis import given
+from hypothesis import strategies as st
+from werkzeug.exceptions import ServiceUnavailable
+
+from scheduler_service.http.server.request_body import (
+    FRAMING_ALLOWED,
+    LEAST_BYTES_PER_S,
+    STALLED_S,
+    BadFraming,
+    RequestBody,
+)
+from tests.conftest import LiveService, live_service
+from tests.waiting import HANG_S, until
+
+
+def body_of(sent: bytes, length: int | None = None, **options) -> RequestBody:
+    file = io.BufferedReader(io.BytesIO(sent))
+    usual = {"is_chunked": length is None, "invite": None, "count": lambda _n: None}
+    return RequestBody(file, length, **usual | options)
+
+
+# --- the reader ---
+
+
+@given(st.lists(st.binary(min_size=1, max_size=300), max_size=8), st.integers(1, 700), st.booleans())
+def test_chunks_read_as_what_they_carry_and_no_further(pieces, size, is_extended):
+    extension = b" ;name=value" if is_extended else b""
+    sent = b"".join(b"%X%b\r\n%b\r\n" % (len(piece), extension, piece) for piece in pieces) + b"0\r\nX: y\r\n\r\nGET /"
+    file = io.BufferedReader(io.BytesIO(sent))
+    body = RequestBody(file, None, is_chunked=True, invite=None, count=lambda _n: None)
+    found = b""
+    while piece := body.read(size):
+        assert len(piece) <= size
+        found += piece
+    assert found == b"".join(pieces)
+    assert body.is_complete
+    assert file.read() == b"GET /"
+
+
+@given(st.binary(max_size=500))
+def test_lines_are_those_of_a_file(content):
+    assert list(body_of(content, len(content))) == list(io.BytesIO(content))
+    assert body_of(content, len(content)).read() == content
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"z\r\nabc\r\n0\r\n\r\n",
+        b"-3\r\nabc\r\n0\r\n\r\n",
+        b"3\nabc\n0\n\n",
+        b"3\r\nabcd\r\n0\r\n\r\n",
+        b"3\r\nab",
+        b"3\r\nabc\r\n",
+        b"1" * 16 + b"\r\n",
+        b"3;" + b"x" * 300 + b"\r\nabc\r\n0\r\n\r\n",
+        b"0\r\nno trailer\r\n\r\n",
+        b"0\r\n" + b"X: y\r\n" * 2_000 + b"\r\n",
+        b"".join(b"1\r\nx\r\n" for _ in range(FRAMING_ALLOWED)) + b"0\r\n\r\n",
+    ],
+)
+def test_what_is_no_body_is_refused_and_stays_so(sent):
+    body = body_of(sent)
+    for _ in range(2):
+        with pytest.raises(BadFraming):
+            body.read()
+    assert not body.can_be_passed_over
+
+
+def test_a_body_that_is_not_asked_for_is_not_read_and_nothing_follows_it():
+    asked = []
+    body = body_of(b"{}", 2, invite=lambda: asked.append(1))
+    assert not body.can_be_passed_over
+    assert body.read() == b"{}"
+    assert (asked, body.can_be_passed_over) == ([1], True)
+
+
+def test_a_short_rest_is_passed_over_and_a_long_one_is_not():
+    assert body_of(b"x" * 100, 100).can_be_passed_over
+    assert not body_of(b"", 10**6).can_be_passed_over
+    assert not body_of(b"0\r\n\r\n").can_be_passed_over
+
+
+def test_time_is_counted_whatever_the_framing():
+    for body in (body_of(b"5\r\nab"), body_of(b"ab", 5)):
+        now_s = body.began_s
+        assert not body.is_slow(now_s + STALLED_S - 1.0)
+        assert body.is_slow(now_s + STALLED_S + 1.0)
+    body = body_of(b"x" * 10, 11)
+    body.read(10)
+    assert body.is_slow(body.began_s + STALLED_S + 1.0 + 10 / LEAST_BYTES_PER_S)
+    body.last_s += 600.0
+    assert body.is_slow(body.last_s), "a byte now and then does not help"
+    assert not body_of(b"", 0).is_slow(time.monotonic() + 10**6)
+
+
+def test_every_byte_is_counted_and_may_be_refused():
+    counted = []
+    assert body_of(b"x" * 200_000, 200_000, count=counted.append).read() == b"x" * 200_000
+    assert sum(counted) == 200_000
+
+    def refuse(_n_bytes):
+        raise ServiceUnavailable
+
+    with pytest.raises(ServiceUnavailable):
+        body_of(b"xx", 2, count=refuse).read()
+
+
+def test_a_text_of_quotes_and_backslashes_is_read_in_linear_time():
+    """Five megabytes took days with an expression that looked for the end of every quote anew."""
+    program = (
+        "from scheduler_service.http.bodies import MalformedBody, parse_json\n"
+        "try:\n    parse_json(b'[' + b'[],' * 33 + b'\"' + b'\\\\\"' * 2_500_000)\n"
+        "except MalformedBody:\n    print('refused')"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=HANG_S, check=False)
+    assert done.stdout == "refused\n", done.stderr
+
+
+@pytest.mark.parametrize("levels", [33, 1_000, 1_024, 1_025, 100_000])
+def test_a_body_nested_too_deep_is_refused_whatever_its_depth(either, levels):
+    for text in ("[" * levels + "]" * levels, '{"a":' * levels + "1" + "}" * levels):
+        answer = requests.post(
+            f"{either.url}/run_algorithm", data=text, headers={"Content-Type": "application/json"}, timeout=HANG_S
+        )
+        assert answer.status_code == 400, answer.text[:200]
+
+
+# --- over a connection ---
+
+
+@pytest.fixture(scope="module", params=[1, 2], ids=["one process", "two workers"])
+def either(request, tmp_path_factory) -> LiveService:
+    home = tmp_path_factory.mktemp("bodies")
+    with live_service(home, arguments=["--workers", str(request.param)]) as running:
+        yield running
+
+
+HEAD = b"POST /run_algorithm HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+CHUNKED = HEAD + b"Transfer-Encoding: chunked\r\n\r\n"
+
+
+def connected(service: LiveService) -> socket.socket:
+    host, port = service.url.removeprefix("http://").split(":")
+    return socket.create_connection((host, int(port)), timeout=HANG_S)
+
+
+def read_all(client: socket.socket) -> bytes:
+    found = b""
+    try:
+        while piece := client.recv(65_536):
+            found += piece
+    except ConnectionError:
+        pass
+    return found
+
+
+def flood(client: socket.socket, piece: bytes) -> None:
+    try:
+        while True:
+            client.sendall(piece)
+    except OSError:
+        return
+
+
+@pytest.mark.parametrize("piece", [b"1\r\n \r\n" * 1_000, b"0\r\n" + b"X: y\r\n" * 1_000], ids=["bytes", "trailers"])
+def test_a_flood_of_small_pieces_is_ended_and_nobody_waits_for_it(either, piece):
+    clients = [connected(either) for _ in range(4)]
+    threads = [threading.Thread(target=flood, args=(client, piece), daemon=True) for client in clients]
+    for client, thread in zip(clients, threads, strict=True):
+        client.sendall(CHUNKED)
+        thread.start()
+    assert requests.get(f"{either.url}/health/live", timeout=HANG_S).status_code == 200
+    for client, thread in zip(clients, threads, strict=True):
+        assert read_all(client).startswith(b"HTTP/1.1 400 ")
+        client.close()
+        thread.join(HANG_S)
+        assert not thread.is_alive()
+
+
+def test_after_a_bad_chunk_nothing_is_executed(either):
+    hidden = b"POST /models/DDQN_v1.0/tags HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n"
+    with connected(either) as client:
+        client.sendall(CHUNKED + b"z\r\n" + hidden * 3)
+        told = read_all(client)
+    assert told.count(b"HTTP/1.1 ") == 1
+    assert told.startswith(b"HTTP/1.1 400 ")
+    problem = json.loads(told.partition(b"\r\n\r\n")[2])
+    assert problem["detail"] == "a chunk does not begin with its length"
+
+
+@pytest.mark.parametrize(
+    ("line", "status"), [(b"POST /nowhere", 404), (b"DELETE /run_algorithm", 405), (b"POST /run_algorithm", 413)]
+)
+def test_a_refusal_without_asking_for_the_body_ends_the_connection(either, line, status):
+    length = 10**9 if status == 413 else 20
+    head = HEAD.replace(b"POST /run_algorithm", line) + b"Expect: 100-continue\r\nContent-Length: %d\r\n\r\n" % length
+    with connected(either) as client:
+        client.sendall(head)
+        told = read_all(client)
+    assert told.startswith(b"HTTP/1.1 %d " % status), told[:100]
+    assert b"Connection: close" in told
+    assert b"100 Continue" not in told
+
+
+def test_a_client_that_waits_to_be_asked_is_asked(either):
+    body = json.dumps({"params": [5.0] * 15}).encode()
+    with connected(either) as client:
+        client.sendall(HEAD + b"Expect: 100-continue\r\nConnection: close\r\nContent-Length: %d\r\n\r\n" % len(body))
+        assert client.recv(100) == b"HTTP/1.1 100 Continue\r\n\r\n"
+        client.sendall(body)
+        assert read_all(client).startswith(b"HTTP/1.1 200 ")
+
+
+def test_after_a_short_body_that_nobody_read_the_connection_goes_on(either):
+    refused = HEAD.replace(b"/run_algorithm", b"/nowhere") + b'Content-Length: 9\r\n\r\n{"a": 1}\n'
+    asked = b"GET /health/live HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+    with connected(either) as client:
+        client.sendall(refused + asked)
+        told = read_all(client)
+    assert [each[:3] for each in told.split(b"HTTP/1.1 ")[1:]] == [b"404", b"200"]
+
+
+def test_an_answer_reaches_a_client_that_sends_too_much(either):
+    length = 12_000_000
+    with connected(either) as client:
+        client.sendall(HEAD + b"Content-Length: %d\r\n\r\n" % length + b" " * length)
+        assert read_all(client).startswith(b"HTTP/1.1 413 ")
+
+
+def test_who_breaks_off_is_forgotten(either):
+    for sent in (HEAD + b"Content-Length: 50\r\n\r\n{", CHUNKED + b"5\r\nab"):
+        with connected(either) as client:
+            client.sendall(sent)
+    until(lambda: requests.get(f"{either.url}/health/live", timeout=HANG_S).status_code == 200)
