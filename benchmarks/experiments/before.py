@@ -1,8 +1,8 @@
 """The method of before, for comparison: asymptotic confidence sequences of CUPED-adjusted means, at every look at once.
 
 Until November 2026 verdicts rested on `boundary` standard errors (Waudby-Smith et al. 2024) of the difference of two
-arms' means, Welch's error, adjusted by the lower bound (Deng et al. 2013), from 25 users in each arm on. Here is a compact
-copy of it; each function answers the bounds of all looks.
+arms' means, Welch's error, adjusted by the lower bound (Deng et al. 2013), from 25 users in each arm on. Here is a
+compact copy of it; each function answers the bounds of all looks.
 """
 
 import numpy as np
@@ -40,9 +40,7 @@ def bounds_of_arms(y: Values, x: Values | None, in_b: Flags, alpha: float, *, is
             means = [arm.mean_y - theta * (arm.sum_x / arm.n - mean_x) for arm in arms]
             variances = [arm.var_y + theta**2 * arm.var_x - 2.0 * theta * arm.covariance for arm in arms]
         difference = means[1] - means[0]
-        errors = [
-            np.sqrt(np.maximum(variance, 0.0) / arm.n) for variance, arm in zip(variances, arms, strict=True)
-        ]
+        errors = [np.sqrt(np.maximum(variance, 0.0) / arm.n) for variance, arm in zip(variances, arms, strict=True)]
         error = np.hypot(*errors)
         has_verdict = (np.minimum(arms[0].n, arms[1].n) >= LEAST_USERS) & (error > 1e-12)
         if not is_ratio_scale:

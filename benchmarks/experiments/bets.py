@@ -1,9 +1,9 @@
 """The bets of `scheduler_service.stats.effect` at every look of an experiment: the same figures, quicker.
 
 `effect_of_arms` computes the capital of all users at each call. Where each user has one request the capital of the
-first n users is that of the first n - 1 and one factor more; where users come again, their means and all factors change
-with each request, and all of them are computed again. The benchmark compares both ways at every alarm and at a sample of the
-other looks (`checks`).
+first n users is that of the first n - 1 and one factor more; where users come again, their means and all factors
+change with each request, and all of them are computed again. The benchmark compares both ways at every alarm and at a
+sample of the other looks (`checks`).
 """
 
 import math
@@ -20,6 +20,7 @@ Flags = npt.NDArray[np.bool_]
 Ints = npt.NDArray[np.int64]
 
 LOST = 1e-200
+"""Of the first capital."""
 BLOCK = 128
 """Factors that are multiplied before a logarithm is taken: so many do not leave the range of numbers."""
 

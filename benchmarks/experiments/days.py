@@ -3,7 +3,7 @@
 import numpy as np
 from tqdm import tqdm
 
-from benchmarks.experiments.bets import NEVER, first_alarms, first_of
+from benchmarks.experiments.bets import NEVER, Flags, first_alarms, first_of
 from benchmarks.experiments.checks import ALPHA, MARGIN, frame
 from benchmarks.experiments.errors import ENOUGH, values_of
 from benchmarks.experiments.populations import Population, Requests, rng_of, skewed, tied
@@ -25,7 +25,7 @@ CASES: dict[str, tuple[Population, float]] = {
 
 
 def projections(name: str, experiments: int) -> Figures:
-    """Of looks at experiments that are not decided yet: how many projected days, and how many of their ranges are right.
+    """Of looks at experiments that are not decided yet: how many projected days, how many ranges are right.
 
     200 new users a day, halves; looked at after 1, 2, 4, 8 and 16 days by `judge`; the real day is that of the first
     look after a user that says better or worse. A range without an end holds every later day.
@@ -67,9 +67,7 @@ def _until(seen: int) -> DaysUntil:
     return lambda users: max(users - seen, 0) / USERS_A_DAY
 
 
-def _experiment(
-    rng: np.random.Generator, population: Population, effect: float
-) -> tuple[Requests, np.ndarray[tuple[int], np.dtype[np.bool_]], float]:
+def _experiment(rng: np.random.Generator, population: Population, effect: float) -> tuple[Requests, Flags, float]:
     """(requests, arms, users at the first look that decides; infinite if none of `MOST_USERS` does)."""
     requests, in_b = population.draw(rng, MOST_USERS), rng.random(MOST_USERS) < 0.5
     # Longer by so much in the baseline: an answer cannot be shorter than its bound.

@@ -48,7 +48,10 @@ Cell = tuple[Population, str]
 
 CELLS: Sequence[Cell] = (
     *((Population(f"{100 * rate:g} % fail", skewed, rate), "makespan") for rate in (0.0, 0.005, 0.01, 0.02, 0.05)),
-    *((Population(f"{100 * share:g} % ties, 0.5 % fail", tied(share), 0.005), "makespan") for share in (0.5, 0.9, 0.95)),
+    *(
+        (Population(f"{100 * share:g} % ties, 0.5 % fail", tied(share), 0.005), "makespan")
+        for share in (0.5, 0.9, 0.95)
+    ),
     (Population("heavy tails", heavy_tailed), "makespan"),
     *((Population(f"{100 * rate:g} % fail", skewed, rate), "success") for rate in (0.002, 0.01, 0.05)),
     (Population("skewed", skewed), "gap"),
@@ -125,9 +128,7 @@ def new_users(cell: Cell, share: float, experiments: int) -> dict[int, Figures]:
     for number in tqdm(range(experiments), desc=f"new users, {population.name}"):
         requests, in_b = population.draw(rng, MOST_USERS), rng.random(MOST_USERS) < share
         at[number] = _first_alarm(requests, in_b, np.full(MOST_USERS, share), metric)
-    return {
-        users: share_of(int(((at != NEVER) & (at <= users * DAYS)).sum()), experiments) for users in SERVICES
-    }
+    return {users: share_of(int(((at != NEVER) & (at <= users * DAYS)).sum()), experiments) for users in SERVICES}
 
 
 def same_users(cell: Cell, share: float, users: int, experiments: int) -> Figures:
@@ -197,7 +198,7 @@ def changed_split(experiments: int, returning: int) -> Mapping[str, Figures]:
 
 
 def _changed_while_returning(rng: np.random.Generator, population: Population) -> bool:
-    """Whether any of 30 looks errs: 300 users daily, by one bucket each, so that the change moves some to the candidate."""
+    """Whether any of 30 looks errs: 300 users daily; the change moves some to the candidate."""
     user = days_of(rng, 300, 20, 1)
     requests, bucket = population.draw_returning(rng, user), rng.random(300)
     is_late = np.arange(user.size) >= user.size // 2

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 from tqdm import tqdm
 
-from benchmarks.experiments.bets import NEVER, first_alarms, first_alarms_of_pairs
+from benchmarks.experiments.bets import NEVER, Flags, first_alarms, first_alarms_of_pairs
 from benchmarks.experiments.checks import frame
 from benchmarks.experiments.populations import LOG_FAILED, Population, Requests, rng_of, skewed
 from benchmarks.experiments.tables import Figures, share_of
@@ -61,7 +61,7 @@ def breaches(share: float, experiments: int, *, is_at_margins: bool) -> dict[str
     return {"users": share_of(users, experiments), "users and pairs": share_of(paired, experiments)}
 
 
-def _live(live: Requests, in_b: np.ndarray[tuple[int], np.dtype[np.bool_]], share: float, enough: float) -> dict[str, float]:
+def _live(live: Requests, in_b: Flags, share: float, enough: float) -> dict[str, float]:
     """Guardrail -> users at its first breach."""
     y = np.where(live.success, np.clip(live.excess, 0.0, LOG_FAILED), LOG_FAILED)
     answered, shares = live.success.astype(np.float64), np.full(in_b.size, share)
@@ -88,7 +88,7 @@ def _at(look: int) -> float:
     return INFINITE if look == NEVER else float(look)
 
 
-def _must_breach(live: Requests, in_b: np.ndarray[tuple[int], np.dtype[np.bool_]], share: float, seen: int) -> None:
+def _must_breach(live: Requests, in_b: Flags, share: float, seen: int) -> None:
     which = np.arange(seen)
     runs = frame(live.chosen(which), in_b[:seen], np.full(seen, share)).assign(execution_time=0.1)
     found = check_guardrails(runs, DEFAULT_MARGINS, "model_a", "model_b")
@@ -97,7 +97,7 @@ def _must_breach(live: Requests, in_b: np.ndarray[tuple[int], np.dtype[np.bool_]
 
 
 def slow_runs(share: float, experiments: int, *, is_at_margin: bool) -> Figures:
-    """Of the execution time, through `check_guardrails`, at the looks `LOOKS`: the candidate is as quick, or half as long again."""
+    """Of the execution time, through `check_guardrails`, at `LOOKS`: the candidate is as quick, or slower by the margin."""
     rng = rng_of("slow", str(share), str(is_at_margin))
     factor = 1.0 + DEFAULT_MARGINS["execution_time"] if is_at_margin else 1.0
     margins: Mapping[str, float] = {"execution_time": DEFAULT_MARGINS["execution_time"]}

@@ -8,6 +8,7 @@ from tqdm import tqdm
 from benchmarks.experiments.before import bounds_of_pairs
 from benchmarks.experiments.bets import (
     NEVER,
+    Ints,
     first_alarms_of_pairs,
     first_alarms_of_returning_pairs,
     first_of,
@@ -71,7 +72,7 @@ def new_users(name: str, draw: Differences, experiments: int) -> dict[int, Figur
     }
 
 
-def _within(at: np.ndarray[tuple[int], np.dtype[np.int64]], users: int) -> int:
+def _within(at: Ints, users: int) -> int:
     return int(((at != NEVER) & (at <= users * DAYS)).sum())
 
 

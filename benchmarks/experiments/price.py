@@ -1,4 +1,4 @@
-"""Users and pairs until an improvement of 1 % or 3 % is found, with the method of now and of before, on real schedules."""
+"""Users and pairs until 1 % or 3 % is found on real schedules, with the method of now and of before."""
 
 from dataclasses import dataclass
 
@@ -7,7 +7,7 @@ import pandas as pd
 from tqdm import tqdm
 
 from benchmarks.experiments.before import bounds_of_arms, bounds_of_pairs
-from benchmarks.experiments.bets import NEVER, first_alarms, first_alarms_of_pairs
+from benchmarks.experiments.bets import NEVER, Flags, first_alarms, first_alarms_of_pairs
 from benchmarks.experiments.checks import ALPHA
 from benchmarks.experiments.errors import ENOUGH
 from benchmarks.experiments.populations import LOG_FAILED, rng_of
@@ -53,7 +53,7 @@ class Pool:
 
     def candidate(self, effect: float) -> Values:
         """Log makespans of one that is better by exactly so much, but never shorter than the bound."""
-        return np.maximum(self.a + self.ratio + np.log1p(-effect), self.bound)
+        return np.asarray(np.maximum(self.a + self.ratio + np.log1p(-effect), self.bound), np.float64)
 
 
 def pools_of(schedules: pd.DataFrame) -> dict[str, Pool]:
@@ -109,14 +109,12 @@ def _better_pairs(method: str, d: Values) -> int:
     return _first(bounds_of_pairs(d, ALPHA)[1] < 0.0)
 
 
-def _better_arms(
-    method: str, y: Values, x: Values, in_b: np.ndarray[tuple[int], np.dtype[np.bool_]], share: float
-) -> int:
+def _better_arms(method: str, y: Values, x: Values, in_b: Flags, share: float) -> int:
     if method == "now":
         excess = np.clip(y - x, 0.0, LOG_FAILED)
         return first_alarms(excess, in_b, np.full(y.size, share), (0.0, LOG_FAILED), (INFINITE, ENOUGH))[1]
     return _first(bounds_of_arms(y, x, in_b, ALPHA, is_ratio_scale=True)[1] < 0.0)
 
 
-def _first(says: np.ndarray[tuple[int], np.dtype[np.bool_]]) -> int:
+def _first(says: Flags) -> int:
     return int(np.argmax(says)) + 1 if says.any() else NEVER
