@@ -15,7 +15,7 @@ from benchmarks.experiments.bets import (
     renumbered,
 )
 from benchmarks.experiments.checks import ALPHA, pairs_must_agree
-from benchmarks.experiments.errors import BEFORE, DAYS, ENOUGH, MOST_USERS, SAMPLED, SERVICES, days_of
+from benchmarks.experiments.errors import DAYS, ENOUGH, MOST_USERS, SAMPLED, SERVICES, days_of
 from benchmarks.experiments.populations import (
     LOG_FAILED,
     Differences,
@@ -36,6 +36,8 @@ SIMULATED: Mapping[str, Differences] = {
     "95 % ties": tied_pairs(0.95),
     "heavy tails": heavy_pairs,
 }
+BEFORE = 200
+"""The first so many experiments are judged by the method of before as well."""
 REPLAYS = (1, 20, 30)
 REPLAYED = 1_000
 """Requests of a replay."""
@@ -61,8 +63,8 @@ def new_users(name: str, draw: Differences, experiments: int) -> dict[int, Figur
             at_before[number] = int(np.argmax(wrong)) + 1 if wrong.any() else NEVER
         if at[number] != NEVER:
             pairs_must_agree(True, d[: at[number]], ALPHA)
-        if at[number] > 1 or number < SAMPLED:
-            pairs_must_agree(False, d[: at[number] - 1 if at[number] > 1 else int(rng.integers(1, 5_000))], ALPHA)
+        elif number < SAMPLED:
+            pairs_must_agree(False, d[: int(rng.integers(1, 5_000))], ALPHA)
     return {
         users: {
             **share_of(_within(at, users), experiments),

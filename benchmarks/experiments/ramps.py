@@ -5,6 +5,7 @@ shadow pairs of every request of an arm where the service is small.
 """
 
 import tempfile
+from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -20,8 +21,13 @@ from benchmarks.experiments.bets import Flags, Ints
 from benchmarks.experiments.errors import DAYS, REQUESTS_A_DAY, days_of
 from benchmarks.experiments.populations import rng_of
 from benchmarks.experiments.price import Pool
-from scheduler_service.experiments.rollout import DEFAULT_STAGES
+from scheduler_service.experiments.experiment import Experiment
+from scheduler_service.experiments.rollout import DEFAULT_STAGES, Evidence, decide
+from scheduler_service.stats.comparison import BASELINE, compare_arms
+from scheduler_service.stats.guardrails import check_guardrails
+from scheduler_service.stats.pairs import judge_pairs
 from scheduler_service.stats.summaries import Values
+from scheduler_service.stats.verdict import judge
 
 START = datetime(2026, 1, 5, tzinfo=UTC)
 SERVICES = (10, 50, 200, 2_000)
@@ -32,7 +38,8 @@ SHORTENED = (10, 50, 200)
 CANDIDATES = {"fails always": None, "30 % worse": -0.3, "6 % worse": -0.06, "3 % better": 0.03}
 """Improvements."""
 GROWTH = 1.25
-"""Looked at after each of the first 20 requests of the arms, then whenever there are a quarter more."""
+"""Looked at after each of the first 20 requests of the arms, then whenever there are a quarter more, and when a
+stage may be left."""
 
 
 @dataclass(frozen=True)
@@ -93,15 +100,38 @@ def _ending(path: Path, traffic: "_Traffic", stages: Sequence[float], *, shadow:
         clock.now = traffic.times[seen - 1] + timedelta(seconds=1)
         if clock.now >= START + timedelta(days=DAYS):
             return Ending("none", None, None)
-        made = manager.review(name, *traffic.seen(seen, with_pairs=shadow))
+        made = None
+        if _may_move(manager.get_experiment(name), *traffic.seen(seen, with_pairs=shadow), clock.now):
+            made = manager.review(name, *traffic.seen(seen, with_pairs=shadow))
         if made is not None and made.event in ("aborted", "promoted"):
             exposed = int((traffic.variant[:seen] == "model_b").sum())
             return Ending(made.event, (clock.now - START) / timedelta(days=1), exposed)
         if made is not None:  # the next stage
             traffic.assign(manager, name, seen)
             in_arms = np.cumsum(traffic.variant != "")
-        wanted = int(in_arms[seen - 1])
-        wanted = max(wanted + 1, int(wanted * GROWTH) if wanted > 20 else 0)
+        so_far = int(in_arms[seen - 1])
+        wanted = max(so_far + 1, int(so_far * GROWTH) if so_far > 20 else 0)
+        stage_ends = traffic.first_after(manager.get_experiment(name))
+        if seen < stage_ends < in_arms.size:
+            wanted = min(wanted, max(so_far + 1, int(in_arms[stage_ends])))
+
+
+def _may_move(experiment: Experiment, runs: pd.DataFrame, pairs: pd.DataFrame | None, now: datetime) -> bool:
+    """Whether `review` may find anything to do: the same decision, without the figures that it does not rest on."""
+    rollout = experiment.rollout
+    if rollout is None:
+        return False
+    margins, split = experiment.guardrails, experiment.traffic_split
+    guardrails = check_guardrails(runs, margins, BASELINE, "model_b", split=split, pairs=pairs)
+    word: str
+    if pairs is None:
+        word = judge(runs, compare_arms(runs, "makespan", split=split), experiment.margin).word
+    else:
+        word = judge_pairs(pairs, margin=experiment.margin, alpha=experiment.alpha).word
+    is_of_stage = runs["timestamp"] >= rollout.stage_since
+    samples = {arm: int((is_of_stage & runs["variant"].eq(arm) & runs["success"]).sum()) for arm in experiment.models}
+    evidence = Evidence(samples, word, "", False, guardrails, is_baseline_the_default=True)
+    return decide(rollout, evidence, now).kind != "hold"
 
 
 class _Traffic:
@@ -131,6 +161,13 @@ class _Traffic:
         arms = np.array([manager.assign(name, f"planner_{user}").variant or "" for user in range(self.user.max() + 1)])
         self.variant[since:] = arms[self.user[since:]]
         self._frames()
+
+    def first_after(self, experiment: Experiment) -> int:
+        """The number of the first request, from 0, after the present stage has lasted as long as it must."""
+        rollout = experiment.rollout
+        return (
+            0 if rollout is None else bisect_left(self.times, rollout.stage_since + timedelta(hours=rollout.min_hours))
+        )
 
     def seen(self, requests: int, *, with_pairs: bool) -> tuple[pd.DataFrame, pd.DataFrame | None]:
         """Runs and pairs so far."""

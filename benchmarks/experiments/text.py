@@ -66,9 +66,9 @@ RAMPS_TEXT = (
     "Simulated: {n} rollouts a line, {days} days. The same users come each day with {requests} requests each, "
     "plants of one size for each user, real schedules as above, shadow pairs of all requests of the arms where "
     "there are at most {shadowed} users. `ABTestManager` decides, by a clock of its own, after each of the first 20 "
-    "requests of the arms and then whenever there are a quarter more: days and requests may be up to a quarter too "
-    "high. Median / 90 % of the rollouts. Rollouts against a running service are in "
-    "[experiments_live.md](experiments_live.md)."
+    "requests of the arms and then whenever there are a quarter more, and when a stage may be left: days and "
+    "requests may be up to a quarter too high. Median / 90 % of the rollouts. Rollouts against a running service "
+    "are in [experiments_live.md](experiments_live.md)."
 )
 
 DAYS_TEXT = (
