@@ -88,9 +88,10 @@ export function useWording() {
     return failing(figures, names) + of(`verdict.${isHeldBack ? "held_back" : wordOf(figures)}`, named) + cannotTell(figures, candidate);
   }
 
-  function wordOf({ verdict, anytime_effect, cannot_tell }) {
+  function wordOf({ verdict, anytime_effect, cannot_tell, minimum_detectable_effect_percentage: detectable }) {
     if (cannot_tell && verdict === "identical") return "equal_lengths"; // proven optima may be of any shape
-    if (verdict === "non_inferior" && !anytime_effect) return "equal"; // nothing varies but for what the plants explain
+    const isEqual = anytime_effect?.improvement_percentage === 0 && detectable === null; // nothing varies but for what the plants explain
+    if (cannot_tell && verdict === "non_inferior" && isEqual) return "equal";
     return verdict;
   }
 
