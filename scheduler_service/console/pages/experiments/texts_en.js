@@ -80,7 +80,7 @@ export const en = {
   },
   kpi: {
     improvement: "Improvement", users: "Users ({a} / {b})", requests: "requests {a} / {b}", mde: "Detectable difference", mde_note: "anything smaller is hard to find yet",
-    days_left: "Still needed", days: "{days} days", days_note: "if the difference stays as it is", decided: "the verdict stands", cannot_tell: "more days will not decide", unknown: "cannot be told yet", not_running: "not running", arm_stopped: "the arm is stopped",
+    days_left: "Still needed", days: "{days} days", days_note: "if the difference stays as it is", decided: "the verdict stands", cannot_tell: "more days will not decide", unknown: "cannot be told yet", too_few_units: "too few users come for a verdict", no_difference_yet: "the difference is within its error so far", days_at_least: "{days} or more", not_running: "not running", arm_stopped: "the arm is stopped",
     day: "Progress", ends: "ends {time}", ended: "ended {time}",
   },
   plot: {

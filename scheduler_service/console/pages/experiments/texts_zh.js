@@ -80,7 +80,7 @@ export const zh = {
   },
   kpi: {
     improvement: "改进", users: "用户（{a} / {b}）", requests: "请求 {a} / {b}", mde: "最小可检出差异", mde_note: "更小的差异目前难以发现",
-    days_left: "预计还需", days: "{days} 天", days_note: "若差异保持不变", decided: "结论已定", cannot_tell: "再多天数也分不出高下", unknown: "暂时无法估计", not_running: "实验不在进行", arm_stopped: "该组已停止",
+    days_left: "预计还需", days: "{days} 天", days_note: "若差异保持不变", decided: "结论已定", cannot_tell: "再多天数也分不出高下", unknown: "暂时无法估计", too_few_units: "来的用户不足以得出结论", no_difference_yet: "差别还小于误差", days_at_least: "{days} 以上", not_running: "实验不在进行", arm_stopped: "该组已停止",
     day: "实验进度", ends: "{time} 到期", ended: "{time} 已到期",
   },
   plot: {
