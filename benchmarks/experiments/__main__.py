@@ -106,7 +106,10 @@ def _errors(options: argparse.Namespace) -> Section:
         SERVICES_TEXT.format(n=n, returning=returning, fewer=_fewer(returning, 2_000)),
         markdown_table(["metric, requests, split", "users", *(f"{u:,} a day" for u in errors.SERVICES)], service_rows),
         SPLIT_TEXT.format(n=n, returning=max(1, returning // 8)),
-        markdown_table(["users", "wrong; of before"], [[name, told_beside(each)] for name, each in changed.items()]),
+        markdown_table(
+            ["users", "wrong; of before", "of them not said by `judge`"],
+            [[name, told_beside(each), each.get("held_back_by_judge", 0)] for name, each in changed.items()],
+        ),
     ]
     return texts, {"wrong": {**cells, **services, **{f"changed split, {k}": v for k, v in changed.items()}}}
 

@@ -32,7 +32,7 @@ from tests.conftest import LiveService, live_service
 NOISE = 0.3
 """Of the weights' standard deviation."""
 BASELINE, BETTER = "DDQN_v1.0", "DDQN_v2.0"
-MOST_DAYS, REQUESTS_A_DAY = 6, 5
+MOST_DAYS, REQUESTS_A_DAY = 4, 5
 EXPERIMENT = "ramp"
 LOOK_S = 2.5
 """The service looks at new runs within about a second, later on a busy machine."""

@@ -23,7 +23,8 @@ SPLIT_TEXT = (
     "## A split changed by hand, while the plants drift\n\n"
     "From 90/10 to 50/50 half way, when the plants become 4 % harder to plan for both models. New users: {n:,} "
     "experiments of 3,000, looked at after each. The same 300 users: {returning} experiments, 20 days, 30 looks "
-    "through `judge`."
+    "through `judge`. Where the plain difference of the means, which such a drift shifts, is on the other side of "
+    "zero, `judge` keeps silent; the short way counts it as wrong all the same."
 )
 
 PAIRS_TEXT = (
@@ -76,5 +77,5 @@ DAYS_TEXT = (
     "{n} simulated experiments a line, 200 new users a day, halves, looked at after 1, 2, 4, 8 and 16 days by "
     "`judge` as long as it is undecided. The real day is that of the first look, after any user, that decides; for "
     "equal models it mostly never comes, and only a range without an end, or no number, is right. Earlier, later: "
-    "the real day is outside of the range."
+    "the real day is outside of the range. Projected / real: median, where the real day came within 300 days."
 )
