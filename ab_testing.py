@@ -25,6 +25,7 @@ from scheduler_service.experiments.changes import (
     Registry,
     as_of,
     experiment_in,
+    set_arm_stopped,
     set_next_stage,
     set_status,
 )
@@ -33,8 +34,10 @@ from scheduler_service.experiments.examination import Examination, examine
 from scheduler_service.experiments.experiment import OPTIONS, Experiment, asked_for, explanation
 from scheduler_service.experiments.history import ExperimentHistory
 from scheduler_service.experiments.lifecycle import MOVES, Action, Transition
-from scheduler_service.experiments.rollout import decide
+from scheduler_service.experiments.rollout import Evidence, decide
 from scheduler_service.settings import settings_from_environment
+from scheduler_service.stats.breaker import check_requests
+from scheduler_service.stats.comparison import BASELINE
 
 if TYPE_CHECKING:
     import pandas as pd  # slow to import, and the service starts without it
@@ -50,7 +53,8 @@ log = logging.getLogger(__name__)
 class Assignment:
     """Which model answers a request, and why. `variant` is the arm; None unless `reason` is `assigned` or `pinned`.
 
-    `pinned` is a tester whom the experiment forces into an arm, or a request that names its model.
+    `pinned` is a tester whom the experiment forces into an arm, or a request that names its model. `split` has the
+    shares of the arms that the user was assigned under, in their order ("0.9/0.1"); None unless `reason` is `assigned`.
     """
 
     experiment: str | None  # as asked for
@@ -58,6 +62,7 @@ class Assignment:
     model: str  # as configured: a key, short name or tag of the registry
     user_id: str
     reason: AssignmentReason
+    split: str | None = None
 
 
 class ABTestManager:
@@ -119,7 +124,7 @@ class ABTestManager:
         model_b: str,
         traffic_split: Mapping[str, float] | None = None,
         success_metric: str = "makespan",
-        duration_days: float = 7,
+        duration_days: float | None = None,
         *,
         actor: str = "",
         **options: Any,
@@ -132,11 +137,12 @@ class ABTestManager:
             model_b: the candidate.
             traffic_split: the share of the users that each arm gets, adding up to 1; equal ones if None.
             success_metric: what the arms are judged by, a name of `scheduler_service.stats.metrics`.
-            duration_days: greater than 0; after that everyone gets the default model again.
+            duration_days: greater than 0; after that everyone gets the default model again. 7 if None; of a `rollout`
+                3,650, which is open-ended: until it is promoted, aborted or ended by a person.
             actor: who creates it, for the history.
             options: further fields of `experiments.experiment.Experiment`: `model_c` ... `model_h`, `coverage`,
                 `min_samples`, `alpha`, `margin`, `guardrails`, `shadow`, `forced_variants`, `excluded_users` and
-                `rollout`.
+                `rollout`. No shadow unless it is said; `POST /experiments`, which knows the users, chooses one.
 
         Raises:
             InvalidExperiment: it cannot work; `errors` says where.
@@ -223,8 +229,10 @@ class ABTestManager:
         place = found.place_of(user_id)
         if place.arm is None:
             return Assignment(experiment, None, config.default_model, user_id, "default")
-        reason: AssignmentReason = "pinned" if place.why == "forced" else "assigned"
-        return Assignment(experiment, place.arm, found.models[place.arm], user_id, reason)
+        model = found.models[place.arm]
+        if place.why == "forced":
+            return Assignment(experiment, place.arm, model, user_id, "pinned")
+        return Assignment(experiment, place.arm, model, user_id, "assigned", found.split_now)
 
     def explain_assignment(self, name: str, user_id: str) -> dict[str, Any]:
         """Where a user falls and why, as JSON.
@@ -265,7 +273,9 @@ class ABTestManager:
         return examined.to_dict() | {"is_baseline_the_default": is_default, "rollout_decision": next_move}
 
     def review(self, name: str, runs: "pd.DataFrame", pairs: "pd.DataFrame | None" = None) -> Transition | None:
-        """The move that the figures call for, made: on to the next stage, promotion or abort. None: nothing to do.
+        """The move that the figures call for, made: next stage, promotion, stop of an arm, abort. None: nothing to do.
+
+        Of several moves (two arms are stopped) the last one is answered.
 
         May be called at any time, by any number of processes: whoever comes late finds the move made. What a person
         does in the meantime wins. Arguments as `examine`.
@@ -275,11 +285,33 @@ class ABTestManager:
             StorageUnavailable: the file is broken or cannot be written.
         """
         examined = self.examine(name, runs, pairs)
-        experiment = examined.experiment
+        is_default = self._changes.is_default(examined.experiment.model_a)
+        made = self._act(examined.experiment, examined.evidence(is_baseline_the_default=is_default))
+        return made if made is None or made.event != "arm_stopped" else self.review(name, runs, pairs) or made
+
+    def trip(self, name: str, runs: "pd.DataFrame") -> Transition | None:
+        """As `review`, by the breaker alone: a candidate is stopped if its own model fails on most requests.
+
+        Many times quicker, so that it can be asked for whenever a request has failed.
+
+        Args:
+            runs: columns `breaker.REQUEST_COLUMNS` are enough.
+        """
+        experiment = self.get_experiment(name)
+        if not experiment.guardrails:  # a person switched them off, and the breaker with them
+            return None
+        checks = {arm: [check_requests(runs, BASELINE, arm)] for arm in experiment.running_candidates}
+        if all(each.state != "breached" for found in checks.values() for each in found):
+            return None
+        of_several = len(experiment.candidates) > 1
+        made = self._act(experiment, Evidence({}, None, "", False, checks, False, is_one_of_several=of_several))
+        return made if made is None or made.event != "arm_stopped" else self.trip(name, runs) or made
+
+    def _act(self, experiment: Experiment, evidence: Evidence) -> Transition | None:
+        """Makes the move that the evidence calls for. Raises as `review`."""
         if experiment.status != "active":
             return None
-        is_default = self._changes.is_default(experiment.model_a)
-        decision = decide(experiment.rollout, examined.evidence(is_baseline_the_default=is_default), self._clock())
+        name, decision = experiment.name, decide(experiment.rollout, evidence, self._clock())
         actor, said = "rollout", (decision.reason, decision.figures)
         try:
             if decision.kind == "promote":
@@ -287,6 +319,16 @@ class ABTestManager:
             if decision.kind == "advance":
                 change = set_next_stage(experiment, self._clock())
                 return self._changes.make(name, "advanced", change, actor, *said, expected=experiment)
+            if decision.kind == "stop_arm" and decision.arm is not None:
+                change = set_arm_stopped(name, decision.arm, self._clock())
+                made = self._changes.make(name, "arm_stopped", change, "guardrail", *said, expected=experiment)
+                log.error(
+                    "%s of the experiment %s is stopped, its users get the default model: %s",
+                    decision.arm,
+                    name,
+                    decision.reason,
+                )
+                return made
             if decision.kind == "abort":
                 change, actor = set_status(name, "stopped"), "guardrail" if decision.is_breach else actor
                 made = self._changes.make(name, "aborted", change, actor, *said, expected=experiment)
@@ -316,6 +358,29 @@ class ABTestManager:
             return self.promote_arm(name, actor=actor, reason=reason)
         change = set_next_stage(experiment, self._clock())
         self._changes.make(name, "advanced", change, actor, reason, expected=experiment)
+        return self.get_experiment(name)
+
+    def stop_arm(self, name: str, arm: str, *, actor: str = "", reason: str = "") -> Experiment:
+        """The experiment without one candidate: its users get the default model for good, nobody else changes arms.
+
+        The last candidate that runs is stopped together with the experiment.
+
+        Raises:
+            InvalidExperiment: there is no such candidate; the baseline cannot be stopped alone.
+            ExperimentConflict: the arm is stopped already, or the status of the experiment does not allow this.
+        """
+        experiment = self.get_experiment(name)
+        if arm not in experiment.candidates:
+            message = f"the experiment {name!r} has no candidate {arm!r}; it has {', '.join(experiment.candidates)}"
+            raise InvalidExperiment(message, [(("arm",), message)])
+        if experiment.status not in MOVES["stop"][0] or arm in experiment.stopped_arms:
+            what = "" if arm not in experiment.stopped_arms else f"{arm} of "
+            now = "stopped already" if what else experiment.status
+            raise ExperimentConflict(f"{what}the experiment {name!r} is {now}; only an arm that runs can be stopped")
+        if experiment.running_candidates == (arm,):
+            return self.stop_experiment(name, actor=actor, reason=reason)
+        change = set_arm_stopped(name, arm, self._clock())
+        self._changes.make(name, "arm_stopped", change, actor, reason, {"arm": arm}, expected=experiment)
         return self.get_experiment(name)
 
     def promote_arm(self, name: str, arm: str = "model_b", *, actor: str = "", reason: str = "") -> Experiment:

@@ -10,11 +10,11 @@ import pytest
 from scheduler_service.clock import to_iso
 from scheduler_service.experiments.examination import examine
 from scheduler_service.experiments.experiment import Experiment
-from scheduler_service.experiments.planning import MAX_DAYS, RUNS_AT_MOST, plan, planning_columns
+from scheduler_service.experiments.planning import LEAST_USERS, MAX_DAYS, RUNS_AT_MOST, plan, planning_columns
 from scheduler_service.reporting.evolution import course
-from scheduler_service.stats.effect import TUNED_FOR, effect_of_arms
+from scheduler_service.stats.arms import UserValues
+from scheduler_service.stats.effect import effect_of_arms
 from scheduler_service.stats.metrics import METRICS
-from scheduler_service.stats.power import sequential_detectable_effect, units_needed
 from tests.conftest import LiveService, live_service
 
 NOW = datetime(2026, 11, 25, 12, 0, tzinfo=UTC)
@@ -48,14 +48,16 @@ def records(users=200, days=10.0, each=1, model="a", seed=0) -> pd.DataFrame:
 
 
 def test_the_planned_users_find_the_wanted_effect_four_times_in_five():
-    told = plan(experiment(min_samples=2), 0.03, records(users=2_000, days=28.0), NOW, "a").to_dict()
-    n = told["users_needed"]["model_a"]
+    planned = plan(experiment(min_samples=2), 0.03, records(users=2_000, days=28.0), NOW, "a")
+    n = planned.to_dict()["users_needed"]["model_a"]
     rng = np.random.default_rng(1)
     found = 0
-    for _ in range(400):
-        a, b = rng.normal(0.0, SPREAD, n), rng.normal(np.log1p(-0.03), SPREAD, n)
-        found += effect_of_arms(a, b, None, METRICS["makespan"], 0.05).low > 0.0
-    assert found / 400 == pytest.approx(0.8, abs=0.06)
+    for _ in range(200):
+        is_b = rng.random(2 * n) < 0.5
+        y = rng.choice(planned.prospect.y, 2 * n) + np.log1p(-0.03) * is_b
+        users = UserValues(np.clip(y, 0.0, np.log(2.0)), (0.0, np.log(2.0)), is_b, np.full(2 * n, 0.5), None)
+        found += effect_of_arms(users, METRICS["makespan"], 0.05).low > 0.0
+    assert 0.7 < found / 200 < 0.95
 
 
 def test_at_the_planned_day_the_curve_shows_the_wanted_effect():
@@ -82,12 +84,15 @@ def test_the_days_follow_from_the_setting(more, needs_more):
     assert (other > usual) == needs_more
 
 
-def test_a_larger_effect_needs_fewer_days_and_a_margin_is_such_an_effect():
-    told = plan(experiment(min_samples=2, margin=0.03), 0.02, records(), NOW, "a").to_dict()
-    assert told["days_to_non_inferior"] < told["days_needed"]
-    assert plan(experiment(min_samples=2), 0.03, records(), NOW, "a").to_dict()["days_needed"] == pytest.approx(
-        told["days_to_non_inferior"]
-    )
+def test_a_larger_effect_or_margin_needs_fewer_days():
+    def days(**more):
+        told = plan(experiment(min_samples=2, **more), 0.02, records(), NOW, "a").to_dict()
+        return told["days_needed"], told["days_to_non_inferior"]
+
+    larger = plan(experiment(min_samples=2), 0.03, records(), NOW, "a").to_dict()["days_needed"]
+    assert larger < days()[0]
+    assert days(margin=0.05)[1] < days(margin=0.02)[1]
+    assert days(margin=0.02)[1] == pytest.approx(days()[0], rel=0.1)  # an equal model is as far from the margin
 
 
 def test_users_who_come_again_bring_no_more():
@@ -135,9 +140,8 @@ def test_a_plan_for_an_extreme_effect_has_finite_figures_or_none(effect):
     ("runs", "metric", "code"),
     [
         (records(users=0), "makespan", "no_data"),
-        (records(users=24), "makespan", "too_few_units"),
-        (records().assign(makespan=50.0, lower_bound=40.0), "makespan", "no_variation"),
-        (records().assign(gap=np.where(np.arange(200) == 7, 0.1, 0.0)), "gap", "baseline_near_zero"),
+        (records(users=LEAST_USERS - 1), "makespan", "too_few_units"),
+        (records().assign(gap=0.0), "gap", "baseline_not_positive"),
     ],
 )
 def test_records_that_do_not_do_have_a_reason_and_no_figures(runs, metric, code):
@@ -165,22 +169,23 @@ def test_an_experiment_at_the_border_of_sense_has_a_plan(more):
     json.dumps(told, allow_nan=False)
 
 
+def test_one_plant_for_all_takes_users_all_the_same_and_a_baseline_near_zero_takes_more_than_come():
+    constant = plan(experiment(), 0.02, records().assign(makespan=50.0, lower_bound=40.0), NOW, "a").to_dict()
+    assert 20 < constant["users_needed"]["model_a"] < 500
+    near_zero = records().assign(gap=np.where(np.arange(200) == 7, 1e-4, 0.0))
+    told = plan(experiment(success_metric="gap"), 0.02, near_zero, NOW, "a").to_dict()
+    assert (told["reason"], told["users_needed"], told["days_needed"]) == (None, None, None)
+
+
 def test_a_baseline_that_has_hardly_run_is_planned_from_the_runs_of_all_models():
-    both = pd.concat([records(users=10, model="a"), records(users=90, model="b", seed=1)])
+    both = pd.concat([records(users=LEAST_USERS - 1, model="a"), records(users=91, model="b", seed=1)])
     both["user_id"] = [f"u{number}" for number in range(100)]
     assert plan(experiment(), 0.02, both, NOW, "a").to_dict()["basis"]["model"] is None
     assert plan(experiment(), 0.02, both, NOW, "b").to_dict()["basis"]["model"] == "b"
     basis = plan(experiment(), 0.02, both.assign(user_id="x"), NOW, "b").to_dict()["basis"]
     assert (basis["model"], basis["runs"], basis["users"]) == (None, 100, 1)
     basis = plan(experiment(), 0.02, both, NOW, "b").to_dict()["basis"]
-    assert (basis["runs"], basis["users"], basis["requests_per_day"]) == (90, 90, pytest.approx(10.0))
-
-
-def test_the_power_is_that_of_the_bounds_and_a_half_that_of_the_difference_itself():
-    n = units_needed(0.02, 0.1, 0.05, TUNED_FOR, power=0.8)
-    assert sequential_detectable_effect(n, 0.1, 0.05, TUNED_FOR, 0.8) < 0.02
-    assert sequential_detectable_effect(n - 1, 0.1, 0.05, TUNED_FOR, 0.8) >= 0.02
-    assert units_needed(0.02, 0.1, 0.05, TUNED_FOR) < n
+    assert (basis["runs"], basis["users"], basis["requests_per_day"]) == (91, 91, pytest.approx(10.0))
 
 
 def test_columns_are_read_once():
@@ -250,3 +255,16 @@ def test_an_experiment_may_be_called_plan(running):
     assert made.status_code == 201
     assert running.get("/experiments/plan").json()["experiment"]["name"] == "plan"
     assert running.get("/experiments/plan/course").json()["course"]["users"] == {"model_b": []}
+
+
+def test_days_left_know_how_many_of_the_users_fall_into_the_two_arms_that_are_compared():
+    runs = records(users=600, days=10.0, seed=3)
+    arms = np.array(["model_a", "model_b", "model_c"])[np.arange(600) % 3]
+    runs = runs.assign(variant=arms, makespan=runs["makespan"] * np.where(arms == "model_c", 0.985, 1.0))
+    of = experiment(model_c="c", start_time=to_iso(NOW - timedelta(days=10)), duration_days=100, min_samples=2)
+    verdict = examine(of, runs, None, NOW).verdicts["model_c"]
+    needed = verdict.effect.evidence.needed(verdict.effect.alpha / 2.0)
+    assert verdict.days_left.days == pytest.approx((1.5 * needed - 600) / 60.0, rel=0.02)
+    assert examine(of, runs.drop(columns="timestamp"), None, NOW).verdicts["model_c"].days_left.days is None
+    over = examine(of, runs, None, NOW + timedelta(days=100)).verdicts["model_c"].days_left
+    assert (over.days, over.reason.reason) == (None, "not_running")

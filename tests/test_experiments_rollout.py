@@ -81,13 +81,17 @@ def guardrail(name="makespan", state="kept"):
     return Guardrail(name, 0.05, state, 0.0, -0.01, 0.01, (200, 200), f"{name} is {state}")
 
 
+def kept_by(*checks, arm="model_b"):
+    return {arm: list(checks)}
+
+
 def evidence(**changes):
     known = {
         "samples": {"model_a": 500, "model_b": 500},
         "word": "better",
         "sentence": "model_b is better.",
         "is_mismatched": False,
-        "guardrails": [guardrail("makespan"), guardrail("success"), guardrail("execution_time", "undecided")],
+        "guardrails": kept_by(guardrail("makespan"), guardrail("success"), guardrail("execution_time", "undecided")),
         "is_baseline_the_default": True,
     }
     return Evidence(**known | changes)
@@ -98,6 +102,52 @@ def plan(**changes):
 
 
 NEXT_DAY = START + timedelta(hours=25)
+
+# --- how long it runs ---
+
+
+def test_a_rollout_runs_until_it_is_promoted_or_ended_unless_somebody_says_how_long(ramp, clock):
+    assert ramp.get_experiment("ramp").is_open_ended
+    clock.forward(days=400)
+    assert ramp.get_experiment("ramp").status == "active"
+    assert set(arms(ramp).values()) == {None, "model_a", "model_b"}
+
+
+@pytest.mark.parametrize("days", [7, 14])
+def test_days_that_are_said_end_a_rollout(manager, clock, days):
+    made = manager.create_experiment("ramp", "DDQN_v1.0", "DDQN_v2.0", rollout={}, duration_days=days)
+    assert (made.duration_days, made.is_open_ended) == (days, False)
+    clock.forward(days=days)
+    assert manager.get_experiment("ramp").status == "completed"
+
+
+def test_an_experiment_without_a_rollout_takes_seven_days_and_the_sixth_argument_says_others(manager):
+    assert manager.create_experiment("usual", "DDQN_v1.0", "DDQN_v2.0").duration_days == 7
+    split = {"model_a": 0.5, "model_b": 0.5}
+    assert manager.create_experiment("said", "DDQN_v1.0", "DDQN_v2.0", split, "makespan", 3).duration_days == 3
+
+
+def test_a_rollout_in_a_file_that_says_no_days_ends_after_seven_as_it_always_did(manager, clock):
+    # Otherwise an upgrade of the service would bring candidates back to users whose ramp was over.
+    written = {"model_a": "DDQN_v1.0", "model_b": "DDQN_v2.0", "start_time": START.isoformat(), "rollout": {}}
+    manager.config["experiments"]["by_hand"] = written
+    clock.forward(days=7)
+    assert manager.get_experiment("by_hand").status == "completed"
+
+
+def test_a_rollout_over_http_has_no_end_and_its_plan_tells_of_seven_days(service):
+    default = service.get("/experiments").json()["default_model"]
+    body = {"model_a": default, "model_b": "DDQN_v1.0", "rollout": {"auto": False}}
+    assert service.post("/experiments/plan", json=body).json()["plan"]["duration_days"] == 7
+    assert service.post("/experiments/plan", json=body | {"duration_days": 30}).json()["plan"]["duration_days"] == 30
+    for name, days, told in [("no_end", {}, 3650), ("null_end", {"duration_days": None}, 3650)]:
+        made = service.post("/experiments", json=body | {"experiment_name": name} | days)
+        assert made.json()["experiment"]["duration_days"] == told, made.text
+        service.post(f"/experiments/{name}/stop")
+    made = service.post("/experiments", json=body | {"experiment_name": "an_end", "duration_days": 30})
+    assert made.json()["experiment"]["duration_days"] == 30
+    service.post("/experiments/an_end/stop")
+
 
 # --- who is exposed ---
 
@@ -159,8 +209,8 @@ def test_before_the_last_stage_certainly_not_worse_is_enough():
         ({"samples": {}}, "no arm has any"),
         ({"is_mismatched": True}, "missing from an arm"),
         ({"is_baseline_the_default": False}, "not the default model any more"),
-        ({"guardrails": [guardrail("makespan", "undecided")]}, "makespan is undecided"),
-        ({"guardrails": [guardrail("success", "undecided")]}, "success is undecided"),
+        ({"guardrails": kept_by(guardrail("makespan", "undecided"))}, "makespan is undecided"),
+        ({"guardrails": kept_by(guardrail("success", "undecided"))}, "success is undecided"),
     ],
 )
 @pytest.mark.parametrize("stage", [0, 2])
@@ -189,14 +239,14 @@ def test_a_stage_lasts_its_hours():
 
 def test_without_auto_only_people_move_it_yet_a_breach_stops_it():
     assert decide(plan(auto=False), evidence(), NEXT_DAY).kind == "hold"
-    breached = evidence(guardrails=[guardrail("success", "breached")])
+    breached = evidence(guardrails=kept_by(guardrail("success", "breached")))
     assert decide(plan(auto=False), breached, NEXT_DAY).kind == "abort"
 
 
 @pytest.mark.parametrize("rollout", [None, plan(), plan(stage=2)])
 @pytest.mark.parametrize("name", ["makespan", "success", "execution_time"])
 def test_a_breach_aborts_whatever_else_is_true(rollout, name):
-    found = evidence(guardrails=[guardrail(), guardrail(name, "breached")], samples={}, is_mismatched=True)
+    found = evidence(guardrails=kept_by(guardrail(), guardrail(name, "breached")), samples={}, is_mismatched=True)
     decision = decide(rollout, found, START)
     assert (decision.kind, decision.is_breach) == ("abort", True)
     assert f"guardrail {name}" in decision.reason

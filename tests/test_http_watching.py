@@ -5,6 +5,7 @@ from types import SimpleNamespace
 import pytest
 
 from enhanced_flask import create_app
+from scheduler_env.standard_cycle import SAMPLE_PARAMS
 from scheduler_service.files import locked
 from scheduler_service.http.services import EXTENSION
 from scheduler_service.http.watch.watching import REST, ExperimentWatch
@@ -80,3 +81,75 @@ def test_long_looks_are_followed_by_a_rest(parts, monkeypatch):
     now.s += REST * 0.05
     watch.look()
     assert names.count("first") == 3
+
+
+# --- requests that fail ---
+
+
+@pytest.fixture
+def failing(tmp_path, monkeypatch):
+    """A service whose experiment's candidate cannot be loaded any more; the watch rests no moment."""
+    monkeypatch.setattr("scheduler_service.http.watch.watching.GLANCE_REST", 0.0)
+    app = create_app(Settings(home=tmp_path))
+    parts = app.extensions[EXTENSION]
+    for name, options in (("bad", {}), ("unguarded", {"guardrails": False})):
+        parts.experiments.create_experiment(
+            name, "DDQN_v2.0", "DDQN_v1.0", {"model_a": 0.0, "model_b": 1.0}, actor="王工", **options
+        )
+    for weights in (tmp_path / "models" / "models").glob("*_v1.0.0*"):
+        weights.unlink()
+    return app, parts
+
+
+def ask(app, experiment, user="u"):
+    body = {"params": list(SAMPLE_PARAMS), "experiment": experiment, "user_id": user, "time_budget_ms": 0}
+    answer = app.test_client().post("/run_algorithm", json=body)
+    assert answer.status_code == 200
+    return answer.json["experiment_info"]
+
+
+def test_a_candidate_that_fails_is_stopped_within_its_first_20_requests_though_one_user_sends_them_all(failing):
+    app, parts = failing
+    watch, told = ExperimentWatch(parts), []
+    while (info := ask(app, "bad"))["reason"] == "fallback" and len(told) < 100:
+        told.append(info)
+        watch.glance(parts.failed_runs.wait(0.0))
+    assert len(told) == 13
+    assert info["reason"] == "experiment_not_active"
+    last = parts.experiments.history.of("bad")[-1]
+    assert (last["event"], last["actor"], last["after"]) == ("aborted", "guardrail", {"status": "stopped"})
+    assert last["reason"] == (
+        "guardrail requests: the candidate's own model failed in 13 of 13 requests; 50 % may"
+    )  # fmt: skip
+    assert last["figures"] == {"guardrails": {"requests": {"state": "breached", "harm": 1.0}}}
+
+
+def test_the_look_of_every_second_stops_it_too_and_the_results_name_the_breaker(failing):
+    app, parts = failing
+    for _ in range(20):
+        ask(app, "bad")
+    ExperimentWatch(parts).look()
+    assert parts.experiments.get_experiment("bad").status == "stopped"
+    results = app.test_client().get("/experiments/bad/results").json["results"]
+    (breaker,) = (each for each in results["guardrails"] if each["name"] == "requests")
+    assert (breaker["state"], breaker["harm"], breaker["margin"]) == ("breached", 1.0, 0.5)
+
+
+def test_who_switched_the_guardrails_off_has_no_breaker_either(failing):
+    app, parts = failing
+    watch = ExperimentWatch(parts)
+    for _ in range(30):
+        ask(app, "unguarded")
+        watch.glance(parts.failed_runs.wait(0.0))
+    watch.look()
+    assert parts.experiments.get_experiment("unguarded").status == "active"
+    assert app.test_client().get("/experiments/unguarded/results").json["results"]["guardrails"] == []
+
+
+def test_only_runs_in_which_an_arms_own_model_failed_wake_the_watch(failing):
+    app, parts = failing
+    ask(app, None)
+    assert parts.failed_runs.wait(0.0) == frozenset()
+    ask(app, "bad")
+    assert parts.failed_runs.wait(60.0) == {"bad"}
+    assert parts.failed_runs.wait(0.0) == frozenset()

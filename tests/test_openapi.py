@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -124,3 +125,27 @@ def test_a_running_service_does_what_the_document_says(tmp_path):
     assert status == 0, report[-6_000:]
     assert n_cases(report) > 500
     assert "Traceback" not in log
+
+
+def _numbers_without_a_unit(schema: object, path: str) -> Iterator[str]:
+    """Paths of the numbers, pairs and lists of numbers that neither they nor what holds them describe."""
+    if not isinstance(schema, dict):
+        return
+    kinds = schema.get("type")
+    if "number" in ([kinds] if isinstance(kinds, str) else kinds or []) and "description" not in schema:
+        yield path
+    for name, member in schema.get("properties", {}).items():
+        yield from _numbers_without_a_unit(member, f"{path}.{name}")
+    for key in ("items", "additionalProperties"):
+        if "description" not in schema or "number" not in str(schema.get(key, {}).get("type")):
+            yield from _numbers_without_a_unit(schema.get(key), f"{path}[]")
+    for each in schema.get("anyOf", []):
+        yield from _numbers_without_a_unit(each, path)
+
+
+def test_every_figure_of_experiments_and_alerts_says_its_unit():
+    """Shares, points and percent stand side by side there, and look alike."""
+    schemas = document()["components"]["schemas"]
+    named = ("ResultsAnswer", "Comparison", "PairedVerdict", "Guardrail", "CannotTell", "Contradiction", "Experiment")
+    more = ("Rollout", "PlanAnswer", "CourseAnswer", "AssignmentAnswer", "ReplayAnswer", "Alert", "AlertsAnswer")
+    assert [path for name in (*named, *more) for path in _numbers_without_a_unit(schemas[name], name)] == []

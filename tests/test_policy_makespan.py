@@ -40,6 +40,8 @@ VERSION_3 = ROOT / "tests" / "data" / "performance_v3.sql"
 SAMPLE = list(SAMPLE_PARAMS)
 BEGIN = datetime(2026, 11, 20, tzinfo=UTC)
 NOW = BEGIN + timedelta(days=5)
+PLANNERS = 80
+"""So many tell the seed models apart in pairs of their own schedules."""
 
 
 def experiment(**options: object) -> Experiment:
@@ -111,7 +113,7 @@ def optimal_pairs(count: int = 100, *, better: float = 0.03, **columns: object) 
 
 
 def verdict_on(runs: pd.DataFrame, metric: str = "makespan", *, min_samples: int = 30):
-    return judge(runs, compare_arms(runs, metric, min_samples=min_samples), 0.05, 5.0)
+    return judge(runs, compare_arms(runs, metric, min_samples=min_samples), 0.05)
 
 
 # --- it is recorded and answered ---
@@ -170,12 +172,12 @@ def test_a_failed_run_has_none_and_a_side_that_failed_may_have_none(monitor):
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".parquet"])
-def test_files_for_other_programs_have_it_as_their_last_column(monitor, tmp_path, suffix):
+def test_files_for_other_programs_have_it_behind_what_was_there_before(monitor, tmp_path, suffix):
     monitor.record_performance(PerformanceRecord(request_id="r1", makespan=50.0, policy_makespan=52.5))
     path = tmp_path / f"runs{suffix}"
     monitor.export(path)
     read = pd.read_csv(path) if suffix == ".csv" else pd.read_parquet(path)
-    assert read.columns[-1] == "policy_makespan"
+    assert read.columns[-2] == "policy_makespan"
     assert read["policy_makespan"].tolist() == [52.5]
 
 
@@ -239,7 +241,9 @@ def test_runs_from_before_are_not_comparable_in_it_and_nothing_fails(old):
     assert told["reasons"]["improvement_percentage"]["code"] == "not_recorded"
     assert told["cannot_tell"] is None
     assert "from before policy_makespan was recorded" in told["verdict_sentence"]
-    assert [(each["name"], each["state"]) for each in told["guardrails"]] == [("policy_makespan", "undecided")]
+    assert [(each["name"], each["state"]) for each in told["guardrails"]] == [
+        ("policy_makespan", "undecided"), ("requests", "undecided"),
+    ]  # fmt: skip
     assert course(of, runs, pairs)["metric"] == "policy_makespan"
     on_users = examine(of.model_copy(update={"shadow": 0.0}), runs, None, NOW).to_dict()
     assert on_users["verdict_reason"]["code"] == "not_recorded"
@@ -261,8 +265,8 @@ def test_failures_from_before_it_was_recorded_do_not_count_in_it():
     both = pd.concat([before, new], ignore_index=True)
     assert verdict_on(both, "policy_makespan").effect == verdict_on(new, "policy_makespan").effect
     of = experiment(success_metric="policy_makespan")
-    spread = [plan(of, 0.02, runs, NOW, None).spread.deviation for runs in (both, new)]
-    assert spread[0] == spread[1]
+    known = [plan(of, 0.02, runs, NOW, None).prospect.y for runs in (both, new)]
+    np.testing.assert_array_equal(*known)
 
 
 # --- as a metric ---
@@ -292,7 +296,7 @@ def test_as_a_guardrail_it_is_tested_only_where_it_is_asked_for():
 
 def test_shadow_pairs_are_judged_by_it_and_carry_the_experiments_verdict():
     of = experiment(success_metric="policy_makespan", shadow=1.0)
-    told = examine(of, optimal_runs(40), optimal_pairs(100), NOW).to_dict()
+    told = examine(of, optimal_runs(40), optimal_pairs(200), NOW).to_dict()
     assert (told["verdict"], told["verdict_basis"]) == ("better", "pairs")
     paired = told["paired"]["shadow"]
     assert (paired["metric"], paired["verdict"], paired["cannot_tell"]) == ("policy_makespan", "better", None)
@@ -309,7 +313,7 @@ def test_a_replay_of_any_two_models_is_judged_by_it_when_asked_to(tmp_path, caps
     settings = Settings(home=tmp_path)
     make_folders(settings)
     monitor = make_services(settings).monitor
-    for user in range(30):
+    for user in range(PLANNERS):
         hours = [float(each) for each in np.random.default_rng(user).integers(2, 20, 15)]
         asked = {"input_params": {"params": hours}, "time_budget_ms": 20.0}
         monitor.record_performance(PerformanceRecord(request_id=f"r{user}", user_id=f"u{user}", **asked))
@@ -318,7 +322,7 @@ def test_a_replay_of_any_two_models_is_judged_by_it_when_asked_to(tmp_path, caps
     command = ["replay", "--home", str(tmp_path), *models]
     assert main([*command, "--metric", "policy_makespan", "--json"]) == 0
     verdict = json.loads(capsys.readouterr().out)["verdict"]
-    assert (verdict["metric"], verdict["pairs"]) == ("policy_makespan", 30)
+    assert (verdict["metric"], verdict["pairs"]) == ("policy_makespan", PLANNERS)
     assert verdict["verdict"] == "better"
     assert main([*command, "--metric", "policy_makespan"]) == 0
     assert "policy_makespan model_b / model_a: 0.9" in capsys.readouterr().out
@@ -344,7 +348,7 @@ def test_a_verdict_that_no_data_will_bring_says_so_and_names_the_metric_that_tel
     assert verdict.cannot_tell.shares == {"model_a": 1.0, "model_b": 1.0}
     assert f"will not tell them apart in {metric}; policy_makespan" in verdict.sentence
     assert "Judge by policy_makespan" in verdict.recommendation
-    assert verdict.days_left is None
+    assert (verdict.days_left.days, verdict.days_left.reason.reason) == (None, "cannot_tell")
 
 
 def test_where_every_answer_equals_its_bound_the_arms_are_equal_and_that_is_non_inferior():
@@ -353,8 +357,8 @@ def test_where_every_answer_equals_its_bound_the_arms_are_equal_and_that_is_non_
     assert verdict.sentence.startswith("model_b and model_a are equal in makespan. Nearly all answers")
     assert verdict.recommendation.startswith("Promote model_b if it has other advantages. Judge by")
     json.dumps(verdict.to_dict(), allow_nan=False)
-    unproven = verdict_on(optimal_runs(400).assign(gap=0.02))
-    assert (unproven.word, unproven.reason.reason) == ("invalid", "no_variation")
+    few, fewer = optimal_runs(60), optimal_runs(60).assign(gap=0.02)
+    assert [verdict_on(runs, min_samples=25).word for runs in (few, fewer)] == ["non_inferior", "inconclusive"]
 
 
 @pytest.mark.parametrize(
@@ -408,7 +412,7 @@ def test_pairs_of_proven_optima_say_so_too():
     assert (verdict.word, verdict.cannot_tell.telling) == ("identical", "policy_makespan")
     assert "no length of 60 pairs differs. Nearly all answers of both arms are proven optimal" in verdict.sentence
     assert "Judge by policy_makespan" in verdict.recommendation
-    told = judge_pairs(optimal_pairs(60), margin=0.05, alpha=0.05, metric="policy_makespan")
+    told = judge_pairs(optimal_pairs(200), margin=0.05, alpha=0.05, metric="policy_makespan")
     assert (told.word, told.cannot_tell) == ("better", None)
 
 
@@ -443,7 +447,7 @@ def test_larger_plants_in_one_arm_breach_nothing_where_both_answer_their_bounds(
 
 
 def test_one_plant_for_all_is_kept_once_it_is_proven_and_undecided_before():
-    runs = optimal_runs(400).assign(lower_bound=50.0, makespan=50.0)
+    runs = optimal_runs(80).assign(lower_bound=50.0, makespan=50.0)
     assert check_guardrails(runs, {"makespan": 0.05}, "model_a", "model_b")[0].state == "kept"
     unproven = runs.assign(gap=0.02)
     assert check_guardrails(unproven, {"makespan": 0.05}, "model_a", "model_b")[0].state == "undecided"
@@ -510,7 +514,7 @@ def test_a_classical_difference_of_optima_is_said_to_be_one_of_the_requests():
 
 
 def test_a_report_on_it_names_it_everywhere():
-    runs, pairs = optimal_runs(600), optimal_pairs(100)
+    runs, pairs = optimal_runs(600), optimal_pairs(200)
     of = experiment(success_metric="policy_makespan", shadow=1.0, guardrails={"policy_makespan": 0.05})
     examined = examine(of, runs, pairs, NOW)
     zh, en = (Page(ab_test_page(examined, runs, pairs, (), BEGIN, NOW, lang)).text for lang in ("zh", "en"))

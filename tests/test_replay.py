@@ -3,6 +3,7 @@
 import json
 import threading
 from collections import Counter
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -29,6 +30,7 @@ from scheduler_service.experiments.replay import (
     judge_replay,
     plan_replay,
     run_replay,
+    state_of,
 )
 from scheduler_service.http.services import Services
 from scheduler_service.settings import Settings
@@ -339,16 +341,81 @@ def test_a_candidate_is_found_by_its_arm(monitor):
             contest_of(experiment, arm, str.upper)
 
 
+# --- replays of the same two models are counted ---
+
+
+def counted(monitor, plan, contest=CONTEST):
+    """(number, alpha, sentence) of what the replay says."""
+    verdict = judge_replay(contest, plan.record, monitor)
+    return verdict["replay_number"], verdict["alpha"], verdict["verdict_sentence"]
+
+
+def test_each_further_replay_of_two_models_is_judged_at_less(monitor, calls):
+    log_runs(monitor, 6)
+    plans = [
+        replay(monitor, calls, ReplayOptions(limit=3, seed=seed), now=NOW + timedelta(minutes=seed))[0]
+        for seed in (1, 2, 3)
+    ]
+    for number, plan in enumerate(plans, 1):
+        told_number, alpha, sentence = counted(monitor, plan)
+        assert (told_number, alpha) == (number, pytest.approx(0.05 / (number * (number + 1))))
+        assert f"Replay {number} of these two models: judged at" in sentence
+    assert "judged at 0.42 %" in counted(monitor, plans[2])[2]
+    state = state_of(CONTEST, plans[1].record, "done", 3, monitor)
+    assert (state["replay_number"], state["alpha"]) == (2, pytest.approx(0.05 / 6))
+
+
+def test_replays_for_another_experiment_and_in_the_other_order_are_counted_with_them(monitor, calls):
+    log_runs(monitor, 4)
+    replay(monitor, calls)
+    elsewhere = replace(CONTEST, experiment="another")
+    turned = replace(CONTEST, experiment=None, key_a=CONTEST.key_b, key_b=CONTEST.key_a)
+    third_model = replace(CONTEST, key_b="C")
+    numbers = [
+        counted(monitor, replay(monitor, calls, now=NOW + timedelta(hours=hour), contest=contest)[0], contest)[0]
+        for hour, contest in ((1, elsewhere), (2, turned), (3, third_model))
+    ]
+    assert numbers == [2, 3, 1]
+
+
+def test_a_replay_that_goes_on_or_is_asked_for_again_is_no_further_one(monitor, calls):
+    log_runs(monitor, 6)
+    plan, is_done = replay(monitor, calls, stop_after=2)
+    assert not is_done
+    resumed, is_done = replay(monitor, calls, now=NOW + timedelta(minutes=5))
+    assert is_done
+    again, _ = replay(monitor, calls, now=NOW + timedelta(minutes=9))
+    assert [counted(monitor, each)[0] for each in (plan, resumed, again)] == [1, 1, 1]
+
+
+def test_the_experiments_results_judge_the_last_replay_by_its_number(monitor, calls):
+    from scheduler_service.experiments.examination import examine
+    from scheduler_service.experiments.experiment import Experiment
+    from scheduler_service.reporting.evolution import course
+
+    log_runs(monitor, 30)
+    for seed in (1, 2):
+        replay(monitor, calls, ReplayOptions(limit=20, seed=seed), now=NOW + timedelta(minutes=seed))
+    experiment = Experiment.parse({"name": "e", "model_a": "x", "model_b": "y", "start_time": NOW.isoformat()})
+    runs, pairs = monitor.get_performance_data(experiment="e"), monitor.get_pairs("e")
+    found = examine(experiment, runs, pairs, NOW + timedelta(hours=1)).pairs["replay"]
+    assert (found.replay_number, found.alpha) == (2, pytest.approx(0.05 / 6))
+    assert found.to_dict()["replay_number"] == 2
+    assert set(course(experiment, runs, pairs)["pairs"]) == {"replay"}
+
+
 # --- beside the service ---
+
+REQUESTS = 160
 
 
 @pytest.fixture(scope="module")
 def parts(tmp_path_factory) -> Services:
-    """The service's parts, with the seed models and 60 users' requests, each answered greedily."""
+    """The service's parts, with the seed models and 160 users' requests, each answered greedily."""
     settings = Settings(home=tmp_path_factory.mktemp("replays"))
     make_folders(settings)
     made = make_services(settings)
-    log_runs(made.monitor, 60, experiment=None)
+    log_runs(made.monitor, REQUESTS, experiment=None)
     for name, models in {"better": ("DDQN_v1.0", "DDQN_v2.0"), "worse": ("DDQN_v2.0", "DDQN_v1.0")}.items():
         made.experiments.create_experiment(name, *models)
         made.experiments.pause_experiment(name)  # no user is to see the candidate
@@ -363,15 +430,15 @@ def state_when_over(parts: Services, experiment: str) -> dict[str, object]:
 def test_a_better_candidate_is_found_before_a_single_user_has_seen_it(parts):
     started = parts.replays.start("better", options=ReplayOptions())
     assert started["state"] in ("running", "done")
-    assert started["total"] == 60
+    assert started["total"] == REQUESTS
     state = state_when_over(parts, "better")
-    assert (state["state"], state["done"], state["error"]) == ("done", 60, None)
+    assert (state["state"], state["done"], state["error"]) == ("done", REQUESTS, None)
     assert state["verdict"]["verdict"] == "better", state["verdict"]["verdict_sentence"]
     assert state["verdict"]["geometric_mean_ratio"] < 1.0
-    assert state["verdict"]["pairs"] == 60
+    assert state["verdict"]["pairs"] == REQUESTS
     assert state["options"]["limit"] == 1_000
     json.dumps(state, allow_nan=False)
-    assert len(parts.monitor.get_pairs("better", source="replay")) == 60
+    assert len(parts.monitor.get_pairs("better", source="replay")) == REQUESTS
 
 
 def test_the_other_way_round_it_is_worse(parts):

@@ -1,5 +1,7 @@
 """Shadow runs: both models on requests that were answered, and clients who notice nothing of it."""
 
+import json
+import shutil
 import threading
 import time
 from collections import Counter
@@ -20,7 +22,7 @@ from scheduler_service.http.runs.running import compute
 from scheduler_service.http.runs.shadowing import MAX_WAITING, Shadow, ShadowJob, shadow_job
 from scheduler_service.http.server.background import Background
 from scheduler_service.http.services import Services
-from scheduler_service.settings import Settings
+from scheduler_service.settings import PROJECT_ROOT, Settings
 from scheduler_service.telemetry.record import input_digest
 from tests.conftest import LiveService, live_service
 from tests.waiting import HANG_S, until
@@ -217,7 +219,7 @@ def job_of(parts: Services, experiment: str, user: str, request_id: str = "r1", 
     return shadow_job(run, request, parts.experiments)
 
 
-def test_only_assigned_requests_are_shadowed(parts):
+def test_testers_and_excluded_users_are_not_shadowed_nor_is_who_names_no_active_experiment(parts):
     parts.experiments.create_experiment(
         "who", "DDQN_v1.0", "DDQN_v2.0", shadow=True, forced_variants={"tester": "model_b"}, excluded_users=["boss"]
     )
@@ -226,16 +228,36 @@ def test_only_assigned_requests_are_shadowed(parts):
     assert job_of(parts, "who", "boss") is None
     assert job_of(parts, "nobody_made_this", "anybody") is None
     assert job_of(parts, "who", "anybody", model="DDQN_v1.0") is None
+    assert job_of(parts, None, "anybody") is None
     parts.experiments.pause_experiment("who")
     assert job_of(parts, "who", "anybody") is None
 
 
-def test_users_outside_a_rollouts_stage_are_not_shadowed(parts):
-    parts.experiments.create_experiment("few", "DDQN_v1.0", "DDQN_v2.0", shadow=True, coverage=0.2)
-    taking_part = [user for user in map(str, range(60)) if parts.experiments.assign("few", user).variant]
-    shadowed = [user for user in map(str, range(60)) if job_of(parts, "few", user)]
-    assert shadowed == taking_part
-    assert 0 < len(taking_part) < 40
+def test_users_outside_of_the_coverage_are_shadowed_like_the_baselines(parts):
+    rules = parts.settings.home / "rule.json"  # models are registered from the service's folder only
+    shutil.copy(PROJECT_ROOT / "models" / "baselines" / "rule.json", rules)
+    third = parts.models.register_model(rules, "RULE", json.loads(rules.read_text()), {})
+    parts.experiments.create_experiment(
+        "few", "DDQN_v1.0", "DDQN_v2.0", shadow=True, coverage=0.2, model_c=third, excluded_users=["7"]
+    )
+    users = list(map(str, range(60)))
+    outside = [user for user in users if parts.experiments.assign("few", user).variant is None]
+    assert 20 < len(outside) < 60
+    jobs = {user: job_of(parts, "few", user, request_id=f"of-{user}") for user in users}
+    assert [user for user in users if jobs[user] is None] == ["7"]
+    assert {jobs[user].candidate for user in outside if user != "7"} == {"model_b", "model_c"}
+    for user in outside:
+        if user != "7":
+            assert jobs[user].candidate == shadow_candidate("few", ("model_b", "model_c"), "model_a", f"of-{user}")
+            assert jobs[user].user_id == user
+
+
+def test_of_users_outside_the_coverage_the_same_share_of_requests_is_drawn(parts):
+    parts.experiments.create_experiment("third", "DDQN_v1.0", "DDQN_v2.0", shadow=0.3, coverage=0.01)
+    ids = [f"r{number}" for number in range(200)]
+    drawn = [each for each in ids if job_of(parts, "third", "somebody", request_id=each)]
+    assert parts.experiments.assign("third", "somebody").variant is None
+    assert drawn == [each for each in ids if is_shadowed("third", 0.3, each)]
 
 
 def test_a_request_that_a_stand_in_answered_is_shadowed_too(parts, monkeypatch):

@@ -7,11 +7,10 @@ import pytest
 from statsmodels.stats.proportion import proportions_ztest
 from statsmodels.stats.weightstats import CompareMeans, DescrStatsW
 
-from scheduler_service.stats.cuped import cuped
 from scheduler_service.stats.lift import lift, lift_interval
 from scheduler_service.stats.outcome import NotComputable
 from scheduler_service.stats.paired import paired
-from scheduler_service.stats.srm import srm_p_value
+from scheduler_service.stats.srm import srm_p_value, srm_p_value_of_periods
 from scheduler_service.stats.summaries import Summary, summarise
 from scheduler_service.stats.welch import welch
 
@@ -47,18 +46,45 @@ def test_lift_gives_the_reference_share_and_interval():
     assert (interval.low, interval.high) == (pytest.approx(-0.066, abs=5e-4), pytest.approx(0.051, abs=5e-4))
 
 
-def test_cuped_gives_the_reference_effect_and_error():
-    adjusted = cuped(A, B, DIFFICULTY[0::2], DIFFICULTY[1::2]).adjusted
-    assert adjusted.mean_difference == pytest.approx(-0.8249675604, abs=1e-8)
-    assert adjusted.standard_error == pytest.approx(0.4415893086, abs=1e-8)
-
-
 def test_the_paired_test_gives_the_reference_p_value():
     assert paired(ALL_A, ALL_B).p_value == pytest.approx(0.00427738630654775, abs=1e-8)
 
 
 def test_the_ratio_check_gives_the_reference_p_value():
     assert srm_p_value([550, 450], [0.5, 0.5]) == pytest.approx(0.001565402258, abs=1e-8)
+
+
+# --- what GrowthBook's package gbstats 0.8.0 (MIT) says of the same users ---
+# It wants numpy below 2 and pandas below 2, so its figures stand here; made by
+#
+#     stat = lambda x: SampleMeanStatistic(n=len(x), sum=x.sum(), sum_squares=(x**2).sum())
+#     test = TwoSidedTTest(stat(A), stat(B), FrequentistConfig(difference_type=...))  # "absolute", then "relative"
+#     test.compute_result(), test.variance ** 0.5, test.dof; gbstats.utils.check_srm(users, weights)
+
+
+def test_welch_agrees_with_gbstats():
+    result = welch(A, B)
+    assert result.mean_difference == pytest.approx(-0.7415016924538236, rel=1e-9)
+    assert result.standard_error == pytest.approx(3.0050808308328816, rel=1e-9)
+    assert result.degrees_of_freedom == pytest.approx(197.50434946947846, rel=1e-9)
+    assert result.p_value == pytest.approx(0.8053585056463413, rel=1e-9)
+    assert (result.low, result.high) == pytest.approx((-6.667665063348124, 5.184661678440476), rel=1e-9)
+
+
+def test_the_lift_agrees_with_gbstats_but_for_the_degrees_of_freedom():
+    """It takes those of the difference for the ratio as well."""
+    interval = lift_interval(A, B)
+    assert lift(A.mean(), B.mean()) == pytest.approx(-0.007374729718007357, rel=1e-9)
+    assert interval.standard_error == pytest.approx(0.02977201287765944, rel=1e-9)
+    assert (interval.low, interval.high) == pytest.approx((-0.06608656548066762, 0.0513371060446529), abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("users", "shares", "p_value"),
+    [([720, 280], [0.75, 0.25], 0.028459736916310638), ([410, 300, 290], [0.4, 0.3, 0.3], 0.7470175003104327)],
+)
+def test_the_ratio_check_agrees_with_gbstats(users, shares, p_value):
+    assert srm_p_value(users, shares) == pytest.approx(p_value, rel=1e-9)
 
 
 # --- Welch ---
@@ -144,38 +170,6 @@ def test_a_baseline_near_zero_has_no_interval():
     assert lift_interval(np.array([0.0, 0.0, 0.0, 0.3]), np.array([0.1, 0.2, 0.3])).reason == "baseline_near_zero"
 
 
-# --- CUPED ---
-
-
-def test_cuped_shrinks_the_variance_by_the_squared_correlation():
-    rng = np.random.default_rng(11)
-    covariate = rng.normal(100, 20, 4000)
-    metric = 0.8 * covariate + rng.normal(0, 8, 4000)
-    treated = np.arange(4000) % 2 == 1
-    plain = welch(metric[~treated], metric[treated])
-    result = cuped(metric[~treated], metric[treated], covariate[~treated], covariate[treated])
-    shrinkage = (result.adjusted.standard_error / plain.standard_error) ** 2
-    assert shrinkage == pytest.approx(1 - result.correlation**2, rel=0.02)
-    assert result.theta == pytest.approx(0.8, abs=0.02)
-
-
-def test_cuped_agrees_with_a_regression_on_the_covariate():
-    import statsmodels.api as sm
-
-    covariate = np.concatenate([DIFFICULTY[0::2], DIFFICULTY[1::2]])
-    treated = np.repeat([0.0, 1.0], 100)
-    design = np.column_stack([np.ones(200), treated, covariate])
-    fit = sm.OLS(np.concatenate([A, B]), design).fit()
-    adjusted = cuped(A, B, DIFFICULTY[0::2], DIFFICULTY[1::2]).adjusted
-    # Equal up to the share of theta's numerator that is between the arms.
-    assert adjusted.mean_difference == pytest.approx(fit.params[1], abs=1e-3)
-    assert adjusted.standard_error == pytest.approx(fit.bse[1], rel=0.01)
-
-
-def test_a_constant_covariate_explains_nothing():
-    assert cuped(A, B, np.full(100, 52.87), np.full(100, 52.87)).reason == "no_variation"
-
-
 # --- paired ---
 
 
@@ -215,6 +209,18 @@ def test_three_arms_can_be_checked():
 def test_a_handful_of_users_cannot_be_checked():
     assert srm_p_value([6, 2], [0.5, 0.5]).reason == "too_few_units"
     assert srm_p_value([0, 0], [0.5, 0.5]).reason == "too_few_units"
+
+
+def test_periods_of_different_shares_add_up_to_one_test():
+    """The sum of independent chi-squares has the sum of their degrees of freedom."""
+    rng = np.random.default_rng(12)
+    periods = [[rng.multinomial(400, [0.9, 0.1]), rng.multinomial(400, [0.5, 0.5])] for _ in range(800)]
+    p_values = [srm_p_value_of_periods([(one, [0.9, 0.1]), (two, [0.5, 0.5])]) for one, two in periods]
+    for level in (0.05, 0.5):
+        assert np.mean(np.array(p_values) < level) == pytest.approx(level, abs=3.5 * math.sqrt(0.25 / 800))
+    assert srm_p_value_of_periods([([550, 450], [0.5, 0.5]), ([3, 1], [0.5, 0.5])]) == srm_p_value(
+        [550, 450], [0.5, 0.5]
+    )
 
 
 # --- summaries ---

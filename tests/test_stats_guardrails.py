@@ -7,9 +7,8 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from scheduler_service.stats.arms import FAILED_RATIO, Totals
-from scheduler_service.stats.effect import LEAST_USERS
-from scheduler_service.stats.guardrails import DEFAULT_MARGINS, UNNOTICED_S, check_guardrails, rate_with_error
+from scheduler_service.stats.arms import FAILED_RATIO
+from scheduler_service.stats.guardrails import DEFAULT_MARGINS, LEAST_TIMES, UNNOTICED_S, check_guardrails
 
 
 def make_runs(n=300, *, makespan=1.0, success=1.0, slower=1.0, base_s=0.2, seed=0, per_user=1):
@@ -120,7 +119,20 @@ def test_a_threefold_time_below_50_ms_is_noticed_by_nobody():
 def test_a_threefold_time_is_breached_where_it_costs_more_than_50_ms():
     check = checks_of(make_runs(500, slower=3.0, base_s=UNNOTICED_S))["execution_time"]
     assert check.state == "breached"
-    assert "5 % may" in check.message
+    assert "the baseline's 95th percentile" in check.message
+
+
+def test_who_answers_within_what_is_put_up_with_is_kept_though_slower():
+    check = checks_of(make_runs(2_000, slower=1.2))["execution_time"]
+    assert (check.state, check.harm < 0.0) == ("kept", True)
+
+
+def test_the_percentile_takes_enough_runs_of_the_baseline():
+    runs = make_runs(LEAST_TIMES - 1, slower=100.0)
+    check = checks_of(runs)["execution_time"]
+    assert (check.state, check.harm) == ("undecided", None)
+    assert str(LEAST_TIMES) in check.message
+    assert states_of(make_runs(LEAST_TIMES, slower=100.0))["execution_time"] == "breached"
 
 
 def test_a_mean_that_is_kept_does_not_hide_a_slow_tail():
@@ -143,25 +155,25 @@ def test_a_quick_failure_is_no_quick_answer():
 # --- one plant for all ---
 
 
+def on_one_plant(users, hours):
+    runs = make_runs(users).assign(lower_bound=50.0, success=True)
+    runs["makespan"] = np.where(runs["variant"] == "model_b", hours, 55.0)
+    return runs
+
+
 def test_a_candidate_that_is_longer_on_the_one_plant_everybody_sends_is_stopped():
-    runs = make_runs(40).assign(lower_bound=50.0, success=True)
-    runs["makespan"] = np.where(runs["variant"] == "model_b", 60.5, 55.0)
-    check = checks_of(runs)["makespan"]
+    check = checks_of(on_one_plant(200, 60.5))["makespan"]
     assert (check.state, check.harm) == ("breached", pytest.approx(0.1))
     assert "10.0 % longer" in check.message
 
 
 @pytest.mark.parametrize("hours", [55.0, 57.0, 50.0])
 def test_on_one_plant_nothing_within_the_margin_is_stopped(hours):
-    runs = make_runs(40).assign(lower_bound=50.0, success=True)
-    runs["makespan"] = np.where(runs["variant"] == "model_b", hours, 55.0)
-    assert states_of(runs)["makespan"] == "undecided"
+    assert states_of(on_one_plant(200, hours))["makespan"] != "breached"
 
 
 def test_a_handful_of_users_of_one_plant_stops_nothing():
-    runs = make_runs(LEAST_USERS - 1).assign(lower_bound=50.0, success=True)
-    runs["makespan"] = np.where(runs["variant"] == "model_b", 60.5, 55.0)
-    assert set(states_of(runs).values()) == {"undecided"}
+    assert set(states_of(on_one_plant(5, 60.5)).values()) == {"undecided"}
 
 
 # --- failures ---
@@ -185,8 +197,34 @@ def test_a_candidate_that_never_answers_breaches_success_and_crashes_nothing():
     assert states["execution_time"] == "undecided"
 
 
-def test_no_failure_so_far_is_not_taken_for_a_proof():
-    assert states_of(make_runs(LEAST_USERS))["success"] == "undecided"
+def test_a_candidate_that_never_answers_is_stopped_by_a_dozen_users():
+    assert states_of(make_runs(12, success=0.0))["success"] == "breached"
+
+
+def test_no_failure_so_far_is_not_taken_for_a_proof_and_says_whether_one_is_within_reach():
+    few, many = (checks_of(make_runs(users))["success"] for users in (25, 400))
+    assert (few.state, few.is_within_reach) == ("undecided", False)
+    assert (many.state, many.is_within_reach) == ("kept", True)
+
+
+@pytest.mark.parametrize("name", ["makespan", "success"])
+def test_what_is_within_reach_is_kept_by_as_many_users_who_show_no_harm_at_all(name):
+    runs = on_one_plant(400, 55.0)
+    found = [checks_of(runs.head(n))[name] for n in range(40, 801, 40)]
+    assert [each.is_within_reach for each in found] == [each.state == "kept" for each in found]
+    assert {each.state for each in found} == {"kept", "undecided"}
+
+
+@pytest.mark.parametrize("share", [0.05, 0.5])
+def test_harm_in_success_is_a_share_of_requests_that_can_be(share):
+    rng = np.random.default_rng(3)
+    split = {"model_a": 1.0 - share, "model_b": share}
+    for success in (0.0, 0.5, 1.0):
+        runs = make_runs(30, success=success)
+        runs["variant"] = np.where(rng.random(60) < share, "model_b", "model_a")
+        runs.loc[[0, 1], "variant"] = ["model_a", "model_b"]
+        check = checks_of(runs, split=split)["success"]
+        assert -1.0 <= check.low <= check.harm <= check.high <= 1.0
 
 
 # --- nothing there ---
@@ -219,29 +257,7 @@ def test_messages_have_no_full_stop_since_they_are_joined_and_say_shares_in_perc
         assert "-0.0 %" not in each.message
 
 
-# --- the error of a rate ---
-
-
-@pytest.mark.parametrize("users", [60, 400])
-def test_the_error_of_a_rate_is_that_of_a_cluster_bootstrap_or_a_little_more(users):
-    rng = np.random.default_rng(8)
-    counts = rng.integers(1, 30, users).astype(float)
-    sums = rng.binomial(counts.astype(int), rng.beta(8, 2, users)).astype(float)
-    draws = rng.integers(0, users, (4_000, users))
-    resampled = sums[draws].sum(axis=1) / counts[draws].sum(axis=1)
-    rate, error = rate_with_error(Totals(sums, counts))
-    assert rate == sums.sum() / counts.sum()
-    assert 0.97 < error / resampled.std() < 1.0 + 25.0 / users
-
-
-def test_with_one_request_each_it_is_the_error_of_agresti_and_caffo():
-    sums = np.array([1.0] * 45 + [0.0] * 5)
-    smoothed = 46 / 52
-    assert rate_with_error(Totals(sums, np.ones(50)))[1] == pytest.approx(math.sqrt(smoothed * (1 - smoothed) / 51))
-
-
-def test_an_arm_without_a_failure_has_an_error():
-    assert rate_with_error(Totals(np.full(50, 9.0), np.full(50, 9.0)))[1] == pytest.approx(1 / 52, rel=0.02)
+# --- users ---
 
 
 def test_failures_that_gather_in_few_users_are_less_certain():
@@ -249,4 +265,59 @@ def test_failures_that_gather_in_few_users_are_less_certain():
     gathered = spread.assign(success=spread["user_id"].str[1:].astype(int) % 20 != 1)  # all or nothing
     one, other = checks_of(spread)["success"], checks_of(gathered)["success"]
     assert other.harm == pytest.approx(one.harm, abs=0.02)
-    assert other.high - other.low > 2.0 * (one.high - one.low)
+    assert other.high - other.low > 1.2 * (one.high - one.low)
+
+
+def test_columns_of_any_kind_are_read_alike():
+    runs = make_runs(150, makespan=1.1, success=0.9, slower=2.0).assign(reason="assigned")
+    runs.loc[::17, "execution_time"] = np.nan
+    expected = [each.to_dict() for each in checks_of(runs).values()]
+    for other in (runs.convert_dtypes(), runs.astype(object).where(runs.notna(), None)):
+        assert [each.to_dict() for each in checks_of(other).values()] == expected
+
+
+# --- shadow pairs beside ---
+
+
+def pairs_of(n, *, longer=1.0, failing=0.0, seed=0):
+    rng = np.random.default_rng(seed)
+    bound = rng.uniform(30.0, 120.0, n)
+    done = rng.random(n) >= failing
+    return pd.DataFrame(
+        {
+            "user_id": [f"p{number}" for number in range(n)],
+            "makespan_a": bound * 1.1,
+            "makespan_b": np.where(done, bound * 1.1 * longer * rng.uniform(0.99, 1.01, n), np.nan),
+            "success_a": True,
+            "success_b": done,
+            "lower_bound": bound,
+        }
+    )
+
+
+def test_pairs_keep_what_few_users_could_not_and_say_so():
+    checks = checks_of(make_runs(20), pairs=pairs_of(400))
+    assert {name: checks[name].state for name in ("makespan", "success")} == {"makespan": "kept", "success": "kept"}
+    assert checks["makespan"].message.startswith("on the same requests: ")
+    assert checks["execution_time"].state == "undecided"
+
+
+@pytest.mark.parametrize(
+    ("name", "live", "shadow"),
+    [
+        ("makespan", {"makespan": 1.3}, {}),
+        ("makespan", {}, {"longer": 1.3}),
+        ("success", {"success": 0.5}, {}),
+        ("success", {}, {"failing": 0.5}),
+    ],
+)
+def test_a_breach_of_either_is_a_breach(name, live, shadow):
+    assert states_of(make_runs(300, **live), pairs=pairs_of(300, **shadow))[name] == "breached"
+
+
+def test_pairs_cost_the_live_test_half_of_its_error():
+    runs = make_runs(300)
+    margins = {"makespan": 0.05}
+    alone = check_guardrails(runs, margins, "model_a", "model_b", 0.025)[0]
+    assert checks_of(runs, margins=margins, pairs=pairs_of(3))["makespan"].low == alone.low
+    assert checks_of(runs, margins=margins, pairs=pairs_of(0))["makespan"].low > alone.low

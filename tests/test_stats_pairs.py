@@ -8,9 +8,8 @@ import pytest
 from scipy import stats
 
 from scheduler_service.stats.arms import FAILED_RATIO
-from scheduler_service.stats.effect import LEAST_USERS, TUNED_FOR
+from scheduler_service.stats.betting import log_capital
 from scheduler_service.stats.pairs import MOST_WORST, judge_pairs
-from scheduler_service.stats.sequential import boundary
 
 
 def make_pairs(n=100, ratio=0.97, seed=0, noise=0.02, per_user=1, **columns):
@@ -56,9 +55,10 @@ def test_effect_bounds_and_p_value_agree_with_scipy_on_the_log_ratios():
     ratios = np.log(pairs["makespan_b"] / pairs["makespan_a"])
     assert verdict.geometric_mean_ratio == pytest.approx(stats.gmean(pairs["makespan_b"] / pairs["makespan_a"]))
     assert verdict.test.p_value == pytest.approx(stats.ttest_1samp(ratios, 0.0).pvalue)
-    radius = stats.sem(ratios) * boundary(np.array([120.0]), 0.05, TUNED_FOR, sides=2)[0]
-    assert verdict.effect.low == pytest.approx(1 - math.exp(ratios.mean() + radius))
-    assert verdict.effect.high == pytest.approx(1 - math.exp(ratios.mean() - radius))
+    limit, ends = math.log(FAILED_RATIO), [math.log(1 - bound) for bound in (verdict.effect.high, verdict.effect.low)]
+    for end, side in zip(ends, (1, -1), strict=True):  # at the bounds the gambler has won as much as is allowed
+        capital = log_capital(side * ratios.to_numpy() + limit, np.full(120, limit + side * end))
+        assert capital == pytest.approx(math.log(2 / 0.05), rel=1e-6)
     assert verdict.effect.correlation == pytest.approx(
         stats.pearsonr(np.log(pairs["makespan_a"]), np.log(pairs["makespan_b"])).statistic
     )
@@ -160,7 +160,7 @@ def test_success_that_was_never_recorded_is_a_failure():
 
 @pytest.mark.parametrize("column", ["makespan_a", "makespan_b", "lower_bound"])
 def test_columns_without_a_value_crash_nothing(column):
-    pairs = make_pairs(60, **{column: np.nan})
+    pairs = make_pairs(120, **{column: np.nan})
     verdict = verdict_on(pairs)
     assert verdict.word == ("better" if column == "lower_bound" else "invalid")
     verdict.to_dict()
@@ -175,15 +175,47 @@ def test_no_pairs_are_no_data():
     assert told["p_value_reason"]["code"] == "too_few_units"
 
 
-def test_too_few_users_are_invalid_however_many_pairs_there_are():
-    verdict = verdict_on(make_pairs(LEAST_USERS - 1, per_user=50))
-    assert (verdict.word, verdict.reason.reason) == ("invalid", "too_few_units")
+def test_many_pairs_of_few_users_are_few_users():
+    verdict = verdict_on(make_pairs(5, 0.97, per_user=100))
+    assert (verdict.word, verdict.effect.units, verdict.pairs) == ("inconclusive", 5, 500)
 
 
-def test_the_same_ratio_everywhere_is_no_error_to_judge_by():
-    pairs = make_pairs(60)
+@pytest.mark.parametrize(("n", "word"), [(5, "inconclusive"), (200, "worse")])
+def test_the_same_ratio_everywhere_is_judged_by_the_users_who_have_it(n, word):
+    pairs = make_pairs(n)
     verdict = verdict_on(pairs.assign(makespan_b=1.1 * pairs["makespan_a"]))
-    assert (verdict.word, verdict.reason.reason) == ("invalid", "no_variation")
+    assert (verdict.word, verdict.reason) == (word, None)
+    assert verdict.effect.improvement == pytest.approx(-0.1)
+    assert verdict.test.reason == "no_variation"
+
+
+def test_one_pair_says_something_about_one_pair():
+    verdict = verdict_on(make_pairs(1, 0.9))
+    assert verdict.word == "inconclusive"
+    assert -1.0 - 1e-9 <= verdict.effect.low < verdict.effect.high <= 0.5 + 1e-9
+
+
+# --- however often one looks ---
+
+
+@pytest.mark.parametrize("law", ["a failure in 50", "ties and skewed losses"])
+def test_pairs_without_a_mean_difference_are_wrong_as_seldom_as_promised(law):
+    """Small wins and losses that are rare or not seen yet: the mean log ratio is exactly 0."""
+    rng = np.random.default_rng(9)
+    limit = math.log(FAILED_RATIO)
+    wrong = 0
+    for _ in range(25):
+        drawn = rng.random(200)
+        if law == "a failure in 50":
+            d = np.where(drawn < 0.02, limit, -limit * 0.02 / 0.98)
+        else:
+            d = np.where(drawn < 0.9, 0.0, np.where(drawn < 0.98, -0.02, 0.08))
+        pairs = make_pairs(200)
+        pairs["makespan_a"] = pairs["lower_bound"]
+        pairs["makespan_b"] = pairs["lower_bound"] * np.exp(d)
+        words = {verdict_on(pairs.head(n)).word for n in (20, 50, 100, 200)}
+        wrong += not words.isdisjoint({"better", "worse"})
+    assert wrong / 25 <= 0.05
 
 
 # --- what is told ---

@@ -8,12 +8,12 @@ import pytest
 from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.power import NormalIndPower, TTestIndPower
 
-from scheduler_service.stats.effect import TUNED_FOR, effect_of_arms
+from scheduler_service.stats.arms import UserValues
+from scheduler_service.stats.effect import difference_of_arms, effect_of_arms, effect_of_pairs
 from scheduler_service.stats.holm import holm
 from scheduler_service.stats.metrics import METRICS
-from scheduler_service.stats.power import minimum_detectable_effect, units_needed
+from scheduler_service.stats.power import Prospect, detectable_improvement, minimum_detectable_effect
 from scheduler_service.stats.secondary import secondary
-from scheduler_service.stats.sequential import boundary
 
 # --- Holm ---
 
@@ -96,68 +96,108 @@ def test_an_effect_of_the_detectable_size_is_found_four_times_in_five():
     assert np.mean(np.abs(difference) > 1.959964 * error) == pytest.approx(0.8, abs=0.02)
 
 
-@pytest.mark.parametrize(("difference", "deviation"), [(0.01, 0.1), (-0.05, 0.2), (0.3, 0.2), (2.0, 0.1)])
-def test_the_units_needed_are_the_first_whose_bound_excludes_zero(difference, deviation):
-    n = units_needed(difference, deviation, 0.05, TUNED_FOR)
-    widths = [
-        boundary(np.array([float(units)]), 0.05, TUNED_FOR, sides=2)[0] * deviation / math.sqrt(units)
-        for units in (n, max(1, n - 1))
-    ]
-    assert widths[0] < abs(difference)
-    assert n == 1 or widths[1] >= abs(difference)
+@pytest.mark.parametrize("metric", [METRICS["makespan"], METRICS["gap"], METRICS["success"]])
+def test_a_detectable_improvement_is_positive_whichever_way_the_metric_points_and_none_where_nothing_varies(metric):
+    assert detectable_improvement(0.01, 0.05, metric) == pytest.approx(minimum_detectable_effect(0.01), rel=0.02)
+    assert detectable_improvement(0.0, 0.05, metric) is None
 
 
-def test_more_alpha_a_larger_difference_and_less_noise_need_fewer_units():
-    least = units_needed(0.02, 0.1, 0.05, TUNED_FOR)
-    assert least < units_needed(0.02, 0.1, 0.01, TUNED_FOR)
-    assert least < units_needed(0.01, 0.1, 0.05, TUNED_FOR)
-    assert least < units_needed(0.02, 0.2, 0.05, TUNED_FOR)
+# --- how many users the bounds take ---
+
+LIMITS = (0.0, math.log(2.0))
+MAKESPAN = METRICS["makespan"]
 
 
-def test_no_difference_is_never_found():
-    assert units_needed(0.0, 0.1, 0.05, TUNED_FOR, most=10**6) == 10**6
+def prospect(power=0.5, alpha=0.05, spread=0.06, seed=4):
+    y = np.random.default_rng(seed).uniform(0.2 - spread, 0.2 + spread, 500)
+    return Prospect(y, LIMITS, MAKESPAN, alpha, power)
 
 
-def test_half_of_the_experiments_have_their_verdict_by_about_the_units_needed():
-    """The projection goes by the difference seen; at the true difference it is about the median of the waiting time."""
-    rng = np.random.default_rng(3)
-    needed = units_needed(0.05, 0.4, 0.05, TUNED_FOR)  # deviation 2 sd: two arms of half the users
-    early = 0
-    for _ in range(100):
-        y = rng.normal(4.0, 0.2, 2 * needed)
-        y[1::2] -= 0.05
-        looks = range(100, needed, 50)
-        early += any(
-            effect_of_arms(y[:seen:2], y[1:seen:2], None, METRICS["makespan"], 0.05).low > 0.0 for seen in looks
-        )
-    assert 0.35 < early / 100 < 0.75
+def found(planned, users, improvement, share, experiments=150, looks=1):
+    """Share of simulated experiments whose bounds exclude no difference after so many users, or at a look before."""
+    rng = np.random.default_rng(5)
+    better = 0
+    for _ in range(experiments):
+        is_b = rng.random(users) < share
+        y = rng.choice(planned.y, users) + math.log1p(-improvement) * is_b
+        for seen in np.linspace(users / looks, users, looks).astype(int):
+            drawn = UserValues(y[:seen], LIMITS, is_b[:seen], np.full(seen, share), None)
+            effect = effect_of_arms(drawn, MAKESPAN, planned.alpha)
+            if effect.low > 0.0:
+                better += 1
+                break
+    return better / experiments
 
 
-# --- the boundary ---
+@pytest.mark.parametrize(("improvement", "share"), [(0.03, 0.5), (0.05, 0.1)])
+def test_as_many_experiments_as_the_power_says_find_the_effect_with_the_users_needed(improvement, share):
+    for power, least, most in ((0.5, 0.4, 0.75), (0.8, 0.75, 0.95)):
+        planned = prospect(power)
+        users = planned.users_needed(improvement, share)
+        assert least < found(planned, users, improvement, share, 120) < most
 
 
-@pytest.mark.parametrize(("alpha", "n"), [(0.05, 30), (0.01, 400), (0.2, 10_000)])
-def test_the_boundary_is_the_published_formula(alpha, n):
-    def width(sides):
-        log_a = -2 * math.log(alpha * (1 if sides == 2 else 2))
-        t = n * (log_a + math.log(log_a + 1)) / TUNED_FOR
-        inner = math.log(math.sqrt(t + 1) / alpha) if sides == 2 else math.log(1 + math.sqrt(t + 1) / (2 * alpha))
-        return math.sqrt(2 * (t + 1) / t * inner)
-
-    for sides in (1, 2):
-        assert boundary(np.array([float(n)]), alpha, TUNED_FOR, sides=sides)[0] == pytest.approx(width(sides))
-
-
-def test_the_boundary_is_wider_than_any_single_look_and_two_sides_wider_than_one():
-    n = np.arange(1.0, 5_000.0)
-    two, one = (boundary(n, 0.05, TUNED_FOR, sides=sides) for sides in (2, 1))
-    assert (two > one).all()
-    assert (two > 1.96).all()
-    assert (one > 1.645).all()
+def test_pairs_take_fewer_users_and_as_many_as_planned_are_enough():
+    planned = prospect(0.8)
+    users = planned.pairs_needed(0.03)
+    assert users < planned.users_needed(0.03, 0.5)
+    rng = np.random.default_rng(6)
+    better = 0
+    for _ in range(200):
+        a, noise = rng.choice(planned.y, users), rng.choice(planned.y, users) - planned.y.mean()
+        better += effect_of_pairs(a, a + noise + math.log1p(-0.03), MAKESPAN, planned.alpha).low > 0.0
+    assert 0.7 < better / 200 < 0.95
 
 
-def test_the_bounds_are_tightest_near_the_number_they_are_tuned_for():
-    n = np.array([float(TUNED_FOR)])
-    at = boundary(n, 0.05, TUNED_FOR, sides=2)[0]
-    others = [boundary(n, 0.05, tuned_for, sides=2)[0] for tuned_for in range(20, 4_000, 20)]
-    assert at == pytest.approx(min(others), rel=0.01)
+def test_more_alpha_a_larger_difference_less_noise_and_an_even_split_need_fewer_users():
+    least = prospect().users_needed(0.02, 0.5)
+    assert least < prospect(alpha=0.01).users_needed(0.02, 0.5)
+    assert least < prospect().users_needed(0.01, 0.5)
+    assert least < prospect(spread=0.12).users_needed(0.02, 0.5)
+    assert least < prospect(power=0.8).users_needed(0.02, 0.5)
+    assert least < prospect().users_needed(0.02, 0.1)
+    assert least < prospect().users_needed(0.02, 0.9)
+
+
+def test_no_difference_is_never_found_and_a_margin_is_told_from_none():
+    planned = prospect()
+    assert planned.users_needed(0.0, 0.5) is None
+    assert planned.users_needed(0.0, 0.5, supposed=-0.05) < planned.users_needed(0.0, 0.5, supposed=-0.02)
+    assert planned.pairs_needed(0.0) is None
+    assert planned.pairs_needed(0.0, supposed=-0.05) < planned.pairs_needed(0.0, supposed=-0.02)
+
+
+@pytest.mark.parametrize("name", ["makespan", "gap", "success", "resource_utilization", "execution_time"])
+def test_what_is_detectable_with_the_users_needed_is_the_effect_whatever_the_metric(name):
+    metric = METRICS[name]
+    rng = np.random.default_rng(7)
+    y = rng.beta(4.0, 6.0, 300) if metric.limits == (0.0, 1.0) else rng.uniform(0.1, 0.3, 300)
+    planned = Prospect(y, LIMITS if name == "makespan" else metric.limits, metric, 0.05, 0.8)
+    users = planned.users_needed(0.04, 0.3)
+    assert planned.detectable(users, 0.3) == pytest.approx(0.04, rel=0.01)
+    assert planned.detectable(2 * users, 0.3) < 0.04 < planned.detectable(users // 2, 0.3)
+    assert planned.detectable(2, 0.3) is None
+    if name == "makespan":
+        assert planned.detectable_in_pairs(planned.pairs_needed(0.04)) == pytest.approx(0.04, rel=0.01)
+
+
+def test_half_of_the_experiments_have_their_verdict_by_about_the_users_needed():
+    """Looks before the end only add to the chance."""
+    planned = prospect(0.5)
+    users = planned.users_needed(0.04, 0.5)
+    assert 0.4 < found(planned, users, 0.04, 0.5, 60, looks=5) < 0.8
+
+
+def test_the_users_that_an_experiment_still_needs_are_those_of_more_of_the_same():
+    rng = np.random.default_rng(8)
+    is_b = rng.random(150) < 0.5
+    y = rng.uniform(0.1, 0.3, 150) - 0.03 * is_b
+    evidence = difference_of_arms(UserValues(y, LIMITS, is_b, np.full(150, 0.5), None))
+    needed = evidence.needed(0.025)
+    assert evidence.needed(0.025, errors=-1.0) < needed < evidence.needed(0.025, errors=0.5)
+    copies = math.ceil(needed / 150) + 1
+    more = difference_of_arms(
+        UserValues(np.tile(y, copies), LIMITS, np.tile(is_b, copies), np.full(150 * copies, 0.5), None)
+    )
+    assert more.high(0.025) < 0.0
+    assert evidence.high(0.025) > 0.0

@@ -5,10 +5,11 @@ arms' means, Welch's error, adjusted by the lower bound (Deng et al. 2013), from
 compact copy of it; each function answers the bounds of all looks.
 """
 
+import math
+
 import numpy as np
 
 from benchmarks.experiments.bets import Flags
-from scheduler_service.stats.sequential import boundary
 from scheduler_service.stats.summaries import Values
 
 LEAST_USERS = 25
@@ -50,6 +51,13 @@ def bounds_of_arms(y: Values, x: Values | None, in_b: Flags, alpha: float, *, is
     return _bounds(difference, error, n, alpha, has_verdict)
 
 
+def boundary(n: Values, alpha: float) -> Values:
+    """Standard errors that an estimate of n users may be off, at no moment more, with chance 1 - alpha."""
+    log_a = -2.0 * math.log(alpha)
+    nr2 = n * (log_a + math.log(log_a + 1.0)) / TUNED_FOR
+    return np.asarray(np.sqrt(2.0 * (nr2 + 1.0) / nr2 * np.log(np.sqrt(nr2 + 1.0) / alpha)), np.float64)
+
+
 def bounds_of_pairs(d: Values, alpha: float) -> Bounds:
     """Of users with one pair each, `d` being the difference of the logarithms."""
     n = np.arange(1.0, d.size + 1.0)
@@ -59,7 +67,7 @@ def bounds_of_pairs(d: Values, alpha: float) -> Bounds:
 
 
 def _bounds(difference: Values, error: Values, n: Values, alpha: float, has_verdict: Flags) -> Bounds:
-    radius = np.where(has_verdict, error * boundary(n, alpha, TUNED_FOR, sides=2), np.nan)
+    radius = np.where(has_verdict, error * boundary(n, alpha), np.nan)
     return difference - radius, difference + radius
 
 

@@ -55,10 +55,11 @@ SEVERITIES: Mapping[str, Literal["warning", "critical"]] = {
     "silent_service": "critical",
     "min_free_disk_gib": "critical",
     "experiment_aborted": "warning",
+    "experiment_arm_stopped": "warning",
     "model_rolled_back": "critical",
 }
 """Every rule."""
-EVENTS = frozenset({"experiment_aborted", "model_rolled_back"})
+EVENTS = frozenset({"experiment_aborted", "experiment_arm_stopped", "model_rolled_back"})
 """Rules of things that happen once: they are told at once, and their end is not."""
 RULES_OF_RUNS = frozenset(SEVERITIES) - EVENTS
 """The others: they judge what is recorded, and the disk that it is on."""
@@ -172,6 +173,12 @@ def experiment_aborted(experiment: str, reason: str, time: str, lang: Lang = "zh
     return _event("experiment_aborted", experiment, reason, lang, details=details)
 
 
+def arm_stopped(experiment: str, arm: str, reason: str, time: str, lang: Lang = "zh") -> Reading:
+    """An experiment that took one of its candidates away from its users, and goes on with the others."""
+    details = {"experiment": experiment, "arm": arm, "time": time}
+    return _event("experiment_arm_stopped", f"{experiment}/{arm}", reason, lang, details=details)
+
+
 def rolled_back(algorithm: str, reason: str, time: str, lang: Lang = "zh") -> Reading:
     """A live model that the service took back by itself."""
     # With the time, since it may happen again.
@@ -201,7 +208,8 @@ def _held_against(name: str, value: float | None, limit: float, lang: Lang, *, s
 def _event(
     name: str, subject: str, reason: str, lang: Lang, *, value: float = 1.0, details: Mapping[str, object] | None = None
 ) -> Reading:
-    message, advice = (text.format(subject=subject, reason=reason) for text in RULES[lang][name])
+    named = {**(details or {}), "subject": subject, "reason": reason}
+    message, advice = (text.format(**named) for text in RULES[lang][name])
     return Reading(
         name, "beyond", value, 0.0, message, advice, subject, SEVERITIES[name], name in EVENTS, details or {}
     )

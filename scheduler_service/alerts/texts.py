@@ -45,6 +45,10 @@ RULES: Mapping[Lang, Mapping[str, tuple[str, str]]] = {
             "实验 {subject} 已自动停止，所有用户回到默认模型：{reason}",
             "查看 GET /experiments/{subject}/results 与 A/B 报告；确认后用 conclude 结束它。",
         ),
+        "experiment_arm_stopped": (
+            "实验 {experiment} 的 {arm} 已自动停止，其用户改用默认模型，其余各组继续：{reason}",
+            "查看 GET /experiments/{experiment}/results 与 A/B 报告；在查明原因之前，不要再让该模型参加实验。",
+        ),
         "model_rolled_back": (
             "{subject} 的生产模型已自动回滚：{reason}",
             "查看 GET /models/history；在修复并重新验证之前，不要再部署该版本。",
@@ -86,6 +90,10 @@ RULES: Mapping[Lang, Mapping[str, tuple[str, str]]] = {
         "experiment_aborted": (
             "The experiment {subject} stopped itself, and everyone is back on the default model: {reason}",
             "See GET /experiments/{subject}/results and the A/B report; close it with conclude.",
+        ),
+        "experiment_arm_stopped": (
+            "{arm} of the experiment {experiment} was stopped automatically; its users get the default model, the other arms go on: {reason}",
+            "See GET /experiments/{experiment}/results and the A/B report; do not try that model again before the cause is known.",
         ),
         "model_rolled_back": (
             "The live model of {subject} was rolled back automatically: {reason}",

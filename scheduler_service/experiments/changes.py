@@ -65,7 +65,7 @@ class Changes:
         """Applies `change` to the file's JSON and writes the line of history that tells of it.
 
         Args:
-            expected: the experiment that was looked at; its status and stage must still be these.
+            expected: the experiment that was looked at; its status, stage and stopped arms must still be these.
 
         Raises:
             Overtaken: they are not; nothing was changed.
@@ -80,7 +80,7 @@ class Changes:
                 found = experiment_in(validate(document), name, now)
                 before = state_of(found)
                 if expected is not None and before != state_of(expected):
-                    raise Overtaken(f"the experiment {name!r} was {expected.status} and is {found.status} by now")
+                    raise Overtaken(f"the experiment {name!r} was {_said(expected)} and is {_said(found)} by now")
                 if found.last_transition is not None:
                     self.history.record(found.last_transition)  # before the file forgets it
             change(document)
@@ -266,9 +266,17 @@ def as_of(experiment: Experiment, now: datetime) -> Experiment:
 
 
 def state_of(experiment: Experiment) -> dict[str, Any]:
-    """What the history tells of it: the status and, in a rollout, the stage."""
+    """What the history tells of it: the status, in a rollout the stage, and the stopped arms if there are any."""
     stage = {} if experiment.rollout is None else {"stage": experiment.rollout.share}
-    return {"status": experiment.status, **stage}
+    stopped = {"stopped_arms": list(experiment.stopped_arms)} if experiment.stopped_arms else {}
+    return {"status": experiment.status, **stage, **stopped}
+
+
+def _said(experiment: Experiment) -> str:
+    """`state_of` in words."""
+    stage = "" if experiment.rollout is None else f" at {experiment.rollout.share:.0%}"
+    stopped = f" without {', '.join(experiment.stopped_arms)}" if experiment.stopped_arms else ""
+    return f"{experiment.status}{stage}{stopped}"
 
 
 def set_status(name: str, status: Status) -> Callable[[Document], None]:
@@ -276,6 +284,16 @@ def set_status(name: str, status: Status) -> Callable[[Document], None]:
 
     def change(document: Document) -> None:
         document["experiments"][name]["status"] = status
+
+    return change
+
+
+def set_arm_stopped(name: str, arm: str, now: datetime) -> Callable[[Document], None]:
+    """The change that takes a candidate away from its users, for good."""
+
+    def change(document: Document) -> None:
+        entry = document["experiments"][name]
+        entry["stopped_arms"] = {**(entry.get("stopped_arms") or {}), arm: to_iso(now)}
 
     return change
 

@@ -11,7 +11,7 @@ import shlex
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -123,6 +123,7 @@ def _parser() -> argparse.ArgumentParser:
         ("pause", "send everyone to the default model until it is started again"),
         ("start", "let a paused experiment run on"),
         ("stop", "send everyone to the default model for good"),
+        ("stop-arm", "take one candidate away from its users for good; the others go on"),
         ("conclude", "close an experiment whose results were acted upon"),
         ("advance", "move a rollout to its next stage, whatever the figures say"),
         ("promote", "make model_b the default model and conclude the experiment"),
@@ -131,6 +132,8 @@ def _parser() -> argparse.ArgumentParser:
         move = command(name, about)
         move.add_argument("experiment")
         move.add_argument("--reason", default="", help="why, for the history")
+        if name == "stop-arm":
+            move.add_argument("arm", help="the candidate: model_b, model_c, ...")
         move.add_argument("--actor", default=os.environ.get("USER", ""), help="who (default: you, %(default)s)")
 
     replay = command(
@@ -191,6 +194,10 @@ def _results(doors: Doors, options: argparse.Namespace) -> Answer:
     value = doors.experiments.results(name, runs, monitor.get_pairs(name))
     rows = [(each["name"], each["state"], each["message"]) for each in value["guardrails"]]
     text = f"{value['verdict']}: {value['verdict_sentence']}\n{value['recommendation']}"
+    for arm, since in value["stopped_arms"].items():
+        text += f"\n{arm} is stopped since {since}"
+    if value["contradiction"] is not None:
+        text = f"{value['contradiction']['message']}\n\n{text}"
     if value["rollout_decision"] is not None:
         text += "\nrollout: {kind}, {reason}".format(**value["rollout_decision"])
     return value, f"{text}\n\n{table(('guardrail', 'state', 'seen'), rows)}" if rows else text
@@ -209,7 +216,8 @@ def _history(doors: Doors, options: argparse.Namespace) -> Answer:
 
 def _state(state: Mapping[str, Any]) -> str:
     stage = f" {state['stage']:.0%}" if "stage" in state else ""
-    return f"{state.get('status', '-')}{stage}"
+    stopped = f" without {', '.join(state['stopped_arms'])}" if "stopped_arms" in state else ""
+    return f"{state.get('status', '-')}{stage}{stopped}"
 
 
 def _assignment(doors: Doors, options: argparse.Namespace) -> Answer:
@@ -223,13 +231,15 @@ def _move(doors: Doors, options: argparse.Namespace) -> Answer:
         "pause": experiments.pause_experiment,
         "start": experiments.start_experiment,
         "stop": experiments.stop_experiment,
+        "stop-arm": partial(experiments.stop_arm, arm=getattr(options, "arm", "")),
         "conclude": experiments.conclude_experiment,
         "advance": experiments.advance_experiment,
         "promote": experiments.promote_arm,
         "revert": experiments.revert_promotion,
     }
     found = moves[options.command](options.experiment, actor=options.actor, reason=options.reason)
-    text = f"the experiment {found.name} is {found.status}; the default model is {experiments.default_model}"
+    stopped = f" without {', '.join(found.stopped_arms)}" if found.stopped_arms else ""
+    text = f"the experiment {found.name} is {found.status}{stopped}; the default model is {experiments.default_model}"
     return found.to_dict(), text
 
 
@@ -281,7 +291,7 @@ COMMANDS: Mapping[str, Callable[[Doors, argparse.Namespace], Answer]] = {
     "results": _results,
     "history": _history,
     "assignment": _assignment,
-    **dict.fromkeys(("pause", "start", "stop", "conclude", "advance", "promote", "revert"), _move),
+    **dict.fromkeys(("pause", "start", "stop", "stop-arm", "conclude", "advance", "promote", "revert"), _move),
     "replay": _replay,
 }
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import UTC, datetime
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -14,25 +14,30 @@ from scheduler_service.experiments.experiment import Experiment
 from scheduler_service.experiments.planning import MAX_DAYS, traffic_of
 from scheduler_service.experiments.rollout import Evidence
 from scheduler_service.stats.arms import metric_values, rows_of_arm, succeeded
+from scheduler_service.stats.breaker import check_requests
 from scheduler_service.stats.comparison import ARMS, BASELINE, ArmComparison, compare_arms
 from scheduler_service.stats.guardrails import ALPHA as GUARDRAIL_ALPHA
 from scheduler_service.stats.guardrails import Guardrail, check_guardrails
+from scheduler_service.stats.headline import Contradiction, contradiction, requests_longer, summary
 from scheduler_service.stats.metrics import PAIRED, metric_named, paired_metric
 from scheduler_service.stats.outcome import NotComputable
 from scheduler_service.stats.pairs import PairedVerdict, judge_pairs
 from scheduler_service.stats.power import detectable_improvement
 from scheduler_service.stats.secondary import secondary
-from scheduler_service.stats.verdict import DaysLeft, DaysUntil, Verdict, judge, summary_beside
+from scheduler_service.stats.spending import replay_alpha
+from scheduler_service.stats.verdict import DaysLeft, DaysUntil, Verdict, judge
 
 if TYPE_CHECKING:
     import pandas as pd
 
 RUN_COLUMNS = (
     "timestamp",
+    "request_id",
     "model_key",
     "variant",
     "reason",
     "user_id",
+    "split",
     "success",
     "makespan",
     "policy_makespan",
@@ -52,11 +57,18 @@ class Examination:
     experiment: Experiment
     comparisons: Mapping[str, ArmComparison]  # candidate -> against the baseline
     verdicts: Mapping[str, Verdict]  # candidate -> from the users' means
-    guardrails: Mapping[str, tuple[Guardrail, ...]]  # candidate ->
+    guardrails: Mapping[str, tuple[Guardrail, ...]]  # candidate ->; the breaker is the last one
     secondary: Mapping[str, Mapping[str, Any]]  # candidate -> metric -> its figures
     pairs: Mapping[str, PairedVerdict]  # "shadow" and "replay", where there are pairs; of model_b
+    requests_longer: Mapping[str, float | None]  # candidate -> share, as `headline.requests_longer`
     samples: Mapping[str, int]  # arm -> values of the success metric, in a rollout since the stage began
     model_changed: NotComputable | None  # the arm's name came to mean another model on the way
+
+    @property
+    def latest(self) -> ArmComparison:
+        """The comparison that knows the most runs: of a candidate that runs, or of the one that was stopped last."""
+        stopped, end = self.experiment.stopped_arms, datetime.max.replace(tzinfo=UTC)
+        return self.comparisons[max(self.comparisons, key=lambda arm: stopped.get(arm, end))]
 
     @property
     def rests_on_pairs(self) -> bool:
@@ -65,15 +77,17 @@ class Examination:
 
     def evidence(self, *, is_baseline_the_default: bool) -> Evidence:
         """What a rollout is decided upon."""
-        verdict = self._verdict()
+        verdict, first = self._verdict(), self.experiment.candidates[0]
         return Evidence(
             samples=self.samples,
             word=verdict["verdict"],
             sentence=verdict["verdict_sentence"],
             is_mismatched=any(each.has_ratio_mismatch for each in self.comparisons.values()),
-            guardrails=[each for checks in self.guardrails.values() for each in checks],
+            guardrails={arm: self.guardrails[arm] for arm in self.experiment.running_candidates},
             is_baseline_the_default=is_baseline_the_default,
             cannot_tell=None if verdict["cannot_tell"] is None else verdict["cannot_tell"]["message"],
+            is_one_of_several=len(self.experiment.candidates) > 1,
+            words={arm: found.word for arm, found in self.verdicts.items()} | {first: verdict["verdict"]},
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -88,15 +102,18 @@ class Examination:
             "coverage": experiment.present_coverage,
             "start_time": to_iso(experiment.start_time),
             "end_time": to_iso(experiment.end_time),
-            **self._classical(first),
+            **self._raw(first),
+            **self._present_counts(),
             **self._verdict(),
+            **self._if_stopped(first),
             "guardrails": [each.to_dict() for each in self.guardrails[first]],
             "secondary": self.secondary[first],
             "paired": {source: found.to_dict() for source, found in self.pairs.items()},
             "comparisons": {
                 arm: {
-                    **self._classical(arm),
+                    **self._raw(arm),
                     **self.verdicts[arm].to_dict(),
+                    **self._if_stopped(arm),
                     "guardrails": [each.to_dict() for each in self.guardrails[arm]],
                     "secondary": self.secondary[arm],
                 }
@@ -104,12 +121,48 @@ class Examination:
             },
             "rollout": None if experiment.rollout is None else experiment.rollout.to_dict(),
             "stage_samples": None if experiment.rollout is None else dict(self.samples),
+            "stopped_arms": {arm: to_iso(since) for arm, since in experiment.stopped_arms.items()},
         }
 
-    def _classical(self, arm: str) -> dict[str, Any]:
-        """The figures of API.md, with a summary that does not contradict the verdict beside it."""
-        comparison = self.comparisons[arm]
-        return {**comparison.to_dict(), "summary": summary_beside(comparison, self.verdicts[arm].cannot_tell)}
+    def _present_counts(self) -> dict[str, Any]:
+        """The figures of requests of every arm until now; those of a candidate that was stopped end with it."""
+        told = self.latest.to_dict()
+        return {name: told[name] for name in ("total_requests", "users", "average_metrics")}
+
+    def _if_stopped(self, arm: str) -> dict[str, Any]:
+        """What there is to do about a candidate that is stopped: nothing. Empty for one that is not."""
+        since = self.experiment.stopped_arms.get(arm)
+        if since is None:
+            return {}
+        said = f"{arm} was stopped at {to_iso(since)} and its users get the default model; there is nothing to do."
+        over = DaysLeft(None, reason=NotComputable("not_running", f"{arm} is stopped"))
+        return {"recommendation": said, **over.to_dict()}
+
+    def contradiction(self, arm: str) -> Contradiction | None:
+        """That the raw means of `arm` and the effect of its verdict have opposite signs; None if they have not."""
+        comparison, effect = self.comparisons[arm], self._verdict_on(arm)["anytime_effect"]
+        if effect is None or comparison.has_ratio_mismatch or self.model_changed is not None:
+            return None
+        return contradiction(
+            comparison,
+            effect["improvement_percentage"],
+            self.requests_longer[arm],
+            is_of_pairs=self.rests_on_pairs and arm == self.experiment.candidates[0],
+        )
+
+    def _raw(self, arm: str) -> dict[str, Any]:
+        """The figures of API.md, of the raw means; `summary` says first what the verdict rests on."""
+        comparison, contradicted = self.comparisons[arm], self.contradiction(arm)
+        told = self.verdicts[arm].cannot_tell
+        return {
+            **comparison.to_dict(),
+            "summary": summary(comparison, self._verdict_on(arm), contradicted, told),
+            "raw_means_contradict": contradicted is not None,
+            "contradiction": None if contradicted is None else contradicted.to_dict(),
+        }
+
+    def _verdict_on(self, arm: str) -> dict[str, Any]:
+        return self._verdict() if arm == self.experiment.candidates[0] else self.verdicts[arm].to_dict()
 
     def _verdict(self) -> dict[str, Any]:
         """The verdict on model_b as JSON; `verdict_basis` says which figures it rests on."""
@@ -138,7 +191,7 @@ class Examination:
 
 
 def examine(experiment: Experiment, runs: pd.DataFrame, pairs: pd.DataFrame | None, now: datetime) -> Examination:
-    """Every figure of the experiment.
+    """Every figure of the experiment; those of a candidate that was stopped are of the runs until then.
 
     Several candidates share the errors: verdicts and guardrails of each are held to alpha divided by their number
     (Bonferroni).
@@ -150,17 +203,18 @@ def examine(experiment: Experiment, runs: pd.DataFrame, pairs: pd.DataFrame | No
     candidates = experiment.candidates
     metric = metric_named(experiment.success_metric)
     each_alpha = experiment.alpha / len(candidates)
-    split, shadow = experiment.traffic_split or None, {}
+    ends = {arm: experiment.stopped_arms.get(arm) for arm in candidates}
+    runs_of = {arm: runs if end is None else runs[runs["timestamp"] <= end] for arm, end in ends.items()}
+    shadow = {}
     if experiment.shadow > 0.0:
         shadow = {arm: pairs_by_source(pairs, arm).get("shadow") for arm in candidates}
-    coming = _days_until(experiment, runs, now)
     comparisons = {
         arm: compare_arms(
-            runs,
+            runs_of[arm],
             metric.name,
             min_samples=experiment.min_samples,
             alpha=experiment.alpha,
-            split=experiment.traffic_split,
+            split=experiment.split_at(ends[arm]),
             candidate=arm,
         )
         for arm in candidates
@@ -169,28 +223,39 @@ def examine(experiment: Experiment, runs: pd.DataFrame, pairs: pd.DataFrame | No
         experiment=experiment,
         comparisons=comparisons,
         verdicts={
-            arm: judge(runs, replace(comparison, alpha=each_alpha), experiment.margin, coming)
+            arm: judge(
+                runs_of[arm],
+                replace(comparison, alpha=each_alpha),
+                experiment.margin,
+                _days_until(experiment, runs, now, arm),
+            )
             for arm, comparison in comparisons.items()
         },
-        guardrails={
-            arm: tuple(
-                check_guardrails(
-                    runs,
-                    experiment.guardrails,
-                    BASELINE,
-                    arm,
-                    GUARDRAIL_ALPHA / len(candidates),
-                    split=split,
-                    pairs=shadow.get(arm),
-                )
-            )
-            for arm in candidates
-        },
-        secondary={arm: secondary(runs, metric.name, arm) for arm in candidates},
+        guardrails={arm: _guardrails(experiment, of, arm, shadow.get(arm)) for arm, of in runs_of.items()},
+        secondary={arm: secondary(of, metric.name, arm) for arm, of in runs_of.items()},
         pairs=_pair_verdicts(experiment, pairs, candidates[0]),
+        requests_longer={arm: requests_longer(of, metric, (BASELINE, arm)) for arm, of in runs_of.items()},
         samples=_samples(experiment, runs, metric.name),
         model_changed=_model_changed(experiment, runs),
     )
+
+
+def _guardrails(
+    experiment: Experiment, runs: pd.DataFrame, arm: str, shadow: pd.DataFrame | None
+) -> tuple[Guardrail, ...]:
+    """Of the candidate `arm`, and the breaker; none at all where a person switched them off."""
+    if not experiment.guardrails:
+        return ()
+    checked = check_guardrails(
+        runs,
+        experiment.guardrails,
+        BASELINE,
+        arm,
+        GUARDRAIL_ALPHA / len(experiment.candidates),
+        split=experiment.traffic_split or None,
+        pairs=shadow,
+    )
+    return (*checked, check_requests(runs, BASELINE, arm))
 
 
 def _on_pairs(pairs: PairedVerdict) -> dict[str, Any]:
@@ -217,13 +282,23 @@ def _on_pairs(pairs: PairedVerdict) -> dict[str, Any]:
     }
 
 
-def _days_until(experiment: Experiment, runs: pd.DataFrame, now: datetime) -> DaysUntil | NotComputable:
-    """How soon so many users took part, in the coming stages of a rollout as well, if new ones come as of late.
+def _days_until(experiment: Experiment, runs: pd.DataFrame, now: datetime, arm: str) -> DaysUntil | NotComputable:
+    """How soon so many users took part in `arm` and the baseline, if new ones come as of late.
 
+    The coming stages of a rollout are looked at as well.
     Everybody who names the experiment counts, also who falls into no arm yet: raising the coverage takes them in.
     """
-    if experiment.status != "active":
-        return NotComputable("not_running", f"the experiment is {experiment.status}")
+    status = experiment.status_at(now)
+    if status != "active":
+        return NotComputable("not_running", f"the experiment is {status}")
+    if arm in experiment.stopped_arms:
+        return NotComputable("not_running", f"{arm} is stopped")
+    if "timestamp" not in runs.columns:
+        return NotComputable("no_data", "nobody knows how soon more users come")
+    split = experiment.traffic_split or {BASELINE: 0.5, arm: 0.5}
+    compared = split[BASELINE] + split[arm]  # of those who take part
+    if compared == 0.0:
+        return NotComputable("not_running", "neither arm has a share of the users")
     known = max((now - experiment.start_time).total_seconds() / 86_400.0, 1.0)
     traffic, rollout = traffic_of(runs, now, known), experiment.rollout
     stages = [(0.0, experiment.present_coverage)]
@@ -234,7 +309,7 @@ def _days_until(experiment: Experiment, runs: pd.DataFrame, now: datetime) -> Da
 
     def days_until(users: int) -> float | None:
         for (begins, coverage), (ends, _) in pairwise([*stages, (MAX_DAYS, 0.0)]):
-            missing = users / coverage - traffic.users
+            missing = users / (coverage * compared) - traffic.users
             if missing > 0.0 and traffic.new_users_per_day == 0.0:
                 continue
             days = max(begins, missing / traffic.new_users_per_day if missing > 0.0 else 0.0)
@@ -247,18 +322,33 @@ def _days_until(experiment: Experiment, runs: pd.DataFrame, now: datetime) -> Da
 
 def _pair_verdicts(experiment: Experiment, pairs: pd.DataFrame | None, candidate: str) -> dict[str, PairedVerdict]:
     """By source. Shadow pairs are judged even where there are none, if the verdict rests on them."""
-    alpha = experiment.alpha / len(experiment.candidates)
     return {
-        source: judge_pairs(
-            mine,
-            margin=experiment.margin,
-            alpha=alpha,
-            candidate=candidate,
-            metric=paired_metric(experiment.success_metric),
+        source: replace(
+            judge_pairs(
+                mine,
+                margin=experiment.margin,
+                alpha=alpha_of_pairs(experiment, mine),
+                candidate=candidate,
+                metric=paired_metric(experiment.success_metric),
+            ),
+            replay_number=replay_number_of(mine),
         )
         for source, mine in pairs_by_source(pairs, candidate).items()
         if len(mine) or (source == "shadow" and experiment.shadow > 0.0)
     }
+
+
+def alpha_of_pairs(experiment: Experiment, pairs: pd.DataFrame) -> float:
+    """The chance of a wrong verdict on pairs of one source and candidate; replays of the same models share it."""
+    alpha, number = experiment.alpha / len(experiment.candidates), replay_number_of(pairs)
+    return alpha if number is None else replay_alpha(alpha, number)
+
+
+def replay_number_of(pairs: pd.DataFrame) -> int | None:
+    """Which replay of its two models the pairs are of; None for shadow runs."""
+    if "replay_number" not in pairs.columns or not len(pairs) or pairs["replay_number"].isna().iloc[-1]:
+        return None
+    return int(pairs["replay_number"].iloc[-1])
 
 
 def pairs_by_source(pairs: pd.DataFrame | None, candidate: str) -> dict[str, pd.DataFrame]:

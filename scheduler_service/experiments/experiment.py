@@ -34,7 +34,9 @@ from scheduler_service.stats.metrics import ALIASES, METRICS, metric_named
 from scheduler_service.stats.verdict import DEFAULT_MARGIN
 
 SPLIT_TOLERANCE = 1e-9
+DEFAULT_DURATION_DAYS = 7.0
 MAX_DURATION_DAYS = 3_650
+"""An experiment of so many days is open-ended: it runs until it is promoted, aborted or ended by a person."""
 MAX_MARGIN = 100.0
 
 
@@ -121,7 +123,7 @@ class Experiment(BaseModel):
     coverage: float = Field(default=1.0, gt=0.0, le=1.0, allow_inf_nan=False)  # share of the users that take part
     success_metric: Annotated[str, AfterValidator(_known_metric)] = "makespan"
     start_time: Moment
-    duration_days: float = Field(default=7.0, gt=0.0, le=MAX_DURATION_DAYS, allow_inf_nan=False)
+    duration_days: float = Field(default=DEFAULT_DURATION_DAYS, gt=0.0, le=MAX_DURATION_DAYS, allow_inf_nan=False)
     status: Status = "active"
     min_samples: int = Field(default=100, ge=2, le=10**9)
     alpha: float = Field(default=0.05, gt=0.0, lt=1.0, allow_inf_nan=False)
@@ -132,6 +134,7 @@ class Experiment(BaseModel):
         default_factory=_nothing
     )  # testers; their runs are left out of the results
     excluded_users: tuple[UserId, ...] = ()  # they get the default model
+    stopped_arms: Mapping[str, Moment] = Field(default_factory=_nothing)  # candidate -> since when nobody gets it
     rollout: Rollout | None = None
     promotion: Promotion | None = None
     last_transition: dict[str, Any] | None = None  # written with the state it led to, so that a kill loses no line
@@ -189,6 +192,15 @@ class Experiment(BaseModel):
                 raise ValueError(f"{user!r} is forced into {arm!r}; the arms are {', '.join(arms)}")
         return MappingProxyType(dict(forced))
 
+    @field_validator("stopped_arms")
+    @classmethod
+    def _only_candidates(cls, stopped: Mapping[str, datetime], info: ValidationInfo) -> Mapping[str, datetime]:
+        candidates = (_arms(info) or ARMS)[1:]
+        for arm in stopped:
+            if arm not in candidates:
+                raise ValueError(f"{arm!r} cannot be stopped; the candidates are {', '.join(candidates)}")
+        return MappingProxyType({arm: stopped[arm] for arm in candidates if arm in stopped})
+
     @field_validator("rollout")
     @classmethod
     def _one_candidate(cls, rollout: Rollout | None, info: ValidationInfo) -> Rollout | None:
@@ -234,6 +246,7 @@ class Experiment(BaseModel):
             "shadow": self.shadow or None,
             "forced_variants": dict(self.forced_variants) or None,
             "excluded_users": list(self.excluded_users) or None,
+            "stopped_arms": {arm: to_iso(since) for arm, since in self.stopped_arms.items()} or None,
             "rollout": None if self.rollout is None else self.rollout.to_dict(),
             "promotion": None if self.promotion is None else self.promotion.model_dump(),
             "last_transition": self.last_transition,
@@ -250,15 +263,28 @@ class Experiment(BaseModel):
         """The arms that are compared with the baseline, model_a."""
         return tuple(self.models)[1:]
 
+    @property
+    def running_candidates(self) -> tuple[str, ...]:
+        """The candidates that were not stopped by themselves."""
+        return tuple(arm for arm in self.candidates if arm not in self.stopped_arms)
+
     @cached_property
     def end_time(self) -> datetime:
         """From here on nobody is assigned. Pauses do not prolong an experiment."""
         return self.start_time + timedelta(days=self.duration_days)
 
+    @property
+    def is_open_ended(self) -> bool:
+        """Whether `end_time` is so far away that nobody need reckon with it."""
+        return self.duration_days >= MAX_DURATION_DAYS
+
     def status_at(self, now: datetime) -> Status:
-        """The status when the clock is taken into account."""
-        if self.status in ("scheduled", "active", "paused") and now >= self.end_time:
-            return "completed"
+        """The status when the clock is taken into account; without a running candidate an experiment is stopped."""
+        if self.status in ("scheduled", "active", "paused"):
+            if not self.running_candidates:
+                return "stopped"
+            if now >= self.end_time:
+                return "completed"
         if self.status in ("scheduled", "active"):
             return "scheduled" if now < self.start_time else "active"
         return self.status
@@ -268,20 +294,41 @@ class Experiment(BaseModel):
         if user_id in self._excluded:
             return Place(None, "excluded", None)
         if user_id in self.forced_variants:
-            return Place(self.forced_variants[user_id], "forced", None)
+            return self._place(self.forced_variants[user_id], "forced", None)
         number = bucket(self.name, user_id)
         index = choose(number, self._ranges)
-        return Place(None, "outside", number) if index is None else Place(self._arms[index], "hashed", number)
+        return Place(None, "outside", number) if index is None else self._place(self._arms[index], "hashed", number)
 
     @property
     def present_coverage(self) -> float:
         """Share of the users that take part now; while ramping, twice the candidate's share."""
         return self.coverage if self.rollout is None else self.rollout.coverage
 
+    @cached_property
+    def split_now(self) -> str:
+        """The shares of the arms in their order, joined by "/", as each run records them: "0.9/0.1".
+
+        Those of `split_at` now, six digits each: a rollout's are "0.5/0.5" at every stage.
+        """
+        return "/".join(f"{share:g}" for share in self.split_at().values())
+
+    def split_at(self, moment: datetime | None = None) -> Mapping[str, float]:
+        """The shares of the arms at `moment` (None: now): as asked for, 0 of an arm that was stopped before.
+
+        The others' are not raised to add up to 1, since nobody changes arms: the ratio of any two stays what it was.
+        """
+        gone = {arm for arm, since in self.stopped_arms.items() if moment is None or since < moment}
+        if not gone:
+            return self.traffic_split
+        return {arm: 0.0 if arm in gone else share for arm, share in self.traffic_split.items()}
+
     @property
     def ranges(self) -> Mapping[str, Range]:
         """Arm -> its buckets now, `[from, to)`."""
         return MappingProxyType(dict(zip(self.models, self._ranges, strict=True)))
+
+    def _place(self, arm: str, why: Literal["hashed", "forced"], number: float | None) -> "Place":
+        return Place(None, "stopped", number, arm) if arm in self.stopped_arms else Place(arm, why, number)
 
     @cached_property
     def _excluded(self) -> frozenset[str]:
@@ -301,8 +348,9 @@ class Place:
     """Where a user falls: the arm, or None for one who takes no part and gets the default model."""
 
     arm: str | None
-    why: Literal["hashed", "forced", "excluded", "outside"]  # outside: of the buckets that take part
+    why: Literal["hashed", "forced", "excluded", "outside", "stopped"]  # outside: of the buckets that take part
     bucket: float | None  # None where nothing was hashed
+    stopped_arm: str | None = None  # where they were before it was stopped
 
 
 def _arms(info: ValidationInfo) -> tuple[str, ...] | None:
@@ -339,6 +387,7 @@ def explanation(experiment: Experiment, user_id: str, model: str, reason: str) -
         "hashed": f"bucket {place.bucket} of {user_id!r} lies within {place.arm}'s {ranges.get(place.arm or '')}",
         "outside": f"bucket {place.bucket} of {user_id!r} lies in no arm's range: only a share of "
         f"{experiment.present_coverage:g} of the users takes part",
+        "stopped": f"{user_id!r} belongs to {place.stopped_arm}, which is stopped; its users get the default model",
     }[place.why]
     now = "" if experiment.status == "active" else f"; the experiment is {experiment.status}, so the default answers"
     return {
@@ -347,6 +396,7 @@ def explanation(experiment: Experiment, user_id: str, model: str, reason: str) -
         "user_id": user_id,
         "variant": place.arm if experiment.status == "active" else None,
         "variant_while_active": place.arm,
+        "stopped_arm": place.stopped_arm,
         "model": model,
         "reason": reason,
         "why": told + now,
@@ -358,7 +408,14 @@ def explanation(experiment: Experiment, user_id: str, model: str, reason: str) -
 
 
 def asked_for(definition: Mapping[str, object]) -> Experiment:
-    """As `Experiment.parse`, of a caller's definition: its errors say `experiment_name`, where the file says `name`."""
+    """As `Experiment.parse`, of a caller's definition: its errors say `experiment_name`, where the file says `name`.
+
+    Without `duration_days` a rollout is open-ended: a ramp must not end before its promotion because nobody thought of
+    it. In a file that leaves it out, as in any experiment without a rollout, it is `DEFAULT_DURATION_DAYS`: what was
+    over before this rule must not run again.
+    """
+    if definition.get("duration_days") is None and definition.get("rollout") is not None:
+        definition = {**definition, "duration_days": float(MAX_DURATION_DAYS)}
     try:
         return Experiment.parse(definition)
     except InvalidExperiment as err:

@@ -11,7 +11,16 @@ Status = Literal["scheduled", "active", "paused", "stopped", "completed", "concl
 Action = Literal["start", "pause", "stop", "conclude"]
 
 EventKind = Literal[
-    "created", "started", "paused", "stopped", "concluded", "advanced", "aborted", "promoted", "reverted"
+    "created",
+    "started",
+    "paused",
+    "stopped",
+    "concluded",
+    "advanced",
+    "arm_stopped",
+    "aborted",
+    "promoted",
+    "reverted",
 ]
 
 MOVES: Mapping[Action, tuple[frozenset[Status], Status, EventKind]] = MappingProxyType(
@@ -27,7 +36,11 @@ MOVES: Mapping[Action, tuple[frozenset[Status], Status, EventKind]] = MappingPro
 
 @dataclass(frozen=True, slots=True)
 class Transition:
-    """One move of an experiment. `before` and `after` hold its `status` and, in a rollout, its `stage` (a share)."""
+    """One move of an experiment.
+
+    `before` and `after` hold its `status`, in a rollout its `stage` (a share), and its `stopped_arms`, if it has any;
+    `figures` name the `arm` that was stopped.
+    """
 
     id: str
     time: str  # ISO-8601, UTC

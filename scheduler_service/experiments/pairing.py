@@ -118,7 +118,11 @@ def is_shadowed(experiment: str, share: float, request_id: str) -> bool:
 
 
 def shadow_candidate(experiment: str, candidates: Sequence[str], variant: str, request_id: str) -> str:
-    """The arm that stands against the baseline: the one that answered, or for the baseline's users any, by hash."""
+    """The arm that stands against the baseline: the one that answered, or for other users any, by hash.
+
+    Args:
+        variant: the user's arm; the baseline's also for who falls into none.
+    """
     if variant != BASELINE:
         return variant
     return candidates[int(bucket(f"{experiment}:candidate", request_id) * len(candidates))]

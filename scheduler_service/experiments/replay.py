@@ -22,6 +22,7 @@ from scheduler_service.experiments.experiment import Experiment
 from scheduler_service.experiments.pairing import pair_record, solve_both
 from scheduler_service.stats.comparison import BASELINE
 from scheduler_service.stats.metrics import PAIRED, paired_metric
+from scheduler_service.stats.spending import replay_alpha
 from scheduler_service.stats.verdict import DEFAULT_MARGIN
 from scheduler_service.telemetry.queries import LoggedRequest
 from scheduler_service.telemetry.record import PairRecord, ReplayRecord, input_digest
@@ -85,7 +86,7 @@ class Contest:
     experiment: str | None = None  # that the pairs are recorded for; None compares any two models
     candidate: str = "model_b"  # the arm
     margin: float = DEFAULT_MARGIN  # share of the baseline that the candidate may be worse and still be non-inferior
-    alpha: float = 0.05  # probability of calling a difference where there is none
+    alpha: float = 0.05  # probability of calling a difference where there is none, of all replays together
     metric: str = PAIRED[0]  # what the pairs are judged by; both makespans are recorded whatever it is
 
 
@@ -247,10 +248,24 @@ def run_replay(
     return True
 
 
+def number_and_alpha(
+    contest: Contest, replay: ReplayRecord | None, monitor: "PerformanceMonitor"
+) -> tuple[int | None, float]:
+    """(which replay of the two models it is, the chance of a wrong verdict that is left to it).
+
+    (None, the contest's alpha) for a model against itself. Raises as `judge_replay`.
+    """
+    if replay is None:
+        return None, contest.alpha
+    number = monitor.replays.number(replay.id)
+    return number, replay_alpha(contest.alpha, number)
+
+
 def judge_replay(contest: Contest, replay: ReplayRecord | None, monitor: "PerformanceMonitor") -> dict[str, Any]:
     """The verdict on the pairs that the replay has so far, as JSON; may be asked for at any time.
 
-    A model against itself is `identical`, and needs no replay.
+    A model against itself is `identical`, and needs no replay. Replays of the same two models share one alpha
+    (`stats.spending`).
 
     Raises:
         StorageUnavailable: the database cannot be read.
@@ -259,9 +274,9 @@ def judge_replay(contest: Contest, replay: ReplayRecord | None, monitor: "Perfor
 
     # No replay has the empty id.
     pairs = monitor.get_pairs(replay="" if replay is None else replay.id)
-    found = judge_pairs(
-        pairs, margin=contest.margin, alpha=contest.alpha, candidate=contest.candidate, metric=contest.metric
-    )
+    number, alpha = number_and_alpha(contest, replay, monitor)
+    found = judge_pairs(pairs, margin=contest.margin, alpha=alpha, candidate=contest.candidate, metric=contest.metric)
+    found = replace(found, replay_number=number)
     if contest.key_a != contest.key_b:
         return found.to_dict()
     told = f"{contest.candidate} and model_a are the same model, {contest.key_a}: identical, and nothing was computed."
@@ -272,11 +287,14 @@ def state_of(
     contest: Contest, replay: ReplayRecord | None, state: State, done: int, monitor: "PerformanceMonitor"
 ) -> dict[str, Any]:
     """How far a replay is, and what it says so far, as JSON; `replay` is None for a model against itself."""
+    number, alpha = number_and_alpha(contest, replay, monitor)
     return {
         "experiment": contest.experiment,
         "candidate": contest.candidate,
         "models": {BASELINE: contest.key_a, contest.candidate: contest.key_b},
         "replay_id": None if replay is None else replay.id,
+        "replay_number": number,
+        "alpha": alpha,
         "state": state,
         "done": done,
         "total": 0 if replay is None else replay.total,

@@ -87,22 +87,25 @@ class Evidence:
     """What is known of a candidate at one moment."""
 
     samples: Mapping[str, int]  # arm -> values of the success metric since the stage began
-    word: str  # of the verdict
+    word: str | None  # of the verdict; None: only the breaker was looked at
     sentence: str
     is_mismatched: bool  # the users fell into the arms in wrong shares
-    guardrails: Sequence[Guardrail]
+    guardrails: Mapping[str, Sequence[Guardrail]]  # running candidate -> its checks
     is_baseline_the_default: bool  # what the candidate was compared with is what its promotion would replace
     cannot_tell: str | None = None  # why the verdict will not become another one, and what would tell
+    is_one_of_several: bool = False  # candidates of the experiment, stopped or not
+    words: Mapping[str, str] = field(default_factory=dict)  # candidate -> of its verdict; `word` where it has none
 
 
 @dataclass(frozen=True, slots=True)
 class Decision:
     """What to do now, and why."""
 
-    kind: Literal["hold", "advance", "promote", "abort"]
+    kind: Literal["hold", "advance", "promote", "stop_arm", "abort"]
     reason: str
     figures: Mapping[str, Any] = field(default_factory=dict)
     is_breach: bool = False  # of a guardrail
+    arm: str | None = None  # the candidate that `stop_arm` stops
 
 
 NEEDED = ("makespan", "policy_makespan", "success")
@@ -113,22 +116,28 @@ the users who took part could show it; the others must not be breached."""
 def decide(rollout: Rollout | None, evidence: Evidence, now: datetime) -> Decision:
     """The next move of an experiment, with or without a rollout.
 
-    A breached guardrail aborts, whatever else is true; so does a candidate that is certainly worse, while ramping.
+    A breached guardrail stops its candidate, whatever else is true, and where no other one runs, the experiment: it
+    aborts. So does a candidate that is certainly worse, while ramping. Of several candidates one is stopped at a time.
     Everything else that is missing or not certain holds: a stage is left when it lasted `min_hours`, both arms have
     `min_samples` values from it, the users are split as they should be, and the guardrails of makespans and success are
     kept for certain (where the users are too few to show that, when what they show is within the margin). The promotion
     needs in addition that the candidate is certainly better (or, with `promote_on: non_inferior`, certainly not worse
     by the margin).
     """
-    figures = {
-        "samples": dict(evidence.samples),
-        "verdict": evidence.word,
-        "guardrails": {each.name: {"state": each.state, "harm": each.harm} for each in evidence.guardrails},
+    figures = _figures(evidence, evidence.guardrails)
+    breached = {
+        arm: [each for each in checks if each.state == "breached"] for arm, checks in evidence.guardrails.items()
     }
-    breached = [each for each in evidence.guardrails if each.state == "breached"]
-    if breached:
-        reason = "; ".join(f"guardrail {each.name}: {each.message}" for each in breached)
+    harmful = [arm for arm, found in breached.items() if found]
+    if harmful and len(harmful) == len(evidence.guardrails):
+        reason = _reason(breached, is_one_of_several=evidence.is_one_of_several)
         return Decision("abort", reason, figures, is_breach=True)
+    if harmful:
+        arm = harmful[0]
+        figures = {"arm": arm, **_figures(evidence, {arm: evidence.guardrails[arm]})}
+        return Decision(
+            "stop_arm", _reason({arm: breached[arm]}, is_one_of_several=True), figures, is_breach=True, arm=arm
+        )
     if rollout is None:
         return Decision("hold", "there is no rollout", figures)
     if evidence.word == "worse":
@@ -138,6 +147,31 @@ def decide(rollout: Rollout | None, evidence: Evidence, now: datetime) -> Decisi
         return Decision("hold", missing, figures)
     kind: Literal["advance", "promote"] = "promote" if rollout.is_last_before_promotion else "advance"
     return Decision(kind, evidence.sentence, figures)
+
+
+def _figures(evidence: Evidence, guardrails: Mapping[str, Sequence[Guardrail]]) -> dict[str, Any]:
+    """What a move is based on; of a guardrail of several candidates the worst one's."""
+    order = ("kept", "undecided", "breached")
+    worst: dict[str, Guardrail] = {}
+    for each in (check for checks in guardrails.values() for check in checks):
+        other = worst.setdefault(each.name, each)
+        if (order.index(each.state), each.harm or 0.0) > (order.index(other.state), other.harm or 0.0):
+            worst[each.name] = each
+    arms = list(guardrails)
+    word = evidence.words.get(arms[0], evidence.word) if len(arms) == 1 else evidence.word
+    return {
+        **({} if word is None else {"samples": dict(evidence.samples), "verdict": word}),
+        "guardrails": {name: {"state": each.state, "harm": each.harm} for name, each in worst.items()},
+    }
+
+
+def _reason(breached: Mapping[str, Sequence[Guardrail]], *, is_one_of_several: bool) -> str:
+    """Which guardrails are breached, and whose they are where that is not clear."""
+    return "; ".join(
+        f"guardrail {each.name}{f' of {arm}' if is_one_of_several else ''}: {each.message}"
+        for arm, found in breached.items()
+        for each in found
+    )
 
 
 def _is_enough(guardrail: Guardrail) -> bool:
@@ -161,7 +195,8 @@ def _missing(rollout: Rollout, evidence: Evidence, now: datetime) -> str | None:
     short = [f"{arm} has {count}" for arm, count in evidence.samples.items() if count < rollout.min_samples]
     if short or not evidence.samples:
         return f"{' and '.join(short) or 'no arm has any'} of the {rollout.min_samples} samples that the stage needs"
-    unsure = [each for each in evidence.guardrails if each.name in NEEDED and not _is_enough(each)]
+    checks = (each for checks in evidence.guardrails.values() for each in checks)
+    unsure = [each for each in checks if each.name in NEEDED and not _is_enough(each)]
     if unsure:
         return "; ".join(f"guardrail {each.name} is {each.state}: {each.message}" for each in unsure)
     enough = ("better",) if rollout.promote_on == "better" else ("better", "non_inferior")

@@ -16,6 +16,7 @@ from scheduler_service.http.runs.recording import Recorder
 from scheduler_service.http.runs.replays import Replays
 from scheduler_service.http.runs.shadowing import Shadow
 from scheduler_service.http.server.offload import NativeThreads
+from scheduler_service.http.watch.failing import FailedRuns
 from scheduler_service.http.watch.health import Checks
 from scheduler_service.http.watch.metrics import Metrics
 from scheduler_service.settings import Settings
@@ -46,6 +47,7 @@ class Services:
     shadow: Shadow  # both models of an experiment on requests that are answered
     replays: Replays  # the same on requests that were answered before
     started_at: datetime
+    failed_runs: FailedRuns = field(default_factory=FailedRuns)  # of experiments; they wake the watch
     checks: Checks = field(default_factory=Checks)  # what /health found last
     warmed_up: threading.Event = field(default_factory=threading.Event)  # also when the warm-up has failed
 

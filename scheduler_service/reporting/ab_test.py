@@ -14,6 +14,7 @@ from scheduler_service.reporting.paired import PairedSection, paired_sections
 from scheduler_service.reporting.standing import SYMBOLS, Teller, letter, standing_of
 from scheduler_service.reporting.texts import TEXTS, Lang
 from scheduler_service.stats.arms import FAILED_RATIO, metric_values, rows_of_arm, totals, units
+from scheduler_service.stats.breaker import BREAKER
 from scheduler_service.stats.comparison import BASELINE
 from scheduler_service.stats.guardrails import QUANTILE, UNNOTICED_S, Guardrail
 from scheduler_service.stats.metrics import Metric
@@ -41,8 +42,8 @@ class VerdictBox:
     sentence: str
     next_step: str
     cards: Sequence[Card]
-    classical: str | None
-    classical_label: str
+    contradiction: str | None  # that the raw means have another sign
+    raw_means: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +141,8 @@ def ab_test_page(
     charts = _distributions(runs, labels, metric, words)
     if len(runs):
         alpha = experiment.alpha / len(experiment.candidates)
-        frames = effects_over_time(runs, metric, experiment.candidates, alpha, experiment.traffic_split)
+        split, ends = experiment.traffic_split, experiment.stopped_arms
+        frames = effects_over_time(runs, metric, experiment.candidates, alpha, split, ends)
         charts["sequence"] = ab_figures.sequences(
             {labels[arm]: frame for arm, frame in frames.items()},
             experiment.margin,
@@ -165,6 +167,7 @@ def ab_test_page(
         boxes=boxes,
         settings=_settings(examined, status, words, show) if is_configured else None,
         arms=_arm_rows(examined),
+        raw_label=words[teller.raw_key(metric)],
         mean_label=words["user_mean"].format(words[f"metric_{metric.name}"]),
         mean_text=_texts(show).get(metric.name, show.plain),
         srm=_srm(examined, teller, words, show),
@@ -191,16 +194,16 @@ def _verdict_box(
     last_event: str | None,
     days_planned: float,
 ) -> VerdictBox:
-    found, metric = standing_of(examined, arm), examined.comparisons[arm].metric
+    found = standing_of(examined, arm)
     return VerdictBox(
         heading=words["versus"].format(labels[arm], labels[BASELINE]),
         word=found.word,
         symbol=SYMBOLS[found.word],
         sentence=teller.sentence(found),
         next_step=teller.next_step(found, status or "concluded", last_event, days_planned),
-        cards=teller.cards(found, is_running=status == "active"),
-        classical=teller.classical(examined.comparisons[arm], examined.verdicts[arm].cannot_tell),
-        classical_label=words["classical" if metric.covariate is None else "classical_unadjusted"],
+        cards=teller.cards(found, is_running=status == "active" and arm not in examined.experiment.stopped_arms),
+        contradiction=teller.contradiction(found, examined.contradiction(arm)),
+        raw_means=teller.raw_means(examined.comparisons[arm], examined.verdicts[arm].cannot_tell),
     )
 
 
@@ -272,11 +275,14 @@ def _settings(examined: Examination, status: str | None, words: Words, show: For
         (words["status"], words[f"status_{status}"]),
         (words["metric"], words[f"metric_{experiment.success_metric}"]),
         (words["begin"], show.moment(experiment.start_time)),
-        (words["planned_end"], show.moment(experiment.end_time)),
+        (words["planned_end"], words["open_ended"] if experiment.is_open_ended else show.moment(experiment.end_time)),
         (words["coverage"], show.percent(experiment.present_coverage)),
         (words["margin"], f"{100.0 * experiment.margin:g}%"),
         (words["error"], f"{100.0 * experiment.alpha:g}%"),
     ]
+    if experiment.stopped_arms:
+        stopped = (f"{letter(arm)} ({show.moment(since)})" for arm, since in experiment.stopped_arms.items())
+        found.append((words["stopped_arms"], words["list_separator"].join(stopped)))
     if experiment.shadow > 0.0:
         found.append((words["shadow"], show.percent(experiment.shadow)))
     if experiment.rollout is not None:
@@ -287,7 +293,7 @@ def _settings(examined: Examination, status: str | None, words: Words, show: For
 
 def _arm_rows(examined: Examination) -> list[ArmRow]:
     experiment, comparisons = examined.experiment, examined.comparisons
-    of_arm = {BASELINE: next(iter(comparisons.values()))} | dict(comparisons)
+    of_arm = {BASELINE: examined.latest} | dict(comparisons)
     total = sum(comparison.users[arm] for arm, comparison in of_arm.items())
     asked = experiment.traffic_split or {}
     return [
@@ -307,7 +313,7 @@ def _arm_rows(examined: Examination) -> list[ArmRow]:
 
 def _srm(examined: Examination, teller: Teller, words: Words, show: Formatter) -> tuple[str, str, str]:
     """(state, what the check says, what that means)."""
-    comparison = next(iter(examined.comparisons.values()))
+    comparison = examined.latest
     note = words["srm_note"].format(f"{SRM_ALARM:g}")
     if isinstance(comparison.srm_p, NotComputable):
         reason = teller.reason(comparison.srm_p.reason, int(LEAST_EXPECTED))
@@ -315,7 +321,7 @@ def _srm(examined: Examination, teller: Teller, words: Words, show: Formatter) -
     p_value = show.p_value(comparison.srm_p)
     if not comparison.has_ratio_mismatch:
         return "ok", words["srm_ok"].format(p_value), note
-    split = comparison.split or {}
+    split = {arm: share for arm, share in (comparison.split or {}).items() if share > 0.0}
     users = " / ".join(f"{comparison.users[arm]:,}" for arm in split)
     asked = " / ".join(f"{100.0 * share:g}%" for share in split.values())
     return "bad", words["srm_bad"].format(users, asked, p_value), note
@@ -330,7 +336,10 @@ def _guardrail_rows(examined: Examination, words: Words, show: Formatter) -> lis
 
 
 def guardrail_row(check: Guardrail, candidate: str, words: Words, show: Formatter) -> GuardrailRow:
-    """A guardrail as it is shown; of the compute time, the share of slow requests and not its excess over 5 %."""
+    """A guardrail as it is shown; of the compute time, the share of slow requests and not its excess over 5 %.
+
+    Of the requests whose own model failed there are no bounds.
+    """
     is_time = check.name == "execution_time"
 
     def text(value: float | None) -> str:
@@ -338,6 +347,8 @@ def guardrail_row(check: Guardrail, candidate: str, words: Words, show: Formatte
             return words["none"]
         if is_time:
             return f"{100.0 * min(1.0, max(0.0, value + 1.0 - QUANTILE)):.2f}%"
+        if check.name == BREAKER:
+            return show.percent(value)
         signed = show.signed_percent(100.0 * value)
         return signed.removesuffix("%") if check.name == "success" else signed
 

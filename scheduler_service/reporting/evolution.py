@@ -3,10 +3,11 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from scheduler_service.clock import parse_time, to_iso
-from scheduler_service.experiments.examination import pairs_by_source
+from scheduler_service.experiments.examination import alpha_of_pairs, pairs_by_source
 from scheduler_service.experiments.experiment import Experiment
 from scheduler_service.stats.arms import rows_of_arm, since_recorded, user_values
 from scheduler_service.stats.comparison import BASELINE
@@ -30,6 +31,7 @@ def effects_over_time(
     candidates: Sequence[str],
     alpha: float,
     split: Mapping[str, float] | None = None,
+    ends: Mapping[str, datetime] = MappingProxyType({}),
 ) -> "dict[str, pd.DataFrame]":
     """Of each candidate the improvement and its anytime-valid bounds as they stood at up to 40 moments.
 
@@ -39,6 +41,7 @@ def effects_over_time(
         runs: as `experiments.examination.examine` takes them.
         alpha: of each candidate's bounds.
         split: the shares of the arms, where the runs do not say them.
+        ends: candidate -> when it was stopped; there are no bounds from then on.
 
     Returns:
         candidate -> columns `improvement`, `low`, `high` (shares of the baseline), NaN where no bounds can be
@@ -55,6 +58,9 @@ def effects_over_time(
     for moment in moments:
         until = runs.iloc[: int(runs["timestamp"].searchsorted(moment, side="right"))]
         for arm in candidates:
+            if arm in ends and moment > ends[arm]:
+                found[arm].append(None)
+                continue
             effect = effect_of_arms(user_values(until, metric, (BASELINE, arm), split), metric, alpha)
             known = (effect.improvement, effect.low, effect.high) if isinstance(effect, Effect) else None
             found[arm].append(known)
@@ -85,10 +91,12 @@ def course(experiment: Experiment, runs: "pd.DataFrame", pairs: "pd.DataFrame") 
     """
     alpha = experiment.alpha / len(experiment.candidates)
     first = experiment.candidates[0]
-    metric = metric_named(experiment.success_metric)
-    of_users = effects_over_time(runs, metric, experiment.candidates, alpha, experiment.traffic_split)
+    metric, split, ends = metric_named(experiment.success_metric), experiment.traffic_split, experiment.stopped_arms
+    of_users = effects_over_time(runs, metric, experiment.candidates, alpha, split, ends)
     of_pairs = {
-        source: pair_effects_over_time(mine, experiment.margin, alpha, first, paired_metric(experiment.success_metric))
+        source: pair_effects_over_time(
+            mine, experiment.margin, alpha_of_pairs(experiment, mine), first, paired_metric(experiment.success_metric)
+        )
         for source, mine in pairs_by_source(pairs, first).items()
         if len(mine)
     }
@@ -159,7 +167,7 @@ def ramp(experiment: Experiment, history: Iterable[Mapping[str, Any]]) -> list[S
         except (KeyError, TypeError, ValueError, AttributeError, OverflowError):
             continue
         is_promoted = event == "promoted" or (is_promoted and event != "reverted")
-        running = whole if stage is None else stage
+        running = 0.0 if "model_b" in after.get("stopped_arms", ()) else whole if stage is None else stage
         share = 1.0 if is_promoted else running if after.get("status") == "active" else 0.0
         steps.append(Step(time, share, event, stage, line))
     return sorted(steps, key=lambda step: step.time)

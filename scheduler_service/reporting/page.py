@@ -113,7 +113,8 @@ class Formatter:
 
     def signed_percent(self, value: float) -> str:
         """Of a percentage, with its sign."""
-        return f"{value:+.2f}%".replace("-", "−")
+        rounded = round(value, 2)
+        return f"{rounded:+.2f}%".replace("-", "−") if rounded else "0.00%"
 
     def moment(self, value: datetime) -> str:
         return f"{value.astimezone(self._zone):%Y-%m-%d %H:%M:%S}"

@@ -89,6 +89,8 @@ def _section(
     charts, notes = [], []
     if isinstance(verdict.effect, Effect) and verdict.effect.correlation is not None:
         notes.append(words["pairs_correlation"].format(verdict.effect.correlation))
+    if verdict.replay_number is not None:
+        notes.append(words["replay_counted"].format(verdict.replay_number, 100.0 * verdict.alpha))
     if len(usable):
         drawn = ab_figures.differences(
             usable["improvement"].to_numpy(dtype="float64"),
@@ -102,7 +104,7 @@ def _section(
             remarks.append(words["pairs_failed"].format(show.count(len(pairs) - len(usable)), FAILED_RATIO))
         charts.append(PairedChart(words[f"differences_{metric}"], figures.data_uri(drawn), remarks))
         if source == "shadow":  # a replay's pairs all come at once: there is no course of time to show
-            effects = pair_effects_over_time(pairs, experiment.margin, experiment.alpha, found.arm, metric)
+            effects = pair_effects_over_time(pairs, experiment.margin, verdict.alpha, found.arm, metric)
             missing = {"": teller.why_no_bounds(verdict.effect, of_pairs=True)}
             drawn = ab_figures.sequences({"": effects}, experiment.margin, (), words, period, missing)
             title = words["sequence_pairs"].format(teller.level(found.alpha))

@@ -9,6 +9,8 @@ from scheduler_service.reporting.content import Card
 from scheduler_service.reporting.page import Formatter
 from scheduler_service.stats.comparison import BASELINE, ArmComparison
 from scheduler_service.stats.effect import Effect
+from scheduler_service.stats.headline import EQUAL_BELOW, Contradiction
+from scheduler_service.stats.metrics import Metric
 from scheduler_service.stats.optimality import CannotTell
 from scheduler_service.stats.outcome import NotComputable
 from scheduler_service.stats.power import detectable_improvement
@@ -31,10 +33,6 @@ NEXT_OF_INVALID = {
 """Advice by the reason for which there is no verdict."""
 
 NEXT_OTHERWISE = "next_inconclusive"
-
-EQUAL_BELOW = 0.00005
-"""Improvements that would be written as 0.00 %."""
-
 
 _WITHHELD: dict[str, Any] = dict.fromkeys(("improvement", "bounds", "detectable", "days_left", "cannot_tell"))
 
@@ -97,7 +95,7 @@ def standing_of_pairs(examined: Examination, source: str) -> Standing:
     """What the pairs of `source` say of the first candidate."""
     arm = examined.experiment.candidates[0]
     comparison, found = examined.comparisons[arm], examined.pairs[source]
-    effect, alpha = None if isinstance(found.effect, NotComputable) else found.effect, examined.experiment.alpha
+    effect, alpha = None if isinstance(found.effect, NotComputable) else found.effect, found.alpha
     detectable = None
     if effect is not None:
         detectable = detectable_improvement(effect.standard_error, alpha, found.metric)
@@ -140,8 +138,9 @@ class Teller:
         key = "verdict_one_model" if found.is_one_model else f"verdict_{found.word}"
         if found.cannot_tell is not None and found.word == "identical":
             key = "verdict_equal_lengths"  # proven optima may be of any shape
-        if found.word == "non_inferior" and found.bounds is None:
-            key = "verdict_equal"  # nothing varies but for what the plants explain
+        is_equal = found.improvement == 0.0 and found.detectable is None  # nothing varies but for what plants explain
+        if found.word == "non_inferior" and is_equal and found.cannot_tell is not None:
+            key = "verdict_equal"
         return (
             self._failing(found)
             + words[key].format(
@@ -236,6 +235,8 @@ class Teller:
             if promoted.is_reverted:
                 return "next_reverted"
             return "next_promoted" if promoted.arm == arm else "next_other_promoted"
+        if arm in self._experiment.stopped_arms:
+            return "next_arm_stopped"
         return "next_aborted" if last_event == "aborted" else None
 
     def cards(self, found: Standing, *, is_running: bool) -> list[Card]:
@@ -281,8 +282,30 @@ class Teller:
     def level(self, alpha: float) -> str:
         return self._words["anytime_level"].format(100.0 * (1.0 - alpha))
 
-    def classical(self, comparison: ArmComparison, told: CannotTell | None) -> str | None:
-        """What the test of one look says; None where it cannot be computed."""
+    def contradiction(self, found: Standing, contradicted: Contradiction | None) -> str | None:
+        """That the raw means have another sign than the effect, why, and which to go by; None if they have not."""
+        if contradicted is None:
+            return None
+        words, arms = self._words, {"a": letter(BASELINE), "b": letter(found.arm)}
+        failed_a, failed_b = (f"{each:.1f}%" for each in contradicted.failed_percentages)
+        longer = contradicted.requests_longer_percentage or 0.0
+        figures = {"failed_a": failed_a, "failed_b": failed_b, "by": f"{abs(longer):.1f}%"}
+        keys = {"requests": "contradicts_requests_longer" if longer > 0.0 else "contradicts_requests_shorter"}
+        why = [words[keys.get(each, f"contradicts_{each}")].format(**arms, **figures) for each in contradicted.causes]
+        raw, effect = (
+            self._effect(replace(found, improvement=each / 100.0))
+            for each in (contradicted.raw_percentage, contradicted.effect_percentage)
+        )
+        return words["contradicts"].format(**arms, raw=raw, effect=effect, why=words["clause_separator"].join(why))
+
+    def raw_key(self, metric: Metric) -> str:
+        """Which text names the raw means of `metric`."""
+        if metric.covariate is not None:
+            return "raw_unadjusted"
+        return "raw" if metric.of_successes else "raw_all"
+
+    def raw_means(self, comparison: ArmComparison, told: CannotTell | None) -> str | None:
+        """What the raw means and the test of one look say; None where it cannot be computed."""
         words, show = self._words, self._show
         if comparison.has_ratio_mismatch or self._examined.model_changed is not None:
             return None
@@ -295,14 +318,12 @@ class Teller:
         verdict = words["significant"]
         if shortfall is not None:
             verdict = words["not_significant"] + words["because"].format(self.reason(shortfall.reason, 2))
-        text = words["classical_text"].format(
-            show.signed_percent(improvement), bounds, show.p_value(test.p_value), verdict
-        )
-        return text + (words["classical_of_requests"] if told is not None and told.explains(improvement) else "")
+        text = words["raw_text"].format(show.signed_percent(improvement), bounds, show.p_value(test.p_value), verdict)
+        return text + (words["raw_of_requests"] if told is not None and told.explains(improvement) else "")
 
     def _effect(self, found: Standing) -> str:
         metric, improvement = found.metric, found.improvement
-        if improvement is None or abs(improvement) < EQUAL_BELOW:
+        if improvement is None or abs(100.0 * improvement) < EQUAL_BELOW:
             return self._words["effect_equal"].format(self._words[f"name_{metric}"])
         side = "better" if improvement > 0.0 else "worse"
         return self._words[f"effect_{side}_{metric}"].format(f"{100.0 * abs(improvement):.2f}%")

@@ -9,6 +9,8 @@ from scheduler_service.experiments.experiment import Experiment
 from scheduler_service.reporting.evolution import Step, ended_by_itself, ramp
 from scheduler_service.reporting.page import Formatter
 from scheduler_service.reporting.texts import Lang
+from scheduler_service.stats.breaker import BREAKER
+from scheduler_service.stats.comparison import ARMS
 from scheduler_service.stats.guardrails import GUARDRAILS
 
 Words = Mapping[str, str]
@@ -86,7 +88,16 @@ def timeline(
 
 def _label(step: Step, words: Words) -> str:
     label = words.get(f"event_{step.event}", words["event_other"])
+    if step.event == "arm_stopped":
+        return label.format(_arm(step.line))
     return f"{label} {100.0 * step.share:g}%" if step.event == "advanced" else label
+
+
+def _arm(line: Mapping[str, Any]) -> str:
+    """The letter of the arm that an event is about; "?" where the figures are not as expected."""
+    figures = line.get("figures")
+    arm = figures.get("arm") if isinstance(figures, Mapping) else None
+    return arm.removeprefix("model_").upper() if arm in ARMS else "?"
 
 
 def _actor(line: Mapping[str, Any], words: Words, show: Formatter) -> str:
@@ -110,13 +121,13 @@ def _told(line: Mapping[str, Any], words: Words, show: Formatter) -> str | None:
         breached = [
             (name, float(found["harm"]))
             for name, found in figures["guardrails"].items()
-            if found["state"] == "breached" and name in GUARDRAILS
+            if found["state"] == "breached" and name in (*GUARDRAILS, BREAKER)
         ]
+        if breached:
+            texts = [words[f"harm_{name}"].format(100.0 * harm) for name, harm in breached]
+            return words["why_breached"].format(words["list_separator"].join(texts))
         verdict = words[f"word_{figures['verdict']}"]
         samples = " / ".join(show.count(float(count)) for count in figures["samples"].values())
     except (KeyError, TypeError, ValueError, AttributeError):
         return None
-    if breached:
-        texts = [words[f"harm_{name}"].format(100.0 * harm) for name, harm in breached]
-        return words["why_breached"].format(words["list_separator"].join(texts))
     return words["why_verdict"].format(verdict, samples)

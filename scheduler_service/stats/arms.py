@@ -31,10 +31,20 @@ class Totals:
 
 def rows_of_arm(runs: pd.DataFrame, arm: str) -> pd.DataFrame:
     """The runs that speak of the arm; those of testers who were forced into it do not."""
-    chosen = runs["variant"].eq(arm).fillna(value=False).astype(bool)
+    return runs[runs["variant"].eq(arm).fillna(value=False).astype(bool) & _is_assigned(runs)]
+
+
+def assigned(runs: pd.DataFrame) -> pd.DataFrame:
+    """The runs that fell into any arm by chance, in the order of their `timestamp`, as they are if they have none."""
+    rows = runs[_is_assigned(runs)]
+    return rows.sort_values("timestamp", kind="stable") if "timestamp" in rows.columns else rows
+
+
+def _is_assigned(runs: pd.DataFrame) -> pd.Series[bool]:
+    chosen = runs["variant"].notna()
     if "reason" in runs.columns:
         chosen &= runs["reason"].ne("pinned").fillna(value=True).astype(bool)
-    return runs[chosen]
+    return chosen
 
 
 def succeeded(rows: pd.DataFrame) -> pd.Series[bool]:
@@ -134,33 +144,36 @@ def user_values(
     has no bound on record, in either arm, nothing is measured by bounds: y = log(makespan), and a failure counts
     `FAILED_RATIO` times the geometric mean of both arms' answers.
 
-    A user who was seen in both arms, or under several splits, counts with the arm and the split of the first time:
-    what came later depends on what somebody changed meanwhile.
+    A user who was seen in several arms, or under several splits, counts with the arm and the split of the first time,
+    and not at all if that was another arm: what came later depends on what somebody changed meanwhile. Runs from while
+    one of the two arms had no share are left out, as nothing fell to chance then.
 
     Args:
-        runs: as `comparison.compare_arms` takes them; the column `split` says which shares a run was assigned by.
+        runs: as `comparison.compare_arms` takes them, in the order in which they came if they have no `timestamp`; the
+            column `split` says which shares a run was assigned by.
         arms: baseline and candidate.
-        split: the shares where the runs do not say them. None: those that the users fell into.
+        split: the shares where the runs do not say them. None, or where one of the arms has none: those that the users
+            fell into.
     """
-    import pandas as pd  # slow to import, and whoever has runs has it
-
-    rows = pd.concat([rows_of_arm(runs, arm) for arm in arms])
-    if "timestamp" in rows.columns:
-        rows = rows.sort_values("timestamp", kind="stable")
-    values, limits, correlation = _on_scale(rows, metric)
-    known = values.notna()
-    rows, values = rows[known], values[known]
-    unit = units(rows)
-    in_b = np.asarray(rows["variant"].eq(arms[1]), bool)
+    rows = assigned(runs)
     shares = _shares(rows, arms)
-    first = np.unique(unit, return_index=True)[1]
-    counts = (in_b == in_b[first][unit]) & ((shares == shares[first][unit]) | np.isnan(shares[first][unit]))
-    mine = totals(values[counts], unit[counts])
-    order = np.argsort(first)
-    is_candidate, share = in_b[first][order], shares[first][order]
-    if np.isnan(share).any():
-        otherwise = _share_of(split, arms) if split is not None else float(is_candidate.mean()) if len(order) else 0.5
-        share = np.where(np.isnan(share), otherwise, share)
+    rows, shares = rows[~np.isinf(shares)], shares[~np.isinf(shares)]
+    of_a, of_b = (np.asarray(rows["variant"].eq(arm), bool) for arm in arms)
+    unit = units(rows)
+    begin = np.unique(unit, return_index=True)[1]
+    first = begin[unit]  # of each run the user's first one
+    has_arm_of_first = (of_a & of_a[first]) | (of_b & of_b[first])
+    counts = has_arm_of_first & (np.isnan(shares[first]) | (shares == shares[first]))
+    values, limits, correlation = _on_scale(rows[counts], metric)
+    known = np.asarray(values.notna(), bool)
+    mine = totals(values, unit[counts])
+    begin = begin[np.unique(unit[counts][known])]
+    order = np.argsort(begin)
+    is_candidate, share = of_b[begin][order], shares[begin][order]
+    otherwise = math.nan if split is None else _share_of(split, arms)
+    if not math.isfinite(otherwise):
+        otherwise = float(is_candidate.mean()) if len(order) else 0.5
+    share = np.where(np.isnan(share), otherwise, share)
     return UserValues((mine.sums / mine.counts)[order], limits, is_candidate, share, correlation)
 
 
@@ -202,12 +215,14 @@ def _correlation(a: pd.Series[float], b: pd.Series[float]) -> float | None:
 
 
 def _shares(rows: pd.DataFrame, arms: tuple[str, str]) -> Values:
-    """Of each run the candidate's share of both arms by the split on record; NaN where none is."""
+    """Of each run the candidate's share of both arms by the split on record, as `_share_of`; NaN where none is."""
     if "split" not in rows.columns:
         return np.full(len(rows), np.nan)
     codes, splits = rows["split"].factorize()
-    of_split = np.array([*(_share_of(split_of(text), arms) for text in splits), np.nan])
-    return np.asarray(of_split[codes], np.float64)
+    recorded = (split_of(text) for text in splits)
+    of_split = [math.nan if split is None else _share_of(split, arms) for split in recorded]
+    found: Values = np.array([*of_split, math.nan])[codes]  # the code of what is missing is -1
+    return found
 
 
 def split_of(text: str) -> dict[str, float] | None:
@@ -218,7 +233,7 @@ def split_of(text: str) -> dict[str, float] | None:
         return None
 
 
-def _share_of(split: Mapping[str, float] | None, arms: tuple[str, str]) -> float:
-    """The candidate's share of both arms; NaN where one of them has none."""
-    a, b = ((split or {}).get(arm, 0.0) for arm in arms)
-    return b / (a + b) if a > 0.0 and b > 0.0 else math.nan
+def _share_of(split: Mapping[str, float], arms: tuple[str, str]) -> float:
+    """The candidate's share of both arms; infinite where one of them has none."""
+    a, b = (split.get(arm, 0.0) for arm in arms)
+    return b / (a + b) if a > 0.0 and b > 0.0 else math.inf

@@ -25,7 +25,7 @@ PRIOR = 1.0 / (np.arange(14.0) + 1.0) / (np.arange(14.0) + 2.0)
 """Of the first capital, what is bet at each stake; the rest is never touched."""
 TINY = 1e-300
 MOST_VALUES = 10**8
-"""Nobody waits for more."""
+"""Nobody waits for more: a capital that takes more is one that does not grow."""
 STEPS = 40
 """Of the bisection: more digits than anybody reads."""
 
@@ -76,7 +76,7 @@ def excluded_from(log_capital_at: Callable[[float], float], start: float, far: f
 def values_needed(
     above: Values, room: Values, alpha: float, *, weights: Values | None = None, power: float = 0.5
 ) -> int | None:
-    """How many values like these it takes until the capital is `1 / alpha`; None if it does not grow.
+    """How many values like these it takes until the capital is `1 / alpha`; None if that is beyond `MOST_VALUES`.
 
     The least n over the stakes with  n g - z(power) s sqrt(n) > -log alpha - log prior,  g and s being the mean and the
     standard deviation of what one value adds to the logarithm. Arguments as `log_capital`.
@@ -96,4 +96,5 @@ def values_needed(
         return None
     g, s, wanted = mean[grows], spread[grows], enough_for(alpha) - np.log(PRIOR[grows])
     roots = (s + np.sqrt(s**2 + 4.0 * g * wanted)) / (2.0 * g)
-    return int(min(np.ceil((roots**2).min()), MOST_VALUES))
+    needed = float(np.ceil((roots**2).min()))
+    return int(needed) if needed <= MOST_VALUES else None

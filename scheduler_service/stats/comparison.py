@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import math
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from scheduler_service.stats.arms import metric_values, rows_of_arm, split_of, totals, units, unrecorded
+from scheduler_service.stats.arms import assigned, metric_values, rows_of_arm, split_of, totals, units, unrecorded
 from scheduler_service.stats.lift import LiftInterval, lift, lift_interval
 from scheduler_service.stats.metrics import METRICS, Metric, metric_named
 from scheduler_service.stats.outcome import NotComputable
 from scheduler_service.stats.srm import SRM_ALARM, srm_p_value, srm_p_value_of_periods
 from scheduler_service.stats.summaries import Summary, Values, summarise
 from scheduler_service.stats.welch import Welch, welch
+from scheduler_service.stats.wording import percent
 
 if TYPE_CHECKING:
     import pandas as pd  # slow to import, and only callers that have a frame already come here
@@ -108,12 +111,13 @@ class ArmComparison:
 
     @property
     def summary(self) -> str:
-        """The finding in plain English, one or two sentences."""
+        """What the raw means say, in plain English; `headline.summary` puts the verdict before it."""
         improvement = self.improvement_percentage
         if isinstance(improvement, NotComputable):
-            text = f"The arms cannot be compared in {self.metric.name}: {improvement.message}."
+            text = f"The raw means cannot be compared in {self.metric.name}: {improvement.message}."
         else:
-            text = f"{self._effect_phrase(improvement)}; {self._verdict_phrase()}."
+            runs = "successful runs" if self.metric.of_successes else "runs"
+            text = f"Raw means of {runs}, one look: {self._effect_phrase(improvement)}; {self._verdict_phrase()}."
         return text + self._mismatch_phrase()
 
     def to_dict(self) -> dict[str, object]:
@@ -165,8 +169,8 @@ class ArmComparison:
             return f"{effect} ({kind} is better)"
         level = 100.0 * (1.0 - self.alpha)
         return (
-            f"{effect} ({kind} is better; {level:g} % interval of the improvement {interval[0]:.2f} % to "
-            f"{interval[1]:.2f} %)"
+            f"{effect} ({kind} is better; {level:g} % interval of the improvement {percent(interval[0])} to "
+            f"{percent(interval[1])})"
         )
 
     def _verdict_phrase(self) -> str:
@@ -217,6 +221,8 @@ def compare_arms(
     names = (BASELINE, candidate) if split is None else tuple(split)
     arms = {arm: _read_arm(runs, arm, chosen) for arm in names}
     a, b = arms[BASELINE].user_means, arms[candidate].user_means
+    user_means = {arm: summarise(arms[arm].user_means) for arm in names}
+    mean_a, mean_b = user_means[BASELINE].mean, user_means[candidate].mean
     empty = [arm for arm in (BASELINE, candidate) if not arms[arm].user_means.size]
     nothing = unrecorded(runs, chosen, (BASELINE, candidate)) or NotComputable(
         "no_data", f"there is no value of {chosen.name} yet in {' and '.join(empty)}"
@@ -232,8 +238,8 @@ def compare_arms(
         total_requests={arm: arms[arm].requests for arm in names},
         users=users,
         average_metrics={arm: arms[arm].summaries for arm in names},
-        user_means={arm: summarise(arms[arm].user_means) for arm in names},
-        relative_difference=nothing if empty else lift(float(a.mean()), float(b.mean())),
+        user_means=user_means,
+        relative_difference=nothing if mean_a is None or mean_b is None else lift(mean_a, mean_b),
         interval=nothing if empty else lift_interval(a, b, alpha),
         test=nothing if empty else welch(a, b, alpha),
         srm_p=unknown if split is None else _srm_p(runs, users, split),
@@ -241,23 +247,28 @@ def compare_arms(
 
 
 def _srm_p(runs: pd.DataFrame, users: Mapping[str, int], split: Mapping[str, float]) -> float | NotComputable:
-    """Of all periods in which the shares were the same; a user counts in each that saw them."""
-    recorded = list(runs["split"].dropna().unique()) if "split" in runs.columns else []
-    if len(recorded) < 2:
+    """Of all periods in which the shares were the same; a user counts in the first one that saw them.
+
+    Users who come again fall where they fell before, as far as the shares are alike: counted twice they would make one
+    deviation two.
+    """
+    if "split" not in runs.columns:
         return srm_p_value(*_taking_part(users, split))
-    periods = []
-    for text in recorded:
-        rows = runs[runs["split"].eq(text).fillna(value=False)]
-        shares = split_of(text) or {}
-        counts = {arm: len(np.unique(units(rows_of_arm(rows, arm)))) for arm in shares}
-        periods.append(_taking_part(counts, shares))
-    return srm_p_value_of_periods(periods)
+    rows = assigned(runs)
+    first = rows.iloc[np.unique(units(rows), return_index=True)[1]]
+    periods: dict[tuple[tuple[str, float], ...], Counter[str]] = {}
+    for text, seen in first.groupby("split", dropna=False):
+        said = split_of(text) if isinstance(text, str) else None
+        counts = periods.setdefault(tuple((said or split).items()), Counter())
+        counts.update(seen["variant"])
+    return srm_p_value_of_periods([_taking_part(counts, dict(shares)) for shares, counts in periods.items()])
 
 
 def _taking_part(users: Mapping[str, int], split: Mapping[str, float]) -> tuple[list[int], list[float]]:
-    """Users and shares of the arms that have any."""
+    """Users and shares of the arms that have any; records may have rounded the shares."""
     arms = [arm for arm, share in split.items() if share > 0.0]
-    return [users[arm] for arm in arms], [split[arm] for arm in arms]
+    total = math.fsum(split.values())
+    return [users[arm] for arm in arms], [split[arm] / total for arm in arms]
 
 
 @dataclass(frozen=True)

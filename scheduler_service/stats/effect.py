@@ -15,7 +15,7 @@ from scheduler_service.stats.metrics import Metric
 from scheduler_service.stats.outcome import NotComputable, nearly_constant
 from scheduler_service.stats.summaries import Values
 
-MOST_RATIO = 10.0
+MOST_RATIO = 4.0
 """Where nothing limits a value on the logarithmic scale, one that is so many times as large, or as small, as those of
 the users before it counts as this."""
 FARTHEST_RATIO = 1_000.0

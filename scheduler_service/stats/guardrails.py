@@ -45,11 +45,17 @@ _SLOW = replace(METRICS["execution_time"], is_ratio_scale=False, limits=(0.0, 1.
 """Whether a run is slow, in the place of how long it takes."""
 
 State = Literal["breached", "kept", "undecided"]
+Unit = Literal["share_of_baseline", "share_of_requests"]
+MarginUnit = Literal[Unit, "share_of_baseline_percentile"]
 
 
 @dataclass(frozen=True)
 class Guardrail:
-    """One test. `harm` is in the unit of `margin`; its bounds hold at all moments with chance 1 - alpha each."""
+    """One test. `harm` and its bounds are shares in `unit`; the bounds hold at all moments with chance 1 - alpha each.
+
+    The margin of the execution time is a share of another thing, and is in the limit above which a run is slow: its
+    harm, by how much more of the candidate's runs are slow, is held against 0.
+    """
 
     name: str
     margin: float
@@ -61,13 +67,36 @@ class Guardrail:
     message: str
     is_within_reach: bool = True  # so many users could show that it is kept, if there is no harm at all
 
+    @property
+    def unit(self) -> Unit:
+        """What `harm` is a share of."""
+        return "share_of_baseline" if self.name in METRICS and METRICS[self.name].is_penalised else "share_of_requests"
+
+    @property
+    def margin_unit(self) -> MarginUnit:
+        """What `margin` is a share of."""
+        return "share_of_baseline_percentile" if self.name == "execution_time" else self.unit
+
+    @property
+    def harm_limit(self) -> float:
+        """What the bounds of `harm` are held against, in its unit."""
+        return 0.0 if self.name == "execution_time" else self.margin
+
     def to_dict(self) -> dict[str, object]:
+        harm = None if self.harm is None else self.harm + 0.0  # + 0.0 turns -0.0 into 0.0
+        bounds = None if self.low is None or self.high is None else [self.low + 0.0, self.high + 0.0]
         return {
             "name": self.name,
             "margin": self.margin,
+            "margin_percentage": 100.0 * self.margin,
+            "margin_unit": self.margin_unit,
             "state": self.state,
-            "harm": self.harm,
-            "harm_bounds": None if self.low is None else [self.low, self.high],
+            "unit": self.unit,
+            "harm": harm,
+            "harm_percentage": None if harm is None else 100.0 * harm,
+            "harm_bounds": bounds,
+            "harm_bounds_percentage": None if bounds is None else [100.0 * bound for bound in bounds],
+            "harm_limit": self.harm_limit,
             "users": list(self.users),
             "message": self.message,
             "is_within_reach": self.is_within_reach,
@@ -189,11 +218,10 @@ def _execution_time(
         return _silent("execution_time", margin, (0, 0), message)
     quantile = float(took_a.quantile(QUANTILE))
     limit_s = max(quantile * (1.0 + margin), quantile + UNNOTICED_S)
-    is_candidate = runs["variant"].eq(arms[1]).fillna(value=False)
-    slow = runs["execution_time"].gt(quantile).where(~is_candidate, runs["execution_time"].gt(limit_s))
-    values = user_values(
-        runs.assign(execution_time=slow.astype("float64").where(runs["execution_time"].notna())), _SLOW, arms, split
-    )
+    is_candidate = runs["variant"].eq(arms[1]).fillna(value=False).astype(bool)
+    took = runs["execution_time"].astype("float64")
+    slow = took.gt(quantile).where(~is_candidate, took.gt(limit_s)).astype("float64").where(took.notna())
+    values = user_values(runs.assign(execution_time=slow), _SLOW, arms, split)
     evidence, users = difference_of_arms(values), (values.a.size, values.b.size)
     if isinstance(evidence, NotComputable):
         return _silent("execution_time", margin, users, evidence.message)

@@ -1,9 +1,11 @@
 """By which share of the baseline two means differ, with an interval by the delta method."""
 
+import math
 from dataclasses import dataclass
 
 from scheduler_service.stats.outcome import NotComputable, nearly_constant
-from scheduler_service.stats.summaries import Values
+from scheduler_service.stats.summaries import Values, scaled, unscaled
+from scheduler_service.stats.welch import satterthwaite
 
 LEAST_BASELINE_ERRORS = 3.0
 """Standard errors between the baseline's mean and zero: with fewer the ratio is too skewed for the delta method."""
@@ -20,10 +22,13 @@ class LiftInterval:
 
 
 def lift(mean_a: float, mean_b: float) -> float | NotComputable:
-    """(mean_b - mean_a) / mean_a, a share of the baseline; `mean_a` must be greater than 0."""
+    """(mean_b - mean_a) / mean_a, a share of the baseline; `mean_a` must be greater than 0, and not next to nothing."""
     if not mean_a > 0.0:
         return NotComputable("baseline_not_positive", f"the mean of model_a is {mean_a:g}; nothing is relative to that")
-    return mean_b / mean_a - 1.0
+    difference = mean_b / mean_a - 1.0
+    if not math.isfinite(difference):
+        return NotComputable("baseline_near_zero", f"the mean of model_a, {mean_a:g}, is next to nothing")
+    return difference
 
 
 def lift_interval(a: Values, b: Values, alpha: float = 0.05) -> LiftInterval | NotComputable:
@@ -48,23 +53,26 @@ def lift_interval(a: Values, b: Values, alpha: float = 0.05) -> LiftInterval | N
 
     if min(a.size, b.size) < 2:
         return NotComputable("too_few_units", f"each arm needs at least 2 users; they have {a.size} and {b.size}")
+    exponent, (a, b) = scaled(a, b)
     mean_a, mean_b = float(a.mean()), float(b.mean())
     ratio = lift(mean_a, mean_b)
     if isinstance(ratio, NotComputable):
         return ratio
-    variance_a, variance_b = float(a.var(ddof=1)) / a.size, float(b.var(ddof=1)) / b.size
-    if nearly_constant((variance_a + variance_b) ** 0.5, mean_a, mean_b):
+    error_a, error_b = (math.sqrt(float(each.var(ddof=1)) / each.size) for each in (a, b))
+    if nearly_constant(math.hypot(error_a, error_b), mean_a, mean_b):
         return NotComputable("no_variation", "within each arm all users have the same mean, so there is no error")
-    if mean_a < LEAST_BASELINE_ERRORS * variance_a**0.5:
+    if mean_a < LEAST_BASELINE_ERRORS * error_a:
         return NotComputable(
             "baseline_near_zero",
-            f"the mean of model_a, {mean_a:g}, is within {LEAST_BASELINE_ERRORS:g} standard errors of zero",
+            f"the mean of model_a, {unscaled(mean_a, exponent):g}, is within {LEAST_BASELINE_ERRORS:g} standard errors "
+            f"of zero",
         )
-    term_a = (1.0 + ratio) ** 2 * variance_a / mean_a**2
-    term_b = variance_b / mean_a**2
-    if term_a + term_b == 0.0:  # every user of model_b has 0 (a gap that is closed): the linearised error vanishes
+    term_a, term_b = (1.0 + ratio) * error_a / mean_a, error_b / mean_a  # roots of ca and cb
+    standard_error = math.hypot(term_a, term_b)
+    if standard_error == 0.0:  # every user of model_b has 0 (a gap that is closed): the linearised error vanishes
         return NotComputable("no_variation", "every user of the candidate has the mean 0, so the ratio has no error")
-    standard_error = (term_a + term_b) ** 0.5
-    df = (term_a + term_b) ** 2 / (term_a**2 / (a.size - 1) + term_b**2 / (b.size - 1))
+    if not math.isfinite(standard_error):
+        return NotComputable("baseline_near_zero", "the mean of model_a is next to nothing beside the candidate's")
+    df = satterthwaite((term_a / standard_error) ** 2, a.size, b.size)
     margin = float(stats.t.isf(alpha / 2.0, df)) * standard_error
     return LiftInterval(standard_error, df, ratio - margin, ratio + margin)

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from scheduler_service.stats.summaries import Values
+from scheduler_service.stats.summaries import Values, scaled
 
 OUTLIER_SCORE = 3.5
 """A value with a greater modified z-score counts as an outlier (Iglewicz and Hoaglin 1993)."""
@@ -31,6 +31,7 @@ def modified_z_scores(values: Values) -> Values:
     """
     if not values.size:
         return values.astype(float)
+    _, (values,) = scaled(values)  # the scores have no unit
     distances = values - np.median(values)
     deviation = float(np.median(np.abs(distances))) / _NORMAL_MAD
     if deviation == 0.0:

@@ -1,9 +1,10 @@
 """The mean difference of two results of the same unit: the paired t-test."""
 
+import math
 from dataclasses import dataclass
 
 from scheduler_service.stats.outcome import NotComputable, nearly_constant
-from scheduler_service.stats.summaries import Values
+from scheduler_service.stats.summaries import Values, scaled, unscaled
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +30,8 @@ def paired(a: Values, b: Values, alpha: float = 0.05) -> Paired | NotComputable:
     Raises:
         ValueError: the shapes differ.
 
-    Source: Student, Biometrika 6 (1908) 1-25; computed by scipy.stats.ttest_rel.
+    Source: Student, Biometrika 6 (1908) 1-25; the figures of scipy.stats.ttest_rel, which is not called since it warns
+    of differences that are nearly equal, and overflows where values are huge.
     """
     from scipy import stats  # slow to import, and the service starts without it
 
@@ -37,17 +39,18 @@ def paired(a: Values, b: Values, alpha: float = 0.05) -> Paired | NotComputable:
         raise ValueError(f"pairs need as many values on both sides; there are {a.size} and {b.size}")
     if a.size < 2:
         return NotComputable("too_few_units", f"a paired test needs at least 2 pairs; there are {a.size}")
+    exponent, (a, b) = scaled(a, b)
     difference = b - a
-    standard_error = float(difference.std(ddof=1) / a.size**0.5)
+    mean, df = float(difference.mean()), a.size - 1
+    standard_error = float(difference.std(ddof=1)) / math.sqrt(a.size)
     if nearly_constant(standard_error, float(a.mean()), float(b.mean())):
         return NotComputable("no_variation", "every pair has the same difference, so there is no error to test by")
-    test = stats.ttest_rel(b, a)
-    interval = test.confidence_interval(1.0 - alpha)
+    radius = float(stats.t.isf(alpha / 2.0, df)) * standard_error
     return Paired(
-        mean_difference=float(difference.mean()),
-        standard_error=standard_error,
-        degrees_of_freedom=int(test.df),
-        p_value=float(test.pvalue),
-        low=float(interval.low),
-        high=float(interval.high),
+        mean_difference=unscaled(mean, exponent),
+        standard_error=unscaled(standard_error, exponent),
+        degrees_of_freedom=df,
+        p_value=2.0 * float(stats.t.sf(abs(mean) / standard_error, df)),
+        low=unscaled(mean - radius, exponent),
+        high=unscaled(mean + radius, exponent),
     )

@@ -18,7 +18,7 @@ from scheduler_service.stats.optimality import CannotTell, cannot_tell_pairs
 from scheduler_service.stats.outcome import NotComputable
 from scheduler_service.stats.paired import Paired, paired
 from scheduler_service.stats.summaries import Values
-from scheduler_service.stats.verdict import addition, advice, word_for
+from scheduler_service.stats.verdict import addition, advice, magnitude, word_for
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -40,6 +40,7 @@ class PairedVerdict:
     is_one_model: bool  # the same key on both sides: whatever differs is chance
     reason: NotComputable | None  # why it is `invalid`
     margin: float
+    alpha: float  # chance of a wrong verdict, however often one looks
     effect: Effect | NotComputable  # of the users' mean log ratios
     test: Paired | NotComputable  # of the same, one look at the end
     pairs: int
@@ -51,6 +52,7 @@ class PairedVerdict:
     failures: tuple[int, int]  # of the baseline and of the candidate, in all pairs, also those left out
     worst: tuple[dict[str, Any], ...]  # where the candidate lost most
     cannot_tell: CannotTell | None = None  # where it is neither `better` nor `worse`, and more pairs will not help
+    replay_number: int | None = None  # of all replays of these two models; None: the pairs are no replay's
 
     @property
     def geometric_mean_ratio(self) -> float | None:
@@ -60,7 +62,13 @@ class PairedVerdict:
     @property
     def sentence(self) -> str:
         """The verdict in plain English."""
-        return self._sentence + addition(self.cannot_tell)
+        return self._sentence + addition(self.cannot_tell) + self._counted
+
+    @property
+    def _counted(self) -> str:
+        if self.replay_number is None or self.is_one_model:
+            return ""
+        return f" Replay {self.replay_number} of these two models: judged at {100.0 * self.alpha:.2g} %."
 
     @property
     def _sentence(self) -> str:
@@ -80,8 +88,7 @@ class PairedVerdict:
         }[self.word]
         failed = f"; it failed on {self.failures[1]}, model_a on {self.failures[0]}" if any(self.failures) else ""
         return (
-            f"On the same requests {self.candidate} {said} in {self.metric.name}: an improvement of "
-            f"{100.0 * effect.improvement:.2f} %, between {100.0 * effect.low:.2f} % and {100.0 * effect.high:.2f} % "
+            f"On the same requests {self.candidate} {said} in {self.metric.name}: {magnitude(effect)} "
             f"with {100.0 * (1.0 - effect.alpha):g} % confidence at any time; {self.wins} wins, {self.ties} ties and "
             f"{self.losses} losses in {self.pairs} pairs of {self.users} users{failed}."
         )
@@ -112,6 +119,8 @@ class PairedVerdict:
             "recommendation": self.recommendation,
             "cannot_tell": None if self.cannot_tell is None else self.cannot_tell.to_dict(),
             "margin_percentage": 100.0 * self.margin,
+            "alpha": self.alpha,
+            "replay_number": self.replay_number,
             "pairs": self.pairs,
             "users": self.users,
             "distinct_instances": self.distinct_instances,
@@ -167,7 +176,7 @@ def judge_pairs(
     if is_one_model or (len(rows) and bool(is_tie.all())):
         word, reason = "identical", None
     elif isinstance(effect, NotComputable):
-        word, reason = "invalid", unrecorded or _why_not(effect, len(rows))
+        word, reason = "invalid", unrecorded or effect
     else:
         word, reason = word_for(effect, margin), None
     told = None
@@ -180,6 +189,7 @@ def judge_pairs(
         is_one_model=is_one_model,
         reason=reason,
         margin=margin,
+        alpha=alpha,
         effect=effect,
         test=paired(per_user[0], per_user[1], alpha),
         pairs=len(rows),
@@ -230,14 +240,6 @@ def _unrecorded(pairs: pd.DataFrame, metric: Metric) -> NotComputable | None:
     if known.any() or not answered.any():
         return None
     return NotComputable("not_recorded", f"the pairs are from before {metric.name} was recorded")
-
-
-def _why_not(effect: NotComputable, pairs: int) -> NotComputable:
-    if not pairs:
-        return NotComputable("no_data", "there are no pairs yet")
-    if effect.reason == "no_variation":
-        return NotComputable("no_variation", "every user has the same ratio, so there is no error to judge it by")
-    return effect
 
 
 def _makespans(pairs: pd.DataFrame, metric: Metric, side: str) -> Values:

@@ -12,6 +12,7 @@ from scheduler_service.stats.arms import FAILED_RATIO
 from scheduler_service.stats.betting import values_needed
 from scheduler_service.stats.effect import MOST_RATIO, improvement_at
 from scheduler_service.stats.metrics import Metric
+from scheduler_service.stats.outcome import nearly_constant
 from scheduler_service.stats.summaries import Values
 
 SMALLEST, LARGEST = 1e-4, 0.99
@@ -30,8 +31,10 @@ def minimum_detectable_effect(standard_error: float, alpha: float = 0.05, power:
     return float(stats.norm.isf(alpha / 2.0) + stats.norm.isf(1.0 - power)) * standard_error
 
 
-def detectable_improvement(standard_error: float, alpha: float, metric: Metric) -> float:
-    """`minimum_detectable_effect` as an improvement; the error is of an `effect.Effect`."""
+def detectable_improvement(standard_error: float, alpha: float, metric: Metric) -> float | None:
+    """`minimum_detectable_effect` as an improvement; None if nothing varies. The error is of an `effect.Effect`."""
+    if nearly_constant(standard_error, 1.0):
+        return None
     difference = minimum_detectable_effect(standard_error, alpha) * (-1.0 if metric.lower_is_better else 1.0)
     return improvement_at(difference if metric.is_ratio_scale else 1.0 + difference, metric)
 

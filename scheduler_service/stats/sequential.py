@@ -1,14 +1,10 @@
 """Bounds on a mean that hold at every moment at once, so that one may look after each value and stop when one likes."""
 
 import math
-from typing import Literal
 
 import numpy as np
 
-from scheduler_service.stats.summaries import Values
-
-TINY = 1e-300
-"""The smallest chance of an error that is told from 0; what several candidates share of one may be smaller."""
+from scheduler_service.stats.summaries import Values, scaled
 
 
 def lower_confidence_sequence(values: Values, alpha: float = 0.05, tuned_for: int = 200) -> Values:
@@ -34,33 +30,13 @@ def lower_confidence_sequence(values: Values, alpha: float = 0.05, tuned_for: in
     sequences", Annals of Statistics 52 (2024) 2613-2640: Theorem 2.2, its one-sided form, and the choice of r in the
     appendix; the mixture itself is Robbins 1970, and Howard, Ramdas, McAuliffe, Sekhon, Annals of Statistics 49 (2021).
     """
+    exponent, (values,) = scaled(values)
     t = np.arange(1.0, values.size + 1.0)
     mean = np.cumsum(values) / t
     # Around the first value, so that squares of large, nearly equal values do not cancel.
     shifted = values - values[:1]
     variance = np.maximum(np.cumsum(shifted**2) / t - (np.cumsum(shifted) / t) ** 2, 0.0)
-    radius = np.sqrt(variance / t) * boundary(t, alpha, tuned_for, sides=1)
-    return np.where(variance > 0.0, mean - radius, -np.inf)
-
-
-def boundary(units: Values, alpha: float, tuned_for: float, *, sides: Literal[1, 2]) -> Values:
-    """How many standard errors an estimate from `units` values may be off; at no moment more, with chance 1 - alpha.
-
-    two sides:  sqrt( 2 (n r^2 + 1) / (n r^2) * log( sqrt(n r^2 + 1) / alpha ) )
-    one side:   sqrt( 2 (n r^2 + 1) / (n r^2) * log( 1 + sqrt(n r^2 + 1) / (2 alpha) ) )
-    r^2 = (-2 log(a) + log(-2 log(a) + 1)) / tuned_for,  a = alpha for two sides, 2 alpha for one
-
-    It holds for any estimate whose error is asymptotically a mean of independent terms, such as a difference of means.
-
-    Args:
-        units: number of independent values so far, at least 1.
-        alpha: in (0, 1) for two sides, in (0, 0.5) for one.
-        tuned_for: number of values at which the boundary is tightest.
-
-    Source: as `lower_confidence_sequence`.
-    """
-    alpha = max(alpha, TINY)
-    log_a = -2.0 * math.log(alpha if sides == 2 else 2.0 * alpha)
-    nr2 = units * (log_a + math.log(log_a + 1.0)) / tuned_for
-    logarithm = np.log(np.sqrt(nr2 + 1.0) / alpha) if sides == 2 else np.log1p(np.sqrt(nr2 + 1.0) / (2.0 * alpha))
-    return np.asarray(np.sqrt(2.0 * (nr2 + 1.0) / nr2 * logarithm), np.float64)
+    log_a = -2.0 * math.log(2.0 * alpha)
+    tr2 = t * (log_a + math.log(log_a + 1.0)) / tuned_for
+    radius = np.sqrt(2.0 * variance / t * (tr2 + 1.0) / tr2 * np.log1p(np.sqrt(tr2 + 1.0) / (2.0 * alpha)))
+    return np.where(variance > 0.0, np.ldexp(mean - radius, exponent), -np.inf)

@@ -14,6 +14,7 @@ from scheduler_service.stats.metrics import METRICS
 from scheduler_service.stats.optimality import CannotTell, cannot_tell
 from scheduler_service.stats.outcome import NotComputable
 from scheduler_service.stats.power import detectable_improvement
+from scheduler_service.stats.wording import percent
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -217,16 +218,6 @@ def addition(told: CannotTell | None) -> str:
     return "" if told is None else f" {told.message[0].upper()}{told.message[1:]}."
 
 
-def summary_beside(comparison: ArmComparison, told: CannotTell | None) -> str:
-    """The summary of the classical test, which knows the means only and may call a difference of plants significant."""
-    if told is None or not told.explains(comparison.improvement_percentage):
-        return comparison.summary
-    return (
-        f"{comparison.summary} Nearly all answers of both arms are proven optimal: "
-        "this difference is mostly one of the requests of the two arms, not of the models."
-    )
-
-
 def advice(told: CannotTell) -> str:
     """What to do where the metric cannot tell."""
     return f"Judge by {told.telling}: make a new experiment with that success_metric, or replay recorded traffic."
@@ -253,6 +244,15 @@ def word_for(effect: Effect, margin: float) -> Word:
     return "non_inferior" if effect.low > -margin else "inconclusive"
 
 
+def magnitude(effect: Effect) -> str:
+    """An effect and its bounds in plain English; what is certainly none is no improvement."""
+    if effect.high < 0.0:
+        low, middle, high = (percent(-100.0 * each) for each in (effect.high, effect.improvement, effect.low))
+        return f"a worsening of {middle}, between {low} and {high}"
+    low, middle, high = (percent(100.0 * each) for each in (effect.low, effect.improvement, effect.high))
+    return f"an improvement of {middle}, between {low} and {high}"
+
+
 def _sentence(
     word: Word,
     reason: NotComputable | None,
@@ -271,7 +271,6 @@ def _sentence(
         return f"{first}No verdict on {comparison.candidate} yet: {reason.message if reason else ''}."
     penalty = " (failures penalised)" if failing is not None and comparison.metric.is_penalised else ""
     requests = sum(comparison.total_requests[arm] for arm in comparison.arms)
-    bounds = f"between {100.0 * effect.low:.2f} % and {100.0 * effect.high:.2f} %"
     is_held_back = failing is not None and failing.is_certain and word_for(effect, margin) != word
     said = {
         "better": "is better than",
@@ -282,9 +281,8 @@ def _sentence(
     }[word]
     return (
         f"{first}{comparison.candidate} {said} {comparison.baseline} in {comparison.metric.name}{penalty}"
-        f"{' before that is mended' if is_held_back else ''}: an improvement of "
-        f"{100.0 * effect.improvement:.2f} %, {bounds} with {100.0 * (1.0 - effect.alpha):g} % confidence at any time, "
-        f"from {effect.units} users and {requests} requests."
+        f"{' before that is mended' if is_held_back else ''}: {magnitude(effect)} with "
+        f"{100.0 * (1.0 - effect.alpha):g} % confidence at any time, from {effect.units} users and {requests} requests."
     )
 
 
@@ -317,8 +315,6 @@ def _recommendation(
         return "Find out why users are missing from an arm; discard these figures."
     if told is not None:
         return f"{f'Promote {candidate} if it has other advantages. ' if word == 'non_inferior' else ''}{advice(told)}"
-    if word == "invalid" and reason is not None and reason.reason == "no_variation":
-        return "Let users with other plants take part, or replay recorded traffic."
     more = "" if days is None else f" for about {max(1, math.ceil(days))} more days at the present rate"
     if word == "non_inferior":
         return f"Promote {candidate} if it has other advantages, or go on{more}."

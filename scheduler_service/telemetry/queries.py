@@ -60,6 +60,7 @@ DTYPES: dict[str, Any] = {
     "total_time": "float64",
     "user_satisfaction": "float64",
     "policy_makespan": "float64",  # at the end, as what is added later: programs may read files by position
+    "split": "str",
 }
 """The columns of a frame of runs, also of an empty one. A text that is missing is NaN; JSON columns hold JSON."""
 
@@ -89,13 +90,14 @@ PAIR_DTYPES: dict[str, Any] = {
     "input_digest": "str",
     "policy_makespan_a": "float64",
     "policy_makespan_b": "float64",
+    "replay_number": "Int64",  # of all replays of the same two models, from 1 on; NA for a shadow run
 }
 """The columns of a frame of pairs, also of an empty one."""
 
 LISTED = (
     *("id", "request_id", "timestamp", "success", "n_workpoints", "n_steps", "model_key", "algorithm", "experiment"),
     *("variant", "reason", "user_id", "makespan", "lower_bound", "gap", "resource_utilization", "execution_time"),
-    *("time_budget_ms", "stage", "error_message", "policy_makespan"),
+    *("time_budget_ms", "stage", "error_message", "policy_makespan", "split"),
 )
 """The columns of a run that people are shown in a list."""
 
@@ -284,6 +286,20 @@ def last_replay(engine: Engine, *, definition: str | None = None, experiment: st
     return None
 
 
+def replay_number(engine: Engine, replay: str) -> int:
+    """Which replay of its two models it is, from 1 on. Raises as `run_frame`."""
+    numbers = _replay_numbers()
+    return int(fetch(engine, select(numbers.c.number).where(numbers.c.id == replay))[0][0])
+
+
+def _replay_numbers() -> CTE:
+    """(id, number) of each replay: those of the same two models, in whatever order, counted as they were begun."""
+    a, b = replays.c.key_a, replays.c.key_b
+    models = case((a < b, a), else_=b), case((a < b, b), else_=a)
+    number = func.row_number().over(partition_by=models, order_by=(replays.c.timestamp, replays.c.id))
+    return select(replays.c.id, number.label("number")).cte("replay_numbers")
+
+
 def fetch(engine: Engine, query: Select[Any]) -> Sequence[Row[Any]]:
     """What the query finds. Raises as `run_frame`."""
     with storage_errors(path_of(engine)), engine.connect() as connection:
@@ -411,7 +427,10 @@ def pairs_query(
     end: datetime | None = None,
 ) -> Select[tuple[object, ...]]:
     """The pairs from `start` to `end`, both included, oldest first."""
-    query = select(*(pairs.c[name] for name in PAIR_DTYPES)).order_by(pairs.c.timestamp, pairs.c.id)
+    numbers = _replay_numbers()
+    columns = (numbers.c.number if name == "replay_number" else pairs.c[name] for name in PAIR_DTYPES)
+    query = select(*columns).outerjoin_from(pairs, numbers, numbers.c.id == pairs.c.replay)
+    query = query.order_by(pairs.c.timestamp, pairs.c.id)
     query = _between(query, pairs, start, end)
     for name, value in (("experiment", experiment), ("replay", replay), ("source", source)):
         if value is not None:

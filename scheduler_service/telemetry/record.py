@@ -25,6 +25,7 @@ class PerformanceRecord:
     variant: str | None = None  # "model_a" or "model_b"
     reason: str | None = None  # why this model: "assigned", "default", "pinned", "fallback", ...
     user_id: str | None = None
+    split: str | None = None  # shares of the experiment's arms when it was assigned, in their order: "0.9/0.1"
     makespan: float | None = None  # hours
     policy_makespan: float | None = None  # hours; of the model's own schedule, before any search or proof
     execution_time: float | None = None  # seconds

@@ -28,6 +28,10 @@ class ReplayLog:
         """The replay that began last, of those asked for in the same way or of an experiment's."""
         return queries.last_replay(self._engine, definition=definition, experiment=experiment)
 
+    def number(self, replay: str) -> int:
+        """Which replay of its two models it is, from 1 on, whoever asked for the others and for which experiment."""
+        return queries.replay_number(self._engine, replay)
+
     def done(self, replay: str) -> set[str]:
         """The ids of the requests that are done."""
         return queries.requests_of_replay(self._engine, replay)

@@ -224,6 +224,32 @@ def test_wrong_shares_of_three_arms_are_told_and_found(page: Page, third: str, m
     takes_out(mistakes)
 
 
+def test_one_arm_of_three_is_stopped_alone_and_shown_as_stopped(page: Page, console: LiveService, third: str):
+    create(console, "arm_stopped", model_c=third)
+    page.goto("/#/experiments/arm_stopped")
+    page.locator(".moves select").select_option("model_c")
+    page.get_by_role("button", name="停止 C 组").click()
+    told = agree(page, "停止 C 组", reason="人员不够", actor="王工")
+    assert any("C 组的用户（占全部 33.33 %）" in each for each in told)
+    expect(page.locator("[data-stopped=model_c]")).to_be_visible()
+    expect(page.locator("[data-stopped]")).to_have_count(1)
+    expect(page.locator("[data-event=arm_stopped]")).to_contain_text("停止 C 组")
+    expect(page.locator("[data-event=arm_stopped]")).to_contain_text("候选份额 33.33 %")
+    assert list(configured(console)["experiments"]["arm_stopped"]["stopped_arms"]) == ["model_c"]
+    page.get_by_role("group", name="候选", exact=True).get_by_role("button", name="C 组").click()
+    expect(page.locator(".verdict .next")).to_contain_text("C 组已停止")
+    users = (f"user_{number}" for number in range(100))
+    path = "/experiments/arm_stopped/assignment?user_id="
+    user = next(each for each in users if console.get(path + each).json()["assignment"]["stopped_arm"])
+    page.get_by_label("用户 ID").fill(user)
+    page.get_by_role("button", name="查询").click()
+    expect(page.locator("[data-assignment]")).to_contain_text("该组已停止")
+    check_accessibility(page)
+    page.locator(".moves select").select_option("model_b")
+    expect(page.locator("[data-move=stop_arm]")).to_have_count(0)  # the last one is stopped with the experiment
+    console.post("/experiments/arm_stopped/conclude")
+
+
 def test_small_shares_are_told_as_they_are(page: Page, console: LiveService):
     page.goto("/#/experiments/new")
     page.get_by_label("实验名称").fill("small_share")
@@ -234,6 +260,29 @@ def test_small_shares_are_told_as_they_are(page: Page, console: LiveService):
     page.get_by_role("link", name="全部实验").click()
     expect(page.get_by_role("row", name=re.compile("small_share"))).to_contain_text("0.4 %")
     assert configured(console)["experiments"]["small_share"]["traffic_split"] == {"model_a": 0.996, "model_b": 0.004}
+
+
+def test_the_days_of_a_rollout_are_told_where_they_are_said_and_the_list_shows_no_bar_where_not(
+    page: Page, console: LiveService
+):
+    page.goto("/#/experiments/new")
+    page.get_by_label("实验名称").fill("some_days")
+    page.get_by_label("灰度发布").check()
+    expect(page.get_by_role("spinbutton", name="天数")).to_have_value("")
+    page.get_by_role("spinbutton", name="天数").fill("30")
+    page.get_by_role("button", name="创建实验").click()
+    assert any("30 天后" in each for each in agree(page, "创建实验"))
+    expect(page.locator("[data-event=created]")).to_be_visible()
+    create(
+        console, "no_days", model_a=configured(console)["default_model"], model_b="DDQN_v1.0", rollout={"auto": False}
+    )
+    page.get_by_role("link", name="全部实验").click()
+    row = page.get_by_role("row", name=re.compile("some_days"))
+    expect(row).to_contain_text("第 1 天，共 30 天")
+    expect(row.get_by_role("progressbar")).to_have_count(1)
+    row = page.get_by_role("row", name=re.compile("no_days"))
+    expect(row).to_contain_text("第 1 天")
+    expect(row.get_by_role("progressbar")).to_have_count(0)
 
 
 def test_a_name_that_is_taken_is_told_by_the_service(page: Page, console: LiveService, mistakes):
@@ -275,8 +324,8 @@ def test_what_is_shown_are_the_figures_of_the_results(page: Page, compared: dict
     assert counts[:3] == [str(pairs[name]) for name in ("wins", "ties", "losses")]
     assert counts[3] == f"{pairs['geometric_mean_ratio']:.4f}"
     expect(page.locator("[data-pairs=shadow] tbody tr")).to_have_count(len(pairs["worst"]))
-    classical = page.locator("[data-classical]")
-    expect(classical).to_contain_text(signed(compared["improvement_percentage"]))
+    raw_means = page.locator("[data-raw-means]")
+    expect(raw_means).to_contain_text(signed(compared["improvement_percentage"]))
     expect(page.get_by_role("img", name=re.compile("折线图：改进的估计"))).to_be_visible()
     check_both_sizes(page, "experiments-one")
 
@@ -297,7 +346,7 @@ def test_the_page_says_the_same_in_english(page: Page, compared: dict[str, Any])
 def test_a_p_value_is_not_judged_before_there_are_enough_samples(page: Page, compared: dict[str, Any]):
     assert compared["reasons"]["is_significant"]["code"] == "too_few_samples"
     page.goto("/#/experiments/compared")
-    expect(page.locator("[data-classical]")).to_contain_text("p < 0.0001，暂不判定（样本不足，每组至少需要 100 个）")
+    expect(page.locator("[data-raw-means]")).to_contain_text("p < 0.0001，暂不判定（样本不足，每组至少需要 100 个）")
 
 
 def record_optima(console: LiveService, name: str, users: int = 160) -> None:
@@ -317,6 +366,50 @@ def record_optima(console: LiveService, name: str, users: int = 160) -> None:
         )  # fmt: skip
     monitor.record_performance(*records)
     monitor.close()
+
+
+def record_flattering(console: LiveService, name: str, users: int = 300) -> None:
+    """Runs of both arms; B plans as A does, but fails on the largest plants, so that its mean is short."""
+    monitor = PerformanceMonitor(console.home / "logs" / "performance.db")
+    keys = {each["version"]: each["model_key"] for each in console.get("/models").json()["models"]}
+    records = []
+    for user in range(users):
+        arm, bound = ("model_a", "model_b")[user % 2], 30.0 + user * 7 % 41
+        fails = arm == "model_b" and bound > 58.0
+        length = {} if fails else {"makespan": bound * 1.1, "gap": 0.1}
+        records.append(
+            PerformanceRecord(
+                request_id=f"{name}_{user}", user_id=f"u{user}", experiment=name, variant=arm, reason="assigned",
+                model_key=keys["1.0.0" if arm == "model_a" else "2.0.0"], lower_bound=bound, success=not fails,
+                execution_time=0.002, **length,
+            )
+        )  # fmt: skip
+    monitor.record_performance(*records)
+    monitor.close()
+
+
+def test_raw_means_that_contradict_the_verdict_are_named_before_it(page: Page, console: LiveService):
+    create(console, "flattering", min_samples=20, traffic_split={"model_a": 0.5, "model_b": 0.5}, guardrails=False)
+    record_flattering(console, "flattering")
+    results = console.get("/experiments/flattering/results").json()["results"]
+    assert (results["verdict"], results["is_significant"], results["raw_means_contradict"]) == ("worse", True, True)
+    page.goto("/#/experiments/flattering")
+    card = page.locator(".verdict")
+    said = card.locator("[data-contradiction]")
+    raw, effect = (abs(results["contradiction"][f"{name}_improvement_percentage"]) for name in ("raw", "effect"))
+    expect(said).to_contain_text(
+        f"按原始均值，B 的完工时间平均缩短 {raw:.2f} %；按结论所依据的效果，完工时间平均延长 {effect:.2f} %"
+    )
+    expect(said).to_contain_text(
+        f"原始均值不含失败的运行（B 组失败 {results['contradiction']['failed_percentages'][1]:.1f} %"
+    )
+    expect(card.locator(".figure strong")).to_have_text(signed(-effect))
+    assert said.bounding_box()["y"] < card.locator("[data-verdict]").bounding_box()["y"]
+    expect(page.locator("[data-raw-means]")).to_contain_text("在成功运行中的原始均值（不计失败")
+    check_both_sizes(page, "experiments-contradiction")
+    page.goto("/?lang=en#/experiments/flattering")
+    expect(said).to_contain_text("Mind: the raw means point the other way than the verdict.")
+    console.post("/experiments/flattering/stop")
 
 
 def test_where_all_answers_are_optimal_the_page_says_what_would_tell(page: Page, console: LiveService):
@@ -428,6 +521,12 @@ def test_the_plan_is_that_of_the_service(page: Page, console: LiveService):
     expect(known.get_by_role("img")).to_have_attribute("aria-label", re.compile("7 天内可发现至少"))
     assert plan["basis"]["model"] == models["1.0.0"]
     check_both_sizes(page, "experiments-new")
+    with page.expect_response(
+        lambda answer: answer.url.endswith("/plan") and "rollout" in answer.request.post_data
+    ) as asked:
+        page.get_by_label(re.compile("^灰度发布")).check()
+    ramp = asked.value.json()["plan"]["ramp"]
+    expect(page.locator("[data-ramp]")).to_contain_text(f"{ramp['users']:,} 名用户")
 
 
 def test_where_a_user_falls_is_looked_up(page: Page, console: LiveService):
@@ -520,7 +619,11 @@ def test_a_rollout_is_advanced_promoted_and_reverted(page: Page, console: LiveSe
     page.get_by_label("各阶段的候选份额（%）").fill("10、40、100")
     page.get_by_label("自动推进", exact=True).uncheck()
     page.get_by_role("button", name="创建实验").click()
-    assert any("10 % → 40 % → 100 %" in each for each in agree(page, "创建实验"))
+    told = agree(page, "创建实验")
+    assert any("10 % → 40 % → 100 %" in each for each in told)
+    assert any("不会自动到期" in each for each in told)
+    expect(page.locator(".facts")).to_contain_text("不限期")
+    expect(page.locator(".verdict")).to_contain_text("不限期")
     stage = page.locator(".stages [aria-current=step]")
     expect(stage).to_contain_text("10 %")
     check_both_sizes(page, "experiments-rollout")
@@ -528,7 +631,7 @@ def test_a_rollout_is_advanced_promoted_and_reverted(page: Page, console: LiveSe
     assert "从 10 % 增加到 40 %" in agree(page, "推进到下一阶段")[0]
     expect(stage).to_contain_text("40 %")
     made = configured(console)["experiments"]["ramped"]
-    assert (made["rollout"]["stage"], made["rollout"]["auto"]) == (1, False)
+    assert (made["rollout"]["stage"], made["rollout"]["auto"], made["duration_days"]) == (1, False, 3650)
     page.get_by_role("button", name="上线候选").click()
     assert any("默认模型从" in each for each in agree(page, "上线候选", reason="例会决定"))
     expect(page.locator(".page-head")).to_contain_text("已结束")

@@ -246,6 +246,14 @@ OPERATIONS: tuple[Operation, ...] = (
         errors=(*_BODY_ERRORS, 404, 409, 503),
         example={"arm": "model_b", "reason": "better in every week"},
     ),
+    Operation(
+        *("POST", "/experiments/{name}/stop_arm", "experiments", "Take one candidate away from its users for good"),
+        body=schemas.StopArmRequest,
+        answer="ExperimentChangedAnswer",
+        scope="admin",
+        errors=(*_BODY_ERRORS, 404, 409, 503),
+        example={"arm": "model_c", "reason": "planners complain of its crews"},
+    ),
     _move("revert", "Undo a promotion"),
     _get(
         "/experiments/{name}/assignment",

@@ -7,7 +7,7 @@ from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field
 from scheduler_env.readers import MAX_PREDECESSORS, MAX_STEPS_OF_A_WORKPOINT, MAX_TEAMS, MAX_WORKPOINTS
 from scheduler_env.standard_cycle import MAX_DURATION_H, SAMPLE_PARAMS, STANDARD_STEPS
 from scheduler_service.alerts.rules import SEVERITIES
-from scheduler_service.experiments.experiment import OPTIONS
+from scheduler_service.experiments.experiment import DEFAULT_DURATION_DAYS, MAX_DURATION_DAYS, OPTIONS
 from scheduler_service.stats.metrics import METRICS
 
 View = Literal["process", "workpoint", "team"]
@@ -303,16 +303,25 @@ class ExperimentRequest(Strict):
     )
     coverage: float = Field(default=1, gt=0, le=1, description="Share of the users who take part.")
     success_metric: Name = Field(default="makespan", description=f"{', '.join(METRICS)}.")
-    duration_days: float = Field(default=7, gt=0, le=3_650)
+    duration_days: Annotated[float, Field(gt=0, le=MAX_DURATION_DAYS)] | None = Field(
+        default=None, description="7 if absent; of a rollout 3,650, open-ended: until it is promoted or ended."
+    )
     min_samples: Whole = Field(default=100, ge=2, le=10**9)
-    alpha: float = Field(default=0.05, gt=0, lt=1)
-    margin: float = Field(default=0.05, gt=0, lt=1, description="Of non-inferiority, a share of the baseline.")
+    alpha: float = Field(default=0.05, gt=0, lt=1, description="Chance of a wrong verdict, a share: 0.05 is 5 %.")
+    margin: float = Field(
+        default=0.05, gt=0, lt=1, description="Of non-inferiority, a share of the baseline: 0.05 is 5 %."
+    )
     guardrails: bool | dict[str, Annotated[float, Field(gt=0, le=100)] | None] | None = Field(
         default=True,
-        description="Margins of makespan, success, execution_time; of policy_makespan if named; null or false: none.",
+        description=(
+            "Margins of makespan, success, execution_time; of policy_makespan if named; null or false: none. "
+            "Shares, 0.05 is 5 %: of the baseline's makespan, of the requests, of the baseline's 95th percentile."
+        ),
     )
     shadow: bool | Annotated[float, Field(ge=0, le=1)] | None = Field(
-        default=None, description="Share of the requests on which both models are run; true for all."
+        default=None,
+        description="Share of the requests on which both models are run; true for all. "
+        "Absent: all, in a rollout where few users are known, else none.",
     )
     forced_variants: dict[str, str] | None = Field(default=None, max_length=10_000, description="Tester -> arm.")
     excluded_users: list[Name] | None = Field(default=None, max_length=10_000)
@@ -338,10 +347,11 @@ class PlanRequest(ExperimentRequest):
 
     @property
     def definition(self) -> dict[str, Any]:
-        """In the words of `Experiment.parse`, but for `start_time`."""
+        """In the words of `Experiment.parse`, but for `start_time`. What has no end is planned for the usual days."""
         named = {"name": self.experiment_name, "model_a": self.model_a or "?", "model_b": self.model_b or "??"}
-        limits = ("traffic_split", "success_metric", "duration_days")
-        return self.options | named | {name: getattr(self, name) for name in limits}
+        limits = {name: getattr(self, name) for name in ("traffic_split", "success_metric")}
+        days = DEFAULT_DURATION_DAYS if self.duration_days is None else self.duration_days
+        return self.options | named | limits | {"duration_days": days}
 
 
 class MoveRequest(Strict):
@@ -382,6 +392,12 @@ class PromoteArmRequest(Strict):
     arm: Name = "model_b"
     reason: Annotated[str, Field(max_length=2_000)] = ""
     actor: Annotated[str, Field(max_length=200)] = ""
+
+
+class StopArmRequest(MoveRequest):
+    """The candidate that is taken away from its users, and why."""
+
+    arm: Name
 
 
 class ReplayRequest(Strict):

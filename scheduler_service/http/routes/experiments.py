@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from datetime import timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 from flask import Blueprint, request
 
@@ -10,7 +10,7 @@ from scheduler_service.clock import to_iso, utc_now
 from scheduler_service.errors import InvalidInput, ServiceError
 from scheduler_service.experiments.experiment import Experiment, asked_for
 from scheduler_service.experiments.planning import LOOK_BACK_DAYS, RUNS_AT_MOST, Plan, plan, planning_columns
-from scheduler_service.experiments.ramp import USUAL, ramp_of
+from scheduler_service.experiments.ramp import USUAL, ShadowChoice, ramp_of, usual_shadow
 from scheduler_service.experiments.replay import ReplayOptions
 from scheduler_service.http.bodies import read_body
 from scheduler_service.http.contract.schemas import (
@@ -20,12 +20,15 @@ from scheduler_service.http.contract.schemas import (
     PlanRequest,
     PromoteArmRequest,
     ReplayRequest,
+    StopArmRequest,
 )
 from scheduler_service.http.services import services
 from scheduler_service.http.watch.watching import records_of
 from scheduler_service.reporting.evolution import course
 
 blueprint = Blueprint("experiments", __name__)
+
+Asked = TypeVar("Asked", bound=ExperimentRequest)
 
 
 @blueprint.post("/experiments")
@@ -34,19 +37,37 @@ def create_experiment() -> tuple[dict[str, Any], int]:
     body, parts = read_body(ExperimentRequest), services()
 
     def created() -> dict[str, Any]:
+        asked, choice = _with_usual_shadow(body)
         experiment = parts.experiments.create_experiment(
-            body.experiment_name,
-            body.model_a,
-            body.model_b,
-            body.traffic_split,
-            body.success_metric,
-            body.duration_days,
-            actor=body.actor,
-            **body.options,
+            asked.experiment_name,
+            asked.model_a,
+            asked.model_b,
+            asked.traffic_split,
+            asked.success_metric,
+            asked.duration_days,
+            actor=asked.actor,
+            **asked.options,
         )
-        return _told(experiment) | {"notes": _notes(experiment)}
+        chosen = [] if choice is None else [choice.reason]
+        return _told(experiment) | {"notes": [*chosen, *_notes(experiment)]}
 
     return parts.storage.run(created), 201
+
+
+def _with_usual_shadow(body: Asked) -> tuple[Asked, ShadowChoice | None]:
+    """What was asked for, with the shadow that a rollout has by default; as it is where there is nothing to choose."""
+    if body.rollout is None or body.shadow is not None:
+        return body, None
+    users: int | None
+    try:
+        runs = services().monitor.get_performance_data(
+            start_time=utc_now() - timedelta(days=LOOK_BACK_DAYS), columns=("user_id",), latest=RUNS_AT_MOST
+        )
+        users = int(runs["user_id"].nunique())
+    except ServiceError:  # an experiment can be created, whatever is wrong with the records
+        users = None
+    choice = usual_shadow(body.rollout.stages, body.success_metric, users)
+    return body.model_copy(update={"shadow": choice.share}), choice
 
 
 def _notes(experiment: Experiment) -> list[str]:
@@ -77,11 +98,15 @@ def plan_experiment() -> dict[str, Any]:
     body, parts = read_body(PlanRequest), services()
 
     def planned() -> dict[str, Any]:
-        experiment = asked_for(body.definition | {"start_time": to_iso(utc_now())})
+        asked, choice = _with_usual_shadow(body)
+        experiment = asked_for(asked.definition | {"start_time": to_iso(utc_now())})
         key = None if body.model_a is None else parts.models.resolve(body.model_a, standing=True)
         found = _planned(experiment, body.minimum_effect, key)
         ramp = ramp_of(found)
-        return found.to_dict() | {"ramp": None if ramp is None else ramp.to_dict()}
+        if ramp is None:
+            return found.to_dict() | {"ramp": None}
+        notes = [*([] if choice is None else [choice.reason]), *ramp.notes()]
+        return found.to_dict() | {"ramp": ramp.to_dict() | {"notes": notes}}
 
     return {"status": "success", "plan": parts.storage.run(planned)}
 
@@ -140,6 +165,15 @@ def promote_arm(name: str) -> dict[str, Any]:
     body, experiments = read_body(PromoteArmRequest, optional=True), services().experiments
     return _told(
         services().storage.run(lambda: experiments.promote_arm(name, body.arm, actor=body.actor, reason=body.reason))
+    )
+
+
+@blueprint.post("/experiments/<name>/stop_arm")
+def stop_arm(name: str) -> dict[str, Any]:
+    """Take one candidate away from its users for good; the others go on."""
+    body, experiments = read_body(StopArmRequest), services().experiments
+    return _told(
+        services().storage.run(lambda: experiments.stop_arm(name, body.arm, actor=body.actor, reason=body.reason))
     )
 
 

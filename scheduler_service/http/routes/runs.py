@@ -37,6 +37,7 @@ def run_algorithm() -> Response:
     total_s = time.perf_counter() - g.begun_s
     records = [replace(each, queue_time=queued_s, total_time=total_s) for each in outcome.records]
     parts.recorder.record(records, lambda: _log(outcome))
+    parts.failed_runs.tell(records)
     run = outcome.run
     if run is None:
         assert outcome.failure is not None

@@ -37,6 +37,7 @@ class Choice:
     reason: str
     experiment: str | None = None
     variant: str | None = None
+    split: str | None = None  # shares of the arms; None unless the experiment assigned the user
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,7 +233,7 @@ def _first_choice(request: RunRequest, user_id: str, models: ModelVersionManager
     if request.algorithm is not None and reason != "assigned":
         model = _current_model(request.algorithm, models)
         reason = "pinned" if reason == "default" else reason
-    return Choice(model, reason, assignment.experiment, assignment.variant)
+    return Choice(model, reason, assignment.experiment, assignment.variant, assignment.split)
 
 
 def _current_model(algorithm: str, models: ModelVersionManager) -> str:
@@ -283,6 +284,7 @@ def _success(run: Run, request: RunRequest) -> PerformanceRecord:
         experiment=run.used.experiment,
         # A stand-in's figures belong to no arm; the arm's own failure is recorded beside them.
         variant=run.used.variant,
+        split=run.used.split,
         reason=run.used.reason,
         user_id=run.user_id,
         makespan=schedule.makespan_h,
@@ -321,6 +323,7 @@ def _failure(
         algorithm=None if model is None else model.algorithm,
         experiment=choice.experiment,
         variant=choice.variant,
+        split=choice.split,
         reason=choice.reason,
         user_id=user_id,
         execution_time=took_s,

@@ -42,18 +42,25 @@ class ShadowJob:
 
 
 def shadow_job(run: Run, request: RunRequest, experiments: ABTestManager) -> ShadowJob | None:
-    """The shadow run that an answered request asks for; None for one that was not assigned, or not drawn."""
+    """The shadow run that an answered request asks for; None for one that names no active experiment, or is not drawn.
+
+    Users who fall into no arm yet are drawn as well: a pair needs no arm. Testers and excluded users take no part.
+    """
     assigned = run.assigned
-    if assigned.reason != "assigned" or assigned.experiment is None or assigned.variant is None:
+    if assigned.experiment is None or assigned.reason not in ("assigned", "default"):
         return None
     try:
         experiment = experiments.get_experiment(assigned.experiment)
     except ServiceError:  # gone since
         return None
-    if not is_shadowed(experiment.name, experiment.shadow, run.request_id):
+    candidates = experiment.running_candidates
+    if not candidates or not is_shadowed(experiment.name, experiment.shadow, run.request_id):
         return None
-    candidate = shadow_candidate(experiment.name, experiment.candidates, assigned.variant, run.request_id)
-    if candidate not in experiment.models:  # changed since
+    # Who falls into no arm is paired like the baseline's users; but who is excluded or a tester was never hashed.
+    if assigned.variant is None and experiment.place_of(run.user_id).bucket is None:
+        return None
+    candidate = shadow_candidate(experiment.name, candidates, assigned.variant or BASELINE, run.request_id)
+    if candidate not in candidates:  # changed since
         return None
     return ShadowJob(
         request_id=run.request_id,

@@ -102,16 +102,25 @@ def _experiments(parts: Services) -> "list[Metric]":
     aborted = GaugeMetricFamily(
         "experiment_aborted", "Whether it stopped itself, until it is concluded.", labels=("experiment",)
     )
+    arm_stopped = GaugeMetricFamily(
+        "experiment_arm_stopped",
+        "Whether a candidate alone is stopped, until the experiment is concluded.",
+        labels=("experiment", "arm"),
+    )
     for each in parts.experiments.list_experiments():
         status.add_metric((each.name, each.status), 1.0)
         coverage = each.present_coverage if each.status == "active" else 0.0
         for arm, model in each.models.items():
-            share.add_metric((each.name, arm, model), coverage * each.traffic_split[arm])
+            present = 0.0 if arm in each.stopped_arms else each.traffic_split[arm]
+            share.add_metric((each.name, arm, model), coverage * present)
+        for arm in each.candidates:
+            is_stopped = arm in each.stopped_arms and each.status != "concluded"
+            arm_stopped.add_metric((each.name, arm), float(is_stopped))
         if each.rollout is not None:
             stage.add_metric((each.name,), float(each.rollout.stage))
         was_aborted = (each.last_transition or {}).get("event") == "aborted"
         aborted.add_metric((each.name,), float(was_aborted and each.status == "stopped"))
-    return [valid, status, share, stage, aborted]
+    return [valid, status, share, stage, aborted, arm_stopped]
 
 
 def _alerts(firing: Mapping[tuple[str, str], int]) -> "list[Metric]":

@@ -4,11 +4,14 @@ Of several processes one acts at a time: who holds the lease, which the system t
 """
 
 import logging
+import math
 import time
 from collections import Counter
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from typing import TYPE_CHECKING
 
 import gevent
@@ -22,6 +25,7 @@ from scheduler_service.errors import ServiceError, StorageUnavailable
 from scheduler_service.experiments.examination import RUN_COLUMNS
 from scheduler_service.files import locked
 from scheduler_service.http.services import Services
+from scheduler_service.stats.breaker import REQUEST_COLUMNS
 
 if TYPE_CHECKING:
     import pandas as pd  # slow to import, and the service starts without it
@@ -31,6 +35,8 @@ EXPERIMENTS_EVERY_S = 1.0
 REST, MOST_REST_S = 9.0, 10.0
 """How many times longer it rests than a look took, and the limit: many runs take long to read, and clients need the
 processor, too; but a bad candidate has to go within seconds."""
+GLANCE_REST = 3.0
+"""As `REST`, after a look at the breaker alone, which failed requests ask for and which reads little."""
 ANYWAY_EVERY_S = 30.0
 """How often they are judged without: a stage may wait for nothing but the clock."""
 MODELS_EVERY_S = 30.0
@@ -52,7 +58,7 @@ def records_of(experiment: str, monitor: PerformanceMonitor) -> "tuple[pd.DataFr
 
 @dataclass(frozen=True, slots=True)
 class _Look:
-    """The last time that an experiment was judged."""
+    """The last time that an experiment was judged, or its breaker was looked at."""
 
     runs: int
     at_s: float  # time.monotonic
@@ -65,18 +71,40 @@ class ExperimentWatch:
     def __init__(self, parts: Services) -> None:
         self._parts = parts
         self._looks: dict[str, _Look] = {}
+        self._glances: dict[str, _Look] = {}
         self._troubles: dict[str, str] = {}
         self._lease = parts.settings.ab_config_file.with_name("experiments.lease")
 
     def look(self) -> None:
         """One round, if no other process is at it."""
+        self._holding(self._round)
+
+    def glance(self, names: frozenset[str]) -> None:
+        """Whether the breaker of one of these experiments trips, whose requests failed just now; then it is stopped."""
+        self._holding(lambda: self._glance_round(names))
+
+    def _holding(self, work: Callable[[], None]) -> None:
         with ExitStack() as held:
             try:
                 held.enter_context(locked(self._lease, timeout_s=0.0))
             except StorageUnavailable as err:  # usually another process has it
                 log.debug("%s", err)
                 return
-            self._round()
+            work()
+
+    def _glance_round(self, names: frozenset[str]) -> None:
+        experiments, monitor = self._parts.experiments, self._parts.monitor
+        for experiment in experiments.list_experiments():
+            name = experiment.name
+            if name not in names or experiment.status != "active" or not experiment.guardrails:
+                continue
+            began_s, last = time.monotonic(), self._glances.get(name)
+            if last is not None and began_s - last.at_s < min(GLANCE_REST * last.took_s, MOST_REST_S):
+                continue
+            runs = monitor.get_performance_data(experiment=name, columns=REQUEST_COLUMNS)
+            experiments.trip(name, runs)
+            took_s = 0.0 if last is None else time.monotonic() - began_s  # as in `_round`
+            self._glances[name] = _Look(len(runs), began_s, took_s)
 
     def _round(self) -> None:
         experiments, monitor = self._parts.experiments, self._parts.monitor
@@ -104,14 +132,19 @@ class ExperimentWatch:
 
 
 def watch_experiments(parts: Services) -> None:
-    """Judge the experiments; goes on for ever."""
-    watch = ExperimentWatch(parts)
+    """Judge the experiments, at once where requests fail; goes on for ever."""
+    watch, looked_s, failed = ExperimentWatch(parts), -math.inf, frozenset[str]()
     while True:
         try:
-            parts.storage.run(watch.look)
+            if failed:
+                parts.storage.run(partial(watch.glance, failed))
+            if time.monotonic() - looked_s >= EXPERIMENTS_EVERY_S:
+                parts.storage.run(watch.look)
+                looked_s = time.monotonic()
         except Exception:  # the next look may work
             log.exception("the experiments could not be judged")
-        gevent.sleep(EXPERIMENTS_EVERY_S)
+            gevent.sleep(EXPERIMENTS_EVERY_S)
+        failed = parts.failed_runs.wait(max(0.0, looked_s + EXPERIMENTS_EVERY_S - time.monotonic()))
 
 
 def watch_live_models(parts: Services) -> None:
@@ -200,10 +233,14 @@ def tidy_up(parts: Services) -> None:
 def service_readings(parts: Services, lang: Lang) -> list[rules.Reading]:
     """What the service did by itself during the last day: experiments that it stopped, models that it took back."""
     since = to_iso(utc_now() - EVENT_WINDOW)
-    stopped = (each for each in parts.experiments.history.transitions() if each.event == "aborted")
+    moves = [each for each in parts.experiments.history.transitions() if each.time >= since]
+    aborted = (each for each in moves if each.event == "aborted")
+    # What a person did is no alert.
+    arms = (each for each in moves if (each.event, each.actor) == ("arm_stopped", "guardrail"))
     taken_back = (each for each in parts.models.history() if (each.event, each.actor) == ("rolled_back", AUTO_ROLLBACK))
     return [
-        *(rules.experiment_aborted(e.experiment, e.reason, e.time, lang) for e in stopped if e.time >= since),
+        *(rules.experiment_aborted(e.experiment, e.reason, e.time, lang) for e in aborted),
+        *(rules.arm_stopped(e.experiment, str(e.figures.get("arm")), e.reason, e.time, lang) for e in arms),
         *(rules.rolled_back(e.model_key, e.reason, e.time, lang) for e in taken_back if e.time >= since),
     ]
 

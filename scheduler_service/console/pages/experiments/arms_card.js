@@ -1,7 +1,7 @@
 // The arms: who got what, and whether the users fell as they should.
 import { computed } from "vue";
 import { fixed, number, percent } from "../../core/format.js";
-import { letter, level, shortModel, useWording } from "./wording.js";
+import { isArmStopped, letter, level, shortModel, useWording } from "./wording.js";
 
 const SHARES = ["gap", "resource_utilization", "success"];
 
@@ -16,14 +16,14 @@ export default {
       return SHARES.includes(props.results.metric) ? percent(mean, 2) : fixed(mean, props.results.metric === "execution_time" ? 4 : 2);
     };
     const successOf = (arm) => percent(props.results.average_metrics[arm]?.success.mean, 1);
-    return { ...words, total, meanOf, successOf, letter, shortModel, number, percent, level };
+    return { ...words, total, meanOf, successOf, isArmStopped, letter, shortModel, number, percent, level };
   },
   template: /* html */ `
     <section class="card" aria-labelledby="arms-title">
       <h2 id="arms-title">{{ of("arms.heading") }}</h2>
       <div v-if="total" class="arm-bars" aria-hidden="true"><i v-for="(users, arm) in results.users" :key="arm" :class="arm" :style="{ flexGrow: users }"></i></div>
       <dl v-for="(model, arm) in results.models" :key="arm" class="arm-facts">
-        <div class="arm-title"><dt class="unseen">{{ of("arms.arm") }}</dt><dd><b class="arm-letter" :class="arm">{{ letter(arm) }}</b> <span :title="model">{{ shortModel(model) }}</span> <small class="hint">{{ of(arm === "model_a" ? "baseline" : "candidate") }}</small></dd></div>
+        <div class="arm-title"><dt class="unseen">{{ of("arms.arm") }}</dt><dd><b class="arm-letter" :class="arm">{{ letter(arm) }}</b> <span :title="model">{{ shortModel(model) }}</span> <small class="hint">{{ of(arm === "model_a" ? "baseline" : "candidate") }}</small> <span v-if="isArmStopped(experiment, arm)" class="badge bad">{{ of("arms.stopped") }}</span></dd></div>
         <div><dt>{{ of("arms.users") }}</dt><dd>{{ number(results.users[arm]) }}</dd></div>
         <div><dt>{{ of("arms.requests") }}</dt><dd>{{ number(results.total_requests[arm]) }}</dd></div>
         <div><dt>{{ of("arms.actual") }}</dt><dd>{{ total ? percent(results.users[arm] / total, 1) : "–" }} <small class="hint">/ {{ level(results.traffic_split[arm]) }}</small></dd></div>
@@ -31,6 +31,7 @@ export default {
         <div><dt>{{ of("arms.mean", { metric: metric(results.metric) }) }}</dt><dd>{{ meanOf(arm) }}</dd></div>
       </dl>
       <p v-if="results.coverage < 1" class="hint">{{ of("arms.outside", { share: level(1 - results.coverage) }) }}</p>
+      <p v-if="Object.keys(results.stopped_arms).length" class="hint">{{ of("arms.stopped_note") }}</p>
       <p class="note" :class="split(results).tone" data-srm>{{ split(results).text }}</p>
     </section>
   `,

@@ -25,12 +25,14 @@ export default {
       }
     }
     const kind = computed(() => {
-      const { bucket, variant_while_active: arm, user_id: id } = found.value;
+      const { bucket, variant_while_active: arm, stopped_arm, user_id: id } = found.value;
+      if (stopped_arm) return "stopped";
       if (bucket !== null) return arm ? "hashed" : "outside";
       return props.experiment.excluded_users?.includes(id) ? "excluded" : "forced";
     });
     const said = computed(() => {
-      const { bucket, variant_while_active: arm, user_id, model, ranges, coverage, status } = found.value;
+      const { bucket, variant_while_active, stopped_arm, user_id, model, ranges, coverage, status } = found.value;
+      const arm = variant_while_active ?? stopped_arm;
       const [from, to] = ranges[arm] ?? [];
       const where = of(`assign.${kind.value}`, { user: user_id, bucket: fixed(bucket, 4), arm: arm ? words.arm(arm) : "", from, to, coverage: level(coverage) });
       const now = status === "active" ? "" : of("assign.not_active", { status: t(`status.experiment.${status}`) });

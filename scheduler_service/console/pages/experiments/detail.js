@@ -15,7 +15,7 @@ import SecondaryCard from "./secondary_card.js";
 import SettingsCard from "./settings_card.js";
 import StagesCard from "./stages_card.js";
 import VerdictCard from "./verdict_card.js";
-import { figuresOf, isAborted, letter, shortModel, useWording } from "./wording.js";
+import { figuresOf, isAborted, isArmStopped, letter, shortModel, useWording } from "./wording.js";
 
 const EVERY_MS = 5_000;
 const COURSE_EVERY_MS = 20_000;
@@ -65,7 +65,7 @@ export default {
     provide("experiment-refresh", refresh);
     onMounted(() => heading.value?.focus({ preventScroll: true }));
     const figures = computed(() => figuresOf(load.data.value.results, candidate.value));
-    return { ...words, problemText, load, course, heading, candidate, figures, isAborted, letter, shortModel };
+    return { ...words, problemText, load, course, heading, candidate, figures, isAborted, isArmStopped, letter, shortModel };
   },
   template: /* html */ `
     <section class="page experiment-page">
@@ -78,7 +78,7 @@ export default {
       </header>
       <load-state :load="load" :explain="problemText">
         <div class="row arms-line">
-          <span v-for="(model, arm) in load.data.value.results.models" :key="arm" class="arm-line" :title="model"><b class="arm-letter" :class="arm">{{ letter(arm) }}</b>{{ shortModel(model) }}</span>
+          <span v-for="(model, arm) in load.data.value.results.models" :key="arm" class="arm-line" :title="model"><b class="arm-letter" :class="arm">{{ letter(arm) }}</b>{{ shortModel(model) }} <span v-if="isArmStopped(load.data.value.experiment, arm)" class="badge bad" :data-stopped="arm">{{ of("arms.stopped") }}</span></span>
           <moves-bar class="right" :told="load.data.value" />
         </div>
         <div v-if="load.data.value.experiment.model_c" class="tabs" role="group" :aria-label="of('candidate')">

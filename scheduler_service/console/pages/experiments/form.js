@@ -10,13 +10,14 @@ export const emptyForm = () => ({
   shares: [50, 50],
   metric: "makespan",
   days: 7,
+  rollout_days: null, // open-ended
   minimum: 2,
   alpha: 5,
   margin: 5,
   min_samples: 100,
   coverage: 100,
   guardrails: { makespan: 5, policy_makespan: null, success: 5, execution_time: 50 },
-  shadow: 0,
+  shadow: null, // the service chooses; 0: none
   rollout: { stages: "10, 30, 50, 100", min_samples: 100, min_hours: 24, auto: true, promote_on: "better" },
 });
 
@@ -37,7 +38,7 @@ export function emptyPlaces(form) {
   const needed = {
     experiment_name: form.name.trim(),
     ...Object.fromEntries(form.models.map((model, at) => [`model_${LETTERS[at]}`, model])),
-    duration_days: form.days,
+    ...(form.mode === "rollout" ? {} : { duration_days: form.days }),
     alpha: form.alpha,
     margin: form.margin,
     min_samples: form.min_samples,
@@ -53,13 +54,13 @@ export function bodyOf(form) {
     ...Object.fromEntries(form.models.map((model, at) => [`model_${LETTERS[at]}`, model])),
     traffic_split: isRollout ? null : Object.fromEntries(form.shares.map((each, at) => [`model_${LETTERS[at]}`, share(each ?? 0)])),
     success_metric: form.metric,
-    duration_days: form.days,
+    duration_days: isRollout ? form.rollout_days : form.days,
     min_samples: form.min_samples,
     alpha: share(form.alpha),
     margin: share(form.margin),
     coverage: isRollout ? null : share(form.coverage),
     guardrails: Object.fromEntries(Object.entries(form.guardrails).map(([name, margin]) => [name, share(margin)])),
-    shadow: form.shadow ? share(form.shadow) : null,
+    shadow: share(form.shadow),
     rollout: isRollout ? given({ ...form.rollout, stages: stagesOf(form.rollout.stages) }) : null,
   });
 }

@@ -2,7 +2,7 @@
 import { computed } from "vue";
 import { fixed, number } from "../../core/format.js";
 import IntervalPlot from "./interval.js";
-import { useWording } from "./wording.js";
+import { signedNumber, useWording } from "./wording.js";
 
 const TONE = { kept: "good", breached: "bad", undecided: "mute" };
 const MARK = { kept: "✓", breached: "×", undecided: "○" };
@@ -17,13 +17,14 @@ export default {
     const rows = computed(() =>
       props.figures.guardrails.map((each) => {
         const isTime = each.name === "execution_time";
+        const isBreaker = each.name === "requests"; // a plain share of the candidate's requests, without bounds
         const known = each.harm_bounds !== null;
         const [low, high] = known ? each.harm_bounds.map((bound) => 100 * bound) : [null, null];
         const harm = each.harm === null ? null : 100 * each.harm;
-        const unit = ["makespan", "policy_makespan"].includes(each.name) ? " %" : ""; // the others are points, as their names say
+        const unit = ["makespan", "policy_makespan", "requests"].includes(each.name) ? " %" : ""; // the others are points, as their names say
         const allowed = isTime ? of("guard.time_allowed", { margin: `${number(100 * each.margin)} %` }) : `${number(100 * each.margin)}${unit}`;
-        const show = (value) => `${value > 0 ? "+" : value < 0 ? "−" : ""}${fixed(Math.abs(value), 1)}${unit}`;
-        const text = known ? `${show(harm)} (${show(low)} … ${show(high)})` : of("guard.too_few", { a: each.users[0], b: each.users[1] });
+        const show = (value) => `${signedNumber(value, 1)}${unit}`;
+        const text = isBreaker ? (harm === null ? of("guard.no_requests") : `${fixed(harm, 1)}${unit}`) : known ? `${show(harm)} (${show(low)} … ${show(high)})` : of("guard.too_few", { a: each.users[0], b: each.users[1] });
         // The margin of the execution time is in its threshold, so that its harm is held against zero.
         const state = of(`guard.${each.state}`);
         const label = known ? of("guard.label", { name: of(`guard.${each.name}`), state, harm: show(harm), low: show(low), high: show(high), allowed }) : "";

@@ -1,9 +1,10 @@
 // What was done with the experiment, the newest first, with the figures that it rests on.
 import { computed } from "vue";
 import { ago, number, time } from "../../core/format.js";
+import { shareOfCandidates } from "./list.js";
 import { letter, level, useWording } from "./wording.js";
 
-const TONE = { created: "info", started: "good", advanced: "good", promoted: "good", paused: "warn", reverted: "warn", aborted: "bad", stopped: "plain", concluded: "plain" };
+const TONE = { created: "info", started: "good", advanced: "good", promoted: "good", paused: "warn", reverted: "warn", arm_stopped: "bad", aborted: "bad", stopped: "plain", concluded: "plain" };
 
 export default {
   name: "HistoryCard",
@@ -19,17 +20,19 @@ export default {
       if (breached.length) return of("history.why_breached", { names: breached.map(([name]) => of(`guard.${name}`)).join("、") });
       return line.figures.verdict ? `${of("history.verdict")}: ${of(`word.${line.figures.verdict}`)}` : line.reason;
     };
-    const whole = computed(() => (props.told.experiment.coverage ?? 1) * (1 - props.told.experiment.traffic_split.model_a));
-    const shareOf = (line) => (line.event === "promoted" ? 1 : line.after.status !== "active" ? 0 : (line.after.stage ?? whole.value));
+    const candidates = computed(() => Object.keys(props.told.experiment.traffic_split).slice(1));
+    const running = ({ after }) => candidates.value.filter((arm) => !after.stopped_arms?.includes(arm));
+    const shareOf = (line) => (line.event === "promoted" ? 1 : line.after.status !== "active" ? 0 : (line.after.stage ?? shareOfCandidates(props.told.experiment, running(line))));
+    const nameOf = ({ event, figures }) => (event === "arm_stopped" ? of("history.arm_stopped", { arm: letter(figures.arm ?? "?") }) : of(`history.${event}`));
     const lines = computed(() => [...props.told.history].reverse());
-    return { ...words, lines, actorOf, reasonOf, guards, shareOf, letter, TONE, ago, number, time, level };
+    return { ...words, lines, actorOf, reasonOf, guards, shareOf, nameOf, letter, TONE, ago, number, time, level };
   },
   template: /* html */ `
     <section class="card" aria-labelledby="history-title">
       <h2 id="history-title">{{ of("history.heading") }}</h2>
       <ol class="timeline">
         <li v-for="line in lines" :key="line.id" :class="'is-' + TONE[line.event]" :data-event="line.event">
-          <div class="row"><span class="badge" :class="TONE[line.event]">{{ of("history." + line.event) }}</span>
+          <div class="row"><span class="badge" :class="TONE[line.event]">{{ nameOf(line) }}</span>
             <span class="hint">{{ of("history.share", { share: level(shareOf(line)) }) }}</span>
             <time class="hint right" :datetime="line.time" :title="ago(line.time)">{{ time(line.time) }}</time></div>
           <p v-if="reasonOf(line) || line.actor">{{ reasonOf(line) }} <small v-if="line.actor" class="hint">{{ of("history.by", { actor: actorOf(line) }) }}</small></p>

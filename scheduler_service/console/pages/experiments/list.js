@@ -4,7 +4,7 @@ import { api } from "../../core/api.js";
 import { now } from "../../core/clock.js";
 import { useLoad } from "../../core/load.js";
 import IntervalPlot from "./interval.js";
-import { isAborted, isOver, letter, level, shortModel, TONES, useWording } from "./wording.js";
+import { isAborted, isOpenEnded, isOver, letter, level, runningCandidates, shortModel, TONES, useWording } from "./wording.js";
 
 const SUMMARISED = 30; // experiments whose results are asked for, the newest ones
 const EVERY_MS = 10_000;
@@ -12,18 +12,21 @@ export const REST = 9; // times as long as the answers took
 
 export const addressOf = (name) => ({ path: `/experiments/${encodeURIComponent(name)}`, query: name === "new" ? { experiment: "" } : {} });
 
+/** Share of all users whom some candidates have while the experiment runs. */
+export const shareOfCandidates = (experiment, arms) => (experiment.coverage ?? 1) * arms.reduce((sum, arm) => sum + experiment.traffic_split[arm], 0);
+
 /** Share of all users who get a candidate now. */
 export function candidateShare(experiment) {
   if (experiment.promotion && !experiment.promotion.is_reverted) return 1;
   if (experiment.status !== "active") return 0;
   if (experiment.rollout) return experiment.rollout.stages[experiment.rollout.stage];
-  return (experiment.coverage ?? 1) * (1 - experiment.traffic_split.model_a);
+  return shareOfCandidates(experiment, runningCandidates(experiment));
 }
 
 export function progressOf(experiment) {
   const elapsed = (now() - new Date(experiment.start_time)) / 86_400_000;
   const days = experiment.duration_days;
-  return { day: Math.min(Math.max(1, Math.ceil(elapsed)), Math.ceil(days)), days, share: Math.min(1, Math.max(0, elapsed / days)) };
+  return { day: Math.min(Math.max(1, Math.ceil(elapsed)), Math.ceil(days)), days, isOpenEnded: isOpenEnded(experiment), share: Math.min(1, Math.max(0, elapsed / days)) };
 }
 
 export default {
@@ -93,9 +96,9 @@ export default {
                 <td><status-badge kind="experiment" :value="each.status" /> <span v-if="isAborted(each)" class="badge bad">{{ of("history.aborted") }}</span></td>
                 <td class="share"><span>{{ level(candidateShare(each)) }}</span>
                   <small v-if="each.rollout" class="hint">{{ of("list.stage", { stage: each.rollout.stage + 1, stages: each.rollout.stages.length }) }}</small></td>
-                <td class="progress-cell"><template v-if="!isOver(each.status)"><progress :value="progressOf(each).share" max="1" :aria-label="of('list.progress')"></progress>
-                  <small class="hint">{{ of("list.day_of", progressOf(each)) }}<template v-if="users(each.name) !== null"> · {{ of("list.users", { users: users(each.name) }) }}</template></small></template>
-                  <small v-else class="hint">{{ of("list.over", { days: each.duration_days }) }}<template v-if="users(each.name) !== null"> · {{ of("list.users", { users: users(each.name) }) }}</template></small></td>
+                <td class="progress-cell"><template v-if="!isOver(each.status)"><progress v-if="!progressOf(each).isOpenEnded" :value="progressOf(each).share" max="1" :aria-label="of('list.progress')"></progress>
+                  <small class="hint">{{ of(progressOf(each).isOpenEnded ? "list.day_open" : "list.day_of", progressOf(each)) }}<template v-if="users(each.name) !== null"> · {{ of("list.users", { users: users(each.name) }) }}</template></small></template>
+                  <small v-else class="hint">{{ progressOf(each).isOpenEnded ? of("list.open_ended") : of("list.over", { days: each.duration_days }) }}<template v-if="users(each.name) !== null"> · {{ of("list.users", { users: users(each.name) }) }}</template></small></td>
                 <td class="verdict-cell"><template v-if="results[each.name]"><span class="badges"><span v-for="[arm, word] in verdicts(results[each.name])" :key="arm" class="badge" :class="TONES[word]">{{ each.model_c ? letter(arm) + " " : "" }}{{ of("word." + word) }}</span></span>
                   <interval-plot v-if="results[each.name].anytime_effect" is-small :tone="TONES[results[each.name].verdict]" :margin="-results[each.name].margin_percentage"
                     :estimate="results[each.name].anytime_effect.improvement_percentage" :low="results[each.name].anytime_effect.confidence_sequence[0]" :high="results[each.name].anytime_effect.confidence_sequence[1]" /></template>

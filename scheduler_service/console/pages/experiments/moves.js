@@ -1,7 +1,7 @@
 // Which moves an experiment allows (scheduler_service/experiments/lifecycle.py), and what each does to the traffic.
 import { time } from "../../core/format.js";
-import { candidateShare } from "./list.js";
-import { level, shortModel } from "./wording.js";
+import { candidateShare, shareOfCandidates } from "./list.js";
+import { isOpenEnded, letter, level, runningCandidates, shortModel } from "./wording.js";
 
 export const MOVES = {
   start: { from: ["paused"], look: "primary" },
@@ -9,6 +9,7 @@ export const MOVES = {
   advance: { from: ["active"], look: "" },
   promote: { from: ["scheduled", "active", "paused", "stopped", "completed"], isGrave: false },
   conclude: { from: ["active", "paused", "stopped", "completed"] },
+  stop_arm: { from: ["scheduled", "active", "paused"], isGrave: true },
   stop: { from: ["scheduled", "active", "paused"], isGrave: true },
   revert: { from: ["concluded"], isGrave: true },
 };
@@ -17,7 +18,7 @@ export function possibleMoves(experiment) {
   const isPromoted = experiment.promotion && !experiment.promotion.is_reverted;
   return Object.keys(MOVES).filter(
     (name) =>
-      MOVES[name].from.includes(experiment.status) && (name !== "advance" || experiment.rollout) && (name !== "revert" || isPromoted),
+      MOVES[name].from.includes(experiment.status) && (name !== "advance" || experiment.rollout) && (name !== "revert" || isPromoted) && (name !== "stop_arm" || runningCandidates(experiment).length > 1),
   );
 }
 
@@ -35,9 +36,10 @@ export function happensOf(name, { experiment, defaultModel, results }, { of }, a
   const isLast = stage >= stages.length - 2;
   const promoted = experiment.promotion;
   return {
-    start: () => [of("act.start_back", { share: whole, candidate }), of("act.start_ends", { time: time(results.end_time) }), of("act.default_stays", { model })],
+    start: () => [of("act.start_back", { share: whole, candidate }), ...(isOpenEnded(experiment) ? [] : [of("act.start_ends", { time: time(results.end_time) })]), of("act.default_stays", { model })],
     pause: () => [...toDefault, of("act.pause_keeps"), of("act.default_stays", { model })],
     stop: () => [...toDefault, of("act.stop_final"), of("act.default_stays", { model })],
+    stop_arm: () => [of("act.stop_arm_users", { arm: letter(arm), model, share: level(shareOfCandidates(experiment, [arm])) }), of("act.stop_arm_others"), of("act.stop_arm_final"), of("act.default_stays", { model })],
     conclude: () => [of("act.conclude_final", { model }), of("act.conclude_keeps")],
     advance: () =>
       isLast

@@ -5,7 +5,7 @@ import { confirm } from "../../parts/confirm.js";
 import { toast } from "../../parts/toast.js";
 import { happensOf, MOVES, possibleMoves } from "./moves.js";
 import { problemText } from "./problem.js";
-import { level, useWording } from "./wording.js";
+import { isArmStopped, letter, level, useWording } from "./wording.js";
 
 export default {
   name: "MovesBar",
@@ -20,6 +20,7 @@ export default {
     const arm = ref("model_b");
     const possible = computed(() => possibleMoves(props.told.experiment));
     const candidates = computed(() => Object.keys(props.told.results.models).slice(1));
+    const isArmStoppable = computed(() => !isArmStopped(props.told.experiment, arm.value));
 
     /** Where the experiment was moved on since it was looked at `before`, that is the reason. */
     function whyRefused(err, name, before) {
@@ -32,7 +33,7 @@ export default {
 
     async function move(name) {
       const { experiment } = props.told;
-      const action = of(`act.${name}`);
+      const action = name === "stop_arm" ? of("act.stop_this_arm", { arm: letter(arm.value) }) : of(`act.${name}`);
       const agreed = await confirm({
         title: of("act.title", { action, name: experiment.name }),
         happens: happensOf(name, props.told, words, arm.value),
@@ -42,7 +43,7 @@ export default {
       if (!agreed) return;
       busy.value = name;
       // What was agreed to is what was shown: not one stage more, should somebody else have advanced it meanwhile.
-      const particular = { promote: { arm: arm.value }, advance: { from_stage: experiment.rollout?.stage } }[name];
+      const particular = { promote: { arm: arm.value }, stop_arm: { arm: arm.value }, advance: { from_stage: experiment.rollout?.stage } }[name];
       try {
         await api.post(`${path}/${name}`, { ...particular, ...agreed });
         toast(of("act.done", { action }), "good");
@@ -57,13 +58,13 @@ export default {
         if (!bar.value?.contains(document.activeElement)) (bar.value?.querySelector("button") ?? bar.value)?.focus();
       }
     }
-    return { ...words, bar, busy, arm, possible, candidates, move, MOVES };
+    return { ...words, bar, busy, arm, possible, candidates, isArmStoppable, letter, move, MOVES };
   },
   template: /* html */ `
     <div ref="bar" class="row moves admin-only" role="group" tabindex="-1" :aria-label="of('act.more')">
       <label v-if="possible.includes('promote') && candidates.length > 1" class="row">{{ of("act.promote_arm") }}
         <select v-model="arm" class="input narrow"><option v-for="each in candidates" :key="each" :value="each">{{ of("arm", { letter: each.slice(-1).toUpperCase() }) }}</option></select></label>
-      <button v-for="name in possible" :key="name" type="button" class="btn" :class="MOVES[name].look" :disabled="busy !== ''" :data-move="name" @click="move(name)">{{ of("act." + name) }}</button>
+      <button v-for="name in possible" :key="name" type="button" class="btn" :class="MOVES[name].look" :disabled="busy !== '' || (name === 'stop_arm' && !isArmStoppable)" :data-move="name" @click="move(name)">{{ name === "stop_arm" ? of("act.stop_this_arm", { arm: letter(arm) }) : of("act." + name) }}</button>
     </div>
   `,
 };

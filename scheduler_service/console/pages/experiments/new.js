@@ -56,7 +56,8 @@ export default {
     function happens(body) {
       const candidate = shortModel(body.model_b);
       const model = shortModel(load.data.value.default_model);
-      const end = new Date(now() + body.duration_days * 86_400_000).toISOString();
+      const days = body.duration_days;
+      const end = days && new Date(now() + days * 86_400_000).toISOString();
       const arms = Object.entries(body.traffic_split ?? {}).map(([arm, share]) => `${letter(arm)} ${level(share)}`).join(" · ");
       const stages = (body.rollout?.stages ?? []).map((each) => level(each)).join(" → ");
       return [
@@ -66,7 +67,7 @@ export default {
         body.shadow && of("form.confirm_shadow", { share: level(body.shadow) }),
         of("form.confirm_default", { model }),
         of(Object.values(body.guardrails).some((each) => each !== null) ? "form.confirm_guard" : "form.confirm_no_guard"),
-        of("form.confirm_ends", { days: number(body.duration_days), time: time(end) }),
+        days ? of("form.confirm_ends", { days: number(days), time: time(end) }) : of("form.confirm_open_ended"),
       ].filter(Boolean);
     }
 
@@ -116,7 +117,8 @@ export default {
             <arms-fields :form="form" :models="load.data.value.models" :fault="fault" />
             <div class="fields">
               <form-field v-model="form.metric" :label="of('form.metric')" :options="metrics" :error="fault('success_metric')" />
-              <form-field v-model="form.days" type="number" :label="of('form.days')" :error="fault('duration_days')" :input-attrs="{ min: 0.1 }" />
+              <form-field v-if="form.mode === 'rollout'" v-model="form.rollout_days" type="number" :label="of('form.days')" :hint="of('form.rollout_days_hint')" :error="fault('duration_days')" :input-attrs="{ min: 0.1 }" />
+              <form-field v-else v-model="form.days" type="number" :label="of('form.days')" :error="fault('duration_days')" :input-attrs="{ min: 0.1 }" />
             </div>
             <details :open="isAdvancedOpen" @toggle="isAdvancedOpen = $event.target.open"><summary>{{ of("form.advanced") }}</summary><limits-fields :form="form" :fault="fault" /></details>
             <p v-if="refused && !refused.errors.length" class="error" role="alert">{{ of("form.not_created", { why: said(refused) }) }}</p>

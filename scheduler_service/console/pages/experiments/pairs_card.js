@@ -3,7 +3,7 @@ import { computed, ref, watch } from "vue";
 import { fixed, number } from "../../core/format.js";
 import IntervalPlot from "./interval.js";
 import ReplayControl from "./replay_control.js";
-import { signed, TONES, useWording } from "./wording.js";
+import { level, signed, TONES, useWording } from "./wording.js";
 
 export default {
   name: "PairsCard",
@@ -25,7 +25,7 @@ export default {
     const arms = { a: "A", b: "B" };
     const why = computed(() => (told.value?.verdict_reason ? of("verdict.invalid", { ...arms, reason: words.reason(told.value.verdict_reason.code, { ofPairs: true }) }) : ""));
     const failures = computed(() => of("pairs.failures", { ...arms, n_a: told.value.failures.model_a, n_b: told.value.failures.model_b }));
-    return { ...words, chosen, sources, told, arms, why, failures, fixed, number, signed, TONES };
+    return { ...words, chosen, sources, told, arms, why, failures, fixed, level, number, signed, TONES };
   },
   template: /* html */ `
     <section class="card" aria-labelledby="pairs-title">
@@ -45,6 +45,7 @@ export default {
             <p class="hint">{{ of("kpi.improvement") }} <b>{{ signed(told.improvement_percentage) }}</b> ({{ of("plot.range", { low: signed(told.confidence_sequence[0]), high: signed(told.confidence_sequence[1]) }) }})</p>
             <interval-plot :tone="TONES[told.verdict]" :margin="-told.margin_percentage" :estimate="told.improvement_percentage" :low="told.confidence_sequence[0]" :high="told.confidence_sequence[1]" />
           </template>
+          <p v-if="told.replay_number" class="hint">{{ of("pairs.counted", { number: number(told.replay_number), alpha: level(told.alpha) }) }}</p>
           <p v-if="why" class="hint">{{ why }}</p>
           <p v-if="told.cannot_tell" class="note warn">{{ cannotTell(told, "model_b") }}</p>
           <p v-if="told.failures.model_a || told.failures.model_b" class="warn">{{ failures }}</p>

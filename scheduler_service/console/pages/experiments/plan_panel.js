@@ -8,6 +8,7 @@ import { problemText } from "./problem.js";
 import { shortModel, useWording } from "./wording.js";
 
 const QUIET_MS = 400;
+const USUAL = 3; // percent; a ramp that cannot show so small an improvement is likely to stop half way (experiments/ramp.py)
 
 export default {
   name: "PlanPanel",
@@ -64,7 +65,9 @@ export default {
 
     const show = (percentage) => `${number(percentage, 2)} %`;
     const days = (value) => (value === null ? of("plan.never") : value < 1 ? of("plan.less_than_a_day") : of("plan.days", { days: number(Math.ceil(value), 0) }));
-    const isLongEnough = computed(() => plan.value?.days_needed !== null && plan.value.days_needed <= plan.value.duration_days);
+    const isOpenEnded = computed(() => props.form.mode === "rollout" && props.form.rollout_days === null);
+    const isLongEnough = computed(() => plan.value?.days_needed !== null && (isOpenEnded.value || plan.value.days_needed <= plan.value.duration_days));
+    const judged = computed(() => (!isLongEnough.value && isOpenEnded.value ? "out_of_reach" : isOpenEnded.value ? "open_ended" : isLongEnough.value ? "long_enough" : "too_long"));
     const why = computed(() => {
       const { reason, basis } = plan.value;
       return of(`plan.${reason.code}`, { users: basis.users, least: basis.least_users, missing: basis.least_users - basis.users });
@@ -74,6 +77,16 @@ export default {
       if (!needed.length) return "";
       const [[a, n_a], [b, n_b]] = needed;
       return n_a === n_b ? of("plan.users", { users: number(n_a) }) : of("plan.users_split", { a: words.arm(a), b: words.arm(b), n_a: number(n_a), n_b: number(n_b) });
+    });
+    const ramp = computed(() => {
+      const found = plan.value.ramp;
+      if (!found?.notes.length) return null;
+      const { basis, users: known, horizon_days: horizon, smallest_improvement_percentage: least, proposed_stages: stages } = found;
+      const isWeak = props.form.rollout.promote_on === "non_inferior" || least === null || least > USUAL;
+      const of_users = { users: number(known), days: number(horizon, 0) };
+      const shown = props.form.rollout.promote_on === "non_inferior" ? of("plan.ramp_non_inferior", of_users) : least === null ? of("plan.ramp_nothing", of_users) : of("plan.ramp_least", { ...of_users, effect: show(least) });
+      const remedies = [basis === "users" && of("plan.ramp_shadow"), stages && of("plan.ramp_stages", { stages: stages.map((each) => number(100 * each)).join(" → ") }), of("plan.ramp_else")].filter(Boolean);
+      return { isWeak, text: [of(`plan.ramp_${basis}`), shown, ...(isWeak ? [of("plan.ramp_weak"), ...remedies] : [])].join(of("plan.ramp_join")) };
     });
     const curve = computed(() => {
       const points = plan.value.curve.filter((each) => each.minimum_detectable_effect_percentage !== null);
@@ -95,13 +108,13 @@ export default {
             data: points.map((each) => [each.days, each.minimum_detectable_effect_percentage]),
             markLine: { silent: true, symbol: "none", data: [
               line({ yAxis: wanted }, of("plan.wanted", { effect: show(wanted) }), "insideEndTop"),
-              line({ xAxis: plan.value.duration_days }, of("plan.planned", { days: plan.value.duration_days }), "end"),
+              ...(isOpenEnded.value ? [] : [line({ xAxis: plan.value.duration_days }, of("plan.planned", { days: plan.value.duration_days }), "end")]),
             ] },
           },
         ],
       };
     });
-    return { ...words, plan, failure, isAsking, days, show, isLongEnough, why, users, curve, number, shortModel };
+    return { ...words, plan, failure, isAsking, days, show, isLongEnough, judged, why, users, ramp, curve, number, shortModel };
   },
   template: /* html */ `
     <section class="card plan" :aria-busy="isAsking">
@@ -118,7 +131,8 @@ export default {
             <small v-if="plan.minimum_detectable_effect_percentage !== null">{{ of("plan.no_less", { effect: show(plan.minimum_detectable_effect_percentage) }) }}</small></dd></div>
           <div class="kpi"><dt>{{ of("plan.non_inferior", { margin: show(form.margin) }) }}</dt><dd>{{ days(plan.days_to_non_inferior) }}</dd></div>
         </dl>
-        <p class="note" role="status" :class="isLongEnough ? 'good' : 'warn'">{{ of(isLongEnough ? "plan.long_enough" : "plan.too_long", { days: plan.duration_days }) }}</p>
+        <p class="note" role="status" :class="isLongEnough ? 'good' : 'warn'">{{ of("plan." + judged, { days: plan.duration_days }) }}</p>
+        <p v-if="ramp" class="note" data-ramp :class="ramp.isWeak ? 'warn' : 'good'">{{ ramp.text }}</p>
         <h3>{{ of("plan.curve") }}</h3>
         <e-chart :option="curve" height="13rem" :label="of('plan.curve_label', { days: plan.duration_days, effect: show(plan.minimum_detectable_effect_percentage) })" />
         <p class="hint">{{ of("plan.basis", { days: number(plan.basis.days, 1), model: plan.basis.model ? of("plan.basis_model", { model: shortModel(plan.basis.model) }) : of("plan.basis_all"), runs: number(plan.basis.runs), users: number(plan.basis.users) }) }}

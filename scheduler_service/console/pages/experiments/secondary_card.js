@@ -1,6 +1,8 @@
-// The other metrics, and the classical test of the first one.
+// The other metrics, and the raw means of the first one.
 import { computed } from "vue";
 import { level, pText, pValue, signed, useWording } from "./wording.js";
+
+const IN_ALL_RUNS = ["success", "user_satisfaction"]; // what failed runs have as well
 
 export default {
   name: "SecondaryCard",
@@ -8,16 +10,16 @@ export default {
   setup(props) {
     const words = useWording();
     const { of } = words;
-    const classical = computed(() => {
+    const rawMeans = computed(() => {
       const { improvement_percentage: improvement, confidence_interval: interval, p_value: p, is_significant: is, confidence_level: confidence, min_samples: samples, reasons } = props.figures;
       if (improvement === null || interval === null || p === null) return "";
       const why = reasons.is_significant?.code === "too_few_samples" ? words.reason("too_few_samples", { samples }) : "";
       const verdict = why ? of("secondary.unjudged", { reason: why }) : of(is ? "secondary.significant" : "secondary.not_significant");
-      return of("secondary.classical", { improvement: signed(improvement), level: level(confidence), low: signed(interval[0]), high: signed(interval[1]), p: pText(p), verdict }) + (isOfRequests(improvement) ? of("secondary.of_requests") : "");
+      return of(IN_ALL_RUNS.includes(props.figures.metric) ? "secondary.raw_all" : "secondary.raw", { metric: words.metric(props.figures.metric), improvement: signed(improvement), level: level(confidence), low: signed(interval[0]), high: signed(interval[1]), p: pText(p), verdict }) + (isOfRequests(improvement) ? of("secondary.of_requests") : "");
     });
     // An optimum's makespan is the request's: that two arms differ in it says nothing of their models.
     const isOfRequests = (improvement) => Boolean(props.figures.cannot_tell) && props.figures.metric === "makespan" && improvement !== 0;
-    return { ...words, classical, pValue, signed };
+    return { ...words, rawMeans, pValue, signed };
   },
   template: /* html */ `
     <section class="card" aria-labelledby="secondary-title">
@@ -32,7 +34,7 @@ export default {
         </table>
       </div>
       <p class="hint">{{ of("secondary.note") }}</p>
-      <p v-if="classical" class="hint" data-classical>{{ classical }}</p>
+      <p v-if="rawMeans" class="hint" data-raw-means>{{ rawMeans }}</p>
     </section>
   `,
 };

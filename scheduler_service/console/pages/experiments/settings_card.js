@@ -6,7 +6,7 @@ import { number, time } from "../../core/format.js";
 import ReportLinks from "../../parts/report_links.js";
 import { toast } from "../../parts/toast.js";
 import { problemText } from "./problem.js";
-import { level, useWording } from "./wording.js";
+import { isOpenEnded, level, useWording } from "./wording.js";
 
 export default {
   name: "SettingsCard",
@@ -23,7 +23,7 @@ export default {
       return [
         ["metric", words.metric(each.success_metric)],
         ["began", time(each.start_time)],
-        ["ends", time(results.end_time)],
+        ["ends", isOpenEnded(each) ? of("settings.open_ended") : time(results.end_time)],
         ["coverage", level(results.coverage)],
         ["margin", level(each.margin)],
         ["alpha", level(each.alpha)],

@@ -4,7 +4,7 @@ import { now } from "../../core/clock.js";
 import { number, time } from "../../core/format.js";
 import IntervalPlot from "./interval.js";
 import { progressOf } from "./list.js";
-import { isOver, letter, level, signed, TONES, useWording } from "./wording.js";
+import { isArmStopped, isOpenEnded, isOver, letter, level, signed, TONES, useWording } from "./wording.js";
 
 export default {
   name: "VerdictCard",
@@ -19,12 +19,13 @@ export default {
     const days = computed(() => {
       const { verdict, projected_days_left: left } = props.figures;
       if (props.experiment.status !== "active") return { value: "–", note: of("kpi.not_running") };
+      if (isArmStopped(props.experiment, props.candidate)) return { value: "–", note: of("kpi.arm_stopped") };
       if (["better", "worse", "identical"].includes(verdict) && !props.figures.cannot_tell) return { value: "–", note: of("kpi.decided") };
       if (props.figures.cannot_tell) return { value: "–", note: of("kpi.cannot_tell") };
       if (left === null) return { value: "–", note: of("kpi.unknown") };
       return { value: of("kpi.days", { days: number(Math.max(1, Math.ceil(left)), 0) }), note: of("kpi.days_note") };
     });
-    const ends = computed(() => of(new Date(props.figures.end_time) < now() ? "kpi.ended" : "kpi.ends", { time: time(props.figures.end_time) }));
+    const ends = computed(() => isOpenEnded(props.experiment) ? of("settings.open_ended") : of(new Date(props.figures.end_time) < now() ? "kpi.ended" : "kpi.ends", { time: time(props.figures.end_time) }));
     const progress = computed(() => progressOf(props.experiment));
     return { ...words, effect, confidence, level, arms, days, ends, progress, isOver, number, signed, TONES };
   },
@@ -32,6 +33,7 @@ export default {
     <section class="card verdict" :class="'is-' + TONES[figures.verdict]" aria-labelledby="verdict-title">
       <div class="verdict-said">
         <h2 id="verdict-title" class="hint">{{ of("verdict.heading", arms) }}</h2>
+        <p v-if="figures.contradiction" class="note warn" data-contradiction>{{ contradiction(figures, candidate) }}</p>
         <p class="word"><span class="badge" :class="TONES[figures.verdict]">{{ of("word." + figures.verdict) }}</span></p>
         <p class="sentence" data-verdict>{{ sentence(figures, candidate) }}</p>
         <p class="next"><b>{{ of("next.heading") }}</b> {{ nextStep(experiment, figures, candidate) }}</p>
@@ -45,7 +47,7 @@ export default {
       <dl class="kpis">
         <div class="kpi"><dt>{{ of("kpi.users", arms) }}</dt><dd>{{ number(figures.users.model_a) }} / {{ number(figures.users[candidate]) }}
           <small>{{ of("kpi.requests", { a: number(figures.total_requests.model_a), b: number(figures.total_requests[candidate]) }) }}</small></dd></div>
-        <div class="kpi"><dt>{{ of("kpi.day") }}</dt><dd>{{ of("list.day_of", progress) }}
+        <div class="kpi"><dt>{{ of("kpi.day") }}</dt><dd>{{ of(progress.isOpenEnded ? "list.day_open" : "list.day_of", progress) }}
           <small>{{ ends }}</small></dd></div>
         <div class="kpi"><dt>{{ of("kpi.mde") }}</dt><dd>{{ figures.minimum_detectable_effect_percentage === null ? "–" : number(figures.minimum_detectable_effect_percentage) + " %" }}<small>{{ of("kpi.mde_note") }}</small></dd></div>
         <div class="kpi"><dt>{{ of("kpi.days_left") }}</dt><dd>{{ days.value }}<small>{{ days.note }}</small></dd></div>

@@ -14,9 +14,14 @@ export const letter = (arm) => arm.replace("model_", "").toUpperCase();
 /** "DDQN v2.0.0" of the key DDQN_b903aa25_v2.0.0; other names as they are. */
 export const shortModel = (name) => (name ?? "").replace(/^(.+)_[0-9a-f]{8}_v(.+)$/, "$1 v$2");
 
+/** A number with its sign, which a zero has not, nor what is written as one: "+5.96". */
+export const signedNumber = (value, digits = 2) => {
+  const isZero = Math.abs(value) < 0.5 * 10 ** -digits;
+  return `${isZero ? "" : value > 0 ? "+" : "−"}${fixed(Math.abs(value), digits)}`;
+};
+
 /** Percent with its sign: "+5.96 %". */
-export const signed = (value, digits = 2) =>
-  value === null || value === undefined ? "–" : `${value > 0 ? "+" : value < 0 ? "−" : ""}${fixed(Math.abs(value), digits)} %`;
+export const signed = (value, digits = 2) => (value === null || value === undefined ? "–" : `${signedNumber(value, digits)} %`);
 
 export const pValue = (p) => (p === null || p === undefined ? "–" : p < 0.0001 ? "< 0.0001" : fixed(p, p < 0.1 ? 4 : 2));
 
@@ -27,6 +32,17 @@ export const level = (share) => `${number(100 * share, 2)} %`;
 
 /** Whether it stopped itself: a guardrail was breached, or the candidate is certainly worse. */
 export const isAborted = (experiment) => experiment.status === "stopped" && experiment.last_transition?.event === "aborted";
+
+const OPEN_ENDED_DAYS = 3650; // as in scheduler_service/experiments/experiment.py
+
+/** Whether it runs until it is promoted, aborted or ended by a person. */
+export const isOpenEnded = (experiment) => experiment.duration_days >= OPEN_ENDED_DAYS;
+
+/** Whether a candidate was stopped alone: its users get the default model, the other arms go on. */
+export const isArmStopped = (experiment, arm) => arm in (experiment.stopped_arms ?? {});
+
+/** The candidates that were not. */
+export const runningCandidates = (experiment) => Object.keys(experiment.traffic_split).slice(1).filter((arm) => !isArmStopped(experiment, arm));
 
 export const isOver = (status) => ["stopped", "completed", "concluded"].includes(status);
 
@@ -86,6 +102,19 @@ export function useWording() {
     return of("verdict.cannot_tell", { a: "A", b: letter(candidate), n_a: percent(n_a), n_b: percent(n_b), metric: metric(figures.metric), telling: metric(told.telling_metric) });
   }
 
+  /** That the raw means have another sign than the effect, why, and which to go by; empty where they have not. */
+  function contradiction(figures, candidate) {
+    const told = figures.contradiction;
+    if (!told) return "";
+    const names = { a: "A", b: letter(candidate) };
+    const [failed_a, failed_b] = told.failed_percentages.map((each) => `${fixed(each, 1)} %`);
+    const longer = told.requests_longer_percentage ?? 0;
+    const named = { ...names, failed_a, failed_b, by: `${fixed(Math.abs(longer), 1)} %` };
+    const keyOf = (cause) => (cause === "requests" ? (longer > 0 ? "requests_longer" : "requests_shorter") : cause);
+    const why = told.causes.map((cause) => of(`contradicts.${keyOf(cause)}`, named)).join(of("contradicts.separator"));
+    return of("contradicts.said", { ...names, raw: effect(told.raw_improvement_percentage, figures.metric), effect: effect(told.effect_improvement_percentage, figures.metric), why });
+  }
+
   function failing(figures, names) {
     if (!figures.failing) return "";
     const [theirs, ours] = figures.failing.success_rates;
@@ -98,13 +127,14 @@ export function useWording() {
     const left = figures.projected_days_left;
     const planned = (new Date(figures.end_time) - now()) / 86_400_000;
     const days = left === null ? "" : of(`next.${left <= planned ? "days_more" : "days_beyond"}`, { days: Math.max(1, Math.ceil(left)) });
-    return of(`next.${nextKey(experiment, figures)}`, { a: "A", b: letter(experiment.promotion?.arm ?? candidate), days, metric: figures.cannot_tell ? metric(figures.cannot_tell.telling_metric) : "" });
+    return of(`next.${nextKey(experiment, figures, candidate)}`, { a: "A", b: letter(experiment.promotion?.arm ?? candidate), days, metric: figures.cannot_tell ? metric(figures.cannot_tell.telling_metric) : "" });
   }
 
-  function nextKey(experiment, figures) {
+  function nextKey(experiment, figures, candidate) {
     const code = figures.verdict_reason?.code;
     const word = figures.verdict;
     if (experiment.promotion) return experiment.promotion.is_reverted ? "reverted" : "promoted";
+    if (isArmStopped(experiment, candidate)) return "arm_stopped";
     if (isAborted(experiment)) return "aborted";
     if (experiment.status === "paused" || experiment.status === "scheduled") return experiment.status;
     if (figures.cannot_tell) return figures.failing?.is_certain ? "failing" : "cannot_tell";
@@ -122,7 +152,7 @@ export function useWording() {
     return { tone: isBad ? "bad" : "good", text: of(`arms.srm_${isBad ? "bad" : "ok"}`, { p: pText(results.srm_p_value) }) };
   }
 
-  return { t, of, arm, metric, effect, reason, sentence, cannotTell, nextStep, split };
+  return { t, of, arm, metric, effect, reason, sentence, contradiction, cannotTell, nextStep, split };
 }
 
 export const TONES = { better: "good", non_inferior: "info", worse: "bad", inconclusive: "warn", invalid: "mute", identical: "mute" };

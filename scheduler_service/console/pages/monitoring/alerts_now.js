@@ -25,8 +25,8 @@ export default {
     const count = (severity) => alerts.value.filter((alert) => alert.severity === severity).length;
     const link = ({ name, subject }) => {
       if (name === "model_failures") return { to: `/models/${encodeURIComponent(subject)}`, text: t("monitoring.alerts.open_model") };
-      if (name === "experiment_aborted")
-        return { to: `/experiments/${encodeURIComponent(subject)}`, text: t("monitoring.alerts.open_experiment") };
+      if (["experiment_aborted", "experiment_arm_stopped"].includes(name))
+        return { to: `/experiments/${encodeURIComponent(subject.split("/")[0])}`, text: t("monitoring.alerts.open_experiment") };
       return null;
     };
 

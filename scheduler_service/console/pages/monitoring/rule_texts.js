@@ -37,6 +37,11 @@ export const zhRules = {
     name: "磁盘剩余空间不足",
     advice: "清理旧报告与旧日志，或扩大磁盘；空间足够时再用 python -m monitoring vacuum --keep-days N 压缩数据库。写满后请求会得到 503。",
   },
+  experiment_arm_stopped: {
+    name: "实验 {subject} 组已自动停止，其用户使用默认模型，其余各组继续",
+    title: "实验中的一组自动停止",
+    advice: "到“实验”页查看结果，或生成 A/B 测试报告；在查明原因之前，不要再让该模型参加实验。",
+  },
   experiment_aborted: {
     name: "实验 {subject} 已自动停止，所有用户回到默认模型",
     title: "实验自动停止",
@@ -86,6 +91,11 @@ export const enRules = {
   min_free_disk_gib: {
     name: "The disk is nearly full",
     advice: "Remove old reports and logs, or enlarge the disk; with room for two copies of the database, python -m monitoring vacuum --keep-days N makes it smaller. Once the disk is full, requests are answered 503.",
+  },
+  experiment_arm_stopped: {
+    name: "Arm {subject} was stopped automatically; its users get the default model, the other arms go on",
+    title: "An arm of an experiment was stopped",
+    advice: "See its results on the page Experiments, or make an A/B report; do not try that model again before the cause is known.",
   },
   experiment_aborted: {
     name: "The experiment {subject} stopped itself, and everyone is back on the default model",

@@ -4,10 +4,10 @@ import { duration_s, fixed, hours, number, percent } from "../../core/format.js"
 
 export const RULES = [
   "max_makespan", "max_execution_time", "min_success_rate", "max_gap", "model_failures",
-  "input_drift", "silent_service", "min_free_disk_gib", "experiment_aborted", "model_rolled_back",
+  "input_drift", "silent_service", "min_free_disk_gib", "experiment_aborted", "experiment_arm_stopped", "model_rolled_back",
 ];
 /** Things that happen once: they have no figure. */
-const EVENTS = new Set(["experiment_aborted", "model_rolled_back"]);
+const EVENTS = new Set(["experiment_aborted", "experiment_arm_stopped", "model_rolled_back"]);
 /** Their message ends with why, after a colon. */
 const WITH_REASON = new Set(["model_failures", ...EVENTS]);
 
@@ -37,6 +37,7 @@ export function useRules(thresholds) {
 
   function subject(name, value) {
     if (name === "max_gap" && value.startsWith("N<=")) return sizeOf(value, sizesOf(thresholds.value));
+    if (name === "experiment_arm_stopped") return value.replace(/\/model_([a-h])$/, (_, arm) => ` / ${arm.toUpperCase()}`);
     if (name === "model_rolled_back") return value.split("@")[0];
     return te(`monitoring.rules.subjects.${value}`) ? t(`monitoring.rules.subjects.${value}`) : value;
   }

@@ -21,26 +21,32 @@ from scheduler_service.http.contract.answers.words import (
 
 _PARTS = map_of(object_of({"status": one_of("ok", "degraded", "failing"), "detail": TEXT}), "Part -> how it is.")
 _DISTRIBUTION = object_of(
-    {"count": COUNT} | dict.fromkeys(("mean", "std", "min", "max", "p50", "p95", "p99"), maybe(NUMBER))
+    {"count": COUNT} | dict.fromkeys(("mean", "std", "min", "max", "p50", "p95", "p99"), maybe(NUMBER)),
+    about="In the unit of what it is of.",
 )
 _RUN_FIGURES = {
     "total_requests": COUNT,
     "failed_requests": COUNT,
-    "success_rate": maybe(SHARE),
+    "success_rate": told(maybe(SHARE), "Share of the runs, 0 to 1."),
     "makespan": told(ref("Distribution"), "Hours."),
     "policy_makespan": told(ref("Distribution"), "Hours; of the models' own schedules, before any search or proof."),
     "execution_time": told(ref("Distribution"), "Seconds."),
-    "gap": ref("Distribution"),
-    "resource_utilization": maybe(SHARE),
-    "user_satisfaction": object_of({"mean": maybe(NUMBER), "count": COUNT}),
+    "gap": told(ref("Distribution"), "Share of the lower bound: 0.05 is 5 % above it."),
+    "resource_utilization": told(maybe(SHARE), "Mean share of the crew-hours at work, 0 to 1."),
+    "user_satisfaction": object_of({"mean": told(maybe(NUMBER), "1 to 5."), "count": COUNT}),
 }
+_OF_RULE = (
+    "In the rule's unit, which the message names: max_makespan hours; max_execution_time seconds; min_success_rate and "
+    "max_gap shares (0.05 is 5 %); min_free_disk_gib GiB; input_drift the population stability index, without a unit "
+    "(0: no drift); counts otherwise."
+)
 _NOTED = {
     "id": maybe({"type": "integer"}),
     "name": TEXT,
     "subject": told(TEXT, "Which model, experiment or size it is about, where a rule has several."),
     "severity": one_of("warning", "critical"),
-    "value": maybe(NUMBER),
-    "threshold": maybe(NUMBER),
+    "value": told(maybe(NUMBER), _OF_RULE),
+    "threshold": told(maybe(NUMBER), "In the unit of value."),
     "message": TEXT,
     "advice": TEXT,
     "fired": maybe(TIME),
@@ -81,7 +87,7 @@ OPERATIONS: dict[str, Schema] = {
             "end": told(TIME, "Where the next one begins."),
             "runs": COUNT,
             "failures": COUNT,
-            "success_rate": maybe(SHARE),
+            "success_rate": told(maybe(SHARE), "Share of the runs, 0 to 1."),
             "mean_makespan": told(maybe(NUMBER), "Hours; of the successful runs, as the gap and the times."),
             "mean_policy_makespan": told(maybe(NUMBER), "Hours; of the models' own schedules."),
             "mean_gap": told(maybe(NUMBER), "Share of the lower bound."),
@@ -123,7 +129,14 @@ OPERATIONS: dict[str, Schema] = {
     ),
     "Alert": object_of(
         _NOTED | {"state": one_of("pending", "firing", "resolved"), "began": maybe(TIME)},
-        {"silenced": FLAG, "ended": maybe(TIME), "last_beyond": TIME, "notices": COUNT},
+        {
+            "silenced": FLAG,
+            "ended": maybe(TIME),
+            "last_beyond": TIME,
+            "notices": COUNT,
+            "experiment": TEXT,
+            "arm": TEXT,
+        },
     ),
     "Silence": object_of(
         {
@@ -139,7 +152,7 @@ OPERATIONS: dict[str, Schema] = {
     "AlertsAnswer": success(
         {
             "alerts": list_of(ref("Alert")),
-            "thresholds": map_of(NUMBER),
+            "thresholds": map_of(told(NUMBER, "In the rule's unit."), "Rule -> from which it fires."),
             "since": TIME,
             "runs": COUNT,
             "silences": list_of(ref("Silence")),

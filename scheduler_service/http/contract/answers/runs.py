@@ -98,6 +98,7 @@ RUNS: dict[str, Schema] = {
             ),
             **dict.fromkeys(("execution_time", "time_budget_ms"), maybe(NUMBER)),
             **dict.fromkeys(("stage", "error_message", "comment"), maybe(TEXT)),
+            "split": told(maybe(TEXT), "Shares of the arms that it was assigned under, 0.9/0.1; null: not assigned."),
             "user_satisfaction": maybe({"type": "integer", "minimum": 1, "maximum": 5}),
         }
     ),

@@ -1,0 +1,153 @@
+"""The breaker: a candidate whose requests fail is stopped within its first 20 of them, whoever sends them.
+
+The guardrails compare users, since requests of one user resemble each other, and it takes time until enough of them
+have asked. The breaker asks less: whether the candidate's own model fails on most of what it gets. That is a statement
+on the requests as they come, so it needs no second user.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from scheduler_service.stats.arms import rows_of_arm, succeeded
+from scheduler_service.stats.guardrails import Guardrail, State
+from scheduler_service.stats.summaries import Values
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+REQUEST_COLUMNS = ("request_id", "variant", "reason", "user_id", "success")
+"""What of the runs is looked at."""
+BREAKER = "requests"
+"""Its name among the guardrails."""
+LIMIT = 0.5
+"""Share of a candidate's requests that may fail before it trips; less is left to the guardrail of success."""
+ALPHA = 0.002
+"""Chance that a candidate which never fails more often than the limit is ever stopped by it. 18 failures among the
+first 20 requests, in whatever order, are stopped at 0.002; at 0.001 some orders are not."""
+REACH = (0.4, 0.8)
+"""The failure rates that are held against the limit q: q + reach (1 - q); 0.7 and 0.9 where it is 0.5."""
+BASELINE_LEVEL = 0.95
+"""Confidence of the bound on the baseline's own failure rate."""
+
+
+def check_requests(runs: pd.DataFrame, baseline: str, candidate: str) -> Guardrail:
+    """Whether most of the candidate's requests fail: `breached` if they certainly do, or once did.
+
+    The margin is the share of the requests that may fail: `LIMIT`, or the upper bound of the baseline's own failure
+    rate (Clopper and Pearson 1934, one-sided, `BASELINE_LEVEL`) where the baseline fails, too, and that bound is
+    higher. `breached` where the evidence that more of them fail (`log_evidence`) has ever reached 1 / `ALPHA`; `kept`
+    where the evidence that fewer fail reaches it now. The harm is the share of failures among the candidate's requests;
+    once breached, in the stretch of them that shows it best. There are no bounds of it.
+
+    Args:
+        runs: of the experiment, in the order in which they came; columns `REQUEST_COLUMNS`; without
+            `request_id` every failure counts.
+    """
+    failed_a, failed_b = (failures(runs, arm) for arm in (baseline, candidate))
+    users = tuple(int(rows_of_arm(runs, arm)["user_id"].nunique()) for arm in (baseline, candidate))
+    limit = _limit(failed_a)
+    is_known = bool(failed_b.size) and limit < 1.0
+    rising = log_evidence(failed_b, limit) if is_known else np.empty(0)
+    begin, end = 0, failed_b.size
+    state: State = "undecided"
+    if is_known and float(rising.max()) >= -math.log(ALPHA):
+        state, end = "breached", int(np.argmax(rising >= -math.log(ALPHA))) + 1
+        begin = _begin_of_stretch(failed_b[:end], limit)
+    elif is_known and float(log_evidence(~failed_b, 1.0 - limit)[-1]) >= -math.log(ALPHA):
+        state = "kept"
+    share = float(failed_b[begin:end].mean()) if end else None
+    message = _message(failed_b, failed_a, begin, end, limit)
+    return Guardrail(BREAKER, limit, state, share, None, None, (users[0], users[1]), message)
+
+
+def failures(runs: pd.DataFrame, arm: str) -> npt.NDArray[np.bool_]:
+    """Of each request of the arm in turn, whether its own model failed; shape (n_requests,).
+
+    A request that no stand-in could answer either is left out: what nobody can plan says nothing of this model. A
+    failure without any stand-in, such as programs record, counts.
+    """
+    rows = rows_of_arm(runs, arm)
+    failed = ~succeeded(rows)
+    if "request_id" in runs.columns and bool(failed.any()):
+        stand_ins = runs[_is(runs, "reason", "fallback") & runs["variant"].isna()]
+        has_answered = stand_ins["success"].astype("boolean").fillna(value=False).astype(bool)
+        answered = set(stand_ins["request_id"][has_answered])
+        hopeless = set(stand_ins["request_id"]) - answered
+        if hopeless:
+            failed = failed[~(failed & rows["request_id"].isin(hopeless))]
+    return np.asarray(failed, dtype=bool)
+
+
+def log_evidence(failed: npt.NDArray[np.bool_], limit: float) -> Values:
+    """For each n, the logarithm of an e-value of the first n requests against "each fails with chance `limit` at most".
+
+    M_n = sum over k <= n of 1 / (k (k + 1)) * mean over p of product over i = k..n of L_i(p)
+    L_i(p) = p / q where request i failed, (1 - p) / (1 - q) where it did not;  p = q + reach (1 - q)
+
+    Whatever the requests have to do with each other: if none fails with a chance above q, given all that came before
+    it, then each product is a supermartingale that begins at 1, the weights of k add up to 1, and the chance that M
+    ever reaches 1 / alpha is at most alpha (Ville 1939). The sum over k is for a model that begins to fail later: after
+    10,000 answers, some 40 failures in a row are enough.
+
+    Args:
+        failed: shape (n,), in the order of the requests.
+        limit: q, greater than 0 and less than 1.
+
+    Source: Shin, Ramdas, Rinaldo, "E-detectors", New England Journal of Statistics in Data Science 2 (2024) 229-260,
+    with weights of the change points that add up to 1; Ramdas, Gruenwald, Vovk, Shafer, Statistical Science 38 (2023).
+    """
+    k = np.arange(1.0, failed.size + 1.0)
+    log_weights = -np.log(k * (k + 1.0))
+    of_rates = []
+    for reach in REACH:
+        steps, before = _walk(failed, limit, reach)
+        of_rates.append(before + steps + np.logaddexp.accumulate(log_weights - before))
+    return np.asarray(np.logaddexp.reduce(of_rates, axis=0) - math.log(len(REACH)), np.float64)
+
+
+def _walk(failed: npt.NDArray[np.bool_], limit: float, reach: float) -> tuple[Values, Values]:
+    """(log L of each request, sum of those before it)."""
+    p = limit + reach * (1.0 - limit)
+    steps = np.where(failed, math.log(p / limit), math.log((1.0 - p) / (1.0 - limit)))
+    return steps, np.cumsum(steps) - steps
+
+
+def _begin_of_stretch(failed: npt.NDArray[np.bool_], limit: float) -> int:
+    """The request from which on they fail most evidently: the largest term of M."""
+    _, before = _walk(failed, limit, REACH[-1])
+    k = np.arange(1.0, failed.size + 1.0)
+    return int(np.argmax(-np.log(k * (k + 1.0)) - before))
+
+
+def _limit(failed: npt.NDArray[np.bool_]) -> float:
+    """What the candidate may fail, given the baseline's requests."""
+    from scipy import special  # slow to import, and the service starts without it
+
+    count = int(failed.sum())
+    if count == 0:
+        return LIMIT
+    if count == failed.size:
+        return 1.0
+    return max(LIMIT, float(special.betaincinv(count + 1.0, failed.size - count, BASELINE_LEVEL)))
+
+
+def _message(failed: npt.NDArray[np.bool_], failed_a: npt.NDArray[np.bool_], begin: int, end: int, limit: float) -> str:
+    if not failed.size:
+        return "the candidate has no request yet"
+    count, total = int(failed[begin:end].sum()), end - begin
+    where = "" if begin == 0 else f", from its request {begin + 1} on"
+    said = f"the candidate's own model failed in {count} of {total} requests{where}"
+    if not failed_a.any():
+        return f"{said}; {100.0 * limit:.0f} % may"
+    return f"{said}, the baseline's in {int(failed_a.sum())} of {failed_a.size}; {100.0 * limit:.0f} % may"
+
+
+def _is(rows: pd.DataFrame, column: str, value: str) -> Any:
+    if column not in rows.columns:
+        return np.zeros(len(rows), dtype=bool)
+    return rows[column].eq(value).fillna(value=False).astype(bool)

@@ -1,0 +1,275 @@
+"""The effect that a verdict rests on is said first, and so is that the raw means contradict it."""
+
+import json
+import math
+from datetime import UTC, datetime, timedelta
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from enhanced_flask import make_folders, make_services
+from monitoring import PerformanceRecord
+from scheduler_service.clock import to_iso
+from scheduler_service.experiments.cli import main
+from scheduler_service.experiments.examination import Examination, examine
+from scheduler_service.experiments.experiment import Experiment
+from scheduler_service.http.contract.answers import ANSWERS
+from scheduler_service.reporting.ab_test import ab_test_page
+from scheduler_service.reporting.page import Formatter
+from scheduler_service.settings import Settings
+from scheduler_service.stats.guardrails import check_guardrails
+from scheduler_service.stats.wording import percent
+from tests.pages import Page
+
+BEGIN = datetime(2026, 11, 20, tzinfo=UTC)
+NOW = BEGIN + timedelta(days=5)
+
+
+def experiment(**options: object) -> Experiment:
+    usual = {"name": "v1_vs_v2", "model_a": "DDQN_v1.0", "model_b": "DDQN_v2.0", "start_time": to_iso(BEGIN)}
+    return Experiment.parse(usual | {"duration_days": 14, "min_samples": 30} | options)
+
+
+def runs_of(users: int = 600, *, better: float = 0.0, failing: float = 0.0, plants_of_b: float = 1.0) -> pd.DataFrame:
+    """One request a user, arms by turns: B's schedules shorter by `better`, its plants `plants_of_b` times as large.
+
+    B fails on the largest plants, so many of all.
+    """
+    rng = np.random.default_rng(users)
+    is_b = np.arange(users) % 2 == 1
+    bound = rng.uniform(30.0, 70.0, users) * np.where(is_b, plants_of_b, 1.0)
+    makespan = bound * rng.uniform(1.05, 1.15, users) * np.where(is_b, 1.0 - better, 1.0)
+    done = ~(is_b & (bound > np.quantile(bound[is_b], 1.0 - failing))) if failing else np.full(users, fill_value=True)
+    return pd.DataFrame(
+        {
+            "timestamp": pd.Timestamp(BEGIN) + pd.to_timedelta(np.linspace(0.0, 90.0, users), unit="h").floor("us"),
+            "model_key": np.where(is_b, "DDQN_5c1f0a2e_v2.0.0", "DDQN_1a2b3c4d_v1.0.0"),
+            "variant": np.where(is_b, "model_b", "model_a"),
+            "reason": "assigned",
+            "user_id": [f"u{number}" for number in range(users)],
+            "success": done,
+            "makespan": np.where(done, makespan, np.nan),
+            "policy_makespan": np.where(done, makespan, np.nan),
+            "execution_time": rng.lognormal(-4.0, 0.4, users),
+            "lower_bound": bound,
+            "gap": np.where(done, makespan / bound - 1.0, np.nan),
+            "resource_utilization": np.where(done, 0.6, np.nan),
+            "user_satisfaction": np.nan,
+        }
+    )
+
+
+def pairs_of(runs: pd.DataFrame, ratio: float) -> pd.DataFrame:
+    """Every request by both models; B's makespan is about `ratio` times A's."""
+    noise = np.random.default_rng(3).normal(0.0, 0.005, len(runs))
+    known = runs["makespan"].fillna(60.0)
+    return pd.DataFrame(
+        {
+            "timestamp": runs["timestamp"],
+            "request_id": [f"pair-{number}" for number in range(len(runs))],
+            "source": "shadow",
+            "replay": None,
+            "user_id": runs["user_id"],
+            "candidate": "model_b",
+            "key_a": "DDQN_1a2b3c4d_v1.0.0",
+            "key_b": "DDQN_5c1f0a2e_v2.0.0",
+            "makespan_a": known,
+            "makespan_b": known * (ratio + noise),
+            "policy_makespan_a": known,
+            "policy_makespan_b": known * (ratio + noise),
+            "success_a": True,
+            "success_b": True,
+            "lower_bound": runs["lower_bound"],
+            "n_workpoints": pd.array([1] * len(runs), dtype="Int64"),
+        }
+    )
+
+
+def seen(runs: pd.DataFrame, pairs: pd.DataFrame | None = None, **options: object) -> Examination:
+    return examine(experiment(**options), runs, pairs, NOW)
+
+
+FAILING = runs_of(failing=0.3)
+SMALL_PLANTS = runs_of(better=-0.04, plants_of_b=0.8)
+
+
+@pytest.mark.parametrize(
+    ("runs", "causes"),
+    [
+        (FAILING, ["failures", "requests"]),  # the failed requests were the largest
+        (SMALL_PLANTS, ["requests"]),
+        (runs_of(better=0.04, plants_of_b=1.25), ["requests"]),
+    ],
+)
+def test_opposite_signs_are_said_first_with_their_causes(runs, causes):
+    told = seen(runs).to_dict()
+    raw, effect = told["improvement_percentage"], told["anytime_effect"]["improvement_percentage"]
+    assert raw * effect < 0.0, "the example"
+    assert told["raw_means_contradict"] is True
+    assert told["contradiction"]["causes"] == causes
+    assert told["summary"].startswith(f"{told['contradiction']['message']} {told['verdict']}: ")
+    assert f"{abs(raw):.2f} % {'better' if raw > 0 else 'worse'}" in told["contradiction"]["message"]
+    assert f"{abs(effect):.2f} % {'better' if effect > 0 else 'worse'}" in told["contradiction"]["message"]
+
+
+def test_a_candidate_that_fails_on_the_largest_plants_is_worse_beside_significantly_shorter_means():
+    """Row 5 of issue 17: "16.73 % better, significant" stood beside `worse`."""
+    told = seen(FAILING).to_dict()
+    assert (told["verdict"], told["is_significant"]) == ("worse", True)
+    assert told["improvement_percentage"] > 9.0
+    assert told["contradiction"]["failed_percentages"] == [0.0, pytest.approx(30.0)]
+    first = told["summary"].split(". ")[0]
+    assert "opposite ways" in first
+    assert told["summary"].index("is worse than model_a") < told["summary"].index(
+        "Raw means of successful runs, one look"
+    )
+
+
+def test_the_requests_of_the_arms_are_compared_by_their_lower_bounds():
+    told = seen(SMALL_PLANTS).to_dict()["contradiction"]
+    bounds = SMALL_PLANTS.groupby("variant")["lower_bound"].mean()
+    assert told["requests_longer_percentage"] == pytest.approx(100 * (bounds["model_b"] / bounds["model_a"] - 1))
+
+
+def test_without_a_contradiction_the_summary_begins_with_the_verdict_and_names_the_raw_means():
+    told = seen(runs_of(better=0.03)).to_dict()
+    assert (told["raw_means_contradict"], told["contradiction"]) == (False, None)
+    assert told["summary"].startswith(f"better: {told['verdict_sentence']} Raw means of successful runs, one look: ")
+
+
+def test_equal_arms_contradict_nothing():
+    runs = runs_of()
+    runs[["makespan", "lower_bound"]] = [50.0, 45.0]
+    told = seen(runs).to_dict()
+    assert (told["improvement_percentage"], told["raw_means_contradict"]) == (0.0, False)
+
+
+def test_a_comparison_that_is_none_contradicts_nothing():
+    lost = FAILING[(FAILING["variant"] == "model_a") | (np.arange(len(FAILING)) % 3 == 0)]
+    told = seen(lost).to_dict()
+    assert told["verdict_reason"]["code"] == "ratio_mismatch"
+    assert told["raw_means_contradict"] is False
+    exchanged = FAILING.assign(model_key=np.where(np.arange(len(FAILING)) < 100, "DDQN_1_v0", FAILING["model_key"]))
+    told = seen(exchanged).to_dict()
+    assert told["verdict_reason"]["code"] == "model_changed"
+    assert told["raw_means_contradict"] is False
+
+
+def test_where_the_verdict_rests_on_pairs_the_raw_means_are_held_against_them():
+    runs = runs_of(better=0.05)
+    told = seen(runs, pairs_of(runs, 1.03), shadow=1.0).to_dict()
+    assert (told["verdict_basis"], told["verdict"]) == ("pairs", "worse")
+    assert told["improvement_percentage"] > 0.0
+    assert told["contradiction"]["causes"][0] == "pairs"
+    assert told["contradiction"]["effect_improvement_percentage"] == told["anytime_effect"]["improvement_percentage"]
+
+
+def test_each_candidate_has_its_own_contradiction():
+    runs = FAILING.copy()
+    third = runs[runs["variant"] == "model_b"].assign(variant="model_c", model_key="DDQN_3c_v3.0.0", success=True)
+    third = third.assign(user_id="c" + third["user_id"], makespan=third["lower_bound"] * 1.02)
+    told = seen(pd.concat([runs, third]), model_c="DDQN_v3.0").to_dict()
+    assert told["raw_means_contradict"] is True
+    assert told["comparisons"]["model_c"]["raw_means_contradict"] is False
+
+
+def test_a_metric_without_failures_or_plants_can_only_weigh_otherwise():
+    """A few slow requests decide the mean, the others the geometric mean."""
+    runs = runs_of()
+    in_b = (runs["variant"] == "model_b").to_numpy()
+    order = np.random.default_rng(5).random(len(runs))
+    runs["execution_time"] = np.where(in_b, np.where(order < 0.02, 9.0, 0.010), 0.011 + 0.001 * order)
+    told = seen(runs, success_metric="execution_time").to_dict()
+    assert told["improvement_percentage"] < 0.0 < told["anytime_effect"]["improvement_percentage"]
+    assert told["contradiction"]["causes"] == ["weights"]
+    assert told["contradiction"]["requests_longer_percentage"] is None
+
+
+# --- what people read ---
+
+
+def page_of(runs: pd.DataFrame, lang: str) -> str:
+    return Page(ab_test_page(seen(runs), runs, None, (), BEGIN, NOW, lang)).text
+
+
+def test_the_report_says_it_before_the_verdict_in_both_languages():
+    zh, en = page_of(FAILING, "zh"), page_of(FAILING, "en")
+    assert zh.index("注意：原始均值与结论方向相反") < zh.index("B 不如 A") < zh.index("成功运行的原始均值（不计失败")
+    assert "原始均值不含失败的运行（B 组失败 30.0%，A 组 0.0%）" in zh
+    assert en.index("Mind: the raw means point the other way") < en.index("B is worse than A")
+    assert en.index("B is worse than A") < en.index("Raw means of successful runs (failures left out")
+    assert "Mind" not in page_of(runs_of(better=0.03), "en")
+
+
+@pytest.mark.parametrize("value", [-0.004, -0.0, 0.0, 0.004, -1e-12])
+def test_no_zero_has_a_sign(value):
+    assert Formatter("en", UTC).signed_percent(value) == "0.00%"
+    assert percent(value) == "0.00 %"
+    assert Formatter("en", UTC).signed_percent(-0.005001) == "−0.01%"
+
+
+def test_guardrails_of_equal_arms_print_no_minus_before_a_zero():
+    """Differences of a few millionths, as rounding leaves them."""
+    runs = runs_of()
+    runs["lower_bound"] = 45.0
+    runs["makespan"] = 50.0 * np.where(runs["variant"] == "model_b", 1.0 - 1e-6, 1.0)
+    zh = page_of(runs, "zh")
+    assert "−0.00" not in zh
+    assert "-0.00" not in seen(runs).to_dict()["summary"]
+
+
+def test_guardrails_say_their_units_and_percent():
+    margins = {"makespan": 0.05, "success": 0.05, "execution_time": 0.5}
+    found = {each.name: each.to_dict() for each in check_guardrails(FAILING, margins, "model_a", "model_b")}
+    units = {name: (each["margin_unit"], each["unit"], each["harm_limit"]) for name, each in found.items()}
+    assert units == {
+        "makespan": ("share_of_baseline", "share_of_baseline", 0.05),
+        "success": ("share_of_requests", "share_of_requests", 0.05),
+        "execution_time": ("share_of_baseline_percentile", "share_of_requests", 0.0),
+    }
+    assert not math.copysign(1.0, check_guardrails(runs_of(), margins, "model_a", "model_b")[1].to_dict()["harm"]) < 0.0
+    for each in found.values():
+        low, high = each["harm_bounds"]
+        assert each["harm_percentage"] == pytest.approx(100.0 * each["harm"])
+        assert each["harm_bounds_percentage"] == pytest.approx([100.0 * low, 100.0 * high])
+        assert each["margin_percentage"] == pytest.approx(100.0 * each["margin"])
+        breached, kept = low > each["harm_limit"], high < each["harm_limit"] or high == 0.0 == each["harm_limit"]
+        assert each["state"] == ("breached" if breached else "kept" if kept else "undecided")
+
+
+def test_the_results_fit_their_schema():
+    required = ANSWERS["ResultsAnswer"]["properties"]["results"]["required"]
+    assert set(required) - {"is_baseline_the_default", "rollout_decision"} <= set(seen(FAILING).to_dict())
+    assert set(ANSWERS["Contradiction"]["required"]) == set(seen(FAILING).to_dict()["contradiction"])
+
+
+def test_the_command_line_says_it_first(tmp_path, capsys):
+    settings = Settings(home=tmp_path)
+    make_folders(settings)
+    parts = make_services(settings)
+    keys = [parts.models.resolve(name) for name in ("DDQN_v1.0", "DDQN_v2.0")]
+    parts.experiments.create_experiment("e", *keys, min_samples=30, guardrails=False)
+    monitor = parts.monitor
+    for row in FAILING.to_dict("records"):
+        known = {} if not row["success"] else {"makespan": row["makespan"]}
+        monitor.record_performance(
+            PerformanceRecord(
+                request_id=row["user_id"],
+                model_key=keys[row["variant"] == "model_b"],
+                experiment="e",
+                variant=row["variant"],
+                reason="assigned",
+                user_id=row["user_id"],
+                success=row["success"],
+                lower_bound=row["lower_bound"],
+                **known,
+            )
+        )
+    monitor.close()
+    commands = ["results", "e", "--home", str(tmp_path)]
+    assert main([*commands, "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert main(commands) == 0
+    text = capsys.readouterr().out
+    assert text.startswith(f"{told['contradiction']['message']}\n\nworse: ")

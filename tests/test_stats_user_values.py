@@ -1,0 +1,197 @@
+"""What each user contributes to a comparison: arms, shares, order, scale, and columns of every kind."""
+
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from scheduler_service.stats.arms import FAILED_RATIO, user_values
+from scheduler_service.stats.effect import Effect, effect_of_arms
+from scheduler_service.stats.metrics import METRICS
+
+ARMS = ("model_a", "model_b")
+MAKESPAN, GAP = METRICS["makespan"], METRICS["gap"]
+FAILED = math.log(FAILED_RATIO)
+
+
+def frame(*rows, **columns):
+    """Runs of (user, arm, makespan); no makespan is a failure. All lower bounds are 50 h."""
+    users, variants, makespans = zip(*rows, strict=True)
+    runs = pd.DataFrame(
+        {
+            "variant": variants,
+            "user_id": users,
+            "success": [makespan is not None for makespan in makespans],
+            "makespan": np.array(makespans, float),
+            "lower_bound": 50.0,
+            "gap": np.array(makespans, float) / 50.0 - 1.0,
+        }
+    )
+    return runs.assign(**columns)
+
+
+def random_runs(seed=0, users=60, each=3):
+    rng = np.random.default_rng(seed)
+    user = rng.permutation(np.repeat(np.arange(users), each))
+    excess = [None if rng.random() < 0.1 else 50.0 * (1.0 + 0.3 * rng.random()) for _ in user]
+    rows = [(f"用户{number}", ARMS[number % 2], makespan) for number, makespan in zip(user, excess, strict=True)]
+    return frame(*rows).assign(
+        timestamp=pd.date_range("2026-01-01", periods=user.size, freq="min", tz="UTC"),
+        reason=rng.choice(["assigned", "fallback", None], user.size, p=[0.7, 0.2, 0.1]),
+        split=rng.choice(["0.5/0.5", "0.9/0.1", None], user.size),
+    )
+
+
+def assert_equal(one, other):
+    for name in ("y", "is_candidate", "share"):
+        np.testing.assert_array_equal(getattr(one, name), getattr(other, name))
+
+
+# --- scale ---
+
+
+def test_makespans_are_logarithms_over_the_bound_failures_included_and_averaged_by_user():
+    runs = frame(("u", "model_a", 55.0), ("v", "model_b", 60.0), ("u", "model_a", None), ("v", "model_b", 50.0))
+    values = user_values(runs, MAKESPAN, ARMS)
+    assert values.y == pytest.approx([(math.log(1.1) + FAILED) / 2, math.log(1.2) / 2])
+    assert values.limits == (0.0, FAILED)
+    assert list(values.is_candidate) == [False, True]
+
+
+def test_beyond_the_limits_counts_as_at_the_limits():
+    runs = frame(("u", "model_a", 49.0), ("v", "model_b", 200.0))
+    assert user_values(runs, MAKESPAN, ARMS).y == pytest.approx([0.0, FAILED])
+    assert user_values(runs, GAP, ARMS).y == pytest.approx([0.0, 1.0])
+
+
+@pytest.mark.parametrize("arm", ARMS)
+def test_where_an_arm_has_no_bounds_failures_of_both_are_penalised_alike(arm):
+    runs = frame(
+        *[(f"{arm}{n}", arm, 55.0) for arm in ARMS for n in range(5)], ("x", ARMS[0], None), ("z", ARMS[1], None)
+    )
+    runs.loc[runs["variant"] == arm, "lower_bound"] = np.nan
+    values = user_values(runs, MAKESPAN, ARMS)
+    assert values.limits is None
+    assert [side[-1] for side in (values.a, values.b)] == pytest.approx([math.log(55.0) + FAILED] * 2)
+    assert values.a.mean() == pytest.approx(values.b.mean())
+
+
+def test_a_failure_without_a_bound_counts_as_one_with_it():
+    """The service knows no bound of a run that failed."""
+    runs = frame(("u", "model_a", 55.0), ("v", "model_b", None))
+    runs.loc[1, "lower_bound"] = np.nan
+    assert user_values(runs, MAKESPAN, ARMS).y == pytest.approx([math.log(1.1), FAILED])
+
+
+def test_answers_of_another_model_are_failures_and_those_of_testers_nothing():
+    rows = [("u", "model_a", 55.0), ("v", "model_b", 55.0), ("w", "model_b", 55.0)]
+    values = user_values(frame(*rows, reason=["assigned", "fallback", "pinned"]), MAKESPAN, ARMS)
+    assert values.y == pytest.approx([math.log(1.1), FAILED])
+    assert list(values.is_candidate) == [False, True]
+
+
+# --- which arm, which share ---
+
+
+def test_a_user_seen_in_both_arms_counts_with_the_first():
+    runs = frame(("u", "model_b", 55.0), ("v", "model_a", 60.0), ("u", "model_a", 99.0), ("u", "model_b", 50.0))
+    values = user_values(runs, MAKESPAN, ARMS)
+    assert values.y == pytest.approx([math.log(1.1) / 2, math.log(1.2)])
+    assert list(values.is_candidate) == [True, False]
+
+
+def test_the_first_time_is_the_first_run_also_where_that_has_no_value():
+    runs = frame(("u", "model_a", None), ("u", "model_b", 55.0), ("v", "model_b", 60.0))
+    values = user_values(runs, GAP, ARMS)
+    assert values.y == pytest.approx([0.2])
+
+
+def test_who_came_from_a_third_arm_counts_in_neither_of_the_two():
+    runs = frame(("u", "model_c", 55.0), ("u", "model_b", 55.0), ("v", "model_b", 60.0), ("w", "model_a", 60.0))
+    values = user_values(runs, MAKESPAN, ARMS)
+    assert list(values.is_candidate) == [True, False]
+    assert values.y == pytest.approx([math.log(1.2)] * 2)
+
+
+def test_the_share_is_that_of_the_split_on_record_at_the_first_time():
+    rows = [("u", "model_a", 55.0), ("v", "model_b", 55.0), ("u", "model_a", 99.0), ("w", "model_b", 55.0)]
+    runs = frame(*rows, split=["0.8/0.2", None, "0.5/0.5", "0.5/0.25/0.25"])
+    values = user_values(runs, MAKESPAN, ARMS, {"model_a": 0.4, "model_b": 0.6})
+    assert values.share == pytest.approx([0.2, 0.6, 1 / 3])
+    assert values.y == pytest.approx([math.log(1.1)] * 3)  # the 99 h were of another split
+
+
+@pytest.mark.parametrize(
+    "split", [None, {"model_a": 1.0, "model_b": 0.0}, {"model_a": 0.0, "model_b": 1.0}, {"model_c": 1.0}]
+)
+def test_without_a_usable_split_the_share_is_the_one_seen_and_the_bounds_are_numbers(split):
+    """An arm's share may be set to 0 by hand once its users are known."""
+    runs = frame(*[(f"u{n}", ARMS[n % 4 == 0], 50.0 + n) for n in range(12)])
+    values = user_values(runs, MAKESPAN, ARMS, split)
+    assert values.share == pytest.approx([0.25] * 12)
+    effect = effect_of_arms(values, MAKESPAN, 0.05)
+    assert isinstance(effect, Effect)
+    assert effect.low < effect.improvement < effect.high
+
+
+def test_runs_from_before_an_arm_had_a_share_are_left_out():
+    rows = [("u", "model_a", 55.0), ("v", "model_a", 55.0), ("u", "model_b", 60.0), ("w", "model_a", 60.0)]
+    values = user_values(frame(*rows, split=["1/0", "1/0", "0.5/0.5", "0.5/0.5"]), MAKESPAN, ARMS)
+    assert values.y == pytest.approx([math.log(1.2)] * 2)
+    assert list(values.is_candidate) == [True, False]
+    assert values.share == pytest.approx([0.5, 0.5])
+
+
+def test_a_split_that_says_nothing_is_none():
+    rows = [("u", "model_a", 55.0), ("v", "model_b", 55.0)]
+    for text in ("", "half/half", "0.5;0.5"):
+        assert user_values(frame(*rows, split=text), MAKESPAN, ARMS).share == pytest.approx([0.5, 0.5])
+
+
+# --- order ---
+
+
+def test_users_come_in_the_order_of_their_first_run_whatever_their_arm():
+    runs = random_runs()
+    shuffled = runs.sample(frac=1.0, random_state=1)
+    assert_equal(user_values(runs, MAKESPAN, ARMS), user_values(shuffled, MAKESPAN, ARMS))
+    order = runs.drop_duplicates("user_id")
+    assert list(user_values(runs, MAKESPAN, ARMS).is_candidate) == list(order["variant"].eq("model_b"))
+
+
+def test_without_a_timestamp_or_with_one_for_all_the_order_is_that_of_the_rows():
+    runs = random_runs()
+    expected = user_values(runs, MAKESPAN, ARMS)
+    assert_equal(user_values(runs.drop(columns="timestamp"), MAKESPAN, ARMS), expected)
+    assert_equal(user_values(runs.assign(timestamp=runs["timestamp"].min()), MAKESPAN, ARMS), expected)
+
+
+# --- columns ---
+
+
+@pytest.mark.parametrize("metric", [METRICS[name] for name in ("makespan", "gap", "success")])
+def test_nullable_and_untyped_columns_are_read_alike(metric):
+    runs = random_runs()
+    expected = user_values(runs, metric, ARMS)
+    assert_equal(user_values(runs.convert_dtypes(), metric, ARMS), expected)
+    assert_equal(user_values(runs.astype(object).where(runs.notna(), None), metric, ARMS), expected)
+
+
+def test_runs_outside_of_the_experiment_do_not_count():
+    runs = random_runs()
+    others = runs.head(50).assign(variant=None, makespan=1_000.0)
+    assert_equal(user_values(pd.concat([others, runs]), MAKESPAN, ARMS), user_values(runs, MAKESPAN, ARMS))
+
+
+@pytest.mark.parametrize("dtype", ["str", "object", "string"])
+def test_a_run_without_a_user_is_a_user_of_its_own(dtype):
+    runs = random_runs().assign(user_id=pd.Series([None] * 180, dtype=dtype))
+    assert user_values(runs, METRICS["success"], ARMS).y.size == 180
+
+
+@pytest.mark.parametrize("name", list(METRICS))
+def test_no_runs_are_no_users(name):
+    runs = random_runs().assign(**dict.fromkeys(METRICS.keys() - {"success"}, 0.5))
+    assert user_values(runs.head(0), METRICS[name], ARMS).y.size == 0
+    assert user_values(runs.head(0).drop(columns=["split", "reason"]), METRICS[name], ARMS).share.size == 0
