@@ -6,7 +6,6 @@ Ends with 1 when a promise of docs/statistics.md is not kept: an error above 5 %
 import argparse
 import logging
 import sys
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from functools import cache
@@ -57,7 +56,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.quick:
         vars(options).update(QUICK)
     logging.disable(logging.CRITICAL)  # a rollout that is stopped says so
-    warnings.filterwarnings("ignore", "Precision loss", RuntimeWarning)  # of the classical test beside the verdict
     sections: list[str] = ["# Experiments: what the verdict errs and costs"]
     figures: dict[str, Any] = {"wrong": {}}
     for section in (_errors, _pairs, _guards, _real, _days):
@@ -213,7 +211,7 @@ def _real(options: argparse.Namespace) -> Section:
     texts = [
         PRICE_TEXT.format(n=len(schedules), resampled=options.resampled),
         markdown_table(["requests", "effect", *splits, "pairs"], rows),
-        RAMPS_TEXT.format(n=options.ramps, days=errors.DAYS, requests=errors.REQUESTS_A_DAY, shadowed=ramps.SHADOWED),
+        RAMPS_TEXT.format(n=options.ramps, days=errors.DAYS, requests=errors.REQUESTS_A_DAY),
         markdown_table(
             ["users", "stages", "candidate", "stopped / promoted / neither", "days", "requests it was to answer"],
             ramp_rows,

@@ -65,11 +65,11 @@ PRICE_TEXT = (
 RAMPS_TEXT = (
     "## Until a bad candidate is stopped, and a better one promoted\n\n"
     "Simulated: {n} rollouts a line, {days} days. The same users come each day with {requests} requests each, "
-    "plants of one size for each user, real schedules as above, shadow pairs of all requests of the arms where "
-    "there are at most {shadowed} users. `ABTestManager` decides, by a clock of its own, after each of the first 20 "
-    "requests of the arms and then whenever there are a quarter more, and when a stage may be left: days and "
-    "requests may be up to a quarter too high. Median / 90 % of the rollouts. Rollouts against a running service "
-    "are in [experiments_live.md](experiments_live.md)."
+    "plants of one size for each user, real schedules as above, shadow pairs of every request where shadow is on by "
+    "default (`usual_shadow`). `ABTestManager` decides, by a clock of its own, after each of the first 20 requests "
+    "and each that fails, then whenever there are a quarter more, and when a stage may be left: days and requests "
+    "may be up to a quarter too high. Median / 90 % of the rollouts. Rollouts against a running service are in "
+    "[experiments_live.md](experiments_live.md)."
 )
 
 DAYS_TEXT = (
