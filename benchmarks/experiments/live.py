@@ -1,7 +1,7 @@
 """Six rollouts against a real service over HTTP with real models: `python -m benchmarks.experiments --live`.
 
-A process of the service over a folder of its own, requests one after the other, shadow as by default, `min_hours` 0: what
-is compressed is the time between requests. The candidates: the shipped v2 instead of v1; v2 with noise on its
+A process of the service over a folder of its own, requests one after the other, shadow as by default, `min_hours` 0:
+what is compressed is the time between requests. The candidates: the shipped v2 instead of v1; v2 with noise on its
 weights; a model whose weights are lost, so that another one has to answer.
 """
 
@@ -105,8 +105,8 @@ TEXT = (
     "Live: a process of the service, its HTTP doors, real models and plants of one work point, greedy schedules "
     "(`time_budget_ms` 0), shadow pairs as by default, its own decisions about a second after new runs. "
     f"Compressed: the same users come {REQUESTS_A_DAY} times a day, one request after the other, at most {MOST_DAYS} "
-    "days of them; `min_hours` is 0, so that a stage is left as soon as the figures allow it. `days` are those that so many requests would take. "
-    "One run each."
+    "days of them; `min_hours` is 0, so that a stage is left as soon as the figures allow it. `days` are those that "
+    "so many requests would take. One run each."
 )
 
 
