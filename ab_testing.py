@@ -180,6 +180,11 @@ class ABTestManager:
         now, experiments = self._clock(), self._file.current().experiments.values()
         return sorted((as_of(each, now) for each in experiments), key=lambda each: each.start_time, reverse=True)
 
+    def active_experiments(self) -> list[Experiment]:
+        """Those that run now; cheap enough to ask every second."""
+        now, experiments = self._clock(), self._file.current().experiments.values()
+        return [as_of(each, now) for each in experiments if each.status_at(now) == "active"]
+
     def get_experiment(self, name: str) -> Experiment:
         """The experiment with its status now.
 

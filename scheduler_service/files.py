@@ -46,8 +46,12 @@ def write_json(path: Path, value: object) -> None:
         TypeError: `value` holds something that JSON lacks.
         StorageUnavailable: as `write_atomically`.
     """
-    text = json.dumps(value, ensure_ascii=False, indent=2, allow_nan=False)
-    write_atomically(path, f"{text}\n".encode())
+    write_atomically(path, json_text(value).encode())
+
+
+def json_text(value: object) -> str:
+    """`value` as JSON that people can read; raises ValueError and TypeError as `write_json`."""
+    return f"{json.dumps(value, ensure_ascii=False, indent=2, allow_nan=False)}\n"
 
 
 @contextmanager

@@ -272,3 +272,17 @@ def test_several_processes_that_write_at_once_lose_nothing(path):
     assert {experiment.name for experiment in reader.list_experiments()} == expected
     assert [reader.config[f"note_{writer}"] for writer in range(3)] == [9, 9, 9]
     assert problems == {None}  # nobody ever saw half a file
+
+
+def test_what_would_be_too_large_to_read_again_is_not_written(tmp_path):
+    path = tmp_path / "ab_test_config.json"
+    manager = ABTestManager(path)
+    many = [f"{number:05d}-{'x' * 194}" for number in range(30_000)]
+    for name in ("one", "two"):
+        manager.create_experiment(name, "A", "B", excluded_users=many)
+    before = path.read_bytes()
+    with pytest.raises(InvalidExperiment, match=r"would have 18\.\d MiB with this; at most 16 are read"):
+        manager.create_experiment("three", "A", "B", excluded_users=many)
+    assert path.read_bytes() == before
+    assert ABTestManager(path).config_problem is None
+    manager.pause_experiment("one")

@@ -1,15 +1,21 @@
-"""The watch over experiments: who is judged, by which process, and what a trouble leaves standing."""
+"""The watch over experiments: who is judged, when, by which process, and what a trouble leaves standing."""
 
+from datetime import timedelta
 from types import SimpleNamespace
 
 import pytest
 
 from enhanced_flask import create_app
+from monitoring import PerformanceRecord
 from scheduler_env.standard_cycle import SAMPLE_PARAMS
+from scheduler_service.clock import utc_now
 from scheduler_service.files import locked
 from scheduler_service.http.services import EXTENSION
-from scheduler_service.http.watch.watching import REST, ExperimentWatch
+from scheduler_service.http.watch.watching import ANYWAY_EVERY_S, REST, ExperimentWatch
 from scheduler_service.settings import Settings
+from scheduler_service.telemetry.record import PairRecord
+
+NAMES = ("first", "second", "unguarded", "paused")
 
 
 @pytest.fixture
@@ -31,19 +37,79 @@ def judged(parts, monkeypatch):
     return names
 
 
+def run_each(parts, *names):
+    for name in names:
+        record = PerformanceRecord(request_id=f"{name}-{parts.monitor.count_runs()}", experiment=name, success=True)
+        parts.monitor.record_performance(record)
+
+
 def test_active_experiments_that_could_be_moved_are_judged_once_until_there_is_something_new(parts, judged):
     watch = ExperimentWatch(parts)
     watch.look()
+    assert judged == [], "there is nothing to judge them by"
+    run_each(parts, *NAMES)
+    for _ in range(3):
+        watch.look()
+    assert judged == ["first", "second"]
+    run_each(parts, "second")
     watch.look()
-    assert sorted(judged) == ["first", "second"]
+    assert judged == ["first", "second", "second"]
+
+
+def test_pairs_and_changes_are_something_new(parts, judged):
+    run_each(parts, *NAMES)
+    watch = ExperimentWatch(parts)
+    watch.look()
+    pair = {"candidate": "model_b", "key_a": "a", "key_b": "b", "success_a": False, "success_b": False}
+    parts.monitor.record_pair(PairRecord(request_id="r", experiment="first", source="shadow", **pair))
+    watch.look()
+    parts.experiments.config["experiments"]["second"]["margin"] = 0.02
+    watch.look()
+    parts.experiments.start_experiment("paused")
+    watch.look()
+    watch.look()
+    assert judged == ["first", "second", "first", "second", "paused"]
+
+
+def test_another_database_is_all_new(parts, judged):
+    run_each(parts, "first", "first", "first")
+    watch = ExperimentWatch(parts)
+    watch.look()
+    assert parts.monitor.experiments_since(2, 0) == ({"first"}, 3, 0)
+    assert parts.monitor.experiments_since(3, 0) == (set(), 3, 0)
+    assert parts.monitor.experiments_since(9, 9) == ({"first"}, 3, 0)
+
+
+def test_a_rollout_is_judged_when_its_stage_may_be_left_and_otherwise_one_in_a_round(parts, judged, monkeypatch):
+    now = SimpleNamespace(time=utc_now(), s=1_000.0)
+    monkeypatch.setattr("scheduler_service.http.watch.watching.utc_now", lambda: now.time)
+    monkeypatch.setattr("scheduler_service.http.watch.watching.time", SimpleNamespace(monotonic=lambda: now.s))
+    ramps = [f"ramp_{number}" for number in range(3)]
+    for name in ramps:
+        parts.experiments.create_experiment(name, "DDQN_v2.0", "DDQN_v1.0", rollout={"min_hours": 2.0})
+    run_each(parts, *ramps)
+    watch = ExperimentWatch(parts)
+    for _ in range(3):
+        watch.look()
+    assert judged == ramps
+    now.time += timedelta(hours=3)
+    for _ in range(3):
+        watch.look()
+    assert judged == [*ramps, *ramps]
+    now.s += ANYWAY_EVERY_S
+    for _ in range(5):
+        watch.look()
+    assert len(judged) == 9, "each once, one in a round"
+    assert set(judged[6:]) == set(ramps)
 
 
 def test_only_the_holder_of_the_lease_judges(parts, judged):
+    run_each(parts, *NAMES)
     with locked(parts.settings.ab_config_file.with_name("experiments.lease")):
         ExperimentWatch(parts).look()
     assert judged == []
     ExperimentWatch(parts).look()
-    assert sorted(judged) == ["first", "second"]
+    assert judged == ["first", "second"]
 
 
 def test_whatever_is_wrong_with_one_experiment_the_others_are_judged_and_the_log_says_it_once(
@@ -58,9 +124,11 @@ def test_whatever_is_wrong_with_one_experiment_the_others_are_judged_and_the_log
     monkeypatch.setattr(parts.experiments, "review", review)
     monkeypatch.setattr("scheduler_service.http.watch.watching.ANYWAY_EVERY_S", 0.0)
     watch = ExperimentWatch(parts)
+    run_each(parts, *NAMES)
     watch.look()
     watch.look()
-    assert sorted(set(names)) == ["first", "second"]
+    assert names[:2] == ["first", "second"]
+    assert len(names) == 3, "a trouble may be over by now"
     assert caplog.text.count("experiment first could not be judged: a defect of ours") == 1
 
 
@@ -73,14 +141,14 @@ def test_long_looks_are_followed_by_a_rest(parts, monkeypatch):
 
     monkeypatch.setattr("scheduler_service.http.watch.watching.time", SimpleNamespace(monotonic=lambda: now.s))
     monkeypatch.setattr(parts.experiments, "review", review)
-    monkeypatch.setattr("scheduler_service.http.watch.watching.ANYWAY_EVERY_S", 0.0)
     watch = ExperimentWatch(parts)
     for _ in range(4):  # the first tells nothing of the next, the second took long
+        run_each(parts, "first")
         watch.look()
     assert names.count("first") == 2
     now.s += REST * 0.05
     watch.look()
-    assert names.count("first") == 3
+    assert names.count("first") == 3, "what came during the rest is judged after it"
 
 
 # --- requests that fail ---

@@ -333,3 +333,16 @@ def test_whoever_certainly_fails_more_often_is_better_in_nothing(metric):
     assert verdict.word == "inconclusive"
     assert verdict.sentence.startswith("model_b certainly fails more often than model_a")
     assert verdict.recommendation.startswith("Do not promote")
+
+
+@pytest.mark.parametrize("arm", ["model_a", "model_b"])
+def test_a_few_answers_without_a_bound_change_nothing_and_many_are_compared_as_they_are(arm):
+    runs = make_runs(300, 0.95)
+    mine = runs.index[runs["variant"] == arm]
+    whole = verdict_on(runs).effect
+    few = runs.assign(lower_bound=runs["lower_bound"].mask(runs.index.isin(mine[:20])))
+    assert verdict_on(few).effect.improvement == pytest.approx(whole.improvement, abs=0.005)
+    assert verdict_on(few).word == "better"
+    many = verdict_on(runs.assign(lower_bound=runs["lower_bound"].mask(runs.index.isin(mine[:60])))).effect
+    assert many.correlation is None
+    assert many.high - many.low > 3.0 * (whole.high - whole.low)

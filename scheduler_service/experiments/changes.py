@@ -41,6 +41,7 @@ class Changes:
         self._registry = registry
         self._clock = clock
         self._told: set[str] = set()  # troubles that are in the log already; `settle` meets them every second
+        self._written: set[str] = set()  # transitions that are known to be in the history
         self.file = ConfigFile(path, approve=self._approve)
         self.history = ExperimentHistory(path.parent / "logs" / "experiments.jsonl")
 
@@ -172,10 +173,14 @@ class Changes:
         return model if self._registry is None else self._registry.resolve(model, standing=True)
 
     def _record(self, transition: Mapping[str, Any]) -> None:
+        if transition.get("id") in self._written:
+            return
         try:
             self.history.record(transition)
         except ServiceError as err:  # the file has it; `settle` tries again
             log.warning("%s", err)
+        else:
+            self._written.add(transition["id"])
 
     def _move_tags(self, experiment: Experiment, promotion: Promotion) -> None:
         if self._registry is not None:
@@ -262,7 +267,8 @@ def experiment_in(config: Snapshot, name: str, now: datetime) -> Experiment:
 
 def as_of(experiment: Experiment, now: datetime) -> Experiment:
     """The experiment with its status at `now`."""
-    return experiment.model_copy(update={"status": experiment.status_at(now)})
+    status = experiment.status_at(now)
+    return experiment if status == experiment.status else experiment.model_copy(update={"status": status})
 
 
 def state_of(experiment: Experiment) -> dict[str, Any]:

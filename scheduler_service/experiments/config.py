@@ -19,7 +19,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
 
 from scheduler_service.errors import InvalidExperiment, StorageUnavailable
 from scheduler_service.experiments.experiment import Experiment, ModelName, invalid_experiment, problems
-from scheduler_service.files import locked, write_json
+from scheduler_service.files import json_text, locked, write_atomically
 
 logger = logging.getLogger(__name__)
 
@@ -30,7 +30,7 @@ RACY_NS = 50_000_000
 """A file changed this shortly before it was read may change again within one tick of the file system's clock."""
 
 MAX_BYTES = 16 * 2**20
-"""A larger file is refused unread: it holds no experiments, and everybody would wait while it is parsed."""
+"""A larger file is refused unread, and none is written: everybody would wait while it is parsed."""
 
 Document = dict[str, Any]
 Stamp = tuple[int, int, int]  # (mtime in ns, size, inode)
@@ -104,7 +104,7 @@ class ConfigFile:
         """Applies `change` to the file's JSON as it is on the disk now, and answers the new state.
 
         Raises:
-            InvalidExperiment: the result would not be valid; nothing is written.
+            InvalidExperiment: the result would not be valid, or too large to be read again; nothing is written.
             StorageUnavailable: the file is broken (it is not overwritten), locked by others, or cannot be written.
         """
         with locked(self._path):
@@ -117,7 +117,13 @@ class ConfigFile:
             after = validate(document)
             if self._approve is not None:
                 self._approve(before, after)
-            write_json(self._path, document)
+            content = json_text(document).encode()
+            if len(content) > MAX_BYTES:
+                raise InvalidExperiment(
+                    f"{self._path.name} would have {len(content) / 2**20:.1f} MiB with this; at most "
+                    f"{MAX_BYTES / 2**20:.0f} are read. List fewer users, or take experiments that are over out of it"
+                )
+            write_atomically(self._path, content)
             return self.current()
 
     def _read(self) -> _Reading:

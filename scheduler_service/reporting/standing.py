@@ -14,7 +14,7 @@ from scheduler_service.stats.metrics import Metric
 from scheduler_service.stats.optimality import CannotTell
 from scheduler_service.stats.outcome import NotComputable
 from scheduler_service.stats.power import detectable_improvement
-from scheduler_service.stats.verdict import Failing
+from scheduler_service.stats.verdict import DaysLeft, Failing
 from scheduler_service.stats.welch import Welch
 
 Words = Mapping[str, str]
@@ -34,7 +34,10 @@ NEXT_OF_INVALID = {
 
 NEXT_OTHERWISE = "next_inconclusive"
 
-_WITHHELD: dict[str, Any] = dict.fromkeys(("improvement", "bounds", "detectable", "days_left", "cannot_tell"))
+_WITHHELD: dict[str, Any] = {
+    **dict.fromkeys(("improvement", "bounds", "detectable", "cannot_tell")),
+    "days_left": DaysLeft(None),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +56,7 @@ class Standing:
     requests: tuple[int, int]
     pair_users: int | None  # users whose requests were compared in pairs; None: the verdict is of users' means
     detectable: float | None  # share of the baseline
-    days_left: float | None
+    days_left: DaysLeft
     failing: Failing | None = None  # the candidate fails more often
     is_one_model: bool = False  # the pairs are of a model and itself
     cannot_tell: CannotTell | None = None  # more data will not decide, and what would
@@ -85,7 +88,7 @@ def _standing_of_users(examined: Examination, arm: str) -> Standing:
         requests=(comparison.total_requests[BASELINE], comparison.total_requests[arm]),
         pair_users=None,
         detectable=verdict.minimum_detectable_effect,
-        days_left=verdict.days_left.days,
+        days_left=verdict.days_left,
         failing=verdict.failing,
         cannot_tell=verdict.cannot_tell,
     )
@@ -112,7 +115,7 @@ def standing_of_pairs(examined: Examination, source: str) -> Standing:
         requests=(comparison.total_requests[BASELINE], comparison.total_requests[arm]),
         pair_users=found.users,
         detectable=detectable,
-        days_left=None,
+        days_left=DaysLeft(None),
         is_one_model=found.is_one_model,
         cannot_tell=found.cannot_tell,
     )
@@ -199,9 +202,10 @@ class Teller:
         """What to do now; `days_planned`: until the experiment ends."""
         promoted = self._experiment.promotion
         days = ""
-        if found.days_left is not None:
-            more = "days_more" if found.days_left <= days_planned else "days_beyond"
-            days = self._words[more].format(_days(found.days_left))
+        left = found.days_left
+        if left.days is not None:
+            more = "days_more" if left.days <= days_planned else "days_beyond"
+            days = self._words[more].format(self._range(left))
         return self._words[self._next_key(found, status, last_event)].format(
             a=letter(BASELINE),
             b=letter(found.arm),
@@ -268,11 +272,21 @@ class Teller:
             note = words["card_days_cannot_tell"]
         elif found.word in ("better", "worse", "identical"):
             note = words["card_days_decided"]
-        elif found.days_left is None:
-            note = words["card_days_unknown"]
+        elif found.days_left.days is None:
+            code = found.days_left.reason.reason if found.days_left.reason is not None else ""
+            note = words.get(f"card_days_{code}", words["card_days_unknown"])
         else:
-            value, note = words["card_days_value"].format(_days(found.days_left)), words["card_days_note"]
+            value, note = words["card_days_value"].format(self._range(found.days_left)), words["card_days_note"]
         return Card(words["card_days"], value, note, "plain")
+
+    def _range(self, left: DaysLeft) -> str:
+        """Whole days, from one standard error farther from no difference to one nearer."""
+        assert left.days is not None
+        low = _days(left.days if left.low is None else left.low)
+        if left.high is None:
+            return self._words["days_at_least"].format(low)
+        high = _days(left.high)
+        return low if low == high else f"{low}\N{EN DASH}{high}"
 
     def interval(self, bounds: tuple[float, float], alpha: float) -> str:
         """Anytime-valid bounds, given as shares."""

@@ -17,6 +17,8 @@ from scheduler_service.stats.summaries import Values
 if TYPE_CHECKING:
     import pandas as pd  # slow to import, and only callers that have a frame already come here
 
+MEASURED_SHARE = 0.9
+"""Of an arm's answers that have a lower bound on record; with fewer, makespans are compared as they are."""
 FAILED_RATIO = 2.0
 """A failed run counts as a schedule so many times as long as its lower bound: a planner has to do without one."""
 
@@ -140,9 +142,9 @@ def user_values(
 
     On the logarithmic scale differences are ratios, so that users with large plants do not outweigh the others.
     Makespans are measured by the instance's lower bound, which was known before the request was assigned:
-    y = log(makespan / lower bound), from 0 to log `FAILED_RATIO`, which is also what a failure counts. Where an answer
-    has no bound on record, in either arm, nothing is measured by bounds: y = log(makespan), and a failure counts
-    `FAILED_RATIO` times the geometric mean of both arms' answers.
+    y = log(makespan / lower bound), from 0 to log `FAILED_RATIO`, which is also what a failure counts. Where fewer
+    than `MEASURED_SHARE` of either arm's answers have a bound on record, nothing is measured by bounds:
+    y = log(makespan), and a failure counts `FAILED_RATIO` times the geometric mean of both arms' answers.
 
     A user who was seen in several arms, or under several splits, counts with the arm and the split of the first time,
     and not at all if that was another arm: what came later depends on what somebody changed meanwhile. Runs from while
@@ -196,7 +198,7 @@ def _on_scale(rows: pd.DataFrame, metric: Metric) -> tuple[pd.Series[float], tup
     if metric.covariate in rows.columns:
         bound = rows[metric.covariate].astype("float64")
         log_bound = bound.where((bound > 0.0) & np.isfinite(bound)).transform(np.log)
-        if log_bound[logs.notna()].notna().all() and log_bound.notna().any():
+        if _is_measurable(rows, logs, log_bound):
             limits = (0.0, math.log(FAILED_RATIO))
             measured = (logs - log_bound).clip(*limits)
             correlation = _correlation(logs, log_bound)
@@ -204,6 +206,16 @@ def _on_scale(rows: pd.DataFrame, metric: Metric) -> tuple[pd.Series[float], tup
     if failed is not None:
         logs = logs.mask(failed, float(logs.mean()) + math.log(FAILED_RATIO))
     return logs, None, None
+
+
+def _is_measurable(rows: pd.DataFrame, logs: pd.Series[float], log_bound: pd.Series[float]) -> bool:
+    """Whether nearly all answers of every arm have a bound on record; those without are then left out."""
+    has_bound = log_bound.notna()[logs.notna()]
+    if not has_bound.any():
+        return bool(log_bound.notna().any() and not logs.notna().any())
+    arm = rows["variant"] if "variant" in rows.columns else np.zeros(len(rows))
+    shares = has_bound.groupby(np.asarray(arm)[np.asarray(logs.notna())]).mean()
+    return bool(shares.min() >= MEASURED_SHARE)
 
 
 def _correlation(a: pd.Series[float], b: pd.Series[float]) -> float | None:

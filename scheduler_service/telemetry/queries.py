@@ -166,6 +166,22 @@ def count_runs(engine: Engine, experiment: str | None = None) -> int:
     return int(fetch(engine, query)[0][0])
 
 
+def experiments_since(engine: Engine, run: int, pair: int) -> tuple[frozenset[str], int, int]:
+    """The experiments with runs or pairs of greater ids, and the greatest ids now. Raises as `run_frame`.
+
+    Reads what is new only. Ids that are greater than any are those of another database, which was replaced: all of its
+    experiments are new.
+    """
+    newest = [int(fetch(engine, select(func.max(table.c.id)))[0][0] or 0) for table in (runs, pairs)]
+    names: set[str] = set()
+    for table, last, since in ((runs, newest[0], run), (pairs, newest[1], pair)):
+        if last != since:
+            query = select(table.c.experiment).distinct().where(table.c.experiment.is_not(None))
+            query = query.where(table.c.id > since) if 0 < since < last else query
+            names.update(row[0] for row in fetch(engine, query))
+    return frozenset(names), newest[0], newest[1]
+
+
 def runs_of_weeks_before(
     engine: Engine, now: datetime, *, at_least: timedelta, weeks: int = 4
 ) -> tuple[timedelta, list[int]]:

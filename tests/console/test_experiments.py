@@ -415,7 +415,7 @@ def test_raw_means_that_contradict_the_verdict_are_named_before_it(page: Page, c
 def test_where_all_answers_are_optimal_the_page_says_what_would_tell(page: Page, console: LiveService):
     ramp = {"stages": [0.5, 1.0], "min_hours": 0, "min_samples": 20}
     models = {"model_a": "DDQN_v2.0", "model_b": "DDQN_v1.0"}
-    create(console, "optimal", min_samples=20, rollout=ramp, **models)
+    create(console, "optimal", min_samples=20, rollout=ramp, shadow=False, **models)
     create(console, "by_own_schedules", min_samples=20, success_metric="policy_makespan", **models)
     for name in ("optimal", "by_own_schedules"):
         record_optima(console, name)

@@ -7,10 +7,10 @@ import logging
 import math
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -23,6 +23,8 @@ from scheduler_service.alerts.texts import Lang
 from scheduler_service.clock import to_iso, utc_now
 from scheduler_service.errors import ServiceError, StorageUnavailable
 from scheduler_service.experiments.examination import RUN_COLUMNS
+from scheduler_service.experiments.experiment import Experiment
+from scheduler_service.experiments.rollout import Rollout
 from scheduler_service.files import locked
 from scheduler_service.http.services import Services
 from scheduler_service.stats.breaker import REQUEST_COLUMNS
@@ -38,7 +40,8 @@ processor, too; but a bad candidate has to go within seconds."""
 GLANCE_REST = 3.0
 """As `REST`, after a look at the breaker alone, which failed requests ask for and which reads little."""
 ANYWAY_EVERY_S = 30.0
-"""How often they are judged without: a stage may wait for nothing but the clock."""
+"""How often, at most, one of those is judged that have nothing new: a rollout that was held back may go on by now, or a
+trouble be over. One in a round, so that thousands that rest cost no more than a few."""
 MODELS_EVERY_S = 30.0
 """How often the live models are judged, if they are (SCHED_AUTO_ROLLBACK)."""
 EVENT_WINDOW = timedelta(days=1)
@@ -60,16 +63,25 @@ def records_of(experiment: str, monitor: PerformanceMonitor) -> "tuple[pd.DataFr
 class _Look:
     """The last time that an experiment was judged, or its breaker was looked at."""
 
-    runs: int
     at_s: float  # time.monotonic
+    at: datetime
     took_s: float
 
 
 class ExperimentWatch:
-    """Judges the active experiments whenever there is something new; see `ABTestManager.review`."""
+    """Judges active experiments when there is something new; see `ABTestManager.review`.
+
+    New is a run, a pair, a change of the experiment or of the default model, and the end of a stage's least time. What
+    an experiment without a run could be judged by does not exist.
+    """
 
     def __init__(self, parts: Services) -> None:
         self._parts = parts
+        self._since = (0, 0)  # ids of the last run and pair that were seen
+        self._started: set[str] = set()  # experiments with runs
+        self._due: set[str] = set()
+        self._seen: dict[str, Experiment] = {}
+        self._default = ""
         self._looks: dict[str, _Look] = {}
         self._glances: dict[str, _Look] = {}
         self._troubles: dict[str, str] = {}
@@ -94,41 +106,73 @@ class ExperimentWatch:
 
     def _glance_round(self, names: frozenset[str]) -> None:
         experiments, monitor = self._parts.experiments, self._parts.monitor
-        for experiment in experiments.list_experiments():
+        for experiment in experiments.active_experiments():
             name = experiment.name
-            if name not in names or experiment.status != "active" or not experiment.guardrails:
+            if name not in names or not experiment.guardrails:
                 continue
             began_s, last = time.monotonic(), self._glances.get(name)
             if last is not None and began_s - last.at_s < min(GLANCE_REST * last.took_s, MOST_REST_S):
                 continue
-            runs = monitor.get_performance_data(experiment=name, columns=REQUEST_COLUMNS)
-            experiments.trip(name, runs)
-            took_s = 0.0 if last is None else time.monotonic() - began_s  # as in `_round`
-            self._glances[name] = _Look(len(runs), began_s, took_s)
+            experiments.trip(name, monitor.get_performance_data(experiment=name, columns=REQUEST_COLUMNS))
+            self._glances[name] = _look(began_s, is_first=last is None)
 
     def _round(self) -> None:
         experiments, monitor = self._parts.experiments, self._parts.monitor
         experiments.settle()
-        for experiment in experiments.list_experiments():
-            name = experiment.name
-            if experiment.status != "active" or not (experiment.rollout or experiment.guardrails):
-                continue
+        new, *since = monitor.experiments_since(*self._since)
+        self._since = (since[0], since[1])
+        self._started |= new
+        active = {
+            each.name: each
+            for each in experiments.active_experiments()
+            if each.name in self._started and (each.rollout or each.guardrails)
+        }
+        self._due = (self._due | new | self._changed(active)) & active.keys()
+        self._due |= self._stale(active)
+        for name in sorted(self._due):
             began_s, last = time.monotonic(), self._looks.get(name)
             if last is not None and began_s - last.at_s < min(REST * last.took_s, MOST_REST_S):
                 continue
-            n_runs = monitor.count_runs(name)
-            if last is not None and last.runs == n_runs and began_s - last.at_s < ANYWAY_EVERY_S:
-                continue
+            self._due.discard(name)
             try:
                 experiments.review(name, *records_of(name, monitor))
+                self._troubles.pop(name, None)
             except Exception as err:  # one experiment's trouble does not keep the others from being judged
                 if self._troubles.get(name) != str(err):
                     self._troubles[name] = str(err)
                     trace = None if isinstance(err, ServiceError) else err
                     log.warning("the experiment %s could not be judged: %s", name, err, exc_info=trace)
-            # The first look of a process also imports pandas and scipy, which tells nothing of the next.
-            took_s = 0.0 if last is None else time.monotonic() - began_s
-            self._looks[name] = _Look(n_runs, began_s, took_s)
+            self._looks[name] = _look(began_s, is_first=last is None)
+
+    def _changed(self, active: Mapping[str, Experiment]) -> set[str]:
+        """Those that are not what they were at the last round, or whose stage may be left since."""
+        now, default = utc_now(), self._parts.experiments.default_model
+        is_other_default, self._default = default != self._default, default
+        found = {
+            name
+            for name, each in active.items()
+            if (each is not (seen := self._seen.get(name)) and each != seen)
+            or (each.rollout is not None and (is_other_default or self._may_be_left(name, each.rollout, now)))
+        }
+        self._seen = dict(active)
+        return found
+
+    def _may_be_left(self, name: str, rollout: Rollout, now: datetime) -> bool:
+        """Whether the least time of its stage is over, and it was not judged since."""
+        last, until = self._looks.get(name), rollout.stage_since + timedelta(hours=rollout.min_hours)
+        return until <= now and (last is None or last.at < until)
+
+    def _stale(self, active: Mapping[str, Experiment]) -> set[str]:
+        """The one that was judged longest ago, of those that may have something new that cannot be seen here."""
+        waiting = [name for name, each in active.items() if each.rollout is not None or name in self._troubles]
+        looks = {name: self._looks[name].at_s for name in waiting if name in self._looks}
+        oldest = min(looks, key=looks.__getitem__, default=None)
+        return set() if oldest is None or time.monotonic() - looks[oldest] < ANYWAY_EVERY_S else {oldest}
+
+
+def _look(began_s: float, *, is_first: bool) -> _Look:
+    """The first one of a process also imports pandas and scipy, which tells nothing of the next."""
+    return _Look(began_s, utc_now(), 0.0 if is_first else time.monotonic() - began_s)
 
 
 def watch_experiments(parts: Services) -> None:

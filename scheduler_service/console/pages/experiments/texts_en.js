@@ -80,14 +80,14 @@ export const en = {
   },
   kpi: {
     improvement: "Improvement", users: "Users ({a} / {b})", requests: "requests {a} / {b}", mde: "Detectable difference", mde_note: "anything smaller is hard to find yet",
-    days_left: "Still needed", days: "{days} days", days_note: "if the difference stays as it is", decided: "the verdict stands", cannot_tell: "more days will not decide", unknown: "cannot be told yet", not_running: "not running", arm_stopped: "the arm is stopped",
+    days_left: "Still needed", days: "{days} days", days_note: "if the difference stays as it is", decided: "the verdict stands", cannot_tell: "more days will not decide", unknown: "cannot be told yet", too_few_units: "too few users come for a verdict", no_difference_yet: "the difference is within its error so far", days_at_least: "{days} or more", not_running: "not running", arm_stopped: "the arm is stopped",
     day: "Progress", ends: "ends {time}", ended: "ended {time}",
   },
   plot: {
     zero: "no difference", margin: "non-inferiority margin", worse: "← worse", better: "better →", none: "no interval yet",
     label: "Estimated improvement {estimate}, between {low} and {high}; non-inferiority margin {margin}.", range: "{low} to {high}",
     course: "Improvement over time", course_label: "Line chart: the estimated improvement and its anytime-valid interval over time. Latest: {last}.",
-    course_note: "The whole band above 0 means better, below 0 worse, above the dashed line (the margin) non-inferior; otherwise inconclusive.", course_none: "Not enough data for a course yet: each arm needs 25 users.",
+    course_note: "The whole band above 0 means better, below 0 worse, above the dashed line (the margin) non-inferior; otherwise inconclusive.", course_none: "Not enough data for a course yet: each arm needs a user.",
     estimate: "Estimate", users: "By users", shadow: "By shadow pairs", replay: "By replayed pairs", clipped: "The first bounds are wide; what is beyond the chart is cut off.",
   },
   arms: {
@@ -98,7 +98,7 @@ export const en = {
   guard: {
     heading: "Guardrails", none: "No guardrails are set.", allowed: "Allowed",
     makespan: "Makespan longer by", policy_makespan: "Makespan of own schedule longer by", success: "Success rate lower by (points)", execution_time: "Too many slow requests (points)", requests: "Requests that its own model failed on (breaker)", kept: "kept", breached: "breached", undecided: "undecided",
-    time_allowed: "within {margin} above the P95 of A", too_few: "each arm needs 25 users; they have {a} and {b}", no_requests: "no request yet",
+    time_allowed: "within {margin} above the P95 of A", too_few: "not known yet; users: {a} and {b}", no_requests: "no request yet",
     note: "A breach of any stops the candidate at once and returns its users to the default model; where no other candidate runs, it stops the experiment.", label: "{name}: {state}; harm {harm}, bounds {low} to {high}, {allowed} is allowed",
   },
   secondary: {

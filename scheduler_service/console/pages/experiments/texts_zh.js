@@ -80,14 +80,14 @@ export const zh = {
   },
   kpi: {
     improvement: "改进", users: "用户（{a} / {b}）", requests: "请求 {a} / {b}", mde: "最小可检出差异", mde_note: "更小的差异目前难以发现",
-    days_left: "预计还需", days: "{days} 天", days_note: "若差异保持不变", decided: "结论已定", cannot_tell: "再多天数也分不出高下", unknown: "暂时无法估计", not_running: "实验不在进行", arm_stopped: "该组已停止",
+    days_left: "预计还需", days: "{days} 天", days_note: "若差异保持不变", decided: "结论已定", cannot_tell: "再多天数也分不出高下", unknown: "暂时无法估计", too_few_units: "来的用户不足以得出结论", no_difference_yet: "差别还小于误差", days_at_least: "{days} 以上", not_running: "实验不在进行", arm_stopped: "该组已停止",
     day: "实验进度", ends: "{time} 到期", ended: "{time} 已到期",
   },
   plot: {
     zero: "无差异", margin: "不劣界限", worse: "← 更差", better: "更优 →", none: "还没有区间",
     label: "改进的估计 {estimate}，区间 {low} 至 {high}；不劣界限 {margin}。", range: "{low} 至 {high}",
     course: "改进随时间的变化", course_label: "折线图：改进的估计与随时有效的区间随时间的变化。最近：{last}。",
-    course_note: "整条色带高于 0 即为更优，低于 0 即为更差；高于虚线（不劣界限）即为不劣；否则尚无定论。", course_none: "数据还不够画出变化过程：每组至少要有 25 名用户。",
+    course_note: "整条色带高于 0 即为更优，低于 0 即为更差；高于虚线（不劣界限）即为不劣；否则尚无定论。", course_none: "数据还不够画出变化过程：每组至少要有一名用户。",
     estimate: "估计", users: "按用户", shadow: "按影子配对", replay: "按回放配对", clipped: "开始时区间很宽，超出图的部分已截去。",
   },
   arms: {
@@ -98,7 +98,7 @@ export const zh = {
   guard: {
     heading: "护栏", none: "没有设置护栏。", allowed: "允许",
     makespan: "完工时间延长", policy_makespan: "模型自身排程的完工时间延长", success: "成功率下降（百分点）", execution_time: "慢请求超限（百分点）", requests: "自身模型未能应答的请求（熔断）", kept: "达标", breached: "突破", undecided: "未定",
-    time_allowed: "比 A 组的 P95 慢 {margin} 以内", too_few: "每组至少需要 25 名用户；现在是 {a} 和 {b}", no_requests: "还没有请求",
+    time_allowed: "比 A 组的 P95 慢 {margin} 以内", too_few: "还无法得出；用户 {a} 和 {b}", no_requests: "还没有请求",
     note: "任何一项被突破，该候选立即停止，其用户回到默认模型；若没有其他候选在进行，则停止实验。", label: "{name}：{state}；劣化 {harm}，界限 {low} 至 {high}，允许 {allowed}",
   },
   secondary: {

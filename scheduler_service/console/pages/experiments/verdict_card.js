@@ -17,13 +17,13 @@ export default {
     const confidence = computed(() => level(effect.value?.confidence_level ?? 1 - props.figures.alpha));
     const arms = computed(() => ({ a: "A", b: letter(props.candidate) }));
     const days = computed(() => {
-      const { verdict, projected_days_left: left } = props.figures;
+      const { verdict, projected_days_left: left, projected_days_left_reason: reason } = props.figures;
       if (props.experiment.status !== "active") return { value: "–", note: of("kpi.not_running") };
       if (isArmStopped(props.experiment, props.candidate)) return { value: "–", note: of("kpi.arm_stopped") };
       if (["better", "worse", "identical"].includes(verdict) && !props.figures.cannot_tell) return { value: "–", note: of("kpi.decided") };
       if (props.figures.cannot_tell) return { value: "–", note: of("kpi.cannot_tell") };
-      if (left === null) return { value: "–", note: of("kpi.unknown") };
-      return { value: of("kpi.days", { days: number(Math.max(1, Math.ceil(left)), 0) }), note: of("kpi.days_note") };
+      if (left === null) return { value: "–", note: of(`kpi.${["too_few_units", "no_difference_yet"].includes(reason?.code) ? reason.code : "unknown"}`) };
+      return { value: of("kpi.days", { days: words.daysLeft(props.figures) }), note: of("kpi.days_note") };
     });
     const ends = computed(() => isOpenEnded(props.experiment) ? of("settings.open_ended") : of(new Date(props.figures.end_time) < now() ? "kpi.ended" : "kpi.ends", { time: time(props.figures.end_time) }));
     const progress = computed(() => progressOf(props.experiment));

@@ -88,10 +88,19 @@ export function useWording() {
     return failing(figures, names) + of(`verdict.${isHeldBack ? "held_back" : wordOf(figures)}`, named) + cannotTell(figures, candidate);
   }
 
-  function wordOf({ verdict, anytime_effect, cannot_tell }) {
+  function wordOf({ verdict, anytime_effect, cannot_tell, minimum_detectable_effect_percentage: detectable }) {
     if (cannot_tell && verdict === "identical") return "equal_lengths"; // proven optima may be of any shape
-    if (verdict === "non_inferior" && !anytime_effect) return "equal"; // nothing varies but for what the plants explain
+    const isEqual = anytime_effect?.improvement_percentage === 0 && detectable === null; // nothing varies but for what the plants explain
+    if (cannot_tell && verdict === "non_inferior" && isEqual) return "equal";
     return verdict;
+  }
+
+  /** Whole days until a verdict, "3–9" or "3 or more". */
+  function daysLeft({ projected_days_left: left, projected_days_left_range: range }) {
+    const whole = (days) => number(Math.max(1, Math.ceil(days)), 0);
+    const [low, high] = range ?? [left, left];
+    if (high === null) return of("kpi.days_at_least", { days: whole(low ?? left) });
+    return whole(low ?? left) === whole(high) ? whole(high) : `${whole(low ?? left)}–${whole(high)}`;
   }
 
   /** That the metric cannot tell the models apart, and which one could; empty where it can. */
@@ -126,7 +135,7 @@ export function useWording() {
   function nextStep(experiment, figures, candidate) {
     const left = figures.projected_days_left;
     const planned = (new Date(figures.end_time) - now()) / 86_400_000;
-    const days = left === null ? "" : of(`next.${left <= planned ? "days_more" : "days_beyond"}`, { days: Math.max(1, Math.ceil(left)) });
+    const days = left === null ? "" : of(`next.${left <= planned ? "days_more" : "days_beyond"}`, { days: daysLeft(figures) });
     return of(`next.${nextKey(experiment, figures, candidate)}`, { a: "A", b: letter(experiment.promotion?.arm ?? candidate), days, metric: figures.cannot_tell ? metric(figures.cannot_tell.telling_metric) : "" });
   }
 
@@ -152,7 +161,7 @@ export function useWording() {
     return { tone: isBad ? "bad" : "good", text: of(`arms.srm_${isBad ? "bad" : "ok"}`, { p: pText(results.srm_p_value) }) };
   }
 
-  return { t, of, arm, metric, effect, reason, sentence, contradiction, cannotTell, nextStep, split };
+  return { t, of, arm, metric, effect, reason, sentence, contradiction, cannotTell, daysLeft, nextStep, split };
 }
 
 export const TONES = { better: "good", non_inferior: "info", worse: "bad", inconclusive: "warn", invalid: "mute", identical: "mute" };
