@@ -63,6 +63,7 @@ bench: setup-bench  ## Measure; the tables go to benchmarks/results/
 	$(BIN)/python -m benchmarks.one_workpoint
 	$(BIN)/python -m benchmarks.registry
 	$(BIN)/python -m benchmarks.experiments
+	$(BIN)/python -m benchmarks.experiments --live
 	$(BIN)/python -m benchmarks.telemetry
 	$(BIN)/python -m benchmarks.single_operations
 	$(BIN)/python -m benchmarks.serving

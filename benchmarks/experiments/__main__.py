@@ -6,7 +6,6 @@ Ends with 1 when a promise of docs/statistics.md is not kept: an error above 5 %
 import argparse
 import logging
 import sys
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from functools import cache
@@ -57,7 +56,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.quick:
         vars(options).update(QUICK)
     logging.disable(logging.CRITICAL)  # a rollout that is stopped says so
-    warnings.filterwarnings("ignore", "Precision loss", RuntimeWarning)  # of the classical test beside the verdict
     sections: list[str] = ["# Experiments: what the verdict errs and costs"]
     figures: dict[str, Any] = {"wrong": {}}
     for section in (_errors, _pairs, _guards, _real, _days):
@@ -106,7 +104,10 @@ def _errors(options: argparse.Namespace) -> Section:
         SERVICES_TEXT.format(n=n, returning=returning, fewer=_fewer(returning, 2_000)),
         markdown_table(["metric, requests, split", "users", *(f"{u:,} a day" for u in errors.SERVICES)], service_rows),
         SPLIT_TEXT.format(n=n, returning=max(1, returning // 8)),
-        markdown_table(["users", "wrong; of before"], [[name, told_beside(each)] for name, each in changed.items()]),
+        markdown_table(
+            ["users", "wrong; of before", "of them not said by `judge`"],
+            [[name, told_beside(each), each.get("held_back_by_judge", 0)] for name, each in changed.items()],
+        ),
     ]
     return texts, {"wrong": {**cells, **services, **{f"changed split, {k}": v for k, v in changed.items()}}}
 
@@ -210,7 +211,7 @@ def _real(options: argparse.Namespace) -> Section:
     texts = [
         PRICE_TEXT.format(n=len(schedules), resampled=options.resampled),
         markdown_table(["requests", "effect", *splits, "pairs"], rows),
-        RAMPS_TEXT.format(n=options.ramps, days=errors.DAYS, requests=errors.REQUESTS_A_DAY, shadowed=ramps.SHADOWED),
+        RAMPS_TEXT.format(n=options.ramps, days=errors.DAYS, requests=errors.REQUESTS_A_DAY),
         markdown_table(
             ["users", "stages", "candidate", "stopped / promoted / neither", "days", "requests it was to answer"],
             ramp_rows,

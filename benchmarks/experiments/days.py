@@ -52,7 +52,8 @@ def projections(name: str, experiments: int) -> Figures:
             too_late += real_days < low  # it came earlier than the range begins
             too_early += real_days > high
             right += low <= real_days <= high
-            factors.append(days.days / real_days)
+            if real < float("inf"):
+                factors.append(days.days / real_days)
     return {
         "looks": looks,
         "told": share_of(told, looks) if looks else None,

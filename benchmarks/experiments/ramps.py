@@ -1,7 +1,7 @@
 """Rows 1 and 2 of the issue, simulated: days and exposure until a rollout ends.
 
 `ABTestManager` decides, at the times of a clock of its own, on frames as the service records them: of runs, and of the
-shadow pairs of every request of an arm where the service is small.
+shadow pairs of every request where shadow is on by default.
 """
 
 import tempfile
@@ -22,6 +22,7 @@ from benchmarks.experiments.errors import DAYS, REQUESTS_A_DAY, days_of
 from benchmarks.experiments.populations import rng_of
 from benchmarks.experiments.price import Pool
 from scheduler_service.experiments.experiment import Experiment
+from scheduler_service.experiments.ramp import usual_shadow
 from scheduler_service.experiments.rollout import DEFAULT_STAGES, Evidence, decide
 from scheduler_service.stats.comparison import BASELINE, compare_arms
 from scheduler_service.stats.guardrails import check_guardrails
@@ -31,15 +32,12 @@ from scheduler_service.stats.verdict import judge
 
 START = datetime(2026, 1, 5, tzinfo=UTC)
 SERVICES = (10, 50, 200, 2_000)
-SHADOWED = 200
-"""Services of at most so many users run shadow pairs."""
 SHORTENED = (10, 50, 200)
 """Services whose rollouts are tried with the stages `ramp.SHORT` as well, which the creation proposes to small ones."""
 CANDIDATES = {"fails always": None, "30 % worse": -0.3, "6 % worse": -0.06, "3 % better": 0.03}
 """Improvements."""
 GROWTH = 1.25
-"""Looked at after each of the first 20 requests of the arms, then whenever there are a quarter more, and when a
-stage may be left."""
+"""Looked at after each of the first 20 requests, then when there are a quarter more, and when a stage may be left."""
 
 
 @dataclass(frozen=True)
@@ -80,7 +78,7 @@ def endings(
         for number in tqdm(range(experiments), desc=f"{candidate}, {users} users, {list(stages)}"):
             traffic = _Traffic(candidate, users, pool, sizes, rng)
             path = Path(folder) / f"ramp_{users}_{number}.json"
-            found.append(_ending(path, traffic, stages, shadow=users <= SHADOWED))
+            found.append(_ending(path, traffic, stages, shadow=usual_shadow(stages, "makespan", users).share > 0.0))
     return found
 
 
@@ -91,29 +89,22 @@ def _ending(path: Path, traffic: "_Traffic", stages: Sequence[float], *, shadow:
     options: dict[str, Any] = {"rollout": {"stages": list(stages)}, "shadow": shadow}
     manager.create_experiment(name, "DDQN_v1.0", "DDQN_v2.0", duration_days=DAYS, **options)
     traffic.assign(manager, name, 0)
-    in_arms = np.cumsum(traffic.variant != "")
-    wanted, seen = 1, 0
-    while True:
-        seen = int(np.searchsorted(in_arms, wanted)) + 1
-        if seen > in_arms.size:
-            return Ending("none", None, None)
+    seen = 1
+    while seen <= traffic.user.size:
         clock.now = traffic.times[seen - 1] + timedelta(seconds=1)
         if clock.now >= START + timedelta(days=DAYS):
-            return Ending("none", None, None)
-        made = None
-        if _may_move(manager.get_experiment(name), *traffic.seen(seen, with_pairs=shadow), clock.now):
-            made = manager.review(name, *traffic.seen(seen, with_pairs=shadow))
+            break
+        runs, pairs = traffic.seen(seen, with_pairs=shadow)
+        made = None if bool(runs["success"].iloc[-1]) else manager.trip(name, runs)
+        if made is None and _may_move(manager.get_experiment(name), runs, pairs, clock.now):
+            made = manager.review(name, runs, pairs)
         if made is not None and made.event in ("aborted", "promoted"):
             exposed = int((traffic.variant[:seen] == "model_b").sum())
             return Ending(made.event, (clock.now - START) / timedelta(days=1), exposed)
         if made is not None:  # the next stage
             traffic.assign(manager, name, seen)
-            in_arms = np.cumsum(traffic.variant != "")
-        so_far = int(in_arms[seen - 1])
-        wanted = max(so_far + 1, int(so_far * GROWTH) if so_far > 20 else 0)
-        stage_ends = traffic.first_after(manager.get_experiment(name))
-        if seen < stage_ends < in_arms.size:
-            wanted = min(wanted, max(so_far + 1, int(in_arms[stage_ends])))
+        seen = traffic.next_look(seen, manager.get_experiment(name))
+    return Ending("none", None, None)
 
 
 def _may_move(experiment: Experiment, runs: pd.DataFrame, pairs: pd.DataFrame | None, now: datetime) -> bool:
@@ -154,7 +145,7 @@ class _Traffic:
         self.b = np.exp(pool.candidate(0.0 if effect is None else effect)[drawn])
         self.took: Values = rng.gamma(2.0, 0.05, n)
         self.variant = np.full(n, "", dtype=object)
-        self.runs, self.pairs, self.pairs_before = pd.DataFrame(), pd.DataFrame(), np.zeros(0, np.int64)
+        self.runs, self.pairs, self.has_failed = pd.DataFrame(), pd.DataFrame(), np.zeros(n, np.bool_)
 
     def assign(self, manager: ABTestManager, name: str, since: int) -> None:
         """The arms of all requests from the `since`-th on, as the experiment is now."""
@@ -162,21 +153,25 @@ class _Traffic:
         self.variant[since:] = arms[self.user[since:]]
         self._frames()
 
-    def first_after(self, experiment: Experiment) -> int:
-        """The number of the first request, from 0, after the present stage has lasted as long as it must."""
+    def next_look(self, seen: int, experiment: Experiment) -> int:
+        """Requests at the next look: a quarter more, at the end of the stage, or when a request fails before that."""
+        found = max(seen + 1, int(seen * GROWTH) if seen > 20 else 0)
         rollout = experiment.rollout
-        return (
-            0 if rollout is None else bisect_left(self.times, rollout.stage_since + timedelta(hours=rollout.min_hours))
-        )
+        if rollout is not None:
+            stage_ends = bisect_left(self.times, rollout.stage_since + timedelta(hours=rollout.min_hours)) + 1
+            found = min(found, stage_ends) if stage_ends > seen else found
+        failed = np.flatnonzero(self.has_failed[seen:found])
+        return seen + int(failed[0]) + 1 if failed.size else found
 
     def seen(self, requests: int, *, with_pairs: bool) -> tuple[pd.DataFrame, pd.DataFrame | None]:
         """Runs and pairs so far."""
-        return self.runs.iloc[:requests], self.pairs.iloc[: self.pairs_before[requests]] if with_pairs else None
+        return self.runs.iloc[:requests], self.pairs.iloc[:requests] if with_pairs else None
 
     def _frames(self) -> None:
         in_b: Flags = self.variant == "model_b"
         takes_part: Flags = self.variant != ""
-        answered = ~(in_b & self.fails)
+        self.has_failed = in_b & self.fails
+        answered = ~self.has_failed
         makespan = np.where(answered, np.where(in_b, self.b, self.a), np.nan)
         # Columns that no decision rests on are left out: the secondary metrics take most of the time.
         user = np.array([f"planner_{each}" for each in range(self.user.max() + 1)], dtype=object)[self.user]
@@ -213,5 +208,4 @@ class _Traffic:
                 "lower_bound": self.bound,
             }
         )
-        self.pairs = pairs[takes_part]
-        self.pairs_before = np.concatenate([[0], np.cumsum(takes_part)])
+        self.pairs = pairs  # of every request: a pair needs no arm

@@ -23,7 +23,8 @@ SPLIT_TEXT = (
     "## A split changed by hand, while the plants drift\n\n"
     "From 90/10 to 50/50 half way, when the plants become 4 % harder to plan for both models. New users: {n:,} "
     "experiments of 3,000, looked at after each. The same 300 users: {returning} experiments, 20 days, 30 looks "
-    "through `judge`."
+    "through `judge`. Where the plain difference of the means, which such a drift shifts, is on the other side of "
+    "zero, `judge` keeps silent; the short way counts it as wrong all the same."
 )
 
 PAIRS_TEXT = (
@@ -64,11 +65,11 @@ PRICE_TEXT = (
 RAMPS_TEXT = (
     "## Until a bad candidate is stopped, and a better one promoted\n\n"
     "Simulated: {n} rollouts a line, {days} days. The same users come each day with {requests} requests each, "
-    "plants of one size for each user, real schedules as above, shadow pairs of all requests of the arms where "
-    "there are at most {shadowed} users. `ABTestManager` decides, by a clock of its own, after each of the first 20 "
-    "requests of the arms and then whenever there are a quarter more, and when a stage may be left: days and "
-    "requests may be up to a quarter too high. Median / 90 % of the rollouts. Rollouts against a running service "
-    "are in [experiments_live.md](experiments_live.md)."
+    "plants of one size for each user, real schedules as above, shadow pairs of every request where shadow is on by "
+    "default (`usual_shadow`). `ABTestManager` decides, by a clock of its own, after each of the first 20 requests "
+    "and each that fails, then whenever there are a quarter more, and when a stage may be left: days and requests "
+    "may be up to a quarter too high. Median / 90 % of the rollouts. Rollouts against a running service are in "
+    "[experiments_live.md](experiments_live.md)."
 )
 
 DAYS_TEXT = (
@@ -76,5 +77,5 @@ DAYS_TEXT = (
     "{n} simulated experiments a line, 200 new users a day, halves, looked at after 1, 2, 4, 8 and 16 days by "
     "`judge` as long as it is undecided. The real day is that of the first look, after any user, that decides; for "
     "equal models it mostly never comes, and only a range without an end, or no number, is right. Earlier, later: "
-    "the real day is outside of the range."
+    "the real day is outside of the range. Projected / real: median, where the real day came within 300 days."
 )
