@@ -171,14 +171,6 @@ class PerformanceMonitor:
         """
         return queries.count_runs(self._engine, experiment)
 
-    def experiments_since(self, run: int, pair: int) -> tuple[frozenset[str], int, int]:
-        """Which experiments have runs or pairs that are newer than these ids, and the newest ids: reads what is new.
-
-        Raises:
-            StorageUnavailable: the database cannot be read.
-        """
-        return queries.experiments_since(self._engine, run, pair)
-
     def record_pair(self, *pairs: PairRecord) -> None:
         """Records what two models made of the same instance, several pairs in one commit; on disk when this returns.
 

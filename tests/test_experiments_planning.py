@@ -260,7 +260,7 @@ def test_an_experiment_may_be_called_plan(running):
 def test_days_left_know_how_many_of_the_users_fall_into_the_two_arms_that_are_compared():
     runs = records(users=600, days=10.0, seed=3)
     arms = np.array(["model_a", "model_b", "model_c"])[np.arange(600) % 3]
-    runs = runs.assign(variant=arms, makespan=runs["makespan"] * np.where(arms == "model_c", 0.985, 1.0))
+    runs = runs.assign(variant=arms, makespan=runs["makespan"] * np.where(arms == "model_c", 0.98, 1.0))
     of = experiment(model_c="c", start_time=to_iso(NOW - timedelta(days=10)), duration_days=100, min_samples=2)
     verdict = examine(of, runs, None, NOW).verdicts["model_c"]
     needed = verdict.effect.evidence.needed(verdict.effect.alpha / 2.0)

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from scheduler_service.stats.arms import FAILED_RATIO, UserValues
 from scheduler_service.stats.betting import PRIOR, STAKES, excluded_from, log_capital, values_needed
 from scheduler_service.stats.effect import (
+    MOST_RATIO,
     difference_of_arms,
     difference_of_pairs,
     effect_of_arms,
@@ -237,9 +238,9 @@ def test_terms_are_inverse_probability_weighted_and_stay_within_their_limits():
         assert (made.value <= made.most + 1e-12).all()
 
 
-def test_where_no_limits_are_known_a_value_ten_times_those_before_counts_as_that():
+def test_where_no_limits_are_known_a_value_far_beyond_those_before_counts_as_the_farthest():
     users = users_of([1.0, 1.0, 100.0, 1.0], [0, 1, 1, 0], 0.5, limits=None)
-    assert difference_of_arms(users).supposing(0.0).value[1] == pytest.approx(2.0 * math.log(10.0))
+    assert difference_of_arms(users).supposing(0.0).value[1] == pytest.approx(2.0 * math.log(MOST_RATIO))
 
 
 # --- symmetries ---

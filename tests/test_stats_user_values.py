@@ -195,3 +195,30 @@ def test_no_runs_are_no_users(name):
     runs = random_runs().assign(**dict.fromkeys(METRICS.keys() - {"success"}, 0.5))
     assert user_values(runs.head(0), METRICS[name], ARMS).y.size == 0
     assert user_values(runs.head(0).drop(columns=["split", "reason"]), METRICS[name], ARMS).share.size == 0
+
+
+def test_a_split_that_was_changed_while_the_plants_changed_makes_no_effect():
+    """Nine in ten of the first users are the baseline's, half of the later ones, whose schedules are longer."""
+    rng = np.random.default_rng(4)
+    later = np.arange(2_000) >= 1_000
+    in_b = rng.random(2_000) < np.where(later, 0.5, 0.1)
+    runs = pd.DataFrame(
+        {
+            "variant": np.where(in_b, "model_b", "model_a"),
+            "user_id": np.arange(2_000),
+            "success": True,
+            "makespan": 50.0 * np.exp(np.where(later, 0.3, 0.1) + rng.normal(0.0, 0.02, 2_000)),
+            "lower_bound": 50.0,
+            "gap": np.where(later, 0.35, 0.1) + rng.normal(0.0, 0.02, 2_000),
+            "split": np.where(later, "0.5/0.5", "0.9/0.1"),
+        }
+    )
+    for name in ("makespan", "gap"):
+        metric = METRICS[name]
+        effect = effect_of_arms(user_values(runs, metric, ("model_a", "model_b")), metric, 0.05)
+        assert effect.improvement == pytest.approx(0.0, abs=0.02)
+        assert effect.low < 0.0 < effect.high
+        as_of_one = effect_of_arms(
+            user_values(runs.drop(columns="split"), metric, ("model_a", "model_b")), metric, 0.05
+        )
+        assert as_of_one.improvement < -0.05, "the plants are taken for an effect"

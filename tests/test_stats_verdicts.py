@@ -283,7 +283,7 @@ def test_a_baseline_of_zero_is_nothing_to_be_relative_to():
 
 def test_the_projected_users_are_those_with_whom_the_bounds_exclude_no_difference():
     """Of the same users again and again; days are users here."""
-    runs = make_runs(150, 0.99, seed=5)
+    runs = make_runs(150, 0.9875, seed=5)
     verdict = verdict_on(runs, days_until=float)
     assert verdict.word in {"non_inferior", "inconclusive"}
     days = verdict.days_left
@@ -303,8 +303,8 @@ def test_the_projected_users_are_those_with_whom_the_bounds_exclude_no_differenc
     [
         (make_runs(600, 0.9), float, "decided"),
         (make_runs(100, 1.0, noise=0.1, seed=1), float, "no_difference_yet"),
-        (make_runs(150, 0.99, seed=5), lambda users: None, "too_few_units"),
-        (make_runs(150, 0.99, seed=5), NotComputable("not_running", "it is paused"), "not_running"),
+        (make_runs(150, 0.9875, seed=5), lambda users: None, "too_few_units"),
+        (make_runs(150, 0.9875, seed=5), NotComputable("not_running", "it is paused"), "not_running"),
         (make_runs(20).head(0), float, "too_few_units"),
     ],
 )
@@ -315,7 +315,7 @@ def test_no_days_are_promised_without_a_ground_and_the_reason_is_told(runs, days
 
 
 def test_the_range_of_days_is_open_where_the_worse_end_is_never_reached():
-    told = verdict_on(make_runs(150, 0.99, seed=5), days_until=lambda users: users / 10 if users < 5_000 else None)
+    told = verdict_on(make_runs(150, 0.9875, seed=5), days_until=lambda users: users / 10 if users < 1_000 else None)
     low, high = told.to_dict()["projected_days_left_range"]
     assert low < told.days_left.days
     assert high is None

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
+import numpy.typing as npt
 
 from scheduler_service.stats.arms import FAILED_RATIO, UserValues
 from scheduler_service.stats.betting import enough_for, excluded_from, log_capital, values_needed
@@ -22,6 +23,7 @@ FARTHEST_RATIO = 1_000.0
 """Of means that are compared: bounds end there."""
 
 Side = Literal["above", "below"]
+Flags = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -164,7 +166,8 @@ def difference_of_arms(users: UserValues) -> Evidence | NotComputable:
 
     p_i is the chance that the user fell into the candidate's arm, and c_i the mean of the users before: both are known
     before the user's arm and value are, so the terms are as good as independent whatever the split is and however it
-    changes. The first user only centres the others. The estimate itself is the plain difference of the arms' means.
+    changes. The first user only centres the others. The estimate itself is the difference of the arms' means, by
+    periods of one split.
 
     Source: inverse probability weights: Horvitz, Thompson, Journal of the American Statistical Association 47 (1952)
     663-685; bets upon them: Karampatziakis, Mineiro, Ramdas, ICML 2021, section 4.
@@ -173,6 +176,7 @@ def difference_of_arms(users: UserValues) -> Evidence | NotComputable:
     if isinstance(arms, NotComputable):
         return arms
     a, b, y, c, low, high = arms
+    means = _means(users.share, users.is_candidate, a, b)
     p, in_b = users.share[1:], users.is_candidate[1:]
     value = np.where(in_b, (y - c) / p, (c - y) / (1.0 - p))
     least = np.minimum((low - c) / p, (c - high) / (1.0 - p))
@@ -180,7 +184,7 @@ def difference_of_arms(users: UserValues) -> Evidence | NotComputable:
     farthest = float((high - low).max())
     return Evidence(
         supposing=lambda supposed: Terms(value - supposed, least - supposed, most - supposed),
-        estimate=float(b.mean() - a.mean()),
+        estimate=means[1] - means[0],
         standard_error=math.hypot(_error(a), _error(b)),
         none=0.0,
         farthest=(-farthest, farthest),
@@ -201,7 +205,7 @@ def ratio_of_arms(users: UserValues) -> Evidence | NotComputable:
     if isinstance(arms, NotComputable):
         return arms
     a, b, y, c, low, high = arms
-    base = float(a.mean())
+    base, mean_b = _means(users.share, users.is_candidate, a, b)
     if not base > 0.0:
         return NotComputable("baseline_not_positive", f"the mean of the baseline is {base:g}")
     p, in_b = users.share[1:], users.is_candidate[1:]
@@ -215,7 +219,7 @@ def ratio_of_arms(users: UserValues) -> Evidence | NotComputable:
         most = np.maximum(of_b_high - ratio * c, c - ratio * of_a_low)
         return Terms(of_b - ratio * of_a, least, most)
 
-    ratio = float(b.mean()) / base
+    ratio = mean_b / base
     return Evidence(
         supposing=supposing,
         estimate=ratio,
@@ -224,6 +228,26 @@ def ratio_of_arms(users: UserValues) -> Evidence | NotComputable:
         farthest=(0.0, FARTHEST_RATIO),
         n=a.size + b.size,
     )
+
+
+def _means(share: Values, is_candidate: Flags, a: Values, b: Values) -> tuple[float, float]:
+    """Of the baseline's and of the candidate's users, each period of one split weighted by all users that came in it.
+
+    What else changed when the split did (the season, the plants) would be taken for an effect otherwise. Periods that
+    one of the arms had no user in are left out, unless there is no other.
+    """
+    periods, period = np.unique(share, return_inverse=True)
+    of_a, of_b = period[~is_candidate], period[is_candidate]
+    n_a, n_b = np.bincount(of_a, minlength=periods.size), np.bincount(of_b, minlength=periods.size)
+    has_both = (n_a > 0) & (n_b > 0)
+    if periods.size == 1 or not has_both.any():
+        return float(a.mean()), float(b.mean())
+    weights = (n_a + n_b)[has_both] / float((n_a + n_b)[has_both].sum())
+    sums = (np.bincount(of_a, weights=a, minlength=periods.size), np.bincount(of_b, weights=b, minlength=periods.size))
+    mean_a, mean_b = (
+        float(weights @ (total[has_both] / n[has_both])) for total, n in zip(sums, (n_a, n_b), strict=True)
+    )
+    return mean_a, mean_b
 
 
 def _arms(users: UserValues) -> tuple[Values, Values, Values, Values, Values, Values] | NotComputable:

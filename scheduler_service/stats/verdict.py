@@ -24,6 +24,8 @@ Word = Literal["better", "non_inferior", "worse", "inconclusive", "invalid"]
 _UNKNOWN_DAYS = NotComputable("no_data", "nobody knows how soon more users come")
 
 DEFAULT_MARGIN = 0.05
+CLEAR_ERRORS = 2.0
+"""Standard errors that a difference has to be from none before days are projected: of less nobody knows the sign."""
 PROBABLE = 0.2
 """Chance that a candidate which fails no more often is ever called probably failing."""
 
@@ -198,10 +200,12 @@ def _days_left(
     if isinstance(days_until, NotComputable):
         return DaysLeft(None, reason=days_until)
     evidence, alpha = effect.evidence, effect.alpha / 2.0
-    if abs(evidence.estimate - evidence.none) <= evidence.standard_error:
+    if abs(evidence.estimate - evidence.none) <= CLEAR_ERRORS * evidence.standard_error:
         return DaysLeft(
             None,
-            reason=NotComputable("no_difference_yet", "the difference so far is no larger than its standard error"),
+            reason=NotComputable(
+                "no_difference_yet", "the difference so far is no larger than twice its standard error"
+            ),
         )
     needed, most = evidence.needed(alpha), evidence.needed(alpha, errors=1.0)
     days = None if needed is None else days_until(needed)

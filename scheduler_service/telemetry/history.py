@@ -52,3 +52,7 @@ class RunHistory:
         """How the last `hours` before `now` went, or nearly so, in at most `points` buckets of equal length."""
         narrowed = {"model_key": model_key, "experiment": experiment}
         return trend_of_last(self._engine, now, hours, points, utc_offset=utc_offset, **narrowed)
+
+    def experiments_since(self, run: int, pair: int) -> tuple[frozenset[str], int, int]:
+        """Which experiments have runs or pairs of greater ids than these, and the greatest ids: reads what is new."""
+        return queries.experiments_since(self._engine, run, pair)

@@ -119,7 +119,7 @@ class ExperimentWatch:
     def _round(self) -> None:
         experiments, monitor = self._parts.experiments, self._parts.monitor
         experiments.settle()
-        new, *since = monitor.experiments_since(*self._since)
+        new, *since = monitor.history.experiments_since(*self._since)
         self._since = (since[0], since[1])
         self._started |= new
         active = {
