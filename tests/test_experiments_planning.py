@@ -111,6 +111,15 @@ def test_an_hour_of_records_is_no_flood():
     assert told["basis"]["new_users_per_day"] == pytest.approx(100.0)
 
 
+def test_sixty_planners_who_all_came_again_within_the_hour_are_no_sixty_new_ones_a_day():
+    again = pd.concat([records(users=60, days=0.03, seed=seed) for seed in range(3)])
+    first = records(users=60, days=0.03).assign(timestamp=pd.Timestamp(NOW - timedelta(days=0.05)))
+    told = plan(experiment(), 0.01, pd.concat([first, again]), NOW, "a").to_dict()
+    assert told["basis"]["users"] == 60
+    assert told["basis"]["new_users_per_day"] == 0.0
+    assert told["days_needed"] is None
+
+
 def test_the_newest_runs_of_a_busy_service_are_of_the_hour_that_they_took():
     busy = records(users=RUNS_AT_MOST // 20, days=0.05, each=20)
     told = plan(experiment(), 0.02, busy, NOW, "a").to_dict()["basis"]

@@ -52,7 +52,10 @@ class Traffic:
     first_seen_days: Values  # of each user, after the window began; rising
     requests: int
     window_days: float
-    is_even: bool  # too short to tell users who come again from new ones
+    is_even: bool  # too short for a day's course: what came counts as coming evenly over the window
+    late_share: float = (
+        1.0  # of the users that an even stream brings in the second half of the record, how many came new
+    )
 
     @property
     def users(self) -> int:
@@ -67,13 +70,13 @@ class Traffic:
         """Once the window is over: those of its second half, as people come again; never above the average."""
         average = self.users / self.window_days
         if self.is_even:
-            return average
+            return average * self.late_share
         late = self.users - int(np.searchsorted(self.first_seen_days, self.window_days / 2.0))
         return min(average, late / (self.window_days / 2.0))
 
     def users_after(self, days: float) -> float:
         """Different users within so many days."""
-        if self.is_even:
+        if self.is_even and days < self.window_days:
             return self.users / self.window_days * days
         if days >= self.window_days:
             return self.users + (days - self.window_days) * self.new_users_per_day
@@ -274,7 +277,10 @@ def traffic_of(runs: pd.DataFrame, now: datetime, days: float) -> Traffic:
     window = min(max(float(ages.max()), LEAST_WINDOW_DAYS if is_cut else 1.0), days)
     first = ages.groupby(units(runs)).max()
     first_seen = np.sort(np.clip(window - np.asarray(first, np.float64), 0.0, window))
-    return Traffic(first_seen, len(runs), window, is_even=not is_cut and window < RATE_DAYS)
+    middle = (float(ages.min()) + float(ages.max())) / 2.0
+    late = int((np.asarray(first, np.float64) < middle).sum())
+    late_share = min(1.0, 2.0 * late / first_seen.size)
+    return Traffic(first_seen, len(runs), window, is_even=not is_cut and window < RATE_DAYS, late_share=late_share)
 
 
 def _percentage(share: float | None) -> float | None:
