@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from scheduler_service.experiments.planning import Plan
+from scheduler_service.experiments.planning import MAX_DAYS, Plan
 from scheduler_service.experiments.rollout import Rollout
 from scheduler_service.stats.metrics import PAIRED
 from scheduler_service.stats.outcome import NotComputable
@@ -14,7 +14,7 @@ from scheduler_service.stats.outcome import NotComputable
 HORIZON_DAYS = 30.0
 """Users who come later are not counted upon."""
 SHORT = (0.5, 1.0)
-"""The stages of a service whose users are few: they all take part from the first day on."""
+"""The stages proposed where users are few: they all take part from the first day on."""
 STAGE_USERS = 540
 """Of both arms: so many show for certain that the makespans of an equal model keep to the usual margin of 5 % (greedy
 schedules of 300 generated requests of 1 to 5 work points). Pairs show it with 81."""
@@ -46,39 +46,62 @@ class Ramp:
         """That the promotion can be decided by, with a chance of 80 %; a share of the baseline. None: none is found."""
         return self._found(on_pairs=self.rests_on_pairs, stages=self.rollout.stages)
 
-    def stages(self) -> list[dict[str, Any]]:
-        """Each stage before the promotion, as JSON: users in both arms, and the first day on which it can be left."""
+    def stages(self, shares: tuple[float, ...] | None = None) -> list[dict[str, Any]]:
+        """Each stage before the promotion, as JSON: users in both arms, and the first day on which it can be left.
+
+        Args:
+            shares: other stages than the rollout's.
+        """
         found, day = [], 0.0
-        for share in self.rollout.stages[:-1]:
+        for share in (shares or self.rollout.stages)[:-1]:
             values_a_day = self.plan.traffic.requests_per_day * share
-            lasts = max(self.rollout.min_hours / 24.0, self.rollout.min_samples / values_a_day if values_a_day else 1e9)
-            day += lasts
-            users = int(self.plan.traffic.users_after(day) * min(1.0, 2.0 * share))
-            found.append({"share": share, "users": users, "days": day})
+            samples_days = self.rollout.min_samples / values_a_day if values_a_day else MAX_DAYS
+            day = min(day + max(self.rollout.min_hours / 24.0, samples_days), MAX_DAYS)
+            found.append(
+                {"share": share, "users": self._taking_part(share, self.plan.traffic.users_after(day)), "days": day}
+            )
         return found
+
+    @property
+    def proposed_stages(self) -> tuple[float, ...] | None:
+        """Stages that end sooner, for users too few to be ramped slowly; None where the rollout's own do."""
+        first = self.rollout.stages[0]
+        if first >= SHORT[0] or self._taking_part(first, self.users) >= STAGE_USERS:
+            return None
+        return SHORT if self.stages(SHORT)[-1]["days"] < self.stages()[-1]["days"] else None
 
     def notes(self) -> list[str]:
         """What its owner should know, in plain English; empty where there is nothing to say."""
         if isinstance(self.plan.prospect, NotComputable):
             return [f"Nobody can tell how far this rollout will come: {self.plan.prospect.message}."]
+        reach = [] if (told := self._reach()) is None else [told]
+        if self.proposed_stages is None:
+            return reach
+        sooner, later = (self.stages(each)[-1]["days"] for each in (self.proposed_stages, self.rollout.stages))
+        return [
+            *reach,
+            f"The stages {list(self.proposed_stages)} can end after {sooner:.1f} days in the place of {later:.1f}; "
+            "half of the users then get the candidate from the start.",
+        ]
+
+    def _reach(self) -> str | None:
+        """What the users can show at the last stage before the promotion, and what would do if that is not enough."""
         least, basis = self.smallest_improvement, "pairs" if self.rests_on_pairs else "users in two arms"
-        wanted = "better" if self.rollout.promote_on == "better" else "not worse by more than the margin"
         known = f"{self.users} users are known or expected within {HORIZON_DAYS:g} days"
         if self.rollout.promote_on == "non_inferior":
-            enough = self._shows_non_inferiority(on_pairs=self.rests_on_pairs)
-            if enough:
-                return []
-            said = f"{known}: too few to show on {basis} that an equal model is {wanted}"
+            if self._shows_non_inferiority(on_pairs=self.rests_on_pairs):
+                return None
+            said = f"{known}: too few to show on {basis} that an equal model is not worse by more than the margin"
         elif least is None:
-            said = f"{known}: too few to show on {basis} that a candidate is {wanted}, whatever it is like"
-        elif least > USUAL:
-            said = f"{known}: on {basis} they can show an improvement of {100.0 * least:.1f} % or more"
+            said = f"{known}: too few to show on {basis} that a candidate is better, whatever it is like"
         else:
-            return [f"{known}: on {basis} they can show an improvement of {100.0 * least:.1f} % or more."]
-        return [
+            said = f"{known}: on {basis} they can show an improvement of {100.0 * least:.1f} % or more"
+            if least <= USUAL:
+                return f"{said}."
+        return (
             f"{said}. The stage {self.rollout.stages[-2]:g} may never be passed by itself. What would do: "
             f"{'; '.join(self._remedies())}."
-        ]
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """JSON; shares as percentages."""
@@ -89,7 +112,7 @@ class Ramp:
             "horizon_days": HORIZON_DAYS,
             "stages": self.stages(),
             "smallest_improvement_percentage": None if least is None else 100.0 * least,
-            "proposed_stages": list(SHORT) if self._is_shorter_better() else None,
+            "proposed_stages": None if self.proposed_stages is None else list(self.proposed_stages),
             "notes": self.notes(),
         }
 
@@ -98,20 +121,14 @@ class Ramp:
         on_pairs = None if self.rests_on_pairs else self._found(on_pairs=True, stages=self.rollout.stages)
         if on_pairs is not None:
             found.append(f"`shadow: true`, whose pairs show {100.0 * on_pairs:.1f} % with the same users")
-        if self._is_shorter_better():
-            short = self._found(on_pairs=False, stages=SHORT)
-            found.append(f"the stages {list(SHORT)}, at which they show {100.0 * (short or 0.0):.1f} %")
+        short = None if self.rests_on_pairs else self._found(on_pairs=False, stages=SHORT)
+        if short is not None and self.rollout.stages[-2] < SHORT[0]:
+            found.append(f"the stages {list(SHORT)}, at which they show {100.0 * short:.1f} %")
         if self.rollout.promote_on == "better" and self._shows_non_inferiority(on_pairs=self.rests_on_pairs):
             margin = 100.0 * self.plan.experiment.margin
             found.append(f"`promote_on: non_inferior`, which asks for no more than a harm below {margin:g} %")
         found.append("a replay of recorded requests, and `advance` by hand")
         return found
-
-    def _is_shorter_better(self) -> bool:
-        """Whether `SHORT` shows less than what the stages as they are can show; pairs need no stages."""
-        if self.rests_on_pairs or self.rollout.stages[-2] >= SHORT[0]:
-            return False
-        return self._found(on_pairs=False, stages=SHORT) is not None
 
     def _found(self, *, on_pairs: bool, stages: tuple[float, ...]) -> float | None:
         prospect = self.plan.prospect
@@ -119,7 +136,11 @@ class Ramp:
             return None
         if on_pairs:
             return prospect.detectable_in_pairs(self.users) if self.plan.experiment.success_metric in PAIRED else None
-        return prospect.detectable(int(self.users * min(1.0, 2.0 * stages[-2])), 0.5)
+        return prospect.detectable(self._taking_part(stages[-2], self.users), 0.5)
+
+    def _taking_part(self, share: float, users: float) -> int:
+        """Of so many users, those in both arms at a stage."""
+        return int(users * min(1.0, 2.0 * share))
 
     def _shows_non_inferiority(self, *, on_pairs: bool) -> bool:
         prospect, supposed = self.plan.prospect, -self.plan.experiment.margin
@@ -129,7 +150,7 @@ class Ramp:
             needed, users = prospect.pairs_needed(0.0, supposed=supposed), self.users
         else:
             needed = prospect.users_needed(0.0, 0.5, supposed=supposed)
-            users = int(self.users * min(1.0, 2.0 * self.rollout.stages[-2]))
+            users = self._taking_part(self.rollout.stages[-2], self.users)
         return needed is not None and needed <= users
 
 

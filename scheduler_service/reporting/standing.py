@@ -27,7 +27,6 @@ HASTY = ("next_better", "next_non_inferior", "next_inconclusive", "next_over_bet
 
 NEXT_OF_INVALID = {
     "ratio_mismatch": "next_mismatch",
-    "no_variation": "next_no_variation",
     "model_changed": "next_model_changed",
 }
 """Advice by the reason for which there is no verdict."""

@@ -102,16 +102,6 @@ class Effect:
     correlation: float | None  # of the makespans with the lower bounds or with their pairs; None: neither was used
     evidence: Evidence = field(repr=False, compare=False)
 
-    def margin_low(self, alpha: float, metric: Metric) -> float:
-        """The one-sided lower bound of the improvement at `alpha`, also valid at every moment."""
-        evidence = self.evidence
-        return improvement_at(evidence.high(alpha) if metric.lower_is_better else evidence.low(alpha), metric)
-
-    def margin_high(self, alpha: float, metric: Metric) -> float:
-        """The one-sided upper bound of the improvement at `alpha`."""
-        evidence = self.evidence
-        return improvement_at(evidence.low(alpha) if metric.lower_is_better else evidence.high(alpha), metric)
-
 
 def improvement_at(difference: float, metric: Metric) -> float:
     """A difference of mean logarithms, or a ratio of means, as an improvement."""

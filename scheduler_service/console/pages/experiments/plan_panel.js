@@ -85,8 +85,9 @@ export default {
       const isWeak = props.form.rollout.promote_on === "non_inferior" || least === null || least > USUAL;
       const of_users = { users: number(known), days: number(horizon, 0) };
       const shown = props.form.rollout.promote_on === "non_inferior" ? of("plan.ramp_non_inferior", of_users) : least === null ? of("plan.ramp_nothing", of_users) : of("plan.ramp_least", { ...of_users, effect: show(least) });
-      const remedies = [basis === "users" && of("plan.ramp_shadow"), stages && of("plan.ramp_stages", { stages: stages.map((each) => number(100 * each)).join(" → ") }), of("plan.ramp_else")].filter(Boolean);
-      return { isWeak, text: [of(`plan.ramp_${basis}`), shown, ...(isWeak ? [of("plan.ramp_weak"), ...remedies] : [])].join(of("plan.ramp_join")) };
+      const remedies = isWeak ? [of("plan.ramp_weak"), basis === "users" && of("plan.ramp_shadow"), of("plan.ramp_else")] : [];
+      const sooner = stages && of("plan.ramp_stages", { stages: stages.map((each) => number(100 * each)).join(" → ") });
+      return { isWeak, text: [of(`plan.ramp_${basis}`), shown, ...remedies, sooner].filter(Boolean).join(of("plan.ramp_join")) };
     });
     const curve = computed(() => {
       const points = plan.value.curve.filter((each) => each.minimum_detectable_effect_percentage !== null);

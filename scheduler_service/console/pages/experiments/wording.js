@@ -6,7 +6,7 @@ import { fixed, number, percent } from "../../core/format.js";
 const EQUAL_BELOW = 5e-3; // percent: it would be shown as 0.00 %
 const LEAST_USERS = 1;
 const LEAST_EXPECTED = 5; // users of each arm, to check the split
-const OF_INVALID = ["ratio_mismatch", "no_variation", "model_changed"];
+const OF_INVALID = ["ratio_mismatch", "model_changed"];
 const HASTY = ["better", "non_inferior", "inconclusive"];
 
 export const letter = (arm) => arm.replace("model_", "").toUpperCase();

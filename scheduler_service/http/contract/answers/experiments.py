@@ -254,7 +254,7 @@ _RAMP = object_of(
         "smallest_improvement_percentage": told(
             maybe(NUMBER), "Percent; that the promotion can be decided by, with a chance of 80 %; null: none."
         ),
-        "proposed_stages": told(maybe(list_of(_USERS_SHARE)), "With which more can be shown; null: none are better."),
+        "proposed_stages": told(maybe(list_of(_USERS_SHARE)), "Which can end sooner where users are few; null: none."),
         "notes": told(list_of(TEXT), "What its owner should know, in English."),
     },
     about="How far a rollout can come with the users that are known.",

@@ -1,0 +1,92 @@
+"""How far a rollout can come with the users that are known: stages, what they show, and what would do."""
+
+import json
+from datetime import UTC, datetime, timedelta
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from scheduler_service.clock import to_iso
+from scheduler_service.experiments.experiment import Experiment
+from scheduler_service.experiments.planning import plan
+from scheduler_service.experiments.ramp import Ramp, ramp_of
+
+NOW = datetime(2026, 11, 25, 12, 0, tzinfo=UTC)
+
+
+def ramp(users: int, *, rollout: dict | None = None, days: float = 10.0, **more) -> Ramp:
+    """Of planners who come three times a day, always the same."""
+    rng = np.random.default_rng(1)
+    n = int(users * days * 3)
+    bound = np.exp(rng.normal(4.0, 0.5, n))
+    ages = np.linspace(days, 0.001, n)
+    runs = pd.DataFrame(
+        {
+            "timestamp": pd.to_datetime([NOW - timedelta(days=float(age)) for age in ages], utc=True),
+            "model_key": "a",
+            "reason": "default",
+            "user_id": np.arange(n) % users if users else [],
+            "success": True,
+            "lower_bound": bound,
+            "makespan": bound * np.exp(rng.gamma(1.5, 0.04, n)),
+        }
+    )
+    definition = {"name": "ramp", "model_a": "a", "model_b": "b", "start_time": to_iso(NOW), "rollout": rollout or {}}
+    found = ramp_of(plan(Experiment.parse(definition | more), 0.03, runs, NOW, "a"))
+    assert found is not None
+    return found
+
+
+def test_users_who_always_come_again_are_no_more_than_they_are():
+    assert ramp(200).users == 200
+    assert ramp(200, days=1.0).users == 200, "a day is too short to tell who will come"
+
+
+def test_the_more_users_take_part_the_less_has_to_differ_and_pairs_need_fewest():
+    two_arms = [ramp(users).smallest_improvement for users in (200, 2_000)]
+    pairs = [ramp(users, shadow=1.0).smallest_improvement for users in (200, 2_000)]
+    assert pairs[0] < two_arms[0]
+    assert pairs[1] < two_arms[1] < two_arms[0] < 0.2
+    assert ramp(10).smallest_improvement is None
+
+
+def test_a_service_too_small_is_told_so_with_what_would_do():
+    (said, quicker) = ramp(50).notes()
+    assert said.startswith("50 users are known or expected within 30 days: too few to show on users in two arms")
+    assert "The stage 0.5 may never be passed by itself. What would do: `shadow: true`, whose pairs show" in said
+    assert said.endswith("a replay of recorded requests, and `advance` by hand.")
+    assert quicker.startswith("The stages [0.5, 1.0] can end after ")
+
+
+def test_a_service_large_enough_is_told_what_it_can_show_and_keeps_its_stages():
+    found = ramp(5_000, rollout={"min_samples": 10})
+    (said,) = found.notes()
+    assert said.startswith("5000 users are known or expected within 30 days: on users in two arms they can show")
+    assert "never" not in said
+    assert found.proposed_stages is None
+
+
+@pytest.mark.parametrize(("users", "is_enough"), [(20, False), (2_000, True)])
+def test_whoever_asks_for_no_more_than_non_inferiority_is_told_whether_that_can_be_shown(users, is_enough):
+    told = " ".join(ramp(users, rollout={"promote_on": "non_inferior"}).notes())
+    assert ("too few to show" in told) != is_enough
+
+
+def test_stages_follow_one_another_and_short_ones_are_proposed_where_they_end_sooner():
+    found = ramp(200)
+    days = [each["days"] for each in found.stages()]
+    assert days == sorted(days)
+    assert days[0] >= 1.0
+    assert [each["users"] for each in found.stages()] == [40, 120, 200]
+    assert found.proposed_stages == (0.5, 1.0)
+    assert found.stages((0.5, 1.0))[-1]["days"] < days[-1]
+    assert ramp(200, rollout={"stages": [0.5, 1.0]}).proposed_stages is None
+
+
+@pytest.mark.parametrize("users", [0, 5])
+def test_without_records_nobody_can_tell(users):
+    found = ramp(users)
+    (said,) = found.notes()
+    assert said.startswith("Nobody can tell how far this rollout will come: ")
+    json.dumps(found.to_dict(), allow_nan=False)
