@@ -7,6 +7,7 @@ import hmac
 import logging
 import re
 from collections.abc import Collection, Sequence
+from functools import lru_cache
 from ipaddress import ip_address
 from socket import gethostname
 from typing import TypeVar, get_args
@@ -203,10 +204,15 @@ def _refuse_excess(standing: Standing | None) -> None:
 
 def _host_name() -> str:
     """The name that the client used for this service, in small letters and without the port."""
+    return _name_in(request.host)
+
+
+@lru_cache(maxsize=256)
+def _name_in(host: str) -> str:
     try:
-        return urlsplit(request.host_url).hostname or ""
+        return urlsplit(f"//{host}").hostname or ""
     except ValueError:  # half an IPv6 address
-        return request.host
+        return host
 
 
 def _is_address(name: str) -> bool:

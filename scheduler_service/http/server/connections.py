@@ -156,10 +156,8 @@ class Connection(WSGIHandler):  # type: ignore[misc]
         self.socket.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
 
     def _sendall(self, data: bytes) -> None:
-        if len(data) <= ONE_PIECE:
-            super()._sendall(data)
-            return
-        self._hold(len(data))
+        if len(data) > ONE_PIECE:
+            self._hold(len(data))
         self.sending_s, self.sending_bytes = time.monotonic(), len(data)
         try:
             super()._sendall(data)
