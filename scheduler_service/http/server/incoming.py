@@ -36,8 +36,9 @@ FRAMING_ALLOWED = 7 * 65_536
 PIECE = 65_536
 LINES_PIECE = 4_096
 """Bytes that are read at once where their structure has to be looked for: some 2 ms for chunks of one byte."""
-READS_IN_A_ROW = 4
-"""Then others have their turn, however quickly the client sends."""
+TURN_BYTES, READ_COST, LINES_COST = 65_536, 4_096, 16
+"""After so many bytes others have their turn, however quickly the client sends. Each read counts as some more, each
+byte whose structure has to be looked for as several."""
 STALLED_S = 20.0
 """How long a client may send nothing in the middle of a body."""
 LEAST_BYTES_PER_S = 16_384
@@ -75,7 +76,7 @@ class Incoming(Unreader):  # type: ignore[misc]
         """`on_head` is called when the first bytes of a request have arrived."""
         super().__init__()
         self._socket, self._on_head = sock, on_head
-        self._reads = 0
+        self._turn_bytes = 0
         self._is_head = False
         self.allowed = 0  # bytes that may still arrive
         self.received = 0  # bytes, ever
@@ -100,10 +101,15 @@ class Incoming(Unreader):  # type: ignore[misc]
             raise LimitRequestHeaders(
                 f"the head has more than {MAX_HEAD_BYTES} bytes" if self._is_head else "more framing than content"
             )
-        self._reads += 1
-        if self._reads % READS_IN_A_ROW == 0:
-            gevent.sleep(0)
+        self._let_others_run(READ_COST + len(piece) * (1 if size_hint else LINES_COST))
         return piece
+
+    def _let_others_run(self, n_bytes: int) -> None:
+        """Now and then, after reading `n_bytes`."""
+        self._turn_bytes += n_bytes
+        if self._turn_bytes > TURN_BYTES:
+            self._turn_bytes = 0
+            gevent.sleep(0)
 
     def read_head(self, client_address: tuple[str, int]) -> Request:
         """The next request, up to its body.
