@@ -346,7 +346,7 @@ OPERATIONS: tuple[Operation, ...] = (
         "/performance/trends",
         "operations",
         "How the runs went over time",
-        query=("hours", "points", "utc_offset_min", "model_key", "experiment"),
+        query=("hours", "points", "time_zone", "utc_offset_min", "model_key", "experiment"),
         answer="TrendsAnswer",
         errors=(404, 409, 422, 503),
     ),
