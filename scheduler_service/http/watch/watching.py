@@ -265,11 +265,11 @@ def tidy_up(parts: Services) -> None:
     now, monitor, days = utc_now(), parts.monitor, parts.settings.retention_days
     monitor.alerts.forget(now - ALERTS_KEPT)
     if days > 0.0:
-        keep = [experiment.name for experiment in parts.experiments.list_experiments()]
         if parts.experiments.config_problem is not None:  # nobody knows which experiments' runs have to stay
             log.warning("old runs are not compacted: %s", parts.experiments.config_problem)
             return
-        compacted = monitor.upkeep.compact(now - timedelta(days=days), keep_experiments=keep)
+        kept = [*parts.experiments.list_experiments(), *parts.experiments.archived_experiments()]
+        compacted = monitor.upkeep.compact(now - timedelta(days=days), keep_experiments=[each.name for each in kept])
         if compacted:
             log.info("%d runs older than %g days are now sums by day and model", compacted, days)
 
