@@ -252,7 +252,8 @@ class ABTestManager:
             ExperimentNotFound: nothing bears this name.
         """
         experiment, assignment = self.get_experiment(name), self.assign(name, user_id)
-        return explanation(experiment, user_id, assignment.model, str(assignment.reason))
+        reason = assignment.reason if experiment.archived_at is None else "experiment_not_active"
+        return explanation(experiment, user_id, assignment.model, str(reason))
 
     # --- results, and what follows from them ---
 

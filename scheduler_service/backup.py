@@ -105,18 +105,25 @@ def restore(backup: Path, settings: Settings) -> Backup:
         )
     with _told_as(f"{backup} could not be restored to {settings.home}"):
         settings.home.mkdir(parents=True, exist_ok=True)
-        staging = Path(tempfile.mkdtemp(prefix=UNFINISHED, dir=settings.home))
-        try:
-            for name, entry in found.manifest["files"].items():
-                if _copy(backup / name, staging / name) != entry:
-                    raise InvalidInput(f"{backup / name} is not what {MANIFEST} says; this copy is damaged")
-            for name in found.manifest["files"]:
-                target = settings.home / name
-                target.parent.mkdir(parents=True, exist_ok=True)
-                move(staging / name, target)
-        finally:
-            shutil.rmtree(staging, ignore_errors=True)
+        with locked(settings.home / "restore", LOCK_TIMEOUT_S):
+            for dead in settings.home.glob(f"{UNFINISHED}*"):
+                shutil.rmtree(dead)
+            _put_back(found, settings.home)
     return found
+
+
+def _put_back(found: Backup, home: Path) -> None:
+    staging = Path(tempfile.mkdtemp(prefix=UNFINISHED, dir=home))
+    try:
+        for name, entry in found.manifest["files"].items():
+            if _copy(found.path / name, staging / name) != entry:
+                raise InvalidInput(f"{found.path / name} is not what {MANIFEST} says; this copy is damaged")
+        for name in found.manifest["files"]:
+            target = home / name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            move(staging / name, target)
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
 
 
 def read(backup: Path) -> Backup:

@@ -13,13 +13,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from scheduler_service.clock import Clock, to_iso
-from scheduler_service.errors import (
-    ExperimentConflict,
-    ExperimentNotFound,
-    InvalidExperiment,
-    ServiceError,
-    StorageUnavailable,
-)
+from scheduler_service.errors import ExperimentConflict, ExperimentNotFound, InvalidExperiment, ServiceError
 from scheduler_service.experiments.archive import archive_of
 from scheduler_service.experiments.config import ConfigFile, Document, Snapshot, validate
 from scheduler_service.experiments.experiment import Experiment, Promotion
@@ -63,8 +57,8 @@ class Changes:
         """
         config = self.file.current()
         found = config.experiments.get(name) or self.archived.find(name)
-        if found is None and self.file.problem is not None:
-            raise StorageUnavailable(f"{self.file.problem}; repair the file, then try again")
+        if found is None:
+            self.file.check()
         return experiment_in(config, name, self._clock()) if found is None else as_of(found, self._clock())
 
     def movable(self, name: str) -> Experiment:
@@ -72,7 +66,9 @@ class Changes:
 
         Raises:
             ExperimentConflict: it is archived.
+            StorageUnavailable: the file is broken, so that nothing can change.
         """
+        self.file.check()
         found = self.find(name)
         if found.archived_at is not None:
             raise ExperimentConflict(

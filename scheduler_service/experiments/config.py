@@ -109,9 +109,14 @@ class ConfigFile:
             StorageUnavailable: the file is broken, and nothing good was read of it since the start.
         """
         found = self.current()
-        if found is self._initial and self._reading.problem is not None:
-            raise StorageUnavailable(f"{self._reading.problem}; repair the file, then try again")
+        if found is self._initial:
+            self.check()
         return found
+
+    def check(self) -> None:
+        """Raises StorageUnavailable with the remedy if there is a `problem`."""
+        if (problem := self.problem) is not None:
+            raise StorageUnavailable(f"{problem}; repair the file, then try again")
 
     @property
     def problem(self) -> str | None:
