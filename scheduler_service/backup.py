@@ -10,6 +10,7 @@ import json
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ from typing import Any
 
 from scheduler_service.clock import Clock, to_iso, utc_now
 from scheduler_service.errors import Conflict, InvalidInput, NotFound, StorageUnavailable
-from scheduler_service.files import locked, move, write_json
+from scheduler_service.files import LEFTOVER_S, locked, move, write_json
 from scheduler_service.jsonlines import end_of_last_line
 from scheduler_service.settings import Settings
 from scheduler_service.telemetry.database import snapshot
@@ -105,10 +106,10 @@ def restore(backup: Path, settings: Settings) -> Backup:
         )
     with _told_as(f"{backup} could not be restored to {settings.home}"):
         settings.home.mkdir(parents=True, exist_ok=True)
-        with locked(settings.home / "restore", LOCK_TIMEOUT_S):
-            for dead in settings.home.glob(f"{UNFINISHED}*"):
+        for dead in settings.home.glob(f"{UNFINISHED}*"):
+            if time.time() - dead.stat().st_mtime > LEFTOVER_S:
                 shutil.rmtree(dead)
-            _put_back(found, settings.home)
+        _put_back(found, settings.home)
     return found
 
 
