@@ -8,8 +8,14 @@ import sys
 import pytest
 
 from ab_testing import ABTestManager
+from enhanced_flask import create_app
+from scheduler_service.backup import back_up, restore
 from scheduler_service.errors import ExperimentConflict, ExperimentNotFound, InvalidExperiment, StorageUnavailable
 from scheduler_service.experiments.archive import archive_of
+from scheduler_service.experiments.cli import main
+from scheduler_service.http.services import EXTENSION
+from scheduler_service.http.watch.watching import tidy_up
+from scheduler_service.settings import Settings
 
 
 def users_of(character):
@@ -257,3 +263,38 @@ def test_reading_a_large_archive_takes_little_memory(manager, path):
     )
     told = subprocess.run([sys.executable, "-c", program, str(path)], timeout=120, capture_output=True, check=True)
     assert float(told.stdout) < 60.0
+
+
+def test_the_command_line_archives_and_lists(tmp_path, capsys):
+    create_app(Settings(home=tmp_path))
+    manager = ABTestManager(tmp_path / "ab_test_config.json")
+    over(manager, "old")
+    home = ["--home", str(tmp_path)]
+    assert main(["list", "--archived", *home]) == 0
+    assert "no experiment is archived" in capsys.readouterr().out
+    assert main(["archive", "old", "--reason", "room", *home]) == 0
+    assert "the experiment old is stopped and archived" in capsys.readouterr().out
+    assert main(["list", "--archived", *home, "--json"]) == 0
+    (found,) = json.loads(capsys.readouterr().out)["experiments"]
+    assert (found["name"], "archived_at" in found) == ("old", True)
+    assert main(["list", *home]) == 0
+    assert "there is no experiment yet" in capsys.readouterr().out
+    assert main(["archive", "old", *home]) == 1
+    assert "was archived on" in capsys.readouterr().err
+
+
+def test_a_backup_has_the_archive_and_runs_of_archived_experiments_are_not_compacted(tmp_path):
+    home = tmp_path / "home"
+    app = create_app(Settings(home=home, retention_days=1e-9))
+    parts, client = app.extensions[EXTENSION], app.test_client()
+    parts.experiments.create_experiment("old", "DDQN_v1.0", "DDQN_v2.0")
+    for experiment in ("old", None):
+        run = {"params": [10] * 15, "user_id": "u1"} | ({"experiment": experiment} if experiment else {})
+        assert client.post("/run_algorithm", json=run).status_code == 200
+    for move in ("stop", "archive"):
+        assert client.post(f"/experiments/old/{move}", json={}).status_code == 200
+    copy = back_up(Settings(home=home), tmp_path / "backups")
+    tidy_up(parts)
+    assert len(parts.monitor.get_performance_data()) == len(parts.monitor.get_performance_data(experiment="old")) == 1
+    restore(copy.path, Settings(home=tmp_path / "again"))
+    assert ABTestManager(tmp_path / "again" / "ab_test_config.json").get_experiment("old").archived_at is not None
