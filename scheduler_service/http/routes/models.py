@@ -51,13 +51,13 @@ def list_models() -> dict[str, Any]:
 @blueprint.get("/models/history")
 def history() -> dict[str, Any]:
     """What changed, newest first, and what is live; or was, at the time `at`."""
-    algorithm, key = request.args.get("algorithm") or None, request.args.get("model_key") or None
+    algorithm, name = request.args.get("algorithm") or None, request.args.get("model_key") or None
     try:
         moment = parse_time(request.args["at"]) if request.args.get("at") else utc_now()
     except (ValueError, OverflowError) as err:
         raise InvalidInput("at is not an ISO-8601 time", [(("at",), "is not an ISO-8601 time")]) from err
     limit = number_of("limit", default=MAX_EVENTS, most=MAX_EVENTS)
-    events, live = services().storage.run(lambda: services().models.history_at(moment, algorithm, key))
+    events, live = services().storage.run(lambda: services().models.history_at(moment, algorithm, name))
     return {
         "status": "success",
         "events": [event.to_dict() for event in events[::-1][:limit]],
