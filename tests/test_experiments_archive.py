@@ -4,12 +4,14 @@ import json
 import signal
 import subprocess
 import sys
+from datetime import timedelta
 
 import pytest
 
 from ab_testing import ABTestManager
 from enhanced_flask import create_app
 from scheduler_service.backup import back_up, restore
+from scheduler_service.clock import utc_now
 from scheduler_service.errors import ExperimentConflict, ExperimentNotFound, InvalidExperiment, StorageUnavailable
 from scheduler_service.experiments.archive import archive_of
 from scheduler_service.experiments.cli import main
@@ -283,18 +285,20 @@ def test_the_command_line_archives_and_lists(tmp_path, capsys):
     assert "was archived on" in capsys.readouterr().err
 
 
-def test_a_backup_has_the_archive_and_runs_of_archived_experiments_are_not_compacted(tmp_path):
+def test_a_backup_has_the_archive_and_runs_of_archived_experiments_are_not_compacted(tmp_path, monkeypatch):
     home = tmp_path / "home"
-    app = create_app(Settings(home=home, retention_days=1e-9))
+    app = create_app(Settings(home=home, retention_days=1))
     parts, client = app.extensions[EXTENSION], app.test_client()
     parts.experiments.create_experiment("old", "DDQN_v1.0", "DDQN_v2.0")
-    for experiment in ("old", None):
+    for experiment in (None, "old", None):  # the newest run always stays
         run = {"params": [10] * 15, "user_id": "u1"} | ({"experiment": experiment} if experiment else {})
         assert client.post("/run_algorithm", json=run).status_code == 200
     for move in ("stop", "archive"):
         assert client.post(f"/experiments/old/{move}", json={}).status_code == 200
     copy = back_up(Settings(home=home), tmp_path / "backups")
+    monkeypatch.setattr("scheduler_service.http.watch.watching.utc_now", lambda: utc_now() + timedelta(days=5))
     tidy_up(parts)
-    assert len(parts.monitor.get_performance_data()) == len(parts.monitor.get_performance_data(experiment="old")) == 1
+    assert len(parts.monitor.get_performance_data()) == 2
+    assert len(parts.monitor.get_performance_data(experiment="old")) == 1
     restore(copy.path, Settings(home=tmp_path / "again"))
     assert ABTestManager(tmp_path / "again" / "ab_test_config.json").get_experiment("old").archived_at is not None
