@@ -2,8 +2,13 @@
 
 from collections.abc import Mapping
 from difflib import get_close_matches
+from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, model_validator
+
+from scheduler_env.values import whole
+
+Whole = Annotated[int, BeforeValidator(whole)]
 
 COMMENT = "_"
 """What the names of remarks begin with; they are kept, and read by nobody."""

@@ -23,7 +23,7 @@ from pydantic import (
 from scheduler_service.clock import to_iso
 from scheduler_service.errors import InvalidExperiment
 from scheduler_service.experiments.assignment import Range, bucket, bucket_ranges, choose
-from scheduler_service.experiments.definition import Definition
+from scheduler_service.experiments.definition import Definition, Whole
 from scheduler_service.experiments.lifecycle import Status
 from scheduler_service.experiments.moment import Moment
 from scheduler_service.experiments.rollout import Rollout
@@ -120,7 +120,7 @@ class Experiment(Definition):
     start_time: Moment
     duration_days: float = Field(default=DEFAULT_DURATION_DAYS, gt=0.0, le=MAX_DURATION_DAYS, allow_inf_nan=False)
     status: Status = "active"
-    min_samples: int = Field(default=100, ge=2, le=10**9)
+    min_samples: Whole = Field(default=100, ge=2, le=10**9)
     alpha: float = Field(default=0.05, gt=0.0, lt=1.0, allow_inf_nan=False)
     margin: float = Field(default=DEFAULT_MARGIN, gt=0.0, lt=1.0, allow_inf_nan=False)  # of non-inferiority, a share
     guardrails: Margins = Field(default_factory=lambda: DEFAULT_MARGINS)  # name -> harm that is put up with
