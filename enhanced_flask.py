@@ -43,7 +43,13 @@ from scheduler_service.http.server.serving import WarmUp, end_there_and_then, se
 from scheduler_service.http.services import EXTENSION, Services
 from scheduler_service.http.watch.metrics import Metrics
 from scheduler_service.http.watch.state import State
-from scheduler_service.http.watch.watching import firing_alerts, watch_alerts, watch_experiments, watch_live_models
+from scheduler_service.http.watch.watching import (
+    firing_alerts,
+    tidy_folders,
+    watch_alerts,
+    watch_experiments,
+    watch_live_models,
+)
 from scheduler_service.logs import configure_logging
 from scheduler_service.settings import PROJECT_ROOT, Settings, settings_from_environment
 
@@ -110,6 +116,8 @@ def make_services(settings: Settings) -> Services:
     if not settings.ab_config_file.exists():  # people edit it, and the registry keeps the models that it names
         with suppress_storage_errors():
             experiments.config["default_model"] = experiments.default_model
+    with suppress_storage_errors():
+        tidy_folders(settings)
     monitor = PerformanceMonitor(
         settings.database_file,
         reports_dir=settings.reports_dir,

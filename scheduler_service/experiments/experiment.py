@@ -133,6 +133,7 @@ class Experiment(Definition):
     rollout: Rollout | None = None
     promotion: Promotion | None = None
     last_transition: dict[str, Any] | None = None  # written with the state it led to, so that a kill loses no line
+    archived_at: Moment | None = None  # since when it is in the archive and not in the configuration
 
     @field_validator("excluded_users", mode="before")
     @classmethod
@@ -245,6 +246,7 @@ class Experiment(Definition):
             "rollout": None if self.rollout is None else self.rollout.to_dict(),
             "promotion": None if self.promotion is None else self.promotion.model_dump(),
             "last_transition": self.last_transition,
+            "archived_at": None if self.archived_at is None else to_iso(self.archived_at),
         }
         return words | {name: value for name, value in optional.items() if value is not None}
 

@@ -67,6 +67,18 @@ def amount_of(name: str, *, default: float, most: float) -> float:
     return amount
 
 
+def flag_of(name: str) -> bool:
+    """Whether the query says `true` under `name`; not when it says nothing.
+
+    Raises:
+        InvalidInput: it is neither true nor false.
+    """
+    said = request.args.get(name) or "false"
+    if said not in ("true", "false"):
+        raise InvalidInput(f"{name} {said[:100]!r} is neither true nor false", [((name,), "must be true or false")])
+    return said == "true"
+
+
 def read_body(schema: type[Body], *, optional: bool = False) -> Body:
     """The request's body as `schema`; an absent one counts as `{}` when `optional`.
 

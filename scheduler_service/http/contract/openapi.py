@@ -39,6 +39,7 @@ _QUERY: dict[str, Schema] = {
     "experiment": told(TEXT, "Only runs of this experiment."),
     "before": told(COUNT, "Only runs recorded before the one of this id: `next` of an earlier answer."),
     "user_id": told(_NAME, "The user."),
+    "archived": told(one_of("true", "false", ""), "true: those in the archive, without their lists of users."),
     "hours": {
         "type": "number", "exclusiveMinimum": 0, "maximum": 8_784, "default": 24, "description": "How far back.",
     },
