@@ -29,6 +29,7 @@ from scheduler_service.http.contract import problems
 from scheduler_service.http.guards import auth, hygiene
 from scheduler_service.http.guards.limits import Limits
 from scheduler_service.http.guards.proxies import TrustedProxies
+from scheduler_service.http.guards.queries import check_queries
 from scheduler_service.http.guards.shedding import Shedding
 from scheduler_service.http.routes import alerts, console, models, operations, runs
 from scheduler_service.http.routes import experiments as experiment_routes
@@ -86,6 +87,7 @@ def create_app(settings: Settings | None = None, *, limits: Limits | None = None
     problems.handle_errors(app)
     hygiene.keep_clean(app, settings, parts.metrics)
     auth.guard(app, settings, limits or Limits(settings))
+    check_queries(app)
     for resource in (runs, models, experiment_routes, alerts, operations, console):
         app.register_blueprint(resource.blueprint)
     if settings.trusted_proxies:

@@ -347,13 +347,15 @@ def test_a_reader_of_more_than_the_front_holds_is_ended(recorded):
 def test_one_address_has_so_many_connections_and_the_others_do_not_notice(recorder, tmp_path):
     patient = {"FRONT_REQUEST_TIMEOUT": "1h", "FRONT_CLIENT_TIMEOUT": "1h", "FRONT_CONNECTIONS_PER_CLIENT": "5"}
     with front(recorder.address, tmp_path, **patient) as running, ExitStack() as connections:
-        crowd = [connections.enter_context(running.connect(source="127.0.0.9")) for _ in range(8)]
-        ended = until(lambda: found if len(found := select.select(crowd, [], [], 0)[0]) >= 3 else [])
-        assert [rest(each) for each in ended] == [b""] * len(ended), "without an answer"
+        crowd = []
+        for _ in range(8):
+            with suppress(ConnectionResetError):  # ended before it was told of it
+                crowd.append(connections.enter_context(running.connect(source="127.0.0.9")))
+        until(lambda: 8 - len(crowd) + len(select.select(crowd, [], [], 0)[0]) >= 3, "the end of three")
         assert requests.get(f"{running.url}/x", timeout=HANG_S).status_code == 200
-        answers = [asked(each)[:13] for each in crowd if each not in ended]
+        answers = [asked(each)[:13] for each in crowd]
         assert set(answers) <= {b"HTTP/1.1 200 ", b""}
-        assert b"HTTP/1.1 200 " in answers
+        assert 1 <= answers.count(b"HTTP/1.1 200 ") <= 5
 
 
 def asked(connection: socket.socket) -> bytes:

@@ -15,9 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
-from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
+from pydantic import Field, ValidationError, field_validator
 
 from scheduler_service.errors import InvalidExperiment, StorageUnavailable
+from scheduler_service.experiments.definition import Definition
 from scheduler_service.experiments.experiment import Experiment, ModelName, invalid_experiment, problems
 from scheduler_service.files import json_text, locked, write_atomically
 
@@ -36,10 +37,8 @@ Document = dict[str, Any]
 Stamp = tuple[int, int, int]  # (mtime in ns, size, inode)
 
 
-class _Schema(BaseModel):
-    model_config = ConfigDict(frozen=True, strict=True, extra="ignore")
-
-    experiments: dict[str, Experiment] = {}
+class _Schema(Definition):
+    experiments: dict[str, Experiment] = Field(default_factory=dict)
     default_model: ModelName = DEFAULT_MODEL
 
     @field_validator("experiments", mode="before")
@@ -75,7 +74,7 @@ class ConfigFile:
 
     Safe to use from several threads, greenlets and processes. A missing file stands for no experiments and
     `DEFAULT_MODEL`; it is written with the first change. Comment lines (`// ...`) at its head are read, and lost when
-    the service changes the file; keys that the service does not know are kept.
+    the service changes the file; remarks (`_...`) are kept.
     """
 
     def __init__(self, path: Path, *, approve: Callable[[Snapshot, Snapshot], None] | None = None) -> None:

@@ -34,7 +34,7 @@ class Operation:
     def statuses(self) -> tuple[int, ...]:
         """Every error that it may answer."""
         guarded = (401, 403) if self.scope else ()
-        return tuple(sorted({*self.errors, *guarded, *(() if self.is_probe else (429,)), 500}))
+        return tuple(sorted({*self.errors, *guarded, 422, *(() if self.is_probe else (429,)), 500}))
 
     @property
     def key(self) -> str:
@@ -117,7 +117,7 @@ OPERATIONS: tuple[Operation, ...] = (
         "The recorded runs, newest first",
         query=("limit", "before", "model_key", "experiment"),
         answer="RunsAnswer",
-        errors=(422, 503),
+        errors=(404, 409, 422, 503),
     ),
     _get(
         "/runs/{request_id}",
@@ -157,7 +157,7 @@ OPERATIONS: tuple[Operation, ...] = (
         "What changed, newest first, and what is live; or was, at a time",
         query=("algorithm", "model_key", "at", "limit"),
         answer="ModelHistoryAnswer",
-        errors=(422, 503),
+        errors=(404, 409, 422, 503),
     ),
     _get(
         "/models/{name}",
@@ -340,7 +340,7 @@ OPERATIONS: tuple[Operation, ...] = (
         "Figures of the recorded runs",
         query=_FILTERS,
         answer="PerformanceAnswer",
-        errors=(422, 503),
+        errors=(404, 409, 422, 503),
     ),
     _get(
         "/performance/trends",
@@ -348,7 +348,7 @@ OPERATIONS: tuple[Operation, ...] = (
         "How the runs went over time",
         query=("hours", "points", "utc_offset_min", "model_key", "experiment"),
         answer="TrendsAnswer",
-        errors=(422, 503),
+        errors=(404, 409, 422, 503),
     ),
     _get(
         "/reports",

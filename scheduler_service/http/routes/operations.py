@@ -1,5 +1,6 @@
 """Operations: health, metrics, figures, reports, and the documentation of all of it."""
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import timedelta
 from pathlib import Path
@@ -14,6 +15,7 @@ from scheduler_service.http.contract.docs_page import docs_page
 from scheduler_service.http.contract.openapi import document
 from scheduler_service.http.contract.problems import problem
 from scheduler_service.http.contract.schemas import ABTestReportRequest, PerformanceReportRequest
+from scheduler_service.http.filters import runs_asked_for
 from scheduler_service.http.services import services
 from scheduler_service.http.watch import health
 from scheduler_service.reporting.shelf import made_reports
@@ -64,9 +66,10 @@ def get_metrics() -> Response:
 @blueprint.get("/performance")
 def get_performance() -> dict[str, Any]:
     """Figures of the recorded runs."""
-    names = ("start_time", "end_time", "model_key", "experiment")
-    wanted = {name: request.args.get(name) or None for name in names}
-    return {"status": "success", "performance": services().storage.run(lambda: services().monitor.summary(**wanted))}
+    parts, period = services(), {name: request.args.get(name) or None for name in ("start_time", "end_time")}
+    asked = runs_asked_for(parts)
+    found = parts.storage.run(lambda: parts.monitor.summary(**period, **asked()))
+    return {"status": "success", "performance": found}
 
 
 @blueprint.get("/performance/trends")
@@ -74,12 +77,14 @@ def get_trends() -> dict[str, Any]:
     """How the runs went over time."""
     hours = amount_of("hours", default=TREND_HOURS, most=MAX_TREND_HOURS)
     points = number_of("points", default=TREND_POINTS, most=MAX_TREND_POINTS)
-    named = {name: request.args.get(name) or None for name in ("model_key", "experiment")}
     parts, now = services(), utc_now()
-    offset = _utc_offset()
-    trend = parts.storage.run(
-        lambda: parts.monitor.history.trend(now, hours=hours, points=points, utc_offset=offset, **named)
-    )
+    offset, asked = _utc_offset(), runs_asked_for(parts)
+
+    def read() -> tuple[Mapping[str, str | None], Trend]:
+        found = asked()
+        return found, parts.monitor.history.trend(now, hours=hours, points=points, utc_offset=offset, **found)
+
+    named, trend = parts.storage.run(read)
     return {"status": "success", "trends": {"hours": hours, **named, **_trend(trend)}}
 
 
