@@ -28,6 +28,7 @@ from scheduler_service.http.bodies import OrjsonProvider
 from scheduler_service.http.contract import problems
 from scheduler_service.http.guards import auth, hygiene
 from scheduler_service.http.guards.limits import Limits
+from scheduler_service.http.guards.proxies import TrustedProxies
 from scheduler_service.http.guards.queries import check_queries
 from scheduler_service.http.guards.shedding import Shedding
 from scheduler_service.http.routes import alerts, console, models, operations, runs
@@ -95,6 +96,8 @@ def create_app(settings: Settings | None = None, *, limits: Limits | None = None
     check_queries(app)
     for resource in (runs, models, experiment_routes, alerts, operations, console):
         app.register_blueprint(resource.blueprint)
+    if settings.trusted_proxies:
+        app.wsgi_app = TrustedProxies(app.wsgi_app, settings.trusted_proxies)  # type: ignore[method-assign]
     app.wsgi_app = Shedding(app.wsgi_app, parts)  # type: ignore[method-assign]
     return app
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self, get_args, get_origin
 from urllib.parse import SplitResult, urlsplit
 
-from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic import Field, IPvAnyNetwork, SecretStr, ValidationError, field_validator, model_validator
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
@@ -70,6 +70,11 @@ class Settings(BaseSettings):
         default=(),
         description="Names, comma-separated, that a proxy or DNS has for this service. Always: loopback; addresses and "
         "names without a dot where other machines reach it.",
+    )
+    trusted_proxies: Annotated[tuple[IPvAnyNetwork, ...], NoDecode] = Field(
+        default=(),
+        description="Networks, comma-separated, of proxies that say who a client is (X-Forwarded-For, -Proto); with "
+        "one, clients need keys on loopback, too.",
     )
     compute_threads: int = Field(
         default=0,
@@ -151,6 +156,7 @@ class Settings(BaseSettings):
             "model_sources",
             "cors_origins",
             "allowed_hosts",
+            "trusted_proxies",
             "alert_webhooks",
             "alert_mail_to",
         ),
@@ -254,6 +260,11 @@ class Settings(BaseSettings):
                 "alerts by mail need SCHED_ALERT_SMTP_URL, SCHED_ALERT_MAIL_FROM and SCHED_ALERT_MAIL_TO together"
             )
         return self
+
+    @property
+    def is_exposed(self) -> bool:
+        """Whether other machines reach the service, directly or through a proxy."""
+        return not is_loopback(self.host) or bool(self.trusted_proxies)
 
     @property
     def threads_of_worker(self) -> int:
