@@ -147,6 +147,7 @@ def make_services(settings: Settings) -> Services:
         examining=threads("examining", 1, MAX_EXAMINATIONS_WAITING, is_for_long_work=True),
         probing=threads("probing", PROBING_THREADS, MAX_PROBES_WAITING),
         drawing=threads("drawing", 1, is_for_long_work=True),
+        reporting=threads("reporting", 1, is_for_long_work=True),
         recorder=Recorder(monitor, storage, metrics),
         shadow=Shadow(registry, experiments, monitor, metrics, clients_wait),
         replays=Replays(registry, experiments, monitor, clients_wait),
