@@ -23,7 +23,7 @@ CORES = usable_cores()
 WEBHOOK_KINDS = ("json", "dingtalk", "wecom", "feishu")
 SMTP_PORTS = {"smtp": 25, "smtp+starttls": 587, "smtps": 465}
 """The schemes of SCHED_ALERT_SMTP_URL, with the port where none is said."""
-_MAIL_ADDRESS = re.compile(r"[!-~]+@[!-~]+")
+_MAIL_ADDRESS = re.compile(r"[!-?A-~]+@[!-?A-~]+")
 THRESHOLDS = ("max_makespan", "max_execution_time", "min_success_rate", "min_free_disk_gib")
 """Those of `SCHED_ALERT_THRESHOLDS`, besides one for each size of instances."""
 
@@ -241,7 +241,7 @@ class Settings(BaseSettings):
     @classmethod
     def _mail_addresses(cls, value: str | tuple[str, ...] | None) -> str | tuple[str, ...] | None:
         for address in (value,) if isinstance(value, str) else value or ():
-            if not _MAIL_ADDRESS.fullmatch(address) or set(address) & set('<>(),;:"\\[]') or address.count("@") != 1:
+            if not _MAIL_ADDRESS.fullmatch(address) or set(address) & set('<>(),;:"\\[]'):
                 raise ValueError(f"{address!r} is no plain address like alerts@plant.example")
         return value
 
