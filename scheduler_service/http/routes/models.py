@@ -7,7 +7,7 @@ from flask import Blueprint, request
 
 from scheduler_service.clock import parse_time, utc_now
 from scheduler_service.errors import InvalidInput, ModelNotFound
-from scheduler_service.http.bodies import MalformedBody, number_of, parse_json, read_body, validated
+from scheduler_service.http.bodies import MalformedBody, number_of, parse_json, read_body, read_form, validated
 from scheduler_service.http.contract.schemas import (
     PromoteRequest,
     RegisterRequest,
@@ -137,7 +137,7 @@ def _default_model() -> dict[str, str | None]:
 
 def _read_upload() -> tuple[RegisterRequest, Any]:
     """The form's fields, and the stream of its `file` part."""
-    form, files = request.form, request.files
+    form, files = read_form()
     if "file" not in files:
         raise InvalidInput("the form has no part named file", [(("file",), "is missing")])
     if "model_path" in form:
