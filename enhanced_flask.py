@@ -22,6 +22,7 @@ from pydantic import ValidationError
 from ab_testing import ABTestManager
 from model_manager import ModelVersionManager
 from monitoring import ABTestAnalyzer, PerformanceMonitor, alert_desk
+from scheduler_env.cores import SOLVER_THREADS
 from scheduler_service.clock import utc_now
 from scheduler_service.errors import ServiceError, StorageUnavailable
 from scheduler_service.http.bodies import OrjsonProvider
@@ -136,6 +137,7 @@ def make_services(settings: Settings) -> Services:
         queue = metrics.queue(kind)
         return NativeThreads(size, max_waiting=max_waiting, metrics=queue, is_for_long_work=is_for_long_work)
 
+    SOLVER_THREADS.most = settings.threads_of_worker  # so that the workers share the cores
     compute = threads("compute", settings.threads_of_worker)
     large = threads("large", settings.threads_of_worker, is_for_long_work=True)
     improving = threads("improving", IMPROVING_THREADS, is_for_long_work=True)
@@ -160,6 +162,7 @@ def make_services(settings: Settings) -> Services:
         examining=threads("examining", 1, MAX_EXAMINATIONS_WAITING, is_for_long_work=True),
         probing=threads("probing", PROBING_THREADS, MAX_PROBES_WAITING),
         drawing=threads("drawing", 1, is_for_long_work=True),
+        reporting=threads("reporting", 1, is_for_long_work=True),
         recorder=Recorder(monitor, storage, metrics),
         shadow=Shadow(registry, experiments, monitor, metrics, clients_wait),
         replays=Replays(registry, experiments, monitor, clients_wait),

@@ -5,9 +5,7 @@
 
 import ipaddress
 import math
-import os
 import re
-import sys
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, get_args, get_origin
@@ -17,10 +15,11 @@ from pydantic import Field, IPvAnyNetwork, SecretStr, ValidationError, field_val
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from scheduler_env.cores import usable_cores
 from scheduler_service.keys import ANONYMOUS_SCOPES, parse_keys
 
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
-CORES = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
+CORES = usable_cores()
 WEBHOOK_KINDS = ("json", "dingtalk", "wecom", "feishu")
 SMTP_PORTS = {"smtp": 25, "smtp+starttls": 587, "smtps": 465}
 """The schemes of SCHED_ALERT_SMTP_URL, with the port where none is said."""

@@ -49,6 +49,8 @@ LAYERS: dict[str, int] = {
     "scheduler_service.experiments": 1,
     # 0 base
     "scheduler_env.errors": 0,
+    "scheduler_env.cores": 0,
+    "scheduler_env.locks": 0,
     "scheduler_service.errors": 0,
     "scheduler_service.settings": 0,
     "scheduler_service.clock": 0,

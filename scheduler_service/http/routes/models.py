@@ -8,7 +8,7 @@ from werkzeug.datastructures import FileStorage
 
 from scheduler_service.clock import parse_time, utc_now
 from scheduler_service.errors import InvalidInput, ModelNotFound
-from scheduler_service.http.bodies import MalformedBody, number_of, parse_json, read_body, validated
+from scheduler_service.http.bodies import MalformedBody, number_of, parse_json, read_body, read_form, validated
 from scheduler_service.http.contract.schemas import (
     PromoteRequest,
     RegisterRequest,
@@ -140,7 +140,7 @@ def _default_model() -> dict[str, str | None]:
 
 def _read_upload() -> tuple[RegisterRequest, Any]:
     """The form's fields, and the stream of its `file` part."""
-    form, files = request.form, request.files
+    form, files = read_form()
     for name in (*form, *files):
         if len(form.getlist(name)) + len(files.getlist(name)) > 1:
             raise InvalidInput(f"the form has several parts named {name[:60]}", [((name[:60],), "must be sent once")])

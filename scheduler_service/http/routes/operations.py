@@ -17,6 +17,7 @@ from scheduler_service.http.contract.openapi import document
 from scheduler_service.http.contract.problems import problem
 from scheduler_service.http.contract.schemas import ABTestReportRequest, PerformanceReportRequest
 from scheduler_service.http.filters import runs_asked_for
+from scheduler_service.http.server.offload import HAS_CLIENT_LEFT
 from scheduler_service.http.services import services
 from scheduler_service.http.watch import health
 from scheduler_service.reporting.shelf import made_reports
@@ -103,7 +104,10 @@ def make_performance_report() -> tuple[dict[str, Any], int]:
     """Make a report of the last days."""
     body, parts = read_body(PerformanceReportRequest, optional=True), services()
     pdf = body.format == "pdf"
-    path = parts.drawing.run(lambda: parts.monitor.generate_performance_report(body.days, lang=body.lang, pdf=pdf))
+    path = parts.reporting.run(
+        lambda: parts.monitor.generate_performance_report(body.days, lang=body.lang, pdf=pdf),
+        is_gone=request.environ.get(HAS_CLIENT_LEFT),
+    )
     return _report_made(str(Path(path).with_suffix(".pdf")) if pdf else path), 201
 
 
@@ -111,8 +115,9 @@ def make_performance_report() -> tuple[dict[str, Any], int]:
 def make_ab_test_report() -> tuple[dict[str, Any], int]:
     """Make a report of an experiment."""
     body, parts = read_body(ABTestReportRequest), services()
-    path = parts.drawing.run(
-        lambda: parts.analyzer.generate_ab_test_report(body.experiment_name, body.days, lang=body.lang)
+    path = parts.reporting.run(
+        lambda: parts.analyzer.generate_ab_test_report(body.experiment_name, body.days, lang=body.lang),
+        is_gone=request.environ.get(HAS_CLIENT_LEFT),
     )
     return _report_made(path), 201
 
