@@ -30,6 +30,11 @@ class Outcome:
     wrong: list[str] = field(default_factory=list)  # what must not happen, and did
     notes: list[str] = field(default_factory=list)
 
+    def note_wrong(self, what: str) -> None:
+        """Once, however often it happens."""
+        if what not in self.wrong:
+            self.wrong.append(what)
+
 
 class Crowd:
     """The clients of one attack."""

@@ -13,7 +13,6 @@ BUFFER = 4_096
 LARGE_REPORT = "performance_report_large.html"
 LARGE_BYTES = 6 * 2**20
 STALLED_BYTES = 7_900_000
-PIPELINED = 400
 
 
 def few_dribblers(crowd: Crowd) -> None:
@@ -53,8 +52,8 @@ def unread_reports(crowd: Crowd) -> None:
 
 
 def unread_pipeline(crowd: Crowd) -> None:
-    """60 clients ask for small answers without a pause, and read none."""
-    _ask_and_not_read(crowd, 60, GET % b"/health/live" * PIPELINED)
+    """8 clients ask for small files without a pause, and read none."""
+    _ask_and_not_read(crowd, 8, GET % b"/console/style.css" * 100)
 
 
 def unread_documents(crowd: Crowd) -> None:
@@ -88,6 +87,11 @@ def idle_connections(crowd: Crowd) -> None:
 
 def expects_to_be_asked(crowd: Crowd) -> None:
     """Refused requests with `Expect: 100-continue`: whoever goes on with the next one must not wait for ever."""
+    while crowd.is_on:
+        _expect_to_be_asked(crowd)
+
+
+def _expect_to_be_asked(crowd: Crowd) -> None:
     lines = (b"POST /nowhere", b"DELETE /run_algorithm", b"POST /run_algorithm", b"POST /models/register")
     for line in lines:
         length = 10**9 if line == b"POST /run_algorithm" else 20
@@ -104,7 +108,7 @@ def expects_to_be_asked(crowd: Crowd) -> None:
             client.sendall(GET % b"/health/live")
             again = client.recv(65_536)
         except TimeoutError:
-            crowd.outcome.wrong.append(f"{line.decode()}: {status}, and the next request is swallowed")
+            crowd.outcome.note_wrong(f"{line.decode()}: {status}, and the next request is swallowed")
         except ConnectionError:
             continue
         else:
@@ -116,6 +120,11 @@ def expects_to_be_asked(crowd: Crowd) -> None:
 
 def smuggled_after_a_bad_chunk(crowd: Crowd) -> None:
     """What follows a bad chunk must not be executed: it sets a tag."""
+    while crowd.is_on:
+        _smuggle_after_a_bad_chunk(crowd)
+
+
+def _smuggle_after_a_bad_chunk(crowd: Crowd) -> None:
     body = json.dumps({"model_key": "DDQN_v1.0"}).encode()
     hidden = b"PUT /models/tags/smuggled HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
     hidden += b"Content-Length: %d\r\n\r\n" % len(body) + body
@@ -139,11 +148,11 @@ def smuggled_after_a_bad_chunk(crowd: Crowd) -> None:
         statuses = [each[:3].decode() for each in told.split(b"HTTP/1.1 ")[1:]]
         crowd.outcome.answers.update(statuses)
         if len(statuses) != 1:
-            crowd.outcome.wrong.append(f"{name}: answers {' '.join(statuses) or 'none'}")
+            crowd.outcome.note_wrong(f"{name}: answers {' '.join(statuses) or 'none'}")
     client = crowd.target.connect()
     client.sendall(b"GET /models?tag=smuggled HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
     told = b""
     while piece := client.recv(65_536):
         told += piece
     if b'"total":0' not in told:
-        crowd.outcome.wrong.append("the tag is set")
+        crowd.outcome.note_wrong("the tag is set")

@@ -42,9 +42,21 @@ class Trial:
     @property
     def faults(self) -> list[str]:
         """Why the row counts as failed; none if it was held."""
+        found = self._other_faults()
+        if self.is_late:
+            found.append(f"p99 of /health/live {self.live.ms(0.99):.0f} ms")
+        return found
+
+    @property
+    def is_late(self) -> bool:
+        return self.live.ms(0.99) > MAX_LIVE_P99_MS
+
+    @property
+    def is_only_late(self) -> bool:
+        return self.is_late and not self._other_faults()
+
+    def _other_faults(self) -> list[str]:
         found = list(self.outcome.wrong)
-        if (p99_ms := self.live.ms(0.99)) > MAX_LIVE_P99_MS:
-            found.append(f"p99 of /health/live {p99_ms:.0f} ms")
         if self.live.failed:
             found.append(f"/health/live failed {len(self.live.failed)} times: {self.live.failed[0][:80]}")
         if self.runs.failed and not self.row.may_refuse_runs:

@@ -16,8 +16,8 @@ MAX_CHUNK_LINE, MAX_TRAILER_BYTES = 256, 8_192
 FRAMING_ALLOWED = 65_536
 """Bytes that chunks may take beyond what they carry: who sends every byte by itself is refused soon."""
 PIECE = 65_536
-READS_IN_A_ROW = 16
-"""Then others have their turn, however quickly the client sends."""
+TURN_BYTES, READ_COST = 65_536, 4_096
+"""After so many bytes others have their turn, however quickly the client sends; each read counts as some more."""
 STALLED_S = 20.0
 """How long a client may send nothing in the middle of a body."""
 LEAST_BYTES_PER_S = 16_384
@@ -54,7 +54,7 @@ class RequestBody:
         self._is_chunked = is_chunked
         self._invite = invite
         self._count = count
-        self._reads = 0
+        self._turn_bytes = 0
         self._framing = 0  # bytes
         self.is_complete = not is_chunked and not length
         self.is_broken = False
@@ -147,11 +147,13 @@ class RequestBody:
         self.received += n_bytes
         self.last_s = time.monotonic()
         self._count(n_bytes)
-        self._let_others_run()
+        self._let_others_run(n_bytes)
 
-    def _let_others_run(self) -> None:
-        self._reads += 1
-        if self._reads % READS_IN_A_ROW == 0:
+    def _let_others_run(self, n_bytes: int) -> None:
+        """Now and then, after reading `n_bytes`."""
+        self._turn_bytes += n_bytes + READ_COST
+        if self._turn_bytes > TURN_BYTES:
+            self._turn_bytes = 0
             gevent.sleep(0)
 
     def _begin_chunk(self) -> bool:
@@ -182,7 +184,7 @@ class RequestBody:
         if not line.endswith(b"\n"):
             raise BadFraming("the body ends before its end" if len(line) < most else "a line of the body is too long")
         self._framing += len(line)
-        self._let_others_run()
+        self._let_others_run(len(line))
         if self._framing > FRAMING_ALLOWED + self.received:
             raise BadFraming("the body has more framing than content")
         return line
