@@ -1,24 +1,27 @@
-"""The command line of the attacks, and their table."""
+"""The command line of the attacks."""
 
 import argparse
+import json
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
+from benchmarks.attacks.framing import answers
+from benchmarks.attacks.resting import at_rest
 from benchmarks.attacks.rows import ROWS, Row
 from benchmarks.attacks.servers import SERVERS, prepare
+from benchmarks.attacks.table import as_text, line
 from benchmarks.attacks.target import Target
+from benchmarks.attacks.throughput import speeds
 from benchmarks.attacks.trial import Trial, attempt
-from benchmarks.machine import markdown_table, write_results
+from benchmarks.machine import RESULTS, machine, write_results
+from benchmarks.wrk import is_installed
 
 MAX_ATTEMPTS = 3
-HEADER = (
-    "attack", "held", "/health/live p50 / p99 / max ms", "machine late p99 ms", "a schedule p99 ms", "failed",
-    "RSS MiB before, at most, after",
-    "connections opened, left", "closed after s", "answers", "remarks",
-)  # fmt: skip
+NAME = "attacks"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -26,12 +29,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _options(arguments)
     rows = [row for row in ROWS if options.only.lower() in row.name.lower()]
     with _target(options) as target:
-        trials = [_told(_settled(row, target)) for row in rows]
-    text = markdown_table(HEADER, [cells(trial) for trial in trials])
-    if not options.dry:
-        write_results("attacks", "python -m benchmarks.attacks", text, {"trials": [each.figures() for each in trials]})
-    print(text)
-    return int(any(trial.faults for trial in trials))
+        found: dict[str, Any] = {"machine": machine()}
+        if not options.only:
+            found["framing"] = [vars(came) | {"case": came.case.name} for came in answers(target)]
+            if is_installed():
+                found["speeds"] = [speed.figures() for speed in speeds(target)]
+        found["trials"] = [_told(_settled(row, target)).figures() for row in rows]
+    if not options.only and not options.through:
+        with tempfile.TemporaryDirectory() as folder:
+            found["at_rest"] = at_rest(SERVERS[options.server], Path(folder))
+    name = options.name or options.server
+    if options.dry:
+        print(as_text({name: found}))
+    else:
+        _write(name, found)
+    return int(any(trial["faults"] for trial in found["trials"]))
 
 
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -41,9 +53,13 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     add("--through", default="", help="a service that runs already: the address that clients use")
     add("--pid", type=int, nargs="+", default=[], help="of its processes; their descendants count, too")
     add("--home", type=Path, default=None, help="its folder")
-    add("--only", default="", help="rows with this in their name")
+    add("--name", default="", help="of its column in the results")
+    add("--only", default="", help="rows with this in their name; nothing else")
     add("--dry", action="store_true", help="print only")
-    return parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
+    if options.through and not (options.pid and options.name):
+        parser.error("--through needs --pid and --name")
+    return options
 
 
 @contextmanager
@@ -71,24 +87,15 @@ def _settled(row: Row, target: Target) -> Trial:
 
 
 def _told(trial: Trial) -> Trial:
-    print(" | ".join(map(str, cells(trial))), flush=True)
+    print(" | ".join(line(trial.figures())), flush=True)
     return trial
 
 
-def cells(trial: Trial) -> list[object]:
-    live, outcome = trial.live, trial.outcome
-    closed = f"{min(trial.closed_s):.1f} - {max(trial.closed_s):.1f}" if trial.closed_s else "-"
-    answers = ", ".join(f"{status}: {count}" for status, count in sorted(outcome.answers.items()))
-    return [
-        trial.row.name,
-        "**no**" if trial.faults else "yes",
-        f"{live.ms(0.5):.1f} / {live.ms(0.99):.1f} / {live.ms(1.0):.1f}",
-        f"{trial.machine_late_ms:.1f}",
-        f"{trial.runs.ms(0.99):.0f}",
-        f"{len(live.failed)}, {len(trial.runs.failed)}",
-        ", ".join(f"{each:.0f}" for each in trial.rss_mib),
-        f"{outcome.opened}, {trial.left}",
-        closed,
-        answers or "-",
-        "; ".join([*trial.faults, *outcome.notes]) or "-",
-    ]
+def _write(name: str, found: dict[str, Any]) -> None:
+    """Put it beside what was found of the other servers."""
+    path = RESULTS / f"{NAME}.json"
+    servers = json.loads(path.read_text("utf-8"))["servers"] if path.exists() else {}
+    servers[name] = found
+    ordered = {each: servers[each] for each in sorted(servers, key=[*SERVERS, *servers].index)}
+    command = "python -m benchmarks.attacks [--server " + "|".join(SERVERS) + "]"
+    write_results(NAME, command, as_text(ordered), {"servers": ordered})

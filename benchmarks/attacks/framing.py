@@ -61,8 +61,9 @@ def lengths() -> Iterator[Case]:
     yield bad("a list of lengths", HEAD + b"Content-Length: 2, 2\r\n\r\n{}", 400, or_else=("422 404 open",))
     for value in (b"+2", b"-1", b"0x2", b"2 2", b"2.0", b"", b"\xb2", b"9" * 30):
         yield bad(
-            f"the length {value[:5].decode('latin-1')!r}", HEAD + b"Content-Length: " + value + b"\r\n\r\n{}", 400, 413
-        )
+            f"the length {value[:5].decode('latin-1')!r}", HEAD + b"Content-Length: " + value + b"\r\n\r\n{}", 400, 413,
+            or_else=("413 open",),
+        )  # fmt: skip
     yield bad("a space before the colon of the length", HEAD + b"Content-Length : 2\r\n\r\n{}")
     yield bad("length and chunks", HEAD + b"Content-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 400)
     yield bad("chunks and length", HEAD + b"Transfer-Encoding: chunked\r\nContent-Length: 2\r\n\r\n0\r\n\r\n", 400)
@@ -87,7 +88,8 @@ def chunks() -> Iterator[Case]:
         CHUNKED + chunk(BODY) + b"0\r\nContent-Length: 50\r\n\r\n" + LIVE, "200 200 open", "400 closed",
     )  # fmt: skip
     for size in (b"z", b"0x2", b"+2", b"-2", b" 2", b"2_0", b"", b"1" * 17, b"f" * 16):
-        yield bad(f"a chunk of {size[:5].decode()!r}", CHUNKED + size + b"\r\n{}\r\n" + end, 400, 413)
+        waits = ("no answer",) if len(size) > 9 else ()
+        yield bad(f"a chunk of {size[:5].decode()!r}", CHUNKED + size + b"\r\n{}\r\n" + end, 400, 413, or_else=waits)
     yield bad("chunks whose lines end with LF", CHUNKED + b"2\n{}\n0\n\n")
     yield bad("LF in an extension", CHUNKED + b"2;a\nb\r\n{}\r\n" + end)
     yield bad("a chunk longer than it says", CHUNKED + b"2\r\n{}xx\r\n" + end)

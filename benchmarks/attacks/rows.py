@@ -19,7 +19,7 @@ class Row:
 
     name: str
     play: Callable[[Crowd], None]
-    seconds: float = 6.0
+    seconds: float = 4.0
     must_end: bool = False  # none of its connections may be open when it is over
     max_growth_mib: float = MAX_GROWTH_MIB  # of the resident memory of all processes
     may_refuse_runs: bool = False  # schedules of others may be refused meanwhile
@@ -31,7 +31,7 @@ def nobody(crowd: Crowd) -> None:
 
 
 ROWS: tuple[Row, ...] = (
-    Row("nobody", nobody, 5.0),
+    Row("nobody", nobody),
     Row("one-byte chunks", floods.one_byte_chunks),
     Row("one-byte chunks after a 401", floods.one_byte_chunks_after_401),
     Row("endless trailers", floods.endless_trailers),
@@ -54,7 +54,7 @@ ROWS: tuple[Row, ...] = (
     Row("unknown keys", floods.unknown_keys),
     Row("connections opened and closed", floods.connections_opened_and_closed),
     Row("bytes that are not HTTP", floods.not_http),
-    *(Row(name, play, 5.0, False, HELD_MIB) for name, play in texts.attacks().items()),
+    *(Row(name, play, 3.0, False, HELD_MIB) for name, play in texts.attacks().items()),
     Row("12 improvements of 5 s", work.improvements, 8.0),
     Row("12 searches of 5 s, 8 threads each", work.searches, 8.0),
     Row("200 work points, 4 clients", work.large_instances, 8.0),

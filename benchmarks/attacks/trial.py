@@ -12,7 +12,7 @@ from benchmarks.attacks.target import Target
 LOOK_EVERY_S = 0.25
 END_S = 12.0
 """How long an attacker's process may take beyond its time."""
-REST_S = 1.5
+REST_S = 1.0
 """After an attack, until the memory is looked at."""
 MAX_LIVE_P99_MS = 50.0
 
@@ -75,7 +75,8 @@ class Trial:
             "live_ms": {name: round(self.live.ms(share), 2) for name, share in SHARES.items()},
             "asked": len(self.live.latencies_s),
             "runs_ms": {name: round(self.runs.ms(share), 2) for name, share in SHARES.items()},
-            "runs_failed": self.runs.failed[:5],
+            "live_failed": len(self.live.failed),
+            "runs_failed": len(self.runs.failed),
             "machine_late_p99_ms": round(self.machine_late_ms, 2),
             "rss_mib": [round(each) for each in self.rss_mib],
             "cpu_share": round(self.cpu_share, 3),

@@ -54,7 +54,9 @@ CUT_OFF_SHOWN = 10
 ONE_PIECE = 65_536
 """Bytes of a body up to which it is copied behind its headers, so that both leave in one packet."""
 
-_REQUEST_LINE = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]{1,40}) ([!-~\x80-\xff]+) (HTTP/1\.[01])\r?\n")
+_REQUEST_LINE = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Z-]{1,40}) ([!-~\x80-\xff]+) (HTTP/1\.[01])\r?\n")
+_ABSOLUTE = re.compile(r"http://([^/?#@]+)([/?].*)?", re.IGNORECASE)
+"""A target that names the host, too, as proxies are sent them; it counts for more than the header Host."""
 _TOKEN = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
 log = logging.getLogger("scheduler.serving")
@@ -147,9 +149,9 @@ class Connection(WSGIHandler):  # type: ignore[misc]
         self.server.held_bytes += n_bytes
 
     def _take(self, n_bytes: int) -> None:
-        """Of the request's body."""
+        """Of the request's body; a short one is taken always, or stalled uploads would stop all runs."""
         self._hold(n_bytes)
-        if self.server.held_bytes > MAX_HELD_BYTES:
+        if self.server.held_bytes > MAX_HELD_BYTES and self.held_bytes > ONE_PIECE:
             raise ServiceUnavailable("more is being sent than this service can hold; come back later", retry_after=5)
 
     def _invite(self) -> None:
@@ -188,6 +190,9 @@ class Connection(WSGIHandler):  # type: ignore[misc]
         is_1_1 = self.request_version == "HTTP/1.1"
         if is_1_1 and "HTTP_HOST" not in environ:
             raise Refused(400, "the header Host is missing")
+        if absolute := _ABSOLUTE.fullmatch(self.path):
+            environ["HTTP_HOST"], rest = absolute[1], absolute[2] or "/"
+            self.path = rest if rest.startswith("/") else f"/{rest}"
         coding, length = environ.get("HTTP_TRANSFER_ENCODING"), environ.get("CONTENT_LENGTH")
         if coding is not None:
             if length is not None or not is_1_1:
