@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+from types import SimpleNamespace
 
 import pytest
 import requests
@@ -14,10 +15,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from werkzeug.exceptions import ServiceUnavailable
 
+from scheduler_service.http.server import request_body
+from scheduler_service.http.server.connections import MAX_HELD_BYTES, ONE_PIECE, Connection
 from scheduler_service.http.server.request_body import (
     FRAMING_ALLOWED,
     LEAST_BYTES_PER_S,
     STALLED_S,
+    TURN_BYTES,
     BadFraming,
     RequestBody,
 )
@@ -118,6 +122,24 @@ def test_every_byte_is_counted_and_may_be_refused():
         body_of(b"xx", 2, count=refuse).read()
 
 
+@pytest.mark.parametrize(
+    ("sent", "length"), [(b"x" * 64 * TURN_BYTES, 64 * TURN_BYTES), (b"1\r\nx\r\n" * 1_000 + b"0\r\n\r\n", None)]
+)
+def test_others_have_their_turn_while_a_body_arrives(monkeypatch, sent, length):
+    turns = []
+    monkeypatch.setattr(request_body.gevent, "sleep", turns.append)
+    body_of(sent, length).read()
+    assert len(turns) >= 64
+
+
+def test_short_bodies_are_taken_while_others_hold_all_that_there_is_room_for():
+    connection = Connection.__new__(Connection)
+    connection.server = SimpleNamespace(held_bytes=MAX_HELD_BYTES)
+    connection._take(ONE_PIECE)
+    with pytest.raises(ServiceUnavailable):
+        connection._take(1)
+
+
 def test_a_text_of_quotes_and_backslashes_is_read_in_linear_time():
     """Five megabytes took days with an expression that looked for the end of every quote anew."""
     program = (
@@ -213,6 +235,23 @@ def test_a_refusal_without_asking_for_the_body_ends_the_connection(either, line,
     assert told.startswith(b"HTTP/1.1 %d " % status), told[:100]
     assert b"Connection: close" in told
     assert b"100 Continue" not in told
+
+
+@pytest.mark.parametrize(
+    ("line", "status"),
+    [
+        (b"GET http://localhost/health/live HTTP/1.1", 200),
+        (b"GET HTTP://localhost/health/live?x=y HTTP/1.1", 200),
+        (b"GET http://localhost HTTP/1.1", 200),
+        (b"GET http://evil.example/models HTTP/1.1", 403),
+        (b"GET /models?at=http://evil.example/ HTTP/1.1", 422),
+        (b"get /health/live HTTP/1.1", 400),
+    ],
+)
+def test_a_target_may_name_the_host_and_then_no_header_counts(either, line, status):
+    with connected(either) as client:
+        client.sendall(line + b"\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+        assert read_all(client).startswith(b"HTTP/1.1 %d " % status)
 
 
 def test_a_client_that_waits_to_be_asked_is_asked(either):
