@@ -5,7 +5,6 @@ which gevent uses, takes it for an e-mail, and lets pass what two servers in a r
 """
 
 import logging
-import re
 import select
 import sys
 import time
@@ -15,7 +14,6 @@ from functools import lru_cache
 from http import HTTPStatus
 from socket import SHUT_RD, SHUT_RDWR, SHUT_WR
 from typing import TYPE_CHECKING, Any
-from urllib.parse import unquote_to_bytes
 
 import gevent
 import gevent.event
@@ -24,15 +22,20 @@ from gevent.pywsgi import WSGIHandler, WSGIServer, format_date_time
 from werkzeug.exceptions import HTTPException, ServiceUnavailable
 
 from scheduler_service.http.bodies import json_bytes
+from scheduler_service.http.server.incoming import (
+    LEAST_BYTES_PER_S,
+    STALLED_S,
+    Incoming,
+    Refused,
+    RequestBody,
+    environ_of,
+)
 from scheduler_service.http.server.offload import HAS_CLIENT_LEFT
-from scheduler_service.http.server.request_body import LEAST_BYTES_PER_S, STALLED_S, RequestBody
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
     from gevent.socket import socket
 
-MAX_LINE = 8_192
-MAX_HEADERS, MAX_HEADER_BYTES = 100, 65_536
 IDLE_S = 75.0
 """How long a connection may wait for its next request."""
 HEAD_S = 20.0
@@ -54,24 +57,7 @@ CUT_OFF_SHOWN = 10
 ONE_PIECE = 65_536
 """Bytes of a body up to which it is copied behind its headers, so that both leave in one packet."""
 
-_REQUEST_LINE = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Z-]{1,40}) ([!-~\x80-\xff]+) (HTTP/1\.[01])\r?\n")
-_ABSOLUTE = re.compile(r"http://([^/?#@]+)([/?].*)?", re.IGNORECASE)
-"""A target that names the host, too, as proxies are sent them; it counts for more than the header Host."""
-_TOKEN = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
-
 log = logging.getLogger("scheduler.serving")
-
-
-class Refused(Exception):
-    """A request that is not HTTP as we read it; the connection is closed after the answer."""
-
-    def __init__(self, status: int, detail: str) -> None:
-        super().__init__(detail)
-        self.status = status
-
-
-class Gone(Exception):
-    """The client has left in the middle of its request."""
 
 
 class Connection(WSGIHandler):  # type: ignore[misc]
@@ -91,10 +77,16 @@ class Connection(WSGIHandler):  # type: ignore[misc]
 
     def handle(self) -> None:
         self.server.connections.add(self)
+        self.incoming = Incoming(self.socket, self._begin_head)
         try:
             super().handle()
         finally:
             self.server.forget(self)
+
+    def _begin_head(self) -> None:
+        if self.is_idle:
+            self.is_idle, self.is_reading_head, self.since_s = False, True, time.monotonic()
+            self.response_length = 0
 
     def handle_one_request(self) -> object:
         """True: go on with the next one. None: close. (status, bytes): answer that, then close."""
@@ -102,15 +94,8 @@ class Connection(WSGIHandler):  # type: ignore[misc]
         # What has arrived is read without waiting: a client that is quicker than this loop would have it for itself.
         gevent.sleep(0)
         try:
-            line = self.rfile.readline(MAX_LINE + 1)
-            if line in (b"\r\n", b"\n"):  # RFC 9112, 2.2: one empty line before a request is passed over
-                line = self.rfile.readline(MAX_LINE + 1)
-            if not line:
-                return None
-            self.is_idle, self.is_reading_head, self.since_s = False, True, time.monotonic()
-            self.response_length = 0
-            self.environ = self._read_head(line)
-        except (OSError, Gone):
+            self.environ = self._read_head()
+        except OSError:
             return None
         except Refused as err:
             log.info("refused a request of %s: %s", self.client_address[0], err)
@@ -129,7 +114,7 @@ class Connection(WSGIHandler):  # type: ignore[misc]
         assert body is not None
         if not self.close_connection and body.can_be_passed_over:
             with suppress(HTTPException):
-                body.pass_over()
+                body.readall()
                 return True
         if not body.is_complete:
             self._linger()
@@ -166,60 +151,27 @@ class Connection(WSGIHandler):  # type: ignore[misc]
         finally:
             self.sending_s = None
 
-    def _read_head(self, line: bytes) -> dict[str, Any]:
-        """The WSGI environment of the request that begins with `line`.
+    def _read_head(self) -> dict[str, Any]:
+        """The WSGI environment of the next request.
 
         Raises:
-            Refused: it is malformed, too long, or could be understood in two ways.
-            Gone: it is not all there.
-
-        Source: RFC 9112, sections 3, 5 and 6.3.
+            Refused: it is not HTTP as we read it.
+            OSError: it is not all there.
         """
-        found = _REQUEST_LINE.fullmatch(line)
-        if found is None:
-            if len(line) > MAX_LINE:
-                raise Refused(414, f"the request line has more than {MAX_LINE} bytes")
-            if not line.endswith(b"\n"):
-                raise Gone
-            raise Refused(400, "the request line is not METHOD TARGET HTTP/1.1")
-        self.requestline = line.rstrip().decode("latin-1")
-        self.command, self.path, self.request_version = (part.decode("latin-1") for part in found.groups())
-        environ: dict[str, Any] = self.server.get_environ()
-        environ[HAS_CLIENT_LEFT] = self.has_client_left
-        environ.update(self._read_headers())
-        is_1_1 = self.request_version == "HTTP/1.1"
-        if is_1_1 and "HTTP_HOST" not in environ:
-            raise Refused(400, "the header Host is missing")
-        if absolute := _ABSOLUTE.fullmatch(self.path):
-            environ["HTTP_HOST"], rest = absolute[1], absolute[2] or "/"
-            self.path = rest if rest.startswith("/") else f"/{rest}"
-        coding, length = environ.get("HTTP_TRANSFER_ENCODING"), environ.get("CONTENT_LENGTH")
-        if coding is not None:
-            if length is not None or not is_1_1:
-                raise Refused(400, "Transfer-Encoding beside Content-Length or in HTTP/1.0")
-            if coding.lower() != "chunked":
-                raise Refused(501, "a Transfer-Encoding other than chunked")
-        if length is not None and not (length.isascii() and length.isdecimal() and len(length) < 19):
-            raise Refused(400, "Content-Length is not a number")
-        self.content_length = None if length is None else int(length)
-        wanted = environ.get("HTTP_CONNECTION", "").lower()
-        self.close_connection = ("close" in wanted) if is_1_1 else ("keep-alive" not in wanted)
-        path, _, query = self.path.partition("?")
+        request = self.incoming.read_head(self.client_address)
+        self.command, self.path = request.method, request.uri
+        environ = {**self.server.get_environ(), **environ_of(request)}
+        self.request_version = environ["SERVER_PROTOCOL"]
+        is_1_1 = request.version >= (1, 1)
         expects = is_1_1 and environ.get("HTTP_EXPECT", "").lower() == "100-continue"
+        wanted = environ.get("HTTP_CONNECTION", "").lower()
+        self.close_connection = request.must_close or ("close" in wanted if is_1_1 else "keep-alive" not in wanted)
         self.wsgi_input = RequestBody(
-            self.rfile,
-            self.content_length,
-            is_chunked=coding is not None,
-            invite=self._invite if expects else None,
-            count=self._take,
+            self.incoming, request, invite=self._invite if expects else None, count=self._take
         )
         environ.update(
             {
-                "REQUEST_METHOD": self.command,
-                "SCRIPT_NAME": "",
-                "PATH_INFO": unquote_to_bytes(path.encode("latin-1")).decode("latin-1") if "%" in path else path,
-                "QUERY_STRING": query,
-                "SERVER_PROTOCOL": self.request_version,
+                HAS_CLIENT_LEFT: self.has_client_left,
                 "REMOTE_ADDR": self.client_address[0],
                 "REMOTE_PORT": str(self.client_address[1]),
                 "wsgi.input": self.wsgi_input,
@@ -227,33 +179,6 @@ class Connection(WSGIHandler):  # type: ignore[misc]
             }
         )
         return environ
-
-    def _read_headers(self) -> dict[str, str]:
-        headers: dict[str, str] = {}
-        n_bytes = 0
-        for _ in range(MAX_HEADERS + 1):
-            line = self.rfile.readline(MAX_LINE + 1)
-            if line in (b"\r\n", b"\n"):
-                return headers
-            n_bytes += len(line)
-            if len(line) > MAX_LINE or n_bytes > MAX_HEADER_BYTES:
-                raise Refused(431, f"a header has more than {MAX_LINE} bytes, or all have more than {MAX_HEADER_BYTES}")
-            if not line.endswith(b"\n"):
-                raise Gone
-            name, colon, rest = line.partition(b":")
-            value = rest.strip(b" \t\r\n").decode("latin-1")
-            if not colon or not _TOKEN.fullmatch(name) or not _is_clean(value):
-                raise Refused(400, "a header is not NAME: VALUE on one line")
-            if b"_" in name:  # WSGI cannot tell X_Y from X-Y, and who stands before us may check only one of them
-                continue
-            key = _key_of(name)
-            if key not in headers:
-                headers[key] = value
-            elif key in ("HTTP_HOST", "CONTENT_LENGTH", "HTTP_TRANSFER_ENCODING"):
-                raise Refused(400, f"the header {name.decode()} stands twice")
-            else:
-                headers[key] += ("; " if key == "HTTP_COOKIE" else ",") + value
-        raise Refused(431, f"more than {MAX_HEADERS} headers")
 
     def finalize_headers(self) -> None:
         if self.provided_date is None:
@@ -434,16 +359,6 @@ class Server(WSGIServer):  # type: ignore[misc]
             for each in list(self.connections):
                 if each.is_slow(now_s):
                     each.hang_up()
-
-
-@lru_cache(maxsize=512)
-def _key_of(name: bytes) -> str:
-    key = name.decode().upper().replace("-", "_")
-    return key if key in ("CONTENT_TYPE", "CONTENT_LENGTH") else f"HTTP_{key}"
-
-
-def _is_clean(value: str) -> bool:
-    return value.isprintable() or not any((char < " " and char != "\t") or char == "\x7f" for char in value)
 
 
 @lru_cache(maxsize=1)
