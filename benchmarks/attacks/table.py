@@ -19,10 +19,10 @@ Each attack comes from a process of its own on the same machine, at a low priori
 `/health/live` every 10 ms over one connection, and another one asks for a schedule every 250 ms. A time that passes
 while a client waits counts as one more slow answer. "Machine late": how late the system woke the first client, p99.
 
-An attack is held if the p99 of `/health/live` is at most {MAX_LIVE_P99_MS:.0f} ms, no request of those two clients failed, the
-memory kept within its bound, and the row's own condition was met. One that was only late is made three times at most,
-for the machine is not ours alone; the table shows the last time. "Closed after": ages of the attackers' connections,
-seen four times a second."""
+An attack is held if the p99 of `/health/live` is at most {MAX_LIVE_P99_MS:.0f} ms, no request of those two clients
+failed, the memory kept within its bound, and the row's own condition was met. One that was only late is made three
+times at most, for the machine is not ours alone; the table shows the last time. "Closed after": ages of the
+attackers' connections, seen four times a second."""
 FRAMING = """What was answered, and whether the connection stayed open; after most of what is wrong comes a request that
 must not be executed. **Bold**: not as RFC 9112 has it, or not safe."""
 
