@@ -24,13 +24,13 @@ _context = multiprocessing.get_context("spawn")
 class Seen:
     """What a client saw."""
 
-    latencies_s: list[float] = field(default_factory=list)  # from when a request was due until its answer
+    latencies_s: list[float] = field(default_factory=list)  # from when a request was due until its answer, or its end
     late_s: list[float] = field(default_factory=list)  # of the client itself: how late the system woke it
     failed: list[str] = field(default_factory=list)
 
     def ms(self, share: float) -> float:
-        """The quantile of the latencies; what was not answered counts as the patience."""
-        return quantile([*self.latencies_s, *([PATIENCE_S] * len(self.failed))], share) * 1e3
+        """A quantile of the latencies."""
+        return quantile(self.latencies_s, share) * 1e3
 
 
 def quantile(values: list[float], share: float) -> float:
@@ -87,8 +87,7 @@ def _beat(host: str, port: int, path: str, every_s: float, body: bytes, pipe: Co
             seen.failed.append(trouble)
         # What fell due meanwhile would have waited for the rest of it. Nobody asks it late: that would be more load.
         while due_s <= (now_s := time.monotonic()):
-            if not trouble:
-                seen.latencies_s.append(now_s - due_s)
+            seen.latencies_s.append(now_s - due_s)
             due_s += every_s
         due_s -= every_s
     pipe.send(seen)

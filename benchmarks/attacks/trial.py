@@ -1,7 +1,7 @@
 """One row against one service: the attack beside clients that do nothing wrong, and what came of it."""
 
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 from benchmarks.attacks.beat import Seen, beats, quantile
@@ -82,7 +82,7 @@ class Trial:
             "cpu_share": round(self.cpu_share, 3),
             "left": self.left,
             "closed_after_s": [round(f(self.closed_s), 1) for f in (min, max)] if self.closed_s else [],
-            "attacker": asdict(self.outcome),
+            "attacker": vars(self.outcome),
         }
 
 
