@@ -39,7 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with tempfile.TemporaryDirectory() as folder:
             found["at_rest"] = at_rest(SERVERS[options.server], Path(folder))
     name = options.name or options.server
-    if options.dry:
+    if options.dry or options.only:
         print(as_text({name: found}))
     else:
         _write(name, found)
@@ -54,7 +54,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     add("--pid", type=int, nargs="+", default=[], help="of its processes; their descendants count, too")
     add("--home", type=Path, default=None, help="its folder")
     add("--name", default="", help="of its column in the results")
-    add("--only", default="", help="rows with this in their name; nothing else")
+    add("--only", default="", help="rows with this in their name; nothing is written")
     add("--dry", action="store_true", help="print only")
     options = parser.parse_args(arguments)
     if options.through and not (options.pid and options.name):
