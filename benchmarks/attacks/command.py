@@ -20,7 +20,6 @@ from benchmarks.attacks.trial import Trial, attempt
 from benchmarks.machine import RESULTS, machine, write_results
 from benchmarks.wrk import is_installed
 
-MAX_ATTEMPTS = 3
 NAME = "attacks"
 
 
@@ -34,7 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             found["framing"] = [vars(came) | {"case": came.case.name} for came in answers(target)]
             if is_installed():
                 found["speeds"] = [speed.figures() for speed in speeds(target)]
-        found["trials"] = [_told(_settled(row, target)).figures() for row in rows]
+        found["trials"] = [_told(_settled(row, target, options.attempts)).figures() for row in rows]
     if not options.only and not options.through:
         with tempfile.TemporaryDirectory() as folder:
             found["at_rest"] = at_rest(SERVERS[options.server], Path(folder))
@@ -53,6 +52,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     add("--through", default="", help="a service that runs already: the address that clients use")
     add("--pid", type=int, nargs="+", default=[], help="of its processes; their descendants count, too")
     add("--home", type=Path, default=None, help="its folder")
+    add("--attempts", type=int, default=3, help="of a row that was only late")
     add("--name", default="", help="of its column in the results")
     add("--only", default="", help="rows with this in their name; nothing is written")
     add("--dry", action="store_true", help="print only")
@@ -77,9 +77,9 @@ def _target(options: argparse.Namespace) -> Iterator[Target]:
             yield target
 
 
-def _settled(row: Row, target: Target) -> Trial:
+def _settled(row: Row, target: Target, attempts: int) -> Trial:
     """The first attempt that was not late, or the last one: a busy machine is late once, a service each time."""
-    for _ in range(MAX_ATTEMPTS - 1):
+    for _ in range(attempts - 1):
         trial = attempt(row, target)
         if not trial.is_only_late:
             return trial

@@ -10,7 +10,7 @@ Found = Mapping[str, Any]
 
 HEADER = (
     "attack", "held", "/health/live p50 / p99 / max ms", "machine late p99 ms", "a schedule p99 ms",
-    "failed", "RSS MiB before, at most, after", "CPU", "connections opened, left", "closed after s", "answers",
+    "failed", "RSS MiB before, at most, after", "CPU, waited for it", "connections opened, left", "closed after s", "answers",
     "remarks",
 )  # fmt: skip
 ABOUT = f"""# Slow, broken and hostile clients
@@ -20,8 +20,9 @@ Each attack comes from a process of its own on the same machine, at a low priori
 while a client waits counts as one more slow answer. "Machine late": how late the system woke the first client, p99.
 
 An attack is held if the p99 of `/health/live` is at most {MAX_LIVE_P99_MS:.0f} ms, no request of those two clients
-failed, the memory kept within its bound, and the row's own condition was met. One that was only late is made three
-times at most, for the machine is not ours alone; the table shows the last time. "Closed after": ages of the
+failed, the memory kept within its bound, and the row's own condition was met. One that was only late is made
+again, three times at most, for the machine is not ours alone; the table shows the last time. "CPU, waited for it": of
+one core, and how long the event loop was ready to run while others had the processor. "Closed after": ages of the
 attackers' connections, seen four times a second."""
 FRAMING = """What was answered, and whether the connection stayed open; after most of what is wrong comes a request that
 must not be executed. **Bold**: not as RFC 9112 has it, or not safe."""
@@ -57,7 +58,7 @@ def line(trial: Found) -> list[str]:
         f"{trial['runs_ms']['p99']:.0f}",
         f"{trial['live_failed']}, {trial['runs_failed']}",
         ", ".join(map(str, trial["rss_mib"])),
-        f"{trial['cpu_share']:.0%}",
+        f"{trial['cpu_share']:.0%}, {trial['waited_share']:.0%}",
         f"{attacker['opened']}, {trial['left']}",
         " - ".join(map(str, trial["closed_after_s"])) or "-",
         answers or "-",

@@ -53,6 +53,14 @@ class Target:
                 total += (int(fields[11]) + int(fields[12])) / 100.0
         return total
 
+    def waited_s(self) -> float:
+        """How long their event loops were ready to run, and the processor was somebody else's, until now."""
+        total = 0.0
+        for pid in descendants(self.pids):
+            with suppress(OSError):
+                total += int(Path(f"/proc/{pid}/schedstat").read_text().split()[1]) / 1e9
+        return total
+
     def attackers(self) -> set[int]:
         """The ports of attackers whose connections the service has not closed."""
         here = f":{self.port:04X}"

@@ -27,6 +27,7 @@ class Trial:
     outcome: Outcome
     rss_mib: tuple[float, float, float]  # before, at most, after
     cpu_share: float  # of one core, while it went on
+    waited_share: float  # of the time: the event loop was ready, and others had the processor
     left: int  # connections of the attackers that were still open
     closed_s: tuple[float, ...]  # ages of those that the service closed, as far as they were seen
 
@@ -80,6 +81,7 @@ class Trial:
             "machine_late_p99_ms": round(self.machine_late_ms, 2),
             "rss_mib": [round(each) for each in self.rss_mib],
             "cpu_share": round(self.cpu_share, 3),
+            "waited_share": round(self.waited_share, 3),
             "left": self.left,
             "closed_after_s": [round(f(self.closed_s), 1) for f in (min, max)] if self.closed_s else [],
             "attacker": vars(self.outcome),
@@ -93,7 +95,7 @@ def attempt(row: Row, target: Target) -> Trial:
     """Attack for as long as the row says."""
     before_mib = target.rss_mib()
     live, runs = beats(target.host, target.port)
-    begun_s, begun_cpu_s = time.monotonic(), target.cpu_s()
+    begun_s, begun_cpu_s, begun_waited_s = time.monotonic(), target.cpu_s(), target.waited_s()
     attacking = Attacking(row.name, row.play, target, row.seconds)
     most_mib, seen, closed_s = before_mib, dict[int, float](), list[float]()
     attackers: set[int] = set()
@@ -104,9 +106,12 @@ def attempt(row: Row, target: Target) -> Trial:
         seen = {port: seen.get(port, now_s) for port in attackers}
         most_mib = max(most_mib, target.rss_mib())
     took_s, used_s = time.monotonic() - begun_s, target.cpu_s() - begun_cpu_s
+    waited_s = target.waited_s() - begun_waited_s
     left = len(target.attackers())
     seen_by_live, seen_by_runs = live.stop(), runs.stop()
     outcome = attacking.end(END_S)
     time.sleep(REST_S)
     memory = (before_mib, most_mib, target.rss_mib())
-    return Trial(row, seen_by_live, seen_by_runs, outcome, memory, used_s / took_s, left, tuple(closed_s))
+    return Trial(
+        row, seen_by_live, seen_by_runs, outcome, memory, used_s / took_s, waited_s / took_s, left, tuple(closed_s)
+    )

@@ -117,6 +117,7 @@ class Connection(WSGIHandler):  # type: ignore[misc]
                 body.readall()
                 return True
         if not body.is_complete:
+            self._hold(-self.held_bytes)  # it is not kept meanwhile
             self._linger()
         return False
 
