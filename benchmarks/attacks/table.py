@@ -10,8 +10,8 @@ Found = Mapping[str, Any]
 
 HEADER = (
     "attack", "held", "/health/live p50 / p99 / max ms", "machine late p99 ms", "a schedule p99 ms",
-    "failed", "RSS MiB before, at most, after", "CPU, waited for it", "connections opened, left", "closed after s", "answers",
-    "remarks",
+    "failed", "RSS MiB before, at most, after", "CPU, waited for it", "connections opened, left", "closed after s",
+    "answers", "remarks",
 )  # fmt: skip
 ABOUT = f"""# Slow, broken and hostile clients
 
