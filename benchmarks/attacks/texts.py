@@ -53,14 +53,6 @@ def _form(part: bytes, n_bytes: int = LARGE) -> bytes:
     return part * (n_bytes // len(part)) + b"--x--\r\n"
 
 
-def _multipart(body: Callable[[], bytes]) -> Callable[[Crowd], None]:
-    return partial(_send, body=body, head=FORM)
-
-
-def _send(crowd: Crowd, *, body: Callable[[], bytes], head: bytes = HEAD) -> None:
-    _post(crowd, body(), head)
-
-
 FORM = (
     b"POST /models/register HTTP/1.1\r\nHost: localhost\r\n"
     b"Content-Type: multipart/form-data; boundary=x\r\n"
@@ -98,5 +90,9 @@ FORMS: dict[str, Callable[[], bytes]] = {
 
 def attacks() -> dict[str, Callable[[Crowd], None]]:
     """The name of each body, and who sends it."""
-    as_json = {name: partial(_send, body=body) for name, body in SHAPES.items()}
-    return as_json | {name: _multipart(body) for name, body in FORMS.items()}
+    return {name: partial(_send, name=name) for name in (*SHAPES, *FORMS)}
+
+
+def _send(crowd: Crowd, *, name: str) -> None:
+    make, head = (SHAPES[name], HEAD) if name in SHAPES else (FORMS[name], FORM)
+    _post(crowd, make(), head)
