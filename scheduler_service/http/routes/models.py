@@ -141,9 +141,6 @@ def _default_model() -> dict[str, str | None]:
 def _read_upload() -> tuple[RegisterRequest, Any]:
     """The form's fields, and the stream of its `file` part."""
     form, files = read_form()
-    for name in (*form, *files):
-        if len(form.getlist(name)) + len(files.getlist(name)) > 1:
-            raise InvalidInput(f"the form has several parts named {name[:60]}", [((name[:60],), "must be sent once")])
     if "file" not in files:
         raise InvalidInput("the form has no part named file that brings a file", [(("file",), "is missing")])
     if "model_path" in form:

@@ -4,6 +4,7 @@ gevent's WSGI server, with its slow or lenient parts replaced. The head of a req
 which gevent uses, takes it for an e-mail, and lets pass what two servers in a row may understand differently.
 """
 
+import errno
 import logging
 import select
 import sys
@@ -74,6 +75,7 @@ class Connection(WSGIHandler):  # type: ignore[misc]
     held_bytes = 0  # of its request and its answer
     sending_s: float | None = None  # since when an answer leaves; monotonic
     sending_bytes = 0
+    piece_s = 0.0  # since when a piece of it leaves; monotonic
     wsgi_input: RequestBody | None
     response_headers: list[tuple[bytes, bytes]]
     provided_date: str | None
@@ -120,6 +122,7 @@ class Connection(WSGIHandler):  # type: ignore[misc]
                 body.readall()
                 return True
         if not body.is_complete:
+            self._hold(-self.held_bytes)  # it is not kept meanwhile
             self._linger()
         return False
 
@@ -137,9 +140,9 @@ class Connection(WSGIHandler):  # type: ignore[misc]
         self.server.held_bytes += n_bytes
 
     def _take(self, n_bytes: int) -> None:
-        """Of the request's body."""
+        """Of the request's body; a short one is taken always, or stalled uploads would stop all runs."""
         self._hold(n_bytes)
-        if self.server.held_bytes > MAX_HELD_BYTES:
+        if self.server.held_bytes > MAX_HELD_BYTES and self.held_bytes > ONE_PIECE:
             raise ServiceUnavailable("more is being sent than this service can hold; come back later", retry_after=5)
 
     def _invite(self) -> None:
@@ -148,9 +151,13 @@ class Connection(WSGIHandler):  # type: ignore[misc]
     def _sendall(self, data: bytes) -> None:
         if len(data) > ONE_PIECE:
             self._hold(len(data))
+            if self.server.held_bytes > MAX_HELD_BYTES:
+                raise BrokenPipeError(errno.EPIPE, "too much waits for clients that do not read")
         self.sending_s, self.sending_bytes = time.monotonic(), len(data)
         try:
-            super()._sendall(data)
+            for beginning in range(0, len(data), ONE_PIECE):
+                self.piece_s = time.monotonic()
+                super()._sendall(data[beginning : beginning + ONE_PIECE])
         finally:
             self.sending_s = None
 
@@ -233,7 +240,8 @@ class Connection(WSGIHandler):  # type: ignore[misc]
         if self.is_reading_head:
             return waited_s > HEAD_S
         if self.sending_s is not None:
-            return now_s - self.sending_s > STALLED_S + self.sending_bytes / LEAST_BYTES_PER_S
+            is_stalled = now_s - self.piece_s > STALLED_S
+            return is_stalled or now_s - self.sending_s > STALLED_S + self.sending_bytes / LEAST_BYTES_PER_S
         return self.wsgi_input is not None and self.wsgi_input.is_slow(now_s)
 
 
