@@ -91,7 +91,7 @@ def create_app(settings: Settings | None = None, *, limits: Limits | None = None
     parts = make_services(settings)
     app.extensions[EXTENSION] = parts
     parts.metrics.show(State(parts, alerts=lambda: firing_alerts(parts.monitor)))
-    problems.handle_errors(app)
+    problems.handle_errors(app, settings.home)
     hygiene.keep_clean(app, settings, parts.metrics)
     auth.guard(app, settings, limits or Limits(settings))
     check_queries(app)
