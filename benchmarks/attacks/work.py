@@ -3,6 +3,7 @@
 import json
 import time
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 from benchmarks.attacks.crowd import Crowd
@@ -26,8 +27,8 @@ def large(n_workpoints: int, **more: object) -> dict[str, object]:
 
 def searches(crowd: Crowd) -> None:
     """12 searches of 5 s by the exact solver with 8 threads each."""
-    crowd.outcome.notes.append(f"registered: {_answer(crowd, _registration(), 30.0)}")
-    _ask_all(crowd, 12, message(large(5, algorithm="CPSAT", time_budget_ms=5_000)))
+    crowd.outcome.notes.append(f"registered: {_answer(crowd, _registration(crowd), 30.0)}")
+    _ask_all(crowd, 12, message(large(5, model="CPSAT_v1.0", time_budget_ms=5_000)))
 
 
 def improvements(crowd: Crowd) -> None:
@@ -66,8 +67,9 @@ def overload(crowd: Crowd) -> None:
     _ask_all(crowd, 256, body)
 
 
-def _registration() -> bytes:
-    content = {"model_path": CPSAT_FILE, "algorithm": "CPSAT", "version": "8.0.0"}
+def _registration(crowd: Crowd) -> bytes:
+    path = str((crowd.target.home or Path()) / CPSAT_FILE)
+    content = {"model_path": path, "algorithm_name": "CPSAT", "training_params": {}, "performance_metrics": {}}
     return message(content, b"POST /models/register")
 
 
