@@ -22,12 +22,15 @@ from pydantic import ValidationError
 from ab_testing import ABTestManager
 from model_manager import ModelVersionManager
 from monitoring import ABTestAnalyzer, PerformanceMonitor, alert_desk
+from scheduler_env.cores import SOLVER_THREADS
 from scheduler_service.clock import utc_now
 from scheduler_service.errors import ServiceError, StorageUnavailable
 from scheduler_service.http.bodies import OrjsonProvider
 from scheduler_service.http.contract import problems
 from scheduler_service.http.guards import auth, hygiene
 from scheduler_service.http.guards.limits import Limits
+from scheduler_service.http.guards.proxies import TrustedProxies
+from scheduler_service.http.guards.queries import check_queries
 from scheduler_service.http.guards.shedding import Shedding
 from scheduler_service.http.routes import alerts, console, models, operations, runs
 from scheduler_service.http.routes import experiments as experiment_routes
@@ -42,7 +45,13 @@ from scheduler_service.http.server.serving import WarmUp, end_there_and_then, se
 from scheduler_service.http.services import EXTENSION, Services
 from scheduler_service.http.watch.metrics import Metrics
 from scheduler_service.http.watch.state import State
-from scheduler_service.http.watch.watching import firing_alerts, watch_alerts, watch_experiments, watch_live_models
+from scheduler_service.http.watch.watching import (
+    firing_alerts,
+    tidy_folders,
+    watch_alerts,
+    watch_experiments,
+    watch_live_models,
+)
 from scheduler_service.logs import configure_logging
 from scheduler_service.settings import PROJECT_ROOT, Settings, settings_from_environment
 
@@ -85,8 +94,11 @@ def create_app(settings: Settings | None = None, *, limits: Limits | None = None
     problems.handle_errors(app)
     hygiene.keep_clean(app, settings, parts.metrics)
     auth.guard(app, settings, limits or Limits(settings))
+    check_queries(app)
     for resource in (runs, models, experiment_routes, alerts, operations, console):
         app.register_blueprint(resource.blueprint)
+    if settings.trusted_proxies:
+        app.wsgi_app = TrustedProxies(app.wsgi_app, settings.trusted_proxies)  # type: ignore[method-assign]
     app.wsgi_app = Shedding(app.wsgi_app, parts)  # type: ignore[method-assign]
     return app
 
@@ -108,6 +120,8 @@ def make_services(settings: Settings) -> Services:
     if not settings.ab_config_file.exists():  # people edit it, and the registry keeps the models that it names
         with suppress_storage_errors():
             experiments.config["default_model"] = experiments.default_model
+    with suppress_storage_errors():
+        tidy_folders(settings)
     monitor = PerformanceMonitor(
         settings.database_file,
         reports_dir=settings.reports_dir,
@@ -123,6 +137,7 @@ def make_services(settings: Settings) -> Services:
         queue = metrics.queue(kind)
         return NativeThreads(size, max_waiting=max_waiting, metrics=queue, is_for_long_work=is_for_long_work)
 
+    SOLVER_THREADS.most = settings.threads_of_worker  # so that the workers share the cores
     compute = threads("compute", settings.threads_of_worker)
     large = threads("large", settings.threads_of_worker, is_for_long_work=True)
     improving = threads("improving", IMPROVING_THREADS, is_for_long_work=True)
@@ -147,6 +162,7 @@ def make_services(settings: Settings) -> Services:
         examining=threads("examining", 1, MAX_EXAMINATIONS_WAITING, is_for_long_work=True),
         probing=threads("probing", PROBING_THREADS, MAX_PROBES_WAITING),
         drawing=threads("drawing", 1, is_for_long_work=True),
+        reporting=threads("reporting", 1, is_for_long_work=True),
         recorder=Recorder(monitor, storage, metrics),
         shadow=Shadow(registry, experiments, monitor, metrics, clients_wait),
         replays=Replays(registry, experiments, monitor, clients_wait),

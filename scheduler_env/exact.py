@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from scheduler_env.cores import SOLVER_THREADS
 from scheduler_env.incumbent import Incumbent
 from scheduler_env.kernel import Floats, Ints, Problem
 from scheduler_env.serial import decode, new_decoder
@@ -40,7 +41,8 @@ def improve_exactly(
     Args:
         lower_bound_h: a proved bound, told to the solver.
         deadline_s: of `time.perf_counter`. What is left after the model is built is what the solver gets.
-        workers: threads of the solver. One gives the same schedule each time if it ends before the deadline.
+        workers: threads of the solver at most; fewer while other searches have the cores (`SOLVER_THREADS`). One gives
+            the same schedule each time if it ends before the deadline.
         on_shorter: told each makespan that the solver finds on its way, in hours of the rounded durations.
 
     Returns:
@@ -66,9 +68,9 @@ def improve_exactly(
         return lower_bound_h
     solver = cp_model.CpSolver()
     solver.parameters.max_time_in_seconds = left_s
-    solver.parameters.num_workers = workers
     solver.parameters.random_seed = seed % 2**31
-    status = solver.solve(model, Told())
+    with SOLVER_THREADS.take(workers) as solver.parameters.num_workers:
+        status = solver.solve(model, Told())
     incumbent.evaluations += 1
     if status in (cp_model.OPTIMAL, cp_model.FEASIBLE):
         mode = np.array(

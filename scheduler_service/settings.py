@@ -5,26 +5,25 @@
 
 import ipaddress
 import math
-import os
 import re
-import sys
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, get_args, get_origin
 from urllib.parse import SplitResult, urlsplit
 
-from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic import Field, IPvAnyNetwork, SecretStr, ValidationError, field_validator, model_validator
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from scheduler_env.cores import usable_cores
 from scheduler_service.keys import ANONYMOUS_SCOPES, parse_keys
 
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
-CORES = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
+CORES = usable_cores()
 WEBHOOK_KINDS = ("json", "dingtalk", "wecom", "feishu")
 SMTP_PORTS = {"smtp": 25, "smtp+starttls": 587, "smtps": 465}
 """The schemes of SCHED_ALERT_SMTP_URL, with the port where none is said."""
-_MAIL_ADDRESS = re.compile(r"[!-~]+@[!-~]+")
+_MAIL_ADDRESS = re.compile(r"[!-?A-~]+@[!-?A-~]+")
 THRESHOLDS = ("max_makespan", "max_execution_time", "min_success_rate", "min_free_disk_gib")
 """Those of `SCHED_ALERT_THRESHOLDS`, besides one for each size of instances."""
 
@@ -70,6 +69,11 @@ class Settings(BaseSettings):
         default=(),
         description="Names, comma-separated, that a proxy or DNS has for this service. Always: loopback; addresses and "
         "names without a dot where other machines reach it.",
+    )
+    trusted_proxies: Annotated[tuple[IPvAnyNetwork, ...], NoDecode] = Field(
+        default=(),
+        description="Networks, comma-separated, of proxies that say who a client is (X-Forwarded-For, -Proto); with "
+        "one, clients need keys on loopback, too.",
     )
     compute_threads: int = Field(
         default=0,
@@ -151,6 +155,7 @@ class Settings(BaseSettings):
             "model_sources",
             "cors_origins",
             "allowed_hosts",
+            "trusted_proxies",
             "alert_webhooks",
             "alert_mail_to",
         ),
@@ -242,7 +247,7 @@ class Settings(BaseSettings):
     @classmethod
     def _mail_addresses(cls, value: str | tuple[str, ...] | None) -> str | tuple[str, ...] | None:
         for address in (value,) if isinstance(value, str) else value or ():
-            if not _MAIL_ADDRESS.fullmatch(address) or set(address) & set('<>(),;:"\\[]') or address.count("@") != 1:
+            if not _MAIL_ADDRESS.fullmatch(address) or set(address) & set('<>(),;:"\\[]'):
                 raise ValueError(f"{address!r} is no plain address like alerts@plant.example")
         return value
 
@@ -254,6 +259,11 @@ class Settings(BaseSettings):
                 "alerts by mail need SCHED_ALERT_SMTP_URL, SCHED_ALERT_MAIL_FROM and SCHED_ALERT_MAIL_TO together"
             )
         return self
+
+    @property
+    def is_exposed(self) -> bool:
+        """Whether other machines reach the service, directly or through a proxy."""
+        return not is_loopback(self.host) or bool(self.trusted_proxies)
 
     @property
     def threads_of_worker(self) -> int:

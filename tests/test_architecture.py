@@ -23,6 +23,7 @@ LAYERS: dict[str, int] = {
     "scheduler_service.registry": 3,
     "scheduler_service.telemetry": 3,
     "scheduler_service.reporting": 3,
+    "scheduler_service.experiments.archive": 3,
     "scheduler_service.experiments.config": 3,
     "scheduler_service.experiments.pairing": 3,
     "scheduler_service.experiments.replay": 3,
@@ -31,6 +32,7 @@ LAYERS: dict[str, int] = {
     "scheduler_service.alerts.channels": 3,
     "scheduler_service.alerts.desk": 3,
     "scheduler_service.alerts.mail": 3,
+    "scheduler_service.alerts.redaction": 3,
     "scheduler_service.alerts.webhooks": 3,
     # 2 learned
     **dict.fromkeys(
@@ -47,6 +49,8 @@ LAYERS: dict[str, int] = {
     "scheduler_service.experiments": 1,
     # 0 base
     "scheduler_env.errors": 0,
+    "scheduler_env.cores": 0,
+    "scheduler_env.locks": 0,
     "scheduler_service.errors": 0,
     "scheduler_service.settings": 0,
     "scheduler_service.clock": 0,

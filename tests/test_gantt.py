@@ -95,6 +95,18 @@ def test_twenty_work_points_fit_on_a_page_that_can_be_looked_at(view):
     assert figure.get_figheight() <= gantt.MAX_HEIGHT_IN
 
 
+def test_labels_of_many_rows_stay_legible_and_do_not_lie_over_one_another(monkeypatch):
+    monkeypatch.setattr(gantt, "MAX_HEIGHT_IN", 8.0)  # of as many inches for each row as the largest instance has
+    figure = gantt.figure(schedule_of(20), "process")
+    (axes,) = figure.axes
+    labels = [text for text in axes.texts if text.get_ha() == "right" and text.get_position()[0] < 0.0]
+    row_in = axes.get_position().height * figure.get_figheight() / axes.get_ylim()[0]
+    heights = [text.get_position()[1] for text in labels]
+    assert 30 < len(labels) < 100, "of 300"
+    assert all(text.get_fontsize() >= gantt.LEAST_LABEL_PT for text in labels)
+    assert min(map(float.__sub__, heights[1:], heights)) * row_in * 72.0 >= gantt.LEAST_LABEL_PT - 1e-6
+
+
 def test_the_process_view_has_a_row_for_each_step_with_its_crew():
     schedule = schedule_of(1)
     figure = gantt.figure(schedule, "process")

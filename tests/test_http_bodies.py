@@ -8,13 +8,15 @@ import sys
 import threading
 import time
 from types import SimpleNamespace
+from typing import cast
 
 import pytest
 import requests
 from hypothesis import given
 from hypothesis import strategies as st
-from werkzeug.exceptions import ServiceUnavailable
+from werkzeug.exceptions import RequestEntityTooLarge, ServiceUnavailable
 
+from scheduler_service.http.bodies import MARKS, MAX_MARKS, parse_json
 from scheduler_service.http.server.connections import MAX_HELD_BYTES, ONE_PIECE, Connection
 from scheduler_service.http.server.incoming import (
     FRAMING_ALLOWED,
@@ -284,3 +286,44 @@ def test_who_breaks_off_is_forgotten(either):
         with connected(either) as client:
             client.sendall(sent)
     until(lambda: requests.get(f"{either.url}/health/live", timeout=HANG_S).status_code == 200)
+
+
+# --- bodies of many values ---
+
+
+@pytest.mark.parametrize("unit", [b"[]", b"{}", b'{"a":1}', b"1", b'"a"', b"[" * 30 + b"]" * 30])
+def test_a_body_of_more_values_than_anybody_needs_is_refused_before_it_is_parsed(unit):
+    marks = 1 + sum(map(unit.count, MARKS))
+    with pytest.raises(RequestEntityTooLarge, match="250000 commas, colons and opening brackets"):
+        parse_json(b"[" + b",".join([unit] * (MAX_MARKS // marks + 2)) + b"]")
+    few = b"[" + b",".join([unit] * (MAX_MARKS // marks - 1)) + b"]"
+    assert len(cast(list[object], parse_json(few))) == MAX_MARKS // marks - 1
+
+
+def test_the_largest_instance_is_read_with_every_field_and_twenty_predecessors():
+    step = {"id": 1, "name": "s", "team": "t", "duration": 1.5, "order": 1, "dedicated": False, "team_size": 5}
+    step |= {"parallel": True, "min_crew": 1, "max_crew": 5, "predecessors": list(range(20))}
+    workpoints = [{"id": number, "name": "w", "steps": [step] * 25} for number in range(200)]
+    data = json.dumps({"workpoints": workpoints}).encode()
+    assert parse_json(data) == {"workpoints": workpoints}
+
+
+@pytest.mark.parametrize(
+    ("form", "status", "told"),
+    [
+        (b"--b\r\n" + b"a: b\r\n" * 10_000 + b"\r\nx\r\n--b--\r\n", 400, "the head of a part has more than 8192 bytes"),
+        (b'--b\r\nContent-Disposition: form-data; name="' + b"a" * 100_000, 400, "the head of a part has more than"),
+        (b'--b\r\nContent-Disposition: form-data; name="a"\r\n\r\n\r\n' * 2_000 + b"--b--\r\n", 413, ""),
+        (b"\r\n" * 1_000, 422, "the form has no part named file"),
+    ],
+)
+def test_a_form_that_is_laborious_to_read_is_refused(service, form, status, told):
+    headers = {"Content-Type": "multipart/form-data; boundary=b"}
+    answer = service.post("/models/register", data=form, headers=headers)
+    assert answer.status_code == status, answer.text
+    assert told in answer.json()["detail"]
+
+
+def test_a_form_without_a_boundary_is_refused(service):
+    answer = service.post("/models/register", data=b"--b\r\n", headers={"Content-Type": "multipart/form-data"})
+    assert answer.status_code == 400, answer.text

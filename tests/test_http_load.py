@@ -1,6 +1,7 @@
 """Under load: who waits for whom, who is refused, what clients that have gone leave behind, what is not done twice."""
 
 import json
+import re
 import socket
 import sqlite3
 import threading
@@ -18,10 +19,11 @@ import requests
 from enhanced_flask import create_app
 from scheduler_env import SAMPLE_PARAMS
 from scheduler_env.agent import load_agent
+from scheduler_env.standard_cycle import standard_instance
 from scheduler_service.errors import Overloaded
-from scheduler_service.http.contract.schemas import RunRequest
+from scheduler_service.http.contract.schemas import VIEWS, RunRequest
 from scheduler_service.http.runs.caching import AnswerCache, key_of
-from scheduler_service.http.runs.running import NEGLIGIBLE_MS, compute
+from scheduler_service.http.runs.running import NEGLIGIBLE_MS, compute, draw
 from scheduler_service.http.server import offload
 from scheduler_service.http.server.offload import NativeThreads
 from scheduler_service.http.services import EXTENSION
@@ -231,6 +233,35 @@ def test_a_client_that_leaves_the_queue_is_never_computed(service):
     until(lambda: service.queued() == 0)
     assert _n_runs(service) == before + 8
     until(lambda: 'status="499"' in service.get("/metrics").text)
+
+
+def test_charts_of_clients_that_leave_are_not_drawn(service):
+    def left() -> float:
+        counted = r'^http_requests_total\{.*route="/run_algorithm",status="499"\} (\S+)$'
+        return sum(map(float, re.findall(counted, service.get("/metrics").text, re.MULTILINE)))
+
+    before = left()
+    leaving = [_send_and_keep(service, workpoints=LARGE, charts=list(VIEWS), time_budget_ms=0) for _ in range(8)]
+    until(lambda: service.queued("drawing") >= 6)
+    for connection in leaving:
+        connection.close()
+    until(lambda: left() >= before + 6)
+    assert service.run(params=SAMPLE, charts="team")["result"]["plot_image"]
+
+
+def test_the_next_view_is_not_drawn_once_the_client_has_left():
+    solution = load_agent(SEED).solve(standard_instance(SAMPLE_PARAMS))
+    looks = iter([False, True])
+    assert list(draw(solution, VIEWS, "png", lambda: next(looks))) == [VIEWS[0]]
+
+
+def test_a_report_does_not_wait_behind_charts(service):
+    waiting = [_send_and_keep(service, workpoints=LARGE, charts=list(VIEWS), time_budget_ms=0) for _ in range(8)]
+    until(lambda: service.queued("drawing") >= 6)
+    assert service.post("/reports/performance", json={"days": 1}).status_code == 201
+    assert service.queued("drawing") >= 1, "the report came before the last chart"
+    for connection in waiting:
+        connection.close()
 
 
 def test_health_answers_while_everything_computes(service):

@@ -42,7 +42,8 @@ class Services:
     storage: NativeThreads  # whatever reads or writes files and the database
     examining: NativeThreads  # weights files that are read for the first time or measured; few, so that no run waits
     probing: NativeThreads  # metrics: they answer also when everything else is full
-    drawing: NativeThreads  # charts and reports: one thread, because matplotlib's settings are global
+    drawing: NativeThreads  # charts: one thread, because matplotlib draws one figure at a time
+    reporting: NativeThreads  # reports: they take turns with charts, figure by figure
     recorder: Recorder  # records of runs, many to a commit
     shadow: Shadow  # both models of an experiment on requests that are answered
     replays: Replays  # the same on requests that were answered before

@@ -18,6 +18,7 @@ from scheduler_service.experiments import config, experiment, rollout
 from scheduler_service.http import bodies
 from scheduler_service.http.bodies import parse_json, validated
 from scheduler_service.http.contract import schemas
+from scheduler_service.http.server.incoming import BadFraming, Incoming, Refused, RequestBody, environ_of
 from scheduler_service.registry import names, records
 from scheduler_service.registry.names import parse_version, parse_versioned, split_tag
 from scheduler_service.registry.records import plain_object
@@ -54,8 +55,33 @@ def read_name(data: bytes) -> None:
             reader(text)
 
 
+class Sent:
+    """A socket whose client has sent `data`, in pieces of a few bytes, and its end."""
+
+    def __init__(self, data: bytes) -> None:
+        self.size, self.data = 1 + data[0] % 64 if data else 1, data[1:]
+
+    def recv(self, size: int) -> bytes:
+        size = min(size, self.size)
+        piece, self.data = self.data[:size], self.data[size:]
+        return piece
+
+
+def read_requests(data: bytes) -> None:
+    incoming = Incoming(Sent(data))  # type: ignore[arg-type]
+    with suppress(Refused, BadFraming, OSError):
+        while True:
+            request = incoming.read_head(("127.0.0.1", 1))
+            environ_of(request)
+            body = RequestBody(incoming, request, invite=lambda: None, count=lambda _n: None)
+            body.read()
+            if not body.can_be_passed_over:
+                return
+            body.readall()
+
+
 READERS: tuple[Callable[[bytes], None], ...] = (
-    *(read_run, read_experiment, read_registration, read_config, read_psplib, read_name),
+    *(read_run, read_experiment, read_registration, read_config, read_psplib, read_name, read_requests),
 )
 
 SEEDS: dict[Callable[[bytes], None], list[bytes]] = {
@@ -85,6 +111,11 @@ SEEDS: dict[Callable[[bytes], None], list[bytes]] = {
         b"RESOURCEAVAILABILITIES:\n R 1\n 4\n"
     ],
     read_name: [b"DDQN_1a2b3c4d_v2.0.0", b"DDQN:stable", b"v1.2"],
+    read_requests: [
+        b"\x3fPOST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n3;a=b\r\nabc\r\n0\r\nX: y\r\n\r\n"
+        b"GET http://h:1/%20?q HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\nExpect: 100-continue\r\n\r\n{}",
+        b"\x01GET / HTTP/1.0\r\nConnection: keep-alive\r\nCookie: a\r\nCookie: b\r\n\r\n",
+    ],
 }
 
 

@@ -11,8 +11,9 @@ from typing import Any
 from flask import Blueprint, Response, g, request
 
 from scheduler_service.http.bodies import json_bytes, number_of, read_body
-from scheduler_service.http.contract.schemas import FeedbackRequest, RunRequest
-from scheduler_service.http.runs.running import Outcome, TakesLonger, answer, compute, draw
+from scheduler_service.http.contract.schemas import FeedbackRequest, RunRequest, View
+from scheduler_service.http.filters import runs_asked_for
+from scheduler_service.http.runs.running import Outcome, Run, TakesLonger, answer, compute, draw
 from scheduler_service.http.server.offload import HAS_CLIENT_LEFT, Ticket
 from scheduler_service.http.services import Services, services
 from scheduler_service.logs import log_run
@@ -42,7 +43,7 @@ def run_algorithm() -> Response:
     if run is None:
         assert outcome.failure is not None
         raise outcome.failure
-    charts = parts.drawing.run(lambda: draw(run.solution, body.views, body.chart_format)) if body.views else {}
+    charts = _charts(run, body, parts) if body.views else {}
     parts.shadow.offer(run, body)
     if parts.answers.is_on:
         parts.metrics.count_answer_lookup(is_hit=run.is_cached)
@@ -63,9 +64,9 @@ def list_runs() -> dict[str, Any]:
     """The recorded runs, newest first."""
     limit = number_of("limit", default=LISTED_RUNS, most=MAX_LISTED_RUNS)
     before = number_of("before", default=0, least=0, most=MAX_ID) or None
-    key, experiment = request.args.get("model_key") or None, request.args.get("experiment") or None
-    history = services().monitor.history
-    found = services().storage.run(lambda: history.latest(limit, before=before, model_key=key, experiment=experiment))
+    parts = services()
+    asked = runs_asked_for(parts)
+    found = parts.storage.run(lambda: parts.monitor.history.latest(limit, before=before, **asked()))
     return {"status": "success", "runs": found, "next": found[-1]["id"] if len(found) == limit else None}
 
 
@@ -97,6 +98,15 @@ def _compute(body: RunRequest, own_id: str, parts: Services) -> tuple[Outcome, f
         with suppress(TakesLonger):
             return at_once.run(lambda: begin(PATIENCE_MS), is_gone=is_gone, ticket=ticket)
     return parts.improving.run(begin, is_gone=is_gone, ticket=ticket)
+
+
+def _charts(run: Run, body: RunRequest, parts: Services) -> dict[View, str]:
+    ticket = Ticket()
+
+    def begin() -> dict[View, str]:
+        return draw(run.solution, body.views, body.chart_format, lambda: ticket.is_dropped)
+
+    return parts.drawing.run(begin, is_gone=request.environ.get(HAS_CLIENT_LEFT), ticket=ticket)
 
 
 def _log(outcome: Outcome) -> None:

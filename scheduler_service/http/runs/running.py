@@ -209,15 +209,20 @@ def answer(run: Run, charts: dict[View, str]) -> dict[str, object]:
     }
 
 
-def draw(solution: Solution, views: Sequence[View], image_format: Literal["png", "svg"]) -> dict[View, str]:
-    """The Gantt charts asked for, in base64; not for two threads at once."""
+def draw(
+    solution: Solution, views: Sequence[View], image_format: Literal["png", "svg"], stop: Callable[[], bool]
+) -> dict[View, str]:
+    """The Gantt charts asked for, in base64; once `stop` says that nobody waits for them, no further one."""
     from scheduler_env import gantt  # with matplotlib: slow to import, and most requests want no chart
 
     to_image = gantt.to_svg if image_format == "svg" else gantt.to_png
     charts: dict[View, str] = {}
     for view in views:
-        image = to_image(gantt.figure(solution.schedule, view, lower_bound_h=solution.lower_bound_h))
-        charts[view] = base64.b64encode(image).decode()
+        if stop():
+            break
+        drawn = gantt.figure(solution.schedule, view, lower_bound_h=solution.lower_bound_h)
+        charts[view] = base64.b64encode(to_image(drawn)).decode()
+        drawn.clear()  # its parts refer to one another: 30 MB of a large chart would wait for the garbage collector
     return charts
 
 

@@ -48,6 +48,8 @@ MAX_HELD_BYTES = 512 * 2**20
 """Of requests that arrive and answers that leave, for all clients together."""
 LOOK_EVERY_S = 1.0
 DRAIN_POLL_S = 0.02
+FIRST_REQUEST_S = 0.5
+"""How long the first request of a connection that was accepted last may be on its way."""
 YIELD_S = 0.002
 """How long a connection is left to a process that has fewer."""
 ACCEPTED_AT_ONCE = 2
@@ -67,6 +69,7 @@ class Connection(WSGIHandler):  # type: ignore[misc]
     server: "Server"
     since_s = 0.0  # when it began to wait for a request, or to get one; monotonic
     is_idle = True  # between two requests
+    is_new = True  # before its first one
     is_reading_head = False
     is_hung_up = False  # by us
     held_bytes = 0  # of its request and its answer
@@ -87,7 +90,7 @@ class Connection(WSGIHandler):  # type: ignore[misc]
 
     def _begin_head(self) -> None:
         if self.is_idle:
-            self.is_idle, self.is_reading_head, self.since_s = False, True, time.monotonic()
+            self.is_new, self.is_idle, self.is_reading_head, self.since_s = False, False, True, time.monotonic()
             self.response_length = 0
 
     def handle_one_request(self) -> object:
@@ -330,17 +333,18 @@ class Server(WSGIServer):  # type: ignore[misc]
             at_once: cuts off what is in flight when it is set.
         """
         self.is_ending = True
-        if self._share is not None:  # somebody else accepts what waits
+        if self._share is not None:
             self._share.give_up()
-        else:
+        if self._share is None or not keeps_idle(0.0):  # else a new worker accepts what waits
             self._accept_what_waits()
-        self.close()
+        self.close()  # at once: who connects in between is reset
+        gevent.sleep(0)  # those who were accepted last begin
         began_s = time.monotonic()
         while self.connections:
             waited_s = time.monotonic() - began_s
             if not keeps_idle(waited_s):
                 for each in list(self.connections):
-                    if each.is_idle:
+                    if each.is_idle and (not each.is_new or waited_s > FIRST_REQUEST_S):
                         each.hang_up()
             if at_once.wait(DRAIN_POLL_S) or waited_s > limit_s:
                 self._tell_what_is_cut_off()
@@ -349,9 +353,8 @@ class Server(WSGIServer):  # type: ignore[misc]
 
     def _accept_what_waits(self) -> None:
         """Connections that the system has accepted for us would be reset."""
-        while not self.full() and (accepted := self.do_read()):
+        while not self.full() and (accepted := super().do_read()):
             self.do_handle(*accepted)
-        gevent.sleep(0)
 
     def _tell_what_is_cut_off(self) -> None:
         now_s = time.monotonic()

@@ -32,8 +32,10 @@ HAS_CLIENT_LEFT = "scheduler.has_client_left"
 """Where `connections` puts into a request's environment what tells whether its client is still there."""
 LONGEST_WAIT_S = 1.0
 """Short work that waited longer before it was begun means that the queue is full, however few are in it."""
-LONG_WORK_NICENESS = 10
-"""Of threads that compute for seconds; the event loop has 0, work in the background 19."""
+LONG_WORK_NICENESS = 15
+"""Of threads that compute for seconds, and of those that they start; the event loop has 0, work in the background 19.
+
+Eight of them together have a weight of 288 against the loop's 1,024 on the same core; with 10 it would be 880."""
 CORES = os.sched_getaffinity(0) if sys.platform == "linux" else frozenset(range(os.cpu_count() or 1))
 """Those that this process might use when it was started."""
 

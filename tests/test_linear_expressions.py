@@ -1,0 +1,99 @@
+"""No regular expression of ours takes more than linear time, whatever text it is asked about."""
+
+import ast
+import importlib
+import inspect
+import pkgutil
+import re
+import time
+from collections.abc import Iterator
+from itertools import product
+
+import pytest
+
+import scheduler_env
+import scheduler_service
+
+LENGTH = 10_000
+"""Characters. Linear time is about a millisecond of CPU, quadratic time about a second."""
+ALLOWED_CPU_S = 0.2
+FILES_OF_OURS = {"scheduler_env.psplib"}
+"""Modules that read files which nobody sends."""
+USUAL_UNITS = ["a", "A", "0", " ", "\n", "\t", '"', "\\", '\\"', "_", "-", ".", ":", "/", "=", ",", "检", "，", "（"]
+
+
+def modules() -> Iterator[str]:
+    yield from ("ab_testing", "enhanced_flask", "model_manager", "monitoring")
+    for package in (scheduler_env, scheduler_service):
+        for found in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
+            if not found.name.endswith("__main__") and found.name not in FILES_OF_OURS:
+                yield found.name
+
+
+def expressions() -> dict[str, tuple[re.Pattern, set[str]]]:
+    """Each expression of the source by its place, with the methods that are called of it."""
+    found = {}
+    for name in modules():
+        module = importlib.import_module(name)
+        source = inspect.getsource(module)
+        for node in ast.walk(ast.parse(source)):
+            if is_of_re(node) and node.args and not isinstance(node.args[0], ast.Name):
+                # A literal, or one with parts that are constants of the module.
+                pattern = eval(compile(ast.Expression(node.args[0]), name, "eval"), vars(module).copy())  # noqa: S307
+                text = pattern.decode("latin-1") if isinstance(pattern, bytes) else pattern
+                found[f"{name}:{node.lineno}"] = (re.compile(text, re.DOTALL), methods(node, source))
+    return found
+
+
+def is_of_re(node: ast.AST) -> bool:
+    if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Attribute):
+        return False
+    return ast.unparse(node.func.value) == "re" and node.func.attr != "escape"
+
+
+def methods(call: ast.Call, source: str) -> set[str]:
+    if call.func.attr != "compile":
+        return {call.func.attr}
+    return set(re.findall(r"\.(match|fullmatch|search|sub|split|findall|finditer)\(", source)) or {"search"}
+
+
+def texts_against(pattern: str) -> Iterator[str]:
+    """What makes expressions start over: parts of the pattern, repeated, before an end that does not fit."""
+    literals = re.findall(r"[A-Za-z]{3,}", pattern)[:6]
+    units = dict.fromkeys([*USUAL_UNITS, *literals, *re.findall(r"[^\w\s]", pattern)])
+    for start, unit, end in product(["", *literals[:2]], units, ["", "\0"]):
+        yield start + unit * (LENGTH // len(unit)) + end
+    for one, other in product(list(units)[:8], list(units)[:8]):
+        yield (one + other) * (LENGTH // 2) + "\0"
+
+
+def slowest_s(pattern: re.Pattern, methods: set[str]) -> float:
+    """CPU of the slowest text, of this thread alone: the machine may be busy."""
+    slowest = 0.0
+    for text, method in product(texts_against(pattern.pattern), sorted(methods)):
+        before_s = time.thread_time()
+        found = getattr(pattern, method)(*([""] if method == "sub" else []), text)
+        if method == "finditer":
+            list(found)
+        slowest = max(slowest, time.thread_time() - before_s)
+        if slowest > ALLOWED_CPU_S:
+            break
+    return slowest
+
+
+EXPRESSIONS = expressions()
+
+
+def test_there_are_expressions_to_look_at():
+    assert len(EXPRESSIONS) > 15
+    assert any(place.startswith("scheduler_service.logs:") for place in EXPRESSIONS)
+
+
+@pytest.mark.parametrize("place", EXPRESSIONS)
+def test_an_expression_takes_linear_time(place):
+    assert slowest_s(*EXPRESSIONS[place]) < ALLOWED_CPU_S
+
+
+@pytest.mark.parametrize("pattern", [r'"(?:[^"\\]|\\.)*"', r"\s+$", r"<.*?>"])
+def test_one_that_does_not_is_found(pattern):
+    assert slowest_s(re.compile(pattern, re.DOTALL), {"search"}) > ALLOWED_CPU_S
