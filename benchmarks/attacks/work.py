@@ -4,9 +4,8 @@ import json
 import time
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
-from benchmarks.attacks.crowd import Crowd
+from benchmarks.attacks.crowd import Crowd, status_of
 from benchmarks.attacks.floods import HEAD
 from benchmarks.requests import near_sample
 
@@ -79,7 +78,7 @@ def _ask_all(crowd: Crowd, n_clients: int, asked: bytes) -> None:
         try:
             while crowd.is_on:
                 crowd.send(client, asked)
-                crowd.outcome.answers[_status(client)] += 1
+                crowd.outcome.answers[status_of(client)] += 1
         finally:
             crowd.close(client)
 
@@ -91,23 +90,5 @@ def _answer(crowd: Crowd, asked: bytes, patience_s: float) -> str:
     client = crowd.target.connect(timeout_s=patience_s)
     with suppress(TimeoutError):
         client.sendall(asked)
-        return _status(client)
+        return status_of(client)
     return "no answer"
-
-
-def _status(client: Any) -> str:
-    """Of the answer that is read to its end."""
-    head, _, body = b"", b"", b""
-    while b"\r\n\r\n" not in head:
-        piece = client.recv(65_536)
-        if not piece:
-            raise ConnectionError("closed")
-        head += piece
-    head, _, body = head.partition(b"\r\n\r\n")
-    length = next(
-        (int(line[15:]) for line in head.split(b"\r\n") if line.lower().startswith(b"content-length:")), len(body)
-    )
-    missing = length - len(body)
-    while missing > 0 and (piece := client.recv(min(missing, 1 << 20))):
-        missing -= len(piece)
-    return str(head[9:12].decode())
