@@ -11,10 +11,8 @@ from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from typing import Any
 
-from benchmarks.attacks.target import Target
+from benchmarks.attacks.target import ATTACKERS, Target, prefer_this_process
 
-NICENESS = 10
-"""Attackers are on other machines: they must not keep the service from the processor."""
 RECONNECT_S = 0.05
 _STATUS = re.compile(rb"HTTP/1\.1 (\d{3}) ")
 _context = multiprocessing.get_context("spawn")
@@ -190,7 +188,7 @@ def _attack(play: Callable[[Crowd], None], target: Target, seconds: float, pipe:
 
     monkey.patch_socket()
     monkey.patch_time()
-    os.nice(NICENESS)
+    prefer_this_process(ATTACKERS)
     pipe.send(None)
     crowd = Crowd(target, seconds)
     try:
