@@ -68,6 +68,8 @@ bench: setup-bench  ## Measure; the tables go to benchmarks/results/
 	$(BIN)/python -m benchmarks.single_operations
 	$(BIN)/python -m benchmarks.serving
 	$(BIN)/python -m benchmarks.faults
+	$(BIN)/python -m benchmarks.attacks
+	$(BIN)/python -m benchmarks.attacks --server workers
 	$(BIN)/python -m benchmarks.endurance overload
 	$(BIN)/python -m benchmarks.endurance soak
 

@@ -164,21 +164,21 @@ class ABTestManager:
             "duration_days": duration_days,
             "traffic_split": traffic_split,
         } | options
-        experiment = asked_for(definition)
-
-        def add(document: Document) -> None:
-            experiments = document.setdefault("experiments", {})
-            if experiment_name in experiments:
-                raise ExperimentConflict(f"the experiment {experiment_name!r} exists already; choose another name")
-            experiments[experiment_name] = experiment.to_dict()
-
-        self._changes.make(experiment_name, "created", add, actor)
+        self._changes.create(asked_for(definition), actor)
         return self.get_experiment(experiment_name)
 
     def list_experiments(self) -> list[Experiment]:
-        """Every experiment, the one that started last first, each with its status now."""
-        now, experiments = self._clock(), self._file.current().experiments.values()
-        return sorted((as_of(each, now) for each in experiments), key=lambda each: each.start_time, reverse=True)
+        """Every experiment that is not archived, the one that started last first, each with its status now.
+
+        Raises:
+            StorageUnavailable: the file is broken, and nothing good was read of it since the start.
+        """
+        return self._newest_first(self._file.known().experiments)
+
+    def archived_experiments(self) -> list[Experiment]:
+        """Those in the archive, the newest first, without the lists of users that `get_experiment` has."""
+        archived, configured = self._changes.archived.summaries(), self._file.current().experiments
+        return self._newest_first({name: each for name, each in archived.items() if name not in configured})
 
     def active_experiments(self) -> list[Experiment]:
         """Those that run now; cheap enough to ask every second."""
@@ -186,10 +186,11 @@ class ABTestManager:
         return [as_of(each, now) for each in experiments if each.status_at(now) == "active"]
 
     def get_experiment(self, name: str) -> Experiment:
-        """The experiment with its status now.
+        """The experiment with its status now; one in the archive has `archived_at`.
 
         Raises:
             ExperimentNotFound: nothing bears this name.
+            StorageUnavailable: nobody can tell, since the file is broken.
         """
         return self._changes.find(name)
 
@@ -214,6 +215,11 @@ class ABTestManager:
             StorageUnavailable: the file is broken or cannot be written.
         """
         return self._move(name, "conclude", actor, reason)
+
+    def archive_experiment(self, name: str, *, actor: str = "", reason: str = "") -> Experiment:
+        """Takes an experiment that is over out of the file; it reads as before. Raises as `conclude_experiment`."""
+        self._changes.archive(name, actor, reason)
+        return self.get_experiment(name)
 
     # --- requests ---
 
@@ -246,7 +252,8 @@ class ABTestManager:
             ExperimentNotFound: nothing bears this name.
         """
         experiment, assignment = self.get_experiment(name), self.assign(name, user_id)
-        return explanation(experiment, user_id, assignment.model, str(assignment.reason))
+        reason = assignment.reason if experiment.archived_at is None else "experiment_not_active"
+        return explanation(experiment, user_id, assignment.model, str(reason))
 
     # --- results, and what follows from them ---
 
@@ -327,12 +334,8 @@ class ABTestManager:
             if decision.kind == "stop_arm" and decision.arm is not None:
                 change = set_arm_stopped(name, decision.arm, self._clock())
                 made = self._changes.make(name, "arm_stopped", change, "guardrail", *said, expected=experiment)
-                log.error(
-                    "%s of the experiment %s is stopped, its users get the default model: %s",
-                    decision.arm,
-                    name,
-                    decision.reason,
-                )
+                told = "%s of the experiment %s is stopped, its users get the default model: %s"
+                log.error(told, decision.arm, name, decision.reason)
                 return made
             if decision.kind == "abort":
                 change, actor = set_status(name, "stopped"), "guardrail" if decision.is_breach else actor
@@ -351,7 +354,7 @@ class ABTestManager:
         Raises:
             ExperimentConflict: it is not active, has no rollout, or is at another stage than `from_stage` by now.
         """
-        experiment = self.get_experiment(name)
+        experiment = self._changes.movable(name)
         if experiment.rollout is None or experiment.status != "active":
             what = "has no rollout" if experiment.rollout is None else f"is {experiment.status}"
             raise ExperimentConflict(f"the experiment {name!r} {what}; only an active rollout can advance")
@@ -374,7 +377,7 @@ class ABTestManager:
             InvalidExperiment: there is no such candidate; the baseline cannot be stopped alone.
             ExperimentConflict: the arm is stopped already, or the status of the experiment does not allow this.
         """
-        experiment = self.get_experiment(name)
+        experiment = self._changes.movable(name)
         if arm not in experiment.candidates:
             message = f"the experiment {name!r} has no candidate {arm!r}; it has {', '.join(experiment.candidates)}"
             raise InvalidExperiment(message, [(("arm",), message)])
@@ -396,7 +399,7 @@ class ABTestManager:
             ExperimentConflict: the experiment is concluded.
             InvalidTransition: the model cannot be deployed.
         """
-        experiment = self.get_experiment(name)
+        experiment = self._changes.movable(name)
         if arm not in experiment.models:
             message = f"the experiment {name!r} has no arm {arm!r}; it has {', '.join(experiment.models)}"
             raise InvalidExperiment(message, [(("arm",), message)])
@@ -411,7 +414,7 @@ class ABTestManager:
         Raises:
             ExperimentConflict: it promoted nothing, was reverted already, or something else is the default by now.
         """
-        self._changes.revert(self.get_experiment(name), actor, reason)
+        self._changes.revert(self._changes.movable(name), actor, reason)
         return self.get_experiment(name)
 
     def settle(self) -> None:
@@ -420,9 +423,13 @@ class ABTestManager:
 
     # --- inside ---
 
+    def _newest_first(self, experiments: Mapping[str, Experiment]) -> list[Experiment]:
+        now = self._clock()
+        return sorted((as_of(each, now) for each in experiments.values()), key=lambda e: e.start_time, reverse=True)
+
     def _move(self, name: str, action: Action, actor: str, reason: str) -> Experiment:
         allowed, target, event = MOVES[action]
-        self.get_experiment(name)  # an unknown one is refused before anything is locked
+        self._changes.movable(name)  # an unknown one is refused before anything is locked
 
         def move(document: Document) -> None:
             status = experiment_in(validate(document), name, self._clock()).status

@@ -29,6 +29,8 @@ from scheduler_service.http.bodies import OrjsonProvider
 from scheduler_service.http.contract import problems
 from scheduler_service.http.guards import auth, hygiene
 from scheduler_service.http.guards.limits import Limits
+from scheduler_service.http.guards.proxies import TrustedProxies
+from scheduler_service.http.guards.queries import check_queries
 from scheduler_service.http.guards.shedding import Shedding
 from scheduler_service.http.routes import alerts, console, models, operations, runs
 from scheduler_service.http.routes import experiments as experiment_routes
@@ -43,9 +45,15 @@ from scheduler_service.http.server.serving import WarmUp, end_there_and_then, se
 from scheduler_service.http.services import EXTENSION, Services
 from scheduler_service.http.watch.metrics import Metrics
 from scheduler_service.http.watch.state import State
-from scheduler_service.http.watch.watching import firing_alerts, watch_alerts, watch_experiments, watch_live_models
+from scheduler_service.http.watch.watching import (
+    firing_alerts,
+    tidy_folders,
+    watch_alerts,
+    watch_experiments,
+    watch_live_models,
+)
 from scheduler_service.logs import configure_logging
-from scheduler_service.settings import PROJECT_ROOT, Settings, settings_from_environment
+from scheduler_service.settings import PROJECT_ROOT, Settings, settings_from_environment, unknown_variables
 
 if TYPE_CHECKING:
     from scheduler_env.solver import Solver
@@ -86,8 +94,11 @@ def create_app(settings: Settings | None = None, *, limits: Limits | None = None
     problems.handle_errors(app, settings.home)
     hygiene.keep_clean(app, settings, parts.metrics)
     auth.guard(app, settings, limits or Limits(settings))
+    check_queries(app)
     for resource in (runs, models, experiment_routes, alerts, operations, console):
         app.register_blueprint(resource.blueprint)
+    if settings.trusted_proxies:
+        app.wsgi_app = TrustedProxies(app.wsgi_app, settings.trusted_proxies)  # type: ignore[method-assign]
     app.wsgi_app = Shedding(app.wsgi_app, parts)  # type: ignore[method-assign]
     return app
 
@@ -100,6 +111,12 @@ def make_folders(settings: Settings) -> None:
     settings.reports_dir.mkdir(parents=True, exist_ok=True)
 
 
+def name_unknown_variables() -> None:
+    """In the log: a setting that is misspelled would not count."""
+    for line in unknown_variables(os.environ):
+        log.warning("%s", line)
+
+
 def make_services(settings: Settings) -> Services:
     """The doors over `settings.home`, and the threads to use them on."""
     registry = ModelVersionManager(settings.models_dir, allowed_sources=settings.model_sources or (settings.home,))
@@ -109,6 +126,8 @@ def make_services(settings: Settings) -> Services:
     if not settings.ab_config_file.exists():  # people edit it, and the registry keeps the models that it names
         with suppress_storage_errors():
             experiments.config["default_model"] = experiments.default_model
+    with suppress_storage_errors():
+        tidy_folders(settings)
     monitor = PerformanceMonitor(
         settings.database_file,
         reports_dir=settings.reports_dir,
@@ -250,6 +269,7 @@ def gunicorn_configuration() -> dict[str, object]:
     settings = settings_from_environment()
     make_folders(settings)
     configure_logging(settings)
+    name_unknown_variables()
     _limits()  # before the workers are forked
     return {
         **gunicorn_settings(settings, load=load_before_fork),
@@ -300,6 +320,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         make_folders(settings)
         configure_logging(settings)
+        name_unknown_variables()
     except OSError as err:
         print(f"enhanced_flask.py: cannot write below SCHED_HOME {settings.home}: {err}", file=sys.stderr)
         return 1

@@ -252,12 +252,24 @@ class ModelVersionManager:
         return live_at(self._store.history.lines(), moment).get(algorithm)
 
     def history_at(
-        self, moment: datetime, algorithm: str | None = None, model_key: str | None = None
+        self, moment: datetime, algorithm: str | None = None, model: str | None = None
     ) -> tuple[list[Event], list[Live]]:
-        """(the changes until `moment`, oldest first; what was live then), of one algorithm or model if one is given."""
+        """(the changes until `moment`, oldest first; what was live then), of one algorithm or model if one is given.
+
+        `model` is a key, short name or tag, or the key of a model that is deleted.
+
+        Raises:
+            ModelNotFound, AmbiguousModelName: it is none of them, now or ever; several models bear it.
+        """
         events = self._store.history.lines()
+        model_key = None if model is None else self._key_then(model, events)
         live = [found for found in live_at(events, moment).values() if algorithm in (None, found.algorithm)]
         return [event for event in events if event.concerns(moment, algorithm, model_key)], live
+
+    def _key_then(self, name: str, events: Sequence[Event]) -> str:
+        if any(event.model_key == name for event in events):
+            return name
+        return self.resolve(name)
 
     # --- the life of a model ---
 

@@ -329,8 +329,9 @@ class ABTestAnalyzer:
         Raises:
             ExperimentNotFound: it is neither configured nor in any recorded run.
             InvalidInput: `days` is not within 0..3660, or the language is unknown.
-            StorageUnavailable: the database cannot be read, or the report not be written.
+            StorageUnavailable: the database or the experiments cannot be read, or the report not be written.
         """
+        from scheduler_service.experiments.archive import archive_of
         from scheduler_service.experiments.config import ConfigFile
         from scheduler_service.experiments.examination import RUN_COLUMNS, examine, experiment_of_runs
         from scheduler_service.experiments.history import ExperimentHistory
@@ -339,7 +340,8 @@ class ABTestAnalyzer:
 
         end = self._monitor.clock()
         start = end - _period(days, lang)
-        configured = ConfigFile(self._config_path).current().experiments.get(experiment_name)
+        config = ConfigFile(self._config_path).known().experiments
+        configured = config.get(experiment_name) or archive_of(self._config_path).find(experiment_name)
         runs = self._monitor.get_performance_data(start, end, experiment=experiment_name, columns=RUN_COLUMNS)
         pairs = self._monitor.get_pairs(experiment_name, start_time=start, end_time=end)
         experiment = configured

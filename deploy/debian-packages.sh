@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Debian packages that tests need (the console in a browser, the Spring Boot example): installs what is absent.
+# Debian packages that tests need (a browser for the console, HAProxy, Spring's classes): installs what is absent.
 #
 # For `make test`, which goes on whatever happens here: tests that miss something are skipped and say what. Quick and
 # silent when everything is there.
@@ -15,6 +15,7 @@ for package in "${java[@]}"; do
 done
 command -v javac >/dev/null || absent+=(default-jdk-headless)
 command -v chromium chromium-browser >/dev/null || absent+=(chromium)
+[ -x /usr/sbin/haproxy ] || absent+=(haproxy)
 # A small font with Chinese, so that screenshots can be read.
 fc-list :lang=zh 2>/dev/null | grep -q . || absent+=(fontconfig fonts-wqy-zenhei)
 

@@ -3,6 +3,7 @@
 Every function returns the value or raises `InvalidInstance` at `loc`, the path to it in the input.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 
 from scheduler_env.errors import InvalidInstance
@@ -10,6 +11,11 @@ from scheduler_env.problem import MAX_HEADCOUNT
 from scheduler_env.standard_cycle import MAX_DURATION_H
 
 MAX_NAME_LENGTH = 200
+
+MAX_EXACT = 2**53
+"""Up to here a float is the number that was written."""
+_CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff\ufdd0-\ufdef\ufffe\uffff]")
+"""Control characters, line and paragraph separators, changes of the direction of writing, and what is no character."""
 
 Loc = tuple[str | int, ...]
 
@@ -33,8 +39,14 @@ def number(value: object, loc: Loc) -> float:
     return float(value)
 
 
+def whole(value: object) -> object:
+    """`value`, as an integer if it is a float that says one: JSON has one kind of number, and 2.0 is as whole as 2."""
+    return int(value) if isinstance(value, float) and value.is_integer() and abs(value) <= MAX_EXACT else value
+
+
 def integer(value: object, loc: Loc, what: str) -> int:
-    """A whole number that is written as one."""
+    """A whole number."""
+    value = whole(value)
     if isinstance(value, bool) or not isinstance(value, int):
         raise InvalidInstance(f"{what} is {shortened(value)}; wanted is a whole number", loc)
     return value
@@ -61,14 +73,15 @@ def boolean(value: object, loc: Loc, *, default: bool) -> bool:
 
 def identifier(value: object, loc: Loc, what: str) -> str:
     """A text, or a whole number that stands for one: clients count their work points."""
+    value = whole(value)
     return str(value) if isinstance(value, int) and not isinstance(value, bool) else text(value, loc, what)
 
 
 def text(value: object, loc: Loc, what: str) -> str:
-    """A name: printable, neither empty nor endless."""
+    """A name in any script: no control characters, neither empty nor endless."""
     if not isinstance(value, str):
         raise InvalidInstance(f"{what} is {kind_of(value)}; wanted is a text", loc)
-    if not 1 <= len(value) <= MAX_NAME_LENGTH or not value.isprintable():
+    if not 1 <= len(value) <= MAX_NAME_LENGTH or _CONTROLS.search(value):
         raise InvalidInstance(f"{what} is not a text of 1 to {MAX_NAME_LENGTH} printable characters", loc)
     return value
 

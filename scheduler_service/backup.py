@@ -10,6 +10,7 @@ import json
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,7 +19,8 @@ from typing import Any
 
 from scheduler_service.clock import Clock, to_iso, utc_now
 from scheduler_service.errors import Conflict, InvalidInput, NotFound, StorageUnavailable
-from scheduler_service.files import locked, move, write_json
+from scheduler_service.files import LEFTOVER_S, locked, move, write_json
+from scheduler_service.jsonlines import end_of_last_line
 from scheduler_service.settings import Settings
 from scheduler_service.telemetry.database import snapshot
 
@@ -27,7 +29,8 @@ FORMAT = 1
 PREFIX, UNFINISHED = "scheduler-", ".unfinished-"
 LOCK_TIMEOUT_S = 10.0
 DATABASE = "logs/performance.db"
-EXPERIMENTS = ("ab_test_config.json", "logs/experiments.jsonl")
+# The configuration first: what is archived meanwhile is then in both, and settled after a restore.
+EXPERIMENTS = ("ab_test_config.json", "logs/experiments.jsonl", "logs/experiments_archive.jsonl")
 # The last one is a change that the registry's files do not all show yet; to readers it is made.
 REGISTRY = ("models/tags.json", "models/history.jsonl", "models/.pending.json")
 
@@ -103,18 +106,25 @@ def restore(backup: Path, settings: Settings) -> Backup:
         )
     with _told_as(f"{backup} could not be restored to {settings.home}"):
         settings.home.mkdir(parents=True, exist_ok=True)
-        staging = Path(tempfile.mkdtemp(prefix=UNFINISHED, dir=settings.home))
-        try:
-            for name, entry in found.manifest["files"].items():
-                if _copy(backup / name, staging / name) != entry:
-                    raise InvalidInput(f"{backup / name} is not what {MANIFEST} says; this copy is damaged")
-            for name in found.manifest["files"]:
-                target = settings.home / name
-                target.parent.mkdir(parents=True, exist_ok=True)
-                move(staging / name, target)
-        finally:
-            shutil.rmtree(staging, ignore_errors=True)
+        for dead in settings.home.glob(f"{UNFINISHED}*"):
+            if time.time() - dead.stat().st_mtime > LEFTOVER_S:
+                shutil.rmtree(dead)
+        _put_back(found, settings.home)
     return found
+
+
+def _put_back(found: Backup, home: Path) -> None:
+    staging = Path(tempfile.mkdtemp(prefix=UNFINISHED, dir=home))
+    try:
+        for name, entry in found.manifest["files"].items():
+            if _copy(found.path / name, staging / name) != entry:
+                raise InvalidInput(f"{found.path / name} is not what {MANIFEST} says; this copy is damaged")
+        for name in found.manifest["files"]:
+            target = home / name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            move(staging / name, target)
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
 
 
 def read(backup: Path) -> Backup:
@@ -187,13 +197,11 @@ def _copy(source: Path, target: Path) -> dict[str, Any] | None:
     """Size and digest of what was copied; None, if there is nothing."""
     target.parent.mkdir(parents=True, exist_ok=True)
     try:
-        with source.open("rb") as read_from, target.open("xb") as written:
-            if source.suffix == ".jsonl":  # appended to at any time: the copy ends with the last whole line
-                lines = read_from.read()
-                written.write(lines[: lines.rfind(b"\n") + 1])
-            else:
-                shutil.copyfileobj(read_from, written)
+        with source.open("rb") as read_from, target.open("x+b") as written:
+            shutil.copyfileobj(read_from, written)
             written.flush()
+            if source.suffix == ".jsonl":  # appended to at any time: the copy ends with the last whole line
+                os.ftruncate(written.fileno(), end_of_last_line(written.fileno()))
             os.fsync(written.fileno())
     except FileNotFoundError:
         return None

@@ -5,7 +5,9 @@ A reader sees the old bytes or the new ones, never a mixture, also after a crash
 
 import json
 import os
+import re
 import secrets
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -15,6 +17,10 @@ from filelock import FileLock, Timeout
 from scheduler_service.errors import StorageUnavailable
 
 LOCK_POLL_S = 0.005
+LEFTOVER_S = 3_600.0
+"""A temporary file that has not changed for so long has no writer any more."""
+
+_TEMPORARY = re.compile(r"\.(?P<of>.+)\.[0-9a-f]{16}\.tmp(?:-wal|-shm|-journal)?")
 
 
 def write_atomically(path: Path, data: bytes) -> None:
@@ -82,6 +88,22 @@ def locked(path: Path, timeout_s: float = 10.0) -> Iterator[None]:
 def temporary_beside(path: Path) -> Path:
     """A new name in the folder of `path`: `os.replace` is atomic only within one file system."""
     return path.with_name(f".{path.name}.{secrets.token_hex(8)}.tmp")
+
+
+def remove_leftovers(folder: Path, *, of: str | None = None, unchanged_for_s: float = LEFTOVER_S) -> None:
+    """Removes the temporary files that killed processes left in `folder`; what cannot be removed stays.
+
+    Args:
+        of: only those of the file of this name.
+        unchanged_for_s: 0 only under a lock that every writer of that file holds.
+    """
+    with suppress(OSError):
+        for path in folder.iterdir():
+            found = _TEMPORARY.fullmatch(path.name)
+            if found is not None and of in (None, found["of"]):
+                with suppress(OSError):  # another process may be quicker
+                    if time.time() - path.stat().st_mtime >= unchanged_for_s:
+                        path.unlink()
 
 
 def move(source: Path, target: Path) -> None:

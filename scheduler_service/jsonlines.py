@@ -4,12 +4,15 @@ import errno
 import json
 import logging
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from threading import Lock
-from typing import Any, Generic, TypeVar
+from typing import IO, Any, Generic, TypeVar
 
 Line = TypeVar("Line")
+
+MAX_LINE_BYTES = 32 * 2**20
+"""A longer line is neither written nor read. Two of the largest file of experiments, or four of the largest body."""
 
 logger = logging.getLogger(__name__)
 
@@ -24,18 +27,14 @@ class JsonLines(Generic[Line]):
     def __init__(self, path: Path, read: Callable[[dict[str, Any]], Line]) -> None:
         self.path = path
         self._read = read
-        self._lines: list[Line] = []
-        self._read_bytes = 0
+        self._forget()
         self._mutex = Lock()
 
     def unreadable_lines(self) -> int:
         """How many lines `lines` passes over, and the end of the file if it is half a line."""
-        try:
-            found = self.path.read_bytes().split(b"\n")
-        except FileNotFoundError:
-            return 0
-        n_readable = len(JsonLines(self.path, self._read).lines())
-        return len(found) - 1 - n_readable + (found[-1] != b"")
+        fresh = JsonLines(self.path, self._read)
+        fresh.lines()
+        return fresh._n_unreadable + (self.path.exists() and self.path.stat().st_size > fresh._read_bytes)
 
     def lines(self) -> list[Line]:
         """All lines, oldest first. An unreadable one is passed over, with a warning in the log."""
@@ -43,20 +42,40 @@ class JsonLines(Generic[Line]):
             try:
                 with open(self.path, "rb") as file:
                     if os.fstat(file.fileno()).st_size < self._read_bytes:  # another file was put in its place
-                        self._lines, self._read_bytes = [], 0
+                        self._forget()
                     file.seek(self._read_bytes)
-                    added = file.read()
+                    for n_bytes, line in _whole_lines(file):
+                        self._add(line)
+                        self._read_bytes += n_bytes
             except FileNotFoundError:
-                self._lines, self._read_bytes = [], 0
-                return []
-            complete = added[: added.rfind(b"\n") + 1]
-            self._read_bytes += len(complete)
-            for line in complete.splitlines():
-                try:
-                    self._lines.append(self._read(json.loads(line)))
-                except (ValueError, KeyError, TypeError) as err:
-                    logger.warning("%s: a line is unreadable and passed over (%s): %.200r", self.path, err, line)
+                self._forget()
             return list(self._lines)
+
+    def raw(self, position: int) -> dict[str, Any]:
+        """The whole object of the line at `position` of what `lines` answered, read from the file again.
+
+        Raises:
+            OSError, ValueError: the file was taken away or replaced meanwhile.
+        """
+        with self._mutex, open(self.path, "rb") as file:
+            file.seek(self._offsets[position])
+            value: dict[str, Any] = json.loads(file.readline(MAX_LINE_BYTES))
+            return value
+
+    def _forget(self) -> None:
+        self._lines: list[Line] = []
+        self._offsets: list[int] = []
+        self._read_bytes = self._n_unreadable = 0
+
+    def _add(self, line: bytes | None) -> None:
+        try:
+            if line is None:
+                raise ValueError(f"it has more than {MAX_LINE_BYTES / 2**20:.0f} MiB")
+            self._lines.append(self._read(json.loads(line)))
+            self._offsets.append(self._read_bytes)
+        except (ValueError, KeyError, TypeError, RecursionError) as err:
+            self._n_unreadable += 1
+            logger.warning("%s: a line is unreadable and passed over (%s): %.200r", self.path, err, line)
 
     def append_once(self, value: Mapping[str, Any]) -> None:
         """Adds a line, unless it is the last one already; on disk when this returns. Call under a lock of your own.
@@ -64,12 +83,16 @@ class JsonLines(Generic[Line]):
         A last line without its end, left by a crash, is cut off first.
 
         Raises:
-            OSError: the file cannot be written.
+            OSError: the file cannot be written, or the line is longer than is read.
         """
         line = json.dumps(value, ensure_ascii=False, allow_nan=False).encode() + b"\n"
+        if len(line) > MAX_LINE_BYTES:
+            raise OSError(
+                errno.EFBIG, f"a line of {len(line)} bytes; at most {MAX_LINE_BYTES} are read", str(self.path)
+            )
         descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
         with open(descriptor, "r+b", buffering=0) as file:
-            end = _end_of_last_line(file.fileno())
+            end = end_of_last_line(file.fileno())
             os.ftruncate(file.fileno(), end)
             is_there = end >= len(line) and os.pread(file.fileno(), len(line), end - len(line)) == line
             if not is_there and os.write(file.fileno(), line) != len(line):
@@ -77,7 +100,19 @@ class JsonLines(Generic[Line]):
             os.fsync(file.fileno())
 
 
-def _end_of_last_line(descriptor: int) -> int:
+def _whole_lines(file: IO[bytes]) -> Iterator[tuple[int, bytes | None]]:
+    """(length in bytes, line) of each line that has its end; None for one that is too long to be read."""
+    while line := file.readline(MAX_LINE_BYTES + 1):
+        n_bytes, is_too_long, rest = len(line), len(line) > MAX_LINE_BYTES, line
+        while not rest.endswith(b"\n"):
+            rest = file.readline(MAX_LINE_BYTES)
+            if not rest:
+                return
+            n_bytes += len(rest)
+        yield n_bytes, None if is_too_long else line
+
+
+def end_of_last_line(descriptor: int) -> int:
     """Offset behind the last newline; 0 if there is none."""
     end = os.fstat(descriptor).st_size
     while end > 0:

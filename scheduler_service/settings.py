@@ -6,12 +6,14 @@
 import ipaddress
 import math
 import re
+from collections.abc import Iterable
+from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, get_args, get_origin
 from urllib.parse import SplitResult, urlsplit
 
-from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic import Field, IPvAnyNetwork, SecretStr, ValidationError, field_validator, model_validator
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
@@ -69,6 +71,11 @@ class Settings(BaseSettings):
         default=(),
         description="Names, comma-separated, that a proxy or DNS has for this service. Always: loopback; addresses and "
         "names without a dot where other machines reach it.",
+    )
+    trusted_proxies: Annotated[tuple[IPvAnyNetwork, ...], NoDecode] = Field(
+        default=(),
+        description="Networks, comma-separated, of proxies that say who a client is (X-Forwarded-For, -Proto); with "
+        "one, clients need keys on loopback, too.",
     )
     compute_threads: int = Field(
         default=0,
@@ -150,6 +157,7 @@ class Settings(BaseSettings):
             "model_sources",
             "cors_origins",
             "allowed_hosts",
+            "trusted_proxies",
             "alert_webhooks",
             "alert_mail_to",
         ),
@@ -255,6 +263,11 @@ class Settings(BaseSettings):
         return self
 
     @property
+    def is_exposed(self) -> bool:
+        """Whether other machines reach the service, directly or through a proxy."""
+        return not is_loopback(self.host) or bool(self.trusted_proxies)
+
+    @property
     def threads_of_worker(self) -> int:
         """Native threads of one worker that compute schedules, >= 1."""
         return self.compute_threads or max(1, CORES // self.workers)
@@ -327,6 +340,18 @@ def _told(loc: tuple[int | str, ...], given: object, message: str) -> str:
     # somebody may have pasted a key where its digest belongs.
     shown = "" if str(loc[0]).startswith(("alert_", "api_keys")) else f"={given!r}"
     return f"SCHED_{str(loc[0]).upper()}{shown}: {message}"
+
+
+def unknown_variables(names: Iterable[str]) -> list[str]:
+    """A line for each of `names` of environment variables that looks like a setting and is none."""
+    known = [f"SCHED_{name.upper()}" for name in Settings.model_fields]
+    found = sorted(name for name in names if name.upper().startswith("SCHED_") and name.upper() not in known)
+    return [f"the variable {name} is no setting of this service{_meant(name.upper(), known)}" for name in found]
+
+
+def _meant(name: str, known: list[str]) -> str:
+    close = get_close_matches(name, known, n=1, cutoff=0.7)
+    return f"; did you mean {close[0]}?" if close else "; `python enhanced_flask.py --help` names them"
 
 
 def settings_table() -> str:

@@ -4,12 +4,14 @@ Each talks to a real server on loopback that checks as the vendor's documentatio
 """
 
 import base64
+import contextlib
 import hashlib
 import hmac
 import json
 import logging
 import smtplib
 import socket
+import sqlite3
 import ssl
 import threading
 import time
@@ -22,7 +24,7 @@ from email import message_from_bytes, policy
 from email.utils import format_datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, quote_plus, unquote, urlsplit
 
 import pytest
 import trustme
@@ -30,10 +32,12 @@ from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import SMTP, AuthResult
 from pydantic import SecretStr, ValidationError
 
+from enhanced_flask import create_app
 from scheduler_service.alerts.channels import Channel, DeliveryFailed, Notice, channels_from
 from scheduler_service.alerts.mail import Mail
 from scheduler_service.alerts.notice import shortened
 from scheduler_service.alerts.webhooks import ROBOTS, JsonWebhook
+from scheduler_service.http.services import EXTENSION
 from scheduler_service.settings import Settings, settings_from_environment
 from tests.waiting import HANG_S
 
@@ -85,7 +89,8 @@ def serving(vendor: Vendor) -> Iterator[Vendor]:
             vendor.got.append((self.path, dict(self.headers), body))
             vendor.answers.wait(HANG_S)
             vendor.answered += 1
-            said = vendor.answer if isinstance(vendor.answer, bytes) else json.dumps(vendor.answer).encode()
+            answer = vendor.answer(self.path, body.decode()) if callable(vendor.answer) else vendor.answer
+            said = answer if isinstance(answer, bytes) else json.dumps(answer).encode()
             self.send_response(vendor.status)
             for name, value in vendor.headers.items():
                 self.send_header(name, value)
@@ -299,6 +304,39 @@ def test_429_says_when_to_come_back(vendor, value, wait_s):
 def test_the_vendors_reason_is_told_without_what_opens(vendor):
     failed = refusal(vendor, "dingtalk", 200, {"errcode": 300001, "errmsg": f"token {TOKEN} {SECRET}\nis not exist"})
     assert str(failed) == f"dingtalk 127.0.0.1:{vendor.port}: code 300001: token *** *** is not exist"
+
+
+ECHOED = {
+    "the address": lambda path, body: f"no such robot: {path}",
+    "the address, decoded": lambda path, body: f"no such robot: {unquote(path)}",
+    "the address in JSON": lambda path, body: json.dumps({"url": path.replace("/", "\\/")}),
+    "its values": lambda path, body: f"cannot use {sorted(parse_qs(urlsplit(path).query).items())}",
+    "the body": lambda path, body: f"bad request: {body}",
+    "a bare signature": lambda path, body: f"sign match fail: {parse_qs(urlsplit(path).query).get('sign', ['?'])[0]}",
+}
+
+
+def refusing(echoed):
+    """The answer of a vendor that repeats what it got."""
+
+    def answer(path, body):
+        said = echoed(path, body)
+        return {"errcode": 1, "code": 1, "errmsg": said, "msg": said}
+
+    return answer
+
+
+@pytest.mark.parametrize("echoed", ECHOED.values(), ids=ECHOED)
+@pytest.mark.parametrize("kind", ROBOTS)
+def test_whatever_the_other_side_repeats_is_told_without_what_opens(vendor, kind, echoed):
+    url = f"{vendor.url()}&sign=short&key=k1&mine=v%2B22"
+    channel = robot(kind, url, secret=SECRET)
+    vendor.status, vendor.answer = 500, refusing(echoed)
+    told = str(failure(channel))
+    path, _, body = vendor.got[-1]
+    signatures = [*parse_qs(urlsplit(path).query).get("sign", [])[1:], json.loads(body).get("sign", "none is sent")]
+    for secret in (*signatures, *map(quote_plus, signatures), "short", "v+22", "v%2B22", "=k1"):
+        assert secret not in told
 
 
 def test_a_redirect_is_not_followed(vendor):
@@ -544,6 +582,15 @@ def test_a_wrong_password_is_final():
     assert "535" in str(failed)
 
 
+@pytest.mark.parametrize("password", ["pw", SECRET])
+def test_a_mail_server_that_repeats_the_login_does_not_show_it(password):
+    sent = (f"\0u\0{password}", password)
+    repeated = [password, *(base64.b64encode(each.encode()).decode() for each in sent)]
+    with mail_server(Mailbox(data_answer=f"554 {' '.join(repeated)}")) as port:
+        told = str(failure(mail(f"smtp://u:{password}@127.0.0.1:{port}")))
+    assert not any(each in told for each in repeated)
+
+
 def test_a_password_that_smtp_cannot_carry_is_final_and_not_told():
     with mail_server(Mailbox(), authenticator=only(b"u", b"x"), auth_require_tls=False) as port:
         failed = failure(mail(f"smtp://u:{SECRET}%E5%81%9C@127.0.0.1:{port}"))
@@ -671,3 +718,26 @@ def test_an_empty_variable_is_one_that_is_not_set(monkeypatch):
 def test_settings_survive_the_copy_that_flags_are_put_on():
     settings = Settings(alert_webhooks="json=https://a.example/x", **MAIL)
     assert Settings(**settings.model_dump()) == settings
+
+
+# --- what the service tells ---
+
+
+def test_the_service_tells_what_failed_without_what_opens(vendor, tmp_path, caplog):
+    vendor.status, vendor.answer = 500, refusing(ECHOED["the address"])
+    addresses = ",".join(f"{kind}={vendor.url()}" for kind in ROBOTS)
+    secrets = {"alert_dingtalk_secret": SECRET, "alert_feishu_secret": SECRET}
+    app = create_app(Settings(home=tmp_path, alert_webhooks=addresses, **secrets))
+    parts = app.extensions[EXTENSION]
+    parts.desk.tell("the pumps are late")
+    parts.desk.deliver()
+    client = app.test_client()
+    told = client.post("/alerts/test").text + client.get("/alerts").text + caplog.text
+    with contextlib.closing(sqlite3.connect(tmp_path / "logs" / "performance.db")) as database:
+        told += "\n".join(database.iterdump())
+    signatures = {parse_qs(urlsplit(path).query).get("sign", [TOKEN])[0] for path, *_ in vendor.got}
+    signatures |= {json.loads(body).get("sign", TOKEN) for *_, body in vendor.got}
+    assert len(signatures) >= 3
+    assert told.count("no such robot") >= 6
+    for secret in (TOKEN, SECRET, *signatures, *map(quote_plus, signatures)):
+        assert secret not in told

@@ -23,6 +23,7 @@ LAYERS: dict[str, int] = {
     "scheduler_service.registry": 3,
     "scheduler_service.telemetry": 3,
     "scheduler_service.reporting": 3,
+    "scheduler_service.experiments.archive": 3,
     "scheduler_service.experiments.config": 3,
     "scheduler_service.experiments.pairing": 3,
     "scheduler_service.experiments.replay": 3,
@@ -31,6 +32,7 @@ LAYERS: dict[str, int] = {
     "scheduler_service.alerts.channels": 3,
     "scheduler_service.alerts.desk": 3,
     "scheduler_service.alerts.mail": 3,
+    "scheduler_service.alerts.redaction": 3,
     "scheduler_service.alerts.webhooks": 3,
     # 2 learned
     **dict.fromkeys(

@@ -232,6 +232,42 @@ def test_a_folder_that_another_user_made_is_not_trusted_with_machine_code(image,
     assert list(planted.iterdir()) == []
 
 
+# --- the front ---
+
+FRONT = DEPLOY / "front" / "haproxy.cfg"
+
+
+def presets() -> dict[str, str]:
+    """The variables of the front's configuration, as shipped."""
+    return dict(re.findall(r"presetenv (FRONT_\w+) +(\S+)", FRONT.read_text("utf-8")))
+
+
+def hard_stop_s() -> int:
+    """How long the front may take to finish what is in flight."""
+    (found,) = re.findall(r"hard-stop-after (\d+)s", FRONT.read_text("utf-8"))
+    return int(found)
+
+
+def seconds(duration: str) -> int:
+    """Of Compose's "2m0s"."""
+    found = re.fullmatch(r"(?:(\d+)m)?(\d+)s", duration)
+    assert found is not None, duration
+    return 60 * int(found[1] or 0) + int(found[2])
+
+
+def test_haproxy_takes_the_configuration_of_the_front():
+    haproxy = shutil.which("haproxy", path=f"{os.environ['PATH']}:/usr/sbin")
+    assert haproxy is not None, "make debian-packages installs it; apt-get install haproxy"
+    ended = run(haproxy, "-c", "-f", FRONT)
+    assert (ended.returncode, ended.stderr) == (0, ""), "no warning"
+
+
+def test_the_front_waits_for_the_longest_run_and_lets_the_largest_body_pass():
+    shipped, fields = presets(), Settings.model_fields
+    assert seconds(shipped["FRONT_ANSWER_TIMEOUT"]) * 1_000 >= 2 * fields["max_time_budget_ms"].default
+    assert int(shipped["FRONT_MAX_BODY_BYTES"]) == fields["max_body_bytes"].default
+
+
 # --- the compose file ---
 
 
@@ -256,7 +292,17 @@ def test_compose_builds_the_dockerfile_and_keeps_what_the_image_keeps(composed):
         [volume["target"] for volume in service["volumes"]] == of_last_stage("VOLUME") == [environment()["SCHED_HOME"]]
     )
     assert set(service["environment"]) <= SETTINGS
-    assert [port["target"] for port in service["ports"]] == [int(of_last_stage("EXPOSE")[0])]
+    assert "ports" not in service, "clients come through the front"
+
+
+def test_the_front_of_compose_has_its_configuration_and_knows_where_the_service_is(composed):
+    front, shipped = composed["services"]["front"], presets()
+    (mount,) = front["volumes"]
+    assert (Path(mount["source"]) / "haproxy.cfg").read_bytes() == FRONT.read_bytes()
+    assert mount["target"] == "/usr/local/etc/haproxy", "where its image looks"
+    assert shipped["FRONT_SERVICE"] == f"scheduler:{of_last_stage('EXPOSE')[0]}"
+    assert [f":{port['target']}" for port in front["ports"]] == [shipped["FRONT_ADDRESS"]]
+    assert seconds(front["stop_grace_period"]) > hard_stop_s()
 
 
 def test_compose_publishes_on_loopback_alone(composed):
@@ -268,7 +314,7 @@ def test_compose_publishes_on_loopback_alone(composed):
 def test_compose_mounts_files_that_are_there(composed):
     mounts = [mount for service in composed["services"].values() for mount in service.get("volumes", [])]
     bound = [mount for mount in mounts if mount["type"] == "bind"]
-    assert len(bound) == 3
+    assert len(bound) == 4
     for mount in bound:
         assert Path(mount["source"]).exists(), mount
         assert mount["read_only"], mount
@@ -301,8 +347,8 @@ def test_grafana_of_compose_finds_its_dashboard_and_its_prometheus(composed):
 # --- the Kubernetes manifests ---
 
 
-def manifest(kind: str) -> dict[str, Any]:
-    (found,) = [each for each in map(loaded, KUBERNETES) if each["kind"] == kind]
+def manifest(kind: str, name: str = "scheduler") -> dict[str, Any]:
+    (found,) = [each for each in map(loaded, KUBERNETES) if (each["kind"], each["metadata"]["name"]) == (kind, name)]
     return found
 
 
@@ -335,6 +381,37 @@ def test_the_selectors_find_the_pod():
     assert manifest("Service")["spec"]["selector"] == labels
     assert manifest("NetworkPolicy")["spec"]["podSelector"]["matchLabels"] == labels
     assert manifest("StatefulSet")["spec"]["serviceName"] == manifest("Service")["metadata"]["name"]
+
+
+def test_clients_reach_the_front_and_the_front_alone_reaches_the_pod():
+    deployment = manifest("Deployment", "front")["spec"]
+    labels = deployment["template"]["metadata"]["labels"]
+    assert deployment["selector"]["matchLabels"] == labels
+    assert manifest("Service", "front")["spec"]["selector"] == labels
+    policy = manifest("NetworkPolicy", "front")["spec"]
+    assert policy["podSelector"]["matchLabels"] == labels
+    assert {"podSelector": {}} in policy["ingress"][0]["from"]
+    service = manifest("StatefulSet")["spec"]["template"]["metadata"]["labels"]
+    assert {"podSelector": {"matchLabels": service}} in [to for rule in policy["egress"] for to in rule.get("to", [])]
+    (admitted,) = manifest("NetworkPolicy")["spec"]["ingress"]
+    assert [each["podSelector"]["matchLabels"] for each in admitted["from"] if "podSelector" in each] == [labels]
+
+
+def test_the_front_of_kubernetes_has_its_configuration_and_the_time_to_finish():
+    pod = manifest("Deployment", "front")["spec"]["template"]["spec"]
+    (front,) = pod["containers"]
+    (port,) = front["ports"]
+    shipped = presets()
+    assert {each["name"] for each in front["env"]} <= set(shipped)
+    assert shipped["FRONT_ADDRESS"] == f":{port['containerPort']}"
+    (where,) = [each["value"] for each in front["env"] if each["name"] == "FRONT_SERVICE"]
+    assert where.startswith(f"{manifest('Service')['metadata']['name']}.")
+    assert where.endswith(f":{manifest('Service')['spec']['ports'][0]['port']}")
+    before_s = int(front["lifecycle"]["preStop"]["exec"]["command"][1])
+    assert pod["terminationGracePeriodSeconds"] > before_s + hard_stop_s()
+    (volume,) = pod["volumes"]
+    install = (DEPLOY / "kubernetes" / "settings.yaml").read_text("utf-8")
+    assert f"create configmap {volume['configMap']['name']} --from-file=deploy/front/haproxy.cfg" in install
 
 
 def test_one_pod_alone_has_the_volume():

@@ -218,18 +218,44 @@ def test_what_is_assigned_is_checked_before_it_is_written(guide, path, value):
     assert path.read_text(encoding="utf-8") == GUIDE_FILE
 
 
-def test_keys_that_the_service_does_not_know_survive_its_changes(guide, path):
+def test_remarks_survive_the_changes_of_the_service(guide, path):
     def annotate(document):
-        document["负责人"] = "张三"
-        document["experiments"]["ddqn_v1_vs_v2"]["note"] = {"why": ["试点", 1]}
+        document["_负责人"] = "张三"
+        document["experiments"]["ddqn_v1_vs_v2"]["_note"] = {"why": ["试点", 1]}
 
     edit(path, annotate)
     guide.config["default_model"] = "DDQN_v2.0"
     guide.create_experiment("another", "DDQN_v1.0", "DDQN_v2.0")
     document = json.loads(path.read_text(encoding="utf-8"))
-    assert document["负责人"] == "张三"
-    assert document["experiments"]["ddqn_v1_vs_v2"]["note"] == {"why": ["试点", 1]}
+    assert document["_负责人"] == "张三"
+    assert document["experiments"]["ddqn_v1_vs_v2"]["_note"] == {"why": ["试点", 1]}
     assert document["experiments"]["ddqn_v1_vs_v2"]["start_time"] == "2024-01-01T00:00:00"
+
+
+@pytest.mark.parametrize(
+    ("place", "name", "meant"),
+    [
+        ((), "default_modle", "default_model"),
+        ((), "experiment", "experiments"),
+        (("experiments", "ddqn_v1_vs_v2"), "coverge", "coverage"),
+        (("experiments", "ddqn_v1_vs_v2"), "exclude_users", "excluded_users"),
+        (("experiments", "ddqn_v1_vs_v2", "rollout"), "min_hour", "min_hours"),
+    ],
+)
+def test_a_misspelled_name_is_said_and_the_last_good_file_counts(guide, path, place, name, meant):
+    def misspell(document):
+        document["experiments"]["ddqn_v1_vs_v2"].update({"rollout": {}} if "rollout" in place else {})
+        if "rollout" in place:
+            del document["experiments"]["ddqn_v1_vs_v2"]["traffic_split"]
+        node = document
+        for key in place:
+            node = node[key]
+        node[name] = 0.1
+
+    before = guide.get_experiment("ddqn_v1_vs_v2")
+    edit(path, misspell)
+    assert guide.get_experiment("ddqn_v1_vs_v2") == before
+    assert f"there is no '{name}'; did you mean '{meant}'?" in guide.config_problem
 
 
 # --- several processes ---
@@ -245,7 +271,7 @@ def test_several_processes_that_write_at_once_lose_nothing(path):
         sys.stdin.readline()
         for number in range(10):
             manager.create_experiment(f"p{sys.argv[2]}_{number}", "DDQN_v1.0", "DDQN_v2.0")
-            manager.config[f"note_{sys.argv[2]}"] = number
+            manager.config[f"_note_{sys.argv[2]}"] = number
         """
     )
     writers = [
@@ -270,7 +296,7 @@ def test_several_processes_that_write_at_once_lose_nothing(path):
     assert [writer.wait() for writer in writers] == [0, 0, 0]
     expected = {f"p{writer}_{number}" for writer in range(3) for number in range(10)}
     assert {experiment.name for experiment in reader.list_experiments()} == expected
-    assert [reader.config[f"note_{writer}"] for writer in range(3)] == [9, 9, 9]
+    assert [reader.config[f"_note_{writer}"] for writer in range(3)] == [9, 9, 9]
     assert problems == {None}  # nobody ever saw half a file
 
 

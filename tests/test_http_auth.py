@@ -62,7 +62,18 @@ EXPECTED = {
     ("POST", "/experiments"): ADMIN,
     **{
         ("POST", f"/experiments/<name>/{move}"): ADMIN
-        for move in ("start", "pause", "stop", "stop_arm", "conclude", "advance", "promote", "revert", "replay")
+        for move in (
+            "start",
+            "pause",
+            "stop",
+            "stop_arm",
+            "conclude",
+            "archive",
+            "advance",
+            "promote",
+            "revert",
+            "replay",
+        )
     },
     ("POST", "/reports/performance"): ADMIN,
     ("POST", "/reports/ab_test"): ADMIN,

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+from types import SimpleNamespace
 from typing import cast
 
 import pytest
@@ -16,6 +17,7 @@ from hypothesis import strategies as st
 from werkzeug.exceptions import RequestEntityTooLarge, ServiceUnavailable
 
 from scheduler_service.http.bodies import MARKS, MAX_MARKS, parse_json
+from scheduler_service.http.server.connections import MAX_HELD_BYTES, ONE_PIECE, Connection
 from scheduler_service.http.server.incoming import (
     FRAMING_ALLOWED,
     LEAST_BYTES_PER_S,
@@ -133,6 +135,14 @@ def test_every_byte_is_counted_and_may_be_refused():
         body_of(b"xx", 2, count=refuse).read()
 
 
+def test_short_bodies_are_taken_while_others_hold_all_that_there_is_room_for():
+    connection = Connection.__new__(Connection)
+    connection.server = SimpleNamespace(held_bytes=MAX_HELD_BYTES)
+    connection._take(ONE_PIECE)
+    with pytest.raises(ServiceUnavailable):
+        connection._take(1)
+
+
 def test_a_text_of_quotes_and_backslashes_is_read_in_linear_time():
     """Five megabytes took days with an expression that looked for the end of every quote anew."""
     program = (
@@ -228,6 +238,22 @@ def test_a_refusal_without_asking_for_the_body_ends_the_connection(either, line,
     assert told.startswith(b"HTTP/1.1 %d " % status), told[:100]
     assert b"Connection: close" in told
     assert b"100 Continue" not in told
+
+
+@pytest.mark.parametrize(
+    ("line", "status"),
+    [
+        (b"GET http://localhost/health/live HTTP/1.1", 200),
+        (b"GET HTTP://localhost/health/live?x=y HTTP/1.1", 200),
+        (b"GET http://evil.example/models HTTP/1.1", 403),
+        (b"GET /models/history?at=http://evil.example/ HTTP/1.1", 422),
+        (b"get /health/live HTTP/1.1", 400),
+    ],
+)
+def test_a_target_may_name_the_host_and_then_no_header_counts(either, line, status):
+    with connected(either) as client:
+        client.sendall(line + b"\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+        assert read_all(client).startswith(b"HTTP/1.1 %d " % status)
 
 
 def test_a_client_that_waits_to_be_asked_is_asked(either):

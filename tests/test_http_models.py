@@ -163,6 +163,47 @@ def test_weights_can_be_uploaded(client):
     assert client.get("/models/DDQN:uploaded").json["model"]["training_params"] == {"uploaded": True}
 
 
+def test_a_part_that_says_its_media_type_is_read_as_one_that_does_not(client):
+    """As browsers and generated clients send what OpenAPI's `encoding` says is JSON."""
+    form = {
+        "file": (io.BytesIO((SEEDS / "ddqn_v1.pth").read_bytes()), "weights.pth"),
+        "algorithm_name": (io.BytesIO(b"DDQN"), "blob", "text/plain"),
+        "training_params": (io.BytesIO(b'{"seed": 77}'), "blob", "application/json"),
+        "tags": (io.BytesIO(b'["blobs"]'), "blob", "application/json"),
+    }
+    made = client.post("/models/register", data=form)
+    assert made.status_code == 201, made.text
+    assert client.get("/models/DDQN:blobs").json["model"]["training_params"] == {"seed": 77}
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"tag": "x"},
+        {"training_param": (b"{}", "blob")},
+        {"created_by": ["a", "b"]},
+        {"file": [(b"x", "v.pth"), (b"x", "w.pth")]},
+        {"file": [(b"x", "v.pth"), "a text"]},
+        {"training_params": ["{}", (b"{}", "blob")]},
+        {"training_params": (b"\xff", "blob")},
+        {"training_params": (b" " * 2**20 + b"{}", "blob")},
+    ],
+)
+def test_no_part_of_an_upload_is_dropped(client, more):
+    form = {"file": (b"x", "w.pth"), "algorithm_name": "DDQN"} | more
+    fields = {
+        name: [as_part(each) for each in (value if isinstance(value, list) else [value])]
+        for name, value in form.items()
+    }
+    answer = client.post("/models/register", data=fields, content_type="multipart/form-data")
+    assert answer.status_code == 422, answer.text
+    assert answer.json["errors"][0]["loc"] == list(more)
+
+
+def as_part(value):
+    return (io.BytesIO(value[0]), value[1]) if isinstance(value, tuple) else value
+
+
 @pytest.mark.parametrize(
     ("form", "status"),
     [
@@ -176,9 +217,7 @@ def test_weights_can_be_uploaded(client):
     ],
 )
 def test_an_upload_that_is_no_model_is_refused(client, form, status):
-    fields = {
-        name: (io.BytesIO(value[0]), value[1]) if isinstance(value, tuple) else value for name, value in form.items()
-    }
+    fields = {name: as_part(value) for name, value in form.items()}
     answer = client.post("/models/register", data=fields, content_type="multipart/form-data")
     assert answer.status_code == status, answer.text
     assert answer.mimetype == "application/problem+json"

@@ -119,6 +119,29 @@ def test_ids_may_be_whole_numbers_and_default_to_the_position():
     assert [found.id for found in instance.steps] == ["1.7", "12.1"]
 
 
+def test_a_whole_number_may_be_written_with_a_point():
+    with_points = {"id": 12.0, "steps": [step(id=7.0, order=1.0, team_size=4.0, min_crew=2.0, max_crew=3.0)]}
+    without = {"id": 12, "steps": [step(id=7, order=1, team_size=4, min_crew=2, max_crew=3)]}
+    assert instance_from_request({"workpoints": [with_points]}) == instance_from_request({"workpoints": [without]})
+    assert loc_of({"workpoints": [{"id": 1e300}]}) == ("workpoints", 0, "id")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "锅炉　内检",
+        "no\u00a0break",
+        "\u062f\u06cc\u06af\u200c\u0647\u0627",
+        "👩\u200d🔧",
+        "\U00020bb7\ue000",
+        "Caf\u0065\u0301",
+    ],
+)
+def test_names_are_texts_of_any_script(name):
+    (found,) = instance_from_request(one_workpoint(step(name))).workpoints[0].steps
+    assert found.name == name
+
+
 def test_repeated_ids_are_refused():
     assert loc_of({"workpoints": [{"id": "x"}, {"id": "x"}]}) == ("workpoints", 1)
     assert loc_of(one_workpoint(step(id="s"), step(id="s"))) == ("workpoints", 0, "steps", 1)
@@ -149,7 +172,8 @@ def test_a_step_needs_name_team_and_duration(key, missing):
         *(("team_size", bad) for bad in (True, "2", 0, 1_001)),
         *(("dedicated", bad) for bad in (1, "true", [])),
         *(("parallel", bad) for bad in (0, "false", {})),
-        *(("name", bad) for bad in ("", 5, "a\nb", "x" * 201, ["n"])),
+        *(("name", bad) for bad in ("", 5, "x" * 201, ["n"])),
+        *(("name", f"a{bad}b") for bad in "\n\t\0\x7f\x85\u2028\u202e\u2066\ud800\uffff"),
         *(("team", bad) for bad in ("", True, "no such team", {})),
         *(("predecessors", bad) for bad in ("A", 3, {})),
         ("max_crews", 3),

@@ -131,6 +131,34 @@ def test_a_version_in_the_way_is_stepped_over():
     assert choose_version(used, "aaaaaaaa", None, None) == Version(1, 2, 0)
 
 
+def test_a_version_at_its_limit_ends_no_series(manager, register):
+    end = register(1, version="999999.0.0")
+    manager.delete_model(end)
+    assert register(2, {"another": 1}).endswith("_v1.0.0")
+    assert register(3, {"another": 2}, version="999998.999999.999999").endswith("_v999998.999999.999999")
+    assert register(4, {"another": 3}).endswith("_v2.0.0"), "999999.0.0 stood for other weights once"
+    assert register(5, {"another": 2}, bump="patch").endswith("_v999999.0.1"), "in the series of the deleted one"
+
+
+@pytest.mark.parametrize("bump", ["major", "minor", "patch", None])
+@pytest.mark.parametrize("end", [Version(999_999, 0, 0), Version(1, 999_999, 0), Version(999_999, 999_999, 999_999)])
+@pytest.mark.parametrize("has_lower", [True, False])
+def test_the_next_version_is_always_one_that_can_be_read_again_and_is_new(bump, end, has_lower):
+    used = {("aaaaaaaa", end)} | ({("aaaaaaaa", Version(0, 3, 0))} if has_lower else set())
+    for config in ("aaaaaaaa", "bbbbbbbb"):
+        for _ in range(3):
+            version = choose_version(used, config, None, bump)
+            assert max(version) <= 999_999
+            assert version not in {each for _, each in used}
+            used.add((config, version))
+
+
+def test_a_version_beyond_the_limit_is_refused_with_the_limit(register):
+    with pytest.raises(InvalidInput, match="at most 999999") as caught:
+        register(1, version="1000000.0.0")
+    assert caught.value.errors[0][0] == ("version",)
+
+
 def test_the_same_file_with_the_same_parameters_is_registered_once(manager, register):
     key = register(1)
     assert register(1, dict(reversed(CONFIG.items())), metrics={"makespan": 1.0}) == key

@@ -5,6 +5,7 @@ import os
 import time
 from datetime import UTC, datetime, timedelta, timezone
 from itertools import pairwise
+from zoneinfo import ZoneInfo
 
 import numpy as np
 import pandas as pd
@@ -13,7 +14,7 @@ import pytest
 from enhanced_flask import create_app
 from monitoring import PerformanceMonitor, PerformanceRecord
 from scheduler_service.settings import Settings
-from scheduler_service.telemetry.trends import BUCKETS_S, bucket_starts
+from scheduler_service.telemetry.trends import BUCKETS_S, bucket_bounds
 
 NOW = datetime(2026, 11, 25, 12, 10, 30, tzinfo=UTC)
 FIGURES = {
@@ -103,19 +104,19 @@ def test_buckets_begin_on_the_local_clock_and_end_beyond_now(monkeypatch, zone, 
     monkeypatch.setenv("TZ", zone)
     time.tzset()
     try:
-        starts, length_s = bucket_starts(NOW, timedelta(hours=hours), points)
+        bounds, length_s = bucket_bounds(NOW, timedelta(hours=hours), points)
+        starts = bounds[:-1]
         assert 1 <= len(starts) <= points
         assert length_s in BUCKETS_S
-        assert {(b - a).total_seconds() for a, b in pairwise(starts)} <= {float(length_s)}
-        assert starts[-1] <= NOW < starts[-1] + timedelta(seconds=length_s)
+        lengths_s = {(b - a).total_seconds() for a, b in pairwise(bounds)}
+        assert lengths_s <= {length_s + change_s for change_s in (0.0, 3_600.0, -3_600.0)}
+        assert bounds[-2] <= NOW < bounds[-1]
         assert len(starts) == 1 or NOW - starts[0] <= timedelta(hours=hours)
         for start in starts:
             local = start.astimezone()
             if length_s < 86_400:
                 assert (local.hour * 3_600 + local.minute * 60 + local.second) % length_s == 0
-            elif (
-                local.utcoffset() == NOW.astimezone().utcoffset()
-            ):  # before a change of the clocks they are an hour off
+            else:
                 assert (local.hour, local.minute) == (0, 0)
                 assert length_s < 604_800 or local.weekday() == 0
     finally:
@@ -127,10 +128,10 @@ def test_buckets_begin_on_the_local_clock_and_end_beyond_now(monkeypatch, zone, 
 def test_buckets_may_begin_on_the_readers_clock_instead(offset_min):
     offset = timedelta(minutes=offset_min)
     for hours, points, length_s in ((168, 84, 7_200), (720, 30, 86_400)):
-        starts, found_s = bucket_starts(NOW, timedelta(hours=hours), points, offset)
+        bounds, found_s = bucket_bounds(NOW, timedelta(hours=hours), points, timezone(offset))
         assert found_s == length_s
-        assert starts[-1] <= NOW < starts[-1] + timedelta(seconds=length_s)
-        shown = [start.astimezone(timezone(offset)) for start in starts]
+        assert bounds[-2] <= NOW < bounds[-1]
+        shown = [start.astimezone(timezone(offset)) for start in bounds]
         assert all((each.hour * 3_600 + each.minute * 60) % length_s == 0 for each in shown)
 
 
@@ -165,6 +166,38 @@ def test_trends_are_told_over_http_with_what_they_were_asked_for(client):
 def test_days_over_http_are_those_of_the_clock_that_is_named(client, offset_min, hour):
     told = client.get(f"/performance/trends?hours=720&points=30&utc_offset_min={offset_min}").json["trends"]
     assert {datetime.fromisoformat(point["start"]).hour for point in told["points"]} == {hour}
+
+
+@pytest.mark.parametrize(
+    ("zone", "now", "lengths_h"),
+    [
+        ("Europe/Berlin", "2026-10-27T09:00:00+00:00", [24, 25, 24, 24]),
+        ("Europe/Berlin", "2026-03-31T09:00:00+00:00", [24, 23, 24, 24]),
+        ("America/Havana", "2026-11-03T12:00:00+00:00", [24, 25, 24, 24]),  # from 1 to 0 o'clock: two midnights
+        ("Africa/Cairo", "2026-04-26T12:00:00+00:00", [24, 23, 24, 24]),  # from 0 to 1 o'clock: no midnight
+        ("Asia/Shanghai", "2026-10-27T09:00:00+00:00", [24, 24, 24, 24]),
+    ],
+)
+def test_days_go_from_midnight_to_midnight_also_where_the_clock_is_changed(zone, now, lengths_h):
+    bounds, _ = bucket_bounds(datetime.fromisoformat(now), timedelta(days=4), 4, ZoneInfo(zone))
+    assert [(b - a) / timedelta(hours=1) for a, b in pairwise(bounds)] == lengths_h
+    local = [bound.astimezone(ZoneInfo(zone)) for bound in bounds]
+    assert {bound.hour for bound in local} <= ({0, 1} if zone == "Africa/Cairo" else {0})
+
+
+def test_days_over_http_are_those_of_the_zone_that_is_named(client):
+    told = client.get("/performance/trends?hours=8784&points=366&time_zone=Europe/Berlin").json["trends"]
+    starts = [datetime.fromisoformat(point["start"]) for point in told["points"]]
+    assert {start.astimezone(ZoneInfo("Europe/Berlin")).hour for start in starts} == {0}
+    assert {start.hour for start in starts} == {22, 23}
+
+
+@pytest.mark.parametrize("name", ["Asia/Peking", "../etc/passwd", "/etc/localtime", "x" * 5_000, "Asia", "%00"])
+def test_a_zone_that_is_none_is_refused(client, name):
+    answer = client.get(f"/performance/trends?time_zone={name}")
+    assert answer.status_code == 422, answer.text
+    assert answer.json["errors"][0]["loc"] == ["time_zone"]
+    assert client.get("/performance/trends?time_zone=UTC&utc_offset_min=60").status_code == 422
 
 
 @pytest.mark.parametrize(

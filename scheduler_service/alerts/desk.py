@@ -11,6 +11,7 @@ from contextlib import ExitStack
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from traceback import format_tb
 
 from scheduler_service.alerts.episodes import Episode, NoticeState, Policy, Silence, Step, step
 from scheduler_service.alerts.notice import Channel, Notice
@@ -134,7 +135,7 @@ class AlertDesk:
                 channel.send(notice)
                 told[name] = None
             except Exception as err:  # as in `_send`
-                told[name] = str(err) or type(err).__name__
+                told[name] = _said(err)
         return told
 
     def _keep(self, made: Step) -> None:
@@ -160,11 +161,10 @@ class AlertDesk:
         except Exception as err:  # whatever one channel's answer does to us, the others are told
             due = self._try_again_at(letter, err)
             how = "given up" if due is None else f"tried again at {to_iso(due)}"
-            trace = None if isinstance(err, DeliveryFailed) else err
-            log.warning(
-                "alert %r did not reach %s (%s): %s", letter.notice.title, letter.channel, how, err, exc_info=trace
-            )
-            self.alerts.failed(letter, str(err), due)
+            log.warning("alert %r did not reach %s (%s): %s", letter.notice.title, letter.channel, how, _said(err))
+            if not isinstance(err, DeliveryFailed):
+                log.warning("the places of that error:\n%s", "".join(format_tb(err.__traceback__)))
+            self.alerts.failed(letter, _said(err), due)
             return False
         self.alerts.delivered(letter)
         return True
@@ -193,6 +193,11 @@ class AlertDesk:
         title = f"{words[episode.severity if state == 'firing' else state]} {episode.message}"
         severity = "info" if state == "resolved" else episode.severity
         return Notice(title, "\n".join(lines), severity, state, as_json(episode))
+
+
+def _said(err: Exception) -> str:
+    """What people may read of an error; the text of one that no channel made may hold an address or a password."""
+    return str(err) if isinstance(err, DeliveryFailed) else type(err).__name__
 
 
 def _got(held: ExitStack, path: Path) -> bool:

@@ -1,5 +1,6 @@
 """Notices as e-mail."""
 
+import base64
 import contextlib
 import smtplib
 import ssl
@@ -11,6 +12,7 @@ from urllib.parse import unquote, urlsplit
 from pydantic import SecretStr
 
 from scheduler_service.alerts.notice import Notice, one_line, plain, shortened
+from scheduler_service.alerts.redaction import redacted
 from scheduler_service.clock import Clock, utc_now
 from scheduler_service.errors import DeliveryFailed
 from scheduler_service.settings import SMTP_PORTS
@@ -110,11 +112,17 @@ class Mail:
             server.close()
 
     def _failed(self, reason: str, *, is_final: bool = False) -> DeliveryFailed:
-        parts = urlsplit(self._url.get_secret_value())
-        for secret in (parts.password, unquote(parts.password or "")):
-            if secret:
-                reason = reason.replace(secret, "***")
-        return DeliveryFailed(f"{self.name}: {shortened(one_line(reason), 300)}", is_final=is_final)
+        url = self._url.get_secret_value()
+        told = redacted(reason, url=url, secrets=_logins(url))
+        return DeliveryFailed(f"{self.name}: {shortened(one_line(told), 300)}", is_final=is_final)
+
+
+def _logins(url: str) -> list[str]:
+    """What AUTH PLAIN and AUTH LOGIN send of the password."""
+    parts = urlsplit(url)
+    user, password = unquote(parts.username or ""), unquote(parts.password or "")
+    sent = (f"\0{user}\0{password}", password) if password else ()
+    return [base64.b64encode(each.encode()).decode() for each in sent]
 
 
 def _told(refused: dict[str, tuple[int, bytes]]) -> str:

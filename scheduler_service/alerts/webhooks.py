@@ -20,11 +20,12 @@ from dataclasses import dataclass
 from datetime import UTC
 from email.message import Message
 from typing import IO, ClassVar
-from urllib.parse import parse_qsl, quote_plus, unquote, urlsplit
+from urllib.parse import quote_plus, urlsplit
 
 from pydantic import SecretStr
 
 from scheduler_service.alerts.notice import Notice, one_line, plain, shortened
+from scheduler_service.alerts.redaction import redacted
 from scheduler_service.clock import Clock, utc_now
 from scheduler_service.errors import DeliveryFailed
 from scheduler_service.settings import is_loopback
@@ -34,7 +35,6 @@ ANSWER_LIMIT_BYTES = 64 * 1024
 # In 20 kB, the least of the limits of DingTalk and Feishu, also where JSON doubles every character.
 TEXT_LIMIT_BYTES = 9_000
 WECOM_TEXT_LIMIT_BYTES = 2_048  # of a text message; 4096 are allowed in markdown, where names like a_b* would be markup
-SHORTEST_SECRET = 8  # below it a part of the path is a word like "robot", and hiding it would garble the text
 _TOO_MANY = re.compile("too many|frequen", re.IGNORECASE)
 
 
@@ -151,21 +151,10 @@ class JsonWebhook:
             return None
 
     def _failed(self, reason: str, *, is_final: bool = False, retry_after_s: float | None = None) -> DeliveryFailed:
-        told = shortened(one_line(self._without_secrets(reason)), 300)
+        secrets = [self._secret.get_secret_value()] if self._secret else []
+        told = shortened(one_line(redacted(reason, url=self._url.get_secret_value(), secrets=secrets)), 300)
         wait_s = None if is_final else retry_after_s
         return DeliveryFailed(f"{self.name}: {told}", is_final=is_final, retry_after_s=wait_s)
-
-    def _without_secrets(self, text: str) -> str:
-        """`text`, in which the other side may repeat what we sent, without what opens the channel."""
-        parts = urlsplit(self._url.get_secret_value())
-        kept = {parts.query, *(value for _, value in parse_qsl(parts.query)), *parts.path.split("/")}
-        kept |= {unquote(each) for each in kept}
-        if self._secret:
-            kept.add(self._secret.get_secret_value())
-        for each in sorted(kept, key=len, reverse=True):
-            if len(each) >= SHORTEST_SECRET:
-                text = text.replace(each, "***")
-        return text
 
 
 class DingTalkRobot(JsonWebhook):

@@ -1,7 +1,8 @@
 """Changes of experiments, each as a whole: the file first, its line of history next, the registry's tags last.
 
 The file is the moment of truth: it holds the new state together with the line that tells of it and with what is left
-to do in the registry. A process killed in between leaves the rest to whoever calls `settle` next.
+to do in the registry. A process killed in between leaves the rest to whoever calls `settle` next. Of an experiment that
+is archived, the line in the archive is: until the file follows, it has the experiment still, which `settle` takes away.
 """
 
 import logging
@@ -13,10 +14,11 @@ from typing import Any, Protocol
 
 from scheduler_service.clock import Clock, to_iso
 from scheduler_service.errors import ExperimentConflict, ExperimentNotFound, InvalidExperiment, ServiceError
+from scheduler_service.experiments.archive import archive_of
 from scheduler_service.experiments.config import ConfigFile, Document, Snapshot, validate
 from scheduler_service.experiments.experiment import Experiment, Promotion
 from scheduler_service.experiments.history import ExperimentHistory
-from scheduler_service.experiments.lifecycle import EventKind, Status, Transition
+from scheduler_service.experiments.lifecycle import OVER, EventKind, Status, Transition
 
 log = logging.getLogger(__name__)
 
@@ -44,14 +46,57 @@ class Changes:
         self._written: set[str] = set()  # transitions that are known to be in the history
         self.file = ConfigFile(path, approve=self._approve)
         self.history = ExperimentHistory(path.parent / "logs" / "experiments.jsonl")
+        self.archived = archive_of(path)
 
     def find(self, name: str) -> Experiment:
-        """The experiment with its status now.
+        """The experiment with its status now; one in the archive has `archived_at`.
 
         Raises:
             ExperimentNotFound: nothing bears this name.
+            StorageUnavailable: nobody can tell, since the file is broken.
         """
-        return experiment_in(self.file.current(), name, self._clock())
+        config = self.file.current()
+        found = config.experiments.get(name) or self.archived.find(name)
+        if found is None:
+            self.file.check()
+        return experiment_in(config, name, self._clock()) if found is None else as_of(found, self._clock())
+
+    def movable(self, name: str) -> Experiment:
+        """As `find`, of an experiment that may change still.
+
+        Raises:
+            ExperimentConflict: it is archived.
+            StorageUnavailable: the file is broken, so that nothing can change.
+        """
+        self.file.check()
+        found = self.find(name)
+        if found.archived_at is not None:
+            raise ExperimentConflict(
+                f"the experiment {name!r} was archived on {to_iso(found.archived_at)} and does not change any more; "
+                f"create a new one under another name"
+            )
+        return found
+
+    def create(self, experiment: Experiment, actor: str) -> None:
+        """Puts the experiment into the file.
+
+        Raises:
+            ExperimentConflict: the name is taken, be it in the archive.
+        """
+        name = experiment.name
+
+        def add(document: Document) -> None:
+            experiments = document.setdefault("experiments", {})
+            if name in experiments:
+                raise ExperimentConflict(f"the experiment {name!r} exists already; choose another name")
+            if name in self.archived:
+                raise ExperimentConflict(
+                    f"an experiment {name!r} is in the archive; its name stays taken, since it decides who gets which "
+                    f"arm, and its runs are recorded under it. Choose another name"
+                )
+            experiments[name] = experiment.to_dict()
+
+        self.make(name, "created", add, actor)
 
     def make(
         self,
@@ -84,6 +129,9 @@ class Changes:
                     raise Overtaken(f"the experiment {name!r} was {_said(expected)} and is {_said(found)} by now")
                 if found.last_transition is not None:
                     self.history.record(found.last_transition)  # before the file forgets it
+            elif event != "created":  # taken away since it was looked at
+                self.movable(name)
+                raise ExperimentNotFound(f"there is no experiment {name!r}")
             change(document)
             after = state_of(experiment_in(validate(document), name, now))
             line = Transition(
@@ -150,16 +198,60 @@ class Changes:
         self.make(name, "reverted", revert, actor, reason, expected=experiment)
         self.settle()
 
-    def settle(self) -> None:
-        """Finishes what a kill cut off: lines of the history, and tags that follow a promotion. Quick if nothing is.
+    def archive(self, name: str, actor: str, reason: str) -> None:
+        """Takes the experiment out of the file and puts it into the archive, whole.
 
-        What the registry refuses is logged, and tried again the next time.
+        Raises:
+            ExperimentConflict: its status, or a promotion that is not over, does not allow this.
+            StorageUnavailable: a file cannot be written. What is in the archive by then stays, and `settle` goes on.
         """
+
+        def apply(document: Document) -> None:
+            if name not in document.get("experiments", {}):
+                self.movable(name)
+            now = self._clock()
+            found = experiment_in(validate(document), name, now)
+            _check_archivable(found, document.get("default_model"))
+            if found.last_transition is not None:
+                self.history.record(found.last_transition)
+            line = self.archived.line(name)
+            if line is None or not _is_archived(line, document):
+                state = state_of(found)
+                after = state | {"is_archived": True}
+                made = Transition(secrets.token_hex(8), to_iso(now), name, "archived", actor, reason, state, after)
+                line = self.archived.add(document["experiments"][name], made)
+            self._leave(document, line)
+
+        self.file.update(apply)
+        log.info("experiment %s: archived by %s: %s", name, actor or "nobody named", reason or "no reason given")
+
+    def settle(self) -> None:
+        """Finishes what a kill cut off: lines of the history, archiving, and tags that follow a promotion.
+
+        Quick if there is nothing. What the registry refuses is logged, and tried again the next time.
+        """
+        for name in self.file.current().experiments.keys() & self.archived.summaries().keys():
+            self._finish_archiving(name)
         for experiment in self.file.current().experiments.values():
             if experiment.last_transition is not None:
                 self._record(experiment.last_transition)
             if experiment.promotion is not None and not experiment.promotion.are_tags_right:
                 self._move_tags(experiment, experiment.promotion)
+
+    def _finish_archiving(self, name: str) -> None:
+        """Takes an experiment out of the file that is in the archive as it is; another one of its name stays."""
+        trouble = f"{self.file.path} has another experiment {name!r} than the archive; it is in force, both are kept"
+        line = None if trouble in self._told else self.archived.line(name)
+        if line is not None and _is_archived(line, self.file.current().document):
+            self.file.update(lambda document: self._leave(document, line) if _is_archived(line, document) else None)
+        elif line is not None:
+            self._told.add(trouble)
+            log.warning("%s", trouble)
+
+    def _leave(self, document: Document, line: Mapping[str, Any]) -> None:
+        """Takes the experiment of a line of the archive out of the file's JSON, once the history tells of it."""
+        self.history.record(line["transition"])
+        del document["experiments"][line["transition"]["experiment"]]
 
     def is_default(self, model: str) -> bool:
         """Whether a name stands for the default model."""
@@ -276,6 +368,32 @@ def state_of(experiment: Experiment) -> dict[str, Any]:
     stage = {} if experiment.rollout is None else {"stage": experiment.rollout.share}
     stopped = {"stopped_arms": list(experiment.stopped_arms)} if experiment.stopped_arms else {}
     return {"status": experiment.status, **stage, **stopped}
+
+
+def _is_archived(line: Mapping[str, Any], document: Document) -> bool:
+    """Whether the file's JSON has the experiment just as the line of the archive has it."""
+    name = line["transition"]["experiment"]
+    entry = document.get("experiments", {}).get(name)
+    return entry is not None and line["experiment"] == {"name": name, **entry}
+
+
+def _check_archivable(experiment: Experiment, default_model: object) -> None:
+    """Refuses an experiment that may run again, or whose promotion may be reverted."""
+    if experiment.status not in OVER:
+        raise ExperimentConflict(
+            f"the experiment {experiment.name!r} is {experiment.status}; it takes one that is "
+            f"{' or '.join(sorted(OVER))} to archive it"
+        )
+    promotion = experiment.promotion
+    if promotion is not None and not promotion.are_tags_right:
+        raise ExperimentConflict(
+            f"the registry's tags do not follow the promotion of {experiment.name!r} yet; try again later"
+        )
+    if promotion is not None and promotion.model == default_model and not promotion.is_reverted:
+        raise ExperimentConflict(
+            f"the experiment {experiment.name!r} made {promotion.model} the default model and is the way back from it; "
+            f"revert it, or archive it once another model is the default"
+        )
 
 
 def _said(experiment: Experiment) -> str:

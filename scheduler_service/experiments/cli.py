@@ -26,6 +26,8 @@ from scheduler_service.registry.cli import table
 from scheduler_service.settings import Settings, settings_from_environment
 from scheduler_service.stats.metrics import PAIRED
 
+MOVES = ("pause", "start", "stop", "stop-arm", "conclude", "archive", "advance", "promote", "revert")
+
 Answer = tuple[Any, str]
 """What `--json` prints, and what people read."""
 
@@ -110,7 +112,8 @@ def _parser() -> argparse.ArgumentParser:
             name, help=about, parents=[shared], formatter_class=argparse.RawDescriptionHelpFormatter, **told
         )
 
-    command("list", "the experiments, the newest first, and the default model")
+    listed = command("list", "the experiments, the newest first, and the default model")
+    listed.add_argument("--archived", action="store_true", help="those in the archive instead")
     for name, about in (
         ("results", "what the runs say of an experiment, and what to do"),
         ("history", "what was done with an experiment, by whom and why"),
@@ -125,6 +128,7 @@ def _parser() -> argparse.ArgumentParser:
         ("stop", "send everyone to the default model for good"),
         ("stop-arm", "take one candidate away from its users for good; the others go on"),
         ("conclude", "close an experiment whose results were acted upon"),
+        ("archive", "take an experiment that is over out of the list; it can be read as before"),
         ("advance", "move a rollout to its next stage, whatever the figures say"),
         ("promote", "make model_b the default model and conclude the experiment"),
         ("revert", "undo a promotion: default model and tag as they were before"),
@@ -167,8 +171,9 @@ def _parser() -> argparse.ArgumentParser:
 # --- commands ---
 
 
-def _list(doors: Doors, _options: argparse.Namespace) -> Answer:
-    found = doors.experiments.list_experiments()
+def _list(doors: Doors, options: argparse.Namespace) -> Answer:
+    experiments = doors.experiments
+    found = experiments.archived_experiments() if options.archived else experiments.list_experiments()
     header = ("experiment", "status", "stage", "model_a", "model_b", "since")
     rows = [
         (
@@ -181,9 +186,10 @@ def _list(doors: Doors, _options: argparse.Namespace) -> Answer:
         )
         for each in found
     ]
-    default = doors.experiments.default_model
+    default = experiments.default_model
     value = {"default_model": default, "experiments": [each.to_dict() for each in found]}
-    return value, f"{table(header, rows)}\n\nthe default model is {default}" if rows else "there is no experiment yet"
+    none = "no experiment is archived" if options.archived else "there is no experiment yet"
+    return value, f"{table(header, rows)}\n\nthe default model is {default}" if rows else none
 
 
 def _results(doors: Doors, options: argparse.Namespace) -> Answer:
@@ -233,14 +239,16 @@ def _move(doors: Doors, options: argparse.Namespace) -> Answer:
         "stop": experiments.stop_experiment,
         "stop-arm": partial(experiments.stop_arm, arm=getattr(options, "arm", "")),
         "conclude": experiments.conclude_experiment,
+        "archive": experiments.archive_experiment,
         "advance": experiments.advance_experiment,
         "promote": experiments.promote_arm,
         "revert": experiments.revert_promotion,
     }
     found = moves[options.command](options.experiment, actor=options.actor, reason=options.reason)
     stopped = f" without {', '.join(found.stopped_arms)}" if found.stopped_arms else ""
-    text = f"the experiment {found.name} is {found.status}{stopped}; the default model is {experiments.default_model}"
-    return found.to_dict(), text
+    archived = " and archived" if found.archived_at else ""
+    text = f"the experiment {found.name} is {found.status}{stopped}{archived}; "
+    return found.to_dict(), f"{text}the default model is {experiments.default_model}"
 
 
 def _replay(doors: Doors, options: argparse.Namespace) -> Answer:
@@ -291,7 +299,7 @@ COMMANDS: Mapping[str, Callable[[Doors, argparse.Namespace], Answer]] = {
     "results": _results,
     "history": _history,
     "assignment": _assignment,
-    **dict.fromkeys(("pause", "start", "stop", "stop-arm", "conclude", "advance", "promote", "revert"), _move),
+    **dict.fromkeys(MOVES, _move),
     "replay": _replay,
 }
 

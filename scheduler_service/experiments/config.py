@@ -15,9 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
-from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
+from pydantic import Field, ValidationError, field_validator
 
 from scheduler_service.errors import InvalidExperiment, StorageUnavailable
+from scheduler_service.experiments.definition import Definition
 from scheduler_service.experiments.experiment import Experiment, ModelName, invalid_experiment, problems
 from scheduler_service.files import json_text, locked, write_atomically
 
@@ -36,10 +37,8 @@ Document = dict[str, Any]
 Stamp = tuple[int, int, int]  # (mtime in ns, size, inode)
 
 
-class _Schema(BaseModel):
-    model_config = ConfigDict(frozen=True, strict=True, extra="ignore")
-
-    experiments: dict[str, Experiment] = {}
+class _Schema(Definition):
+    experiments: dict[str, Experiment] = Field(default_factory=dict)
     default_model: ModelName = DEFAULT_MODEL
 
     @field_validator("experiments", mode="before")
@@ -50,6 +49,10 @@ class _Schema(BaseModel):
         for key, entry in value.items():
             if isinstance(entry, dict) and entry.get("name", key) != key:
                 raise ValueError(f"the experiment {key!r} names itself {entry['name']!r}")
+            if isinstance(entry, dict) and "archived_at" in entry:
+                raise ValueError(
+                    f"the experiment {key!r} has archived_at; to take it back from the archive, leave it out"
+                )
         return {key: {"name": key, **entry} if isinstance(entry, dict) else entry for key, entry in value.items()}
 
 
@@ -75,7 +78,7 @@ class ConfigFile:
 
     Safe to use from several threads, greenlets and processes. A missing file stands for no experiments and
     `DEFAULT_MODEL`; it is written with the first change. Comment lines (`// ...`) at its head are read, and lost when
-    the service changes the file; keys that the service does not know are kept.
+    the service changes the file; remarks (`_...`) are kept.
     """
 
     def __init__(self, path: Path, *, approve: Callable[[Snapshot, Snapshot], None] | None = None) -> None:
@@ -83,9 +86,13 @@ class ConfigFile:
         self._path = path
         self._approve = approve
         self._mutex = threading.Lock()
-        initial = validate({"experiments": {}, "default_model": DEFAULT_MODEL})
-        self._reading = _Reading(stamp=None, content=None, snapshot=initial, problem=None)
+        self._initial = validate({"experiments": {}, "default_model": DEFAULT_MODEL})
+        self._reading = _Reading(stamp=None, content=None, snapshot=self._initial, problem=None)
         self.current()
+
+    @property
+    def path(self) -> Path:
+        return self._path
 
     def current(self) -> Snapshot:
         """The state of the file now; the last good one while it is broken."""
@@ -93,6 +100,22 @@ class ConfigFile:
         if reading.stamp is None or reading.stamp != _stamp(self._path):
             reading = self._read()
         return reading.snapshot
+
+    def known(self) -> Snapshot:
+        """As `current`.
+
+        Raises:
+            StorageUnavailable: the file is broken, and nothing good was read of it since the start.
+        """
+        found = self.current()
+        if found is self._initial:
+            self.check()
+        return found
+
+    def check(self) -> None:
+        """Raises StorageUnavailable with the remedy if there is a `problem`."""
+        if (problem := self.problem) is not None:
+            raise StorageUnavailable(f"{problem}; repair the file, then try again")
 
     @property
     def problem(self) -> str | None:
@@ -121,7 +144,7 @@ class ConfigFile:
             if len(content) > MAX_BYTES:
                 raise InvalidExperiment(
                     f"{self._path.name} would have {len(content) / 2**20:.1f} MiB with this; at most "
-                    f"{MAX_BYTES / 2**20:.0f} are read. List fewer users, or take experiments that are over out of it"
+                    f"{MAX_BYTES / 2**20:.0f} are read. List fewer users, or archive experiments that are over"
                 )
             write_atomically(self._path, content)
             return self.current()

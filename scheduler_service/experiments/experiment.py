@@ -11,9 +11,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     StringConstraints,
     ValidationError,
@@ -25,6 +23,7 @@ from pydantic import (
 from scheduler_service.clock import to_iso
 from scheduler_service.errors import InvalidExperiment
 from scheduler_service.experiments.assignment import Range, bucket, bucket_ranges, choose
+from scheduler_service.experiments.definition import Definition, Whole
 from scheduler_service.experiments.lifecycle import Status
 from scheduler_service.experiments.moment import Moment
 from scheduler_service.experiments.rollout import Rollout
@@ -89,10 +88,8 @@ Margins = Annotated[Mapping[str, float], BeforeValidator(_read_guardrails), Afte
 UserId = Annotated[str, StringConstraints(min_length=1, max_length=200)]
 
 
-class Promotion(BaseModel):
+class Promotion(Definition):
     """A candidate that became the default model. The registry's tags follow the file; a kill may come in between."""
-
-    model_config = ConfigDict(frozen=True, strict=True, extra="ignore")
 
     arm: str
     model: str  # key of the candidate, the default model since then
@@ -102,13 +99,11 @@ class Promotion(BaseModel):
     are_tags_right: bool = False
 
 
-class Experiment(BaseModel):
+class Experiment(Definition):
     """Two or more models, the share of the users that each gets, and for how long. The unit is the user.
 
     `parse` builds one from the file's or a request's words; the constructor itself raises pydantic's error.
     """
-
-    model_config = ConfigDict(frozen=True, strict=True, extra="ignore")
 
     name: ExperimentName  # also the salt of the assignment
     model_a: ModelName  # the baseline; a key, short name or tag of the registry, as it was given
@@ -125,7 +120,7 @@ class Experiment(BaseModel):
     start_time: Moment
     duration_days: float = Field(default=DEFAULT_DURATION_DAYS, gt=0.0, le=MAX_DURATION_DAYS, allow_inf_nan=False)
     status: Status = "active"
-    min_samples: int = Field(default=100, ge=2, le=10**9)
+    min_samples: Whole = Field(default=100, ge=2, le=10**9)
     alpha: float = Field(default=0.05, gt=0.0, lt=1.0, allow_inf_nan=False)
     margin: float = Field(default=DEFAULT_MARGIN, gt=0.0, lt=1.0, allow_inf_nan=False)  # of non-inferiority, a share
     guardrails: Margins = Field(default_factory=lambda: DEFAULT_MARGINS)  # name -> harm that is put up with
@@ -138,6 +133,7 @@ class Experiment(BaseModel):
     rollout: Rollout | None = None
     promotion: Promotion | None = None
     last_transition: dict[str, Any] | None = None  # written with the state it led to, so that a kill loses no line
+    archived_at: Moment | None = None  # since when it is in the archive and not in the configuration
 
     @field_validator("excluded_users", mode="before")
     @classmethod
@@ -250,6 +246,7 @@ class Experiment(BaseModel):
             "rollout": None if self.rollout is None else self.rollout.to_dict(),
             "promotion": None if self.promotion is None else self.promotion.model_dump(),
             "last_transition": self.last_transition,
+            "archived_at": None if self.archived_at is None else to_iso(self.archived_at),
         }
         return words | {name: value for name, value in optional.items() if value is not None}
 

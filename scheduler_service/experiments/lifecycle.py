@@ -21,6 +21,7 @@ EventKind = Literal[
     "aborted",
     "promoted",
     "reverted",
+    "archived",
 ]
 
 MOVES: Mapping[Action, tuple[frozenset[Status], Status, EventKind]] = MappingProxyType(
@@ -33,13 +34,16 @@ MOVES: Mapping[Action, tuple[frozenset[Status], Status, EventKind]] = MappingPro
 )
 """What may be done with an experiment. Stopped and concluded ones never run again: a new name is a fresh split."""
 
+OVER: frozenset[Status] = frozenset({"stopped", "completed", "concluded"})
+"""The statuses of an experiment that needs its models no longer, and may be archived."""
+
 
 @dataclass(frozen=True, slots=True)
 class Transition:
     """One move of an experiment.
 
     `before` and `after` hold its `status`, in a rollout its `stage` (a share), and its `stopped_arms`, if it has any;
-    `figures` name the `arm` that was stopped.
+    `is_archived` is there once it is in the archive. `figures` name the `arm` that was stopped.
     """
 
     id: str

@@ -10,9 +10,10 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
+from pydantic import Field, ValidationInfo, field_validator
 
 from scheduler_service.clock import to_iso
+from scheduler_service.experiments.definition import Definition, Whole
 from scheduler_service.experiments.moment import Moment
 from scheduler_service.stats.guardrails import Guardrail
 
@@ -21,17 +22,15 @@ MAX_STAGES = 20
 MAX_HOURS = 87_600.0
 
 
-class Rollout(BaseModel):
+class Rollout(Definition):
     """The plan of a rollout and how far it is."""
 
-    model_config = ConfigDict(frozen=True, strict=True, extra="ignore")
-
     stages: tuple[float, ...] = DEFAULT_STAGES  # shares of the users that get the candidate
-    min_samples: int = Field(default=100, ge=2, le=10**9)  # values of the metric in each arm, in each stage
+    min_samples: Whole = Field(default=100, ge=2, le=10**9)  # values of the metric in each arm, in each stage
     min_hours: float = Field(default=24.0, ge=0.0, le=MAX_HOURS, allow_inf_nan=False)  # in each stage
     auto: bool = True  # false: only people move it (`advance`)
     promote_on: Literal["better", "non_inferior"] = "better"
-    stage: int = Field(default=0, ge=0)  # index into `stages`
+    stage: Whole = Field(default=0, ge=0)  # index into `stages`
     stage_since: Moment
 
     @field_validator("stages", mode="before")

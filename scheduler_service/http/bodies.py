@@ -77,6 +77,18 @@ def amount_of(name: str, *, default: float, most: float) -> float:
     return amount
 
 
+def flag_of(name: str) -> bool:
+    """Whether the query says `true` under `name`; not when it says nothing.
+
+    Raises:
+        InvalidInput: it is neither true nor false.
+    """
+    said = request.args.get(name) or "false"
+    if said not in ("true", "false"):
+        raise InvalidInput(f"{name} {said[:100]!r} is neither true nor false", [((name,), "must be true or false")])
+    return said == "true"
+
+
 def read_body(schema: type[Body], *, optional: bool = False) -> Body:
     """The request's body as `schema`; an absent one counts as `{}` when `optional`.
 
@@ -95,9 +107,10 @@ def read_body(schema: type[Body], *, optional: bool = False) -> Body:
 
 
 def read_form() -> tuple[Mapping[str, str], Mapping[str, FileStorage]]:
-    """The fields and the files of the request's form (multipart/form-data), the first of each name.
+    """The fields and the files of the request's form (multipart/form-data), by name.
 
     Raises:
+        InvalidInput: two parts have one name.
         MalformedBody: it names no boundary, or a part has no head that could be read.
         RequestEntityTooLarge: more than `MAX_PARTS` parts.
     """
@@ -112,6 +125,11 @@ def read_form() -> tuple[Mapping[str, str], Mapping[str, FileStorage]]:
             if len(part) > MAX_PART_HEAD and not _HEAD_END.search(part, 0, MAX_PART_HEAD):
                 raise MalformedBody(f"the head of a part has more than {MAX_PART_HEAD} bytes")
         _, fields, files = parser.parse(BytesIO(data), mimetype, len(data), options)
+        for name in (*fields, *files):
+            if len(fields.getlist(name)) + len(files.getlist(name)) > 1:
+                raise InvalidInput(
+                    f"the form has several parts named {name[:60]}", [((name[:60],), "must be sent once")]
+                )
         return fields, files
 
     return _where_it_fits(len(data), read)

@@ -11,7 +11,6 @@ import os
 import sys
 import unicodedata
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -187,11 +186,7 @@ def _rollback(manager: "ModelVersionManager", options: argparse.Namespace) -> An
 
 
 def _history(manager: "ModelVersionManager", options: argparse.Namespace) -> Answer:
-    key = options.name
-    if key is not None:
-        with suppress(ServiceError):  # a deleted model is named by its key
-            key = manager.resolve(key)
-    events, live = manager.history_at(options.at or utc_now(), model_key=key)
+    events, live = manager.history_at(options.at or utc_now(), model=options.name)
     shown = events[::-1][: options.limit]
     rows = [
         (

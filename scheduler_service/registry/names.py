@@ -22,6 +22,9 @@ LATEST = "latest"
 STABLE = "stable"
 """The tag that every deployment moves, and a rollback moves back."""
 
+MAX_NUMBER = 999_999
+"""Of a version, each."""
+
 _ALGORITHM = r"[A-Za-z][A-Za-z0-9_-]{0,31}"
 _NUMBER = r"(?:0|[1-9][0-9]{0,5})"
 _VERSIONED = re.compile(rf"({_ALGORITHM}?)(?:_([0-9a-f]{{8}}))?_v({_NUMBER}(?:\.{_NUMBER}){{0,2}})")
@@ -64,7 +67,8 @@ def parse_version(text: str) -> Version:
     """
     numbers = text.removeprefix("v")
     if not re.fullmatch(rf"{_NUMBER}(?:\.{_NUMBER}){{0,2}}", numbers):
-        raise InvalidInput(f"version {text!r} is not of the form major.minor.patch, such as 2.0.1")
+        form = f"of the form major.minor.patch, such as 2.0.1, each number at most {MAX_NUMBER}"
+        raise InvalidInput(f"version {text[:100]!r} is not {form}", [(("version",), f"must be {form}")])
     parts = [int(number) for number in numbers.split(".")]
     return Version(*parts, *[0] * (3 - len(parts)))
 
@@ -129,9 +133,10 @@ def choose_version(
         explicit: what the caller asks for.
         bump: which number to raise above the algorithm's highest version. Without it a new configuration raises major,
             and new weights of a known configuration raise minor within the series of that configuration.
+            A version whose number is at its limit is passed over: the next lower one is raised instead, or else major.
 
     Raises:
-        ModelConflict: `explicit` was used before.
+        ModelConflict: `explicit` was used before, or every major version was.
     """
     taken = {version for _, version in used}
     if explicit is not None:
@@ -141,12 +146,17 @@ def choose_version(
     if not taken:
         return Version(1, 0, 0)
     same_config = [version for other_hash, version in used if other_hash == config_hash]
-    base = max(taken if bump or not same_config else same_config)
-    step = bump or ("minor" if same_config else "major")
-    version = base
-    while version in taken:  # the next number may belong to an explicit version
-        version = _raised(version, step)
-    return version
+    step: Bump = bump or ("minor" if same_config else "major")
+    series = sorted(taken if bump or not same_config else same_config, reverse=True)
+    bases: list[tuple[Version, Bump]] = [(base, step) for base in series]
+    bases += [(base, "major") for base in (*sorted(taken, reverse=True), Version(0, 0, 0))]
+    for base, step in bases:
+        version = _raised(base, step)
+        while version in taken:  # the next number may belong to an explicit version
+            version = _raised(version, step)
+        if max(version) <= MAX_NUMBER:
+            return version
+    raise ModelConflict(f"every major version up to {MAX_NUMBER} was used; say which version it is")
 
 
 def _raised(version: Version, step: Bump) -> Version:

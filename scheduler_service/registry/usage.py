@@ -7,10 +7,8 @@ from typing import Literal
 
 from scheduler_service.errors import ServiceError, StorageUnavailable
 from scheduler_service.experiments.config import ConfigFile
+from scheduler_service.experiments.lifecycle import OVER
 from scheduler_service.registry.index import Index
-
-OVER = ("stopped", "concluded", "completed")
-"""The statuses of an experiment that needs its models no longer."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -179,8 +179,7 @@ def over_time(runs: "pd.DataFrame", start: datetime, end: datetime) -> "pd.DataF
     """
     import pandas as pd
 
-    bucket = bucket_length(start, end)
-    times = runs["timestamp"].dt.floor(bucket)
+    times = bucket_starts(runs["timestamp"], bucket_length(start, end))
     good = runs["success"]
     columns = {
         "requests": runs.groupby(times).size(),
@@ -197,6 +196,18 @@ def over_time(runs: "pd.DataFrame", start: datetime, end: datetime) -> "pd.DataF
     }
     columns |= {f"p{rank}": grouped["execution_time"].quantile(rank / 100) for rank in (50, 95, 99)}
     return pd.DataFrame(columns)
+
+
+def bucket_starts(times: "pd.Series[Any]", length: str) -> "pd.Series[Any]":
+    """Where each moment's bucket begins on the clock of its time zone.
+
+    A clock that is put back shows an hour twice, which is in one bucket.
+    """
+    import numpy as np
+
+    first_of_two = np.ones(len(times), dtype=bool)
+    starts: pd.Series[Any] = times.dt.floor(length, ambiguous=first_of_two, nonexistent="shift_forward")
+    return starts
 
 
 def bucket_length(start: datetime, end: datetime) -> str:

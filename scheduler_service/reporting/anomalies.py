@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal
 
-from scheduler_service.reporting.analysis import UNKNOWN_MODEL, bucket_length, number, sizes
+from scheduler_service.reporting.analysis import UNKNOWN_MODEL, bucket_length, bucket_starts, number, sizes
 from scheduler_service.stats.outliers import OUTLIER_SCORE, modified_z_scores
 
 if TYPE_CHECKING:
@@ -113,7 +113,7 @@ def anomalous_buckets(runs: "pd.DataFrame", start: datetime, end: datetime) -> l
     from the median, too; the score is the smaller of the two.
     """
     good = runs[runs["success"]]
-    times = good["timestamp"].dt.floor(bucket_length(start, end))
+    times = bucket_starts(good["timestamp"], bucket_length(start, end))
     metrics: tuple[Metric, ...] = ("gap", "execution_time", "makespan")
     found = [each for metric in metrics for each in _far_buckets(good[metric], times, metric)]
     return sorted(found, key=lambda each: (-abs(each.score), each.moment))

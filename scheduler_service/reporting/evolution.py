@@ -166,6 +166,8 @@ def ramp(experiment: Experiment, history: Iterable[Mapping[str, Any]]) -> list[S
             stage = None if after.get("stage") is None else float(after["stage"])
         except (KeyError, TypeError, ValueError, AttributeError, OverflowError):
             continue
+        if event == "archived":  # nobody's model changes with it
+            continue
         is_promoted = event == "promoted" or (is_promoted and event != "reverted")
         running = 0.0 if "model_b" in after.get("stopped_arms", ()) else whole if stage is None else stage
         share = 1.0 if is_promoted else running if after.get("status") == "active" else 0.0

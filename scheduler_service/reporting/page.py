@@ -7,6 +7,9 @@ from functools import lru_cache
 from io import BytesIO
 from itertools import count
 from pathlib import Path
+from zoneinfo import ZoneInfoNotFoundError
+
+from tzlocal import reload_localzone
 
 from scheduler_env.fonts import FONT_FILE, NOT_IN_FONT, drawable
 from scheduler_service.files import write_atomically
@@ -71,8 +74,11 @@ def save(page: str, folder: Path, kind: str, moment: datetime, lang: Lang, *, pd
 
 
 def local_zone(moment: datetime) -> tzinfo:
-    """The server's time zone, as its offset at `moment`."""
-    return moment.astimezone().tzinfo or UTC
+    """The server's time zone; as its offset at `moment` where it has no name."""
+    try:
+        return reload_localzone()
+    except (ZoneInfoNotFoundError, ValueError, OSError):  # TZ may say anything
+        return moment.astimezone().tzinfo or UTC
 
 
 class Formatter:

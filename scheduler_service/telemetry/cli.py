@@ -19,7 +19,8 @@ from monitoring import MAX_REPORT_DAYS, PerformanceMonitor, alert_desk
 from scheduler_service.alerts.desk import as_json
 from scheduler_service.alerts.rules import RULES_OF_RUNS
 from scheduler_service.backup import back_up, restore
-from scheduler_service.errors import InvalidInput, ServiceError, StorageUnavailable
+from scheduler_service.errors import InvalidInput, ServiceError
+from scheduler_service.experiments.archive import archive_of
 from scheduler_service.experiments.config import ConfigFile
 from scheduler_service.registry.cli import table
 from scheduler_service.settings import Settings, settings_from_environment
@@ -235,9 +236,8 @@ def _vacuum(monitor: PerformanceMonitor, settings: Settings, options: argparse.N
             raise InvalidInput(f"--keep-days {options.keep_days:g} is not within 1..{MAX_REPORT_DAYS}")
         before = monitor.clock() - timedelta(days=options.keep_days)
         config = ConfigFile(settings.ab_config_file)
-        keep = tuple(config.current().experiments)
-        if config.problem is not None:  # nobody knows which experiments' runs have to stay
-            raise StorageUnavailable(f"{config.problem}; repair the file, then try again")
+        keep = (*config.current().experiments, *archive_of(settings.ab_config_file).summaries())
+        config.check()  # nobody knows which experiments' runs have to stay
         with _bar("compacting", "run") as progress:
             compacted = monitor.upkeep.compact(before, keep_experiments=keep, progress=progress)
         monitor.alerts.forget(before)

@@ -1,7 +1,7 @@
 """What was run lately, run by run or by time: for people who look, where `queries.run_frame` is for those who count."""
 
 import json
-from datetime import datetime, timedelta
+from datetime import datetime, tzinfo
 from typing import Any
 
 from sqlalchemy import Engine
@@ -45,13 +45,13 @@ class RunHistory:
         *,
         hours: float,
         points: int,
-        utc_offset: timedelta | None = None,
+        zone: tzinfo | None = None,
         model_key: str | None = None,
         experiment: str | None = None,
     ) -> Trend:
-        """How the last `hours` before `now` went, or nearly so, in at most `points` buckets of equal length."""
+        """How the last `hours` before `now` went, or nearly so, in at most `points` buckets."""
         narrowed = {"model_key": model_key, "experiment": experiment}
-        return trend_of_last(self._engine, now, hours, points, utc_offset=utc_offset, **narrowed)
+        return trend_of_last(self._engine, now, hours, points, zone=zone, **narrowed)
 
     def experiments_since(self, run: int, pair: int) -> tuple[frozenset[str], int, int]:
         """Which experiments have runs or pairs of greater ids than these, and the greatest ids: reads what is new."""

@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, tzinfo
 from itertools import pairwise
 
 from sqlalchemy import Engine
@@ -14,8 +14,9 @@ BUCKETS_S = (
     *(3_600, 7_200, 10_800, 21_600, 43_200, 86_400, 172_800, 604_800, 1_209_600, 2_419_200),
 )
 """Lengths that people read on a clock or a calendar."""
-A_MONDAY_S = 4 * 86_400
-"""1970-01-05; all buckets are counted from it, so that weeks begin on Mondays."""
+A_MONDAY = datetime(1970, 1, 5)
+"""On the reader's clock; all buckets are counted from it, so that weeks begin on Mondays."""
+HOUR_S = 3_600
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +46,10 @@ class TrendPoint:
 
 @dataclass(frozen=True, slots=True)
 class Trend:
-    """Buckets of equal length without a gap, the oldest first; the last one is not over yet."""
+    """Buckets without a gap, the oldest first; the last one is not over yet.
+
+    They are equally long, but for those in which the clock is changed.
+    """
 
     end: datetime  # when it was looked at
     bucket_s: int
@@ -58,37 +62,42 @@ def trend_of_last(
     hours: float,
     points: int,
     *,
-    utc_offset: timedelta | None = None,
+    zone: tzinfo | None = None,
     model_key: str | None = None,
     experiment: str | None = None,
 ) -> Trend:
-    """The last `hours`, or nearly so, in at most `points` buckets that begin on the clock of `bucket_starts`.
+    """The last `hours`, or nearly so, in at most `points` buckets as of `bucket_bounds`.
 
     Raises:
         StorageUnavailable: the database cannot be read.
     """
-    starts, bucket_s = bucket_starts(now, timedelta(hours=hours), points, utc_offset)
-    bounds = [*starts, starts[-1] + timedelta(seconds=bucket_s)]
+    bounds, bucket_s = bucket_bounds(now, timedelta(hours=hours), points, zone)
     found = queries.trend_rows(engine, bounds, model_key=model_key, experiment=experiment)
     told = (TrendPoint(start=start, end=end, **found.get(n, {})) for n, (start, end) in enumerate(pairwise(bounds)))
     return Trend(now, bucket_s, tuple(told))
 
 
-def bucket_starts(
-    now: datetime, period: timedelta, points: int, utc_offset: timedelta | None = None
+def bucket_bounds(
+    now: datetime, period: timedelta, points: int, zone: tzinfo | None = None
 ) -> tuple[list[datetime], int]:
-    """The starts of the buckets that begin within `period` before `now`, at most `points`; and their length in seconds.
+    """The starts of the buckets that begin within `period` before `now`, at most `points`, and the last one's end.
 
-    They begin where a clock `utc_offset` ahead of UTC (None: the server's, by its present offset) shows a multiple of
-    the length, so that they stay where they are while time goes on, and days are those of whoever reads that clock.
+    And their length in seconds. They begin where the clock of `zone` (None: the server's) shows a multiple of the
+    length, so that they stay where they are while time goes on, and days are those of whoever reads that clock, from
+    midnight to midnight also where it is changed.
     """
     wanted_s = period.total_seconds() / points
     length_s = next((each for each in BUCKETS_S if each >= wanted_s), math.ceil(wanted_s))
-    offset = (now.astimezone().utcoffset() or timedelta(0)) if utc_offset is None else utc_offset
-    zero_s = A_MONDAY_S - offset.total_seconds()
-    local_s = now.timestamp() - zero_s
-    last_s = math.floor(local_s / length_s) * length_s
-    # Those that begin within the period; one at least.
-    count = max(1, min(points, math.floor((period.total_seconds() - (local_s - last_s)) / length_s) + 1))
-    first = datetime.fromtimestamp(zero_s + last_s - (count - 1) * length_s, UTC)
-    return [first + timedelta(seconds=place * length_s) for place in range(count)], length_s
+    length, local = timedelta(seconds=length_s), now.astimezone(zone)
+    shown = local.replace(tzinfo=None)
+    last = A_MONDAY + (shown - A_MONDAY) // length * length
+
+    def moment(clock: datetime) -> datetime:
+        if length_s <= HOUR_S:  # clocks are changed by whole hours as a rule, and show one of them twice
+            return now.astimezone(UTC) + (clock - shown)
+        return (clock if zone is None else clock.replace(tzinfo=zone)).astimezone(UTC)
+
+    bounds = [moment(last + length), moment(last)]
+    while len(bounds) <= points and (earlier := moment(last - (len(bounds) - 1) * length)) >= now - period:
+        bounds.append(earlier)
+    return bounds[::-1], length_s

@@ -570,7 +570,17 @@ def test_pause_resume_and_stop_are_in_the_file_and_in_the_history(page: Page, co
     agree(page, "结束")
     expect(page.locator(".page-head")).to_contain_text("已结束")
     assert configured(console)["experiments"]["moved"]["status"] == "concluded"
+    expect(page.locator("[data-move]")).to_have_count(1)
+    page.get_by_role("button", name="归档").click()
+    assert any("名称也不能再次使用" in each for each in agree(page, "归档"))
+    expect(page.locator("[data-archived]")).to_have_text("已归档")
     expect(page.locator("[data-move]")).to_have_count(0)
+    assert "moved" not in configured(console)["experiments"]
+    page.goto("/#/experiments")
+    expect(page.get_by_role("link", name="moved", exact=True)).to_have_count(0)
+    page.get_by_role("button", name="已归档").click()
+    page.get_by_role("link", name="moved", exact=True).click()
+    expect(page.locator("[data-event]").first).to_have_attribute("data-event", "archived")
 
 
 def test_a_move_that_came_too_late_is_told_and_what_can_be_done_now_is_shown(

@@ -18,7 +18,7 @@ _EXAMPLES: dict[tuple[int, str], tuple[type[Exception] | None, str]] = {
     (404, "experiments"): (errors.ExperimentNotFound, "there is no experiment 'ddqn_v1_vs_v3'"),
     (404, "operations"): (errors.ReportNotFound, "there is no report 'yesterday.html'"),
     (404, "alerts"): (errors.AlertNotFound, "no alert has the id '17'; GET /alerts lists them"),
-    (409, "runs"): (errors.AmbiguousModelName, "'DDQN_v1' fits several models: DDQN_1adf98e2_v1.0.0, ..."),
+    (409, ""): (errors.AmbiguousModelName, "'DDQN_v1' fits several models: DDQN_1adf98e2_v1.0.0, ..."),
     (409, "models"): (
         errors.InvalidTransition,
         "DDQN_1adf98e2_v1.0.0 is deployed; it may become retired, not validated",

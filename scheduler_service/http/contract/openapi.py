@@ -39,13 +39,15 @@ _QUERY: dict[str, Schema] = {
     "experiment": told(TEXT, "Only runs of this experiment."),
     "before": told(COUNT, "Only runs recorded before the one of this id: `next` of an earlier answer."),
     "user_id": told(_NAME, "The user."),
+    "archived": told(one_of("true", "false", ""), "true: those in the archive, without their lists of users."),
     "hours": {
         "type": "number", "exclusiveMinimum": 0, "maximum": 8_784, "default": 24, "description": "How far back.",
     },
     "points": {"type": "integer", "minimum": 1, "maximum": 500, "default": 60, "description": "Buckets at most."},
+    "time_zone": told(TEXT, "IANA name (Asia/Shanghai) of the clock by which buckets begin; the server's if left out."),
     "utc_offset_min": {
         "type": "integer", "minimum": -840, "maximum": 840,
-        "description": "Minutes that the clock by which buckets begin is ahead of UTC; the server's if left out.",
+        "description": "Instead of time_zone: minutes that the clock is ahead of UTC, all year.",
     },
     "days": {
         "type": "number", "exclusiveMinimum": 0, "maximum": 3_660, "default": 7, "description": "How far back.",

@@ -34,7 +34,7 @@ class Operation:
     def statuses(self) -> tuple[int, ...]:
         """Every error that it may answer."""
         guarded = (401, 403) if self.scope else ()
-        return tuple(sorted({*self.errors, *guarded, *(() if self.is_probe else (429,)), 500}))
+        return tuple(sorted({*self.errors, *guarded, 422, *(() if self.is_probe else (429,)), 500}))
 
     @property
     def key(self) -> str:
@@ -117,7 +117,7 @@ OPERATIONS: tuple[Operation, ...] = (
         "The recorded runs, newest first",
         query=("limit", "before", "model_key", "experiment"),
         answer="RunsAnswer",
-        errors=(422, 503),
+        errors=(404, 409, 422, 503),
     ),
     _get(
         "/runs/{request_id}",
@@ -157,7 +157,7 @@ OPERATIONS: tuple[Operation, ...] = (
         "What changed, newest first, and what is live; or was, at a time",
         query=("algorithm", "model_key", "at", "limit"),
         answer="ModelHistoryAnswer",
-        errors=(422, 503),
+        errors=(404, 409, 422, 503),
     ),
     _get(
         "/models/{name}",
@@ -230,12 +230,20 @@ OPERATIONS: tuple[Operation, ...] = (
         errors=(*_BODY_ERRORS, 404, 409, 503),
         example={"model_a": "DDQN_v1.0", "success_metric": "makespan", "duration_days": 7, "minimum_effect": 0.02},
     ),
-    _get("/experiments", "experiments", "All experiments", answer="ExperimentsAnswer", errors=(503,)),
+    _get(
+        "/experiments",
+        "experiments",
+        "All experiments that are not archived, or those that are",
+        query=("archived",),
+        answer="ExperimentsAnswer",
+        errors=(422, 503),
+    ),
     _get("/experiments/{name}", "experiments", "One experiment", answer="ExperimentAnswer", errors=(404, 503)),
     _move("start", "Let a paused experiment run on"),
     _move("pause", "Send everyone to the default model for a while"),
     _move("stop", "Send everyone to the default model for good"),
     _move("conclude", "Close an experiment whose results have been acted upon"),
+    _move("archive", "Take an experiment that is over out of the list"),
     _move("advance", "Move a rollout to its next stage by hand", schemas.AdvanceRequest),
     Operation(
         *("POST", "/experiments/{name}/promote", "experiments", "Make an arm's model the default one"),
@@ -340,15 +348,15 @@ OPERATIONS: tuple[Operation, ...] = (
         "Figures of the recorded runs",
         query=_FILTERS,
         answer="PerformanceAnswer",
-        errors=(422, 503),
+        errors=(404, 409, 422, 503),
     ),
     _get(
         "/performance/trends",
         "operations",
         "How the runs went over time",
-        query=("hours", "points", "utc_offset_min", "model_key", "experiment"),
+        query=("hours", "points", "time_zone", "utc_offset_min", "model_key", "experiment"),
         answer="TrendsAnswer",
-        errors=(422, 503),
+        errors=(404, 409, 422, 503),
     ),
     _get(
         "/reports",

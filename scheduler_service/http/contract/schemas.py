@@ -6,7 +6,9 @@ from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field
 
 from scheduler_env.readers import MAX_PREDECESSORS, MAX_STEPS_OF_A_WORKPOINT, MAX_TEAMS, MAX_WORKPOINTS
 from scheduler_env.standard_cycle import MAX_DURATION_H, SAMPLE_PARAMS, STANDARD_STEPS
+from scheduler_env.values import whole
 from scheduler_service.alerts.rules import SEVERITIES
+from scheduler_service.experiments.definition import Whole
 from scheduler_service.experiments.experiment import DEFAULT_DURATION_DAYS, MAX_DURATION_DAYS, OPTIONS
 from scheduler_service.stats.metrics import METRICS
 
@@ -115,6 +117,7 @@ def _absent_if_empty(value: object) -> object:
 
 
 def _text_of_id(value: object) -> object:
+    value = whole(value)
     return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
@@ -128,12 +131,6 @@ OptionalId = Annotated[
 ]
 
 
-def _whole(value: object) -> object:
-    # JSON has one kind of number: 2.0 is as whole as 2.
-    return int(value) if isinstance(value, float) and value.is_integer() else value
-
-
-Whole = Annotated[int, BeforeValidator(_whole)]
 AlertName = Annotated[Name | None, WithJsonSchema({"enum": [*SEVERITIES, None]})]
 
 

@@ -72,7 +72,7 @@ def required_scope(method: str, endpoint: str | None) -> Scope | None:
 
 def guard(app: Flask, settings: Settings, limits: Limits) -> None:
     """Refuse what a client may not do, what it does too often, and what foreign web pages ask for."""
-    is_exposed = not is_loopback(settings.host)
+    is_exposed = settings.is_exposed
     keys = parse_keys(settings.api_keys)
     origins = [re.compile(pattern) for pattern in origin_patterns(settings.cors_origins)]
     hosts = frozenset(name.lower() for name in (*settings.allowed_hosts, gethostname()))

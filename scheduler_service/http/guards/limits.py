@@ -7,7 +7,6 @@ microsecond one move may get lost, which lets one request more through.
 """
 
 import hashlib
-import ipaddress
 import math
 import mmap
 import secrets
@@ -17,6 +16,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from scheduler_service.errors import ServiceError
+from scheduler_service.http.guards.proxies import plain_address
 from scheduler_service.settings import Settings
 
 ADDRESS_SLOTS = 65_536
@@ -133,11 +133,10 @@ class Limits:
     def _hashed(self, address: str) -> int | None:
         """The slot of an address, an IPv6 one by its first 64 bits: one client has the others; None: loopback."""
         try:
-            ip = ipaddress.ip_address(address.partition("%")[0])
+            ip = plain_address(address)
         except ValueError:
             network = address.encode("utf-8", "surrogateescape")
         else:
-            ip = getattr(ip, "ipv4_mapped", None) or ip
             if ip.is_loopback:
                 return None
             network = ip.packed if ip.version == 4 else ip.packed[:8]

@@ -12,7 +12,7 @@ from scheduler_service.experiments.experiment import Experiment, asked_for
 from scheduler_service.experiments.planning import LOOK_BACK_DAYS, RUNS_AT_MOST, Plan, plan, planning_columns
 from scheduler_service.experiments.ramp import USUAL, ShadowChoice, ramp_of, usual_shadow
 from scheduler_service.experiments.replay import ReplayOptions
-from scheduler_service.http.bodies import read_body
+from scheduler_service.http.bodies import flag_of, read_body
 from scheduler_service.http.contract.schemas import (
     AdvanceRequest,
     ExperimentRequest,
@@ -113,9 +113,10 @@ def plan_experiment() -> dict[str, Any]:
 
 @blueprint.get("/experiments")
 def list_experiments() -> dict[str, Any]:
-    """All experiments, the newest first."""
+    """All experiments that are not archived, or those that are, the newest first."""
     experiments = services().experiments
-    found = services().storage.run(experiments.list_experiments)
+    wanted = experiments.archived_experiments if flag_of("archived") else experiments.list_experiments
+    found = services().storage.run(wanted)
     told = [each.to_dict() for each in found]
     return {"status": "success", "experiments": told, "total": len(told), "default_model": experiments.default_model}
 
@@ -150,6 +151,12 @@ def stop_experiment(name: str) -> dict[str, Any]:
 def conclude_experiment(name: str) -> dict[str, Any]:
     """Close an experiment whose results have been acted upon."""
     return _move(name, services().experiments.conclude_experiment)
+
+
+@blueprint.post("/experiments/<name>/archive")
+def archive_experiment(name: str) -> dict[str, Any]:
+    """Take an experiment that is over out of the list; it can be read as before."""
+    return _move(name, services().experiments.archive_experiment)
 
 
 @blueprint.post("/experiments/<name>/advance")
@@ -255,9 +262,10 @@ def _move(name: str, move: Callable[..., Experiment]) -> dict[str, Any]:
 
 
 def _told(experiment: Experiment) -> dict[str, Any]:
+    is_archived = experiment.archived_at is not None
     return {
         "status": "success",
         "experiment_name": experiment.name,
-        "message": f"the experiment {experiment.name} is {experiment.status}",
+        "message": f"the experiment {experiment.name} is {experiment.status}{' and archived' * is_archived}",
         "experiment": experiment.to_dict(),
     }

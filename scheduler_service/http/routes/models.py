@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from flask import Blueprint, request
+from werkzeug.datastructures import FileStorage
 
 from scheduler_service.clock import parse_time, utc_now
 from scheduler_service.errors import InvalidInput, ModelNotFound
@@ -22,6 +23,8 @@ blueprint = Blueprint("models", __name__)
 MAX_EVENTS = 1_000
 """Most changes that one answer lists."""
 
+MAX_FIELD_BYTES = 2**20
+"""Of a part of an upload's form that is not the file."""
 FORM_JSON_FIELDS = frozenset({"training_params", "performance_metrics", "tags", "lineage"})
 """Parts of an upload's form that hold JSON; the others are texts."""
 
@@ -51,13 +54,13 @@ def list_models() -> dict[str, Any]:
 @blueprint.get("/models/history")
 def history() -> dict[str, Any]:
     """What changed, newest first, and what is live; or was, at the time `at`."""
-    algorithm, key = request.args.get("algorithm") or None, request.args.get("model_key") or None
+    algorithm, name = request.args.get("algorithm") or None, request.args.get("model_key") or None
     try:
         moment = parse_time(request.args["at"]) if request.args.get("at") else utc_now()
     except (ValueError, OverflowError) as err:
         raise InvalidInput("at is not an ISO-8601 time", [(("at",), "is not an ISO-8601 time")]) from err
     limit = number_of("limit", default=MAX_EVENTS, most=MAX_EVENTS)
-    events, live = services().storage.run(lambda: services().models.history_at(moment, algorithm, key))
+    events, live = services().storage.run(lambda: services().models.history_at(moment, algorithm, name))
     return {
         "status": "success",
         "events": [event.to_dict() for event in events[::-1][:limit]],
@@ -139,19 +142,33 @@ def _read_upload() -> tuple[RegisterRequest, Any]:
     """The form's fields, and the stream of its `file` part."""
     form, files = read_form()
     if "file" not in files:
-        raise InvalidInput("the form has no part named file", [(("file",), "is missing")])
+        raise InvalidInput("the form has no part named file that brings a file", [(("file",), "is missing")])
     if "model_path" in form:
         raise InvalidInput("give either file or model_path", [(("model_path",), "given beside file")])
-    fields: dict[str, object] = {}
-    for name, text in form.items():
-        if name not in FORM_JSON_FIELDS:
-            fields[name] = text
-            continue
-        try:
-            fields[name] = parse_json(text.encode("utf-8", "replace"))
-        except MalformedBody as err:
-            raise InvalidInput(f"the form's {name} is not JSON: {err}", [((name,), "is not JSON")]) from err
+    fields = {name: _field(name, text) for name, text in form.items()}
+    # Clients that send a part's media type, as OpenAPI's `encoding` asks them to, send it as a file as a rule.
+    fields |= {name: _field(name, _text(name, part)) for name, part in files.items() if name != "file"}
     return validated(RegisterRequest, {"model_path": "the uploaded file", **fields}), files["file"].stream
+
+
+def _text(name: str, part: FileStorage) -> str:
+    content = part.stream.read(MAX_FIELD_BYTES + 1)
+    if len(content) > MAX_FIELD_BYTES:
+        limit = f"has more than {MAX_FIELD_BYTES} bytes"
+        raise InvalidInput(f"the form's {name[:60]} {limit}", [((name[:60],), limit)])
+    try:
+        return content.decode()
+    except UnicodeDecodeError as err:
+        raise InvalidInput(f"the form's {name[:60]} is not UTF-8", [((name[:60],), "is not UTF-8")]) from err
+
+
+def _field(name: str, text: str) -> object:
+    if name not in FORM_JSON_FIELDS:
+        return text
+    try:
+        return parse_json(text.encode("utf-8", "replace"))
+    except MalformedBody as err:
+        raise InvalidInput(f"the form's {name} is not JSON: {err}", [((name,), "is not JSON")]) from err
 
 
 def _members(body: RegisterRequest) -> Mapping[str, Any]:

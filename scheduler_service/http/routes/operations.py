@@ -1,19 +1,22 @@
 """Operations: health, metrics, figures, reports, and the documentation of all of it."""
 
+from collections.abc import Mapping
 from dataclasses import asdict
-from datetime import timedelta
+from datetime import timedelta, timezone, tzinfo
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from flask import Blueprint, Response, request
 
 from scheduler_service.clock import to_iso, utc_now
-from scheduler_service.errors import ReportNotFound
+from scheduler_service.errors import InvalidInput, ReportNotFound
 from scheduler_service.http.bodies import amount_of, json_bytes, number_of, read_body
 from scheduler_service.http.contract.docs_page import docs_page
 from scheduler_service.http.contract.openapi import document
 from scheduler_service.http.contract.problems import problem
 from scheduler_service.http.contract.schemas import ABTestReportRequest, PerformanceReportRequest
+from scheduler_service.http.filters import runs_asked_for
 from scheduler_service.http.guards.auth import may_read
 from scheduler_service.http.server.offload import HAS_CLIENT_LEFT
 from scheduler_service.http.services import services
@@ -66,9 +69,10 @@ def get_metrics() -> Response:
 @blueprint.get("/performance")
 def get_performance() -> dict[str, Any]:
     """Figures of the recorded runs."""
-    names = ("start_time", "end_time", "model_key", "experiment")
-    wanted = {name: request.args.get(name) or None for name in names}
-    return {"status": "success", "performance": services().storage.run(lambda: services().monitor.summary(**wanted))}
+    parts, period = services(), {name: request.args.get(name) or None for name in ("start_time", "end_time")}
+    asked = runs_asked_for(parts)
+    found = parts.storage.run(lambda: parts.monitor.summary(**period, **asked()))
+    return {"status": "success", "performance": found}
 
 
 @blueprint.get("/performance/trends")
@@ -76,12 +80,14 @@ def get_trends() -> dict[str, Any]:
     """How the runs went over time."""
     hours = amount_of("hours", default=TREND_HOURS, most=MAX_TREND_HOURS)
     points = number_of("points", default=TREND_POINTS, most=MAX_TREND_POINTS)
-    named = {name: request.args.get(name) or None for name in ("model_key", "experiment")}
     parts, now = services(), utc_now()
-    offset = _utc_offset()
-    trend = parts.storage.run(
-        lambda: parts.monitor.history.trend(now, hours=hours, points=points, utc_offset=offset, **named)
-    )
+    zone, asked = _zone(), runs_asked_for(parts)
+
+    def read() -> tuple[Mapping[str, str | None], Trend]:
+        found = asked()
+        return found, parts.monitor.history.trend(now, hours=hours, points=points, zone=zone, **found)
+
+    named, trend = parts.storage.run(read)
     return {"status": "success", "trends": {"hours": hours, **named, **_trend(trend)}}
 
 
@@ -155,11 +161,21 @@ def _url(report: str) -> str:
     return f"/reports/{report}"
 
 
-def _utc_offset() -> timedelta | None:
+def _zone() -> tzinfo | None:
     """That of the clock by which buckets are to begin; None: the server's."""
-    if not request.args.get("utc_offset_min"):
+    name, offset = request.args.get("time_zone"), request.args.get("utc_offset_min")
+    if name and offset:
+        raise InvalidInput("give either time_zone or utc_offset_min", [(("utc_offset_min",), "given beside time_zone")])
+    if offset:
+        most = MAX_UTC_OFFSET_MIN
+        return timezone(timedelta(minutes=number_of("utc_offset_min", default=0, least=-most, most=most)))
+    if not name:
         return None
-    return timedelta(minutes=number_of("utc_offset_min", default=0, least=-MAX_UTC_OFFSET_MIN, most=MAX_UTC_OFFSET_MIN))
+    try:
+        return ZoneInfo(name)
+    except (KeyError, ValueError, OSError) as err:
+        said = f"time_zone {name[:60]!r} is not a name of the IANA time zone database such as Asia/Shanghai"
+        raise InvalidInput(said, [(("time_zone",), "is not the name of a time zone")]) from err
 
 
 def _trend(trend: Trend) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from flask import Blueprint, Response, g, request
 
 from scheduler_service.http.bodies import json_bytes, number_of, read_body
 from scheduler_service.http.contract.schemas import FeedbackRequest, RunRequest, View
+from scheduler_service.http.filters import runs_asked_for
 from scheduler_service.http.runs.running import Outcome, Run, TakesLonger, answer, compute, draw
 from scheduler_service.http.server.offload import HAS_CLIENT_LEFT, Ticket
 from scheduler_service.http.services import Services, services
@@ -63,9 +64,9 @@ def list_runs() -> dict[str, Any]:
     """The recorded runs, newest first."""
     limit = number_of("limit", default=LISTED_RUNS, most=MAX_LISTED_RUNS)
     before = number_of("before", default=0, least=0, most=MAX_ID) or None
-    key, experiment = request.args.get("model_key") or None, request.args.get("experiment") or None
-    history = services().monitor.history
-    found = services().storage.run(lambda: history.latest(limit, before=before, model_key=key, experiment=experiment))
+    parts = services()
+    asked = runs_asked_for(parts)
+    found = parts.storage.run(lambda: parts.monitor.history.latest(limit, before=before, **asked()))
     return {"status": "success", "runs": found, "next": found[-1]["id"] if len(found) == limit else None}
 
 

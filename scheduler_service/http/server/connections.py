@@ -4,6 +4,7 @@ gevent's WSGI server, with its slow or lenient parts replaced. The head of a req
 which gevent uses, takes it for an e-mail, and lets pass what two servers in a row may understand differently.
 """
 
+import errno
 import logging
 import select
 import sys
@@ -47,6 +48,8 @@ MAX_HELD_BYTES = 512 * 2**20
 """Of requests that arrive and answers that leave, for all clients together."""
 LOOK_EVERY_S = 1.0
 DRAIN_POLL_S = 0.02
+FIRST_REQUEST_S = 0.5
+"""How long the first request of a connection that was accepted last may be on its way."""
 YIELD_S = 0.002
 """How long a connection is left to a process that has fewer."""
 ACCEPTED_AT_ONCE = 2
@@ -66,11 +69,13 @@ class Connection(WSGIHandler):  # type: ignore[misc]
     server: "Server"
     since_s = 0.0  # when it began to wait for a request, or to get one; monotonic
     is_idle = True  # between two requests
+    is_new = True  # before its first one
     is_reading_head = False
     is_hung_up = False  # by us
     held_bytes = 0  # of its request and its answer
     sending_s: float | None = None  # since when an answer leaves; monotonic
     sending_bytes = 0
+    piece_s = 0.0  # since when a piece of it leaves; monotonic
     wsgi_input: RequestBody | None
     response_headers: list[tuple[bytes, bytes]]
     provided_date: str | None
@@ -85,7 +90,7 @@ class Connection(WSGIHandler):  # type: ignore[misc]
 
     def _begin_head(self) -> None:
         if self.is_idle:
-            self.is_idle, self.is_reading_head, self.since_s = False, True, time.monotonic()
+            self.is_new, self.is_idle, self.is_reading_head, self.since_s = False, False, True, time.monotonic()
             self.response_length = 0
 
     def handle_one_request(self) -> object:
@@ -117,6 +122,7 @@ class Connection(WSGIHandler):  # type: ignore[misc]
                 body.readall()
                 return True
         if not body.is_complete:
+            self._hold(-self.held_bytes)  # it is not kept meanwhile
             self._linger()
         return False
 
@@ -134,9 +140,9 @@ class Connection(WSGIHandler):  # type: ignore[misc]
         self.server.held_bytes += n_bytes
 
     def _take(self, n_bytes: int) -> None:
-        """Of the request's body."""
+        """Of the request's body; a short one is taken always, or stalled uploads would stop all runs."""
         self._hold(n_bytes)
-        if self.server.held_bytes > MAX_HELD_BYTES:
+        if self.server.held_bytes > MAX_HELD_BYTES and self.held_bytes > ONE_PIECE:
             raise ServiceUnavailable("more is being sent than this service can hold; come back later", retry_after=5)
 
     def _invite(self) -> None:
@@ -145,9 +151,13 @@ class Connection(WSGIHandler):  # type: ignore[misc]
     def _sendall(self, data: bytes) -> None:
         if len(data) > ONE_PIECE:
             self._hold(len(data))
+            if self.server.held_bytes > MAX_HELD_BYTES:
+                raise BrokenPipeError(errno.EPIPE, "too much waits for clients that do not read")
         self.sending_s, self.sending_bytes = time.monotonic(), len(data)
         try:
-            super()._sendall(data)
+            for beginning in range(0, len(data), ONE_PIECE):
+                self.piece_s = time.monotonic()
+                super()._sendall(data[beginning : beginning + ONE_PIECE])
         finally:
             self.sending_s = None
 
@@ -230,7 +240,8 @@ class Connection(WSGIHandler):  # type: ignore[misc]
         if self.is_reading_head:
             return waited_s > HEAD_S
         if self.sending_s is not None:
-            return now_s - self.sending_s > STALLED_S + self.sending_bytes / LEAST_BYTES_PER_S
+            is_stalled = now_s - self.piece_s > STALLED_S
+            return is_stalled or now_s - self.sending_s > STALLED_S + self.sending_bytes / LEAST_BYTES_PER_S
         return self.wsgi_input is not None and self.wsgi_input.is_slow(now_s)
 
 
@@ -322,17 +333,18 @@ class Server(WSGIServer):  # type: ignore[misc]
             at_once: cuts off what is in flight when it is set.
         """
         self.is_ending = True
-        if self._share is not None:  # somebody else accepts what waits
+        if self._share is not None:
             self._share.give_up()
-        else:
+        if self._share is None or not keeps_idle(0.0):  # else a new worker accepts what waits
             self._accept_what_waits()
-        self.close()
+        self.close()  # at once: who connects in between is reset
+        gevent.sleep(0)  # those who were accepted last begin
         began_s = time.monotonic()
         while self.connections:
             waited_s = time.monotonic() - began_s
             if not keeps_idle(waited_s):
                 for each in list(self.connections):
-                    if each.is_idle:
+                    if each.is_idle and (not each.is_new or waited_s > FIRST_REQUEST_S):
                         each.hang_up()
             if at_once.wait(DRAIN_POLL_S) or waited_s > limit_s:
                 self._tell_what_is_cut_off()
@@ -341,9 +353,8 @@ class Server(WSGIServer):  # type: ignore[misc]
 
     def _accept_what_waits(self) -> None:
         """Connections that the system has accepted for us would be reset."""
-        while not self.full() and (accepted := self.do_read()):
+        while not self.full() and (accepted := super().do_read()):
             self.do_handle(*accepted)
-        gevent.sleep(0)
 
     def _tell_what_is_cut_off(self) -> None:
         now_s = time.monotonic()

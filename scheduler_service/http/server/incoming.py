@@ -31,11 +31,11 @@ if TYPE_CHECKING:
     from gevent.socket import socket
 
 MAX_HEAD_BYTES = 65_536
-FRAMING_ALLOWED = 7 * 65_536
+FRAMING_ALLOWED = 65_536
 """Bytes that chunks may take beyond twice what they carry: who sends every byte by itself is refused soon."""
 PIECE = 65_536
-LINES_PIECE = 4_096
-"""Bytes that are read at once where their structure has to be looked for: some 2 ms for chunks of one byte."""
+LINES_PIECE = 1_024
+"""Bytes that are read at once where their structure has to be looked for: some 0.6 ms for chunks of one byte."""
 TURN_BYTES, READ_COST, LINES_COST = 65_536, 4_096, 16
 """After so many bytes others have their turn, however quickly the client sends. Each read counts as some more, each
 byte whose structure has to be looked for as several."""

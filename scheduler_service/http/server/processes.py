@@ -5,6 +5,7 @@ gunicorn's master; its settings are here and nowhere else, for `python enhanced_
 and a worker that replaces another answers at once.
 """
 
+import fcntl
 import gc
 import logging
 import mmap
@@ -13,7 +14,9 @@ import shutil
 import signal
 import sys
 import tempfile
+import time
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -39,6 +42,7 @@ if TYPE_CHECKING:
 HUNG_S = 30
 """A worker whose event loop does not turn for so long is killed and replaced."""
 MEMORY_FOLDER = Path("/dev/shm")
+METRICS_PREFIX, METRICS_LEFT_S = "scheduler-metrics-", 60.0
 """Where the workers' heartbeats and metrics are kept, in memory: a full disk would kill who writes to a mapped file."""
 
 log = logging.getLogger("scheduler.serving")
@@ -125,8 +129,25 @@ def _give_share(counts: memoryview, arbiter: Any, worker: Any) -> None:
 
 def _make_metrics_folder(_arbiter: object) -> None:
     """The workers add their numbers up through files here; has to be known before prometheus_client is imported."""
-    folder = tempfile.mkdtemp(prefix="scheduler-metrics-", dir=_memory_folder())
+    parent = Path(_memory_folder() or tempfile.gettempdir())
+    for other in parent.glob(f"{METRICS_PREFIX}*"):
+        _remove_if_left(other)
+    folder = tempfile.mkdtemp(prefix=METRICS_PREFIX, dir=parent)
+    # Held as long as this process or a worker lives, whatever ends them.
+    fcntl.flock(os.open(folder, os.O_RDONLY), fcntl.LOCK_SH)
     os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder
+
+
+def _remove_if_left(folder: Path) -> None:
+    """Removes a folder of numbers whose service was killed."""
+    with suppress(OSError):  # of another user, or another process was quicker
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if time.time() - folder.stat().st_mtime > METRICS_LEFT_S:  # a younger one may not be held yet
+                shutil.rmtree(folder)
+        finally:
+            os.close(descriptor)
 
 
 def _remove_metrics_folder(_arbiter: object) -> None:

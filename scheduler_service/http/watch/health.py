@@ -151,8 +151,8 @@ def _database(parts: "Services") -> str:
 
 def _models(parts: "Services") -> str:
     detail = _default_model(parts)
-    for experiment in parts.experiments.list_experiments():
-        for name in experiment.models.values() if experiment.status == "active" else ():
+    for experiment in parts.experiments.active_experiments():
+        for name in experiment.models.values():
             _check_file(parts.models.resolve(name, standing=True), parts)
     if parts.models.problem is not None:
         raise StorageUnavailable(parts.models.problem)

@@ -11,12 +11,15 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
+from scheduler_service.errors import StorageUnavailable
 from scheduler_service.http.contract.openapi import VERSION
 from scheduler_service.http.services import Services
 from scheduler_service.registry.records import ModelRecord
 
 if TYPE_CHECKING:
     from prometheus_client import Metric
+
+    from scheduler_service.experiments.experiment import Experiment
 
 Alerts = Callable[[], Mapping[tuple[str, str], int]]
 """(name, severity) -> how many of them fire now."""
@@ -107,7 +110,7 @@ def _experiments(parts: Services) -> "list[Metric]":
         "Whether a candidate alone is stopped, until the experiment is concluded.",
         labels=("experiment", "arm"),
     )
-    for each in parts.experiments.list_experiments():
+    for each in _configured(parts):
         status.add_metric((each.name, each.status), 1.0)
         coverage = each.present_coverage if each.status == "active" else 0.0
         for arm, model in each.models.items():
@@ -121,6 +124,14 @@ def _experiments(parts: Services) -> "list[Metric]":
         was_aborted = (each.last_transition or {}).get("event") == "aborted"
         aborted.add_metric((each.name,), float(was_aborted and each.status == "stopped"))
     return [valid, status, share, stage, aborted, arm_stopped]
+
+
+def _configured(parts: Services) -> "list[Experiment]":
+    """None while the file is broken and nothing good was read of it; `experiments_configuration_valid` says so."""
+    try:
+        return parts.experiments.list_experiments()
+    except StorageUnavailable:
+        return []
 
 
 def _alerts(firing: Mapping[tuple[str, str], int]) -> "list[Metric]":

@@ -25,8 +25,9 @@ from scheduler_service.errors import ServiceError, StorageUnavailable
 from scheduler_service.experiments.examination import RUN_COLUMNS
 from scheduler_service.experiments.experiment import Experiment
 from scheduler_service.experiments.rollout import Rollout
-from scheduler_service.files import locked
+from scheduler_service.files import locked, remove_leftovers
 from scheduler_service.http.services import Services
+from scheduler_service.settings import Settings
 from scheduler_service.stats.breaker import REQUEST_COLUMNS
 
 if TYPE_CHECKING:
@@ -262,16 +263,29 @@ def _deliver_alerts(parts: Services) -> None:
 
 def tidy_up(parts: Services) -> None:
     """Compacts what is older than is to be kept (SCHED_RETENTION_DAYS), and forgets alerts that are long over."""
+    tidy_folders(parts.settings)
     now, monitor, days = utc_now(), parts.monitor, parts.settings.retention_days
     monitor.alerts.forget(now - ALERTS_KEPT)
     if days > 0.0:
-        keep = [experiment.name for experiment in parts.experiments.list_experiments()]
         if parts.experiments.config_problem is not None:  # nobody knows which experiments' runs have to stay
             log.warning("old runs are not compacted: %s", parts.experiments.config_problem)
             return
-        compacted = monitor.upkeep.compact(now - timedelta(days=days), keep_experiments=keep)
+        kept = [*parts.experiments.list_experiments(), *parts.experiments.archived_experiments()]
+        compacted = monitor.upkeep.compact(now - timedelta(days=days), keep_experiments=[each.name for each in kept])
         if compacted:
             log.info("%d runs older than %g days are now sums by day and model", compacted, days)
+
+
+def tidy_folders(settings: Settings) -> None:
+    """Removes the temporary files of killed processes; the registry's are swept by itself.
+
+    Raises:
+        StorageUnavailable: the experiments are locked for too long.
+    """
+    for folder in (settings.logs_dir, settings.reports_dir):  # written without a lock that all writers hold
+        remove_leftovers(folder)
+    with locked(settings.ab_config_file):
+        remove_leftovers(settings.home, of=settings.ab_config_file.name, unchanged_for_s=0.0)
 
 
 def service_readings(parts: Services, lang: Lang) -> list[rules.Reading]:

@@ -74,6 +74,7 @@ export default {
         <h1 ref="heading" tabindex="-1">{{ name }}</h1>
         <status-badge v-if="load.data.value" kind="experiment" :value="load.data.value.experiment.status" />
         <span v-if="load.data.value && isAborted(load.data.value.experiment)" class="badge bad">{{ of("history.aborted") }}</span>
+        <span v-if="load.data.value?.experiment.archived_at" class="badge mute" data-archived>{{ of("list.archived") }}</span>
         <span class="hint right">{{ of("refreshed") }}</span>
       </header>
       <load-state :load="load" :explain="problemText">

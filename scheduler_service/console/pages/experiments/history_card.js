@@ -4,7 +4,7 @@ import { ago, number, time } from "../../core/format.js";
 import { shareOfCandidates } from "./list.js";
 import { letter, level, useWording } from "./wording.js";
 
-const TONE = { created: "info", started: "good", advanced: "good", promoted: "good", paused: "warn", reverted: "warn", arm_stopped: "bad", aborted: "bad", stopped: "plain", concluded: "plain" };
+const TONE = { created: "info", started: "good", advanced: "good", promoted: "good", paused: "warn", reverted: "warn", arm_stopped: "bad", aborted: "bad", stopped: "plain", concluded: "plain", archived: "plain" };
 
 export default {
   name: "HistoryCard",

@@ -34,8 +34,10 @@ export default {
   components: { IntervalPlot },
   setup() {
     const words = useWording();
-    const load = useLoad((signal) => api.get("/experiments", {}, { signal }), { everyMs: EVERY_MS });
     const shown = ref("all");
+    const isArchive = computed(() => shown.value === "archived");
+    const load = useLoad((signal) => api.get("/experiments", { archived: isArchive.value }, { signal }), { everyMs: EVERY_MS });
+    watch(isArchive, load.reload);
     const results = reactive({});
     const abort = new AbortController();
     onScopeDispose(() => abort.abort());
@@ -61,14 +63,14 @@ export default {
 
     const rows = computed(() =>
       (load.data.value?.experiments ?? []).filter(
-        (each) => shown.value === "all" || isOver(each.status) === (shown.value === "ended"),
+        (each) => isArchive.value === Boolean(each.archived_at) && (["all", "archived"].includes(shown.value) || isOver(each.status) === (shown.value === "ended")),
       ),
     );
     const isAwaited = (name) => results[name] === undefined && load.data.value.experiments.slice(0, SUMMARISED).some((each) => each.name === name);
     const users = (name) => (results[name] ? Object.values(results[name].users).reduce((sum, each) => sum + each, 0) : null);
     const verdicts = (told) => [["model_b", told.verdict], ...Object.entries(told.comparisons).map(([arm, { verdict }]) => [arm, verdict])];
     const models = (each) => Object.entries(each).filter(([key]) => /^model_[a-h]$/.test(key));
-    return { ...words, load, rows, shown, results, isAwaited, users, verdicts, models, addressOf, candidateShare, progressOf, isAborted, isOver, letter, shortModel, TONES, level };
+    return { ...words, load, rows, shown, isArchive, results, isAwaited, users, verdicts, models, addressOf, candidateShare, progressOf, isAborted, isOver, letter, shortModel, TONES, level };
   },
   template: /* html */ `
     <section class="page">
@@ -76,12 +78,12 @@ export default {
         <h1>{{ of("title") }}</h1><p class="hint">{{ of("about") }}</p>
         <router-link class="btn primary right admin-only" to="/experiments/new">{{ of("new") }}</router-link>
       </header>
-      <load-state :load="load" :empty="load.data.value?.total === 0">
-        <template #empty><p>{{ of("none_yet") }}</p><router-link class="btn primary admin-only" to="/experiments/new">{{ of("new") }}</router-link></template>
+      <load-state :load="load" :empty="!isArchive && load.data.value?.total === 0">
+        <template #empty><p>{{ of("none_yet") }}</p><router-link class="btn primary admin-only" to="/experiments/new">{{ of("new") }}</router-link> <button type="button" class="btn" @click="shown = 'archived'">{{ of("list.archived") }}</button></template>
         <div class="card">
           <div class="row list-tools">
             <div class="tabs" role="group" :aria-label="of('list.filter')">
-              <button v-for="each in ['all', 'running', 'ended']" :key="each" type="button" :aria-pressed="shown === each" @click="shown = each">{{ of("list." + each) }}</button>
+              <button v-for="each in ['all', 'running', 'ended', 'archived']" :key="each" type="button" :aria-pressed="shown === each" @click="shown = each">{{ of("list." + each) }}</button>
             </div>
             <span class="hint right">{{ of("default_model") }} <strong :title="load.data.value.default_model">{{ shortModel(load.data.value.default_model) }}</strong></span>
           </div>

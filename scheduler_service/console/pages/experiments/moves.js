@@ -12,13 +12,16 @@ export const MOVES = {
   stop_arm: { from: ["scheduled", "active", "paused"], isGrave: true },
   stop: { from: ["scheduled", "active", "paused"], isGrave: true },
   revert: { from: ["concluded"], isGrave: true },
+  archive: { from: ["stopped", "completed", "concluded"] },
 };
 
-export function possibleMoves(experiment) {
+export function possibleMoves(experiment, defaultModel) {
+  if (experiment.archived_at) return [];
   const isPromoted = experiment.promotion && !experiment.promotion.is_reverted;
+  const isWayBack = isPromoted && experiment.promotion.model === defaultModel;
   return Object.keys(MOVES).filter(
     (name) =>
-      MOVES[name].from.includes(experiment.status) && (name !== "advance" || experiment.rollout) && (name !== "revert" || isPromoted) && (name !== "stop_arm" || runningCandidates(experiment).length > 1),
+      MOVES[name].from.includes(experiment.status) && (name !== "advance" || experiment.rollout) && (name !== "revert" || isPromoted) && (name !== "archive" || !isWayBack) && (name !== "stop_arm" || runningCandidates(experiment).length > 1),
   );
 }
 
@@ -41,6 +44,7 @@ export function happensOf(name, { experiment, defaultModel, results }, { of }, a
     stop: () => [...toDefault, of("act.stop_final"), of("act.default_stays", { model })],
     stop_arm: () => [of("act.stop_arm_users", { arm: letter(arm), model, share: level(shareOfCandidates(experiment, [arm])) }), of("act.stop_arm_others"), of("act.stop_arm_final"), of("act.default_stays", { model })],
     conclude: () => [of("act.conclude_final", { model }), of("act.conclude_keeps")],
+    archive: () => [of("act.archive_list"), of("act.archive_keeps"), of("act.archive_final")],
     advance: () =>
       isLast
         ? [of("act.advance_promotes"), ...promotion()]

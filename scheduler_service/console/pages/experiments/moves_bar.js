@@ -18,7 +18,7 @@ export default {
     const busy = ref("");
     const bar = ref(null);
     const arm = ref("model_b");
-    const possible = computed(() => possibleMoves(props.told.experiment));
+    const possible = computed(() => possibleMoves(props.told.experiment, props.told.defaultModel));
     const candidates = computed(() => Object.keys(props.told.results.models).slice(1));
     const isArmStoppable = computed(() => !isArmStopped(props.told.experiment, arm.value));
 

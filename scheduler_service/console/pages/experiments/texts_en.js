@@ -14,7 +14,7 @@ export const en = {
   list: {
     name: "Experiment", arms: "Models", status: "Status", share: "On the candidate", progress: "Progress", verdict: "Verdict",
     day_of: "day {day} of {days}", day_open: "day {day}", open_ended: "open-ended", over: "{days} days", stage: "stage {stage} of {stages}", users: "{users} users",
-    filter: "Show", all: "All", running: "Running", ended: "Ended", nothing: "No experiment has this status.",
+    filter: "Show", all: "All", running: "Running", ended: "Ended", archived: "Archived", nothing: "No experiment has this status.",
   },
   metric: {
     makespan: "makespan", policy_makespan: "makespan of the model's own schedule", execution_time: "compute time", gap: "gap to the lower bound", resource_utilization: "resource utilisation",
@@ -121,7 +121,7 @@ export const en = {
     hashed: "The bucket of {user}, {bucket}, lies in the range of {arm}, [{from}, {to}).", outside: "The bucket of {user}, {bucket}, lies in no arm's range: only {coverage} of the users take part now.",
     model: "{model} answers now.", not_active: "The experiment is {status}, so the default model answers." },
   history: { heading: "History", by: "by {actor}", rollout: "rollout", guardrail: "guardrail", figures: "Figures it rests on", samples: "Samples", verdict: "Verdict", share: "{share} on the candidate",
-    created: "created", started: "resumed", paused: "paused", stopped: "stopped", concluded: "concluded", advanced: "advanced", arm_stopped: "arm {arm} stopped", aborted: "aborted", promoted: "promoted", reverted: "promotion reverted", why_breached: "guardrail breached: {names}" },
+    created: "created", started: "resumed", paused: "paused", stopped: "stopped", concluded: "concluded", advanced: "advanced", arm_stopped: "arm {arm} stopped", aborted: "aborted", promoted: "promoted", reverted: "promotion reverted", archived: "archived", why_breached: "guardrail breached: {names}" },
   settings: { heading: "Settings", metric: "Success metric", began: "Begin", ends: "Planned end", open_ended: "open-ended (until promoted or ended)", coverage: "Users taking part", margin: "Non-inferiority margin", alpha: "Chance of error, at most", min_samples: "Samples an arm needs", shadow: "Shadow runs", guardrails: "Guardrails",
     testers: "Testers", excluded: "Excluded users", off: "off", report: "Make an A/B report", report_made: "The report is made." },
   stages: {
@@ -130,11 +130,12 @@ export const en = {
     guard: "guardrail kept: {name}", verdict: "the verdict {words}: now {word}", or: "or", default: "{a} still is the default model", auto: "automatic advance is on", manual: "a person (automatic advance is off)", met: "met", unmet: "not met", not_active: "The experiment is not running and will not advance.",
   },
   act: {
-    start: "Resume", pause: "Pause", stop: "Stop", conclude: "Conclude", advance: "Advance to the next stage", promote: "Promote the candidate", revert: "Revert the promotion", stop_arm: "Stop an arm", stop_this_arm: "Stop arm {arm}", more: "More", done: "Done: {action}.", refused: "Not done: {why}", overtaken: "the experiment is {status} by now ({action}).", overtaken_stage: "it was advanced to the stage of {share} meanwhile; look at it again and decide.",
+    start: "Resume", pause: "Pause", stop: "Stop", conclude: "Conclude", archive: "Archive", advance: "Advance to the next stage", promote: "Promote the candidate", revert: "Revert the promotion", stop_arm: "Stop an arm", stop_this_arm: "Stop arm {arm}", more: "More", done: "Done: {action}.", refused: "Not done: {why}", overtaken: "the experiment is {status} by now ({action}).", overtaken_stage: "it was advanced to the stage of {share} meanwhile; look at it again and decide.",
     title: "{action}: experiment {name}?",
     to_default: "All users get the default model {model}; a candidate answers {share} of them now.", pause_keeps: "It can be resumed, every user in the same arm as before; the pause does not prolong it.",
     stop_final: "A stopped experiment cannot be resumed; to go on comparing make a new one.", default_stays: "The default model stays {model}.", start_back: "{share} of the users get the candidate {candidate} again; every user is in the same arm as before.",
     start_ends: "It still ends {time}.", conclude_final: "The experiment ends and splits no more traffic; all users get the default model {model}.", conclude_keeps: "Results and history are kept; the models' statuses and tags do not change.",
+    archive_list: "The experiment leaves the list; “Archived” shows it.", archive_keeps: "Results, reports and history can be read as before.", archive_final: "It cannot be changed any more, and its name cannot be used again.",
     advance_to: "The share of users on the candidate {candidate} rises from {from} to {to}, and its control likewise.", advance_skips: "Whatever this stage still waits for is passed over.", advance_promotes: "This is the last stage: advancing promotes the candidate.",
     promote_default: "The default model changes from {before} to {model}, which then answers every request that names no other experiment.", promote_tag: "It gets the tag stable and the status deployed.", promote_ends: "The experiment ends; the promotion can be reverted.",
     stop_arm_users: "The users of arm {arm} ({share} of all) get the default model {model}.", stop_arm_others: "The other arms go on and are judged as before; nobody else changes arms.", stop_arm_final: "A stopped arm cannot be resumed.",

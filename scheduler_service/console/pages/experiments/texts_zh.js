@@ -14,7 +14,7 @@ export const zh = {
   list: {
     name: "实验", arms: "模型", status: "状态", share: "候选份额", progress: "进度", verdict: "结论",
     day_of: "第 {day} 天，共 {days} 天", day_open: "第 {day} 天", open_ended: "不限期", over: "共 {days} 天", stage: "第 {stage}/{stages} 阶段", users: "{users} 名用户",
-    filter: "显示", all: "全部", running: "进行中", ended: "已结束", nothing: "没有这种状态的实验。",
+    filter: "显示", all: "全部", running: "进行中", ended: "已结束", archived: "已归档", nothing: "没有这种状态的实验。",
   },
   metric: {
     makespan: "完工时间", policy_makespan: "模型自身排程的完工时间", execution_time: "计算时间", gap: "与下界的差距", resource_utilization: "资源利用率",
@@ -121,7 +121,7 @@ export const zh = {
     hashed: "{user} 的分桶值 {bucket} 落在 {arm} 的区间 [{from}, {to})。", outside: "{user} 的分桶值 {bucket} 不在任何一组的区间内：目前只有 {coverage} 的用户参与。",
     model: "现在由 {model} 回答。", not_active: "实验当前{status}，因此由默认模型回答。" },
   history: { heading: "历史", by: "由 {actor}", rollout: "自动灰度", guardrail: "护栏", figures: "依据的数据", samples: "样本", verdict: "结论", share: "候选份额 {share}",
-    created: "创建", started: "恢复", paused: "暂停", stopped: "停止", concluded: "结束", advanced: "推进", arm_stopped: "停止 {arm} 组", aborted: "自动中止", promoted: "上线", reverted: "撤回上线", why_breached: "护栏被突破：{names}" },
+    created: "创建", started: "恢复", paused: "暂停", stopped: "停止", concluded: "结束", advanced: "推进", arm_stopped: "停止 {arm} 组", aborted: "自动中止", promoted: "上线", reverted: "撤回上线", archived: "归档", why_breached: "护栏被突破：{names}" },
   settings: { heading: "实验设置", metric: "成功指标", began: "开始", ends: "计划结束", open_ended: "不限期（直到上线或结束）", coverage: "参与用户", margin: "不劣界限", alpha: "误判概率上限", min_samples: "每组最少样本", shadow: "影子运行", guardrails: "护栏",
     testers: "测试用户", excluded: "排除的用户", off: "关闭", report: "生成 A/B 报告", report_made: "报告已生成。" },
   stages: {
@@ -130,11 +130,12 @@ export const zh = {
     guard: "护栏达标：{name}", verdict: "结论为{words}：目前{word}", or: "或", default: "{a} 仍是默认模型", auto: "已开启自动推进", manual: "由人工推进（自动推进已关闭）", met: "已满足", unmet: "未满足", not_active: "实验未在进行，不会推进。",
   },
   act: {
-    start: "恢复", pause: "暂停", stop: "停止", conclude: "结束", advance: "推进到下一阶段", promote: "上线候选", revert: "撤回上线", stop_arm: "停止一组", stop_this_arm: "停止 {arm} 组", more: "更多操作", done: "已完成：{action}。", refused: "没有执行：{why}", overtaken: "实验现在是“{status}”，不能再{action}。", overtaken_stage: "它已被推进到 {share} 的阶段；请看清现在的情况再决定。",
+    start: "恢复", pause: "暂停", stop: "停止", conclude: "结束", archive: "归档", advance: "推进到下一阶段", promote: "上线候选", revert: "撤回上线", stop_arm: "停止一组", stop_this_arm: "停止 {arm} 组", more: "更多操作", done: "已完成：{action}。", refused: "没有执行：{why}", overtaken: "实验现在是“{status}”，不能再{action}。", overtaken_stage: "它已被推进到 {share} 的阶段；请看清现在的情况再决定。",
     title: "{action}实验 {name}？",
     to_default: "所有用户改由默认模型 {model} 回答；现在有 {share} 的用户由候选回答。", pause_keeps: "之后可以恢复，每个用户仍在原来的组；暂停的时间不会延长实验。",
     stop_final: "停止后不能恢复；要继续比较，须另建新实验。", default_stays: "默认模型不变：{model}。", start_back: "{share} 的用户重新由候选 {candidate} 回答，其余照旧；每个用户仍在原来的组。",
     start_ends: "实验仍在 {time} 到期。", conclude_final: "实验结束，不再分流；所有用户由默认模型 {model} 回答。", conclude_keeps: "结果和历史都会保留；模型状态和标签不变。",
+    archive_list: "实验从列表中移出，可在“已归档”中查看。", archive_keeps: "结果、报告和历史仍可照常查看。", archive_final: "归档后不能再更改，名称也不能再次使用。",
     advance_to: "使用候选 {candidate} 的用户从 {from} 增加到 {to}，对照组同样增加。", advance_skips: "不再等待本阶段尚未满足的条件。", advance_promotes: "这是最后一个阶段：推进即上线。",
     promote_default: "默认模型从 {before} 换成 {model}，所有未点名其他实验的请求都由它回答。", promote_tag: "它得到标签 stable，状态变为已部署。", promote_ends: "实验结束；如有问题，可以撤回上线。",
     stop_arm_users: "{arm} 组的用户（占全部 {share}）改由默认模型 {model} 回答。", stop_arm_others: "其余各组继续，照常比较；其他用户都不换组。", stop_arm_final: "停止的组不能恢复。",

@@ -39,8 +39,8 @@ export default {
     const range = computed(() => t(`monitoring.trends.ranges.${props.hours}`));
     const load = useLoad(
       async (signal) => {
-        const utc_offset_min = -new Date().getTimezoneOffset(); // days are the reader's
-        const query = { hours: props.hours, points, utc_offset_min, model_key: props.model, experiment: props.experiment };
+        const time_zone = Intl.DateTimeFormat().resolvedOptions().timeZone; // days are the reader's
+        const query = { hours: props.hours, points, time_zone, model_key: props.model, experiment: props.experiment };
         const [told, history] = await Promise.all([
           api.get("/performance/trends", query, { signal }),
           api.get("/alerts/history", { days: Math.max(1, props.hours / 24) }, { signal }),

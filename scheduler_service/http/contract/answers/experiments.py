@@ -304,6 +304,7 @@ EXPERIMENTS: dict[str, Schema] = {
                 }
             ),
             "last_transition": ref("Transition"),
+            "archived_at": told(TIME, "Since when it is in the archive; left out before."),
         },
     ),
     "PlanAnswer": success(

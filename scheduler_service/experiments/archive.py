@@ -1,0 +1,93 @@
+"""Experiments that were taken out of `ab_test_config.json`: `logs/experiments_archive.jsonl`, one whole to a line.
+
+A line has the `experiment` as the configuration had it, and the `transition` that took it away. Lines are read one at a
+time, and of each only a summary is kept: the lists of users may have megabytes.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from scheduler_service.errors import InvalidExperiment, StorageUnavailable
+from scheduler_service.experiments.experiment import Experiment
+from scheduler_service.experiments.lifecycle import Transition
+from scheduler_service.jsonlines import JsonLines
+
+LISTS_OF_USERS = ("excluded_users", "forced_variants")
+"""What a summary leaves out."""
+
+
+class Archive:
+    """The file at `path`; safe for threads and processes. Of several lines with one name the last one counts."""
+
+    def __init__(self, path: Path) -> None:
+        self._file = JsonLines(path, _summary)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._positions()
+
+    def summaries(self) -> dict[str, Experiment]:
+        """Name -> the experiment without `LISTS_OF_USERS`."""
+        return {each.name: each for each in self._file.lines()}
+
+    def find(self, name: str) -> Experiment | None:
+        """The whole experiment; None if none of this name is archived. Raises as `line`."""
+        found = self.line(name)
+        return None if found is None else _parsed(found["experiment"], found["transition"]["time"])
+
+    def line(self, name: str) -> dict[str, Any] | None:
+        """The `experiment` and its `transition`, as they were written; None if none of this name is archived.
+
+        Raises:
+            StorageUnavailable: the file cannot be read, or was replaced meanwhile.
+        """
+        position = self._positions().get(name)
+        if position is None:
+            return None
+        try:
+            found = self._file.raw(position)
+            if found["experiment"]["name"] != name:
+                raise ValueError("it was replaced")
+        except (OSError, ValueError, KeyError, TypeError, IndexError) as err:
+            raise StorageUnavailable(f"{self._file.path} cannot be read just now: {err}") from err
+        return found
+
+    def unreadable_lines(self) -> int:
+        """See `JsonLines.unreadable_lines`."""
+        return self._file.unreadable_lines()
+
+    def add(self, entry: Mapping[str, Any], transition: Transition) -> dict[str, Any]:
+        """Adds an experiment, in the words of the configuration, and answers its line; on disk when this returns.
+
+        Call under the lock of the configuration.
+
+        Raises:
+            StorageUnavailable: the file cannot be written.
+        """
+        line = {"experiment": {"name": transition.experiment, **entry}, "transition": transition.to_dict()}
+        try:
+            self._file.path.parent.mkdir(parents=True, exist_ok=True)
+            self._file.append_once(line)
+        except OSError as err:
+            raise StorageUnavailable(f"{self._file.path} cannot be written: {err.strerror or err}") from err
+        return line
+
+    def _positions(self) -> dict[str, int]:
+        return {each.name: position for position, each in enumerate(self._file.lines())}
+
+
+def archive_of(config_file: Path) -> Archive:
+    """The archive of the experiments that are configured in `config_file`."""
+    return Archive(config_file.parent / "logs" / "experiments_archive.jsonl")
+
+
+def _summary(line: dict[str, Any]) -> Experiment:
+    shorter = {key: value for key, value in line["experiment"].items() if key not in LISTS_OF_USERS}
+    return _parsed(shorter, line["transition"]["time"])
+
+
+def _parsed(entry: Mapping[str, Any], archived_at: str) -> Experiment:
+    try:
+        return Experiment.parse({**entry, "archived_at": archived_at})
+    except InvalidExperiment as err:
+        raise ValueError(str(err)) from err

@@ -1,0 +1,36 @@
+"""What the objects of `ab_test_config.json` have in common: frozen, strictly typed, and no unknown names."""
+
+from collections.abc import Mapping
+from difflib import get_close_matches
+from typing import Annotated
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, model_validator
+
+from scheduler_env.values import whole
+
+Whole = Annotated[int, BeforeValidator(whole)]
+
+COMMENT = "_"
+"""What the names of remarks begin with; they are kept, and read by nobody."""
+
+
+class Definition(BaseModel):
+    """An object of the file."""
+
+    model_config = ConfigDict(frozen=True, strict=True, extra="ignore")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _only_known(cls, definition: object) -> object:
+        """A name that is misspelled would be a setting that does not count."""
+        if isinstance(definition, Mapping):
+            for name in definition:
+                if name not in cls.model_fields and not str(name).startswith(COMMENT):
+                    raise ValueError(_unknown(str(name), [*cls.model_fields]))
+        return definition
+
+
+def _unknown(name: str, known: list[str]) -> str:
+    close = get_close_matches(name, known, n=1)
+    meant = f"did you mean {close[0]!r}?" if close else f"there are {', '.join(known)}"
+    return f"there is no {name[:60]!r}; {meant} A remark's name begins with {COMMENT}"

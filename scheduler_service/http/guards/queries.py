@@ -1,0 +1,43 @@
+"""The query of a request: only parameters that its route has, and each once."""
+
+from collections.abc import Mapping
+from functools import cache
+from re import sub
+
+from flask import Flask, request
+
+from scheduler_service.errors import InvalidInput
+from scheduler_service.http.contract.operations import OPERATIONS
+
+
+def check_queries(app: Flask) -> None:
+    """Refuse a parameter that would not count: a misspelled filter answers with everything."""
+
+    def check() -> None:
+        if request.environ.get("QUERY_STRING") and request.url_rule is not None:
+            method = "GET" if request.method == "HEAD" else request.method
+            allowed = _parameters().get(f"{method} {_as_documented(request.url_rule.rule)}")
+            if allowed is not None:
+                _refuse_others(allowed)
+
+    app.before_request(check)
+
+
+def _refuse_others(allowed: tuple[str, ...]) -> None:
+    for name, values in request.args.lists():
+        if name not in allowed:
+            there_are = f"there are {', '.join(allowed)}" if allowed else "there are none"
+            said = f"{request.path} has no query parameter {name[:60]!r}; {there_are}"
+            raise InvalidInput(said, [((name[:60],), "is not a parameter of this route")])
+        if len(values) > 1:
+            raise InvalidInput(f"{name} is given {len(values)} times", [((name,), "must be given once")])
+
+
+def _as_documented(rule: str) -> str:
+    """`/models/{name}` for Flask's `/models/<name>`."""
+    return sub(r"<(?:[a-z]+:)?([a-z_]+)>", r"{\1}", rule)
+
+
+@cache
+def _parameters() -> Mapping[str, tuple[str, ...]]:
+    return {operation.key: tuple(operation.query) for operation in OPERATIONS}

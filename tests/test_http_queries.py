@@ -1,0 +1,66 @@
+"""Parameters of the query: none is dropped, and names in them stand for something."""
+
+import pytest
+
+from scheduler_service.http.contract.operations import OPERATIONS
+from tests.conftest import LiveService, live_service
+
+FILLED_IN = {"{name}": "ddqn_v1_vs_v2", "{request_id}": "x", "{alert}": "1", "{tag}": "canary", "{number}": "1"}
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory) -> LiveService:
+    with live_service(tmp_path_factory.mktemp("queries")) as service:
+        names = {"experiment_name": "ddqn_v1_vs_v2", "model_a": "DDQN_v1.0", "model_b": "DDQN_v2.0"}
+        assert service.post("/experiments", json=names).status_code == 201
+        assert service.put("/models/tags/canary", json={"model_key": "DDQN_v2.0"}).status_code == 200
+        service.run(params=[5.0] * 15)
+        yield service
+
+
+def filled_in(path: str) -> str:
+    for part, value in FILLED_IN.items():
+        path = path.replace(part, value)
+    return path
+
+
+@pytest.mark.parametrize("operation", OPERATIONS, ids=lambda operation: operation.key)
+def test_a_parameter_that_a_route_does_not_have_is_refused_by_name(running, operation):
+    answer = running.session.request(operation.method, f"{running.url}{filled_in(operation.path)}?modle_key=x")
+    assert answer.status_code == 422, answer.text
+    problem = answer.json()
+    assert problem["errors"][0]["loc"] == ["modle_key"]
+    assert "'modle_key'" in problem["detail"]
+    assert all(name in problem["detail"] for name in operation.query)
+
+
+def test_a_parameter_given_twice_is_refused(running):
+    answer = running.get("/runs?limit=1&limit=2")
+    assert answer.status_code == 422
+    assert answer.json()["errors"] == [{"loc": ["limit"], "msg": "must be given once"}]
+
+
+COUNTED = {
+    "/performance": lambda told: told["performance"]["total_requests"],
+    "/performance/trends": lambda told: sum(point["runs"] for point in told["trends"]["points"]),
+    "/runs": lambda told: len(told["runs"]),
+    "/models/history": lambda told: told["total"],
+}
+
+
+@pytest.mark.parametrize("name", ["DDQN_v2.0", "canary"])
+@pytest.mark.parametrize("path", COUNTED)
+def test_a_short_name_or_a_tag_finds_what_the_key_finds(running, path, name):
+    key = running.get(f"/models/{name}").json()["model"]["model_key"]
+    by_key, by_name = (COUNTED[path](running.get(f"{path}?model_key={each}").json()) for each in (key, name))
+    assert by_name == by_key > 0
+
+
+@pytest.mark.parametrize("path", COUNTED)
+def test_a_name_that_stands_for_nothing_is_said(running, path):
+    assert running.get(f"{path}?model_key=DDQN_v9.9").status_code == 404
+    if path != "/models/history":
+        answer = running.get(f"{path}?experiment=ddqn_v1_vs_v3")
+        assert answer.status_code == 404
+        assert "ddqn_v1_vs_v3" in answer.json()["detail"]
+        assert running.get(f"{path}?experiment=ddqn_v1_vs_v2").status_code == 200
