@@ -347,3 +347,29 @@ def test_memory_of_bodies_goes_back_when_their_clients_have_left(tmp_path):
             for client in clients:
                 client.close()
             until(lambda: resident_mib() < before + 60)  # noqa: B023
+
+
+@pytest.mark.parametrize(
+    ("target", "host", "status"),
+    [
+        ("GET http://localhost:5001/health/live", "x", 200),
+        ("GET http://localhost/models", "evil.example", 200),  # the target counts, whatever the header says
+        ("GET http://evil.example/models", "localhost", 403),
+        ("GET http://a@localhost/models", "localhost", 403),
+        ("GET http://localhost", "localhost", 200),
+        ("GET http://localhost?x=1", "localhost", 200),
+        ("OPTIONS http://localhost/models", "localhost", 200),
+        ("OPTIONS *", "localhost", 200),
+        ("OPTIONS *", "evil.example", 403),
+        ("GET *", "localhost", 400),
+        ("GET localhost:80", "localhost", 400),
+        ("GET http://[::1/models", "localhost", 400),
+        ("CONNECT localhost:80", "localhost", 404),
+        ("CONNECT /models", "localhost", 405),
+    ],
+)
+def test_a_target_is_read_in_every_form_that_has_a_meaning_here(service, target, host, status):
+    address = urlsplit(service.url)
+    with closing(socket.create_connection((address.hostname, address.port), HANG_S)) as client:
+        client.sendall(f"{target} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n".encode())
+        assert client.recv(100).startswith(b"HTTP/1.1 %d " % status)
