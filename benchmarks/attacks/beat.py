@@ -3,20 +3,17 @@
 import gc
 import json
 import multiprocessing
-import os
 import time
-from contextlib import suppress
 from dataclasses import dataclass, field
 from http.client import HTTPConnection, HTTPException
 from multiprocessing.connection import Connection
 
+from benchmarks.attacks.target import GOOD_CLIENTS, prefer_this_process
 from benchmarks.requests import sample
 
 LIVE_EVERY_S, RUN_EVERY_S = 0.01, 0.25
 PATIENCE_S = 10.0
 """A client that has no answer after so long gives up and connects again."""
-NICENESS = -10
-"""Good clients are on other machines: the attackers' processes must not keep them from the processor."""
 _context = multiprocessing.get_context("spawn")
 
 
@@ -69,8 +66,7 @@ def beats(host: str, port: int) -> tuple[Beat, Beat]:
 
 
 def _beat(host: str, port: int, path: str, every_s: float, body: bytes, pipe: Connection) -> None:
-    with suppress(OSError):
-        os.nice(NICENESS)
+    prefer_this_process(GOOD_CLIENTS)
     gc.disable()
     connection, seen = HTTPConnection(host, port, timeout=PATIENCE_S), Seen()
     method, headers = ("POST", {"Content-Type": "application/json"}) if body else ("GET", {})

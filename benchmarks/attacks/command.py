@@ -14,7 +14,7 @@ from benchmarks.attacks.resting import at_rest
 from benchmarks.attacks.rows import ROWS, Row
 from benchmarks.attacks.servers import SERVERS, prepare
 from benchmarks.attacks.table import as_text, line
-from benchmarks.attacks.target import Target
+from benchmarks.attacks.target import Target, preferred_session
 from benchmarks.attacks.throughput import speeds
 from benchmarks.attacks.trial import Trial, attempt
 from benchmarks.machine import RESULTS, machine, write_results
@@ -27,7 +27,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Attack; 1 if a row failed."""
     options = _options(arguments)
     rows = [row for row in ROWS if options.only.lower() in row.name.lower()]
-    with _target(options) as target:
+    with preferred_session(), _target(options) as target:
+        target.prefer()
         found: dict[str, Any] = {"machine": machine()}
         if not options.only:
             found["framing"] = [vars(came) | {"case": came.case.name} for came in answers(target)]

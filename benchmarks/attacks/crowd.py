@@ -11,10 +11,8 @@ from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from typing import Any
 
-from benchmarks.attacks.target import Target
+from benchmarks.attacks.target import ATTACKERS, Target, prefer_this_process
 
-NICENESS = 10
-"""Attackers are on other machines: they must not keep the service from the processor."""
 RECONNECT_S = 0.05
 _STATUS = re.compile(rb"HTTP/1\.1 (\d{3}) ")
 _context = multiprocessing.get_context("spawn")
@@ -131,6 +129,28 @@ class Crowd:
                 self.outcome.answers.update(found.decode() for found in _STATUS.findall(piece))
 
 
+def status_of(client: Any) -> str:
+    """The status of the next answer, which is read to its end.
+
+    Raises:
+        ConnectionError: there is none.
+    """
+    head, _, body = b"", b"", b""
+    while b"\r\n\r\n" not in head:
+        piece = client.recv(65_536)
+        if not piece:
+            raise ConnectionError("closed")
+        head += piece
+    head, _, body = head.partition(b"\r\n\r\n")
+    length = next(
+        (int(line[15:]) for line in head.split(b"\r\n") if line.lower().startswith(b"content-length:")), len(body)
+    )
+    missing = length - len(body)
+    while missing > 0 and (piece := client.recv(min(missing, 1 << 20))):
+        missing -= len(piece)
+    return str(head[9:12].decode())
+
+
 def _quietly(client: Callable[[], None]) -> None:
     with suppress(OSError):
         client()
@@ -168,7 +188,7 @@ def _attack(play: Callable[[Crowd], None], target: Target, seconds: float, pipe:
 
     monkey.patch_socket()
     monkey.patch_time()
-    os.nice(NICENESS)
+    prefer_this_process(ATTACKERS)
     pipe.send(None)
     crowd = Crowd(target, seconds)
     try:

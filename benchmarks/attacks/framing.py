@@ -10,7 +10,7 @@ from benchmarks.attacks.floods import CHUNKED, GET, HEAD
 from benchmarks.attacks.target import Target
 from benchmarks.requests import sample
 
-PATIENCE_S, STAYS_OPEN_S = 3.0, 0.6
+PATIENCE_S, STAYS_OPEN_S = 10.0, 0.6
 N_AT_ONCE = 4
 BODY = json.dumps(sample()).encode()
 POST = HEAD + b"Content-Length: %d\r\n\r\n" % len(BODY) + BODY
@@ -224,7 +224,9 @@ def held() -> Iterator[Case]:
             ("404 open", "400 open", "400 closed", "308 open"),
             must_not_tell=b"root:",
         )
-    stranger = json.dumps({"model_path": "/etc/passwd", "algorithm": "DDQN", "version": "9.9.9"}).encode()
+    stranger = json.dumps(
+        {"model_path": "/etc/passwd", "algorithm_name": "DDQN", "training_params": {}, "performance_metrics": {}}
+    ).encode()
     line = HEAD.replace(b"/run_algorithm", b"/models/register")
     yield good(
         "registering /etc/passwd",
@@ -237,7 +239,12 @@ def held() -> Iterator[Case]:
     form = (
         b"".join(
             b'--x\r\nContent-Disposition: form-data; name="%b"\r\n\r\n%b\r\n' % part
-            for part in ((b"algorithm", b"DDQN"), (b"version", b"9.9.8"), (b'file"; filename="a.pth', pickled))
+            for part in (
+                (b"algorithm_name", b"DDQN"),
+                (b"training_params", b"{}"),
+                (b"performance_metrics", b"{}"),
+                (b'file"; filename="a.pth', pickled),
+            )
         )
         + b"--x--\r\n"
     )

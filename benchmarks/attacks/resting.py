@@ -20,7 +20,7 @@ CONFIG = "ab_test_config.json"
 def at_rest(start: Callable[[Path], AbstractContextManager[Target]], home: Path) -> dict[str, Any]:
     """Start over a folder with `N_EXPERIMENTS` experiments: share of a core, and what clients see."""
     with start(home) as target:
-        wanted = {"name": "first", "model_a": "DDQN_v1.0", "model_b": "DDQN_v2.0"}
+        wanted = {"experiment_name": "first", "model_a": "DDQN_v1.0", "model_b": "DDQN_v2.0"}
         requests.post(f"{target.url}/experiments", json=wanted, timeout=60).raise_for_status()
     config = json.loads((home / CONFIG).read_text("utf-8"))
     first = config["experiments"].pop("first")

@@ -15,13 +15,15 @@ HEADER = (
 )  # fmt: skip
 ABOUT = f"""# Slow, broken and hostile clients
 
-Each attack comes from a process of its own on the same machine, at a low priority. Beside it one client asks
+Each attack comes from a process of its own on the same machine. As clients are elsewhere in earnest and the machine is
+not ours alone, the clients that do nothing wrong come before the service, the service before the attackers, and these
+before other programs (niceness -15, -10, -5), where the system allows it. Beside each attack one client asks
 `/health/live` every 10 ms over one connection, and another one asks for a schedule every 250 ms. A time that passes
 while a client waits counts as one more slow answer. "Machine late": how late the system woke the first client, p99.
 
 An attack is held if the p99 of `/health/live` is at most {MAX_LIVE_P99_MS:.0f} ms, no request of those two clients
 failed, the memory kept within its bound, and the row's own condition was met. One that was only late is made
-again, three times at most, for the machine is not ours alone; the table shows the last time. "CPU, waited for it": of
+again, three times at most, and the table shows the last time. "CPU, waited for it": of
 one core, and how long the event loop was ready to run while others had the processor. "Closed after": ages of the
 attackers' connections, seen four times a second."""
 FRAMING = """What was answered, and whether the connection stayed open; after most of what is wrong comes a request that

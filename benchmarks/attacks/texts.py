@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from functools import partial
 
-from benchmarks.attacks.crowd import Crowd
+from benchmarks.attacks.crowd import Crowd, status_of
 from benchmarks.attacks.floods import HEAD
 
 LARGE = 7_900_000
@@ -19,10 +19,7 @@ def _post(crowd: Crowd, body: bytes, head: bytes = HEAD) -> None:
         try:
             while crowd.is_on:
                 crowd.send(client, message)
-                told = client.recv(65_536)
-                if not told:
-                    return
-                crowd.outcome.answers[told[9:12].decode()] += 1
+                crowd.outcome.answers[status_of(client)] += 1
         finally:
             crowd.close(client)
 

@@ -3,9 +3,9 @@
 import json
 import time
 from contextlib import suppress
-from typing import Any
+from pathlib import Path
 
-from benchmarks.attacks.crowd import Crowd
+from benchmarks.attacks.crowd import Crowd, status_of
 from benchmarks.attacks.floods import HEAD
 from benchmarks.requests import near_sample
 
@@ -26,8 +26,10 @@ def large(n_workpoints: int, **more: object) -> dict[str, object]:
 
 def searches(crowd: Crowd) -> None:
     """12 searches of 5 s by the exact solver with 8 threads each."""
-    crowd.outcome.notes.append(f"registered: {_answer(crowd, _registration(), 30.0)}")
-    _ask_all(crowd, 12, message(large(5, algorithm="CPSAT", time_budget_ms=5_000)))
+    seconds = crowd.until_s - time.monotonic()
+    crowd.outcome.notes.append(f"registered: {_answer(crowd, _registration(crowd), 30.0)}")
+    crowd.until_s = time.monotonic() + seconds
+    _ask_all(crowd, 12, message(large(5, model="CPSAT_v1.0", time_budget_ms=5_000)))
 
 
 def improvements(crowd: Crowd) -> None:
@@ -66,8 +68,9 @@ def overload(crowd: Crowd) -> None:
     _ask_all(crowd, 256, body)
 
 
-def _registration() -> bytes:
-    content = {"model_path": CPSAT_FILE, "algorithm": "CPSAT", "version": "8.0.0"}
+def _registration(crowd: Crowd) -> bytes:
+    path = str((crowd.target.home or Path()) / CPSAT_FILE)
+    content = {"model_path": path, "algorithm_name": "CPSAT", "training_params": {}, "performance_metrics": {}}
     return message(content, b"POST /models/register")
 
 
@@ -77,7 +80,7 @@ def _ask_all(crowd: Crowd, n_clients: int, asked: bytes) -> None:
         try:
             while crowd.is_on:
                 crowd.send(client, asked)
-                crowd.outcome.answers[_status(client)] += 1
+                crowd.outcome.answers[status_of(client)] += 1
         finally:
             crowd.close(client)
 
@@ -89,23 +92,5 @@ def _answer(crowd: Crowd, asked: bytes, patience_s: float) -> str:
     client = crowd.target.connect(timeout_s=patience_s)
     with suppress(TimeoutError):
         client.sendall(asked)
-        return _status(client)
+        return status_of(client)
     return "no answer"
-
-
-def _status(client: Any) -> str:
-    """Of the answer that is read to its end."""
-    head, _, body = b"", b"", b""
-    while b"\r\n\r\n" not in head:
-        piece = client.recv(65_536)
-        if not piece:
-            raise ConnectionError("closed")
-        head += piece
-    head, _, body = head.partition(b"\r\n\r\n")
-    length = next(
-        (int(line[15:]) for line in head.split(b"\r\n") if line.lower().startswith(b"content-length:")), len(body)
-    )
-    missing = length - len(body)
-    while missing > 0 and (piece := client.recv(min(missing, 1 << 20))):
-        missing -= len(piece)
-    return str(head[9:12].decode())
