@@ -53,7 +53,7 @@ from scheduler_service.http.watch.watching import (
     watch_live_models,
 )
 from scheduler_service.logs import configure_logging
-from scheduler_service.settings import PROJECT_ROOT, Settings, settings_from_environment
+from scheduler_service.settings import PROJECT_ROOT, Settings, settings_from_environment, unknown_variables
 
 if TYPE_CHECKING:
     from scheduler_env.solver import Solver
@@ -91,7 +91,7 @@ def create_app(settings: Settings | None = None, *, limits: Limits | None = None
     parts = make_services(settings)
     app.extensions[EXTENSION] = parts
     parts.metrics.show(State(parts, alerts=lambda: firing_alerts(parts.monitor)))
-    problems.handle_errors(app)
+    problems.handle_errors(app, settings.home)
     hygiene.keep_clean(app, settings, parts.metrics)
     auth.guard(app, settings, limits or Limits(settings))
     check_queries(app)
@@ -109,6 +109,12 @@ def make_folders(settings: Settings) -> None:
         (settings.models_dir / part).mkdir(parents=True, exist_ok=True)
     settings.logs_dir.mkdir(parents=True, exist_ok=True)
     settings.reports_dir.mkdir(parents=True, exist_ok=True)
+
+
+def name_unknown_variables() -> None:
+    """In the log: a setting that is misspelled would not count."""
+    for line in unknown_variables(os.environ):
+        log.warning("%s", line)
 
 
 def make_services(settings: Settings) -> Services:
@@ -263,6 +269,7 @@ def gunicorn_configuration() -> dict[str, object]:
     settings = settings_from_environment()
     make_folders(settings)
     configure_logging(settings)
+    name_unknown_variables()
     _limits()  # before the workers are forked
     return {
         **gunicorn_settings(settings, load=load_before_fork),
@@ -313,6 +320,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         make_folders(settings)
         configure_logging(settings)
+        name_unknown_variables()
     except OSError as err:
         print(f"enhanced_flask.py: cannot write below SCHED_HOME {settings.home}: {err}", file=sys.stderr)
         return 1

@@ -256,20 +256,12 @@ class ModelVersionManager:
     ) -> tuple[list[Event], list[Live]]:
         """(the changes until `moment`, oldest first; what was live then), of one algorithm or model if one is given.
 
-        `model` is a key, short name or tag, or the key of a model that is deleted.
-
-        Raises:
-            ModelNotFound, AmbiguousModelName: it is none of them, now or ever; several models bear it.
+        `model` is a name as of `resolve`, which raises otherwise, or the key of a model that is deleted.
         """
         events = self._store.history.lines()
-        model_key = None if model is None else self._key_then(model, events)
+        model_key = model if model in {None, *(event.model_key for event in events)} else self.resolve(str(model))
         live = [found for found in live_at(events, moment).values() if algorithm in (None, found.algorithm)]
         return [event for event in events if event.concerns(moment, algorithm, model_key)], live
-
-    def _key_then(self, name: str, events: Sequence[Event]) -> str:
-        if any(event.model_key == name for event in events):
-            return name
-        return self.resolve(name)
 
     # --- the life of a model ---
 

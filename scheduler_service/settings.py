@@ -6,6 +6,8 @@
 import ipaddress
 import math
 import re
+from collections.abc import Iterable
+from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, get_args, get_origin
@@ -338,6 +340,18 @@ def _told(loc: tuple[int | str, ...], given: object, message: str) -> str:
     # somebody may have pasted a key where its digest belongs.
     shown = "" if str(loc[0]).startswith(("alert_", "api_keys")) else f"={given!r}"
     return f"SCHED_{str(loc[0]).upper()}{shown}: {message}"
+
+
+def unknown_variables(names: Iterable[str]) -> list[str]:
+    """A line for each of `names` of environment variables that looks like a setting and is none."""
+    known = [f"SCHED_{name.upper()}" for name in Settings.model_fields]
+    found = sorted(name for name in names if name.upper().startswith("SCHED_") and name.upper() not in known)
+    return [f"the variable {name} is no setting of this service{_meant(name.upper(), known)}" for name in found]
+
+
+def _meant(name: str, known: list[str]) -> str:
+    close = get_close_matches(name, known, n=1, cutoff=0.7)
+    return f"; did you mean {close[0]}?" if close else "; `python enhanced_flask.py --help` names them"
 
 
 def settings_table() -> str:

@@ -7,11 +7,15 @@ import pytest
 from pydantic import ValidationError
 
 from enhanced_flask import create_app
+from scheduler_service.errors import StorageUnavailable
 from scheduler_service.http.guards.auth import find_key, required_scope
+from scheduler_service.http.guards.limits import FAILED_HERE_BURST, FAILED_KEYS_BURST
+from scheduler_service.http.watch.health import HIDDEN
 from scheduler_service.keys import main as keys_tool
 from scheduler_service.keys import parse_keys
 from scheduler_service.settings import Settings, is_loopback, settings_from_environment
 
+ELSEWHERE = {"REMOTE_ADDR": "192.0.2.1"}
 KEY = "correct horse battery staple"
 DIGEST = hashlib.sha256(KEY.encode()).hexdigest()
 SCOPED = {scope: f"the {scope} key of the plant" for scope in ("run", "read", "admin")}
@@ -198,6 +202,54 @@ def test_without_a_key_the_scopes_are_those_of_the_settings(tmp_path):
     refused = called(app, "POST", "/experiments")
     assert refused.status_code == 401
     assert "SCHED_API_KEYS" in refused.json["error"]
+
+
+@pytest.mark.parametrize("path", ["/health", "/health/ready"])
+def test_who_may_not_read_is_told_which_parts_work_and_no_more(exposed, on_loopback, path, tmp_path):
+    def parts(app, headers=None):
+        answer = app.test_client().get(path, headers=headers)
+        assert answer.status_code in (200, 503)
+        return answer.json["parts"]
+
+    whole = parts(on_loopback)
+    assert "DDQN" in whole["models"]["detail"]
+    hidden = {name: {"status": part["status"], "detail": HIDDEN} for name, part in whole.items()}
+    assert parts(exposed) == hidden
+    assert parts(exposed, bearer(SCOPED["run"])) == hidden
+    assert parts(exposed, bearer("wrong")) == hidden
+    assert "DDQN" in parts(exposed, bearer(SCOPED["read"]))["models"]["detail"]
+    assert "DDQN" in parts(app_over(tmp_path, anonymous_scopes=("read",)))["models"]["detail"]
+
+
+def test_health_is_no_way_to_try_keys(tmp_path):
+    client = app_over(tmp_path).test_client()
+    for _ in range(FAILED_KEYS_BURST):
+        assert client.get("/health/ready", headers=bearer("wrong"), environ_base=ELSEWHERE).status_code in (200, 503)
+    right = client.get("/health/ready", headers=bearer(SCOPED["read"]), environ_base=ELSEWHERE)
+    assert right.json["parts"]["models"]["detail"] == HIDDEN
+    assert client.get("/models", headers=bearer(SCOPED["read"]), environ_base=ELSEWHERE).status_code == 429
+
+
+def test_who_may_not_read_is_not_told_where_the_service_keeps_things(tmp_path):
+    app = app_over(tmp_path)
+
+    def fail():
+        raise StorageUnavailable(f"{tmp_path / 'logs'} cannot be written")
+
+    app.view_functions["runs.run_algorithm"] = fail
+    for scope in ("run", "admin"):
+        answer = app.test_client().post("/run_algorithm", json={"params": [5.0] * 15}, headers=bearer(SCOPED[scope]))
+        assert answer.status_code == 503, answer.text
+        assert (str(tmp_path) in answer.text) == (scope == "admin")
+
+
+def test_unknown_keys_from_this_machine_are_bounded_together_and_right_ones_go_on(tmp_path):
+    client = app_over(tmp_path).test_client()
+    wrong = [bearer(f"wrong {number}") for number in range(FAILED_HERE_BURST + 50)]
+    told = [client.get("/models", headers=headers).status_code for headers in wrong]
+    assert told[:FAILED_HERE_BURST] == [401] * FAILED_HERE_BURST
+    assert 429 in told[FAILED_HERE_BURST:]
+    assert client.get("/models", headers=bearer(SCOPED["read"])).status_code == 200
 
 
 def test_on_loopback_no_key_is_wanted_and_a_front_ends_own_token_means_nothing(on_loopback):

@@ -8,7 +8,14 @@ import pytest
 from pydantic import ValidationError
 
 from enhanced_flask import settings_from_arguments
-from scheduler_service.settings import PROJECT_ROOT, Settings, settings_from_environment, settings_table
+from scheduler_service.settings import (
+    PROJECT_ROOT,
+    Settings,
+    settings_from_environment,
+    settings_table,
+    unknown_variables,
+)
+from tests.conftest import live_service
 
 
 @pytest.fixture(autouse=True)
@@ -58,6 +65,21 @@ def test_impossible_settings_are_refused(monkeypatch, name, value):
     monkeypatch.setenv(f"SCHED_{name}", value)
     with pytest.raises(ValidationError, match=name.lower()):
         Settings()
+
+
+def test_a_variable_that_is_no_setting_is_named_with_the_one_that_may_be_meant():
+    names = ["SCHED_API_KEY", "sched_port", "SCHED_HOME", "SCHED_XYZZY", "SCHEDULER_SERVICE_HOST", "PATH"]
+    assert unknown_variables(names) == [
+        "the variable SCHED_API_KEY is no setting of this service; did you mean SCHED_API_KEYS?",
+        "the variable SCHED_XYZZY is no setting of this service; `python enhanced_flask.py --help` names them",
+    ]
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_it_is_named_at_the_start(tmp_path, workers):
+    with live_service(tmp_path, environment={"SCHED_RATE_LIMITS": "1"}, arguments=["--workers", workers]) as running:
+        said = "the variable SCHED_RATE_LIMITS is no setting of this service; did you mean SCHED_RATE_LIMIT?"
+        assert running.said(said).count(said) == 1
 
 
 def test_a_log_level_may_be_written_small(monkeypatch):

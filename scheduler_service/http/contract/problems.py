@@ -2,8 +2,9 @@
 
 import logging
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from http import HTTPStatus
+from pathlib import Path
 from typing import cast
 
 from flask import Flask, Response
@@ -20,7 +21,7 @@ from scheduler_service.errors import (
     StorageUnavailable,
 )
 from scheduler_service.http.bodies import MalformedBody, WrongMediaType, json_bytes
-from scheduler_service.http.guards.auth import ForeignOrigin, MissingKey, MissingScope
+from scheduler_service.http.guards.auth import ForeignOrigin, MissingKey, MissingScope, may_read
 from scheduler_service.http.guards.limits import RateExceeded
 
 PROBLEM_MEDIA_TYPE = "application/problem+json"
@@ -50,10 +51,14 @@ log = logging.getLogger(__name__)
 Errors = Sequence[tuple[Sequence[str | int], str]]
 
 
-def handle_errors(app: Flask) -> None:
-    """Answer every error of `app`, the expected and the others, as a problem."""
+def handle_errors(app: Flask, home: Path) -> None:
+    """Answer every error of `app`, the expected and the others, as a problem; who may not read is not told `home`."""
+
+    def shown(text: str) -> str:
+        return text if may_read() else text.replace(str(home), "SCHED_HOME")
+
     app.register_error_handler(HTTPException, _answer_http)
-    app.register_error_handler(Exception, _answer)
+    app.register_error_handler(Exception, lambda err: _answer(err, shown))
 
 
 def problem(
@@ -78,7 +83,7 @@ def problem(
     return Response(json_bytes(body | more), status, headers, mimetype=PROBLEM_MEDIA_TYPE)
 
 
-def _answer(err: Exception) -> Response:
+def _answer(err: Exception, shown: Callable[[str], str]) -> Response:
     if isinstance(err, ClientGone):
         return Response(status=CLIENT_GONE)
     for cls in type(err).__mro__:
@@ -103,7 +108,8 @@ def _answer(err: Exception) -> Response:
     if status == 503:
         log.warning("%s: %s", type(err).__name__, err)
         headers["Retry-After"] = str(err.retry_after_s if isinstance(err, Overloaded) else 5)
-    return problem(status, str(err), kind=kind_of(type(err)), errors=errors, headers=headers)
+    errors = [(loc, shown(text)) for loc, text in errors]
+    return problem(status, shown(str(err)), kind=kind_of(type(err)), errors=errors, headers=headers)
 
 
 def _answer_http(err: HTTPException) -> Response:

@@ -7,6 +7,7 @@ import hmac
 import logging
 import re
 from collections.abc import Collection, Sequence
+from contextlib import suppress
 from functools import lru_cache
 from ipaddress import ip_address
 from socket import gethostname
@@ -26,7 +27,9 @@ Body = TypeVar("Body", bound=BaseModel)
 READING_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 LIVENESS = "operations.get_liveness"
 """Answers whoever asks by whatever name: it tells nothing."""
-PROBES = frozenset({"operations.get_health", LIVENESS, "operations.get_readiness"})
+TELLING_PROBES = frozenset({"operations.get_health", "operations.get_readiness"})
+"""Answer whoever asks, and tell the details to who may read."""
+PROBES = TELLING_PROBES | {LIVENESS}
 """Asked by supervisors and load balancers, which have no key and must never be told to come back later."""
 CONSOLE = frozenset({"console.get_console", "console.get_console_file"})
 """The page for people, and its files: some forty small requests when it is first opened."""
@@ -75,30 +78,42 @@ def guard(app: Flask, settings: Settings, limits: Limits) -> None:
     hosts = frozenset(name.lower() for name in (*settings.allowed_hosts, gethostname()))
     without_key = _told_scopes(settings.anonymous_scopes if is_exposed else {"admin"})
     with_key = {key.name: _told_scopes(key.scopes) for key in keys}
+    keyless_may_read = not is_exposed or "read" in settings.anonymous_scopes
+
+    def known_key(address: str) -> int | None:
+        presented = _presented_key()
+        # Front ends send the token of their own session to everything. Where no key exists it means nothing here.
+        if not presented or not (keys or is_exposed):
+            return None
+        limits.refuse_guessers(address)
+        found = find_key(presented, keys)
+        if found is None:
+            limits.count_failed_key(address)
+            log.warning("an unknown API key from %s", address)
+            raise MissingKey("the API key is unknown; SCHED_API_KEYS names those that the service knows")
+        return found
+
+    def sees_details(address: str) -> bool:
+        with suppress(MissingKey, RateExceeded):  # probes are never refused
+            found = known_key(address)
+            return keyless_may_read if found is None else keys[found].allows("read")
+        return False
 
     def refuse() -> None:
-        g.api_key, g.standing = None, None
+        g.api_key, g.standing, g.may_read = None, None, False
         wanted = required_scope(request.method, request.endpoint)
         if request.endpoint != LIVENESS:
             _refuse_foreign_pages(origins, hosts, is_exposed=is_exposed)
-        if request.method == "OPTIONS" or request.endpoint in UNCOUNTED_ENDPOINTS:
-            return
         address = request.remote_addr or ""
-        presented = _presented_key()
-        found = None
-        # Front ends send the token of their own session to everything. Where no key exists it means nothing here.
-        if presented and wanted is not None and (keys or is_exposed):
-            limits.refuse_guessers(address)
-            found = find_key(presented, keys)
-            if found is None:
-                limits.count_failed_key(address)
-                log.warning("an unknown API key from %s", address)
-                raise MissingKey("the API key is unknown; SCHED_API_KEYS names those that the service knows")
+        if request.method == "OPTIONS" or request.endpoint in UNCOUNTED_ENDPOINTS:
+            g.may_read = request.endpoint in TELLING_PROBES and sees_details(address)
+            return
+        found = known_key(address) if wanted is not None else None
         if found is None:
-            g.standing = limits.take_for_address(address)
+            g.standing, g.may_read = limits.take_for_address(address), keyless_may_read
         else:
-            g.api_key = keys[found]
-            g.standing = limits.take_for_key(found)
+            g.api_key, g.standing = keys[found], limits.take_for_key(found)
+            g.may_read = keys[found].allows("read")
         _refuse_excess(g.standing)
         if wanted is not None:
             if g.api_key is not None:
@@ -132,6 +147,11 @@ def key_name() -> str | None:
     """The name of the key that this request came with; None without one, and outside of requests."""
     key: ApiKey | None = g.get("api_key") if has_request_context() else None
     return None if key is None else key.name
+
+
+def may_read() -> bool:
+    """Whether this request may see what the service holds, and where."""
+    return bool(g.get("may_read", False))
 
 
 def attributed(body: Body) -> Body:

@@ -23,6 +23,8 @@ ADDRESS_SLOTS = 65_536
 """Addresses that fall into the same slot share their limit: with 1,000 clients one of 66 has to."""
 FAILED_KEYS_PER_MINUTE, FAILED_KEYS_BURST = 10, 10
 """Unknown keys from one address: a client with an old key is told so, a guesser gets nowhere."""
+FAILED_HERE_PER_MINUTE, FAILED_HERE_BURST = 100, 100
+"""Unknown keys from this machine, which may be a proxy of many clients."""
 BURST_S, LEAST_BURST = 5.0, 20
 """A client may send what it is allowed in so many seconds, and at least so many requests, all at once."""
 
@@ -95,6 +97,7 @@ class Limits:
             self.keys = RateLimit(rate, burst, slots=len(settings.api_keys))
             self.addresses = RateLimit(rate, burst, slots=ADDRESS_SLOTS)
         self._failed = RateLimit(FAILED_KEYS_PER_MINUTE, FAILED_KEYS_BURST, slots=ADDRESS_SLOTS)
+        self._failed_here = RateLimit(FAILED_HERE_PER_MINUTE, FAILED_HERE_BURST, slots=1)
 
     def take_for_key(self, position: int) -> Standing | None:
         """The standing of the key at this place of the settings; None without a limit."""
@@ -116,10 +119,16 @@ class Limits:
             raise RateExceeded("too many unknown API keys from this address; wait before the next", wait_s)
 
     def count_failed_key(self, address: str) -> None:
-        """After a key turned out to be unknown."""
+        """After a key turned out to be unknown.
+
+        Raises:
+            RateExceeded: too many came from this machine; right keys from there are taken all the same.
+        """
         slot = self._slot(address)
         if slot is not None:
             self._failed.take(slot)
+        elif not (standing := self._failed_here.take(0)).is_taken:
+            raise RateExceeded("too many unknown API keys, and this is one, too; wait before the next", standing.wait_s)
 
     def _hashed(self, address: str) -> int | None:
         """The slot of an address, an IPv6 one by its first 64 bits: one client has the others; None: loopback."""

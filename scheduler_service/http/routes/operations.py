@@ -17,6 +17,7 @@ from scheduler_service.http.contract.openapi import document
 from scheduler_service.http.contract.problems import problem
 from scheduler_service.http.contract.schemas import ABTestReportRequest, PerformanceReportRequest
 from scheduler_service.http.filters import runs_asked_for
+from scheduler_service.http.guards.auth import may_read
 from scheduler_service.http.server.offload import HAS_CLIENT_LEFT
 from scheduler_service.http.services import services
 from scheduler_service.http.watch import health
@@ -37,7 +38,7 @@ MAX_UTC_OFFSET_MIN = 14 * 60
 def get_health() -> Response:
     """Whether every part works; names those that do not."""
     parts = services()
-    told = health.health(parts)
+    told = _shown(health.health(parts))
     if health.failing(told):
         return _unwell(told)
     return _json({"status": "healthy", "parts": told, "started_at": to_iso(parts.started_at), "uptime_s": _uptime_s()})
@@ -53,7 +54,7 @@ def get_liveness() -> Response:
 def get_readiness() -> Response:
     """Whether runs should be sent here now; names what is in the way."""
     parts = services()
-    told = health.readiness(parts)
+    told = _shown(health.readiness(parts))
     return _unwell(told) if health.failing(told) else _json({"status": "ready", "parts": told})
 
 
@@ -183,6 +184,10 @@ def _trend(trend: Trend) -> dict[str, Any]:
         for point in trend.points
     ]
     return {"end": to_iso(trend.end), "bucket_s": trend.bucket_s, "points": points}
+
+
+def _shown(told: health.Told) -> health.Told:
+    return told if may_read() else health.without_details(told)
 
 
 def _unwell(told: health.Told) -> Response:

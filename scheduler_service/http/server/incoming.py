@@ -31,9 +31,10 @@ if TYPE_CHECKING:
     from gevent.socket import socket
 
 MAX_HEAD_BYTES = 65_536
-FRAMING_ALLOWED = 65_536
-"""Bytes that chunks may take beyond twice what they carry: who sends every byte by itself is refused soon."""
 PIECE = 65_536
+FRAMING_ALLOWED = 4 * PIECE
+"""Bytes that may arrive beyond twice what was handed on: who sends every byte by itself is refused soon. Up to two
+pieces are on their way at any time: the one that is being put together, and what was read behind it."""
 LINES_PIECE = 1_024
 """Bytes that are read at once where their structure has to be looked for: some 0.6 ms for chunks of one byte."""
 TURN_BYTES, READ_COST, LINES_COST = 65_536, 4_096, 16

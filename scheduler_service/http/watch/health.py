@@ -37,6 +37,8 @@ CLOCK_STEP_S = 30.0
 
 log = logging.getLogger(__name__)
 
+HIDDEN = "an API key with the scope read shows more"
+
 Told = Mapping[str, Mapping[str, str]]  # part -> its status, `ok` or `failing`, and detail
 Check = Callable[["Services"], str]
 
@@ -116,6 +118,11 @@ def health(parts: "Services") -> Told:
 def readiness(parts: "Services") -> Told:
     """Whether this process should be sent runs now: `health`, and that it is warm and has room for more."""
     return {**health(parts), **_told(parts, {"queues": _queues, "warm_up": _warm_up})}
+
+
+def without_details(told: Told) -> Told:
+    """For who may not read: the parts, and which of them do not work."""
+    return {name: {"status": part["status"], "detail": HIDDEN} for name, part in told.items()}
 
 
 def failing(told: Told) -> list[str]:
