@@ -34,6 +34,7 @@ KEY = "the key of the front's tests"
 BEARER = {"Authorization": f"Bearer {KEY}"}
 BEHIND_A_FRONT = {"SCHED_API_KEYS": f"ops:admin:{digest_of(KEY)}", "SCHED_TRUSTED_PROXIES": "127.0.0.1"}
 CLIENT_TIMEOUT_S = 1
+END_S = 20.0
 QUICK = {
     "FRONT_REQUEST_TIMEOUT": "1s",
     "FRONT_CLIENT_TIMEOUT": f"{CLIENT_TIMEOUT_S}s",
@@ -75,6 +76,7 @@ def front(service: str, folder: Path, **variables: str) -> Iterator[Front]:
             [haproxy, "-W", "-f", CONFIGURATION],
             env=known | QUICK | variables | {"FRONT_ADDRESS": f"fd@{number}"},
             pass_fds=[number],
+            start_new_session=True,
             stdout=file,
             stderr=subprocess.STDOUT,
         )
@@ -84,7 +86,11 @@ def front(service: str, folder: Path, **variables: str) -> Iterator[Front]:
         yield running
     finally:
         process.terminate()
-        process.wait(HANG_S)
+        try:
+            process.wait(END_S)
+        except subprocess.TimeoutExpired:  # a master that is just reading its configuration again may miss it
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait(HANG_S)
 
 
 class Recorder(ThreadingHTTPServer):
