@@ -16,6 +16,7 @@ from scheduler_service.errors import (
     ClientGone,
     Conflict,
     InvalidInput,
+    MustBeMended,
     NotFound,
     Overloaded,
     StorageUnavailable,
@@ -40,6 +41,7 @@ STATUS_OF: dict[type[Exception], int] = {
     RateExceeded: 429,
     Overloaded: 503,
     StorageUnavailable: 503,
+    MustBeMended: 503,
 }
 """A class stands for its subclasses too. What is not here is our fault: 500, and the text stays in the log."""
 
@@ -107,7 +109,8 @@ def _answer(err: Exception, shown: Callable[[str], str]) -> Response:
         headers["Retry-After"] = str(err.retry_after_s)
     if status == 503:
         log.warning("%s: %s", type(err).__name__, err)
-        headers["Retry-After"] = str(err.retry_after_s if isinstance(err, Overloaded) else 5)
+        if not isinstance(err, MustBeMended):
+            headers["Retry-After"] = str(err.retry_after_s if isinstance(err, Overloaded) else 5)
     errors = [(loc, shown(text)) for loc, text in errors]
     return problem(status, shown(str(err)), kind=kind_of(type(err)), errors=errors, headers=headers)
 
