@@ -39,6 +39,9 @@ _TOO_DEEP = "depth limit exceeded"
 _HEAD_END = re.compile(rb"\r\n\r\n|\n\n|\r\r")
 
 
+_MAY_BE_INFINITE = re.compile(rb"NaN|Infinity|[0-9][eE]")
+
+
 class MalformedBody(ServiceError):
     """The body is missing or not JSON."""
 
@@ -248,6 +251,8 @@ def _refuse_repeats(pairs: list[tuple[str, object]]) -> Mapping[str, object]:
 
 def _non_finite_place(data: bytes) -> tuple[str | int, ...] | None:
     """Where the first NaN or infinity is in what would be JSON without it; None if that is not what is wrong."""
+    if not _MAY_BE_INFINITE.search(data):  # a second reading of 8 MB would hold the interpreter for as long again
+        return None
     try:
         value = json.loads(data.decode(), parse_int=lambda _: 0)
         return _find_non_finite(value, ())
