@@ -1,6 +1,7 @@
 """No regular expression of ours takes more than linear time, whatever text it is asked about."""
 
 import ast
+import builtins
 import importlib
 import inspect
 import pkgutil
@@ -38,8 +39,10 @@ def expressions() -> dict[str, tuple[re.Pattern, set[str]]]:
         source = inspect.getsource(module)
         for node in ast.walk(ast.parse(source)):
             if is_of_re(node) and node.args and not isinstance(node.args[0], ast.Name):
-                # A literal, or one with parts that are constants of the module.
-                pattern = eval(compile(ast.Expression(node.args[0]), name, "eval"), vars(module).copy())  # noqa: S307
+                # A literal, or one with parts that are constants of the module or, as any two words, variables.
+                code, known = compile(ast.Expression(node.args[0]), name, "eval"), vars(builtins) | vars(module)
+                words = {each: "sign|key" for each in code.co_names if each not in known}
+                pattern = eval(code, vars(module).copy(), words)  # noqa: S307
                 text = pattern.decode("latin-1") if isinstance(pattern, bytes) else pattern
                 found[f"{name}:{node.lineno}"] = (re.compile(text, re.DOTALL), methods(node, source))
     return found
