@@ -250,7 +250,7 @@ def test_what_a_file_chose_is_shown_where_it_is_chosen(schedule: Page):
     expect(schedule.locator("[name=budget]")).to_have_value("250")
     expect(schedule.locator("[name=model]")).to_have_value("DDQN_v2.0")
     expect(schedule.get_by_text("导入的文件还要求：algorithm、charts。")).to_be_visible()
-    schedule.get_by_text("班组人数", exact=True).first.click()
+    schedule.locator(".plant summary").click()
     expect(schedule.get_by_label("3 班 检验", exact=True)).to_have_value("12")
 
 
