@@ -16,7 +16,7 @@ export default {
     const models = computed(() => (listed.data.value?.[0].models ?? []).filter((model) => model.status !== "retired"));
     const experiments = computed(() => (listed.data.value?.[1].experiments ?? []).filter((each) => each.status === "active"));
     /** What a file chose that is not among the choices (a tag, another time): a choice, too. */
-    const besides = (name, choices) => (props.modelValue[name] && listed.data.value && !choices.includes(props.modelValue[name]) ? [props.modelValue[name]] : []);
+    const besides = (name, choices) => [props.modelValue[name]].filter((chosen) => chosen && !choices.includes(chosen));
     const budgets = computed(() => [...BUDGETS_MS, ...besides("budgetMs", BUDGETS_MS)]);
     const otherModels = computed(() => besides("model", models.value.map((each) => each.model_key)));
     const otherExperiments = computed(() => besides("experiment", experiments.value.map((each) => each.name)));
