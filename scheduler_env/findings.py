@@ -31,7 +31,7 @@ TEXTS: Mapping[str, str] = {
     "not_a_flag": "{value!r} is neither true nor false",
     "invalid": "{reason}",
     # what was read otherwise than it is written
-    "team_read_as": "the team {name!r} is read as {team!r} ({n} steps)",
+    "team_read_as": "the team {name!r} is read as {team!r} (steps: {n})",
     "filled_down": "{n} lines without a work point's id got that of the line above",
 }
 

@@ -1,5 +1,6 @@
 """A run request as JSON, read as `readers` reads it and answered in one form, with nothing added that was not there."""
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from copy import deepcopy
 from dataclasses import dataclass
@@ -7,6 +8,7 @@ from typing import Any
 
 from scheduler_env import vocabulary
 from scheduler_env.findings import Finding
+from scheduler_env.problem import Instance
 from scheduler_env.readers import instance_from_request
 from scheduler_env.values import Loc, identifier
 
@@ -21,38 +23,51 @@ class ReadRequest:
     n_steps: int
 
 
-def read_request(payload: Mapping[str, Any]) -> ReadRequest:
+def read_request(payload: Mapping[str, Any], *, teams: Mapping[str, Any] | None = None) -> ReadRequest:
     """`payload` without nulls, its work points as a list and its teams by name; other keys stay as they are.
 
     A step whose team nobody declares may name one of the default plant in another language (`vocabulary.TEAMS`).
 
+    Args:
+        teams: of the plant that it is for, by name; they are no part of what is answered.
+
     Raises:
         InvalidInstance: as `readers.instance_from_request` does.
     """
-    renamed, findings = _with_known_teams(payload)
-    instance = instance_from_request(renamed)
+    renamed, findings = _with_known_teams(payload, teams or {})
+    instance = checked(renamed, teams)
     return ReadRequest(_plain(renamed), findings, len(instance.workpoints), len(instance.steps))
 
 
-def _with_known_teams(payload: Mapping[str, Any]) -> tuple[Mapping[str, Any], tuple[Finding, ...]]:
-    own = _own_teams(payload)
-    places: dict[str, list[Loc]] = {}
-    for loc, step in _steps(payload):
+def checked(request: Mapping[str, Any], teams: Mapping[str, Any] | None) -> Instance:
+    """The instance of `request` in a plant with `teams`, of which it may tell the sizes itself.
+
+    Raises:
+        InvalidInstance: as `readers.instance_from_request` does.
+    """
+    if not teams or request.get("teams") is not None:
+        return instance_from_request(request)
+    sized = _sized_teams(request)
+    return instance_from_request({**request, "teams": {name: teams[name] for name in teams if name not in sized}})
+
+
+def _with_known_teams(
+    payload: Mapping[str, Any], plant: Mapping[str, Any]
+) -> tuple[Mapping[str, Any], tuple[Finding, ...]]:
+    own = {*plant, *_own_teams(payload)}
+    renamed = deepcopy(payload)
+    first: dict[str, Loc] = {}
+    count: Counter[str] = Counter()
+    for loc, step in _steps(renamed):
         name = step.get("team")
-        if isinstance(name, str) and name not in own and vocabulary.team_of(name) not in (None, name):
-            places.setdefault(name, []).append((*loc, "team"))
-    if not places:
-        return payload, ()
-    renamed: Any = deepcopy(payload)
-    for name, locs in places.items():
-        for *way, last in locs:
-            entry = renamed
-            for part in way:
-                entry = entry[part]
-            entry[last] = vocabulary.team_of(name)
-    told = ({"name": name, "team": vocabulary.team_of(name), "n": len(locs)} for name, locs in places.items())
+        team = vocabulary.team_of(name) if isinstance(name, str) and name not in own else None
+        if team not in (None, name):
+            first.setdefault(name, (*loc, "team"))
+            count[name] += 1
+            step["team"] = team
     return renamed, tuple(
-        Finding(locs[0], "team_read_as", params) for params, locs in zip(told, places.values(), strict=True)
+        Finding(loc, "team_read_as", {"name": name, "team": vocabulary.team_of(name), "n": count[name]})
+        for name, loc in first.items()
     )
 
 
@@ -61,11 +76,14 @@ def _own_teams(payload: Mapping[str, Any]) -> set[object]:
     teams = payload.get("teams")
     listed = teams if isinstance(teams, list) else ()
     declared = list(teams) if isinstance(teams, Mapping) else [t.get("name") for t in listed if isinstance(t, Mapping)]
-    sized = [step.get("team") for _, step in _steps(payload) if step.get("team_size") is not None]
-    return {name for name in (*declared, *sized) if isinstance(name, str)}
+    return {name for name in (*declared, *_sized_teams(payload)) if isinstance(name, str)}
 
 
-def _steps(payload: Mapping[str, Any]) -> Iterator[tuple[Loc, Mapping[str, Any]]]:
+def _sized_teams(payload: Mapping[str, Any]) -> list[object]:
+    return [step.get("team") for _, step in _steps(payload) if step.get("team_size") is not None]
+
+
+def _steps(payload: Mapping[str, Any]) -> Iterator[tuple[Loc, dict[str, Any]]]:
     """The steps, with their paths; what is no step is passed over here."""
     workpoints = payload.get("workpoints")
     entries: list[tuple[Any, Any]] = []
@@ -76,7 +94,7 @@ def _steps(payload: Mapping[str, Any]) -> Iterator[tuple[Loc, Mapping[str, Any]]
     for key, workpoint in entries:
         steps = workpoint.get("steps") if isinstance(workpoint, Mapping) else None
         for at, step in enumerate(steps if isinstance(steps, list) else ()):
-            if isinstance(step, Mapping):
+            if isinstance(step, dict):
                 yield ("workpoints", key, "steps", at), step
 
 

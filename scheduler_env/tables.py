@@ -11,9 +11,8 @@ from typing import Any
 from scheduler_env import vocabulary
 from scheduler_env.errors import InvalidInstance
 from scheduler_env.findings import Finding, InvalidFile
-from scheduler_env.json_requests import ReadRequest
+from scheduler_env.json_requests import ReadRequest, checked
 from scheduler_env.problem import MAX_STEPS
-from scheduler_env.readers import instance_from_request
 from scheduler_env.values import Loc
 
 DELIMITERS = (",", ";", "\t")
@@ -29,7 +28,7 @@ _MARKED = re.compile(r"'('*[=+\-@\t\r])")
 """A text that a spreadsheet would run as a formula, behind the mark that says it is a text."""
 
 
-def read_csv(text: str, *, fill_down: bool = False) -> ReadRequest:
+def read_csv(text: str, *, fill_down: bool = False, teams: Mapping[str, Any] | None = None) -> ReadRequest:
     """The request that a table describes.
 
     The first line names the columns (`vocabulary.COLUMNS`), of which `NEEDED` must be there; comma, semicolon or tab
@@ -38,15 +37,17 @@ def read_csv(text: str, *, fill_down: bool = False) -> ReadRequest:
 
     Args:
         fill_down: a blank `workpoint_id` is that of the line above, as merged cells are written.
+        teams: of the plant that it is for, by name, as in a request; they are no part of what is answered.
 
     Raises:
         InvalidFile: every mistake with the line of the file where it is; all cells are looked at before any rule that
             concerns several of them.
+        InvalidInstance: `teams` cannot be.
     """
     lines = _lines(text)
     if not lines:
         raise InvalidFile([Finding((), "empty")])
-    table = _Table(_columns(lines[0]), fill_down)
+    table = _Table(_columns(lines[0]), fill_down, frozenset(teams or ()))
     if len(lines) == 1:
         raise InvalidFile([lines[0].finding("no_rows")])
     if len(lines) - 1 > MAX_STEPS:
@@ -57,8 +58,10 @@ def read_csv(text: str, *, fill_down: bool = False) -> ReadRequest:
         raise InvalidFile(table.mistakes)
     request: dict[str, Any] = {"workpoints": [each.request for each in table.workpoints.values()]}
     try:
-        instance = instance_from_request(request)
+        instance = checked(request, teams)
     except InvalidInstance as err:
+        if err.loc[:1] == ("teams",):
+            raise
         raise InvalidFile([table.located(err)]) from err
     return ReadRequest(request, tuple(table.notes()), len(instance.workpoints), len(instance.steps))
 
@@ -150,11 +153,12 @@ def _unknown(headings: _Line, heading: str) -> Finding:
 class _Table:
     """The lines of data, as they are read one after the other."""
 
-    def __init__(self, columns: Sequence[str | None], fill_down: bool) -> None:
+    def __init__(self, columns: Sequence[str | None], fill_down: bool, own_teams: frozenset[str]) -> None:
         self.workpoints: dict[str, _WorkPoint] = {}
         self.mistakes: list[Finding] = []
         self._columns = columns
         self._fills_down = fill_down
+        self._own_teams = own_teams
         self._above: str | None = None
         self._filled: list[_Line] = []
         self._renamed: dict[str, _Line] = {}
@@ -246,7 +250,7 @@ class _Table:
 
     def _team(self, line: _Line, written: str) -> str:
         team = vocabulary.team_of(written)
-        if team is None or team == written:
+        if team is None or team == written or written in self._own_teams:
             return written
         self._renamed.setdefault(written, line)
         self._n_renamed[written] += 1

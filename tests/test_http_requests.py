@@ -64,6 +64,20 @@ def test_merged_cells_are_filled_down_on_request_only(service):
     refused(read(service, json.dumps({"params": SAMPLE}), "application/json", fill_down="true"), 422)
 
 
+def test_a_file_is_checked_in_the_plant_that_it_is_for(service):
+    table = "workpoint_id,step,team,duration\nA,s,外协,7\n"
+    assert refused(read(service, table), 422)["errors"][0]["loc"] == ["line", 2, "team"]
+    answer = read(service, table, teams='{"外协": {"headcount": 4}}').json()
+    assert list(answer["request"]) == ["workpoints"]
+    assert refused(read(service, table, teams='{"外协": {}}'), 422)["errors"][0]["loc"] == [
+        "teams",
+        "外协",
+        "headcount",
+    ]
+    for wrong in ("[1]", "{", '{"a": NaN}'):
+        assert refused(read(service, table, teams=wrong), 422)["errors"][0]["loc"][0] in ("teams", "a")
+
+
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
 def test_json_is_answered_with_nothing_added(service, encoding: str):
     asked = {

@@ -194,6 +194,21 @@ def test_a_new_team_needs_a_size():
     assert steps_of(table("A,s,外协,7,4", head=f"{HEAD},team_size"))[0]["team"] == "外协"
 
 
+def test_a_file_is_checked_in_the_plant_that_it_is_for():
+    plant = {"外协": {"headcount": 4}, "team2": {"headcount": 20}, "返修": {"headcount": 3}}
+    text = table("A,s,team2,7,15", "A,t,外协,7,", "A,u,返修,7,", head=f"{HEAD},min_crew")
+    assert mistakes(text) == [(3, "team", "invalid")]
+    read = read_csv(text, teams=plant)
+    assert "teams" not in read.request
+    assert read.findings == ()
+    assert read_request(read.request, teams=plant) == read
+    sized = table("A,s,team2,7,8", head=f"{HEAD},team_size")
+    assert read_csv(sized, teams=plant).n_steps == 1, "a file may tell the size itself"
+    with pytest.raises(InvalidInstance) as caught:
+        read_csv(sized, teams={"外协": {}})
+    assert caught.value.loc == ("teams", "外协", "headcount")
+
+
 # --- lines ---
 
 

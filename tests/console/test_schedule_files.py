@@ -102,6 +102,17 @@ def test_what_a_csv_does_not_speak_of_stays(schedule: Page, console: LiveService
     assert "order" not in json.loads(recorded(console).iloc[-1].input_params)["workpoints"][0]["steps"][0]
 
 
+def test_a_csv_may_name_the_teams_of_the_page(schedule: Page, tmp_path: Path):
+    step = {"name": "焊接", "team": "外协", "duration": 6}
+    asked = {"workpoints": [{"id": "A", "steps": [step]}], "teams": {"外协": {"headcount": 4}}}
+    choose(schedule, "x.json", json.dumps(asked))
+    expect(schedule.get_by_text("已导入 1 个工作点，共 1 道工序。")).to_be_visible()
+    csv = export(schedule, "CSV", tmp_path).read_bytes()
+    choose(schedule, "y.csv", csv)
+    expect(schedule.get_by_text("页面上的班组人数保持不变")).to_be_visible()
+    assert json.loads(export(schedule, "JSON", tmp_path).read_text("utf-8")) == asked
+
+
 def test_the_team_sizes_of_a_csv_take_the_place_of_the_pages(schedule: Page):
     schedule.get_by_text("班组人数", exact=True).click()
     schedule.get_by_label("2 班 保温打磨", exact=True).fill("6")

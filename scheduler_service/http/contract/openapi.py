@@ -41,6 +41,7 @@ _QUERY: dict[str, Schema] = {
     "user_id": told(_NAME, "The user."),
     "archived": told(one_of("true", "false", ""), "true: those in the archive, without their lists of users."),
     "fill_down": told(one_of("true", "false", ""), "true: a blank workpoint_id of a CSV is that of the line above."),
+    "teams": told(TEXT, "JSON, as in a run's body: the plant that a file without teams of its own is for."),
     "hours": {
         "type": "number", "exclusiveMinimum": 0, "maximum": 8_784, "default": 24, "description": "How far back.",
     },

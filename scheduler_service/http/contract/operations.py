@@ -132,7 +132,7 @@ OPERATIONS: tuple[Operation, ...] = (
         *("POST", "/requests/read", "runs", "The request that a file describes, CSV or JSON; nothing is run"),
         body=schemas.RunRequest,
         table=_TABLE,
-        query=("fill_down",),
+        query=("fill_down", "teams"),
         answer="ReadAnswer",
         errors=(*_BODY_ERRORS, 503),
         scope="run",

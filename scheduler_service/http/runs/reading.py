@@ -1,7 +1,8 @@
 """A planner's file, read into what `POST /run_algorithm` takes: CSV or JSON, in the encodings that Excel writes."""
 
 from collections.abc import Mapping
-from typing import cast
+from contextlib import suppress
+from typing import Any, cast
 
 from flask import request
 
@@ -39,7 +40,7 @@ def read_file(parts: Services) -> ReadRequest:
         MalformedBody, WrongMediaType, RequestEntityTooLarge: it cannot be read at all.
         InvalidFile, InvalidInstance, InvalidInput: it does not describe a request.
     """
-    data, media, fills_down = whole_body(), request.mimetype, flag_of("fill_down")
+    data, media, fills_down, teams = whole_body(), request.mimetype, flag_of("fill_down"), _plant()
     if media not in ("text/csv", "application/json"):
         raise WrongMediaType(f"the file is sent as {media or 'nothing in particular'!r}; wanted is text/csv or JSON")
     refuse_other_encodings(*CHARSETS)
@@ -50,22 +51,34 @@ def read_file(parts: Services) -> ReadRequest:
 
     def read() -> ReadRequest:
         text = text_of(data)
-        return read_table(text, fills_down) if media == "text/csv" else read_json(text)
+        return read_table(text, fills_down, teams) if media == "text/csv" else read_json(text, teams)
 
     return read() if len(data) <= SMALL_FILE else parts.large.run(read)
 
 
-def read_table(text: str, fills_down: bool) -> ReadRequest:
+def _plant() -> Mapping[str, Any] | None:
+    """The teams of the page that the file is for, as the query has them; None if it has none."""
+    said = request.args.get("teams")
+    if not said:
+        return None
+    with suppress(MalformedBody):
+        teams = parse_json(said.encode())
+        if isinstance(teams, dict):
+            return teams
+    raise InvalidInput("teams is not a JSON object of teams by name", [(("teams",), "must be a JSON object")])
+
+
+def read_table(text: str, fills_down: bool, teams: Mapping[str, Any] | None = None) -> ReadRequest:
     """What a CSV describes."""
     refuse_masses(text.encode(), CSV_MARKS, "cells and lines")
-    return read_csv(text, fill_down=fills_down)
+    return read_csv(text, fill_down=fills_down, teams=teams)
 
 
-def read_json(text: str) -> ReadRequest:
+def read_json(text: str, teams: Mapping[str, Any] | None = None) -> ReadRequest:
     """What the JSON of a request describes: as strict as `POST /run_algorithm` is."""
     value = parse_json(text.encode())
     validated(RunRequest, value)
-    return read_request(cast(Mapping[str, object], value))
+    return read_request(cast(Mapping[str, Any], value), teams=teams)
 
 
 def text_of(data: bytes) -> str:

@@ -34,10 +34,11 @@ export function numbersOf(text) {
   });
 }
 
-/** What a file describes, as the service reads it: {request, n_workpoints, n_steps, findings}. */
-export function readFile(file, isFilledDown) {
+/** What a file describes, as the service reads it: {request, n_workpoints, n_steps, findings}; in a plant with `teams`. */
+export function readFile(file, { isFilledDown, teams }) {
   const type = file.name.toLowerCase().endsWith(".json") ? "application/json" : "text/csv";
-  return api.post("/requests/read", new Blob([file], { type }), isFilledDown ? { query: { fill_down: "true" } } : {});
+  const query = { fill_down: isFilledDown ? "true" : "", teams: teams ? JSON.stringify(teams) : "" };
+  return api.post("/requests/read", new Blob([file], { type }), { query });
 }
 
 const isGiven = (value) => value !== null && value !== undefined && value !== "";

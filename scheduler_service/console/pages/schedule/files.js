@@ -28,7 +28,7 @@ export default {
 
     async function read() {
       try {
-        const { request, findings, n_workpoints: n, n_steps: steps } = await readFile(file.value, isFilledDown.value);
+        const { request, findings, n_workpoints: n, n_steps: steps } = await readFile(file.value, { isFilledDown: isFilledDown.value, teams: props.request().teams });
         emit("imported", request);
         toast(request.workpoints ? t("schedule.imported", { n, steps }) : t("schedule.imported_params"));
         tell({ isRefused: false, findings, reason: "" });
