@@ -60,7 +60,9 @@ def _with_known_teams(
     count: Counter[str] = Counter()
     for loc, step in _steps(renamed):
         name = step.get("team")
-        team = vocabulary.team_of(name) if isinstance(name, str) and name not in own else None
+        if not isinstance(name, str) or name in own:
+            continue
+        team = vocabulary.team_of(name)
         if team not in (None, name):
             first.setdefault(name, (*loc, "team"))
             count[name] += 1
