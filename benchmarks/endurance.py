@@ -1,6 +1,7 @@
 """Whether the service lasts: `python -m benchmarks.endurance soak|overload`.
 
-soak      ten minutes at 80 % of its capacity, evenly spaced: memory, files, threads, queues and latency over time
+soak      ten minutes at 80 % of its capacity, evenly spaced: memory, files, threads, queues and latency over time;
+          with --hostile beside slow, broken and hostile clients, one kind of `benchmarks.attacks` after another
 overload  three times its capacity for half a minute: how much is answered, how the rest is refused, how it is after
 
 The requests are varied single work points; an overload is tried with a mix of 1 to 5 work points and with the sample
@@ -21,9 +22,11 @@ import threading
 import time
 import urllib.error
 import urllib.request
+from collections import Counter
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import asdict, dataclass
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +34,9 @@ import numpy as np
 from tqdm import tqdm
 
 from benchmarks.answers import PROVED_GAP
+from benchmarks.attacks.crowd import Attacking
+from benchmarks.attacks.rows import ROWS
+from benchmarks.attacks.target import Target
 from benchmarks.machine import RESULTS, markdown_table, write_results
 from benchmarks.openloop import LOST_CONNECTION, Sent, send
 from benchmarks.requests import KINDS, bodies
@@ -41,7 +47,7 @@ N_BODIES = 500
 CONNECTIONS = 32
 """Of the closed loop that measures the capacity."""
 MOST_CONNECTIONS = 8_000
-SETTLING_S = 120.0
+SETTLING_S = 300.0
 """Before that, memory grows because caches and pools fill; not counted as growth unless the soak is shorter."""
 STAGES_SHOWN = 5
 Figures = dict[str, Any]
@@ -72,6 +78,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     soaking.add_argument("--minutes", type=float, default=10.0, help="(default: %(default)s)")
     soaking.add_argument("--share", type=float, default=0.8, help="of the capacity (default: %(default)s)")
     soaking.add_argument("--kind", choices=KINDS, default="varied", help="of requests (default: %(default)s)")
+    soaking.add_argument(
+        "--hostile", action="store_true", help="hostile clients beside the load, one kind after another"
+    )
     soaking.add_argument("--every", type=float, default=10.0, help="seconds between samples (default: %(default)s)")
     overloading = commands.add_parser("overload", help="short, far above capacity")
     overloading.add_argument("--factor", type=float, default=3.0, help="times the capacity (default: %(default)s)")
@@ -116,11 +125,13 @@ def soak(home: Path, options: argparse.Namespace) -> tuple[str, Figures, bool]:
         most = capacity(server, options.kind, options.capacity_seconds)
         rate = options.share * most
         sampler = Sampler(server, options.every)
-        with _progress(f"soak at {rate:.0f}/s", seconds) as bar, sampler:
+        among = Hostile(server) if options.hostile else nullcontext()
+        with _progress(f"soak at {rate:.0f}/s", seconds) as bar, sampler, among:
             came = send(
                 server.port, bodies(options.kind, N_BODIES), "soak-", seconds, rate=rate, connections=1_000,
                 on_tick=lambda _: bar.update(1),
             )  # fmt: skip
+    attacked = among.told() if isinstance(among, Hostile) else ""
     lost, found = lost_records(server.database, came), found_by(server.database, "soak-")
     failed = came.due - came.count(200)
     samples = sampler.samples
@@ -150,6 +161,7 @@ def soak(home: Path, options: argparse.Namespace) -> tuple[str, Figures, bool]:
                   ", ".join(f"{value:+.1f}" for value in growth)]],
             ),
             *([f"Otherwise: {statuses(came)}."] if failed else []),
+            *([attacked] if attacked else []),
             stage_table({options.kind: found}),
             markdown_table(
                 ("s", "own MiB", "PSS MiB", "RSS MiB", "files", "threads", "queues"),
@@ -167,6 +179,46 @@ def soak(home: Path, options: argparse.Namespace) -> tuple[str, Figures, bool]:
         )
     )  # fmt: skip
     return text, figures, lost == 0 and failed == 0
+
+
+HOSTILE = (
+    *("one-byte chunks", "endless trailers", "bad chunks, then a hidden request", "Expect: 100-continue, refused"),
+    *("dribbled chunks, 20 clients", "small answers unread, 8 clients", "endless headers", "unknown keys"),
+    *("bytes that are not HTTP", "quotes and backslashes, 500 KB"),
+)
+"""The rows of `benchmarks.attacks` that take little of the processors: the rest would be an overload."""
+REST_BETWEEN_S = 10.0
+
+
+class Hostile:
+    """Clients that attack the service while the block lasts: each row of `HOSTILE` in turn, then a rest."""
+
+    def __init__(self, server: Server) -> None:
+        self.attacks: Counter[str] = Counter()
+        self.wrong: list[str] = []
+        self._target = Target("127.0.0.1", server.port, tuple(server.workers()))
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._attack, daemon=True)
+
+    def __enter__(self) -> None:
+        self._thread.start()
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def told(self) -> str:
+        """What attacked, how often, and what must not happen and did."""
+        rows = ", ".join(f"{name} ({times} times)" for name, times in self.attacks.items())
+        return f"Hostile clients beside them: {rows}. Wrong: {'; '.join(self.wrong) or 'nothing'}."
+
+    def _attack(self) -> None:
+        for row in cycle([row for row in ROWS if row.name in HOSTILE]):
+            outcome = Attacking(row.name, row.play, self._target, row.seconds).end(row.seconds + REST_BETWEEN_S)
+            self.attacks[row.name] += 1
+            self.wrong += outcome.wrong
+            if self._stop.wait(REST_BETWEEN_S):
+                return
 
 
 class Sampler:

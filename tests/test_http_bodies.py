@@ -152,6 +152,24 @@ def test_short_bodies_are_taken_while_others_hold_all_that_there_is_room_for():
         connection._take(1)
 
 
+def test_answers_wait_for_their_clients_while_there_is_room_and_no_longer():
+    connection = Connection.__new__(Connection)
+    connection.server = SimpleNamespace(held_bytes=MAX_HELD_BYTES)
+    with pytest.raises(BrokenPipeError):
+        connection._sendall(b"x" * (ONE_PIECE + 1))
+    assert connection.sending_s is None
+
+
+def test_a_client_that_takes_nothing_of_a_large_answer_has_no_longer_than_one_of_a_small_one():
+    connection = Connection.__new__(Connection)
+    connection.is_idle, connection.sending_s, connection.sending_bytes = False, 0.0, 10**9
+    connection.piece_s = 100.0
+    assert not connection.is_slow(100.0 + STALLED_S - 1.0)
+    assert connection.is_slow(100.0 + STALLED_S + 1.0)
+    connection.piece_s = connection.sending_s + STALLED_S + 10**9 / LEAST_BYTES_PER_S + 1.0
+    assert connection.is_slow(connection.piece_s), "a little now and then does not help"
+
+
 def test_a_text_of_quotes_and_backslashes_is_read_in_linear_time():
     """Five megabytes took days with an expression that looked for the end of every quote anew."""
     program = (

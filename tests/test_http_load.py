@@ -1,13 +1,15 @@
 """Under load: who waits for whom, who is refused, what clients that have gone leave behind, what is not done twice."""
 
+import gc
 import json
 import re
 import socket
 import sqlite3
 import threading
 import time
+import weakref
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, suppress
 from functools import partial
 from unittest.mock import patch
 from urllib.parse import urlsplit
@@ -296,3 +298,26 @@ def test_a_queue_whose_work_waits_too_long_takes_no_more_until_it_is_done(monkey
     second.set()
     gevent.joinall(jobs)
     assert threads.run(lambda: "done") == "done"
+
+
+class Data:
+    """Stands for a body of some megabytes."""
+
+
+def test_nothing_stays_of_work_that_failed():
+    """A cycle of the error, its traceback and the work kept gigabytes of refused bodies until the collector came."""
+    threads = NativeThreads(1, max_waiting=100, metrics=Metrics().queue("compute"))
+
+    def refuse(_data: Data) -> None:
+        raise ValueError
+
+    data = Data()
+    is_there = weakref.ref(data)
+    gc.disable()
+    try:
+        with suppress(ValueError):
+            threads.run(partial(refuse, data))
+        del data
+        until(lambda: is_there() is None)
+    finally:
+        gc.enable()

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import gevent
 import pytest
@@ -325,3 +326,50 @@ def test_what_two_servers_may_understand_differently_is_refused(service, sent, s
             answer += part
     assert answer.startswith(b"HTTP/1.1 %d " % status)
     assert answer.count(b"HTTP/1.1 ") == 1
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_memory_of_bodies_goes_back_when_their_clients_have_left(tmp_path):
+    def resident_mib() -> float:
+        pages = int((Path("/proc") / str(running.process.pid) / "statm").read_text().split()[1])
+        return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
+
+    head = b"POST /run_algorithm HTTP/1.1\r\nHost: localhost\r\nContent-Length: 8000000\r\n\r\n"
+    with live_service(tmp_path) as running:
+        running.run(params=[5.0] * 15)
+        for _ in range(2):
+            before = resident_mib()
+            address = urlsplit(running.url)
+            clients = [socket.create_connection((address.hostname, address.port)) for _ in range(30)]
+            for client in clients:
+                client.sendall(head + b" " * 7_900_000)
+            until(lambda: resident_mib() > before + 200)  # noqa: B023  (called at once)
+            for client in clients:
+                client.close()
+            until(lambda: resident_mib() < before + 60)  # noqa: B023
+
+
+@pytest.mark.parametrize(
+    ("target", "host", "status"),
+    [
+        ("GET http://localhost:5001/health/live", "x", 200),
+        ("GET http://localhost/models", "evil.example", 200),  # the target counts, whatever the header says
+        ("GET http://evil.example/models", "localhost", 403),
+        ("GET http://a@localhost/models", "localhost", 403),
+        ("GET http://localhost", "localhost", 200),
+        ("GET http://localhost?x=1", "localhost", 200),
+        ("OPTIONS http://localhost/models", "localhost", 200),
+        ("OPTIONS *", "localhost", 200),
+        ("OPTIONS *", "evil.example", 403),
+        ("GET *", "localhost", 400),
+        ("GET localhost:80", "localhost", 400),
+        ("GET http://[::1/models", "localhost", 400),
+        ("CONNECT localhost:80", "localhost", 404),
+        ("CONNECT /models", "localhost", 405),
+    ],
+)
+def test_a_target_is_read_in_every_form_that_has_a_meaning_here(service, target, host, status):
+    address = urlsplit(service.url)
+    with closing(socket.create_connection((address.hostname, address.port), HANG_S)) as client:
+        client.sendall(f"{target} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n".encode())
+        assert client.recv(100).startswith(b"HTTP/1.1 %d " % status)

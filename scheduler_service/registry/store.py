@@ -310,7 +310,7 @@ def _signs(path: Path) -> tuple[int, int] | None:
     """(time of change, size) of a file or folder; None if there is none."""
     try:
         info = os.stat(path)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     return info.st_mtime_ns, info.st_size
 

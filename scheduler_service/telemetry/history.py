@@ -27,8 +27,8 @@ class RunHistory:
         """
         return queries.latest_runs(self._engine, limit, before=before, model_key=model_key, experiment=experiment)
 
-    def run(self, request_id: str) -> tuple[dict[str, Any], dict[str, Any] | None]:
-        """The last run of a request, and what it asked for; None where that is not known.
+    def run(self, request_id: str) -> tuple[dict[str, Any], dict[str, Any] | None, bytes | None]:
+        """The last run of a request, what it asked for, and its placements; None where they are not known.
 
         Raises:
             RunNotFound: no run has this request id.
@@ -36,8 +36,8 @@ class RunHistory:
         found = queries.run_of_request(self._engine, request_id)
         if found is None:
             raise RunNotFound(f"no recorded run has the request id {request_id!r}")
-        asked = found.pop("input_params")
-        return found, None if asked is None else json.loads(asked)
+        asked, placements = found.pop("input_params"), found.pop("placements")
+        return found, None if asked is None else json.loads(asked), placements
 
     def trend(
         self,

@@ -242,8 +242,16 @@ def latest_runs(
 
 
 def run_of_request(engine: Engine, request_id: str) -> dict[str, Any] | None:
-    """The last run of a request, with what it asked for as JSON; None if there is none. Raises as `run_frame`."""
-    query = _listed(runs.c.input_params).where(runs.c.request_id == request_id).order_by(runs.c.id.desc()).limit(1)
+    """The last run of a request, with what it asked for as JSON and its placements; None if there is none.
+
+    Raises as `run_frame`.
+    """
+    query = (
+        _listed(runs.c.input_params, runs.c.placements)
+        .where(runs.c.request_id == request_id)
+        .order_by(runs.c.id.desc())
+        .limit(1)
+    )
     return next((row._asdict() for row in fetch(engine, query)), None)
 
 

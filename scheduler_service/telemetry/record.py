@@ -37,6 +37,7 @@ class PerformanceRecord:
     n_steps: int | None = None
     stage: str | None = None  # what found the schedule
     input_params: object = None  # what was asked for; anything that JSON can hold
+    placements: bytes | None = None  # the schedule, as of `scheduler_env.placements`
     success: bool = True
     error_message: str | None = None
     time_budget_ms: float | None = None  # that the model had

@@ -7,7 +7,8 @@ A database of an older version is brought up to date where it is opened: tables,
 added, nothing is rewritten, and an older program that has it open writes on. So a new column has to be nullable. A
 change that cannot be made by adding needs a step of its own there, run while the version is still the old one.
 Versions: 1 runs and feedback; 2 pairs, replays and `runs.time_budget_ms`; 3 alerts, silences, the outbox, `days`, and
-`runs.queue_time` and `runs.total_time`; 4 `policy_makespan` of runs and pairs, and its sums in `days`; 5 `runs.split`.
+`runs.queue_time` and `runs.total_time`; 4 `policy_makespan` of runs and pairs, and its sums in `days`; 5 `runs.split`;
+6 `runs.placements`.
 """
 
 import sqlite3
@@ -22,6 +23,7 @@ from sqlalchemy import (
     Float,
     Index,
     Integer,
+    LargeBinary,
     MetaData,
     String,
     Table,
@@ -39,7 +41,7 @@ from sqlalchemy.schema import CreateColumn, CreateIndex, CreateTable
 
 from scheduler_service.errors import StorageUnavailable
 
-SCHEMA_VERSION = 5
+SCHEMA_VERSION = 6
 BUSY_TIMEOUT_S = 4.0
 """How long a connection waits for the others of its database before it gives up; clients wait for it."""
 
@@ -75,6 +77,9 @@ runs = Table(
     Column("total_time", Float),  # seconds between the arrival and the record
     Column("policy_makespan", Float),  # hours; null also of successful runs from before version 4
     Column("split", Text),  # shares that the run was assigned under, "0.9/0.1"; null also of all from before version 5
+    Column(
+        "placements", LargeBinary
+    ),  # the schedule, as of `scheduler_env.placements`; null also from before version 6
     Index("runs_by_request", "request_id"),
     Index("runs_by_time", "timestamp"),
     Index("runs_by_model", "model_key", "timestamp"),

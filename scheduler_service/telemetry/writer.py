@@ -19,6 +19,7 @@ from sqlalchemy import (
     Float,
     Insert,
     Integer,
+    LargeBinary,
     Table,
     and_,
     bindparam,
@@ -277,6 +278,8 @@ def _storable(column: Column[Any]) -> Callable[[Any], object]:
         return bool
     if isinstance(column.type, Integer):
         return int
+    if isinstance(column.type, LargeBinary):
+        return bytes
     return lambda value: storable_text(str(value))
 
 

@@ -15,7 +15,7 @@ from scheduler_service.http.contract.problems import told_finding
 from scheduler_service.http.contract.schemas import FeedbackRequest, RunRequest, View
 from scheduler_service.http.filters import runs_asked_for
 from scheduler_service.http.runs.reading import read_file
-from scheduler_service.http.runs.running import Outcome, Run, TakesLonger, answer, compute, draw
+from scheduler_service.http.runs.running import Outcome, Run, TakesLonger, answer, compute, draw, recorded_details
 from scheduler_service.http.server.offload import HAS_CLIENT_LEFT, Ticket
 from scheduler_service.http.services import Services, services
 from scheduler_service.logs import log_run
@@ -87,9 +87,11 @@ def list_runs() -> dict[str, Any]:
 
 @blueprint.get("/runs/<request_id>")
 def get_run(request_id: str) -> dict[str, Any]:
-    """A recorded run, and what was asked for: enough to ask for it again."""
-    found, asked = services().storage.run(lambda: services().monitor.history.run(request_id))
-    return {"status": "success", "run": found, "input": asked}
+    """A recorded run with its schedule, and what was asked for: enough to show it and to ask for it again."""
+    parts = services()
+    found, asked, placements = parts.storage.run(lambda: parts.monitor.history.run(request_id))
+    schedule = parts.large.run(lambda: recorded_details(asked, placements))
+    return {"status": "success", "run": found, "input": asked, "schedule": schedule}
 
 
 def _compute(body: RunRequest, own_id: str, parts: Services) -> tuple[Outcome, float]:

@@ -8,17 +8,18 @@ import base64
 import logging
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
 from ab_testing import ABTestManager, Assignment
 from model_manager import LoadedModel, ModelVersionManager
 from monitoring import PerformanceRecord
-from scheduler_env.errors import InvalidInstance
+from scheduler_env.errors import InvalidInstance, InvalidSchedule
+from scheduler_env.placements import packed, unpacked
 from scheduler_env.problem import Instance
 from scheduler_env.readers import instance_from_request
-from scheduler_env.schedule import Solution
+from scheduler_env.schedule import Schedule, Solution
 from scheduler_service.errors import InvalidInput, ModelNotFound, ServiceError, StorageUnavailable
 from scheduler_service.http.contract.schemas import RunRequest, View
 from scheduler_service.http.runs.caching import NO_CACHE, AnswerCache, key_of
@@ -154,32 +155,12 @@ def compute(
 def answer(run: Run, charts: dict[View, str]) -> dict[str, object]:
     """The JSON of a run; `charts` are base64 pictures by view."""
     schedule = run.solution.schedule
-    critical = schedule.critical_steps
-    names = {workpoint.id: workpoint.name for workpoint in schedule.instance.workpoints}
     result: dict[str, object] = {
         "makespan": schedule.makespan_h,
         "lower_bound": run.solution.lower_bound_h,
         "gap": run.solution.gap,
         "resource_utilization": schedule.resource_utilization,
-        "team_utilization": schedule.team_utilization,
-        "team_headcount": {
-            team.name: team.headcount for team in schedule.instance.teams if team.name in schedule.team_utilization
-        },
-        "schedule_details": [
-            {
-                "id": placed.step.id,
-                "name": placed.step.name,
-                "workpoint_id": placed.step.workpoint_id,
-                "workpoint_name": names[placed.step.workpoint_id],
-                "team": placed.step.team,
-                "order": placed.step.order,
-                "workers": placed.crew,
-                "start": placed.start_h,
-                "end": placed.end_h,
-                "critical": placed.step.id in critical,
-            }
-            for placed in schedule.steps
-        ],
+        **details(schedule),
         "gantt_charts": charts,
         "model_info": {"model_key": run.model.key, "algorithm": run.model.algorithm, "version": run.model.version},
         "stage": run.solution.stage,
@@ -207,6 +188,43 @@ def answer(run: Run, charts: dict[View, str]) -> dict[str, object]:
         "cached": run.is_cached,
         "request_id": run.request_id,
     }
+
+
+def details(schedule: Schedule) -> dict[str, object]:
+    """Who does what when, and how busy that keeps the teams."""
+    critical = schedule.critical_steps
+    names = {workpoint.id: workpoint.name for workpoint in schedule.instance.workpoints}
+    return {
+        "team_utilization": schedule.team_utilization,
+        "team_headcount": {
+            team.name: team.headcount for team in schedule.instance.teams if team.name in schedule.team_utilization
+        },
+        "schedule_details": [
+            {
+                "id": placed.step.id,
+                "name": placed.step.name,
+                "workpoint_id": placed.step.workpoint_id,
+                "workpoint_name": names[placed.step.workpoint_id],
+                "team": placed.step.team,
+                "order": placed.step.order,
+                "workers": placed.crew,
+                "start": placed.start_h,
+                "end": placed.end_h,
+                "critical": placed.step.id in critical,
+            }
+            for placed in schedule.steps
+        ],
+    }
+
+
+def recorded_details(asked: Mapping[str, object] | None, placements: bytes | None) -> dict[str, object] | None:
+    """`details` of a recorded run; None where its schedule is unknown, or what was asked for is read otherwise now."""
+    if asked is None or placements is None:
+        return None
+    try:
+        return details(unpacked(instance_from_request(asked), placements))
+    except (InvalidInstance, InvalidSchedule):
+        return None
 
 
 def draw(
@@ -304,6 +322,7 @@ def _success(run: Run, request: RunRequest) -> PerformanceRecord:
         n_steps=len(instance.steps),
         stage=run.solution.stage,
         input_params=request.problem,
+        placements=packed(schedule),
         time_budget_ms=run.time_budget_ms,
     )
 

@@ -233,11 +233,12 @@ def environ_of(request: Request) -> dict[str, Any]:
         raise Refused(400, "the header Host is missing")
     if not request.uri.startswith("/") and (authority := split_request_uri(request.uri).netloc):
         environ["HTTP_HOST"] = authority  # RFC 9112, 3.2.2: it counts, whatever the header says
+    path = "/" if request.path in ("", "*") else request.path  # "*" of OPTIONS: the service as a whole
     environ.update(
         {
             "REQUEST_METHOD": request.method,
             "SCRIPT_NAME": "",
-            "PATH_INFO": unquote_to_wsgi_str(request.path),
+            "PATH_INFO": unquote_to_wsgi_str(path),
             "QUERY_STRING": request.query,
             "SERVER_PROTOCOL": "HTTP/{}.{}".format(*request.version),
         }

@@ -149,7 +149,10 @@ class NativeThreads:
                 job.ticket.is_dropped = True
                 raise ClientGone
         if job.error is not None:
-            raise job.error
+            try:
+                raise job.error
+            finally:
+                job.error = None  # its traceback holds the job: both, and a body of 8 MB, would wait for the collector
         return cast(Result, job.result)
 
     def count_refused(self) -> None:

@@ -4,6 +4,7 @@ Several processes: `processes`. Either way SIGTERM and SIGINT stop accepting, fi
 once more, and what is in flight is cut off.
 """
 
+import ctypes
 import logging
 import os
 import resource
@@ -18,6 +19,7 @@ import gevent.event
 from gevent import socket as gevent_socket
 
 from scheduler_service.http.server.connections import Server
+from scheduler_service.http.server.incoming import PIECE
 from scheduler_service.settings import Settings
 
 if TYPE_CHECKING:
@@ -31,6 +33,9 @@ SPARE_FILES = 256
 DRAIN_S = 30.0
 """How long requests in flight may take after SIGTERM."""
 
+M_MMAP_THRESHOLD = -3
+"""Of glibc's malloc.h."""
+
 log = logging.getLogger("scheduler.serving")
 
 WarmUp = Callable[[], None]
@@ -43,6 +48,7 @@ def serve(app: "WSGIApplication", warm_up: WarmUp, settings: Settings, *, reload
         warm_up: called once clients can connect.
         reload: called at SIGHUP.
     """
+    give_memory_back()
     listener = listening_socket(settings.host, settings.port)
     server = Server(listener, app, max_connections=room_for_connections())
     stop, at_once = gevent.event.Event(), gevent.event.Event()
@@ -110,6 +116,15 @@ def room_for_connections() -> int:
         soft = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
         return max(soft // 2, min(MAX_CONNECTIONS, soft - SPARE_FILES))
     return MAX_CONNECTIONS
+
+
+def give_memory_back() -> None:
+    """From now on what is freed of bodies and answers goes back to the system at once.
+
+    glibc raises its threshold for that whenever something large is freed, and then keeps hundreds of MiB of pieces.
+    """
+    with suppress(AttributeError, OSError):  # another C library
+        ctypes.CDLL(None).mallopt(M_MMAP_THRESHOLD, PIECE)
 
 
 def announce(address: tuple[Any, ...]) -> None:

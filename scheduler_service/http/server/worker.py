@@ -18,7 +18,7 @@ from gunicorn.glogging import Logger
 from gunicorn.workers.ggevent import GeventWorker
 
 from scheduler_service.http.server.connections import Server, Share
-from scheduler_service.http.server.serving import answer_without_delay, drain, room_for_connections
+from scheduler_service.http.server.serving import answer_without_delay, drain, give_memory_back, room_for_connections
 
 BEAT_S = 1.0
 """How often the worker tells that its event loop turns; gunicorn kills it after `processes.HUNG_S` without."""
@@ -50,6 +50,7 @@ class Worker(GeventWorker):  # type: ignore[misc]
         self.alive = False
 
     def run(self) -> None:
+        give_memory_back()
         (listener,) = self.sockets
         answer_without_delay(listener)
         listener.setblocking(False)

@@ -36,16 +36,21 @@ _STEP = object_of(
     }
 )
 
+_DETAILS: dict[str, Schema] = {
+    "team_utilization": map_of(SHARE, "Crew-hours at work over headcount times makespan, of each team."),
+    "team_headcount": map_of(COUNT, "People of each team that the instance uses."),
+    "schedule_details": list_of(_STEP),
+}
+
 RUNS: dict[str, Schema] = {
+    "RunSchedule": object_of(_DETAILS, {}, "Who does what when, as POST /run_algorithm answered it."),
     "RunResult": object_of(
         {
             "makespan": told(NUMBER, "End of the last step, in hours after the start of the shutdown."),
             "lower_bound": told(NUMBER, "Hours; no schedule is shorter."),
             "gap": told(NUMBER, "Share of the bound by which the schedule is longer: makespan / lower_bound - 1."),
             "resource_utilization": told(SHARE, "Crew-hours at work over headcount times makespan, of the plant."),
-            "team_utilization": map_of(SHARE, "The same of each team."),
-            "team_headcount": map_of(COUNT, "People of each team that the instance uses."),
-            "schedule_details": list_of(_STEP),
+            **_DETAILS,
             "gantt_charts": map_of(TEXT, "Pictures in base64 by view, as asked for with charts."),
             "model_info": object_of({"model_key": TEXT, "algorithm": TEXT, "version": TEXT}),
         },
@@ -104,7 +109,11 @@ RUNS: dict[str, Schema] = {
     ),
     "RunsAnswer": success({"runs": list_of(ref("RecordedRun")), "next": maybe(COUNT)}),
     "RunRecordAnswer": success(
-        {"run": ref("RecordedRun"), "input": told(maybe(ANYTHING), "As POST /run_algorithm took it.")}
+        {
+            "run": ref("RecordedRun"),
+            "input": told(maybe(ANYTHING), "As POST /run_algorithm took it."),
+            "schedule": told(maybe(ref("RunSchedule")), "null: it failed, or was recorded before schedules were kept."),
+        }
     ),
     "Finding": object_of(
         {

@@ -1,0 +1,49 @@
+"""A schedule in few bytes: the start and the crew of each step; what was asked for says the rest.
+
+The steps stand in the order of the instance: all starts as 64-bit floats, then all crews as 16-bit integers, little-
+endian, compressed (RFC 1950). Some 80 bytes for 15 steps, 1,800 for 300.
+"""
+
+import zlib
+
+import numpy as np
+
+from scheduler_env.errors import InvalidSchedule
+from scheduler_env.problem import Instance
+from scheduler_env.schedule import Schedule, ScheduledStep
+
+LEVEL = 1  # the higher ones take longer and save nothing on numbers
+_START, _CREW = np.dtype("<f8"), np.dtype("<u2")
+
+
+def packed(schedule: Schedule) -> bytes:
+    """The placements of a complete schedule."""
+    placed = {step.step.id: step for step in schedule.steps}
+    in_order = [placed[step.id] for step in schedule.instance.steps]
+    starts = np.array([step.start_h for step in in_order], _START)
+    crews = np.array([step.crew for step in in_order], _CREW)
+    return zlib.compress(starts.tobytes() + crews.tobytes(), LEVEL)
+
+
+def unpacked(instance: Instance, data: bytes) -> Schedule:
+    """The schedule of `instance` that `packed` made `data` of, steps in the order of the instance.
+
+    Raises:
+        InvalidSchedule: it was made for another instance.
+    """
+    n_steps = len(instance.steps)
+    try:
+        content = zlib.decompress(data)
+    except zlib.error as err:
+        raise InvalidSchedule("the placements are damaged") from err
+    if len(content) != n_steps * (_START.itemsize + _CREW.itemsize):
+        raise InvalidSchedule(f"the placements are not of {n_steps} steps")
+    starts = np.frombuffer(content, _START, n_steps)
+    crews = np.frombuffer(content, _CREW, n_steps, n_steps * _START.itemsize)
+    steps = []
+    for step, start_h, crew in zip(instance.steps, starts.tolist(), crews.tolist(), strict=True):
+        mode = next((mode for mode in step.modes if step.crew(mode) == crew), None)
+        if mode is None:
+            raise InvalidSchedule(f"step {step.id!r} cannot be done by a crew of {crew}")
+        steps.append(ScheduledStep(step, mode, start_h))
+    return Schedule(instance, tuple(steps))

@@ -1,0 +1,73 @@
+"""A run keeps its schedule: in few bytes, and as it was answered."""
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from monitoring import PerformanceMonitor, PerformanceRecord
+from scheduler_env.errors import InvalidSchedule
+from scheduler_env.placements import packed, unpacked
+from scheduler_env.problem import Instance
+from scheduler_env.readers import instance_from_request
+from scheduler_env.schedule import Schedule, ScheduledStep
+from scheduler_service.http.runs.running import recorded_details
+
+SAMPLE = [10, 5, 8, 6, 7, 9, 6, 7, 6, 7, 7, 7, 4, 7, 5]
+PLANT = {
+    "workpoints": [
+        {
+            "id": "锅炉",
+            "steps": [{"name": f"s{n}", "team": "team2", "duration": 1.5 * n, "order": n} for n in (1, 2, 3)],
+        },
+        {},
+    ],
+    "teams": {"team2": {"headcount": 9}},
+}
+
+
+def schedules(instance: Instance) -> st.SearchStrategy[Schedule]:
+    """Any starts and modes: a record keeps what was answered, and judges nothing."""
+    placed = [
+        st.builds(ScheduledStep, st.just(step), st.sampled_from(list(step.modes)), st.floats(0.0, 1e6))
+        for step in instance.steps
+    ]
+    return st.tuples(*placed).map(lambda steps: Schedule(instance, steps))
+
+
+@settings(deadline=None, max_examples=50)
+@given(st.data(), st.sampled_from([{"params": SAMPLE}, PLANT]))
+def test_what_is_unpacked_is_what_was_packed(data, request):
+    schedule = data.draw(schedules(instance_from_request(request)))
+    assert unpacked(instance_from_request(request), packed(schedule)) == schedule
+
+
+def test_placements_of_another_instance_are_refused(service):
+    told = service.run(params=SAMPLE)
+    _, asked, placements = PerformanceMonitor(service.home / "logs" / "performance.db").history.run(told["request_id"])
+    assert len(placements) < 150
+    for other in (PLANT, {"workpoints": [{}, {}]}):
+        with pytest.raises(InvalidSchedule, match="are not of"):
+            unpacked(instance_from_request(other), placements)
+        assert recorded_details(other, placements) is None
+    smaller = {**asked, "teams": {team: {"headcount": 1, "min_crew": 1} for team in ("team3", "team4")}}
+    assert recorded_details(smaller, placements) is None
+    with pytest.raises(InvalidSchedule, match="damaged"):
+        unpacked(instance_from_request(asked), placements[:-3])
+    assert recorded_details(asked, None) is recorded_details(None, placements) is None
+
+
+@pytest.mark.parametrize("body", [{"params": SAMPLE}, PLANT, PLANT | {"model": "DDQN_v1.0", "time_budget_ms": 0}])
+def test_a_recorded_run_answers_the_schedule_that_it_was_answered_with(service, body):
+    result = service.run(**body)
+    told = service.get(f"/runs/{result['request_id']}").json()
+    names = ("schedule_details", "team_utilization", "team_headcount")
+    assert told["schedule"] == {name: result["result"][name] for name in names}
+
+
+def test_a_run_that_failed_or_is_older_has_none(service):
+    monitor = PerformanceMonitor(service.home / "logs" / "performance.db")
+    for number, success in enumerate((True, False)):
+        record = PerformanceRecord(request_id=f"old_{number}", input_params={"params": SAMPLE}, success=success)
+        monitor.record_performance(record)
+        told = service.get(f"/runs/old_{number}").json()
+        assert (told["schedule"], told["input"]) == (None, {"params": SAMPLE})
