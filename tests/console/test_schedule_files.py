@@ -160,7 +160,7 @@ def test_the_list_takes_the_numbers_that_a_csv_takes(schedule: Page):
         ({"workpoints": [{"id": "A", "Steps": []}]}, "第 1 个工作点 Steps工作点没有“Steps”这一项"),
         ({"params": [*SAMPLE_PARAMS, 1]}, "标准工序有 15 道，现在是 16 个数值"),
         ({"workpoints": [None]}, "第 1 个工作点应为对象，现在是空"),
-        ({"workpoints": "x"}, "多个工作点应为列表，现在是文字"),
+        ({"workpoints": "x"}, "工作点应为列表，现在是文字"),
         ({"steps": []}, "请求里没有这一项"),
         ({}, "标准工序的工时和工作点须二者取一"),
         ([1, 2, 3], "整个文件这一项不能取这样的值"),

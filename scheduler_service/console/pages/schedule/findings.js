@@ -7,6 +7,12 @@ const { t, te, locale } = i18n.global;
 
 /** What a member of the request is called on the page, where it is not by its own name. */
 const FIELDS = { id: "workpoint_id", name: "workpoint_name", time_budget_ms: "budget", user_id: "user" };
+const ON_THE_PAGE = new Set(
+  ["step", "order", "team", "duration", "dedicated", "team_size", "min_crew", "max_crew", "predecessors", "model", "experiment", "budget", "user"],
+);
+const OF_FILES = new Set(
+  ["workpoint_id", "workpoint_name", "step_id", "parallel", "alone", "crew_efficiency", "headcount", "params", "workpoints", "teams", "steps"],
+);
 const OF_A_STEP = { id: "step_id", name: "step" };
 
 /** The text of {code, params, msg}: by its code, or as the service words it. */
@@ -18,8 +24,8 @@ export function said({ code, params, msg }) {
 const column = (name) => (typeof name === "number" ? t("schedule.reading.column_number", { n: name }) : labelOf(name));
 
 function labelOf(name) {
-  const own = `schedule.reading.column.${name}`;
-  return te(own) ? t(own) : t(`schedule.${name}`, name);
+  if (ON_THE_PAGE.has(name)) return t(`schedule.${name}`);
+  return OF_FILES.has(name) ? t(`schedule.reading.column.${name}`) : String(name);
 }
 
 /** A path such as ["line", 3, "duration"] or ["workpoints", 0, "steps", 2, "team"] as people read it. */
@@ -29,7 +35,7 @@ export function placeInFile(loc) {
   if (first === "line") return [t("schedule.reading.line", { n: rest[0] }), ...rest.slice(1).map(column)].join(" ");
   if (first === "params" && rest.length) return t("schedule.at_params", { n: rest[0] + 1, name: stepName(STEPS[rest[0]]?.zh, locale.value) });
   if (first === "workpoints" && rest.length) return inWorkpoint(rest);
-  if (first === "teams" && rest.length) return [t("schedule.team"), t(`schedule.teams.${rest[0]}`, String(rest[0])), ...rest.slice(1).map(labelOf)].join(" ");
+  if (first === "teams" && rest.length) return [t("schedule.team"), t(`schedule.teams.${rest[0]}`, String(rest[0])), ...rest.slice(1).map((each) => labelOf(each))].join(" ");
   return loc.map((each) => labelOf(FIELDS[each] ?? each)).join(" ");
 }
 

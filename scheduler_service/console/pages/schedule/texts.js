@@ -87,7 +87,7 @@ export const texts = {
         column_number: "第 {n} 列",
         nth_workpoint: "第 {n} 个工作点",
         nth_step: "第 {n} 道工序",
-        column: { workpoint_id: "工作点编号", workpoint_name: "工作点名称", step_id: "工序编号", parallel: "可并行", alone: "须单独进行", crew_efficiency: "人数与工时的关系", headcount: "人数" },
+        column: { workpoint_id: "工作点编号", workpoint_name: "工作点名称", step_id: "工序编号", parallel: "可并行", alone: "须单独进行", crew_efficiency: "人数与工时的关系", headcount: "人数", params: "标准工序的工时", workpoints: "工作点", teams: "班组", steps: "工序" },
         codes: {
           is_workbook: "这是 Excel 工作簿，请在 Excel 里另存为 CSV 再导入",
           not_text: "不是 UTF-8、UTF-16 或 GB18030 的文本",
@@ -308,7 +308,7 @@ export const texts = {
         column_number: "column {n}",
         nth_workpoint: "Work point no. {n}",
         nth_step: "step no. {n}",
-        column: { workpoint_id: "Work point id", workpoint_name: "Work point name", step_id: "Step id", parallel: "Parallel", alone: "Alone", crew_efficiency: "Crew efficiency", headcount: "headcount" },
+        column: { workpoint_id: "Work point id", workpoint_name: "Work point name", step_id: "Step id", parallel: "Parallel", alone: "Alone", crew_efficiency: "Crew efficiency", headcount: "headcount", params: "Standard steps", workpoints: "Work points", teams: "Teams", steps: "steps" },
       },
       at_params: "Step {n} ({name})",
       at_workpoint: "Work point {id}",
