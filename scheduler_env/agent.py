@@ -13,7 +13,7 @@ from scheduler_env.bounds import bound_with_parts
 from scheduler_env.compilation import compiled
 from scheduler_env.decomposition import EXACT, PART_NODES, PARTS, assemble, decompose, has_parts, nodes_for, take_parts
 from scheduler_env.errors import InvalidCheckpoint
-from scheduler_env.improvement import improve
+from scheduler_env.improvement import improve, least_evaluations
 from scheduler_env.incumbent import Incumbent, Stop
 from scheduler_env.interleaving import BUDGET_SHARE, MIN_BUDGET_MS, bound_by_orders
 from scheduler_env.kernel import Floats, Ints, Problem, compile_instance, makespan, new_state, new_view, to_schedule
@@ -60,7 +60,8 @@ class Agent:
 
         Args:
             time_budget_ms: 0 answers the greedy schedule, the same one every time; more takes the parts, tries the
-                priority rules and goes on improving the best until the time is over (see `improvement`).
+                priority rules and goes on improving the best until the time is over (see `improvement`). From the
+                default on, `least_evaluations` are made also if that takes longer: the machine may be busy.
             seed: of the improvement.
             max_evaluations: stop after so many complete schedules also if there is time left; the same seed and number
                 give the same schedule.
@@ -71,6 +72,7 @@ class Agent:
         """
         deadline_s = time.perf_counter() + time_budget_ms / 1000.0
         problem = compile_instance(instance)
+        least = least_evaluations(len(instance.steps)) if time_budget_ms >= self.default_budget_ms else 0
         is_improving = time_budget_ms > 0.0 and (max_evaluations is None or max_evaluations > 1)
         mode, start, instance_bound_h, policy_makespan_h, makespan_h, is_divided = _first_schedule(
             problem, self.network, is_improving
@@ -92,6 +94,7 @@ class Agent:
                 lower_bound_h=bound_h,
                 deadline_s=deadline_s - (1.0 - RULES_SHARE) * time_budget_ms / 1000.0,
                 seed=seed,
+                min_evaluations=least,
                 max_evaluations=max_evaluations,
             )
             if time_budget_ms >= MIN_BUDGET_MS and not best.is_optimal(bound_h):
@@ -104,6 +107,7 @@ class Agent:
                 lower_bound_h=bound_h,
                 deadline_s=deadline_s,
                 seed=seed,
+                min_evaluations=least,
                 max_evaluations=max_evaluations,
                 stop=stop,
             )
@@ -111,8 +115,15 @@ class Agent:
                 take_parts(problem, parts, best)
         schedule = to_schedule(instance, problem, best.mode, best.start)
         schedule.check()
+        is_enough = best.is_optimal(bound_h) or best.evaluations >= least_evaluations(len(instance.steps))
         return Solution(
-            schedule, best.bound_h(bound_h), best.stage, best.evaluations, instance_bound_h, policy_makespan_h
+            schedule,
+            best.bound_h(bound_h),
+            best.stage,
+            best.evaluations,
+            instance_bound_h,
+            policy_makespan_h,
+            is_cut_short=is_improving and not is_enough,
         )
 
 

@@ -51,8 +51,15 @@ LONGEST_STAGE_S = 2.0
 """So that a search that nobody waits for any more ends soon."""
 MIN_ALTERNATING = 40
 """Activities from which on, without a choice of modes, `alternating` replaces annealing (measured: docs/decisions)."""
+MIN_EVALUATIONS, MOST_EVALUATIONS, PLACEMENTS = 50, 1_000, 60_000
+"""See `least_evaluations`: the last is of steps in all of the schedules together."""
 HOT_SHARE, COOLING = 2.0, 20.0
 """Annealing starts at HOT_SHARE mean durations over the number of activities, and ends at a COOLING-th of that."""
+
+
+def least_evaluations(n_steps: int) -> int:
+    """Schedules of a search that is worth its name: about half of what an idle core builds in 20 ms, at least 50."""
+    return max(MIN_EVALUATIONS, min(MOST_EVALUATIONS, PLACEMENTS // max(1, n_steps)))
 
 
 def improve(
@@ -63,12 +70,14 @@ def improve(
     lower_bound_h: float,
     deadline_s: float,
     seed: int = 0,
+    min_evaluations: int = 0,
     max_evaluations: int | None = None,
     stop: Stop | None = None,
 ) -> None:
     """Shorten `incumbent`, a complete schedule, until `deadline_s` (`time.perf_counter`), a proof, `max_evaluations`.
 
-    Or until `stop`, which is asked between the stages. The deadline may be overrun by what one rollout takes.
+    The deadline does not count before `min_evaluations`, and may be overrun by what one rollout takes. Or until `stop`,
+    which is asked between the stages.
     `network` None: without an agent.
     """
     random, decoder = new_random(seed), new_decoder(problem, kept=True)
@@ -80,7 +89,8 @@ def improve(
     while True:
         for stage in stages:
             left_s = deadline_s - time.perf_counter()
-            if left_s <= 0.0 or incumbent.is_optimal(lower_bound_h) or (stop is not None and stop()):
+            is_late = left_s <= 0.0 and incumbent.evaluations >= min_evaluations
+            if is_late or incumbent.is_optimal(lower_bound_h) or (stop is not None and stop()):
                 return
             now = 1  # until its time is known
             if stage.name in seconds_per_rollout:

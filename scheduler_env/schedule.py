@@ -229,6 +229,7 @@ class Solution:
     evaluations: int  # complete schedules that were built
     instance_bound_h: float  # what was known before anything was built: the same whoever schedules
     policy_makespan_h: float  # of the solver's own schedule, before any search or proof: what a budget of 0 answers
+    is_cut_short: bool = False  # the search ended long before one that is worth its name
 
     @property
     def gap(self) -> float:

@@ -30,6 +30,10 @@ class StorageUnavailable(ServiceError):
     """A file or the database cannot be read or written now; trying again later may help."""
 
 
+class MustBeMended(StorageUnavailable):
+    """A file is broken, and a person has to mend it first: trying again is of no use before."""
+
+
 class Overloaded(ServiceError):
     """More work than the service takes on; `retry_after_s` says when to come back."""
 

@@ -427,6 +427,41 @@ def test_a_receiver_in_trouble_is_tried_again_later_and_later_and_the_others_are
     other.server_close()
 
 
+def test_what_became_of_an_alerts_last_notice_is_known_channel_by_channel(monitor, tmp_path, now, receiver):
+    other = Receiver()
+    desk = alert_desk(monitor, settings_for(tmp_path, receiver, other))
+    receiver.status, began = 404, now.at
+    bad_runs(monitor)
+    (alert,) = desk.look(monitor.alert_readings(), RULES_OF_RUNS)
+
+    def states() -> list[str]:
+        return [each.state for each in monitor.alerts.deliveries({alert.id}, began).get(alert.id, [])]
+
+    assert states() == ["waiting", "waiting"]
+    desk.deliver()
+    refused, arrived = monitor.alerts.deliveries({alert.id}, began)[alert.id]
+    assert (refused.state, arrived.state, arrived.error) == ("failed", "delivered", None)
+    assert "404" in refused.error
+    assert monitor.alerts.deliveries({alert.id + 1}, began) == monitor.alerts.deliveries(set(), began) == {}
+    receiver.status = 200
+    now.at += timedelta(days=2)
+    bad_runs(monitor)
+    desk.look(monitor.alert_readings(), RULES_OF_RUNS)  # reminds
+    assert states() == ["waiting", "waiting"]
+    desk.deliver()
+    assert states() == ["delivered", "delivered"]
+    other.shutdown()
+    other.server_close()
+
+
+def test_where_no_channel_is_configured_nobody_was_told(monitor, tmp_path, now):
+    desk = alert_desk(monitor, settings_for(tmp_path), is_service=True)
+    bad_runs(monitor)
+    (alert,) = desk.look(monitor.alert_readings(), RULES_OF_RUNS)
+    assert alert.notified is not None
+    assert monitor.alerts.deliveries({alert.id}, now.at - timedelta(days=1)) == {}
+
+
 def _letters(monitor: PerformanceMonitor) -> list[dict[str, Any]]:
     with sqlite3.connect(monitor.db_path) as connection:
         connection.row_factory = sqlite3.Row
@@ -645,6 +680,10 @@ def test_the_service_alerts_by_itself_and_people_can_answer(tmp_path, receiver):
         answer = service.get("/alerts").json()
         (alert,) = answer["alerts"]
         assert alert.items() >= {"name": "max_makespan", "id": told["id"], "state": "firing", "silenced": False}.items()
+        assert [(each["state"], each["error"]) for each in alert["deliveries"]] in (
+            [("delivered", None)],
+            [("waiting", None)],
+        )
         assert answer["thresholds"]["max_makespan"] == 10.0
         assert 'alerts_firing{name="max_makespan",severity="warning"} 1.0' in service.get("/metrics").text
         said = service.post(f"/alerts/{alert['id']}/acknowledge", json={"actor": "李工", "note": "计划内"})

@@ -42,6 +42,7 @@ def assert_broken(answer):
     assert answer.content_type == "application/problem+json"
     assert "ab_test_config.json" in answer.json["detail"]
     assert "repair the file" in answer.json["detail"]
+    assert "Retry-After" not in answer.headers, "waiting mends nothing"
 
 
 @pytest.mark.parametrize("content", BROKEN.values(), ids=BROKEN)

@@ -102,7 +102,7 @@ def test_models_are_read_once_per_process_and_then_found_in_memory(busy):
 def test_every_queue_tells_its_depth_and_capacity_added_up_over_the_workers(busy):
     until(lambda: value(scraped(busy), "queue_depth", kind="compute") == 0)  # counted once for each turn of the loop
     told = scraped(busy)
-    kinds = {"compute", "large", "improving", "storage", "examining", "probing", "drawing", "reporting"}
+    kinds = {"compute", "large", "improving", "storage", "examining", "reading", "probing", "drawing", "reporting"}
     assert {each["kind"] for each in labels_of(told, "queue_depth")} == kinds
     assert value(told, "queue_depth", kind="probing") >= 1, "this scrape is at work itself"
     workers = int(value(told, "service_workers"))

@@ -17,7 +17,7 @@ from typing import Any, cast
 
 from pydantic import Field, ValidationError, field_validator
 
-from scheduler_service.errors import InvalidExperiment, StorageUnavailable
+from scheduler_service.errors import InvalidExperiment, MustBeMended
 from scheduler_service.experiments.definition import Definition
 from scheduler_service.experiments.experiment import Experiment, ModelName, invalid_experiment, problems
 from scheduler_service.files import json_text, locked, write_atomically
@@ -115,7 +115,7 @@ class ConfigFile:
     def check(self) -> None:
         """Raises StorageUnavailable with the remedy if there is a `problem`."""
         if (problem := self.problem) is not None:
-            raise StorageUnavailable(f"{problem}; repair the file, then try again")
+            raise MustBeMended(f"{problem}; repair the file, then try again")
 
     @property
     def problem(self) -> str | None:
@@ -133,7 +133,7 @@ class ConfigFile:
         with locked(self._path):
             reading = self._read()  # whatever the stamp says: a lost change would be worse than a slow one
             if reading.problem is not None and reading.content is not None:
-                raise StorageUnavailable(f"{reading.problem}; repair the file, then try again")
+                raise MustBeMended(f"{reading.problem}; repair the file, then try again")
             before = reading.snapshot
             document = copy.deepcopy(before.document)
             change(document)

@@ -25,7 +25,7 @@ Body = TypeVar("Body", bound=BaseModel)
 Read = TypeVar("Read")
 
 LONG_BODY = 32_768
-"""Bytes; a longer body is read by a thread for large problems, as the event loop has others to serve."""
+"""Bytes; a longer body is read by a thread, as the event loop has others to serve."""
 MAX_DEPTH = 32
 """Of nested arrays and objects; a work point's predecessors are on the fifth level."""
 MARKS, MAX_MARKS = (b",", b":", b"[", b"{"), 250_000
@@ -159,7 +159,7 @@ def _where_it_fits(n_bytes: int, read: Callable[[], Read]) -> Read:
         return read()
     from scheduler_service.http.services import services  # which knows of all parts, this one among them
 
-    return services().large.run(read)
+    return services().reading.run(read)
 
 
 def validated(schema: type[Body], value: object) -> Body:

@@ -41,6 +41,7 @@ class Services:
     answers: AnswerCache  # schedules that were answered before
     storage: NativeThreads  # whatever reads or writes files and the database
     examining: NativeThreads  # weights files that are read for the first time or measured; few, so that no run waits
+    reading: NativeThreads  # large bodies
     probing: NativeThreads  # metrics: they answer also when everything else is full
     drawing: NativeThreads  # charts: one thread, because matplotlib draws one figure at a time
     reporting: NativeThreads  # reports: they take turns with charts, figure by figure

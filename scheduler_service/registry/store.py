@@ -21,7 +21,7 @@ from threading import Lock
 from typing import Any, NamedTuple
 
 from scheduler_service.clock import Clock, to_iso
-from scheduler_service.errors import InvalidInput, StorageUnavailable
+from scheduler_service.errors import InvalidInput, MustBeMended, StorageUnavailable
 from scheduler_service.files import locked, move, write_json
 from scheduler_service.registry.history import Event, EventKind, State, open_history
 from scheduler_service.registry.index import Index
@@ -326,9 +326,9 @@ def _read_object(path: Path) -> dict[str, Any] | None:
     except FileNotFoundError:
         return None
     except ValueError as err:
-        raise StorageUnavailable(f"{path} is not JSON ({err}); mend or remove it") from err
+        raise MustBeMended(f"{path} is not JSON ({err}); mend or remove it") from err
     if not isinstance(value, dict):
-        raise StorageUnavailable(f"{path} is not a JSON object; mend or remove it")
+        raise MustBeMended(f"{path} is not a JSON object; mend or remove it")
     return value
 
 

@@ -18,6 +18,7 @@ from scheduler_service.reporting.analysis import UNKNOWN_MODEL
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
+    from matplotlib.axis import Axis
     from matplotlib.figure import Figure
 
 BLUE, ORANGE, GREEN, PINK, SKY, RED = "#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00"
@@ -157,13 +158,27 @@ def _rescale(axes: "Axes", values: Any, scale: Scale) -> None:
     largest = float(values.max())
     if scale == "log" and values.min() > 0.0 and largest > 20.0 * values.min():
         axes.set_xscale("log")
-        axes.xaxis.set_major_formatter("{x:g}")
+        axes.set_xlim(float(values.min()) / 1.1, 1.1 * largest)  # of all values, though not each is drawn
+        _plain_numbers(axes.xaxis, largest / float(values.min()))
     if scale == "root":
         axes.set_xscale("function", functions=(lambda x: np.sqrt(np.maximum(x, 0.0)), np.square))
         axes.set_xlim(0.0, max(1.05 * largest, 1.0))
         ticks = [tick for tick in (0.0, 0.1, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 50.0) if tick <= max(largest, 1.0)]
         ticks += [tick for tick in (100.0, 200.0, 500.0, 1000.0, 10_000.0) if tick <= largest]
         axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+
+
+def _plain_numbers(axis: "Axis", ratio: float) -> None:
+    """Label a logarithmic axis, over values whose largest is `ratio` times the least, with few and plain numbers.
+
+    Where it spans little, Matplotlib labels the places in between, too, in mathematical notation and one over another.
+    """
+    from matplotlib.ticker import LogLocator, NullFormatter
+
+    beginnings = (1.0, 2.0, 5.0) if ratio <= 200.0 else (1.0, 3.0) if ratio <= 2_000.0 else (1.0,)
+    axis.set_major_locator(LogLocator(subs=beginnings, numticks=12))
+    axis.set_major_formatter("{x:,.10g}")
+    axis.set_minor_formatter(NullFormatter())
 
 
 def cumulative(
@@ -286,7 +301,7 @@ def latency(buckets: "pd.DataFrame", words: Words, period: Period, marks: Marks 
         mark_buckets(axes, shown["p50"], marks.buckets.get("execution_time", ()), words)
         if shown["p99"].max() > 20.0 * max(shown["p50"].min(), 1e-9) and shown.min().min() > 0.0:
             axes.set_yscale("log")
-            axes.yaxis.set_major_formatter("{x:g}")
+            _plain_numbers(axes.yaxis, float(shown["p99"].max() / shown.min().min()))
         else:
             axes.set_ylim(bottom=0.0)
         axes.set_ylabel(words["axis_time"])

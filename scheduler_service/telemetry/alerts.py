@@ -5,7 +5,7 @@ import json
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 
 from sqlalchemy import Connection, Engine, Row, delete, exists, func, insert, literal, select, update
 
@@ -29,6 +29,16 @@ class Letter:
     notice: Notice
     attempts: int
     written: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """What became of the last notice of an alert by one channel."""
+
+    channel: str
+    state: Literal["delivered", "waiting", "failed"]
+    at: datetime  # of its arrival, or of when it was written
+    error: str | None  # of the last attempt
 
 
 LOG = "log"
@@ -188,6 +198,16 @@ class AlertLog:
             change = update(outbox).where(old).values(due=None, error=lost)
             self._writer.write(lambda connection: connection.execute(change))
 
+    def deliveries(self, alert_ids: Collection[int], since: datetime) -> dict[int, list[Delivery]]:
+        """Of each of these alerts, what became of its last notice written since then, channel by channel."""
+        query = select(outbox).where(outbox.c.written >= to_iso(since)).order_by(outbox.c.id)
+        found: dict[int, dict[str, Delivery]] = {}
+        for row in queries.fetch(self._engine, query) if alert_ids else ():
+            alert = json.loads(row.notice)["payload"].get("id")
+            if alert in alert_ids:
+                found.setdefault(alert, {})[row.channel] = _delivery(row)
+        return {alert: list(by_channel.values()) for alert, by_channel in found.items()}
+
     def outbox(self) -> dict[str, int]:
         """How many notices wait, and how many were given up."""
         waiting = select(func.count()).select_from(outbox).where(outbox.c.due.is_not(None))
@@ -210,6 +230,13 @@ class AlertLog:
     def _after(self, letter: Letter, values: Mapping[str, object]) -> None:
         change = update(outbox).where(outbox.c.id == letter.id).values(**values)
         self._writer.write(lambda connection: connection.execute(change))
+
+
+def _delivery(row: Row[Any]) -> Delivery:
+    state: Literal["delivered", "waiting", "failed"] = "waiting" if row.due is not None else "failed"
+    if row.delivered is not None:
+        state = "delivered"
+    return Delivery(row.channel, state, parse_time(row.delivered or row.written), row.error)
 
 
 def _put(connection: Connection, episode: Episode) -> Episode:

@@ -82,7 +82,7 @@ def figure(page: Page, name: str) -> Locator:
 
 def test_the_figures_of_now_are_those_of_the_service(page: Page, console: LiveService):
     page.goto("/#/monitoring")
-    expect(figure(page, "makespan")).to_contain_text("超出阈值 1 小时")
+    expect(figure(page, "makespan")).to_contain_text("高于阈值 1 小时")
     since = (datetime.now(UTC) - timedelta(hours=1)).isoformat()
     told = console.get("/performance", params={"start_time": since}).json()["performance"]
     expect(figure(page, "makespan")).to_contain_text(f"{told['makespan']['mean']:.1f} 小时")

@@ -76,8 +76,8 @@ _HEADERS: dict[str, Schema] = {
     "RateLimit-Policy": {"description": "Requests (q) in a window of seconds (w).", "schema": TEXT},
     "RateLimit": {"description": "Requests left (r), and seconds until there are more (t).", "schema": TEXT},
     "Retry-After": {
-        "description": "Seconds until it is worth while to ask again.",
-        "required": True,
+        "description": "Seconds until it is worth while to ask again; none where a person has to mend something first.",
+        "required": False,
         "schema": {"type": "string", "pattern": "^[0-9]+$"},
     },
     "WWW-Authenticate": {"description": "How keys are sent.", "required": True, "schema": TEXT},

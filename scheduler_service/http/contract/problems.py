@@ -17,6 +17,7 @@ from scheduler_service.errors import (
     ClientGone,
     Conflict,
     InvalidInput,
+    MustBeMended,
     NotFound,
     Overloaded,
     StorageUnavailable,
@@ -41,6 +42,7 @@ STATUS_OF: dict[type[Exception], int] = {
     RateExceeded: 429,
     Overloaded: 503,
     StorageUnavailable: 503,
+    MustBeMended: 503,
 }
 """A class stands for its subclasses too. What is not here is our fault: 500, and the text stays in the log."""
 
@@ -102,7 +104,8 @@ def _answer(err: Exception, shown: Callable[[str], str]) -> Response:
         headers["Retry-After"] = str(err.retry_after_s)
     if status == 503:
         log.warning("%s: %s", type(err).__name__, err)
-        headers["Retry-After"] = str(err.retry_after_s if isinstance(err, Overloaded) else 5)
+        if not isinstance(err, MustBeMended):
+            headers["Retry-After"] = str(err.retry_after_s if isinstance(err, Overloaded) else 5)
     return problem(status, shown(str(err)), kind=kind_of(type(err)), errors=_errors_of(err, shown), headers=headers)
 
 

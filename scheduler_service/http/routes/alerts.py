@@ -1,5 +1,6 @@
 """Alerts: what is wrong now and was before, and what people say to it."""
 
+from dataclasses import asdict
 from datetime import timedelta
 from typing import Any
 
@@ -9,12 +10,13 @@ from monitoring import ALERT_COLUMNS, ALERT_WINDOW
 from scheduler_service.alerts import rules
 from scheduler_service.alerts.desk import as_json
 from scheduler_service.alerts.episodes import Episode, Silence
-from scheduler_service.clock import to_iso, utc_now
+from scheduler_service.clock import parse_time, to_iso, utc_now
 from scheduler_service.errors import AlertNotFound, InvalidInput
 from scheduler_service.http.bodies import amount_of, read_body
 from scheduler_service.http.contract.schemas import AcknowledgeRequest, SilenceRequest
 from scheduler_service.http.services import Services, services
 from scheduler_service.http.watch.watching import service_readings
+from scheduler_service.telemetry.alerts import Delivery
 
 blueprint = Blueprint("alerts", __name__)
 
@@ -92,7 +94,10 @@ def _now(parts: Services) -> dict[str, Any]:
         if reading.state == "beyond" or (episode is not None and episode.state == "firing"):
             alerts.append(_merged(reading, episode))
     now = utc_now()
+    told = {each["id"]: each["began"] for each in alerts if each["id"] is not None}
+    deliveries = monitor.alerts.deliveries(told, parse_time(min(told.values()))) if told else {}
     for alert in alerts:
+        alert["deliveries"] = [_delivery(each) for each in deliveries.get(alert["id"], ())]
         key = (alert["name"], alert["subject"])
         alert["silenced"] = any(each.covers(key, now) for each in silences)
     return {
@@ -127,6 +132,10 @@ def _merged(reading: rules.Reading, episode: Episode | None) -> dict[str, Any]:
         **reading.details,
         **told,
     }
+
+
+def _delivery(delivery: Delivery) -> dict[str, Any]:
+    return asdict(delivery) | {"at": to_iso(delivery.at)}
 
 
 def _silence(silence: Silence) -> dict[str, Any]:

@@ -24,7 +24,7 @@ from scheduler_service.http.contract.schemas import RunRequest
 from scheduler_service.http.services import Services
 
 SMALL_FILE = 2_048
-"""Bytes; a longer file may describe hundreds of steps, and is read by a thread for large problems."""
+"""Bytes; a longer file may describe hundreds of steps, and is read by a thread for large bodies."""
 WORKBOOKS = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0")
 """How .xlsx and .xls begin."""
 BYTE_ORDER_MARKS = {b"\xef\xbb\xbf": "utf-8-sig", b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
@@ -53,7 +53,7 @@ def read_file(parts: Services) -> ReadRequest:
         text = text_of(data)
         return read_table(text, fills_down, teams) if media == "text/csv" else read_json(text, teams)
 
-    return read() if len(data) <= SMALL_FILE else parts.large.run(read)
+    return read() if len(data) <= SMALL_FILE else parts.reading.run(read)
 
 
 def _plant() -> Mapping[str, Any] | None:

@@ -27,6 +27,9 @@ from scheduler_service.http.runs.caching import NO_CACHE, AnswerCache, key_of
 NEGLIGIBLE_MS = 50.0
 """What a request waits also where nothing is in its way; it is not taken off its budget."""
 
+CUT_SHORT = 0.5
+"""A search that has less than this share of its time, because the request waited, is told as cut short."""
+
 log = logging.getLogger(__name__)
 
 
@@ -54,7 +57,14 @@ class Run:
     solution: Solution
     execution_time_s: float  # of building and checking the schedule, or of finding it in the cache
     time_budget_ms: float  # that the model had
+    asked_ms: float  # that it should have had
     is_cached: bool = False  # computed for an earlier request
+
+    @property
+    def is_cut_short(self) -> bool:
+        """Whether the search ended early: the service was busy, or the budget is too short for such an instance."""
+        has_waited = self.time_budget_ms < CUT_SHORT * self.asked_ms and self.solution.gap > 0.0
+        return has_waited or self.solution.is_cut_short
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +153,8 @@ def compute(
             continue
         took_s = time.perf_counter() - began_s
         run = Run(
-            request_id, user_id, request.user_id is None, first, choice, model, solution, took_s, budget_ms, is_cached
+            *(request_id, user_id, request.user_id is None, first, choice, model, solution, took_s),
+            *(budget_ms, full_ms, is_cached),
         )
         if records:
             log.warning("%r did not answer; %s did (fallback)", first.model, model.key)
@@ -165,6 +176,7 @@ def answer(run: Run, charts: dict[View, str]) -> dict[str, object]:
         "model_info": {"model_key": run.model.key, "algorithm": run.model.algorithm, "version": run.model.version},
         "stage": run.solution.stage,
         "evaluations": run.solution.evaluations,
+        "search_cut_short": run.is_cut_short,
     }
     if charts:
         result["plot_image"] = next(iter(charts.values()))

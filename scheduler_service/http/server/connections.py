@@ -1,7 +1,7 @@
 """HTTP over a connection: what is read strictly, answered in one piece, and ended without losing a request.
 
-gevent's WSGI server, with its slow or lenient parts replaced. The head of a request is parsed here: `http.client`,
-which gevent uses, takes it for an e-mail, and lets pass what two servers in a row may understand differently.
+gevent's WSGI server with gunicorn's parser (`incoming`); here are the deadlines, the bound on what is held for clients,
+answers in one piece, and the end (docs/decisions/gunicorn-reads-gevent-answers.md).
 """
 
 import errno

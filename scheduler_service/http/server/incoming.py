@@ -37,7 +37,7 @@ FRAMING_ALLOWED = 4 * PIECE
 pieces are on their way at any time: the one that is being put together, and what was read behind it."""
 LINES_PIECE = 1_024
 """Bytes that are read at once where their structure has to be looked for: some 0.6 ms for chunks of one byte."""
-TURN_BYTES, READ_COST, LINES_COST = 65_536, 4_096, 16
+TURN_BYTES, READ_COST, LINES_COST = 65_536, 4_096, 64
 """After so many bytes others have their turn, however quickly the client sends. Each read counts as some more, each
 byte whose structure has to be looked for as several."""
 STALLED_S = 20.0

@@ -30,6 +30,15 @@ export default {
       return null;
     };
 
+    /** Who was told, as far as that is known: with no channel, or one that refuses, nobody was. */
+    function toldOf(alert) {
+      if (!alert.notified) return t("monitoring.alerts.not_told");
+      if (!alert.deliveries.length) return t("monitoring.alerts.logged", { ago: ago(alert.notified) });
+      return alert.deliveries
+        .map(({ channel, state, at, error }) => t("monitoring.alerts.deliveries." + state, { channel, ago: ago(at), error: error ?? "–" }))
+        .join("; ");
+    }
+
     const seenBy = ({ acknowledged_by: who, acknowledged }) =>
       t("monitoring.alerts.acknowledged", { who: who || t("monitoring.alerts.somebody"), time: moment(acknowledged) });
 
@@ -63,7 +72,7 @@ export default {
       heading.value?.focus();
     }
 
-    return { t, ago, time, moment, told, rules, alerts, count, keyOf, link, heading, silencing, seenBy, acknowledge, show };
+    return { t, ago, time, moment, told, rules, alerts, count, keyOf, link, heading, silencing, seenBy, toldOf, acknowledge, show };
   },
   template: /* html */ `
     <section class="alerts-now" aria-labelledby="alerts-title">
@@ -89,7 +98,7 @@ export default {
               <router-link v-if="link(alert)" :to="link(alert).to">{{ link(alert).text }}</router-link></p>
             <div class="row foot">
               <span v-if="alert.began" class="hint" :title="time(alert.began)">{{ t("monitoring.alerts.since", { time: moment(alert.began), ago: ago(alert.began) }) }} ·
-                {{ alert.notified ? t("monitoring.alerts.told", { ago: ago(alert.notified) }) : t("monitoring.alerts.not_told") }}</span>
+                {{ toldOf(alert) }}</span>
               <span v-if="alert.acknowledged" class="good">✓ {{ seenBy(alert) }}<template v-if="alert.note"> · {{ alert.note }}</template></span>
               <span class="right buttons admin-only">
                 <button v-if="alert.id !== null && !alert.acknowledged" type="button" class="btn small" @click="acknowledge(alert)">{{ t("monitoring.alerts.acknowledge") }}</button>

@@ -53,7 +53,8 @@ export default {
       const line = (name) => points.map((point) => point[name]);
       // The last minute is not over yet.
       const recent = points.slice(-1 - RATE_MINUTES, -1).reduce((sum, point) => sum + point.runs, 0);
-      const beyond = (isBeyond, limit) => (isBeyond ? t("monitoring.live.beyond", { limit }) : "");
+      const above = (value, limit, shown) => (value > limit ? t("monitoring.live.above", { limit: shown }) : "");
+      const below = (value, limit, shown) => (value !== null && value < limit ? t("monitoring.live.below", { limit: shown }) : "");
       const { max_makespan: most, min_success_rate: least } = props.thresholds;
       return [
         {
@@ -63,12 +64,12 @@ export default {
         {
           name: "success", value: percent(all.success_rate), values: line("success_rate"),
           about: t("monitoring.live.success_about", { n: number(all.failed_requests, 0) }),
-          beyond: beyond(all.success_rate !== null && all.success_rate < least, percent(least)),
+          beyond: below(all.success_rate, least, percent(least)),
         },
         {
           name: "makespan", value: hours(all.makespan.mean, 1), values: line("mean_makespan"),
           about: t("monitoring.live.makespan_about", { p95: hours(all.makespan.p95, 1) }),
-          beyond: beyond(all.makespan.mean > most, hours(most, 0)),
+          beyond: above(all.makespan.mean, most, hours(most, 0)),
         },
         {
           name: "gap", value: percent(all.gap.mean, 2), values: line("mean_gap"),

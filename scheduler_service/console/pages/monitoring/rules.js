@@ -42,6 +42,10 @@ export function useRules(thresholds) {
     return te(`monitoring.rules.subjects.${value}`) ? t(`monitoring.rules.subjects.${value}`) : value;
   }
 
+  /** What a silence of one subject concerns. */
+  const scope = (name, value) =>
+    name === "max_gap" ? t("monitoring.rules.work_points", { sizes: subject(name, value) }) : subject(name, value);
+
   /** What a rule is called; `null` is every rule. */
   const title = (name) => {
     if (!name) return t("monitoring.silence.every_rule");
@@ -82,5 +86,5 @@ export function useRules(thresholds) {
     ];
   }
 
-  return { title, subject, sentence, advice, reason, figure, figures };
+  return { title, subject, scope, sentence, advice, reason, figure, figures };
 }

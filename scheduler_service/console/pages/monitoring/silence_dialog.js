@@ -66,7 +66,7 @@ export default {
             <option v-for="each in all" :key="each" :value="each">{{ rules.title(each) }}</option>
           </select></label>
         <fieldset v-if="isOfOne"><legend>{{ t("monitoring.silence.subject") }}</legend>
-          <label class="check"><input v-model="form.isOnly" type="radio" name="subject" :value="true">{{ t("monitoring.silence.only", { subject: rules.subject(rule, subject) }) }}</label>
+          <label class="check"><input v-model="form.isOnly" type="radio" name="subject" :value="true">{{ t("monitoring.silence.only", { subject: rules.scope(rule, subject) }) }}</label>
           <label class="check"><input v-model="form.isOnly" type="radio" name="subject" :value="false">{{ t("monitoring.silence.any") }}</label>
         </fieldset>
         <div class="row end pair">

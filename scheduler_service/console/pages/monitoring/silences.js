@@ -50,7 +50,7 @@ export default {
         <p v-if="!silences.length" class="hint">{{ t("monitoring.silence.none") }}</p>
         <ul v-else class="silences">
           <li v-for="each in silences" :key="each.id">
-            <div><strong>{{ rules.title(each.name) }}</strong><template v-if="each.subject"> · {{ rules.subject(each.name, each.subject) }}</template>
+            <div><strong>{{ rules.title(each.name) }}</strong><template v-if="each.subject"> · {{ rules.scope(each.name, each.subject) }}</template>
               <p class="hint">{{ each.reason }}<template v-if="each.actor"> — {{ each.actor }}</template></p></div>
             <div class="when">{{ t("monitoring.silence.until") }} {{ time(each.until) }}<br><small class="hint">{{ left(each) }}</small></div>
             <button type="button" class="btn small admin-only" @click="lift(each)">{{ t("monitoring.silence.lift") }}</button>

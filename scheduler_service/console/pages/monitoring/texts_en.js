@@ -44,7 +44,8 @@ export default {
     time_about: "P95 {p95}",
     waiting: "Queued and computing",
     waiting_about: "room for {n}; {refused} refused",
-    beyond: "beyond the threshold of {limit}",
+    above: "above the threshold of {limit}",
+    below: "below the threshold of {limit}",
   },
   trends: {
     range: "Period",
@@ -105,7 +106,12 @@ export default {
     somebody: "somebody",
     silence: "Silence…",
     silenced: "silenced",
-    told: "people were told {ago}",
+    logged: "only in the log, {ago}: no channel is configured",
+    deliveries: {
+      delivered: "told through {channel} {ago}",
+      waiting: "on its way to {channel} since {ago} ({error})",
+      failed: "did not reach {channel}: {error}",
+    },
     not_told: "nobody was told yet",
     open_model: "Open the model",
     open_experiment: "Open the experiment",

@@ -44,7 +44,8 @@ export default {
     time_about: "P95 {p95}",
     waiting: "正在排队与计算",
     waiting_about: "可容纳 {n}；已拒绝 {refused}",
-    beyond: "超出阈值 {limit}",
+    above: "高于阈值 {limit}",
+    below: "低于阈值 {limit}",
   },
   trends: {
     range: "时间范围",
@@ -105,7 +106,12 @@ export default {
     somebody: "有人",
     silence: "静默…",
     silenced: "已静默",
-    told: "最近一次通知：{ago}",
+    logged: "仅写入日志（没有配置通知渠道），{ago}",
+    deliveries: {
+      delivered: "已送达 {channel}（{ago}）",
+      waiting: "正在发往 {channel}（{ago}写出；{error}）",
+      failed: "未能送达 {channel}：{error}",
+    },
     not_told: "尚未通知",
     open_model: "查看模型",
     open_experiment: "查看实验",

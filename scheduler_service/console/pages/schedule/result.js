@@ -72,7 +72,8 @@ export default {
       const { stage, evaluations } = result.value;
       const by = STAGES.includes(stage) ? t("schedule.stage." + stage) : t("schedule.stage.rule", { rule: stage });
       // The parts' schedules and the model's own one were not chosen among many.
-      return ["exact", "greedy"].includes(stage) ? by : `${by} · ${t("schedule.evaluations", { n: number(evaluations) })}`;
+      const found = ["exact", "greedy"].includes(stage) ? by : `${by} · ${t("schedule.evaluations", { n: number(evaluations) })}`;
+      return result.value.search_cut_short ? `${found} · ${t("schedule.cut_short")}` : found;
     });
     return { t, result, told, chart, load, label, png, svg, csv, json, inOrder, step, foundBy, hours, percent, duration_s, number, fixed };
   },

@@ -171,6 +171,7 @@ export const texts = {
       took: "计算用时",
       found_by: "方案来源",
       evaluations: "{n} 个方案中选出",
+      cut_short: "搜索提前结束（服务繁忙或优化时间太短），给更多时间可能得到更短的计划",
       stage: {
         greedy: "模型自身排程", exact: "分解求解，已证明最优", parts: "分解求解，尚未全部证明", sampling: "按模型采样", resampling: "按模型局部重排",
         annealing: "模拟退火", genetic: "遗传算法", cpsat: "CP-SAT 求解", rule: "优先规则 {rule}",
@@ -326,6 +327,7 @@ export const texts = {
       took: "Computed in",
       found_by: "Found by",
       evaluations: "best of {n} schedules",
+      cut_short: "the search was cut short (busy service, or a short budget): more time may give a shorter schedule",
       stage: {
         greedy: "the model's own schedule", exact: "by its parts, proved optimal", parts: "by its parts, not all of them proved", sampling: "sampling by the model",
         resampling: "partly rebuilt by the model", annealing: "simulated annealing", genetic: "genetic algorithm", cpsat: "CP-SAT", rule: "priority rule {rule}",

@@ -131,6 +131,19 @@ OPERATIONS: dict[str, Schema] = {
         _NOTED | {"state": one_of("pending", "firing", "resolved"), "began": maybe(TIME)},
         {
             "silenced": FLAG,
+            "deliveries": told(
+                list_of(
+                    object_of(
+                        {
+                            "channel": TEXT,
+                            "state": one_of("delivered", "waiting", "failed"),
+                            "at": told(TIME, "When it arrived, or else was written."),
+                            "error": told(maybe(TEXT), "Of the last attempt."),
+                        }
+                    )
+                ),
+                "What became of the last notice, channel by channel; none where no channel is configured.",
+            ),
             "ended": maybe(TIME),
             "last_beyond": TIME,
             "notices": COUNT,

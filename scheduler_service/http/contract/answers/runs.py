@@ -62,6 +62,9 @@ RUNS: dict[str, Schema] = {
                 "parts (not all), a priority rule such as MWKR, sampling, resampling, annealing, genetic, cpsat.",
             ),
             "evaluations": told(COUNT, "How many schedules were built for it."),
+            "search_cut_short": told(
+                FLAG, "true: the service was busy, or time_budget_ms is short for such an instance; more time may help."
+            ),
         },
     ),
     "RunAnswer": success(
