@@ -48,6 +48,10 @@ def test_a_heading_counts_in_any_case_and_in_chinese(heading: str):
     lines = ("A,strip,team2,7,", "A,weld,team2,7,strip", "A,paint,team2,7,weld")
     steps = steps_of(table(*lines, head=f"{HEAD},{heading}"))
     assert [step.get("predecessors") for step in steps] == [None, ["strip"], ["weld"]]
+    instance = instance_from_request({"workpoints": [{"id": "A", "steps": steps}]})
+    assert instance.predecessors == ((), (0,), (1,))
+    shortest_h = sum(min(mode.duration_h for mode in step.modes) for step in instance.steps)
+    assert shortest_h == pytest.approx(16.80)  # no two run side by side, so no schedule is shorter
 
 
 @pytest.mark.parametrize(
