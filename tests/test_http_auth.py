@@ -33,6 +33,7 @@ EXPECTED = {
     ("GET", "/runs/<request_id>"): READ,
     ("POST", "/run_algorithm"): RUN,
     ("POST", "/api/algorithm/run"): RUN,
+    ("POST", "/requests/read"): RUN,
     ("POST", "/feedback"): RUN,
     ("GET", "/metrics"): READ,
     ("GET", "/performance"): READ,

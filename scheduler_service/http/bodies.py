@@ -7,7 +7,7 @@ Strict: one value, UTF-8, no key twice, no NaN or infinity, not nested without e
 import json
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from io import BytesIO
 from typing import Any, TypeVar, cast
 
@@ -100,12 +100,17 @@ def read_body(schema: type[Body], *, optional: bool = False) -> Body:
         WrongMediaType: not sent as application/json in UTF-8.
         InvalidInput: not what `schema` allows.
     """
-    data = _whole_body()
+    data = whole_body()
     if not data:
         if optional:
             return validated(schema, {})
         raise MalformedBody("the body is empty; wanted is a JSON object")
-    _refuse_other_media_types()
+    if request.mimetype != "application/json" and not re.fullmatch(r"application/[\w.-]+\+json", request.mimetype):
+        raise WrongMediaType(
+            f"the body is sent as {request.mimetype or 'nothing in particular'!r}; send it with "
+            "Content-Type: application/json"
+        )
+    refuse_other_encodings("utf-8", "utf8", "us-ascii")
     return _where_it_fits(len(data), lambda: validated(schema, parse_json(data)))
 
 
@@ -117,7 +122,7 @@ def read_form() -> tuple[Mapping[str, str], Mapping[str, FileStorage]]:
         MalformedBody: it names no boundary, or a part has no head that could be read.
         RequestEntityTooLarge: more than `MAX_PARTS` parts.
     """
-    data, boundary = _whole_body(), request.mimetype_params.get("boundary", "").encode("latin-1", "replace")
+    data, boundary = whole_body(), request.mimetype_params.get("boundary", "").encode("latin-1", "replace")
     if not boundary:
         raise MalformedBody("the form's Content-Type names no boundary")
     parser, mimetype, options = request.make_form_data_parser(), request.mimetype, request.mimetype_params
@@ -138,7 +143,12 @@ def read_form() -> tuple[Mapping[str, str], Mapping[str, FileStorage]]:
     return _where_it_fits(len(data), read)
 
 
-def _whole_body() -> bytes:
+def whole_body() -> bytes:
+    """The request's body, as it was sent.
+
+    Raises:
+        RequestEntityTooLarge: it is longer than the limit.
+    """
     data = request.get_data(cache=False)
     limit = request.max_content_length
     if request.content_length is None and limit is not None and len(data) >= limit:
@@ -178,8 +188,7 @@ def parse_json(data: bytes) -> object:
         InvalidInput: it holds NaN, an infinity, or a key twice in one object.
         RequestEntityTooLarge: it has more than `MAX_MARKS` values.
     """
-    if len(data) > MAX_MARKS and sum(map(data.count, MARKS)) > MAX_MARKS:
-        raise RequestEntityTooLarge(f"the body has more than {MAX_MARKS} commas, colons and opening brackets")
+    refuse_masses(data, MARKS, "commas, colons and opening brackets")
     try:
         value: object = orjson.loads(data)
     except orjson.JSONDecodeError as err:
@@ -194,6 +203,12 @@ def parse_json(data: bytes) -> object:
     if data.count(b":") != _count_keys(value):
         json.loads(data, object_pairs_hook=_refuse_repeats, parse_int=str, parse_float=str)
     return value
+
+
+def refuse_masses(data: bytes, marks: Sequence[bytes], what: str) -> None:
+    """Raises RequestEntityTooLarge where more than `MAX_MARKS` of the `marks` part what `data` says."""
+    if len(data) > MAX_MARKS and sum(map(data.count, marks)) > MAX_MARKS:
+        raise RequestEntityTooLarge(f"the body has more than {MAX_MARKS} {what}")
 
 
 def json_bytes(value: object) -> bytes:
@@ -211,15 +226,11 @@ class OrjsonProvider(JSONProvider):
         return orjson.loads(s)
 
 
-def _refuse_other_media_types() -> None:
-    if request.mimetype != "application/json" and not re.fullmatch(r"application/[\w.-]+\+json", request.mimetype):
-        raise WrongMediaType(
-            f"the body is sent as {request.mimetype or 'nothing in particular'!r}; send it with "
-            "Content-Type: application/json"
-        )
-    charset = request.mimetype_params.get("charset", "utf-8").lower()
-    if charset not in ("utf-8", "utf8", "us-ascii"):
-        raise WrongMediaType(f"the body's charset is {charset!r}; JSON is sent in UTF-8")
+def refuse_other_encodings(*charsets: str) -> None:
+    """Refuse a body that says it is in none of the `charsets`, the usual one first, or compressed."""
+    charset = request.mimetype_params.get("charset", charsets[0]).lower()
+    if charset not in charsets:
+        raise WrongMediaType(f"the body's charset is {charset[:60]!r}; it is sent in {charsets[0].upper()}")
     if request.environ.get("HTTP_CONTENT_ENCODING", "identity").lower() != "identity":
         raise WrongMediaType("the body is compressed; send it as it is")
 

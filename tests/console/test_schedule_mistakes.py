@@ -1,8 +1,5 @@
 """The planner's page: what is wrong is told in the reader's language, where it is, and changes nothing."""
 
-import json
-import re
-
 import pytest
 from playwright.sync_api import Page, expect
 
@@ -114,87 +111,3 @@ def test_a_model_that_is_gone_is_told_in_the_pages_language(schedule: Page, mist
     run(schedule)
     expect(schedule.get_by_role("alert")).to_contain_text("模型 DDQN_v9.0.0 已不存在，请另选一个模型")
     assert "404" in mistakes.pop()
-
-
-@pytest.mark.parametrize(
-    ("name", "content", "complaint"),
-    [
-        ("x.json", "{", "JSON"),
-        ("x.json", '{"steps": []}', "params, workpoints"),
-        ("x.json", "[1, 2, 3]", "params: 3 ≠ 15"),
-        ("x.json", '{"workpoints": "x"}', "params, workpoints"),
-        ("x.csv", "workpoint_id,step,team,duration\n", "没有数据行"),
-        ("x.csv", "a,b\n1,2\n", "workpoint_id"),
-        ("x.xlsx", "PK\x03\x04", "请在 Excel 里另存为 CSV"),
-        ("x.csv", "PK\x03\x04", "请在 Excel 里另存为 CSV"),
-        ("x.csv", "workpoint_id,step,team,duration\n1,打磨,team2,viel\n", "2: duration viel"),
-    ],
-)
-def test_a_file_that_cannot_be_read_is_told_with_the_reason(workpoints: Page, name, content, complaint):
-    workpoints.locator("input[type=file]").set_input_files(
-        {"name": name, "mimeType": "text/plain", "buffer": content.encode()}
-    )
-    expect(workpoints.locator(".toast.bad")).to_contain_text(complaint)
-    expect(workpoints.locator("details.workpoint")).to_have_count(2)
-
-
-def steps(*changes: dict, **every: object) -> list[dict]:
-    return [
-        {"name": f"工序{n}", "team": "team1", "duration": 5, **every, **change} for n, change in enumerate(changes, 1)
-    ]
-
-
-def one(*changes: dict, **every: object) -> dict:
-    return {"workpoints": [{"id": "甲", "steps": steps(*changes, **every)}]}
-
-
-WRONG = {
-    "two work points of one id": ({"workpoints": [{"id": "甲"}, {"id": "甲"}]}, "编号“甲”用了两次"),
-    "two steps of one id": (one({"id": "1"}, {"id": "1"}), "工序编号“1”在同一工作点里用了两次"),
-    "an order is missing": (one({"order": 1}, {"order": None}), "“工序2” 次序: 同一工作点的其他工序有次序"),
-    "half a person": (one({"order": 1.5}), "次序: 应为整数"),
-    "nobody at work": (one({"min_crew": 0}), "最少人数: 应在 1 到 1000 之间，现在是 0"),
-    "too small a team": (one({"min_crew": 99}), "最少人数: 99 人超过班组“1 班 脚手架”"),
-    "a crew upside down": (one({"min_crew": 3, "max_crew": 2}, team="team5"), "最多人数 2 少于最少人数 3"),
-    "a team that goes as a whole": (one({"max_crew": 2}), "“1 班 脚手架”是专用班组，总是全员"),
-    "a team that nobody knows": (one({"team": "外协"}), "班组: 没有班组“外协”；现有 1 班 脚手架、"),
-    "a team of two sizes": (
-        one({"team_size": 3}, {"team_size": 4}, team="外协"),
-        "班组人数在这里是 4 人，在别处是 3 人",
-    ),
-    "a predecessor that is not there": (one({"predecessors": ["焊接"]}), "前置工序 1: 找不到前置工序“焊接”"),
-    "a predecessor of two": (
-        one({"name": "焊接"}, {"name": "焊接"}, {"predecessors": ["焊接"]}),
-        "前置工序 1: 前置工序“焊接”可指多道工序：甲.1, 甲.2",
-    ),
-    "a circle": (one({"predecessors": ["2"]}, {"predecessors": ["1"]}), "前置关系成了环：甲.1 -> 甲.2 -> 甲.1"),
-    "a name without end": (one({"name": "长" * 201}), "应为 1 到 200 个可显示的字符"),
-    "too many work points": ({"workpoints": [{"id": str(n)} for n in range(201)]}, "工作点过多，最多 200 个"),
-    "too many predecessors": (one({"predecessors": [str(n) for n in range(201)]}), "前置工序过多，最多 200 道"),
-    "a team without people": (one({}) | {"teams": {"外协": {}}}, "外协人数: 新班组“外协”没有给出人数"),
-    "neither yes nor no": (one({"dedicated": "是"}), "全员作业: 应为 true 或 false，现在是 '是'"),
-    "a field that does not exist": (one({"颜色": "红"}), "颜色: 工序没有“颜色”这一项"),
-    "nobody in a team": (
-        {"params": list(SAMPLE_PARAMS), "teams": {"team1": {"headcount": 0}}},
-        "1 班 脚手架人数: 应在 1 到 1000 之间，现在是 0",
-    ),
-}
-
-
-@pytest.mark.parametrize("mistake", WRONG)
-def test_whatever_the_service_refuses_of_a_file_leaves_nothing_in_english(
-    schedule: Page, mistakes: list[str], mistake: str
-):
-    request, said = WRONG[mistake]
-    file = {"name": "x.json", "mimeType": "application/json", "buffer": json.dumps(request).encode()}
-    schedule.get_by_role("button", name="多个工作点").click()
-    schedule.locator("input[type=file]").set_input_files(file)  # type: ignore[arg-type]
-    with schedule.expect_response(lambda answer: answer.url.endswith("/run_algorithm")) as told:
-        schedule.get_by_role("button", name="开始排程").click()
-    assert told.value.status == 422
-    alert = schedule.get_by_role("alert")
-    expect(alert).to_contain_text(said)
-    assert set(re.findall(r"[A-Za-z]{3,}", alert.inner_text())) <= {"true", "false"}  # JSON's own words
-    assert "422" in mistakes.pop()
-    schedule.get_by_role("button", name="English").click()
-    expect(schedule.get_by_role("alert")).to_contain_text(told.value.json()["errors"][0]["msg"])

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable
 from contextlib import suppress
 
-from scheduler_env import problem, psplib, readers, values
+from scheduler_env import json_requests, problem, psplib, readers, tables, values, vocabulary
 from scheduler_env.errors import InvalidInstance
 from scheduler_env.psplib import instance_from_psplib
 from scheduler_env.readers import instance_from_request
@@ -18,6 +18,7 @@ from scheduler_service.experiments import config, experiment, rollout
 from scheduler_service.http import bodies
 from scheduler_service.http.bodies import parse_json, validated
 from scheduler_service.http.contract import schemas
+from scheduler_service.http.runs import reading
 from scheduler_service.http.server.incoming import BadFraming, Incoming, Refused, RequestBody, environ_of
 from scheduler_service.registry import names, records
 from scheduler_service.registry.names import parse_version, parse_versioned, split_tag
@@ -26,6 +27,15 @@ from scheduler_service.registry.records import plain_object
 
 def read_run(data: bytes) -> None:
     instance_from_request(validated(schemas.RunRequest, parse_json(data)).problem)
+
+
+def read_planners_file(data: bytes) -> None:
+    """The first byte says which kind of file, and whether blank ids are filled down."""
+    text, kind = reading.text_of(data[1:]), data[0] % 3 if data else 0
+    if kind == 2:
+        reading.read_json(text)
+    else:
+        reading.read_table(text, kind == 1)
 
 
 def read_experiment(data: bytes) -> None:
@@ -82,6 +92,7 @@ def read_requests(data: bytes) -> None:
 
 READERS: tuple[Callable[[bytes], None], ...] = (
     *(read_run, read_experiment, read_registration, read_config, read_psplib, read_name, read_requests),
+    read_planners_file,
 )
 
 SEEDS: dict[Callable[[bytes], None], list[bytes]] = {
@@ -110,6 +121,11 @@ SEEDS: dict[Callable[[bytes], None], list[bytes]] = {
         b"REQUESTS/DURATIONS:\njobnr. mode duration R 1\n----\n 1 1 0 0\n 2 1 3 1\n********\n"
         b"RESOURCEAVAILABILITIES:\n R 1\n 4\n"
     ],
+    read_planners_file: [
+        b'\x00workpoint_id;step;team;duration;Alone\r\nA;"s t";team2;7.5;no\r\n',
+        '\x01工作点,工序,班组,工时\n锅炉,返修,返修,７\n,"x",team2,7\n'.encode("gb18030"),
+        b'\x02\xef\xbb\xbf{"workpoints": {"a": {"steps": [{"name": "x", "team": "Repair", "duration": 1.5}]}}}',
+    ],
     read_name: [b"DDQN_1a2b3c4d_v2.0.0", b"DDQN:stable", b"v1.2"],
     read_requests: [
         b"\x3fPOST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n3;a=b\r\nabc\r\n0\r\nX: y\r\n\r\n"
@@ -137,7 +153,8 @@ def main() -> None:
         for number, reader in enumerate(READERS):
             for index, seed in enumerate(SEEDS[reader]):
                 Path(folder, f"{number}-{index}").write_bytes(bytes([number]) + seed)
-        for module in (values, readers, psplib, problem, bodies, schemas, config, experiment, rollout, names, records):
+        science = (values, readers, psplib, problem, tables, json_requests, vocabulary)
+        for module in (*science, bodies, schemas, reading, config, experiment, rollout, names, records):
             for member in vars(module).values():
                 if inspect.isfunction(member) and member.__module__ == module.__name__:
                     atheris.instrument_func(member)

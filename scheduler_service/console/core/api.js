@@ -1,4 +1,4 @@
-// The one way to the service: JSON in, JSON out, problem+json as ApiError.
+// The one way to the service: JSON or a file in, JSON out, problem+json as ApiError.
 import { noteDate } from "./clock.js";
 import { askForKey, noteScopes, session } from "./session.js";
 import { i18n } from "./i18n.js";
@@ -39,14 +39,19 @@ const problemOf = (status, retryAfter, body) =>
     body,
   });
 
+/** A file (Blob) goes as what its type says, all else as JSON. */
+const contentOf = (body) =>
+  body instanceof Blob ? { type: body.type, body } : { type: "application/json", body: JSON.stringify(body) };
+
 async function send(method, path, { query, body, signal, as = "json" } = {}) {
+  const content = body === undefined ? null : contentOf(body);
   let answer;
   try {
     answer = await fetch(address(path, query), {
       method,
       signal,
-      headers: { ...authorization(), ...(body === undefined ? {} : { "Content-Type": "application/json" }) },
-      body: body === undefined ? undefined : JSON.stringify(body),
+      headers: { ...authorization(), ...(content ? { "Content-Type": content.type } : {}) },
+      body: content?.body,
     });
   } catch (err) {
     if (err.name === "AbortError") throw err;

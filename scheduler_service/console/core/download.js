@@ -9,20 +9,15 @@ export function download(name, content, type = "text/plain;charset=utf-8") {
   if (!isLink) setTimeout(() => URL.revokeObjectURL(href), 10_000);
 }
 
-/** Rows (arrays or objects) as CSV that Excel opens with its Chinese intact (UTF-8 with byte order mark). */
-export function toCsv(rows) {
-  // What begins like a formula would be run by a spreadsheet.
-  return `\ufeff${window.Papa.unparse(rows, { escapeFormulae: true })}`;
+const FORMULA = /^'*[=+\-@\t\r]/; // a spreadsheet would run it; the service's reader takes the mark off again
+
+function cell(value) {
+  const text = typeof value === "string" && FORMULA.test(value) ? `'${value}` : String(value ?? "");
+  return /[",;\t\r\n]|^\s|\s$/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
 }
 
-/** The rows of a CSV text as objects by its first line; throws an Error that names the line. */
-export function fromCsv(text) {
-  const { data, errors } = window.Papa.parse(text.replace(/^\ufeff/, ""), {
-    header: true,
-    skipEmptyLines: "greedy",
-    transformHeader: (name) => name.trim(),
-  });
-  const error = errors.find((each) => each.type !== "Delimiter");
-  if (error) throw new Error(`line ${(error.row ?? 0) + 2}: ${error.message}`);
-  return data;
+/** Rows (arrays, or objects of the same members) as CSV that Excel opens with its Chinese intact (UTF-8 with byte order mark). */
+export function toCsv(rows) {
+  const lines = Array.isArray(rows[0]) ? rows : [Object.keys(rows[0] ?? {}), ...rows.map((row) => Object.values(row))];
+  return `\ufeff${lines.map((line) => line.map(cell).join(",")).join("\r\n")}`;
 }

@@ -58,9 +58,12 @@ def _operation(operation: Operation) -> str:
         parts.append(f"<h4>Parameters</h4>{_table(('name', 'in', 'type and limits', 'meaning'), rows)}")
     for media, content in told.get("requestBody", {}).get("content", {}).items():
         optional = "" if told["requestBody"]["required"] else ", optional"
-        parts.append(
-            f"<h4>Body <span class='scope'>{media}{optional}</span></h4>{_members(_resolved(content['schema']))}"
+        about = (
+            f"<pre>{_text(content['example'])}</pre>"
+            if "example" in content
+            else _members(_resolved(content["schema"]))
         )
+        parts.append(f"<h4>Body <span class='scope'>{media}{optional}</span></h4>{about}")
     parts.append(f"<h4>Request</h4><pre>{_text(_curl(operation))}</pre>")
     answer = examples()[operation.key]
     shown = answer if isinstance(answer, str) else json.dumps(answer, ensure_ascii=False, indent=1)

@@ -40,6 +40,6 @@ def error_example(status: int, tag: str) -> dict[str, Any]:
     """The body of an answer of this status to an operation of the tag."""
     cls, detail = _EXAMPLES.get((status, tag)) or _EXAMPLES[status, ""]
     kind = "about:blank" if cls is None else problems.kind_of(cls)
-    more = [((), detail)] if status == 422 else ()
+    more = [problems.mistake((), detail)] if status == 422 else ()
     body: dict[str, Any] = problems.problem(status, detail, kind=kind, errors=more).get_json()
     return body

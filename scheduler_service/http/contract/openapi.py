@@ -40,6 +40,8 @@ _QUERY: dict[str, Schema] = {
     "before": told(COUNT, "Only runs recorded before the one of this id: `next` of an earlier answer."),
     "user_id": told(_NAME, "The user."),
     "archived": told(one_of("true", "false", ""), "true: those in the archive, without their lists of users."),
+    "fill_down": told(one_of("true", "false", ""), "true: a blank workpoint_id of a CSV is that of the line above."),
+    "teams": told(TEXT, "JSON, as in a run's body: the plant that a file without teams of its own is for."),
     "hours": {
         "type": "number", "exclusiveMinimum": 0, "maximum": 8_784, "default": 24, "description": "How far back.",
     },
@@ -157,6 +159,8 @@ def _described(operation: Operation) -> dict[str, Any]:
         told_examples = {"example": operation.example, **operation.more_examples}
         shown = {name: {"value": value} for name, value in told_examples.items()}
         content: Schema = {"application/json": {"schema": ref(operation.body.__name__), "examples": shown}}
+        if operation.table:
+            content["text/csv"] = {"schema": TEXT, "example": operation.table}
         if operation.body is schemas.RegisterRequest:
             content["multipart/form-data"] = {
                 "schema": ref("UploadRequest"),

@@ -21,6 +21,7 @@ class Operation:
     summary: str
     body: type[BaseModel] | None = None
     is_body_optional: bool = False
+    table: str = ""  # an example of the CSV that it takes, too
     query: Sequence[str] = ()  # names in QUERY
     answer: str = "DoneAnswer"  # name of a component schema, or media types
     success: int = 200
@@ -73,6 +74,7 @@ _WORKPOINTS = {
     "time_budget_ms": 50,
     "charts": ["team"],
 }
+_TABLE = "工作点,工序,班组,工时,前置工序\r\n锅炉,除锈,team2,7,\r\n锅炉,焊接,team2,7,除锈\r\n锅炉,返修,返修,7,焊接\r\n"
 _REASON = {"reason": "not needed any more", "actor": "developer_name"}
 _FILTERS = ("start_time", "end_time", "model_key", "experiment")
 _MODEL_FILTERS = ("algorithm", "status", "tag")
@@ -125,6 +127,16 @@ OPERATIONS: tuple[Operation, ...] = (
         "A recorded run and what was asked for",
         answer="RunRecordAnswer",
         errors=(404, 503),
+    ),
+    Operation(
+        *("POST", "/requests/read", "runs", "The request that a file describes, CSV or JSON; nothing is run"),
+        body=schemas.RunRequest,
+        table=_TABLE,
+        query=("fill_down", "teams"),
+        answer="ReadAnswer",
+        errors=(*_BODY_ERRORS, 503),
+        scope="run",
+        example=_WORKPOINTS,
     ),
     Operation(
         *("POST", "/feedback", "runs", "Tie a person's verdict to a run"),

@@ -2,7 +2,7 @@
 
 import logging
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from http import HTTPStatus
 from pathlib import Path
 from typing import cast
@@ -12,6 +12,7 @@ from werkzeug.exceptions import HTTPException
 from werkzeug.exceptions import MethodNotAllowed as WrongMethod
 
 from scheduler_env.errors import InvalidCheckpoint, InvalidInstance
+from scheduler_env.findings import Finding, InvalidFile
 from scheduler_service.errors import (
     ClientGone,
     Conflict,
@@ -50,7 +51,8 @@ CLIENT_GONE = 499
 
 log = logging.getLogger(__name__)
 
-Errors = Sequence[tuple[Sequence[str | int], str]]
+Errors = Sequence[Mapping[str, object]]
+"""Each with `loc` and `msg`; what a file has wrong also with `code`, `params` and `source`."""
 
 
 def handle_errors(app: Flask, home: Path) -> None:
@@ -81,7 +83,7 @@ def problem(
         "error": detail,
     }
     if errors:
-        body["errors"] = [{"loc": list(loc), "msg": msg} for loc, msg in errors]
+        body["errors"] = list(errors)
     return Response(json_bytes(body | more), status, headers, mimetype=PROBLEM_MEDIA_TYPE)
 
 
@@ -95,14 +97,7 @@ def _answer(err: Exception, shown: Callable[[str], str]) -> Response:
     else:
         log.error("unexpected %s", type(err).__name__, exc_info=err)
         return problem(500, "an internal error; the log has it under this request's id")
-    errors: Errors = ()
     headers = {}
-    if isinstance(err, InvalidInput):
-        errors = err.errors or [((), str(err))]
-    elif isinstance(err, InvalidInstance):
-        errors = [(err.loc, str(err))]
-    elif isinstance(err, InvalidCheckpoint):
-        errors = [((), str(err))]
     if status == 401:
         headers["WWW-Authenticate"] = "Bearer"
     if isinstance(err, RateExceeded):
@@ -111,8 +106,29 @@ def _answer(err: Exception, shown: Callable[[str], str]) -> Response:
         log.warning("%s: %s", type(err).__name__, err)
         if not isinstance(err, MustBeMended):
             headers["Retry-After"] = str(err.retry_after_s if isinstance(err, Overloaded) else 5)
-    errors = [(loc, shown(text)) for loc, text in errors]
-    return problem(status, shown(str(err)), kind=kind_of(type(err)), errors=errors, headers=headers)
+    return problem(status, shown(str(err)), kind=kind_of(type(err)), errors=_errors_of(err, shown), headers=headers)
+
+
+def _errors_of(err: Exception, shown: Callable[[str], str]) -> Errors:
+    """Where each mistake is, if `err` is one of the input's."""
+    if isinstance(err, InvalidFile):
+        return [told_finding(each) for each in err.findings]
+    if isinstance(err, InvalidInput):
+        return [mistake(loc, shown(text)) for loc, text in err.errors or [((), str(err))]]
+    if isinstance(err, InvalidInstance | InvalidCheckpoint):
+        return [mistake(getattr(err, "loc", ()), shown(str(err)))]
+    return ()
+
+
+def mistake(loc: Sequence[str | int], msg: str) -> dict[str, object]:
+    """An entry of `errors`."""
+    return {"loc": list(loc), "msg": msg}
+
+
+def told_finding(finding: Finding) -> dict[str, object]:
+    """What was found in a file, as it is answered: among errors or beside what was read."""
+    source = {"source": finding.source} if finding.source else {}
+    return mistake(finding.loc, finding.text) | {"code": finding.code, "params": finding.params} | source
 
 
 def _answer_http(err: HTTPException) -> Response:

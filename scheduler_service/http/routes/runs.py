@@ -11,8 +11,10 @@ from typing import Any
 from flask import Blueprint, Response, g, request
 
 from scheduler_service.http.bodies import json_bytes, number_of, read_body
+from scheduler_service.http.contract.problems import told_finding
 from scheduler_service.http.contract.schemas import FeedbackRequest, RunRequest, View
 from scheduler_service.http.filters import runs_asked_for
+from scheduler_service.http.runs.reading import read_file
 from scheduler_service.http.runs.running import Outcome, Run, TakesLonger, answer, compute, draw, recorded_details
 from scheduler_service.http.server.offload import HAS_CLIENT_LEFT, Ticket
 from scheduler_service.http.services import Services, services
@@ -48,6 +50,19 @@ def run_algorithm() -> Response:
     if parts.answers.is_on:
         parts.metrics.count_answer_lookup(is_hit=run.is_cached)
     return Response(json_bytes(answer(run, charts)), mimetype="application/json")
+
+
+@blueprint.post("/requests/read")
+def read_request() -> dict[str, Any]:
+    """The request that a file describes, and what was found on the way; nothing is run."""
+    read = read_file(services())
+    return {
+        "status": "success",
+        "request": read.request,
+        "n_workpoints": read.n_workpoints,
+        "n_steps": read.n_steps,
+        "findings": [told_finding(each) for each in read.findings],
+    }
 
 
 @blueprint.post("/feedback")

@@ -1,7 +1,7 @@
-// What is being typed, kept in this browser, so that a reload loses nothing; and as the body of a request.
+// What is being typed, kept in this browser, so that a reload loses nothing; and as a request.
 import { reactive, watch } from "vue";
-import { fromRequest, newWorkpoint, workpointsOf } from "./exchange.js";
-import { SAMPLE } from "./standard.js";
+import { editable, given, newWorkpoint, workpointsOf } from "./exchange.js";
+import { SAMPLE, TEAMS } from "./standard.js";
 
 const DRAFT = "scheduler.draft";
 const KEPT_AFTER_MS = 400;
@@ -10,20 +10,26 @@ const fresh = () => ({
   mode: "params",
   params: [...SAMPLE],
   workpoints: [newWorkpoint("1"), newWorkpoint("2")],
-  headcounts: {}, // team -> people, where they differ from the default plant
-  teams: null, // as a file or an earlier request brought them
+  headcounts: {}, // team of the default plant -> people
+  teams: null, // by name, what a file or an earlier request brought beyond that
   isLinear: false,
   options: { model: "", compare: "", budgetMs: null, experiment: "", userId: "" },
+  more: {}, // of a file, what this page has no field for
 });
 
 function kept() {
   try {
     const read = JSON.parse(localStorage.getItem(DRAFT));
-    return read?.params?.length === SAMPLE.length && Array.isArray(read.workpoints) ? read : {};
+    return read?.params?.length === SAMPLE.length && Array.isArray(read.workpoints) && !Array.isArray(read.teams) ? read : {};
   } catch {
     return {};
   }
 }
+
+const PLANT = new Set(TEAMS.map((team) => team.name));
+const isHeadcount = ([name, team]) => PLANT.has(name) && Object.keys(team).join() === "headcount";
+const withoutAny = (teams, names) => Object.fromEntries(Object.entries(teams ?? {}).filter(([name]) => !names.has(name)));
+const nullIfEmpty = (teams) => (Object.keys(teams).length ? teams : null);
 
 export function useDraft() {
   const draft = reactive({ ...fresh(), ...kept() });
@@ -39,36 +45,50 @@ export function useDraft() {
     }, KEPT_AFTER_MS);
   });
 
-  /** Takes over what an earlier request or a file asked for. */
-  function take(request) {
-    const { params, workpoints, teams, crew_efficiency } = "teams" in request && "crew_efficiency" in request ? request : fromRequest(request);
-    const isSimple = teams !== null && !Array.isArray(teams) && Object.values(teams).every((team) => Object.keys(team).join() === "headcount");
-    Object.assign(draft, {
-      mode: params && !workpoints.length ? "params" : "workpoints",
-      ...(params ? { params } : {}),
-      ...(workpoints.length ? { workpoints } : {}),
-      headcounts: isSimple ? Object.fromEntries(Object.entries(teams).map(([name, { headcount }]) => [name, headcount])) : {},
-      teams: isSimple ? null : teams,
-      isLinear: crew_efficiency === "linear",
-    });
+  function takeTeams(teams) {
+    const entries = Object.entries(teams);
+    draft.headcounts = Object.fromEntries(entries.filter(isHeadcount).map(([name, { headcount }]) => [name, headcount]));
+    draft.teams = nullIfEmpty(Object.fromEntries(entries.filter((entry) => !isHeadcount(entry))));
   }
 
-  /** The body for POST /run_algorithm. */
-  function body(model) {
-    const { options } = draft;
-    const changed = Object.fromEntries(Object.entries(draft.headcounts).map(([name, headcount]) => [name, { headcount }]));
-    const listed = Array.isArray(draft.teams)
-      ? [...draft.teams.filter((team) => !(team.name in changed)), ...Object.entries(changed).map(([name, team]) => ({ name, ...draft.teams.find((each) => each.name === name), ...team }))]
-      : { ...draft.teams, ...Object.fromEntries(Object.entries(changed).map(([name, team]) => [name, { ...draft.teams?.[name], ...team }])) };
+  /** The steps of a file tell these teams' sizes, and no longer this page. */
+  function forgetTeams(workpoints) {
+    const sized = workpoints.flatMap(({ steps = [] }) => steps.filter((step) => step.team_size != null).map((step) => step.team));
+    const names = new Set(sized);
+    Object.assign(draft, { headcounts: withoutAny(draft.headcounts, names), teams: nullIfEmpty(withoutAny(draft.teams, names)) });
+  }
+
+  /** Takes over a request as the service read it. What a file does not speak of stays; an earlier run's `isWhole`. */
+  function take(request, { isWhole = false } = {}) {
+    const { params, workpoints, teams, crew_efficiency, model, experiment, user_id, time_budget_ms, ...more } = request;
+    Object.assign(draft, workpoints ? { mode: "workpoints", workpoints: editable(workpoints) } : { mode: "params", params });
+    if (teams || isWhole) takeTeams(teams ?? {});
+    else forgetTeams(workpoints ?? []);
+    if (crew_efficiency || isWhole) draft.isLinear = crew_efficiency === "linear";
+    if (Object.keys(more).length) draft.more = more;
+    if (experiment && !model) draft.options.model = ""; // which would go before the experiment
+    Object.assign(draft.options, given({ model, experiment, userId: user_id == null ? "" : String(user_id), budgetMs: time_budget_ms }));
+  }
+
+  /** All that is asked for, in the words of POST /run_algorithm. */
+  function request() {
+    const { model, experiment, budgetMs, userId } = draft.options;
+    const teams = { ...draft.teams };
+    for (const [name, headcount] of Object.entries(draft.headcounts)) teams[name] = { ...teams[name], headcount };
     return {
       ...(draft.mode === "params" ? { params: draft.params } : { workpoints: workpointsOf(draft.workpoints) }),
-      ...(Object.keys(listed).length ? { teams: listed } : {}),
+      ...(nullIfEmpty(teams) ? { teams } : {}),
       ...(draft.isLinear ? { crew_efficiency: "linear" } : {}),
-      ...(model ? { model } : options.experiment ? { experiment: options.experiment } : {}),
-      ...(options.budgetMs === null ? {} : { time_budget_ms: options.budgetMs }),
-      ...(options.userId ? { user_id: options.userId } : {}),
+      ...given({ model, experiment, time_budget_ms: budgetMs, user_id: userId }),
+      ...draft.more,
     };
   }
 
-  return { draft, take, body };
+  /** The body for POST /run_algorithm, answered by `model` if one is given. This page draws its own charts. */
+  function body(model) {
+    const { charts: _, chart_format: __, experiment, ...asked } = request();
+    return { ...asked, ...given(model ? { model } : { experiment }) };
+  }
+
+  return { draft, take, request, body };
 }

@@ -4,8 +4,8 @@ import { useI18n } from "vue-i18n";
 import { api } from "../../core/api.js";
 import { hours, percent, time } from "../../core/format.js";
 import { useLoad } from "../../core/load.js";
-import { refusalText } from "../../core/refusals.js";
 import { toast } from "../../parts/toast.js";
+import { explain } from "./problems.js";
 
 const AT_ONCE = 10;
 
@@ -25,9 +25,9 @@ export default {
     async function again(run) {
       try {
         const { input } = await api.get(`/runs/${encodeURIComponent(run.request_id)}`);
-        emit("again", input);
+        emit("again", (await api.post("/requests/read", input)).request);
       } catch (err) {
-        toast(refusalText(err), "bad");
+        toast(explain(err), "bad");
       }
     }
     expose({ reload: load.reload });

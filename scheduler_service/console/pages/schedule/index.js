@@ -7,6 +7,7 @@ import { useStyle } from "../../core/style.js";
 import { toast } from "../../parts/toast.js";
 import { useDraft } from "./draft.js";
 import Durations from "./durations.js";
+import Files from "./files.js";
 import { VIEWS } from "./gantt.js";
 import { mistakesIn } from "./checks.js";
 import History from "./history.js";
@@ -31,17 +32,17 @@ const showCritical = ref(true);
 
 export default {
   name: "Schedule",
-  components: { Durations, History, Options, Plant, Result, Workpoints },
+  components: { Durations, Files, History, Options, Plant, Result, Workpoints },
   setup() {
     const { t, locale } = useI18n();
-    const { draft, take, body } = useDraft();
+    const { draft, take, request, body } = useDraft();
     const results = ref(null);
     const history = ref(null);
 
     const teams = computed(() => [
       ...new Set([
         ...TEAMS.map((team) => team.name),
-        ...(Array.isArray(draft.teams) ? draft.teams.map((team) => team.name) : Object.keys(draft.teams ?? {})),
+        ...Object.keys(draft.teams ?? {}),
         ...draft.workpoints.flatMap((workpoint) => workpoint.steps.map((step) => step.team)),
       ]),
     ]);
@@ -116,13 +117,20 @@ export default {
       return t("schedule.difference", { ...names, word: t(change < 0 ? "schedule.shorter" : "schedule.longer"), hours: hours(Math.abs(change)), percent: percent(Math.abs(change) / a.makespan) });
     });
 
-    function again(input) {
-      take(input);
+    function imported(read) {
+      take(read);
+      state.error = null;
+      const hasOwnPlant = draft.teams || Object.keys(draft.headcounts).length > 0;
+      if (hasOwnPlant && !read.teams) toast(t("schedule.plant_stays"), "info");
+    }
+
+    function again(read) {
+      take(read, { isWhole: true });
       state.error = null;
       toast(t("schedule.loaded"), "info");
       window.scrollTo({ top: 0 });
     }
-    return { t, explain, explained, draft, take, state, cancel, start, view, views: VIEWS, showCritical, results, history, teams, invalid, place, progress, spanH, difference, again };
+    return { t, explain, explained, draft, request, imported, state, cancel, start, view, views: VIEWS, showCritical, results, history, teams, invalid, place, progress, spanH, difference, again };
   },
   template: /* html */ `
     <div class="page schedule">
@@ -133,10 +141,11 @@ export default {
             <button type="button" :aria-pressed="draft.mode === 'params'" @click="draft.mode = 'params'">{{ t("schedule.mode_params") }}</button>
             <button type="button" :aria-pressed="draft.mode === 'workpoints'" @click="draft.mode = 'workpoints'">{{ t("schedule.mode_workpoints") }}</button>
           </div>
+          <files :request="request" :workpoints="draft.mode === 'workpoints' ? draft.workpoints : null" @imported="imported" />
           <durations v-if="draft.mode === 'params'" v-model="draft.params" :invalid="invalid" />
-          <workpoints v-else v-model="draft.workpoints" :invalid="invalid" :teams="teams" @imported="take" />
+          <workpoints v-else v-model="draft.workpoints" :invalid="invalid" :teams="teams" />
           <plant v-model="draft.headcounts" :others="draft.teams" :is-linear="draft.isLinear" :invalid="(...path) => invalid('teams', ...path)" @forget="Object.assign(draft, { teams: null, isLinear: false })" />
-          <options v-model="draft.options" :invalid="invalid" />
+          <options v-model="draft.options" :more="draft.more" :invalid="invalid" @forget="draft.more = {}" />
           <div v-if="state.error" class="card error" role="alert">
             <strong>{{ t("schedule.failed") }}</strong>
             <template v-if="state.error.errors?.length > 0 && state.error.errors[0].loc.length">

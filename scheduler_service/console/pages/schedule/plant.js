@@ -9,15 +9,15 @@ export default {
   emits: ["update:modelValue", "forget"],
   setup(props, { emit }) {
     const { t } = useI18n();
+    const usual = (name) => props.others?.[name]?.headcount ?? TEAMS.find((team) => team.name === name).headcount;
     const set = (name, text) => {
       const { [name]: _, ...rest } = props.modelValue;
-      const standard = TEAMS.find((team) => team.name === name).headcount;
       const people = Number(text);
-      emit("update:modelValue", text === "" || people === standard ? rest : { ...rest, [name]: people });
+      emit("update:modelValue", text === "" || people === usual(name) ? rest : { ...rest, [name]: people });
     };
     const changes = computed(() => Object.keys(props.modelValue).length + (props.others ? 1 : 0) + (props.isLinear ? 1 : 0));
-    const names = computed(() => (Array.isArray(props.others) ? props.others.map((each) => each.name) : Object.keys(props.others ?? {})).join(", "));
-    return { t, teams: TEAMS, set, changes, names, reset: () => { emit("update:modelValue", {}); emit("forget"); } };
+    const names = computed(() => Object.keys(props.others ?? {}).map((name) => t(`schedule.teams.${name}`, name)).join(t("schedule.list_mark")));
+    return { t, teams: TEAMS, usual, set, changes, names, reset: () => { emit("update:modelValue", {}); emit("forget"); } };
   },
   template: /* html */ `
     <details class="plant" :open="Boolean(invalid()) || undefined">
@@ -25,7 +25,7 @@ export default {
       <p class="hint">{{ t("schedule.plant_hint") }}</p>
       <div class="team-grid">
         <label v-for="team in teams" :key="team.name" class="field"><span>{{ t("schedule.teams." + team.name) }}</span>
-          <input type="number" min="1" max="1000" step="1" :name="team.name" :value="modelValue[team.name] ?? team.headcount" :aria-invalid="Boolean(invalid(team.name))" @input="set(team.name, $event.target.value)"></label>
+          <input type="number" min="1" max="1000" step="1" :name="team.name" :value="modelValue[team.name] ?? usual(team.name)" :aria-invalid="Boolean(invalid(team.name))" @input="set(team.name, $event.target.value)"></label>
       </div>
       <p v-if="others" class="hint">{{ t("schedule.other_teams", { names }) }}</p>
       <p v-if="isLinear" class="hint">{{ t("schedule.curve_linear") }}</p>

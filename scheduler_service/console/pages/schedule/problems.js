@@ -5,6 +5,9 @@ import { refusalText, translated } from "../../core/refusals.js";
 const { t } = i18n.global;
 const teamName = (name) => t(`schedule.teams.${name}`, name);
 
+const kindName = (kind) => t(`schedule.kind.${kind.split(" ").at(-1)}`);
+const OWNERS = { step: "step", "work point": "workpoint", team: "team" };
+
 /** [what the service says, key of ours, its figures] */
 const KNOWN = [
   [/ (\S+) is not within (\d+)\.\.(\d+)$/, "range", ([, value, least, most]) => ({ value, least, most })],
@@ -31,8 +34,23 @@ const KNOWN = [
   [/^must be at most (\d+)$/, "at_most", ([, limit]) => ({ limit })],
   [/ is not greater than 0 and at most /, "hours"],
   [/ is not a text of 1 to (\d+) printable characters$/, "not_printable", ([, most]) => ({ most })],
-  [/^a step has no '(.+)'; it may have /s, "unknown_field", ([, name]) => ({ name })],
-  [/^the step has no \w+$/, "missing"],
+  [/^a (step|work point|team) has no '(.+)'; it may have /s, "unknown_field", ([, owner, name]) => ({ owner: t(`schedule.${OWNERS[owner]}`), name })],
+  [/^Extra inputs are not permitted$/, "unknown_member"],
+  [/^Input should be /, "bad_value"],
+  [/(?:^| )is (null|a boolean|a number|a text|an object|a list); wanted is an? (list|object|text|number)/s, "other_kind", ([, found, wanted]) => ({ found: kindName(found), wanted: kindName(wanted) })],
+  [/^params has (\d+) numbers; the standard cycle has (\d+) steps$/, "params_count", ([, n, wanted]) => ({ n, wanted })],
+  [/^give either params or workpoints/, "either"],
+  [/^workpoints is empty/, "nothing"],
+  [/^work point '(.*)' has both steps and params/s, "steps_and_params"],
+  [/^the (?:work point|team) under '(.*)' says that its (?:id|name) is '(.*)'$/s, "other_name", ([, key, name]) => ({ key, name })],
+  [/^the team '(.*)' is declared twice$/s, "team_twice", ([, name]) => ({ name: teamName(name) })],
+  [/^team '(.*)' is dedicated, /s, "dedicated_team", ([, name]) => ({ name: teamName(name) })],
+  [/^crew_efficiency is /, "curve"],
+  [/^the body is not JSON: .*line (\d+) column (\d+)/s, "not_json", ([, line, column]) => ({ line, column })],
+  [/^the body is empty; wanted is a file$/, "no_file"],
+  [/stands twice(?: in one object)?$/, "twice"],
+  [/^must be a finite number$/, "finite"],
+  [/^the (?:step|team) has no \w+$/, "missing"],
   [/^no model is called '(.+?)'/, "no_model", ([, name]) => ({ name })],
 ];
 

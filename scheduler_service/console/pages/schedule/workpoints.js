@@ -1,17 +1,15 @@
-// Work points and their steps in tables; files in and out.
+// Work points and their steps in tables.
 import { ref } from "vue";
 import { useI18n } from "vue-i18n";
-import { download } from "../../core/download.js";
 import { hours } from "../../core/format.js";
-import { toast } from "../../parts/toast.js";
-import { fromRequest, newStep, newWorkpoint, textOf, workpointsFromCsv, workpointsOf, workpointsToCsv } from "./exchange.js";
+import { newStep, newWorkpoint } from "./exchange.js";
 import StepTable from "./step_table.js";
 
 export default {
   name: "Workpoints",
   components: { StepTable },
   props: { modelValue: { type: Array, required: true }, invalid: { type: Function, required: true }, teams: { type: Array, required: true } },
-  emits: ["update:modelValue", "imported"],
+  emits: ["update:modelValue"],
   setup(props, { emit }) {
     const { t } = useI18n();
     const opened = ref(0);
@@ -34,39 +32,21 @@ export default {
     const remove = (at) => put(props.modelValue.toSpliced(at, 1));
     const addStep = (at) => {
       const { steps } = props.modelValue[at];
-      change(at, { steps: [...steps, newStep({ order: (steps.at(-1)?.order ?? 0) + 1, team: steps.at(-1)?.team ?? "team1" })] });
+      const last = steps.at(-1);
+      const order = last?.order === null ? null : (last?.order ?? 0) + 1; // none where steps have none
+      change(at, { steps: [...steps, newStep({ order, team: last?.team ?? "team1" })] });
     };
     const summary = (workpoint) =>
       t("schedule.workpoint_summary", { steps: workpoint.steps.length, hours: hours(workpoint.steps.reduce((sum, step) => sum + (step.duration ?? 0), 0), 0) });
 
-    async function take(event) {
-      const [file] = event.target.files;
-      event.target.value = ""; // the same file can be chosen again
-      if (!file) return;
-      try {
-        const text = await textOf(file);
-        const isCsv = file.name.toLowerCase().endsWith(".csv");
-        const read = isCsv ? { workpoints: workpointsFromCsv(text) } : fromRequest(JSON.parse(text));
-        emit("imported", read);
-        const steps = read.workpoints.reduce((sum, workpoint) => sum + workpoint.steps.length, 0);
-        toast(read.workpoints.length ? t("schedule.imported", { n: read.workpoints.length, steps }) : t("schedule.imported_params"));
-      } catch (err) {
-        toast(t("schedule.import_failed", { name: file.name, why: err.message }), "bad");
-      }
-    }
-    const exportJson = () => download("workpoints.json", JSON.stringify({ workpoints: workpointsOf(props.modelValue) }, null, 2), "application/json");
-    const exportCsv = () => download("workpoints.csv", workpointsToCsv(props.modelValue), "text/csv;charset=utf-8");
     const isWrong = (at) => Boolean(props.invalid("workpoints", at));
-    return { t, opened, change, add, duplicate, remove, addStep, summary, take, exportJson, exportCsv, isWrong };
+    return { t, opened, change, add, duplicate, remove, addStep, summary, isWrong };
   },
   template: /* html */ `
     <fieldset class="workpoints">
       <legend>{{ t("schedule.mode_workpoints") }}</legend>
       <div class="row tight">
         <button type="button" class="btn small" @click="add">{{ t("schedule.add_workpoint") }}</button>
-        <label class="btn small file">{{ t("schedule.import") }}<input type="file" accept=".json,.csv,application/json,text/csv" class="unseen" @change="take"></label>
-        <button type="button" class="btn small quiet" :disabled="!modelValue.length" @click="exportJson">{{ t("schedule.export_json") }}</button>
-        <button type="button" class="btn small quiet" :disabled="!modelValue.length" @click="exportCsv">{{ t("schedule.export_csv") }}</button>
       </div>
       <p v-if="!modelValue.length" class="empty">{{ t("schedule.no_workpoint") }}</p>
       <details v-for="(workpoint, at) in modelValue" :key="at" class="workpoint" :class="{ wrong: isWrong(at) }" :open="opened === at || isWrong(at)" @toggle="$event.target.open ? (opened = at) : opened === at && (opened = -1)">

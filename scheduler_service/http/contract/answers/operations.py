@@ -194,7 +194,14 @@ OPERATIONS: dict[str, Schema] = {
         {
             "errors": told(
                 list_of(
-                    object_of({"loc": list_of({"type": ["string", "integer"]}), "msg": TEXT}),
+                    object_of(
+                        {"loc": list_of({"type": ["string", "integer"]}), "msg": TEXT},
+                        {
+                            "code": told(TEXT, "Of what a file has wrong (POST /requests/read)."),
+                            "params": told(ANYTHING, "What msg is made of."),
+                            "source": told(TEXT, "The line of the file."),
+                        },
+                    ),
                 ),
                 "Where each mistake is (422).",
             )

@@ -118,5 +118,27 @@ RUNS: dict[str, Schema] = {
             "schedule": told(maybe(ref("RunSchedule")), "null: it failed, or was recorded before schedules were kept."),
         }
     ),
+    "Finding": object_of(
+        {
+            "loc": told(
+                list_of({"type": ["string", "integer"]}),
+                "line, its number and the column, of CSV; the path of JSON; nothing for the whole file.",
+            ),
+            "code": one_of("team_read_as", "filled_down"),
+            "params": told(ANYTHING, "What the text is made of."),
+            "msg": TEXT,
+        },
+        {"source": told(TEXT, "The line, its cells separated by commas.")},
+    ),
+    "ReadAnswer": success(
+        {
+            "request": told(
+                ANYTHING, "As POST /run_algorithm takes it, with nothing added that the file does not say."
+            ),
+            "n_workpoints": COUNT,
+            "n_steps": COUNT,
+            "findings": told(list_of(ref("Finding")), "What was read otherwise than it is written."),
+        }
+    ),
     "FeedbackAnswer": success({"request_id": TEXT, "message": TEXT}),
 }

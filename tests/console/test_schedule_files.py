@@ -1,0 +1,337 @@
+"""Files in and out of the planner's page: read as the service reads them, and nothing is lost on the way."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Locator, Page, expect
+
+from scheduler_env.standard_cycle import SAMPLE_PARAMS
+from scheduler_env.vocabulary import number_of
+from tests.conftest import LiveService
+from tests.console.browsing import check_both_sizes
+from tests.console.planning import recorded, run
+
+HEAD = "workpoint_id,step,team,duration"
+SEQUENCE = ("A,strip,team2,7,", "A,weld,team2,7,strip", "A,paint,team2,7,weld")
+
+
+def choose(page: Page, name: str, content: str | bytes) -> None:
+    data = content if isinstance(content, bytes) else content.encode()
+    page.locator("input[type=file]").set_input_files({"name": name, "mimeType": "text/plain", "buffer": data})
+
+
+def table(*lines: str, head: str = HEAD) -> str:
+    return "\r\n".join([head, *lines])
+
+
+def refused(page: Page, mistakes: list[str]) -> Locator:
+    """The dialog that says why nothing was imported."""
+    dialog = page.locator("dialog.import[open]")
+    expect(dialog.get_by_role("heading")).to_contain_text("没有导入")
+    assert re.search("40[0-9]|422", mistakes.pop())
+    return dialog
+
+
+def export(page: Page, kind: str, folder: Path) -> Path:
+    with page.expect_download() as told:
+        page.get_by_role("button", name=f"导出 {kind}").click()
+    file = folder / told.value.suggested_filename
+    told.value.save_as(file)
+    return file
+
+
+# --- CSV ---
+
+
+@pytest.mark.parametrize("heading", ["Predecessors", "前置工序", "PREDECESSOR"])
+def test_steps_in_sequence_are_planned_in_sequence(schedule: Page, heading: str):
+    choose(schedule, "x.csv", table(*SEQUENCE, head=f"{HEAD},{heading}"))
+    expect(schedule.get_by_text("已导入 1 个工作点，共 3 道工序。")).to_be_visible()
+    run(schedule)
+    expect(schedule.locator("[data-test=makespan]")).to_have_text("16.80 小时")
+
+
+def test_a_heading_that_nobody_knows_is_refused_with_the_nearest(schedule: Page, mistakes: list[str]):
+    choose(schedule, "x.csv", table(*SEQUENCE, head=f"{HEAD},max_crews"))
+    dialog = refused(schedule, mistakes)
+    expect(dialog.get_by_role("heading")).to_have_text("x.csv 没有导入：有 1 处须改正")
+    expect(dialog.get_by_role("row")).to_contain_text("第 1 行 max_crews没有“max_crews”这一列，最接近的是“max_crew”")
+
+
+def test_every_mistake_is_listed_with_the_line_of_the_file(schedule: Page, mistakes: list[str]):
+    lines = ('A,"a\nb",team2,7', "", "A,t,team2,0x10", "", ",u,team2,7", "A,,team2,7")
+    choose(schedule, "x.csv", table(*lines))
+    rows = refused(schedule, mistakes).get_by_role("row")
+    expect(rows).to_have_count(3)
+    expect(rows.nth(0)).to_contain_text("第 5 行 工时“0x10”不是数值")
+    expect(rows.nth(0)).to_contain_text("A, t, team2, 0x10")
+    expect(rows.nth(1)).to_contain_text("第 7 行 工作点编号工作点编号空着")
+    expect(rows.nth(2)).to_contain_text("第 8 行 工序不能空着")
+
+
+def test_merged_cells_are_filled_down_only_when_asked_for(schedule: Page, mistakes: list[str], console: LiveService):
+    choose(schedule, "x.csv", table("A,s,team2,7", ",t,team2,7", "B,s,team2,7", ",t,team2,7"))
+    dialog = refused(schedule, mistakes)
+    dialog.get_by_label("空着的工作点编号沿用上一行").check()
+    expect(schedule.get_by_text("已导入 2 个工作点，共 4 道工序。")).to_be_visible()
+    expect(dialog.get_by_role("row")).to_contain_text("第 3 行 工作点编号2 行的工作点编号沿用了上一行")
+    dialog.get_by_role("button", name="关闭").click()
+    run(schedule)
+    asked = json.loads(recorded(console).iloc[-1].input_params)
+    assert [[step["name"] for step in each["steps"]] for each in asked["workpoints"]] == [["s", "t"], ["s", "t"]]
+
+
+@pytest.mark.parametrize("name", ["返修", "6 班 返修"])
+def test_a_chinese_team_is_taken_and_said(schedule: Page, name: str):
+    choose(schedule, "x.csv", table(f"锅炉,补焊,{name},12.5", head="工作点,工序,班组,工时"))
+    dialog = schedule.locator("dialog.import[open]")
+    expect(dialog.get_by_role("row")).to_contain_text(f"第 2 行 班组班组“{name}”按 team6 读入（1 道工序）")
+    dialog.get_by_role("button", name="关闭").click()
+    answer = run(schedule)
+    assert [step["team"] for step in answer["result"]["schedule_details"]] == ["team6"]
+
+
+def test_what_a_csv_does_not_speak_of_stays(schedule: Page, console: LiveService):
+    schedule.get_by_text("班组人数", exact=True).click()
+    schedule.get_by_label("2 班 保温打磨", exact=True).fill("6")
+    choose(schedule, "x.csv", table(*SEQUENCE, head=f"{HEAD},predecessors"))
+    expect(schedule.get_by_text("页面上的班组人数保持不变")).to_be_visible()
+    assert run(schedule)["result"]["team_headcount"] == {"team2": 6}
+    assert "order" not in json.loads(recorded(console).iloc[-1].input_params)["workpoints"][0]["steps"][0]
+
+
+def test_a_csv_may_name_the_teams_of_the_page(schedule: Page, tmp_path: Path):
+    step = {"name": "焊接", "team": "外协", "duration": 6}
+    asked = {"workpoints": [{"id": "A", "steps": [step]}], "teams": {"外协": {"headcount": 4}}}
+    choose(schedule, "x.json", json.dumps(asked))
+    expect(schedule.get_by_text("已导入 1 个工作点，共 1 道工序。")).to_be_visible()
+    csv = export(schedule, "CSV", tmp_path).read_bytes()
+    choose(schedule, "y.csv", csv)
+    expect(schedule.get_by_text("页面上的班组人数保持不变")).to_be_visible()
+    assert json.loads(export(schedule, "JSON", tmp_path).read_text("utf-8")) == asked
+
+
+def test_the_team_sizes_of_a_csv_take_the_place_of_the_pages(schedule: Page):
+    schedule.get_by_text("班组人数", exact=True).click()
+    schedule.get_by_label("2 班 保温打磨", exact=True).fill("6")
+    choose(schedule, "x.csv", table("A,s,team2,7,8", head=f"{HEAD},team_size"))
+    expect(schedule.get_by_text("已导入 1 个工作点，共 1 道工序。")).to_be_visible()
+    assert run(schedule)["result"]["team_headcount"] == {"team2": 8}
+
+
+def test_the_list_takes_the_numbers_that_a_csv_takes(schedule: Page):
+    words = [
+        "7",
+        "12.5",
+        "１２．５",
+        ".5",
+        "7.",
+        "1e3",
+        "-1",
+        "+2",
+        "0x10",
+        "0b11",
+        "1e999",
+        "²",
+        "½",
+        "٣",
+        "1_0",
+        "7h",
+        "1" * 61,
+    ]
+    taken = schedule.evaluate(
+        """async (words) => {
+            const { numbersOf } = await import('/console/pages/schedule/exchange.js');
+            return words.map((word) => { try { return numbersOf(word)[0]; } catch { return null; } });
+        }""",
+        words,
+    )
+    assert taken == [number_of(word) for word in words]
+
+
+# --- JSON ---
+
+
+@pytest.mark.parametrize(
+    ("request_", "said"),
+    [
+        ({"workpoints": [{"id": "A", "Steps": []}]}, "第 1 个工作点 Steps工作点没有“Steps”这一项"),
+        ({"params": [*SAMPLE_PARAMS, 1]}, "标准工序有 15 道，现在是 16 个数值"),
+        ({"workpoints": [None]}, "第 1 个工作点应为对象，现在是空"),
+        ({"workpoints": "x"}, "工作点应为列表，现在是文字"),
+        ({"steps": []}, "请求里没有这一项"),
+        ({}, "标准工序的工时和工作点须二者取一"),
+        ([1, 2, 3], "整个文件这一项不能取这样的值"),
+    ],
+)
+def test_json_is_refused_as_the_service_refuses_it(schedule: Page, mistakes: list[str], request_: object, said: str):
+    choose(schedule, "x.json", json.dumps(request_))
+    expect(refused(schedule, mistakes).get_by_role("row").first).to_contain_text(said)
+    expect(schedule.locator("[name=duration-1]")).to_have_value("10")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "complaint"),
+    [
+        ("x.json", "{", "不是 JSON：第 1 行第 2 列有误"),
+        ("x.csv", "", "文件是空的"),
+        ("x.csv", f"{HEAD}\n", "只有表头，没有数据行"),
+        ("x.csv", "a,b\n1,2\n", "缺少这些列：workpoint_id, step, team, duration"),
+        ("x.xlsx", "PK\x03\x04", "请在 Excel 里另存为 CSV"),
+        ("x.csv", "PK\x03\x04", "请在 Excel 里另存为 CSV"),
+        ("x.csv", f"{HEAD}\n1,打磨,team2,viel\n", "第 2 行 工时“viel”不是数值"),
+    ],
+)
+def test_a_file_that_cannot_be_read_is_told_with_the_reason(
+    workpoints: Page, mistakes: list[str], name: str, content: str, complaint: str
+):
+    choose(workpoints, name, content)
+    expect(refused(workpoints, mistakes)).to_contain_text(complaint)
+    expect(workpoints.locator("details.workpoint")).to_have_count(2)
+
+
+def test_an_import_adds_no_order(schedule: Page, console: LiveService):
+    steps = [{"name": "a", "team": "team2", "duration": 7}, {"name": "b", "team": "team3", "duration": 7}]
+    asked = {"workpoints": [{"id": "A", "steps": [*steps, {**steps[1], "name": "c", "predecessors": ["a"]}]}]}
+    choose(schedule, "x.json", json.dumps(asked))
+    expect(schedule.get_by_text("已导入 1 个工作点，共 3 道工序。")).to_be_visible()
+    run(schedule)
+    assert json.loads(recorded(console).iloc[-1].input_params) == asked
+    schedule.get_by_role("button", name="添加工序").click()
+    expect(schedule.get_by_label("次序 4", exact=True)).to_have_value("")
+
+
+def test_an_earlier_run_is_loaded_as_it_was_and_as_a_whole(schedule: Page, console: LiveService):
+    steps = [{"name": "a", "team": "team2", "duration": 7}, {"name": "b", "team": "team2", "duration": 7}]
+    asked = {"workpoints": [{"id": "A", "steps": [steps[0], {**steps[1], "predecessors": ["a"]}]}]}
+    first = console.run(**asked)["result"]["makespan"]
+    schedule.get_by_text("班组人数", exact=True).click()
+    schedule.get_by_label("2 班 保温打磨", exact=True).fill("6")
+    schedule.wait_for_function("localStorage.getItem('scheduler.draft')?.includes('\"team2\":6')")
+    schedule.reload()
+    schedule.locator(".history tbody tr").first.get_by_role("button", name=re.compile("载入")).click()
+    expect(schedule.get_by_text("已载入这次排程的输入")).to_be_visible()
+    assert run(schedule)["result"]["makespan"] == first
+    assert json.loads(recorded(console).iloc[-1].input_params) == asked
+
+
+EVERYTHING = {
+    "workpoints": [
+        {
+            "id": "A",
+            "name": "锅炉",
+            "steps": [
+                {"id": "s1", "name": "除锈", "team": "team2", "duration": 7.5, "min_crew": 2, "max_crew": 6},
+                {"name": "焊接", "team": "外协", "duration": 6, "predecessors": ["s1"], "dedicated": True},
+                {"name": "检验", "team": "team3", "duration": 4, "predecessors": ["焊接"], "parallel": False},
+            ],
+        }
+    ],
+    "teams": {"外协": {"headcount": 4}, "team3": {"headcount": 12, "min_crew": 3}, "team2": {"headcount": 6}},
+    "crew_efficiency": "linear",
+    "model": "DDQN_v2.0",
+    "experiment": "boilers",
+    "time_budget_ms": 250,
+    "user_id": "planner",
+    "algorithm": "DDQN",
+    "charts": ["team"],
+}
+
+
+@pytest.mark.parametrize(
+    "asked", [EVERYTHING, {"params": list(SAMPLE_PARAMS[::-1]), "teams": {"team5": {"headcount": 9}}}]
+)
+def test_an_export_holds_all_of_the_request_and_comes_back_the_same(schedule: Page, asked: dict, tmp_path: Path):
+    choose(schedule, "x.json", json.dumps(asked))
+    expect(schedule.locator(".toast").first).to_contain_text("已导入")
+    first = export(schedule, "JSON", tmp_path).read_text("utf-8")
+    assert json.loads(first) == asked
+    schedule.evaluate("localStorage.clear()")
+    schedule.reload()
+    choose(schedule, "y.json", first)
+    expect(schedule.locator(".toast").first).to_contain_text("已导入")
+    assert export(schedule, "JSON", tmp_path).read_text("utf-8") == first
+
+
+def test_what_a_file_chose_is_shown_where_it_is_chosen(schedule: Page):
+    choose(schedule, "x.json", json.dumps(EVERYTHING))
+    expect(schedule.locator(".toast").first).to_contain_text("已导入")
+    expect(schedule.locator("[name=budget]")).to_have_value("250")
+    expect(schedule.locator("[name=model]")).to_have_value("DDQN_v2.0")
+    expect(schedule.get_by_text("导入的文件还要求：algorithm、charts。")).to_be_visible()
+    schedule.locator(".plant summary").click()
+    expect(schedule.get_by_label("3 班 检验", exact=True)).to_have_value("12")
+
+
+def test_the_dialog_fits_both_sizes_and_reads_well_aloud(schedule: Page, mistakes: list[str]):
+    choose(schedule, "x.csv", table(*[f"A,s{n},team2,x" for n in range(40)], ",t,team9,7"))
+    expect(refused(schedule, mistakes).get_by_role("row")).to_have_count(41)
+    check_both_sizes(schedule, "import")
+
+
+# --- whatever the service refuses of a file ---
+
+
+def steps(*changes: dict, **every: object) -> list[dict]:
+    return [
+        {"name": f"工序{n}", "team": "team1", "duration": 5, **every, **change} for n, change in enumerate(changes, 1)
+    ]
+
+
+def one(*changes: dict, **every: object) -> dict:
+    return {"workpoints": [{"id": "甲", "steps": steps(*changes, **every)}]}
+
+
+WRONG = {
+    "two work points of one id": ({"workpoints": [{"id": "甲"}, {"id": "甲"}]}, "编号“甲”用了两次"),
+    "two steps of one id": (one({"id": "1"}, {"id": "1"}), "工序编号“1”在同一工作点里用了两次"),
+    "an order is missing": (
+        one({"order": 1}, {"order": None}),
+        "第 1 个工作点 第 2 道工序 次序同一工作点的其他工序有次序",
+    ),
+    "half a person": (one({"order": 1.5}), "次序应为整数"),
+    "nobody at work": (one({"min_crew": 0}), "最少人数应在 1 到 1000 之间，现在是 0"),
+    "too small a team": (one({"min_crew": 99}), "最少人数99 人超过班组“1 班 脚手架”"),
+    "a crew upside down": (one({"min_crew": 3, "max_crew": 2}, team="team5"), "最多人数 2 少于最少人数 3"),
+    "a team that goes as a whole": (one({"max_crew": 2}), "“1 班 脚手架”是专用班组，总是全员"),
+    "a team that nobody knows": (one({"team": "外协"}), "班组没有班组“外协”；现有 1 班 脚手架、"),
+    "a team of two sizes": (
+        one({"team_size": 3}, {"team_size": 4}, team="外协"),
+        "班组人数在这里是 4 人，在别处是 3 人",
+    ),
+    "a predecessor that is not there": (one({"predecessors": ["焊接"]}), "前置工序 1找不到前置工序“焊接”"),
+    "a predecessor of two": (
+        one({"name": "焊接"}, {"name": "焊接"}, {"predecessors": ["焊接"]}),
+        "前置工序 1前置工序“焊接”可指多道工序：甲.1, 甲.2",
+    ),
+    "a circle": (one({"predecessors": ["2"]}, {"predecessors": ["1"]}), "前置关系成了环：甲.1 -> 甲.2 -> 甲.1"),
+    "a name without end": (one({"name": "长" * 201}), "应为 1 到 200 个可显示的字符"),
+    "too many work points": ({"workpoints": [{"id": str(n)} for n in range(201)]}, "工作点过多，最多 200 个"),
+    "too many predecessors": (one({"predecessors": [str(n) for n in range(201)]}), "前置工序过多，最多 200 道"),
+    "a team without people": (one({}) | {"teams": {"外协": {}}}, "班组 外协 人数新班组“外协”没有给出人数"),
+    "neither yes nor no": (one({"dedicated": "是"}), "全员作业应为 true 或 false，现在是 '是'"),
+    "a field that does not exist": (one({"颜色": "红"}), "颜色工序没有“颜色”这一项"),
+    "nobody in a team": (
+        {"params": list(SAMPLE_PARAMS), "teams": {"team1": {"headcount": 0}}},
+        "班组 1 班 脚手架 人数应在 1 到 1000 之间，现在是 0",
+    ),
+}
+
+
+@pytest.mark.parametrize("mistake", WRONG)
+def test_whatever_the_service_refuses_of_a_file_leaves_nothing_in_english(
+    schedule: Page, mistakes: list[str], mistake: str
+):
+    request, said = WRONG[mistake]
+    choose(schedule, "文件.json", json.dumps(request))
+    dialog = refused(schedule, mistakes)
+    expect(dialog.get_by_role("row")).to_contain_text(said)
+    assert set(re.findall(r"[A-Za-z]{3,}", dialog.inner_text())) <= {"true", "false", "json"}  # JSON's own words
+    dialog.get_by_role("button", name="关闭").click()
+    schedule.get_by_role("button", name="English").click()
+    with schedule.expect_response("**/requests/read") as told:
+        choose(schedule, "file.json", json.dumps(request))
+    expect(dialog.get_by_role("row")).to_contain_text(told.value.json()["errors"][0]["msg"])
+    assert "422" in mistakes.pop()
