@@ -76,7 +76,7 @@ FLAGS: Mapping[str, bool] = {
 MAX_NUMBER_LENGTH = 60
 _HALF_WIDTH = {code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F)} | {0x3000: 0x20}
 _UNIT = re.compile(r"\((h|hours?|小时|人)\)$")
-_NUMBER = re.compile(r"[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)(e[-+]?[0-9]+)?", re.IGNORECASE)
+_NUMBER = re.compile(r"[-+]?([0-9]+(\.[0-9]*)?|\.[0-9]+)(e[-+]?[0-9]+)?", re.IGNORECASE)
 
 
 def half_width(text: str) -> str:

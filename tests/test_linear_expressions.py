@@ -23,6 +23,9 @@ FILES_OF_OURS = {"scheduler_env.psplib"}
 USUAL_UNITS = ["a", "A", "0", " ", "\n", "\t", '"', "\\", '\\"', "_", "-", ".", ":", "/", "=", ",", "检", "，", "（"]
 
 
+METHODS = "match|fullmatch|search|sub|split|findall|finditer"
+
+
 def modules() -> Iterator[str]:
     yield from ("ab_testing", "enhanced_flask", "model_manager", "monitoring")
     for package in (scheduler_env, scheduler_service):
@@ -55,9 +58,12 @@ def is_of_re(node: ast.AST) -> bool:
 
 
 def methods(call: ast.Call, source: str) -> set[str]:
+    """Those that are called of the expression; of one that is compiled, by the line that names it."""
     if call.func.attr != "compile":
         return {call.func.attr}
-    return set(re.findall(r"\.(match|fullmatch|search|sub|split|findall|finditer)\(", source)) or {"search"}
+    name = source.splitlines()[call.lineno - 1].partition(" = ")[0].strip()
+    of_it = rf"\b{re.escape(name)}\.({METHODS})\("
+    return set(re.findall(of_it, source)) or set(re.findall(rf"\.({METHODS})\(", source)) or {"search"}
 
 
 def texts_against(pattern: str) -> Iterator[str]:
