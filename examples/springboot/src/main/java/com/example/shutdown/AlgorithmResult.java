@@ -41,7 +41,8 @@ public record AlgorithmResult(
             @JsonProperty("plot_image") String plotImage,
             @JsonProperty("model_info") ModelInfo modelInfo,
             String stage,
-            long evaluations) {}
+            long evaluations,
+            @JsonProperty("search_cut_short") boolean searchCutShort) {}
 
     /**
      * A step in the schedule.
