@@ -65,8 +65,8 @@ IMPROVING_THREADS = 8
 PROBING_THREADS, MAX_PROBES_WAITING = 2, 64
 """For metrics, also while everything else is full; health has threads of its own."""
 READING_THREADS = 2
-"""For bodies of up to 8 MB. They are not `large`'s: parsers hold the interpreter, and a thread that gives way to others
-would hold it for as long as these compute (p99 of /health/live 65 to 145 ms beside such bodies)."""
+"""For bodies and files of up to 8 MB. They are not `large`'s: parsers hold the interpreter, and a thread that gives way
+to others would hold it for as long as these compute."""
 MAX_EXAMINATIONS_WAITING = 16
 """Registrations and validations in the queue; a hostile file takes up to 20 s."""
 

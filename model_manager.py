@@ -254,14 +254,12 @@ class ModelVersionManager:
     def history_at(
         self, moment: datetime, algorithm: str | None = None, model: str | None = None
     ) -> tuple[list[Event], list[Live]]:
-        """(the changes until `moment`, oldest first; what was live then), of one algorithm or model if one is given.
-
-        `model` is a name as of `resolve`, which raises otherwise, or the key of a model that is deleted.
-        """
+        """(changes until `moment`, oldest first; what was live then), of an algorithm or a model, if given."""
         events = self._store.history.lines()
-        model_key = model if model in {None, *(event.model_key for event in events)} else self.resolve(str(model))
+        if model is not None and all(event.model_key != model for event in events):
+            model = self.resolve(model)
         live = [found for found in live_at(events, moment).values() if algorithm in (None, found.algorithm)]
-        return [event for event in events if event.concerns(moment, algorithm, model_key)], live
+        return [event for event in events if event.concerns(moment, algorithm, model)], live
 
     # --- the life of a model ---
 

@@ -72,7 +72,8 @@ class Agent:
         """
         deadline_s = time.perf_counter() + time_budget_ms / 1000.0
         problem = compile_instance(instance)
-        least = least_evaluations(len(instance.steps)) if time_budget_ms >= self.default_budget_ms else 0
+        least = least_evaluations(len(instance.steps))
+        min_evaluations = least if time_budget_ms >= self.default_budget_ms else 0
         is_improving = time_budget_ms > 0.0 and (max_evaluations is None or max_evaluations > 1)
         mode, start, instance_bound_h, policy_makespan_h, makespan_h, is_divided = _first_schedule(
             problem, self.network, is_improving
@@ -94,7 +95,7 @@ class Agent:
                 lower_bound_h=bound_h,
                 deadline_s=deadline_s - (1.0 - RULES_SHARE) * time_budget_ms / 1000.0,
                 seed=seed,
-                min_evaluations=least,
+                min_evaluations=min_evaluations,
                 max_evaluations=max_evaluations,
             )
             if time_budget_ms >= MIN_BUDGET_MS and not best.is_optimal(bound_h):
@@ -107,7 +108,7 @@ class Agent:
                 lower_bound_h=bound_h,
                 deadline_s=deadline_s,
                 seed=seed,
-                min_evaluations=least,
+                min_evaluations=min_evaluations,
                 max_evaluations=max_evaluations,
                 stop=stop,
             )
@@ -115,7 +116,7 @@ class Agent:
                 take_parts(problem, parts, best)
         schedule = to_schedule(instance, problem, best.mode, best.start)
         schedule.check()
-        is_enough = best.is_optimal(bound_h) or best.evaluations >= least_evaluations(len(instance.steps))
+        is_enough = best.is_optimal(bound_h) or best.evaluations >= least
         return Solution(
             schedule,
             best.bound_h(bound_h),

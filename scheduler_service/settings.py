@@ -21,7 +21,7 @@ from scheduler_env.cores import usable_cores
 from scheduler_service.keys import ANONYMOUS_SCOPES, parse_keys
 
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
-CORES = usable_cores()
+N_CORES = usable_cores()
 WEBHOOK_KINDS = ("json", "dingtalk", "wecom", "feishu")
 SMTP_PORTS = {"smtp": 25, "smtp+starttls": 587, "smtps": 465}
 """The schemes of SCHED_ALERT_SMTP_URL, with the port where none is said."""
@@ -270,7 +270,7 @@ class Settings(BaseSettings):
     @property
     def threads_of_worker(self) -> int:
         """Native threads of one worker that compute schedules, >= 1."""
-        return self.compute_threads or max(1, CORES // self.workers)
+        return self.compute_threads or max(1, N_CORES // self.workers)
 
     @property
     def models_dir(self) -> Path:

@@ -232,7 +232,7 @@ def test_an_experiment_taken_out_of_the_archive_by_hand_runs_again(manager, path
         manager.config["experiments"] = {"old": entry | {"archived_at": "2026-01-01T00:00:00+00:00"}}
 
 
-def test_broken_lines_of_the_archive_are_passed_over(manager, path):
+def test_broken_lines_of_the_archive_are_passed_over(manager, path, caplog):
     for name in ("one", "two"):
         over(manager, name)
         manager.archive_experiment(name)
@@ -240,11 +240,11 @@ def test_broken_lines_of_the_archive_are_passed_over(manager, path):
     file.write_bytes(b"{}\n[1]\nnonsense\n" + file.read_bytes() + b'{"experiment"')
     found = ABTestManager(path)
     assert {each.name for each in found.archived_experiments()} == {"one", "two"}
-    assert archive_of(path).unreadable_lines() == 4
+    assert caplog.text.count("a line is unreadable and passed over") == 3
     over(found, "three")
     found.archive_experiment("three")
     assert ABTestManager(path).get_experiment("three").status == "stopped"
-    assert archive_of(path).unreadable_lines() == 3
+    assert file.read_bytes().count(b"\n") == 6, "the half line is gone"
 
 
 def test_reading_a_large_archive_takes_little_memory(manager, path):

@@ -15,7 +15,7 @@ from enhanced_flask import create_app
 from monitoring import PerformanceRecord, alert_desk
 from scheduler_env import SAMPLE_PARAMS
 from scheduler_service.http.services import EXTENSION
-from scheduler_service.settings import CORES, PROJECT_ROOT, Settings
+from scheduler_service.settings import N_CORES, PROJECT_ROOT, Settings
 from tests.checkpoints import write_checkpoint
 from tests.conftest import LiveService, live_service
 from tests.waiting import HANG_S, until
@@ -106,7 +106,7 @@ def test_every_queue_tells_its_depth_and_capacity_added_up_over_the_workers(busy
     assert {each["kind"] for each in labels_of(told, "queue_depth")} == kinds
     assert value(told, "queue_depth", kind="probing") >= 1, "this scrape is at work itself"
     workers = int(value(told, "service_workers"))
-    assert value(told, "queue_capacity", kind="compute") == workers * (256 + max(1, CORES // workers))
+    assert value(told, "queue_capacity", kind="compute") == workers * (256 + max(1, N_CORES // workers))
     assert value(told, "queue_refused_total") == 0
 
 

@@ -75,6 +75,20 @@ class Crowd:
 
         self.together([client] * n_clients)
 
+    def ask(self, n_clients: int, message: bytes) -> None:
+        """`n_clients` clients send `message` again and again, each time once the last one was answered."""
+
+        def attack() -> None:
+            client = self.connect(reads=False)
+            try:
+                while self.is_on:
+                    self.send(client, message)
+                    self.outcome.answers[status_of(client)] += 1
+            finally:
+                self.close(client)
+
+        self.persist(n_clients, attack)
+
     def flood(self, n_clients: int, head: bytes, piece: bytes) -> None:
         """`n_clients` connections send `head` and then `piece` again and again; whose connection ends begins anew."""
 

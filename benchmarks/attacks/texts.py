@@ -3,27 +3,11 @@
 from collections.abc import Callable
 from functools import partial
 
-from benchmarks.attacks.crowd import Crowd, status_of
+from benchmarks.attacks.crowd import Crowd
 from benchmarks.attacks.floods import HEAD
 
 LARGE = 7_900_000
 N_SENDERS = 2
-
-
-def _post(crowd: Crowd, body: bytes, head: bytes = HEAD) -> None:
-    """The body again and again, each time once the last one was answered."""
-    message = head + b"Content-Length: %d\r\n\r\n" % len(body) + body
-
-    def attack() -> None:
-        client = crowd.connect(reads=False)
-        try:
-            while crowd.is_on:
-                crowd.send(client, message)
-                crowd.outcome.answers[status_of(client)] += 1
-        finally:
-            crowd.close(client)
-
-    crowd.persist(N_SENDERS, attack)
 
 
 def quotes(n_bytes: int) -> bytes:
@@ -92,4 +76,5 @@ def attacks() -> dict[str, Callable[[Crowd], None]]:
 
 def _send(crowd: Crowd, *, name: str) -> None:
     make, head = (SHAPES[name], HEAD) if name in SHAPES else (FORMS[name], FORM)
-    _post(crowd, make(), head)
+    body = make()
+    crowd.ask(N_SENDERS, head + b"Content-Length: %d\r\n\r\n" % len(body) + body)

@@ -29,17 +29,17 @@ def searches(crowd: Crowd) -> None:
     seconds = crowd.until_s - time.monotonic()
     crowd.outcome.notes.append(f"registered: {_answer(crowd, _registration(crowd), 30.0)}")
     crowd.until_s = time.monotonic() + seconds
-    _ask_all(crowd, 12, message(large(5, model="CPSAT_v1.0", time_budget_ms=5_000)))
+    crowd.ask(12, message(large(5, model="CPSAT_v1.0", time_budget_ms=5_000)))
 
 
 def improvements(crowd: Crowd) -> None:
     """12 searches of 5 s by the usual model."""
-    _ask_all(crowd, 12, message(large(20, time_budget_ms=5_000)))
+    crowd.ask(12, message(large(20, time_budget_ms=5_000)))
 
 
 def large_instances(crowd: Crowd) -> None:
     """4 clients with 200 work points each, again and again."""
-    _ask_all(crowd, 4, message(large(200, time_budget_ms=0)))
+    crowd.ask(4, message(large(200, time_budget_ms=0)))
 
 
 def charts_of_the_gone(crowd: Crowd) -> None:
@@ -65,26 +65,13 @@ def charts_of_the_gone(crowd: Crowd) -> None:
 def overload(crowd: Crowd) -> None:
     """256 clients ask for schedules without a pause."""
     body = message({"params": [5.0] * 15})
-    _ask_all(crowd, 256, body)
+    crowd.ask(256, body)
 
 
 def _registration(crowd: Crowd) -> bytes:
     path = str((crowd.target.home or Path()) / CPSAT_FILE)
     content = {"model_path": path, "algorithm_name": "CPSAT", "training_params": {}, "performance_metrics": {}}
     return message(content, b"POST /models/register")
-
-
-def _ask_all(crowd: Crowd, n_clients: int, asked: bytes) -> None:
-    def attack() -> None:
-        client = crowd.connect(reads=False)
-        try:
-            while crowd.is_on:
-                crowd.send(client, asked)
-                crowd.outcome.answers[status_of(client)] += 1
-        finally:
-            crowd.close(client)
-
-    crowd.persist(n_clients, attack)
 
 
 def _answer(crowd: Crowd, asked: bytes, patience_s: float) -> str:

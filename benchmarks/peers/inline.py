@@ -14,8 +14,10 @@ import orjson
 
 from monitoring import PerformanceMonitor, PerformanceRecord
 from scheduler_env.agent import load_agent
+from scheduler_env.placements import packed
 from scheduler_env.readers import instance_from_request
 from scheduler_env.schedule import Solution
+from scheduler_service.http.runs.running import details
 
 MODEL_KEY = "DDQN_seed_v2.0.0"
 
@@ -52,15 +54,14 @@ class Scheduler:
             gap=solution.gap, resource_utilization=schedule.resource_utilization,
             team_utilization=schedule.team_utilization, n_workpoints=len(instance.workpoints),
             n_steps=len(instance.steps), stage=solution.stage, input_params=problem,
+            placements=packed(schedule),
             time_budget_ms=self._agent.default_budget_ms, queue_time=0.0, total_time=total_s,
         )  # fmt: skip
 
 
 def _answer(user_id: str, request_id: str, solution: Solution, took_s: float) -> dict[str, object]:
-    """As `scheduler_service.http.runs.running.answer`, written out: a peer does not go through the service's code."""
+    """As `scheduler_service.http.runs.running.answer` has it of a run by the default model."""
     schedule = solution.schedule
-    critical = schedule.critical_steps
-    names = {workpoint.id: workpoint.name for workpoint in schedule.instance.workpoints}
     return {
         "status": "success",
         "result": {
@@ -68,29 +69,12 @@ def _answer(user_id: str, request_id: str, solution: Solution, took_s: float) ->
             "lower_bound": solution.lower_bound_h,
             "gap": solution.gap,
             "resource_utilization": schedule.resource_utilization,
-            "team_utilization": schedule.team_utilization,
-            "team_headcount": {
-                team.name: team.headcount for team in schedule.instance.teams if team.name in schedule.team_utilization
-            },
-            "schedule_details": [
-                {
-                    "id": placed.step.id,
-                    "name": placed.step.name,
-                    "workpoint_id": placed.step.workpoint_id,
-                    "workpoint_name": names[placed.step.workpoint_id],
-                    "team": placed.step.team,
-                    "order": placed.step.order,
-                    "workers": placed.crew,
-                    "start": placed.start_h,
-                    "end": placed.end_h,
-                    "critical": placed.step.id in critical,
-                }
-                for placed in schedule.steps
-            ],
+            **details(schedule),
             "gantt_charts": {},
             "model_info": {"model_key": MODEL_KEY, "algorithm": "DDQN", "version": "2.0.0"},
             "stage": solution.stage,
             "evaluations": solution.evaluations,
+            "search_cut_short": solution.is_cut_short,
         },
         "performance": {
             "makespan": schedule.makespan_h,

@@ -52,10 +52,6 @@ class Archive:
             raise StorageUnavailable(f"{self._file.path} cannot be read just now: {err}") from err
         return found
 
-    def unreadable_lines(self) -> int:
-        """See `JsonLines.unreadable_lines`."""
-        return self._file.unreadable_lines()
-
     def add(self, entry: Mapping[str, Any], transition: Transition) -> dict[str, Any]:
         """Adds an experiment, in the words of the configuration, and answers its line; on disk when this returns.
 

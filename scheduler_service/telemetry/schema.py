@@ -77,9 +77,7 @@ runs = Table(
     Column("total_time", Float),  # seconds between the arrival and the record
     Column("policy_makespan", Float),  # hours; null also of successful runs from before version 4
     Column("split", Text),  # shares that the run was assigned under, "0.9/0.1"; null also of all from before version 5
-    Column(
-        "placements", LargeBinary
-    ),  # the schedule, as of `scheduler_env.placements`; null also from before version 6
+    Column("placements", LargeBinary),  # see `scheduler_env.placements`; null also of all from before version 6
     Index("runs_by_request", "request_id"),
     Index("runs_by_time", "timestamp"),
     Index("runs_by_model", "model_key", "timestamp"),

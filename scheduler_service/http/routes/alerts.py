@@ -94,7 +94,7 @@ def _now(parts: Services) -> dict[str, Any]:
         if reading.state == "beyond" or (episode is not None and episode.state == "firing"):
             alerts.append(_merged(reading, episode))
     now = utc_now()
-    told = {each["id"]: each["began"] for each in alerts if each["id"] is not None}
+    told = {each["id"]: each["notified"] for each in alerts if each["notified"] is not None}
     deliveries = monitor.alerts.deliveries(told, parse_time(min(told.values()))) if told else {}
     for alert in alerts:
         alert["deliveries"] = [_delivery(each) for each in deliveries.get(alert["id"], ())]

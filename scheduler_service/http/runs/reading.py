@@ -24,7 +24,7 @@ from scheduler_service.http.contract.schemas import RunRequest
 from scheduler_service.http.services import Services
 
 SMALL_FILE = 2_048
-"""Bytes; a longer file may describe hundreds of steps, and is read by a thread for large bodies."""
+"""Bytes; a longer file may describe hundreds of steps, and is read by a thread."""
 WORKBOOKS = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0")
 """How .xlsx and .xls begin."""
 BYTE_ORDER_MARKS = {b"\xef\xbb\xbf": "utf-8-sig", b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}

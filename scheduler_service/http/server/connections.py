@@ -175,7 +175,7 @@ class Connection(WSGIHandler):  # type: ignore[misc]
         is_1_1 = request.version >= (1, 1)
         expects = is_1_1 and environ.get("HTTP_EXPECT", "").lower() == "100-continue"
         wanted = environ.get("HTTP_CONNECTION", "").lower()
-        self.close_connection = request.must_close or ("close" in wanted if is_1_1 else "keep-alive" not in wanted)
+        self.close_connection = "close" in wanted if is_1_1 else "keep-alive" not in wanted
         self.wsgi_input = RequestBody(
             self.incoming, request, invite=self._invite if expects else None, count=self._take
         )
