@@ -12,7 +12,9 @@ from dataclasses import asdict
 from pathlib import Path
 
 from scheduler_env.agent import Agent
+from scheduler_env.baselines import Baseline
 from scheduler_env.network import QNetwork, signature_of
+from scheduler_env.rules import ALL_RULES
 from scheduler_service.errors import InvalidModel
 from scheduler_service.registry.examination import (
     FINISHED,
@@ -29,7 +31,9 @@ from scheduler_service.registry.weights import load, pack
 def main(descriptor: int) -> None:
     """Forks a child for each question, until nobody is left to ask, or nobody has asked for `IDLE_S`."""
     network = QNetwork((4, 4, 4))
-    measure(Agent(network.to_arrays(), signature_of(network), {}))  # children find the compiled code in memory
+    # Children find the compiled code in memory: they may not write the files of what was not compiled before.
+    measure(Agent(network.to_arrays(), signature_of(network), {}))
+    measure(Baseline({}, ALL_RULES, default_budget_ms=0.0))
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for the children
     gc.freeze()
     with socket.socket(fileno=descriptor) as questions:

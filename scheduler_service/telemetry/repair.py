@@ -8,8 +8,11 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from types import UnionType
+from typing import Any
 
-from sqlalchemy import Boolean, Float, Integer, Table
+from sqlalchemy import Boolean, Float, Integer, LargeBinary, Table
+from sqlalchemy.types import TypeEngine
 
 from scheduler_service.errors import StorageUnavailable
 from scheduler_service.files import locked, move, temporary_beside
@@ -21,6 +24,14 @@ MOST_MISSES = 1_000_000
 """Row ids in a row that hold nothing readable before a table is taken to be over, where nothing says how long it is."""
 HEADER_BYTES, PAGE_BYTES = 100, 4_096
 SUFFIXES = ("", "-wal", "-shm")
+
+KEPT_AS: dict[type[TypeEngine[Any]], type | UnionType] = {
+    Boolean: int,
+    Integer: int,
+    Float: int | float,
+    LargeBinary: bytes,
+}
+"""What SQLite gives for a column of that type; text for every other one."""
 
 Progress = Callable[[int, int], None]
 """Told how many rows are saved, of how many that are known of."""
@@ -218,16 +229,8 @@ def _is_plausible(table: Table, columns: list[str], row: Row) -> bool:
     """Whether the values are such as the columns take: a damaged page may hold anything."""
     for name, value in zip(columns, row, strict=True):
         column = table.c[name]
-        if value is None:
-            if not column.nullable:
-                return False
-        elif isinstance(column.type, Boolean | Integer):
-            if not isinstance(value, int):
-                return False
-        elif isinstance(column.type, Float):
-            if not isinstance(value, int | float):
-                return False
-        elif not isinstance(value, str):
+        kept_as = next((kinds for of, kinds in KEPT_AS.items() if isinstance(column.type, of)), str)
+        if not (column.nullable if value is None else isinstance(value, kept_as)):
             return False
     return True
 

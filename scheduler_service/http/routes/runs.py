@@ -89,9 +89,12 @@ def list_runs() -> dict[str, Any]:
 def get_run(request_id: str) -> dict[str, Any]:
     """A recorded run with its schedule, and what was asked for: enough to show it and to ask for it again."""
     parts = services()
-    found, asked, placements = parts.storage.run(lambda: parts.monitor.history.run(request_id))
-    schedule = parts.large.run(lambda: recorded_details(asked, placements))
-    return {"status": "success", "run": found, "input": asked, "schedule": schedule}
+
+    def read() -> dict[str, Any]:
+        found, asked, placements = parts.monitor.history.run(request_id)
+        return {"run": found, "input": asked, "schedule": recorded_details(asked, placements)}
+
+    return {"status": "success", **parts.storage.run(read)}
 
 
 def _compute(body: RunRequest, own_id: str, parts: Services) -> tuple[Outcome, float]:
