@@ -4,11 +4,13 @@ Heights count in rows of the process view, from the top down; `gantt` draws them
 """
 
 import heapq
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from scheduler_env.fonts import drawable
+from scheduler_env.problem import WorkPoint
 from scheduler_env.schedule import TOLERANCE_H, Schedule, ScheduledStep
 from scheduler_env.standard_cycle import STANDARD_STEPS
 
@@ -43,6 +45,8 @@ WORDS = {
         "at_work": "people at work (pale)",
     },
 }
+MOST_OF_AN_ID = 16
+"""Characters of a work point's number that are drawn."""
 _ENGLISH_STEPS = {standard.name_zh: standard.name for standard in STANDARD_STEPS}
 
 
@@ -102,7 +106,7 @@ def _process_chart(schedule: Schedule, lang: Lang) -> Chart:
             shaded.append((len(rows), len(rows) + len(workpoint.steps)))
         for step in sorted((placed_by_id[step.id] for step in workpoint.steps), key=lambda placed: placed.start_h):
             name = _step_name(step, lang)
-            label = f"{drawable(workpoint.name, 10)}  {name}" if several else name
+            label = f"{_place(workpoint, 10)}  {name}" if several else name
             bars.append(_bar(step, len(rows) + 0.12, 0.76, (crew.format(step.crew),), beside=True))
             rows.append(Row(label, 1.0))
     return Chart(rows, bars, shaded, [], [])
@@ -126,7 +130,7 @@ def _workpoint_chart(schedule: Schedule, lang: Lang) -> Chart:
         ]
         if number % 2:
             shaded.append((bottom, bottom + height))
-        rows.append(Row(drawable(workpoint.name, 16), height))
+        rows.append(Row(_place(workpoint, 16), height))
         bottom += height
     return Chart(rows, bars, shaded, [], [])
 
@@ -134,7 +138,7 @@ def _workpoint_chart(schedule: Schedule, lang: Lang) -> Chart:
 def _team_chart(schedule: Schedule, lang: Lang) -> Chart:
     words = WORDS[lang]
     several = len(schedule.instance.workpoints) > 1
-    names = {workpoint.id: drawable(workpoint.name, 8) for workpoint in schedule.instance.workpoints}
+    names = {workpoint.id: _place(workpoint, 8) for workpoint in schedule.instance.workpoints}
     rows: list[Row] = []
     bars: list[Bar] = []
     notes: list[tuple[float, str]] = []
@@ -180,6 +184,13 @@ LAYOUTS: dict[str, Callable[[Schedule, Lang], Chart]] = {
 
 def _bar(placed: ScheduledStep, bottom: float, height: float, texts: tuple[str, ...], *, beside: bool = False) -> Bar:
     return Bar(placed.start_h, placed.end_h, bottom, height, placed.step.team, texts, beside)
+
+
+def _place(workpoint: WorkPoint, most: int) -> str:
+    """The number of a work point, by which people know the equipment, and its name of `most` characters at most."""
+    if re.search(rf"(?<![0-9A-Za-z]){re.escape(workpoint.id)}(?![0-9A-Za-z])", workpoint.name):
+        return drawable(workpoint.name, most + MOST_OF_AN_ID)
+    return f"{drawable(workpoint.id, MOST_OF_AN_ID)} {drawable(workpoint.name, most)}"
 
 
 def _step_texts(placed: ScheduledStep, lang: Lang) -> tuple[str, ...]:
