@@ -33,7 +33,8 @@ def json_object(value: object, loc: Loc, keys: Sequence[str], what: str) -> Mapp
 def number(value: object, loc: Loc) -> float:
     """Hours: finite, not beyond the longest duration either way."""
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise InvalidInstance(f"{shortened(value)} is {kind_of(value)}; wanted is a number of hours", loc)
+        what = "it" if value is None else shortened(value)
+        raise InvalidInstance(f"{what} is {kind_of(value)}; wanted is a number of hours", loc)
     if not abs(value) <= MAX_DURATION_H:  # also refuses NaN, and integers too big for a float
         raise InvalidInstance(f"the duration is not greater than 0 and at most {MAX_DURATION_H:g} h", loc)
     return float(value)

@@ -1,5 +1,5 @@
 // A schedule as an ECharts option, in three views.
-import { fixed } from "../../core/format.js";
+import { fixed, number } from "../../core/format.js";
 import { COLOURS, ON_COLOUR, teamColours } from "./colours.js";
 import { layout, rowLabel } from "./gantt_rows.js";
 import { tip } from "./gantt_tip.js";
@@ -12,6 +12,9 @@ export const VIEWS = ["process", "workpoint", "team"];
 
 /** About how wide a text is at 11 pixels: hanzi are square. */
 const widthOf = (text) => [...text].reduce((sum, sign) => sum + (sign > "\u2e80" ? 11.5 : 6.4), 4);
+
+/** Nothing at the edge of what is zoomed into, which is no round hour. */
+const hourLabel = (hour) => (Math.abs(20 * hour - Math.round(20 * hour)) < 1e-6 ? number(hour) : "");
 
 const wordsOf = (t, lang) => ({
   step: (name) => stepName(name, lang),
@@ -32,7 +35,7 @@ function barsDrawn(bars, { colours, view, look, showCritical }) {
     if (box.y + box.height < area.y || box.y > area.y + area.height) return null;
     const colour = colours.get(step.team);
     const isCritical = showCritical && step.critical;
-    const fits = text && box.width > Math.min(widthOf(text), 44) && box.height > 9;
+    const fits = text && box.width - 6 >= Math.min(widthOf(text) - 4, 40) && box.height > 9;
     return {
       type: "rect",
       shape: { ...box, r: 2 },
@@ -42,10 +45,8 @@ function barsDrawn(bars, { colours, view, look, showCritical }) {
         lineWidth: isCritical ? Math.min(2.5, box.width / 4) : 0.5,
         opacity: showCritical && !step.critical ? 0.55 : 1,
       },
-      // `false` takes away the text of the bar that was drawn with this rectangle before; undefined would leave it there.
-      textContent: fits
-        ? { style: { text, fill: ON_COLOUR[colour], fontSize: 11, width: box.width - 6, overflow: "truncate", ellipsis: "…" } }
-        : false,
+      // Without a text of its own a rectangle would keep that of the bar that was drawn with it before.
+      textContent: { style: { text: fits ? text : "", fill: ON_COLOUR[colour], fontSize: 11, width: box.width - 6, overflow: "truncate", ellipsis: "…" } },
       textConfig: { position: "inside" },
       clipPath: { type: "rect", shape: { x: area.x, y: area.y, width: area.width, height: area.height } },
     };
@@ -102,7 +103,7 @@ export function gantt(result, view, { t, lang, look, showCritical, spanH = resul
       tooltip: { trigger: "item", formatter: ({ data }) => (data?.at === undefined ? "" : tip(bars[data.at].step, { t, words })) },
       xAxis: {
         type: "value", min: 0, max: endH, name: t("schedule.axis"), nameLocation: "middle", nameGap: 26,
-        splitLine: { lineStyle: { color: look.line } }, axisLabel: { color: look.soft, showMaxLabel: false },
+        splitLine: { lineStyle: { color: look.line } }, axisLabel: { color: look.soft, showMaxLabel: false, formatter: hourLabel },
       },
       yAxis: {
         type: "category", data: Array.from({ length: rows }, (_, row) => String(row)), inverse: true, axisTick: { show: false }, splitLine: { show: false },

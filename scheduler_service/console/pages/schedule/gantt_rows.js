@@ -53,6 +53,9 @@ export function placeOf({ workpoint_id: id, workpoint_name: name }) {
   return `${cut(id, MOST_OF_AN_ID)} ${cut(name, MOST_OF_A_NAME)}`;
 }
 
+/** Where there is little room: the number, or the name that tells it. */
+const shortPlaceOf = (step) => (tellsId(step.workpoint_name, step.workpoint_id) ? cut(step.workpoint_name, MOST_OF_A_NAME) : cut(step.workpoint_id, MOST_OF_AN_ID));
+
 /** Steps by work point or by team, in the order in which these are answered. */
 function grouped(steps, view) {
   const groups = new Map();
@@ -68,7 +71,7 @@ function grouped(steps, view) {
 const GROUPS = {
   process(steps, { words, several, isNarrow }) {
     const inOrder = steps.toSorted(byStart);
-    const named = (step) => `${isNarrow ? cut(step.workpoint_id, MOST_OF_AN_ID) : placeOf(step)} ${words.step(step.name)}`;
+    const named = (step) => `${isNarrow ? shortPlaceOf(step) : placeOf(step)} ${words.step(step.name)}`;
     return {
       rows: steps.length,
       texts: inOrder.map((step) => (several ? named(step) : words.step(step.name))),
@@ -88,7 +91,7 @@ const GROUPS = {
     const people = Math.max(headcounts[team] ?? 0, ...steps.map((step) => step.workers));
     const bars = inSeats(steps, people).flatMap(({ step, seats }) => {
       const widest = seats.toSorted((a, b) => b[1] - a[1])[0];
-      const text = `${several ? `${placeOf(step)} ` : ""}${words.step(step.name)} ${words.crew(step.workers)}`;
+      const text = `${several ? `${shortPlaceOf(step)} ` : ""}${words.step(step.name)} ${words.crew(step.workers)}`;
       return seats.map((seat) => ({ row: seat[0], rows: seat[1], step, text: seat === widest ? text : "" }));
     });
     return { rows: people, text: words.team(team, people), bars };

@@ -103,7 +103,7 @@ export default {
         <button type="button" class="btn small" :aria-label="t('schedule.zoom_out')" :title="t('schedule.zoom_out')" :disabled="!span" @click="zoom('out')">−</button>
         <button type="button" class="btn small" :disabled="!span" @click="whole">{{ t("schedule.zoom_all") }}</button>
       </span>
-      <small class="hint">{{ t("schedule.zoom_hint") }}</small>
+      <small class="hint wheel">{{ t("schedule.zoom_hint") }}</small>
       <small v-if="count < plan.rows" class="hint right" data-test="rows">{{ t("schedule.rows_seen", { first: firstRow + 1, last: lastRow, all: plan.rows }) }}</small>
     </div>
     <div ref="scroller" class="gantt-scroll" :style="{ height: heightPx + 'px' }" tabindex="0" role="region" :aria-label="t('schedule.rows')" @scroll="scroll" @wheel="wheel" @keydown="press">
