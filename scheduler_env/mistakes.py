@@ -5,7 +5,7 @@ from copy import deepcopy
 from typing import Any
 
 from scheduler_env.errors import InvalidInstance
-from scheduler_env.standard_cycle import STANDARD_STEPS
+from scheduler_env.standard_cycle import DEFAULT_TEAMS, STANDARD_STEPS
 from scheduler_env.values import Loc
 
 MAX_TOLD = 100
@@ -15,7 +15,8 @@ MAX_STEPS_READ = 10_000
 _OF_A_STEP: Mapping[str, Any] = {"duration": 1.0, "order": 1, "predecessors": [], "team": "team2"}
 _WITH_THE_TEAM = ("dedicated", "team_size", "min_crew", "max_crew")
 """Of a step whose team is unknown: of another team they may be wrong."""
-_PEOPLE = 100  # of a new team that says nothing of them
+_DEFAULT_TEAMS = frozenset(team.name for team in DEFAULT_TEAMS)
+_PEOPLE = 100  # of a new team
 
 
 def further_mistakes(
@@ -66,7 +67,7 @@ def _mend(payload: Any, loc: Loc, unique: str) -> None:
             _at(payload, loc)["id"] = unique
         case ("workpoints", _, key):
             _at(payload, loc[:2]).pop(key)
-        case ("teams", _, "headcount") if _at(payload, loc[:2]).get("headcount") is None:
+        case ("teams", name, "headcount") if _at(payload, loc[:2]).get("name", name) not in _DEFAULT_TEAMS:
             _at(payload, loc[:2])["headcount"] = _PEOPLE
         case ("teams", _, key):
             _at(payload, loc[:2]).pop(key)

@@ -67,8 +67,8 @@ export const MistakeList = {
     return { t, box, found, go: (key) => lead(fields.get(key)) };
   },
   template: /* html */ `
-    <div ref="box" role="alert" class="mistakes">
-      <div v-if="isOn && found.length + others.length" class="error">
+    <div ref="box" class="mistakes">
+      <div v-if="isOn && found.length + others.length" class="error" role="alert">
         <strong>{{ t("mistakes.count", { n: found.length + others.length }, found.length + others.length) }}</strong>
         <ul>
           <li v-for="each in found" :key="each.key"><button type="button" @click="go(each.key)">{{ each.place }}<template v-if="each.text">: {{ each.text }}</template></button></li>

@@ -64,8 +64,9 @@ export function useMistakes(draft, errors) {
     if (loc[0] === "teams" && (loc.length === 2 || loc[2] === "headcount")) return t("schedule.headcount", { team: t(`schedule.teams.${loc[1]}`, loc[1]) });
     if (loc[0] !== "workpoints") return loc.map(named).join(" ");
     const workpoint = draft.workpoints[loc[1]];
-    if (loc[2] === "steps" && loc.length > 3) return t("schedule.at_step", { id: workpoint?.id, name: workpoint?.steps[loc[3]]?.name || loc[3] + 1 });
-    return t("schedule.at_workpoint", { id: workpoint?.id });
+    const id = workpoint?.id || loc[1] + 1;
+    if (loc[2] === "steps" && loc.length > 3) return t("schedule.at_step", { id, name: workpoint?.steps[loc[3]]?.name || loc[3] + 1 });
+    return t("schedule.at_workpoint", { id });
   }
   const ofAField = (path) => (path.length > 2 ? `${place(path)} ${named(path.at(-1) === "name" && path.length > 3 ? "step" : path.at(-1))}` : place(path));
 
