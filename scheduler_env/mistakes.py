@@ -12,7 +12,7 @@ MAX_TOLD = 100
 MAX_STEPS_READ = 10_000
 """Steps that are read to find further mistakes, over all times: bounds the work that a wrong request makes."""
 
-_OF_A_STEP: Mapping[str, Any] = {"duration": 1.0, "order": 1, "predecessors": [], "team": "team2"}
+_OF_A_STEP: Mapping[str, Any] = {"duration": 1.0, "predecessors": [], "team": "team2"}
 _WITH_THE_TEAM = ("dedicated", "team_size", "min_crew", "max_crew")
 """Of a step whose team is unknown: of another team they may be wrong."""
 _DEFAULT_TEAMS = frozenset(team.name for team in DEFAULT_TEAMS)
@@ -48,8 +48,10 @@ def further_mistakes(
 
 
 def _n_steps(payload: Mapping[str, Any]) -> int:
-    workpoints = payload.get("workpoints") or []
-    entries = workpoints.values() if isinstance(workpoints, Mapping) else workpoints
+    workpoints = payload.get("workpoints")
+    entries = list(workpoints.values()) if isinstance(workpoints, Mapping) else workpoints
+    if not isinstance(entries, list):
+        return 0
     written = [each.get("steps") for each in entries if isinstance(each, Mapping)]
     return sum(len(steps) if isinstance(steps, list) else len(STANDARD_STEPS) for steps in written)
 
@@ -84,7 +86,9 @@ def _mend_step(step: Any, key: str, unique: str) -> None:
     if key in harmless:
         step[key] = harmless[key]
     else:
-        step.pop(key)
+        step.pop(key, None)
+    if key == "order" and step.get("predecessors") is None:
+        step["predecessors"] = []  # who has neither is refused
     if key == "team":
         for each in _WITH_THE_TEAM:
             step.pop(each, None)

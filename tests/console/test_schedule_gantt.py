@@ -133,7 +133,7 @@ def test_the_wheel_reaches_every_row_while_the_hours_stay_in_sight_and_then_scro
             arg=max(seen) + 1,
         )
         now = sight(large)
-        assert 0 <= now["top"], "the chart stays where it is"
+        assert now["top"] >= 0, "the chart stays where it is"
         assert now["bottom"] <= now["height"], "with the hours below its rows"
         assert now["first"] <= max(seen) + 1, "no row is passed over"
         seen |= set(range(int(now["first"]), int(now["last"]) + 1))

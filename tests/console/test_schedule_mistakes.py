@@ -140,8 +140,8 @@ def test_a_number_that_is_none_is_no_empty_field(workpoints: Page):
 
 def test_mistakes_without_a_field_are_listed_too(schedule: Page, mistakes: list[str]):
     request = {"params": SAMPLE_PARAMS, "teams": {"welders": {"headcount": 3}}, "time_budget_ms": 5_000}
-    content = json.dumps(request).encode()
-    schedule.locator("input[type=file]").set_input_files({"name": "x.json", "mimeType": "text/plain", "buffer": content})
+    file = {"name": "x.json", "mimeType": "text/plain", "buffer": json.dumps(request).encode()}
+    schedule.locator("input[type=file]").set_input_files(file)  # type: ignore[arg-type]
     expect(schedule.get_by_text("已导入 15 道标准工序的工时。")).to_be_visible()
 
     def spoil(route: Route) -> None:
