@@ -28,7 +28,8 @@ from scheduler_service.clock import to_iso
 from scheduler_service.errors import StorageUnavailable
 from scheduler_service.files import locked
 from scheduler_service.telemetry import queries
-from scheduler_service.telemetry.database import path_of, storage_errors
+from scheduler_service.telemetry.database import beside, path_of, storage_errors
+from scheduler_service.telemetry.layout import LAYOUT_SUFFIX, keep_layout
 from scheduler_service.telemetry.schema import days, feedback, metadata, named_runs, pairs, runs
 from scheduler_service.telemetry.writer import Writer
 
@@ -107,6 +108,8 @@ class Upkeep:
             automatic.execute(text("VACUUM"))
             automatic.execute(text("PRAGMA optimize"))
             automatic.execute(text("PRAGMA wal_checkpoint(TRUNCATE)"))
+        with storage_errors(self._path):
+            keep_layout(self._engine, beside(self._path, LAYOUT_SUFFIX))
         return before - self._path.stat().st_size
 
     @property
