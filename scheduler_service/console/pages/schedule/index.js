@@ -1,6 +1,7 @@
 // The planner's page: what is to be done, by whom it is scheduled, and the schedule.
 import { computed, nextTick, ref, watch } from "vue";
 import { useI18n } from "vue-i18n";
+import { useRoute, useRouter } from "vue-router";
 import { api } from "../../core/api.js";
 import { fixed, hours } from "../../core/format.js";
 import { addMessages } from "../../core/i18n.js";
@@ -19,7 +20,8 @@ import Options from "./options.js";
 import Plant from "./plant.js";
 import { explain } from "./problems.js";
 import Result from "./result.js";
-import { cancel, compare, run, state } from "./run.js";
+import { addressOf, answerOf, idsIn, recorded } from "./recorded.js";
+import { cancel, compare, keep, run, show, state } from "./run.js";
 import { TEAMS } from "./standard.js";
 import { texts } from "./texts.js";
 import Workpoints from "./workpoints.js";
@@ -53,6 +55,29 @@ export default {
     // Also of a run that was begun before another page was looked at.
     watch(() => state.isRunning, (isRunning) => isRunning || history.value?.reload());
 
+    const route = useRoute();
+    const router = useRouter();
+    const unopened = ref(""); // why what the address names is not shown
+    const shownIds = () => state.answers.map((answer) => answer.request_id);
+    const showAddress = () => state.answers.length && router.replace(addressOf(shownIds()));
+
+    /** What the address names is shown, and what is shown is what the address names. */
+    async function open(given) {
+      if (!route.path.startsWith("/schedule")) return;
+      const ids = idsIn(given);
+      unopened.value = "";
+      if (!ids.length) return showAddress();
+      if (state.isRunning || ids.join() === shownIds().join()) return;
+      try {
+        const found = (await Promise.all(ids.map(recorded))).map(answerOf);
+        if (found.includes(null)) unopened.value = t("schedule.not_kept");
+        else show(found);
+      } catch (err) {
+        unopened.value = err.status === 404 ? t("schedule.no_such_run") : explain(err);
+      }
+    }
+    watch(() => route.params.runs, open, { immediate: true });
+
     async function start() {
       const { model, compare: other, budgetMs } = draft.options;
       const chosen = other ? await opponents(draft.options, draft.more).catch((err) => ({ err, mistakes: [] })) : { mistakes: [] };
@@ -60,6 +85,7 @@ export default {
       const here = [...mistakesHere(form.value, draft), ...chosen.mistakes];
       if (here.length) return refuse({ errors: joined(here, await toldOf(request())) });
       const isDone = other ? await compare(body(other), chosen.keys, budgetMs) : await run(body(model), budgetMs);
+      if (isDone && route.path.startsWith("/schedule")) showAddress();
       if (state.isCancelled) toast(t("schedule.cancelled"), "info");
       if (state.error) refuse(state.error);
       await nextTick();
@@ -99,6 +125,12 @@ export default {
     });
     const spanH = computed(() => Math.max(...state.answers.map((answer) => answer.result.makespan)));
 
+    function named(answer, said) {
+      answer.recorded = { ...answer.recorded, ...said };
+      keep();
+      history.value?.reload();
+    }
+
     function imported(read) {
       take(read);
       state.error = null;
@@ -112,7 +144,7 @@ export default {
       toast(t("schedule.loaded"), "info");
       window.scrollTo({ top: 0 });
     }
-    return { t, explain, draft, request, imported, state, cancel, start, view, views: VIEWS, showCritical, results, history, form, teams, fault, others, progress, spanH, again };
+    return { t, explain, draft, request, imported, state, cancel, start, view, views: VIEWS, showCritical, results, history, unopened, form, teams, fault, others, progress, spanH, named, again };
   },
   template: /* html */ `
     <div class="page schedule">
@@ -141,7 +173,8 @@ export default {
           </div>
         </form>
         <section ref="results" class="stack answers" :aria-label="t('schedule.result')" :aria-busy="state.isRunning">
-          <p v-if="!state.answers.length" class="empty">{{ t("schedule.nothing_yet") }}</p>
+          <p v-if="unopened" class="card error" role="alert"><strong>{{ t("schedule.not_opened") }}</strong> {{ unopened }}</p>
+          <p v-else-if="!state.answers.length" class="empty">{{ t("schedule.nothing_yet") }}</p>
           <template v-else>
             <div class="row card bar">
               <div class="tabs" role="group" :aria-label="t('schedule.view')"><button v-for="each in views" :key="each" type="button" :aria-pressed="view === each" @click="view = each">{{ t("schedule.views." + each) }}</button></div>
@@ -149,7 +182,7 @@ export default {
             </div>
             <comparison v-if="state.comparison" :comparison="state.comparison" />
             <div class="pair" :class="{ two: state.answers.length > 1 }">
-              <result v-for="answer in state.answers" :key="answer.request_id" :answer="answer" :view="view" :show-critical="showCritical" :span-h="spanH" :is-narrow="state.answers.length > 1" />
+              <result v-for="answer in state.answers" :key="answer.request_id" @named="named(answer, $event)" :answer="answer" :view="view" :show-critical="showCritical" :span-h="spanH" :is-narrow="state.answers.length > 1" />
             </div>
           </template>
         </section>

@@ -16,7 +16,9 @@ function kept() {
   }
 }
 
-function keep({ answers, comparison }) {
+/** So that a reload loses nothing, also for who may run and not read. */
+export function keep() {
+  const { answers, comparison } = state;
   try {
     sessionStorage.removeItem(KEPT); // rather none than an older one, where these find no room
     sessionStorage.setItem(KEPT, JSON.stringify({ answers, comparison }));
@@ -30,6 +32,12 @@ const { answers = [], comparison = null } = kept();
 export const state = reactive({ isRunning: false, elapsedMs: 0, budgetMs: null, done: 0, of: 1, answers, comparison, error: null, isCancelled: false });
 let abort = null;
 
+/** Schedules that were run before. */
+export function show(answers) {
+  Object.assign(state, { answers, comparison: null });
+  keep();
+}
+
 /** Whether `work` led to a schedule; `state` tells what became of it otherwise. */
 async function during(work, { budgetMs, of = 1 }) {
   abort = new AbortController();
@@ -38,7 +46,7 @@ async function during(work, { budgetMs, of = 1 }) {
   const timer = setInterval(() => (state.elapsedMs = performance.now() - beganMs), TICK_MS);
   try {
     Object.assign(state, await work());
-    keep(state);
+    keep();
     return true;
   } catch (err) {
     if (err.name === "AbortError") state.isCancelled = true;
