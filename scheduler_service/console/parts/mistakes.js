@@ -79,6 +79,37 @@ export const MistakeList = {
   `,
 };
 
+/** For a form of few fields: what the browser, or the service, finds wrong with each of them, by name. */
+export function useFieldMistakes() {
+  const { t } = useI18n();
+  const form = ref(null);
+  const found = ref({});
+  const others = ref([]);
+  const tell = (byName, more = []) => {
+    [found.value, others.value] = [byName, more];
+    return leadToFirst(form.value);
+  };
+  return {
+    form,
+    others,
+    clear: () => tell({}),
+    /** Whether the browser finds nothing wrong; tells what it finds. */
+    check() {
+      tell(foundByBrowser(form.value, t));
+      return !Object.keys(found.value).length;
+    },
+    /** Tells what the service refused; `said` words its sentences, `names` are the fields where the body's are called otherwise. */
+    refuse(err, said, names = {}) {
+      const listed = (err.errors ?? []).map(({ loc, msg }) => [names[loc[0]] ?? loc[0], msg]);
+      const [fields, rest] = [listed.filter(([name]) => form.value.elements[name]), listed.filter(([name]) => !form.value.elements[name])];
+      tell(Object.fromEntries(fields), rest.length || !listed.length ? [{ place: "", text: said(err) }] : []);
+    },
+    /** For the control; its mistake goes when it is changed. */
+    attrs: (name) => ({ ...marked([name], found.value[name]), onInput: () => delete found.value[name] }),
+    text: (name) => found.value[name] ?? "",
+  };
+}
+
 /** {field name: sentence} for the controls of a form that the browser finds wrong, in the words of the page. */
 export function foundByBrowser(form, t) {
   const wrong = [...form.elements].filter((field) => field.name && field.willValidate && !field.validity.valid);
