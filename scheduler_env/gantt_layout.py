@@ -138,7 +138,7 @@ def _workpoint_chart(schedule: Schedule, lang: Lang) -> Chart:
 def _team_chart(schedule: Schedule, lang: Lang) -> Chart:
     words = WORDS[lang]
     several = len(schedule.instance.workpoints) > 1
-    names = {workpoint.id: _place(workpoint, 8) for workpoint in schedule.instance.workpoints}
+    places = {each.id: (_place(each, 8), _short_place(each, 8)) for each in schedule.instance.workpoints}
     rows: list[Row] = []
     bars: list[Bar] = []
     notes: list[tuple[float, str]] = []
@@ -157,7 +157,8 @@ def _team_chart(schedule: Schedule, lang: Lang) -> Chart:
         for step, runs in zip(placed, _seats(placed, team.headcount), strict=True):
             texts = _step_texts(step, lang)
             if several:
-                texts = (f"{names[step.step.workpoint_id]} {texts[0]}", *texts)
+                place, short = places[step.step.workpoint_id]
+                texts = (f"{place} {texts[0]}", f"{short} {texts[0]}", f"{short} {texts[1]}", *texts)
             widest = max(runs, key=lambda run: run[1])
             bars += [
                 _bar(step, floor - (first + people) * person, people * person, texts if run == widest else ())
@@ -188,9 +189,20 @@ def _bar(placed: ScheduledStep, bottom: float, height: float, texts: tuple[str, 
 
 def _place(workpoint: WorkPoint, most: int) -> str:
     """The number of a work point, by which people know the equipment, and its name of `most` characters at most."""
-    if re.search(rf"(?<![0-9A-Za-z]){re.escape(workpoint.id)}(?![0-9A-Za-z])", workpoint.name):
+    if _tells_id(workpoint):
         return drawable(workpoint.name, most + MOST_OF_AN_ID)
     return f"{drawable(workpoint.id, MOST_OF_AN_ID)} {drawable(workpoint.name, most)}"
+
+
+def _short_place(workpoint: WorkPoint, most: int) -> str:
+    """Where there is little room: the number, or the name that tells it."""
+    return drawable(workpoint.name, most) if _tells_id(workpoint) else drawable(workpoint.id, MOST_OF_AN_ID)
+
+
+def _tells_id(workpoint: WorkPoint) -> bool:
+    """Whether the name has the number in it already, as 工作点1 has."""
+    whole = rf"(?<![0-9A-Za-z]){re.escape(workpoint.id)}(?![0-9A-Za-z])"
+    return re.search(whole, workpoint.name) is not None
 
 
 def _step_texts(placed: ScheduledStep, lang: Lang) -> tuple[str, ...]:

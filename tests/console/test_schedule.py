@@ -158,7 +158,7 @@ def test_enter_in_a_field_schedules_without_a_mouse(schedule: Page):
 
 def test_work_points_are_edited_in_a_table_and_arrive_as_they_were_edited(workpoints: Page, console: LiveService):
     page = workpoints
-    page.get_by_label("名称").fill("锅炉")
+    page.get_by_label("名称", exact=True).fill("锅炉")
     page.get_by_label("工时 1", exact=True).fill("12.5")
     page.get_by_label("最多人数 2", exact=True).fill("6")
     page.get_by_label("须单独进行 4", exact=True).check()
@@ -182,7 +182,7 @@ def test_work_points_are_edited_in_a_table_and_arrive_as_they_were_edited(workpo
 @pytest.mark.parametrize("kind", ["JSON", "CSV"])
 def test_what_is_exported_can_be_imported_again(workpoints: Page, console: LiveService, kind: str, tmp_path):
     page = workpoints
-    page.get_by_label("名称").fill('=HYPERLINK("x"),"引号"')
+    page.get_by_label("名称", exact=True).fill('=HYPERLINK("x"),"引号"')
     page.get_by_label("最少人数 3", exact=True).fill("4")
     page.get_by_label("须单独进行 4", exact=True).check()
     run(page)
@@ -212,7 +212,7 @@ def test_a_table_is_read_as_excel_writes_it(workpoints: Page, encoding: str, sep
         {"name": "表.CSV", "mimeType": "application/vnd.ms-excel", "buffer": table.encode(encoding)}
     )
     expect(workpoints.get_by_text("已导入 1 个工作点，共 1 道工序。")).to_be_visible()
-    expect(workpoints.get_by_label("名称")).to_have_value("锅炉")
+    expect(workpoints.get_by_label("名称", exact=True)).to_have_value("锅炉")
     expect(workpoints.get_by_label("工序 1", exact=True)).to_have_value("打磨")
 
 
@@ -387,7 +387,7 @@ def test_without_room_in_the_browser_a_schedule_is_drawn_all_the_same(schedule: 
 
 def test_names_are_text_wherever_they_are_shown(workpoints: Page):
     evil = "<img src=x onerror='window.isOwned=true'>"
-    workpoints.get_by_label("名称").fill(evil)
+    workpoints.get_by_label("名称", exact=True).fill(evil)
     workpoints.get_by_label("工序 1", exact=True).fill(evil)
     run(workpoints)
     box = workpoints.locator(".gantt").bounding_box()
