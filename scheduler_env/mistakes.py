@@ -73,8 +73,10 @@ def _mend(payload: Any, loc: Loc, unique: str) -> None:
             _at(payload, loc[:2])["headcount"] = _PEOPLE
         case ("teams", _, key):
             _at(payload, loc[:2]).pop(key)
-        case ("teams", _):
-            _at(payload, loc).pop("min_crew")
+        case ("teams", _) if "min_crew" in _at(payload, loc):
+            del _at(payload, loc)["min_crew"]
+        case ("teams", str(name)):  # which no step needs
+            del payload["teams"][name]
         case ("crew_efficiency",):
             del payload["crew_efficiency"]
         case _:
