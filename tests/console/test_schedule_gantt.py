@@ -1,6 +1,7 @@
 """The Gantt chart of the planner's page, as the browser draws it."""
 
 import json
+import re
 from typing import Any
 
 import pytest
@@ -21,6 +22,13 @@ LABELS = f"""async () => {{
     const drawn = chart.getZr().storage.getDisplayList(true);
     const texts = drawn.map((each) => each.type === 'rect' && each.getTextContent());
     return texts.filter((each) => each && each.style.text).map((each) => each.style.text);
+}}"""
+SHOWN = f"""async () => {{
+    {CHART}
+    const drawn = chart.getZr().storage.getDisplayList(true).filter((each) => each.type === 'rect');
+    const texts = drawn.map((each) => each.getTextContent()).filter((each) => each?.style.text);
+    const shown = texts.map((each) => each.childrenRef().map((part) => part.style.text).join(''));
+    return shown;
 }}"""
 TEXTS = f"""async () => {{
     {CHART}
@@ -206,6 +214,9 @@ def test_the_number_of_the_equipment_is_beside_its_rows_at_the_pointer_and_in_th
     assert "E-101 换热器0" in schedule.evaluate(TEXTS)
     schedule.get_by_role("button", name="班组", exact=True).click()
     assert any(text.startswith("E-102 ") for text in schedule.evaluate(LABELS))
+    shown = schedule.evaluate(SHOWN)
+    assert len(shown) > 3
+    assert all(re.match(r"E-10[12]", text) for text in shown), "half a number is another one's"
     x, y = over_the_chart(schedule)
     tip = schedule.locator(".gantt div", has_text="编号: E-10")
     for down in range(-200, 200, 25):

@@ -7,6 +7,7 @@ import { stepName } from "./standard.js";
 
 const ROW_PX = { process: 22, workpoint: 24, team: 13 };
 const FRAME_PX = { top: 64, bottom: 58 }; // legend and marks above the rows, hours below
+const LEAST_TEXT_PX = 40; // of a text that is cut short
 const NARROW_PX = 120; // a margin that has no room for names
 export const VIEWS = ["process", "workpoint", "team"];
 
@@ -26,7 +27,7 @@ const wordsOf = (t, lang) => ({
 function barsDrawn(bars, { colours, view, look, showCritical }) {
   return ({ coordSys: area }, api) => {
     const [at, row, start, end, count] = [0, 1, 2, 3, 4].map((dimension) => api.value(dimension));
-    const { step, text } = bars[at];
+    const { step, text, uncut = "" } = bars[at];
     const [x, middle] = api.coord([start, row]);
     const [x2] = api.coord([end, row]);
     const band = api.size([0, 1])[1];
@@ -35,7 +36,8 @@ function barsDrawn(bars, { colours, view, look, showCritical }) {
     if (box.y + box.height < area.y || box.y > area.y + area.height) return null;
     const colour = colours.get(step.team);
     const isCritical = showCritical && step.critical;
-    const fits = text && box.width - 6 >= Math.min(widthOf(text) - 4, 40) && box.height > 9;
+    const least = Math.max(LEAST_TEXT_PX, widthOf(uncut) + widthOf("…"));
+    const fits = text && box.width - 6 >= Math.min(widthOf(text), least) && box.height > 9;
     return {
       type: "rect",
       shape: { ...box, r: 2 },

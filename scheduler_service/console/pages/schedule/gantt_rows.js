@@ -67,7 +67,7 @@ function grouped(steps, view) {
   return groups;
 }
 
-/** What each view makes of the steps of a group: {rows, text or texts, bars: [{row, rows, step, text}]}, rows from 0 on. */
+/** What each view makes of the steps of a group: {rows, text or texts, bars: [{row, rows, step, text, uncut}]}, rows from 0 on; `uncut` begins the text. */
 const GROUPS = {
   process(steps, { words, several, isNarrow }) {
     const inOrder = steps.toSorted(byStart);
@@ -92,7 +92,8 @@ const GROUPS = {
     const bars = inSeats(steps, people).flatMap(({ step, seats }) => {
       const widest = seats.toSorted((a, b) => b[1] - a[1])[0];
       const text = `${several ? `${shortPlaceOf(step)} ` : ""}${words.step(step.name)} ${words.crew(step.workers)}`;
-      return seats.map((seat) => ({ row: seat[0], rows: seat[1], step, text: seat === widest ? text : "" }));
+      const uncut = several ? shortPlaceOf(step) : ""; // half a number is another one's
+      return seats.map((seat) => ({ row: seat[0], rows: seat[1], step, uncut, text: seat === widest ? text : "" }));
     });
     return { rows: people, text: words.team(team, people), bars };
   },
