@@ -24,6 +24,7 @@ LAYERS: dict[str, int] = {
     "scheduler_service.telemetry": 3,
     "scheduler_service.reporting": 3,
     "scheduler_service.experiments.archive": 3,
+    "scheduler_service.experiments.automatic": 3,
     "scheduler_service.experiments.config": 3,
     "scheduler_service.experiments.pairing": 3,
     "scheduler_service.experiments.replay": 3,

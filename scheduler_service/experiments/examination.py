@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from scheduler_service.clock import to_iso
 from scheduler_service.errors import ExperimentNotFound
+from scheduler_service.experiments.advice import AdvisedMove, advised_move
 from scheduler_service.experiments.experiment import Experiment
 from scheduler_service.experiments.planning import MAX_DAYS, traffic_of
 from scheduler_service.experiments.rollout import Evidence
@@ -106,6 +107,7 @@ class Examination:
             **self._present_counts(),
             **self._verdict(),
             **self._if_stopped(first),
+            "advised_move": self.advised_move(first),
             "guardrails": [each.to_dict() for each in self.guardrails[first]],
             "secondary": self.secondary[first],
             "paired": {source: found.to_dict() for source, found in self.pairs.items()},
@@ -114,6 +116,7 @@ class Examination:
                     **self._raw(arm),
                     **self.verdicts[arm].to_dict(),
                     **self._if_stopped(arm),
+                    "advised_move": self.advised_move(arm),
                     "guardrails": [each.to_dict() for each in self.guardrails[arm]],
                     "secondary": self.secondary[arm],
                 }
@@ -138,9 +141,13 @@ class Examination:
         over = DaysLeft(None, reason=NotComputable("not_running", f"{arm} is stopped"))
         return {"recommendation": said, **over.to_dict()}
 
+    def advised_move(self, arm: str) -> AdvisedMove | None:
+        """The move that the verdict on `arm` calls for now; None: none."""
+        return advised_move(self.experiment, arm, self.verdict_on(arm))
+
     def contradiction(self, arm: str) -> Contradiction | None:
         """That the raw means of `arm` and the effect of its verdict have opposite signs; None if they have not."""
-        comparison, effect = self.comparisons[arm], self._verdict_on(arm)["anytime_effect"]
+        comparison, effect = self.comparisons[arm], self.verdict_on(arm)["anytime_effect"]
         if effect is None or comparison.has_ratio_mismatch or self.model_changed is not None:
             return None
         return contradiction(
@@ -156,12 +163,13 @@ class Examination:
         told = self.verdicts[arm].cannot_tell
         return {
             **comparison.to_dict(),
-            "summary": summary(comparison, self._verdict_on(arm), contradicted, told),
+            "summary": summary(comparison, self.verdict_on(arm), contradicted, told),
             "raw_means_contradict": contradicted is not None,
             "contradiction": None if contradicted is None else contradicted.to_dict(),
         }
 
-    def _verdict_on(self, arm: str) -> dict[str, Any]:
+    def verdict_on(self, arm: str) -> dict[str, Any]:
+        """The verdict that counts on a candidate, as JSON."""
         return self._verdict() if arm == self.experiment.candidates[0] else self.verdicts[arm].to_dict()
 
     def _verdict(self) -> dict[str, Any]:

@@ -1,46 +1,10 @@
 """The table of routes: what each takes and answers. `openapi` and `docs_page` are made from it."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
-
-from pydantic import BaseModel
 
 from scheduler_env.standard_cycle import SAMPLE_PARAMS
 from scheduler_service.http.contract import schemas
-from scheduler_service.keys import Scope
-
-
-@dataclass(frozen=True, slots=True)
-class Operation:
-    """A row of the table: what a route takes and answers."""
-
-    method: str
-    path: str  # as in OpenAPI: /models/{name}
-    tag: str
-    summary: str
-    body: type[BaseModel] | None = None
-    is_body_optional: bool = False
-    table: str = ""  # an example of the CSV that it takes, too
-    query: Sequence[str] = ()  # names in QUERY
-    answer: str = "DoneAnswer"  # name of a component schema, or media types
-    success: int = 200
-    errors: Sequence[int] = ()
-    example: object = None
-    more_examples: Mapping[str, object] = field(default_factory=dict)
-    scope: Scope | None = None  # that a key needs, where keys are needed
-    is_probe: bool = False  # never told to come back later
-
-    @property
-    def statuses(self) -> tuple[int, ...]:
-        """Every error that it may answer."""
-        guarded = (401, 403) if self.scope else ()
-        return tuple(sorted({*self.errors, *guarded, 422, *(() if self.is_probe else (429,)), 500}))
-
-    @property
-    def key(self) -> str:
-        return f"{self.method} {self.path}"
-
+from scheduler_service.http.contract.operation import Operation
 
 _RUN = {"params": list(SAMPLE_PARAMS), "experiment": "ddqn_v1_vs_v2", "user_id": "user_12345"}
 _REGISTRATION = {
@@ -265,6 +229,14 @@ OPERATIONS: tuple[Operation, ...] = (
         is_body_optional=True,
         errors=(*_BODY_ERRORS, 404, 409, 503),
         example={"arm": "model_b", "reason": "better in every week"},
+    ),
+    _get(
+        "/experiments/{name}/outlook",
+        "experiments",
+        "What promoting an arm would rest on, and what speaks against it",
+        query=("arm",),
+        answer="ExperimentOutlookAnswer",
+        errors=(404, 409, 422, 503),
     ),
     Operation(
         *("POST", "/experiments/{name}/stop_arm", "experiments", "Take one candidate away from its users for good"),

@@ -358,9 +358,13 @@ class MoveRequest(Strict):
     actor: Annotated[str, Field(max_length=200)] = ""
 
 
+_ALTHOUGH_WORSE = "Promote it though figures speak against it: `objections` of the outlook."
+
+
 class AdvanceRequest(MoveRequest):
     """Who moves a rollout on, from where, and why."""
 
+    although_worse: bool = Field(default=False, description=f"At the last stage: {_ALTHOUGH_WORSE}")
     from_stage: Annotated[Whole, Field(ge=0, le=100)] | None = Field(
         default=None, description="The `rollout.stage` that was looked at: refused if it is another by now."
     )
@@ -387,6 +391,7 @@ class PromoteArmRequest(Strict):
     """The arm whose model becomes the default one, and why."""
 
     arm: Name = "model_b"
+    although_worse: bool = Field(default=False, description=_ALTHOUGH_WORSE)
     reason: Annotated[str, Field(max_length=2_000)] = ""
     actor: Annotated[str, Field(max_length=200)] = ""
 
