@@ -24,10 +24,9 @@ from scheduler_service.experiments.changes import (
     Registry,
     as_of,
     experiment_in,
-    set_arm_stopped,
-    set_next_stage,
 )
 from scheduler_service.experiments.config import ConfigView, Document, validate
+from scheduler_service.experiments.edits import set_arm_stopped, set_next_stage
 from scheduler_service.experiments.examination import Examination, examine
 from scheduler_service.experiments.experiment import OPTIONS, Experiment, asked_for, explanation
 from scheduler_service.experiments.history import ExperimentHistory
@@ -91,6 +90,10 @@ class ABTestManager:
     def default_model(self) -> str:
         """The model of every request that no running experiment claims."""
         return self._file.current().default_model
+
+    def make_default(self, model: str, *, actor: str = "", reason: str = "") -> None:
+        """Lets `model` answer what no experiment takes; a tag is followed. Raises as `Changes.make_default`."""
+        self._changes.make_default(model, actor, reason)
 
     @property
     def history(self) -> ExperimentHistory:

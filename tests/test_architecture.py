@@ -26,6 +26,7 @@ LAYERS: dict[str, int] = {
     "scheduler_service.experiments.archive": 3,
     "scheduler_service.experiments.automatic": 3,
     "scheduler_service.experiments.config": 3,
+    "scheduler_service.experiments.edits": 3,
     "scheduler_service.experiments.pairing": 3,
     "scheduler_service.experiments.replay": 3,
     "scheduler_service.experiments.changes": 3,

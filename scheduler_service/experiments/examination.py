@@ -105,7 +105,7 @@ class Examination:
             "end_time": to_iso(experiment.end_time),
             **self._raw(first),
             **self._present_counts(),
-            **self._verdict(),
+            **self.verdict_on(first),
             **self._if_stopped(first),
             "advised_move": self.advised_move(first),
             "guardrails": [each.to_dict() for each in self.guardrails[first]],
@@ -114,7 +114,7 @@ class Examination:
             "comparisons": {
                 arm: {
                     **self._raw(arm),
-                    **self.verdicts[arm].to_dict(),
+                    **self.verdict_on(arm),
                     **self._if_stopped(arm),
                     "advised_move": self.advised_move(arm),
                     "guardrails": [each.to_dict() for each in self.guardrails[arm]],
@@ -170,7 +170,10 @@ class Examination:
 
     def verdict_on(self, arm: str) -> dict[str, Any]:
         """The verdict that counts on a candidate, as JSON."""
-        return self._verdict() if arm == self.experiment.candidates[0] else self.verdicts[arm].to_dict()
+        found = self._verdict() if arm == self.experiment.candidates[0] else self.verdicts[arm].to_dict()
+        if found["verdict"] == "worse" and len(self.experiment.running_candidates) > 1:
+            found["recommendation"] = f"Stop {arm} and keep {BASELINE}; the other candidates go on."
+        return found
 
     def _verdict(self) -> dict[str, Any]:
         """The verdict on model_b as JSON; `verdict_basis` says which figures it rests on."""

@@ -166,6 +166,14 @@ OPERATIONS: tuple[Operation, ...] = (
         example={"model_key": "DDQN_v2.0"},
     ),
     Operation(
+        *("PUT", "/models/default", "models", "Let another model answer what no experiment takes"),
+        body=schemas.DefaultRequest,
+        answer="DefaultChangedAnswer",
+        scope="admin",
+        errors=(*_BODY_ERRORS, 404, 409, 503),
+        example={"model_key": "DDQN_v1.0", "reason": "planners know its plans"},
+    ),
+    Operation(
         *("DELETE", "/models/tags/{tag}", "models", "Take a tag from the model that bears it"),
         body=schemas.RemovalRequest,
         scope="admin",

@@ -166,7 +166,7 @@ class RunRequest(Strict):
     experiment: OptionalName = None
     user_id: OptionalId = None
     model: OptionalName = Field(default=None, description="Pins a model: key, short name or tag; no experiment.")
-    algorithm: OptionalName = Field(default=None, description="Its current model answers where no experiment decides.")
+    algorithm: OptionalName = Field(default=None, description="Its stable model answers where no experiment decides.")
     time_budget_ms: Annotated[Whole, Field(ge=0)] | None = Field(
         default=None, description="Improve the schedule for so long. Left out: as long as the model does by default."
     )
@@ -241,6 +241,14 @@ class PromoteRequest(Strict):
     """The next stage of a model's life."""
 
     status: Literal["validated", "deployed", "retired"]
+    reason: Annotated[str, Field(max_length=2_000)] = ""
+    actor: Annotated[str, Field(max_length=200)] = ""
+
+
+class DefaultRequest(Strict):
+    """The model that answers what no experiment takes from now on; a tag is followed."""
+
+    model_key: Name
     reason: Annotated[str, Field(max_length=2_000)] = ""
     actor: Annotated[str, Field(max_length=200)] = ""
 
