@@ -11,12 +11,13 @@ processes, agree. `docs/experiments.md` tells the story; `python -m ab_testing -
 """
 
 import sys
-from collections.abc import Callable, Mapping, MutableMapping
+from collections.abc import Mapping, MutableMapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from scheduler_service.clock import Clock, to_iso, utc_now
-from scheduler_service.errors import ExperimentConflict, InvalidExperiment, StorageUnavailable
+from scheduler_service.errors import ExperimentConflict, InvalidExperiment
+from scheduler_service.experiments.about import ABOUT
 from scheduler_service.experiments.answering import Assignment, assign
 from scheduler_service.experiments.automatic import act
 from scheduler_service.experiments.changes import (
@@ -26,12 +27,12 @@ from scheduler_service.experiments.changes import (
     experiment_in,
 )
 from scheduler_service.experiments.config import ConfigView, Document, validate
-from scheduler_service.experiments.edits import set_arm_stopped, set_next_stage
+from scheduler_service.experiments.edits import set_about, set_arm_stopped, set_next_stage
 from scheduler_service.experiments.examination import Examination, examine
 from scheduler_service.experiments.experiment import OPTIONS, Experiment, asked_for, explanation
 from scheduler_service.experiments.history import ExperimentHistory
 from scheduler_service.experiments.lifecycle import MOVES, Action, Transition
-from scheduler_service.experiments.prospect import Prospect, prospect
+from scheduler_service.experiments.prospect import Prospect, Records, consented, prospect
 from scheduler_service.experiments.rollout import Evidence, decide
 from scheduler_service.settings import settings_from_environment
 from scheduler_service.stats.breaker import check_requests
@@ -40,10 +41,7 @@ from scheduler_service.stats.comparison import BASELINE
 if TYPE_CHECKING:
     import pandas as pd  # slow to import, and the service starts without it
 
-__all__ = ["ABTestManager", "Assignment", "Experiment"]
-
-Records = Callable[[], "tuple[pd.DataFrame, pd.DataFrame]"]
-"""Reads the runs and the pairs that an experiment is judged by."""
+__all__ = ["ABTestManager", "Assignment", "Experiment", "Records"]
 
 
 class ABTestManager:
@@ -126,8 +124,9 @@ class ABTestManager:
                 3,650, which is open-ended: until it is promoted, aborted or ended by a person.
             actor: who creates it, for the history.
             options: further fields of `experiments.experiment.Experiment`: `model_c` ... `model_h`, `coverage`,
-                `min_samples`, `alpha`, `margin`, `guardrails`, `shadow`, `forced_variants`, `excluded_users` and
-                `rollout`. No shadow unless it is said; `POST /experiments`, which knows the users, chooses one.
+                `min_samples`, `alpha`, `margin`, `guardrails`, `shadow`, `forced_variants`, `excluded_users`, `title`,
+                `hypothesis`, `owner` and `rollout`.
+                No shadow unless it is said; `POST /experiments`, which knows the users, chooses one.
 
         Raises:
             InvalidExperiment: it cannot work; `errors` says where.
@@ -200,6 +199,21 @@ class ABTestManager:
             StorageUnavailable: the file is broken or cannot be written.
         """
         return self._move(name, "conclude", actor, reason)
+
+    def describe_experiment(
+        self, name: str, texts: Mapping[str, str | None], *, actor: str = "", reason: str = ""
+    ) -> Experiment:
+        """The experiment with another title, hypothesis or owner; None takes one away, what is not named stays.
+
+        Raises:
+            InvalidExperiment: a text is too long or has control characters, or is none of the three.
+            ExperimentNotFound, ExperimentConflict, StorageUnavailable: as `conclude_experiment`.
+        """
+        if unknown := set(texts) - set(ABOUT):
+            raise InvalidExperiment(f"there is no {', '.join(sorted(unknown))}; there are {', '.join(ABOUT)}")
+        self._changes.movable(name)
+        self._changes.make(name, "described", set_about(name, texts), actor, reason, {"about": dict(texts)})
+        return self.get_experiment(name)
 
     def archive_experiment(self, name: str, *, actor: str = "", reason: str = "") -> Experiment:
         """Takes an experiment that is over out of the file; it reads as before. Raises as `conclude_experiment`."""
@@ -376,7 +390,8 @@ class ABTestManager:
             StorageUnavailable: the file, or what figures rest on, cannot be read.
         """
         experiment = self._promotable(name, arm)
-        figures = None if records is None else self._consent(experiment, arm, records, although_worse=although_worse)
+        now = self._clock()
+        figures = None if records is None else consented(experiment, arm, records, now, although_worse=although_worse)
         self._changes.promote(experiment, arm, actor, reason, figures)
         return self.get_experiment(name)
 
@@ -397,19 +412,6 @@ class ABTestManager:
 
     def _act(self, experiment: Experiment, evidence: Evidence) -> Transition | None:
         return act(self._changes, experiment, evidence, self._clock())
-
-    def _consent(
-        self, experiment: Experiment, arm: str, records: Records, *, although_worse: bool
-    ) -> dict[str, Any] | None:
-        """What the promotion rests on, for the history; None where the records cannot be read and nobody minds."""
-        try:
-            found = prospect(examine(experiment, *records(), self._clock()), arm)
-        except StorageUnavailable:
-            if although_worse:
-                return None
-            raise
-        found.check(is_consented=although_worse)
-        return found.figures(is_consented=although_worse)
 
     def _newest_first(self, experiments: Mapping[str, Experiment]) -> list[Experiment]:
         now = self._clock()

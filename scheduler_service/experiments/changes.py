@@ -135,8 +135,7 @@ class Changes:
                 before = state_of(found)
                 if expected is not None and before != state_of(expected):
                     raise Overtaken(f"the experiment {name!r} was {_said(expected)} and is {_said(found)} by now")
-                if found.last_transition is not None:
-                    self.history.record(found.last_transition)  # before the file forgets it
+                self._keep_lines(found)
             elif event != "created":  # taken away since it was looked at
                 self.movable(name)
                 raise ExperimentNotFound(f"there is no experiment {name!r}")
@@ -145,13 +144,19 @@ class Changes:
             line = Transition(
                 secrets.token_hex(8), to_iso(now), name, event, actor, reason, before, after, figures or {}
             )
-            document["experiments"][name]["last_transition"] = line.to_dict()
+            slot = "last_description" if event == "described" else "last_transition"
+            document["experiments"][name][slot] = line.to_dict()
             made.append(line)
 
         self.file.update(apply)
         self._record(made[0].to_dict())
         log.info("experiment %s: %s by %s: %s", name, event, actor or "nobody named", reason or "no reason given")
         return made[0]
+
+    def _keep_lines(self, experiment: Experiment) -> None:
+        """Writes the lines that the file has of the experiment into the history, before it forgets them."""
+        for line in filter(None, (experiment.last_transition, experiment.last_description)):
+            self.history.record(line)
 
     def promote(
         self, experiment: Experiment, arm: str, actor: str, reason: str, figures: Mapping[str, Any] | None = None
@@ -244,8 +249,7 @@ class Changes:
             now = self._clock()
             found = experiment_in(validate(document), name, now)
             check_archivable(found, document.get("default_model"))
-            if found.last_transition is not None:
-                self.history.record(found.last_transition)
+            self._keep_lines(found)
             line = self.archived.line(name)
             if line is None or not _is_archived(line, document):
                 state = state_of(found)
@@ -266,8 +270,8 @@ class Changes:
         for name in self.file.current().experiments.keys() & self.archived.summaries().keys():
             self._finish_archiving(name)
         for experiment in self.file.current().experiments.values():
-            if experiment.last_transition is not None:
-                self._record(experiment.last_transition)
+            for line in filter(None, (experiment.last_transition, experiment.last_description)):
+                self._record(line)
             if experiment.promotion is not None and not experiment.promotion.are_tags_right:
                 self._move_tags(experiment, experiment.promotion)
 

@@ -20,7 +20,9 @@ from model_manager import ModelVersionManager
 from monitoring import PerformanceMonitor
 from scheduler_service.clock import utc_now
 from scheduler_service.errors import InvalidInput, ServiceError
+from scheduler_service.experiments.about import ABOUT
 from scheduler_service.experiments.examination import RUN_COLUMNS
+from scheduler_service.experiments.experiment import Experiment
 from scheduler_service.experiments.prospect import Prospect
 from scheduler_service.experiments.replay import Contest, ReplayOptions, contest_of, plan_replay, run_replay, state_of
 from scheduler_service.registry.cli import table
@@ -154,6 +156,13 @@ def _parser() -> argparse.ArgumentParser:
             move.add_argument("arm", help="the candidate: model_b, model_c, ...")
         move.add_argument("--actor", default=os.environ.get("USER", ""), help="who (default: you, %(default)s)")
 
+    described = command("describe", "change the title, the hypothesis or the owner of an experiment")
+    described.add_argument("experiment")
+    for field in ABOUT:
+        described.add_argument(f"--{field}", help="in any script; an empty text takes it away")
+    described.add_argument("--reason", default="", help="why, for the history")
+    described.add_argument("--actor", default=os.environ.get("USER", ""), help="who (default: you, %(default)s)")
+
     replay = command(
         "replay",
         "run a candidate on requests that users sent, beside the baseline",
@@ -188,7 +197,7 @@ def _parser() -> argparse.ArgumentParser:
 def _list(doors: Doors, options: argparse.Namespace) -> Answer:
     experiments = doors.experiments
     found = experiments.archived_experiments() if options.archived else experiments.list_experiments()
-    header = ("experiment", "status", "stage", "model_a", "model_b", "since")
+    header = ("experiment", "status", "stage", "model_a", "model_b", "since", "title", "owner")
     rows = [
         (
             each.name,
@@ -197,6 +206,8 @@ def _list(doors: Doors, options: argparse.Namespace) -> Answer:
             each.model_a,
             each.model_b,
             each.start_time.strftime("%Y-%m-%d %H:%M"),
+            each.title or "-",
+            each.owner or "-",
         )
         for each in found
     ]
@@ -241,10 +252,10 @@ def told_prospect(shown: Prospect) -> str:
 
 def _results(doors: Doors, options: argparse.Namespace) -> Answer:
     name = options.experiment
-    doors.experiments.get_experiment(name)  # an unknown one is refused before its runs are read
+    found = doors.experiments.get_experiment(name)  # an unknown one is refused before its runs are read
     value = doors.experiments.results(name, *_records(doors, name))
     rows = [(each["name"], each["state"], each["message"]) for each in value["guardrails"]]
-    text = f"{value['verdict']}: {value['verdict_sentence']}\n{value['recommendation']}"
+    text = f"{_about(found)}{value['verdict']}: {value['verdict_sentence']}\n{value['recommendation']}"
     for arm, since in value["stopped_arms"].items():
         text += f"\n{arm} is stopped since {since}"
     if value["contradiction"] is not None:
@@ -254,6 +265,21 @@ def _results(doors: Doors, options: argparse.Namespace) -> Answer:
     if value["advised_move"] is not None:
         text += f"\n{_advice(name, value)}"
     return value, f"{text}\n\n{table(('guardrail', 'state', 'seen'), rows)}" if rows else text
+
+
+def _about(experiment: Experiment) -> str:
+    """A line for each of title, hypothesis and owner that there is."""
+    told = {name: getattr(experiment, name) for name in ABOUT}
+    return "".join(f"{name}: {text}\n" for name, text in told.items() if text is not None)
+
+
+def _describe(doors: Doors, options: argparse.Namespace) -> Answer:
+    texts = {name: text or None for name in ABOUT if (text := getattr(options, name)) is not None}
+    if not texts:
+        raise InvalidInput(f"say what changes: {', '.join(f'--{name}' for name in ABOUT)}")
+    told = {"actor": options.actor, "reason": options.reason}
+    found = doors.experiments.describe_experiment(options.experiment, texts, **told)
+    return found.to_dict(), _about(found).rstrip() or f"the experiment {found.name} has no title, hypothesis or owner"
 
 
 def _advice(name: str, value: Mapping[str, Any]) -> str:
@@ -353,6 +379,7 @@ COMMANDS: Mapping[str, Callable[[Doors, argparse.Namespace], Answer]] = {
     "results": _results,
     "history": _history,
     "assignment": _assignment,
+    "describe": _describe,
     **dict.fromkeys(MOVES, _move),
     "replay": _replay,
 }

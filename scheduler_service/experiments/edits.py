@@ -1,7 +1,7 @@
 """Single changes of the JSON of `ab_test_config.json`. Pure."""
 
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime
 
 from scheduler_service.clock import to_iso
@@ -39,6 +39,19 @@ def set_arm_stopped(name: str, arm: str, now: datetime) -> Callable[[Document], 
     def change(document: Document) -> None:
         entry = document["experiments"][name]
         entry["stopped_arms"] = {**(entry.get("stopped_arms") or {}), arm: to_iso(now)}
+
+    return change
+
+
+def set_about(name: str, texts: Mapping[str, str | None]) -> Callable[[Document], None]:
+    """The change of title, hypothesis or owner; None takes one away."""
+
+    def change(document: Document) -> None:
+        entry = document["experiments"][name]
+        for field, text in texts.items():
+            entry.pop(field, None)
+            if text is not None:
+                entry[field] = text
 
     return change
 

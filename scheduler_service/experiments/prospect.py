@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
-from scheduler_service.errors import ConsentNeeded
+from scheduler_service.errors import ConsentNeeded, StorageUnavailable
 from scheduler_service.experiments.advice import advised_move
+from scheduler_service.experiments.examination import Examination, examine
+from scheduler_service.experiments.experiment import Experiment
 from scheduler_service.stats.comparison import BASELINE, ArmComparison
 from scheduler_service.stats.effect import Effect
 from scheduler_service.stats.metrics import Metric
@@ -15,7 +18,10 @@ from scheduler_service.stats.outcome import NotComputable
 from scheduler_service.stats.wording import percent
 
 if TYPE_CHECKING:
-    from scheduler_service.experiments.examination import Examination
+    import pandas as pd
+
+Records = Callable[[], "tuple[pd.DataFrame, pd.DataFrame]"]
+"""Reads the runs and the pairs that an experiment is judged by."""
 
 Basis = Literal["users", "shadow", "replay", "raw_means"]
 """What an interval is of: the means of users, pairs of shadow runs or of the last replay, or the raw means."""
@@ -198,6 +204,25 @@ def prospect(examined: Examination, arm: str) -> Prospect:
         advised=advised_move(experiment, arm, verdict),
         samples=examined.samples,
     )
+
+
+def consented(
+    experiment: Experiment, arm: str, records: Records, now: datetime, *, although_worse: bool
+) -> dict[str, Any] | None:
+    """What the promotion rests on, for the history; None where the records cannot be read and nobody minds.
+
+    Raises:
+        ConsentNeeded: figures speak against it, and `although_worse` was not said.
+        StorageUnavailable: the records cannot be read.
+    """
+    try:
+        found = prospect(examine(experiment, *records(), now), arm)
+    except StorageUnavailable:
+        if although_worse:
+            return None
+        raise
+    found.check(is_consented=although_worse)
+    return found.figures(is_consented=although_worse)
 
 
 def _findings(examined: Examination, arm: str) -> list[Finding]:

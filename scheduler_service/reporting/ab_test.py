@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+from scheduler_service.experiments.about import ABOUT
 from scheduler_service.experiments.examination import Examination
 from scheduler_service.reporting import ab_figures, figures, timeline
 from scheduler_service.reporting.content import Card
@@ -165,6 +166,7 @@ def ab_test_page(
         cut_off=_cut_off(examined, start, end, words, show) if is_configured else None,
         notes=_notes(examined, words, level),
         boxes=boxes,
+        about={name: getattr(experiment, name, None) for name in ABOUT},
         settings=_settings(examined, status, words, show) if is_configured else None,
         arms=_arm_rows(examined),
         raw_label=words[teller.raw_key(metric)],
@@ -272,6 +274,7 @@ def _settings(examined: Examination, status: str | None, words: Words, show: For
     experiment = examined.experiment
     found = [
         (words["experiment"], show.name(experiment.name)),
+        *((words[f"about_{name}"], text) for name in ABOUT if (text := getattr(experiment, name)) is not None),
         (words["status"], words[f"status_{status}"]),
         (words["metric"], words[f"metric_{experiment.success_metric}"]),
         (words["begin"], show.moment(experiment.start_time)),

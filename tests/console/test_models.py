@@ -89,7 +89,7 @@ def test_the_list_tells_who_answers_and_which_claims_differ(page: Page, console:
     )
     page.goto("/#/models")
     answering = page.get_by_role("region", name="谁在应答")
-    expect(answering.locator("article").filter(has_text="默认模型")).to_contain_text("DDQN v2.0.0")
+    expect(answering.locator("article").filter(has_text="默认模型（由它应答）")).to_contain_text("DDQN v2.0.0")
     expect(answering.locator("article").filter(has_text="DDQN 稳定版")).to_contain_text("DDQN v1.0.0")
     row = page.get_by_role("row").filter(has_text=key)
     expect(row.get_by_role("cell").filter(has_text="声称 42.50 小时")).to_contain_text("偏乐观 21.9 %")

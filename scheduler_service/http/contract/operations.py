@@ -3,7 +3,7 @@
 from typing import Any
 
 from scheduler_env.standard_cycle import SAMPLE_PARAMS
-from scheduler_service.http.contract import schemas
+from scheduler_service.http.contract import experiment_schemas, schemas
 from scheduler_service.http.contract.operation import Operation
 
 _RUN = {"params": list(SAMPLE_PARAMS), "experiment": "ddqn_v1_vs_v2", "user_id": "user_12345"}
@@ -58,7 +58,9 @@ def _run(path: str) -> Operation:
     )
 
 
-def _move(action: str, what: str, body: type[schemas.MoveRequest] = schemas.MoveRequest) -> Operation:
+def _move(
+    action: str, what: str, body: type[experiment_schemas.MoveRequest] = experiment_schemas.MoveRequest
+) -> Operation:
     return Operation(
         *("POST", f"/experiments/{{name}}/{action}", "experiments", what),
         body=body,
@@ -199,7 +201,7 @@ OPERATIONS: tuple[Operation, ...] = (
     ),
     Operation(
         *("POST", "/experiments", "experiments", "Compare models on live traffic, ramp up a candidate"),
-        body=schemas.ExperimentRequest,
+        body=experiment_schemas.ExperimentRequest,
         answer="ExperimentCreatedAnswer",
         scope="admin",
         success=201,
@@ -208,7 +210,7 @@ OPERATIONS: tuple[Operation, ...] = (
     ),
     Operation(
         *("POST", "/experiments/plan", "experiments", "How long an experiment would take that is being thought of"),
-        body=schemas.PlanRequest,
+        body=experiment_schemas.PlanRequest,
         answer="PlanAnswer",
         scope="read",
         errors=(*_BODY_ERRORS, 404, 409, 503),
@@ -227,11 +229,19 @@ OPERATIONS: tuple[Operation, ...] = (
     _move("pause", "Send everyone to the default model for a while"),
     _move("stop", "Send everyone to the default model for good"),
     _move("conclude", "Close an experiment whose results have been acted upon"),
+    Operation(
+        *("POST", "/experiments/{name}/describe", "experiments", "Change title, hypothesis or owner"),
+        body=experiment_schemas.DescribeRequest,
+        answer="ExperimentChangedAnswer",
+        scope="admin",
+        errors=(*_BODY_ERRORS, 404, 409, 503),
+        example={"title": "新模型是否缩短停工", "hypothesis": "大厂的完工时间缩短 2 % 以上", "owner": "王工"},
+    ),
     _move("archive", "Take an experiment that is over out of the list"),
-    _move("advance", "Move a rollout to its next stage by hand", schemas.AdvanceRequest),
+    _move("advance", "Move a rollout to its next stage by hand", experiment_schemas.AdvanceRequest),
     Operation(
         *("POST", "/experiments/{name}/promote", "experiments", "Make an arm's model the default one"),
-        body=schemas.PromoteArmRequest,
+        body=experiment_schemas.PromoteArmRequest,
         answer="ExperimentChangedAnswer",
         scope="admin",
         is_body_optional=True,
@@ -248,7 +258,7 @@ OPERATIONS: tuple[Operation, ...] = (
     ),
     Operation(
         *("POST", "/experiments/{name}/stop_arm", "experiments", "Take one candidate away from its users for good"),
-        body=schemas.StopArmRequest,
+        body=experiment_schemas.StopArmRequest,
         answer="ExperimentChangedAnswer",
         scope="admin",
         errors=(*_BODY_ERRORS, 404, 409, 503),
@@ -265,7 +275,7 @@ OPERATIONS: tuple[Operation, ...] = (
     ),
     Operation(
         *("POST", "/experiments/{name}/replay", "experiments", "Run a candidate on logged traffic"),
-        body=schemas.ReplayRequest,
+        body=experiment_schemas.ReplayRequest,
         answer="ReplayAnswer",
         scope="admin",
         is_body_optional=True,

@@ -14,8 +14,9 @@ from scheduler_service.experiments.planning import LOOK_BACK_DAYS, RUNS_AT_MOST,
 from scheduler_service.experiments.ramp import USUAL, ShadowChoice, ramp_of, usual_shadow
 from scheduler_service.experiments.replay import ReplayOptions
 from scheduler_service.http.bodies import flag_of, read_body
-from scheduler_service.http.contract.schemas import (
+from scheduler_service.http.contract.experiment_schemas import (
     AdvanceRequest,
+    DescribeRequest,
     ExperimentRequest,
     MoveRequest,
     PlanRequest,
@@ -158,6 +159,14 @@ def conclude_experiment(name: str) -> dict[str, Any]:
 def archive_experiment(name: str) -> dict[str, Any]:
     """Take an experiment that is over out of the list; it can be read as before."""
     return _move(name, services().experiments.archive_experiment)
+
+
+@blueprint.post("/experiments/<name>/describe")
+def describe_experiment(name: str) -> dict[str, Any]:
+    """Change the title, the hypothesis or the owner."""
+    body, experiments = read_body(DescribeRequest), services().experiments
+    told = {"actor": body.actor, "reason": body.reason}
+    return _told(services().storage.run(lambda: experiments.describe_experiment(name, body.texts, **told)))
 
 
 @blueprint.post("/experiments/<name>/advance")

@@ -2,6 +2,7 @@
 import { computed, onMounted, provide, ref, watch } from "vue";
 import { api } from "../../core/api.js";
 import { useLoad } from "../../core/load.js";
+import AboutCard from "./about_card.js";
 import ArmsCard from "./arms_card.js";
 import AssignmentCard from "./assignment_card.js";
 import CourseCard from "./course_card.js";
@@ -22,7 +23,7 @@ const COURSE_EVERY_MS = 20_000;
 
 export default {
   name: "ExperimentDetail",
-  components: { ArmsCard, AssignmentCard, CourseCard, GuardrailsCard, HistoryCard, MovesBar, PairsCard, SecondaryCard, SettingsCard, StagesCard, VerdictCard },
+  components: { AboutCard, ArmsCard, AssignmentCard, CourseCard, GuardrailsCard, HistoryCard, MovesBar, PairsCard, SecondaryCard, SettingsCard, StagesCard, VerdictCard },
   props: { name: { type: String, required: true } },
   setup(props) {
     const words = useWording();
@@ -78,6 +79,7 @@ export default {
         <span class="hint right">{{ of("refreshed") }}</span>
       </header>
       <load-state :load="load" :explain="problemText">
+        <about-card :experiment="load.data.value.experiment" />
         <div class="row arms-line">
           <span v-for="(model, arm) in load.data.value.results.models" :key="arm" class="arm-line" :title="model"><b class="arm-letter" :class="arm">{{ letter(arm) }}</b>{{ shortModel(model) }} <span v-if="isArmStopped(load.data.value.experiment, arm)" class="badge bad" :data-stopped="arm">{{ of("arms.stopped") }}</span></span>
           <moves-bar class="right" :told="load.data.value" />

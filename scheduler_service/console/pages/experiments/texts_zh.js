@@ -121,8 +121,8 @@ export const zh = {
     hashed: "{user} 的分桶值 {bucket} 落在 {arm} 的区间 [{from}, {to})。", outside: "{user} 的分桶值 {bucket} 不在任何一组的区间内：目前只有 {coverage} 的用户参与。",
     model: "现在由 {model} 回答。", not_active: "实验当前{status}，因此由默认模型回答。" },
   history: { heading: "历史", by: "由 {actor}", rollout: "自动灰度", guardrail: "护栏", figures: "依据的数据", samples: "样本", verdict: "结论", share: "候选份额 {share}",
-    created: "创建", started: "恢复", paused: "暂停", stopped: "停止", concluded: "结束", advanced: "推进", arm_stopped: "停止 {arm} 组", aborted: "自动中止", promoted: "上线", reverted: "撤回上线", archived: "归档", why_breached: "护栏被突破：{names}" },
-  settings: { heading: "实验设置", metric: "成功指标", began: "开始", ends: "计划结束", open_ended: "不限期（直到上线或结束）", coverage: "参与用户", margin: "不劣界限", alpha: "误判概率上限", min_samples: "每组最少样本", shadow: "影子运行", guardrails: "护栏",
+    described: "修改说明", although_worse: "明知数据对它不利，仍然上线。", created: "创建", started: "恢复", paused: "暂停", stopped: "停止", concluded: "结束", advanced: "推进", arm_stopped: "停止 {arm} 组", aborted: "自动中止", promoted: "上线", reverted: "撤回上线", archived: "归档", why_breached: "护栏被突破：{names}" },
+  settings: { owner: "负责人", heading: "实验设置", metric: "成功指标", began: "开始", ends: "计划结束", open_ended: "不限期（直到上线或结束）", coverage: "参与用户", margin: "不劣界限", alpha: "误判概率上限", min_samples: "每组最少样本", shadow: "影子运行", guardrails: "护栏",
     testers: "测试用户", excluded: "排除的用户", off: "关闭", report: "生成 A/B 报告", report_made: "报告已生成。" },
   stages: {
     heading: "灰度发布", present: "当前阶段", done: "已完成", to_come: "未到", promotion: "上线", of_users: "{share} 的用户使用 {b}", also: "同样多的用户作为对照使用 {a}，其余用户使用默认模型。",

@@ -16,12 +16,13 @@ export const CURVE = "learning_curve";
 /** A row: the texts of both, whether they differ, and which of both is better where one can say ("a", "b", ""). */
 const row = (name, texts, better = "") => ({ name, texts, differs: texts[0] !== texts[1], better });
 
-function winner([a, b], lower) {
-  if (a === null || b === null || a === b) return "";
-  return a < b === lower ? "a" : "b";
+/** The compute time depends on the machine and on its load: nobody is called quicker by it. */
+function winner([a, b], metric) {
+  if (a === null || b === null || a === b || metric.name === "execution_time") return "";
+  return a < b === metric.lower ? "a" : "b";
 }
 
-const figureRow = (name, metric, values) => row(name, values.map((value) => shown(metric.name, value)), winner(values, metric.lower));
+const figureRow = (name, metric, values) => row(name, values.map((value) => shown(metric.name, value)), winner(values, metric));
 
 function figures(models, t) {
   const of = (kind, read) => METRICS.map((metric) => figureRow(`${t(`models.metric.${metric.name}`)} · ${t(`models.${kind}`)}`, metric, models.map((each) => read(each, metric.name))));
@@ -39,6 +40,12 @@ function members(objects) {
   const told = objects.map((each) => new Map(flat(each)));
   const names = [...new Set(told.flatMap((each) => [...each.keys()]))];
   return names.map((name) => row(name, told.map((each) => each.get(name) ?? "–")));
+}
+
+/** The configuration in the checkpoints, without what the training parameters say as well. */
+function configs(models) {
+  const known = models.map((each) => new Map(flat(each.training_params)));
+  return members(models.map((each) => each.lineage?.config)).filter(({ name, texts }) => texts.some((text, at) => text !== (known[at].get(name) ?? "–")));
 }
 
 const FACTS = [
@@ -61,7 +68,7 @@ export function groupsOf(models, t) {
     { title: t("models.figures"), rows: figures(models, t) },
     { title: t("models.other_claims"), rows: members(others) },
     { title: t("models.training_params"), rows: members(models.map((each) => each.training_params)) },
-    { title: t("models.checkpoint_config"), rows: members(models.map((each) => each.lineage?.config)) },
+    { title: t("models.checkpoint_config"), rows: configs(models) },
     { title: t("models.facts"), rows: facts(models, t) },
   ].filter(({ rows }) => rows.length);
 }

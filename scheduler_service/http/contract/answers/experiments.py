@@ -149,6 +149,9 @@ EXPERIMENTS: dict[str, Schema] = {
         },
         {
             **_MORE_ARMS,
+            "title": TEXT,
+            "hypothesis": told(TEXT, "What is expected to come out."),
+            "owner": told(TEXT, "Whom to ask."),
             "coverage": told(SHARE, "Share of the users who take part, 0 to 1."),
             "shadow": told(SHARE, "Share of the requests that are run a second time by both models, 0 to 1."),
             "forced_variants": map_of(TEXT),
