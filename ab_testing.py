@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from scheduler_service.clock import Clock, to_iso, utc_now
 from scheduler_service.errors import ExperimentConflict, InvalidExperiment
-from scheduler_service.experiments.about import ABOUT
+from scheduler_service.experiments.about import check_about
 from scheduler_service.experiments.answering import Assignment, assign
 from scheduler_service.experiments.automatic import act
 from scheduler_service.experiments.changes import (
@@ -34,6 +34,7 @@ from scheduler_service.experiments.history import ExperimentHistory
 from scheduler_service.experiments.lifecycle import MOVES, Action, Transition
 from scheduler_service.experiments.prospect import Prospect, Records, consented, prospect
 from scheduler_service.experiments.rollout import Evidence, decide
+from scheduler_service.experiments.sizes import breakdowns, with_sizes
 from scheduler_service.settings import settings_from_environment
 from scheduler_service.stats.breaker import check_requests
 from scheduler_service.stats.comparison import BASELINE
@@ -209,8 +210,7 @@ class ABTestManager:
             InvalidExperiment: a text is too long or has control characters, or is none of the three.
             ExperimentNotFound, ExperimentConflict, StorageUnavailable: as `conclude_experiment`.
         """
-        if unknown := set(texts) - set(ABOUT):
-            raise InvalidExperiment(f"there is no {', '.join(sorted(unknown))}; there are {', '.join(ABOUT)}")
+        check_about(texts)
         self._changes.movable(name)
         self._changes.make(name, "described", set_about(name, texts), actor, reason, {"about": dict(texts)})
         return self.get_experiment(name)
@@ -268,7 +268,8 @@ class ABTestManager:
         if experiment.rollout is not None and experiment.status == "active":
             decision = decide(experiment.rollout, examined.evidence(is_baseline_the_default=is_default), self._clock())
             next_move = {"kind": decision.kind, "reason": decision.reason}
-        return examined.to_dict() | {"is_baseline_the_default": is_default, "rollout_decision": next_move}
+        told = with_sizes(examined.to_dict(), breakdowns(examined, runs, pairs))
+        return told | {"is_baseline_the_default": is_default, "rollout_decision": next_move}
 
     def prospect(self, name: str, arm: str, runs: "pd.DataFrame", pairs: "pd.DataFrame | None" = None) -> Prospect:
         """What promoting `arm` would rest on, and what speaks against it. Arguments as `examine`.

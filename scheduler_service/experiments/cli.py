@@ -264,7 +264,30 @@ def _results(doors: Doors, options: argparse.Namespace) -> Answer:
         text += "\nrollout: {kind}, {reason}".format(**value["rollout_decision"])
     if value["advised_move"] is not None:
         text += f"\n{_advice(name, value)}"
+    text += f"\n\n{_sizes(value['by_size'])}"
     return value, f"{text}\n\n{table(('guardrail', 'state', 'seen'), rows)}" if rows else text
+
+
+def _sizes(told: Mapping[str, Any]) -> str:
+    """The breakdown by size of plant, which decides nothing, as a table."""
+    counted = "pairs a / b" if told["basis"] == "pairs" else "requests a / b"
+    header = ("work points", "improvement", "interval", "difference", "users a / b", counted)
+    rows = []
+    for each in told["classes"]:
+        low, high = each["from_workpoints"], each["to_workpoints"]
+        interval, change, unit = each["interval_percentage"], each["change"], each["unit"]
+        rows.append(
+            (
+                f"{low} and more" if high is None else str(low) if low == high else f"{low} to {high}",
+                "-" if interval is None else f"{each['improvement_percentage']:.2f} %",
+                "-" if interval is None else f"{interval[0]:.2f} to {interval[1]:.2f} %",
+                "-" if change is None else f"{change[0]:+.2f} to {change[1]:+.2f} {unit}",
+                " / ".join(map(str, each["users"].values())),
+                " / ".join(map(str, each["samples"].values())),
+            )
+        )
+    level = f"each interval at {100.0 * told['confidence_level']:g} %; a breakdown, which decides nothing"
+    return f"by size of plant ({level})\n{table(header, rows)}"
 
 
 def _about(experiment: Experiment) -> str:

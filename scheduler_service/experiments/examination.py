@@ -47,6 +47,7 @@ RUN_COLUMNS = (
     "gap",
     "resource_utilization",
     "user_satisfaction",
+    "n_workpoints",
 )
 """What of the recorded runs is looked at."""
 

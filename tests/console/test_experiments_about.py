@@ -10,7 +10,7 @@ from tests.console.test_experiments import agree, configured, create
 
 ABOUT = {
     "title": "新模型是否缩短停工？",
-    "hypothesis": "大厂（8 个工作点以上）完工时间缩短 2 %",
+    "hypothesis": "大厂完工时间缩短 2 %",
     "owner": "王工 · أحمد",
 }
 
@@ -66,7 +66,7 @@ def test_what_the_service_refuses_stands_beside_its_field(page: Page, console: L
     dialog = page.get_by_role("dialog", name="修改实验 refused 的说明")
     dialog.get_by_label("标题").fill("a\u202eb")
     dialog.get_by_role("button", name="保存").click()
-    said = dialog.locator(".field", has=dialog.get_by_label("标题")).locator(".error")
+    said = dialog.locator(".field", has=page.get_by_label("标题")).locator(".error")
     expect(said).to_contain_text("不超过 200 个字符")
     assert configured(console)["experiments"]["refused"]["title"] == ABOUT["title"]
     assert all("Failed to load resource" in each for each in mistakes)

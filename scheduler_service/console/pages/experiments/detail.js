@@ -14,6 +14,7 @@ import PairsCard from "./pairs_card.js";
 import { problemText } from "./problem.js";
 import SecondaryCard from "./secondary_card.js";
 import SettingsCard from "./settings_card.js";
+import SizesCard from "./sizes_card.js";
 import StagesCard from "./stages_card.js";
 import VerdictCard from "./verdict_card.js";
 import { figuresOf, isAborted, isArmStopped, letter, shortModel, useWording } from "./wording.js";
@@ -23,7 +24,7 @@ const COURSE_EVERY_MS = 20_000;
 
 export default {
   name: "ExperimentDetail",
-  components: { AboutCard, ArmsCard, AssignmentCard, CourseCard, GuardrailsCard, HistoryCard, MovesBar, PairsCard, SecondaryCard, SettingsCard, StagesCard, VerdictCard },
+  components: { AboutCard, ArmsCard, AssignmentCard, CourseCard, GuardrailsCard, HistoryCard, MovesBar, PairsCard, SecondaryCard, SettingsCard, SizesCard, StagesCard, VerdictCard },
   props: { name: { type: String, required: true } },
   setup(props) {
     const words = useWording();
@@ -97,6 +98,7 @@ export default {
           <guardrails-card :figures="figures" />
           <secondary-card :figures="figures" />
         </div>
+        <sizes-card :figures="figures" :candidate="candidate" />
         <pairs-card :results="load.data.value.results" />
         <div class="halves">
           <history-card :told="load.data.value" />

@@ -3,7 +3,7 @@
 from typing import get_args
 
 from scheduler_service.experiments.advice import ADVISED_MOVES
-from scheduler_service.experiments.prospect import BASES, SIDES
+from scheduler_service.experiments.finding import BASES, SIDES
 from scheduler_service.http.contract.answers.words import (
     COUNT,
     FLAG,
@@ -124,6 +124,32 @@ FIGURES = {
     "reasons": map_of(ref("Reason"), "Figure -> why it is null."),
     "summary": told(
         TEXT, "What contradicts the verdict, if anything; the verdict and its effect; then the raw means, named so."
+    ),
+    "by_size": object_of(
+        {
+            "basis": one_of("users", "pairs"),
+            "confidence_level": told(SHARE, "Of each interval; all classes together hold at that of the verdict."),
+            "classes": list_of(
+                object_of(
+                    {
+                        "from_workpoints": COUNT,
+                        "to_workpoints": told(maybe(COUNT), "null: any more."),
+                        "side": told(one_of(*SIDES), "Where the whole interval lies; unknown: there is none."),
+                        "improvement_percentage": IMPROVEMENT,
+                        "interval_percentage": told(maybe(PAIR), "Of the improvement: [low, high]."),
+                        "change_percentage": told(maybe(PAIR), "By which the metric is higher: [low, high]."),
+                        "change": told(maybe(PAIR), "The same in `unit`, at the baseline's mean in the class."),
+                        "unit": told(maybe(one_of("h", "s")), "Of `change` and `baseline_mean`."),
+                        "baseline_mean": told(maybe(NUMBER), "Mean of model_a's users, in the metric's unit."),
+                        "users": map_of(COUNT, "Arm -> users; of pairs the same users for both."),
+                        "samples": map_of(COUNT, "Arm -> requests, or pairs."),
+                        "reason": told(maybe(ref("Reason")), "Why there is no interval."),
+                    }
+                )
+            ),
+            "unknown_samples": told(COUNT, "Requests, or pairs, whose size is not on record."),
+        },
+        about="The effect by number of work points; a breakdown that decides nothing.",
     ),
     "raw_means_contradict": told(
         FLAG, "`improvement_percentage` and that of `anytime_effect` have opposite signs: go by the latter."
