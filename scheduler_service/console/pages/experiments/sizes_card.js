@@ -45,14 +45,14 @@ export default {
     <section class="card" aria-labelledby="sizes-title" data-sizes>
       <h2 id="sizes-title">{{ of("sizes.heading") }}</h2>
       <p class="hint">{{ of("sizes.metric", arms) }}</p>
-      <table class="data sizes">
-        <thead><tr><th scope="col">{{ of("sizes.workpoints") }}</th><th scope="col">{{ of("sizes.improvement", arms) }}</th><th v-if="unit" scope="col" class="num">{{ of("sizes.hours", { unit }) }}</th><th scope="col" class="num">{{ of(isOfPairs ? "sizes.pairs" : "sizes.samples") }}</th></tr></thead>
-        <tbody><tr v-for="each in rows" :key="each.from_workpoints" :data-size="each.from_workpoints" :data-side="each.side">
-          <th scope="row">{{ each.size }}</th>
-          <td v-if="each.interval"><b :class="each.tone">{{ signed(each.improvement_percentage) }}</b> <small class="hint">{{ of("plot.range", { low: signed(each.interval[0]), high: signed(each.interval[1]) }) }}</small>
+      <table class="data sizes" role="table">
+        <thead role="rowgroup"><tr role="row"><th role="columnheader" scope="col">{{ of("sizes.workpoints") }}</th><th role="columnheader" scope="col">{{ of("sizes.improvement", arms) }}</th><th v-if="unit" role="columnheader" scope="col" class="num">{{ of("sizes.hours", { unit }) }}</th><th role="columnheader" scope="col" class="num">{{ of(isOfPairs ? "sizes.pairs" : "sizes.samples") }}</th></tr></thead>
+        <tbody role="rowgroup"><tr v-for="each in rows" :key="each.from_workpoints" role="row" :data-size="each.from_workpoints" :data-side="each.side">
+          <th role="rowheader" scope="row"><span class="only-phone">{{ of("sizes.workpoints") }} </span>{{ each.size }}</th>
+          <td v-if="each.interval" role="cell"><b :class="each.tone">{{ signed(each.improvement_percentage) }}</b> <small class="hint">{{ of("plot.range", { low: signed(each.interval[0]), high: signed(each.interval[1]) }) }}</small>
             <interval-plot is-small :tone="each.tone" :range="range" :estimate="each.improvement_percentage" :low="each.interval[0]" :high="each.interval[1]" :label="each.label" /></td>
-          <td v-else class="hint">{{ each.why }}</td>
-          <td v-if="unit" class="num">{{ each.change }}</td><td class="num">{{ each.samples }}</td></tr></tbody>
+          <td v-else role="cell" class="hint">{{ each.why }}</td>
+          <td v-if="unit" role="cell" class="num" :data-label="of('sizes.hours', { unit })">{{ each.change }}</td><td role="cell" class="num" :data-label="of(isOfPairs ? 'sizes.pairs' : 'sizes.samples')">{{ each.samples }}</td></tr></tbody>
       </table>
       <p class="hint">{{ of("sizes.note", { level: level(told.confidence_level) }) }} <template v-if="told.unknown_samples">{{ of("sizes.unknown", { count: number(told.unknown_samples) }) }}</template></p>
     </section>
