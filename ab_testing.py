@@ -211,7 +211,6 @@ class ABTestManager:
             ExperimentNotFound, ExperimentConflict, StorageUnavailable: as `conclude_experiment`.
         """
         check_about(texts)
-        self._changes.movable(name)
         self._changes.make(name, "described", set_about(name, texts), actor, reason, {"about": dict(texts)})
         return self.get_experiment(name)
 

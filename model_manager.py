@@ -42,13 +42,9 @@ if TYPE_CHECKING:
     import pandas as pd
 
 __all__ = [
-    "AUTO_CLEANUP_ENABLED",
-    "METADATA_RETENTION_DAYS",
-    "MODEL_BASE_PATH",
-    "LoadedModel",
-    "ModelRecord",
-    "ModelVersionManager",
-]
+    "AUTO_CLEANUP_ENABLED", "METADATA_RETENTION_DAYS", "MODEL_BASE_PATH",
+    "LoadedModel", "ModelRecord", "ModelVersionManager",
+]  # fmt: skip
 
 logger = logging.getLogger(__name__)
 
@@ -395,10 +391,9 @@ class ModelVersionManager:
         Raises:
             StorageUnavailable: nobody knows what the experiments need, because their file is broken.
         """
-        keys = self._expired(self._store.index())
+        keys, removed = self._expired(self._store.index()), []
         if dry_run:
             return keys
-        removed = []
         for key in keys:
             with self._store.changing() as index:
                 if key in self._expired(index):

@@ -26,7 +26,6 @@ from scheduler_service.errors import InvalidInput
 from scheduler_service.settings import Settings, settings_from_environment
 from scheduler_service.telemetry import queries
 from scheduler_service.telemetry.alerts import AlertLog
-from scheduler_service.telemetry.answered import answered_by
 from scheduler_service.telemetry.database import open_database
 from scheduler_service.telemetry.export import Progress, export
 from scheduler_service.telemetry.history import RunHistory
@@ -171,10 +170,6 @@ class PerformanceMonitor:
             StorageUnavailable: the database cannot be read.
         """
         return queries.count_runs(self._engine, experiment)
-
-    def answered_by(self, since: datetime, latest: int) -> dict[str, int]:
-        """Model key -> how many of the newest `latest` answers since then were its own; raises as `count_runs`."""
-        return answered_by(self._engine, since, latest)
 
     def record_pair(self, *pairs: PairRecord) -> None:
         """Records what two models made of the same instance, several pairs in one commit; on disk when this returns.

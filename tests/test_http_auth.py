@@ -48,6 +48,7 @@ EXPECTED = {
     ("GET", "/experiments/<name>/assignment"): READ,
     ("GET", "/experiments/<name>/history"): READ,
     ("GET", "/experiments/<name>/results"): READ,
+    ("GET", "/experiments/<name>/outlook"): READ,
     ("GET", "/experiments/<name>/replay"): READ,
     ("GET", "/experiments/<name>/course"): READ,
     ("POST", "/experiments/plan"): READ,
@@ -57,6 +58,7 @@ EXPECTED = {
     ("POST", "/models/register"): ADMIN,
     ("POST", "/models/<name>/promote"): ADMIN,
     ("POST", "/models/rollback"): ADMIN,
+    ("PUT", "/models/default"): ADMIN,
     ("PUT", "/models/tags/<tag>"): ADMIN,
     ("DELETE", "/models/tags/<tag>"): ADMIN,
     ("DELETE", "/models/<name>"): ADMIN,
@@ -73,6 +75,7 @@ EXPECTED = {
             "advance",
             "promote",
             "revert",
+            "describe",
             "replay",
         )
     },

@@ -123,7 +123,7 @@ def test_a_promotion_and_its_way_back_are_told_as_changes_of_the_default(client)
 def test_shares_are_of_the_requests_that_were_answered_and_arms_of_the_users_they_have(client, home):
     v1, v2 = key(client, V1), key(client, V2)
     monitor = PerformanceMonitor(home / "logs" / "performance.db")
-    before = monitor.answered_by(monitor.clock().replace(year=2000), 20_000)
+    before = monitor.history.answered_by(monitor.clock().replace(year=2000), 20_000)
     records = [
         PerformanceRecord(request_id=f"share_{number}", model_key=v1 if number < 30 else v2, makespan=20.0)
         for number in range(100)

@@ -73,7 +73,7 @@ def _elsewhere(record: ModelRecord, default: str | None) -> dict[str, str]:
 def _counts(parts: Services) -> dict[str, int] | None:
     """Model key -> its answers of late; None where the records cannot be read: the registry is told all the same."""
     try:
-        return parts.monitor.answered_by(utc_now() - timedelta(days=DAYS), LATEST)
+        return parts.monitor.history.answered_by(utc_now() - timedelta(days=DAYS), LATEST)
     except ServiceError:
         return None
 
