@@ -17,6 +17,8 @@ MAX_EXACT = 2**53
 _CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff\ufdd0-\ufdef\ufffe\uffff]")
 """Control characters, line and paragraph separators, changes of the direction of writing, and what is no character."""
 
+_JSON_WORDS: Mapping[object, str] = {None: "null", True: "true", False: "false"}
+
 Loc = tuple[str | int, ...]
 
 
@@ -33,7 +35,8 @@ def json_object(value: object, loc: Loc, keys: Sequence[str], what: str) -> Mapp
 def number(value: object, loc: Loc) -> float:
     """Hours: finite, not beyond the longest duration either way."""
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise InvalidInstance(f"{shortened(value)} is {kind_of(value)}; wanted is a number of hours", loc)
+        what = "the value" if value is None else shortened(value)
+        raise InvalidInstance(f"{what} is {kind_of(value)}; wanted is a number of hours", loc)
     if not abs(value) <= MAX_DURATION_H:  # also refuses NaN, and integers too big for a float
         raise InvalidInstance(f"the duration is not greater than 0 and at most {MAX_DURATION_H:g} h", loc)
     return float(value)
@@ -81,14 +84,14 @@ def text(value: object, loc: Loc, what: str) -> str:
     """A name in any script: no control characters, neither empty nor endless."""
     if not isinstance(value, str):
         raise InvalidInstance(f"{what} is {kind_of(value)}; wanted is a text", loc)
-    if not is_printable(value):
+    if not 1 <= len(value) <= MAX_NAME_LENGTH or not is_printable(value):
         raise InvalidInstance(f"{what} is not a text of 1 to {MAX_NAME_LENGTH} printable characters", loc)
     return value
 
 
-def is_printable(value: str, longest: int = MAX_NAME_LENGTH) -> bool:
-    """Whether it is a text of 1 to `longest` characters of any script, without control characters."""
-    return 1 <= len(value) <= longest and not _CONTROLS.search(value)
+def is_printable(text: str) -> bool:
+    """Whether `text` is one line of characters of any script."""
+    return not _CONTROLS.search(text)
 
 
 def kind_of(value: object) -> str:
@@ -106,5 +109,7 @@ def kind_of(value: object) -> str:
 
 def shortened(value: object) -> str:
     """`value` in a message, cut where a client would only get its own megabyte back."""
+    if value is None or isinstance(value, bool):
+        return _JSON_WORDS[value]
     text = repr(value) if not isinstance(value, int) or abs(value) < 10**30 else "the number"
     return text if len(text) <= 60 else f"{text[:57]}..."

@@ -31,7 +31,7 @@ def check_about(texts: Mapping[str, str | None]) -> None:
 
 
 def _fits(name: str, text: str) -> bool:
-    return is_printable(text, ABOUT[name])
+    return 1 <= len(text) <= ABOUT[name] and is_printable(text)
 
 
 def _limit(name: str) -> str:

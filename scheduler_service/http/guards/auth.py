@@ -36,7 +36,7 @@ CONSOLE = frozenset({"console.get_console", "console.get_console_file"})
 UNCOUNTED_ENDPOINTS = PROBES | CONSOLE
 OPEN_ENDPOINTS = UNCOUNTED_ENDPOINTS | {"operations.get_openapi", "operations.get_docs"}
 """Need no key anywhere: they tell nothing of what the service holds."""
-RUN_ENDPOINTS = frozenset({"runs.run_algorithm", "runs.read_request", "runs.give_feedback"})
+RUN_ENDPOINTS = frozenset({"runs.run_algorithm", "runs.read_request", "runs.give_feedback", "runs.name_run"})
 """What every user of the front end does: they add records of their own and change nobody else's."""
 ASKING_ENDPOINTS = frozenset({"experiments.plan_experiment"})
 """Ask with a body, and change nothing."""
