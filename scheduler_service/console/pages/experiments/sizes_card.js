@@ -48,7 +48,7 @@ export default {
       <table class="data sizes" role="table">
         <thead role="rowgroup"><tr role="row"><th role="columnheader" scope="col">{{ of("sizes.workpoints") }}</th><th role="columnheader" scope="col">{{ of("sizes.improvement", arms) }}</th><th v-if="unit" role="columnheader" scope="col" class="num">{{ of("sizes.hours", { unit }) }}</th><th role="columnheader" scope="col" class="num">{{ of(isOfPairs ? "sizes.pairs" : "sizes.samples") }}</th></tr></thead>
         <tbody role="rowgroup"><tr v-for="each in rows" :key="each.from_workpoints" role="row" :data-size="each.from_workpoints" :data-side="each.side">
-          <th role="rowheader" scope="row"><span class="only-phone">{{ of("sizes.workpoints") }} </span>{{ each.size }}</th>
+          <th role="rowheader" scope="row"><span class="only-phone">{{ of("sizes.workpoints") }}:&nbsp;</span>{{ each.size }}</th>
           <td v-if="each.interval" role="cell"><b :class="each.tone">{{ signed(each.improvement_percentage) }}</b> <small class="hint">{{ of("plot.range", { low: signed(each.interval[0]), high: signed(each.interval[1]) }) }}</small>
             <interval-plot is-small :tone="each.tone" :range="range" :estimate="each.improvement_percentage" :low="each.interval[0]" :high="each.interval[1]" :label="each.label" /></td>
           <td v-else role="cell" class="hint">{{ each.why }}</td>
