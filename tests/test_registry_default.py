@@ -165,7 +165,7 @@ def test_the_command_line_tells_and_changes_the_same(client, home, capsys):
     assert told.out.startswith(f"{v2} answers what no experiment takes (configured as {V2})")
     assert f"{v1} bears the tag stable" in told.out
     listed = run("list")[1].out
-    assert next(line for line in listed.splitlines() if v2 in line).split()[1] == "default"
+    assert next(line for line in listed.splitlines() if v2 in line).split()[2] == "default"
     flags = {each["model_key"]: each["is_default"] for each in json.loads(run("list", "--json")[1].out)}
     assert (flags[v1], flags[v2]) == (False, True)
     status, told = run("default", V1, "--reason", "night shift", "--actor", "ann")

@@ -129,12 +129,12 @@ def _parser() -> argparse.ArgumentParser:
 def _list(manager: "ModelVersionManager", options: argparse.Namespace) -> Answer:
     records = manager.list_models(options.algorithm, options.status, options.tag)
     default = _default(manager)[1]
-    header = ("model", "answers", "status", "tags", "makespan h", "claimed h", "gap", "registered", "by")
+    header = ("model", "status", "answers", "tags", "makespan h", "claimed h", "gap", "registered", "by")
     rows = [
         (
             record.model_key,
-            "default" if record.model_key == default else "-",
             record.status,
+            "default" if record.model_key == default else "-",
             " ".join(record.tags),
             _figure(record.verified_metrics, "makespan", ".2f"),
             _figure(record.performance, "makespan", ".2f") + ("!" if record.flags else ""),
