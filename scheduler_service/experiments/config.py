@@ -5,7 +5,6 @@ on. A file that cannot be read leaves the last good one in force, and `problem` 
 """
 
 import copy
-import json
 import logging
 import os
 import threading
@@ -17,6 +16,7 @@ from typing import Any, cast
 
 from pydantic import Field, ValidationError, field_validator
 
+from scheduler_env.values import strict_json
 from scheduler_service.errors import InvalidExperiment, MustBeMended
 from scheduler_service.experiments.definition import Definition
 from scheduler_service.experiments.experiment import Experiment, ModelName, invalid_experiment, problems
@@ -245,7 +245,7 @@ def parse(content: bytes) -> object:
         head += 1
     # Blank lines in place of the comments keep the line numbers of error messages right.
     text = "\n" * head + "".join(lines[head:])
-    return json.loads(text, object_pairs_hook=_without_repeats, parse_constant=_refuse_constant)
+    return strict_json(text)
 
 
 def validate(document: object) -> Snapshot:
@@ -273,16 +273,3 @@ def _stamp(path: Path) -> Stamp | None:
 
 def _plain(value: Any) -> Any:
     return {key: _plain(item) for key, item in value.items()} if isinstance(value, Mapping) else value
-
-
-def _without_repeats(pairs: list[tuple[str, Any]]) -> Document:
-    found: Document = {}
-    for key, value in pairs:
-        if key in found:
-            raise ValueError(f"the key {key!r} is written twice")
-        found[key] = value
-    return found
-
-
-def _refuse_constant(name: str) -> None:
-    raise ValueError(f"{name} is not a number of JSON")
