@@ -10,31 +10,31 @@ The experiments live in one file, `ab_test_config.json`, which people may edit; 
 processes, agree. `docs/experiments.md` tells the story; `python -m ab_testing --help` shows it from the command line.
 """
 
-import logging
 import sys
 from collections.abc import Mapping, MutableMapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from scheduler_service.clock import Clock, to_iso, utc_now
 from scheduler_service.errors import ExperimentConflict, InvalidExperiment
+from scheduler_service.experiments.about import check_about
+from scheduler_service.experiments.answering import Assignment, assign
+from scheduler_service.experiments.automatic import act
 from scheduler_service.experiments.changes import (
     Changes,
-    Overtaken,
     Registry,
     as_of,
     experiment_in,
-    set_arm_stopped,
-    set_next_stage,
-    set_status,
 )
 from scheduler_service.experiments.config import ConfigView, Document, validate
+from scheduler_service.experiments.edits import set_about, set_arm_stopped, set_next_stage
 from scheduler_service.experiments.examination import Examination, examine
 from scheduler_service.experiments.experiment import OPTIONS, Experiment, asked_for, explanation
 from scheduler_service.experiments.history import ExperimentHistory
 from scheduler_service.experiments.lifecycle import MOVES, Action, Transition
+from scheduler_service.experiments.prospect import Prospect, Records, consented, prospect
 from scheduler_service.experiments.rollout import Evidence, decide
+from scheduler_service.experiments.sizes import breakdowns, with_sizes
 from scheduler_service.settings import settings_from_environment
 from scheduler_service.stats.breaker import check_requests
 from scheduler_service.stats.comparison import BASELINE
@@ -42,27 +42,7 @@ from scheduler_service.stats.comparison import BASELINE
 if TYPE_CHECKING:
     import pandas as pd  # slow to import, and the service starts without it
 
-__all__ = ["ABTestManager", "Assignment", "Experiment"]
-
-AssignmentReason = Literal["assigned", "default", "pinned", "experiment_not_found", "experiment_not_active"]
-
-log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Assignment:
-    """Which model answers a request, and why. `variant` is the arm; None unless `reason` is `assigned` or `pinned`.
-
-    `pinned` is a tester whom the experiment forces into an arm, or a request that names its model. `split` has the
-    shares of the arms that the user was assigned under, in their order ("0.9/0.1"); None unless `reason` is `assigned`.
-    """
-
-    experiment: str | None  # as asked for
-    variant: str | None
-    model: str  # as configured: a key, short name or tag of the registry
-    user_id: str
-    reason: AssignmentReason
-    split: str | None = None
+__all__ = ["ABTestManager", "Assignment", "Experiment", "Records"]
 
 
 class ABTestManager:
@@ -110,6 +90,10 @@ class ABTestManager:
         """The model of every request that no running experiment claims."""
         return self._file.current().default_model
 
+    def make_default(self, model: str, *, actor: str = "", reason: str = "") -> None:
+        """Lets `model` answer what no experiment takes; a tag is followed. Raises as `Changes.make_default`."""
+        self._changes.make_default(model, actor, reason)
+
     @property
     def history(self) -> ExperimentHistory:
         """What was done with the experiments, by whom and why."""
@@ -141,8 +125,9 @@ class ABTestManager:
                 3,650, which is open-ended: until it is promoted, aborted or ended by a person.
             actor: who creates it, for the history.
             options: further fields of `experiments.experiment.Experiment`: `model_c` ... `model_h`, `coverage`,
-                `min_samples`, `alpha`, `margin`, `guardrails`, `shadow`, `forced_variants`, `excluded_users` and
-                `rollout`. No shadow unless it is said; `POST /experiments`, which knows the users, chooses one.
+                `min_samples`, `alpha`, `margin`, `guardrails`, `shadow`, `forced_variants`, `excluded_users`, `title`,
+                `hypothesis`, `owner` and `rollout`.
+                No shadow unless it is said; `POST /experiments`, which knows the users, chooses one.
 
         Raises:
             InvalidExperiment: it cannot work; `errors` says where.
@@ -216,6 +201,19 @@ class ABTestManager:
         """
         return self._move(name, "conclude", actor, reason)
 
+    def describe_experiment(
+        self, name: str, texts: Mapping[str, str | None], *, actor: str = "", reason: str = ""
+    ) -> Experiment:
+        """The experiment with another title, hypothesis or owner; None takes one away, what is not named stays.
+
+        Raises:
+            InvalidExperiment: a text is too long or has control characters, or is none of the three.
+            ExperimentNotFound, ExperimentConflict, StorageUnavailable: as `conclude_experiment`.
+        """
+        check_about(texts)
+        self._changes.make(name, "described", set_about(name, texts), actor, reason, {"about": dict(texts)})
+        return self.get_experiment(name)
+
     def archive_experiment(self, name: str, *, actor: str = "", reason: str = "") -> Experiment:
         """Takes an experiment that is over out of the file; it reads as before. Raises as `conclude_experiment`."""
         self._changes.archive(name, actor, reason)
@@ -230,20 +228,7 @@ class ABTestManager:
     def assign(self, experiment: str | None, user_id: str) -> Assignment:
         """Arm and model for this user, and why; a missing or finished experiment means the default model."""
         config = self._file.current()
-        if not experiment:
-            return Assignment(None, None, config.default_model, user_id, "default")
-        found = config.experiments.get(experiment)
-        if found is None:
-            return Assignment(experiment, None, config.default_model, user_id, "experiment_not_found")
-        if found.status_at(self._clock()) != "active":
-            return Assignment(experiment, None, config.default_model, user_id, "experiment_not_active")
-        place = found.place_of(user_id)
-        if place.arm is None:
-            return Assignment(experiment, None, config.default_model, user_id, "default")
-        model = found.models[place.arm]
-        if place.why == "forced":
-            return Assignment(experiment, place.arm, model, user_id, "pinned")
-        return Assignment(experiment, place.arm, model, user_id, "assigned", found.split_now)
+        return assign(config.experiments, config.default_model, experiment, user_id, self._clock())
 
     def explain_assignment(self, name: str, user_id: str) -> dict[str, Any]:
         """Where a user falls and why, as JSON.
@@ -282,7 +267,16 @@ class ABTestManager:
         if experiment.rollout is not None and experiment.status == "active":
             decision = decide(experiment.rollout, examined.evidence(is_baseline_the_default=is_default), self._clock())
             next_move = {"kind": decision.kind, "reason": decision.reason}
-        return examined.to_dict() | {"is_baseline_the_default": is_default, "rollout_decision": next_move}
+        told = with_sizes(examined.to_dict(), breakdowns(examined, runs, pairs))
+        return told | {"is_baseline_the_default": is_default, "rollout_decision": next_move}
+
+    def prospect(self, name: str, arm: str, runs: "pd.DataFrame", pairs: "pd.DataFrame | None" = None) -> Prospect:
+        """What promoting `arm` would rest on, and what speaks against it. Arguments as `examine`.
+
+        Raises:
+            InvalidExperiment, ExperimentConflict: as `promote_arm`.
+        """
+        return prospect(examine(self._promotable(name, arm), runs, pairs, self._clock()), arm)
 
     def review(self, name: str, runs: "pd.DataFrame", pairs: "pd.DataFrame | None" = None) -> Transition | None:
         """The move that the figures call for, made: next stage, promotion, stop of an arm, abort. None: nothing to do.
@@ -319,37 +313,17 @@ class ABTestManager:
         made = self._act(experiment, Evidence({}, None, "", False, checks, False, is_one_of_several=of_several))
         return made if made is None or made.event != "arm_stopped" else self.trip(name, runs) or made
 
-    def _act(self, experiment: Experiment, evidence: Evidence) -> Transition | None:
-        """Makes the move that the evidence calls for. Raises as `review`."""
-        if experiment.status != "active":
-            return None
-        name, decision = experiment.name, decide(experiment.rollout, evidence, self._clock())
-        actor, said = "rollout", (decision.reason, decision.figures)
-        try:
-            if decision.kind == "promote":
-                return self._changes.promote(experiment, "model_b", actor, *said)
-            if decision.kind == "advance":
-                change = set_next_stage(experiment, self._clock())
-                return self._changes.make(name, "advanced", change, actor, *said, expected=experiment)
-            if decision.kind == "stop_arm" and decision.arm is not None:
-                change = set_arm_stopped(name, decision.arm, self._clock())
-                made = self._changes.make(name, "arm_stopped", change, "guardrail", *said, expected=experiment)
-                told = "%s of the experiment %s is stopped, its users get the default model: %s"
-                log.error(told, decision.arm, name, decision.reason)
-                return made
-            if decision.kind == "abort":
-                change, actor = set_status(name, "stopped"), "guardrail" if decision.is_breach else actor
-                made = self._changes.make(name, "aborted", change, actor, *said, expected=experiment)
-                log.error("the experiment %s is stopped, everyone gets the default model: %s", name, decision.reason)
-                return made
-        except Overtaken as err:
-            log.info("%s", err)
-        return None
-
     def advance_experiment(
-        self, name: str, *, from_stage: int | None = None, actor: str = "", reason: str = ""
+        self,
+        name: str,
+        *,
+        from_stage: int | None = None,
+        actor: str = "",
+        reason: str = "",
+        records: Records | None = None,
+        although_worse: bool = False,
     ) -> Experiment:
-        """The rollout at its next stage, whatever the figures say; the last stage is the promotion.
+        """The rollout at its next stage, whatever the figures say; the last stage is the promotion, as `promote_arm`.
 
         Raises:
             ExperimentConflict: it is not active, has no rollout, or is at another stage than `from_stage` by now.
@@ -363,7 +337,7 @@ class ABTestManager:
                 f"the experiment {name!r} is at stage {experiment.rollout.stage} by now, not at stage {from_stage}"
             )
         if experiment.rollout.is_last_before_promotion:
-            return self.promote_arm(name, actor=actor, reason=reason)
+            return self.promote_arm(name, actor=actor, reason=reason, records=records, although_worse=although_worse)
         change = set_next_stage(experiment, self._clock())
         self._changes.make(name, "advanced", change, actor, reason, expected=experiment)
         return self.get_experiment(name)
@@ -391,21 +365,34 @@ class ABTestManager:
         self._changes.make(name, "arm_stopped", change, actor, reason, {"arm": arm}, expected=experiment)
         return self.get_experiment(name)
 
-    def promote_arm(self, name: str, arm: str = "model_b", *, actor: str = "", reason: str = "") -> Experiment:
+    def promote_arm(
+        self,
+        name: str,
+        arm: str = "model_b",
+        *,
+        actor: str = "",
+        reason: str = "",
+        records: Records | None = None,
+        although_worse: bool = False,
+    ) -> Experiment:
         """The experiment, concluded: the arm's model is the default model and bears `stable` from now on.
+
+        Args:
+            records: reads the runs and the pairs of the experiment; what they say is kept in the history. None: it is
+                promoted whatever they say.
+            although_worse: promote it though figures speak against it.
 
         Raises:
             InvalidExperiment: there is no such arm.
             ExperimentConflict: the experiment is concluded.
+            ConsentNeeded: figures speak against it; the text says which.
             InvalidTransition: the model cannot be deployed.
+            StorageUnavailable: the file, or what figures rest on, cannot be read.
         """
-        experiment = self._changes.movable(name)
-        if arm not in experiment.models:
-            message = f"the experiment {name!r} has no arm {arm!r}; it has {', '.join(experiment.models)}"
-            raise InvalidExperiment(message, [(("arm",), message)])
-        if experiment.status == "concluded":
-            raise ExperimentConflict(f"the experiment {name!r} is concluded already")
-        self._changes.promote(experiment, arm, actor, reason)
+        experiment = self._promotable(name, arm)
+        now = self._clock()
+        figures = None if records is None else consented(experiment, arm, records, now, although_worse=although_worse)
+        self._changes.promote(experiment, arm, actor, reason, figures)
         return self.get_experiment(name)
 
     def revert_promotion(self, name: str, *, actor: str = "", reason: str = "") -> Experiment:
@@ -423,9 +410,22 @@ class ABTestManager:
 
     # --- inside ---
 
+    def _act(self, experiment: Experiment, evidence: Evidence) -> Transition | None:
+        return act(self._changes, experiment, evidence, self._clock())
+
     def _newest_first(self, experiments: Mapping[str, Experiment]) -> list[Experiment]:
         now = self._clock()
         return sorted((as_of(each, now) for each in experiments.values()), key=lambda e: e.start_time, reverse=True)
+
+    def _promotable(self, name: str, arm: str = "model_b") -> Experiment:
+        """The experiment, if its state lets `arm` be promoted. Raises as `promote_arm`."""
+        experiment = self._changes.movable(name)
+        if arm not in experiment.models:
+            message = f"the experiment {name!r} has no arm {arm!r}; it has {', '.join(experiment.models)}"
+            raise InvalidExperiment(message, [(("arm",), message)])
+        if experiment.status == "concluded":
+            raise ExperimentConflict(f"the experiment {name!r} is concluded already")
+        return experiment
 
     def _move(self, name: str, action: Action, actor: str, reason: str) -> Experiment:
         allowed, target, event = MOVES[action]

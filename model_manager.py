@@ -22,6 +22,7 @@ from scheduler_service.registry.moves import (
     check_promotion,
     commit_deletion,
     commit_tag,
+    note_default,
     record_refusal,
     roll_back,
     with_status,
@@ -41,13 +42,9 @@ if TYPE_CHECKING:
     import pandas as pd
 
 __all__ = [
-    "AUTO_CLEANUP_ENABLED",
-    "METADATA_RETENTION_DAYS",
-    "MODEL_BASE_PATH",
-    "LoadedModel",
-    "ModelRecord",
-    "ModelVersionManager",
-]
+    "AUTO_CLEANUP_ENABLED", "METADATA_RETENTION_DAYS", "MODEL_BASE_PATH",
+    "LoadedModel", "ModelRecord", "ModelVersionManager",
+]  # fmt: skip
 
 logger = logging.getLogger(__name__)
 
@@ -93,7 +90,7 @@ class ModelVersionManager:
         base = settings_from_environment().home / MODEL_BASE_PATH if base_path is None else Path(base_path)
         self._clock = clock
         # The A/B manager's file says which models must stay.
-        self._experiments_file = (
+        self.experiments_file = (
             settings_from_environment().ab_config_file if base_path is None else base.parent / "ab_test_config.json"
         )
         # A folder may be named by its own path or, in a path as given, by that of a link to it.
@@ -300,6 +297,10 @@ class ModelVersionManager:
         """Nothing, if the model could be deployed now; raises as `promote_model`."""
         check_deployment(self._store, self.get_model(name))
 
+    def note_default(self, change: Mapping[str, str]) -> None:
+        """Tells the history, once, of the `default_change` of the experiments' file; raises as `resolve`."""
+        note_default(self._store, change)
+
     def tag_model(self, tag: str, name: str, *, reason: str = "", actor: str = "") -> ModelRecord:
         """The model, now bearing `tag` (`canary`, or in full `DDQN:canary`); each algorithm has its own.
 
@@ -390,10 +391,9 @@ class ModelVersionManager:
         Raises:
             StorageUnavailable: nobody knows what the experiments need, because their file is broken.
         """
-        keys = self._expired(self._store.index())
+        keys, removed = self._expired(self._store.index()), []
         if dry_run:
             return keys
-        removed = []
         for key in keys:
             with self._store.changing() as index:
                 if key in self._expired(index):
@@ -424,7 +424,7 @@ class ModelVersionManager:
         return expired(index, events, now, METADATA_RETENTION_DAYS, KEEP_LAST_VERSIONS, self._in_use(index))
 
     def _in_use(self, index: Index) -> dict[str, list[User]]:
-        return models_in_use(self._experiments_file, index, self._clock())
+        return models_in_use(self.experiments_file, index, self._clock())
 
     def _validate(self, record: ModelRecord, actor: str) -> dict[str, Any]:
         """What the model does on the validation set now; empty if that is known, or if it must not become validated."""

@@ -300,7 +300,7 @@ class Training:
 def train(config: TrainingConfig, out: Path, run_dir: Path, *, resume: bool, validate_every: int) -> dict[str, Any]:
     """Train to the end, keeping the best validated weights in `out`; what was measured.
 
-    Writes into `run_dir`: `state.pt` (to resume), `learning_curve.csv` and `learning_curve.png`.
+    Writes into `run_dir`: `state.pt` (to resume), `learning_curve.csv`, `.json` (to register with) and `.png`.
     """
     run_dir.mkdir(parents=True, exist_ok=True)
     state_file, curve_file = run_dir / "state.pt", run_dir / "learning_curve.csv"
@@ -358,6 +358,8 @@ def _write_curve(rows: list[dict[str, Any]], validation: Validation, run_dir: Pa
         writer = csv.DictWriter(file, fieldnames=list(rows[0]))
         writer.writeheader()
         writer.writerows(rows)
+    curve = {name: [round(float(row[name]), 6) for row in rows] for name in rows[0]}
+    (run_dir / "learning_curve.json").write_text(json.dumps({"learning_curve": curve}), encoding="utf-8")
     figure = Figure(figsize=(8, 5), layout="constrained")
     axes = figure.subplots()
     updates = [int(row["update"]) for row in rows]

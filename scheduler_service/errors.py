@@ -84,6 +84,10 @@ class ExperimentConflict(Conflict):
     """The experiment exists already, or its status does not allow this."""
 
 
+class ConsentNeeded(Conflict):
+    """Figures speak against the promotion, and nobody said that it is wanted all the same."""
+
+
 class InvalidExperiment(InvalidInput):
     """The experiment's definition cannot work: splits, models, durations."""
 

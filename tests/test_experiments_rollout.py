@@ -31,6 +31,7 @@ class Registry:
         self.keys = {"DDQN_v1.0": V1, "DDQN_v2.0": V2, V1: V1, V2: V2}
         self.stable = [V1]
         self.is_deployable = True
+        self.noted = []
 
     def resolve(self, name, *, standing=False):
         return self.stable[-1] if name == "DDQN:stable" else self.keys[name]
@@ -48,6 +49,9 @@ class Registry:
     def rollback(self, algorithm, reason, *, actor="", only_from=None):
         assert (algorithm, only_from) == ("DDQN", self.stable[-1])
         self.stable.pop()
+
+    def note_default(self, change):
+        self.noted.append(change)
 
 
 @pytest.fixture

@@ -49,6 +49,7 @@ EXPECTED = {
     ("GET", "/experiments/<name>/assignment"): READ,
     ("GET", "/experiments/<name>/history"): READ,
     ("GET", "/experiments/<name>/results"): READ,
+    ("GET", "/experiments/<name>/outlook"): READ,
     ("GET", "/experiments/<name>/replay"): READ,
     ("GET", "/experiments/<name>/course"): READ,
     ("POST", "/experiments/plan"): READ,
@@ -58,6 +59,7 @@ EXPECTED = {
     ("POST", "/models/register"): ADMIN,
     ("POST", "/models/<name>/promote"): ADMIN,
     ("POST", "/models/rollback"): ADMIN,
+    ("PUT", "/models/default"): ADMIN,
     ("PUT", "/models/tags/<tag>"): ADMIN,
     ("DELETE", "/models/tags/<tag>"): ADMIN,
     ("DELETE", "/models/<name>"): ADMIN,
@@ -74,6 +76,7 @@ EXPECTED = {
             "advance",
             "promote",
             "revert",
+            "describe",
             "replay",
         )
     },

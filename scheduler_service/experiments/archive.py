@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from scheduler_service.errors import InvalidExperiment, StorageUnavailable
+from scheduler_service.errors import ExperimentConflict, InvalidExperiment, StorageUnavailable
 from scheduler_service.experiments.experiment import Experiment
-from scheduler_service.experiments.lifecycle import Transition
+from scheduler_service.experiments.lifecycle import OVER, Transition
 from scheduler_service.jsonlines import JsonLines
 
 LISTS_OF_USERS = ("excluded_users", "forced_variants")
@@ -70,6 +70,25 @@ class Archive:
 
     def _positions(self) -> dict[str, int]:
         return {each.name: position for position, each in enumerate(self._file.lines())}
+
+
+def check_archivable(experiment: Experiment, default_model: object) -> None:
+    """Refuses an experiment that may run again, or whose promotion may be reverted."""
+    if experiment.status not in OVER:
+        raise ExperimentConflict(
+            f"the experiment {experiment.name!r} is {experiment.status}; it takes one that is "
+            f"{' or '.join(sorted(OVER))} to archive it"
+        )
+    promotion = experiment.promotion
+    if promotion is not None and not promotion.are_tags_right:
+        raise ExperimentConflict(
+            f"the registry's tags do not follow the promotion of {experiment.name!r} yet; try again later"
+        )
+    if promotion is not None and promotion.model == default_model and not promotion.is_reverted:
+        raise ExperimentConflict(
+            f"the experiment {experiment.name!r} made {promotion.model} the default model and is the way back from it; "
+            f"revert it, or archive it once another model is the default"
+        )
 
 
 def archive_of(config_file: Path) -> Archive:

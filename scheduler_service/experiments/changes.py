@@ -13,12 +13,19 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from scheduler_service.clock import Clock, to_iso
-from scheduler_service.errors import ExperimentConflict, ExperimentNotFound, InvalidExperiment, ServiceError
-from scheduler_service.experiments.archive import archive_of
+from scheduler_service.errors import (
+    ExperimentConflict,
+    ExperimentNotFound,
+    InvalidExperiment,
+    ModelConflict,
+    ServiceError,
+)
+from scheduler_service.experiments.archive import archive_of, check_archivable
 from scheduler_service.experiments.config import ConfigFile, Document, Snapshot, validate
+from scheduler_service.experiments.edits import set_default
 from scheduler_service.experiments.experiment import Experiment, Promotion
 from scheduler_service.experiments.history import ExperimentHistory
-from scheduler_service.experiments.lifecycle import OVER, EventKind, Status, Transition
+from scheduler_service.experiments.lifecycle import EventKind, Transition
 
 log = logging.getLogger(__name__)
 
@@ -30,6 +37,7 @@ class Registry(Protocol):
     def check_deployable(self, name: str) -> None: ...
     def promote_model(self, name: str, status: str, *, reason: str = "", actor: str = "") -> object: ...
     def rollback(self, algorithm: str, reason: str, *, actor: str = "", only_from: str | None = None) -> object: ...
+    def note_default(self, change: Mapping[str, str]) -> None: ...
 
 
 class Overtaken(ExperimentConflict):
@@ -127,8 +135,7 @@ class Changes:
                 before = state_of(found)
                 if expected is not None and before != state_of(expected):
                     raise Overtaken(f"the experiment {name!r} was {_said(expected)} and is {_said(found)} by now")
-                if found.last_transition is not None:
-                    self.history.record(found.last_transition)  # before the file forgets it
+                self._keep_lines(found)
             elif event != "created":  # taken away since it was looked at
                 self.movable(name)
                 raise ExperimentNotFound(f"there is no experiment {name!r}")
@@ -137,13 +144,19 @@ class Changes:
             line = Transition(
                 secrets.token_hex(8), to_iso(now), name, event, actor, reason, before, after, figures or {}
             )
-            document["experiments"][name]["last_transition"] = line.to_dict()
+            slot = "last_description" if event == "described" else "last_transition"
+            document["experiments"][name][slot] = line.to_dict()
             made.append(line)
 
         self.file.update(apply)
         self._record(made[0].to_dict())
         log.info("experiment %s: %s by %s: %s", name, event, actor or "nobody named", reason or "no reason given")
         return made[0]
+
+    def _keep_lines(self, experiment: Experiment) -> None:
+        """Writes the lines that the file has of the experiment into the history, before it forgets them."""
+        for line in filter(None, (experiment.last_transition, experiment.last_description)):
+            self.history.record(line)
 
     def promote(
         self, experiment: Experiment, arm: str, actor: str, reason: str, figures: Mapping[str, Any] | None = None
@@ -165,7 +178,7 @@ class Changes:
                 previous_default=document.get("default_model", self.file.current().default_model),
                 previous_stable=self._stable(algorithm_of(key)),
             ).model_dump()
-            document["default_model"] = key
+            set_default(document, key, actor, _about(experiment.name, reason), self._clock())
             entry["status"] = "concluded"
             if experiment.rollout is not None:
                 entry["rollout"] |= {
@@ -192,10 +205,34 @@ class Changes:
             current = document.get("default_model")
             if current != promotion.model:
                 raise ExperimentConflict(f"{current} is the default model by now, not {promotion.model}")
-            document["default_model"] = promotion.previous_default
+            said = _about(name, reason or "the promotion was reverted")
+            set_default(document, promotion.previous_default, actor, said, self._clock())
             document["experiments"][name]["promotion"] |= {"is_reverted": True, "are_tags_right": False}
 
         self.make(name, "reverted", revert, actor, reason, expected=experiment)
+        self.settle()
+
+    def make_default(self, model: str, actor: str, reason: str) -> None:
+        """Lets the model answer what no experiment takes; a tag stays a tag, another name becomes the key.
+
+        Raises:
+            ModelNotFound, AmbiguousModelName, InvalidTransition: there is no such model, or it cannot be deployed.
+            ModelConflict: it is the default model already.
+            StorageUnavailable: the file is broken or cannot be written.
+        """
+        self.file.check()
+        key = self._key(model)
+        if self._registry is not None:
+            self._registry.check_deployable(key)
+        named = model if ":" in model else key
+
+        def change(document: Document) -> None:
+            if named == document.get("default_model", self.file.current().default_model):
+                raise ModelConflict(f"{named} is the default model already")
+            set_default(document, named, actor, reason, self._clock())
+
+        self.file.update(change)
+        log.info("%s is the default model, by %s: %s", named, actor or "nobody named", reason or "no reason given")
         self.settle()
 
     def archive(self, name: str, actor: str, reason: str) -> None:
@@ -211,9 +248,8 @@ class Changes:
                 self.movable(name)
             now = self._clock()
             found = experiment_in(validate(document), name, now)
-            _check_archivable(found, document.get("default_model"))
-            if found.last_transition is not None:
-                self.history.record(found.last_transition)
+            check_archivable(found, document.get("default_model"))
+            self._keep_lines(found)
             line = self.archived.line(name)
             if line is None or not _is_archived(line, document):
                 state = state_of(found)
@@ -230,13 +266,28 @@ class Changes:
 
         Quick if there is nothing. What the registry refuses is logged, and tried again the next time.
         """
+        self._note_default(self.file.current().default_change)
         for name in self.file.current().experiments.keys() & self.archived.summaries().keys():
             self._finish_archiving(name)
         for experiment in self.file.current().experiments.values():
-            if experiment.last_transition is not None:
-                self._record(experiment.last_transition)
+            for line in filter(None, (experiment.last_transition, experiment.last_description)):
+                self._record(line)
             if experiment.promotion is not None and not experiment.promotion.are_tags_right:
                 self._move_tags(experiment, experiment.promotion)
+
+    def _note_default(self, change: Mapping[str, str] | None) -> None:
+        """Tells the registry's history of the last change of the default model, unless it knows."""
+        if change is None or self._registry is None or change["id"] in self._written:
+            return
+        try:
+            self._registry.note_default(change)
+        except ServiceError as err:  # the file has it; `settle` tries again
+            trouble = f"the registry's history does not tell of the new default model yet: {err}"
+            if trouble not in self._told:
+                self._told.add(trouble)
+                log.warning("%s", trouble)
+        else:
+            self._written.add(change["id"])
 
     def _finish_archiving(self, name: str) -> None:
         """Takes an experiment out of the file that is in the archive as it is; another one of its name stays."""
@@ -341,6 +392,11 @@ class Changes:
         self._registry.check_deployable(experiment.model_b)
 
 
+def _about(experiment: str, reason: str) -> str:
+    """The reason of a change of the default model that an experiment made."""
+    return f"experiment {experiment}{f': {reason}' if reason else ''}"
+
+
 def algorithm_of(key: str) -> str:
     """The algorithm that a model's key (`DDQN_1a2b3c4d_v2.0.0`) begins with."""
     return key.rsplit("_", 2)[0]
@@ -377,57 +433,8 @@ def _is_archived(line: Mapping[str, Any], document: Document) -> bool:
     return entry is not None and line["experiment"] == {"name": name, **entry}
 
 
-def _check_archivable(experiment: Experiment, default_model: object) -> None:
-    """Refuses an experiment that may run again, or whose promotion may be reverted."""
-    if experiment.status not in OVER:
-        raise ExperimentConflict(
-            f"the experiment {experiment.name!r} is {experiment.status}; it takes one that is "
-            f"{' or '.join(sorted(OVER))} to archive it"
-        )
-    promotion = experiment.promotion
-    if promotion is not None and not promotion.are_tags_right:
-        raise ExperimentConflict(
-            f"the registry's tags do not follow the promotion of {experiment.name!r} yet; try again later"
-        )
-    if promotion is not None and promotion.model == default_model and not promotion.is_reverted:
-        raise ExperimentConflict(
-            f"the experiment {experiment.name!r} made {promotion.model} the default model and is the way back from it; "
-            f"revert it, or archive it once another model is the default"
-        )
-
-
 def _said(experiment: Experiment) -> str:
     """`state_of` in words."""
     stage = "" if experiment.rollout is None else f" at {experiment.rollout.share:.0%}"
     stopped = f" without {', '.join(experiment.stopped_arms)}" if experiment.stopped_arms else ""
     return f"{experiment.status}{stage}{stopped}"
-
-
-def set_status(name: str, status: Status) -> Callable[[Document], None]:
-    """The change of an experiment's status."""
-
-    def change(document: Document) -> None:
-        document["experiments"][name]["status"] = status
-
-    return change
-
-
-def set_arm_stopped(name: str, arm: str, now: datetime) -> Callable[[Document], None]:
-    """The change that takes a candidate away from its users, for good."""
-
-    def change(document: Document) -> None:
-        entry = document["experiments"][name]
-        entry["stopped_arms"] = {**(entry.get("stopped_arms") or {}), arm: to_iso(now)}
-
-    return change
-
-
-def set_next_stage(experiment: Experiment, now: datetime) -> Callable[[Document], None]:
-    """The change to the next stage of a rollout."""
-    assert experiment.rollout is not None
-    following = {"stage": experiment.rollout.stage + 1, "stage_since": to_iso(now)}
-
-    def change(document: Document) -> None:
-        document["experiments"][experiment.name]["rollout"] |= following
-
-    return change

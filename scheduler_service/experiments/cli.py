@@ -13,20 +13,29 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ab_testing import ABTestManager
 from model_manager import ModelVersionManager
 from monitoring import PerformanceMonitor
 from scheduler_service.clock import utc_now
 from scheduler_service.errors import InvalidInput, ServiceError
+from scheduler_service.experiments.about import ABOUT
 from scheduler_service.experiments.examination import RUN_COLUMNS
+from scheduler_service.experiments.experiment import Experiment
+from scheduler_service.experiments.prospect import Prospect
 from scheduler_service.experiments.replay import Contest, ReplayOptions, contest_of, plan_replay, run_replay, state_of
 from scheduler_service.registry.cli import table
 from scheduler_service.settings import Settings, settings_from_environment
 from scheduler_service.stats.metrics import PAIRED
 
+if TYPE_CHECKING:
+    import pandas as pd  # slow to import, and most commands need none
+
 MOVES = ("pause", "start", "stop", "stop-arm", "conclude", "archive", "advance", "promote", "revert")
+
+PROMOTING = ("advance", "promote")
+"""Those that may promote a candidate, which is shown and asked for."""
 
 Answer = tuple[Any, str]
 """What `--json` prints, and what people read."""
@@ -129,16 +138,30 @@ def _parser() -> argparse.ArgumentParser:
         ("stop-arm", "take one candidate away from its users for good; the others go on"),
         ("conclude", "close an experiment whose results were acted upon"),
         ("archive", "take an experiment that is over out of the list; it can be read as before"),
-        ("advance", "move a rollout to its next stage, whatever the figures say"),
-        ("promote", "make model_b the default model and conclude the experiment"),
+        ("advance", "move a rollout to its next stage, whatever it still waits for; the last one is the promotion"),
+        ("promote", "make the candidate the default model and conclude the experiment"),
         ("revert", "undo a promotion: default model and tag as they were before"),
     ):
         move = command(name, about)
         move.add_argument("experiment")
         move.add_argument("--reason", default="", help="why, for the history")
+        if name == "promote":
+            move.add_argument("--arm", default="model_b", help="whose model (default: %(default)s)")
+        if name in PROMOTING:
+            move.add_argument(
+                "--although-worse", action="store_true", help="promote it though figures speak against it"
+            )
+            move.add_argument("--yes", action="store_true", help="do not ask, on a terminal either")
         if name == "stop-arm":
             move.add_argument("arm", help="the candidate: model_b, model_c, ...")
         move.add_argument("--actor", default=os.environ.get("USER", ""), help="who (default: you, %(default)s)")
+
+    described = command("describe", "change the title, the hypothesis or the owner of an experiment")
+    described.add_argument("experiment")
+    for field in ABOUT:
+        described.add_argument(f"--{field}", help="in any script; an empty text takes it away")
+    described.add_argument("--reason", default="", help="why, for the history")
+    described.add_argument("--actor", default=os.environ.get("USER", ""), help="who (default: you, %(default)s)")
 
     replay = command(
         "replay",
@@ -174,7 +197,7 @@ def _parser() -> argparse.ArgumentParser:
 def _list(doors: Doors, options: argparse.Namespace) -> Answer:
     experiments = doors.experiments
     found = experiments.archived_experiments() if options.archived else experiments.list_experiments()
-    header = ("experiment", "status", "stage", "model_a", "model_b", "since")
+    header = ("experiment", "status", "stage", "model_a", "model_b", "since", "title", "owner")
     rows = [
         (
             each.name,
@@ -183,6 +206,8 @@ def _list(doors: Doors, options: argparse.Namespace) -> Answer:
             each.model_a,
             each.model_b,
             each.start_time.strftime("%Y-%m-%d %H:%M"),
+            each.title or "-",
+            each.owner or "-",
         )
         for each in found
     ]
@@ -192,21 +217,99 @@ def _list(doors: Doors, options: argparse.Namespace) -> Answer:
     return value, f"{table(header, rows)}\n\nthe default model is {default}" if rows else none
 
 
+def _records(doors: Doors, name: str) -> "tuple[pd.DataFrame, pd.DataFrame]":
+    """The runs and the pairs that an experiment is judged by."""
+    runs = doors.monitor.get_performance_data(experiment=name, columns=RUN_COLUMNS)
+    return runs, doors.monitor.get_pairs(name)
+
+
+def _promoting(doors: Doors, options: argparse.Namespace) -> dict[str, Any]:
+    """What a move that may promote takes besides; on a terminal it is shown and asked for."""
+    if options.command not in PROMOTING:
+        return {}
+    is_asked = sys.stdin.isatty() and not options.yes and not options.json
+
+    def records() -> "tuple[pd.DataFrame, pd.DataFrame]":
+        found = _records(doors, options.experiment)
+        shown = doors.experiments.prospect(options.experiment, getattr(options, "arm", "model_b"), *found)
+        print(told_prospect(shown), file=sys.stderr)
+        shown.check(is_consented=options.although_worse)
+        if is_asked and input("Promote it? [y/N] ").strip().lower() not in ("y", "yes"):
+            raise InvalidInput("nothing was changed")
+        return found
+
+    return {"records": records, "although_worse": options.although_worse}
+
+
+def told_prospect(shown: Prospect) -> str:
+    """What a promotion rests on, for people; what speaks against it first."""
+    objections = [f"AGAINST IT: {sentence}" for _, sentence in shown.objections]
+    against = [sentence for _, sentence in shown.objections]
+    others = [each.sentence for each in shown.findings if each.sentence not in against]
+    verdict = f"verdict: {shown.verdict['verdict']}. {shown.verdict['recommendation']}" if shown.findings else ""
+    return "\n".join(filter(None, [*objections, *others, verdict]))
+
+
 def _results(doors: Doors, options: argparse.Namespace) -> Answer:
     name = options.experiment
-    doors.experiments.get_experiment(name)  # an unknown one is refused before its runs are read
-    monitor = doors.monitor
-    runs = monitor.get_performance_data(experiment=name, columns=RUN_COLUMNS)
-    value = doors.experiments.results(name, runs, monitor.get_pairs(name))
+    found = doors.experiments.get_experiment(name)  # an unknown one is refused before its runs are read
+    value = doors.experiments.results(name, *_records(doors, name))
     rows = [(each["name"], each["state"], each["message"]) for each in value["guardrails"]]
-    text = f"{value['verdict']}: {value['verdict_sentence']}\n{value['recommendation']}"
+    text = f"{_about(found)}{value['verdict']}: {value['verdict_sentence']}\n{value['recommendation']}"
     for arm, since in value["stopped_arms"].items():
         text += f"\n{arm} is stopped since {since}"
     if value["contradiction"] is not None:
         text = f"{value['contradiction']['message']}\n\n{text}"
     if value["rollout_decision"] is not None:
         text += "\nrollout: {kind}, {reason}".format(**value["rollout_decision"])
+    if value["advised_move"] is not None:
+        text += f"\n{_advice(name, value)}"
+    text += f"\n\n{_sizes(value['by_size'])}"
     return value, f"{text}\n\n{table(('guardrail', 'state', 'seen'), rows)}" if rows else text
+
+
+def _sizes(told: Mapping[str, Any]) -> str:
+    """The breakdown by size of plant, which decides nothing, as a table."""
+    counted = "pairs a / b" if told["basis"] == "pairs" else "requests a / b"
+    header = ("work points", "improvement", "interval", "difference", "users a / b", counted)
+    rows = []
+    for each in told["classes"]:
+        low, high = each["from_workpoints"], each["to_workpoints"]
+        interval, change, unit = each["interval_percentage"], each["change"], each["unit"]
+        rows.append(
+            (
+                f"{low} and more" if high is None else str(low) if low == high else f"{low} to {high}",
+                "-" if interval is None else f"{each['improvement_percentage']:.2f} %",
+                "-" if interval is None else f"{interval[0]:.2f} to {interval[1]:.2f} %",
+                "-" if change is None else f"{change[0]:+.2f} to {change[1]:+.2f} {unit}",
+                " / ".join(map(str, each["users"].values())),
+                " / ".join(map(str, each["samples"].values())),
+            )
+        )
+    level = f"each interval at {100.0 * told['confidence_level']:g} %; a breakdown, which decides nothing"
+    return f"by size of plant ({level})\n{table(header, rows)}"
+
+
+def _about(experiment: Experiment) -> str:
+    """A line for each of title, hypothesis and owner that there is."""
+    told = {name: getattr(experiment, name) for name in ABOUT}
+    return "".join(f"{name}: {text}\n" for name, text in told.items() if text is not None)
+
+
+def _describe(doors: Doors, options: argparse.Namespace) -> Answer:
+    texts = {name: text or None for name in ABOUT if (text := getattr(options, name)) is not None}
+    if not texts:
+        raise InvalidInput(f"say what changes: {', '.join(f'--{name}' for name in ABOUT)}")
+    told = {"actor": options.actor, "reason": options.reason}
+    found = doors.experiments.describe_experiment(options.experiment, texts, **told)
+    return found.to_dict(), _about(found).rstrip() or f"the experiment {found.name} has no title, hypothesis or owner"
+
+
+def _advice(name: str, value: Mapping[str, Any]) -> str:
+    """The command that the verdict calls for."""
+    move = str(value["advised_move"])
+    arm = " model_b" if move == "stop_arm" else ""
+    return f"to do so: python -m ab_testing {move.replace('_', '-')} {name}{arm}"
 
 
 def _history(doors: Doors, options: argparse.Namespace) -> Answer:
@@ -240,8 +343,8 @@ def _move(doors: Doors, options: argparse.Namespace) -> Answer:
         "stop-arm": partial(experiments.stop_arm, arm=getattr(options, "arm", "")),
         "conclude": experiments.conclude_experiment,
         "archive": experiments.archive_experiment,
-        "advance": experiments.advance_experiment,
-        "promote": experiments.promote_arm,
+        "advance": partial(experiments.advance_experiment, **_promoting(doors, options)),
+        "promote": partial(experiments.promote_arm, arm=getattr(options, "arm", ""), **_promoting(doors, options)),
         "revert": experiments.revert_promotion,
     }
     found = moves[options.command](options.experiment, actor=options.actor, reason=options.reason)
@@ -299,6 +402,7 @@ COMMANDS: Mapping[str, Callable[[Doors, argparse.Namespace], Answer]] = {
     "results": _results,
     "history": _history,
     "assignment": _assignment,
+    "describe": _describe,
     **dict.fromkeys(MOVES, _move),
     "replay": _replay,
 }

@@ -37,9 +37,20 @@ Document = dict[str, Any]
 Stamp = tuple[int, int, int]  # (mtime in ns, size, inode)
 
 
+_CHANGE = frozenset({"id", "time", "before", "after", "actor", "reason"})
+
+
 class _Schema(Definition):
     experiments: dict[str, Experiment] = Field(default_factory=dict)
     default_model: ModelName = DEFAULT_MODEL
+    default_change: dict[str, str] | None = None  # the last that was made through the service
+
+    @field_validator("default_change")
+    @classmethod
+    def _whole(cls, change: dict[str, str] | None) -> dict[str, str] | None:
+        if change is not None and set(change) != _CHANGE:
+            raise ValueError(f"its members must be {', '.join(sorted(_CHANGE))}; leave it out rather than edit it")
+        return change
 
     @field_validator("experiments", mode="before")
     @classmethod
@@ -63,6 +74,7 @@ class Snapshot:
     document: Document
     experiments: Mapping[str, Experiment]
     default_model: str
+    default_change: Mapping[str, str] | None = None
 
 
 @dataclass(frozen=True)
@@ -248,7 +260,7 @@ def validate(document: object) -> Snapshot:
         schema = _Schema.model_validate(document)
     except ValidationError as err:
         raise invalid_experiment(problems(err)) from err
-    return Snapshot(document, schema.experiments, schema.default_model)
+    return Snapshot(document, schema.experiments, schema.default_model, schema.default_change)
 
 
 def _stamp(path: Path) -> Stamp | None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from scheduler_service.clock import to_iso
 from scheduler_service.errors import ExperimentNotFound
+from scheduler_service.experiments.advice import AdvisedMove, advised_move
 from scheduler_service.experiments.experiment import Experiment
 from scheduler_service.experiments.planning import MAX_DAYS, traffic_of
 from scheduler_service.experiments.rollout import Evidence
@@ -46,6 +47,7 @@ RUN_COLUMNS = (
     "gap",
     "resource_utilization",
     "user_satisfaction",
+    "n_workpoints",
 )
 """What of the recorded runs is looked at."""
 
@@ -104,16 +106,18 @@ class Examination:
             "end_time": to_iso(experiment.end_time),
             **self._raw(first),
             **self._present_counts(),
-            **self._verdict(),
+            **self.verdict_on(first),
             **self._if_stopped(first),
+            "advised_move": self.advised_move(first),
             "guardrails": [each.to_dict() for each in self.guardrails[first]],
             "secondary": self.secondary[first],
             "paired": {source: found.to_dict() for source, found in self.pairs.items()},
             "comparisons": {
                 arm: {
                     **self._raw(arm),
-                    **self.verdicts[arm].to_dict(),
+                    **self.verdict_on(arm),
                     **self._if_stopped(arm),
+                    "advised_move": self.advised_move(arm),
                     "guardrails": [each.to_dict() for each in self.guardrails[arm]],
                     "secondary": self.secondary[arm],
                 }
@@ -138,9 +142,13 @@ class Examination:
         over = DaysLeft(None, reason=NotComputable("not_running", f"{arm} is stopped"))
         return {"recommendation": said, **over.to_dict()}
 
+    def advised_move(self, arm: str) -> AdvisedMove | None:
+        """The move that the verdict on `arm` calls for now; None: none."""
+        return advised_move(self.experiment, arm, self.verdict_on(arm))
+
     def contradiction(self, arm: str) -> Contradiction | None:
         """That the raw means of `arm` and the effect of its verdict have opposite signs; None if they have not."""
-        comparison, effect = self.comparisons[arm], self._verdict_on(arm)["anytime_effect"]
+        comparison, effect = self.comparisons[arm], self.verdict_on(arm)["anytime_effect"]
         if effect is None or comparison.has_ratio_mismatch or self.model_changed is not None:
             return None
         return contradiction(
@@ -156,13 +164,17 @@ class Examination:
         told = self.verdicts[arm].cannot_tell
         return {
             **comparison.to_dict(),
-            "summary": summary(comparison, self._verdict_on(arm), contradicted, told),
+            "summary": summary(comparison, self.verdict_on(arm), contradicted, told),
             "raw_means_contradict": contradicted is not None,
             "contradiction": None if contradicted is None else contradicted.to_dict(),
         }
 
-    def _verdict_on(self, arm: str) -> dict[str, Any]:
-        return self._verdict() if arm == self.experiment.candidates[0] else self.verdicts[arm].to_dict()
+    def verdict_on(self, arm: str) -> dict[str, Any]:
+        """The verdict that counts on a candidate, as JSON."""
+        found = self._verdict() if arm == self.experiment.candidates[0] else self.verdicts[arm].to_dict()
+        if found["verdict"] == "worse" and len(self.experiment.running_candidates) > 1:
+            found["recommendation"] = f"Stop {arm} and keep {BASELINE}; the other candidates go on."
+        return found
 
     def _verdict(self) -> dict[str, Any]:
         """The verdict on model_b as JSON; `verdict_basis` says which figures it rests on."""

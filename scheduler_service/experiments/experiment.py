@@ -22,6 +22,7 @@ from pydantic import (
 
 from scheduler_service.clock import to_iso
 from scheduler_service.errors import InvalidExperiment
+from scheduler_service.experiments.about import ABOUT, Hypothesis, Owner, Title
 from scheduler_service.experiments.assignment import Range, bucket, bucket_ranges, choose
 from scheduler_service.experiments.definition import Definition, Whole
 from scheduler_service.experiments.lifecycle import Status
@@ -106,6 +107,9 @@ class Experiment(Definition):
     """
 
     name: ExperimentName  # also the salt of the assignment
+    title: Title | None = None
+    hypothesis: Hypothesis | None = None  # what is expected to come out
+    owner: Owner | None = None  # whom to ask
     model_a: ModelName  # the baseline; a key, short name or tag of the registry, as it was given
     model_b: ModelName  # the candidate
     model_c: ModelName | None = None  # further candidates
@@ -133,6 +137,7 @@ class Experiment(Definition):
     rollout: Rollout | None = None
     promotion: Promotion | None = None
     last_transition: dict[str, Any] | None = None  # written with the state it led to, so that a kill loses no line
+    last_description: dict[str, Any] | None = None  # likewise, of the last change of title, hypothesis or owner
     archived_at: Moment | None = None  # since when it is in the archive and not in the configuration
 
     @field_validator("excluded_users", mode="before")
@@ -238,6 +243,7 @@ class Experiment(Definition):
             "guardrails": dict(self.guardrails),
         }
         optional = {
+            **{name: getattr(self, name) for name in ABOUT},
             "coverage": self.coverage if self.coverage < 1.0 else None,
             "shadow": self.shadow or None,
             "forced_variants": dict(self.forced_variants) or None,
@@ -360,6 +366,7 @@ def _arms(info: ValidationInfo) -> tuple[str, ...] | None:
 OPTIONS = frozenset(
     {
         *ARMS[2:],
+        *ABOUT,
         "coverage",
         "min_samples",
         "alpha",

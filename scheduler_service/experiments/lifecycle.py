@@ -12,6 +12,7 @@ Action = Literal["start", "pause", "stop", "conclude"]
 
 EventKind = Literal[
     "created",
+    "described",
     "started",
     "paused",
     "stopped",

@@ -17,11 +17,13 @@ from typing import TYPE_CHECKING, Any
 
 from scheduler_env.values import strict_json
 from scheduler_service.clock import parse_time, utc_now
-from scheduler_service.errors import InvalidInput, ServiceError
+from scheduler_service.errors import InvalidInput, ModelNotFound, ServiceError
+from scheduler_service.experiments.changes import Changes
+from scheduler_service.experiments.config import ConfigFile
 from scheduler_service.registry.comparison import PER_SIZE, SIZES, compare_models
 from scheduler_service.registry.fsck import fsck
 from scheduler_service.registry.names import LATEST, STABLE
-from scheduler_service.registry.records import STATUSES
+from scheduler_service.registry.records import STATUSES, elsewhere
 from scheduler_service.registry.store import Store
 from scheduler_service.settings import settings_from_environment
 
@@ -97,6 +99,8 @@ def _parser() -> argparse.ArgumentParser:
     promote = command("promote", "move a model on in its life", said)
     promote.add_argument("name")
     promote.add_argument("status", choices=STATUSES[1:])
+    default = command("default", "say who answers what no experiment takes; with a NAME, let that model do so", said)
+    default.add_argument("name", nargs="?", help="a key, a short name, or a tag that is followed from then on")
     tag = command("tag", "let a tag name a model; --remove takes it away", said)
     tag.add_argument("tag", help="such as canary, or DDQN:canary")
     which = tag.add_mutually_exclusive_group(required=True)
@@ -125,11 +129,13 @@ def _parser() -> argparse.ArgumentParser:
 
 def _list(manager: "ModelVersionManager", options: argparse.Namespace) -> Answer:
     records = manager.list_models(options.algorithm, options.status, options.tag)
-    header = ("model", "status", "tags", "makespan h", "claimed h", "gap", "registered", "by")
+    default = _default(manager)[1]
+    header = ("model", "status", "answers", "tags", "makespan h", "claimed h", "gap", "registered", "by")
     rows = [
         (
             record.model_key,
             record.status,
+            "default" if record.model_key == default else "-",
             " ".join(record.tags),
             _figure(record.verified_metrics, "makespan", ".2f"),
             _figure(record.performance, "makespan", ".2f") + ("!" if record.flags else ""),
@@ -142,7 +148,8 @@ def _list(manager: "ModelVersionManager", options: argparse.Namespace) -> Answer
     flagged = (
         "\n! a claim differs from what was measured; see `show`" if any(record.flags for record in records) else ""
     )
-    return [record.to_dict() for record in records], f"{table(header, rows)}\n{len(rows)} models{flagged}"
+    value = [record.to_dict() | {"is_default": record.model_key == default} for record in records]
+    return value, f"{table(header, rows)}\n{len(rows)} models{flagged}"
 
 
 def _show_model(manager: "ModelVersionManager", options: argparse.Namespace) -> Answer:
@@ -171,6 +178,25 @@ def _register(manager: "ModelVersionManager", options: argparse.Namespace) -> An
 def _promote(manager: "ModelVersionManager", options: argparse.Namespace) -> Answer:
     record = manager.promote_model(options.name, options.status, reason=options.reason, actor=options.actor)
     return record.to_dict(), f"{record.model_key} is {record.status}"
+
+
+def _make_default(manager: "ModelVersionManager", options: argparse.Namespace) -> Answer:
+    if options.name is not None:
+        changes = Changes(manager.experiments_file, manager, utc_now)
+        changes.make_default(options.name, options.actor, options.reason)
+    name, key = _default(manager)
+    lines = [f"{key or 'no model'} answers what no experiment takes (configured as {name})"]
+    lines += [elsewhere(record, key) for record in manager.list_models(tag=STABLE) if record.model_key != key]
+    return {"name": name, "model_key": key}, "\n".join(lines)
+
+
+def _default(manager: "ModelVersionManager") -> tuple[str, str | None]:
+    """The default model as configured, and its key; None if the name stands for none."""
+    name = ConfigFile(manager.experiments_file).current().default_model
+    try:
+        return name, manager.resolve(name, standing=True)
+    except ModelNotFound:
+        return name, None
 
 
 def _tag(manager: "ModelVersionManager", options: argparse.Namespace) -> Answer:
@@ -263,6 +289,7 @@ COMMANDS: Mapping[str, Callable[["ModelVersionManager", argparse.Namespace], Ans
     "show": _show_model,
     "register": _register,
     "promote": _promote,
+    "default": _make_default,
     "tag": _tag,
     "rollback": _rollback,
     "history": _history,

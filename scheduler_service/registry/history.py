@@ -10,7 +10,9 @@ from scheduler_service.clock import parse_time
 from scheduler_service.jsonlines import JsonLines
 from scheduler_service.registry.names import STABLE, Version, parse_versioned
 
-EventKind = Literal["registered", "promoted", "tagged", "untagged", "rolled_back", "deleted", "refused", "mended"]
+EventKind = Literal[
+    "registered", "promoted", "tagged", "untagged", "rolled_back", "made_default", "deleted", "refused", "mended"
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +43,8 @@ class Event:
         """Whether it happened by then, and touches the algorithm and the model, if any is given."""
         if parse_time(self.time) > until:
             return False
-        keys = {self.model_key, *self.after.status, *self.before.tags.values(), *self.after.tags.values()}
+        former = self.details.get("before") if self.event == "made_default" else None
+        keys = {self.model_key, former, *self.after.status, *self.before.tags.values(), *self.after.tags.values()}
         name = parse_versioned(self.model_key)
         return (model_key is None or model_key in keys) and (
             algorithm is None or (name is not None and name.algorithm == algorithm)

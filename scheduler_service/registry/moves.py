@@ -170,5 +170,28 @@ def record_refusal(store: Store, model_key: str, reason: str, actor: str, measur
         store.commit(index, "refused", model_key, actor=actor, reason=reason, details={"validation": measured})
 
 
+def note_default(store: Store, change: Mapping[str, str]) -> None:
+    """A line of history that another model answers by default; there is one for each id.
+
+    Args:
+        change: as `ab_test_config.json` has it: id, time, before, after, actor, reason.
+    """
+    with store.changing() as index:
+        if any(event.details.get("id") == change["id"] for event in reversed(store.history.lines())):
+            return
+        store.commit(
+            index,
+            "made_default",
+            index.resolve_standing(change["after"]),
+            actor=change["actor"],
+            reason=change["reason"],
+            details={
+                "id": change["id"],
+                "named": change["after"],
+                "before": index.find(change["before"]) or change["before"],
+            },
+        )
+
+
 def with_status(record: ModelRecord, status: Status, clock: Clock) -> ModelRecord:
     return replace(record, status=status, status_since=to_iso(clock()))

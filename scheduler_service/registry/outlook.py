@@ -6,7 +6,7 @@ from typing import Any
 
 from scheduler_service.errors import InvalidModel, InvalidTransition, ModelConflict
 from scheduler_service.registry.index import Index
-from scheduler_service.registry.moves import check_deletion, check_promotion, rollback_target
+from scheduler_service.registry.moves import check_deletion, check_deployment, check_promotion, rollback_target
 from scheduler_service.registry.names import STABLE
 from scheduler_service.registry.records import ModelRecord, Status
 from scheduler_service.registry.store import Store
@@ -20,7 +20,7 @@ class Outlook:
     """The moves that a model may make, and what hangs on them. The next change may make it untrue."""
 
     model_key: str
-    refusals: Mapping[str, str | None]  # move (one of PROMOTIONS, or deleted) -> why not; None: it may be made
+    refusals: Mapping[str, str | None]  # move (of PROMOTIONS, default, deleted) -> why not; None: it may be made
     used_by: Sequence[User]  # who needs this model, whatever name they call it by
     stable: str | None  # the key of its algorithm's live version
     follows_stable: Sequence[User]  # who calls that one by its tag, and so gets another one when the tag moves
@@ -56,6 +56,7 @@ def look_ahead(store: Store, index: Index, record: ModelRecord, in_use: Mapping[
         model_key=record.model_key,
         refusals={
             **{status: refusal(status) for status in PROMOTIONS},
+            "default": _refusal_as_default(store, record, in_use),
             "deleted": _refusal(lambda: check_deletion(record, in_use)),
         },
         used_by=tuple(in_use.get(record.model_key, ())),
@@ -63,6 +64,12 @@ def look_ahead(store: Store, index: Index, record: ModelRecord, in_use: Mapping[
         follows_stable=tuple(user for user in in_use.get(stable or "", ()) if user.named in names),
         rollback_to=rollback_target(store, index, record.algorithm) if stable else None,
     )
+
+
+def _refusal_as_default(store: Store, record: ModelRecord, in_use: Mapping[str, Sequence[User]]) -> str | None:
+    if any(user.role == "default" for user in in_use.get(record.model_key, ())):
+        return f"{record.model_key} is the default model already"
+    return _refusal(lambda: check_deployment(store, record))
 
 
 def _refusal(check: Callable[[], None]) -> str | None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any, Literal, get_args
 
 from scheduler_service.errors import InvalidInput, InvalidTransition
-from scheduler_service.registry.names import Version, parse_version, parse_versioned
+from scheduler_service.registry.names import STABLE, Version, parse_version, parse_versioned
 from scheduler_service.registry.validation import Flag, flags
 
 Status = Literal["registered", "validated", "deployed", "retired"]
@@ -99,6 +99,14 @@ class ModelRecord:
 
 _MEMBERS = tuple(member.name for member in fields(ModelRecord) if member.name != "tags")
 _OPTIONAL = frozenset({"verified_metrics", "validation", "lineage"})
+
+
+def elsewhere(record: ModelRecord, default: str | None) -> str:
+    """What a model answers that bears the tag stable, and is not the default model."""
+    return (
+        f"{record.model_key} bears the tag {STABLE}, and answers only requests that name "
+        f"{record.algorithm}:{STABLE} or the algorithm {record.algorithm}; the default model is {default or 'missing'}"
+    )
 
 
 def check_status(status: str) -> Status:

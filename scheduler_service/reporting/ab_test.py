@@ -5,12 +5,15 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+from scheduler_service.experiments.about import ABOUT
 from scheduler_service.experiments.examination import Examination
+from scheduler_service.experiments.sizes import breakdowns
 from scheduler_service.reporting import ab_figures, figures, timeline
 from scheduler_service.reporting.content import Card
 from scheduler_service.reporting.evolution import effects_over_time
 from scheduler_service.reporting.page import Formatter, local_zone, render
 from scheduler_service.reporting.paired import PairedSection, paired_sections
+from scheduler_service.reporting.sizes import size_section
 from scheduler_service.reporting.standing import SYMBOLS, Teller, letter, standing_of
 from scheduler_service.reporting.texts import TEXTS, Lang
 from scheduler_service.stats.arms import FAILED_RATIO, metric_values, rows_of_arm, totals, units
@@ -165,6 +168,7 @@ def ab_test_page(
         cut_off=_cut_off(examined, start, end, words, show) if is_configured else None,
         notes=_notes(examined, words, level),
         boxes=boxes,
+        about={name: getattr(experiment, name, None) for name in ABOUT},
         settings=_settings(examined, status, words, show) if is_configured else None,
         arms=_arm_rows(examined),
         raw_label=words[teller.raw_key(metric)],
@@ -179,6 +183,7 @@ def ab_test_page(
         sequence_title=words["sequence"].format(level),
         sequence_note=words["sequence_note"].format(f"−{100.0 * experiment.margin:g}%"),
         events=told.events,
+        sizes=size_section(breakdowns(examined, runs, pairs), teller, words, show),
         paired=_paired(examined, pairs, teller, words, show, period),
     )
 
@@ -272,6 +277,7 @@ def _settings(examined: Examination, status: str | None, words: Words, show: For
     experiment = examined.experiment
     found = [
         (words["experiment"], show.name(experiment.name)),
+        *((words[f"about_{name}"], text) for name in ABOUT if (text := getattr(experiment, name)) is not None),
         (words["status"], words[f"status_{status}"]),
         (words["metric"], words[f"metric_{experiment.success_metric}"]),
         (words["begin"], show.moment(experiment.start_time)),

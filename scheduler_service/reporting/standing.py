@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from scheduler_service.experiments.examination import Examination
+from scheduler_service.experiments.lifecycle import OVER
 from scheduler_service.reporting.content import Card
 from scheduler_service.reporting.page import Formatter
 from scheduler_service.stats.comparison import BASELINE, ArmComparison
@@ -217,10 +218,12 @@ class Teller:
         outcome = self._outcome(found.arm, last_event)
         if outcome is not None:
             return outcome
-        if status in ("paused", "scheduled"):
+        if found.word == "worse" and status not in OVER and len(self._experiment.running_candidates) > 1:
+            return "next_worse_arm"
+        if found.word != "worse" and status in ("paused", "scheduled"):
             return f"next_{status}"
         key = NEXT_OF_INVALID.get(found.reason or "", f"next_{found.word}" if found.reason is None else NEXT_OTHERWISE)
-        if status != "active" and key not in NEXT_OF_INVALID.values():
+        if status in OVER and key not in NEXT_OF_INVALID.values():
             key = {"better": "next_over_better", "worse": "next_over_worse"}.get(found.word, "next_over")
         is_failing = found.failing is not None and found.failing.is_certain
         if is_failing and (key in HASTY or found.cannot_tell is not None):

@@ -82,7 +82,7 @@ def timeline(
         marks=[(event.time, f"{event.number} {event.label}") for event in events],
         stage_marks=changed,
         events=events,
-        last_event=steps[-1].event if steps else None,
+        last_event=next((step.event for step in reversed(steps) if step.event != "described"), None),
     )
 
 

@@ -9,6 +9,7 @@ from sqlalchemy import Engine
 from scheduler_service.clock import Clock
 from scheduler_service.errors import RunNotFound
 from scheduler_service.telemetry import queries
+from scheduler_service.telemetry.answered import answered_by
 from scheduler_service.telemetry.trends import Trend, trend_of_last
 from scheduler_service.telemetry.writer import Writer
 
@@ -79,6 +80,10 @@ class RunHistory:
         """How the last `hours` before `now` went, or nearly so, in at most `points` buckets."""
         narrowed = {"model_key": model_key, "experiment": experiment}
         return trend_of_last(self._engine, now, hours, points, zone=zone, **narrowed)
+
+    def answered_by(self, since: datetime, latest: int) -> dict[str, int]:
+        """Model key -> how many of the newest `latest` answers since then were its own."""
+        return answered_by(self._engine, since, latest)
 
     def experiments_since(self, run: int, pair: int) -> tuple[frozenset[str], int, int]:
         """Which experiments have runs or pairs of greater ids than these, and the greatest ids: reads what is new."""

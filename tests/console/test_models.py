@@ -89,8 +89,8 @@ def test_the_list_tells_who_answers_and_which_claims_differ(page: Page, console:
     )
     page.goto("/#/models")
     answering = page.get_by_role("region", name="谁在应答")
-    expect(answering.locator("article").filter(has_text="默认模型")).to_contain_text("DDQN v2.0.0")
-    expect(answering.locator("article").filter(has_text="DDQN 生产版本")).to_contain_text("DDQN v1.0.0")
+    expect(answering.locator("article").filter(has_text="默认模型（由它应答）")).to_contain_text("DDQN v2.0.0")
+    expect(answering.locator("article").filter(has_text="DDQN 稳定版")).to_contain_text("DDQN v1.0.0")
     row = page.get_by_role("row").filter(has_text=key)
     expect(row.get_by_role("cell").filter(has_text="声称 42.50 小时")).to_contain_text("偏乐观 21.9 %")
     expect(row).to_contain_text("54.44 小时")
@@ -148,7 +148,7 @@ def test_the_history_tells_what_was_live_then(page: Page, console: LiveService):
     expect(live).to_contain_text("DDQN v1.0.0")
     expect(page.locator(".timeline")).to_contain_text("随项目提供")
     page.get_by_label("截至").fill("2020-01-01T08:00")
-    expect(live).to_contain_text("当时没有任何生产版本")
+    expect(live).to_contain_text("当时没有任何稳定版")
     expect(page.locator("main")).to_contain_text("这个范围内没有变更")
     expect(page).to_have_url(re.compile("at=2020-01-01"))
     page.get_by_role("button", name="现在").click()
@@ -339,7 +339,7 @@ def test_a_model_is_validated_deployed_rolled_back_retired_and_deleted(page: Pag
     move(page, "验证").click()
     told = agree(page, f"验证 {name}？", reason="看看它有多好", actor="李伟")
     assert "固定算例上实测" in told
-    assert "生产版本仍是 DDQN v1.0.0，默认模型仍是 DDQN v2.0.0" in told
+    assert "稳定版仍是 DDQN v1.0.0，默认模型仍是 DDQN v2.0.0" in told
     expect(page.get_by_text(f"{name} 已通过验证。")).to_be_visible()
     expect(page.get_by_role("heading", level=1)).to_be_focused()
     assert stored(console, key)["status"] == "validated"
@@ -350,17 +350,17 @@ def test_a_model_is_validated_deployed_rolled_back_retired_and_deleted(page: Pag
     told = agree(page, f"部署 {name}？")
     assert f"由 DDQN v1.0.0 换成 {name}" in told
     assert "默认模型配置为 DDQN_v2.0，仍由 DDQN v2.0.0 应答" in told
-    expect(page.get_by_text(f"{name} 已部署，现在是生产版本。")).to_be_visible()
+    expect(page.get_by_text(f"{name} 已部署，现在是稳定版。")).to_be_visible()
     assert tags(console)["DDQN:stable"] == key
     assert events(console)[-1]["actor"] == "李伟", "the name is asked for once"
     expect(move(page, "退役")).to_have_count(0)
     page.get_by_text("暂时不能做的操作").click()
-    expect(page.get_by_text("退役 它是生产版本：请先部署别的版本，或者回滚。")).to_be_visible()
+    expect(page.get_by_text("退役 它是稳定版：请先部署别的版本，或者回滚。")).to_be_visible()
 
     move(page, "回滚").click()
     told = agree(page, "回滚 DDQN？", reason="完工时间变长")
     assert f"由 {name} 换成 DDQN v1.0.0" in told
-    expect(page.get_by_text("已回滚：DDQN v1.0.0 重新成为生产版本。")).to_be_visible()
+    expect(page.get_by_text("已回滚：DDQN v1.0.0 重新成为稳定版。")).to_be_visible()
     assert (tags(console)["DDQN:stable"], stored(console, key)["status"]) == (first, "validated")
     assert events(console)[-1]["reason"] == "完工时间变长"
 

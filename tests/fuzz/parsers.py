@@ -17,7 +17,7 @@ from scheduler_service.errors import ServiceError
 from scheduler_service.experiments import config, experiment, rollout
 from scheduler_service.http import bodies
 from scheduler_service.http.bodies import parse_json, validated
-from scheduler_service.http.contract import schemas
+from scheduler_service.http.contract import experiment_schemas, schemas
 from scheduler_service.http.runs import reading
 from scheduler_service.http.server.incoming import BadFraming, Incoming, Refused, RequestBody, environ_of
 from scheduler_service.registry import names, records
@@ -39,7 +39,7 @@ def read_planners_file(data: bytes) -> None:
 
 
 def read_experiment(data: bytes) -> None:
-    validated(schemas.ExperimentRequest, parse_json(data))
+    validated(experiment_schemas.ExperimentRequest, parse_json(data))
 
 
 def read_registration(data: bytes) -> None:

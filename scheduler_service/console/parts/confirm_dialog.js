@@ -28,6 +28,11 @@ export default {
     <dialog ref="dialog" class="dialog" aria-labelledby="confirm-title" @cancel.prevent="refuse">
       <form v-if="question" @submit.prevent="agree">
         <h2 id="confirm-title">{{ question.title }}</h2>
+        <ul v-if="question.beware.length" class="beware" data-beware><li v-for="each in question.beware" :key="each">{{ each }}</li></ul>
+        <template v-if="question.grounds.length">
+          <p class="hint">{{ t("confirm.grounds") }}</p>
+          <ul class="happens"><li v-for="each in question.grounds" :key="each">{{ each }}</li></ul>
+        </template>
         <template v-if="question.happens.length">
           <p class="hint">{{ t("confirm.happens") }}</p>
           <ul class="happens"><li v-for="each in question.happens" :key="each">{{ each }}</li></ul>
@@ -39,6 +44,7 @@ export default {
           <label class="field"><span>{{ t("confirm.actor") }} <small class="hint">{{ t("confirm.optional") }}</small></span>
             <input v-model="actor" name="actor" maxlength="200" autocomplete="name"></label>
         </template>
+        <label v-if="question.consent" class="check"><input type="checkbox" name="consent" required>{{ question.consent }}</label>
         <div class="actions">
           <button type="button" class="btn" @click="refuse">{{ t("confirm.cancel") }}</button>
           <button class="btn" :class="question.danger ? 'danger' : 'primary'" autofocus>{{ question.action }}</button>

@@ -41,6 +41,7 @@ export const messages = {
       status_504: "网关等待服务超时（504）：请稍后重试，或缩短改进时间。",
     },
     confirm: {
+      grounds: "依据：",
       happens: "将会发生：",
       reason: "原因",
       reason_needed: "请写明原因，它会记入变更历史。",
@@ -127,6 +128,7 @@ export const messages = {
       status_504: "The gateway gave up waiting for the service (504): try again, or give less time to improve.",
     },
     confirm: {
+      grounds: "What it rests on:",
       happens: "What will happen:",
       reason: "Reason",
       reason_needed: "Say why; it is kept in the history.",

@@ -7,7 +7,8 @@ from typing import Any
 
 from scheduler_service.http.contract import problems
 from scheduler_service.http.contract.openapi import TAGS, document, examples
-from scheduler_service.http.contract.operations import OPERATIONS, Operation
+from scheduler_service.http.contract.operation import Operation
+from scheduler_service.http.contract.operations import OPERATIONS
 
 _STYLE = """
 :root{color-scheme:light dark}

@@ -16,8 +16,10 @@ from scheduler_service.http.contract import problems, schemas
 from scheduler_service.http.contract.answers import ANSWERS
 from scheduler_service.http.contract.answers.words import COUNT, TEXT, Schema, object_of, one_of, ref, told
 from scheduler_service.http.contract.error_examples import error_example
-from scheduler_service.http.contract.operations import OPERATIONS, Operation
+from scheduler_service.http.contract.operation import Operation
+from scheduler_service.http.contract.operations import OPERATIONS
 from scheduler_service.registry.records import STATUSES
+from scheduler_service.stats.comparison import ARMS
 
 VERSION = "1.0.0"
 
@@ -41,6 +43,7 @@ _QUERY: dict[str, Schema] = {
     "search": told({"type": "string", "maxLength": 200}, "Words of name or owner, or how the request id begins."),
     "without_experiments": told(one_of("true", "false", ""), "true: only runs that no experiment assigned."),
     "user_id": told(_NAME, "The user."),
+    "arm": told(one_of(*ARMS, ""), "The arm; model_b if left out."),
     "archived": told(one_of("true", "false", ""), "true: those in the archive, without their lists of users."),
     "fill_down": told(one_of("true", "false", ""), "true: a blank workpoint_id of a CSV is that of the line above."),
     "teams": told(TEXT, "JSON, as in a run's body: the plant that a file without teams of its own is for."),

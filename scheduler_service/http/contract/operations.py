@@ -1,46 +1,10 @@
 """The table of routes: what each takes and answers. `openapi` and `docs_page` are made from it."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
-from pydantic import BaseModel
-
 from scheduler_env.standard_cycle import SAMPLE_PARAMS
-from scheduler_service.http.contract import schemas
-from scheduler_service.keys import Scope
-
-
-@dataclass(frozen=True, slots=True)
-class Operation:
-    """A row of the table: what a route takes and answers."""
-
-    method: str
-    path: str  # as in OpenAPI: /models/{name}
-    tag: str
-    summary: str
-    body: type[BaseModel] | None = None
-    is_body_optional: bool = False
-    table: str = ""  # an example of the CSV that it takes, too
-    query: Sequence[str] = ()  # names in QUERY
-    answer: str = "DoneAnswer"  # name of a component schema, or media types
-    success: int = 200
-    errors: Sequence[int] = ()
-    example: object = None
-    more_examples: Mapping[str, object] = field(default_factory=dict)
-    scope: Scope | None = None  # that a key needs, where keys are needed
-    is_probe: bool = False  # never told to come back later
-
-    @property
-    def statuses(self) -> tuple[int, ...]:
-        """Every error that it may answer."""
-        guarded = (401, 403) if self.scope else ()
-        return tuple(sorted({*self.errors, *guarded, 422, *(() if self.is_probe else (429,)), 500}))
-
-    @property
-    def key(self) -> str:
-        return f"{self.method} {self.path}"
-
+from scheduler_service.http.contract import experiment_schemas, schemas
+from scheduler_service.http.contract.operation import Operation
 
 _RUN = {"params": list(SAMPLE_PARAMS), "experiment": "ddqn_v1_vs_v2", "user_id": "user_12345"}
 _REGISTRATION = {
@@ -94,7 +58,9 @@ def _run(path: str) -> Operation:
     )
 
 
-def _move(action: str, what: str, body: type[schemas.MoveRequest] = schemas.MoveRequest) -> Operation:
+def _move(
+    action: str, what: str, body: type[experiment_schemas.MoveRequest] = experiment_schemas.MoveRequest
+) -> Operation:
     return Operation(
         *("POST", f"/experiments/{{name}}/{action}", "experiments", what),
         body=body,
@@ -210,6 +176,14 @@ OPERATIONS: tuple[Operation, ...] = (
         example={"model_key": "DDQN_v2.0"},
     ),
     Operation(
+        *("PUT", "/models/default", "models", "Let another model answer what no experiment takes"),
+        body=schemas.DefaultRequest,
+        answer="DefaultChangedAnswer",
+        scope="admin",
+        errors=(*_BODY_ERRORS, 404, 409, 503),
+        example={"model_key": "DDQN_v1.0", "reason": "planners know its plans"},
+    ),
+    Operation(
         *("DELETE", "/models/tags/{tag}", "models", "Take a tag from the model that bears it"),
         body=schemas.RemovalRequest,
         scope="admin",
@@ -235,7 +209,7 @@ OPERATIONS: tuple[Operation, ...] = (
     ),
     Operation(
         *("POST", "/experiments", "experiments", "Compare models on live traffic, ramp up a candidate"),
-        body=schemas.ExperimentRequest,
+        body=experiment_schemas.ExperimentRequest,
         answer="ExperimentCreatedAnswer",
         scope="admin",
         success=201,
@@ -244,7 +218,7 @@ OPERATIONS: tuple[Operation, ...] = (
     ),
     Operation(
         *("POST", "/experiments/plan", "experiments", "How long an experiment would take that is being thought of"),
-        body=schemas.PlanRequest,
+        body=experiment_schemas.PlanRequest,
         answer="PlanAnswer",
         scope="read",
         errors=(*_BODY_ERRORS, 404, 409, 503),
@@ -263,20 +237,36 @@ OPERATIONS: tuple[Operation, ...] = (
     _move("pause", "Send everyone to the default model for a while"),
     _move("stop", "Send everyone to the default model for good"),
     _move("conclude", "Close an experiment whose results have been acted upon"),
+    Operation(
+        *("POST", "/experiments/{name}/describe", "experiments", "Change title, hypothesis or owner"),
+        body=experiment_schemas.DescribeRequest,
+        answer="ExperimentChangedAnswer",
+        scope="admin",
+        errors=(*_BODY_ERRORS, 404, 409, 503),
+        example={"title": "新模型是否缩短停工", "hypothesis": "大厂的完工时间缩短 2 % 以上", "owner": "王工"},
+    ),
     _move("archive", "Take an experiment that is over out of the list"),
-    _move("advance", "Move a rollout to its next stage by hand", schemas.AdvanceRequest),
+    _move("advance", "Move a rollout to its next stage by hand", experiment_schemas.AdvanceRequest),
     Operation(
         *("POST", "/experiments/{name}/promote", "experiments", "Make an arm's model the default one"),
-        body=schemas.PromoteArmRequest,
+        body=experiment_schemas.PromoteArmRequest,
         answer="ExperimentChangedAnswer",
         scope="admin",
         is_body_optional=True,
         errors=(*_BODY_ERRORS, 404, 409, 503),
         example={"arm": "model_b", "reason": "better in every week"},
     ),
+    _get(
+        "/experiments/{name}/outlook",
+        "experiments",
+        "What promoting an arm would rest on, and what speaks against it",
+        query=("arm",),
+        answer="ExperimentOutlookAnswer",
+        errors=(404, 409, 422, 503),
+    ),
     Operation(
         *("POST", "/experiments/{name}/stop_arm", "experiments", "Take one candidate away from its users for good"),
-        body=schemas.StopArmRequest,
+        body=experiment_schemas.StopArmRequest,
         answer="ExperimentChangedAnswer",
         scope="admin",
         errors=(*_BODY_ERRORS, 404, 409, 503),
@@ -293,7 +283,7 @@ OPERATIONS: tuple[Operation, ...] = (
     ),
     Operation(
         *("POST", "/experiments/{name}/replay", "experiments", "Run a candidate on logged traffic"),
-        body=schemas.ReplayRequest,
+        body=experiment_schemas.ReplayRequest,
         answer="ReplayAnswer",
         scope="admin",
         is_body_optional=True,

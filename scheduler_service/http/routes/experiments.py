@@ -6,6 +6,7 @@ from typing import Any, TypeVar
 
 from flask import Blueprint, request
 
+from ab_testing import Records
 from scheduler_service.clock import to_iso, utc_now
 from scheduler_service.errors import InvalidInput, ServiceError
 from scheduler_service.experiments.experiment import Experiment, asked_for
@@ -13,8 +14,9 @@ from scheduler_service.experiments.planning import LOOK_BACK_DAYS, RUNS_AT_MOST,
 from scheduler_service.experiments.ramp import USUAL, ShadowChoice, ramp_of, usual_shadow
 from scheduler_service.experiments.replay import ReplayOptions
 from scheduler_service.http.bodies import flag_of, read_body
-from scheduler_service.http.contract.schemas import (
+from scheduler_service.http.contract.experiment_schemas import (
     AdvanceRequest,
+    DescribeRequest,
     ExperimentRequest,
     MoveRequest,
     PlanRequest,
@@ -159,20 +161,46 @@ def archive_experiment(name: str) -> dict[str, Any]:
     return _move(name, services().experiments.archive_experiment)
 
 
+@blueprint.post("/experiments/<name>/describe")
+def describe_experiment(name: str) -> dict[str, Any]:
+    """Change the title, the hypothesis or the owner."""
+    body, experiments = read_body(DescribeRequest), services().experiments
+    told = {"actor": body.actor, "reason": body.reason}
+    return _told(services().storage.run(lambda: experiments.describe_experiment(name, body.texts, **told)))
+
+
 @blueprint.post("/experiments/<name>/advance")
 def advance_experiment(name: str) -> dict[str, Any]:
     """Move a rollout to its next stage by hand; after the last one its candidate is promoted."""
-    body, experiments = read_body(AdvanceRequest, optional=True), services().experiments
-    return _told(services().storage.run(lambda: experiments.advance_experiment(name, **body.model_dump())))
+    body, experiments, records = read_body(AdvanceRequest, optional=True), services().experiments, _records(name)
+    return _told(
+        services().storage.run(lambda: experiments.advance_experiment(name, **body.model_dump(), records=records))
+    )
 
 
 @blueprint.post("/experiments/<name>/promote")
 def promote_arm(name: str) -> dict[str, Any]:
     """Make an arm's model the default one, and conclude the experiment."""
-    body, experiments = read_body(PromoteArmRequest, optional=True), services().experiments
-    return _told(
-        services().storage.run(lambda: experiments.promote_arm(name, body.arm, actor=body.actor, reason=body.reason))
-    )
+    body, experiments, records = read_body(PromoteArmRequest, optional=True), services().experiments, _records(name)
+    return _told(services().storage.run(lambda: experiments.promote_arm(name, **body.model_dump(), records=records)))
+
+
+@blueprint.get("/experiments/<name>/outlook")
+def look_ahead(name: str) -> dict[str, Any]:
+    """What promoting an arm would rest on, and what speaks against it."""
+    arm, experiments, records = request.args.get("arm") or "model_b", services().experiments, _records(name)
+
+    def looked() -> dict[str, Any]:
+        experiments.get_experiment(name)  # before its runs are read: an unknown name is cheap to refuse
+        return experiments.prospect(name, arm, *records()).to_dict() | {"default_model": experiments.default_model}
+
+    return {"status": "success", "outlook": services().storage.run(looked)}
+
+
+def _records(name: str) -> Records:
+    """Reads what the experiment is judged by, on whatever thread it is called."""
+    monitor = services().monitor
+    return lambda: records_of(name, monitor)
 
 
 @blueprint.post("/experiments/<name>/stop_arm")

@@ -7,9 +7,11 @@ from flask import Blueprint, request
 from werkzeug.datastructures import FileStorage
 
 from scheduler_service.clock import parse_time, utc_now
-from scheduler_service.errors import InvalidInput, ModelNotFound
+from scheduler_service.errors import InvalidInput
+from scheduler_service.http.answering import answering, default_model, held_rollouts, is_default
 from scheduler_service.http.bodies import MalformedBody, number_of, parse_json, read_body, read_form, validated
 from scheduler_service.http.contract.schemas import (
+    DefaultRequest,
     PromoteRequest,
     RegisterRequest,
     RemovalRequest,
@@ -17,6 +19,7 @@ from scheduler_service.http.contract.schemas import (
     TagRequest,
 )
 from scheduler_service.http.services import services
+from scheduler_service.registry.records import ModelRecord
 
 blueprint = Blueprint("models", __name__)
 
@@ -46,9 +49,16 @@ def register_model() -> tuple[dict[str, Any], int]:
 def list_models() -> dict[str, Any]:
     """The registered models, newest first; without their signatures, which are long and alike (see one model)."""
     wanted = {name: request.args.get(name) or None for name in ("algorithm", "status", "tag")}
-    found, default = services().storage.run(lambda: (services().models.list_models(**wanted), _default_model()))
-    listed = [{name: value for name, value in record.to_dict().items() if name != "signature"} for record in found]
-    return {"status": "success", "models": listed, "total": len(listed), "default_model": default}
+    parts = services()
+
+    def listed() -> dict[str, Any]:
+        found, default = parts.models.list_models(**wanted), default_model(parts)
+        told = [record.to_dict() | is_default(record, default) for record in found]
+        models = [{name: value for name, value in each.items() if name != "signature"} for each in told]
+        return {"models": models, "default_model": default, "answering": answering(parts, found)}
+
+    answer = parts.storage.run(listed)
+    return {"status": "success", **answer, "total": len(answer["models"])}
 
 
 @blueprint.get("/models/history")
@@ -72,15 +82,33 @@ def history() -> dict[str, Any]:
 @blueprint.get("/models/<name>")
 def get_model(name: str) -> dict[str, Any]:
     """What is known of one model."""
-    record = services().storage.run(lambda: services().models.get_model(name))
-    return {"status": "success", "model": record.to_dict()}
+    parts = services()
+    record, default = parts.storage.run(lambda: (parts.models.get_model(name), default_model(parts)))
+    return {"status": "success", "model": record.to_dict() | is_default(record, default), "default_model": default}
 
 
 @blueprint.get("/models/<name>/outlook")
 def look_ahead(name: str) -> dict[str, Any]:
     """What may be done with a model now, why not the rest, and who would notice."""
-    outlook, default = services().storage.run(lambda: (services().models.outlook(name), _default_model()))
-    return {"status": "success", **outlook.to_dict(), "default_model": default}
+    parts = services()
+    outlook, default, held = parts.storage.run(
+        lambda: (parts.models.outlook(name), default_model(parts), held_rollouts(parts))
+    )
+    return {"status": "success", **outlook.to_dict(), "default_model": default, "held_by_default": held}
+
+
+@blueprint.put("/models/default")
+def make_default() -> dict[str, Any]:
+    """Let another model answer what no experiment takes."""
+    body, parts = read_body(DefaultRequest), services()
+
+    def made() -> tuple[ModelRecord, dict[str, str | None]]:
+        parts.experiments.make_default(body.model_key, reason=body.reason, actor=body.actor)
+        return parts.models.get_model(body.model_key), default_model(parts)
+
+    record, default = parts.storage.run(made)
+    told = record.to_dict() | is_default(record, default)
+    return {"status": "success", "model_key": record.model_key, "model": told, "default_model": default}
 
 
 @blueprint.post("/models/<name>/promote")
@@ -127,15 +155,6 @@ def delete_model(name: str) -> dict[str, Any]:
     body = read_body(RemovalRequest, optional=True)
     services().storage.run(lambda: services().models.delete_model(name, reason=body.reason, actor=body.actor))
     return {"status": "success", "message": f"the model {name} is deleted"}
-
-
-def _default_model() -> dict[str, str | None]:
-    """The model that answers by default: as configured, and its key; no key if the name stands for none."""
-    name = services().experiments.default_model
-    try:
-        return {"name": name, "model_key": services().models.resolve(name, standing=True)}
-    except ModelNotFound:
-        return {"name": name, "model_key": None}
 
 
 def _read_upload() -> tuple[RegisterRequest, Any]:

@@ -2,6 +2,7 @@
 import { computed, onMounted, provide, ref, watch } from "vue";
 import { api } from "../../core/api.js";
 import { useLoad } from "../../core/load.js";
+import AboutCard from "./about_card.js";
 import ArmsCard from "./arms_card.js";
 import AssignmentCard from "./assignment_card.js";
 import CourseCard from "./course_card.js";
@@ -13,6 +14,7 @@ import PairsCard from "./pairs_card.js";
 import { problemText } from "./problem.js";
 import SecondaryCard from "./secondary_card.js";
 import SettingsCard from "./settings_card.js";
+import SizesCard from "./sizes_card.js";
 import StagesCard from "./stages_card.js";
 import VerdictCard from "./verdict_card.js";
 import { figuresOf, isAborted, isArmStopped, letter, shortModel, useWording } from "./wording.js";
@@ -22,7 +24,7 @@ const COURSE_EVERY_MS = 20_000;
 
 export default {
   name: "ExperimentDetail",
-  components: { ArmsCard, AssignmentCard, CourseCard, GuardrailsCard, HistoryCard, MovesBar, PairsCard, SecondaryCard, SettingsCard, StagesCard, VerdictCard },
+  components: { AboutCard, ArmsCard, AssignmentCard, CourseCard, GuardrailsCard, HistoryCard, MovesBar, PairsCard, SecondaryCard, SettingsCard, SizesCard, StagesCard, VerdictCard },
   props: { name: { type: String, required: true } },
   setup(props) {
     const words = useWording();
@@ -78,6 +80,7 @@ export default {
         <span class="hint right">{{ of("refreshed") }}</span>
       </header>
       <load-state :load="load" :explain="problemText">
+        <about-card :experiment="load.data.value.experiment" />
         <div class="row arms-line">
           <span v-for="(model, arm) in load.data.value.results.models" :key="arm" class="arm-line" :title="model"><b class="arm-letter" :class="arm">{{ letter(arm) }}</b>{{ shortModel(model) }} <span v-if="isArmStopped(load.data.value.experiment, arm)" class="badge bad" :data-stopped="arm">{{ of("arms.stopped") }}</span></span>
           <moves-bar class="right" :told="load.data.value" />
@@ -95,6 +98,7 @@ export default {
           <guardrails-card :figures="figures" />
           <secondary-card :figures="figures" />
         </div>
+        <sizes-card :figures="figures" :candidate="candidate" />
         <pairs-card :results="load.data.value.results" />
         <div class="halves">
           <history-card :told="load.data.value" />

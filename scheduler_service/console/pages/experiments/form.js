@@ -5,6 +5,7 @@ export const METRICS = ["makespan", "policy_makespan", "execution_time", "gap", 
 /** Percentages where people read them; null where a field is empty. */
 export const emptyForm = () => ({
   name: "",
+  about: { title: "", hypothesis: "", owner: "" },
   models: ["", ""],
   mode: "split",
   shares: [50, 50],
@@ -51,6 +52,7 @@ export function bodyOf(form) {
   const isRollout = form.mode === "rollout";
   return given({
     experiment_name: form.name.trim(),
+    ...Object.fromEntries(Object.entries(form.about).map(([name, text]) => [name, text.trim()])),
     ...Object.fromEntries(form.models.map((model, at) => [`model_${LETTERS[at]}`, model])),
     traffic_split: isRollout ? null : Object.fromEntries(form.shares.map((each, at) => [`model_${LETTERS[at]}`, share(each ?? 0)])),
     success_metric: form.metric,

@@ -4,7 +4,7 @@ import { ago, number, time } from "../../core/format.js";
 import { shareOfCandidates } from "./list.js";
 import { letter, level, useWording } from "./wording.js";
 
-const TONE = { created: "info", started: "good", advanced: "good", promoted: "good", paused: "warn", reverted: "warn", arm_stopped: "bad", aborted: "bad", stopped: "plain", concluded: "plain", archived: "plain" };
+const TONE = { created: "info", described: "plain", started: "good", advanced: "good", promoted: "good", paused: "warn", reverted: "warn", arm_stopped: "bad", aborted: "bad", stopped: "plain", concluded: "plain", archived: "plain" };
 
 export default {
   name: "HistoryCard",
@@ -36,6 +36,8 @@ export default {
             <span class="hint">{{ of("history.share", { share: level(shareOf(line)) }) }}</span>
             <time class="hint right" :datetime="line.time" :title="ago(line.time)">{{ time(line.time) }}</time></div>
           <p v-if="reasonOf(line) || line.actor">{{ reasonOf(line) }} <small v-if="line.actor" class="hint">{{ of("history.by", { actor: actorOf(line) }) }}</small></p>
+          <p v-for="[name, text] in Object.entries(line.figures.about ?? {})" :key="name" class="hint">{{ of("said." + name) }}: {{ text ?? "–" }}</p>
+          <p v-if="line.figures.although_worse" class="hint">{{ of("history.although_worse") }}</p>
           <details v-if="line.figures.samples"><summary>{{ of("history.figures") }}</summary>
             <dl class="facts">
               <div><dt>{{ of("history.samples") }}</dt><dd>{{ Object.entries(line.figures.samples).map(([arm, count]) => letter(arm) + " " + number(count)).join(" · ") }}</dd></div>

@@ -93,7 +93,7 @@ export default {
               <th scope="col">{{ of("list.share") }}</th><th scope="col">{{ of("list.progress") }}</th><th scope="col">{{ of("list.verdict") }}</th></tr></thead>
             <tbody>
               <tr v-for="each in rows" :key="each.name">
-                <td><router-link class="name" :to="addressOf(each.name)">{{ each.name }}</router-link><small class="hint">{{ metric(each.success_metric) }}</small></td>
+                <td><router-link class="name" :to="addressOf(each.name)">{{ each.name }}</router-link><span v-if="each.title" class="about-title">{{ each.title }}</span><small class="hint">{{ metric(each.success_metric) }}<template v-if="each.owner"> · {{ each.owner }}</template></small></td>
                 <td><span v-for="[arm, model] in models(each)" :key="arm" class="arm-line" :title="model"><b class="arm-letter" :class="arm">{{ arm.slice(-1).toUpperCase() }}</b>{{ shortModel(model) }}</span></td>
                 <td><status-badge kind="experiment" :value="each.status" /> <span v-if="isAborted(each)" class="badge bad">{{ of("history.aborted") }}</span></td>
                 <td class="share"><span>{{ level(candidateShare(each)) }}</span>

@@ -4,10 +4,10 @@ import { candidateShare, shareOfCandidates } from "./list.js";
 import { isOpenEnded, letter, level, runningCandidates, shortModel } from "./wording.js";
 
 export const MOVES = {
-  start: { from: ["paused"], look: "primary" },
+  start: { from: ["paused"] },
   pause: { from: ["scheduled", "active"] },
-  advance: { from: ["active"], look: "" },
-  promote: { from: ["scheduled", "active", "paused", "stopped", "completed"], isGrave: false },
+  advance: { from: ["active"] },
+  promote: { from: ["scheduled", "active", "paused", "stopped", "completed"] },
   conclude: { from: ["active", "paused", "stopped", "completed"] },
   stop_arm: { from: ["scheduled", "active", "paused"], isGrave: true },
   stop: { from: ["scheduled", "active", "paused"], isGrave: true },
@@ -25,14 +25,24 @@ export function possibleMoves(experiment, defaultModel) {
   );
 }
 
+/** What the verdict calls for comes first; a promotion that it does not call for last. */
+export function inOrder(names, advised) {
+  const rank = (name) => (name === advised ? 0 : name === "promote" ? 2 : 1);
+  return [...names].sort((one, other) => rank(one) - rank(other));
+}
+
+/** The arm whose promotion the move is; null where it is none. */
+export function promotedBy(name, { rollout }, arm) {
+  if (name === "promote") return arm;
+  return name === "advance" && rollout.stage >= rollout.stages.length - 2 ? "model_b" : null;
+}
+
 /** Sentences on what the move does to the traffic and to the default model. */
 export function happensOf(name, { experiment, defaultModel, results }, { of }, arm) {
   const model = shortModel(defaultModel);
   const share = level(candidateShare(experiment));
   const candidate = shortModel(experiment[name === "promote" ? arm : "model_b"]);
-  const word = (name === "promote" && results.comparisons[arm]?.verdict) || results.verdict;
-  const beware = ["better", "identical"].includes(word) ? [] : [of("act.against", { word: of(`word.${word}`) })];
-  const promotion = () => [of("act.promote_default", { before: model, model: candidate }), of("act.promote_tag"), of("act.promote_ends"), ...beware];
+  const promotion = () => [of("act.promote_default", { before: model, model: candidate }), of("act.promote_tag"), of("act.promote_ends")];
   const whole = level(candidateShare({ ...experiment, status: "active" }));
   const toDefault = experiment.status === "active" ? [of("act.to_default", { model, share })] : [];
   const { stages, stage } = experiment.rollout ?? { stages: [], stage: 0 };

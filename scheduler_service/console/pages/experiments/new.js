@@ -9,6 +9,7 @@ import { session } from "../../core/session.js";
 import { confirm } from "../../parts/confirm.js";
 import { leadToFirst } from "../../parts/mistakes.js";
 import { toast } from "../../parts/toast.js";
+import AboutFields from "./about_fields.js";
 import ArmsFields from "./arms_fields.js";
 import { bodyOf, emptyForm, emptyPlaces, LETTERS, METRICS, repeatedModels } from "./form.js";
 import FormField from "./form_field.js";
@@ -23,7 +24,7 @@ const FIELDS = /^(experiment_name|model_[a-h]|traffic_split|success_metric|durat
 
 export default {
   name: "NewExperiment",
-  components: { ArmsFields, FormField, LimitsFields, PlanPanel },
+  components: { AboutFields, ArmsFields, FormField, LimitsFields, PlanPanel },
   setup() {
     const words = useWording();
     const { of } = words;
@@ -123,6 +124,7 @@ export default {
         <div class="beside">
           <form class="card" novalidate @submit.prevent="create">
             <form-field v-model="form.name" :label="of('form.name')" :hint="of('form.name_hint')" :error="fault('experiment_name')" :input-attrs="{ autocomplete: 'off', spellcheck: 'false', maxlength: 64 }" />
+            <about-fields :texts="form.about" :fault="fault" />
             <arms-fields :form="form" :models="load.data.value.models" :fault="fault" />
             <div class="fields">
               <form-field v-model="form.metric" :label="of('form.metric')" :options="metrics" :error="fault('success_metric')" />

@@ -21,6 +21,7 @@ export default {
       const { experiment: each, results } = props.told;
       const guards = Object.entries(each.guardrails).map(([name, margin]) => `${words.metric(name)} ${number(100 * margin)} %`);
       return [
+        each.owner && ["owner", each.owner],
         ["metric", words.metric(each.success_metric)],
         ["began", time(each.start_time)],
         ["ends", isOpenEnded(each) ? of("settings.open_ended") : time(results.end_time)],

@@ -66,7 +66,7 @@ export const en = {
   },
   next: {
     heading: "Next", better: "Promote {b}: make it the default model.", better_auto: "Once the guardrails are kept for certain, the rollout goes on by itself until {b} is promoted; nothing to do.",
-    non_inferior: "Promote {b} if it has other advantages, such as speed; otherwise go on{days}.", worse: "Stop the experiment and keep {a}.",
+    non_inferior: "Promote {b} if it has other advantages, such as speed; otherwise go on{days}.", worse: "Stop the experiment and keep {a}.", worse_arm: "Stop arm {b} and keep {a}; the other candidates go on.",
     worse_auto: "The rollout aborts by itself and everyone returns to the default model; keep {a}.", inconclusive: "Go on{days}; do not promote {b} yet.",
     identical: "Nothing to decide: compare with a model that differs.", failing: "Do not promote {b} before it fails as seldom as {a}; find out why it fails.",
     cannot_tell: "Judge by the {metric}: make a new experiment with it as its success metric, or replay past requests.",
@@ -121,8 +121,8 @@ export const en = {
     hashed: "The bucket of {user}, {bucket}, lies in the range of {arm}, [{from}, {to}).", outside: "The bucket of {user}, {bucket}, lies in no arm's range: only {coverage} of the users take part now.",
     model: "{model} answers now.", not_active: "The experiment is {status}, so the default model answers." },
   history: { heading: "History", by: "by {actor}", rollout: "rollout", guardrail: "guardrail", figures: "Figures it rests on", samples: "Samples", verdict: "Verdict", share: "{share} on the candidate",
-    created: "created", started: "resumed", paused: "paused", stopped: "stopped", concluded: "concluded", advanced: "advanced", arm_stopped: "arm {arm} stopped", aborted: "aborted", promoted: "promoted", reverted: "promotion reverted", archived: "archived", why_breached: "guardrail breached: {names}" },
-  settings: { heading: "Settings", metric: "Success metric", began: "Begin", ends: "Planned end", open_ended: "open-ended (until promoted or ended)", coverage: "Users taking part", margin: "Non-inferiority margin", alpha: "Chance of error, at most", min_samples: "Samples an arm needs", shadow: "Shadow runs", guardrails: "Guardrails",
+    described: "described anew", although_worse: "Promoted though figures spoke against it.", created: "created", started: "resumed", paused: "paused", stopped: "stopped", concluded: "concluded", advanced: "advanced", arm_stopped: "arm {arm} stopped", aborted: "aborted", promoted: "promoted", reverted: "promotion reverted", archived: "archived", why_breached: "guardrail breached: {names}" },
+  settings: { owner: "Owner", heading: "Settings", metric: "Success metric", began: "Begin", ends: "Planned end", open_ended: "open-ended (until promoted or ended)", coverage: "Users taking part", margin: "Non-inferiority margin", alpha: "Chance of error, at most", min_samples: "Samples an arm needs", shadow: "Shadow runs", guardrails: "Guardrails",
     testers: "Testers", excluded: "Excluded users", off: "off", report: "Make an A/B report", report_made: "The report is made." },
   stages: {
     heading: "Rollout", present: "present stage", done: "done", to_come: "to come", promotion: "promotion", of_users: "{share} of the users get {b}", also: "as many get {a} as its control, the others the default model.",
@@ -139,7 +139,7 @@ export const en = {
     advance_to: "The share of users on the candidate {candidate} rises from {from} to {to}, and its control likewise.", advance_skips: "Whatever this stage still waits for is passed over.", advance_promotes: "This is the last stage: advancing promotes the candidate.",
     promote_default: "The default model changes from {before} to {model}, which then answers every request that names no other experiment.", promote_tag: "It gets the tag stable and the status deployed.", promote_ends: "The experiment ends; the promotion can be reverted.",
     stop_arm_users: "The users of arm {arm} ({share} of all) get the default model {model}.", stop_arm_others: "The other arms go on and are judged as before; nobody else changes arms.", stop_arm_final: "A stopped arm cannot be resumed.",
-    promote_arm: "Arm", revert_default: "The default model changes back from {model} to {before}.", revert_tag: "The tag stable is what it was, too; the experiment stays concluded.", against: "Beware: the verdict is “{word}”.",
+    promote_arm: "Arm", revert_default: "The default model changes back from {model} to {before}.", revert_tag: "The tag stable is what it was, too; the experiment stays concluded.",
   },
   form: {
     intro: "Requests that name this experiment are split by user; those that do not are answered as before.", name: "Name of the experiment", name_hint: "1 to 64 of letters, digits, _ . -; requests name the experiment by it.", baseline: "Arm A (baseline)", candidate: "Arm {letter} (candidate)", choose: "Choose a model",
@@ -158,7 +158,7 @@ export const en = {
     confirm_ends: "After {days} days ({time}) it ends, and everyone gets the default model.", confirm_open_ended: "It runs until it is promoted, aborted, or ended by a person; it does not end by itself.",
   },
   problem: {
-    "experiment-not-found": "There is no such experiment; it may have been removed or renamed.", "model-not-found": "The registry has no such model; reload and choose again ({detail}).", "invalid-transition": "The candidate cannot be deployed yet: it has to be validated first ({detail}).",
+    "experiment-not-found": "There is no such experiment; it may have been removed or renamed.", "model-not-found": "The registry has no such model; reload and choose again ({detail}).", "consent-needed": "Figures speak against it, which the dialog has to be told is known ({detail}).", "invalid-transition": "The candidate cannot be deployed yet: it has to be validated first ({detail}).",
   },
   plan: {
     heading: "How long will it take?", waiting: "An estimate follows from what is entered.", needed: "To find an improvement of {effect}", days: "about {days} days", less_than_a_day: "less than a day", never: "out of reach", users: "about {users} users an arm", users_split: "{a} {n_a}, {b} {n_b} users",

@@ -66,7 +66,7 @@ export const zh = {
   },
   next: {
     heading: "下一步", better: "可以让 {b} 上线，设为默认模型。", better_auto: "护栏达标后，灰度发布会自动推进，直至 {b} 上线，无需人工操作。",
-    non_inferior: "若 {b} 另有长处（例如计算更快），可以上线；否则继续实验{days}。", worse: "停止实验，保留 {a}。",
+    non_inferior: "若 {b} 另有长处（例如计算更快），可以上线；否则继续实验{days}。", worse: "停止实验，保留 {a}。", worse_arm: "停止 {b} 组，保留 {a}；其余候选不受影响。",
     worse_auto: "灰度发布会自动中止，所有用户回到默认模型；保留 {a}。", inconclusive: "继续实验{days}，暂不要让 {b} 上线。",
     identical: "两个模型没有区别，无需取舍；请换一个不同的模型来比较。", failing: "在失败率降到与 {a} 相当之前，不要让 {b} 上线；请先查明失败的原因。",
     cannot_tell: "改用{metric}来比较：以它为成功指标另建新实验，或用历史请求做回放比较。",
@@ -121,8 +121,8 @@ export const zh = {
     hashed: "{user} 的分桶值 {bucket} 落在 {arm} 的区间 [{from}, {to})。", outside: "{user} 的分桶值 {bucket} 不在任何一组的区间内：目前只有 {coverage} 的用户参与。",
     model: "现在由 {model} 回答。", not_active: "实验当前{status}，因此由默认模型回答。" },
   history: { heading: "历史", by: "由 {actor}", rollout: "自动灰度", guardrail: "护栏", figures: "依据的数据", samples: "样本", verdict: "结论", share: "候选份额 {share}",
-    created: "创建", started: "恢复", paused: "暂停", stopped: "停止", concluded: "结束", advanced: "推进", arm_stopped: "停止 {arm} 组", aborted: "自动中止", promoted: "上线", reverted: "撤回上线", archived: "归档", why_breached: "护栏被突破：{names}" },
-  settings: { heading: "实验设置", metric: "成功指标", began: "开始", ends: "计划结束", open_ended: "不限期（直到上线或结束）", coverage: "参与用户", margin: "不劣界限", alpha: "误判概率上限", min_samples: "每组最少样本", shadow: "影子运行", guardrails: "护栏",
+    described: "修改说明", although_worse: "明知数据对它不利，仍然上线。", created: "创建", started: "恢复", paused: "暂停", stopped: "停止", concluded: "结束", advanced: "推进", arm_stopped: "停止 {arm} 组", aborted: "自动中止", promoted: "上线", reverted: "撤回上线", archived: "归档", why_breached: "护栏被突破：{names}" },
+  settings: { owner: "负责人", heading: "实验设置", metric: "成功指标", began: "开始", ends: "计划结束", open_ended: "不限期（直到上线或结束）", coverage: "参与用户", margin: "不劣界限", alpha: "误判概率上限", min_samples: "每组最少样本", shadow: "影子运行", guardrails: "护栏",
     testers: "测试用户", excluded: "排除的用户", off: "关闭", report: "生成 A/B 报告", report_made: "报告已生成。" },
   stages: {
     heading: "灰度发布", present: "当前阶段", done: "已完成", to_come: "未到", promotion: "上线", of_users: "{share} 的用户使用 {b}", also: "同样多的用户作为对照使用 {a}，其余用户使用默认模型。",
@@ -139,7 +139,7 @@ export const zh = {
     advance_to: "使用候选 {candidate} 的用户从 {from} 增加到 {to}，对照组同样增加。", advance_skips: "不再等待本阶段尚未满足的条件。", advance_promotes: "这是最后一个阶段：推进即上线。",
     promote_default: "默认模型从 {before} 换成 {model}，所有未点名其他实验的请求都由它回答。", promote_tag: "它得到标签 stable，状态变为已部署。", promote_ends: "实验结束；如有问题，可以撤回上线。",
     stop_arm_users: "{arm} 组的用户（占全部 {share}）改由默认模型 {model} 回答。", stop_arm_others: "其余各组继续，照常比较；其他用户都不换组。", stop_arm_final: "停止的组不能恢复。",
-    promote_arm: "哪一组", revert_default: "默认模型从 {model} 恢复为 {before}。", revert_tag: "标签 stable 也恢复原样；实验保持已结束。", against: "注意：目前的结论是“{word}”。",
+    promote_arm: "哪一组", revert_default: "默认模型从 {model} 恢复为 {before}。", revert_tag: "标签 stable 也恢复原样；实验保持已结束。",
   },
   form: {
     intro: "点名这个实验的请求会按用户分流；没有点名的请求不受影响。", name: "实验名称", name_hint: "1–64 个字符：字母、数字、_ . -；请求用它点名实验。", baseline: "A 组（基线）", candidate: "{letter} 组（候选）", choose: "请选择模型",
@@ -158,7 +158,7 @@ export const zh = {
     confirm_ends: "{days} 天后（{time}）自动到期，所有用户回到默认模型。", confirm_open_ended: "不会自动到期：一直进行到上线、自动中止或由人结束。",
   },
   problem: {
-    "experiment-not-found": "没有这个实验；它可能已被删除或改名。", "model-not-found": "注册表里没有这个模型，请刷新后重选（{detail}）。", "invalid-transition": "候选模型还不能上线：须先通过验证（{detail}）。",
+    "experiment-not-found": "没有这个实验；它可能已被删除或改名。", "model-not-found": "注册表里没有这个模型，请刷新后重选（{detail}）。", "consent-needed": "数据对它不利，须在对话框中确认仍要上线（{detail}）。", "invalid-transition": "候选模型还不能上线：须先通过验证（{detail}）。",
   },
   plan: {
     heading: "需要多久？", waiting: "填写左侧内容后给出估计。", needed: "发现 {effect} 的改进", days: "约 {days} 天", less_than_a_day: "不到 1 天", never: "达不到", users: "每组约 {users} 名用户", users_split: "{a} {n_a} 名，{b} {n_b} 名用户",

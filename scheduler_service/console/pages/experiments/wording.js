@@ -145,12 +145,13 @@ export function useWording() {
     if (experiment.promotion) return experiment.promotion.is_reverted ? "reverted" : "promoted";
     if (isArmStopped(experiment, candidate)) return "arm_stopped";
     if (isAborted(experiment)) return "aborted";
-    if (experiment.status === "paused" || experiment.status === "scheduled") return experiment.status;
+    if (word === "worse" && !isOver(experiment.status) && runningCandidates(experiment).length > 1) return "worse_arm";
+    if (word !== "worse" && (experiment.status === "paused" || experiment.status === "scheduled")) return experiment.status;
     if (figures.cannot_tell) return figures.failing?.is_certain ? "failing" : "cannot_tell";
     if (OF_INVALID.includes(code)) return code;
     if (isOver(experiment.status)) return { better: "over_better", worse: "over_worse" }[word] ?? "over";
     if (HASTY.includes(word) && figures.failing?.is_certain) return "failing";
-    const isAutomatic = experiment.rollout?.auto && ["better", "worse"].includes(word);
+    const isAutomatic = experiment.status === "active" && experiment.rollout?.auto && ["better", "worse"].includes(word);
     return isAutomatic ? `${word}_auto` : word === "invalid" ? "inconclusive" : word;
   }
 
@@ -161,7 +162,7 @@ export function useWording() {
     return { tone: isBad ? "bad" : "good", text: of(`arms.srm_${isBad ? "bad" : "ok"}`, { p: pText(results.srm_p_value) }) };
   }
 
-  return { t, of, arm, metric, effect, reason, sentence, contradiction, cannotTell, daysLeft, nextStep, split };
+  return { t, of, arm, metric, effect, reason, sentence, contradiction, cannotTell, daysLeft, failing, nextStep, split };
 }
 
 export const TONES = { better: "good", non_inferior: "info", worse: "bad", inconclusive: "warn", invalid: "mute", identical: "mute" };

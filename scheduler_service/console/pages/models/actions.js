@@ -14,6 +14,7 @@ const NEXT = { registered: "validated", validated: "deployed", retired: "validat
 /** The request that makes a move; answers the key of the model that it is about. */
 const REQUESTS = {
   ...Object.fromEntries(PROMOTIONS.map((status) => [status, (model, body) => api.post(`/models/${model.model_key}/promote`, { status, ...body })])),
+  default: (model, body) => api.put("/models/default", { model_key: model.model_key, ...body }),
   rollback: (model, body) => api.post("/models/rollback", { algorithm: model.algorithm, ...body }),
   deleted: (model, body) => api.delete(`/models/${model.model_key}`, body),
 };
@@ -37,7 +38,7 @@ export default {
     const failure = ref("");
     const alarm = ref(null);
     const refusals = computed(() => refusalsOf(props.model, props.outlook, t));
-    const possible = computed(() => ["validated", "deployed", "rollback", "retired", "deleted"].filter((move) => refusals.value[move] === null));
+    const possible = computed(() => ["validated", "deployed", "default", "rollback", "retired", "deleted"].filter((move) => refusals.value[move] === null));
     const impossible = computed(() =>
       Object.entries(refusals.value)
         .filter(([, why]) => why !== null && !/ already$/.test(why))

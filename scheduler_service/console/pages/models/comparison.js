@@ -46,6 +46,7 @@ export default {
   template: /* html */ `
     <section class="card">
       <h2>{{ t("models.compare") }}</h2>
+      <p><router-link :to="{ path: '/models', query: { view: 'compare', a: model.model_key } }">{{ t("models.compare_with") }} →</router-link></p>
       <p v-if="versions.length < 2" class="hint">{{ t("models.compare_alone", { algorithm: model.algorithm }) }}</p>
       <template v-else>
         <p class="hint">{{ t("models.compare_about") }}</p>

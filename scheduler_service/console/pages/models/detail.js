@@ -14,6 +14,7 @@ import ModelUsers from "./users.js";
 import CopyButton from "./copy_button.js";
 import { explain } from "./problems.js";
 import { STABLE, shortName } from "./records.js";
+import { armTexts, shareText, stableText } from "./shares.js";
 
 /** What may be done is not always known (503: the experiments' file is broken); the model is shown all the same. */
 function unlessGone(err) {
@@ -39,12 +40,11 @@ export default {
           api.get("/models", { algorithm: model.algorithm }, more),
           api.get("/models/history", { model_key: model.model_key }, more),
         ]);
-        return { model, outlook, models: list.models, defaultKey: list.default_model.model_key, history };
+        return { model, outlook, models: list.models, defaultModel: list.default_model, answering: list.answering, history };
       },
       { everyMs: 15_000 },
     );
     const isMissing = computed(() => load.error.value?.status === 404);
-    const isDefault = computed(() => load.data.value.defaultKey === load.data.value.model.model_key);
 
     async function changed() {
       await load.reload();
@@ -52,7 +52,7 @@ export default {
       head.value?.focus();
     }
     const gone = () => router.push("/models");
-    return { t, load, head, isMissing, isDefault, changed, gone, explain, shortName, STABLE };
+    return { t, load, head, isMissing, changed, gone, explain, shortName, armTexts, shareText, stableText, STABLE };
   },
   template: /* html */ `
     <p class="crumbs"><router-link to="/models">← {{ t("models.back") }}</router-link></p>
@@ -66,10 +66,12 @@ export default {
       <div class="page-head model-head">
         <h1 ref="head" tabindex="-1">{{ shortName(load.data.value.model.model_key) }}</h1>
         <status-badge kind="model" :value="load.data.value.model.status" />
-        <span v-if="isDefault" class="badge mark-default" :title="t('models.default_about')">{{ t("models.default") }}</span>
+        <span v-if="load.data.value.model.is_default" class="badge mark-default" :title="t('models.default_about')">{{ t("models.is_default") }}</span>
         <span v-if="load.data.value.model.tags.includes(STABLE)" class="badge mark-stable" :title="t('models.stable_about')">{{ t("models.stable") }}</span>
         <span class="key"><code>{{ load.data.value.model.model_key }}</code><copy-button :text="load.data.value.model.model_key" :label="t('models.copy_key')" /></span>
       </div>
+      <p class="hint answers" data-answers>{{ shareText(load.data.value.answering, load.data.value.model.model_key, t) }}<template v-for="each in armTexts(load.data.value.answering, load.data.value.model.model_key, t)" :key="each"> · {{ each }}</template></p>
+      <p v-if="load.data.value.model.tags.includes(STABLE) && !load.data.value.model.is_default" class="plainly" data-elsewhere>{{ stableText(load.data.value.model, load.data.value.defaultModel, t) }}</p>
       <p v-if="load.data.value.model.description" class="description">{{ load.data.value.model.description }}</p>
       <model-tags :model="load.data.value.model" :models="load.data.value.models" @changed="changed" @stale="load.reload" />
       <div v-if="load.data.value.outlook.problem" class="card error" role="alert"><strong>{{ t("models.no_actions") }}</strong> {{ explain(load.data.value.outlook.problem) }} <button type="button" class="btn" @click="load.reload">{{ t("load.retry") }}</button></div>

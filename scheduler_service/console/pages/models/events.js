@@ -6,7 +6,7 @@ import { LATEST, STABLE, shortName } from "./records.js";
 
 const t = (key, figures, count) => (count === undefined ? i18n.global.t(`models.${key}`, figures ?? {}) : i18n.global.t(`models.${key}`, figures, count));
 const status = (value) => i18n.global.t(`status.model.${value}`);
-const TONES = { deployed: "good", deployed_over: "good", rolled_back: "warn", refused: "bad", deleted: "bad", registered: "info", promoted: "info" };
+const TONES = { deployed: "good", deployed_over: "good", made_default: "good", rolled_back: "warn", refused: "bad", deleted: "bad", registered: "info", promoted: "info" };
 
 const bare = (tag) => tag.split(":").at(-1);
 
@@ -26,6 +26,8 @@ function told(event) {
       return bearer ? ["tagged_over", { name, tag: bare(tag), before: shortName(bearer) }] : ["tagged", { name, tag: bare(tag) }];
     case "untagged":
       return ["untagged", { name, tag: bare(tag) }];
+    case "made_default":
+      return ["made_default", { name, before: shortName(event.details.before) }];
     case "rolled_back":
       return ["rolled_back", { name, before: shortName(bearer) }];
     default:

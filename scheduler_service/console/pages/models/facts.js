@@ -4,14 +4,7 @@ import { useI18n } from "vue-i18n";
 import { ago, bytes, time } from "../../core/format.js";
 import CopyButton from "./copy_button.js";
 import { partsOf, shortName } from "./records.js";
-
-/** [[name, text]] of an object's members, inner objects by dotted names. */
-const flat = (object, before = "") =>
-  Object.entries(object ?? {}).flatMap(([name, value]) =>
-    value !== null && typeof value === "object" && !Array.isArray(value)
-      ? flat(value, `${before}${name}.`)
-      : [[before + name, Array.isArray(value) ? value.join(", ") : String(value ?? "–")]],
-  );
+import { flat } from "./side_by_side.js";
 
 export default {
   name: "ModelFacts",

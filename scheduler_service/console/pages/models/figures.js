@@ -4,6 +4,7 @@ import { useI18n } from "vue-i18n";
 import { number, time } from "../../core/format.js";
 import { difference, shown } from "./metrics.js";
 import { METRICS, claimed, flagOf, measured } from "./records.js";
+import { CURVE } from "./side_by_side.js";
 
 export default {
   name: "ModelFigures",
@@ -25,7 +26,7 @@ export default {
       }),
     );
     const others = computed(() =>
-      Object.entries(props.model.performance ?? {}).filter(([name]) => !METRICS.some((each) => each.name === name)),
+      Object.entries(props.model.performance ?? {}).filter(([name]) => name !== CURVE && !METRICS.some((each) => each.name === name)),
     );
     const text = (value) => (typeof value === "number" ? number(value, 5) : typeof value === "string" ? value : JSON.stringify(value));
     return { t, rows, others, shown, time, text };

@@ -46,6 +46,17 @@ const SENTENCES = {
     say("checks", { time: ago(model.validation.measured_at) }),
     ...(outlook.stable ? [say("old_stays", { before: shortName(outlook.stable) }), say("undo_deploy")] : []),
   ],
+  default: (model, outlook) => {
+    const figures = { before: shortName(outlook.default_model.model_key) || outlook.default_model.name, after: shortName(model.model_key) };
+    const held = outlook.held_by_default;
+    return [
+      say("default_from", figures),
+      say("default_experiments", figures),
+      ...(held.length ? [say("default_held", { ...figures, names: held.join(", ") })] : []),
+      ...(outlook.stable ? [say("default_stable", { stable: shortName(outlook.stable) })] : []),
+      say("default_undo", figures),
+    ];
+  },
   rollback: (model, outlook) => [
     ...stableMoves(model, outlook, outlook.rollback_to),
     say("rollback_left", { before: shortName(outlook.stable) }),
@@ -74,7 +85,7 @@ const SENTENCES = {
   },
 };
 
-/** The sentences of a move: validated, deployed, rollback, retired, deleted. */
+/** The sentences of a move: validated, deployed, default, rollback, retired, deleted. */
 export const happens = (move, model, outlook, models) => SENTENCES[move](model, outlook, models);
 
 /** Of giving `tag` to `model`; `users`: who calls its present bearer by that tag. */

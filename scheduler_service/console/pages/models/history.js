@@ -1,4 +1,4 @@
-// Every change of the registry, and what was in production at a moment of the past.
+// Every change of the registry, and what was stable at a moment of the past.
 import { computed, watch } from "vue";
 import { useRoute, useRouter } from "vue-router";
 import { useI18n } from "vue-i18n";

@@ -55,7 +55,7 @@ export default {
         <p>{{ t("models.none") }}</p>
         <router-link class="btn primary admin-only" to="/models?view=register">{{ t("models.to_register") }}</router-link>
       </template>
-      <model-answering :models="models" :default-model="list.data.value.default_model" />
+      <model-answering :models="models" :default-model="list.data.value.default_model" :answering="list.data.value.answering" />
       <div class="card">
         <model-filters :models="models" :wanted="wanted" :found="found.length" @want="want" />
         <div v-if="found.length" class="scroll">
@@ -67,7 +67,7 @@ export default {
             </tr></thead>
             <tbody role="rowgroup">
               <model-row v-for="each in found.slice(0, shown)" :key="each.model_key" :model="each"
-                :is-default="each.model_key === list.data.value.default_model.model_key" @tag="want({ tag: $event })" />
+                :answering="list.data.value.answering" @tag="want({ tag: $event })" />
             </tbody>
           </table>
         </div>

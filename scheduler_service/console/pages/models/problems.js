@@ -38,6 +38,7 @@ const KNOWN = [
   [/either version or bump/, "both"],
   [/is (\w+); it may become (.+), not \w+$/, "wrong_move", ([, status, allowed]) => ({ status: t(`status.model.${status}`), allowed: statuses(allowed) })],
   [/was never measured/, "unmeasured"],
+  [/is the default model already$/, "is_default_already"],
   [/bears the tag 'stable'; deploy another/, "is_stable"],
   [/bears the tag stable; it cannot be deleted/, "is_stable"],
   [/bears the tag (.+); it cannot be deleted/, "has_tags", ([, tags]) => ({ tags })],

@@ -5,7 +5,9 @@ from typing import get_args
 from scheduler_service.http.contract.answers.words import (
     ANYTHING,
     COUNT,
+    FLAG,
     NUMBER,
+    SHARE,
     TEXT,
     TIME,
     Schema,
@@ -55,16 +57,58 @@ _MODEL = {
         )
     ),
 }
+_IS_DEFAULT = {"is_default": told(FLAG, "Whether it answers what no experiment takes.")}
+_ANSWERING = object_of(
+    {
+        "days": told(COUNT, "That the shares are of."),
+        "requests": told(
+            maybe(COUNT), "Answers in that time, the newest 20,000 at most; null: the records are not to be had."
+        ),
+        "models": list_of(
+            object_of(
+                {
+                    "model_key": TEXT,
+                    "is_default": FLAG,
+                    "requests": told(maybe(COUNT), "That it answered."),
+                    "share": told(maybe(SHARE), "Of all answers in that time, 0 to 1; null: there were none."),
+                    "experiments": list_of(
+                        object_of(
+                            {
+                                "experiment": TEXT,
+                                "arm": TEXT,
+                                "share_of_users": told(SHARE, "Of the users who name the experiment, 0 to 1."),
+                            },
+                            about="An arm of a running experiment.",
+                        )
+                    ),
+                }
+            )
+        ),
+        "stable_elsewhere": told(
+            list_of(object_of({"algorithm": TEXT, "model_key": TEXT, "message": TEXT})),
+            "Models that bear the tag stable and do not answer by default.",
+        ),
+    },
+    about="Who answers, and what share of the requests of late was whose.",
+)
 _STATE = object_of({"status": map_of(maybe(TEXT)), "tags": map_of(maybe(TEXT))})
 
 MODELS: dict[str, Schema] = {
-    "ListedModel": object_of(_MODEL),
-    "Model": object_of(_MODEL | {"signature": told(ANYTHING, "What the weights expect: format, features, layers.")}),
+    "ListedModel": object_of(_MODEL | _IS_DEFAULT),
+    "Model": object_of(
+        _MODEL | {"signature": told(ANYTHING, "What the weights expect: format, features, layers.")}, _IS_DEFAULT
+    ),
     "RegistrationAnswer": success({"model_key": TEXT, "message": TEXT}),
     "ModelsAnswer": success(
-        {"models": list_of(ref("ListedModel")), "total": COUNT, "default_model": ref("DefaultModel")}
+        {
+            "models": list_of(ref("ListedModel")),
+            "total": COUNT,
+            "default_model": ref("DefaultModel"),
+            "answering": _ANSWERING,
+        }
     ),
-    "ModelAnswer": success({"model": ref("Model")}),
+    "ModelAnswer": success({"model": ref("Model"), "default_model": ref("DefaultModel")}),
+    "DefaultChangedAnswer": success({"model_key": TEXT, "model": ref("Model"), "default_model": ref("DefaultModel")}),
     "ModelChangedAnswer": success({"model_key": TEXT, "model": ref("Model")}),
     "TaggedAnswer": success({"tag": TEXT, "model_key": TEXT, "model": ref("Model")}),
     "DoneAnswer": success({"message": TEXT}),
@@ -80,7 +124,7 @@ MODELS: dict[str, Schema] = {
         {
             "model_key": TEXT,
             "refusals": object_of(
-                {move: maybe(TEXT) for move in (*PROMOTIONS, "deleted")},
+                {move: maybe(TEXT) for move in (*PROMOTIONS, "default", "deleted")},
                 about="Move -> why it would be refused; null: it may be made.",
             ),
             "used_by": told(list_of(ref("ModelUser")), "Who needs this model."),
@@ -88,6 +132,7 @@ MODELS: dict[str, Schema] = {
             "follows_stable": told(list_of(ref("ModelUser")), "Who gets another model when the tag stable moves."),
             "rollback_to": told(maybe(TEXT), "What a rollback of its algorithm would return to; null: nothing."),
             "default_model": ref("DefaultModel"),
+            "held_by_default": told(list_of(TEXT), "Rollouts that wait once another model is the default."),
         }
     ),
     "DefaultModel": object_of(

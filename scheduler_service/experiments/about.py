@@ -1,0 +1,52 @@
+"""What people call an experiment, what they expect of it, and whose it is: texts of any script beside its id. Pure."""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Annotated
+
+from pydantic import AfterValidator
+
+from scheduler_env.values import is_printable
+from scheduler_service.errors import InvalidExperiment
+
+ABOUT: Mapping[str, int] = MappingProxyType({"title": 200, "hypothesis": 2_000, "owner": 200})
+"""Field -> its longest text, in characters."""
+
+
+def check_about(texts: Mapping[str, str | None]) -> None:
+    """Nothing, if each is one of `ABOUT` and a text that it may be, or None.
+
+    Raises:
+        InvalidExperiment: `errors` says where.
+    """
+    wrong = {name: f"there is no {name!r}; there are {', '.join(ABOUT)}" for name in texts if name not in ABOUT}
+    wrong |= {
+        name: _limit(name)
+        for name, text in texts.items()
+        if name in ABOUT and text is not None and not _fits(name, text)
+    }
+    if wrong:
+        said = "; ".join(f"{name}: {message}" for name, message in wrong.items())
+        raise InvalidExperiment(said, [((name,), message) for name, message in wrong.items()])
+
+
+def _fits(name: str, text: str) -> bool:
+    return 1 <= len(text) <= ABOUT[name] and is_printable(text)
+
+
+def _limit(name: str) -> str:
+    return f"must be a text of 1 to {ABOUT[name]} printable characters"
+
+
+def _checked(name: str) -> AfterValidator:
+    def check(text: str) -> str:
+        if not _fits(name, text):
+            raise ValueError(_limit(name))
+        return text
+
+    return AfterValidator(check)
+
+
+Title = Annotated[str, _checked("title")]
+Hypothesis = Annotated[str, _checked("hypothesis")]
+Owner = Annotated[str, _checked("owner")]
