@@ -14,10 +14,10 @@ import pytest
 from statsmodels.robust.scale import mad
 
 from monitoring import PerformanceMonitor, PerformanceRecord
+from scheduler_service.alerts.about import FOR_EVER, size_of, sizes
 from scheduler_service.alerts.episodes import Episode
-from scheduler_service.alerts.rules import FOR_EVER, GAP_THRESHOLDS, size_of
 from scheduler_service.reporting import figures
-from scheduler_service.reporting.analysis import size_labels, sizes
+from scheduler_service.reporting.analysis import size_labels
 from scheduler_service.reporting.anomalies import anomalous_buckets, anomalous_runs
 from scheduler_service.reporting.content import Table
 from scheduler_service.reporting.facts import AlertRow
@@ -27,6 +27,7 @@ from scheduler_service.reporting.performance import performance_report
 from scheduler_service.reporting.texts import TEXTS
 from scheduler_service.stats.outliers import OUTLIER_SCORE, modified_z_scores
 from scheduler_service.telemetry.queries import DTYPES
+from scheduler_service.thresholds import GAP_THRESHOLDS
 from tests.pages import Page
 
 NOW = datetime(2026, 11, 23, 12, 15, 30, tzinfo=UTC)
