@@ -41,7 +41,8 @@ each size, which have the larger gaps; but for one work point, where that is les
 instances than 50 have no threshold.
 """
 MOST_GAP = 10.0
-GAP_PREFIX = "max_gap_"
+GAP_RULE = "max_gap"
+GAP_PREFIX = f"{GAP_RULE}_"
 _GAP = re.compile(r"max_gap_([1-9][0-9]{0,5})")
 NAMES = (*(each.name for each in THRESHOLDS), "max_gap_<work points>")
 

@@ -32,6 +32,8 @@ LAYERS: dict[str, int] = {
     "scheduler_service.alerts.channels": 3,
     "scheduler_service.alerts.desk": 3,
     "scheduler_service.alerts.mail": 3,
+    "scheduler_service.alerts.in_force": 3,
+    "scheduler_service.alerts.limits": 3,
     "scheduler_service.alerts.redaction": 3,
     "scheduler_service.alerts.webhooks": 3,
     # 2 learned
@@ -55,8 +57,10 @@ LAYERS: dict[str, int] = {
     "scheduler_service.settings": 0,
     "scheduler_service.clock": 0,
     "scheduler_service.keys": 0,
+    "scheduler_service.documents": 0,
     "scheduler_service.files": 0,
     "scheduler_service.jsonlines": 0,
+    "scheduler_service.thresholds": 0,
     "scheduler_service.logs": 0,
     "scheduler_service": 0,
 }

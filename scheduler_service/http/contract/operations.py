@@ -436,6 +436,30 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation(
         *("DELETE", "/alerts/silences/{number}", "alerts", "Let people be told again"), scope="admin", errors=(404, 503)
     ),
+    _get(
+        "/alerts/thresholds",
+        "alerts",
+        "The thresholds of the alerts: in force, where nobody says otherwise, and what was done with them",
+        answer="ThresholdsAnswer",
+        errors=(503,),
+    ),
+    Operation(
+        *("PUT", "/alerts/thresholds/{threshold}", "alerts", "Set a threshold"),
+        body=schemas.ThresholdRequest,
+        answer="ThresholdAnswer",
+        scope="admin",
+        errors=(*_BODY_ERRORS, 404, 503),
+        example={"value": 80, "reason": "two shifts less in winter", "actor": "operator_name"},
+    ),
+    Operation(
+        *("DELETE", "/alerts/thresholds/{threshold}", "alerts", "Put a threshold back"),
+        body=schemas.ThresholdResetRequest,
+        answer="ThresholdAnswer",
+        scope="admin",
+        is_body_optional=True,
+        errors=(*_BODY_ERRORS, 404, 503),
+        example={"reason": "the winter is over", "actor": "operator_name"},
+    ),
     Operation(
         *("POST", "/alerts/test", "alerts", "Send a test message through each channel"),
         answer="ChannelsAnswer",

@@ -6,17 +6,22 @@ from typing import Any
 
 from flask import Blueprint
 
-from monitoring import ALERT_COLUMNS, ALERT_WINDOW
 from scheduler_service.alerts import rules
 from scheduler_service.alerts.desk import as_json
 from scheduler_service.alerts.episodes import Episode, Silence
 from scheduler_service.clock import parse_time, to_iso, utc_now
 from scheduler_service.errors import AlertNotFound, InvalidInput
 from scheduler_service.http.bodies import amount_of, read_body
-from scheduler_service.http.contract.schemas import AcknowledgeRequest, SilenceRequest
+from scheduler_service.http.contract.schemas import (
+    AcknowledgeRequest,
+    SilenceRequest,
+    ThresholdRequest,
+    ThresholdResetRequest,
+)
 from scheduler_service.http.services import Services, services
 from scheduler_service.http.watch.watching import service_readings
 from scheduler_service.telemetry.alerts import Delivery
+from scheduler_service.telemetry.looking import ALERT_COLUMNS, ALERT_WINDOW
 
 blueprint = Blueprint("alerts", __name__)
 
@@ -72,6 +77,27 @@ def end_silence(number: str) -> dict[str, Any]:
     return {"status": "success", "message": f"the silence {number} is over"}
 
 
+@blueprint.get("/alerts/thresholds")
+def get_thresholds() -> dict[str, Any]:
+    """What each rule is held against, what it was without people, and what they did."""
+    monitor = services().monitor
+    return services().storage.run(lambda: {"status": "success", **monitor.limits.shown()})
+
+
+@blueprint.put("/alerts/thresholds/<threshold>")
+def set_threshold(threshold: str) -> dict[str, Any]:
+    """Hold a rule against another figure."""
+    body = read_body(ThresholdRequest)
+    return _put(threshold, body.value, body.actor, body.reason)
+
+
+@blueprint.delete("/alerts/thresholds/<threshold>")
+def reset_threshold(threshold: str) -> dict[str, Any]:
+    """Hold a rule against what counts where nobody says otherwise."""
+    body = read_body(ThresholdResetRequest, optional=True)
+    return _put(threshold, None, body.actor, body.reason)
+
+
 @blueprint.post("/alerts/test")
 def test() -> dict[str, Any]:
     """Send a test message through each channel, and tell what came of it."""
@@ -79,6 +105,16 @@ def test() -> dict[str, Any]:
     told = parts.storage.run(parts.desk.test)
     results = [{"channel": name, "delivered": error is None, "error": error} for name, error in told.items()]
     return {"status": "success", "channels": results}
+
+
+def _put(name: str, value: float | None, actor: str, reason: str) -> dict[str, Any]:
+    monitor = services().monitor
+
+    def put() -> dict[str, Any]:
+        change = monitor.limits.file.put(name, value, actor=actor, reason=reason)
+        return {"threshold": monitor.limits.shown_one(name, change), "change": asdict(change)}
+
+    return {"status": "success", **services().storage.run(put)}
 
 
 def _now(parts: Services) -> dict[str, Any]:
@@ -109,6 +145,7 @@ def _now(parts: Services) -> dict[str, Any]:
         "silences": [_silence(each) for each in silences],
         "channels": list(parts.desk.channels),
         "outbox": monitor.alerts.outbox(),
+        "rules": [_seen(reading) for reading in readings if not reading.is_event],
     }
 
 
@@ -132,6 +169,10 @@ def _merged(reading: rules.Reading, episode: Episode | None) -> dict[str, Any]:
         **reading.details,
         **told,
     }
+
+
+def _seen(reading: rules.Reading) -> dict[str, Any]:
+    return {name: getattr(reading, name) for name in ("name", "subject", "state", "value", "threshold")}
 
 
 def _delivery(delivery: Delivery) -> dict[str, Any]:

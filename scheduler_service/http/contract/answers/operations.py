@@ -171,8 +171,49 @@ OPERATIONS: dict[str, Schema] = {
             "silences": list_of(ref("Silence")),
             "channels": list_of(TEXT),
             "outbox": object_of({"waiting": COUNT, "given_up": COUNT}),
+        },
+        {"rules": told(list_of(ref("RuleNow")), "What each rule sees now, also where nothing is wrong.")},
+    ),
+    "RuleNow": object_of(
+        {
+            "name": TEXT,
+            "subject": TEXT,
+            "state": one_of("beyond", "near", "within", "unknown"),
+            "value": told(maybe(NUMBER), "In the rule's unit; null: too few runs to say."),
+            "threshold": maybe(NUMBER),
         }
     ),
+    "Threshold": object_of(
+        {
+            "name": TEXT,
+            "rule": told(TEXT, "Whose it is, as in GET /alerts."),
+            "unit": one_of("hours", "seconds", "share", "index", "runs", "gib"),
+            "value": told(maybe(NUMBER), "In force; null: none counts."),
+            "default": told(maybe(NUMBER), "What it goes back to: of SCHED_ALERT_THRESHOLDS, or the usual one."),
+            "is_set": told(FLAG, "Whether somebody set it."),
+            "most": told(NUMBER, "The greatest value that it may have; the least is 0."),
+            "changed": told(maybe(ref("ThresholdChange")), "How it came to be set."),
+        }
+    ),
+    "ThresholdChange": object_of(
+        {
+            "id": TEXT,
+            "time": TIME,
+            "name": TEXT,
+            "before": told(maybe(NUMBER), "Null: it was not set."),
+            "after": told(maybe(NUMBER), "Null: it was put back."),
+            "actor": TEXT,
+            "reason": TEXT,
+        }
+    ),
+    "ThresholdsAnswer": success(
+        {
+            "thresholds": list_of(ref("Threshold")),
+            "changes": told(list_of(ref("ThresholdChange")), "The newest first, 100 at most."),
+            "problem": told(maybe(TEXT), "What is wrong with the file of what people set; null: nothing."),
+        }
+    ),
+    "ThresholdAnswer": success({"threshold": ref("Threshold"), "change": ref("ThresholdChange")}),
     "AlertHistoryAnswer": success({"alerts": list_of(ref("Alert")), "total": COUNT}),
     "AlertAnswer": success({"alert": ref("Alert")}),
     "SilenceAnswer": success({"silence": ref("Silence")}),
