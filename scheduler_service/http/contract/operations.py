@@ -322,6 +322,14 @@ OPERATIONS: tuple[Operation, ...] = (
         errors=(404, 503),
     ),
     _get(
+        "/access",
+        "operations",
+        "What may be done here, by the key that came along or without one",
+        answer="AccessAnswer",
+        scope=None,
+        errors=(401,),
+    ),
+    _get(
         "/health",
         "operations",
         "Whether every part works",

@@ -40,6 +40,7 @@ _OF_RULE = (
     "max_gap shares (0.05 is 5 %); min_free_disk_gib GiB; input_drift the population stability index, without a unit "
     "(0: no drift); counts otherwise."
 )
+_SCOPE = one_of("admin", "read", "run")
 _NOTED = {
     "id": maybe({"type": "integer"}),
     "name": TEXT,
@@ -126,6 +127,15 @@ OPERATIONS: dict[str, Schema] = {
     "ReportsAnswer": success({"reports": list_of(ref("MadeReport")), "total": told(COUNT, "Also beyond the limit.")}),
     "ReportAnswer": success(
         {"report": told(TEXT, "Its name."), "url": TEXT, "path": told(TEXT, "On the service's machine.")}
+    ),
+    "AccessAnswer": success(
+        {
+            "key": told(maybe(TEXT), "The name of the key that came along; null: none, or none counts here."),
+            "scopes": told(list_of(_SCOPE), "What this request may do."),
+            "without_key": told(list_of(_SCOPE), "What anybody may do without a key."),
+            "needs_key": told(FLAG, "Whether anything needs a key here."),
+            "knows_keys": told(FLAG, "Whether the service has keys; one then tells histories who did it."),
+        }
     ),
     "Alert": object_of(
         _NOTED | {"state": one_of("pending", "firing", "resolved"), "began": maybe(TIME)},
