@@ -18,7 +18,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from scheduler_service.alerts.episodes import Policy
+from scheduler_service.alerts.episodes import Episode, Policy
 from scheduler_service.alerts.in_force import ThresholdsInForce
 from scheduler_service.alerts.limits import LimitFile
 from scheduler_service.alerts.rules import RULES_OF_RUNS
@@ -30,7 +30,7 @@ from scheduler_service.telemetry.alerts import AlertLog
 from scheduler_service.telemetry.database import open_database
 from scheduler_service.telemetry.export import Progress, export
 from scheduler_service.telemetry.history import RunHistory
-from scheduler_service.telemetry.looking import readings
+from scheduler_service.telemetry.looking import readings, runs_of
 from scheduler_service.telemetry.record import PairRecord, PerformanceRecord
 from scheduler_service.telemetry.replays import ReplayLog
 from scheduler_service.telemetry.upkeep import Upkeep
@@ -280,6 +280,16 @@ class PerformanceMonitor:
             StorageUnavailable: the database cannot be read.
         """
         return readings(self._engine, self.clock(), self.limits, self.db_path.parent, lang, runs)
+
+    def runs_of_alert(self, alert: int) -> "tuple[Episode, pd.DataFrame]":
+        """An alert, and the runs that it is about, the worst first: see `telemetry.looking.runs_of`.
+
+        Raises:
+            AlertNotFound: there is none with this id.
+            StorageUnavailable: the database cannot be read.
+        """
+        episode = self.alerts.find(alert)
+        return episode, runs_of(self._engine, episode, self.limits)
 
     def check_writable(self) -> str:
         """What became of the database's file since this was made, "" if nothing did; runs can be recorded now.

@@ -55,6 +55,8 @@ EXPECTED = {
     ("GET", "/reports/<name>"): READ,
     ("GET", "/alerts"): READ,
     ("GET", "/alerts/history"): READ,
+    ("GET", "/alerts/<alert>"): READ,
+    ("GET", "/runs/<request_id>/log"): ADMIN,
     ("GET", "/alerts/thresholds"): READ,
     ("PUT", "/alerts/thresholds/<threshold>"): ADMIN,
     ("DELETE", "/alerts/thresholds/<threshold>"): ADMIN,

@@ -97,6 +97,8 @@ def runs_about(
         experiment, _, arm = subject.partition("/")
         mine = newest[(newest["experiment"] == experiment) & ((newest["variant"] == arm) | (not arm))]
         return _worst(mine, newest["gap"].where(is_done, math.inf))
+    if name == "model_rolled_back":
+        return bad.assign(value=0.0)
     if name == "input_drift":
         return newest.assign(value=newest[subject])
     return newest.iloc[:0].assign(value=0.0)

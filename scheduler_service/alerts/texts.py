@@ -125,7 +125,8 @@ NOTICES: Mapping[Lang, Mapping[str, str]] = {
         "since": "开始于 {time}",
         "lasted": "开始于 {time}，结束于 {end}",
         "advice": "建议：{advice}",
-        "handle": "告警编号 {id}；确认：POST /alerts/{id}/acknowledge",
+        "requests": "最差的请求：{ids}",
+        "handle": "告警编号 {id}；相关运行与日志：GET /alerts/{id}，或控制台“监控”页；确认：POST /alerts/{id}/acknowledge",
     },
     "en": {
         "warning": "[Warning]",
@@ -140,6 +141,7 @@ NOTICES: Mapping[Lang, Mapping[str, str]] = {
         "since": "Since {time}",
         "lasted": "From {time} to {end}",
         "advice": "Advice: {advice}",
-        "handle": "Alert {id}; acknowledge with POST /alerts/{id}/acknowledge",
+        "requests": "The worst requests: {ids}",
+        "handle": "Alert {id}; its runs and log lines: GET /alerts/{id}, or the console's page Monitoring; acknowledge with POST /alerts/{id}/acknowledge",
     },
 }

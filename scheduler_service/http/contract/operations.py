@@ -423,6 +423,20 @@ OPERATIONS: tuple[Operation, ...] = (
         answer="AlertHistoryAnswer",
         errors=(422, 503),
     ),
+    _get(
+        "/alerts/{alert}",
+        "alerts",
+        "An alert with the runs that it is about, the worst first",
+        query=("limit",),
+        answer="AlertRunsAnswer",
+        errors=(404, 422, 503),
+    ),
+    Operation(
+        *("GET", "/runs/{request_id}/log", "alerts", "What the log says of a run"),
+        answer="RunLogAnswer",
+        scope="admin",
+        errors=(404, 503),
+    ),
     Operation(
         *("POST", "/alerts/{alert}/acknowledge", "alerts", "Say that somebody sees to an alert"),
         body=schemas.AcknowledgeRequest,

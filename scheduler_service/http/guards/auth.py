@@ -42,6 +42,8 @@ RUN_ENDPOINTS = frozenset({"runs.run_algorithm", "runs.read_request", "runs.give
 """What every user of the front end does: they add records of their own and change nobody else's."""
 ASKING_ENDPOINTS = frozenset({"experiments.plan_experiment"})
 """Ask with a body, and change nothing."""
+OPERATORS_ENDPOINTS = frozenset({"alerts.get_log"})
+"""Change nothing, and are for who looks after the service."""
 AUTHOR_FIELDS = ("actor", "created_by")
 """Fields of bodies that say who does something."""
 MAX_AUTHOR = 200
@@ -69,6 +71,8 @@ def required_scope(method: str, endpoint: str | None) -> Scope | None:
         return None
     if endpoint in RUN_ENDPOINTS:
         return "run"
+    if endpoint in OPERATORS_ENDPOINTS:
+        return "admin"
     return "read" if method in READING_METHODS or endpoint in ASKING_ENDPOINTS else "admin"
 
 

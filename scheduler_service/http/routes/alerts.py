@@ -1,8 +1,10 @@
 """Alerts: what is wrong now and was before, and what people say to it."""
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import timedelta
 from typing import Any
+from urllib.parse import quote
 
 from flask import Blueprint
 
@@ -11,7 +13,7 @@ from scheduler_service.alerts.desk import as_json
 from scheduler_service.alerts.episodes import Episode, Silence
 from scheduler_service.clock import parse_time, to_iso, utc_now
 from scheduler_service.errors import AlertNotFound, InvalidInput
-from scheduler_service.http.bodies import amount_of, read_body
+from scheduler_service.http.bodies import amount_of, number_of, read_body
 from scheduler_service.http.contract.schemas import (
     AcknowledgeRequest,
     SilenceRequest,
@@ -20,12 +22,19 @@ from scheduler_service.http.contract.schemas import (
 )
 from scheduler_service.http.services import Services, services
 from scheduler_service.http.watch.watching import service_readings
+from scheduler_service.loglines import command_for, lines_about
 from scheduler_service.telemetry.alerts import Delivery
-from scheduler_service.telemetry.looking import ALERT_COLUMNS, ALERT_WINDOW
+from scheduler_service.telemetry.looking import ALERT_COLUMNS, ALERT_WINDOW, plain_rows, window_of
 
 blueprint = Blueprint("alerts", __name__)
 
 HISTORY_DAYS, MAX_HISTORY_DAYS = 7.0, 3_660.0
+SHOWN_RUNS, MAX_SHOWN_RUNS = 20, 200
+SHOWN_COLUMNS = (
+    *("request_id", "timestamp", "success", "model_key", "experiment", "variant", "n_workpoints", "n_steps"),
+    *("makespan", "lower_bound", "gap", "execution_time", "time_budget_ms", "error_message"),
+)
+"""Of a run that an alert is about."""
 MAX_ID_DIGITS = 18
 """SQLite's ids have 63 bits."""
 
@@ -44,6 +53,38 @@ def get_history() -> dict[str, Any]:
     end = utc_now()
     found = parts.storage.run(lambda: parts.monitor.alerts.between(end - timedelta(days=days), end))
     return {"status": "success", "alerts": [as_json(each) for each in reversed(found)], "total": len(found)}
+
+
+@blueprint.get("/alerts/<alert>")
+def get_alert(alert: str) -> dict[str, Any]:
+    """One alert, with the runs that it is about and where the log tells of them."""
+    limit = number_of("limit", default=SHOWN_RUNS, most=MAX_SHOWN_RUNS)
+    parts, known = services(), _id("alert", alert)
+    episode, runs = parts.storage.run(lambda: parts.monitor.runs_of_alert(known))
+    start, end = window_of(episode)
+    shown = [_run(run) for run in plain_rows(runs.head(limit))]
+    ids = [run["request_id"] for run in shown]
+    return {
+        "status": "success",
+        "alert": as_json(episode),
+        "window": {"start": to_iso(start), "end": to_iso(end)},
+        "total": len(runs),
+        "runs": shown,
+        "log": {"request_ids": ids, "command": command_for(ids) if ids else None},
+    }
+
+
+@blueprint.get("/runs/<request_id>/log")
+def get_log(request_id: str) -> dict[str, Any]:
+    """What the log says of a run."""
+    parts = services()
+
+    def read() -> list[str]:
+        found, _, _ = parts.monitor.history.run(request_id)
+        return lines_about(parts.settings.logs_dir, request_id, parse_time(found["timestamp"]))
+
+    lines = parts.storage.run(read)
+    return {"status": "success", "request_id": request_id, "lines": lines, "command": command_for([request_id])}
 
 
 @blueprint.post("/alerts/<alert>/acknowledge")
@@ -166,6 +207,7 @@ def _merged(reading: rules.Reading, episode: Episode | None) -> dict[str, Any]:
         "threshold": reading.threshold,
         "message": reading.message,
         "advice": reading.advice,
+        "requests": list(reading.requests),
         **reading.details,
         **told,
     }
@@ -173,6 +215,12 @@ def _merged(reading: rules.Reading, episode: Episode | None) -> dict[str, Any]:
 
 def _seen(reading: rules.Reading) -> dict[str, Any]:
     return {name: getattr(reading, name) for name in ("name", "subject", "state", "value", "threshold")}
+
+
+def _run(run: Mapping[str, Any]) -> dict[str, Any]:
+    told = {name: run[name] for name in SHOWN_COLUMNS}
+    address = f"/runs/{quote(str(told['request_id']), safe='')}"
+    return told | {"timestamp": to_iso(run["timestamp"]), "value": run["value"], "url": address}
 
 
 def _delivery(delivery: Delivery) -> dict[str, Any]:

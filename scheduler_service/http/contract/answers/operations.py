@@ -141,6 +141,7 @@ OPERATIONS: dict[str, Schema] = {
         _NOTED | {"state": one_of("pending", "firing", "resolved"), "began": maybe(TIME)},
         {
             "silenced": FLAG,
+            "requests": told(list_of(TEXT), "Ids of the worst runs that it is about now, 5 at most."),
             "deliveries": told(
                 list_of(
                     object_of(
@@ -224,6 +225,44 @@ OPERATIONS: dict[str, Schema] = {
         }
     ),
     "ThresholdAnswer": success({"threshold": ref("Threshold"), "change": ref("ThresholdChange")}),
+    "AlertRun": object_of(
+        {
+            "request_id": TEXT,
+            "timestamp": TIME,
+            "success": FLAG,
+            "model_key": maybe(TEXT),
+            "experiment": maybe(TEXT),
+            "variant": maybe(TEXT),
+            "n_workpoints": maybe(COUNT),
+            "n_steps": maybe(COUNT),
+            "makespan": told(maybe(NUMBER), "Hours."),
+            "lower_bound": told(maybe(NUMBER), "Hours."),
+            "gap": maybe(NUMBER),
+            "execution_time": told(maybe(NUMBER), "Seconds."),
+            "time_budget_ms": maybe(NUMBER),
+            "error_message": maybe(TEXT),
+            "value": told(maybe(NUMBER), "What the rule reads of it, in the rule's unit."),
+            "url": told(TEXT, "Of the run: GET it."),
+        }
+    ),
+    "AlertRunsAnswer": success(
+        {
+            "alert": ref("Alert"),
+            "window": told(object_of({"start": TIME, "end": TIME}), "Whose runs it is about."),
+            "total": told(COUNT, "Runs that it is about, of the last 5,000 in that time."),
+            "runs": list_of(ref("AlertRun")),
+            "log": object_of(
+                {"request_ids": list_of(TEXT), "command": told(maybe(TEXT), "For a shell in SCHED_HOME.")}
+            ),
+        }
+    ),
+    "RunLogAnswer": success(
+        {
+            "request_id": TEXT,
+            "lines": told(list_of(TEXT), "As they were written, without secrets; a trace's lines belong to its first."),
+            "command": told(TEXT, "For a shell in SCHED_HOME."),
+        }
+    ),
     "AlertHistoryAnswer": success({"alerts": list_of(ref("Alert")), "total": COUNT}),
     "AlertAnswer": success({"alert": ref("Alert")}),
     "SilenceAnswer": success({"silence": ref("Silence")}),
