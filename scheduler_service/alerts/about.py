@@ -57,6 +57,11 @@ def are_one_cycle(runs: "pd.DataFrame") -> "pd.Series[bool]":
     return are_standard(runs) & (runs["n_workpoints"].fillna(1) == 1).astype(bool)
 
 
+def is_one_cycle(n_workpoints: int | None, n_steps: int | None) -> bool:
+    """`are_one_cycle` of one run; what is not known counts as such."""
+    return n_workpoints in (1, None) and n_steps in (len(STANDARD_STEPS), None)
+
+
 def overruns_s(runs: "pd.DataFrame") -> "pd.Series[float]":
     """By how many seconds each run took longer than the time it was granted, >= 0."""
     if "time_budget_ms" not in runs:

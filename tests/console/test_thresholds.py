@@ -164,7 +164,7 @@ def test_an_alert_leads_to_its_worst_runs_and_each_to_its_schedule_and_log(page:
     expect(first.get_by_role("link")).to_have_attribute("href", f"#/schedule/{told['runs'][0]['request_id']}")
     expect(card.locator("code.command")).to_have_text(told["log"]["command"])
     first.get_by_role("button", name="日志").click()
-    expect(first.locator("pre")).to_contain_text("没有这次运行的记录")
+    expect(first.locator(".none")).to_contain_text("没有这次运行的记录")
     check_both_sizes(page, "alert-runs")
     page.get_by_role("button", name="English").click()
     expect(card).to_have_count(0)

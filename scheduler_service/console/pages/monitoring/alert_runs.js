@@ -22,7 +22,7 @@ export default {
       if (lines.value[run]) return delete lines.value[run];
       try {
         const found = await api.get(`/runs/${encodeURIComponent(run)}/log`);
-        lines.value[run] = { text: found.lines.join("\n") || t("monitoring.runs.no_lines") };
+        lines.value[run] = { text: found.lines.join("\n") };
       } catch (err) {
         lines.value[run] = { error: refusalText(err) };
       }
@@ -42,6 +42,7 @@ export default {
             <button type="button" class="btn small quiet admin-only" :aria-expanded="Boolean(lines[run.request_id])" @click="toggle(run.request_id)">{{ t("monitoring.runs.log") }}</button></div>
           <p v-if="run.error_message" class="hint">{{ run.error_message }}</p>
           <pre v-if="lines[run.request_id]?.text" class="log" tabindex="0">{{ lines[run.request_id].text }}</pre>
+          <p v-else-if="lines[run.request_id]?.text === ''" class="hint none">{{ t("monitoring.runs.no_lines") }}</p>
           <p v-if="lines[run.request_id]?.error" class="error" role="alert">{{ lines[run.request_id].error }}</p>
         </li>
       </ul>

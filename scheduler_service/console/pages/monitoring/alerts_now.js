@@ -87,7 +87,7 @@ export default {
           <span v-else class="hint">{{ t("monitoring.alerts.none", { n: told.runs }) }}</span>
         </div>
         <ul v-if="alerts.length" class="alerts">
-          <li v-for="alert in alerts" :key="keyOf(alert)" class="card alert" :class="[alert.severity, { seen: alert.acknowledged }]">
+          <li v-for="alert in alerts" :key="keyOf(alert)" class="card alert" :class="[alert.severity, { seen: alert.acknowledged, wide: opened.includes(alert.id) }]">
             <div class="row">
               <span class="badge" :class="alert.severity === 'critical' ? 'bad' : 'warn'">{{ t("monitoring.alerts.severities." + alert.severity) }}</span>
               <span v-if="alert.state === 'pending'" class="badge">{{ t("monitoring.alerts.states.pending") }}</span>

@@ -66,6 +66,7 @@ export const zhRules = {
     advice: "到“模型”页查看变更历史；在修复并重新验证之前，不要再部署该版本。",
   },
   work_points: "{sizes} 个工作点的请求",
+  points: "{sizes} 点",
   subjects: { n_workpoints: "工作点数量", lower_bound: "下界（完工时间的下限）" },
 };
 
@@ -135,5 +136,6 @@ export const enRules = {
     advice: "See the history on the page Models; do not deploy that version again before it is mended and validated.",
   },
   work_points: "requests with {sizes} work points",
+  points: "{sizes} points",
   subjects: { n_workpoints: "number of work points", lower_bound: "lower bound" },
 };

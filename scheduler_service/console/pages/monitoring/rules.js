@@ -49,6 +49,9 @@ export function useRules(thresholds) {
   const scope = (name, value) =>
     BY_SIZE.has(name) ? t("monitoring.rules.work_points", { sizes: subject(name, value) }) : subject(name, value);
 
+  /** The subject where there is little room. */
+  const short = (name, value) => (BY_SIZE.has(name) ? t("monitoring.rules.points", { sizes: subject(name, value) }) : subject(name, value));
+
   /** What a rule is called; `null` is every rule. */
   const title = (name) => {
     if (!name) return t("monitoring.silence.every_rule");
@@ -97,5 +100,5 @@ export function useRules(thresholds) {
     return size ? t("monitoring.rules.max_gap.of_size", { sizes: subject("max_gap", size) }) : t(`monitoring.rules.${threshold}.threshold`);
   }
 
-  return { ruleOf, thresholdTitle, title, subject, scope, sentence, advice, reason, figure, figures };
+  return { ruleOf, thresholdTitle, short, title, subject, scope, sentence, advice, reason, figure, figures };
 }

@@ -38,7 +38,7 @@ export default {
         const figures = seen.filter(known).map((reading) => ({
           ...reading,
           text: rules.figure(each.rule, reading.value),
-          of: isOne ? "" : rules.scope(each.rule, reading.subject),
+          of: isOne ? "" : rules.short(each.rule, reading.subject),
         }));
         return { ...each, title: rules.thresholdTitle(each.name), figures };
       }),
@@ -81,7 +81,7 @@ export default {
             <tbody>
               <tr v-for="row in rows" :key="row.name" :data-threshold="row.name">
                 <td class="what">{{ row.title }}</td>
-                <td :data-label="t('monitoring.thresholds.now')"><span v-for="each in row.figures" :key="each.subject" class="seen" :class="each.state"><small v-if="each.of">{{ each.of }} </small>{{ each.text }}</span>
+                <td :data-label="t('monitoring.thresholds.now')"><span v-for="each in row.figures" :key="each.subject" class="seen" :class="each.state"><small v-if="each.of">{{ each.of }}</small>{{ each.text }}</span>
                   <span v-if="!row.figures.length" class="hint">{{ t("monitoring.thresholds.unknown") }}</span></td>
                 <td class="num" :data-label="t('monitoring.alerts.threshold')"><strong>{{ rules.figure(row.rule, row.value) }}</strong></td>
                 <td class="handled"><template v-if="row.is_set"><span class="badge">{{ t("monitoring.thresholds.is_set") }}</span> <span v-if="row.changed">{{ row.changed.actor || t("monitoring.alerts.somebody") }}, {{ moment(row.changed.time) }}</span>
