@@ -105,7 +105,7 @@ class PerformanceMonitor:
         self._engine = open_database(self.db_path, must_open=must_open)
         self._writer = Writer(self._engine)
         self.replays = ReplayLog(self._engine, self._writer, clock)
-        self.history = RunHistory(self._engine)
+        self.history = RunHistory(self._engine, self._writer, clock)
         self.alerts = AlertLog(self._engine, self._writer, clock)
         self.upkeep = Upkeep(self._engine, self._writer)
 

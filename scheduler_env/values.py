@@ -81,9 +81,14 @@ def text(value: object, loc: Loc, what: str) -> str:
     """A name in any script: no control characters, neither empty nor endless."""
     if not isinstance(value, str):
         raise InvalidInstance(f"{what} is {kind_of(value)}; wanted is a text", loc)
-    if not 1 <= len(value) <= MAX_NAME_LENGTH or _CONTROLS.search(value):
+    if not 1 <= len(value) <= MAX_NAME_LENGTH or not is_printable(value):
         raise InvalidInstance(f"{what} is not a text of 1 to {MAX_NAME_LENGTH} printable characters", loc)
     return value
+
+
+def is_printable(text: str) -> bool:
+    """Whether `text` is one line of characters of any script."""
+    return not _CONTROLS.search(text)
 
 
 def kind_of(value: object) -> str:

@@ -36,6 +36,7 @@ EXPECTED = {
     ("POST", "/api/algorithm/run"): RUN,
     ("POST", "/requests/read"): RUN,
     ("POST", "/feedback"): RUN,
+    ("PUT", "/runs/<request_id>/name"): RUN,
     ("GET", "/metrics"): READ,
     ("GET", "/performance"): READ,
     ("GET", "/performance/trends"): READ,

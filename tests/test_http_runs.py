@@ -9,7 +9,7 @@ from xml.etree import ElementTree
 import pandas as pd
 import pytest
 
-from monitoring import PerformanceMonitor
+from monitoring import PerformanceMonitor, PerformanceRecord
 from scheduler_env.readers import instance_from_request
 from scheduler_env.schedule import Schedule, ScheduledStep
 
@@ -251,7 +251,13 @@ def test_a_recorded_run_tells_what_was_asked_for_so_that_it_can_be_asked_again(s
     assert service.get("/runs/nobody").status_code == 404
 
 
-@pytest.mark.parametrize("query", ["limit=0", "limit=1001", "limit=x", "limit=١", "before=-1", f"before={2**64}"])
+@pytest.mark.parametrize(
+    "query",
+    [
+        *("limit=0", "limit=1001", "limit=x", "limit=١", "before=-1", f"before={2**64}"),
+        *(f"search={'x' * 201}", "without_experiments=maybe"),
+    ],
+)
 def test_a_list_of_runs_that_cannot_be_is_refused(service, query):
     answer = service.get(f"/runs?{query}")
     assert answer.status_code == 422
@@ -318,3 +324,59 @@ def test_a_thousand_requests_of_200_users_split_70_30_and_results_agree_with_a_r
     )
     figures = service.get("/performance", params={"experiment": name})
     assert figures.status_code == 200, figures.text
+
+
+def test_a_run_is_given_a_name_and_an_owner_and_is_found_by_them(service):
+    request_id = service.run(params=SAMPLE)["request_id"]
+    other = service.run(params=SAMPLE)["request_id"]
+    path = f"/runs/{request_id}/name"
+    said = {"name": "Boiler 2, １２月 検査", "owner": "张工"}
+    assert service.put(path, json=said).json() == {"status": "success", "request_id": request_id} | said
+
+    def found(search: str) -> list[str]:
+        return [run["request_id"] for run in service.get("/runs", params={"search": search}).json()["runs"]]
+
+    for search in ("boiler", "BOILER 12月", "张工", "工 検", request_id, request_id[:20], " boiler "):
+        assert found(search) == [request_id], search
+    for search in ("boiler 李工", "%", "_", "Boiler_2", "\\"):
+        assert found(search) == [], search
+    assert {request_id, other} <= set(found(""))
+    run = service.get(f"/runs/{request_id}").json()["run"]
+    assert {name: run[name] for name in said} == said
+    assert service.put(path, json={"owner": "李工"}).status_code == 200
+    assert (found("boiler"), found("张工"), found("李工")) == ([], [], [request_id])
+    assert service.put(path, json={}).status_code == 200
+    assert found("李工") == []
+
+
+@pytest.mark.parametrize(
+    ("body", "field"),
+    [
+        ({"name": "two\nlines"}, "name"),
+        ({"owner": "\u202egnirts"}, "owner"),
+        ({"name": "x" * 201}, "name"),
+        ({"name": 3}, "name"),
+        ({"title": "x"}, "title"),
+    ],
+)
+def test_a_name_that_cannot_be_is_refused(service, body, field):
+    request_id = service.run(params=SAMPLE)["request_id"]
+    answer = service.put(f"/runs/{request_id}/name", json=body)
+    assert (answer.status_code, answer.json()["errors"][0]["loc"]) == (422, [field])
+
+
+def test_only_a_run_on_record_is_named(service):
+    assert service.put("/runs/nobody/name", json={"name": "x"}).status_code == 404
+    assert service.put("/runs/nobody/name", json={}).status_code == 404
+
+
+def test_runs_of_experiments_can_be_left_out_of_the_list(service):
+    PerformanceMonitor(service.home / "logs" / "performance.db").record_performance(
+        PerformanceRecord(request_id="assigned_one", experiment="some", variant="model_a", reason="assigned")
+    )
+    plain = service.run(params=SAMPLE)["request_id"]
+    all_of_them = [run["request_id"] for run in service.get("/runs").json()["runs"]]
+    assert {plain, "assigned_one"} <= set(all_of_them)
+    without = [run["request_id"] for run in service.get("/runs?without_experiments=true").json()["runs"]]
+    assert plain in without
+    assert "assigned_one" not in without

@@ -14,7 +14,7 @@ const router = createRouter({
   history: createWebHashHistory(),
   routes: [
     { path: "/", redirect: "/schedule" },
-    { path: "/schedule", component: page("schedule"), meta: { title: "shell.schedule" } },
+    { path: "/schedule/:runs?", component: page("schedule"), meta: { title: "shell.schedule" } },
     { path: "/models/:key?", component: page("models"), meta: { title: "shell.models" } },
     { path: "/experiments/:name?", component: page("experiments"), meta: { title: "shell.experiments" } },
     { path: "/monitoring", component: page("monitoring"), meta: { title: "shell.monitoring" } },

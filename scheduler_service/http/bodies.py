@@ -92,6 +92,18 @@ def flag_of(name: str) -> bool:
     return said == "true"
 
 
+def text_of(name: str, *, most: int) -> str:
+    """What the query says under `name`; "" when it says nothing.
+
+    Raises:
+        InvalidInput: it has more than `most` characters.
+    """
+    said = request.args.get(name, "")
+    if len(said) > most:
+        raise InvalidInput(f"{name} has {len(said)} characters", [((name,), f"must have at most {most} characters")])
+    return said
+
+
 def read_body(schema: type[Body], *, optional: bool = False) -> Body:
     """The request's body as `schema`; an absent one counts as `{}` when `optional`.
 

@@ -21,6 +21,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from scheduler_env.locks import native_rlock
 from scheduler_service.errors import DatabaseDamaged, StorageUnavailable
 from scheduler_service.files import locked, move, temporary_beside
+from scheduler_service.telemetry.layout import LAYOUT_SUFFIX, keep_layout
 from scheduler_service.telemetry.schema import configure, prepare
 
 log = logging.getLogger(__name__)
@@ -73,16 +74,20 @@ class DatabaseFile:
         with self._mutex:
             if self.is_in_place:
                 if anew:
-                    prepare(self._bare, self.path)
+                    self._prepare()
                 return
             if self._ready is not None or not self.path.exists():
                 self.path.parent.mkdir(parents=True, exist_ok=True)
                 with locked(self.path, LOCK_TIMEOUT_S):
                     self._leave()
-                    prepare(self._bare, self.path)
+                    self._prepare()
             else:
-                prepare(self._bare, self.path)
+                self._prepare()
             self._hold()
+
+    def _prepare(self) -> None:
+        prepare(self._bare, self.path)
+        keep_layout(self._bare, beside(self.path, LAYOUT_SUFFIX))
 
     def close(self) -> None:
         """Lets go of the file; whoever connects next has it again."""

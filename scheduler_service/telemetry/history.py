@@ -6,26 +6,45 @@ from typing import Any
 
 from sqlalchemy import Engine
 
+from scheduler_service.clock import Clock
 from scheduler_service.errors import RunNotFound
 from scheduler_service.telemetry import queries
 from scheduler_service.telemetry.trends import Trend, trend_of_last
+from scheduler_service.telemetry.writer import Writer
 
 
 class RunHistory:
     """The recorded runs of one database as plain values; every method raises StorageUnavailable."""
 
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
+    def __init__(self, engine: Engine, writer: Writer, clock: Clock) -> None:
+        self._engine, self._writer, self._clock = engine, writer, clock
 
     def latest(
-        self, limit: int, *, before: int | None = None, model_key: str | None = None, experiment: str | None = None
+        self,
+        limit: int,
+        *,
+        before: int | None = None,
+        model_key: str | None = None,
+        experiment: str | None = None,
+        search: str = "",
+        without_experiments: bool = False,
     ) -> list[dict[str, Any]]:
         """The newest `limit` runs, the newest first; without what was asked for, which may be long.
 
         Args:
             before: only runs recorded before the one of this id.
+            search: only runs with all of these words in name and owner, or a request id that begins so.
+            without_experiments: only runs that no experiment assigned.
         """
-        return queries.latest_runs(self._engine, limit, before=before, model_key=model_key, experiment=experiment)
+        return queries.latest_runs(
+            self._engine,
+            limit,
+            before=before,
+            model_key=model_key,
+            experiment=experiment,
+            search=search,
+            without_experiments=without_experiments,
+        )
 
     def run(self, request_id: str) -> tuple[dict[str, Any], dict[str, Any] | None, bytes | None]:
         """The last run of a request, what it asked for, and its placements; None where they are not known.
@@ -38,6 +57,14 @@ class RunHistory:
             raise RunNotFound(f"no recorded run has the request id {request_id!r}")
         asked, placements = found.pop("input_params"), found.pop("placements")
         return found, None if asked is None else json.loads(asked), placements
+
+    def name(self, request_id: str, name: str | None, owner: str | None) -> None:
+        """Says what a run is called and whose it is, in place of what was said before; None takes it back.
+
+        Raises:
+            RunNotFound: no run has this request id.
+        """
+        self._writer.name_run(request_id, name, owner, self._clock())
 
     def trend(
         self,

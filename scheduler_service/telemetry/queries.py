@@ -28,8 +28,9 @@ from sqlalchemy import (
 
 from scheduler_service.clock import parse_time, to_iso
 from scheduler_service.telemetry.database import path_of, storage_errors
+from scheduler_service.telemetry.naming import is_found_by
 from scheduler_service.telemetry.record import ReplayRecord
-from scheduler_service.telemetry.schema import feedback, pairs, replays, runs
+from scheduler_service.telemetry.schema import feedback, named_runs, pairs, replays, runs
 
 if TYPE_CHECKING:
     import pandas as pd  # slow to import; `run_frame` does when it is called
@@ -229,12 +230,23 @@ def _by_bucket(rows: Sequence[Row[Any]]) -> dict[int, dict[str, Any]]:
 
 
 def latest_runs(
-    engine: Engine, limit: int, *, before: int | None, model_key: str | None, experiment: str | None
+    engine: Engine,
+    limit: int,
+    *,
+    before: int | None,
+    model_key: str | None,
+    experiment: str | None,
+    search: str,
+    without_experiments: bool,
 ) -> list[dict[str, Any]]:
-    """The newest runs, the newest first: `LISTED` with the verdict. Raises as `run_frame`."""
+    """The newest runs, the newest first: `LISTED` with verdict, name and owner. Raises as `run_frame`."""
     query = _listed().order_by(runs.c.id.desc()).limit(limit)
     if before is not None:
         query = query.where(runs.c.id < before)
+    if search.strip():
+        query = query.where(is_found_by(search))
+    if without_experiments:
+        query = query.where(runs.c.experiment.is_(None))
     for name, value in (("model_key", model_key), ("experiment", experiment)):
         if value is not None:
             query = query.where(runs.c[name] == value)
@@ -256,9 +268,10 @@ def run_of_request(engine: Engine, request_id: str) -> dict[str, Any] | None:
 
 
 def _listed(*more: Column[Any]) -> Select[Any]:
-    verdict = (feedback.c.user_satisfaction, feedback.c.comment)
+    said = (feedback.c.user_satisfaction, feedback.c.comment, named_runs.c.name, named_runs.c.owner)
     source = runs.outerjoin(feedback, feedback.c.request_id == runs.c.request_id)
-    return select(*(runs.c[name] for name in LISTED), *verdict, *more).select_from(source)
+    source = source.outerjoin(named_runs, named_runs.c.request_id == runs.c.request_id)
+    return select(*(runs.c[name] for name in LISTED), *said, *more).select_from(source)
 
 
 def last_run(engine: Engine) -> int:

@@ -17,12 +17,15 @@ from sqlalchemy.types import TypeEngine
 from scheduler_service.errors import StorageUnavailable
 from scheduler_service.files import locked, move, temporary_beside
 from scheduler_service.telemetry.database import beside, plain_engine, storage_errors
+from scheduler_service.telemetry.layout import CATALOGUE, LAYOUT_SUFFIX, Layout, kept_layout
 from scheduler_service.telemetry.schema import metadata, prepare
 
 LOCK_TIMEOUT_S = 10.0
 MOST_MISSES = 1_000_000
 """Row ids in a row that hold nothing readable before a table is taken to be over, where nothing says how long it is."""
 HEADER_BYTES, PAGE_BYTES = 100, 4_096
+NO_ROWS = b"\x0d\x00\x00\x00\x00\x10\x00\x00" + bytes(PAGE_BYTES - HEADER_BYTES - 8)
+"""What follows the header on the first page of a database without tables: a leaf without rows."""
 SUFFIXES = ("", "-wal", "-shm")
 
 KEPT_AS: dict[type[TypeEngine[Any]], type | UnionType] = {
@@ -96,12 +99,10 @@ def _is_lock(err: sqlite3.DatabaseError) -> bool:
 
 def _best_of(path: Path, copy: Path, new: Path, progress: Progress | None) -> tuple[dict[str, int], dict[str, int]]:
     """Fills `new` from `path`, or, where that cannot be opened, from a copy with another beginning."""
-    attempts: list[Callable[[], Path]] = [lambda: path]
-    attempts += [lambda start=start: _with_beginning(path, copy, start) for start in _beginnings(path)]  # type: ignore[misc]
-    for attempt in attempts:
+    for attempt in _attempts(path, copy):
         for suffix in SUFFIXES:
             beside(new, suffix).unlink(missing_ok=True)
-        saved, lost = _save_all(attempt(), new, progress)
+        saved, lost = _save_all(attempt, new, progress)
         if sum(saved.values()) > 0:
             return saved, lost
     raise StorageUnavailable(
@@ -109,27 +110,37 @@ def _best_of(path: Path, copy: Path, new: Path, progress: Progress | None) -> tu
     )
 
 
-def _beginnings(path: Path) -> Iterator[bytes]:
-    """What the file may have begun with: the header, or the first page of a database that was just made or vacuumed."""
+def _attempts(path: Path, copy: Path) -> Iterator[Path]:
+    """The file itself; with another header; with an empty first page, and the tables where they were, or may be."""
+    yield path
+    header, guesses = _new_databases(path)
+    yield _with_beginning(path, copy, header)
+    known = kept_layout(beside(path, LAYOUT_SUFFIX))
+    for layout in guesses if known is None else [known, *guesses]:
+        _put_layout(_with_beginning(path, copy, header + NO_ROWS), layout)
+        yield copy
+
+
+def _new_databases(path: Path) -> tuple[bytes, list[Layout]]:
+    """The header of a new database, and the layouts of one that was just made and one that was vacuumed."""
     fresh = temporary_beside(path)
+    layouts: list[Layout] = []
     try:
-        for is_vacuumed in (False, True):
-            _make(fresh)
-            if is_vacuumed:
-                with closing(sqlite3.connect(fresh)) as connection:
-                    connection.execute("VACUUM")
-            page = fresh.read_bytes()[:PAGE_BYTES]
-            if not is_vacuumed:
-                yield page[:HEADER_BYTES]
-            yield page
+        _make(fresh)
+        for statement in ("PRAGMA optimize", "VACUUM"):
+            with closing(sqlite3.connect(fresh)) as connection:
+                connection.execute(statement)
+                layouts.append(connection.execute(CATALOGUE).fetchall())
+        return fresh.read_bytes()[:HEADER_BYTES], layouts
     finally:
         for suffix in SUFFIXES:
             beside(fresh, suffix).unlink(missing_ok=True)
 
 
 def _with_beginning(path: Path, copy: Path, start: bytes) -> Path:
-    for suffix in SUFFIXES[:2]:
+    for suffix in SUFFIXES:
         beside(copy, suffix).unlink(missing_ok=True)
+    for suffix in SUFFIXES[:2]:
         with suppress(FileNotFoundError):
             shutil.copyfile(beside(path, suffix), beside(copy, suffix))
     with copy.open("r+b") as file:
@@ -140,6 +151,15 @@ def _with_beginning(path: Path, copy: Path, start: bytes) -> Path:
         header[92:96] = header[24:28]  # the number of pages counts
         file.write(header)
     return copy
+
+
+def _put_layout(copy: Path, layout: Layout) -> None:
+    """Says in a database without tables where they are; nothing where there are some."""
+    with closing(sqlite3.connect(copy)) as connection, suppress(sqlite3.DatabaseError):
+        if not connection.execute(CATALOGUE).fetchall():  # a log may still hold the first page
+            connection.execute("PRAGMA writable_schema = ON")
+            with connection:
+                connection.executemany("INSERT INTO sqlite_master VALUES (?, ?, ?, ?, ?)", layout)
 
 
 def _make(path: Path) -> None:

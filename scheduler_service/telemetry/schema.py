@@ -8,7 +8,7 @@ added, nothing is rewritten, and an older program that has it open writes on. So
 change that cannot be made by adding needs a step of its own there, run while the version is still the old one.
 Versions: 1 runs and feedback; 2 pairs, replays and `runs.time_budget_ms`; 3 alerts, silences, the outbox, `days`, and
 `runs.queue_time` and `runs.total_time`; 4 `policy_makespan` of runs and pairs, and its sums in `days`; 5 `runs.split`;
-6 `runs.placements`.
+6 `runs.placements`; 7 `named_runs`.
 """
 
 import sqlite3
@@ -41,7 +41,7 @@ from sqlalchemy.schema import CreateColumn, CreateIndex, CreateTable
 
 from scheduler_service.errors import StorageUnavailable
 
-SCHEMA_VERSION = 6
+SCHEMA_VERSION = 7
 BUSY_TIMEOUT_S = 4.0
 """How long a connection waits for the others of its database before it gives up; clients wait for it."""
 
@@ -90,6 +90,16 @@ feedback = Table(
     Column("request_id", String, primary_key=True),  # the last verdict counts
     Column("user_satisfaction", Integer, nullable=False),
     Column("comment", Text),
+    Column("timestamp", String(32), nullable=False),
+)
+
+named_runs = Table(  # what people call a run, see `naming`
+    "named_runs",
+    metadata,
+    Column("request_id", String, primary_key=True),
+    Column("name", String),
+    Column("owner", String),
+    Column("search_key", String, nullable=False),  # both, in one case and width
     Column("timestamp", String(32), nullable=False),
 )
 

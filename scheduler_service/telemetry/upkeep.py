@@ -28,8 +28,9 @@ from scheduler_service.clock import to_iso
 from scheduler_service.errors import StorageUnavailable
 from scheduler_service.files import locked
 from scheduler_service.telemetry import queries
-from scheduler_service.telemetry.database import path_of, storage_errors
-from scheduler_service.telemetry.schema import days, feedback, metadata, pairs, runs
+from scheduler_service.telemetry.database import beside, path_of, storage_errors
+from scheduler_service.telemetry.layout import LAYOUT_SUFFIX, keep_layout
+from scheduler_service.telemetry.schema import days, feedback, metadata, named_runs, pairs, runs
 from scheduler_service.telemetry.writer import Writer
 
 COPIES = 2.1
@@ -107,6 +108,8 @@ class Upkeep:
             automatic.execute(text("VACUUM"))
             automatic.execute(text("PRAGMA optimize"))
             automatic.execute(text("PRAGMA wal_checkpoint(TRUNCATE)"))
+        with storage_errors(self._path):
+            keep_layout(self._engine, beside(self._path, LAYOUT_SUFFIX))
         return before - self._path.stat().st_size
 
     @property
@@ -165,6 +168,7 @@ def _move_to_days(connection: Connection, ids: Sequence[int]) -> None:
         if connection.execute(update(days).where(known).values(added)).rowcount == 0:
             connection.execute(insert(days), new)
     requests = select(runs.c.request_id).where(mine)
-    others = exists(select(runs.c.id).where(runs.c.request_id == feedback.c.request_id, runs.c.id.not_in(ids)))
-    connection.execute(delete(feedback).where(feedback.c.request_id.in_(requests), ~others))
+    for of_run in (feedback, named_runs):
+        others = exists(select(runs.c.id).where(runs.c.request_id == of_run.c.request_id, runs.c.id.not_in(ids)))
+        connection.execute(delete(of_run).where(of_run.c.request_id.in_(requests), ~others))
     connection.execute(delete(runs).where(mine))

@@ -38,6 +38,7 @@ from scheduler_service.clock import to_iso
 from scheduler_service.errors import NotFound, RunNotFound, StorageUnavailable
 from scheduler_service.telemetry import queries
 from scheduler_service.telemetry.database import file_of, path_of, storage_errors
+from scheduler_service.telemetry.naming import put_name
 from scheduler_service.telemetry.record import PairRecord, PerformanceRecord, ReplayRecord, check_satisfaction
 from scheduler_service.telemetry.schema import SCHEMA_VERSION, feedback, pairs, replays, runs, schema_version
 
@@ -102,6 +103,15 @@ class Writer:
         """
         check_satisfaction(user_satisfaction)
         self.write(lambda connection: _put_feedback(connection, request_id, user_satisfaction, comment, now))
+
+    def name_run(self, request_id: str, name: str | None, owner: str | None, now: datetime) -> None:
+        """Records what a run is called and whose it is, in place of what was said before.
+
+        Raises:
+            RunNotFound: there is no such run.
+            StorageUnavailable: the database cannot be written; nothing was recorded.
+        """
+        self.write(lambda connection: put_name(connection, request_id, name, owner, now))
 
     def add_pairs(self, records: Sequence[PairRecord], now: datetime) -> None:
         """Records pairs in one commit; of a replay, only those of requests that it has no pair of yet.

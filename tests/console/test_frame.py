@@ -338,3 +338,26 @@ def test_nothing_of_a_users_is_ever_read_as_html():
     assert len(sources) > 20
     for path in sources:
         assert not re.search(r"v-html|innerHTML|insertAdjacentHTML|document\.write", path.read_text("utf-8")), path
+
+
+def test_every_text_that_is_named_is_there_in_both_languages(page: Page):
+    page.goto("/")
+    named = {
+        key
+        for file in sorted(FOLDER.rglob("*.js"))
+        if "vendor" not in file.parts
+        for key in re.findall(
+            r"""\bt\(\s*["']([a-z0-9_]+(?:\.[a-z0-9_]+)+)["']\s*[,)]""", file.read_text(encoding="utf-8")
+        )
+    }
+    assert len(named) > 300, "they are found"
+    absent = page.evaluate(
+        """async ([keys, pages]) => {
+            const { i18n } = await import('/console/core/i18n.js');
+            await Promise.all(pages.map((name) => import(`/console/pages/${name}/index.js`)));
+            const { te } = i18n.global;
+            return keys.filter((key) => !te(key, 'zh') || !te(key, 'en'));
+        }""",
+        [sorted(named), list(PAGES)],
+    )
+    assert absent == []

@@ -361,7 +361,7 @@ def test_what_was_typed_survives_a_reload(schedule: Page):
     expect(schedule.locator("[name=duration-1]")).to_have_value("33")
 
 
-def test_the_schedule_survives_a_reload_and_belongs_to_its_tab(schedule: Page):
+def test_the_schedule_survives_a_reload_and_has_an_address(schedule: Page):
     answer = run(schedule)
     expect(schedule.locator(".gantt canvas")).to_be_visible()
     schedule.reload()
@@ -371,8 +371,16 @@ def test_the_schedule_survives_a_reload_and_belongs_to_its_tab(schedule: Page):
         schedule.get_by_role("button", name="JSON", exact=True).click()
     assert json.loads(told.value.path().read_text(encoding="utf-8")) == answer
     other = schedule.context.new_page()
-    other.goto(schedule.url)
+    other.goto(schedule.url.partition("#")[0])
     expect(other.get_by_text("甘特图会显示在这里")).to_be_visible()
+    assert schedule.url.endswith(f"#/schedule/{answer['request_id']}")
+    other.goto(schedule.url)
+    expect(other.locator(".gantt canvas")).to_be_visible()
+    expect(other.locator("[data-test=makespan]")).to_have_text("52.87 小时")
+    with other.expect_download() as told:
+        other.get_by_role("button", name="JSON", exact=True).click()
+    same = json.loads(told.value.path().read_text(encoding="utf-8"))
+    assert same["result"]["schedule_details"] == answer["result"]["schedule_details"]
     other.close()
 
 

@@ -38,6 +38,8 @@ _QUERY: dict[str, Schema] = {
     "model_key": told(TEXT, "Only what concerns this model's key."),
     "experiment": told(TEXT, "Only runs of this experiment."),
     "before": told(COUNT, "Only runs recorded before the one of this id: `next` of an earlier answer."),
+    "search": told({"type": "string", "maxLength": 200}, "Words of name or owner, or how the request id begins."),
+    "without_experiments": told(one_of("true", "false", ""), "true: only runs that no experiment assigned."),
     "user_id": told(_NAME, "The user."),
     "archived": told(one_of("true", "false", ""), "true: those in the archive, without their lists of users."),
     "fill_down": told(one_of("true", "false", ""), "true: a blank workpoint_id of a CSV is that of the line above."),

@@ -117,7 +117,7 @@ OPERATIONS: tuple[Operation, ...] = (
         "/runs",
         "runs",
         "The recorded runs, newest first",
-        query=("limit", "before", "model_key", "experiment"),
+        query=("limit", "before", "model_key", "experiment", "search", "without_experiments"),
         answer="RunsAnswer",
         errors=(404, 409, 422, 503),
     ),
@@ -137,6 +137,14 @@ OPERATIONS: tuple[Operation, ...] = (
         errors=(*_BODY_ERRORS, 503),
         scope="run",
         example=_WORKPOINTS,
+    ),
+    Operation(
+        *("PUT", "/runs/{request_id}/name", "runs", "Say what a run is called and whose it is"),
+        body=schemas.NameRequest,
+        errors=(*_BODY_ERRORS, 404, 503),
+        scope="run",
+        answer="NamedAnswer",
+        example={"name": "2 号锅炉 十二月检修", "owner": "张工"},
     ),
     Operation(
         *("POST", "/feedback", "runs", "Tie a person's verdict to a run"),

@@ -2,11 +2,20 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
+from pydantic import (
+    AfterValidator,
+    AliasChoices,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    WithJsonSchema,
+    model_validator,
+)
 
 from scheduler_env.readers import MAX_PREDECESSORS, MAX_STEPS_OF_A_WORKPOINT, MAX_TEAMS, MAX_WORKPOINTS
 from scheduler_env.standard_cycle import MAX_DURATION_H, SAMPLE_PARAMS, STANDARD_STEPS
-from scheduler_env.values import whole
+from scheduler_env.values import is_printable, whole
 from scheduler_service.alerts.rules import SEVERITIES
 from scheduler_service.experiments.definition import Whole
 from scheduler_service.experiments.experiment import DEFAULT_DURATION_DAYS, MAX_DURATION_DAYS, OPTIONS
@@ -121,8 +130,16 @@ def _text_of_id(value: object) -> object:
     return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
+def _printable(text: str | None) -> str | None:
+    if text is not None and not is_printable(text):
+        raise ValueError("must be one line of printable characters")
+    return text
+
+
 Name = Annotated[str, Field(min_length=1, max_length=200)]
 OptionalName = Annotated[Name | None, BeforeValidator(_absent_if_empty), WithJsonSchema(_MAYBE_EMPTY)]
+OneLine = Annotated[OptionalName, AfterValidator(_printable)]
+"""A name that people see, in any script."""
 OptionalId = Annotated[
     Name | None,
     BeforeValidator(_absent_if_empty),
@@ -218,6 +235,13 @@ class FeedbackRequest(Strict):
     request_id: Name
     user_satisfaction: Whole = Field(ge=1, le=5)
     comment: Annotated[str, Field(max_length=2_000)] | None = None
+
+
+class NameRequest(Strict):
+    """What a run is called, and whose it is."""
+
+    name: OneLine = None
+    owner: OneLine = None
 
 
 class RegisterRequest(Strict):

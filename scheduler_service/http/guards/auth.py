@@ -38,7 +38,7 @@ ACCESS = "operations.get_access"
 """Answers whoever asks what they may do, and refuses a key that is unknown."""
 OPEN_ENDPOINTS = UNCOUNTED_ENDPOINTS | {"operations.get_openapi", "operations.get_docs", ACCESS}
 """Need no key anywhere: they tell nothing of what the service holds."""
-RUN_ENDPOINTS = frozenset({"runs.run_algorithm", "runs.read_request", "runs.give_feedback"})
+RUN_ENDPOINTS = frozenset({"runs.run_algorithm", "runs.read_request", "runs.give_feedback", "runs.name_run"})
 """What every user of the front end does: they add records of their own and change nobody else's."""
 ASKING_ENDPOINTS = frozenset({"experiments.plan_experiment"})
 """Ask with a body, and change nothing."""

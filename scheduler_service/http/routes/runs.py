@@ -11,9 +11,9 @@ from typing import Any
 
 from flask import Blueprint, Response, g, request
 
-from scheduler_service.http.bodies import json_bytes, number_of, read_body
+from scheduler_service.http.bodies import flag_of, json_bytes, number_of, read_body, text_of
 from scheduler_service.http.contract.problems import told_finding
-from scheduler_service.http.contract.schemas import FeedbackRequest, RunRequest, View
+from scheduler_service.http.contract.schemas import FeedbackRequest, NameRequest, RunRequest, View
 from scheduler_service.http.filters import runs_asked_for
 from scheduler_service.http.runs.reading import read_file
 from scheduler_service.http.runs.running import Outcome, Run, TakesLonger, answer, compute, draw, recorded_details
@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 
 PATIENCE_MS = 50.0
 """Longest default of a model that is improved among the short answers; an agent's is 20 ms."""
-LISTED_RUNS, MAX_LISTED_RUNS = 50, 1_000
+LISTED_RUNS, MAX_LISTED_RUNS, MAX_SEARCH = 50, 1_000, 200
 MAX_ID = 2**63 - 1
 SMALL = 60
 """Steps of a problem that is solved among the short answers; a larger one takes longer only to be read and checked."""
@@ -76,6 +76,14 @@ def give_feedback() -> dict[str, Any]:
     return {"status": "success", "request_id": body.request_id, "message": "thank you"}
 
 
+@blueprint.put("/runs/<request_id>/name")
+def name_run(request_id: str) -> dict[str, Any]:
+    """Say what a run is called and whose it is."""
+    body, parts = read_body(NameRequest), services()
+    parts.storage.run(lambda: parts.monitor.history.name(request_id, body.name, body.owner))
+    return {"status": "success", "request_id": request_id, "name": body.name, "owner": body.owner}
+
+
 @blueprint.get("/runs")
 def list_runs() -> dict[str, Any]:
     """The recorded runs, newest first."""
@@ -83,7 +91,12 @@ def list_runs() -> dict[str, Any]:
     before = number_of("before", default=0, least=0, most=MAX_ID) or None
     parts = services()
     asked = runs_asked_for(parts)
-    found = parts.storage.run(lambda: parts.monitor.history.latest(limit, before=before, **asked()))
+    search, is_without = text_of("search", most=MAX_SEARCH), flag_of("without_experiments")
+    found = parts.storage.run(
+        lambda: parts.monitor.history.latest(
+            limit, before=before, search=search, without_experiments=is_without, **asked()
+        )
+    )
     return {"status": "success", "runs": found, "next": found[-1]["id"] if len(found) == limit else None}
 
 

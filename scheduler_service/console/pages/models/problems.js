@@ -66,7 +66,6 @@ export const explained = (text) => translated(text, KNOWN, "models.problem");
 
 /** An ApiError as people read it. */
 export function explain(err) {
-  if (err.status === 413) return t("models.problem.body_too_large");
   const text = err.detail ?? err.message;
   const own = explained(text);
   return own === text ? refusalText(err) : own;

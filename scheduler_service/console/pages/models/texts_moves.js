@@ -83,7 +83,6 @@ export const moves = {
       compressed: "文件是压缩过的；torch.save 不会压缩，请上传原始的 .pth。",
       empty: "文件是空的。",
       too_large: "文件太大：最多 {size}。",
-      body_too_large: "文件超过服务允许的请求大小（SCHED_MAX_BODY_BYTES），没有上传成功。",
       members: "文件结构异常，不是可用的模型文件。",
       page_wanted: "{algorithm} 的模型文件是一页 JSON，这个文件不是。如果它是训练好的权重，请把算法改为 DDQN。",
       page_fields: "{algorithm} 的模型文件应恰好有 format、algorithm、parameters 三项。",

@@ -1,6 +1,7 @@
 // The planner's page: what is to be done, by whom it is scheduled, and the schedule.
 import { computed, nextTick, ref, watch } from "vue";
 import { useI18n } from "vue-i18n";
+import { useRoute, useRouter } from "vue-router";
 import { fixed, hours, percent } from "../../core/format.js";
 import { addMessages } from "../../core/i18n.js";
 import { useStyle } from "../../core/style.js";
@@ -15,7 +16,8 @@ import Options from "./options.js";
 import Plant from "./plant.js";
 import { explain, explained } from "./problems.js";
 import Result from "./result.js";
-import { cancel, run, state } from "./run.js";
+import { addressOf, answerOf, idsIn, recorded } from "./recorded.js";
+import { cancel, keep, run, state } from "./run.js";
 import { STEPS, TEAMS, stepName } from "./standard.js";
 import { texts } from "./texts.js";
 import Workpoints from "./workpoints.js";
@@ -50,12 +52,36 @@ export default {
     // Also of a run that was begun before another page was looked at.
     watch(() => state.isRunning, (isRunning) => isRunning || history.value?.reload());
 
+    const route = useRoute();
+    const router = useRouter();
+    const unopened = ref(""); // why what the address names is not shown
+    const shownIds = () => state.answers.map((answer) => answer.request_id);
+    const showAddress = () => state.answers.length && router.replace(addressOf(shownIds()));
+
+    /** What the address names is shown, and what is shown is what the address names. */
+    async function open(given) {
+      if (!route.path.startsWith("/schedule")) return;
+      const ids = idsIn(given);
+      unopened.value = "";
+      if (!ids.length) return showAddress();
+      if (state.isRunning || ids.join() === shownIds().join()) return;
+      try {
+        const found = (await Promise.all(ids.map(recorded))).map(answerOf);
+        if (found.includes(null)) unopened.value = t("schedule.not_kept");
+        else keep((state.answers = found));
+      } catch (err) {
+        unopened.value = err.status === 404 ? t("schedule.no_such_run") : explain(err);
+      }
+    }
+    watch(() => route.params.runs, open, { immediate: true });
+
     async function start() {
       const mistakes = mistakesIn(draft, t);
       if (mistakes.length) return refuse(mistakes);
       const { model, compare, budgetMs } = draft.options;
       const bodies = compare ? [body(model), body(compare)] : [body(model)];
       const isDone = await run(bodies, budgetMs);
+      if (isDone && route.path.startsWith("/schedule")) showAddress();
       if (state.isCancelled) toast(t("schedule.cancelled"), "info");
       await nextTick();
       if (!results.value) return tellElsewhere(isDone);
@@ -117,6 +143,12 @@ export default {
       return t("schedule.difference", { ...names, word: t(change < 0 ? "schedule.shorter" : "schedule.longer"), hours: hours(Math.abs(change)), percent: percent(Math.abs(change) / a.makespan) });
     });
 
+    function named(answer, said) {
+      answer.recorded = { ...answer.recorded, ...said };
+      keep(state.answers);
+      history.value?.reload();
+    }
+
     function imported(read) {
       take(read);
       state.error = null;
@@ -130,7 +162,7 @@ export default {
       toast(t("schedule.loaded"), "info");
       window.scrollTo({ top: 0 });
     }
-    return { t, explain, explained, draft, request, imported, state, cancel, start, view, views: VIEWS, showCritical, results, history, teams, invalid, place, progress, spanH, difference, again };
+    return { t, explain, explained, draft, request, imported, state, cancel, start, view, views: VIEWS, showCritical, results, history, unopened, teams, invalid, place, progress, spanH, difference, named, again };
   },
   template: /* html */ `
     <div class="page schedule">
@@ -165,7 +197,8 @@ export default {
           </div>
         </form>
         <section ref="results" class="stack answers" :aria-label="t('schedule.result')" :aria-busy="state.isRunning">
-          <p v-if="!state.answers.length" class="empty">{{ t("schedule.nothing_yet") }}</p>
+          <p v-if="unopened" class="card error" role="alert"><strong>{{ t("schedule.not_opened") }}</strong> {{ unopened }}</p>
+          <p v-else-if="!state.answers.length" class="empty">{{ t("schedule.nothing_yet") }}</p>
           <template v-else>
             <div class="row card bar">
               <div class="tabs" role="group" :aria-label="t('schedule.view')"><button v-for="each in views" :key="each" type="button" :aria-pressed="view === each" @click="view = each">{{ t("schedule.views." + each) }}</button></div>
@@ -173,7 +206,7 @@ export default {
               <strong v-if="difference" role="status">{{ difference }}</strong>
             </div>
             <div class="pair" :class="{ two: state.answers.length > 1 }">
-              <result v-for="answer in state.answers" :key="answer.request_id" :answer="answer" :view="view" :show-critical="showCritical" :span-h="spanH" :is-narrow="state.answers.length > 1" />
+              <result v-for="answer in state.answers" :key="answer.request_id" @named="named(answer, $event)" :answer="answer" :view="view" :show-critical="showCritical" :span-h="spanH" :is-narrow="state.answers.length > 1" />
             </div>
           </template>
         </section>

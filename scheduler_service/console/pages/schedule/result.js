@@ -7,6 +7,7 @@ import { duration_s, fixed, hours, number, percent } from "../../core/format.js"
 import { theme } from "../../parts/chart.js";
 import { scheduleToCsv } from "./exchange.js";
 import { gantt, teamLoad } from "./gantt.js";
+import Naming from "./naming.js";
 import Rating from "./rating.js";
 import { stepName } from "./standard.js";
 
@@ -22,7 +23,8 @@ const STAGES = ["greedy", "exact", "parts", "sampling", "resampling", "annealing
 
 export default {
   name: "Result",
-  components: { Rating },
+  components: { Naming, Rating },
+  emits: ["named"],
   props: {
     answer: { type: Object, required: true },
     view: { type: String, required: true },
@@ -72,14 +74,15 @@ export default {
       const { stage, evaluations } = result.value;
       const by = STAGES.includes(stage) ? t("schedule.stage." + stage) : t("schedule.stage.rule", { rule: stage });
       // The parts' schedules and the model's own one were not chosen among many.
-      const found = ["exact", "greedy"].includes(stage) ? by : `${by} · ${t("schedule.evaluations", { n: number(evaluations) })}`;
+      const found = ["exact", "greedy"].includes(stage) || evaluations === undefined ? by : `${by} · ${t("schedule.evaluations", { n: number(evaluations) })}`;
       return result.value.search_cut_short ? `${found} · ${t("schedule.cut_short")}` : found;
     });
     return { t, result, told, chart, load, label, png, svg, csv, json, inOrder, step, foundBy, hours, percent, duration_s, number, fixed };
   },
   template: /* html */ `
     <article class="card result">
-      <header class="row"><h2>{{ result.model_info.model_key }}</h2><small class="hint">{{ t("schedule.reason." + told.reason, { experiment: told.experiment, variant: told.variant }) }}</small></header>
+      <header class="row"><h2>{{ result.model_info.model_key }}</h2><small v-if="told.reason" class="hint">{{ t("schedule.reason." + told.reason, { experiment: told.experiment, variant: told.variant }) }}</small></header>
+      <naming :request-id="answer.request_id" :recorded="answer.recorded" @named="$emit('named', $event)" />
       <dl class="kpis">
         <div class="kpi main"><dt>{{ t("schedule.makespan") }}</dt><dd data-test="makespan">{{ hours(result.makespan) }}</dd></div>
         <div v-if="answer.performance.policy_makespan != null" class="kpi"><dt :title="t('schedule.policy_makespan_hint')">{{ t("schedule.policy_makespan") }}</dt><dd data-test="policy-makespan">{{ hours(answer.performance.policy_makespan) }}</dd></div>

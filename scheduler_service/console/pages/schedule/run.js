@@ -14,7 +14,8 @@ function kept() {
   }
 }
 
-function keep(answers) {
+/** So that a reload loses nothing, also for who may run and not read. */
+export function keep(answers) {
   try {
     sessionStorage.removeItem(ANSWERS); // rather none than an older one, where these find no room
     sessionStorage.setItem(ANSWERS, JSON.stringify(answers));

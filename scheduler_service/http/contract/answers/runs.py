@@ -105,7 +105,7 @@ RUNS: dict[str, Schema] = {
                 ("makespan", "policy_makespan", "lower_bound", "gap", "resource_utilization"), maybe(NUMBER)
             ),
             **dict.fromkeys(("execution_time", "time_budget_ms"), maybe(NUMBER)),
-            **dict.fromkeys(("stage", "error_message", "comment"), maybe(TEXT)),
+            **dict.fromkeys(("stage", "error_message", "comment", "name", "owner"), maybe(TEXT)),
             "split": told(maybe(TEXT), "Shares of the arms that it was assigned under, 0.9/0.1; null: not assigned."),
             "user_satisfaction": maybe({"type": "integer", "minimum": 1, "maximum": 5}),
         }
@@ -140,5 +140,6 @@ RUNS: dict[str, Schema] = {
             "findings": told(list_of(ref("Finding")), "What was read otherwise than it is written."),
         }
     ),
+    "NamedAnswer": success({"request_id": TEXT, "name": maybe(TEXT), "owner": maybe(TEXT)}),
     "FeedbackAnswer": success({"request_id": TEXT, "message": TEXT}),
 }

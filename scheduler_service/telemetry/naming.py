@@ -1,0 +1,39 @@
+"""What people call a run and whose it is: said after the run, found by search, and gone with the run."""
+
+import unicodedata
+from datetime import datetime
+
+from sqlalchemy import ColumnElement, Connection, delete, insert, or_, select
+
+from scheduler_service.clock import to_iso
+from scheduler_service.errors import RunNotFound
+from scheduler_service.telemetry.schema import named_runs, runs
+
+AFTER_ALL_IDS = "\U0010ffff"
+
+
+def put_name(connection: Connection, request_id: str, name: str | None, owner: str | None, now: datetime) -> None:
+    """Puts name and owner of a run in place of earlier ones; with neither, it has none.
+
+    Raises:
+        RunNotFound: no run has this request id.
+    """
+    if connection.execute(select(runs.c.id).where(runs.c.request_id == request_id).limit(1)).first() is None:
+        raise RunNotFound(f"no run with the request id {request_id!r} is recorded")
+    connection.execute(delete(named_runs).where(named_runs.c.request_id == request_id))
+    if name or owner:
+        key = _key(f"{name or ''}\n{owner or ''}")
+        row = {"request_id": request_id, "name": name, "owner": owner, "search_key": key, "timestamp": to_iso(now)}
+        connection.execute(insert(named_runs), row)
+
+
+def is_found_by(words: str) -> ColumnElement[bool]:
+    """Whether a run's name or owner has all of these words, in either case and width, or its request id begins so."""
+    has_all = [named_runs.c.search_key.contains(word, autoescape=True) for word in _key(words).split()]
+    begins_so = runs.c.request_id.between(words.strip(), words.strip() + AFTER_ALL_IDS)
+    named = select(named_runs.c.request_id).where(*has_all)
+    return or_(begins_so, runs.c.request_id.in_(named))
+
+
+def _key(text: str) -> str:
+    return unicodedata.normalize("NFKC", text).casefold()
