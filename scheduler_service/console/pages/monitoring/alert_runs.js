@@ -38,7 +38,7 @@ export default {
         <li v-for="run in told.runs" :key="run.request_id">
           <div class="row"><router-link v-if="run.success" :to="place(run)"><code>{{ run.request_id }}</code></router-link><code v-else>{{ run.request_id }}</code>
             <span v-if="!run.success" class="badge bad">{{ t("monitoring.trends.series.failed") }}</span>
-            <span class="hint">{{ moment(run.timestamp) }} · {{ t("monitoring.runs.size", { n: number(run.n_workpoints, 0), steps: number(run.n_steps, 0) }) }}<template v-if="run.success"> · {{ hours(run.makespan) }} · {{ t("monitoring.trends.series.gap") }} {{ percent(run.gap, 2) }}</template> · {{ duration_s(run.execution_time) }}<template v-if="run.model_key"> · {{ run.model_key }}</template></span>
+            <span class="hint">{{ moment(run.timestamp) }} · {{ t("monitoring.runs.size", { n: number(run.n_workpoints, 0), steps: number(run.n_steps, 0) }, run.n_workpoints === 1 ? 1 : 2) }}<template v-if="run.success"> · {{ hours(run.makespan) }} · {{ t("monitoring.trends.series.gap") }} {{ percent(run.gap, 2) }}</template> · {{ duration_s(run.execution_time) }}<template v-if="run.model_key"> · {{ run.model_key }}</template></span>
             <button type="button" class="btn small quiet admin-only" :aria-expanded="Boolean(lines[run.request_id])" @click="toggle(run.request_id)">{{ t("monitoring.runs.log") }}</button></div>
           <p v-if="run.error_message" class="hint">{{ run.error_message }}</p>
           <pre v-if="lines[run.request_id]?.text" class="log" tabindex="0">{{ lines[run.request_id].text }}</pre>

@@ -77,7 +77,7 @@ export const enRules = {
     advice: "Only requests of one standard cycle count: check the hours of their steps and the headcounts; grant requests more time_budget_ms; see the gaps by size in the performance report.",
   },
   max_makespan_rise: {
-    name: "Schedules of requests with {subject} work points are longer than those of that size were",
+    name: "Schedules of requests with one work point are longer than those of that size were | Schedules of requests with {subject} work points are longer than those of that size were",
     title: "Schedules are longer than those of their size were",
     threshold: "Schedules longer than those of their size were (over the lower bound, each size)",
     advice: "Look at the latest change of models, the default time to improve and the machine's load; if clients send other steps or headcounts, silence it or raise the threshold below.",
@@ -98,9 +98,9 @@ export const enRules = {
     advice: "Run python -m model_manager fsck; register the model again, or roll back.",
   },
   max_gap: {
-    name: "The mean gap of requests with {subject} work points is above its threshold",
+    name: "The mean gap of requests with one work point is above its threshold | The mean gap of requests with {subject} work points is above its threshold",
     title: "The mean gap is above its threshold",
-    of_size: "Mean gap to the bound, {sizes} work points",
+    of_size: "Mean gap to the bound, 1 work point | Mean gap to the bound, {sizes} work points",
     advice: "Look at the latest change of models and the machine's load (the default of 20 ms is wall-clock time); grant requests more time_budget_ms.",
   },
   input_drift: {
@@ -135,7 +135,7 @@ export const enRules = {
     title: "A live model was rolled back automatically",
     advice: "See the history on the page Models; do not deploy that version again before it is mended and validated.",
   },
-  work_points: "requests with {sizes} work points",
-  points: "{sizes} points",
+  work_points: "requests with one work point | requests with {sizes} work points",
+  points: "1 point | {sizes} points",
   subjects: { n_workpoints: "number of work points", lower_bound: "lower bound" },
 };

@@ -34,6 +34,9 @@ export const sizesOf = (thresholds) =>
     .map((name) => Number(name.slice("max_gap_".length)))
     .sort((a, b) => a - b);
 
+/** For the plural: sizes as `sizeOf` words them. */
+const countOf = (sizes) => (sizes === "1" ? 1 : 2);
+
 export function useRules(thresholds) {
   const { t, te } = useI18n();
   const key = (name, what) => `monitoring.rules.${name}.${what}`;
@@ -47,10 +50,10 @@ export function useRules(thresholds) {
 
   /** What a silence of one subject concerns. */
   const scope = (name, value) =>
-    BY_SIZE.has(name) ? t("monitoring.rules.work_points", { sizes: subject(name, value) }) : subject(name, value);
+    BY_SIZE.has(name) ? t("monitoring.rules.work_points", { sizes: subject(name, value) }, countOf(subject(name, value))) : subject(name, value);
 
   /** The subject where there is little room. */
-  const short = (name, value) => (BY_SIZE.has(name) ? t("monitoring.rules.points", { sizes: subject(name, value) }) : subject(name, value));
+  const short = (name, value) => (BY_SIZE.has(name) ? t("monitoring.rules.points", { sizes: subject(name, value) }, countOf(subject(name, value))) : subject(name, value));
 
   /** What a rule is called; `null` is every rule. */
   const title = (name) => {
@@ -61,7 +64,7 @@ export function useRules(thresholds) {
 
   const sentence = (alert) =>
     te(key(alert.name, "name"))
-      ? t(key(alert.name, "name"), { subject: subject(alert.name, alert.subject ?? "") })
+      ? t(key(alert.name, "name"), { subject: subject(alert.name, alert.subject ?? "") }, countOf(subject(alert.name, alert.subject ?? "")))
       : alert.message;
 
   const advice = (alert) => (te(key(alert.name, "advice")) ? t(key(alert.name, "advice")) : alert.advice);
@@ -97,7 +100,7 @@ export function useRules(thresholds) {
 
   function thresholdTitle(threshold) {
     const size = threshold.startsWith("max_gap_") ? `N<=${threshold.slice("max_gap_".length)}` : "";
-    return size ? t("monitoring.rules.max_gap.of_size", { sizes: subject("max_gap", size) }) : t(`monitoring.rules.${threshold}.threshold`);
+    return size ? t("monitoring.rules.max_gap.of_size", { sizes: subject("max_gap", size) }, countOf(subject("max_gap", size))) : t(`monitoring.rules.${threshold}.threshold`);
   }
 
   return { ruleOf, thresholdTitle, short, title, subject, scope, sentence, advice, reason, figure, figures };

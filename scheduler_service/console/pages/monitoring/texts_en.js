@@ -71,7 +71,7 @@ export default {
       succeeded: "succeeded", failed: "failed", success: "success rate", makespan: "makespan", policy_makespan: "model's own schedule", gap: "gap",
       p50: "P50", p95: "P95", satisfaction: "satisfaction",
     },
-    gap_note: "Thresholds by work points: {limits}.",
+    gap_note: "Thresholds of standard cycles, by work points: {limits}.",
     gap_limit: "{points}: {limit}",
     makespan_note: "Makespans grow with the number of work points; between sizes compare the gaps. The model's own schedule is the one before any search or proof.",
     satisfaction_note: "{n} verdicts.",
@@ -169,7 +169,7 @@ export default {
   runs: {
     show: "Runs and log",
     window: "{start} to {end}: 1 run that it is about. | {start} to {end}: {n} runs that it is about; the {shown} worst.",
-    size: "{n} work points, {steps} steps",
+    size: "1 work point, {steps} steps | {n} work points, {steps} steps",
     log: "Log",
     no_lines: "The log files have no line of this run; they may have been rotated away.",
     none: "No run that it is about is on record in that time.",

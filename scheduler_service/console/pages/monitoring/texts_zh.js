@@ -71,7 +71,7 @@ export default {
       succeeded: "成功", failed: "失败", success: "成功率", makespan: "完工时间", policy_makespan: "模型自身排程", gap: "差距",
       p50: "P50", p95: "P95", satisfaction: "满意度",
     },
-    gap_note: "阈值因规模而异：{limits}。",
+    gap_note: "标准周期的阈值因规模而异：{limits}。",
     gap_limit: "{points} 点 {limit}",
     makespan_note: "完工时间随工作点数量而变，规模不同时应比较差距。“模型自身排程”不经搜索和证明改进。",
     satisfaction_note: "{n} 条评价。",
