@@ -47,8 +47,9 @@ def checked(request: Mapping[str, Any], teams: Mapping[str, Any] | None) -> Inst
     """
     if not teams or request.get("teams") is not None:
         return instance_from_request(request)
-    sized = _sized_teams(request)
-    return instance_from_request({**request, "teams": {name: teams[name] for name in teams if name not in sized}})
+    sized, needed = _sized_teams(request), {step.get("team") for _, step in _steps(request)}
+    others = {name: team for name, team in teams.items() if name in needed or vocabulary.team_of(name) in (None, name)}
+    return instance_from_request({**request, "teams": {name: others[name] for name in others if name not in sized}})
 
 
 def _with_known_teams(

@@ -21,6 +21,7 @@ from scheduler_env.standard_cycle import (
     standard_workpoint,
 )
 from scheduler_env.values import Loc
+from scheduler_env.vocabulary import team_of
 
 MAX_WORKPOINTS = 200
 MAX_TEAMS = 200
@@ -121,11 +122,15 @@ def _read(payload: Mapping[str, object]) -> Instance:
     if (params is None) == (workpoints is None):
         raise InvalidInstance("give either params or workpoints, not both and not neither", ("params",))
     if params is not None:
-        teams = tuple(_declared_teams(payload.get("teams")).values())
+        declared = _declared_teams(payload.get("teams"))
+        _refuse_misnamed(payload.get("teams"), declared, ())
+        teams = tuple(declared.values())
         numbers = _numbers(params, ("params",))
         return _build(teams, (standard_workpoint("1", "工作点1", numbers, teams, curve),), {})
     raw_workpoints = _raw_workpoints(workpoints)
-    by_name = _plant(raw_workpoints, _declared_teams(payload.get("teams")))
+    declared = _declared_teams(payload.get("teams"))
+    _refuse_misnamed(payload.get("teams"), declared, raw_workpoints)
+    by_name = _plant(raw_workpoints, declared)
     places: dict[str, int] = {}
     step_names = _StepNames(raw_workpoints)
     read: list[WorkPoint] = []
@@ -358,6 +363,17 @@ def _declared_teams(value: object) -> dict[str, Team]:
         except InvalidInstance as err:
             raise InvalidInstance(str(err), loc) from err
     return by_name
+
+
+def _refuse_misnamed(written: object, declared: Mapping[str, Team], workpoints: Sequence[_RawWorkPoint]) -> None:
+    """A new team that no step needs, under another name of a team of the default plant, would change nothing."""
+    needed = {step.team for workpoint in workpoints for step in workpoint.steps or ()}
+    for name in list(declared)[len(DEFAULT_TEAMS) :]:
+        meant = None if name in needed else team_of(name)
+        if meant is not None:
+            names = [str(team["name"]) for team in written] if isinstance(written, list) else []
+            place = names.index(name) if names else name
+            raise InvalidInstance(f"no step needs the team {name!r}; is {meant!r} meant?", ("teams", place))
 
 
 def _plant(workpoints: Sequence[_RawWorkPoint], declared: dict[str, Team]) -> dict[str, Team]:

@@ -17,6 +17,8 @@ MAX_EXACT = 2**53
 _CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff\ufdd0-\ufdef\ufffe\uffff]")
 """Control characters, line and paragraph separators, changes of the direction of writing, and what is no character."""
 
+_JSON_WORDS: Mapping[object, str] = {None: "null", True: "true", False: "false"}
+
 Loc = tuple[str | int, ...]
 
 
@@ -33,7 +35,8 @@ def json_object(value: object, loc: Loc, keys: Sequence[str], what: str) -> Mapp
 def number(value: object, loc: Loc) -> float:
     """Hours: finite, not beyond the longest duration either way."""
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise InvalidInstance(f"{shortened(value)} is {kind_of(value)}; wanted is a number of hours", loc)
+        what = "the value" if value is None else shortened(value)
+        raise InvalidInstance(f"{what} is {kind_of(value)}; wanted is a number of hours", loc)
     if not abs(value) <= MAX_DURATION_H:  # also refuses NaN, and integers too big for a float
         raise InvalidInstance(f"the duration is not greater than 0 and at most {MAX_DURATION_H:g} h", loc)
     return float(value)
@@ -106,5 +109,7 @@ def kind_of(value: object) -> str:
 
 def shortened(value: object) -> str:
     """`value` in a message, cut where a client would only get its own megabyte back."""
+    if value is None or isinstance(value, bool):
+        return _JSON_WORDS[value]
     text = repr(value) if not isinstance(value, int) or abs(value) < 10**30 else "the number"
     return text if len(text) <= 60 else f"{text[:57]}..."

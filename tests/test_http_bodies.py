@@ -354,3 +354,24 @@ def test_a_form_that_is_laborious_to_read_is_refused(service, form, status, told
 def test_a_form_without_a_boundary_is_refused(service):
     answer = service.post("/models/register", data=b"--b\r\n", headers={"Content-Type": "multipart/form-data"})
     assert answer.status_code == 400, answer.text
+
+
+@pytest.mark.parametrize(
+    ("sent", "loc", "said"),
+    [
+        ({"Params": [5.0] * 15}, ["Params"], "is no field here; the nearest is 'params'"),
+        (
+            {"params": [5.0] * 15, "timeBudgetMs": 5},
+            ["timeBudgetMs"],
+            "is no field here; the nearest is 'time_budget_ms'",
+        ),
+        ({"params": [5.0] * 15, "colour": 5}, ["colour"], "is no field here"),
+        ([1], [], "must be a JSON object"),
+        ({"params": [None] * 15}, ["params", 0], "the value is null; wanted is a number of hours"),
+        ({"params": [True] * 15}, ["params", 0], "true is a boolean; wanted is a number of hours"),
+    ],
+)
+def test_what_is_refused_is_named_with_the_remedy(service, sent, loc, said):
+    answer = service.post("/run_algorithm", json=sent)
+    assert answer.status_code == 422
+    assert {"loc": loc, "msg": said} in answer.json()["errors"]

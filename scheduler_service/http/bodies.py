@@ -8,6 +8,7 @@ import json
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
+from difflib import get_close_matches
 from io import BytesIO
 from typing import Any, TypeVar, cast
 
@@ -186,10 +187,26 @@ def validated(schema: type[Body], value: object) -> Body:
     try:
         return attributed(schema.model_validate(value))
     except ValidationError as err:
-        errors = [(entry["loc"], entry["msg"]) for entry in err.errors(include_url=False, include_input=False)]
+        found = err.errors(include_url=False, include_input=False)
+        errors = [(entry["loc"], _worded(entry["type"], entry["msg"], entry["loc"], schema)) for entry in found]
         shown = "; ".join(f"{'.'.join(map(str, loc)) or 'body'}: {msg}" for loc, msg in errors[:5])
         more = f"; and {len(errors) - 5} more" if len(errors) > 5 else ""
         raise InvalidInput(shown + more, errors[:100]) from err
+
+
+def _worded(kind: str, message: str, loc: tuple[int | str, ...], schema: type[BaseModel]) -> str:
+    """pydantic's message, or ours where that names neither the thing nor the remedy."""
+    if kind == "model_type":
+        return "must be a JSON object"
+    if kind != "extra_forbidden":
+        return message
+    known = {_plain(name): name for name in schema.model_fields} if len(loc) == 1 else {}
+    near = get_close_matches(_plain(str(loc[-1])[:60]), known, n=1)
+    return f"is no field here; the nearest is {known[near[0]]!r}" if near else "is no field here"
+
+
+def _plain(name: str) -> str:
+    return name.casefold().replace("_", "")
 
 
 def parse_json(data: bytes) -> object:

@@ -138,6 +138,7 @@ export const texts = {
         not_printable: "应为 1 到 {most} 个可显示的字符",
         unknown_field: "{owner}没有“{name}”这一项",
         unknown_member: "请求里没有这一项",
+        misnamed_team: "没有工序用到班组“{name}”；是否指 {meant}？",
         bad_value: "这一项不能取这样的值",
         other_kind: "应为{wanted}，现在是{found}",
         params_count: "标准工序有 {wanted} 道，现在是 {n} 个数值",
