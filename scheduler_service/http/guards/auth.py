@@ -138,7 +138,7 @@ def guard(app: Flask, settings: Settings, limits: Limits) -> None:
         wanted, name = required_scope(request.method, request.endpoint), key_name()
         if wanted is not None and (keys or is_exposed):
             answer.headers[SCOPES_HEADER] = without_key if name is None else with_key[name]
-        if wanted == "admin":
+        if wanted == "admin" and request.method not in READING_METHODS:
             who = f"key {name}" if name else "no key"
             log.info(
                 "%s %s by %s from %s: %d", request.method, request.path, who, request.remote_addr, answer.status_code
