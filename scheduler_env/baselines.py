@@ -11,7 +11,6 @@ Each is described by a small JSON file, its counterpart to a trained model's wei
 `BEST` tries every rule with every crew policy and scheme; the other two begin with that and never end above it.
 """
 
-import json
 import math
 import time
 from collections.abc import Callable, Mapping
@@ -29,6 +28,7 @@ from scheduler_env.problem import Instance
 from scheduler_env.rules import ALL_RULES, Rule, improve_by_rules
 from scheduler_env.schedule import Solution
 from scheduler_env.solver import Solver
+from scheduler_env.values import strict_json
 
 FORMAT = "scheduler-baseline/1"
 MAX_FILE_BYTES = 10_000
@@ -104,7 +104,7 @@ def load_baseline(path: Path, algorithm: str) -> Solver:
     if len(content) > MAX_FILE_BYTES:
         raise InvalidBaseline(f"the file is larger than {MAX_FILE_BYTES} bytes, the limit for {algorithm}")
     try:
-        told = json.loads(content)
+        told = strict_json(content)
     except (ValueError, RecursionError) as err:
         raise InvalidBaseline(f'the file is not JSON; {algorithm} needs {{"format": "{FORMAT}", ...}}: {err}') from err
     if not isinstance(told, dict) or set(told) != {"format", "algorithm", "parameters"}:

@@ -7,7 +7,6 @@ from the configuration and the number of the generation, so a resumed run contin
 """
 
 import argparse
-import json
 import math
 import os
 import sys
@@ -27,7 +26,7 @@ from scheduler_env.network import QNetwork, read_checkpoint, save_checkpoint
 from scheduler_env.observation import Network, Workspace
 from scheduler_env.pool import Pool
 from scheduler_env.rollout import RandomState, new_random, roll_out
-from scheduler_env.training import PolishingConfig, TrainingConfig, Validation
+from scheduler_env.training import PolishingConfig, TrainingConfig, Validation, config_in
 
 VALIDATION_SIZES = (1, 2, 5, 10, 20)
 
@@ -191,8 +190,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--resume", action="store_true", help="continue the run saved in the run folder")
     parser.add_argument("--validate-every", type=int, default=25, metavar="GENERATIONS", help="default 25")
     options = parser.parse_args(arguments)
-    content = json.loads(options.config.read_text(encoding="utf-8"))
-    content = content.get("training_params", content)
+    content = config_in(options.config, parser)
     run_dir = options.run_dir or Path("training_runs") / options.out.stem
     every = options.validate_every
     try:

@@ -33,6 +33,7 @@ from scheduler_env.replay import Batch, Episodes, fill_batch, new_batch, new_epi
 from scheduler_env.rollout import new_random, roll_out
 from scheduler_env.rules import ALL_RULES, build
 from scheduler_env.standard_cycle import SAMPLE_PARAMS, standard_instance
+from scheduler_env.values import strict_json
 
 VALIDATION_SEEDS_FROM = 500_000
 
@@ -369,6 +370,21 @@ def _write_curve(rows: list[dict[str, Any]], validation: Validation, run_dir: Pa
     figure.savefig(run_dir / "learning_curve.png", dpi=120)
 
 
+def config_in(path: Path, parser: argparse.ArgumentParser) -> dict[str, Any]:
+    """What the file says of a training: a configuration, or a model's description, which has one beside its weights.
+
+    Ends the program where it does not say any.
+    """
+    try:
+        content = strict_json(path.read_bytes())
+    except (OSError, ValueError) as err:
+        parser.error(f"{path} cannot be read: {err}")
+    found = content.get("training_params", content) if isinstance(content, dict) else content
+    if not isinstance(found, dict):
+        parser.error(f"{path} holds no JSON object")
+    return found
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line; see the module's docstring."""
     parser = argparse.ArgumentParser(prog="python -m scheduler_env.training", description=__doc__.split("\n\n")[0])
@@ -379,9 +395,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--updates", type=int, help="overrides the configuration's number of learning steps")
     parser.add_argument("--validate-every", type=int, default=1_000, metavar="UPDATES", help="default 1000")
     options = parser.parse_args(arguments)
-    content = json.loads(options.config.read_text(encoding="utf-8")) if options.config else {}
-    if "training_params" in content:  # a model's description beside its weights
-        content = content["training_params"]
+    content = config_in(options.config, parser) if options.config else {}
     if options.updates:
         content["updates"] = options.updates
     run_dir = options.run_dir or Path("training_runs") / options.out.stem

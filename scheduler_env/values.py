@@ -1,10 +1,12 @@
-"""Single JSON values, checked strictly: what a text, a number of hours, a count of people may be.
+"""JSON and its single values, read strictly: what a text, a number of hours, a count of people may be.
 
-Every function returns the value or raises `InvalidInstance` at `loc`, the path to it in the input.
+Every function with a `loc` returns the value or raises `InvalidInstance` there, at the path to it in the input.
 """
 
+import json
 import re
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from scheduler_env.errors import InvalidInstance
 from scheduler_env.problem import MAX_HEADCOUNT
@@ -20,6 +22,28 @@ _CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udf
 _JSON_WORDS: Mapping[object, str] = {None: "null", True: "true", False: "false"}
 
 Loc = tuple[str | int, ...]
+
+
+def strict_json(text: str | bytes) -> Any:
+    """The value that `text` says.
+
+    Raises:
+        ValueError: it is not JSON, holds NaN or an infinity, or a key twice in one object.
+    """
+    return json.loads(text, object_pairs_hook=_without_repeats, parse_constant=_refuse_constant)
+
+
+def _without_repeats(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in found:
+            raise ValueError(f"the key {key!r} is written twice")
+        found[key] = value
+    return found
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is not a number of JSON")
 
 
 def json_object(value: object, loc: Loc, keys: Sequence[str], what: str) -> Mapping[str, object]:

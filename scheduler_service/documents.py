@@ -5,7 +5,6 @@ on. A file that cannot be read leaves the last good one in force, and `problem` 
 """
 
 import copy
-import json
 import logging
 import os
 import threading
@@ -15,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
 
+from scheduler_env.values import strict_json
 from scheduler_service.errors import InvalidInput, MustBeMended
 from scheduler_service.files import json_text, locked, write_atomically
 
@@ -184,7 +184,7 @@ def parse(content: bytes) -> object:
         head += 1
     # Blank lines in place of the comments keep the line numbers of error messages right.
     text = "\n" * head + "".join(lines[head:])
-    return json.loads(text, object_pairs_hook=_without_repeats, parse_constant=_refuse_constant)
+    return strict_json(text)
 
 
 def _stamp(path: Path) -> Stamp | None:
@@ -193,16 +193,3 @@ def _stamp(path: Path) -> Stamp | None:
     except OSError:
         return None
     return (status.st_mtime_ns, status.st_size, status.st_ino)
-
-
-def _without_repeats(pairs: list[tuple[str, Any]]) -> Document:
-    found: Document = {}
-    for key, value in pairs:
-        if key in found:
-            raise ValueError(f"the key {key!r} is written twice")
-        found[key] = value
-    return found
-
-
-def _refuse_constant(name: str) -> None:
-    raise ValueError(f"{name} is not a number of JSON")

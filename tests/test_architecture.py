@@ -20,6 +20,7 @@ LAYERS: dict[str, int] = {
     **dict.fromkeys(DOORS, 4),
     # 3 input and output
     "scheduler_service.backup": 3,
+    "scheduler_service.documents": 3,
     "scheduler_service.registry": 3,
     "scheduler_service.telemetry": 3,
     "scheduler_service.reporting": 3,
@@ -57,7 +58,6 @@ LAYERS: dict[str, int] = {
     "scheduler_service.settings": 0,
     "scheduler_service.clock": 0,
     "scheduler_service.keys": 0,
-    "scheduler_service.documents": 0,
     "scheduler_service.files": 0,
     "scheduler_service.jsonlines": 0,
     "scheduler_service.thresholds": 0,

@@ -15,6 +15,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from scheduler_env.values import strict_json
 from scheduler_service.clock import parse_time, utc_now
 from scheduler_service.errors import InvalidInput, ServiceError
 from scheduler_service.registry.comparison import PER_SIZE, SIZES, compare_models
@@ -332,7 +333,7 @@ def _show(value: object, text: str, as_json: bool) -> None:
 
 def _json_object(text: str) -> dict[str, Any]:
     try:
-        value = json.loads(Path(text[1:]).read_text("utf-8") if text.startswith("@") else text)
+        value = strict_json(Path(text[1:]).read_text("utf-8") if text.startswith("@") else text)
     except (OSError, ValueError) as err:
         raise argparse.ArgumentTypeError(f"{text!r} is not JSON: {err}") from err
     if not isinstance(value, dict):
