@@ -4,11 +4,13 @@ Heights count in rows of the process view, from the top down; `gantt` draws them
 """
 
 import heapq
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from scheduler_env.fonts import drawable
+from scheduler_env.problem import WorkPoint
 from scheduler_env.schedule import TOLERANCE_H, Schedule, ScheduledStep
 from scheduler_env.standard_cycle import STANDARD_STEPS
 
@@ -43,6 +45,8 @@ WORDS = {
         "at_work": "people at work (pale)",
     },
 }
+MOST_OF_AN_ID = 16
+"""Characters of a work point's number that are drawn."""
 _ENGLISH_STEPS = {standard.name_zh: standard.name for standard in STANDARD_STEPS}
 
 
@@ -102,7 +106,7 @@ def _process_chart(schedule: Schedule, lang: Lang) -> Chart:
             shaded.append((len(rows), len(rows) + len(workpoint.steps)))
         for step in sorted((placed_by_id[step.id] for step in workpoint.steps), key=lambda placed: placed.start_h):
             name = _step_name(step, lang)
-            label = f"{drawable(workpoint.name, 10)}  {name}" if several else name
+            label = f"{_place(workpoint, 10)}  {name}" if several else name
             bars.append(_bar(step, len(rows) + 0.12, 0.76, (crew.format(step.crew),), beside=True))
             rows.append(Row(label, 1.0))
     return Chart(rows, bars, shaded, [], [])
@@ -126,7 +130,7 @@ def _workpoint_chart(schedule: Schedule, lang: Lang) -> Chart:
         ]
         if number % 2:
             shaded.append((bottom, bottom + height))
-        rows.append(Row(drawable(workpoint.name, 16), height))
+        rows.append(Row(_place(workpoint, 16), height))
         bottom += height
     return Chart(rows, bars, shaded, [], [])
 
@@ -134,7 +138,7 @@ def _workpoint_chart(schedule: Schedule, lang: Lang) -> Chart:
 def _team_chart(schedule: Schedule, lang: Lang) -> Chart:
     words = WORDS[lang]
     several = len(schedule.instance.workpoints) > 1
-    names = {workpoint.id: drawable(workpoint.name, 8) for workpoint in schedule.instance.workpoints}
+    places = {each.id: (_place(each, 8), _short_place(each, 8)) for each in schedule.instance.workpoints}
     rows: list[Row] = []
     bars: list[Bar] = []
     notes: list[tuple[float, str]] = []
@@ -153,7 +157,8 @@ def _team_chart(schedule: Schedule, lang: Lang) -> Chart:
         for step, runs in zip(placed, _seats(placed, team.headcount), strict=True):
             texts = _step_texts(step, lang)
             if several:
-                texts = (f"{names[step.step.workpoint_id]} {texts[0]}", *texts)
+                place, short = places[step.step.workpoint_id]
+                texts = (f"{place} {texts[0]}", f"{short} {texts[0]}", f"{short} {texts[1]}", *texts)
             widest = max(runs, key=lambda run: run[1])
             bars += [
                 _bar(step, floor - (first + people) * person, people * person, texts if run == widest else ())
@@ -180,6 +185,24 @@ LAYOUTS: dict[str, Callable[[Schedule, Lang], Chart]] = {
 
 def _bar(placed: ScheduledStep, bottom: float, height: float, texts: tuple[str, ...], *, beside: bool = False) -> Bar:
     return Bar(placed.start_h, placed.end_h, bottom, height, placed.step.team, texts, beside)
+
+
+def _place(workpoint: WorkPoint, most: int) -> str:
+    """The number of a work point, by which people know the equipment, and its name of `most` characters at most."""
+    if _tells_id(workpoint):
+        return drawable(workpoint.name, most + MOST_OF_AN_ID)
+    return f"{drawable(workpoint.id, MOST_OF_AN_ID)} {drawable(workpoint.name, most)}"
+
+
+def _short_place(workpoint: WorkPoint, most: int) -> str:
+    """Where there is little room: the number, or the name that tells it."""
+    return drawable(workpoint.name, most) if _tells_id(workpoint) else drawable(workpoint.id, MOST_OF_AN_ID)
+
+
+def _tells_id(workpoint: WorkPoint) -> bool:
+    """Whether the name has the number in it already, as 工作点1 has."""
+    whole = rf"(?<![0-9A-Za-z]){re.escape(workpoint.id)}(?![0-9A-Za-z])"
+    return re.search(whole, workpoint.name) is not None
 
 
 def _step_texts(placed: ScheduledStep, lang: Lang) -> tuple[str, ...]:

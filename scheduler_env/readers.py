@@ -10,6 +10,7 @@ from typing import Any, cast
 
 from scheduler_env import values
 from scheduler_env.errors import InvalidInstance
+from scheduler_env.mistakes import further_mistakes
 from scheduler_env.problem import MAX_STEPS, CrewModes, Instance, Step, Team, WorkPoint
 from scheduler_env.standard_cycle import (
     DEFAULT_TEAMS,
@@ -65,8 +66,15 @@ def instance_from_request(payload: Mapping[str, object]) -> Instance:
             `order` may be left out when the step has `predecessors`, or when no step of the work point has one.
 
     Raises:
-        InvalidInstance: with `loc`, the path in `payload` to what is wrong.
+        InvalidInstance: with `loc`, the path in `payload` to what is wrong, and `more`, what else is.
     """
+    try:
+        return _read_or_known(payload)
+    except InvalidInstance as err:
+        raise InvalidInstance(str(err), err.loc, further_mistakes(payload, err, _read)) from err
+
+
+def _read_or_known(payload: Mapping[str, object]) -> Instance:
     outlined = _outline(payload)
     if outlined is None:
         return _read(payload)

@@ -62,7 +62,7 @@ def read_csv(text: str, *, fill_down: bool = False, teams: Mapping[str, Any] | N
     except InvalidInstance as err:
         if err.loc[:1] == ("teams",):
             raise
-        raise InvalidFile([table.located(err)]) from err
+        raise InvalidFile([table.located(each) for each in err.each]) from err
     return ReadRequest(request, tuple(table.notes()), len(instance.workpoints), len(instance.steps))
 
 

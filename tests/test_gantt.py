@@ -116,6 +116,19 @@ def test_the_process_view_has_a_row_for_each_step_with_its_crew():
     assert sorted(int(text.strip()[:-1]) for text in crews) == sorted(placed.crew for placed in schedule.steps)
 
 
+@pytest.mark.parametrize(
+    ("name", "place"), [("锅炉", "E-101 锅炉"), ("锅炉 E-101", "锅炉 E-101"), ("锅炉 E-1011", "E-101 锅炉 E-1011")]
+)
+@pytest.mark.parametrize("view", ["process", "workpoint", "team"])
+def test_the_equipment_goes_by_its_number_in_every_view(view, name, place):
+    named = (("E-101", name), ("E-102", "换热器"))
+    workpoints = tuple(standard_workpoint(number, told, SAMPLE_PARAMS) for number, told in named)
+    drawn = texts(gantt.figure(greedy(Instance(DEFAULT_TEAMS, workpoints)), view))
+    shown = place[:8] if view != "team" else ("E-101 ", "锅炉 E-101")  # a bar may have room for the number alone
+    assert any(text.startswith(shown) for text in drawn)
+    assert any(text.startswith("E-102") for text in drawn)
+
+
 def test_the_standard_steps_have_english_names_in_an_english_chart():
     shown = texts(gantt.figure(schedule_of(1), "process", lang="en"))
     assert "scaffolding" in shown

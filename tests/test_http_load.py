@@ -77,8 +77,10 @@ def test_what_was_answered_before_is_not_computed_again_but_recorded_as_a_run_of
     )
 
 
-@pytest.mark.parametrize("changed", [{"params": [*SAMPLE[:-1], 5.5]}, {"time_budget_ms": 7}, {"model": "DDQN_v1.0"}])
-def test_another_problem_budget_or_model_is_computed(narrow, changed):
+@pytest.mark.parametrize(
+    "changed", [{"params": [*SAMPLE[:-1], 5.5]}, {"time_budget_ms": 7}, {"model": "DDQN_v1.0"}, {"seed": 7}]
+)
+def test_another_problem_budget_model_or_seed_is_computed(narrow, changed):
     narrow.run(params=SAMPLE)
     assert narrow.run(**{"params": SAMPLE} | changed)["cached"] is False
 

@@ -201,7 +201,7 @@ def test_a_new_team_needs_a_size():
 def test_a_file_is_checked_in_the_plant_that_it_is_for():
     plant = {"外协": {"headcount": 4}, "team2": {"headcount": 20}, "返修": {"headcount": 3}}
     text = table("A,s,team2,7,15", "A,t,外协,7,", "A,u,返修,7,", head=f"{HEAD},min_crew")
-    assert mistakes(text) == [(3, "team", "invalid")]
+    assert mistakes(text) == [(3, "team", "invalid"), (2, "min_crew", "invalid")]
     read = read_csv(text, teams=plant)
     assert "teams" not in read.request
     assert read.findings == ()

@@ -5,6 +5,7 @@ import { i18n } from "./core/i18n.js";
 import Shell from "./parts/shell.js";
 import EChart from "./parts/chart.js";
 import LoadState from "./parts/load_state.js";
+import { FieldMistake, MistakeList } from "./parts/mistakes.js";
 import Nowhere from "./parts/nowhere.js";
 import StatusBadge from "./parts/badge.js";
 
@@ -33,6 +34,8 @@ createApp(Shell)
   .use(router)
   .use(i18n)
   .component("EChart", EChart)
+  .component("FieldMistake", FieldMistake)
   .component("LoadState", LoadState)
+  .component("MistakeList", MistakeList)
   .component("StatusBadge", StatusBadge)
   .mount("#app");

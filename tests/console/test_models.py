@@ -208,6 +208,21 @@ def test_a_model_is_registered_by_the_form(page: Page, console: LiveService, fil
     assert (console.home / "models" / "models" / f"{key}.pth").read_bytes() == (files / "best.pth").read_bytes()
 
 
+def test_all_that_is_wrong_with_a_registration_is_told_at_once(page: Page):
+    page.goto("/#/models?view=register")
+    page.get_by_label("标签").fill("no:colon")
+    page.locator("[name=performance_metrics-value]").first.fill("5")
+    page.locator("[name=performance_metrics-name]").first.fill("")
+    page.locator("form.registration .btn.primary").click()
+    entries = page.locator("form.registration [role=alert]").get_by_role("button")
+    expect(entries).to_have_count(3)
+    expect(page.locator("form.registration [role=alert] strong")).to_have_text("有 3 处需要改正：")
+    expect(page.locator("input[type=file]")).to_be_focused()
+    for entry, field in ((1, "[name=tags]"), (2, "[name=performance_metrics-name] >> nth=0")):
+        entries.nth(entry).click()
+        expect(page.locator(field)).to_be_focused()
+
+
 def test_the_same_file_with_the_same_parameters_is_not_registered_twice(page: Page, console: LiveService, files: Path):
     path = write_checkpoint(files / "a.pth", 11)
     key = registered(console, path)
@@ -255,7 +270,7 @@ def test_what_cannot_be_sent_is_told_before_it_is(page: Page):
     fill_registration(page, None)
     register = page.get_by_role("button", name="注册", exact=True)
     register.click()
-    expect(page.get_by_text("请选择模型文件。")).to_be_visible()
+    expect(page.locator("#file-problem")).to_have_text("请选择模型文件。")
     page.locator(".drop").evaluate("""zone => {
         const data = new DataTransfer();
         data.items.add(new File(["x"], "dropped.pth"));
@@ -269,7 +284,7 @@ def test_what_cannot_be_sent_is_told_before_it_is(page: Page):
     page.get_by_role("textbox", name="训练参数").fill("{}")
     page.get_by_label("标签", exact=True).fill("ok 1bad")
     register.click()
-    expect(page.get_by_text("不是合法的标签")).to_be_visible()
+    expect(page.locator("#tags-problem")).to_contain_text("不是合法的标签")
 
 
 @pytest.mark.parametrize(

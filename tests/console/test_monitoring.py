@@ -18,7 +18,7 @@ from monitoring import PerformanceMonitor
 from scheduler_env.standard_cycle import SAMPLE_PARAMS
 from scheduler_service.keys import digest_of
 from tests.conftest import LiveService, live_service
-from tests.console.browsing import check_both_sizes
+from tests.console.browsing import check_accessibility, check_both_sizes
 from tests.console.conftest import WIDE
 from tests.test_alerts import Receiver
 from tests.test_trends import fill
@@ -266,8 +266,16 @@ def test_a_silence_is_in_the_database_until_it_is_lifted(page: Page, console: Li
     dialog = page.get_by_role("dialog", name="静默告警")
     expect(dialog.get_by_label("规则")).to_have_value("max_makespan")
     dialog.get_by_label("时长").select_option("其他（小时）")
+    dialog.get_by_label("其他（小时）", exact=True).fill("9000")
+    dialog.get_by_role("button", name="开始静默").click()  # as long as something is wrong nothing happens
+    expect(dialog.get_by_role("alert")).to_contain_text("有 2 处需要改正：")
+    told = dialog.get_by_role("alert").get_by_role("button")
+    expect(told).to_have_text(["其他（小时）: 应在 0.1 到 8760 之间", "原因: 需要填写"])
+    expect(dialog.get_by_label("其他（小时）", exact=True)).to_be_focused()
     dialog.get_by_label("其他（小时）", exact=True).fill("36")
-    dialog.get_by_role("button", name="开始静默").click()  # without a reason nothing happens
+    told.click()
+    expect(dialog.get_by_label("原因")).to_be_focused()
+    check_accessibility(page)
     assert rows(console, "SELECT * FROM silences") == []
     dialog.get_by_label("原因").fill("国庆停产")
     dialog.get_by_label("操作人").fill("李工")
@@ -399,6 +407,21 @@ def test_a_report_that_was_made_is_listed_and_opens(page: Page, console: LiveSer
     listed = page.locator("table.reports tbody tr")
     expect(listed).to_have_count(1)
     expect(listed).to_contain_text("全部运行")
+
+
+def test_what_is_wrong_with_a_report_that_is_asked_for_is_told_in_the_pages_language(page: Page, console: LiveService):
+    before = set((console.home / "reports").iterdir())
+    page.goto("/?lang=en#/monitoring?tab=reports")
+    days = page.locator("input[name=days]")
+    for wrong, told in (("0", "must be between 1 and 3650"), ("1.5", "must be a whole number"), ("", "this is needed")):
+        days.fill(wrong)
+        page.locator("form.make .btn.primary").click()
+        expect(page.locator("form.make [role=alert]")).to_contain_text(told)
+        expect(days).to_be_focused()
+        expect(days).to_have_attribute("aria-invalid", "true")
+    days.fill("7")
+    expect(page.locator("form.make [role=alert]")).to_be_hidden()
+    assert set((console.home / "reports").iterdir()) == before
 
 
 def test_a_report_of_an_experiment_is_made_in_the_language_that_was_chosen(page: Page, console: LiveService):

@@ -1,9 +1,12 @@
 """The planner's page: what is wrong is told in the reader's language, where it is, and changes nothing."""
 
+import json
+
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Locator, Page, Route, expect
 
 from scheduler_env.standard_cycle import SAMPLE_PARAMS
+from tests.console.browsing import check_both_sizes
 from tests.console.planning import run
 
 
@@ -41,30 +44,114 @@ def test_an_empty_cell_does_not_let_the_others_move_up(schedule: Page, cells: st
     expect(schedule.locator("[name=duration-2]")).to_have_value(str(SAMPLE_PARAMS[1]))
 
 
+def listed(page: Page) -> Locator:
+    """What stands at the button, a button for each mistake."""
+    return page.locator(".go [role=alert]")
+
+
+def beside(field: Locator) -> Locator:
+    """The sentence that a field is described by, outside of its name."""
+    expect(field).to_have_attribute("aria-invalid", "true")
+    return field.page.locator(f"[id='{field.get_attribute('aria-describedby')}']")
+
+
 @pytest.mark.parametrize("wrong", ["-1", "0", "", "10001"])
-def test_a_wrong_duration_is_named_in_the_pages_language_and_gets_the_focus(schedule: Page, wrong: str):
-    schedule.locator("[name=duration-3]").fill(wrong)
-    schedule.get_by_role("button", name="开始排程").click()
-    alert = schedule.get_by_role("alert")
-    expect(alert).to_contain_text("第 3 道工序（打磨）: 需要大于 0、不超过 10,000 的小时数")
-    expect(schedule.locator("[name=duration-3]")).to_have_attribute("aria-invalid", "true")
-    expect(schedule.locator("[name=duration-3]")).to_be_focused()
-    schedule.locator("[name=duration-3]").fill("8")
+def test_a_wrong_duration_is_named_in_the_pages_language_and_gets_the_focus(
+    schedule: Page, mistakes: list[str], wrong: str
+):
+    field = schedule.locator("[name=duration-3]")
+    field.fill(wrong)
     run(schedule)
-    expect(alert).to_be_hidden()
+    expect(listed(schedule)).to_contain_text("有 1 处需要改正：第 3 道工序（打磨）: 应是大于 0、不超过 10,000 的小时数")
+    expect(beside(field)).to_have_text("应是大于 0、不超过 10,000 的小时数")
+    expect(field).to_be_focused()
+    field.fill("8")
+    expect(listed(schedule)).to_be_hidden()
+    run(schedule)
+    expect(schedule.locator(".gantt canvas")).to_be_visible()
+    assert "422" in mistakes.pop()
 
 
-def test_a_mistake_in_a_work_point_is_named_by_its_step_and_field(workpoints: Page):
-    workpoints.get_by_label("工时 2", exact=True).fill("0")
+def test_all_mistakes_of_a_form_are_told_at_once_in_its_order_and_each_leads_to_its_field(
+    workpoints: Page, mistakes: list[str]
+):
+    page = workpoints
+    page.get_by_label("工时 2", exact=True).fill("0")
+    page.get_by_label("最少人数 3", exact=True).fill("50")
+    page.get_by_label("工序 5", exact=True).fill("")
+    page.get_by_label("编号", exact=True).fill("")
+    page.locator(".plant summary").click()
+    page.get_by_label("3 班 检验", exact=True).fill("0")
+    page.locator(".plant summary").click()
+    run(page)
+    entries = listed(page).get_by_role("button")
+    expect(listed(page).locator("strong")).to_have_text("有 4 处需要改正：")
+    expect(entries).to_have_text(
+        [
+            "工作点 1 的工序“拆保温” 工时: 应是大于 0、不超过 10,000 的小时数",
+            "工作点 1 的工序“打磨” 最少人数: 50 人超过班组“2 班 保温打磨”的总人数 10",
+            "工作点 1 的工序“5” 工序: 需要填写",
+            "3 班 检验人数: 应在 1 到 1000 之间，现在是 0",
+        ]
+    )
+    expect(page.get_by_label("工时 2", exact=True)).to_be_focused()
+    entries.nth(3).click()
+    team = page.get_by_label("3 班 检验", exact=True)
+    expect(team).to_be_focused()
+    expect(team).to_be_in_viewport()
+    expect(beside(team)).to_have_text("应在 1 到 1000 之间，现在是 0")
+    entries.nth(1).press("Enter")
+    expect(page.get_by_label("最少人数 3", exact=True)).to_be_focused()
+    page.keyboard.press("Delete")
+    page.get_by_label("最少人数 3", exact=True).fill("5")
+    expect(entries).to_have_count(3)
+    page.get_by_role("button", name="English").click()
+    expect(listed(page).locator("strong")).to_have_text("3 mistakes:")
+    check_both_sizes(page, "schedule-mistakes")
+    assert "422" in mistakes.pop()
+
+
+def test_what_the_page_finds_and_what_the_service_finds_are_told_together(workpoints: Page, mistakes: list[str]):
+    page = workpoints
+    page.get_by_label("最少人数 3", exact=True).fill("50")
+    page.locator(".workpoint").nth(1).locator("summary").click()
+    second = page.locator(".workpoint").nth(1)
+    for _ in range(15):
+        second.get_by_role("button", name="删除").last.click()
+    page.get_by_role("button", name="开始排程").click()
+    expect(listed(page).get_by_role("button")).to_have_text(
+        [
+            "工作点 1 的工序“打磨” 最少人数: 50 人超过班组“2 班 保温打磨”的总人数 10",
+            "工作点 2 编号: 这个工作点没有工序",
+        ]
+    )
+    assert "422" in mistakes.pop()
+
+
+def test_a_number_that_is_none_is_no_empty_field(workpoints: Page):
+    field = workpoints.get_by_label("最少人数 3", exact=True)
+    field.press_sequentially("1e")  # what the browser shows, though the field has no value
     workpoints.get_by_role("button", name="开始排程").click()
-    expect(workpoints.get_by_role("alert")).to_contain_text("工作点 1 的工序“拆保温” 工时: 需要大于 0")
-    expect(workpoints.get_by_label("工时 2", exact=True)).to_be_focused()
-
-
-def test_a_mistake_that_only_the_service_finds_is_shown_at_its_step(workpoints: Page, mistakes: list[str]):
-    workpoints.get_by_label("最少人数 2", exact=True).fill("50")
+    expect(beside(field)).to_have_text("不是数值")
+    field.fill("3")
     run(workpoints)
-    expect(workpoints.get_by_role("alert")).to_contain_text("工作点 1 的工序“拆保温”")
+    expect(workpoints.locator(".gantt canvas")).to_be_visible()
+
+
+def test_mistakes_without_a_field_are_listed_too(schedule: Page, mistakes: list[str]):
+    request = {"params": SAMPLE_PARAMS, "teams": {"welders": {"headcount": 3}}, "time_budget_ms": 5_000}
+    file = {"name": "x.json", "mimeType": "text/plain", "buffer": json.dumps(request).encode()}
+    schedule.locator("input[type=file]").set_input_files(file)  # type: ignore[arg-type]
+    expect(schedule.get_by_text("已导入 15 道标准工序的工时。")).to_be_visible()
+
+    def spoil(route: Route) -> None:
+        body = route.request.post_data_json
+        body["teams"]["welders"] = {"headcount": 0}
+        route.continue_(post_data=json.dumps(body))
+
+    schedule.route("**/run_algorithm", spoil)
+    run(schedule)
+    expect(listed(schedule)).to_contain_text("有 1 处需要改正：welders人数: 应在 1 到 1000 之间，现在是 0")
     assert "422" in mistakes.pop()
 
 
@@ -86,7 +173,7 @@ def test_what_the_service_refuses_is_told_in_the_pages_language(
     workpoints.get_by_text("班组人数", exact=True).click()
     workpoints.get_by_label(label, exact=True).fill(value)
     run(workpoints)
-    expect(workpoints.get_by_role("alert")).to_contain_text(told)
+    expect(listed(workpoints)).to_contain_text(told)
     assert "422" in mistakes.pop()
 
 
@@ -109,5 +196,6 @@ def test_a_model_that_is_gone_is_told_in_the_pages_language(schedule: Page, mist
     }""")
     schedule.reload()
     run(schedule)
-    expect(schedule.get_by_role("alert")).to_contain_text("模型 DDQN_v9.0.0 已不存在，请另选一个模型")
+    expect(listed(schedule)).to_contain_text("模型: 模型 DDQN_v9.0.0 已不存在，请另选一个模型")
+    expect(schedule.locator("[name=model]")).to_be_focused()
     assert "404" in mistakes.pop()

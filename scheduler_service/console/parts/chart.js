@@ -63,7 +63,11 @@ export default {
       chart?.dispose();
       chart = null;
     });
-    watch(() => props.option, (option) => chart?.setOption(option, { notMerge: true }));
+    // ECharts draws a new option with the shapes of the former one, which keep what the new one does not say of them.
+    watch(() => props.option, (option) => {
+      chart?.clear();
+      chart?.setOption(option);
+    });
     return { box };
   },
   template: `<div class="chart" role="img" :aria-label="label"><div ref="box" :style="{ height }"></div></div>`,

@@ -78,6 +78,13 @@ export const messages = {
       blocked: "浏览器拦截了新标签页，已改为下载。",
     },
     toast: { close: "关闭提示" },
+    mistakes: {
+      count: "有 {n} 处需要改正：",
+      missing: "需要填写",
+      not_a_number: "不是数值",
+      whole: "应为整数",
+      range: "应在 {min} 到 {max} 之间",
+    },
     status: {
       model: { registered: "已注册", validated: "已验证", deployed: "已部署", retired: "已退役" },
       experiment: {
@@ -168,6 +175,13 @@ export const messages = {
       blocked: "The browser blocked the new tab; the report is downloaded instead.",
     },
     toast: { close: "Close" },
+    mistakes: {
+      count: "1 mistake: | {n} mistakes:",
+      missing: "this is needed",
+      not_a_number: "this is not a number",
+      whole: "must be a whole number",
+      range: "must be between {min} and {max}",
+    },
     status: {
       model: { registered: "registered", validated: "validated", deployed: "deployed", retired: "retired" },
       experiment: {

@@ -115,8 +115,10 @@ def _errors_of(err: Exception, shown: Callable[[str], str]) -> Errors:
         return [told_finding(each) for each in err.findings]
     if isinstance(err, InvalidInput):
         return [mistake(loc, shown(text)) for loc, text in err.errors or [((), str(err))]]
-    if isinstance(err, InvalidInstance | InvalidCheckpoint):
-        return [mistake(getattr(err, "loc", ()), shown(str(err)))]
+    if isinstance(err, InvalidInstance):
+        return [mistake(each.loc, shown(str(each))) for each in err.each]
+    if isinstance(err, InvalidCheckpoint):
+        return [mistake((), shown(str(err)))]
     return ()
 
 

@@ -187,6 +187,9 @@ class RunRequest(Strict):
     time_budget_ms: Annotated[Whole, Field(ge=0)] | None = Field(
         default=None, description="Improve the schedule for so long. Left out: as long as the model does by default."
     )
+    seed: Annotated[Whole, Field(ge=0, lt=2**31)] | None = Field(
+        default=None, description="Of the search's random choices, 0 by default: others show how far schedules scatter."
+    )
     charts: Annotated[
         Literal["none"] | View | list[Literal["none"] | View],
         WithJsonSchema(

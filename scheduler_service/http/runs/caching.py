@@ -1,4 +1,4 @@
-"""Schedules that were answered before: the same model, the same problem and the same budget need not be computed again.
+"""Schedules that were answered before: the same model, problem, budget and seed need not be computed again.
 
 Off unless `SCHED_ANSWER_CACHE_MIB` gives it room. Each process has its own. A model's key names its weights for good,
 so nothing in here ever becomes wrong; what was used longest ago makes room.
@@ -13,7 +13,7 @@ import orjson
 
 from scheduler_env.schedule import Solution
 
-Key = tuple[str, float, bytes]
+Key = tuple[str, float, int, bytes]
 
 BYTES_PER_STEP, BYTES_PER_MODE = 1_200, 120
 """Of a solution in memory with its instance, on the safe side: 33 KB for 15 steps with 126 modes, which take 21."""
@@ -64,10 +64,10 @@ class AnswerCache:
 NO_CACHE = AnswerCache(0)
 
 
-def key_of(model_key: str, problem: Mapping[str, object], time_budget_ms: float) -> Key:
+def key_of(model_key: str, problem: Mapping[str, object], time_budget_ms: float, seed: int = 0) -> Key:
     """What a solution is found by: the problem as it was written, its members in any order."""
     written = orjson.dumps(problem, option=orjson.OPT_SORT_KEYS)
-    return model_key, time_budget_ms, hashlib.blake2b(written, digest_size=32).digest()
+    return model_key, time_budget_ms, seed, hashlib.blake2b(written, digest_size=32).digest()
 
 
 def _bytes_of(solution: Solution) -> int:

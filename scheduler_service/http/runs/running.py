@@ -20,6 +20,7 @@ from scheduler_env.placements import packed, unpacked
 from scheduler_env.problem import Instance
 from scheduler_env.readers import instance_from_request
 from scheduler_env.schedule import Schedule, Solution
+from scheduler_env.values import Loc
 from scheduler_service.errors import InvalidInput, ModelNotFound, ServiceError, StorageUnavailable
 from scheduler_service.http.contract.schemas import RunRequest, View
 from scheduler_service.http.runs.caching import NO_CACHE, AnswerCache, key_of
@@ -109,7 +110,7 @@ def compute(
     if request.time_budget_ms is not None and request.time_budget_ms > max_budget_ms:
         raise InvalidInput(
             f"time_budget_ms {request.time_budget_ms} is over the limit of {max_budget_ms}",
-            [(("time_budget_ms",), f"must be at most {max_budget_ms}")],
+            [(("time_budget_ms",), f"must be at most {max_budget_ms}"), *_mistakes_in(request.problem)],
         )
     user_id = request.user_id or request_id
     instance: Instance | None = None if cache.is_on else instance_from_request(request.problem)
@@ -129,12 +130,12 @@ def compute(
             if request.time_budget_ms is not None and waited_ms > NEGLIGIBLE_MS:
                 budget_ms = max(full_ms - waited_ms, min(full_ms, model.agent.default_budget_ms))
             began_s = time.perf_counter()
-            key = key_of(model.key, request.problem, full_ms) if cache.is_on else None
+            key = key_of(model.key, request.problem, full_ms, request.seed or 0) if cache.is_on else None
             solution = cache.get(key) if key is not None else None
             is_cached = solution is not None
             if solution is None:
                 instance = instance or instance_from_request(request.problem)
-                solution = model.agent.solve(instance, time_budget_ms=budget_ms, stop=stop)
+                solution = model.agent.solve(instance, time_budget_ms=budget_ms, seed=request.seed or 0, stop=stop)
                 solution.schedule.check()
                 _ = solution.schedule.critical_steps  # here rather than on the event loop, where answers are made
                 # Not what a search found that was cut short: it would be answered to who has the whole time.
@@ -254,6 +255,14 @@ def draw(
         charts[view] = base64.b64encode(to_image(drawn)).decode()
         drawn.clear()  # its parts refer to one another: 30 MB of a large chart would wait for the garbage collector
     return charts
+
+
+def _mistakes_in(problem: Mapping[str, object]) -> list[tuple[Loc, str]]:
+    try:
+        instance_from_request(problem)
+    except InvalidInstance as err:
+        return [(each.loc, str(each)) for each in err.each]
+    return []
 
 
 def _first_choice(request: RunRequest, user_id: str, models: ModelVersionManager, experiments: ABTestManager) -> Choice:

@@ -1,5 +1,5 @@
 // A new experiment: the form, beside it what it could find, and before it begins what will happen.
-import { computed, nextTick, onMounted, reactive, ref, shallowRef } from "vue";
+import { computed, onMounted, reactive, ref, shallowRef } from "vue";
 import { useRouter } from "vue-router";
 import { api } from "../../core/api.js";
 import { now } from "../../core/clock.js";
@@ -7,6 +7,7 @@ import { number, time } from "../../core/format.js";
 import { useLoad } from "../../core/load.js";
 import { session } from "../../core/session.js";
 import { confirm } from "../../parts/confirm.js";
+import { leadToFirst } from "../../parts/mistakes.js";
 import { toast } from "../../parts/toast.js";
 import ArmsFields from "./arms_fields.js";
 import { bodyOf, emptyForm, emptyPlaces, LETTERS, METRICS, repeatedModels } from "./form.js";
@@ -16,6 +17,9 @@ import { addressOf } from "./list.js";
 import PlanPanel from "./plan_panel.js";
 import { mistakeAt, problemText } from "./problem.js";
 import { letter, level, shortModel, useWording } from "./wording.js";
+
+/** Members of the body that the form has a field for. */
+const FIELDS = /^(experiment_name|model_[a-h]|traffic_split|success_metric|duration_days|alpha|margin|min_samples|coverage|guardrails|shadow|rollout|minimum_effect)$/;
 
 export default {
   name: "NewExperiment",
@@ -51,6 +55,9 @@ export default {
     const repeated = computed(() => repeatedModels(form).map((at) => `model_${LETTERS[at]}`));
     const fault = (path) => (isTried.value && empties.value.includes(path) && of("form.needed")) || (repeated.value.includes(path) && of("form.repeated")) || mistakeAt(refused.value, path) || mistakeAt(planned.value, path);
 
+    /** What has no field of its own. */
+    const others = computed(() => (refused.value?.errors ?? []).filter(({ loc }) => !FIELDS.test(loc[0])).map(({ loc, msg }) => ({ place: loc.join("."), text: msg })));
+
     const said = (err) => (err.kind === "experiment-conflict" ? of("form.taken", { name: form.name.trim() }) : problemText(err));
 
     function happens(body) {
@@ -73,15 +80,17 @@ export default {
 
     async function showMistakes() {
       isAdvancedOpen.value ||= PLACES.some((place) => fault(place));
-      await nextTick();
-      page.value.querySelector("[aria-invalid=true]")?.focus();
+      return leadToFirst(page.value);
     }
 
     async function create() {
       isTried.value = true;
       refused.value = null;
-      if (empties.value.length || repeated.value.length) return showMistakes();
       const body = bodyOf(form);
+      if (empties.value.length || repeated.value.length) {
+        refused.value = await api.post("/experiments/plan", body).then(() => null, (err) => err); // what else is wrong
+        return showMistakes();
+      }
       try {
         // What was entered last may not have been planned yet, and nobody agrees to what would be refused.
         await api.post("/experiments/plan", body);
@@ -101,7 +110,7 @@ export default {
       return null;
     }
     const metrics = computed(() => METRICS.map((value) => ({ value, label: words.metric(value) })));
-    return { ...words, form, load, planned, refused, isSending, isAdvancedOpen, heading, page, fault, create, metrics, said };
+    return { ...words, form, load, planned, refused, isSending, isAdvancedOpen, heading, page, fault, create, metrics, said, others };
   },
   template: /* html */ `
     <section ref="page" class="page">
@@ -122,6 +131,7 @@ export default {
             </div>
             <details :open="isAdvancedOpen" @toggle="isAdvancedOpen = $event.target.open"><summary>{{ of("form.advanced") }}</summary><limits-fields :form="form" :fault="fault" /></details>
             <p v-if="refused && !refused.errors.length" class="error" role="alert">{{ of("form.not_created", { why: said(refused) }) }}</p>
+            <mistake-list :is-on="isTried" :others="others" />
             <div class="row form-end"><button class="btn primary" :disabled="isSending">{{ of("form.create") }}</button><router-link class="btn quiet" to="/experiments">{{ of("form.cancel") }}</router-link></div>
           </form>
           <plan-panel :form="form" :fault="fault" @refused="planned = $event" />

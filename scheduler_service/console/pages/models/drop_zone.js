@@ -24,9 +24,9 @@ export default {
   template: /* html */ `
     <div class="drop" :class="{ over: isOver, filled: file }" data-field="file" @dragover.prevent="isOver = true" @dragleave="isOver = false" @drop.prevent="take($event.dataTransfer.files)">
       <p><template v-if="file"><b>{{ file.name }}</b> <span class="hint">{{ bytes(file.size) }}</span></template><template v-else>{{ t("models.register.drop") }}</template>
-        <label class="btn small">{{ t(file ? "models.register.another" : "models.register.choose") }}<input class="unseen" type="file" name="file" accept=".pth,.pt,.json" :aria-invalid="!!problem" aria-describedby="file-hint file-problem" @change="choose"></label></p>
+        <label class="btn small">{{ t(file ? "models.register.another" : "models.register.choose") }}<input class="unseen" type="file" name="file" accept=".pth,.pt,.json" :aria-invalid="!!problem" aria-describedby="file-hint file-problem" :data-place="t('models.register.file')" @change="choose"></label></p>
       <p id="file-hint" class="hint">{{ t("models.register.file_hint") }}</p>
-      <p v-if="problem" id="file-problem" class="error" role="alert">{{ problem }}</p>
+      <p v-if="problem" id="file-problem" class="error">{{ problem }}</p>
     </div>
   `,
 };

@@ -16,7 +16,7 @@ export default {
       <label :for="given.id">{{ label }}</label>
       <slot :given="given" />
       <small v-if="hint" :id="name + '-hint'" class="hint">{{ hint }}</small>
-      <span v-if="problem" :id="name + '-problem'" class="error" role="alert">{{ problem }}</span>
+      <span v-if="problem" :id="name + '-problem'" class="error">{{ problem }}</span>
     </div>
   `,
 };

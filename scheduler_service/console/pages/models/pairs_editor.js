@@ -70,14 +70,14 @@ export default {
       <div v-if="pairs.mode === 'rows'" ref="box" class="pair-rows">
         <table><thead><tr><th scope="col">{{ t("models.register.name") }}</th><th scope="col">{{ t("models.register.value") }}</th><th><span class="unseen">{{ t("models.actions") }}</span></th></tr></thead>
         <tbody><tr v-for="(row, place) in pairs.rows" :key="place">
-          <td><input v-model="row.name" class="input mono" :name="name + '-name'" :aria-label="t('models.register.row_name', { number: place + 1 })" spellcheck="false" @paste="paste"></td>
+          <td><input v-model="row.name" class="input mono" :name="name + '-name'" v-bind="place ? {} : { 'aria-invalid': mistake ? 'true' : undefined, 'aria-describedby': name + '-problem', 'data-place': legend }" :aria-label="t('models.register.row_name', { number: place + 1 })" spellcheck="false" @paste="paste"></td>
           <td><input v-model="row.value" class="input mono" :name="name + '-value'" :aria-label="t('models.register.row_value', { number: place + 1 })" spellcheck="false" @paste="paste"></td>
           <td><button type="button" class="btn quiet small" :aria-label="t('models.register.remove_row', { name: row.name || place + 1 })" @click="remove(place)">×</button></td>
         </tr></tbody></table>
         <button type="button" class="btn small" @click="add">+ {{ t("models.register.add") }}</button>
       </div>
-      <textarea v-else v-model="pairs.text" class="input mono" :name="name" rows="7" spellcheck="false" :aria-label="legend" :aria-invalid="!!mistake" :placeholder="'{ }'"></textarea>
-      <p v-if="mistake" :id="name + '-problem'" class="error" role="alert">{{ mistake }}</p>
+      <textarea v-else v-model="pairs.text" class="input mono" :name="name" rows="7" spellcheck="false" :aria-label="legend" :aria-invalid="!!mistake" :aria-describedby="name + '-problem'" :placeholder="'{ }'"></textarea>
+      <p v-if="mistake" :id="name + '-problem'" class="error">{{ mistake }}</p>
       <slot />
     </fieldset>
   `,

@@ -1,11 +1,12 @@
 // The form that registers a model: its file, what it is, how it was trained and what it claims.
-import { computed, nextTick, onScopeDispose, reactive, ref } from "vue";
+import { computed, onScopeDispose, reactive, ref } from "vue";
 import { useRouter } from "vue-router";
 import { useI18n } from "vue-i18n";
 import { api } from "../../core/api.js";
 import { percent } from "../../core/format.js";
 import { useLoad } from "../../core/load.js";
 import { rememberActor, session } from "../../core/session.js";
+import { leadToFirst } from "../../parts/mistakes.js";
 import { toast } from "../../parts/toast.js";
 import DropZone from "./drop_zone.js";
 import FormField from "./field.js";
@@ -18,11 +19,12 @@ import { byField, explain } from "./problems.js";
 const ALGORITHMS = ["DDQN", "RULE", "GA", "CPSAT"];
 const tagsIn = (text) => text.split(/[\s,，、]+/).filter(Boolean);
 
-/** What is sent; throws {field, key, figures} for what cannot be. */
+/** What is sent, and what cannot be: {form, wrong: {field: [key of ours, figures]}}. */
 function formOf(draft) {
   const form = new FormData();
-  if (!draft.file) throw { field: "file", key: "file_needed" };
-  form.set("file", draft.file);
+  const wrong = {};
+  if (draft.file) form.set("file", draft.file);
+  else wrong.file = ["register.file_needed", {}];
   for (const name of ["algorithm_name", "description", "created_by"]) form.set(name, draft[name].trim());
   if (draft.versioning === "version") form.set("version", draft.version.trim());
   if (draft.versioning === "bump") form.set("bump", draft.bump);
@@ -30,14 +32,15 @@ function formOf(draft) {
     try {
       form.set(field, JSON.stringify(readPairs(draft[field])));
     } catch (err) {
-      throw { field, ...err };
+      if (!err.key) throw err;
+      wrong[field] = [`register.${err.key}`, err.figures ?? {}];
     }
   }
   const tags = tagsIn(draft.tags);
-  if (!tags.every(isTag)) throw { field: "tags", text: "models.tags_invalid" };
+  if (!tags.every(isTag)) wrong.tags = ["tags_invalid", {}];
   form.set("tags", JSON.stringify(tags));
   if (draft.parent) form.set("lineage", JSON.stringify({ parent: draft.parent }));
-  return form;
+  return { form, wrong };
 }
 
 /** Whether the chosen file is still what was chosen: the browser sends none that changed since, and says it cannot connect. */
@@ -59,7 +62,6 @@ export default {
       performance_metrics: newPairs(["makespan", "gap", "resource_utilization"]),
     });
     const problems = ref({});
-    const count = computed(() => Object.keys(problems.value).length);
     const sent = ref(null); // share of the file, while there is an upload
     const form = ref(null);
     let abort = null;
@@ -67,21 +69,14 @@ export default {
 
     async function show(found) {
       problems.value = found;
-      await nextTick();
-      const [field] = Object.keys(found);
-      const place = form.value.querySelector(`[data-field="${field}"]`) ?? form.value.querySelector("#summary");
-      (place.matches("input, textarea, select, [tabindex]") ? place : (place.querySelector("input, textarea, select") ?? place)).focus();
+      return leadToFirst(form.value);
     }
 
     async function submit() {
-      let body;
+      const { form: body, wrong } = formOf(draft);
       problems.value = {};
-      try {
-        body = formOf(draft);
-      } catch (err) {
-        if (!err.field) throw err;
-        return show({ [err.field]: err.text ? t(err.text) : t(`models.register.${err.key}`, err.figures ?? {}) });
-      }
+      const found = Object.entries(wrong).map(([field, [key, figures]]) => [field, t(`models.${key}`, figures)]);
+      if (found.length) return show(Object.fromEntries(found));
       abort = new AbortController();
       sent.value = 0;
       try {
@@ -107,12 +102,11 @@ export default {
       delete problems.value.file;
     };
     const several = () => (problems.value = { ...problems.value, file: t("models.register.several") });
-    return { t, percent, shortName, models, algorithms, parents, draft, problems, count, sent, form, submit, cancel, choose, several };
+    return { t, percent, shortName, models, algorithms, parents, draft, problems, sent, form, submit, cancel, choose, several };
   },
   template: /* html */ `
     <form ref="form" class="registration" novalidate @submit.prevent="submit">
       <p class="hint">{{ t("models.register.about") }}</p>
-      <div v-if="count" id="summary" class="card error" role="alert" tabindex="-1"><strong>{{ t("models.register.not_registered") }}</strong> {{ problems[""] ?? t("models.register.problems", { count }, count) }}</div>
       <div class="columns even">
         <section class="card">
           <h2>{{ t("models.register.file") }}</h2>
@@ -139,6 +133,7 @@ export default {
         </section>
       </div>
       <div class="submit-bar">
+        <mistake-list :others="problems[''] ? [{ place: '', text: problems[''] }] : []" />
         <div v-if="sent !== null" class="sending" role="status">
           <label>{{ sent < 1 ? t("models.register.sending", { percent: percent(sent, 0) }) : t("models.register.examining") }}
             <progress max="1" :value="sent < 1 ? sent : undefined"></progress></label>

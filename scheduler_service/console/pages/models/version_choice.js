@@ -23,7 +23,7 @@ export default {
       <div class="check"><label class="check"><input v-model="draft.versioning" type="radio" name="versioning" value="version">{{ t("models.register.version_explicit") }}</label>
         <input v-model="draft.version" class="input narrow" name="version" :data-field="draft.versioning === 'version' ? 'version' : undefined" placeholder="2.1.0" :aria-label="t('models.register.version')" :aria-invalid="!!problem" aria-describedby="version-problem" @input="draft.versioning = 'version'"></div>
       <p class="hint">{{ highest ? t("models.register.highest", { algorithm: draft.algorithm_name, version: highest }) : t("models.register.first", { algorithm: draft.algorithm_name }) }}</p>
-      <p v-if="problem" id="version-problem" class="error" role="alert">{{ problem }}</p>
+      <p v-if="problem" id="version-problem" class="error">{{ problem }}</p>
     </fieldset>
   `,
 };

@@ -4,6 +4,7 @@ import { useI18n } from "vue-i18n";
 import { api } from "../../core/api.js";
 import { useLoad } from "../../core/load.js";
 import { refusalText } from "../../core/refusals.js";
+import { useFieldMistakes } from "../../parts/mistakes.js";
 import ReportLinks from "../../parts/report_links.js";
 
 export default {
@@ -15,7 +16,7 @@ export default {
     const form = ref({ kind: "performance", experiment: "", days: 7, lang: locale.value, format: "html" });
     const seconds = ref(0);
     const isMaking = ref(false);
-    const problem = ref(null);
+    const mistakes = useFieldMistakes();
     const made = ref(null);
     const result = ref(null);
     let ticking = null;
@@ -26,11 +27,11 @@ export default {
     });
     const experiments = computed(() => known.data.value ?? []);
     const isPossible = computed(() => form.value.kind === "performance" || Boolean(form.value.experiment));
-    const wrong = (field) => problem.value?.of?.(field) ?? "";
 
     async function make() {
       const { kind, experiment, days, lang, format } = form.value;
-      [problem.value, made.value, seconds.value, isMaking.value] = [null, null, 0, true];
+      if (!mistakes.check()) return;
+      [made.value, seconds.value, isMaking.value] = [null, 0, true];
       ticking = setInterval(() => (seconds.value += 1), 1_000);
       try {
         const body = kind === "performance" ? { days, lang, format } : { days, lang, experiment_name: experiment };
@@ -38,7 +39,7 @@ export default {
         made.value = { name: report, url };
         emit("made", report);
       } catch (err) {
-        problem.value = err;
+        mistakes.refuse(err, refusalText, { experiment_name: "experiment" });
       } finally {
         clearInterval(ticking);
         isMaking.value = false;
@@ -48,31 +49,33 @@ export default {
     }
 
     onScopeDispose(() => clearInterval(ticking));
-    return { t, refusalText, form, experiments, isPossible, isMaking, seconds, problem, wrong, made, result, make };
+    return { t, form, experiments, isPossible, isMaking, seconds, mistakes, formBox: mistakes.form, made, result, make };
   },
   template: /* html */ `
     <section class="card" aria-labelledby="make-title">
       <h2 id="make-title">{{ t("monitoring.reports.make") }}</h2>
-      <form class="row end make" @submit.prevent="make">
+      <form ref="formBox" class="row end make" novalidate @submit.prevent="make">
         <fieldset class="choice"><legend>{{ t("monitoring.reports.kind") }}</legend>
           <label v-for="kind in ['performance', 'ab_test']" :key="kind" class="check"><input v-model="form.kind" type="radio" name="kind" :value="kind">{{ t("monitoring.reports.kinds." + kind) }}</label>
         </fieldset>
-        <label v-if="form.kind === 'ab_test'" class="field">{{ t("monitoring.reports.experiment") }}
-          <select v-model="form.experiment" name="experiment" required :disabled="!experiments.length"><option v-for="each in experiments" :key="each">{{ each }}</option></select></label>
-        <label class="field short">{{ t("monitoring.reports.days") }}
-          <input v-model.number="form.days" name="days" type="number" min="1" max="3650" step="1" required :aria-invalid="Boolean(wrong('days'))"></label>
+        <div v-if="form.kind === 'ab_test'"><label class="field">{{ t("monitoring.reports.experiment") }}
+          <select v-model="form.experiment" name="experiment" required :disabled="!experiments.length" v-bind="mistakes.attrs('experiment')"><option v-for="each in experiments" :key="each">{{ each }}</option></select></label>
+          <field-mistake :at="['experiment']" :text="mistakes.text('experiment')" /></div>
+        <div><label class="field short">{{ t("monitoring.reports.days") }}
+          <input v-model.number="form.days" name="days" type="number" min="1" max="3650" step="1" required v-bind="mistakes.attrs('days')"></label>
+          <field-mistake :at="['days']" :text="mistakes.text('days')" /></div>
         <label class="field">{{ t("monitoring.reports.lang") }}
           <select v-model="form.lang" name="lang"><option v-for="each in ['zh', 'en']" :key="each" :value="each">{{ t("monitoring.reports.langs." + each) }}</option></select></label>
         <label v-if="form.kind === 'performance'" class="field">{{ t("monitoring.reports.format") }}
           <select v-model="form.format" name="format"><option v-for="each in ['html', 'pdf']" :key="each" :value="each">{{ t("monitoring.reports.formats." + each) }}</option></select></label>
-        <button class="btn primary" :disabled="isMaking || !isPossible">{{ t("monitoring.reports.action") }}</button>
+        <div><mistake-list :others="mistakes.others.value" />
+          <button class="btn primary" :disabled="isMaking || !isPossible">{{ t("monitoring.reports.action") }}</button></div>
       </form>
       <p v-if="!isPossible" class="hint">{{ t("monitoring.reports.no_experiments") }}</p>
       <div role="status">
         <div v-if="isMaking"><p class="hint">{{ t("monitoring.reports.making", { s: seconds }) }}</p><progress :aria-label="t('monitoring.reports.make')"></progress></div>
         <p v-else-if="made" ref="result" class="row made"><span class="good">✓ {{ t("monitoring.reports.made") }}</span> <code>{{ made.name }}</code> <report-links :report="made" /></p>
       </div>
-      <p v-if="problem" class="error" role="alert">{{ refusalText(problem) }}</p>
     </section>
   `,
 };

@@ -6,6 +6,7 @@ import { now } from "../../core/clock.js";
 import { time } from "../../core/format.js";
 import { refusalText } from "../../core/refusals.js";
 import { rememberActor, session } from "../../core/session.js";
+import { useFieldMistakes } from "../../parts/mistakes.js";
 import { toast } from "../../parts/toast.js";
 import { RULES, useRules } from "./rules.js";
 
@@ -20,7 +21,7 @@ export default {
     const rules = useRules(toRef(props, "thresholds"));
     const dialog = ref(null);
     const form = ref({ rule: props.rule, isOnly: Boolean(props.subject), preset: 4, hours: 4, reason: "", actor: session.actor });
-    const errors = ref(null);
+    const mistakes = useFieldMistakes();
     const isBusy = ref(false);
     const hours = computed(() => Number(form.value.preset === "other" ? form.value.hours : form.value.preset));
     const until = computed(() => {
@@ -35,8 +36,8 @@ export default {
     const label = (n) => (n % 24 ? t("monitoring.silence.hours_of", { n }, n) : t("monitoring.silence.days_of", { n: n / 24 }, n / 24));
 
     async function agree() {
+      if (!mistakes.check()) return;
       isBusy.value = true;
-      errors.value = null;
       rememberActor(form.value.actor);
       try {
         const body = { hours: hours.value, reason: form.value.reason, actor: form.value.actor.trim() };
@@ -47,18 +48,18 @@ export default {
         dialog.value.close();
         emit("done");
       } catch (err) {
-        errors.value = err;
+        mistakes.refuse(err, refusalText, { name: "rule" });
       } finally {
         isBusy.value = false;
       }
     }
 
     onMounted(() => dialog.value.showModal());
-    return { t, refusalText, rules, all: RULES, dialog, form, errors, isBusy, until, isOfOne, happens, presets: HOURS, label, agree };
+    return { t, rules, all: RULES, dialog, form, mistakes, formBox: mistakes.form, isBusy, until, isOfOne, happens, presets: HOURS, label, agree };
   },
   template: /* html */ `
     <dialog ref="dialog" class="dialog" aria-labelledby="silence-title" @close="$emit('close')">
-      <form @submit.prevent="agree">
+      <form ref="formBox" novalidate @submit.prevent="agree">
         <h2 id="silence-title">{{ t("monitoring.silence.title") }}</h2>
         <label class="field">{{ t("monitoring.silence.rule") }}
           <select v-model="form.rule" name="rule">
@@ -75,16 +76,19 @@ export default {
               <option v-for="each in presets" :key="each" :value="each">{{ label(each) }}</option>
               <option value="other">{{ t("monitoring.silence.custom") }}</option>
             </select></label>
-          <label v-if="form.preset === 'other'" class="field">{{ t("monitoring.silence.custom") }}
-            <input v-model.number="form.hours" name="hours" type="number" min="0.1" max="8760" step="any" required></label>
+          <div v-if="form.preset === 'other'"><label class="field">{{ t("monitoring.silence.custom") }}
+            <input v-model.number="form.hours" name="hours" type="number" min="0.1" max="8760" step="any" required v-bind="mistakes.attrs('hours')"></label>
+            <field-mistake :at="['hours']" :text="mistakes.text('hours')" /></div>
         </div>
         <label class="field">{{ t("monitoring.silence.reason") }}
-          <textarea v-model.trim="form.reason" name="reason" rows="2" maxlength="2000" required aria-describedby="silence-reason"></textarea>
-          <small id="silence-reason" class="hint">{{ t("monitoring.silence.reason_hint") }}</small></label>
-        <label class="field">{{ t("monitoring.silence.actor") }}<input v-model="form.actor" name="actor" maxlength="200" autocomplete="name"></label>
+          <textarea v-model.trim="form.reason" name="reason" rows="2" maxlength="2000" required v-bind="mistakes.attrs('reason')"></textarea>
+          <small class="hint">{{ t("monitoring.silence.reason_hint") }}</small></label>
+        <field-mistake :at="['reason']" :text="mistakes.text('reason')" />
+        <label class="field">{{ t("monitoring.silence.actor") }}<input v-model="form.actor" name="actor" maxlength="200" autocomplete="name" v-bind="mistakes.attrs('actor')"></label>
+        <field-mistake :at="['actor']" :text="mistakes.text('actor')" />
         <p class="hint">{{ t("confirm.happens") }}</p>
         <ul class="happens"><li v-for="each in happens" :key="each">{{ each }}</li></ul>
-        <p v-if="errors" class="error" role="alert">{{ refusalText(errors) }}</p>
+        <mistake-list :others="mistakes.others.value" />
         <div class="actions">
           <button type="button" class="btn" @click="dialog.close()">{{ t("monitoring.silence.cancel") }}</button>
           <button class="btn primary" :disabled="isBusy">{{ t("monitoring.silence.action") }}</button>

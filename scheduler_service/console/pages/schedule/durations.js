@@ -6,7 +6,7 @@ import { MAX_HOURS, SAMPLE, STEPS, stepName } from "./standard.js";
 
 export default {
   name: "Durations",
-  props: { modelValue: { type: Array, required: true }, invalid: { type: Function, required: true } },
+  props: { modelValue: { type: Array, required: true }, fault: { type: Object, required: true } },
   emits: ["update:modelValue"],
   setup(props, { emit }) {
     const { t, locale } = useI18n();
@@ -54,11 +54,14 @@ export default {
       </div>
       <p v-if="complaint" class="error" role="alert">{{ complaint }}</p>
       <div class="duration-grid">
-        <label v-for="(step, at) in steps" :key="step.zh" class="field">
-          <span class="step-name"><b>{{ at + 1 }}</b> {{ name(step) }} <small class="hint">{{ t("schedule.teams." + step.team) }}</small></span>
-          <input type="number" inputmode="decimal" min="0" :max="max" step="any" :value="modelValue[at]" :name="'duration-' + (at + 1)"
-            :aria-invalid="Boolean(invalid('params', at))" @input="set(at, $event.target.value)" @paste="paste($event, at)">
-        </label>
+        <div v-for="(step, at) in steps" :key="step.zh">
+          <label class="field">
+            <span class="step-name"><b>{{ at + 1 }}</b> {{ name(step) }} <small class="hint">{{ t("schedule.teams." + step.team) }}</small></span>
+            <input type="number" inputmode="decimal" min="0" :max="max" step="any" :value="modelValue[at]" :name="'duration-' + (at + 1)"
+              v-bind="fault.attrs(['params', at])" @input="set(at, $event.target.value)" @paste="paste($event, at)">
+          </label>
+          <field-mistake :at="['params', at]" :text="fault.text(['params', at])" />
+        </div>
       </div>
       <details>
         <summary>{{ t("schedule.paste") }}</summary>

@@ -2,31 +2,32 @@
 import { computed, nextTick, ref, watch } from "vue";
 import { useI18n } from "vue-i18n";
 import { useRoute, useRouter } from "vue-router";
-import { fixed, hours, percent } from "../../core/format.js";
+import { api } from "../../core/api.js";
+import { fixed, hours } from "../../core/format.js";
 import { addMessages } from "../../core/i18n.js";
 import { useStyle } from "../../core/style.js";
+import { leadToFirst } from "../../parts/mistakes.js";
 import { toast } from "../../parts/toast.js";
+import Comparison from "./comparison.js";
 import { useDraft } from "./draft.js";
 import Durations from "./durations.js";
 import Files from "./files.js";
 import { VIEWS } from "./gantt.js";
-import { mistakesIn } from "./checks.js";
 import History from "./history.js";
+import { joined, mistakesHere, noted, useMistakes } from "./mistakes.js";
+import { opponents } from "./opponents.js";
 import Options from "./options.js";
 import Plant from "./plant.js";
-import { explain, explained } from "./problems.js";
+import { explain } from "./problems.js";
 import Result from "./result.js";
 import { addressOf, answerOf, idsIn, recorded } from "./recorded.js";
-import { cancel, keep, run, state } from "./run.js";
-import { STEPS, TEAMS, stepName } from "./standard.js";
+import { cancel, compare, keep, run, show, state } from "./run.js";
+import { TEAMS } from "./standard.js";
 import { texts } from "./texts.js";
 import Workpoints from "./workpoints.js";
 
 addMessages(texts);
 await useStyle(new URL("style.css", import.meta.url));
-
-/** What a field of the body is called on the page, where it is not by its own name. */
-const FIELDS = { id: "workpoint_id", name: "workpoint_name", teams: "plant", time_budget_ms: "budget", user_id: "user" };
 
 // How a schedule is looked at stays as it is while other pages are.
 const view = ref("process");
@@ -34,12 +35,14 @@ const showCritical = ref(true);
 
 export default {
   name: "Schedule",
-  components: { Durations, Files, History, Options, Plant, Result, Workpoints },
+  components: { Comparison, Durations, Files, History, Options, Plant, Result, Workpoints },
   setup() {
-    const { t, locale } = useI18n();
+    const { t } = useI18n();
     const { draft, take, request, body } = useDraft();
     const results = ref(null);
     const history = ref(null);
+    const form = ref(null);
+    const { fault, others } = useMistakes(draft, () => state.error?.errors ?? []);
 
     const teams = computed(() => [
       ...new Set([
@@ -68,7 +71,7 @@ export default {
       try {
         const found = (await Promise.all(ids.map(recorded))).map(answerOf);
         if (found.includes(null)) unopened.value = t("schedule.not_kept");
-        else keep((state.answers = found));
+        else show(found);
       } catch (err) {
         unopened.value = err.status === 404 ? t("schedule.no_such_run") : explain(err);
       }
@@ -76,18 +79,22 @@ export default {
     watch(() => route.params.runs, open, { immediate: true });
 
     async function start() {
-      const mistakes = mistakesIn(draft, t);
-      if (mistakes.length) return refuse(mistakes);
-      const { model, compare, budgetMs } = draft.options;
-      const bodies = compare ? [body(model), body(compare)] : [body(model)];
-      const isDone = await run(bodies, budgetMs);
+      const { model, compare: other, budgetMs } = draft.options;
+      const chosen = other ? await opponents(draft.options, draft.more).catch((err) => ({ err, mistakes: [] })) : { mistakes: [] };
+      if (chosen.err) return refuse(chosen.err);
+      const here = [...mistakesHere(form.value, draft), ...chosen.mistakes];
+      if (here.length) return refuse({ errors: joined(here, await toldOf(request())) });
+      const isDone = other ? await compare(body(other), chosen.keys, budgetMs) : await run(body(model), budgetMs);
       if (isDone && route.path.startsWith("/schedule")) showAddress();
       if (state.isCancelled) toast(t("schedule.cancelled"), "info");
+      if (state.error) refuse(state.error);
       await nextTick();
       if (!results.value) return tellElsewhere(isDone);
-      if (isDone) showResults();
-      else document.querySelector("[aria-invalid=true]")?.focus();
+      return isDone && showResults();
     }
+
+    /** What the service finds wrong with a request that is not sent to be run. */
+    const toldOf = (asked) => api.post("/requests/read", asked).then(() => [], (err) => err.errors ?? []);
 
     /** Somebody went to another page meanwhile. */
     function tellElsewhere(isDone) {
@@ -95,11 +102,11 @@ export default {
       else if (state.error) toast(`${t("schedule.failed")} ${explain(state.error)}`, "bad");
     }
 
-    /** What the service would refuse anyway is said here, in the page's words, and nothing is sent. */
-    async function refuse(errors) {
-      state.error = { errors };
-      await nextTick();
-      document.querySelector("[aria-invalid=true]")?.focus();
+    /** All that is wrong, beside its fields and at the button. */
+    function refuse({ kind, status, detail, retryAfterS, errors = [] }) {
+      const found = status === 404 && draft.options.model ? [{ loc: ["model"], msg: detail }] : errors;
+      state.error = { kind, status, detail, retryAfterS, errors: noted(found, draft) };
+      return leadToFirst(form.value);
     }
 
     /** The schedule comes into sight where it is not: below the form, or above the button in a long one. */
@@ -108,44 +115,19 @@ export default {
       if (top < 0 || top > innerHeight / 2) results.value.scrollIntoView({ block: "start" });
     }
 
-    /** Whether the service found a mistake at this place of the body, or below it. */
-    const invalid = (...path) => {
-      const where = path.map(String);
-      return (state.error?.errors ?? []).find(({ loc }) => where.every((part, at) => String(loc[at]) === part))?.msg ?? "";
-    };
-
-    const field = (name) => (Number.isInteger(name) ? String(name + 1) : t(`schedule.${FIELDS[name] ?? name}`, name));
-
-    /** Where a mistake is, in the words of the page. */
-    function place(loc) {
-      if (loc[0] === "params" && loc.length > 1) return t("schedule.at_params", { n: loc[1] + 1, name: stepName(STEPS[loc[1]]?.zh, locale.value) });
-      if (loc[0] === "workpoints" && loc.length < 2) return t("schedule.mode_workpoints");
-      if (loc[0] === "teams" && loc[2] === "headcount") return t("schedule.headcount", { team: t(`schedule.teams.${loc[1]}`, loc[1]) });
-      if (loc[0] !== "workpoints") return loc.map(field).join(" ");
-      const workpoint = draft.workpoints[loc[1]];
-      if (loc[2] === "steps" && loc.length > 3) return `${t("schedule.at_step", { id: workpoint?.id, name: workpoint?.steps[loc[3]]?.name })} ${loc.slice(4).map(field).join(" ")}`;
-      return `${t("schedule.at_workpoint", { id: workpoint?.id })} ${loc.slice(2).map(field).join(" ")}`;
-    }
-
     const progress = computed(() => {
-      const { elapsedMs, budgetMs } = state;
+      const { elapsedMs, budgetMs, done, of } = state;
       const elapsed = fixed(elapsedMs / 1_000, 1);
       if (!budgetMs) return { text: t("schedule.waiting", { elapsed }), share: null };
-      return { text: t("schedule.improving", { elapsed, left: fixed(Math.max(0, budgetMs - elapsedMs) / 1_000, 1) }), share: Math.min(1, elapsedMs / budgetMs) };
+      const left = fixed(Math.max(0, of * budgetMs - elapsedMs) / 1_000, 1);
+      const text = of > 1 ? t("schedule.comparing.turn", { n: Math.min(done + 1, of), all: of, left }) : t("schedule.improving", { elapsed, left });
+      return { text, share: Math.min(1, elapsedMs / (of * budgetMs)) };
     });
     const spanH = computed(() => Math.max(...state.answers.map((answer) => answer.result.makespan)));
-    const difference = computed(() => {
-      if (state.answers.length < 2) return "";
-      const [a, b] = state.answers.map((answer) => answer.result);
-      const change = b.makespan - a.makespan;
-      if (Math.abs(change) < 1e-6) return t("schedule.same");
-      const names = { a: a.model_info.model_key, b: b.model_info.model_key };
-      return t("schedule.difference", { ...names, word: t(change < 0 ? "schedule.shorter" : "schedule.longer"), hours: hours(Math.abs(change)), percent: percent(Math.abs(change) / a.makespan) });
-    });
 
     function named(answer, said) {
       answer.recorded = { ...answer.recorded, ...said };
-      keep(state.answers);
+      keep();
       history.value?.reload();
     }
 
@@ -162,31 +144,25 @@ export default {
       toast(t("schedule.loaded"), "info");
       window.scrollTo({ top: 0 });
     }
-    return { t, explain, explained, draft, request, imported, state, cancel, start, view, views: VIEWS, showCritical, results, history, unopened, teams, invalid, place, progress, spanH, difference, named, again };
+    return { t, explain, draft, request, imported, state, cancel, start, view, views: VIEWS, showCritical, results, history, unopened, form, teams, fault, others, progress, spanH, named, again };
   },
   template: /* html */ `
     <div class="page schedule">
       <div class="page-head"><h1>{{ t("schedule.title") }}</h1><p class="hint">{{ t("schedule.about") }}</p></div>
       <div class="desk">
-        <form class="card asked" :class="{ wide: draft.mode === 'workpoints' }" novalidate @submit.prevent="start">
+        <form ref="form" class="card asked" :class="{ wide: draft.mode === 'workpoints' }" novalidate @submit.prevent="start">
           <div class="tabs" role="group" :aria-label="t('schedule.mode')">
             <button type="button" :aria-pressed="draft.mode === 'params'" @click="draft.mode = 'params'">{{ t("schedule.mode_params") }}</button>
             <button type="button" :aria-pressed="draft.mode === 'workpoints'" @click="draft.mode = 'workpoints'">{{ t("schedule.mode_workpoints") }}</button>
           </div>
           <files :request="request" :workpoints="draft.mode === 'workpoints' ? draft.workpoints : null" @imported="imported" />
-          <durations v-if="draft.mode === 'params'" v-model="draft.params" :invalid="invalid" />
-          <workpoints v-else v-model="draft.workpoints" :invalid="invalid" :teams="teams" />
-          <plant v-model="draft.headcounts" :others="draft.teams" :is-linear="draft.isLinear" :invalid="(...path) => invalid('teams', ...path)" @forget="Object.assign(draft, { teams: null, isLinear: false })" />
-          <options v-model="draft.options" :more="draft.more" :invalid="invalid" @forget="draft.more = {}" />
-          <div v-if="state.error" class="card error" role="alert">
-            <strong>{{ t("schedule.failed") }}</strong>
-            <template v-if="state.error.errors?.length > 0 && state.error.errors[0].loc.length">
-              {{ t("schedule.fix") }}
-              <ul><li v-for="each in state.error.errors.slice(0, 8)" :key="each.loc.join()">{{ place(each.loc) }}: {{ explained(each.msg) }}</li></ul>
-            </template>
-            <template v-else> {{ explain(state.error) }}</template>
-          </div>
+          <durations v-if="draft.mode === 'params'" v-model="draft.params" :fault="fault" />
+          <workpoints v-else v-model="draft.workpoints" :fault="fault" :teams="teams" />
+          <plant v-model="draft.headcounts" :others="draft.teams" :is-linear="draft.isLinear" :fault="fault" @forget="Object.assign(draft, { teams: null, isLinear: false })" />
+          <options v-model="draft.options" :more="draft.more" :fault="fault" @forget="draft.more = {}" />
           <div class="go">
+            <mistake-list :others="others" />
+            <p v-if="state.error && !state.error.errors?.length" class="error" role="alert"><strong>{{ t("schedule.failed") }}</strong> {{ explain(state.error) }}</p>
             <div class="row">
               <button class="btn primary big" :disabled="state.isRunning">{{ t(state.isRunning ? "schedule.running" : "schedule.run") }}</button>
               <button v-if="state.isRunning" type="button" class="btn" @click="cancel">{{ t("schedule.cancel") }}</button>
@@ -203,8 +179,8 @@ export default {
             <div class="row card bar">
               <div class="tabs" role="group" :aria-label="t('schedule.view')"><button v-for="each in views" :key="each" type="button" :aria-pressed="view === each" @click="view = each">{{ t("schedule.views." + each) }}</button></div>
               <label class="check"><input v-model="showCritical" type="checkbox">{{ t("schedule.critical_path") }}</label>
-              <strong v-if="difference" role="status">{{ difference }}</strong>
             </div>
+            <comparison v-if="state.comparison" :comparison="state.comparison" />
             <div class="pair" :class="{ two: state.answers.length > 1 }">
               <result v-for="answer in state.answers" :key="answer.request_id" @named="named(answer, $event)" :answer="answer" :view="view" :show-critical="showCritical" :span-h="spanH" :is-narrow="state.answers.length > 1" />
             </div>

@@ -5,7 +5,7 @@ import { TEAMS } from "./standard.js";
 
 export default {
   name: "Plant",
-  props: { modelValue: { type: Object, required: true }, others: { type: Object, default: null }, isLinear: { type: Boolean, default: false }, invalid: { type: Function, required: true } },
+  props: { modelValue: { type: Object, required: true }, others: { type: Object, default: null }, isLinear: { type: Boolean, default: false }, fault: { type: Object, required: true } },
   emits: ["update:modelValue", "forget"],
   setup(props, { emit }) {
     const { t } = useI18n();
@@ -20,12 +20,15 @@ export default {
     return { t, teams: TEAMS, usual, set, changes, names, reset: () => { emit("update:modelValue", {}); emit("forget"); } };
   },
   template: /* html */ `
-    <details class="plant" :open="Boolean(invalid()) || undefined">
+    <details class="plant" :open="fault.isIn(['teams']) || undefined">
       <summary>{{ t("schedule.plant") }} <span v-if="changes" class="badge warn">{{ changes }}</span></summary>
       <p class="hint">{{ t("schedule.plant_hint") }}</p>
       <div class="team-grid">
-        <label v-for="team in teams" :key="team.name" class="field"><span>{{ t("schedule.teams." + team.name) }}</span>
-          <input type="number" min="1" max="1000" step="1" :name="team.name" :value="modelValue[team.name] ?? usual(team.name)" :aria-invalid="Boolean(invalid(team.name))" @input="set(team.name, $event.target.value)"></label>
+        <div v-for="team in teams" :key="team.name">
+          <label class="field"><span>{{ t("schedule.teams." + team.name) }}</span>
+            <input type="number" min="1" max="1000" step="1" :name="team.name" :value="modelValue[team.name] ?? usual(team.name)" v-bind="fault.attrs(['teams', team.name])" @input="set(team.name, $event.target.value)"></label>
+          <field-mistake :at="['teams', team.name]" :text="fault.text(['teams', team.name])" />
+        </div>
       </div>
       <p v-if="others" class="hint">{{ t("schedule.other_teams", { names }) }}</p>
       <p v-if="isLinear" class="hint">{{ t("schedule.curve_linear") }}</p>

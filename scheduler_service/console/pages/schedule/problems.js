@@ -10,6 +10,10 @@ const OWNERS = { step: "step", "work point": "workpoint", team: "team" };
 
 /** [what the service says, key of ours, its figures] */
 const KNOWN = [
+  [/^not a number$/, "no_number"],
+  [/^the work point has no steps$/, "no_steps"],
+  [/^(\S+) is the chosen model itself: /, "itself", ([, key]) => ({ key })],
+  [/^the step has no duration$| wanted is a number of hours$/, "hours"],
   [/ (\S+) is not within (\d+)\.\.(\d+)$/, "range", ([, value, least, most]) => ({ value, least, most })],
   [/ is (.+); wanted is a whole number$/s, "whole", ([, value]) => ({ value })],
   [/ is (.+); wanted is true or false$/s, "yes_or_no", ([, value]) => ({ value })],

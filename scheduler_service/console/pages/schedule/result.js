@@ -6,10 +6,12 @@ import { download } from "../../core/download.js";
 import { duration_s, fixed, hours, number, percent } from "../../core/format.js";
 import { theme } from "../../parts/chart.js";
 import { scheduleToCsv } from "./exchange.js";
-import { gantt, teamLoad } from "./gantt.js";
+import { gantt } from "./gantt.js";
+import GanttView from "./gantt_view.js";
 import Naming from "./naming.js";
 import Rating from "./rating.js";
 import { stepName } from "./standard.js";
+import { teamLoad } from "./team_load.js";
 
 const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 const screenLook = () => ({
@@ -23,7 +25,7 @@ const STAGES = ["greedy", "exact", "parts", "sampling", "resampling", "annealing
 
 export default {
   name: "Result",
-  components: { Naming, Rating },
+  components: { GanttView, Naming, Rating },
   emits: ["named"],
   props: {
     answer: { type: Object, required: true },
@@ -36,9 +38,9 @@ export default {
     const { t, locale } = useI18n();
     const result = computed(() => props.answer.result);
     const told = computed(() => props.answer.experiment_info);
-    const mostMargin = computed(() => (innerWidth < 720 ? 84 : props.isNarrow ? 140 : 190));
+    const mostMargin = computed(() => (innerWidth < 720 ? 104 : props.isNarrow ? 160 : 230));
     const context = (given) => ({ t, lang: locale.value, look: given, showCritical: props.showCritical, spanH: props.spanH });
-    const chart = computed(() => gantt(result.value, props.view, { ...context(look.value), mostMargin: mostMargin.value }));
+    const drawn = computed(() => ({ ...context(look.value), mostMargin: mostMargin.value }));
     const load = computed(() => teamLoad(result.value, context(look.value)));
     const critical = computed(() => result.value.schedule_details.filter((step) => step.critical).length);
     const label = computed(() =>
@@ -54,10 +56,9 @@ export default {
 
     /** Drawn anew in print colours and without sliders, whatever the screen shows. */
     function picture(renderer) {
-      const { option, height } = gantt(result.value, props.view, context(PRINTED));
-      const rows = option.yAxis.data.length;
+      const { option, rows, rowPx, framePx } = gantt(result.value, props.view, context(PRINTED));
       const whole = { ...option, dataZoom: [], backgroundColor: "#fff" };
-      const size = { width: 1400, height: Math.max(height, rows * (props.view === "team" ? 13 : 22) + 122) };
+      const size = { width: 1400, height: rows * rowPx + framePx };
       const made = echarts.init(renderer === "svg" ? null : document.createElement("div"), theme(), { renderer, ssr: renderer === "svg", ...size });
       made.setOption({ ...whole, legend: { ...whole.legend, textStyle: { color: PRINTED.ink } } });
       const picture = renderer === "svg" ? made.renderToSVGString() : made.getDataURL({ type: "png", pixelRatio: 2, backgroundColor: "#fff" });
@@ -77,7 +78,7 @@ export default {
       const found = ["exact", "greedy"].includes(stage) || evaluations === undefined ? by : `${by} · ${t("schedule.evaluations", { n: number(evaluations) })}`;
       return result.value.search_cut_short ? `${found} · ${t("schedule.cut_short")}` : found;
     });
-    return { t, result, told, chart, load, label, png, svg, csv, json, inOrder, step, foundBy, hours, percent, duration_s, number, fixed };
+    return { t, result, told, drawn, load, label, png, svg, csv, json, inOrder, step, foundBy, hours, percent, duration_s, number, fixed };
   },
   template: /* html */ `
     <article class="card result">
@@ -91,7 +92,7 @@ export default {
         <div class="kpi"><dt>{{ t("schedule.utilization") }}</dt><dd>{{ percent(result.resource_utilization) }}</dd></div>
         <div class="kpi"><dt>{{ t("schedule.took") }}</dt><dd>{{ duration_s(answer.performance.execution_time) }} <small data-test="found-by">{{ foundBy }}</small></dd></div>
       </dl>
-      <e-chart class="gantt" :option="chart.option" :height="chart.height + 'px'" :label="label" />
+      <gantt-view :result="result" :view="view" :context="drawn" :label="label" />
       <div class="row tight">
         <span class="hint">{{ t("schedule.download") }}</span>
         <button type="button" class="btn small" @click="png">PNG</button><button type="button" class="btn small" @click="svg">SVG</button>
@@ -101,8 +102,8 @@ export default {
       <e-chart :option="load.option" :height="load.height + 'px'" :label="t('schedule.load_label')" />
       <details><summary>{{ t("schedule.as_table") }}</summary>
         <div class="scroll" tabindex="0" role="region" :aria-label="t('schedule.as_table')"><table class="data"><thead><tr>
-          <th>{{ t("schedule.workpoint") }}</th><th>{{ t("schedule.step") }}</th><th>{{ t("schedule.team") }}</th><th class="num">{{ t("schedule.crew") }}</th><th class="num">{{ t("schedule.start") }}</th><th class="num">{{ t("schedule.end") }}</th><th></th></tr></thead>
-          <tbody><tr v-for="each in inOrder" :key="each.id"><td>{{ each.workpoint_name }}</td><td>{{ step(each.name) }}</td><td>{{ t("schedule.teams." + each.team, each.team) }}</td><td class="num">{{ each.workers }}</td><td class="num">{{ fixed(each.start) }}</td><td class="num">{{ fixed(each.end) }}</td><td><span v-if="each.critical" class="badge bad">{{ t("schedule.critical") }}</span></td></tr></tbody>
+          <th>{{ t("schedule.workpoint_id") }}</th><th>{{ t("schedule.workpoint") }}</th><th>{{ t("schedule.step") }}</th><th>{{ t("schedule.team") }}</th><th class="num">{{ t("schedule.crew") }}</th><th class="num">{{ t("schedule.start") }}</th><th class="num">{{ t("schedule.end") }}</th><th></th></tr></thead>
+          <tbody><tr v-for="each in inOrder" :key="each.id"><td>{{ each.workpoint_id }}</td><td>{{ each.workpoint_name }}</td><td>{{ step(each.name) }}</td><td>{{ t("schedule.teams." + each.team, each.team) }}</td><td class="num">{{ each.workers }}</td><td class="num">{{ fixed(each.start) }}</td><td class="num">{{ fixed(each.end) }}</td><td><span v-if="each.critical" class="badge bad">{{ t("schedule.critical") }}</span></td></tr></tbody>
         </table></div>
       </details>
       <rating :request-id="answer.request_id" :key="answer.request_id" />

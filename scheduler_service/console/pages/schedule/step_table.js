@@ -2,9 +2,11 @@
 import { useI18n } from "vue-i18n";
 import { MAX_HOURS } from "./standard.js";
 
+const NUMBERS = { duration: { min: 0, max: MAX_HOURS, step: "any" }, min_crew: { min: 1, step: 1 }, max_crew: { min: 1, step: 1 } };
+
 export default {
   name: "StepTable",
-  props: { steps: { type: Array, required: true }, teams: { type: Array, required: true }, invalid: { type: Function, required: true } },
+  props: { steps: { type: Array, required: true }, teams: { type: Array, required: true }, fault: { type: Object, required: true }, at: { type: Array, required: true } },
   emits: ["update"],
   setup(props, { emit }) {
     const { t } = useI18n();
@@ -13,7 +15,7 @@ export default {
     const remove = (at) => emit("update", props.steps.toSpliced(at, 1));
     const label = (at, field) => `${t(`schedule.${field}`)} ${at + 1}`;
     const teamName = (name) => t(`schedule.teams.${name}`, name);
-    return { t, max: MAX_HOURS, change, number, remove, label, teamName };
+    return { t, NUMBERS, change, number, remove, label, teamName };
   },
   template: /* html */ `
     <div class="scroll" tabindex="0" role="region" :aria-label="t('schedule.step')">
@@ -23,16 +25,14 @@ export default {
           <th>{{ t("schedule.duration") }}</th><th>{{ t("schedule.min_crew") }}</th><th>{{ t("schedule.max_crew") }}</th><th>{{ t("schedule.parallel") }}</th><th><span class="unseen">{{ t("schedule.remove") }}</span></th>
         </tr></thead>
         <tbody>
-          <tr v-for="(step, at) in steps" :key="at">
-            <td><input class="input name" :value="step.name" maxlength="200" :aria-label="label(at, 'step')" :aria-invalid="Boolean(invalid(at, 'name'))" @input="change(at, { name: $event.target.value })"></td>
-            <td><input class="input tiny" type="number" step="1" :value="step.order" :aria-label="label(at, 'order')" :aria-invalid="Boolean(invalid(at, 'order'))" @input="change(at, { order: number($event.target.value) })"></td>
-            <td><select class="input team" :value="step.team" :aria-label="label(at, 'team')" :aria-invalid="Boolean(invalid(at, 'team'))" @change="change(at, { team: $event.target.value })">
-              <option v-for="team in teams" :key="team" :value="team">{{ teamName(team) }}</option></select></td>
-            <td><input class="input tiny" type="number" min="0" :max="max" step="any" :value="step.duration" :aria-label="label(at, 'duration')" :aria-invalid="Boolean(invalid(at, 'duration'))" @input="change(at, { duration: number($event.target.value) })"></td>
-            <td><input class="input tiny" type="number" min="1" step="1" :value="step.min_crew" :aria-label="label(at, 'min_crew')" :aria-invalid="Boolean(invalid(at, 'min_crew'))" @input="change(at, { min_crew: number($event.target.value) })"></td>
-            <td><input class="input tiny" type="number" min="1" step="1" :value="step.max_crew" :aria-label="label(at, 'max_crew')" :aria-invalid="Boolean(invalid(at, 'max_crew'))" @input="change(at, { max_crew: number($event.target.value) })"></td>
-            <td><input type="checkbox" :checked="step.parallel === false" :aria-label="label(at, 'parallel')" @change="change(at, { parallel: $event.target.checked ? false : null })"></td>
-            <td><button type="button" class="btn quiet small" :aria-label="t('schedule.remove') + ' ' + step.name" @click="remove(at)">×</button></td>
+          <tr v-for="(step, n) in steps" :key="n">
+            <td><input class="input name" :value="step.name" maxlength="200" :aria-label="label(n, 'step')" v-bind="fault.attrs([...at, n, 'name'])" @input="change(n, { name: $event.target.value })"><field-mistake :at="[...at, n, 'name']" :text="fault.text([...at, n, 'name'])" /></td>
+            <td><input class="input tiny" type="number" step="1" :value="step.order" :aria-label="label(n, 'order')" v-bind="fault.attrs([...at, n, 'order'])" @input="change(n, { order: number($event.target.value) })"><field-mistake :at="[...at, n, 'order']" :text="fault.text([...at, n, 'order'])" /></td>
+            <td><select class="input team" :value="step.team" :aria-label="label(n, 'team')" v-bind="fault.attrs([...at, n, 'team'])" @change="change(n, { team: $event.target.value })">
+              <option v-for="team in teams" :key="team" :value="team">{{ teamName(team) }}</option></select><field-mistake :at="[...at, n, 'team']" :text="fault.text([...at, n, 'team'])" /></td>
+            <td v-for="(limits, field) in NUMBERS" :key="field"><input class="input tiny" type="number" v-bind="{ ...limits, ...fault.attrs([...at, n, field]) }" :value="step[field]" :aria-label="label(n, field)" @input="change(n, { [field]: number($event.target.value) })"><field-mistake :at="[...at, n, field]" :text="fault.text([...at, n, field])" /></td>
+            <td><input type="checkbox" :checked="step.parallel === false" :aria-label="label(n, 'parallel')" @change="change(n, { parallel: $event.target.checked ? false : null })"></td>
+            <td><button type="button" class="btn quiet small" :aria-label="t('schedule.remove') + ' ' + step.name" @click="remove(n)">×</button></td>
           </tr>
         </tbody>
       </table>

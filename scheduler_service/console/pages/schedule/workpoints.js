@@ -3,12 +3,13 @@ import { ref } from "vue";
 import { useI18n } from "vue-i18n";
 import { hours } from "../../core/format.js";
 import { newStep, newWorkpoint } from "./exchange.js";
+import { placeOf } from "./gantt_rows.js";
 import StepTable from "./step_table.js";
 
 export default {
   name: "Workpoints",
   components: { StepTable },
-  props: { modelValue: { type: Array, required: true }, invalid: { type: Function, required: true }, teams: { type: Array, required: true } },
+  props: { modelValue: { type: Array, required: true }, fault: { type: Object, required: true }, teams: { type: Array, required: true } },
   emits: ["update:modelValue"],
   setup(props, { emit }) {
     const { t } = useI18n();
@@ -39,8 +40,9 @@ export default {
     const summary = (workpoint) =>
       t("schedule.workpoint_summary", { steps: workpoint.steps.length, hours: hours(workpoint.steps.reduce((sum, step) => sum + (step.duration ?? 0), 0), 0) });
 
-    const isWrong = (at) => Boolean(props.invalid("workpoints", at));
-    return { t, opened, change, add, duplicate, remove, addStep, summary, isWrong };
+    const isWrong = (at) => props.fault.isIn(["workpoints", at]);
+    const titleOf = ({ id, name }) => (name ? placeOf({ workpoint_id: id, workpoint_name: name }) : `${t("schedule.workpoint")} ${id}`);
+    return { t, titleOf, opened, change, add, duplicate, remove, addStep, summary, isWrong };
   },
   template: /* html */ `
     <fieldset class="workpoints">
@@ -50,15 +52,17 @@ export default {
       </div>
       <p v-if="!modelValue.length" class="empty">{{ t("schedule.no_workpoint") }}</p>
       <details v-for="(workpoint, at) in modelValue" :key="at" class="workpoint" :class="{ wrong: isWrong(at) }" :open="opened === at || isWrong(at)" @toggle="$event.target.open ? (opened = at) : opened === at && (opened = -1)">
-        <summary><b>{{ workpoint.name || t("schedule.workpoint") + " " + workpoint.id }}</b> <small class="hint">{{ summary(workpoint) }}</small></summary>
+        <summary><b>{{ titleOf(workpoint) }}</b> <small class="hint">{{ summary(workpoint) }}</small></summary>
         <template v-if="opened === at || isWrong(at)">
           <div class="row end">
-            <label class="field">{{ t("schedule.workpoint_id") }}<input class="input narrow" :value="workpoint.id" maxlength="200" @input="change(at, { id: $event.target.value })"></label>
-            <label class="field grow">{{ t("schedule.workpoint_name") }}<input :value="workpoint.name" maxlength="200" @input="change(at, { name: $event.target.value })"></label>
+            <div v-for="part in ['id', 'name']" :key="part" :class="{ grow: part === 'name' }">
+              <label class="field">{{ t("schedule.workpoint_" + part) }}<input class="input" :class="{ narrow: part === 'id' }" :value="workpoint[part]" maxlength="200" v-bind="fault.attrs(['workpoints', at, part])" @input="change(at, { [part]: $event.target.value })"></label>
+              <field-mistake :at="['workpoints', at, part]" :text="fault.text(['workpoints', at, part])" />
+            </div>
             <button type="button" class="btn small" @click="duplicate(at)">{{ t("schedule.duplicate") }}</button>
             <button type="button" class="btn small quiet" @click="remove(at)">{{ t("schedule.remove") }}</button>
           </div>
-          <step-table :steps="workpoint.steps" :teams="teams" :invalid="(...path) => invalid('workpoints', at, 'steps', ...path)" @update="change(at, { steps: $event })" />
+          <step-table :steps="workpoint.steps" :teams="teams" :fault="fault" :at="['workpoints', at, 'steps']" @update="change(at, { steps: $event })" />
           <button type="button" class="btn small" @click="addStep(at)">{{ t("schedule.add_step") }}</button>
         </template>
       </details>
