@@ -135,6 +135,7 @@ def make_services(settings: Settings) -> Services:
         settings.database_file,
         reports_dir=settings.reports_dir,
         thresholds=settings.alert_thresholds,
+        thresholds_file=settings.thresholds_file,
         must_open=False,
     )
     metrics = Metrics()

@@ -11,7 +11,6 @@
 numpy, pandas, matplotlib and scipy are imported by the methods that need them: the service starts without them.
 """
 
-import shutil
 import sys
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
@@ -19,8 +18,10 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from scheduler_service.alerts.episodes import Policy
-from scheduler_service.alerts.rules import GAP_THRESHOLDS, MIN_FREE_GIB, RULES_OF_RUNS
+from scheduler_service.alerts.episodes import Episode, Policy
+from scheduler_service.alerts.in_force import ThresholdsInForce
+from scheduler_service.alerts.limits import LimitFile
+from scheduler_service.alerts.rules import RULES_OF_RUNS
 from scheduler_service.clock import Clock, parse_time, utc_now
 from scheduler_service.errors import InvalidInput
 from scheduler_service.settings import Settings, settings_from_environment
@@ -29,10 +30,12 @@ from scheduler_service.telemetry.alerts import AlertLog
 from scheduler_service.telemetry.database import open_database
 from scheduler_service.telemetry.export import Progress, export
 from scheduler_service.telemetry.history import RunHistory
+from scheduler_service.telemetry.looking import readings, runs_of
 from scheduler_service.telemetry.record import PairRecord, PerformanceRecord
 from scheduler_service.telemetry.replays import ReplayLog
 from scheduler_service.telemetry.upkeep import Upkeep
 from scheduler_service.telemetry.writer import Writer
+from scheduler_service.thresholds import GAP_PREFIX, GAP_THRESHOLDS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -56,23 +59,17 @@ Lang = Literal["zh", "en"]
 Time = str | datetime | None
 
 MAX_REPORT_DAYS = 3660
+LIMITS_NAME = "alert_thresholds.json"
 
 PERFORMANCE_THRESHOLDS: dict[str, float] = {
-    "max_makespan": 60.0,  # hours, mean
-    "max_execution_time": 10.0,  # seconds, 99th percentile
+    "max_makespan": 60.0,  # hours, mean of requests of one standard cycle
+    "max_execution_time": 10.0,  # seconds beyond what was granted, 99th percentile
     "min_success_rate": 0.95,
 }
 """What reports and alerts hold the figures against; read when they are made, so that a change acts at once.
 
-`SCHED_ALERT_THRESHOLDS` says others, also for `GAP_THRESHOLDS`, which are by size.
+`SCHED_ALERT_THRESHOLDS` says others, also for `GAP_THRESHOLDS`, which are by size; and people may set any of them.
 """
-
-ALERT_WINDOW = timedelta(hours=1)
-"""The runs that alerts judge."""
-ALERT_COLUMNS = ("success", "makespan", "execution_time", "model_key", "error_message", "gap", "n_workpoints")
-DRIFT_COLUMNS = ("n_workpoints", "lower_bound")
-DRIFT_WINDOW, DRIFT_REFERENCE = timedelta(days=1), timedelta(days=28)
-DRIFT_RUNS_AT_MOST = 5_000
 
 
 class PerformanceMonitor:
@@ -82,6 +79,8 @@ class PerformanceMonitor:
         db_path: of the SQLite file, made with its folder when missing; `<SCHED_HOME>/logs/performance.db` by default.
         reports_dir: where reports go; `<SCHED_HOME>/reports` by default.
         thresholds: instead of the usual ones of the same names; `SCHED_ALERT_THRESHOLDS` by default.
+        thresholds_file: what people set, which counts before `thresholds`; `<SCHED_HOME>/alert_thresholds.json` by
+            default, and beside `db_path` if that is given.
         must_open: False: a database that cannot be opened (StorageUnavailable) is tried again whenever it is needed.
     """
 
@@ -91,13 +90,18 @@ class PerformanceMonitor:
         *,
         reports_dir: str | Path | None = None,
         thresholds: Mapping[str, float] | None = None,
+        thresholds_file: str | Path | None = None,
         must_open: bool = True,
         clock: Clock = utc_now,
     ) -> None:
         self.db_path = Path(db_path) if db_path is not None else settings_from_environment().database_file
         self.reports_dir = Path(reports_dir) if reports_dir is not None else settings_from_environment().reports_dir
         self.clock = clock
-        self._thresholds = settings_from_environment().alert_thresholds if thresholds is None else dict(thresholds)
+        if thresholds_file is None:
+            beside = self.db_path.with_name(LIMITS_NAME)
+            thresholds_file = settings_from_environment().thresholds_file if db_path is None else beside
+        said = settings_from_environment().alert_thresholds if thresholds is None else thresholds
+        self.limits = ThresholdsInForce(LimitFile(Path(thresholds_file), clock), said, lambda: PERFORMANCE_THRESHOLDS)
         self._engine = open_database(self.db_path, must_open=must_open)
         self._writer = Writer(self._engine)
         self.replays = ReplayLog(self._engine, self._writer, clock)
@@ -108,14 +112,12 @@ class PerformanceMonitor:
     @property
     def thresholds(self) -> dict[str, float]:
         """The thresholds in force, but for those on the gap."""
-        others = {name: limit for name, limit in self._thresholds.items() if not name.startswith("max_gap_")}
-        return PERFORMANCE_THRESHOLDS | {"min_free_disk_gib": MIN_FREE_GIB} | others
+        return {name: limit for name, limit in self.limits.all().items() if not name.startswith(GAP_PREFIX)}
 
     @property
     def gap_thresholds(self) -> dict[int, float]:
         """Greatest number of work points of a size -> greatest mean gap to the lower bound, a share."""
-        said = {name: limit for name, limit in self._thresholds.items() if name.startswith("max_gap_")}
-        return GAP_THRESHOLDS | {int(name.removeprefix("max_gap_")): limit for name, limit in said.items()}
+        return self.limits.gaps()
 
     def record_performance(self, *records: PerformanceRecord) -> None:
         """Records a run, or several; they are on disk when this returns, and survive a kill and a power cut.
@@ -262,7 +264,8 @@ class PerformanceMonitor:
             self._engine, start=start - (end - start), end=start, columns=analysis.SUMMARY_COLUMNS
         )
         alerts = [AlertRow.of(episode, lang) for episode in self.alerts.between(start, end)]
-        more: dict[str, Any] = {"gap_thresholds": self.gap_thresholds, "alerts": alerts}
+        said = tuple(self.limits.said_gaps())
+        more: dict[str, Any] = {"gap_thresholds": self.gap_thresholds, "alerts": alerts, "said_gaps": said}
         report = performance_report(runs, before, start, end, self.thresholds, lang, **more)
         on_paper = pdf_of(report) if pdf else None
         return str(save(html_of(report), self.reports_dir, "performance", end, lang, pdf=on_paper))
@@ -271,29 +274,22 @@ class PerformanceMonitor:
         """What the rules `RULES_OF_RUNS` see now: in the last hour and the weeks before, and on the disk.
 
         Args:
-            runs: of the last hour, if they are at hand; columns `ALERT_COLUMNS`.
+            runs: of the last hour, if they are at hand; columns `telemetry.looking.ALERT_COLUMNS`.
 
         Raises:
             StorageUnavailable: the database cannot be read.
         """
-        from scheduler_service.alerts import rules
+        return readings(self._engine, self.clock(), self.limits, self.db_path.parent, lang, runs)
 
-        now = self.clock()
-        if runs is None:
-            runs = queries.run_frame(self._engine, start=now - ALERT_WINDOW, columns=ALERT_COLUMNS)
-        recent, reference = (
-            queries.run_frame(self._engine, start=start, end=end, columns=DRIFT_COLUMNS, latest=DRIFT_RUNS_AT_MOST)
-            for start, end in ((now - DRIFT_WINDOW, None), (now - DRIFT_REFERENCE, now - DRIFT_WINDOW))
-        )
-        silent, runs_then = queries.runs_of_weeks_before(self._engine, now, at_least=rules.SILENCE_AT_LEAST)
-        free_bytes = shutil.disk_usage(self.db_path.parent).free
-        return [
-            *rules.performance(runs, self.thresholds, lang),
-            *rules.gaps(runs, self.gap_thresholds, lang),
-            *(rules.drift(name, recent[name], reference[name], lang) for name in DRIFT_COLUMNS),
-            rules.silence(silent, runs_then, lang),
-            rules.disk(free_bytes, self.thresholds["min_free_disk_gib"], lang),
-        ]
+    def runs_of_alert(self, alert: int) -> "tuple[Episode, pd.DataFrame]":
+        """An alert, and the runs that it is about, the worst first: see `telemetry.looking.runs_of`.
+
+        Raises:
+            AlertNotFound: there is none with this id.
+            StorageUnavailable: the database cannot be read.
+        """
+        episode = self.alerts.find(alert)
+        return episode, runs_of(self._engine, episode, self.limits)
 
     def check_writable(self) -> str:
         """What became of the database's file since this was made, "" if nothing did; runs can be recorded now.

@@ -29,10 +29,11 @@ import numpy as np
 from tqdm import tqdm
 
 from benchmarks.machine import markdown_table, write_results
-from monitoring import ALERT_COLUMNS, PerformanceMonitor, PerformanceRecord
+from monitoring import PerformanceMonitor, PerformanceRecord
 from scheduler_env.standard_cycle import SAMPLE_PARAMS
 from scheduler_service.clock import utc_now
 from scheduler_service.reporting.analysis import SUMMARY_COLUMNS
+from scheduler_service.telemetry.looking import ALERT_COLUMNS
 from scheduler_service.telemetry.writer import run_row
 
 DAYS = 70  # a tenth of the records in the last week

@@ -31,6 +31,8 @@ LOCK_TIMEOUT_S = 10.0
 DATABASE = "logs/performance.db"
 # The configuration first: what is archived meanwhile is then in both, and settled after a restore.
 EXPERIMENTS = ("ab_test_config.json", "logs/experiments.jsonl", "logs/experiments_archive.jsonl")
+# In the same order: a change is in the file before it is in the history.
+THRESHOLDS = ("alert_thresholds.json", "logs/alert_thresholds.jsonl")
 # The last one is a change that the registry's files do not all show yet; to readers it is made.
 REGISTRY = ("models/tags.json", "models/history.jsonl", "models/.pending.json")
 
@@ -164,7 +166,7 @@ def _copy_home(settings: Settings, staging: Path) -> dict[str, dict[str, Any]]:
         if name not in files and (entry := _copy(settings.home / name, staging / name)) is not None:
             files[name] = entry
 
-    for name in EXPERIMENTS:
+    for name in (*EXPERIMENTS, *THRESHOLDS):
         take(name)
     # Weights never change, and may be large: those that are there are copied before others have to wait.
     for name in _weights(settings.home):

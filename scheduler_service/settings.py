@@ -4,7 +4,6 @@
 """
 
 import ipaddress
-import math
 import re
 from collections.abc import Iterable
 from difflib import get_close_matches
@@ -19,6 +18,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from scheduler_env.cores import usable_cores
 from scheduler_service.keys import ANONYMOUS_SCOPES, parse_keys
+from scheduler_service.thresholds import check
 
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
 N_CORES = usable_cores()
@@ -26,8 +26,6 @@ WEBHOOK_KINDS = ("json", "dingtalk", "wecom", "feishu")
 SMTP_PORTS = {"smtp": 25, "smtp+starttls": 587, "smtps": 465}
 """The schemes of SCHED_ALERT_SMTP_URL, with the port where none is said."""
 _MAIL_ADDRESS = re.compile(r"[!-?A-~]+@[!-?A-~]+")
-THRESHOLDS = ("max_makespan", "max_execution_time", "min_success_rate", "min_free_disk_gib")
-"""Those of `SCHED_ALERT_THRESHOLDS`, besides one for each size of instances."""
 
 
 class Settings(BaseSettings):
@@ -176,10 +174,7 @@ class Settings(BaseSettings):
     @classmethod
     def _known_thresholds(cls, value: dict[str, float]) -> dict[str, float]:
         for name, limit in value.items():
-            if name not in THRESHOLDS and not re.fullmatch(r"max_gap_[1-9][0-9]{0,5}", name):
-                raise ValueError(f"{name!r} is none of {', '.join(THRESHOLDS)}, max_gap_<work points>")
-            if not 0.0 <= limit < math.inf:
-                raise ValueError(f"{name} {limit} must be a finite number, at least 0")
+            check(name, limit)
         return value
 
     @field_validator("home", "data")
@@ -287,6 +282,10 @@ class Settings(BaseSettings):
     @property
     def ab_config_file(self) -> Path:
         return self.home / "ab_test_config.json"
+
+    @property
+    def thresholds_file(self) -> Path:
+        return self.home / "alert_thresholds.json"
 
     @property
     def database_file(self) -> Path:

@@ -28,7 +28,7 @@ from monitoring import (
     check_performance_alerts,
     send_alert,
 )
-from scheduler_service.alerts import rules
+from scheduler_service.alerts import about, rules
 from scheduler_service.alerts.episodes import Episode, Policy, Silence, step
 from scheduler_service.alerts.rules import RULES_OF_RUNS, SEVERITIES, Reading
 from scheduler_service.alerts.texts import NOTICES, RULES
@@ -99,8 +99,8 @@ def test_gaps_are_held_against_the_threshold_of_their_size():
     assert [(each.subject, round(each.value or 0, 6)) for each in found] == [("N<=1", 0.05)], (
         "19 are too few, 60 too big"
     )
-    assert [rules.size_of(n, GAP_THRESHOLDS) for n in (1, 2, 3, 5, 6, 50)] == [1, 2, 5, 5, 10, 50]
-    assert rules.size_of(51, GAP_THRESHOLDS) == rules.FOR_EVER
+    assert [about.size_of(n, GAP_THRESHOLDS) for n in (1, 2, 3, 5, 6, 50)] == [1, 2, 5, 5, 10, 50]
+    assert about.size_of(51, GAP_THRESHOLDS) == about.FOR_EVER
 
 
 def test_the_same_inputs_seldom_count_as_drift_and_others_do():

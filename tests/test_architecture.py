@@ -20,6 +20,7 @@ LAYERS: dict[str, int] = {
     **dict.fromkeys(DOORS, 4),
     # 3 input and output
     "scheduler_service.backup": 3,
+    "scheduler_service.documents": 3,
     "scheduler_service.registry": 3,
     "scheduler_service.telemetry": 3,
     "scheduler_service.reporting": 3,
@@ -34,6 +35,8 @@ LAYERS: dict[str, int] = {
     "scheduler_service.alerts.channels": 3,
     "scheduler_service.alerts.desk": 3,
     "scheduler_service.alerts.mail": 3,
+    "scheduler_service.alerts.in_force": 3,
+    "scheduler_service.alerts.limits": 3,
     "scheduler_service.alerts.redaction": 3,
     "scheduler_service.alerts.webhooks": 3,
     # 2 learned
@@ -59,6 +62,8 @@ LAYERS: dict[str, int] = {
     "scheduler_service.keys": 0,
     "scheduler_service.files": 0,
     "scheduler_service.jsonlines": 0,
+    "scheduler_service.thresholds": 0,
+    "scheduler_service.loglines": 0,
     "scheduler_service.logs": 0,
     "scheduler_service": 0,
 }

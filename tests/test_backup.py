@@ -34,6 +34,8 @@ def own(tmp_path_factory):
         assert running.post("/models/register", json=third).status_code == 201
         experiment = {"experiment_name": "kept", "model_a": "DDQN_v1.0", "model_b": "DDQN_v3.0"}
         assert running.post("/experiments", json=experiment).status_code == 201
+        limit = {"value": 80, "reason": "two shifts less"}
+        assert running.put("/alerts/thresholds/max_makespan", json=limit).status_code == 200
         for number in range(5):
             running.run(params=SAMPLE, experiment="kept", user_id=f"u{number}")
         yield running
@@ -51,7 +53,8 @@ def what_clients_see(service: LiveService) -> dict[str, object]:
     tags = {model["model_key"]: model["tags"] for model in service.get("/models").json()["models"]}
     history = service.get(f"/models/{sorted(tags)[0]}/history").json()
     counts = service.get("/experiments/kept/results").json()["results"]["total_requests"]
-    return {"models": tags, "history": history, "counts": counts, "list": service.get("/experiments").json()}
+    told = {"list": service.get("/experiments").json(), "thresholds": service.get("/alerts/thresholds").json()}
+    return {"models": tags, "history": history, "counts": counts} | told
 
 
 def test_a_restored_backup_serves_as_the_service_did(own, tmp_path, capsys):

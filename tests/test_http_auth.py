@@ -22,6 +22,7 @@ SCOPED = {scope: f"the {scope} key of the plant" for scope in ("run", "read", "a
 ENTRIES = tuple(f"{scope}-er:{scope}:{hashlib.sha256(key.encode()).hexdigest()}" for scope, key in SCOPED.items())
 OPEN, RUN, READ, ADMIN = None, "run", "read", "admin"
 EXPECTED = {
+    ("GET", "/access"): OPEN,
     ("GET", "/health"): OPEN,
     ("GET", "/health/live"): OPEN,
     ("GET", "/health/ready"): OPEN,
@@ -56,6 +57,11 @@ EXPECTED = {
     ("GET", "/reports/<name>"): READ,
     ("GET", "/alerts"): READ,
     ("GET", "/alerts/history"): READ,
+    ("GET", "/alerts/<alert>"): READ,
+    ("GET", "/runs/<request_id>/log"): ADMIN,
+    ("GET", "/alerts/thresholds"): READ,
+    ("PUT", "/alerts/thresholds/<threshold>"): ADMIN,
+    ("DELETE", "/alerts/thresholds/<threshold>"): ADMIN,
     ("POST", "/models/register"): ADMIN,
     ("POST", "/models/<name>/promote"): ADMIN,
     ("POST", "/models/rollback"): ADMIN,
@@ -145,7 +151,9 @@ def test_each_route_is_open_to_whoever_has_its_scope_and_to_nobody_else(exposed)
         for who, headers in presented:
             answer = called(exposed, method, rule, headers=headers)
             place = (method, rule, who, answer.status_code)
-            if wanted is OPEN or who in (wanted, "admin"):
+            if (rule, who) == ("/access", "wrong"):  # open to all, and tells that a key is unknown
+                assert answer.status_code == 401, place
+            elif wanted is OPEN or who in (wanted, "admin"):
                 assert answer.status_code not in (401, 403, 429, 500), place
             elif who in (None, "wrong"):
                 assert answer.status_code == 401, place
@@ -161,7 +169,7 @@ def test_head_needs_what_get_needs(exposed):
     for method, rule in routes(exposed):
         if method == "GET":
             answer = called(exposed, "HEAD", rule, json=None)
-            assert (answer.status_code == 401) == (EXPECTED[method, rule] is READ), rule
+            assert (answer.status_code == 401) == (EXPECTED[method, rule] in (READ, ADMIN)), rule
 
 
 def test_a_route_that_nobody_thought_of_needs_admin(tmp_path):
@@ -490,3 +498,36 @@ def test_every_kind_of_answer_has_the_security_headers(tmp_path):
     for _ in range(25):
         look("GET", "/models", headers=admin)
     assert {200, 400, 401, 403, 404, 405, 413, 415, 422, 429, 500} <= seen
+
+
+# --- what a key may do, asked before it is used ---
+
+
+def asked(app, headers=None):
+    answer = app.test_client().get("/access", headers=headers or {}, environ_base=ELSEWHERE)
+    return answer.status_code, answer.get_json()
+
+
+@pytest.mark.parametrize(
+    ("scope", "scopes"), [("run", ["run"]), ("read", ["read"]), ("admin", ["admin", "read", "run"])]
+)
+def test_a_key_learns_what_it_may_do(exposed, scope, scopes):
+    status, told = asked(exposed, bearer(SCOPED[scope]))
+    assert status == 200
+    assert told.items() >= {"key": f"{scope}-er", "scopes": scopes, "without_key": [], "needs_key": True}.items()
+
+
+def test_an_unknown_key_is_refused_and_counted_as_everywhere(tmp_path):
+    app = app_over(tmp_path)
+    guesses = [asked(app, bearer(f"guess {n}"))[0] for n in range(FAILED_KEYS_BURST + 2)]
+    assert (guesses[0], guesses[-1]) == (401, 429)
+    assert asked(app, bearer(KEY))[0] == 429, "whoever guesses has to wait, whatever comes next"
+
+
+def test_who_has_no_key_learns_what_is_open(exposed, on_loopback, tmp_path):
+    assert asked(exposed)[1].items() >= {"key": None, "scopes": [], "needs_key": True}.items()
+    reading = app_over(tmp_path, anonymous_scopes=("read",))
+    assert asked(reading)[1].items() >= {"scopes": ["read"], "without_key": ["read"], "needs_key": True}.items()
+    alone = {"key": None, "scopes": ["admin", "read", "run"], "needs_key": False, "knows_keys": False}
+    assert asked(on_loopback)[1].items() >= alone.items()
+    assert asked(on_loopback, bearer("a key of another service"))[1].items() >= alone.items()

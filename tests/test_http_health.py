@@ -15,7 +15,7 @@ from scheduler_service.settings import PROJECT_ROOT, Settings
 from tests.conftest import LiveService, live_service
 from tests.waiting import until
 
-PARTS = {"database", "models", "experiments", "disk", "folders", "clock", "queues", "warm_up"}
+PARTS = {"database", "models", "experiments", "thresholds", "disk", "folders", "clock", "queues", "warm_up"}
 
 
 @pytest.fixture(scope="module")

@@ -27,7 +27,7 @@ def test_a_healthy_service_says_so_of_every_part(app):
     assert answer.status_code == 200
     assert answer.json["status"] == "healthy"
     assert {name: part["status"] for name, part in answer.json["parts"].items()} == dict.fromkeys(
-        ("database", "models", "experiments", "disk", "folders", "clock"), "ok"
+        ("database", "models", "experiments", "thresholds", "disk", "folders", "clock"), "ok"
     )
 
 

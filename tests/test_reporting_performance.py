@@ -14,10 +14,10 @@ import pytest
 from statsmodels.robust.scale import mad
 
 from monitoring import PerformanceMonitor, PerformanceRecord
+from scheduler_service.alerts.about import FOR_EVER, size_of, sizes
 from scheduler_service.alerts.episodes import Episode
-from scheduler_service.alerts.rules import FOR_EVER, GAP_THRESHOLDS, size_of
 from scheduler_service.reporting import figures
-from scheduler_service.reporting.analysis import size_labels, sizes
+from scheduler_service.reporting.analysis import gap_change, size_labels
 from scheduler_service.reporting.anomalies import anomalous_buckets, anomalous_runs
 from scheduler_service.reporting.content import Table
 from scheduler_service.reporting.facts import AlertRow
@@ -27,6 +27,7 @@ from scheduler_service.reporting.performance import performance_report
 from scheduler_service.reporting.texts import TEXTS
 from scheduler_service.stats.outliers import OUTLIER_SCORE, modified_z_scores
 from scheduler_service.telemetry.queries import DTYPES
+from scheduler_service.thresholds import GAP_THRESHOLDS
 from tests.pages import Page
 
 NOW = datetime(2026, 11, 23, 12, 15, 30, tzinfo=UTC)
@@ -384,3 +385,44 @@ def test_a_pdf_alone_keeps_its_name(monitor):
     again = Path(monitor.generate_performance_report(pdf=True))
     assert again != page
     assert page.with_suffix(".pdf").read_bytes() == before
+
+
+# --- like with like ---
+
+
+def test_another_mix_of_sizes_is_no_change_of_the_gap():
+    before = frame({"times": 200, "gap": 0.001}, {"times": 40, "gap": 0.05, "n_workpoints": 3})
+    now = frame({"times": 40, "gap": 0.001}, {"times": 200, "gap": 0.05, "n_workpoints": 3})
+    mean = (40 * 0.001 + 200 * 0.05) / 240
+    assert gap_change(before, now) == pytest.approx((mean, mean))
+    was, became = gap_change(before, now.assign(gap=now["gap"] + 0.02)) or (0.0, 0.0)
+    assert became - was == pytest.approx(0.02)
+    assert gap_change(before, frame({"times": 99, "n_workpoints": 20})) is None, "no size that both have"
+
+
+def test_a_spell_of_larger_requests_is_no_anomaly():
+    rng = np.random.default_rng(2)
+    rows = [
+        {"makespan": 50.0 + rng.normal(0, 1), "gap": 0.01, "n_workpoints": 1, "timestamp": hours_ago(hour)}
+        for hour in range(100) for _ in range(8)
+    ]  # fmt: skip
+    large = [
+        {"makespan": 390.0 + rng.normal(0, 5), "gap": 0.04, "n_workpoints": 20, "timestamp": hours_ago(hour)}
+        for hour in (3, 4) for _ in range(8)
+    ]  # fmt: skip
+    runs = frame(*rows, *large)
+    assert [each.metric for each in anomalous_buckets(runs, NOW - WEEK, NOW)] == []
+    longer = [row | {"makespan": 80.0} if row["timestamp"] == hours_ago(50) else row for row in rows]
+    assert "makespan" in [each.metric for each in anomalous_buckets(frame(*longer, *large), NOW - WEEK, NOW)]
+
+
+def hours_ago(hour: int) -> datetime:
+    return NOW - timedelta(hours=1 + hour)
+
+
+def test_the_thresholds_of_the_report_are_those_of_one_cycle_and_of_time_beyond_what_was_granted():
+    large = {"times": 50, "makespan": 400.0, "n_workpoints": 20, "n_steps": 267, "gap": 0.05}
+    waited = {"times": 50, "execution_time": 60.1, "time_budget_ms": 60_000.0}
+    page = Page(html_of(report_on(frame(large, waited)))).text
+    assert "crossed" not in page
+    assert "crossed" in Page(html_of(report_on(frame({"times": 50, "makespan": 61.0})))).text

@@ -6,14 +6,14 @@ loses it. Of several processes one looks and one delivers at a time.
 
 import logging
 import random
-from collections.abc import Iterable, Sequence, Set
+from collections.abc import Iterable, Mapping, Sequence, Set
 from contextlib import ExitStack
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from traceback import format_tb
 
-from scheduler_service.alerts.episodes import Episode, NoticeState, Policy, Silence, Step, step
+from scheduler_service.alerts.episodes import Episode, Key, NoticeState, Policy, Silence, Step, step
 from scheduler_service.alerts.notice import Channel, Notice
 from scheduler_service.alerts.rules import Reading
 from scheduler_service.alerts.texts import NOTICES, Lang
@@ -75,6 +75,8 @@ class AlertDesk:
         """
         alerts = self.alerts
         with ExitStack() as held:
+            readings = list(readings)
+            requests = {(reading.name, reading.subject): reading.requests for reading in readings}
             is_in_charge = self._lease is None or _got(held, self._lease)
             held.enter_context(locked(self._lock, LOCK_TIMEOUT_S))
             unended, silences = alerts.unended(), alerts.silences()
@@ -84,7 +86,7 @@ class AlertDesk:
             known = unended, alerts.last_notified(), silences
             made = step(readings, *known, self._clock(), self._policy, looked=looked)
             if is_in_charge:
-                self._keep(made)
+                self._keep(made, requests)
                 return [episode for episode in alerts.unended() if episode.state == "firing"]
         seen = {episode.key: episode for episode in (*unended, *made.changed)}
         return [episode for episode in seen.values() if episode.state == "firing"]
@@ -138,14 +140,14 @@ class AlertDesk:
                 told[name] = _said(err)
         return told
 
-    def _keep(self, made: Step) -> None:
+    def _keep(self, made: Step, requests: Mapping[Key, Sequence[str]]) -> None:
         told = {episode.key: state for episode, state in made.notices}
         notices: list[Notice] = []
 
         def letters(episode: Episode) -> list[tuple[str, Notice]]:
             if episode.key not in told:
                 return []
-            notices.append(self._notice(episode, told[episode.key]))
+            notices.append(self._notice(episode, told[episode.key], requests.get(episode.key, ())))
             return [(name, notices[-1]) for name in self.channels]
 
         self.alerts.store(made.changed, letters)
@@ -181,7 +183,7 @@ class AlertDesk:
         longest_s = min(FIRST_WAIT_S * 2.0 ** min(letter.attempts, 20), LONGEST_WAIT_S)
         return timedelta(seconds=longest_s * self._jitter.uniform(0.5, 1.0))
 
-    def _notice(self, episode: Episode, state: NoticeState) -> Notice:
+    def _notice(self, episode: Episode, state: NoticeState, requests: Sequence[str]) -> Notice:
         words = NOTICES[self._lang]
         lines = [episode.message]
         if episode.value is not None and episode.threshold is not None:
@@ -189,10 +191,13 @@ class AlertDesk:
         times = {"time": _local(episode.began), "end": _local(episode.ended)}
         lines.append(words["lasted" if episode.ended else "since"].format(**times))
         if state != "resolved":
-            lines += [words["advice"].format(advice=episode.advice), words["handle"].format(id=episode.id)]
+            lines.append(words["advice"].format(advice=episode.advice))
+            if requests:
+                lines.append(words["requests"].format(ids=", ".join(requests)))
+            lines.append(words["handle"].format(id=episode.id))
         title = f"{words[episode.severity if state == 'firing' else state]} {episode.message}"
         severity = "info" if state == "resolved" else episode.severity
-        return Notice(title, "\n".join(lines), severity, state, as_json(episode))
+        return Notice(title, "\n".join(lines), severity, state, as_json(episode) | {"requests": list(requests)})
 
 
 def _said(err: Exception) -> str:

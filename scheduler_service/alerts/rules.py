@@ -5,11 +5,14 @@ A rule has a reading whenever it looked; what to make of it over time (confirm i
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import timedelta
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Literal
 
+from scheduler_service.alerts.about import RUNS_SHOWN, runs_about, subject_of
+from scheduler_service.alerts.rise import rises
 from scheduler_service.alerts.texts import RULES, Lang
+from scheduler_service.thresholds import GAP_THRESHOLDS, threshold
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -21,25 +24,12 @@ HYSTERESIS = 0.05
 """How far within its threshold a figure has to come before its alert ends, a share of the threshold."""
 GAP_RUNS = 20
 """Runs of a size before their mean gap is held against its threshold, which was measured on means."""
-FOR_EVER = 2**31
-"""Stands for the size beyond the greatest of `GAP_THRESHOLDS`."""
-
-GAP_THRESHOLDS: dict[int, float] = {1: 0.02, 2: 0.10, 5: 0.10, 10: 0.042, 20: 0.0125, 50: 0.0112}
-"""Greatest mean gap to the lower bound, a share, of instances of up to so many work points.
-
-Twice what the shipped model leaves in its default 20 ms (benchmarks/results/scheduling.md) on the smallest instances of
-each size, which have the larger gaps; but for one work point, where that is less than any planner would notice. Larger
-instances than 50 have no threshold.
-"""
-
-MIN_FREE_GIB = 1.0
-"""Free space below which people are told; below 50 MiB the service is not ready."""
-DRIFT_PSI = 0.25
+DRIFT_PSI = threshold("input_drift").usual
 """Population stability index from which a distribution counts as shifted (Siddiqi, Credit Risk Scorecards, 2006)."""
 DRIFT_RUNS = 100
 """Runs on either side before distributions are compared."""
 SILENCE_AT_LEAST = timedelta(hours=1)
-SILENCE_RUNS = 10.0
+SILENCE_RUNS = threshold("silent_service").usual
 """Runs that every earlier week had in the hours that are silent now."""
 SILENCE_WEEKS = 2
 """Earlier weeks that have to be recorded before a silence says anything."""
@@ -47,6 +37,7 @@ SILENCE_WEEKS = 2
 
 SEVERITIES: Mapping[str, Literal["warning", "critical"]] = {
     "max_makespan": "warning",
+    "max_makespan_rise": "warning",
     "max_execution_time": "warning",
     "min_success_rate": "critical",
     "model_failures": "warning",
@@ -79,75 +70,129 @@ class Reading:
     severity: Literal["warning", "critical"] = "warning"
     is_event: bool = False  # something that happened once: it is told, and its end is not
     details: Mapping[str, object] = field(default_factory=dict)  # further fields of `GET /alerts`
+    requests: tuple[str, ...] = ()  # ids of the worst runs it is about, at most `RUNS_SHOWN`
 
 
 def performance(runs: "pd.DataFrame", thresholds: Mapping[str, float], lang: Lang = "zh") -> list[Reading]:
     """The three thresholds of the guide, and each model that could not answer.
 
+    The makespan is judged of requests of one standard cycle, which its threshold was made for, and of those whose size
+    is not recorded; the execution time beyond what a request was granted.
+
     Args:
-        runs: columns `success`, `makespan` (h), `execution_time` (s), `model_key`, `error_message`; any number of rows.
+        runs: columns `success`, `makespan` (h), `execution_time` (s), `model_key`, `error_message`, and where known
+            `n_workpoints`, `n_steps`, `time_budget_ms`, `request_id`; any number of rows.
         thresholds: `max_makespan` (h, of the mean), `max_execution_time` (s, of the 99th percentile),
             `min_success_rate` (0..1).
     """
-    is_done = runs["success"].astype(bool)
-    done = runs[is_done]
-    figures: dict[str, float | None] = {
-        "max_makespan": _finite(float(done["makespan"].mean())) if len(done) else None,
-        "max_execution_time": _finite(float(done["execution_time"].quantile(0.99))) if len(done) else None,
-        "min_success_rate": len(done) / len(runs) if len(runs) else None,
-    }
-    readings = [_held_against(name, value, thresholds[name], lang) for name, value in figures.items()]
-    for key, failures in runs[~is_done].groupby("model_key"):
-        reason = str(failures["error_message"].iloc[-1])
-        readings.append(_event("model_failures", str(key), reason, lang, value=float(len(failures))))
+    about = _about(runs)
+    readings = [
+        _held_against(name, value, thresholds[name], lang, requests=_first(about[name]))
+        for name, value in _figures(runs, about).items()
+    ]
+    for key, failures in about["min_success_rate"].groupby("model_key"):
+        reason = str(failures["error_message"].iloc[0])
+        value, requests = float(len(failures)), _first(failures)
+        readings.append(_event("model_failures", str(key), reason, lang, value=value, requests=requests))
     return readings
 
 
-def gaps(runs: "pd.DataFrame", limits: Mapping[int, float], lang: Lang = "zh") -> list[Reading]:
+def measured(runs: "pd.DataFrame") -> dict[str, float | None]:
+    """What `performance` holds against its thresholds: rule -> figure, None where there is none."""
+    return _figures(runs, _about(runs))
+
+
+def _about(runs: "pd.DataFrame") -> "dict[str, pd.DataFrame]":
+    return {name: runs_about(name, "", runs) for name in ("max_makespan", "max_execution_time", "min_success_rate")}
+
+
+def _figures(runs: "pd.DataFrame", about: "Mapping[str, pd.DataFrame]") -> dict[str, float | None]:
+    return {
+        "max_makespan": _finite(float(about["max_makespan"]["value"].mean())),
+        "max_execution_time": _finite(float(about["max_execution_time"]["value"].quantile(0.99))),
+        "min_success_rate": float(runs["success"].astype(bool).mean()) if len(runs) else None,
+    }
+
+
+def gaps(
+    runs: "pd.DataFrame", limits: Mapping[int, float], lang: Lang = "zh", *, said: Iterable[int] = ()
+) -> list[Reading]:
     """The mean gap of each size with at least `GAP_RUNS` successful runs, held against the size's threshold.
 
+    The usual thresholds were measured on standard cycles and are for them alone; one that somebody said is for all
+    runs of its size.
+
     Args:
-        runs: columns `success`, `gap` (share), `n_workpoints`.
+        runs: columns `success`, `gap` (share), `n_workpoints`, and where known `n_steps`, `request_id`.
         limits: greatest number of work points of a size -> greatest mean gap, a share; as `GAP_THRESHOLDS`.
+        said: the sizes whose thresholds somebody said.
     """
-    good = runs[runs["success"].astype(bool) & runs["gap"].notna() & runs["n_workpoints"].notna()]
-    sizes = good["n_workpoints"].astype(int).map(lambda n: size_of(n, limits))
     readings = []
     for largest, limit in sorted(limits.items()):
-        values = good.loc[sizes == largest, "gap"]
-        value = float(values.mean()) if len(values) >= GAP_RUNS else None
-        readings.append(_held_against("max_gap", value, limit, lang, subject=f"N<={largest}"))
+        subject = subject_of(largest, limits)
+        mine = runs_about("max_gap", subject, runs, limits, said=said)
+        value = float(mine["value"].mean()) if len(mine) >= GAP_RUNS else None
+        readings.append(_held_against("max_gap", value, limit, lang, subject=subject, requests=_first(mine)))
     return readings
 
 
-def size_of(n_workpoints: int, limits: Iterable[int]) -> int:
-    """The one of `limits` that instances of `n_workpoints` fall under; `FOR_EVER` beyond the greatest."""
-    return min((largest for largest in limits if n_workpoints <= largest), default=FOR_EVER)
+def makespan_rises(
+    recent: "pd.DataFrame",
+    before: "pd.DataFrame",
+    now: datetime,
+    limit: float,
+    lang: Lang = "zh",
+    *,
+    limits: Iterable[int] = GAP_THRESHOLDS,
+) -> list[Reading]:
+    """Of each size with recent runs, how much longer its schedules are than they were: see `rise.rises`."""
+    readings = []
+    limits = tuple(limits)
+    for subject, value, is_chance in rises(recent, before, now, limits):
+        requests = _first(runs_about("max_makespan_rise", subject, recent, limits))
+        reading = _held_against("max_makespan_rise", value, limit, lang, subject=subject, requests=requests)
+        # What chance explains is no alert yet, and no end of one.
+        readings.append(replace(reading, state="near") if is_chance and reading.state == "beyond" else reading)
+    return readings
 
 
-def drift(name: str, recent: "pd.Series[float]", reference: "pd.Series[float]", lang: Lang = "zh") -> Reading:
+def drift(
+    name: str, recent: "pd.Series[float]", reference: "pd.Series[float]", lang: Lang = "zh", *, limit: float = DRIFT_PSI
+) -> Reading:
     """Whether what is asked for lately is distributed as it was before, by the population stability index.
 
     PSI = sum over bins of (p - q) ln(p / q); bins are the reference's deciles and what lies between. By chance alone it
     is about (1/n + 1/m) times a chi-square with B - 1 degrees of freedom (Yurdakul and Naranjo, Statistical properties
-    of the population stability index, J. Risk Model Validation 14(4), 2020), so the threshold is `DRIFT_PSI` or that
+    of the population stability index, J. Risk Model Validation 14(4), 2020), so the threshold is `limit` or that
     distribution's 99.9th percentile, whichever is greater. A bin that only one side has counts half a run there.
     """
     from scipy.special import chdtri
 
     recent, reference = recent.dropna(), reference.dropna()
     if min(len(recent), len(reference)) < DRIFT_RUNS:
-        return _held_against("input_drift", None, DRIFT_PSI, lang, subject=name)
+        return _held_against("input_drift", None, limit, lang, subject=name)
     edges = sorted({float(edge) for edge in reference.quantile([share / 10 for share in range(1, 10)])})
     expected, found = _shares(reference, edges), _shares(recent, edges)
     used = [(p, q) for p, q in zip(found, expected, strict=True) if p or q]
     least_p, least_q = 0.5 / len(recent), 0.5 / len(reference)
     psi = sum((max(p, least_p) - max(q, least_q)) * math.log(max(p, least_p) / max(q, least_q)) for p, q in used)
     by_chance = float(chdtri(max(1, len(used) - 1), 0.001)) * (1.0 / len(recent) + 1.0 / len(reference))
-    return _held_against("input_drift", psi, max(DRIFT_PSI, by_chance), lang, subject=name)
+    return _held_against("input_drift", psi, max(limit, by_chance), lang, subject=name)
 
 
-def silence(silent: timedelta, runs_then: Sequence[int], lang: Lang = "zh") -> Reading:
+def drift_of_bounds(
+    recent: "pd.DataFrame", reference: "pd.DataFrame", lang: Lang = "zh", *, limit: float = DRIFT_PSI
+) -> Reading:
+    """`drift` of the lower bounds, each by its rank among the earlier ones of as many work points.
+
+    Other sizes have other bounds, which is no drift of its own; a size with few earlier runs does not count.
+    """
+    bounds = {n: each.sort_values() for n, each in reference.dropna().groupby("n_workpoints")["lower_bound"]}
+    usual: dict[object, pd.Series[float]] = {n: each for n, each in bounds.items() if len(each) >= GAP_RUNS}
+    return drift("lower_bound", _ranks(recent, usual), _ranks(reference, usual), lang, limit=limit)
+
+
+def silence(silent: timedelta, runs_then: Sequence[int], lang: Lang = "zh", *, limit: float = SILENCE_RUNS) -> Reading:
     """Whether the service is asked nothing in hours of the week in which it always was.
 
     If requests came as before, none at all would come with probability exp(-10) where ten or more are usual (Poisson).
@@ -157,9 +202,9 @@ def silence(silent: timedelta, runs_then: Sequence[int], lang: Lang = "zh") -> R
         runs_then: how many runs there were in the same hours of each earlier week that is recorded.
     """
     if silent < SILENCE_AT_LEAST:
-        return _held_against("silent_service", 0.0, SILENCE_RUNS, lang)
+        return _held_against("silent_service", 0.0, limit, lang)
     expected = float(min(runs_then)) if len(runs_then) >= SILENCE_WEEKS else None
-    return _held_against("silent_service", expected, SILENCE_RUNS, lang)
+    return _held_against("silent_service", expected, limit, lang)
 
 
 def disk(free_bytes: int, min_free_gib: float, lang: Lang = "zh") -> Reading:
@@ -190,7 +235,15 @@ def beyond(readings: Iterable[Reading]) -> list[Reading]:
     return [reading for reading in readings if reading.state == "beyond"]
 
 
-def _held_against(name: str, value: float | None, limit: float, lang: Lang, *, subject: str = "") -> Reading:
+def _held_against(
+    name: str,
+    value: float | None,
+    limit: float,
+    lang: Lang,
+    *,
+    subject: str = "",
+    requests: tuple[str, ...] = (),
+) -> Reading:
     """`value` against its threshold: a lower one if the rule's name begins with `min_`."""
     state: State
     if value is None:
@@ -202,17 +255,38 @@ def _held_against(name: str, value: float | None, limit: float, lang: Lang, *, s
     else:
         state = "beyond" if value > limit else "near" if value > limit * (1.0 - HYSTERESIS) else "within"
     message, advice = RULES[lang][name]
-    return Reading(name, state, value, limit, message.format(subject=subject), advice, subject, SEVERITIES[name])
+    told = message.format(subject=subject)
+    return Reading(name, state, value, limit, told, advice, subject, SEVERITIES[name], requests=requests)
 
 
 def _event(
-    name: str, subject: str, reason: str, lang: Lang, *, value: float = 1.0, details: Mapping[str, object] | None = None
+    name: str,
+    subject: str,
+    reason: str,
+    lang: Lang,
+    *,
+    value: float = 1.0,
+    details: Mapping[str, object] | None = None,
+    requests: tuple[str, ...] = (),
 ) -> Reading:
     named = {**(details or {}), "subject": subject, "reason": reason}
     message, advice = (text.format(**named) for text in RULES[lang][name])
     return Reading(
-        name, "beyond", value, 0.0, message, advice, subject, SEVERITIES[name], name in EVENTS, details or {}
+        name, "beyond", value, 0.0, message, advice, subject, SEVERITIES[name], name in EVENTS, details or {}, requests
     )
+
+
+def _ranks(runs: "pd.DataFrame", usual: "Mapping[object, pd.Series[float]]") -> "pd.Series[float]":
+    """Of each run whose size is in `usual`, the share of its size's bounds that are lower; equal ones count half."""
+    import numpy as np
+    import pandas as pd
+
+    found = []
+    for n, bounds in runs.dropna().groupby("n_workpoints")["lower_bound"]:
+        if n in usual:
+            sides = [np.searchsorted(usual[n], bounds, side=side) for side in ("left", "right")]
+            found.append(pd.Series((sides[0] + sides[1]) / (2.0 * len(usual[n]))))
+    return pd.concat(found) if found else pd.Series(dtype=float)
 
 
 def _shares(values: "pd.Series[float]", edges: Sequence[float]) -> list[float]:
@@ -224,6 +298,11 @@ def _shares(values: "pd.Series[float]", edges: Sequence[float]) -> list[float]:
     bins = np.searchsorted(limits, at, side="left") + np.searchsorted(limits, at, side="right")
     counts = np.bincount(bins, minlength=2 * len(edges) + 1)
     return [float(count) / len(values) for count in counts]
+
+
+def _first(runs: "pd.DataFrame") -> tuple[str, ...]:
+    """The ids of the first requests, where they are known."""
+    return tuple(str(each) for each in runs["request_id"].head(RUNS_SHOWN)) if "request_id" in runs else ()
 
 
 def _finite(value: float) -> float | None:

@@ -11,11 +11,15 @@ RULES: Mapping[Lang, Mapping[str, tuple[str, str]]] = {
     "zh": {
         "max_makespan": (
             "平均完工时间超过阈值",
-            "核对最近请求的工作点数量与团队人数；为请求增加 time_budget_ms；看性能报告中按规模的差距。",
+            "只统计一个标准周期的请求：核对各工序工时与团队人数；为请求增加 time_budget_ms；看性能报告中按规模的差距。",
+        ),
+        "max_makespan_rise": (
+            "{subject} 个工作点的请求，完工时间比同规模以往更长（与下界之比）",
+            "检查最近的模型变更、默认的优化时间与机器负荷；若客户端换了工序或团队人数，确认后可静默，或调高阈值。",
         ),
         "max_execution_time": (
             "执行时间超过阈值",
-            "减小 time_budget_ms，或增加计算线程 SCHED_COMPUTE_THREADS；查看机器负荷与 /metrics 中的队列。",
+            "只计超出 time_budget_ms 的部分：减小请求的规模，或增加计算线程 SCHED_COMPUTE_THREADS；查看机器负荷与 /metrics 中的队列。",
         ),
         "min_success_rate": (
             "成功率低于阈值",
@@ -57,11 +61,15 @@ RULES: Mapping[Lang, Mapping[str, tuple[str, str]]] = {
     "en": {
         "max_makespan": (
             "The mean makespan is above its threshold",
-            "Check the number of work points and the headcounts of the latest requests; grant requests more time_budget_ms; see the gaps by size in the performance report.",
+            "Only requests of one standard cycle count: check the hours of their steps and the headcounts; grant requests more time_budget_ms; see the gaps by size in the performance report.",
+        ),
+        "max_makespan_rise": (
+            "Schedules of requests with {subject} work points are longer than those of that size were (over the lower bound)",
+            "Look at the latest change of models, the default time to improve and the machine's load; if clients send other steps or headcounts, silence it or raise the threshold.",
         ),
         "max_execution_time": (
             "The execution time is above its threshold",
-            "Lower time_budget_ms, or add compute threads (SCHED_COMPUTE_THREADS); look at the machine's load and the queues in /metrics.",
+            "Only what goes beyond time_budget_ms counts: send smaller requests, or add compute threads (SCHED_COMPUTE_THREADS); look at the machine's load and the queues in /metrics.",
         ),
         "min_success_rate": (
             "The success rate is below its threshold",
@@ -117,7 +125,8 @@ NOTICES: Mapping[Lang, Mapping[str, str]] = {
         "since": "开始于 {time}",
         "lasted": "开始于 {time}，结束于 {end}",
         "advice": "建议：{advice}",
-        "handle": "告警编号 {id}；确认：POST /alerts/{id}/acknowledge",
+        "requests": "最差的请求：{ids}",
+        "handle": "告警编号 {id}；相关运行与日志：GET /alerts/{id}，或控制台“监控”页；确认：POST /alerts/{id}/acknowledge",
     },
     "en": {
         "warning": "[Warning]",
@@ -132,6 +141,7 @@ NOTICES: Mapping[Lang, Mapping[str, str]] = {
         "since": "Since {time}",
         "lasted": "From {time} to {end}",
         "advice": "Advice: {advice}",
-        "handle": "Alert {id}; acknowledge with POST /alerts/{id}/acknowledge",
+        "requests": "The worst requests: {ids}",
+        "handle": "Alert {id}; its runs and log lines: GET /alerts/{id}, or the console's page Monitoring; acknowledge with POST /alerts/{id}/acknowledge",
     },
 }

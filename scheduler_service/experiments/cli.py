@@ -75,7 +75,11 @@ class Doors:
 
     @cached_property
     def monitor(self) -> PerformanceMonitor:
-        return PerformanceMonitor(self.settings.database_file, reports_dir=self.settings.reports_dir)
+        return PerformanceMonitor(
+            self.settings.database_file,
+            reports_dir=self.settings.reports_dir,
+            thresholds_file=self.settings.thresholds_file,
+        )
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

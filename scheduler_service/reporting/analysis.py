@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from scheduler_service.alerts.rules import FOR_EVER
+from scheduler_service.alerts.about import FOR_EVER
 from scheduler_service.clock import to_iso
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ SUMMARY_COLUMNS = (
     "resource_utilization",
     "success",
     "user_satisfaction",
+    "n_workpoints",
 )
 REPORT_COLUMNS = (
     *SUMMARY_COLUMNS,
@@ -30,11 +31,13 @@ REPORT_COLUMNS = (
     "request_id",
     "reason",
     "team_utilization",
-    "n_workpoints",
+    "n_steps",
     "error_message",
     "time_budget_ms",
 )
 """What the performance report is made of; the inputs of a hundred thousand requests would fill the memory."""
+ENOUGH_RUNS = 30
+"""Successful runs that a figure needs before advice is built on it."""
 UNKNOWN_MODEL = "-"
 """Stands for the model of runs that failed before one was chosen."""
 
@@ -225,15 +228,20 @@ def top(runs: "pd.DataFrame", column: str, count: int = 10) -> list[dict[str, An
     return [{str(key): value for key, value in row.items()} for row in good.nlargest(count, column).to_dict("records")]
 
 
-def sizes(runs: "pd.DataFrame", limits: Iterable[int]) -> "pd.Series[Any]":
-    """Of each run the one of `limits` that its number of work points falls under, as `rules.size_of`; NA: not known."""
-    import numpy as np
-    import pandas as pd
+def gap_change(before: "pd.DataFrame", runs: "pd.DataFrame") -> tuple[float, float] | None:
+    """The mean gaps before and now, of runs with as many work points; None: too few to say.
 
-    known = runs["n_workpoints"].dropna()
-    largest = np.array([*sorted(limits), FOR_EVER])
-    found = largest[np.searchsorted(largest, known.to_numpy(dtype="int64"))]
-    return pd.Series(found, index=known.index, dtype="Int64").reindex(runs.index)
+    Each number of work points counts before as it does now, so another mix of sizes is no change.
+    """
+    was, now = (
+        each[each["success"] & each["gap"].notna()].groupby("n_workpoints")["gap"].agg(["mean", "count"])
+        for each in (before, runs)
+    )
+    both = was.add_suffix("_was").join(now.add_suffix("_now"), how="inner")
+    if both.empty or min(both["count_was"].sum(), both["count_now"].sum()) < ENOUGH_RUNS:
+        return None
+    weights = both["count_now"] / both["count_now"].sum()
+    return float((both["mean_was"] * weights).sum()), float((both["mean_now"] * weights).sum())
 
 
 def size_labels(limits: Iterable[int]) -> dict[int, str]:

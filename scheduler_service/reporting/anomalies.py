@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal
 
-from scheduler_service.reporting.analysis import UNKNOWN_MODEL, bucket_length, bucket_starts, number, sizes
+from scheduler_service.alerts.about import sizes
+from scheduler_service.reporting.analysis import UNKNOWN_MODEL, bucket_length, bucket_starts, number
 from scheduler_service.stats.outliers import OUTLIER_SCORE, modified_z_scores
 
 if TYPE_CHECKING:
@@ -109,22 +110,33 @@ def _far(good: "pd.DataFrame", metric: Metric, alike: "list[pd.Series[Any]]") ->
 def anomalous_buckets(runs: "pd.DataFrame", start: datetime, end: datetime) -> list[BucketAnomaly]:
     """The buckets of `analysis.over_time` with an anomalous mean, the most anomalous first.
 
+    Each run counts as if it had the usual number of work points: what is usual for its own is taken off, and what is
+    usual for all is put in its place. So a spell of larger requests is no anomaly.
+
     A bucket of few runs strays far by chance alone, so its mean has to be `OUTLIER_SCORE` of its own standard errors
     from the median, too; the score is the smaller of the two.
     """
     good = runs[runs["success"]]
     times = bucket_starts(good["timestamp"], bucket_length(start, end))
     metrics: tuple[Metric, ...] = ("gap", "execution_time", "makespan")
-    found = [each for metric in metrics for each in _far_buckets(good[metric], times, metric)]
+    of_size = good["n_workpoints"].fillna(0)
+    found = [each for metric in metrics for each in _far_buckets(good[metric], of_size, times, metric)]
     return sorted(found, key=lambda each: (-abs(each.score), each.moment))
 
 
-def _far_buckets(values: "pd.Series[Any]", times: "pd.Series[Any]", metric: Metric) -> list[BucketAnomaly]:
+def _far_buckets(
+    values: "pd.Series[Any]", of_size: "pd.Series[Any]", times: "pd.Series[Any]", metric: Metric
+) -> list[BucketAnomaly]:
     import numpy as np
 
     is_log = metric == "execution_time"
     values = np.log(values[values > 0.0]) if is_log else values
     values = values[np.isfinite(values)]
+    usual_of_size = values.groupby(of_size.loc[values.index]).transform("median")
+    if metric == "makespan":
+        values = values / usual_of_size * values.median()
+    else:
+        values = values - usual_of_size + values.median()
     buckets = values.groupby(times.loc[values.index]).agg(["mean", "std", "count"])
     buckets = buckets[buckets["count"] >= RUNS_IN_BUCKET]
     if len(buckets) < BUCKETS:

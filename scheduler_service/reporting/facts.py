@@ -1,11 +1,14 @@
 """What the performance report is told from: the runs of a period, and all figures of them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from scheduler_service.alerts.about import is_gap_judged
+from scheduler_service.alerts.about import sizes as sizes_of
 from scheduler_service.alerts.episodes import Episode
+from scheduler_service.alerts.rules import measured
 from scheduler_service.alerts.texts import RULES, Lang
 from scheduler_service.reporting import analysis
 from scheduler_service.reporting.analysis import Headline
@@ -59,7 +62,9 @@ class Facts:
     thresholds: Mapping[str, float]
     gap_thresholds: Mapping[int, float]
     sizes: "pd.Series[Any]"  # of each run, as `analysis.sizes`
-    gaps: Mapping[int, tuple[float, int]]  # by size: mean of the successful runs, and their number
+    measured: Mapping[str, float | None]  # what is held against `thresholds`, as `rules.measured`
+    gaps: Mapping[int, tuple[float, int]]  # by size: mean of the successful runs that are judged, and their number
+    gap_change: tuple[float, float] | None  # mean gap of runs of the same sizes, before and now
     buckets: "pd.DataFrame"  # as `analysis.over_time`
     reasons: Sequence[tuple[str, int]]
     teams: Mapping[str, float]
@@ -76,13 +81,15 @@ def gather(
     thresholds: Mapping[str, float],
     gap_thresholds: Mapping[int, float],
     alerts: Sequence[AlertRow],
+    said_gaps: Iterable[int] = (),
 ) -> Facts:
     """The facts of `runs`; arguments as `performance.performance_report` has them."""
     zone = local_zone(end)
     runs = runs.assign(timestamp=runs["timestamp"].dt.tz_convert(zone))
     start, end = start.astimezone(zone), end.astimezone(zone)
-    sizes = analysis.sizes(runs, gap_thresholds)
-    gaps = runs.loc[runs["success"], "gap"].groupby(sizes[runs["success"]]).agg(["mean", "count"]).dropna()
+    sizes = sizes_of(runs, gap_thresholds)
+    judged = runs[runs["success"] & is_gap_judged(runs, gap_thresholds, said_gaps)]
+    gaps = judged["gap"].groupby(sizes[judged.index]).agg(["mean", "count"]).dropna()
     return Facts(
         runs=runs,
         now=analysis.headline(runs),
@@ -92,7 +99,9 @@ def gather(
         thresholds=thresholds,
         gap_thresholds=gap_thresholds,
         sizes=sizes,
-        gaps={int(size): (float(row["mean"]), int(row["count"])) for size, row in gaps.iterrows()},
+        measured=measured(runs),
+        gap_change=analysis.gap_change(before, runs),
+        gaps={int(str(size)): (float(row["mean"]), int(row["count"])) for size, row in gaps.iterrows()},
         buckets=analysis.over_time(runs, start, end),
         reasons=analysis.failure_reasons(runs),
         teams=analysis.team_utilization(runs),

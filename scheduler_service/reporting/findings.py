@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
+from scheduler_service.alerts.about import are_one_cycle
 from scheduler_service.alerts.rules import GAP_RUNS
 from scheduler_service.reporting import analysis
 from scheduler_service.reporting.analysis import Headline
@@ -14,14 +15,17 @@ from scheduler_service.reporting.page import Formatter
 if TYPE_CHECKING:
     import pandas as pd
 
-ENOUGH_RUNS = 30
-"""Successful runs that a figure needs before advice is built on it."""
+ENOUGH_RUNS = analysis.ENOUGH_RUNS
 
 Words = Mapping[str, str]
 
 
 def cards(now: Headline, then: Headline, words: Words, show: Formatter) -> list[Card]:
-    """The headline figures of the period, each against that of the period before."""
+    """The headline figures of the period, each against that of the period before.
+
+    What depends on the sizes of what was asked for is neither good nor bad by itself; the findings compare like with
+    like.
+    """
 
     def card(
         name: str,
@@ -47,18 +51,18 @@ def cards(now: Headline, then: Headline, words: Words, show: Formatter) -> list[
     return [
         card("requests", now.requests, then.requests, show.count, better=0),
         card("success_rate", now.success_rate, then.success_rate, show.percent, better=1, in_points=True),
-        card("makespan", now.makespan_h, then.makespan_h, show.hours, better=-1),
-        card("gap", now.gap, then.gap, show.percent, better=-1, in_points=True),
-        card("p50", now.p50_s, then.p50_s, show.seconds, better=-1),
-        card("p99", now.p99_s, then.p99_s, show.seconds, better=-1),
-        card("utilization", now.utilization, then.utilization, show.percent, better=1, in_points=True),
+        card("makespan", now.makespan_h, then.makespan_h, show.hours, better=0),
+        card("gap", now.gap, then.gap, show.percent, better=0, in_points=True),
+        card("p50", now.p50_s, then.p50_s, show.seconds, better=0),
+        card("p99", now.p99_s, then.p99_s, show.seconds, better=0),
+        card("utilization", now.utilization, then.utilization, show.percent, better=0, in_points=True),
         card("satisfaction", now.satisfaction, then.satisfaction, show.plain, better=1),
     ]
 
 
 def findings(facts: Facts, words: Words, show: Formatter) -> list[str]:
     """What follows from the figures, the most urgent first; at least one sentence."""
-    runs, now, then, thresholds, teams = facts.runs, facts.now, facts.then, facts.thresholds, facts.teams
+    runs, now, thresholds, teams = facts.runs, facts.now, facts.thresholds, facts.teams
     if runs.empty:
         return [words["find_no_runs"], *_alert_finding(facts, words)]
     found = []
@@ -67,12 +71,14 @@ def findings(facts: Facts, words: Words, show: Formatter) -> list[str]:
         reason, times = facts.reasons[0]
         limit = show.percent(thresholds["min_success_rate"])
         found.append(words["find_success"].format(show.percent(now.success_rate), limit, show.name(reason, 80), times))
-    if now.makespan_h is not None and now.makespan_h > thresholds["max_makespan"]:
-        share = float((good["makespan"] > thresholds["max_makespan"]).mean())
+    makespan_h, late_s = facts.measured["max_makespan"], facts.measured["max_execution_time"]
+    if makespan_h is not None and makespan_h > thresholds["max_makespan"]:
+        cycles = good[are_one_cycle(good)]
+        share = float((cycles["makespan"] > thresholds["max_makespan"]).mean())
         limit = show.hours(thresholds["max_makespan"])
-        found.append(words["find_makespan"].format(show.hours(now.makespan_h), limit, show.percent(share)))
-    if now.p99_s is not None and now.p99_s > thresholds["max_execution_time"]:
-        found.append(words["find_time"].format(show.seconds(now.p99_s), show.seconds(thresholds["max_execution_time"])))
+        found.append(words["find_makespan"].format(show.hours(makespan_h), limit, show.percent(share)))
+    if late_s is not None and late_s > thresholds["max_execution_time"]:
+        found.append(words["find_time"].format(show.seconds(late_s), show.seconds(thresholds["max_execution_time"])))
     found += _gap_finding(facts, words, show)
     fallbacks = float((runs["reason"] == "fallback").mean())
     if fallbacks > 0.0:
@@ -80,11 +86,12 @@ def findings(facts: Facts, words: Words, show: Formatter) -> list[str]:
     if now.satisfaction is not None and now.satisfaction < 3.0:
         verdicts = int(runs["user_satisfaction"].count())
         found.append(words["find_satisfaction"].format(show.plain(now.satisfaction), verdicts))
-    if now.gap is not None and then.gap is not None and min(len(good), then.requests) >= ENOUGH_RUNS:
-        if now.gap > then.gap + WORTH_SAYING_GAP:
-            found.append(words["find_worse"].format(show.percent(then.gap), show.percent(now.gap)))
-        if now.gap < then.gap - WORTH_SAYING_GAP:
-            found.append(words["find_better"].format(show.percent(then.gap), show.percent(now.gap)))
+    if facts.gap_change is not None:
+        was, became = facts.gap_change
+        if became > was + WORTH_SAYING_GAP:
+            found.append(words["find_worse"].format(show.percent(was), show.percent(became)))
+        if became < was - WORTH_SAYING_GAP:
+            found.append(words["find_better"].format(show.percent(was), show.percent(became)))
     found += _model_finding(good, words, show)
     if len(teams) > 1 and len(good) >= ENOUGH_RUNS:
         (busiest, most), (_, second) = list(teams.items())[:2]

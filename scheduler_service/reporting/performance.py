@@ -1,6 +1,6 @@
 """The performance report: what a plant manager should know of a period, and what to do about it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -35,6 +35,7 @@ def performance_report(
     *,
     gap_thresholds: Mapping[int, float],
     alerts: Sequence[AlertRow],
+    said_gaps: Iterable[int] = (),
 ) -> Report:
     """The report on `runs`, all recorded from `start` to `end`; `page.html_of` and `pdf.pdf_of` put it on paper.
 
@@ -42,13 +43,14 @@ def performance_report(
         runs: any number of rows, none included; columns `analysis.REPORT_COLUMNS`, as in `telemetry.queries.DTYPES`.
         before: the runs of the period of the same length before; columns `analysis.SUMMARY_COLUMNS`.
         thresholds: as `monitoring.PERFORMANCE_THRESHOLDS`.
-        gap_thresholds: as `alerts.rules.GAP_THRESHOLDS`.
+        gap_thresholds: as `thresholds.GAP_THRESHOLDS`.
         alerts: that were under way in the period.
+        said_gaps: sizes whose threshold somebody said; the others are for standard cycles alone.
     """
     words = TEXTS[lang]
     zone = local_zone(end)
     show = Formatter(lang, zone)
-    facts = gather(runs, before, start, end, thresholds, gap_thresholds, alerts)
+    facts = gather(runs, before, start, end, thresholds, gap_thresholds, alerts, said_gaps)
     sections = [
         Section(words["summary"], [Findings(findings(facts, words, show)), thresholds_table(facts, words, show)]),
         Section(words["alerts"], [alerts_table(facts, words, show)]),

@@ -3,7 +3,8 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from scheduler_service.alerts.rules import FOR_EVER, GAP_RUNS
+from scheduler_service.alerts.about import FOR_EVER
+from scheduler_service.alerts.rules import GAP_RUNS
 from scheduler_service.reporting import analysis
 from scheduler_service.reporting.analysis import number
 from scheduler_service.reporting.anomalies import BucketAnomaly, RunAnomaly
@@ -28,13 +29,13 @@ def thresholds_table(facts: Facts, words: Words, show: Formatter) -> Table:
             return "unknown"
         return "ok" if (actual <= limit if at_most else actual >= limit) else "crossed"
 
-    now, limits = facts.now, facts.thresholds
+    actual, limits = facts.measured, facts.thresholds
     rows = [
-        check(words[name], limits[name], actual, text, state(actual, limits[name], at_most=at_most))
-        for name, actual, text, at_most in (
-            ("max_makespan", now.makespan_h, show.hours, True),
-            ("max_execution_time", now.p99_s, show.seconds, True),
-            ("min_success_rate", now.success_rate, show.percent, False),
+        check(words[name], limits[name], actual[name], text, state(actual[name], limits[name], at_most=at_most))
+        for name, text, at_most in (
+            ("max_makespan", show.hours, True),
+            ("max_execution_time", show.seconds, True),
+            ("min_success_rate", show.percent, False),
         )
     ]
     labels = analysis.size_labels(facts.gap_thresholds)

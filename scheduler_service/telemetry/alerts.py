@@ -64,6 +64,17 @@ class AlertLog:
         query = query.where(alerts.c.ended.is_(None) | (alerts.c.ended >= to_iso(start)))
         return [_episode(row) for row in queries.fetch(self._engine, query.order_by(alerts.c.began, alerts.c.id))]
 
+    def find(self, alert: int) -> Episode:
+        """The episode of this id, also one that has ended.
+
+        Raises:
+            AlertNotFound: there is none.
+        """
+        found = queries.fetch(self._engine, select(alerts).where(alerts.c.id == alert)) if 0 <= alert < 2**63 else ()
+        if not found:
+            raise AlertNotFound(f"no alert has the id {alert}; GET /alerts lists them")
+        return _episode(found[0])
+
     def last_notified(self) -> dict[Key, datetime]:
         """Of each rule and subject that was ever told of, when it last was."""
         query = select(alerts.c.name, alerts.c.subject, func.max(alerts.c.notified).label("last"))

@@ -34,6 +34,7 @@ examples:
   python -m monitoring report --days 30 --lang en
   python -m monitoring alerts                              exit status 1 if anything fires, for cron
   python -m monitoring alerts --acknowledge 12 --note "the pump team is short of people"
+  python -m monitoring thresholds --set max_makespan=80 --reason "two shifts less in winter"
   python -m monitoring export runs.parquet --since 2026-11-01
   python -m monitoring export pairs.csv --table pairs --experiment ddqn_v1_vs_v2
   python -m monitoring vacuum --keep-days 400
@@ -57,7 +58,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             value, text, status = OF_FILES[options.command](settings, options)
         else:
             monitor = PerformanceMonitor(
-                settings.database_file, reports_dir=settings.reports_dir, thresholds=settings.alert_thresholds
+                settings.database_file,
+                reports_dir=settings.reports_dir,
+                thresholds=settings.alert_thresholds,
+                thresholds_file=settings.thresholds_file,
             )
             value, text, status = COMMANDS[options.command](monitor, settings, options)
         print(json.dumps(value, ensure_ascii=False, indent=2) if options.json else text, flush=True)
@@ -104,6 +108,18 @@ def _parser() -> argparse.ArgumentParser:
     alerts.add_argument("--note", help="with --acknowledge: what you do about it")
     alerts.add_argument("--actor", default=os.environ.get("USER", ""), help="who (default: you, %(default)s)")
     alerts.add_argument("--test", action="store_true", help="send a test message through each channel instead")
+
+    thresholds = command(
+        "thresholds",
+        "what the alerts are held against, and who set it",
+        "With --set or --reset it is changed, for every process at once.",
+    )
+    changed = thresholds.add_mutually_exclusive_group()
+    changed.add_argument("--set", type=_named_number, metavar="NAME=VALUE", help="hold NAME against VALUE")
+    changed.add_argument("--reset", metavar="NAME", help="put NAME back to what counts where nobody says otherwise")
+    thresholds.add_argument("--history", action="store_true", help="show the changes instead, the newest first")
+    thresholds.add_argument("--reason", default="", help="why; needed with --set")
+    thresholds.add_argument("--actor", default=os.environ.get("USER", ""), help="who (default: you, %(default)s)")
 
     export = command(
         "export",
@@ -205,6 +221,43 @@ def _alert_table(episodes: Sequence[Any]) -> str:
     )
 
 
+def _named_number(text: str) -> tuple[str, float]:
+    name, _, value = text.partition("=")
+    try:
+        return name.strip(), float(value)
+    except ValueError as err:
+        raise argparse.ArgumentTypeError(f"{text!r} is not NAME=VALUE with a number") from err
+
+
+def _thresholds(monitor: PerformanceMonitor, _settings: Settings, options: argparse.Namespace) -> Answer:
+    name, value = options.set or (options.reset, None)
+    if name is not None:
+        if value is not None and not options.reason.strip():
+            raise InvalidInput("say why: --reason")
+        change = monitor.limits.file.put(name, value, actor=options.actor, reason=options.reason)
+        told = monitor.limits.shown_one(name, change)
+        return told, f"{name} is {_plain(told['value'])}", 0
+    shown = monitor.limits.shown()
+    if shown["problem"]:
+        print(f"warning: {shown['problem']}; the last good file counts", file=sys.stderr)
+    if options.history:
+        columns = ("time", "name", "before", "after", "actor", "reason")
+        return shown["changes"], table(columns, [[_plain(each[c]) for c in columns] for each in shown["changes"]]), 0
+    rows = [
+        (each["name"], _plain(each["value"]), _plain(each["default"]), each["unit"], _who(each["changed"]))
+        for each in shown["thresholds"]
+    ]
+    return shown["thresholds"], table(("name", "value", "default", "unit", "set by"), rows), 0
+
+
+def _plain(value: object) -> str:
+    return "-" if value in (None, "") else f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _who(change: Mapping[str, Any] | None) -> str:
+    return "-" if change is None else f"{change['actor'] or 'nobody named'}: {change['reason'] or '-'}"
+
+
 def _export(monitor: PerformanceMonitor, _settings: Settings, options: argparse.Namespace) -> Answer:
     with _bar("exporting", "row") as progress:
         rows = monitor.export(
@@ -283,6 +336,7 @@ OF_FILES: Mapping[str, Callable[[Settings, argparse.Namespace], Answer]] = {
 COMMANDS: Mapping[str, Callable[[PerformanceMonitor, Settings, argparse.Namespace], Answer]] = {
     "report": _report,
     "alerts": _alerts,
+    "thresholds": _thresholds,
     "export": _export,
     "stats": _stats,
     "vacuum": _vacuum,

@@ -93,7 +93,7 @@ def test_the_key_is_asked_for_once_and_then_sent_with_everything(browser, tmp_pa
         assert told.value.request.headers["authorization"] == f"Bearer {key}"
         expect(dialog).to_be_hidden()
         page.reload()
-        expect(page.get_by_role("button", name="已输入密钥")).to_be_visible()
+        expect(page.get_by_role("button", name="密钥有效")).to_be_visible()
         expect(dialog).to_be_hidden()
         context.close()
 
@@ -108,7 +108,7 @@ def test_a_planner_is_offered_nothing_that_their_key_does_not_allow(browser, tmp
         dialog = page.get_by_role("dialog", name="需要 API 密钥")
         dialog.get_by_label("密钥", exact=True).fill(keys["planner:read+run"])
         dialog.get_by_role("button", name="使用这个密钥").click()
-        button = page.get_by_role("button", name="已输入密钥")
+        button = page.get_by_role("button", name="密钥有效")
         expect(button).to_contain_text("查看、排程")
         expect(page.get_by_role("heading", name="DDQN v1.0.0")).to_be_visible()
         offers = {
@@ -130,13 +130,127 @@ def test_a_planner_is_offered_nothing_that_their_key_does_not_allow(browser, tmp
         assert told == "当前密钥没有“管理”权限，只有：查看、排程。请换一把密钥（右上角），或请管理员代办。"
 
         button.click()
+        expect(dialog).to_contain_text("当前密钥：planner（查看、排程）")
         dialog.get_by_label("密钥", exact=True).fill(keys["boss:admin"])
         dialog.get_by_role("button", name="使用这个密钥").click()
         for address, offered in offers.items():
             page.goto(f"/#/{address}")
             expect(page.locator("main .admin-only").filter(has_text=offered).first).to_be_visible()
-        expect(button).not_to_contain_text("查看")
+        expect(button).to_contain_text("管理")
         context.close()
+
+
+KEY = "a-key-of-the-planners-0123456789"
+DOT = "header .dot"
+
+
+def key_service(home, **more):
+    entry = f"planner:read+run:{digest_of(KEY)}"
+    return live_service(home, environment={"SCHED_HOST": "0.0.0.0", "SCHED_API_KEYS": entry} | more)
+
+
+def opened(browser, running, key=""):
+    context = browser.new_context(base_url=running.url.replace("0.0.0.0", "127.0.0.1"), locale="zh-CN")
+    if key:
+        context.add_init_script(f"if (!sessionStorage.length) sessionStorage.setItem('scheduler.api_key', '{key}')")
+    return context.new_page()
+
+
+def test_where_no_key_counts_none_is_asked_for(page: Page):
+    page.goto("/#/models")
+    button = page.get_by_role("button", name="无需密钥")
+    expect(button).to_be_visible()
+    expect(page.locator(DOT)).to_have_count(0)
+    button.click()
+    dialog = page.get_by_role("dialog", name="这里不需要密钥")
+    expect(dialog.locator("input")).to_have_count(0)
+    check_both_sizes(page, "key-needless")
+    dialog.get_by_role("button", name="关闭").click()
+    expect(dialog).to_be_hidden()
+
+
+def test_a_key_of_another_service_is_not_called_good_where_none_counts(page: Page):
+    page.add_init_script("sessionStorage.setItem('scheduler.api_key', 'of another service')")
+    page.goto("/#/models")
+    expect(page.get_by_role("button", name="无需密钥")).to_be_visible()
+    expect(page.locator(DOT)).to_have_count(0)
+
+
+def test_a_key_is_green_only_after_the_service_has_taken_it(browser, tmp_path):
+    with key_service(tmp_path) as running:
+        page = opened(browser, running, KEY)
+        held = []
+        page.route("**/access", lambda route: held.append(route))
+        page.goto("/#/schedule")
+        page.get_by_role("button", name="开始排程").wait_for()
+        expect(page.locator(DOT)).to_have_class("dot untried")
+        page.wait_for_timeout(300)
+        assert len(held) == 1
+        held[0].continue_()
+        expect(page.locator(DOT)).to_have_class("dot accepted")
+        expect(page.get_by_role("button", name="密钥有效")).to_contain_text("查看、排程")
+
+        page.unroute("**/access")
+        page.route("**/access", lambda route: route.abort())
+        page.reload()
+        expect(page.get_by_role("button", name="密钥未能核对")).to_be_visible()
+        expect(page.locator(DOT)).to_have_class("dot unreachable")
+        page.context.close()
+
+
+def test_a_wrong_key_is_red_at_once_and_not_kept_when_it_is_entered(browser, tmp_path):
+    with key_service(tmp_path) as running:
+        page = opened(browser, running, "an old key")
+        page.goto("/#/schedule")
+        expect(page.locator(DOT)).to_have_class("dot refused")
+        dialog = page.get_by_role("dialog", name="需要 API 密钥")
+        expect(dialog.get_by_role("alert")).to_contain_text("没有接受这个密钥")
+        dialog.get_by_label("密钥", exact=True).fill("another wrong key")
+        dialog.get_by_role("button", name="使用这个密钥").click()
+        expect(dialog.get_by_role("alert")).to_contain_text("the API key is unknown")
+        assert page.evaluate("sessionStorage.getItem('scheduler.api_key')") == "an old key"
+        check_both_sizes(page, "key-refused")
+        dialog.get_by_label("密钥", exact=True).fill(KEY)
+        dialog.get_by_role("button", name="使用这个密钥").click()
+        expect(dialog).to_be_hidden()
+        expect(page.locator(DOT)).to_have_class("dot accepted")
+        page.context.close()
+
+
+def test_where_reading_is_open_a_key_is_asked_for_by_changes_only(browser, tmp_path):
+    with key_service(tmp_path, SCHED_ANONYMOUS_SCOPES="read,run") as running:
+        page = opened(browser, running)
+        for name in PAGES:
+            page.goto(f"/#/{name}")
+            expect(page.locator("main .page")).to_be_visible()
+            page.wait_for_load_state("networkidle")
+        expect(page.get_by_role("dialog")).to_have_count(0)
+        button = page.get_by_role("button", name="未输入密钥")
+        expect(button).to_contain_text("查看、排程")
+        button.click()
+        dialog = page.get_by_role("dialog", name="API 密钥", exact=True)
+        expect(dialog).to_contain_text("不用密钥也可以：查看、排程")
+        check_both_sizes(page, "key-open")
+        dialog.get_by_role("button", name="取消").click()
+        page.get_by_role("button", name="English").click()
+        page.get_by_role("button", name="No key entered").click()
+        expect(page.get_by_role("dialog", name="API key")).to_contain_text(
+            "Without a key you have: viewing and scheduling"
+        )
+        page.context.close()
+
+
+def test_a_wrong_key_where_none_is_needed_can_be_put_away(browser, tmp_path):
+    with key_service(tmp_path, SCHED_HOST="127.0.0.1") as running:
+        page = opened(browser, running, "an old key")
+        page.goto("/#/models")
+        dialog = page.get_by_role("dialog", name="API 密钥（选填）")
+        expect(dialog).to_contain_text("所有操作都不需要密钥")
+        dialog.get_by_role("button", name="清除密钥").click()
+        expect(page.get_by_text("DDQN_v2.0").first).to_be_visible()
+        expect(page.get_by_role("button", name="无需密钥")).to_be_visible()
+        assert page.evaluate("sessionStorage.getItem('scheduler.api_key')") is None
+        page.context.close()
 
 
 def test_too_many_requests_are_told_with_the_time_to_wait(browser, tmp_path):

@@ -1,6 +1,6 @@
 // The one way to the service: JSON or a file in, JSON out, problem+json as ApiError.
 import { noteDate } from "./clock.js";
-import { askForKey, noteScopes, session } from "./session.js";
+import { askForKey, noteRefusedKey, noteScopes, session } from "./session.js";
 import { i18n } from "./i18n.js";
 
 export class ApiError extends Error {
@@ -61,6 +61,7 @@ async function send(method, path, { query, body, signal, as = "json" } = {}) {
   noteScopes(answer.headers.get("X-API-Scopes"));
   if (answer.ok) return as === "json" ? answer.json() : answer[as]();
   const problem = problemOf(answer.status, answer.headers.get("Retry-After"), await answer.json().catch(() => null));
+  if (answer.status === 401) noteRefusedKey();
   if (answer.status === 401 && (await askForKey(problem.detail))) return send(method, path, { query, body, signal, as });
   throw problem;
 }
@@ -83,6 +84,7 @@ function upload(path, form, { onProgress, signal } = {}) {
       }
       if (request.status >= 200 && request.status < 300) return resolve(body);
       const problem = problemOf(request.status, request.getResponseHeader("Retry-After"), body);
+      if (request.status === 401) noteRefusedKey();
       if (request.status === 401 && (await askForKey(problem.detail))) {
         return upload(path, form, { onProgress, signal }).then(resolve, reject);
       }

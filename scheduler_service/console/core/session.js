@@ -22,7 +22,14 @@ const write = (name, value, isKept) => {
   }
 };
 
+/**
+ * What is known of the key:
+ * untried (not asked yet), accepted, refused, unreachable (the service did not say); and without one:
+ * needless (none counts here), open (some things need none), missing (everything needs one).
+ */
 export const session = reactive({
+  state: "untried",
+  name: "", // of the key, as the service calls it
   scopes: null, // what may be done, as the service last told: a list, or null for everything
   key: read(KEY),
   actor: read(ACTOR),
@@ -47,6 +54,20 @@ export function rememberActor(name) {
 }
 
 let question = null;
+
+/** What the service said of a key, or of none: GET /access. */
+export function noteAccess({ key, scopes, without_key: without, needs_key: needsKey }) {
+  session.name = key ?? "";
+  if (key) session.state = "accepted";
+  else if (!needsKey) session.state = "needless";
+  else session.state = without.length ? "open" : "missing";
+  if (needsKey || key) noteScopes(scopes.join(" "));
+}
+
+/** After a 401: the key that was sent is no good, or one is wanted. */
+export function noteRefusedKey() {
+  session.state = session.key ? "refused" : session.state === "open" ? "open" : "missing";
+}
 
 /** True once the user has entered another key; false when they would rather not. Asked once at a time. */
 export function askForKey(detail) {

@@ -1,7 +1,8 @@
 // Head, navigation and the place where the pages go.
-import { computed, nextTick, onErrorCaptured, ref, watch } from "vue";
+import { computed, nextTick, onErrorCaptured, onMounted, ref, watch } from "vue";
 import { useRoute } from "vue-router";
 import { useI18n } from "vue-i18n";
+import { checkAccess } from "../core/access.js";
 import { setLanguage } from "../core/i18n.js";
 import { scopesText } from "../core/refusals.js";
 import { askForKey, session } from "../core/session.js";
@@ -35,8 +36,14 @@ export default {
       failure.value = err;
       return false;
     });
+    /** What the key allows, or what is open without one; where it is everything, that is said in one word. */
+    const may = computed(() => {
+      if (!["accepted", "open"].includes(session.state) || !session.scopes?.length) return "";
+      return scopesText(session.scopes.includes("admin") ? ["admin"] : session.scopes);
+    });
+    onMounted(checkAccess);
     const switchLanguage = () => setLanguage(locale.value === "zh" ? "en" : "zh");
-    return { t, scopesText, locale, main, failure, current, session, pages: PAGES, switchLanguage, askForKey };
+    return { t, may, locale, main, failure, current, session, pages: PAGES, switchLanguage, askForKey };
   },
   template: /* html */ `
     <a class="skip" href="#main" @click.prevent="main.focus()">{{ t("shell.skip") }}</a>
@@ -49,7 +56,7 @@ export default {
       <div class="tools">
         <a class="quiet" href="docs" target="_blank" rel="noopener">{{ t("shell.docs") }}</a>
         <button type="button" class="btn quiet" @click="askForKey('')">
-          <span class="dot" :class="{ set: session.key }" aria-hidden="true"></span>{{ session.key ? t("shell.key_set") : t("shell.key") }}<small v-if="session.key && session.scopes && !session.scopes.includes('admin')" class="scopes">{{ scopesText(session.scopes) }}</small>
+          <span v-if="session.state !== 'needless'" class="dot" :class="session.state" aria-hidden="true"></span>{{ t("shell.key_states." + session.state) }}<small v-if="may" class="scopes">{{ may }}</small>
         </button>
         <button type="button" class="btn quiet" @click="switchLanguage" :lang="locale === 'zh' ? 'en' : 'zh-CN'">{{ t("shell.language") }}</button>
       </div>

@@ -70,6 +70,7 @@ _OTHER_PATH: dict[str, tuple[str, str]] = {
     "tag": ("A letter, then letters, digits, _, . and -, 64 at most; also <algorithm>:<tag>.", "canary"),
     "alert": ("Its id, as in GET /alerts.", "1"),
     "request_id": ("That of the run.", "0d2d4c3e-7f0b-4a52-8a52-9f2f8d1c7b11"),
+    "threshold": ("Its name, as in GET /alerts/thresholds.", "max_makespan"),
     "number": ("Its id, as in GET /alerts.", "1"),
 }
 _HEADERS: dict[str, Schema] = {

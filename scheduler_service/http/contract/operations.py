@@ -320,6 +320,14 @@ OPERATIONS: tuple[Operation, ...] = (
         errors=(404, 503),
     ),
     _get(
+        "/access",
+        "operations",
+        "What may be done here, by the key that came along or without one",
+        answer="AccessAnswer",
+        scope=None,
+        errors=(401,),
+    ),
+    _get(
         "/health",
         "operations",
         "Whether every part works",
@@ -413,6 +421,20 @@ OPERATIONS: tuple[Operation, ...] = (
         answer="AlertHistoryAnswer",
         errors=(422, 503),
     ),
+    _get(
+        "/alerts/{alert}",
+        "alerts",
+        "An alert with the runs that it is about, the worst first",
+        query=("limit",),
+        answer="AlertRunsAnswer",
+        errors=(404, 422, 503),
+    ),
+    Operation(
+        *("GET", "/runs/{request_id}/log", "alerts", "What the log says of a run"),
+        answer="RunLogAnswer",
+        scope="admin",
+        errors=(404, 503),
+    ),
     Operation(
         *("POST", "/alerts/{alert}/acknowledge", "alerts", "Say that somebody sees to an alert"),
         body=schemas.AcknowledgeRequest,
@@ -433,6 +455,30 @@ OPERATIONS: tuple[Operation, ...] = (
     ),
     Operation(
         *("DELETE", "/alerts/silences/{number}", "alerts", "Let people be told again"), scope="admin", errors=(404, 503)
+    ),
+    _get(
+        "/alerts/thresholds",
+        "alerts",
+        "The thresholds of the alerts: in force, where nobody says otherwise, and what was done with them",
+        answer="ThresholdsAnswer",
+        errors=(503,),
+    ),
+    Operation(
+        *("PUT", "/alerts/thresholds/{threshold}", "alerts", "Set a threshold"),
+        body=schemas.ThresholdRequest,
+        answer="ThresholdAnswer",
+        scope="admin",
+        errors=(*_BODY_ERRORS, 404, 503),
+        example={"value": 80, "reason": "two shifts less in winter", "actor": "operator_name"},
+    ),
+    Operation(
+        *("DELETE", "/alerts/thresholds/{threshold}", "alerts", "Put a threshold back"),
+        body=schemas.ThresholdResetRequest,
+        answer="ThresholdAnswer",
+        scope="admin",
+        is_body_optional=True,
+        errors=(*_BODY_ERRORS, 404, 503),
+        example={"reason": "the winter is over", "actor": "operator_name"},
     ),
     Operation(
         *("POST", "/alerts/test", "alerts", "Send a test message through each channel"),

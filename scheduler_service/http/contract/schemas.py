@@ -318,6 +318,21 @@ class SilenceRequest(Strict):
     actor: Annotated[str, Field(max_length=200)] = ""
 
 
+class ThresholdRequest(Strict):
+    """From which figure on a rule fires, and why."""
+
+    value: float = Field(ge=0, allow_inf_nan=False, description="In the threshold's unit, at most its `most`.")
+    reason: Annotated[str, Field(min_length=1, max_length=2_000)]
+    actor: Annotated[str, Field(max_length=200)] = ""
+
+
+class ThresholdResetRequest(Strict):
+    """Why a threshold is put back."""
+
+    reason: Annotated[str, Field(max_length=2_000)] = ""
+    actor: Annotated[str, Field(max_length=200)] = ""
+
+
 class PerformanceReportRequest(Strict):
     """A report on the runs of the last days."""
 

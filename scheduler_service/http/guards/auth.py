@@ -34,12 +34,16 @@ PROBES = TELLING_PROBES | {LIVENESS}
 CONSOLE = frozenset({"console.get_console", "console.get_console_file"})
 """The page for people, and its files: some forty small requests when it is first opened."""
 UNCOUNTED_ENDPOINTS = PROBES | CONSOLE
-OPEN_ENDPOINTS = UNCOUNTED_ENDPOINTS | {"operations.get_openapi", "operations.get_docs"}
+ACCESS = "operations.get_access"
+"""Answers whoever asks what they may do, and refuses a key that is unknown."""
+OPEN_ENDPOINTS = UNCOUNTED_ENDPOINTS | {"operations.get_openapi", "operations.get_docs", ACCESS}
 """Need no key anywhere: they tell nothing of what the service holds."""
 RUN_ENDPOINTS = frozenset({"runs.run_algorithm", "runs.read_request", "runs.give_feedback", "runs.name_run"})
 """What every user of the front end does: they add records of their own and change nobody else's."""
 ASKING_ENDPOINTS = frozenset({"experiments.plan_experiment"})
 """Ask with a body, and change nothing."""
+OPERATORS_ENDPOINTS = frozenset({"alerts.get_log"})
+"""Change nothing, and are for who looks after the service."""
 AUTHOR_FIELDS = ("actor", "created_by")
 """Fields of bodies that say who does something."""
 MAX_AUTHOR = 200
@@ -67,6 +71,8 @@ def required_scope(method: str, endpoint: str | None) -> Scope | None:
         return None
     if endpoint in RUN_ENDPOINTS:
         return "run"
+    if endpoint in OPERATORS_ENDPOINTS:
+        return "admin"
     return "read" if method in READING_METHODS or endpoint in ASKING_ENDPOINTS else "admin"
 
 
@@ -108,7 +114,7 @@ def guard(app: Flask, settings: Settings, limits: Limits) -> None:
         if request.method == "OPTIONS" or request.endpoint in UNCOUNTED_ENDPOINTS:
             g.may_read = request.endpoint in TELLING_PROBES and sees_details(address)
             return
-        found = known_key(address) if wanted is not None else None
+        found = known_key(address) if wanted is not None or request.endpoint == ACCESS else None
         if found is None:
             g.standing, g.may_read = limits.take_for_address(address), keyless_may_read
         else:
@@ -132,7 +138,7 @@ def guard(app: Flask, settings: Settings, limits: Limits) -> None:
         wanted, name = required_scope(request.method, request.endpoint), key_name()
         if wanted is not None and (keys or is_exposed):
             answer.headers[SCOPES_HEADER] = without_key if name is None else with_key[name]
-        if wanted == "admin":
+        if wanted == "admin" and request.method not in READING_METHODS:
             who = f"key {name}" if name else "no key"
             log.info(
                 "%s %s by %s from %s: %d", request.method, request.path, who, request.remote_addr, answer.status_code
@@ -147,6 +153,19 @@ def key_name() -> str | None:
     """The name of the key that this request came with; None without one, and outside of requests."""
     key: ApiKey | None = g.get("api_key") if has_request_context() else None
     return None if key is None else key.name
+
+
+def access(settings: Settings) -> dict[str, object]:
+    """What this request may do, by its key or without one, and what anybody may do without."""
+    key: ApiKey | None = g.api_key
+    without = _told_scopes(settings.anonymous_scopes if settings.is_exposed else {"admin"}).split()
+    return {
+        "key": None if key is None else key.name,
+        "scopes": without if key is None else _told_scopes(key.scopes).split(),
+        "without_key": without,
+        "needs_key": settings.is_exposed,
+        "knows_keys": bool(settings.api_keys),
+    }
 
 
 def may_read() -> bool:

@@ -1,26 +1,40 @@
 """Alerts: what is wrong now and was before, and what people say to it."""
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import timedelta
 from typing import Any
+from urllib.parse import quote
 
 from flask import Blueprint
 
-from monitoring import ALERT_COLUMNS, ALERT_WINDOW
 from scheduler_service.alerts import rules
 from scheduler_service.alerts.desk import as_json
 from scheduler_service.alerts.episodes import Episode, Silence
 from scheduler_service.clock import parse_time, to_iso, utc_now
 from scheduler_service.errors import AlertNotFound, InvalidInput
-from scheduler_service.http.bodies import amount_of, read_body
-from scheduler_service.http.contract.schemas import AcknowledgeRequest, SilenceRequest
+from scheduler_service.http.bodies import amount_of, number_of, read_body
+from scheduler_service.http.contract.schemas import (
+    AcknowledgeRequest,
+    SilenceRequest,
+    ThresholdRequest,
+    ThresholdResetRequest,
+)
 from scheduler_service.http.services import Services, services
 from scheduler_service.http.watch.watching import service_readings
+from scheduler_service.loglines import command_for, lines_about
 from scheduler_service.telemetry.alerts import Delivery
+from scheduler_service.telemetry.looking import ALERT_COLUMNS, ALERT_WINDOW, plain_rows, window_of
 
 blueprint = Blueprint("alerts", __name__)
 
 HISTORY_DAYS, MAX_HISTORY_DAYS = 7.0, 3_660.0
+SHOWN_RUNS, MAX_SHOWN_RUNS = 20, 200
+SHOWN_COLUMNS = (
+    *("request_id", "timestamp", "success", "model_key", "experiment", "variant", "n_workpoints", "n_steps"),
+    *("makespan", "lower_bound", "gap", "execution_time", "time_budget_ms", "error_message"),
+)
+"""Of a run that an alert is about."""
 MAX_ID_DIGITS = 18
 """SQLite's ids have 63 bits."""
 
@@ -39,6 +53,38 @@ def get_history() -> dict[str, Any]:
     end = utc_now()
     found = parts.storage.run(lambda: parts.monitor.alerts.between(end - timedelta(days=days), end))
     return {"status": "success", "alerts": [as_json(each) for each in reversed(found)], "total": len(found)}
+
+
+@blueprint.get("/alerts/<alert>")
+def get_alert(alert: str) -> dict[str, Any]:
+    """One alert, with the runs that it is about and where the log tells of them."""
+    limit = number_of("limit", default=SHOWN_RUNS, most=MAX_SHOWN_RUNS)
+    parts, known = services(), _id("alert", alert)
+    episode, runs = parts.storage.run(lambda: parts.monitor.runs_of_alert(known))
+    start, end = window_of(episode)
+    shown = [_run(run) for run in plain_rows(runs.head(limit))]
+    ids = [run["request_id"] for run in shown]
+    return {
+        "status": "success",
+        "alert": as_json(episode),
+        "window": {"start": to_iso(start), "end": to_iso(end)},
+        "total": len(runs),
+        "runs": shown,
+        "log": {"request_ids": ids, "command": command_for(ids) if ids else None},
+    }
+
+
+@blueprint.get("/runs/<request_id>/log")
+def get_log(request_id: str) -> dict[str, Any]:
+    """What the log says of a run."""
+    parts = services()
+
+    def read() -> list[str]:
+        found, _, _ = parts.monitor.history.run(request_id)
+        return lines_about(parts.settings.logs_dir, request_id, parse_time(found["timestamp"]))
+
+    lines = parts.storage.run(read)
+    return {"status": "success", "request_id": request_id, "lines": lines, "command": command_for([request_id])}
 
 
 @blueprint.post("/alerts/<alert>/acknowledge")
@@ -72,6 +118,27 @@ def end_silence(number: str) -> dict[str, Any]:
     return {"status": "success", "message": f"the silence {number} is over"}
 
 
+@blueprint.get("/alerts/thresholds")
+def get_thresholds() -> dict[str, Any]:
+    """What each rule is held against, what it was without people, and what they did."""
+    monitor = services().monitor
+    return services().storage.run(lambda: {"status": "success", **monitor.limits.shown()})
+
+
+@blueprint.put("/alerts/thresholds/<threshold>")
+def set_threshold(threshold: str) -> dict[str, Any]:
+    """Hold a rule against another figure."""
+    body = read_body(ThresholdRequest)
+    return _put(threshold, body.value, body.actor, body.reason)
+
+
+@blueprint.delete("/alerts/thresholds/<threshold>")
+def reset_threshold(threshold: str) -> dict[str, Any]:
+    """Hold a rule against what counts where nobody says otherwise."""
+    body = read_body(ThresholdResetRequest, optional=True)
+    return _put(threshold, None, body.actor, body.reason)
+
+
 @blueprint.post("/alerts/test")
 def test() -> dict[str, Any]:
     """Send a test message through each channel, and tell what came of it."""
@@ -79,6 +146,16 @@ def test() -> dict[str, Any]:
     told = parts.storage.run(parts.desk.test)
     results = [{"channel": name, "delivered": error is None, "error": error} for name, error in told.items()]
     return {"status": "success", "channels": results}
+
+
+def _put(name: str, value: float | None, actor: str, reason: str) -> dict[str, Any]:
+    monitor = services().monitor
+
+    def put() -> dict[str, Any]:
+        change = monitor.limits.file.put(name, value, actor=actor, reason=reason)
+        return {"threshold": monitor.limits.shown_one(name, change), "change": asdict(change)}
+
+    return {"status": "success", **services().storage.run(put)}
 
 
 def _now(parts: Services) -> dict[str, Any]:
@@ -109,6 +186,7 @@ def _now(parts: Services) -> dict[str, Any]:
         "silences": [_silence(each) for each in silences],
         "channels": list(parts.desk.channels),
         "outbox": monitor.alerts.outbox(),
+        "rules": [_seen(reading) for reading in readings if not reading.is_event],
     }
 
 
@@ -129,9 +207,20 @@ def _merged(reading: rules.Reading, episode: Episode | None) -> dict[str, Any]:
         "threshold": reading.threshold,
         "message": reading.message,
         "advice": reading.advice,
+        "requests": list(reading.requests),
         **reading.details,
         **told,
     }
+
+
+def _seen(reading: rules.Reading) -> dict[str, Any]:
+    return {name: getattr(reading, name) for name in ("name", "subject", "state", "value", "threshold")}
+
+
+def _run(run: Mapping[str, Any]) -> dict[str, Any]:
+    told = {name: run[name] for name in SHOWN_COLUMNS}
+    address = f"/runs/{quote(str(told['request_id']), safe='')}"
+    return told | {"timestamp": to_iso(run["timestamp"]), "value": run["value"], "url": address}
 
 
 def _delivery(delivery: Delivery) -> dict[str, Any]:

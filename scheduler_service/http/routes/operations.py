@@ -17,7 +17,7 @@ from scheduler_service.http.contract.openapi import document
 from scheduler_service.http.contract.problems import problem
 from scheduler_service.http.contract.schemas import ABTestReportRequest, PerformanceReportRequest
 from scheduler_service.http.filters import runs_asked_for
-from scheduler_service.http.guards.auth import may_read
+from scheduler_service.http.guards.auth import access, may_read
 from scheduler_service.http.server.offload import HAS_CLIENT_LEFT
 from scheduler_service.http.services import services
 from scheduler_service.http.watch import health
@@ -32,6 +32,12 @@ LISTED_REPORTS, MAX_LISTED_REPORTS = 100, 1_000
 TREND_HOURS, MAX_TREND_HOURS = 24.0, 24.0 * 366
 TREND_POINTS, MAX_TREND_POINTS = 60, 500
 MAX_UTC_OFFSET_MIN = 14 * 60
+
+
+@blueprint.get("/access")
+def get_access() -> dict[str, Any]:
+    """What may be done here, by the key that came along or without one."""
+    return {"status": "success", **access(services().settings)}
 
 
 @blueprint.get("/health")

@@ -1,6 +1,7 @@
 """Runs: build a schedule, and take a person's verdict on one."""
 
 import json
+import logging
 import math
 import time
 import uuid
@@ -21,6 +22,7 @@ from scheduler_service.http.services import Services, services
 from scheduler_service.logs import log_run
 
 blueprint = Blueprint("runs", __name__)
+log = logging.getLogger(__name__)
 
 PATIENCE_MS = 50.0
 """Longest default of a model that is improved among the short answers; an agent's is 20 ms."""
@@ -39,7 +41,7 @@ def run_algorithm() -> Response:
     outcome, queued_s = _compute(body, own_id, parts)
     total_s = time.perf_counter() - g.begun_s
     records = [replace(each, queue_time=queued_s, total_time=total_s) for each in outcome.records]
-    parts.recorder.record(records, lambda: _log(outcome))
+    parts.recorder.record(records, lambda: _log(outcome, own_id))
     parts.failed_runs.tell(records)
     run = outcome.run
     if run is None:
@@ -142,9 +144,11 @@ def _charts(run: Run, body: RunRequest, parts: Services) -> dict[View, str]:
     return parts.drawing.run(begin, is_gone=request.environ.get(HAS_CLIENT_LEFT), ticket=ticket)
 
 
-def _log(outcome: Outcome) -> None:
+def _log(outcome: Outcome, own_id: str) -> None:
     run = outcome.run
-    if run is not None:
+    if run is None:
+        log.info("run=%s had no answer: %s", own_id, outcome.failure)
+    else:
         schedule = run.solution.schedule
         log_run(
             f"run={run.request_id} model={run.model.key} reason={run.used.reason} variant={run.used.variant or '-'} "

@@ -111,7 +111,14 @@ class Checks:
 
 def health(parts: "Services") -> Told:
     """Whether every part works, as clients have always been told."""
-    disks = {"database": _database, "models": _models, "experiments": _experiments, "disk": _disk, "folders": _folders}
+    disks = {
+        "database": _database,
+        "models": _models,
+        "experiments": _experiments,
+        "thresholds": _thresholds,
+        "disk": _disk,
+        "folders": _folders,
+    }
     return {**parts.checks.ask(parts, disks), **_told(parts, {"clock": _clock})}
 
 
@@ -177,6 +184,13 @@ def _experiments(parts: "Services") -> str:
     if problem is not None:
         raise StorageUnavailable(problem)
     return "the configuration is valid"
+
+
+def _thresholds(parts: "Services") -> str:
+    file = parts.monitor.limits.file
+    if file.problem is not None:
+        raise StorageUnavailable(file.problem)
+    return f"{len(file.thresholds)} thresholds of alerts are set"
 
 
 def _disk(parts: "Services") -> str:

@@ -9,6 +9,8 @@ from collections.abc import Callable
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Literal
 
+from scheduler_service.alerts.about import is_one_cycle
+
 if TYPE_CHECKING:
     from prometheus_client import Counter, Gauge
     from prometheus_client.registry import Collector
@@ -65,6 +67,13 @@ class Metrics:
             buckets=_MAKESPAN_BUCKETS_H,
             registry=self._registry,
         )
+        self._cycle_makespan_h = Histogram(
+            "schedule_cycle_makespan_hours",
+            "Makespan of the schedules answered to requests of one standard cycle.",
+            ("model", "variant"),
+            buckets=_MAKESPAN_BUCKETS_H,
+            registry=self._registry,
+        )
         self._policy_makespan_h = Histogram(
             "schedule_policy_makespan_hours",
             "Makespan of the models' own schedules, before any search or proof.",
@@ -82,6 +91,13 @@ class Metrics:
         self._execution_s = Histogram(
             "schedule_execution_seconds",
             "Time to compute a schedule.",
+            ("model", "variant"),
+            buckets=_LATENCY_BUCKETS_S,
+            registry=self._registry,
+        )
+        self._overrun_s = Histogram(
+            "schedule_overrun_seconds",
+            "Time to compute a schedule beyond what was granted to improve it.",
             ("model", "variant"),
             buckets=_LATENCY_BUCKETS_S,
             registry=self._registry,
@@ -165,10 +181,14 @@ class Metrics:
         self._series(self._runs, model_key, variant, record.reason or "", str(record.success).lower()).inc()
         if record.success and record.makespan is not None:
             self._series(self._makespan_h, model_key, variant).observe(record.makespan)
+            if is_one_cycle(record.n_workpoints, record.n_steps):
+                self._series(self._cycle_makespan_h, model_key, variant).observe(record.makespan)
             if record.policy_makespan is not None:
                 self._series(self._policy_makespan_h, model_key, variant).observe(record.policy_makespan)
             if record.execution_time is not None:
                 self._series(self._execution_s, model_key, variant).observe(record.execution_time)
+                late_s = max(0.0, record.execution_time - (record.time_budget_ms or 0.0) / 1_000.0)
+                self._series(self._overrun_s, model_key, variant).observe(late_s)
             if record.gap is not None:
                 self._series(self._gap, model_key, variant).observe(record.gap)
 

@@ -8,11 +8,12 @@ import { moment } from "./moment.js";
 import { confirm } from "../../parts/confirm.js";
 import { toast } from "../../parts/toast.js";
 import { bySeverity, useRules } from "./rules.js";
+import AlertRuns from "./alert_runs.js";
 import SilenceDialog from "./silence_dialog.js";
 
 export default {
   name: "AlertsNow",
-  components: { SilenceDialog },
+  components: { AlertRuns, SilenceDialog },
   props: { load: { type: Object, required: true } },
   setup(props) {
     const { t } = useI18n();
@@ -20,6 +21,9 @@ export default {
     const rules = useRules(computed(() => told.value?.thresholds));
     const heading = ref(null);
     const silencing = ref(null);
+    const opened = ref([]); // ids of the alerts whose runs are shown
+    const toggle = (id) => (opened.value = opened.value.includes(id) ? opened.value.filter((each) => each !== id) : [...opened.value, id]);
+    const hasRuns = ({ id, name }) => id !== null && !["silent_service", "min_free_disk_gib"].includes(name);
     const keyOf = (alert) => `${alert.name} ${alert.subject}`;
     const alerts = computed(() => bySeverity(told.value?.alerts ?? []));
     const count = (severity) => alerts.value.filter((alert) => alert.severity === severity).length;
@@ -72,7 +76,7 @@ export default {
       heading.value?.focus();
     }
 
-    return { t, ago, time, moment, told, rules, alerts, count, keyOf, link, heading, silencing, seenBy, toldOf, acknowledge, show };
+    return { t, ago, time, moment, told, rules, alerts, count, keyOf, link, heading, silencing, opened, toggle, hasRuns, seenBy, toldOf, acknowledge, show };
   },
   template: /* html */ `
     <section class="alerts-now" aria-labelledby="alerts-title">
@@ -83,7 +87,7 @@ export default {
           <span v-else class="hint">{{ t("monitoring.alerts.none", { n: told.runs }) }}</span>
         </div>
         <ul v-if="alerts.length" class="alerts">
-          <li v-for="alert in alerts" :key="keyOf(alert)" class="card alert" :class="[alert.severity, { seen: alert.acknowledged }]">
+          <li v-for="alert in alerts" :key="keyOf(alert)" class="card alert" :class="[alert.severity, { seen: alert.acknowledged, wide: opened.includes(alert.id) }]">
             <div class="row">
               <span class="badge" :class="alert.severity === 'critical' ? 'bad' : 'warn'">{{ t("monitoring.alerts.severities." + alert.severity) }}</span>
               <span v-if="alert.state === 'pending'" class="badge">{{ t("monitoring.alerts.states.pending") }}</span>
@@ -100,11 +104,13 @@ export default {
               <span v-if="alert.began" class="hint" :title="time(alert.began)">{{ t("monitoring.alerts.since", { time: moment(alert.began), ago: ago(alert.began) }) }} ·
                 {{ toldOf(alert) }}</span>
               <span v-if="alert.acknowledged" class="good">✓ {{ seenBy(alert) }}<template v-if="alert.note"> · {{ alert.note }}</template></span>
-              <span class="right buttons admin-only">
+              <button v-if="hasRuns(alert)" type="button" class="btn small right" :aria-expanded="opened.includes(alert.id)" @click="toggle(alert.id)">{{ t("monitoring.runs.show") }}</button>
+              <span class="buttons admin-only" :class="{ right: !hasRuns(alert) }">
                 <button v-if="alert.id !== null && !alert.acknowledged" type="button" class="btn small" @click="acknowledge(alert)">{{ t("monitoring.alerts.acknowledge") }}</button>
                 <button v-if="!alert.silenced" type="button" class="btn small quiet" @click="silencing = alert">{{ t("monitoring.alerts.silence") }}</button>
               </span>
             </div>
+            <alert-runs v-if="opened.includes(alert.id)" :id="alert.id" />
           </li>
         </ul>
         <silence-dialog v-if="silencing" :rule="silencing.name" :subject="silencing.subject" :thresholds="told.thresholds"

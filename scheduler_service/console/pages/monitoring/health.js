@@ -31,6 +31,8 @@ export default {
       const mib = /^(\d+) MiB are free$/.exec(told)?.[1];
       const key = /^the default model is (\S+)$/.exec(told)?.[1];
       const ok = (more) => t(`monitoring.health.ok.${part}`, more);
+      const n = /^(\d+) thresholds of alerts are set$/.exec(told)?.[1];
+      if (part === "thresholds" && n) return ok({ n });
       if (part === "disk" && mib) return ok({ free: `${(mib / 1_024).toFixed(1)} GiB` });
       if (part === "models" && key) return ok({ key });
       const usual = {

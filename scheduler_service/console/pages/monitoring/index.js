@@ -53,7 +53,7 @@ export default {
     <section class="page monitoring">
       <h1 class="unseen">{{ t("monitoring.title") }}</h1>
       <health-strip />
-      <live-figures :thresholds="thresholds" />
+      <live-figures :thresholds="thresholds" :rules="alerts.data.value?.rules ?? []" />
       <alert-lines v-if="tab !== 'alerts'" :load="alerts" @open="see" />
       <div class="tabs" role="tablist" :aria-label="t('monitoring.tabs.label')" @keydown="move">
         <button v-for="name in tabs" :id="'tab-' + name" :key="name" type="button" role="tab" :aria-selected="tab === name"

@@ -21,7 +21,7 @@ export const CHARTS = [
     rule: "min_success_rate",
   },
   {
-    name: "makespan", format: (value) => hours(value, 1), tick: (value) => number(value, 1), threshold: "max_makespan", told: 0,
+    name: "makespan", format: (value) => hours(value, 1), tick: (value) => number(value, 1), told: 0,
     series: [
       { name: "makespan", of: (point) => point.mean_makespan, colour: "#0072B2" },
       { name: "policy_makespan", of: (point) => point.mean_policy_makespan ?? null, colour: "#E69F00" },
@@ -34,7 +34,7 @@ export const CHARTS = [
     rule: "max_gap",
   },
   {
-    name: "time", format: duration_s, threshold: "max_execution_time", isLog: true,
+    name: "time", format: duration_s, isLog: true,
     series: [
       { name: "p50", of: (point) => point.p50_execution_time, colour: "#56B4E9" },
       { name: "p95", of: (point) => point.p95_execution_time, colour: "#D55E00" },

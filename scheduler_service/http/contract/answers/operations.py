@@ -40,6 +40,7 @@ _OF_RULE = (
     "max_gap shares (0.05 is 5 %); min_free_disk_gib GiB; input_drift the population stability index, without a unit "
     "(0: no drift); counts otherwise."
 )
+_SCOPE = one_of("admin", "read", "run")
 _NOTED = {
     "id": maybe({"type": "integer"}),
     "name": TEXT,
@@ -127,10 +128,20 @@ OPERATIONS: dict[str, Schema] = {
     "ReportAnswer": success(
         {"report": told(TEXT, "Its name."), "url": TEXT, "path": told(TEXT, "On the service's machine.")}
     ),
+    "AccessAnswer": success(
+        {
+            "key": told(maybe(TEXT), "The name of the key that came along; null: none, or none counts here."),
+            "scopes": told(list_of(_SCOPE), "What this request may do."),
+            "without_key": told(list_of(_SCOPE), "What anybody may do without a key."),
+            "needs_key": told(FLAG, "Whether anything needs a key here."),
+            "knows_keys": told(FLAG, "Whether the service has keys; one then tells histories who did it."),
+        }
+    ),
     "Alert": object_of(
         _NOTED | {"state": one_of("pending", "firing", "resolved"), "began": maybe(TIME)},
         {
             "silenced": FLAG,
+            "requests": told(list_of(TEXT), "Ids of the worst runs that it is about now, 5 at most."),
             "deliveries": told(
                 list_of(
                     object_of(
@@ -171,6 +182,85 @@ OPERATIONS: dict[str, Schema] = {
             "silences": list_of(ref("Silence")),
             "channels": list_of(TEXT),
             "outbox": object_of({"waiting": COUNT, "given_up": COUNT}),
+        },
+        {"rules": told(list_of(ref("RuleNow")), "What each rule sees now, also where nothing is wrong.")},
+    ),
+    "RuleNow": object_of(
+        {
+            "name": TEXT,
+            "subject": TEXT,
+            "state": one_of("beyond", "near", "within", "unknown"),
+            "value": told(maybe(NUMBER), "In the rule's unit; null: too few runs to say."),
+            "threshold": maybe(NUMBER),
+        }
+    ),
+    "Threshold": object_of(
+        {
+            "name": TEXT,
+            "rule": told(TEXT, "Whose it is, as in GET /alerts."),
+            "unit": one_of("hours", "seconds", "share", "index", "runs", "gib"),
+            "value": told(maybe(NUMBER), "In force; null: none counts."),
+            "default": told(maybe(NUMBER), "What it goes back to: of SCHED_ALERT_THRESHOLDS, or the usual one."),
+            "is_set": told(FLAG, "Whether somebody set it."),
+            "most": told(NUMBER, "The greatest value that it may have; the least is 0."),
+            "changed": told(maybe(ref("ThresholdChange")), "How it came to be set."),
+        }
+    ),
+    "ThresholdChange": object_of(
+        {
+            "id": TEXT,
+            "time": TIME,
+            "name": TEXT,
+            "before": told(maybe(NUMBER), "Null: it was not set."),
+            "after": told(maybe(NUMBER), "Null: it was put back."),
+            "actor": TEXT,
+            "reason": TEXT,
+        }
+    ),
+    "ThresholdsAnswer": success(
+        {
+            "thresholds": list_of(ref("Threshold")),
+            "changes": told(list_of(ref("ThresholdChange")), "The newest first, 100 at most."),
+            "problem": told(maybe(TEXT), "What is wrong with the file of what people set; null: nothing."),
+        }
+    ),
+    "ThresholdAnswer": success({"threshold": ref("Threshold"), "change": ref("ThresholdChange")}),
+    "AlertRun": object_of(
+        {
+            "request_id": TEXT,
+            "timestamp": TIME,
+            "success": FLAG,
+            "model_key": maybe(TEXT),
+            "experiment": maybe(TEXT),
+            "variant": maybe(TEXT),
+            "n_workpoints": maybe(COUNT),
+            "n_steps": maybe(COUNT),
+            "makespan": told(maybe(NUMBER), "Hours."),
+            "lower_bound": told(maybe(NUMBER), "Hours."),
+            "gap": maybe(NUMBER),
+            "execution_time": told(maybe(NUMBER), "Seconds."),
+            "time_budget_ms": maybe(NUMBER),
+            "error_message": maybe(TEXT),
+            "value": told(maybe(NUMBER), "What the rule reads of it, in the rule's unit."),
+            "url": told(TEXT, "Of the run: GET it."),
+        }
+    ),
+    "AlertRunsAnswer": success(
+        {
+            "alert": ref("Alert"),
+            "window": told(object_of({"start": TIME, "end": TIME}), "Whose runs it is about."),
+            "total": told(COUNT, "Runs that it is about, of the last 5,000 in that time."),
+            "runs": list_of(ref("AlertRun")),
+            "log": object_of(
+                {"request_ids": list_of(TEXT), "command": told(maybe(TEXT), "For a shell in SCHED_HOME.")}
+            ),
+        }
+    ),
+    "RunLogAnswer": success(
+        {
+            "request_id": TEXT,
+            "lines": told(list_of(TEXT), "As they were written, without secrets; a trace's lines belong to its first."),
+            "command": told(TEXT, "For a shell in SCHED_HOME."),
         }
     ),
     "AlertHistoryAnswer": success({"alerts": list_of(ref("Alert")), "total": COUNT}),

@@ -1,0 +1,162 @@
+"""The thresholds that people set: `alert_thresholds.json`, and its history in `logs/alert_thresholds.jsonl`.
+
+    {"thresholds": {"max_makespan": 80, "max_gap_20": 0.04}}
+
+How the file is read and changed is `documents`'. Each change is in the file with its author and reason before it is a
+line of the history, so that a kill loses none.
+"""
+
+import logging
+import math
+import secrets
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from scheduler_service.clock import Clock, to_iso
+from scheduler_service.documents import Document, DocumentFile
+from scheduler_service.errors import InvalidInput, NotFound, StorageUnavailable
+from scheduler_service.files import locked
+from scheduler_service.jsonlines import JsonLines
+from scheduler_service.thresholds import check, threshold
+
+log = logging.getLogger("scheduler.changes")
+
+
+@dataclass(frozen=True, slots=True)
+class LimitChange:
+    """A threshold that somebody set, or put back (`after` None: to what counts where nobody says otherwise)."""
+
+    id: str
+    time: str  # ISO-8601, UTC
+    name: str
+    before: float | None  # as `after`
+    after: float | None
+    actor: str
+    reason: str
+
+    @classmethod
+    def from_dict(cls, line: Mapping[str, Any]) -> "LimitChange":
+        """The change of a line; KeyError or TypeError when it is none."""
+        return cls(**{name: line[name] for name in cls.__dataclass_fields__})
+
+
+@dataclass(frozen=True)
+class Limits:
+    """One valid state of the file."""
+
+    document: Document = field(default_factory=dict)
+    thresholds: Mapping[str, float] = field(default_factory=dict)
+
+
+class LimitFile:
+    """The file at `path`; safe for threads and processes. A missing one stands for none set."""
+
+    def __init__(self, path: Path, clock: Clock) -> None:
+        self._file = DocumentFile(path, _validate, Limits())
+        self._history = JsonLines(path.parent / "logs" / f"{path.stem}.jsonl", LimitChange.from_dict)
+        self._clock = clock
+
+    @property
+    def thresholds(self) -> Mapping[str, float]:
+        """Those that are set now; the last good ones while the file is broken."""
+        return self._file.current().thresholds
+
+    @property
+    def problem(self) -> str | None:
+        """What is wrong with the file as it is now; None when all is well."""
+        return self._file.problem
+
+    def put(self, name: str, value: float | None, *, actor: str, reason: str) -> LimitChange:
+        """Sets a threshold, or puts it back to what counts where nobody says otherwise (None).
+
+        Raises:
+            NotFound: there is no such threshold, or it is to be put back and is not set.
+            InvalidInput: the value is beyond its limits; `errors` says which.
+            StorageUnavailable: the file is broken (it is not overwritten), locked by others, or cannot be written.
+        """
+        _check_known(name)
+        if value is not None:
+            _check_value(name, value)
+        made: list[LimitChange] = []
+
+        def apply(document: Document) -> None:
+            self._settle(document.get("last_change"))  # before the file forgets it
+            said = document.setdefault("thresholds", {})
+            before = said.pop(name, None)
+            if value is None and before is None:
+                raise NotFound(f"the threshold {name} is not set; it is what counts where nobody says otherwise")
+            if value is not None:
+                said[name] = value
+            change = LimitChange(secrets.token_hex(8), to_iso(self._clock()), name, before, value, actor, reason)
+            document["last_change"] = asdict(change)
+            made.append(change)
+
+        self._file.update(apply)
+        self._settle(asdict(made[-1]))
+        log.info("threshold %s: %s -> %s by %s: %s", name, made[-1].before, value, actor or "nobody named", reason)
+        return made[-1]
+
+    def changes(self) -> list[LimitChange]:
+        """All changes, oldest first."""
+        last = self._file.current().document.get("last_change")
+        found = self._history.lines()
+        if last is not None and all(each.id != last["id"] for each in reversed(found)):
+            found.append(LimitChange.from_dict(last))  # a kill came between the file and the history
+        return found
+
+    def _settle(self, change: Mapping[str, Any] | None) -> None:
+        """Adds a change to the history, unless it is there."""
+        if change is None:
+            return
+        try:
+            with locked(self._history.path):
+                if all(each.id != change["id"] for each in reversed(self._history.lines())):
+                    self._history.append_once(change)
+        except OSError as err:
+            raise StorageUnavailable(f"{self._history.path} cannot be written: {err.strerror or err}") from err
+
+
+def _check_known(name: str) -> None:
+    try:
+        threshold(name)
+    except ValueError as err:
+        raise NotFound(f"there is no threshold {err}") from err
+
+
+def _check_value(name: str, value: float) -> None:
+    try:
+        check(name, value)
+    except ValueError as err:
+        most = threshold(name).most
+        raise InvalidInput(str(err), [(("value",), f"must be a finite number from 0 to {most:,.12g}")]) from err
+
+
+def _validate(document: object) -> Limits:
+    """The state that the file's JSON describes.
+
+    Raises:
+        ValueError: it is none.
+    """
+    if not isinstance(document, dict):
+        raise ValueError("it must be an object with `thresholds`")
+    if unknown := set(document) - {"thresholds", "last_change"}:
+        raise ValueError(f"{sorted(unknown)[0]!r} is none of thresholds, last_change")
+    said = document.get("thresholds", {})
+    if not isinstance(said, dict):
+        raise ValueError("`thresholds` must be an object: name -> number")
+    for name, value in said.items():
+        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+            raise ValueError(f"{name} must be a number")
+        check(name, value)
+    if (last := document.get("last_change")) is not None:
+        _check_change(last)
+    return Limits(document, {name: float(value) for name, value in said.items()})
+
+
+def _check_change(last: object) -> None:
+    try:
+        LimitChange.from_dict(last)  # type: ignore[arg-type]
+    except (KeyError, TypeError, AttributeError) as err:
+        raise ValueError("last_change is no change; leave it out") from err

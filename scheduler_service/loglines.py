@@ -1,0 +1,76 @@
+"""The log's lines about one run: those that name it, and all others of the request that it came by.
+
+The lines were written without secrets (`logs`); what is shown of them is looked through once more.
+"""
+
+import json
+import os
+import re
+import shlex
+from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path
+
+from scheduler_service.errors import StorageUnavailable
+from scheduler_service.logs import LOG_FILE_NAME, redact
+
+MOST_LINES = 200
+FILES_READ = 2
+"""A run's lines are in the file that was written to when it ended; or in the next one, which may have begun by then."""
+_REQUEST = re.compile(rb"^\S+ \S+ [A-Z]+ \[([^\]]*)\]")
+
+
+def lines_about(folder: Path, run: str, at: datetime) -> list[str]:
+    """The lines, oldest first, `MOST_LINES` at most; a trace's lines follow the one they belong to.
+
+    Args:
+        folder: with the log files.
+        run: the run's request id.
+        at: when it was recorded; older files are not read.
+
+    Raises:
+        StorageUnavailable: a file cannot be read.
+    """
+    lines = [line for path in _files(folder, at) for line in _whole_lines(path)]
+    named = run.encode("utf-8", "replace")
+    requests = {request for line in lines if named in line and (request := _request(line)) not in (None, b"-")}
+    found = [line for line in lines if named in line or _request(line) in requests]
+    return [redact(line.decode("utf-8", "replace")) for line in found[:MOST_LINES]]
+
+
+def command_for(runs: list[str]) -> str:
+    """A line for a shell in SCHED_HOME that shows what the log says of these runs."""
+    wanted = " ".join(f"-e {shlex.quote(run)}" for run in runs)
+    return f"grep -hF {wanted} logs/{LOG_FILE_NAME}*"
+
+
+def _files(folder: Path, at: datetime) -> list[Path]:
+    """The log files that may hold lines of that moment, the older first."""
+    try:
+        stamped = sorted((path.stat().st_mtime, path) for path in folder.glob(f"{LOG_FILE_NAME}*"))
+    except OSError as err:
+        raise StorageUnavailable(f"{folder} cannot be read: {err.strerror or err}") from err
+    return [path for written, path in stamped if written >= at.timestamp() - 1.0][:FILES_READ]
+
+
+def _whole_lines(path: Path) -> Iterator[bytes]:
+    """Each line, with the trace that follows it."""
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:  # rotated away meanwhile
+        return
+    except OSError as err:
+        raise StorageUnavailable(f"{path} cannot be read: {err.strerror or err}") from err
+    yield from re.split(rb"\n(?!  \| )", content.rstrip(b"\n"))
+
+
+def _request(line: bytes) -> bytes | None:
+    """The id of the request that a line was written for, in either format; None where it has none."""
+    if found := _REQUEST.match(line):
+        return found[1]
+    if not line.startswith(b"{"):
+        return None
+    try:
+        return os.fsencode(str(json.loads(line).get("request_id")))
+    except ValueError:
+        return None

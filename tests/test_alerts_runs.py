@@ -1,0 +1,208 @@
+"""From an alert to the runs that it is about, and from a run to its lines in the log."""
+
+import re
+import subprocess
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from monitoring import PerformanceMonitor, PerformanceRecord, alert_desk
+from scheduler_service.alerts.rules import RULES_OF_RUNS
+from scheduler_service.keys import digest_of
+from scheduler_service.loglines import lines_about
+from scheduler_service.settings import Settings
+from tests.conftest import LiveService, live_service
+from tests.test_alerts import Receiver
+from tests.waiting import until
+
+NOON = datetime(2026, 11, 25, 12, 0, tzinfo=UTC)
+SAMPLE = [10, 5, 8, 6, 7, 9, 6, 7, 6, 7, 7, 7, 4, 7, 5]
+KEY = "a-key-of-the-readers-0123456789"
+
+
+@pytest.fixture(scope="module")
+def receiver() -> Iterator[Receiver]:
+    server = Receiver()
+    yield server
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory: pytest.TempPathFactory, receiver: Receiver) -> Iterator[LiveService]:
+    environment = {
+        "SCHED_ALERT_THRESHOLDS": '{"max_makespan": 10, "min_free_disk_gib": 0}', "SCHED_ALERT_EVERY_S": "0.5",
+        "SCHED_ALERT_CONFIRM_S": "0", "SCHED_ALERT_WEBHOOKS": f"json={receiver.url}",
+        "SCHED_API_KEYS": f"reader:read:{digest_of(KEY)}",
+    }  # fmt: skip
+    with live_service(tmp_path_factory.mktemp("runs"), environment=environment) as running:
+        for scale in (1.0, 1.2, 1.1):
+            running.run(params=[scale * hours for hours in SAMPLE])
+        steps = [{"name": name, "duration": 8, "team": "team1"} for name in ("strip", "paint")]
+        running.run(workpoints=[{"steps": steps}] * 2)
+        until(lambda: alert_of(running).get("id") is not None)
+        until(lambda: running.get(f"/alerts/{alert_of(running)['id']}").json()["total"] >= 3)
+        yield running
+
+
+def alert_of(service: LiveService) -> dict[str, Any]:
+    return next((each for each in service.get("/alerts").json()["alerts"] if each["name"] == "max_makespan"), {})
+
+
+def cycles_of(service: LiveService) -> list[dict[str, Any]]:
+    return [run for run in service.get("/runs").json()["runs"] if run["n_workpoints"] == 1]
+
+
+def test_an_alert_leads_to_its_runs_the_worst_first(service: LiveService):
+    address = f"/alerts/{alert_of(service)['id']}"
+    until(lambda: service.get(address).json()["total"] == len(cycles_of(service)))
+    told = service.get(address).json()
+    cycles = cycles_of(service)
+    assert len(cycles) < len(service.get("/runs").json()["runs"]), "the request of two work points is none of them"
+    assert told["total"] == len(cycles)
+    assert [run["makespan"] for run in told["runs"]] == sorted((run["makespan"] for run in cycles), reverse=True)
+    worst = told["runs"][0]
+    assert worst["value"] == worst["makespan"]
+    assert (worst["n_workpoints"], worst["n_steps"], worst["success"]) == (1, 15, True)
+    assert service.get(worst["url"]).json()["run"]["request_id"] == worst["request_id"]
+    assert alert_of(service)["requests"] == [run["request_id"] for run in told["runs"]][:5]
+    start, end = (datetime.fromisoformat(told["window"][side]) for side in ("start", "end"))
+    assert start < datetime.fromisoformat(worst["timestamp"]) <= end
+    assert len(service.get(f"/alerts/{told['alert']['id']}?limit=1").json()["runs"]) == 1
+
+
+def test_people_are_told_which_requests_and_where_to_look(receiver: Receiver, service: LiveService):
+    told = next(each for each in receiver.wait_for(1) if each.get("name") == "max_makespan")
+    assert told["requests"]
+    assert f"最差的请求：{', '.join(told['requests'])}" in told["text"]
+    assert f"GET /alerts/{told['id']}" in told["text"]
+
+
+def test_the_command_of_an_alert_finds_its_lines(service: LiveService):
+    log = service.get(f"/alerts/{alert_of(service)['id']}").json()["log"]
+    found = subprocess.run(log["command"], shell=True, cwd=service.home, capture_output=True, text=True, check=True)
+    assert len(found.stdout.splitlines()) == len(log["request_ids"]) >= 3
+    assert all("算法执行完成" in line for line in found.stdout.splitlines())
+
+
+def test_a_run_leads_to_its_lines_in_the_log(service: LiveService):
+    (other, mine) = (service.run(params=SAMPLE)["request_id"] for _ in range(2))
+    until(lambda: service.get(f"/runs/{mine}/log").json()["lines"])
+    lines = service.get(f"/runs/{mine}/log").json()["lines"]
+    assert any(f"run={mine}" in line and "算法执行完成" in line for line in lines)
+    assert all(other not in line for line in lines)
+    asked = re.search(r"\[([^\]]+)\]", lines[0])
+    assert asked is not None
+    assert all(f"[{asked[1]}]" in line for line in lines), "those of its request, and of no other"
+
+
+def test_log_lines_are_for_operators(service: LiveService):
+    run = service.get("/runs").json()["runs"][0]["request_id"]
+    refused = service.session.get(f"{service.url}/runs/{run}/log", headers={"X-API-Key": KEY}, timeout=60)
+    assert refused.status_code == 403
+    told = service.session.get(
+        f"{service.url}/alerts/{alert_of(service)['id']}", headers={"X-API-Key": KEY}, timeout=60
+    )
+    assert told.status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [("/alerts/999999", 404), ("/alerts/x", 404), ("/alerts/1?limit=0", 422), ("/runs/nothing/log", 404)],
+)
+def test_what_is_not_there_is_not_found(service: LiveService, path: str, status: int):
+    answer = service.get(path)
+    assert answer.status_code == status
+    assert answer.headers["Content-Type"] == "application/problem+json"
+
+
+# --- lines ---
+
+
+LINE = "2026-11-25 12:00:00,000 {level} [{request}] scheduler: {text}"
+
+
+def test_lines_of_the_same_request_belong_to_the_run_and_secrets_do_not(tmp_path: Path):
+    lines = [
+        LINE.format(level="ERROR", request="q1", text="the model 'x' could not answer") + "\n  | Traceback\n  | boom",
+        LINE.format(level="INFO", request="q2", text="run=r2 done"),
+        LINE.format(level="INFO", request="q1", text="run=r1 done api_key=hunter2"),
+        LINE.format(level="INFO", request="-", text="r3 is named outside of a request"),
+        LINE.format(level="INFO", request="-", text="something else"),
+        LINE.format(level="INFO", request="q11", text="another request"),
+        '{"time": "x", "level": "INFO", "request_id": "q4", "logger": "l", "message": "run=r4 done"}',
+        '{"time": "x", "level": "INFO", "request_id": "q4", "logger": "l", "message": "its other line"}',
+    ]
+    (tmp_path / "flask_service.log").write_text("\n".join(lines) + "\n")
+    found = lines_about(tmp_path, "r1", NOON - timedelta(days=1))
+    assert [line.splitlines()[0][24:29] for line in found] == ["ERROR", "INFO "]
+    assert found[0].endswith("| boom")
+    assert "hunter2" not in found[1]
+    assert len(lines_about(tmp_path, "r3", NOON - timedelta(days=1))) == 1
+    assert len(lines_about(tmp_path, "r4", NOON - timedelta(days=1))) == 2
+
+
+def test_lines_are_found_in_a_file_that_was_rotated(tmp_path: Path):
+    import os
+
+    for name, text, at in (("log.2", "old", 100.0), ("log.1", "run=r1 done", 1_000.0), ("log", "new", 2_000.0)):
+        path = tmp_path / f"flask_service.{name}"
+        path.write_text(LINE.format(level="INFO", request=name, text=text) + "\n")
+        os.utime(path, (at, at))
+    found = lines_about(tmp_path, "r1", datetime.fromtimestamp(990.0, UTC))
+    assert [line[-11:] for line in found] == ["run=r1 done"]
+    assert lines_about(tmp_path, "r1", datetime.fromtimestamp(1_500.0, UTC)) == []
+    assert lines_about(tmp_path / "nothing", "r1", NOON) == []
+
+
+# --- each rule ---
+
+
+@pytest.fixture
+def monitor(tmp_path: Path) -> PerformanceMonitor:
+    return PerformanceMonitor(
+        tmp_path / "p.db", reports_dir=tmp_path, thresholds={"min_free_disk_gib": 0}, clock=lambda: NOON
+    )
+
+
+def runs_of(monitor: PerformanceMonitor, name: str, subject: str = "") -> list[str]:
+    alert_desk(monitor, Settings(home=monitor.db_path.parent)).look(monitor.alert_readings(), RULES_OF_RUNS)
+    (found,) = [each for each in monitor.alerts.unended() if (each.name, each.subject) == (name, subject)]
+    assert found.id is not None
+    return list(monitor.runs_of_alert(found.id)[1]["request_id"])
+
+
+def record(monitor: PerformanceMonitor, *runs: dict[str, Any]) -> None:
+    usual = {"model_key": "m", "makespan": 50.0, "execution_time": 0.1, "n_workpoints": 1, "n_steps": 15}
+    made = [
+        PerformanceRecord(timestamp=NOON - timedelta(minutes=n + 1), **{"request_id": f"r{n}"} | usual | run)
+        for n, run in enumerate(runs)
+    ]
+    monitor.record_performance(*made)
+
+
+def test_failures_are_the_runs_of_a_low_success_rate_and_of_the_model(monitor: PerformanceMonitor):
+    record(monitor, {}, {"success": False, "error_message": "x"}, {}, {"success": False, "model_key": "other"})
+    assert runs_of(monitor, "min_success_rate") == ["r1", "r3"], "the newest first"
+    assert runs_of(monitor, "model_failures", "other") == ["r3"]
+
+
+def test_the_slowest_runs_are_those_that_took_longest_beyond_what_they_were_granted(monitor: PerformanceMonitor):
+    slow = {"execution_time": 65.0, "time_budget_ms": 60_000.0}
+    record(monitor, slow, {"execution_time": 40.0}, {"execution_time": 50.0})
+    assert runs_of(monitor, "max_execution_time")[:2] == ["r2", "r1"]
+
+
+def test_a_gap_is_about_the_standard_cycles_of_its_size(monitor: PerformanceMonitor):
+    large = {"n_workpoints": 20, "n_steps": 300, "makespan": 400.0}
+    record(
+        monitor,
+        *({**large, "gap": 0.02 + n / 1_000} for n in range(25)),
+        {**large, "n_steps": 267, "gap": 0.9},
+        {"gap": 0.5},
+    )
+    assert runs_of(monitor, "max_gap", "N<=20")[:3] == ["r24", "r23", "r22"]
+    assert len(runs_of(monitor, "max_gap", "N<=20")) == 25

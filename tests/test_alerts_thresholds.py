@@ -1,0 +1,261 @@
+"""Thresholds that people set: in force everywhere at once, with who and why, and as strict at every door."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from monitoring import PerformanceMonitor, PerformanceRecord
+from scheduler_service.alerts.limits import LimitFile
+from scheduler_service.errors import InvalidInput, MustBeMended, NotFound
+from scheduler_service.settings import Settings
+from scheduler_service.thresholds import THRESHOLDS, check, threshold
+from tests.conftest import LiveService, live_service
+from tests.waiting import until
+
+ROOT = Path(__file__).resolve().parent.parent
+NOON = datetime(2026, 11, 25, 12, 0, tzinfo=UTC)
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> LimitFile:
+    return LimitFile(tmp_path / "alert_thresholds.json", lambda: NOON)
+
+
+def test_what_is_set_counts_and_what_is_put_back_does_not(file: LimitFile, tmp_path: Path):
+    other = LimitFile(tmp_path / "alert_thresholds.json", lambda: NOON)
+    file.put("max_makespan", 80.0, actor="李工", reason="冬季少两班")
+    file.put("max_gap_20", 0.04, actor="李工", reason="our steps")
+    assert other.thresholds == {"max_makespan": 80.0, "max_gap_20": 0.04}, "in another process"
+    other.put("max_makespan", None, actor="王工", reason="")
+    assert file.thresholds == {"max_gap_20": 0.04}
+    told = [(each.name, each.before, each.after, each.actor, each.reason) for each in file.changes()]
+    assert told == [
+        ("max_makespan", None, 80.0, "李工", "冬季少两班"),
+        ("max_gap_20", None, 0.04, "李工", "our steps"),
+        ("max_makespan", 80.0, None, "王工", ""),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("min_success_rate", 1.01), ("max_makespan", -1.0), ("max_makespan", float("inf")), ("max_gap_20", float("nan"))],
+)
+def test_a_value_beyond_its_limits_is_refused_everywhere(file: LimitFile, name: str, value: float):
+    with pytest.raises(InvalidInput, match=r"from 0 to") as refused:
+        file.put(name, value, actor="", reason="x")
+    assert refused.value.errors[0][0] == ("value",)
+    with pytest.raises(ValueError, match=r"from 0 to"):
+        Settings(alert_thresholds={name: value})
+    assert file.thresholds == {}
+
+
+@pytest.mark.parametrize("name", ["max_makspan", "max_gap_0", "max_gap_", "model_failures", ""])
+def test_a_name_that_is_none_is_refused_everywhere(file: LimitFile, name: str):
+    with pytest.raises(NotFound, match="max_makespan_rise"):
+        file.put(name, 1.0, actor="", reason="x")
+    with pytest.raises(ValueError, match="max_makespan_rise"):
+        check(name, 1.0)
+
+
+def test_what_was_never_set_cannot_be_put_back(file: LimitFile):
+    with pytest.raises(NotFound, match="not set"):
+        file.put("max_makespan", None, actor="", reason="")
+    assert file.changes() == []
+
+
+@pytest.mark.parametrize(
+    ("content", "word"),
+    [
+        ('{"thresholds": {"max_makespan": "80"}}', "must be a number"),
+        ('{"thresholds": {"max_makespan": 1e9}}', "from 0 to"),
+        ('{"tresholds": {}}', "tresholds"),
+        ('{"thresholds": {"max_makspan": 80}}', "max_makspan"),
+        ('{"thresholds": {"max_makespan": 1, "max_makespan": 2}}', "twice"),
+        ('{"thresholds": {"max_makespan": true}}', "must be a number"),
+        ('{"thresholds": {}, "last_change": 1}', "last_change"),
+        ("{", "not valid"),
+    ],
+)
+def test_a_file_that_is_broken_leaves_the_last_good_one_in_force(
+    file: LimitFile, tmp_path: Path, content: str, word: str
+):
+    file.put("max_makespan", 80.0, actor="", reason="x")
+    path = tmp_path / "alert_thresholds.json"
+    path.write_text(content)
+    assert word in (file.problem or "")
+    assert file.thresholds == {"max_makespan": 80.0}
+    with pytest.raises(MustBeMended):
+        file.put("max_makespan", 90.0, actor="", reason="x")
+    assert path.read_text() == content
+    path.write_text('{"thresholds": {"max_makespan": 70}}')
+    assert file.problem is None
+    assert file.thresholds == {"max_makespan": 70.0}
+
+
+def test_a_kill_between_the_file_and_the_history_loses_no_change(file: LimitFile, tmp_path: Path):
+    file.put("max_makespan", 80.0, actor="a", reason="first")
+    (tmp_path / "logs" / "alert_thresholds.jsonl").unlink()
+    assert [each.reason for each in file.changes()] == ["first"]
+    file.put("max_makespan", 90.0, actor="b", reason="second")
+    lines = (tmp_path / "logs" / "alert_thresholds.jsonl").read_text().splitlines()
+    assert [json.loads(line)["reason"] for line in lines] == ["first", "second"]
+
+
+def test_two_processes_that_set_thresholds_at_once_lose_none(tmp_path: Path):
+    script = (
+        "import sys\nfrom pathlib import Path\nfrom scheduler_service.alerts.limits import LimitFile\n"
+        "from scheduler_service.clock import utc_now\n"
+        "file = LimitFile(Path(sys.argv[1]), utc_now)\n"
+        "for n in range(15): file.put(f'max_gap_{sys.argv[2]}{n:02}', 0.5, actor=sys.argv[2], reason='x')\n"
+    )
+    path = tmp_path / "alert_thresholds.json"
+    both = [subprocess.Popen([sys.executable, "-c", script, str(path), name], cwd=ROOT) for name in ("1", "2")]
+    assert [each.wait(timeout=120) for each in both] == [0, 0]
+    file = LimitFile(path, lambda: NOON)
+    assert len(file.thresholds) == len(file.changes()) == 30
+
+
+# --- what they change ---
+
+
+def test_people_are_before_the_settings_and_the_settings_before_the_usual(tmp_path: Path):
+    monitor = PerformanceMonitor(tmp_path / "p.db", thresholds={"max_makespan": 70.0, "max_gap_15": 0.03})
+    assert (monitor.thresholds["max_makespan"], monitor.gap_thresholds[15]) == (70.0, 0.03)
+    monitor.limits.file.put("max_makespan", 90.0, actor="", reason="x")
+    monitor.limits.file.put("max_gap_20", 0.05, actor="", reason="x")
+    assert (monitor.thresholds["max_makespan"], monitor.gap_thresholds[20]) == (90.0, 0.05)
+    shown = {each["name"]: each for each in monitor.limits.shown()["thresholds"]}
+    assert (shown["max_makespan"]["default"], shown["max_gap_20"]["default"]) == (70.0, 0.0125)
+    assert {name for name, each in shown.items() if each["is_set"]} == {"max_makespan", "max_gap_20"}
+    monitor.limits.file.put("max_makespan", None, actor="", reason="")
+    assert monitor.thresholds["max_makespan"] == 70.0
+
+
+def test_every_threshold_that_is_shown_can_be_set(tmp_path: Path):
+    monitor = PerformanceMonitor(tmp_path / "p.db", thresholds={})
+    for each in monitor.limits.shown()["thresholds"]:
+        monitor.limits.file.put(each["name"], each["value"], actor="", reason="x")
+    shown = monitor.limits.shown()["thresholds"]
+    assert all(each["is_set"] for each in shown)
+    assert {each.name for each in THRESHOLDS} < {each["name"] for each in shown}
+    assert threshold("max_gap_20").usual == 0.0125
+
+
+def test_the_next_look_judges_by_what_was_set(tmp_path: Path):
+    monitor = PerformanceMonitor(tmp_path / "p.db", thresholds={"min_free_disk_gib": 0})
+    monitor.record_performance(PerformanceRecord(request_id="r", makespan=70.0, execution_time=0.1))
+    assert monitor.alert_readings()[0].state == "beyond"
+    monitor.limits.file.put("max_makespan", 80.0, actor="", reason="x")
+    assert monitor.alert_readings()[0].state == "within"
+
+
+# --- over HTTP, from several workers, and on the command line ---
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveService]:
+    environment = {"SCHED_WORKERS": "2", "SCHED_ALERT_THRESHOLDS": '{"max_makespan": 75}'}
+    with live_service(tmp_path_factory.mktemp("thresholds"), environment=environment) as running:
+        yield running
+
+
+def of(service: LiveService, name: str) -> dict[str, Any]:
+    (found,) = [each for each in service.get("/alerts/thresholds").json()["thresholds"] if each["name"] == name]
+    return found
+
+
+def test_a_threshold_is_set_over_http_in_every_worker_and_put_back(service: LiveService):
+    assert of(service, "max_makespan")["value"] == 75.0
+    body = {"value": 80, "reason": "冬季少两班", "actor": "李工"}
+    told = service.put("/alerts/thresholds/max_makespan", json=body)
+    assert told.status_code == 200, told.text
+    assert told.json()["threshold"].items() >= {"value": 80.0, "default": 75.0, "is_set": True, "unit": "hours"}.items()
+    assert {service.get("/alerts").json()["thresholds"]["max_makespan"] for _ in range(12)} == {80.0}
+    assert of(service, "max_makespan")["changed"].items() >= {"actor": "李工", "reason": "冬季少两班"}.items()
+    back = service.delete("/alerts/thresholds/max_makespan", json={"reason": "春天", "actor": "李工"})
+    assert back.json()["threshold"].items() >= {"value": 75.0, "is_set": False, "changed": None}.items()
+    (newest, first, *_) = service.get("/alerts/thresholds").json()["changes"]
+    assert [newest["after"], newest["reason"], first["after"]] == [None, "春天", 80.0]
+
+
+def test_each_rule_is_shown_with_what_it_sees(service: LiveService):
+    service.run(params=[10, 5, 8, 6, 7, 9, 6, 7, 6, 7, 7, 7, 4, 7, 5])
+    seen = {(each["name"], each["subject"]): each for each in service.get("/alerts").json()["rules"]}
+    assert seen["min_success_rate", ""].items() >= {"value": 1.0, "threshold": 0.95, "state": "within"}.items()
+    assert seen["max_makespan", ""]["value"] == pytest.approx(52.9, abs=3.0)
+    assert seen["max_gap", "N<=20"].items() >= {"value": None, "state": "unknown", "threshold": 0.0125}.items()
+
+
+@pytest.mark.parametrize(
+    ("name", "body", "status", "word"),
+    [
+        ("max_makespan", {"value": -1, "reason": "x"}, 422, "value"),
+        ("max_makespan", {"value": 1e9, "reason": "x"}, 422, "100,000"),
+        ("min_success_rate", {"value": 95, "reason": "x"}, 422, "from 0 to 1"),
+        ("max_makespan", {"value": "x", "reason": "x"}, 422, "value"),
+        ("max_makespan", {"value": 80}, 422, "reason"),
+        ("max_makespan", {"value": 80, "reason": "x", "valu": 1}, 422, "valu"),
+        ("max_makspan", {"value": 80, "reason": "x"}, 404, "max_makspan"),
+        ("model_failures", {"value": 80, "reason": "x"}, 404, "model_failures"),
+    ],
+)
+def test_what_cannot_be_set_is_refused_with_its_field_and_limit(
+    service: LiveService, name: str, body: dict[str, Any], status: int, word: str
+):
+    answer = service.put(f"/alerts/thresholds/{name}", json=body)
+    assert answer.status_code == status
+    assert answer.headers["Content-Type"] == "application/problem+json"
+    assert word in answer.text
+    assert not of(service, "min_success_rate")["is_set"]
+
+
+def test_a_file_that_was_broken_by_hand_is_named_in_health(service: LiveService):
+    service.put("/alerts/thresholds/max_gap_20", json={"value": 0.03, "reason": "our steps"})
+    path = service.home / "alert_thresholds.json"
+    good = path.read_text()
+    path.write_text(good.replace("0.03", "three"))
+    try:
+        until(lambda: service.get("/health").status_code == 503)
+        part = service.get("/health").json()["parts"]["thresholds"]
+        assert part["status"] == "failing"
+        assert "alert_thresholds.json" in part["detail"]
+        assert service.get("/alerts").json()["thresholds"]["max_gap_20"] == 0.03, "the last good one"
+        assert "alert_thresholds.json" in service.get("/alerts/thresholds").json()["problem"]
+        refused = service.put("/alerts/thresholds/max_gap_20", json={"value": 0.04, "reason": "x"})
+        assert refused.status_code == 503
+        assert "Retry-After" not in refused.headers, "a person has to mend it first"
+    finally:
+        path.write_text(good)
+    until(lambda: service.get("/health").status_code == 200)
+
+
+def command(service: LiveService, *arguments: str) -> subprocess.CompletedProcess[str]:
+    line = [sys.executable, "-m", "monitoring", "thresholds", "--home", str(service.home), *arguments]
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("SCHED_")}
+    return subprocess.run(line, cwd=ROOT, capture_output=True, text=True, env=environment, timeout=120, check=False)
+
+
+def test_the_command_line_sets_them_for_the_running_service(service: LiveService):
+    done = command(service, "--set", "input_drift=0.5", "--reason", "a new plant", "--actor", "ops")
+    assert (done.returncode, done.stdout) == (0, "input_drift is 0.5\n"), done.stderr
+    assert of(service, "input_drift")["changed"]["reason"] == "a new plant"
+    assert "ops: a new plant" in command(service).stdout
+    assert json.loads(command(service, "--history", "--json").stdout)[0]["name"] == "input_drift"
+    assert command(service, "--reset", "input_drift").returncode == 0
+    assert not of(service, "input_drift")["is_set"]
+    for wrong, word in (
+        (["--set", "input_drift=0.5"], "--reason"),
+        (["--set", "input_drift=1000", "--reason", "x"], "from 0 to 100"),
+        (["--reset", "input_drift"], "not set"),
+    ):
+        refused = command(service, *wrong)
+        assert refused.returncode == 1
+        assert word in refused.stderr
+    assert command(service, "--set", "input_drift").returncode == 2
