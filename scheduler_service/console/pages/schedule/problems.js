@@ -40,7 +40,7 @@ const KNOWN = [
   [/ is not a text of 1 to (\d+) printable characters$/, "not_printable", ([, most]) => ({ most })],
   [/^a (step|work point|team) has no '(.+)'; it may have /s, "unknown_field", ([, owner, name]) => ({ owner: t(`schedule.${OWNERS[owner]}`), name })],
   [/^is no field here/, "unknown_member"],
-  [/^Input should be /, "bad_value"],
+  [/^Input should be |^must be a JSON object$/, "bad_value"],
   [/(?:^| )is (null|a boolean|a number|a text|an object|a list); wanted is an? (list|object|text|number)/s, "other_kind", ([, found, wanted]) => ({ found: kindName(found), wanted: kindName(wanted) })],
   [/^no step needs the team '(.*)'; is '(.*)' meant\?$/s, "misnamed_team", ([, name, meant]) => ({ name, meant })],
   [/^params has (\d+) numbers; the standard cycle has (\d+) steps$/, "params_count", ([, n, wanted]) => ({ n, wanted })],
