@@ -143,8 +143,8 @@ KILLED_BETWEEN = {
     "after the archive": "add = Archive.add; Archive.add = lambda *a: (add(*a), die())",
     "after the history": "record = ExperimentHistory.record\n"
     "ExperimentHistory.record = lambda s, t: (record(s, t), t['event'] == 'archived' and die())",
-    "before the configuration": "config.write_atomically = die",
-    "after the configuration": "w = config.write_atomically; config.write_atomically = lambda *a: (w(*a), die())",
+    "before the configuration": "documents.write_atomically = die",
+    "after the configuration": "w = documents.write_atomically; documents.write_atomically = lambda *a: (w(*a), die())",
 }
 
 
@@ -153,7 +153,7 @@ def kill_while_archiving(path, where):
         "import os, signal, sys\n"
         "from pathlib import Path\n"
         "from ab_testing import ABTestManager\n"
-        "from scheduler_service.experiments import config\n"
+        "from scheduler_service import documents\n"
         "from scheduler_service.experiments.archive import Archive\n"
         "from scheduler_service.experiments.history import ExperimentHistory\n"
         "die = lambda *_: os.kill(os.getpid(), signal.SIGKILL)\n"

@@ -240,7 +240,7 @@ def test_guardrails_say_their_units_and_percent():
 
 def test_the_results_fit_their_schema():
     required = ANSWERS["ResultsAnswer"]["properties"]["results"]["required"]
-    assert set(required) - {"is_baseline_the_default", "rollout_decision"} <= set(seen(FAILING).to_dict())
+    assert set(required) - {"is_baseline_the_default", "rollout_decision", "by_size"} <= set(seen(FAILING).to_dict())
     assert set(ANSWERS["Contradiction"]["required"]) == set(seen(FAILING).to_dict()["contradiction"])
 
 
