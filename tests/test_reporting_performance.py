@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.dates import date2num
 from statsmodels.robust.scale import mad
 
 from monitoring import PerformanceMonitor, PerformanceRecord
@@ -21,7 +22,7 @@ from scheduler_service.reporting.analysis import gap_change, size_labels
 from scheduler_service.reporting.anomalies import anomalous_buckets, anomalous_runs
 from scheduler_service.reporting.content import Table
 from scheduler_service.reporting.facts import AlertRow
-from scheduler_service.reporting.page import html_of
+from scheduler_service.reporting.page import Formatter, html_of
 from scheduler_service.reporting.pdf import pdf_of
 from scheduler_service.reporting.performance import performance_report
 from scheduler_service.reporting.texts import TEXTS
@@ -235,7 +236,7 @@ def test_alerts_of_the_period_are_listed_and_shaded():
     assert tables_of(report)["Alerts of the period"].rows[0][1] == "too many failures (min_success_rate)"
     page = Page(html_of(report))
     assert "There were 2 alerts, 1 of them critical; 1 still go on" in page.text
-    assert "goes on 0.91 0.95" in page.text
+    assert "goes on 91.00% 95.00%" in page.text
     trend = next(block for section in report.sections for block in section.blocks if block.kind == "pictures")
     legend = trend.pictures[0].figure.axes[0].get_legend()
     assert [text.get_text() for text in legend.get_texts()] == ["critical alert", "warning"]
@@ -259,6 +260,33 @@ def test_an_alert_that_began_before_the_period_is_shaded_from_its_start():
     left, right = axes.get_xlim()
     assert min(patch.get_x() for patch in axes.patches) == pytest.approx(left)
     assert max(patch.get_x() + patch.get_width() for patch in axes.patches) == pytest.approx(right)
+
+
+def test_alerts_that_overlap_are_shaded_once_for_each_severity():
+    others = [replace(ALERT, severity="warning", began=NOW - timedelta(hours=n)) for n in (6, 5, 4)]
+    report = report_on(frame({"times": 9}), ALERT, *others)
+    trend = next(block for section in report.sections for block in section.blocks if block.kind == "pictures")
+    shades = [patch for patch in trend.pictures[0].figure.axes[0].patches if patch.get_zorder() == 0.5]
+    assert len(shades) == 2
+    assert min(patch.get_x() for patch in shades) == pytest.approx(date2num(NOW - timedelta(hours=6)), abs=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "told"),
+    [
+        ("max_makespan", 56.634, "56.63 h"),
+        ("max_makespan_rise", 0.0612, "6.12%"),
+        ("max_execution_time", 0.195, "195 ms"),
+        ("min_success_rate", 0.9484, "94.84%"),
+        ("max_gap", 0.0125, "1.25%"),
+        ("min_free_disk_gib", 0.5, "0.50 GiB"),
+        ("input_drift", 0.314, "0.314"),
+        ("model_failures", 24.0, "24"),
+        ("max_makespan", None, "–"),
+    ],
+)
+def test_what_an_alert_measures_bears_its_unit(name, value, told):
+    assert Formatter("en", UTC).of_rule(name, value) == told
 
 
 def test_the_monitor_s_own_alerts_are_in_its_report(monitor):

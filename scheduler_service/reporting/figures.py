@@ -274,9 +274,9 @@ def mark_buckets(axes: "Axes", values: "pd.Series[Any]", moments: Sequence[datet
 def shade_alerts(
     axes: "Axes", spans: Sequence[tuple[datetime, datetime, bool]], words: Words, *, is_named: bool
 ) -> None:
-    """The time of each alert shaded, that of critical ones darker and hatched; `is_named`: in the legend, too."""
+    """The time with alerts shaded, that with critical ones darker and hatched; `is_named`: in the legend, too."""
     named = set() if is_named else {False, True}
-    for begin, end, is_critical in spans[:MAX_MARKS]:
+    for begin, end, is_critical in _united(spans)[:MAX_MARKS]:
         label = words["critical_span" if is_critical else "warning_span"]
         colour = RED if is_critical else ORANGE
         axes.axvspan(
@@ -284,6 +284,17 @@ def shade_alerts(
             hatch="///" if is_critical else None, label="_" if is_critical in named else label, zorder=0.5,
         )  # fmt: skip
         named.add(is_critical)
+
+
+def _united(spans: Sequence[tuple[datetime, datetime, bool]]) -> list[tuple[datetime, datetime, bool]]:
+    """Spans of one kind that overlap as one: shades on top of one another would hide what they mark."""
+    united: list[tuple[datetime, datetime, bool]] = []
+    for begin, end, is_critical in sorted(spans, key=lambda span: (not span[2], span[0])):
+        if united and united[-1][2] == is_critical and begin <= united[-1][1]:
+            united[-1] = (united[-1][0], max(end, united[-1][1]), is_critical)
+        else:
+            united.append((begin, end, is_critical))
+    return united
 
 
 def latency(buckets: "pd.DataFrame", words: Words, period: Period, marks: Marks = NO_MARKS) -> "Figure":

@@ -16,6 +16,7 @@ from scheduler_service.files import write_atomically
 from scheduler_service.reporting.content import Report
 from scheduler_service.reporting.figures import data_uri
 from scheduler_service.reporting.texts import TEXTS, Lang
+from scheduler_service.thresholds import GAP_RULE, THRESHOLDS
 
 TEMPLATES = Path(__file__).with_name("templates")
 FONT_MARK = "/*embedded-font*/"
@@ -113,6 +114,16 @@ class Formatter:
         if value is None:
             return self._none
         return f"{value:.4g}" if abs(value) < 1000 else f"{value:,.0f}"
+
+    def of_rule(self, name: str, value: float | None) -> str:
+        """What an alert's rule of this name measures, in its unit."""
+        unit = next((each.unit for each in THRESHOLDS if each.name == name), "share" if name == GAP_RULE else "")
+        if unit == "share":
+            return self.fine_percent(value)
+        if unit == "gib":
+            return self._none if value is None else f"{value:,.2f} GiB"
+        told = {"hours": self.hours, "seconds": self.seconds}.get(unit, self.plain)
+        return told(value)
 
     def p_value(self, value: float) -> str:
         return "p < 0.0001" if value < 0.0001 else f"p = {value:.4f}"

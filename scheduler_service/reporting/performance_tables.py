@@ -69,8 +69,8 @@ def alerts_table(facts: Facts, words: Words, show: Formatter) -> Table:
             f"{show.name(alert.message, 160)} ({show.name(alert.name)})",
             show.moment(alert.began),
             words["goes_on"] if alert.ended is None else show.moment(alert.ended),
-            show.plain(alert.value),
-            show.plain(alert.threshold),
+            show.of_rule(alert.name, alert.value),
+            show.of_rule(alert.name, alert.threshold),
         ]
         for alert in latest
     ]

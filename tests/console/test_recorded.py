@@ -44,6 +44,9 @@ def test_a_schedule_is_named_and_found_by_its_name_and_opened(schedule: Page, co
     expect(schedule.locator("[data-test=run-name]")).to_have_count(0)
     expect(schedule.locator(".result [data-test=makespan]")).to_be_visible()
     assert schedule.url.endswith(later)
+    schedule.get_by_role("button", name="载入输入").click()
+    expect(schedule.get_by_text("已载入这次排程的输入")).to_be_visible()
+    expect(schedule.locator("[name=duration-1]")).to_have_value("5")
 
 
 def test_two_recorded_schedules_are_shown_side_by_side(schedule: Page, console: LiveService):

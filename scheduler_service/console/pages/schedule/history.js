@@ -4,9 +4,7 @@ import { useI18n } from "vue-i18n";
 import { hours, percent, time } from "../../core/format.js";
 import { api } from "../../core/api.js";
 import { useLoad } from "../../core/load.js";
-import { toast } from "../../parts/toast.js";
-import { explain } from "./problems.js";
-import { addressOf, recorded } from "./recorded.js";
+import { addressOf } from "./recorded.js";
 
 const AT_ONCE = 10;
 const TYPING_MS = 300;
@@ -14,7 +12,7 @@ const TYPING_MS = 300;
 export default {
   name: "History",
   emits: ["again"],
-  setup(_, { emit, expose }) {
+  setup(_, { expose }) {
     const { t } = useI18n();
     const shown = ref(AT_ONCE);
     const search = ref("");
@@ -35,16 +33,8 @@ export default {
       shown.value = AT_ONCE;
       timer = setTimeout(load.reload, TYPING_MS);
     });
-    async function again(run) {
-      try {
-        const { input } = await recorded(run.request_id);
-        emit("again", (await api.post("/requests/read", input)).request);
-      } catch (err) {
-        toast(explain(err), "bad");
-      }
-    }
     expose({ reload: load.reload });
-    return { t, load, runs, hasMore, more, again, search, withExperiments, addressOf, hours, percent, time };
+    return { t, load, runs, hasMore, more, search, withExperiments, addressOf, hours, percent, time };
   },
   template: /* html */ `
     <section class="card" aria-labelledby="history-title">
@@ -64,7 +54,7 @@ export default {
             <td class="num"><template v-if="run.success">{{ hours(run.makespan) }}</template><span v-else class="badge bad" :title="run.error_message">{{ t("schedule.failed_run") }}</span></td>
             <td class="num">{{ percent(run.gap) }}</td>
             <td><span v-if="run.user_satisfaction" :title="run.comment ?? ''"><span aria-hidden="true">{{ "★".repeat(run.user_satisfaction) }}</span><span class="unseen">{{ run.user_satisfaction }}</span></span></td>
-            <td class="num"><button type="button" class="btn small" :aria-label="t('schedule.again_label', { time: time(run.timestamp) })" @click="again(run)">{{ t("schedule.again") }}</button></td>
+            <td class="num"><button type="button" class="btn small" :aria-label="t('schedule.again_label', { time: time(run.timestamp) })" @click="$emit('again', run.request_id)">{{ t("schedule.again") }}</button></td>
           </tr></tbody>
         </table></div>
         <p v-if="hasMore" class="row"><button type="button" class="btn small quiet" @click="more">{{ t("schedule.more") }}</button></p>

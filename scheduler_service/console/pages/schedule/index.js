@@ -138,11 +138,17 @@ export default {
       if (hasOwnPlant && !read.teams) toast(t("schedule.plant_stays"), "info");
     }
 
-    function again(read) {
-      take(read, { isWhole: true });
-      state.error = null;
-      toast(t("schedule.loaded"), "info");
-      window.scrollTo({ top: 0 });
+    /** What a recorded run was asked for, in the form. */
+    async function again(requestId) {
+      try {
+        const { input } = await recorded(requestId);
+        take((await api.post("/requests/read", input)).request, { isWhole: true });
+        state.error = null;
+        toast(t("schedule.loaded"), "info");
+        window.scrollTo({ top: 0 });
+      } catch (err) {
+        if (err.name !== "AbortError") toast(explain(err), "bad");
+      }
     }
     return { t, explain, draft, request, imported, state, cancel, start, view, views: VIEWS, showCritical, results, history, unopened, form, teams, fault, others, progress, spanH, named, again };
   },
@@ -182,7 +188,7 @@ export default {
             </div>
             <comparison v-if="state.comparison" :comparison="state.comparison" />
             <div class="pair" :class="{ two: state.answers.length > 1 }">
-              <result v-for="answer in state.answers" :key="answer.request_id" @named="named(answer, $event)" :answer="answer" :view="view" :show-critical="showCritical" :span-h="spanH" :is-narrow="state.answers.length > 1" />
+              <result v-for="answer in state.answers" :key="answer.request_id" @named="named(answer, $event)" @again="again(answer.request_id)" :answer="answer" :view="view" :show-critical="showCritical" :span-h="spanH" :is-narrow="state.answers.length > 1" />
             </div>
           </template>
         </section>

@@ -39,6 +39,7 @@ export default {
       <strong v-if="said.name" data-test="run-name">{{ said.name }}</strong><small v-if="said.owner" class="hint">{{ said.owner }}</small>
       <router-link class="hint" :to="addressOf([requestId])" :title="t('schedule.address_hint')">{{ t("schedule.address", { id: requestId.slice(0, 8) }) }}</router-link>
       <button v-if="!isOpen" type="button" class="btn small quiet" @click="begin">{{ t(said.name || said.owner ? "schedule.rename" : "schedule.give_name") }}</button>
+      <slot v-if="!isOpen"></slot>
       <form v-else class="row tight" @submit.prevent="save" @keydown.esc="isOpen = false">
         <label class="field"><span>{{ t("schedule.run_name") }}</span><input v-model="typed.name" maxlength="200" name="run-name" autocomplete="off"></label>
         <label class="field"><span>{{ t("schedule.owner") }}</span><input v-model="typed.owner" maxlength="200" name="run-owner" autocomplete="name"></label>

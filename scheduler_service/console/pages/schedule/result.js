@@ -26,7 +26,7 @@ const STAGES = ["greedy", "exact", "parts", "sampling", "resampling", "annealing
 export default {
   name: "Result",
   components: { GanttView, Naming, Rating },
-  emits: ["named"],
+  emits: ["named", "again"],
   props: {
     answer: { type: Object, required: true },
     view: { type: String, required: true },
@@ -83,7 +83,9 @@ export default {
   template: /* html */ `
     <article class="card result">
       <header class="row"><h2>{{ result.model_info.model_key }}</h2><small v-if="told.reason" class="hint">{{ t("schedule.reason." + told.reason, { experiment: told.experiment, variant: told.variant }) }}</small></header>
-      <naming :request-id="answer.request_id" :recorded="answer.recorded" @named="$emit('named', $event)" />
+      <naming :request-id="answer.request_id" :recorded="answer.recorded" @named="$emit('named', $event)">
+        <button v-if="answer.recorded" type="button" class="btn small quiet" @click="$emit('again')">{{ t("schedule.load_input") }}</button>
+      </naming>
       <dl class="kpis">
         <div class="kpi main"><dt>{{ t("schedule.makespan") }}</dt><dd data-test="makespan">{{ hours(result.makespan) }}</dd></div>
         <div v-if="answer.performance.policy_makespan != null" class="kpi"><dt :title="t('schedule.policy_makespan_hint')">{{ t("schedule.policy_makespan") }}</dt><dd data-test="policy-makespan">{{ hours(answer.performance.policy_makespan) }}</dd></div>
