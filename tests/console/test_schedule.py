@@ -380,9 +380,11 @@ def test_without_room_in_the_browser_a_schedule_is_drawn_all_the_same(schedule: 
     schedule.evaluate(what)
     schedule.locator("[name=duration-1]").fill("33")
     answer = run(schedule)
-    expect(schedule.get_by_text(f"{answer['result']['makespan']:.2f} 小时").first).to_be_visible()
+    makespan = f"{answer['result']['makespan']:.2f} 小时"
+    expect(schedule.locator("[data-test=makespan]")).to_have_text(makespan)
+    expect(schedule).to_have_url(re.compile(answer["request_id"]))
     schedule.reload()
-    expect(schedule.get_by_text("甘特图会显示在这里")).to_be_visible()  # and not the one before
+    expect(schedule.locator("[data-test=makespan]")).to_have_text(makespan)  # of its address, and not the one before
 
 
 def test_names_are_text_wherever_they_are_shown(workpoints: Page):
