@@ -95,7 +95,6 @@ class Agent:
                 lower_bound_h=bound_h,
                 deadline_s=deadline_s - (1.0 - RULES_SHARE) * time_budget_ms / 1000.0,
                 seed=seed,
-                min_evaluations=min_evaluations,
                 max_evaluations=max_evaluations,
             )
             if time_budget_ms >= MIN_BUDGET_MS and not best.is_optimal(bound_h):

@@ -134,7 +134,6 @@ def improve_by_rules(
     lower_bound_h: float = -math.inf,
     deadline_s: float | None = None,
     seed: int = 0,
-    min_evaluations: int = 0,
     max_evaluations: int | None = None,
 ) -> None:
     """Take into `incumbent` the shortest of the schedules that `rules` build.
@@ -144,7 +143,6 @@ def improve_by_rules(
         deadline_s: of `time.perf_counter`; past it no further rule is begun. None: all are tried; as they are for a
             small problem, in a millisecond: a busy machine answers later, and not with worse schedules.
         seed: of `RANDOM`.
-        min_evaluations: until so many schedules are built, the deadline does not count.
         max_evaluations: how many schedules may have been built when this ends, those of the incumbent included.
     """
     if max_evaluations is not None:
@@ -154,8 +152,7 @@ def improve_by_rules(
     preferred = np.full((SHARES.size, problem.shortest.size), -1, dtype=np.int64)
     for name, variants in groupby(rules, key=lambda rule: rule.name):
         for some in _at_once(tuple(variants), problem):
-            has_enough = is_large and incumbent.evaluations >= min_evaluations
-            if deadline_s is not None and has_enough and time.perf_counter() >= deadline_s:
+            if deadline_s is not None and is_large and time.perf_counter() >= deadline_s:
                 return
             if incumbent.is_optimal(lower_bound_h):
                 return
