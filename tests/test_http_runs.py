@@ -338,7 +338,7 @@ def test_a_run_is_given_a_name_and_an_owner_and_is_found_by_them(service):
 
     for search in ("boiler", "BOILER 12月", "张工", "工 検", request_id, request_id[:20], " boiler "):
         assert found(search) == [request_id], search
-    for search in ("boiler 李工", "%", "_", "Boiler_2", "\\"):
+    for search in ("boiler 李工", "%", "_", "Boiler_2", "\\", request_id[:2], request_id[:7]):
         assert found(search) == [], search
     assert {request_id, other} <= set(found(""))
     run = service.get(f"/runs/{request_id}").json()["run"]
@@ -355,6 +355,7 @@ def test_a_run_is_given_a_name_and_an_owner_and_is_found_by_them(service):
         ({"name": "two\nlines"}, "name"),
         ({"owner": "\u202egnirts"}, "owner"),
         ({"name": "x" * 201}, "name"),
+        ({"name": " \u3000 "}, "name"),
         ({"name": 3}, "name"),
         ({"title": "x"}, "title"),
     ],

@@ -4,6 +4,7 @@ from datetime import datetime
 
 from sqlalchemy import Engine, func, select
 
+from scheduler_service.clock import to_iso
 from scheduler_service.telemetry.queries import fetch
 from scheduler_service.telemetry.schema import runs
 
@@ -16,7 +17,7 @@ def answered_by(engine: Engine, since: datetime, latest: int) -> dict[str, int]:
     """
     newest = (
         select(runs.c.model_key)
-        .where(runs.c.timestamp >= since, runs.c.success, runs.c.model_key.is_not(None))
+        .where(runs.c.timestamp >= to_iso(since), runs.c.success, runs.c.model_key.is_not(None))
         .order_by(runs.c.timestamp.desc())
         .limit(latest)
         .subquery()

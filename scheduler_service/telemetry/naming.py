@@ -9,6 +9,8 @@ from scheduler_service.clock import to_iso
 from scheduler_service.errors import RunNotFound
 from scheduler_service.telemetry.schema import named_runs, runs
 
+SHOWN_OF_ID = 8
+"""Characters of a request id that people see; fewer would be in many ids by chance."""
 AFTER_ALL_IDS = "\U0010ffff"
 
 
@@ -28,11 +30,13 @@ def put_name(connection: Connection, request_id: str, name: str | None, owner: s
 
 
 def is_found_by(words: str) -> ColumnElement[bool]:
-    """Whether a run's name or owner has all of these words, in either case and width, or its request id begins so."""
+    """Whether a run's name and owner have all of these words, in either case and width, or its request id begins so."""
     has_all = [named_runs.c.search_key.contains(word, autoescape=True) for word in _key(words).split()]
-    begins_so = runs.c.request_id.between(words.strip(), words.strip() + AFTER_ALL_IDS)
-    named = select(named_runs.c.request_id).where(*has_all)
-    return or_(begins_so, runs.c.request_id.in_(named))
+    is_named_so = runs.c.request_id.in_(select(named_runs.c.request_id).where(*has_all))
+    beginning = words.strip()
+    if len(beginning) < SHOWN_OF_ID:
+        return is_named_so
+    return or_(runs.c.request_id.between(beginning, beginning + AFTER_ALL_IDS), is_named_so)
 
 
 def _key(text: str) -> str:

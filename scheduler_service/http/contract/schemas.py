@@ -129,8 +129,8 @@ def _text_of_id(value: object) -> object:
 
 
 def _printable(text: str | None) -> str | None:
-    if text is not None and not is_printable(text):
-        raise ValueError("must be one line of printable characters")
+    if text is not None and not (text.strip() and is_printable(text)):
+        raise ValueError("must be one line of printable characters, not only blanks")
     return text
 
 
