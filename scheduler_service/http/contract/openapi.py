@@ -40,7 +40,7 @@ _QUERY: dict[str, Schema] = {
     "model_key": told(TEXT, "Only what concerns this model's key."),
     "experiment": told(TEXT, "Only runs of this experiment."),
     "before": told(COUNT, "Only runs recorded before the one of this id: `next` of an earlier answer."),
-    "search": told({"type": "string", "maxLength": 200}, "Words of name and owner, or the first 8 characters (or more) of a request id."),
+    "search": told({"type": "string", "maxLength": 200}, "Words of name and owner, or a request id from its start."),
     "without_experiments": told(one_of("true", "false", ""), "true: only runs that no experiment assigned."),
     "user_id": told(_NAME, "The user."),
     "arm": told(one_of(*ARMS, ""), "The arm; model_b if left out."),
