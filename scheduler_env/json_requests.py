@@ -1,7 +1,7 @@
 """A run request as JSON, read as `readers` reads it and answered in one form, with nothing added that was not there."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any
@@ -11,6 +11,7 @@ from scheduler_env.findings import Finding
 from scheduler_env.problem import Instance
 from scheduler_env.readers import instance_from_request
 from scheduler_env.values import Loc, identifier
+from scheduler_env.written import steps_written
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +48,8 @@ def checked(request: Mapping[str, Any], teams: Mapping[str, Any] | None) -> Inst
     """
     if not teams or request.get("teams") is not None:
         return instance_from_request(request)
-    sized, needed = _sized_teams(request), {step.get("team") for _, step in _steps(request)}
+    sized = _sized_teams(request)
+    needed = {team for _, step in steps_written(request) if isinstance(team := step.get("team"), str)}
     others = {name: team for name, team in teams.items() if name in needed or vocabulary.team_of(name) in (None, name)}
     return instance_from_request({**request, "teams": {name: others[name] for name in others if name not in sized}})
 
@@ -59,7 +61,7 @@ def _with_known_teams(
     renamed = deepcopy(payload)
     first: dict[str, Loc] = {}
     count: Counter[str] = Counter()
-    for loc, step in _steps(renamed):
+    for loc, step in steps_written(renamed):
         name = step.get("team")
         if not isinstance(name, str) or name in own:
             continue
@@ -83,22 +85,7 @@ def _own_teams(payload: Mapping[str, Any]) -> set[object]:
 
 
 def _sized_teams(payload: Mapping[str, Any]) -> list[object]:
-    return [step.get("team") for _, step in _steps(payload) if step.get("team_size") is not None]
-
-
-def _steps(payload: Mapping[str, Any]) -> Iterator[tuple[Loc, dict[str, Any]]]:
-    """The steps, with their paths; what is no step is passed over here."""
-    workpoints = payload.get("workpoints")
-    entries: list[tuple[Any, Any]] = []
-    if isinstance(workpoints, Mapping):
-        entries = list(workpoints.items())
-    elif isinstance(workpoints, list):
-        entries = list(enumerate(workpoints))
-    for key, workpoint in entries:
-        steps = workpoint.get("steps") if isinstance(workpoint, Mapping) else None
-        for at, step in enumerate(steps if isinstance(steps, list) else ()):
-            if isinstance(step, dict):
-                yield ("workpoints", key, "steps", at), step
+    return [step.get("team") for _, step in steps_written(payload) if step.get("team_size") is not None]
 
 
 def _plain(request: Mapping[str, Any]) -> dict[str, Any]:

@@ -429,70 +429,6 @@ def test_a_wrong_duration_is_refused_also_where_the_rest_of_the_request_is_known
     assert loc_of(one_workpoint(step(duration=wrong))) == ("workpoints", 0, "steps", 0, "duration")
 
 
-def test_every_mistake_of_a_request_is_told_at_once_each_where_it_stands():
-    workpoints = [
-        {
-            "id": "1",
-            "steps": [
-                step("a", "team2", 0, min_crew=50, order=1),
-                step("", "team2", 5, order=1.5),
-                step("c", "welders", 5, order=1, min_crew=900),
-                step("d", "team2", 5, order=1, max_crew=1),
-                step("e", "team2", 5, order=1, predecessors=["zz", "a"]),
-            ],
-        },
-        {"id": "1", "steps": [step("f", "team2", None, ordr=1)]},
-    ]
-    payload = {"workpoints": workpoints, "teams": {"team3": {"headcount": 0}, "fitters": {"headcount": 0}}}
-    before = copy.deepcopy(payload)
-    with pytest.raises(InvalidInstance) as caught:
-        instance_from_request(payload)
-    assert payload == before
-    steps = ("workpoints", 0, "steps")
-    assert {each.loc for each in caught.value.each} == {
-        *((*steps, 0, "duration"), (*steps, 0, "min_crew"), (*steps, 1, "name"), (*steps, 1, "order")),
-        *((*steps, 2, "team"), (*steps, 3, "max_crew"), (*steps, 4, "predecessors", 0)),
-        *(("workpoints", 1), ("workpoints", 1, "steps", 0, "ordr"), ("workpoints", 1, "steps", 0, "duration")),
-        *(("teams", "team3", "headcount"), ("teams", "fitters", "headcount")),
-    }
-    assert len(caught.value.each) == 12
-
-
-@given(st.data())
-def test_where_one_mistake_is_made_one_is_told(data):
-    """No mistake comes from how another one was put right."""
-    more = {"min_crew": 2, "team_size": 8}
-    steps = [step("abcd"[n], "team2", 5, order=n, predecessors=["abcd"[n - 1]] * (n > 0), **more) for n in range(4)]
-    payload = one_workpoint(*steps)
-    instance_from_request(payload)
-    wrong = {
-        "duration": -1,
-        "order": "first",
-        "min_crew": 9,
-        "max_crew": 1_001,
-        "parallel": "yes",
-        "predecessors": ["9"],
-    }
-    key = data.draw(st.sampled_from(sorted(wrong)))
-    data.draw(st.sampled_from(steps))[key] = wrong[key]
-    with pytest.raises(InvalidInstance) as caught:
-        instance_from_request(payload)
-    assert [each.loc[4] for each in caught.value.each] == [key]
-
-
-def test_a_wrong_request_of_many_steps_is_read_again_a_few_times_only(monkeypatch):
-    counted = []
-    read = readers._read
-    monkeypatch.setattr(readers, "_read", lambda payload: counted.append(1) or read(payload))
-    with pytest.raises(InvalidInstance) as caught:
-        instance_from_request(one_workpoint(*(step(str(n), duration=0) for n in range(1_000))))
-    assert len(caught.value.each) == len(counted) == 10
-    counted.clear()
-    with pytest.raises(InvalidInstance) as caught:
-        instance_from_request({"params": [0] * 15})
-    assert [each.loc for each in caught.value.each] == [("params", n) for n in range(15)]
-
-
 @pytest.mark.parametrize("member", ["parallel", "dedicated"])
 def test_what_is_no_boolean_is_refused_also_after_the_boolean_that_it_equals(member):
     instance_from_request(one_workpoint(step(**{member: True})))
@@ -532,21 +468,3 @@ def test_what_is_remembered_of_requests_is_bounded(monkeypatch):
     assert 0 < len(readers._known) <= readers.MAX_REMEMBERED
     instance_from_request({"workpoints": [{}] * 5})  # 75 steps
     assert max(len(instance.steps) for instance in readers._known.values()) <= readers.MAX_STEPS_REMEMBERED
-
-
-@pytest.mark.parametrize("named", [{"params": list(SAMPLE_PARAMS)}, {"workpoints": [{"id": "a"}]}])
-@pytest.mark.parametrize("name", ["Team2", "TEAM_2", "2 班", "保温打磨", "Insulation"])
-def test_a_team_that_changes_nothing_since_it_is_the_default_plants_under_another_name_is_refused(named, name):
-    for teams, place in (
-        ({name: {"headcount": 7}}, name),
-        ([{"name": "x", "headcount": 1}, {"name": name, "headcount": 7}], 1),
-    ):
-        with pytest.raises(InvalidInstance, match=f"no step needs the team '{name}'; is 'team2' meant") as refused:
-            instance_from_request({**named, "teams": teams})
-        assert refused.value.loc == ("teams", place)
-
-
-def test_a_team_by_such_a_name_may_be_declared_for_steps_that_need_it():
-    steps = [{"name": "strip", "team": "2 班", "duration": 4.0}]
-    read = instance_from_request({"workpoints": [{"id": "a", "steps": steps}], "teams": {"2 班": {"headcount": 7}}})
-    assert {team.name: team.headcount for team in read.teams}["2 班"] == 7

@@ -13,9 +13,10 @@ from pydantic import (
     model_validator,
 )
 
-from scheduler_env.readers import MAX_PREDECESSORS, MAX_STEPS_OF_A_WORKPOINT, MAX_TEAMS, MAX_WORKPOINTS
 from scheduler_env.standard_cycle import MAX_DURATION_H, SAMPLE_PARAMS, STANDARD_STEPS
+from scheduler_env.teams import MAX_TEAMS
 from scheduler_env.values import is_printable, whole
+from scheduler_env.written import MAX_PREDECESSORS, MAX_STEPS_OF_A_WORKPOINT, MAX_WORKPOINTS
 from scheduler_service.alerts.rules import SEVERITIES
 from scheduler_service.experiments.definition import Whole
 
@@ -108,7 +109,7 @@ MAX_FIELDS = 100
 MAX_ENTRIES = 10_000
 MAX_CHARTS = 100
 READ_ELSEWHERE = frozenset({"params", "workpoints", "teams"})
-"""Members with limits of their own, in `scheduler_env.readers`."""
+"""Members with limits of their own, in `scheduler_env.written` and `teams`."""
 _CHART: Schema = {"enum": ["none", *VIEWS]}
 _ONE_PROBLEM: Schema = {
     "oneOf": [
