@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Literal
 
 from scheduler_service.reporting.texts_ab import AB_TEXTS
+from scheduler_service.reporting.texts_verdict import VERDICT_TEXTS
 
 Lang = Literal["zh", "en"]
 
@@ -293,5 +294,7 @@ _TEXTS: Mapping[Lang, Mapping[str, str]] = {
     },
 }
 
-TEXTS: Mapping[Lang, Mapping[str, str]] = {lang: {**words, **AB_TEXTS[lang]} for lang, words in _TEXTS.items()}
+TEXTS: Mapping[Lang, Mapping[str, str]] = {
+    lang: {**words, **AB_TEXTS[lang], **VERDICT_TEXTS[lang]} for lang, words in _TEXTS.items()
+}
 """Of the performance report, the A/B report, and both."""

@@ -1,4 +1,4 @@
-// The page's words in Chinese, in the terms of the reports (scheduler_service/reporting/texts_ab.py).
+// The page's words in Chinese, in the terms of the reports (scheduler_service/reporting/texts_ab.py, texts_verdict.py).
 export const zh = {
   title: "实验",
   about: "用真实请求比较模型：谁的排程更短，以及何时可以放心换用。",
