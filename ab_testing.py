@@ -270,13 +270,13 @@ class ABTestManager:
         told = with_sizes(examined.to_dict(), breakdowns(examined, runs, pairs))
         return told | {"is_baseline_the_default": is_default, "rollout_decision": next_move}
 
-    def prospect(self, name: str, arm: str, runs: "pd.DataFrame", pairs: "pd.DataFrame | None" = None) -> Prospect:
-        """What promoting `arm` would rest on, and what speaks against it. Arguments as `examine`.
+    def prospect(self, name: str, arm: str, records: Records) -> Prospect:
+        """What promoting `arm` would rest on, and what speaks against it; records are read if it can be promoted.
 
         Raises:
             InvalidExperiment, ExperimentConflict: as `promote_arm`.
         """
-        return prospect(examine(self._promotable(name, arm), runs, pairs, self._clock()), arm)
+        return prospect(examine(self._promotable(name, arm), *records(), self._clock()), arm)
 
     def review(self, name: str, runs: "pd.DataFrame", pairs: "pd.DataFrame | None" = None) -> Transition | None:
         """The move that the figures call for, made: next stage, promotion, stop of an arm, abort. None: nothing to do.

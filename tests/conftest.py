@@ -23,6 +23,7 @@ from hypothesis import settings
 from tests.waiting import HANG_S, until
 
 if TYPE_CHECKING:
+    from flask import Flask
     from playwright.sync_api import Browser
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -139,6 +140,21 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveService]:
     """The service that tests share. What one test makes there, the others must not mind."""
     with live_service(tmp_path_factory.mktemp("service")) as running:
         yield running
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a service that the tests of a module share."""
+    return tmp_path_factory.mktemp("home")
+
+
+@pytest.fixture(scope="module")
+def app(home: Path) -> "Flask":
+    """The service over `home`, in this process."""
+    from enhanced_flask import create_app
+    from scheduler_service.settings import Settings
+
+    return create_app(Settings(home=home))
 
 
 @pytest.fixture(scope="session")

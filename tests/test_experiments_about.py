@@ -5,23 +5,16 @@ import json
 import pytest
 
 from ab_testing import ABTestManager
-from enhanced_flask import create_app
 from scheduler_service.errors import InvalidExperiment
 from scheduler_service.experiments.cli import main
-from scheduler_service.settings import Settings
 
 MODELS = {"model_a": "DDQN_v1.0", "model_b": "DDQN_v2.0"}
 ABOUT = {"title": "新模型是否缩短停工？", "hypothesis": "Заводы > 8 пунктов: −2 %　工期", "owner": "王工 (أحمد)"}
 
 
 @pytest.fixture(scope="module")
-def home(tmp_path_factory):
-    return tmp_path_factory.mktemp("home")
-
-
-@pytest.fixture(scope="module")
-def client(home):
-    return create_app(Settings(home=home)).test_client()
+def client(app):
+    return app.test_client()
 
 
 def create(client, name, **more):
@@ -99,6 +92,15 @@ def test_what_is_no_printable_text_is_refused_with_its_place(client, home, name,
         if answer.status_code == 422:
             assert [each["loc"][0] for each in answer.json["errors"]] == [name]
     assert (home / "ab_test_config.json").read_bytes() == before
+
+
+def test_a_change_of_nothing_is_refused_and_leaves_no_line(client):
+    create(client, "unchanged", **ABOUT)
+    for body in ({}, {"reason": "why not", "actor": "ann"}):
+        answer = client.post("/experiments/unchanged/describe", json=body)
+        assert (answer.status_code, answer.json["detail"]) == (422, "say what changes: title, hypothesis, owner")
+    events = [line["event"] for line in client.get("/experiments/unchanged/history").json["history"]]
+    assert events == ["created"]
 
 
 def test_older_files_and_the_guides_calls_need_none(home, tmp_path):

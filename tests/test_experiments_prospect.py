@@ -1,30 +1,19 @@
 """What a promotion rests on is told before it, and what speaks against it has to be consented to, at every door."""
 
 import json
+from unittest.mock import Mock
 
 import pytest
 
 from ab_testing import ABTestManager
-from enhanced_flask import create_app
 from monitoring import PerformanceMonitor, PerformanceRecord
-from scheduler_service.errors import ConsentNeeded
+from scheduler_service.errors import ConsentNeeded, ExperimentConflict, InvalidExperiment
 from scheduler_service.experiments.advice import advised_move
 from scheduler_service.experiments.cli import main
 from scheduler_service.experiments.experiment import Experiment
-from scheduler_service.settings import Settings
 
 MODELS = {"model_a": "DDQN_v2.0", "model_b": "DDQN_v1.0"}
 HALVES = {"model_a": 0.5, "model_b": 0.5}
-
-
-@pytest.fixture(scope="module")
-def home(tmp_path_factory):
-    return tmp_path_factory.mktemp("home")
-
-
-@pytest.fixture(scope="module")
-def app(home):
-    return create_app(Settings(home=home))
 
 
 @pytest.fixture
@@ -143,6 +132,17 @@ def test_without_any_run_there_is_nothing_against_it_and_no_interval(service):
     assert client.get("/experiments/empty/outlook").status_code == 409
 
 
+def test_what_cannot_be_promoted_is_refused_before_any_run_is_read(service, home):
+    client, _ = service
+    create(client, "unread")
+    manager = ABTestManager(home / "ab_test_config.json")
+    with pytest.raises(InvalidExperiment, match="no arm 'model_c'"):
+        manager.prospect("unread", "model_c", lambda: pytest.fail("read"))
+    client.post("/experiments/unread/conclude")
+    with pytest.raises(ExperimentConflict, match="concluded already"):
+        manager.prospect("unread", "model_b", lambda: pytest.fail("read"))
+
+
 def test_the_last_stage_of_a_rollout_is_not_left_for_a_worse_model_without_consent(service):
     client, record = service
     ramp = {"stages": [0.5, 1.0], "auto": False}
@@ -178,9 +178,10 @@ def test_the_command_line_tells_it_first_and_takes_the_same_consent(service, hom
     assert "although_worse" in err or "--although-worse" in err
     assert default_of(client) == before
     monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
-    monkeypatch.setattr("builtins.input", lambda _: "n")
-    assert main(["promote", "told", "--although-worse", *said]) == 1
-    assert default_of(client) == before
+    for answer in ("n", EOFError):  # Ctrl-D
+        monkeypatch.setattr("builtins.input", Mock(side_effect=[answer]))
+        assert main(["promote", "told", "--although-worse", *said]) == 1
+        assert default_of(client) == before
     monkeypatch.setattr("builtins.input", lambda _: "y")
     assert main(["promote", "told", "--although-worse", *said]) == 0
     assert default_of(client) != before

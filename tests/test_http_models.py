@@ -14,13 +14,8 @@ SEEDS = Settings().seed_models_dir
 
 
 @pytest.fixture(scope="module")
-def home(tmp_path_factory):
-    return tmp_path_factory.mktemp("models")
-
-
-@pytest.fixture(scope="module")
-def client(home):
-    return create_app(Settings(home=home)).test_client()
+def client(app):
+    return app.test_client()
 
 
 def registration(home, **more) -> dict:

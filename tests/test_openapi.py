@@ -10,18 +10,11 @@ from jsonschema import Draft202012Validator
 from openapi_spec_validator import validate
 
 from benchmarks.fuzzing import fuzz, inhabited_service, n_cases
-from enhanced_flask import create_app
 from scheduler_service.http.bodies import validated
 from scheduler_service.http.contract.answers import ANSWERS
 from scheduler_service.http.contract.openapi import document, examples
 from scheduler_service.http.contract.operations import OPERATIONS
 from scheduler_service.http.guards.auth import PROBES, required_scope
-from scheduler_service.settings import Settings
-
-
-@pytest.fixture(scope="module")
-def app(tmp_path_factory):
-    return create_app(Settings(home=tmp_path_factory.mktemp("home")))
 
 
 def rules(app) -> dict[tuple[str, str], str]:

@@ -14,16 +14,6 @@ from scheduler_service.settings import Settings
 V1, V2 = "DDQN_v1.0", "DDQN_v2.0"
 
 
-@pytest.fixture(scope="module")
-def home(tmp_path_factory):
-    return tmp_path_factory.mktemp("home")
-
-
-@pytest.fixture(scope="module")
-def app(home):
-    return create_app(Settings(home=home))
-
-
 @pytest.fixture
 def client(app, home):
     yield app.test_client()
@@ -94,8 +84,9 @@ def test_what_cannot_be_deployed_or_does_not_exist_is_refused(client, home):
     assert client.get("/models").json["default_model"]["model_key"] == key(client, V2)
 
 
-def test_a_tag_is_followed(client):
-    assert put(client, "DDQN:stable").json["default_model"] == {"name": "DDQN:stable", "model_key": key(client, V1)}
+@pytest.mark.parametrize("tag", ["DDQN:stable", "stable"])
+def test_a_tag_is_followed(client, tag):
+    assert put(client, tag).json["default_model"] == {"name": "DDQN:stable", "model_key": key(client, V1)}
 
 
 def test_the_change_outlives_a_kill_between_the_file_and_the_history(client, home):

@@ -54,11 +54,6 @@ def test_a_promotion_reaches_every_worker_and_refuses_nobody(two_workers):
 
 
 @pytest.fixture(scope="module")
-def app(tmp_path_factory):
-    return create_app(Settings(home=tmp_path_factory.mktemp("home")))
-
-
-@pytest.fixture(scope="module")
 def client(app):
     return app.test_client()
 

@@ -139,11 +139,6 @@ def test_buckets_may_begin_on_the_readers_clock_instead(offset_min):
 
 
 @pytest.fixture(scope="module")
-def home(tmp_path_factory):
-    return tmp_path_factory.mktemp("home")
-
-
-@pytest.fixture(scope="module")
 def client(home):
     made = create_app(Settings(home=home)).test_client()
     fill(PerformanceMonitor(home / "logs" / "performance.db", reports_dir=home), datetime.now(UTC))

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Annotated
 
-from pydantic import AfterValidator
+from pydantic import AfterValidator, WithJsonSchema
 
 from scheduler_env.values import is_printable
 from scheduler_service.errors import InvalidExperiment
@@ -14,11 +14,13 @@ ABOUT: Mapping[str, int] = MappingProxyType({"title": 200, "hypothesis": 2_000, 
 
 
 def check_about(texts: Mapping[str, str | None]) -> None:
-    """Nothing, if each is one of `ABOUT` and a text that it may be, or None.
+    """Nothing, if there are some, and each is one of `ABOUT` and a text that it may be, or None.
 
     Raises:
         InvalidExperiment: `errors` says where.
     """
+    if not texts:
+        raise InvalidExperiment(f"say what changes: {', '.join(ABOUT)}")
     wrong = {name: f"there is no {name!r}; there are {', '.join(ABOUT)}" for name in texts if name not in ABOUT}
     wrong |= {
         name: _limit(name)
@@ -47,6 +49,10 @@ def _checked(name: str) -> AfterValidator:
     return AfterValidator(check)
 
 
-Title = Annotated[str, _checked("title")]
-Hypothesis = Annotated[str, _checked("hypothesis")]
-Owner = Annotated[str, _checked("owner")]
+def _schema(name: str) -> WithJsonSchema:
+    return WithJsonSchema({"type": "string", "minLength": 1, "maxLength": ABOUT[name]})
+
+
+Title = Annotated[str, _checked("title"), _schema("title")]
+Hypothesis = Annotated[str, _checked("hypothesis"), _schema("hypothesis")]
+Owner = Annotated[str, _checked("owner"), _schema("owner")]

@@ -3,10 +3,7 @@
 import logging
 from datetime import datetime
 
-from scheduler_service.experiments.changes import (
-    Changes,
-    Overtaken,
-)
+from scheduler_service.experiments.changes import Changes, Overtaken
 from scheduler_service.experiments.edits import set_arm_stopped, set_next_stage, set_status
 from scheduler_service.experiments.experiment import Experiment
 from scheduler_service.experiments.lifecycle import Transition

@@ -26,6 +26,7 @@ from scheduler_service.experiments.edits import set_default
 from scheduler_service.experiments.experiment import Experiment, Promotion
 from scheduler_service.experiments.history import ExperimentHistory
 from scheduler_service.experiments.lifecycle import EventKind, Transition
+from scheduler_service.registry.names import parse_versioned
 
 log = logging.getLogger(__name__)
 
@@ -213,7 +214,7 @@ class Changes:
         self.settle()
 
     def make_default(self, model: str, actor: str, reason: str) -> None:
-        """Lets the model answer what no experiment takes; a tag stays a tag, another name becomes the key.
+        """Lets the model answer what no experiment takes; a tag is kept in full, of another name the key.
 
         Raises:
             ModelNotFound, AmbiguousModelName, InvalidTransition: there is no such model, or it cannot be deployed.
@@ -224,7 +225,8 @@ class Changes:
         key = self._key(model)
         if self._registry is not None:
             self._registry.check_deployable(key)
-        named = model if ":" in model else key
+        is_tag = model != key and parse_versioned(model) is None
+        named = f"{algorithm_of(key)}:{model.rpartition(':')[2]}" if is_tag else key
 
         def change(document: Document) -> None:
             if named == document.get("default_model", self.file.current().default_model):

@@ -231,24 +231,30 @@ def _promoting(doors: Doors, options: argparse.Namespace) -> dict[str, Any]:
     """What a move that may promote takes besides; on a terminal it is shown and asked for."""
     if options.command not in PROMOTING:
         return {}
-    is_asked = sys.stdin.isatty() and not options.yes and not options.json
 
     def records() -> "tuple[pd.DataFrame, pd.DataFrame]":
         found = _records(doors, options.experiment)
-        shown = doors.experiments.prospect(options.experiment, getattr(options, "arm", "model_b"), *found)
+        shown = doors.experiments.prospect(options.experiment, getattr(options, "arm", "model_b"), lambda: found)
         print(told_prospect(shown), file=sys.stderr)
         shown.check(is_consented=options.although_worse)
-        if is_asked and input("Promote it? [y/N] ").strip().lower() not in ("y", "yes"):
+        if sys.stdin.isatty() and not options.yes and not options.json and not _agreed():
             raise InvalidInput("nothing was changed")
         return found
 
     return {"records": records, "although_worse": options.although_worse}
 
 
+def _agreed() -> bool:
+    try:
+        return input("Promote it? [y/N] ").strip().lower() in ("y", "yes")
+    except EOFError:  # Ctrl-D
+        return False
+
+
 def told_prospect(shown: Prospect) -> str:
     """What a promotion rests on, for people; what speaks against it first."""
     objections = [f"AGAINST IT: {sentence}" for _, sentence in shown.objections]
-    against = [sentence for _, sentence in shown.objections]
+    against = {sentence for _, sentence in shown.objections}
     others = [each.sentence for each in shown.findings if each.sentence not in against]
     verdict = f"verdict: {shown.verdict['verdict']}. {shown.verdict['recommendation']}" if shown.findings else ""
     return "\n".join(filter(None, [*objections, *others, verdict]))
@@ -302,8 +308,6 @@ def _about(experiment: Experiment) -> str:
 
 def _describe(doors: Doors, options: argparse.Namespace) -> Answer:
     texts = {name: text or None for name in ABOUT if (text := getattr(options, name)) is not None}
-    if not texts:
-        raise InvalidInput(f"say what changes: {', '.join(f'--{name}' for name in ABOUT)}")
     told = {"actor": options.actor, "reason": options.reason}
     found = doors.experiments.describe_experiment(options.experiment, texts, **told)
     return found.to_dict(), _about(found).rstrip() or f"the experiment {found.name} has no title, hypothesis or owner"

@@ -1,6 +1,6 @@
 """`ab_test_config.json`: the experiments and the default model, as every process sees them.
 
-How it is read and changed is `documents`'.
+`documents` says how such a file is read and changed.
 """
 
 import copy

@@ -58,3 +58,15 @@ def schedule(page: Page) -> Page:
 def workpoints(schedule: Page) -> Page:
     schedule.get_by_role("button", name="多个工作点").click()
     return schedule
+
+
+@pytest.fixture
+def third(console: LiveService) -> Iterator[str]:
+    """The key of one more model."""
+    (weights,) = (console.home / "models").rglob("*_v1.0.0.pth")
+    body = {"model_path": str(weights), "algorithm_name": "DDQN", "bump": "major", "created_by": "tests"}
+    answer = console.post("/models/register", json=body)
+    assert answer.status_code == 201, answer.text
+    key = answer.json()["model_key"]
+    yield key
+    console.delete(f"/models/{key}").raise_for_status()

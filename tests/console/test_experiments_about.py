@@ -6,7 +6,7 @@ from playwright.sync_api import Page, expect
 
 from tests.conftest import LiveService
 from tests.console.browsing import check_accessibility, check_both_sizes
-from tests.console.test_experiments import agree, configured, create
+from tests.console.experimenting import agree, configured, create
 
 ABOUT = {
     "title": "新模型是否缩短停工？",
@@ -34,6 +34,16 @@ def test_they_are_said_in_the_form_and_shown_beside_the_id(page: Page, console: 
     expect(row).to_contain_text(ABOUT["title"])
     expect(row).to_contain_text(ABOUT["owner"])
     check_both_sizes(page, "experiments-about-list")
+
+
+def test_what_the_form_may_not_have_is_told_once(page: Page, mistakes: list[str]):
+    page.goto("/#/experiments/new")
+    page.get_by_label("实验名称").fill("unprintable")
+    page.get_by_label("标题").fill("a\u202eb")
+    page.get_by_role("button", name="创建实验").click()
+    expect(page.locator("form [role=alert]")).to_contain_text("有 1 处需要改正：标题")
+    assert all("Failed to load resource" in each for each in mistakes)
+    mistakes.clear()
 
 
 def test_they_are_changed_in_a_dialog_and_the_history_says_so(page: Page, console: LiveService):

@@ -9,7 +9,7 @@ from playwright.sync_api import Page, expect
 from monitoring import PerformanceMonitor, PerformanceRecord
 from tests.conftest import LiveService
 from tests.console.browsing import check_accessibility, check_both_sizes
-from tests.console.test_experiments import configured, create
+from tests.console.experimenting import configured, create
 
 HALVES = {"model_a": 0.5, "model_b": 0.5}
 

@@ -7,7 +7,7 @@ from playwright.sync_api import Page, expect
 from monitoring import PerformanceMonitor, PerformanceRecord
 from tests.conftest import LiveService
 from tests.console.browsing import check_both_sizes
-from tests.console.test_experiments import create, signed
+from tests.console.experimenting import create, signed
 
 MODELS = {"model_a": "DDQN_v1.0", "model_b": "DDQN_v2.0"}
 

@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from scheduler_service.experiments.about import ABOUT
+from scheduler_service.experiments.about import ABOUT, Hypothesis, Owner, Title
 from scheduler_service.experiments.definition import Whole
 from scheduler_service.experiments.experiment import DEFAULT_DURATION_DAYS, MAX_DURATION_DAYS, OPTIONS
 from scheduler_service.http.contract.schemas import Name, Strict
@@ -40,11 +40,9 @@ class ExperimentRequest(Strict):
     model_f: Name | None = None
     model_g: Name | None = None
     model_h: Name | None = None
-    title: Annotated[str, Field(min_length=1, max_length=200)] | None = None
-    hypothesis: Annotated[str, Field(min_length=1, max_length=2_000)] | None = Field(
-        default=None, description="What is expected to come out."
-    )
-    owner: Annotated[str, Field(min_length=1, max_length=200)] | None = Field(default=None, description="Whom to ask.")
+    title: Title | None = None
+    hypothesis: Hypothesis | None = Field(default=None, description="What is expected to come out.")
+    owner: Owner | None = Field(default=None, description="Whom to ask.")
     traffic_split: dict[str, float] | None = Field(
         default=None, description="Shares that add up to 1; equal ones if absent."
     )
@@ -111,9 +109,9 @@ class MoveRequest(Strict):
 class DescribeRequest(MoveRequest):
     """Another title, hypothesis or owner, in any script; what is left out stays, null takes one away."""
 
-    title: Annotated[str, Field(min_length=1, max_length=200)] | None = None
-    hypothesis: Annotated[str, Field(min_length=1, max_length=2_000)] | None = None
-    owner: Annotated[str, Field(min_length=1, max_length=200)] | None = None
+    title: Title | None = None
+    hypothesis: Hypothesis | None = None
+    owner: Owner | None = None
 
     @property
     def texts(self) -> dict[str, str | None]:

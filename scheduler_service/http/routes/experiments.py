@@ -191,8 +191,7 @@ def look_ahead(name: str) -> dict[str, Any]:
     arm, experiments, records = request.args.get("arm") or "model_b", services().experiments, _records(name)
 
     def looked() -> dict[str, Any]:
-        experiments.get_experiment(name)  # before its runs are read: an unknown name is cheap to refuse
-        return experiments.prospect(name, arm, *records()).to_dict() | {"default_model": experiments.default_model}
+        return experiments.prospect(name, arm, records).to_dict() | {"default_model": experiments.default_model}
 
     return {"status": "success", "outlook": services().storage.run(looked)}
 

@@ -1,5 +1,5 @@
 // What people call the experiment, what they expect and whose it is; changed here.
-import { inject, nextTick, reactive, ref, shallowRef } from "vue";
+import { computed, inject, nextTick, reactive, ref, shallowRef } from "vue";
 import { api } from "../../core/api.js";
 import { session } from "../../core/session.js";
 import { toast } from "../../parts/toast.js";
@@ -23,6 +23,7 @@ export default {
     const refused = shallowRef(null);
     const texts = reactive({ title: "", hypothesis: "", owner: "" });
     const fault = (name) => refused.value?.of?.(name) ?? "";
+    const isBeside = computed(() => NAMES.some(fault)); // what is wrong stands beside its field
 
     async function open() {
       refused.value = null;
@@ -50,7 +51,7 @@ export default {
       }
       return undefined;
     }
-    return { ...words, dialog, isSending, refused, texts, fault, open, close, save, problemText };
+    return { ...words, dialog, isSending, refused, texts, fault, isBeside, open, close, save, problemText };
   },
   template: /* html */ `
     <div class="about-card" data-about>
@@ -63,7 +64,7 @@ export default {
         <form novalidate @submit.prevent="save">
           <h2>{{ of("said.change_of", { name: experiment.name }) }}</h2>
           <about-fields :texts="texts" :fault="fault" />
-          <p v-if="refused && !refused.errors.length" class="error" role="alert">{{ problemText(refused) }}</p>
+          <p v-if="refused && !isBeside" class="error" role="alert">{{ problemText(refused) }}</p>
           <div class="actions"><button type="button" class="btn" @click="close">{{ of("form.cancel") }}</button><button class="btn primary" :disabled="isSending">{{ of("said.save") }}</button></div>
         </form>
       </dialog>

@@ -20,7 +20,7 @@ import { mistakeAt, problemText } from "./problem.js";
 import { letter, level, shortModel, useWording } from "./wording.js";
 
 /** Members of the body that the form has a field for. */
-const FIELDS = /^(experiment_name|model_[a-h]|traffic_split|success_metric|duration_days|alpha|margin|min_samples|coverage|guardrails|shadow|rollout|minimum_effect)$/;
+const FIELDS = /^(experiment_name|title|hypothesis|owner|model_[a-h]|traffic_split|success_metric|duration_days|alpha|margin|min_samples|coverage|guardrails|shadow|rollout|minimum_effect)$/;
 
 export default {
   name: "NewExperiment",

@@ -14,7 +14,10 @@ export const flat = (object, before = "") =>
 export const CURVE = "learning_curve";
 
 /** A row: the texts of both, whether they differ, and which of both is better where one can say ("a", "b", ""). */
-const row = (name, texts, better = "") => ({ name, texts, differs: texts[0] !== texts[1], better });
+function row(name, texts, better = "") {
+  const differs = texts[0] !== texts[1];
+  return { name, texts, differs, better: differs ? better : "" }; // who cannot see a difference is told of none
+}
 
 /** The compute time depends on the machine and on its load: nobody is called quicker by it. */
 function winner([a, b], metric) {
