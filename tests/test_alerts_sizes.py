@@ -143,7 +143,7 @@ def test_chance_seldom_raises_an_alarm_at_any_size():
         ago = np.r_[np.full(25, 10.0), np.full(195, 3_000.0)]
         runs = frame(
             timestamp=[pd.Timestamp(NOON) - pd.Timedelta(minutes=each) for each in ago], success=True,
-            makespan=100.0 * length, lower_bound=100.0, n_workpoints=20, n_steps=260,
+            makespan=100.0 * length, lower_bound=100.0, n_workpoints=20, n_steps=260, time_budget_ms=20.0,
         )  # fmt: skip
         for limit in found:
             found[limit] += bool(beyond(rules.makespan_rises(runs[:25], runs[25:], NOON, limit)))
@@ -154,7 +154,7 @@ def test_chance_seldom_raises_an_alarm_at_any_size():
 def test_few_runs_say_nothing_of_a_rise():
     runs = frame(
         timestamp=[pd.Timestamp(NOON)] * (MIN_RUNS - 1), success=True, makespan=200.0, lower_bound=100.0,
-        n_workpoints=20, n_steps=260,
+        n_workpoints=20, n_steps=260, time_budget_ms=20.0,
     )  # fmt: skip
     before = pd.concat([runs.assign(makespan=101.0, timestamp=pd.Timestamp(NOON) - pd.Timedelta(days=2))] * 3)
     (reading,) = rules.makespan_rises(runs, before, NOON, 0.05)

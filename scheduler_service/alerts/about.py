@@ -89,11 +89,13 @@ def runs_about(
     is_done = newest["success"].astype(bool)
     good, bad = newest[is_done], newest[~is_done]
     if name == "max_makespan":
-        return _worst(good[are_one_cycle(good)], good["makespan"])
+        return worst_first(good[are_one_cycle(good)], good["makespan"])
     if name == "max_execution_time":
-        return _worst(good, overruns_s(good))
-    if name in ("max_gap", "max_makespan_rise"):
-        return _of_size(name, subject, good, tuple(limits), frozenset(said))
+        return worst_first(good, overruns_s(good))
+    if name == "max_gap":
+        limits = tuple(limits)
+        mine = with_judged_gaps(good, limits, said)
+        return mine[[subject_of(size, limits) == subject for size in mine["size"]]]
     if name == "min_success_rate":
         return bad.assign(value=0.0)
     if name == "model_failures":
@@ -101,7 +103,7 @@ def runs_about(
     if name in ("experiment_aborted", "experiment_arm_stopped"):
         experiment, _, arm = subject.partition("/")
         mine = newest[(newest["experiment"] == experiment) & ((newest["variant"] == arm) | (not arm))]
-        return _worst(mine, newest["gap"].where(is_done, math.inf))
+        return worst_first(mine, newest["gap"].where(is_done, math.inf))
     if name == "model_rolled_back":
         return bad.assign(value=0.0)
     if name == "input_drift":
@@ -109,18 +111,15 @@ def runs_about(
     return newest.iloc[:0].assign(value=0.0)
 
 
-def _of_size(
-    name: str, subject: str, good: "pd.DataFrame", limits: tuple[int, ...], said: frozenset[int]
-) -> "pd.DataFrame":
-    size = next((each for each in (*limits, FOR_EVER) if subject_of(each, limits) == subject), None)
-    mine = good[(sizes(good, limits) == size).fillna(value=False).astype(bool)]
-    if name == "max_makespan_rise":
-        return _worst(mine, good["makespan"] / good["lower_bound"] - 1.0)
-    mine = mine[mine["gap"].notna() & is_gap_judged(mine, limits, said)]
-    return _worst(mine, good["gap"])
+def with_judged_gaps(good: "pd.DataFrame", limits: Iterable[int], said: Iterable[int]) -> "pd.DataFrame":
+    """Those of successful runs whose gap is held against their size's threshold, the worst first, with their `size`."""
+    limits = tuple(limits)
+    mine = good[good["gap"].notna() & good["n_workpoints"].notna() & is_gap_judged(good, limits, said)]
+    return worst_first(mine.assign(size=sizes(mine, limits)), mine["gap"])
 
 
-def _worst(runs: "pd.DataFrame", value: "pd.Series[float]") -> "pd.DataFrame":
+def worst_first(runs: "pd.DataFrame", value: "pd.Series[float]") -> "pd.DataFrame":
+    """The runs with what is read of each as `value`, the greatest first."""
     # An empty frame would take all of `value` in.
     told = runs.assign(value=value.reindex(runs.index))
     return told.sort_values("value", ascending=False, kind="stable")

@@ -1,16 +1,18 @@
 """Whether schedules of a size have become longer than they were: what a mean over all sizes cannot say.
 
 A run's *length* is its makespan over the lower bound of its instance. It is held against the usual length, the median,
-of earlier runs alike: as many work points, and as many steps to one (rounded). So neither another mix of sizes nor a
-larger plant is a rise. A size has risen when the median of length / usual - 1 over its recent runs is above the
-threshold, and more of them are above the usual length than chance makes so (sign test, one-sided, 0.1 %).
+of earlier runs alike: of the same instance, which its lower bound tells apart; else of as many work points, as many
+steps to one (rounded) and as much time to improve. So neither another mix of sizes nor a larger plant nor less time is
+a rise. A size has risen when the median of length / usual - 1 over its recent runs is above the threshold, and more of
+them are above the usual length than chance makes so (sign test, one-sided, 0.1 %).
 """
 
+import math
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
-from scheduler_service.alerts.about import sizes, subject_of
+from scheduler_service.alerts.about import sizes, worst_first
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -20,57 +22,61 @@ MIN_RUNS = 20
 RECENT = timedelta(hours=1)
 BY_CHANCE = 0.001
 """How often a size that is as ever counts as risen, at a threshold of 0."""
+ALIKE = ["n_workpoints", "steps", "time_budget_ms"]
+SAME = [*ALIKE, "lower_bound"]
 
-Rise = tuple[str, float | None, bool]
-"""A size as alerts name it; how much longer its schedules are, a share (None: not known); whether that is chance."""
 
+def judged(recent: "pd.DataFrame", before: "pd.DataFrame", now: datetime, limits: Iterable[int]) -> "pd.DataFrame":
+    """The runs that are judged, the worst first, with their `size`.
 
-def rises(recent: "pd.DataFrame", before: "pd.DataFrame", now: datetime, limits: Iterable[int]) -> list[Rise]:
-    """What became of each size that has recent runs.
-
-    Judged are the runs of the last hour, or the last `MIN_RUNS` where a size has fewer in it. They are held against
-    `before`; where that has too few runs alike, against those of `recent` that are not judged.
+    Those of the last hour, or the last `MIN_RUNS` where a size has fewer in it. `value` is by which share each is
+    longer than usual, NA where that is not known; `has_past`, whether that is the past of the same instance. They are
+    held against `before`; where that has too few runs alike, against those of `recent` that are not judged.
 
     Args:
-        recent, before: columns `timestamp`, `success`, `makespan` (h), `lower_bound` (h), `n_workpoints`, `n_steps`;
-            `recent` of the last day, `before` of the time before that.
+        recent, before: columns `success`, `makespan` (h), `lower_bound` (h), `n_workpoints`, `n_steps`,
+            `time_budget_ms`; `recent` of the last day, with `timestamp`; `before` of the time before that.
     """
-    limits = tuple(limits)
-    told, past = _lengths(recent, limits), _lengths(before, limits)
+    told = _lengths(recent.sort_values("timestamp", ascending=False, kind="stable"))
+    told = told.assign(size=sizes(told, limits))
     is_judged = (told["timestamp"] > now - RECENT) | (told.groupby("size").cumcount() < MIN_RUNS)
-    usual = _usual(told[~is_judged]) | _usual(past)
-    judged = told[is_judged].assign(usual=told["alike"].map(usual))
-    found = []
-    for size, runs in judged.groupby("size"):
-        ratios = (runs["length"] / runs["usual"]).dropna().tolist()
-        found.append((subject_of(int(str(size)), limits), *_rise(ratios)))
-    return found
+    runs, earlier = told[is_judged], (_lengths(before), told[~is_judged])
+    same = _usual(runs, earlier, SAME)
+    value = runs["length"] / same.fillna(_usual(runs, earlier, ALIKE)) - 1.0
+    return worst_first(runs.assign(has_past=same.notna()), value)
 
 
-def _rise(ratios: Sequence[float]) -> tuple[float | None, bool]:
-    import numpy as np
+def rise_of(runs: "pd.DataFrame") -> tuple[float | None, bool]:
+    """How much longer the runs of a size are, a share (None: not known), and whether that is chance; as `judged`."""
+    import pandas as pd
     from scipy.special import bdtrc
 
-    if len(ratios) < MIN_RUNS:
+    known = runs[runs["value"].notna()]
+    if len(known) < MIN_RUNS:
         return None, True
-    above = int(np.sum(np.asarray(ratios) > 1.0))
-    by_chance = 1.0 if above == 0 else float(bdtrc(above - 1, len(ratios), 0.5))  # P(at least so many above)
-    return float(np.median(ratios)) - 1.0, by_chance > BY_CHANCE
+    # Runs of one instance have its gap in common: without a past of its own they say no more than one.
+    others = known[~known["has_past"]].groupby(SAME)["value"].median()
+    values = pd.concat([known.loc[known["has_past"], "value"], others])
+    above = int((values > 0.0).sum())
+    by_chance = 1.0 if above == 0 else float(bdtrc(above - 1, len(values), 0.5))  # P(at least so many above)
+    return float(values.median()), by_chance > BY_CHANCE
 
 
-def _lengths(runs: "pd.DataFrame", limits: Sequence[int]) -> "pd.DataFrame":
-    """`timestamp`, `size`, `alike` and `length` of each run that has them, the newest first."""
+def _lengths(runs: "pd.DataFrame") -> "pd.DataFrame":
+    """Those of the runs that have a length, with `length`, and `steps` to a work point."""
     good = runs[runs["success"].astype(bool) & (runs["lower_bound"] > 0.0) & runs["n_workpoints"].notna()]
-    n = good["n_workpoints"].astype(int)
-    steps = (good["n_steps"].astype(float) / n).round().fillna(0).astype(int)
-    return good.assign(
-        size=sizes(good, limits),
-        alike=n.astype(str) + "x" + steps.astype(str),
-        length=good["makespan"] / good["lower_bound"],
-    ).sort_values("timestamp", ascending=False, kind="stable")[["timestamp", "size", "alike", "length"]]
+    steps = (good["n_steps"].astype(float) / good["n_workpoints"].astype(float)).round().fillna(0.0)
+    budget_ms = good["time_budget_ms"].fillna(0.0)
+    return good.assign(steps=steps, time_budget_ms=budget_ms, length=good["makespan"] / good["lower_bound"])
 
 
-def _usual(runs: "pd.DataFrame") -> dict[str, float]:
-    """The median length of runs alike, where there are enough."""
-    found = {str(alike): lengths for alike, lengths in runs.groupby("alike")["length"]}
-    return {alike: float(lengths.median()) for alike, lengths in found.items() if len(lengths) >= MIN_RUNS}
+def _usual(runs: "pd.DataFrame", earlier: "Sequence[pd.DataFrame]", alike: list[str]) -> "pd.Series[float]":
+    """Of each run the median length of earlier ones alike, of the first of `earlier` that has enough; NA: none has."""
+    import pandas as pd
+
+    found: pd.Series[float] = pd.Series(math.nan, index=runs.index)
+    for past in earlier:
+        known = past.groupby(alike)["length"].agg(["median", "size"])
+        known = known[known["size"] >= MIN_RUNS].rename(columns={"median": "usual"})
+        found = found.fillna(runs[alike].join(known["usual"], on=alike)["usual"])
+    return found

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Literal
 
-from scheduler_service.alerts.about import RUNS_SHOWN, runs_about, subject_of
-from scheduler_service.alerts.rise import rises
+from scheduler_service.alerts.about import RUNS_SHOWN, runs_about, subject_of, with_judged_gaps
+from scheduler_service.alerts.rise import judged, rise_of
 from scheduler_service.alerts.texts import RULES, Lang
 from scheduler_service.thresholds import GAP_THRESHOLDS, threshold
 
@@ -128,9 +128,9 @@ def gaps(
         said: the sizes whose thresholds somebody said.
     """
     readings = []
+    told = with_judged_gaps(runs[runs["success"].astype(bool)].iloc[::-1], limits, said)
     for largest, limit in sorted(limits.items()):
-        subject = subject_of(largest, limits)
-        mine = runs_about("max_gap", subject, runs, limits, said=said)
+        subject, mine = subject_of(largest, limits), told[told["size"] == largest]
         value = float(mine["value"].mean()) if len(mine) >= GAP_RUNS else None
         readings.append(_held_against("max_gap", value, limit, lang, subject=subject, requests=_first(mine)))
     return readings
@@ -145,12 +145,12 @@ def makespan_rises(
     *,
     limits: Iterable[int] = GAP_THRESHOLDS,
 ) -> list[Reading]:
-    """Of each size with recent runs, how much longer its schedules are than they were: see `rise.rises`."""
+    """Of each size with recent runs, how much longer its schedules are than they were: see `rise.judged`."""
     readings = []
     limits = tuple(limits)
-    for subject, value, is_chance in rises(recent, before, now, limits):
-        requests = _first(runs_about("max_makespan_rise", subject, recent, limits))
-        reading = _held_against("max_makespan_rise", value, limit, lang, subject=subject, requests=requests)
+    for size, runs in judged(recent, before, now, limits).groupby("size"):
+        subject, (value, is_chance) = subject_of(int(str(size)), limits), rise_of(runs)
+        reading = _held_against("max_makespan_rise", value, limit, lang, subject=subject, requests=_first(runs))
         # What chance explains is no alert yet, and no end of one.
         readings.append(replace(reading, state="near") if is_chance and reading.state == "beyond" else reading)
     return readings

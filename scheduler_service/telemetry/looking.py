@@ -2,6 +2,7 @@
 
 import math
 import shutil
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import Engine
 
 from scheduler_service.alerts import rules
-from scheduler_service.alerts.about import runs_about
+from scheduler_service.alerts.about import runs_about, subject_of
 from scheduler_service.alerts.episodes import Episode
 from scheduler_service.alerts.in_force import ThresholdsInForce
+from scheduler_service.alerts.rise import judged
 from scheduler_service.alerts.texts import Lang
 from scheduler_service.telemetry import queries
 
@@ -29,10 +31,10 @@ ABOUT_COLUMNS = (
     *("timestamp", "lower_bound", "experiment", "variant"),
 )
 """Of the runs that an alert is about."""
-RULES_OF_A_DAY = frozenset({"max_makespan_rise", *rules.EVENTS, "input_drift"})
+RULES_OF_A_DAY = frozenset({*rules.EVENTS, "input_drift"})
 ABOUT_AT_MOST = 5_000
 DRIFT_COLUMNS = ["n_workpoints", "lower_bound"]
-PAST_COLUMNS = (*DRIFT_COLUMNS, "timestamp", "request_id", "success", "makespan", "n_steps")
+PAST_COLUMNS = (*DRIFT_COLUMNS, "success", "makespan", "n_steps", "time_budget_ms")
 DRIFT_WINDOW, DRIFT_REFERENCE = timedelta(days=1), timedelta(days=28)
 DRIFT_RUNS_AT_MOST = 5_000
 
@@ -56,10 +58,7 @@ def readings(
     """
     if runs is None:
         runs = queries.run_frame(engine, start=now - ALERT_WINDOW, columns=ALERT_COLUMNS)
-    recent, before = (
-        queries.run_frame(engine, start=start, end=end, columns=PAST_COLUMNS, latest=DRIFT_RUNS_AT_MOST)
-        for start, end in ((now - DRIFT_WINDOW, None), (now - DRIFT_REFERENCE, now - DRIFT_WINDOW))
-    )
+    recent, before = _day_and_weeks(engine, now, None, (*PAST_COLUMNS, "timestamp", "request_id"))
     silent, runs_then = queries.runs_of_weeks_before(engine, now, at_least=rules.SILENCE_AT_LEAST)
     free_bytes = shutil.disk_usage(folder).free
     limits, of_gaps, psi = in_force.all(), in_force.gaps(), in_force.all()["input_drift"]
@@ -75,7 +74,9 @@ def readings(
 
 
 def window_of(episode: Episode) -> tuple[datetime, datetime]:
-    """The time whose runs an alert is about: of its first sign, until it was beyond last."""
+    """The time whose runs an alert is about: of its first sign, until it was beyond last; of a rise, its last look."""
+    if episode.name == "max_makespan_rise":
+        return episode.last_beyond - DRIFT_WINDOW, episode.last_beyond
     length = DRIFT_WINDOW if episode.name in RULES_OF_A_DAY else ALERT_WINDOW
     return episode.began - length, episode.last_beyond
 
@@ -86,8 +87,22 @@ def runs_of(engine: Engine, episode: Episode, in_force: ThresholdsInForce) -> "p
     Of many those are looked at that were recorded last. Raises StorageUnavailable.
     """
     start, end = window_of(episode)
+    if episode.name == "max_makespan_rise":
+        limits = in_force.gaps()
+        risen = judged(*_day_and_weeks(engine, end, end, ABOUT_COLUMNS), end, limits)
+        return risen[[subject_of(size, limits) == episode.subject for size in risen["size"]]]
     runs = queries.run_frame(engine, start=start, end=end, columns=ABOUT_COLUMNS, latest=ABOUT_AT_MOST).iloc[::-1]
     return runs_about(episode.name, episode.subject, runs, in_force.gaps(), said=in_force.said_gaps())
+
+
+def _day_and_weeks(
+    engine: Engine, now: datetime, end: datetime | None, columns: Sequence[str]
+) -> "tuple[pd.DataFrame, pd.DataFrame]":
+    """The runs of the last day, until `end`, with `columns`; and `PAST_COLUMNS` of those of the weeks before."""
+    since, at_most = now - DRIFT_WINDOW, DRIFT_RUNS_AT_MOST
+    recent = queries.run_frame(engine, start=since, end=end, columns=columns, latest=at_most)
+    weeks = (now - DRIFT_REFERENCE, since)
+    return recent, queries.run_frame(engine, start=weeks[0], end=weeks[1], columns=PAST_COLUMNS, latest=at_most)
 
 
 def plain_rows(runs: "pd.DataFrame") -> list[dict[str, Any]]:

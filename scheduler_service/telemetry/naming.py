@@ -31,7 +31,7 @@ def put_name(connection: Connection, request_id: str, name: str | None, owner: s
 
 def is_found_by(words: str) -> ColumnElement[bool]:
     """Whether a run's name and owner have all of these words, in either case and width, or its request id begins so."""
-    has_all = [named_runs.c.search_key.contains(word, autoescape=True) for word in _key(words).split()]
+    has_all = [named_runs.c.search_key.contains(word, autoescape=True) for word in dict.fromkeys(_key(words).split())]
     is_named_so = runs.c.request_id.in_(select(named_runs.c.request_id).where(*has_all))
     beginning = words.strip()
     if len(beginning) < SHOWN_OF_ID:

@@ -246,7 +246,8 @@ def latest_runs(
     if search.strip():
         query = query.where(is_found_by(search))
     if without_experiments:
-        query = query.where(runs.c.experiment.is_(None))
+        # Not `experiment IS NULL`: SQLite would fetch all of these by their index and sort them.
+        query = query.where(func.coalesce(runs.c.experiment, "") == "")
     for name, value in (("model_key", model_key), ("experiment", experiment)):
         if value is not None:
             query = query.where(runs.c[name] == value)

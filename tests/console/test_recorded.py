@@ -49,6 +49,17 @@ def test_a_schedule_is_named_and_found_by_its_name_and_opened(schedule: Page, co
     expect(schedule.locator("[name=duration-1]")).to_have_value("5")
 
 
+def test_a_new_schedule_has_not_the_name_of_the_one_before(schedule: Page):
+    run(schedule)
+    schedule.get_by_role("button", name="命名").click()
+    schedule.locator("[name=run-name]").fill("December")
+    schedule.get_by_role("button", name="保存").click()
+    expect(schedule.locator("[data-test=run-name]")).to_have_text("December")
+    answer = run(schedule)
+    expect(schedule.get_by_role("link", name=answer["request_id"][:8]).first).to_be_visible()
+    expect(schedule.locator("[data-test=run-name]")).to_have_count(0)
+
+
 def test_two_recorded_schedules_are_shown_side_by_side(schedule: Page, console: LiveService):
     ids = [console.run(params=params)["request_id"] for params in (list(SAMPLE_PARAMS), [5.0] * 15)]
     schedule.goto(re.sub("#.*", f"#/schedule/{','.join(ids)}", schedule.url))

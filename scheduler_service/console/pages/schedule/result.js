@@ -83,7 +83,7 @@ export default {
   template: /* html */ `
     <article class="card result">
       <header class="row"><h2>{{ result.model_info.model_key }}</h2><small v-if="told.reason" class="hint">{{ t("schedule.reason." + told.reason, { experiment: told.experiment, variant: told.variant }) }}</small></header>
-      <naming :request-id="answer.request_id" :recorded="answer.recorded" @named="$emit('named', $event)">
+      <naming :key="answer.request_id" :request-id="answer.request_id" :recorded="answer.recorded" @named="$emit('named', $event)">
         <button v-if="answer.recorded" type="button" class="btn small quiet" @click="$emit('again')">{{ t("schedule.load_input") }}</button>
       </naming>
       <dl class="kpis">
