@@ -74,7 +74,7 @@ class Store:
             for folder in (self.weights_dir, self.metadata_dir, self.configs_dir, self.incoming_dir, self.trash_dir):
                 folder.mkdir(parents=True, exist_ok=True)
         except OSError as err:
-            raise StorageUnavailable(f"the registry's folder {base} cannot be created: {err.strerror}") from err
+            raise StorageUnavailable("registry_not_created", folder=str(base), reason=err.strerror) from err
 
     def weights_file(self, key: str) -> Path:
         return self.weights_dir / f"{key}.pth"
@@ -132,7 +132,7 @@ class Store:
             try:
                 records = self._read_records()
             except OSError as err:
-                raise StorageUnavailable(f"the registry in {self.base} cannot be read: {err}") from err
+                raise StorageUnavailable("registry_not_read", folder=str(self.base), reason=str(err)) from err
             tags, pending, problem = {} if self._current is None else self._current[1].tags, None, None
             try:
                 tags = _read_object(self._tags_file) or {}
@@ -190,7 +190,7 @@ class Store:
             try:
                 yield
             except OSError as err:
-                raise StorageUnavailable(f"the registry in {self.base} cannot be written: {err}") from err
+                raise StorageUnavailable("registry_not_written", folder=str(self.base), reason=str(err)) from err
 
     @property
     def has_pending(self) -> bool:
@@ -326,9 +326,9 @@ def _read_object(path: Path) -> dict[str, Any] | None:
     except FileNotFoundError:
         return None
     except ValueError as err:
-        raise MustBeMended(f"{path} is not JSON ({err}); mend or remove it") from err
+        raise MustBeMended("file_not_json", file=str(path), reason=str(err)) from err
     if not isinstance(value, dict):
-        raise MustBeMended(f"{path} is not a JSON object; mend or remove it")
+        raise MustBeMended("file_not_object", file=str(path))
     return value
 
 
