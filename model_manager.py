@@ -287,8 +287,8 @@ class ModelVersionManager:
                 record.model_key,
                 records={record.model_key: moved},
                 tags={f"{record.algorithm}:{STABLE}": record.model_key} if wanted == "deployed" else {},
-                actor=check_text("actor", actor),
-                reason=check_text("reason", reason),
+                actor=actor,
+                reason=reason,
                 details={"validation": measured} if measured else {},
             )
         return self.get_model(record.model_key)
@@ -358,13 +358,13 @@ class ModelVersionManager:
                 self._store,
                 self._clock,
                 algorithm,
-                drop.message,
+                drop.reason,
                 AUTO_ROLLBACK,
                 details=drop.to_dict(),
                 only_from=drop.model_key,
             )
         except ModelConflict as err:  # another process was quicker, or there is nothing to return to
-            logger.error("%s: %s; no automatic rollback: %s", drop.model_key, drop.message, err)
+            logger.error("%s: %s; no automatic rollback: %s", drop.model_key, drop.reason, err)
             return None
         return self.get_model(target)
 
@@ -396,7 +396,7 @@ class ModelVersionManager:
             with self._store.changing() as index:
                 if key in self._expired(index):
                     record = index.records[key]
-                    reason = f"{record.status} for more than {METADATA_RETENTION_DAYS} days"
+                    reason = ServiceError("kept_too_long", status=record.status, limit=METADATA_RETENTION_DAYS)
                     commit_deletion(self._store, index, record, "cleanup", reason)
                     removed.append(key)
         self._store.empty_trash(TRASH_RETENTION_DAYS * 86_400.0)
@@ -435,7 +435,7 @@ class ModelVersionManager:
         try:
             check_validated(record.model_key, measured)
         except InvalidModel as err:
-            record_refusal(self._store, record.model_key, str(err), actor, measured)
+            record_refusal(self._store, record.model_key, err, actor, measured)
             raise
         return {**measured, "measured_at": to_iso(self._clock())}
 

@@ -85,7 +85,7 @@ def take_in(
                 records={key: record},
                 tags={f"{draft.algorithm}:{tag}": key for tag in tags},
                 actor=draft.created_by,
-                reason="shipped with the project" if is_seed else draft.description,
+                reason=ServiceError("shipped") if is_seed else draft.description,
                 details={"sha256": weights.sha256, "flags": [flag.message for flag in record.flags]},
             )
     logger.info("model %s registered by %s", key, draft.created_by or "nobody named")

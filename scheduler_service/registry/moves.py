@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from scheduler_env.errors import CodedError
 from scheduler_env.values import shortened
 from scheduler_service.clock import Clock, to_iso
 from scheduler_service.errors import InvalidModel, InvalidTransition, ModelConflict, ModelNotFound
@@ -12,7 +13,7 @@ from scheduler_service.registry.history import EventKind, previous_target
 from scheduler_service.registry.index import Index
 from scheduler_service.registry.loading import check_weights
 from scheduler_service.registry.names import LATEST, STABLE
-from scheduler_service.registry.records import ModelRecord, Status, check_move, check_text
+from scheduler_service.registry.records import ModelRecord, Status, check_move
 from scheduler_service.registry.store import Store
 from scheduler_service.registry.usage import Role, User
 
@@ -79,7 +80,7 @@ def roll_back(
     store: Store,
     clock: Clock,
     algorithm: str,
-    reason: str,
+    reason: str | CodedError,
     actor: str,
     *,
     details: Mapping[str, Any] | None = None,
@@ -113,8 +114,8 @@ def roll_back(
                 target: with_status(index.records[target], "deployed", clock),
             },
             tags={stable: target},
-            actor=check_text("actor", actor),
-            reason=check_text("reason", reason),
+            actor=actor,
+            reason=reason,
             details=details,
         )
     logger.warning("%s rolled back from %s to %s: %s", algorithm, left.model_key, target, reason)
@@ -144,7 +145,7 @@ def _is_intact(store: Store, record: ModelRecord) -> bool:
     return True
 
 
-def commit_deletion(store: Store, index: Index, record: ModelRecord, actor: str, reason: str) -> None:
+def commit_deletion(store: Store, index: Index, record: ModelRecord, actor: str, reason: str | CodedError) -> None:
     """Deletes under the lock; `latest` goes to the newest that is left, other tags go."""
     others = [other for other in index.of_algorithm(record.algorithm) if other.model_key != record.model_key]
     newest = others[0].model_key if others else None
@@ -154,8 +155,8 @@ def commit_deletion(store: Store, index: Index, record: ModelRecord, actor: str,
         record.model_key,
         records={record.model_key: None},
         tags={f"{record.algorithm}:{tag}": newest if tag == LATEST else None for tag in record.tags},
-        actor=check_text("actor", actor),
-        reason=check_text("reason", reason),
+        actor=actor,
+        reason=reason,
     )
 
 
@@ -168,12 +169,12 @@ def commit_tag(
         event,
         key or index.tags[full_tag],
         tags={full_tag: key},
-        actor=check_text("actor", actor),
-        reason=check_text("reason", reason),
+        actor=actor,
+        reason=reason,
     )
 
 
-def record_refusal(store: Store, model_key: str, reason: str, actor: str, measured: Mapping[str, Any]) -> None:
+def record_refusal(store: Store, model_key: str, reason: InvalidModel, actor: str, measured: Mapping[str, Any]) -> None:
     """A line of history that nothing else follows from: the model was not validated, and why."""
     with store.changing() as index:
         store.commit(index, "refused", model_key, actor=actor, reason=reason, details={"validation": measured})
