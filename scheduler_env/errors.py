@@ -11,6 +11,8 @@ from scheduler_env.words import WORDS, Catalogue, Lang
 
 Loc = tuple[str | int, ...]
 """The path to a value in the input, e.g. `("workpoints", 0, "steps", 2, "team")`; empty: the whole input."""
+MAX_REASON = 500
+"""Characters of the words of another library in a parameter `reason`; they may quote the file."""
 
 
 class CodedError(Exception):

@@ -2,7 +2,7 @@
 import { i18n } from "./i18n.js";
 import { worded } from "./words.js";
 
-const { t, te, locale } = i18n.global;
+const { t, te } = i18n.global;
 
 /** ["read", "run"] as people read it. */
 export const scopesText = (scopes) => scopes.map((each) => t(`refusal.scope.${each}`)).join(t("refusal.and"));
@@ -21,17 +21,4 @@ export function refusalText(err) {
   const own = err.errors?.length > 1 ? "" : worded(err.code, err.params);
   const text = own ? own : key ? t(key, { detail: err.detail, ...FIGURES[err.kind]?.(err) }) : (err.detail ?? err.message);
   return err.retryAfterS ? `${text} ${t("refusal.retry_after", { seconds: err.retryAfterS })}` : text;
-}
-
-/**
- * A sentence of the service in the reader's language: `known` is a list of [what it says, key of ours, its figures].
- * English is the service's own wording; what is not known stays as it is.
- */
-export function translated(text, known, prefix) {
-  if (locale.value === "en" || !text) return text ?? "";
-  for (const [pattern, key, figures] of known) {
-    const found = pattern.exec(text);
-    if (found) return t(`${prefix}.${key}`, figures?.(found) ?? {});
-  }
-  return text;
 }
