@@ -26,6 +26,8 @@ class CodedError(Exception):
     """
 
     words: ClassVar[Catalogue] = WORDS
+    SHOWN: ClassVar[int] = 5
+    """Mistakes that `str` lists, each with its place."""
 
     def __init__(
         self, code: str, loc: Sequence[str | int] = (), /, *, more: Sequence[Self] = (), **params: Any
@@ -46,7 +48,11 @@ class CodedError(Exception):
         return self.words.text(f"errors.{self.code}", self.params, lang) if is_code(self.code) else self.code
 
     def __str__(self) -> str:
-        return self.text()
+        shown = "; ".join(
+            f"{'.'.join(map(str, e.loc))}: {e.text()}" if e.loc else e.text() for e in self.each[: self.SHOWN]
+        )
+        left = len(self.each) - self.SHOWN
+        return shown + (f"; and {left} more" if left > 0 else "")
 
 
 def is_code(text: str) -> bool:
