@@ -21,7 +21,7 @@ from scheduler_service.http.guards.auth import access, may_read
 from scheduler_service.http.server.offload import HAS_CLIENT_LEFT
 from scheduler_service.http.services import services
 from scheduler_service.http.watch import health
-from scheduler_service.reporting.shelf import made_reports
+from scheduler_service.reporting.report_files import saved_reports
 from scheduler_service.telemetry.trends import Trend
 
 blueprint = Blueprint("operations", __name__)
@@ -101,7 +101,7 @@ def get_trends() -> dict[str, Any]:
 def list_reports() -> dict[str, Any]:
     """The reports that are there, the newest first."""
     limit, parts = number_of("limit", default=LISTED_REPORTS, most=MAX_LISTED_REPORTS), services()
-    found = parts.storage.run(lambda: made_reports(parts.settings.reports_dir))
+    found = parts.storage.run(lambda: saved_reports(parts.settings.reports_dir))
     told = [asdict(each) | {"created_at": to_iso(each.created_at), "url": _url(each.name)} for each in found[:limit]]
     return {"status": "success", "reports": told, "total": len(found)}
 
@@ -122,11 +122,12 @@ def make_performance_report() -> tuple[dict[str, Any], int]:
 def make_ab_test_report() -> tuple[dict[str, Any], int]:
     """Make a report of an experiment."""
     body, parts = read_body(ABTestReportRequest), services()
+    pdf = body.format == "pdf"
     path = parts.reporting.run(
-        lambda: parts.analyzer.generate_ab_test_report(body.experiment_name, body.days, lang=body.lang),
+        lambda: parts.analyzer.generate_ab_test_report(body.experiment_name, body.days, lang=body.lang, pdf=pdf),
         is_gone=request.environ.get(HAS_CLIENT_LEFT),
     )
-    return _report_made(path), 201
+    return _report_made(str(Path(path).with_suffix(".pdf")) if pdf else path), 201
 
 
 @blueprint.get("/reports/<name>")
