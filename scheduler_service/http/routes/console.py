@@ -90,7 +90,7 @@ def _asset(name: str) -> Asset:
 
 
 def _missing(name: str) -> NoReturn:
-    raise ConsoleFileNotFound(f"the console has no file {name[:200]!r}")
+    raise ConsoleFileNotFound("console_file_not_found", name=name[:200])
 
 
 @lru_cache(maxsize=512)
