@@ -269,10 +269,10 @@ def test_too_many_requests_are_told_with_the_time_to_wait(browser, tmp_path):
         assert 429 in [running.get("/models").status_code for _ in range(200)]
         page.get_by_role("button", name="开始排程").click()
         told = page.locator("form [role=alert]")
-        expect(told).to_contain_text("请求过于频繁，超过了服务的限制")
+        expect(told).to_contain_text(WORDS.text("errors.rate_exceeded", {}, "zh"))
         expect(told).to_contain_text(re.compile(r"请在 \d+ 秒后重试"))
         page.get_by_role("button", name="English").click()
-        expect(told).to_contain_text("Too many requests")
+        expect(told).to_contain_text(WORDS.text("errors.rate_exceeded", {}, "en"))
         context.close()
 
 
