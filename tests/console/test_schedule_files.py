@@ -57,7 +57,7 @@ def test_a_heading_that_nobody_knows_is_refused_with_the_nearest(schedule: Page,
     choose(schedule, "x.csv", table(*SEQUENCE, head=f"{HEAD},max_crews"))
     dialog = refused(schedule, mistakes)
     expect(dialog.get_by_role("heading")).to_have_text("x.csv 没有导入：有 1 处须改正")
-    expect(dialog.get_by_role("row")).to_contain_text("第 1 行 max_crews没有“max_crews”这一列，最接近的是“max_crew”")
+    expect(dialog.get_by_role("row")).to_contain_text("第 1 行 max_crews没有“max_crews”这一列；最接近的是“max_crew”")
 
 
 def test_every_mistake_is_listed_with_the_line_of_the_file(schedule: Page, mistakes: list[str]):
@@ -67,8 +67,8 @@ def test_every_mistake_is_listed_with_the_line_of_the_file(schedule: Page, mista
     expect(rows).to_have_count(3)
     expect(rows.nth(0)).to_contain_text("第 5 行 工时“0x10”不是数值")
     expect(rows.nth(0)).to_contain_text("A, t, team2, 0x10")
-    expect(rows.nth(1)).to_contain_text("第 7 行 工作点编号工作点编号空着")
-    expect(rows.nth(2)).to_contain_text("第 8 行 工序不能空着")
+    expect(rows.nth(1)).to_contain_text("第 7 行 工作点编号缺少工作点编号")
+    expect(rows.nth(2)).to_contain_text("第 8 行 工序单元格是空的")
 
 
 def test_merged_cells_are_filled_down_only_when_asked_for(schedule: Page, mistakes: list[str], console: LiveService):
