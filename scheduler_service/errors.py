@@ -24,7 +24,7 @@ class InvalidInput(ServiceError):
     @property
     def errors(self) -> list[tuple[Loc, str]]:
         """Where each mistake is, and its text."""
-        return list(self.pairs) or [(each.loc, each.text()) for each in self.each if each.loc]
+        return list(self.pairs) or [(each.loc, each.text()) for each in self.each]
 
     def __init__(self, code: str, loc: Any = (), /, *, more: Any = (), **params: Any) -> None:
         if isinstance(loc, list):  # TODO: pairs of place and sentence, until every error has a code
