@@ -481,7 +481,7 @@ def test_a_model_is_shown_also_while_nobody_knows_what_may_be_done_with_it(
     config.write_bytes(b"{")
     try:
         page.goto("/#/models/DDQN_v2.0")
-        expect(page.get_by_role("alert")).to_contain_text("实验配置 ab_test_config.json 读不出来")
+        expect(page.get_by_role("alert")).to_contain_text("无法确定哪些模型正在被使用")
         expect(page.locator("main")).to_contain_text("54.44 小时")
     finally:
         config.write_bytes(whole)

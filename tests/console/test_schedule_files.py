@@ -157,13 +157,13 @@ def test_the_list_takes_the_numbers_that_a_csv_takes(schedule: Page):
 @pytest.mark.parametrize(
     ("request_", "said"),
     [
-        ({"workpoints": [{"id": "A", "Steps": []}]}, "第 1 个工作点 Steps工作点没有“Steps”这一项"),
-        ({"params": [*SAMPLE_PARAMS, 1]}, "标准工序有 15 道，现在是 16 个数值"),
-        ({"workpoints": [None]}, "第 1 个工作点应为对象，现在是空"),
-        ({"workpoints": "x"}, "工作点应为列表，现在是文字"),
+        ({"workpoints": [{"id": "A", "Steps": []}]}, "第 1 个工作点 Steps工作点没有 'Steps' 这一项"),
+        ({"params": [*SAMPLE_PARAMS, 1]}, "应有 15 个数值"),
+        ({"workpoints": [None]}, "第 1 个工作点应为含有"),
+        ({"workpoints": "x"}, "工作点应为列表或对象，现在是文本"),
         ({"steps": []}, "请求里没有这一项"),
-        ({}, "标准工序的工时和工作点须二者取一"),
-        ([1, 2, 3], "整个文件这一项不能取这样的值"),
+        ({}, "params 与 workpoints 必须且只能给出一个"),
+        ([1, 2, 3], "整个文件应为 JSON 对象"),
     ],
 )
 def test_json_is_refused_as_the_service_refuses_it(schedule: Page, mistakes: list[str], request_: object, said: str):
@@ -175,12 +175,12 @@ def test_json_is_refused_as_the_service_refuses_it(schedule: Page, mistakes: lis
 @pytest.mark.parametrize(
     ("name", "content", "complaint"),
     [
-        ("x.json", "{", "不是 JSON：第 1 行第 2 列有误"),
+        ("x.json", "{", "请求体不是 JSON"),
         ("x.csv", "", "文件是空的"),
-        ("x.csv", f"{HEAD}\n", "只有表头，没有数据行"),
-        ("x.csv", "a,b\n1,2\n", "缺少这些列：workpoint_id, step, team, duration"),
-        ("x.xlsx", "PK\x03\x04", "请在 Excel 里另存为 CSV"),
-        ("x.csv", "PK\x03\x04", "请在 Excel 里另存为 CSV"),
+        ("x.csv", f"{HEAD}\n", "文件只有列名，没有数据行"),
+        ("x.csv", "a,b\n1,2\n", "缺少列：workpoint_id、step、team、duration"),
+        ("x.xlsx", "PK\x03\x04", "请另存为 CSV"),
+        ("x.csv", "PK\x03\x04", "请另存为 CSV"),
         ("x.csv", f"{HEAD}\n1,打磨,team2,viel\n", "第 2 行 工时“viel”不是数值"),
     ],
 )
