@@ -87,7 +87,7 @@ def test_merged_cells_are_filled_down_only_when_asked_for(schedule: Page, mistak
 def test_a_chinese_team_is_taken_and_said(schedule: Page, name: str):
     choose(schedule, "x.csv", table(f"锅炉,补焊,{name},12.5", head="工作点,工序,班组,工时"))
     dialog = schedule.locator("dialog.import[open]")
-    expect(dialog.get_by_role("row")).to_contain_text(f"第 2 行 班组班组“{name}”按 team6 读入（1 道工序）")
+    expect(dialog.get_by_role("row")).to_contain_text(f"第 2 行 班组班组“{name}”识别为“6 班 返修”（1 道工序）")
     dialog.get_by_role("button", name="关闭").click()
     answer = run(schedule)
     assert [step["team"] for step in answer["result"]["schedule_details"]] == ["team6"]
@@ -161,7 +161,7 @@ def test_the_list_takes_the_numbers_that_a_csv_takes(schedule: Page):
         ({"params": [*SAMPLE_PARAMS, 1]}, "应有 15 个数值"),
         ({"workpoints": [None]}, "第 1 个工作点应为含有"),
         ({"workpoints": "x"}, "工作点应为列表或对象，现在是文本"),
-        ({"steps": []}, "请求里没有这一项"),
+        ({"steps": []}, "请求中没有这一项"),
         ({}, "params 与 workpoints 必须且只能给出一个"),
         ([1, 2, 3], "整个文件应为 JSON 对象"),
     ],
