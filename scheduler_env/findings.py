@@ -34,11 +34,12 @@ class InvalidFile(InvalidInstance):
 
     def __init__(self, findings: Sequence[Finding]) -> None:
         self.findings = tuple(findings[:MAX_TOLD])
+        self._n_findings = len(findings)
         first = self.findings[0]
         super().__init__(first.code, first.loc)
         self.params = dict(first.params)
 
     def __str__(self) -> str:
         shown = "; ".join(f"{' '.join(map(str, each.loc)) or 'file'}: {each.text}" for each in self.findings[:SHOWN])
-        left = len(self.findings) - SHOWN
+        left = self._n_findings - SHOWN
         return shown + (f"; and {left} more" if left > 0 else "")

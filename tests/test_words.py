@@ -66,9 +66,10 @@ def test_both_languages_have_the_same_texts():
     assert TEXTS["zh"].keys() == TEXTS["en"].keys()
 
 
-def test_a_text_takes_the_same_parameters_in_both_languages():
+def test_a_chinese_text_takes_no_other_parameters_than_the_english_one():
     of = {lang: {path: set(fields(text)) for path, text in TEXTS[lang].items()} for lang in LANGS}
-    assert of["zh"] == of["en"]
+    # A Chinese page has no use for the names of an API's fields.
+    assert all(of["zh"][path] <= of["en"][path] for path in of["en"])
 
 
 def test_each_kind_is_known():

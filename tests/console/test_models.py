@@ -466,7 +466,7 @@ def test_a_model_that_is_gone_is_told_with_a_way_on(page: Page, console: LiveSer
     key = registered(console, write_checkpoint(files / "a.pth", 24))
     assert console.delete(f"/models/{key}", json={"reason": "用错了参数"}).status_code == 200
     page.goto(f"/#/models/{key}")
-    expect(page.get_by_role("alert")).to_contain_text(f"没有名为“{key}”的模型")
+    expect(page.get_by_role("alert")).to_contain_text(f"没有名为 {key} 的模型")
     page.get_by_role("link", name="查看它的历史").click()
     expect(page.locator(".timeline")).to_contain_text(f"删除 {name_of(key)}")
     expect(page.locator(".timeline")).to_contain_text("用错了参数")

@@ -9,6 +9,7 @@ from playwright.sync_api import Locator, Page, expect
 
 from scheduler_env.standard_cycle import SAMPLE_PARAMS
 from scheduler_env.vocabulary import number_of
+from scheduler_service.words import WORDS
 from tests.conftest import LiveService
 from tests.console.browsing import check_both_sizes
 from tests.console.planning import recorded, run
@@ -159,10 +160,10 @@ def test_the_list_takes_the_numbers_that_a_csv_takes(schedule: Page):
     [
         ({"workpoints": [{"id": "A", "Steps": []}]}, "第 1 个工作点 Steps工作点没有 'Steps' 这一项"),
         ({"params": [*SAMPLE_PARAMS, 1]}, "应有 15 个数值"),
-        ({"workpoints": [None]}, "第 1 个工作点应为含有"),
+        ({"workpoints": [None]}, "第 1 个工作点应为对象"),
         ({"workpoints": "x"}, "工作点应为列表或对象，现在是文本"),
         ({"steps": []}, "请求中没有这一项"),
-        ({}, "params 与 workpoints 必须且只能给出一个"),
+        ({}, "标准工序的工时与工作点必须且只能给出一个"),
         ([1, 2, 3], "整个文件应为 JSON 对象"),
     ],
 )
@@ -285,38 +286,47 @@ def one(*changes: dict, **every: object) -> dict:
 
 
 WRONG = {
-    "two work points of one id": ({"workpoints": [{"id": "甲"}, {"id": "甲"}]}, "编号“甲”用了两次"),
-    "two steps of one id": (one({"id": "1"}, {"id": "1"}), "工序编号“1”在同一工作点里用了两次"),
+    "two work points of one id": ({"workpoints": [{"id": "甲"}, {"id": "甲"}]}, "workpoint_id_twice"),
+    "two steps of one id": (one({"id": "1"}, {"id": "1"}), "step_id_twice"),
     "an order is missing": (
         one({"order": 1}, {"order": None}),
-        "第 1 个工作点 第 2 道工序 次序同一工作点的其他工序有次序",
+        "no_order",
     ),
-    "half a person": (one({"order": 1.5}), "次序应为整数"),
-    "nobody at work": (one({"min_crew": 0}), "最少人数应在 1 到 1000 之间，现在是 0"),
-    "too small a team": (one({"min_crew": 99}), "最少人数99 人超过班组“1 班 脚手架”"),
-    "a crew upside down": (one({"min_crew": 3, "max_crew": 2}, team="team5"), "最多人数 2 少于最少人数 3"),
-    "a team that goes as a whole": (one({"max_crew": 2}), "“1 班 脚手架”是专用班组，总是全员"),
-    "a team that nobody knows": (one({"team": "外协"}), "班组没有班组“外协”；现有 1 班 脚手架、"),
+    "half a person": (one({"order": 1.5}), "not_an_integer"),
+    "nobody at work": (one({"min_crew": 0}), "out_of_range"),
+    "too small a team": (one({"min_crew": 99}), "crew_above_headcount"),
+    "a crew upside down": (one({"min_crew": 3, "max_crew": 2}, team="team5"), "max_crew_below_min_crew"),
+    "a team that goes as a whole": (one({"max_crew": 2}), "dedicated_above_max_crew"),
+    "a team that nobody knows": (one({"team": "外协"}), "unknown_team"),
     "a team of two sizes": (
         one({"team_size": 3}, {"team_size": 4}, team="外协"),
-        "班组人数在这里是 4 人，在别处是 3 人",
+        "team_sizes_differ",
     ),
-    "a predecessor that is not there": (one({"predecessors": ["焊接"]}), "前置工序 1找不到前置工序“焊接”"),
+    "a predecessor that is not there": (one({"predecessors": ["焊接"]}), "unknown_predecessor"),
     "a predecessor of two": (
         one({"name": "焊接"}, {"name": "焊接"}, {"predecessors": ["焊接"]}),
-        "前置工序 1前置工序“焊接”可指多道工序：甲.1, 甲.2",
+        "ambiguous_predecessor",
     ),
-    "a circle": (one({"predecessors": ["2"]}, {"predecessors": ["1"]}), "前置关系成了环：甲.1 -> 甲.2 -> 甲.1"),
-    "a name without end": (one({"name": "长" * 201}), "应为 1 到 200 个可显示的字符"),
-    "too many work points": ({"workpoints": [{"id": str(n)} for n in range(201)]}, "工作点过多，最多 200 个"),
-    "too many predecessors": (one({"predecessors": [str(n) for n in range(201)]}), "前置工序过多，最多 200 道"),
-    "a team without people": (one({}) | {"teams": {"外协": {}}}, "班组 外协 人数新班组“外协”没有给出人数"),
-    "neither yes nor no": (one({"dedicated": "是"}), "全员作业应为 true 或 false，现在是 '是'"),
-    "a field that does not exist": (one({"颜色": "红"}), "颜色工序没有“颜色”这一项"),
+    "a circle": (one({"predecessors": ["2"]}, {"predecessors": ["1"]}), "cycle"),
+    "a name without end": (one({"name": "长" * 201}), "not_printable"),
+    "too many work points": ({"workpoints": [{"id": str(n)} for n in range(201)]}, "too_many_workpoints"),
+    "too many predecessors": (one({"predecessors": [str(n) for n in range(201)]}), "too_many_predecessors"),
+    "a team without people": (one({}) | {"teams": {"外协": {}}}, "no_headcount"),
+    "neither yes nor no": (one({"dedicated": "是"}), "not_a_boolean"),
+    "a field that does not exist": (one({"颜色": "红"}), "unknown_field"),
     "nobody in a team": (
         {"params": list(SAMPLE_PARAMS), "teams": {"team1": {"headcount": 0}}},
-        "班组 1 班 脚手架 人数应在 1 到 1000 之间，现在是 0",
+        "out_of_range",
     ),
+}
+
+
+PLACES = {
+    "an order is missing": "第 1 个工作点 第 2 道工序 次序",
+    "too small a team": "最少人数",
+    "a predecessor of two": "前置工序 1",
+    "a team without people": "班组 外协 人数",
+    "nobody in a team": "班组 1 班 脚手架 人数",
 }
 
 
@@ -324,10 +334,14 @@ WRONG = {
 def test_whatever_the_service_refuses_of_a_file_leaves_nothing_in_english(
     schedule: Page, mistakes: list[str], mistake: str
 ):
-    request, said = WRONG[mistake]
-    choose(schedule, "文件.json", json.dumps(request))
+    request, code = WRONG[mistake]
+    with schedule.expect_response("**/requests/read") as told:
+        choose(schedule, "文件.json", json.dumps(request))
+    error = told.value.json()["errors"][0]
+    assert error["code"] == code
     dialog = refused(schedule, mistakes)
-    expect(dialog.get_by_role("row")).to_contain_text(said)
+    text = WORDS.text(f"errors.{code}", error["params"], "zh")
+    expect(dialog.get_by_role("row")).to_contain_text(PLACES.get(mistake, "") + text)
     assert set(re.findall(r"[A-Za-z]{3,}", dialog.inner_text())) <= {"true", "false", "json"}  # JSON's own words
     dialog.get_by_role("button", name="关闭").click()
     schedule.get_by_role("button", name="English").click()
