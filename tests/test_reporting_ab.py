@@ -165,7 +165,7 @@ def test_the_planned_end_is_told_and_of_an_open_ended_experiment_that_it_has_non
     assert "计划结束 2026-" in page_of(experiment(), runs).text
     for lang, words in {
         "zh": "计划结束 不限期（直到上线",
-        "en": "Planned end open-ended (until it is promoted",
+        "en": "Planned end none (open-ended until promoted",
     }.items():
         assert words in page_of(experiment(duration_days=3_650), runs, lang=lang).text
 
@@ -396,7 +396,7 @@ def test_an_abort_in_the_first_stage_is_told_with_its_reason(pictures):
     ]
     runs = runs_of(90, 4, better={"model_b": -0.14}, hours=5.3)
     page = page_of(experiment(rollout={}, status="stopped"), runs, history=history)
-    assert "中止 护栏 0.0% 护栏被突破：完工时间延长 14.10%" in page.text
+    assert "中止 护栏 0.0% 护栏被突破：总工期延长 14.10%" in page.text
     assert "王工 10.0% 上线前验证" in page.text
     assert "guardrail makespan" not in page.text
 
@@ -418,7 +418,7 @@ def test_an_abort_by_the_breaker_is_told_though_no_verdict_was_looked_at(lang, t
     assert told in page.text
     label = {
         "zh": "自身模型未能应答的请求占比（熔断） 100.0% — ≤ 50% × 突破",
-        "en": "(breaker) 100.0% – ≤ 50% × breached",
+        "en": "(circuit breaker) 100.0% – ≤ 50% × breached",
     }[lang]
     assert label in page.text
 
@@ -430,7 +430,7 @@ def test_an_english_report_gives_the_services_own_reasons():
 
 def test_an_experiment_that_ran_out_is_off_the_candidate_from_its_last_day_on():
     page = page_of(experiment(duration_days=3), runs_of(60, 3), history=[line(0, "created", "active")])
-    assert "到期 — 0.0% 实验天数已满" in page.text
+    assert "到期 — 0.0% 实验期限已到" in page.text
 
 
 def test_figures_of_the_history_that_are_not_as_expected_leave_the_reason_as_it_is():

@@ -208,7 +208,7 @@ def differences(
     axes.set_xlim(-1.03 * reach, 1.03 * reach)
     axes.xaxis.set_major_formatter(_signed)
     axes.set_xlabel(words["axis_difference"])
-    axes.set_ylabel(words["axis_requests"])
+    axes.set_ylabel(words["requests"])
     legend_above(axes)
     return drawn
 

@@ -3,8 +3,7 @@
 import json
 import math
 from collections import defaultdict
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -99,49 +98,31 @@ def _figures(runs: "pd.DataFrame") -> dict[str, object]:
     }
 
 
-@dataclass(frozen=True, slots=True)
-class Headline:
-    """The figures of a period in one glance."""
-
-    requests: int
-    success_rate: float | None  # 0..1
-    makespan_h: float | None  # mean
-    policy_makespan_h: float | None  # mean
-    gap: float | None  # mean, share of the lower bound
-    p50_s: float | None  # of the execution time
-    p99_s: float | None
-    utilization: float | None  # mean, 0..1
-    satisfaction: float | None  # mean, 1..5
+Headline = Mapping[str, float | None]
+"""The figures of some runs at a glance, by the key of their label: shares, hours, seconds, and ratings from 1 to 5."""
 
 
 def headline(runs: "pd.DataFrame") -> Headline:
     good = runs[runs["success"]]
-    return Headline(
-        requests=len(runs),
-        success_rate=number(runs["success"].mean()),
-        makespan_h=number(good["makespan"].mean()),
-        policy_makespan_h=number(good["policy_makespan"].mean()),
-        gap=number(good["gap"].mean()),
-        p50_s=number(good["execution_time"].quantile(0.5)),
-        p99_s=number(good["execution_time"].quantile(0.99)),
-        utilization=number(good["resource_utilization"].mean()),
-        satisfaction=number(runs["user_satisfaction"].mean()),
-    )
+    figures = {
+        "requests": len(runs),
+        "success_rate": runs["success"].mean(),
+        "makespan": good["makespan"].mean(),
+        "policy_makespan": good["policy_makespan"].mean(),
+        "gap": good["gap"].mean(),
+        "p50": good["execution_time"].quantile(0.5),
+        "p99": good["execution_time"].quantile(0.99),
+        "utilization": good["resource_utilization"].mean(),
+        "satisfaction": runs["user_satisfaction"].mean(),
+    }
+    return {name: number(value) for name, value in figures.items()}
 
 
-@dataclass(frozen=True, slots=True)
-class ModelRow:
-    """A line of the table by model."""
-
-    model: str
-    figures: Headline
-
-
-def by_model(runs: "pd.DataFrame") -> list[ModelRow]:
-    """The models that were used, the busiest first."""
+def by_model(runs: "pd.DataFrame") -> list[tuple[str, Headline]]:
+    """The figures of each model, the busiest first."""
     models = runs["model_key"].fillna(UNKNOWN_MODEL)
-    rows = [ModelRow(str(model), headline(group)) for model, group in runs.groupby(models)]
-    return sorted(rows, key=lambda row: (-row.figures.requests, row.model))
+    rows = [(str(model), headline(group)) for model, group in runs.groupby(models)]
+    return sorted(rows, key=lambda row: (-(row[1]["requests"] or 0.0), row[0]))
 
 
 def failure_reasons(runs: "pd.DataFrame") -> list[tuple[str, int]]:

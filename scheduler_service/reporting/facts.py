@@ -50,7 +50,7 @@ class Facts:
 
     runs: "pd.DataFrame"  # times in the local zone
     now: Headline
-    then: Headline
+    before: Headline
     start: datetime  # the first run, if that is later than the start of the period; local time, as `end`
     end: datetime
     thresholds: Mapping[str, float]
@@ -65,6 +65,11 @@ class Facts:
     run_anomalies: Sequence[RunAnomaly]
     bucket_anomalies: Sequence[BucketAnomaly]
     alerts: Sequence[AlertRow]
+
+    @property
+    def good(self) -> "pd.DataFrame":
+        """The successful runs."""
+        return self.runs[self.runs["success"]]
 
     @property
     def chart_period(self) -> tuple[datetime, datetime]:
@@ -94,7 +99,7 @@ def gather(
     return Facts(
         runs=runs,
         now=analysis.headline(runs),
-        then=analysis.headline(before),
+        before=analysis.headline(before),
         start=start,
         end=end,
         thresholds=thresholds,

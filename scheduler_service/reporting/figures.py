@@ -221,7 +221,7 @@ def trend(buckets: "pd.DataFrame", words: Words, period: Period, marks: Marks = 
     if len(band):
         upper.fill_between(band.index, band["low"], band["high"], color=BLUE, alpha=0.18, linewidth=0)
     upper.plot(means.index, means, color=BLUE, linewidth=1.8, marker="o", markersize=3.5)
-    upper.set_ylabel(words["axis_makespan"])
+    upper.set_ylabel(words["metric_makespan"])
     gaps = 100.0 * buckets["gap"].dropna()
     middle.plot(gaps.index, gaps, color=GREEN, linewidth=1.8, marker="o", markersize=3.5)
     middle.set_ylabel(words["axis_gap_short"])
@@ -244,7 +244,7 @@ def trend(buckets: "pd.DataFrame", words: Words, period: Period, marks: Marks = 
     for axes, values in ((upper, means), (middle, gaps)):
         if values.empty:
             show_text(axes, words["no_data"])
-    lower.set_ylabel(words["axis_requests"])
+    lower.set_ylabel(words["requests"])
     lower.yaxis.set_major_locator(MaxNLocator(4, integer=True))
     for axes in (upper, middle, lower):
         shade_alerts(axes, marks.alerts, words, is_named=axes is upper)
@@ -270,7 +270,7 @@ def shade_alerts(
     """The time with alerts shaded, that with critical ones darker and hatched; `is_named`: in the legend, too."""
     named = set() if is_named else {False, True}
     for begin, end, is_critical in _united(spans)[:MAX_MARKS]:
-        label = words["critical_span" if is_critical else "warning_span"]
+        label = words["critical_span" if is_critical else "warning"]
         colour = RED if is_critical else ORANGE
         axes.axvspan(
             begin, end, facecolor=(colour, 0.25 if is_critical else 0.18), edgecolor=(colour, 0.6), linewidth=0.8,  # type: ignore[arg-type]
@@ -327,7 +327,7 @@ def hours(runs: "pd.DataFrame", words: Words) -> "Figure":
     axes.set_xticks(range(0, 24, 3))
     axes.set_xlim(-0.6, 23.6)
     axes.set_xlabel(words["axis_hour"])
-    axes.set_ylabel(words["axis_requests"])
+    axes.set_ylabel(words["requests"])
     axes.yaxis.set_major_locator(MaxNLocator(5, integer=True))
     axes.grid(axis="x", visible=False)
     return drawn

@@ -49,7 +49,7 @@ def performance_report(
     show = Formatter(lang, local_zone(end))
     facts = gather(runs, before, start, end, thresholds, gap_thresholds, alerts, said_gaps)
     sections = [
-        Section("", [Cards(cards(facts.now, facts.then, show))]),
+        Section("", [Cards(cards(facts.now, facts.before, show))]),
         Section(show.text("summary"), [Findings(findings(facts, show)), thresholds_table(facts, show)]),
         Section(show.text("alerts"), [alerts_table(facts, show)]),
     ]
@@ -67,7 +67,7 @@ def performance_report(
 def _sections(facts: Facts, show: Formatter) -> list[Section]:
     """Charts and tables of the runs; there is at least one."""
     slowest, largest_gaps = analysis.top(facts.runs, "execution_time"), analysis.top(facts.runs, "gap")
-    distributions = _distributions(facts, show) if facts.runs["success"].any() else []
+    distributions = _distributions(facts, show) if len(facts.good) else []
     sections: dict[str, list[Block]] = {
         "quality": [_trend(facts, show), *distributions],
         "speed": [_speed(facts, show)],
@@ -92,7 +92,7 @@ def _distributions(facts: Facts, show: Formatter) -> list[Block]:
     words, labels = show.words, analysis.size_labels(facts.gap_thresholds)
     limits = {labels[size]: 100.0 * limit for size, limit in facts.gap_thresholds.items()}
     gap: dict[str, Any] = {"axis_label": show.text("axis_gap_root"), "words": words, "scale": "root"}
-    makespan: dict[str, Any] = {"axis_label": show.text("axis_makespan"), "words": words, "scale": "log"}
+    makespan: dict[str, Any] = {"axis_label": show.text("metric_makespan"), "words": words, "scale": "log"}
     gaps, makespans = _by_size(facts, "gap", 100.0, labels), _by_size(facts, "makespan", 1.0, labels)
     gaps_of, makespans_of = (
         figures.values_by_model(facts.runs, column, factor, words)
@@ -126,8 +126,8 @@ def _distributions(facts: Facts, show: Formatter) -> list[Block]:
 
 def _by_size(facts: Facts, column: str, factor: float, labels: Mapping[int, str]) -> "dict[str, pd.Series[Any]]":
     """The values of successful runs of each size, by its label, the smallest first."""
-    good = facts.runs["success"]
-    groups = dict(list((facts.runs.loc[good, column] * factor).groupby(facts.sizes[good])))
+    good = facts.good
+    groups = dict(list((good[column] * factor).groupby(facts.sizes[good.index])))
     return {labels[int(size)]: groups[size] for size in sorted(groups)}
 
 
@@ -139,7 +139,7 @@ def _speed(facts: Facts, show: Formatter) -> Block:
 
 def _load(facts: Facts, show: Formatter) -> Block:
     """The busiest teams, and why requests failed."""
-    teams = dict(list(facts.teams.items())[:12])
+    teams = {show.team(name): share for name, share in list(facts.teams.items())[:12]}
     drawn = figures.bars(teams, show.text("axis_utilization"), show.words, colour=GREEN, is_percent=True)
     failures = Picture(show.text("failures"), None, show.text("no_failures"))
     if facts.reasons:
