@@ -20,10 +20,10 @@ from scheduler_service.alerts.episodes import Episode
 from scheduler_service.reporting import figures
 from scheduler_service.reporting.analysis import gap_change, size_labels
 from scheduler_service.reporting.anomalies import anomalous_buckets, anomalous_runs
-from scheduler_service.reporting.axes import label
 from scheduler_service.reporting.content import Table
 from scheduler_service.reporting.facts import AlertRow
 from scheduler_service.reporting.formatting import Formatter
+from scheduler_service.reporting.look import label
 from scheduler_service.reporting.page import html_of
 from scheduler_service.reporting.pdf import pdf_of
 from scheduler_service.reporting.performance import performance_report

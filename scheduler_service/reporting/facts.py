@@ -12,7 +12,7 @@ from scheduler_service.alerts.rules import measured
 from scheduler_service.alerts.texts import RULES, Lang
 from scheduler_service.reporting import analysis
 from scheduler_service.reporting.analysis import Headline
-from scheduler_service.reporting.anomalies import BucketAnomaly, RunAnomaly, anomalous_buckets, anomalous_runs
+from scheduler_service.reporting.anomalies import Anomaly, anomalous_buckets, anomalous_runs
 from scheduler_service.reporting.formatting import first_moment, local_zone
 
 if TYPE_CHECKING:
@@ -62,8 +62,8 @@ class Facts:
     buckets: "pd.DataFrame"  # as `analysis.over_time`
     reasons: Sequence[tuple[str, int]]
     teams: Mapping[str, float]
-    run_anomalies: Sequence[RunAnomaly]
-    bucket_anomalies: Sequence[BucketAnomaly]
+    run_anomalies: Sequence[Anomaly]
+    bucket_anomalies: Sequence[Anomaly]
     alerts: Sequence[AlertRow]
 
     @property

@@ -6,7 +6,7 @@ from scheduler_service.alerts.about import are_one_cycle
 from scheduler_service.alerts.rules import GAP_RUNS
 from scheduler_service.reporting import analysis
 from scheduler_service.reporting.analysis import Headline
-from scheduler_service.reporting.anomalies import WORTH_SAYING_GAP
+from scheduler_service.reporting.anomalies import MIN_GAP_DIFFERENCE
 from scheduler_service.reporting.content import Card
 from scheduler_service.reporting.facts import Facts
 from scheduler_service.reporting.formatting import Formatter
@@ -98,7 +98,7 @@ def _service(facts: Facts, show: Formatter) -> Iterator[str]:
 
 def _gap_change(facts: Facts, show: Formatter) -> Iterator[str]:
     was, became = facts.gap_change or (0.0, 0.0)
-    if abs(became - was) > WORTH_SAYING_GAP:
+    if abs(became - was) > MIN_GAP_DIFFERENCE:
         key = "find_worse" if became > was else "find_better"
         yield show.text(key, show.percent(was), show.percent(became))
 
@@ -106,14 +106,14 @@ def _gap_change(facts: Facts, show: Formatter) -> Iterator[str]:
 def _models(facts: Facts, show: Formatter) -> Iterator[str]:
     """The model with the smallest mean gap, if that of another one with enough runs is clearly larger."""
     gaps = facts.good.groupby("model_key")["gap"].agg(["mean", "count"])
-    means = gaps.loc[gaps["count"] >= analysis.ENOUGH_RUNS, "mean"].sort_values()
-    if len(means) > 1 and means.iloc[-1] - means.iloc[0] >= WORTH_SAYING_GAP:
+    means = gaps.loc[gaps["count"] >= analysis.MIN_RUNS, "mean"].sort_values()
+    if len(means) > 1 and means.iloc[-1] - means.iloc[0] >= MIN_GAP_DIFFERENCE:
         ends = [(show.name(str(means.index[place])), show.percent(float(means.iloc[place]))) for place in (0, -1)]
         yield show.text("find_model", *ends[0], *ends[1])
 
 
 def _bottleneck(facts: Facts, show: Formatter) -> Iterator[str]:
-    if len(facts.teams) > 1 and len(facts.good) >= analysis.ENOUGH_RUNS:
+    if len(facts.teams) > 1 and len(facts.good) >= analysis.MIN_RUNS:
         (busiest, most), (_, second) = list(facts.teams.items())[:2]
         if most > 1.15 * second:
             yield show.text("find_team", show.team(busiest), show.percent(most), show.percent(second))

@@ -193,8 +193,8 @@ class _Paper(FPDF):
             self.ln(1.5)
             self._cards(block.cards)
         for note in block.notes:
-            self._note(note)
-        self.ln(1.5)
+            self._note(note, below=0.5)
+        self.ln(3.0)
 
     def _fields(self, block: Fields) -> None:
         self._need(24.0)
@@ -253,6 +253,8 @@ class _Paper(FPDF):
                     line.cell(text, style=tone)
         self.set_x(MARGIN)
         self._note(table.note)
+        if not table.note:
+            self.ln(3.0)
 
     def _pictures(self, block: Pictures) -> None:
         self._need(self._least_height(block))
@@ -339,14 +341,14 @@ class _Paper(FPDF):
         self.cell(self.epw, 6.0, text)
         self.ln(6.5)
 
-    def _note(self, text: str) -> None:
+    def _note(self, text: str, below: float = 3.0) -> None:
         """Small print; nothing for no text."""
         if not text:
             return
         self._ink(SOFT, SMALL_PT)
         self.ln(1.0)
         self._write(MARGIN, self._lines(text, self.epw))
-        self.ln(3.0)
+        self.ln(below)
 
     def _need(self, height: float) -> None:
         """A new page, if less than `height` is left of this one."""

@@ -7,7 +7,7 @@ from scheduler_service.alerts.about import FOR_EVER
 from scheduler_service.alerts.rules import GAP_RUNS
 from scheduler_service.reporting import analysis
 from scheduler_service.reporting.analysis import number
-from scheduler_service.reporting.anomalies import BucketAnomaly, RunAnomaly
+from scheduler_service.reporting.anomalies import Anomaly
 from scheduler_service.reporting.content import Badge, Cell, Table
 from scheduler_service.reporting.facts import Facts
 from scheduler_service.reporting.formatting import Formatter, minus
@@ -68,29 +68,23 @@ def anomalies_table(facts: Facts, show: Formatter) -> Table:
     keys = [("time", 1.6), ("request_or_bucket", 1.9), ("model", 1.9), ("workpoints", 0.7), ("reason", 4.6)]
     columns = show.columns(*keys, texts=("time", "request_or_bucket", "model", "reason"))
 
-    def reason(each: RunAnomaly | BucketAnomaly, key: str) -> str:
+    def row(each: Anomaly, kind: str, *subject: str) -> list[Cell]:
         text = {"gap": show.percent, "execution_time": show.seconds, "makespan": show.hours}[each.metric]
-        return show.text(f"{key}_{each.metric}", text(each.value), text(each.usual), minus(f"{each.score:.1f}"))
+        figures = (text(each.value), text(each.usual), minus(f"{each.score:.1f}"))
+        return [show.moment(each.moment), *subject, show.text(f"{kind}_{each.metric}", *figures)]
 
-    rows: list[list[Cell]] = [
-        [show.moment(each.moment), show.text("bucket_requests", show.count(each.runs)), "", "", reason(each, "bucket_anomaly")]
+    rows = [
+        row(each, "bucket_anomaly", show.text("bucket_requests", show.count(each.runs)), "", "")
         for each in facts.bucket_anomalies[:BUCKETS_LISTED]
     ]
-    rows += [
-        [
-            show.moment(each.moment),
-            show.name(each.request_id, 40),
-            show.name(each.model),
-            show.count(each.n_workpoints),
-            reason(each, "run_anomaly"),
-        ]
-        for each in _listed(facts.run_anomalies)
-    ]
+    for each in _listed(facts.run_anomalies):
+        subject = (show.name(each.request_id, 40), show.name(each.model), show.count(each.n_workpoints))
+        rows.append(row(each, "run_anomaly", *subject))
     note = _left_out([*facts.bucket_anomalies, *facts.run_anomalies], len(rows), show) + show.text("anomalies_note")
     return Table(show.text("anomalies_of_period"), columns, rows, show.text("no_anomalies"), note)
 
 
-def _listed(runs: Sequence[RunAnomaly]) -> list[RunAnomaly]:
+def _listed(runs: Sequence[Anomaly]) -> list[Anomaly]:
     """The most anomalous ones, of either metric half of them if it has so many."""
     gaps = [each for each in runs if each.metric == "gap"]
     times = [each for each in runs if each.metric != "gap"]
