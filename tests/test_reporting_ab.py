@@ -2,12 +2,16 @@
 
 import json
 import resource
+import shutil
+import subprocess
 import warnings
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.dates import date2num
 
 from monitoring import ABTestAnalyzer, PairRecord, PerformanceMonitor, PerformanceRecord
 from scheduler_env.fonts import drawable
@@ -17,8 +21,10 @@ from scheduler_service.experiments.examination import examine
 from scheduler_service.experiments.experiment import Experiment
 from scheduler_service.reporting.ab_figures import _rows
 from scheduler_service.reporting.ab_test import ab_test_report
+from scheduler_service.reporting.content import Pictures, Report
 from scheduler_service.reporting.evolution import effects_over_time, pair_effects_over_time, ramp
 from scheduler_service.reporting.page import html_of
+from scheduler_service.reporting.pdf import pdf_of
 from scheduler_service.reporting.texts import TEXTS
 from scheduler_service.stats.metrics import METRICS
 from tests.pages import Page
@@ -148,16 +154,20 @@ def line(hours: float, event: str, status: str, stage: float | None = None, **mo
     return {"time": to_iso(BEGIN + timedelta(hours=hours)), "event": event, "after": after, **told, **more}
 
 
-def page_of(
+def report_on(
     of: Experiment,
     runs: pd.DataFrame,
     pairs: pd.DataFrame | None = None,
     history: object = (),
     lang: str = "zh",
     days: float = 7.0,
-) -> Page:
+) -> Report:
     examined = examine(of, runs, pairs, NOW)
-    return Page(html_of(ab_test_report(examined, runs, pairs, history, NOW - timedelta(days=days), NOW, lang)))
+    return ab_test_report(examined, runs, pairs, history, NOW - timedelta(days=days), NOW, lang)
+
+
+def page_of(*arguments, **options) -> Page:
+    return Page(html_of(report_on(*arguments, **options)))
 
 
 def test_the_planned_end_is_told_and_of_an_open_ended_experiment_that_it_has_none():
@@ -462,6 +472,40 @@ def test_a_report_that_does_not_reach_back_to_the_beginning_says_so():
     assert "本报告只含" not in page_of(experiment(), runs_of(60, 3)).text
 
 
+def test_the_report_and_its_charts_begin_at_the_first_run(pictures):
+    runs = runs_of(60, 3, hours=48.0)
+    runs["timestamp"] += timedelta(hours=60)
+    report = report_on(experiment(rollout={}), runs, history=[line(0, "created", "active", 0.1)])
+    first = runs["timestamp"].min()
+    assert report.period.startswith(first.strftime("%Y-%m-%d %H:%M:%S"))
+    blocks = [block for section in report.sections for block in section.blocks if isinstance(block, Pictures)]
+    for picture in (blocks[0].pictures[0], blocks[1].pictures[0]):
+        assert picture.figure.axes[0].get_xlim()[0] == pytest.approx(date2num(first), abs=1e-6)
+
+
+# --- the PDF ---
+
+
+def test_the_pdf_is_the_same_each_time_and_lies_beside_its_page(pictures, monitor, tmp_path):
+    record(monitor, "v1_vs_v2")
+    analyzer = ABTestAnalyzer(monitor, config_path=tmp_path / "none.json")
+    pages = [Path(analyzer.generate_ab_test_report("v1_vs_v2", pdf=with_pdf)) for with_pdf in (True, False, True)]
+    assert [page.with_suffix(".pdf").exists() for page in pages] == [True, False, True]
+    assert pages[0].with_suffix(".pdf").read_bytes() == pages[2].with_suffix(".pdf").read_bytes()
+
+
+def test_everything_that_the_page_says_is_in_the_pdf(tmp_path):
+    if shutil.which("pdftotext") is None:
+        pytest.skip("pdftotext (poppler-utils) reads the PDF here")
+    runs, of = runs_of(200, 8, better={"model_b": 0.06}), experiment(shadow=1.0, title="新模型", hypothesis="更短")
+    report = report_on(of, runs, pairs_of(300), [line(0, "created", "active", actor="王工", reason="验证")])
+    (tmp_path / "report.pdf").write_bytes(pdf_of(report))
+    command = ["pdftotext", "-raw", str(tmp_path / "report.pdf"), "-"]
+    found = "".join(subprocess.run(command, capture_output=True, check=True).stdout.decode().split())
+    words = Page(html_of(report)).words
+    assert [word for word in words if "".join(word.split()) not in found] == []
+
+
 # --- any data ---
 
 
@@ -483,7 +527,10 @@ def test_a_report_that_does_not_reach_back_to_the_beginning_says_so():
     ids=["none", "one", "a", "b", "nan", "failed", "no users", "constant", "one moment", "no arm"],
 )
 def test_any_data_make_a_sensible_page(pictures, runs, lang):
-    page = page_of(experiment(rollout={}, shadow=0.5), runs, pairs_of(2), [line(0, "created", "active", 0.1)], lang)
+    history = [line(0, "created", "active", 0.1)]
+    report = report_on(experiment(rollout={}, shadow=0.5), runs, pairs_of(2), history, lang)
+    page = Page(html_of(report))
+    assert pdf_of(report).startswith(b"%PDF-")
     words = page.text.lower().replace("(", " ").replace("%", " ").split()
     assert not {"nan", "none", "inf"} & set(words)
     assert TEXTS[lang]["arms"] in page.text

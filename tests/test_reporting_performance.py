@@ -264,6 +264,16 @@ def test_an_alert_that_began_before_the_period_is_shaded_from_its_start():
     assert max(patch.get_x() + patch.get_width() for patch in axes.patches) == pytest.approx(right)
 
 
+def test_the_report_and_its_charts_begin_with_the_first_run():
+    runs = frame({"times": 30})
+    report = report_on(runs, replace(ALERT, began=NOW - WEEK, ended=NOW - timedelta(days=6)))
+    first = runs["timestamp"].min()
+    assert report.period.startswith(first.strftime("%Y-%m-%d %H:%M:%S"))
+    trend = next(block for section in report.sections for block in section.blocks if block.kind == "pictures")
+    left, _ = trend.pictures[0].figure.axes[0].get_xlim()
+    assert date2num(first - timedelta(hours=1)) < left <= date2num(first), "the whole first hour is shown"
+
+
 def test_alerts_that_overlap_are_shaded_once_for_each_severity():
     others = [replace(ALERT, severity="warning", began=NOW - timedelta(hours=n)) for n in (6, 5, 4)]
     report = report_on(frame({"times": 9}), ALERT, *others)

@@ -148,7 +148,7 @@ class _Paper(FPDF):
     def closing(self, text: str) -> None:
         """The report's last words."""
         self._ink(SOFT, SMALL_PT)
-        lines = self._lines(text, self.epw)
+        lines = self._lines(text, self.epw - 2.0)
         self._need(len(lines) * LINE_HEIGHT + 3.0)
         self._rule(self.y + 1.0)
         self.set_y(self.y + 2.5)
@@ -347,7 +347,7 @@ class _Paper(FPDF):
             return
         self._ink(SOFT, SMALL_PT)
         self.ln(1.0)
-        self._write(MARGIN, self._lines(text, self.epw))
+        self._write(MARGIN, self._lines(text, self.epw - 2.0))
         self.ln(below)
 
     def _need(self, height: float) -> None:
