@@ -128,8 +128,10 @@ def _verdicts(basis: _Basis, start: datetime, end: datetime) -> list[Block]:
     experiment, show, is_empty = basis.examined.experiment, basis.show, basis.runs.empty
     blocks: list[Block] = []
     if experiment.title or experiment.hypothesis:
-        notes = [f"{show.text(key)}{show.text('colon')}{text}" for key, text in _about(experiment, show)]
-        blocks.append(Statement(show.name(experiment.title or experiment.name, ABOUT["title"]), notes=notes))
+        notes = [
+            f"{show.text(key)}{show.text('colon')}{text}" for key, text in _about(experiment)[bool(experiment.title) :]
+        ]
+        blocks.append(Statement("", experiment.title or show.name(experiment.name), notes=notes))
     if is_empty:
         blocks.append(Statement(show.text("ab_no_data")))
     else:
@@ -145,10 +147,9 @@ def _verdicts(basis: _Basis, start: datetime, end: datetime) -> list[Block]:
     return [*blocks, Notes(notes)]
 
 
-def _about(experiment: Experiment, show: Formatter) -> list[tuple[str, str]]:
+def _about(experiment: Experiment) -> list[tuple[str, str]]:
     """What people wrote about the experiment, each by the key of its label."""
-    texts = ((name, getattr(experiment, name), limit) for name, limit in ABOUT.items())
-    return [(f"about_{name}", show.name(text, limit)) for name, text, limit in texts if text]
+    return [(f"about_{name}", text) for name in ABOUT if (text := getattr(experiment, name))]
 
 
 def _verdict(basis: _Basis, arm: str, end: datetime) -> Statement:
@@ -212,7 +213,7 @@ def _settings(basis: _Basis) -> Block:
     end = show.text("open_ended") if experiment.is_open_ended else show.moment(experiment.end_time)
     fields = [
         ("experiment", show.name(experiment.name)),
-        *_about(experiment, show),
+        *_about(experiment),
         ("status", show.text(f"status_{basis.status}")),
         ("metric", show.text(f"metric_{experiment.success_metric}")),
         ("begin", show.moment(experiment.start_time)),

@@ -7,7 +7,7 @@ from io import BytesIO
 from fpdf import FPDF, FontFace
 from fpdf.enums import TableBordersLayout
 
-from scheduler_env.fonts import FONT_FILE
+from scheduler_env.fonts import FONT_FILE, drawable
 from scheduler_service.reporting.content import (
     Badge,
     Block,
@@ -316,7 +316,7 @@ class _Paper(FPDF):
     def _lines(self, text: str, width: float) -> list[str]:
         """`text` in lines no wider than `width`; fpdf itself would break Chinese only at spaces."""
         lines, line = [], ""
-        for piece in _BREAKABLE.findall(text):
+        for piece in _BREAKABLE.findall(drawable(text, len(text) + 1)):
             if line and self.get_string_width((line + piece).rstrip()) > width:
                 lines.append(line.rstrip())
                 line = ""
