@@ -140,7 +140,7 @@ def get_report(name: str) -> Response:
         found = {path.name: path for path in folder.glob("*.*") if path.is_file() and not path.is_symlink()}
         path = found.get(name)
         if path is None or path.suffix not in REPORT_TYPES:
-            raise ReportNotFound(f"there is no report {name!r}")
+            raise ReportNotFound("report_not_found", name=name)
         return path.read_bytes(), REPORT_TYPES[path.suffix]
 
     content, content_type = services().storage.run(read)
@@ -172,7 +172,7 @@ def _zone() -> tzinfo | None:
     """That of the clock by which buckets are to begin; None: the server's."""
     name, offset = request.args.get("time_zone"), request.args.get("utc_offset_min")
     if name and offset:
-        raise InvalidInput("give either time_zone or utc_offset_min", [(("utc_offset_min",), "given beside time_zone")])
+        raise InvalidInput("time_zone_or_offset", ("utc_offset_min",))
     if offset:
         most = MAX_UTC_OFFSET_MIN
         return timezone(timedelta(minutes=number_of("utc_offset_min", default=0, least=-most, most=most)))
@@ -181,8 +181,7 @@ def _zone() -> tzinfo | None:
     try:
         return ZoneInfo(name)
     except (KeyError, ValueError, OSError) as err:
-        said = f"time_zone {name[:60]!r} is not a name of the IANA time zone database such as Asia/Shanghai"
-        raise InvalidInput(said, [(("time_zone",), "is not the name of a time zone")]) from err
+        raise InvalidInput("unknown_time_zone", ("time_zone",), name=name[:60]) from err
 
 
 def _trend(trend: Trend) -> dict[str, Any]:

@@ -10,10 +10,10 @@ export async function opponents({ model, compare }, { algorithm }) {
   const mistakes = [];
   const missing = (field) => (err) => {
     if (err.status !== 404) throw err;
-    mistakes.push({ loc: [field], msg: err.detail });
+    mistakes.push({ loc: [field], msg: err.detail, code: err.code, params: err.params });
   };
   const first = chosen ? keyOf(chosen) : usual();
   const keys = await Promise.all([first.catch(missing("model")), keyOf(compare).catch(missing("compare"))]);
-  if (keys[0] && keys[0] === keys[1]) mistakes.push({ loc: ["compare"], msg: `${keys[0]} is the chosen model itself: a model is not compared with itself` });
+  if (keys[0] && keys[0] === keys[1]) mistakes.push({ loc: ["compare"], code: "compared_with_itself", params: { model: keys[0] } });
   return { keys, mistakes };
 }
