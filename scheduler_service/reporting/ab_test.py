@@ -128,9 +128,8 @@ def _verdicts(basis: _Basis, start: datetime, end: datetime) -> list[Block]:
     experiment, show, is_empty = basis.examined.experiment, basis.show, basis.runs.empty
     blocks: list[Block] = []
     if experiment.title or experiment.hypothesis:
-        notes = [
-            f"{show.text(key)}{show.text('colon')}{text}" for key, text in _about(experiment)[bool(experiment.title) :]
-        ]
+        rest = [each for each in _about(experiment) if each[0] != "about_title"]
+        notes = [f"{show.text(key)}{show.text('colon')}{text}" for key, text in rest]
         blocks.append(Statement("", experiment.title or show.name(experiment.name), notes=notes))
     if is_empty:
         blocks.append(Statement(show.text("ab_no_data")))
