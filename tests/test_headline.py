@@ -198,9 +198,9 @@ def test_the_report_says_it_before_the_verdict_in_both_languages():
     zh, en = page_of(FAILING, "zh"), page_of(FAILING, "en")
     assert zh.index("注意：原始均值与结论方向相反") < zh.index("B 不如 A") < zh.index("成功运行的原始均值（不计失败")
     assert "原始均值不含失败的运行（B 组失败 30.0%，A 组 0.0%）" in zh
-    assert en.index("Mind: the raw means point the other way") < en.index("B is worse than A")
-    assert en.index("B is worse than A") < en.index("Raw means of successful runs (failures left out")
-    assert "Mind" not in page_of(runs_of(better=0.03), "en")
+    assert en.index("Note: the raw means point in the opposite direction") < en.index("B is worse than A")
+    assert en.index("B is worse than A") < en.index("Raw means of successful runs (failures excluded")
+    assert "opposite direction" not in page_of(runs_of(better=0.03), "en")
 
 
 @pytest.mark.parametrize("value", [-0.004, -0.0, 0.0, 0.004, -1e-12])

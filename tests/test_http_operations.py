@@ -189,6 +189,8 @@ def test_an_ab_report_is_made(service):
     assert service.post("/experiments", json=body).status_code == 201
     for number in range(6):
         service.run(params=SAMPLE, experiment="reported", user_id=f"u{number}")
+    printed = service.post("/reports/ab_test", json={"experiment_name": "reported", "format": "pdf"})
+    assert service.get(printed.json()["url"]).content.startswith(b"%PDF-")
     made = service.post("/reports/ab_test", json={"experiment_name": "reported", "days": 7})
     assert made.status_code == 201, made.text
     assert "reported" in service.get(made.json()["url"]).text

@@ -26,6 +26,7 @@ from scheduler_service.http.runs.running import compute
 from scheduler_service.reporting.ab_test import ab_test_report
 from scheduler_service.reporting.evolution import course
 from scheduler_service.reporting.page import html_of
+from scheduler_service.reporting.texts import TEXTS
 from scheduler_service.settings import Settings
 from scheduler_service.stats.comparison import compare_arms
 from scheduler_service.stats.guardrails import check_guardrails
@@ -508,8 +509,8 @@ def test_a_classical_difference_of_optima_is_said_to_be_one_of_the_requests():
     assert told["verdict"] == "non_inferior"
     assert told["summary"].endswith("mostly one of the requests of the two arms, not of the models.")
     zh, en = (Page(html_of(ab_test_report(examined, runs, None, (), BEGIN, NOW, lang))).text for lang in ("zh", "en"))
-    assert "这一差别主要来自两组用户的请求本身，而不是模型" in zh
-    assert "this difference is mostly one of the requests of the two arms" in en
+    assert TEXTS["zh"]["raw_of_requests"] in zh
+    assert TEXTS["en"]["raw_of_requests"].strip() in en
     unproven = runs.assign(gap=0.02, lower_bound=runs["makespan"] / 1.02)
     assert "not of the models" not in examine(experiment(), unproven, None, NOW).to_dict()["summary"]
 
@@ -520,12 +521,12 @@ def test_a_report_on_it_names_it_everywhere():
     examined = examine(of, runs, pairs, NOW)
     zh, en = (Page(html_of(ab_test_report(examined, runs, pairs, (), BEGIN, NOW, lang))).text for lang in ("zh", "en"))
     assert "B 优于 A：模型自身排程的完工时间平均缩短" in zh
-    assert "模型自身排程的完工时间延长" in zh
-    assert "B 自身排程的完工时间比 A 的短多少" in zh
+    assert TEXTS["zh"]["guard_policy_makespan"] in zh
+    assert TEXTS["zh"]["differences_policy_makespan"] in zh
     assert "makespan of the model's own schedule" in en
     lost = optimal_pairs(100, better=-0.1)
     told = Page(html_of(ab_test_report(examine(of, runs, lost, NOW), runs, lost, (), BEGIN, NOW, "zh"))).text
-    assert "A 自身排程的完工时间 B 自身排程的完工时间" in told
+    assert "A 自身排程的总工期 B 自身排程的总工期" in told
 
 
 def test_pairs_of_an_experiment_on_another_metric_are_told_in_makespans():
@@ -543,7 +544,7 @@ def test_the_performance_report_shows_it_by_model(monitor):
         )
         monitor.record_performance(one)
     page = Page(Path(monitor.generate_performance_report()).read_text("utf-8")).text
-    assert "自身排程完工时间" in page
+    assert TEXTS["zh"]["policy_makespan"] in page
     assert "57.25" in page or "57.3" in page
 
 

@@ -2,12 +2,16 @@
 
 import json
 import resource
+import shutil
+import subprocess
 import warnings
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.dates import date2num
 
 from monitoring import ABTestAnalyzer, PairRecord, PerformanceMonitor, PerformanceRecord
 from scheduler_env.fonts import drawable
@@ -17,8 +21,10 @@ from scheduler_service.experiments.examination import examine
 from scheduler_service.experiments.experiment import Experiment
 from scheduler_service.reporting.ab_figures import _rows
 from scheduler_service.reporting.ab_test import ab_test_report
+from scheduler_service.reporting.content import Pictures, Report
 from scheduler_service.reporting.evolution import effects_over_time, pair_effects_over_time, ramp
 from scheduler_service.reporting.page import html_of
+from scheduler_service.reporting.pdf import pdf_of
 from scheduler_service.reporting.texts import TEXTS
 from scheduler_service.stats.metrics import METRICS
 from tests.pages import Page
@@ -148,16 +154,20 @@ def line(hours: float, event: str, status: str, stage: float | None = None, **mo
     return {"time": to_iso(BEGIN + timedelta(hours=hours)), "event": event, "after": after, **told, **more}
 
 
-def page_of(
+def report_on(
     of: Experiment,
     runs: pd.DataFrame,
     pairs: pd.DataFrame | None = None,
     history: object = (),
     lang: str = "zh",
     days: float = 7.0,
-) -> Page:
+) -> Report:
     examined = examine(of, runs, pairs, NOW)
-    return Page(html_of(ab_test_report(examined, runs, pairs, history, NOW - timedelta(days=days), NOW, lang)))
+    return ab_test_report(examined, runs, pairs, history, NOW - timedelta(days=days), NOW, lang)
+
+
+def page_of(*arguments, **options) -> Page:
+    return Page(html_of(report_on(*arguments, **options)))
 
 
 def test_the_planned_end_is_told_and_of_an_open_ended_experiment_that_it_has_none():
@@ -165,7 +175,7 @@ def test_the_planned_end_is_told_and_of_an_open_ended_experiment_that_it_has_non
     assert "计划结束 2026-" in page_of(experiment(), runs).text
     for lang, words in {
         "zh": "计划结束 不限期（直到上线",
-        "en": "Planned end open-ended (until it is promoted",
+        "en": "Planned end none (open-ended until promoted",
     }.items():
         assert words in page_of(experiment(duration_days=3_650), runs, lang=lang).text
 
@@ -396,7 +406,7 @@ def test_an_abort_in_the_first_stage_is_told_with_its_reason(pictures):
     ]
     runs = runs_of(90, 4, better={"model_b": -0.14}, hours=5.3)
     page = page_of(experiment(rollout={}, status="stopped"), runs, history=history)
-    assert "中止 护栏 0.0% 护栏被突破：完工时间延长 14.10%" in page.text
+    assert "中止 护栏 0.0% 护栏被突破：总工期延长 14.10%" in page.text
     assert "王工 10.0% 上线前验证" in page.text
     assert "guardrail makespan" not in page.text
 
@@ -418,7 +428,7 @@ def test_an_abort_by_the_breaker_is_told_though_no_verdict_was_looked_at(lang, t
     assert told in page.text
     label = {
         "zh": "自身模型未能应答的请求占比（熔断） 100.0% — ≤ 50% × 突破",
-        "en": "(breaker) 100.0% – ≤ 50% × breached",
+        "en": "(circuit breaker) 100.0% – ≤ 50% × breached",
     }[lang]
     assert label in page.text
 
@@ -430,7 +440,7 @@ def test_an_english_report_gives_the_services_own_reasons():
 
 def test_an_experiment_that_ran_out_is_off_the_candidate_from_its_last_day_on():
     page = page_of(experiment(duration_days=3), runs_of(60, 3), history=[line(0, "created", "active")])
-    assert "到期 — 0.0% 实验天数已满" in page.text
+    assert "到期 — 0.0% 实验期限已到" in page.text
 
 
 def test_figures_of_the_history_that_are_not_as_expected_leave_the_reason_as_it_is():
@@ -462,6 +472,40 @@ def test_a_report_that_does_not_reach_back_to_the_beginning_says_so():
     assert "本报告只含" not in page_of(experiment(), runs_of(60, 3)).text
 
 
+def test_the_report_and_its_charts_begin_at_the_first_run(pictures):
+    runs = runs_of(60, 3, hours=48.0)
+    runs["timestamp"] += timedelta(hours=60)
+    report = report_on(experiment(rollout={}), runs, history=[line(0, "created", "active", 0.1)])
+    first = runs["timestamp"].min()
+    assert report.period.startswith(first.strftime("%Y-%m-%d %H:%M:%S"))
+    blocks = [block for section in report.sections for block in section.blocks if isinstance(block, Pictures)]
+    for picture in (blocks[0].pictures[0], blocks[1].pictures[0]):
+        assert picture.figure.axes[0].get_xlim()[0] == pytest.approx(date2num(first), abs=1e-6)
+
+
+# --- the PDF ---
+
+
+def test_the_pdf_is_the_same_each_time_and_lies_beside_its_page(pictures, monitor, tmp_path):
+    record(monitor, "v1_vs_v2")
+    analyzer = ABTestAnalyzer(monitor, config_path=tmp_path / "none.json")
+    pages = [Path(analyzer.generate_ab_test_report("v1_vs_v2", pdf=with_pdf)) for with_pdf in (True, False, True)]
+    assert [page.with_suffix(".pdf").exists() for page in pages] == [True, False, True]
+    assert pages[0].with_suffix(".pdf").read_bytes() == pages[2].with_suffix(".pdf").read_bytes()
+
+
+def test_everything_that_the_page_says_is_in_the_pdf(tmp_path):
+    if shutil.which("pdftotext") is None:
+        pytest.skip("pdftotext (poppler-utils) reads the PDF here")
+    runs, of = runs_of(200, 8, better={"model_b": 0.06}), experiment(shadow=1.0, title="新模型", hypothesis="更短")
+    report = report_on(of, runs, pairs_of(300), [line(0, "created", "active", actor="王工", reason="验证")])
+    (tmp_path / "report.pdf").write_bytes(pdf_of(report))
+    command = ["pdftotext", "-raw", str(tmp_path / "report.pdf"), "-"]
+    found = "".join(subprocess.run(command, capture_output=True, check=True).stdout.decode().split())
+    words = Page(html_of(report)).words
+    assert [word for word in words if "".join(word.split()) not in found] == []
+
+
 # --- any data ---
 
 
@@ -483,7 +527,10 @@ def test_a_report_that_does_not_reach_back_to_the_beginning_says_so():
     ids=["none", "one", "a", "b", "nan", "failed", "no users", "constant", "one moment", "no arm"],
 )
 def test_any_data_make_a_sensible_page(pictures, runs, lang):
-    page = page_of(experiment(rollout={}, shadow=0.5), runs, pairs_of(2), [line(0, "created", "active", 0.1)], lang)
+    history = [line(0, "created", "active", 0.1)]
+    report = report_on(experiment(rollout={}, shadow=0.5), runs, pairs_of(2), history, lang)
+    page = Page(html_of(report))
+    assert pdf_of(report).startswith(b"%PDF-")
     words = page.text.lower().replace("(", " ").replace("%", " ").split()
     assert not {"nan", "none", "inf"} & set(words)
     assert TEXTS[lang]["arms"] in page.text

@@ -123,21 +123,21 @@ def test_the_change_is_against_the_period_before(monitor):
         moment = NOW - timedelta(days=days)
         monitor.record_performance(PerformanceRecord(request_id=str(days), makespan=makespan, timestamp=moment))
     page = Page(monitor.generate_performance_report(days=7, lang="en"))
-    assert "Mean makespan 54.00 h vs. period before ▼ 10.0%" in page.text
+    assert "Mean makespan 54.00 h vs. previous period ▼ 10.0%" in page.text
 
 
 def test_crossed_thresholds_are_named_with_advice(monitor, monkeypatch):
     fill(monitor, 500)
     page = Page(monitor.generate_performance_report(lang="en"))
     assert "All figures are within" not in page.text
-    assert "crossed" not in page.text
+    assert not any(TEXTS["en"][key] in page.text for key in ("above", "below"))
     monkeypatch.setitem(monitoring.PERFORMANCE_THRESHOLDS, "max_makespan", 50.0)
     monkeypatch.setitem(monitoring.PERFORMANCE_THRESHOLDS, "min_success_rate", 0.99)
     page = Page(monitor.generate_performance_report(lang="en"))
-    assert page.text.count("crossed") == 2
-    assert "is above the threshold of 50.00 h; 100.0% of the requests are" in page.text
+    assert [page.text.count(TEXTS["en"][key]) for key in ("above", "below")] == [1, 1]
+    assert "above the threshold of 50.00 h; 100.0% of these requests exceed it" in page.text
     assert re.search(
-        r"below the threshold of 99\.0%; the most frequent reason is “求解超时：# ms” \(\d+ times\)", page.text
+        r"below the threshold of 99\.0%\. The most frequent failure is “求解超时：# ms” \(\d+ times\)", page.text
     )
 
 

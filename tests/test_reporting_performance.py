@@ -20,10 +20,10 @@ from scheduler_service.alerts.episodes import Episode
 from scheduler_service.reporting import figures
 from scheduler_service.reporting.analysis import gap_change, size_labels
 from scheduler_service.reporting.anomalies import anomalous_buckets, anomalous_runs
-from scheduler_service.reporting.axes import label
 from scheduler_service.reporting.content import Table
 from scheduler_service.reporting.facts import AlertRow
 from scheduler_service.reporting.formatting import Formatter
+from scheduler_service.reporting.look import label
 from scheduler_service.reporting.page import html_of
 from scheduler_service.reporting.pdf import pdf_of
 from scheduler_service.reporting.performance import performance_report
@@ -173,9 +173,9 @@ def test_a_bad_spell_is_found_and_a_quiet_one_is_not_taken_for_it():
 def test_anomalies_are_listed_with_their_reason_and_counted():
     slow = {"execution_time": 1.0, "request_id": "slow"}
     page = page_on(frame(*noisy_gaps(60, 0.01), {"gap": 0.2, "request_id": "far"}, slow))
-    assert "far m 1 gap of 20.0%, usually 1.0% for requests like it (z = " in page.text
-    assert "slow m 1 compute time of 1.00 s, usually 20 ms for requests like it (z = " in page.text
-    assert "Requests like no other of their kind: 1 by their gap, 1 by their compute time" in page.text
+    assert "far m 1 gap 20.0%, usually 1.0% for similar requests (z = " in page.text
+    assert "slow m 1 compute time 1.00 s, usually 20 ms for similar requests (z = " in page.text
+    assert "Outliers among similar requests: 1 by gap, 1 by compute time" in page.text
     assert TEXTS["en"]["no_anomalies"] in page_on(frame({"times": 60})).text
 
 
@@ -213,7 +213,7 @@ def test_the_mean_gap_of_each_size_is_held_against_its_threshold():
     ]
     assert rows[3:] == [
         ["Mean gap with 1 work points, at most", "2.00%", "1.00%", "ok"],
-        ["Mean gap with 3–5 work points, at most", "10.00%", "30.00%", "crossed"],
+        ["Mean gap with 3–5 work points, at most", "10.00%", "30.00%", "above threshold"],
         ["Mean gap with 6–10 work points, at most", "4.20%", "30.00%", "too few runs"],
     ]
     assert "Mean gaps above their thresholds: 3–5 work points, 30.00% (threshold 10.00%)" in Page(html_of(report)).text
@@ -235,21 +235,21 @@ ALERT = AlertRow("min_success_rate", "too many failures", "critical", NOW - time
 def test_alerts_of_the_period_are_listed_and_shaded():
     ended = replace(ALERT, severity="warning", message="slow", ended=NOW - timedelta(hours=4))
     report = report_on(frame({"times": 9}), ALERT, ended)
-    assert tables_of(report)["Alerts of the period"].rows[0][1] == "too many failures (min_success_rate)"
+    assert tables_of(report)[TEXTS["en"]["alerts_of_period"]].rows[0][1] == "too many failures (min_success_rate)"
     page = Page(html_of(report))
-    assert "There were 2 alerts, 1 of them critical; 1 still go on" in page.text
-    assert "goes on 91.00% 95.00%" in page.text
+    assert "There were 2 alerts, 1 of them critical and 1 ongoing." in page.text
+    assert "ongoing 91.00% 95.00%" in page.text
     trend = next(block for section in report.sections for block in section.blocks if block.kind == "pictures")
     legend = trend.pictures[0].figure.axes[0].get_legend()
     assert [text.get_text() for text in legend.get_texts()] == ["critical alert", "warning"]
 
 
 def test_a_period_without_alerts_says_so():
-    assert "There was no alert in this period" in page_on(frame({"times": 3})).text
-    assert "There was no alert in this period" in page_on(frame()).text
+    assert TEXTS["en"]["no_alerts"] in page_on(frame({"times": 3})).text
+    assert TEXTS["en"]["no_alerts"] in page_on(frame()).text
 
 
-def test_nothing_is_fine_while_an_alert_goes_on():
+def test_nothing_is_fine_while_an_alert_is_ongoing():
     fine = TEXTS["en"]["find_fine"]
     assert fine in page_on(frame({"times": 3})).text
     assert fine not in page_on(frame({"times": 3}), ALERT).text
@@ -262,6 +262,16 @@ def test_an_alert_that_began_before_the_period_is_shaded_from_its_start():
     left, right = axes.get_xlim()
     assert min(patch.get_x() for patch in axes.patches) == pytest.approx(left)
     assert max(patch.get_x() + patch.get_width() for patch in axes.patches) == pytest.approx(right)
+
+
+def test_the_report_and_its_charts_begin_with_the_first_run():
+    runs = frame({"times": 30})
+    report = report_on(runs, replace(ALERT, began=NOW - WEEK, ended=NOW - timedelta(days=6)))
+    first = runs["timestamp"].min()
+    assert report.period.startswith(first.strftime("%Y-%m-%d %H:%M:%S"))
+    trend = next(block for section in report.sections for block in section.blocks if block.kind == "pictures")
+    left, _ = trend.pictures[0].figure.axes[0].get_xlim()
+    assert date2num(first - timedelta(hours=1)) < left <= date2num(first), "the whole first hour is shown"
 
 
 def test_alerts_that_overlap_are_shaded_once_for_each_severity():
@@ -336,7 +346,7 @@ def test_poor_data_make_a_sensible_report_in_both_forms(rows, caplog):
 
 def test_models_beyond_a_hundred_are_counted():
     report = report_on(frame(*({"model_key": f"m{place}"} for place in range(103))))
-    assert len(tables_of(report)["Figures by model"].rows) == 100
+    assert len(tables_of(report)[TEXTS["en"]["models_of_period"]].rows) == 100
     assert "3 more are not listed" in Page(html_of(report)).text
 
 
@@ -454,5 +464,5 @@ def test_the_thresholds_of_the_report_are_those_of_one_cycle_and_of_time_beyond_
     large = {"times": 50, "makespan": 400.0, "n_workpoints": 20, "n_steps": 267, "gap": 0.05}
     waited = {"times": 50, "execution_time": 60.1, "time_budget_ms": 60_000.0}
     page = Page(html_of(report_on(frame(large, waited)))).text
-    assert "crossed" not in page
-    assert "crossed" in Page(html_of(report_on(frame({"times": 50, "makespan": 61.0})))).text
+    assert TEXTS["en"]["above"] not in page
+    assert TEXTS["en"]["above"] in Page(html_of(report_on(frame({"times": 50, "makespan": 61.0})))).text

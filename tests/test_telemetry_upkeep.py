@@ -253,6 +253,9 @@ def test_the_command_line_as_an_operator_uses_it(monitor, tmp_path):
     page, paper = (Path(line) for line in report.stdout.splitlines())
     assert "</html>" in page.read_text("utf-8")
     assert paper.read_bytes().startswith(b"%PDF-")
+    unknown = cli(tmp_path, "report", "--experiment", "nobody_knows_it")
+    assert (unknown.returncode, unknown.stdout) == (1, "")
+    assert "nobody_knows_it" in unknown.stderr
     stats = cli(tmp_path, "stats")
     assert "runs" in stats.stdout
     assert "2026-11-25" in stats.stdout

@@ -6,23 +6,7 @@ from typing import TYPE_CHECKING
 
 from scheduler_env.fonts import drawable, use_cjk_font
 from scheduler_env.gantt import INK
-from scheduler_service.reporting.axes import (
-    BLUE,
-    FULL,
-    GREEN,
-    GREY,
-    ORANGE,
-    RED,
-    SKY,
-    Period,
-    Words,
-    chart,
-    legend_above,
-    nothing,
-    show_text,
-    style_axes,
-    time_axis,
-)
+from scheduler_service.reporting import look
 from scheduler_service.reporting.formatting import minus
 from scheduler_service.reporting.timeline import Event
 from scheduler_service.stats.summaries import Values
@@ -44,59 +28,59 @@ def sequences(
     frames: "Mapping[str, pd.DataFrame]",
     margin: float,
     marks: Sequence[Mark],
-    words: Words,
-    period: Period,
+    words: look.Words,
+    period: look.Period,
     missing: Mapping[str, str],
 ) -> "Figure":
-    """Of each candidate the improvement over time, its anytime-valid bounds, and the lines that they have to clear.
+    """The improvement of each candidate over time, its anytime-valid bounds, and the lines that decide the verdict.
 
     Args:
         frames: label -> as `evolution.effects_over_time` has them.
         margin: of non-inferiority, a share.
         marks: moments at which the rollout changed.
-        missing: label -> what is said where nothing could be computed.
+        missing: label -> text shown if there are no bounds.
     """
     from matplotlib.figure import Figure
 
     rows = max(1, len(frames))
     is_empty = all(frame.dropna().empty for frame in frames.values())
     height = 0.6 + 0.7 * rows if is_empty else 3.5 if rows == 1 else 0.5 + 2.1 * rows
-    drawn = Figure(figsize=(FULL, height), layout="constrained", facecolor="white")
+    drawn = Figure(figsize=(look.FULL, height), layout="constrained", facecolor="white")
     for place, (axes, (label, frame)) in enumerate(
         zip(drawn.subplots(rows, 1, squeeze=False)[:, 0], frames.items(), strict=False)
     ):
-        style_axes(axes)
+        look.style_axes(axes)
         if rows > 1:
             axes.set_title(drawable(label, 60), loc="right", fontsize=9.5, color=INK)
         known = frame.dropna()
         if known.empty:
-            show_text(axes, missing[label])
+            look.show_text(axes, missing[label])
             continue
         _sequence(axes, known, margin, words)
         _name_marks(axes, marks, period, inside=True)
         axes.set_ylabel(words["axis_improvement"])
         if place == 0:
-            legend_above(axes)
-        time_axis(axes, period)
+            look.legend_above(axes)
+        look.time_axis(axes, period)
     return drawn
 
 
-def _sequence(axes: "Axes", frame: "pd.DataFrame", margin: float, words: Words) -> None:
+def _sequence(axes: "Axes", frame: "pd.DataFrame", margin: float, words: look.Words) -> None:
     band = 100.0 * frame
     axes.axhline(0.0, color=INK, linewidth=1.1, label=words["sequence_zero"], zorder=2)
     axes.axhline(
-        -100.0 * margin, color=RED, linewidth=1.2, linestyle="--", zorder=2,
+        -100.0 * margin, color=look.RED, linewidth=1.2, linestyle="--", zorder=2,
         label=words["sequence_margin"].format(f"−{100.0 * margin:g}%"),
     )  # fmt: skip
-    axes.fill_between(band.index, band["low"], band["high"], color=SKY, alpha=0.35, linewidth=0)
+    axes.fill_between(band.index, band["low"], band["high"], color=look.SKY, alpha=0.35, linewidth=0)
     for bound in ("low", "high"):
-        axes.plot(band.index, band[bound], color=BLUE, linewidth=0.8)
+        axes.plot(band.index, band[bound], color=look.BLUE, linewidth=0.8)
     axes.plot(
-        band.index, band["improvement"], color=BLUE, linewidth=2.0, marker="o", markersize=3.0,
+        band.index, band["improvement"], color=look.BLUE, linewidth=2.0, marker="o", markersize=3.0,
         label=words["sequence_estimate"],
     )  # fmt: skip
-    axes.fill_between([], [], [], color=SKY, alpha=0.35, label=words["sequence_band"])
-    # The first bounds are so wide that nothing else could be seen: the later half decides what is shown.
+    axes.fill_between([], [], [], color=look.SKY, alpha=0.35, label=words["sequence_band"])
+    # The first bounds are very wide; the axis fits those of the later half.
     late = band.iloc[len(band) // 2 :]
     low = min(late["low"].min(), -130.0 * margin)
     high = max(late["high"].max(), 50.0 * margin)
@@ -105,32 +89,32 @@ def _sequence(axes: "Axes", frame: "pd.DataFrame", margin: float, words: Words) 
 
 
 @use_cjk_font()
-def ramp(events: Sequence[Event], words: Words, period: Period) -> "Figure":
+def ramp(events: Sequence[Event], words: look.Words, period: look.Period) -> "Figure":
     """The share of all users on the candidate as steps; the events that changed it are named above.
 
     Args:
         events: at least one, oldest first.
     """
-    drawn, axes = chart(FULL, 3.0)
+    drawn, axes = look.chart(look.FULL, 3.0)
     moments = [*(event.time for event in events), max(period[1], events[-1].time)]
     percent = [100.0 * event.share for event in (*events, events[-1])]
-    axes.step(moments, percent, where="post", color=BLUE, linewidth=2.0)  # type: ignore[arg-type]
-    axes.fill_between(moments, percent, step="post", color=SKY, alpha=0.3, linewidth=0)  # type: ignore[arg-type]
+    axes.step(moments, percent, where="post", color=look.BLUE, linewidth=2.0)  # type: ignore[arg-type]
+    axes.fill_between(moments, percent, step="post", color=look.SKY, alpha=0.3, linewidth=0)  # type: ignore[arg-type]
     axes.set_ylim(0.0, min(104.0, max(20.0, 1.3 * max(percent))))
     axes.set_ylabel(words["axis_share"])
     marks = [(event.time, f"{number} {event.label}") for number, event in enumerate(events, start=1)]
     _name_marks(axes, marks, period, inside=False)
-    time_axis(axes, period)
+    look.time_axis(axes, period)
     return drawn
 
 
-def _name_marks(axes: "Axes", marks: Sequence[Mark], period: Period, *, inside: bool) -> None:
+def _name_marks(axes: "Axes", marks: Sequence[Mark], period: look.Period, *, inside: bool) -> None:
     """A dotted line at each mark within the period, and its name at the top of the axes, or above them."""
     start, end = period
     shown = [mark for mark in marks if start <= mark[0] <= end][:MAX_MARKS]
     places = [(moment - start) / (end - start) for moment, _ in shown]
     for (moment, text), (row, is_whole, side) in zip(shown, _rows(places, shown), strict=True):
-        axes.axvline(moment, color=GREY, linewidth=0.9, linestyle=":", zorder=1)  # type: ignore[arg-type]
+        axes.axvline(moment, color=look.GREY, linewidth=0.9, linestyle=":", zorder=1)  # type: ignore[arg-type]
         gap = 3 if side == "left" else -3
         axes.annotate(
             text if is_whole else text.split(" ", 1)[0], (moment, 1.0), xycoords=("data", "axes fraction"),
@@ -140,7 +124,7 @@ def _name_marks(axes: "Axes", marks: Sequence[Mark], period: Period, *, inside: 
 
 
 def _rows(places: Sequence[float], marks: Sequence[Mark]) -> list[tuple[int, bool, str]]:
-    """Where each name fits: (row, whether as a whole or its first word alone, alignment)."""
+    """The place of each name: (row, whether the whole name fits or only its first word, alignment)."""
     free = [-1.0] * 4  # of each row the right end of what is written there, as share of the axis
     found: list[tuple[int, bool, str]] = []
     for place, (_, text) in zip(places, marks, strict=True):
@@ -161,7 +145,7 @@ def differences(
     counts: tuple[int, int, int],
     mean: float | None,
     interval: tuple[float, float] | None,
-    words: Words,
+    words: look.Words,
 ) -> "Figure":
     """How often the candidate won, tied and lost, and by how much.
 
@@ -173,9 +157,9 @@ def differences(
     """
     import numpy as np
 
-    drawn, axes = chart(FULL, 3.3)
+    drawn, axes = look.chart(look.FULL, 3.3)
     if not improvement.size:
-        return nothing(drawn, axes, words)
+        return look.nothing(drawn, axes, words)
     percent = 100.0 * improvement
     untied = np.abs(percent[percent != 0.0])
     reach = float(np.quantile(untied, 0.99)) if untied.size else 1.0
@@ -183,9 +167,9 @@ def differences(
     sides = np.arange(BINS_A_SIDE + 1) * width
     won, tied, lost = counts
     groups = (
-        ("pairs_lost", lost, percent < 0.0, -sides[::-1], ORANGE, "///"),
-        ("pairs_tied", tied, percent == 0.0, np.array([-0.35, 0.35]) * width, GREY, ""),
-        ("pairs_won", won, percent > 0.0, sides, BLUE, ""),
+        ("pairs_lost", lost, percent < 0.0, -sides[::-1], look.ORANGE, "///"),
+        ("pairs_tied", tied, percent == 0.0, np.array([-0.35, 0.35]) * width, look.GREY, ""),
+        ("pairs_won", won, percent > 0.0, sides, look.BLUE, ""),
     )
     tallest = 0.0
     for key, count, chosen, edges, colour, hatch in groups:
@@ -200,7 +184,7 @@ def differences(
         centre = 100.0 * mean
         error = None if interval is None else [[centre - 100.0 * interval[0]], [100.0 * interval[1] - centre]]
         axes.errorbar(
-            [centre], [1.1 * tallest], xerr=error, fmt="D", color=GREEN, markersize=6, capsize=4, linewidth=2.0,
+            [centre], [1.1 * tallest], xerr=error, fmt="D", color=look.GREEN, markersize=6, capsize=4, linewidth=2.0,
             label=words["pairs_mean"].format(minus(f"{centre:+.2f}%")), zorder=4,
         )  # fmt: skip
     axes.axvline(0.0, color=INK, linewidth=1.0)
@@ -208,8 +192,8 @@ def differences(
     axes.set_xlim(-1.03 * reach, 1.03 * reach)
     axes.xaxis.set_major_formatter(_signed)
     axes.set_xlabel(words["axis_difference"])
-    axes.set_ylabel(words["axis_requests"])
-    legend_above(axes)
+    axes.set_ylabel(words["requests"])
+    look.legend_above(axes)
     return drawn
 
 

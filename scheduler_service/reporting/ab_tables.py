@@ -21,11 +21,6 @@ STATES = {"kept": "ok", "breached": "crossed", "undecided": "unknown"}
 """State of a guardrail -> tone of its badge."""
 
 
-def columns_of(show: Formatter, *columns: tuple[str, float], texts: Sequence[str] = ()) -> list[Column]:
-    """Columns by the key of their label and their width; those of `texts` are of text."""
-    return [Column(show.text(key), width, is_text=key in texts) for key, width in columns]
-
-
 def _comparisons(examined: Examination) -> dict[str, ArmComparison]:
     """Arm -> the comparison that knows its figures."""
     return {BASELINE: examined.latest} | dict(examined.comparisons)
@@ -50,7 +45,7 @@ def arms_table(examined: Examination, show: Formatter) -> Table:
         for arm, comparison in comparisons.items()
     ]
     keys = [("arm", 0.5), ("model", 2.2), ("asked_share", 1.0), ("users", 0.8), ("actual_share", 1.0)]
-    columns = columns_of(show, *keys, ("requests", 0.8), ("success_rate", 0.9), texts=("arm", "model"))
+    columns = show.columns(*keys, ("requests", 0.8), ("success_rate", 0.9), texts=("arm", "model"))
     mean = Column(show.text("user_mean", show.text(f"metric_{metric}")), 1.6)
     return Table("", [*columns, mean], rows)
 
@@ -59,7 +54,7 @@ def guardrails_table(examined: Examination, show: Formatter) -> Table:
     """The guardrails of each candidate."""
     rows = [_guardrail(check, arm, show) for arm, checks in examined.guardrails.items() for check in checks]
     keys = [("arm", 0.5), ("guardrail", 3.4), ("harm", 1.0), ("harm_bounds", 1.8), ("allowed", 0.9), ("state", 1.0)]
-    columns = columns_of(show, *keys, texts=("arm", "guardrail"))
+    columns = show.columns(*keys, texts=("arm", "guardrail"))
     return Table("", columns, rows, show.text("no_guardrails"), show.text("guard_note", FAILED_RATIO))
 
 
@@ -94,7 +89,7 @@ def events_table(events: Sequence[Event], show: Formatter) -> Table:
         [str(number), show.moment(event.time), event.label, event.actor, show.percent(event.share), event.reason]
         for number, event in enumerate(events, start=1)
     ]
-    return Table("", columns_of(show, *keys, texts=("time", "event", "actor", "reason")), rows)
+    return Table("", show.columns(*keys, texts=("time", "event", "actor", "reason")), rows)
 
 
 def sizes_table(
@@ -107,9 +102,9 @@ def sizes_table(
     note = show.text("sizes_note", round(100.0 * first.level, 2))
     if first.unknown:
         note += show.text("sizes_unknown", show.count(first.unknown))
-    keys = [("arm", 0.5), ("sizes_workpoints", 1.0), ("sizes_improvement", 1.1), ("sizes_interval", 2.0)]
+    keys = [("arm", 0.5), ("workpoints", 1.0), ("sizes_improvement", 1.1), ("sizes_interval", 2.0)]
     more = [("sizes_change", 1.8), ("sizes_users", 1.2), ("sizes_samples", 1.5)]
-    return Table("", columns_of(show, *keys, *more, texts=("arm", "sizes_workpoints")), rows, note=note)
+    return Table("", show.columns(*keys, *more, texts=("arm", "workpoints")), rows, note=note)
 
 
 def _size(each: SizeClass, arm: str, found: Breakdown, writer: VerdictWriter, show: Formatter) -> list[Cell]:
@@ -122,7 +117,7 @@ def _size(each: SizeClass, arm: str, found: Breakdown, writer: VerdictWriter, sh
         interval = writer.why_no_bounds(each.reason, of_pairs=found.is_of_pairs)
     if change is not None:
         unit = show.text(f"unit_{figures['unit']}")
-        difference = minus(show.text("range", *(f"{end:+.2f} {unit}" for end in change)))
+        difference = minus(f"{show.text('range', *(f'{end:+.2f}' for end in change))} {unit}")
     size = str(each.low) if each.low == each.high else f"{each.low}–{each.high}"
     return [
         letter(arm),
@@ -143,7 +138,7 @@ def secondary_table(examined: Examination, writer: VerdictWriter, show: Formatte
         for name, found in metrics.items()
     ]
     keys = [("arm", 0.5), ("metric_heading", 2.2), ("raw_improvement", 1.0), ("p_value", 0.9), ("adjusted_p", 0.9)]
-    columns = columns_of(show, *keys, ("one_look", 2.6), texts=("arm", "metric_heading", "one_look"))
+    columns = show.columns(*keys, ("one_look", 2.6), texts=("arm", "metric_heading", "one_look"))
     return Table("", columns, rows, note=show.text("secondary_note"))
 
 
@@ -175,4 +170,4 @@ def metrics_table(examined: Examination, labels: Mapping[str, str], show: Format
             texts = (show.of_metric(name, value) for value in values)
             rows.append([label if arm == BASELINE else "", show.name(labels[arm]), show.count(figures.count), *texts])
     keys = [("metric_heading", 2.2), ("arm", 2.2), ("count", 0.8), ("mean", 0.9), ("std", 0.9), ("min", 0.9)]
-    return Table("", columns_of(show, *keys, ("max", 0.9), texts=("metric_heading", "arm")), rows)
+    return Table("", show.columns(*keys, ("max", 0.9), texts=("metric_heading", "arm")), rows)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from scheduler_service.experiments.about import ABOUT
 from scheduler_service.experiments.examination import Examination
+from scheduler_service.experiments.experiment import Experiment
 from scheduler_service.reporting import ab_figures, figures
 from scheduler_service.reporting.ab_pairs import paired_sections
 from scheduler_service.reporting.ab_tables import (
@@ -110,7 +111,7 @@ def ab_test_report(
 
 
 def _label(arm: str, model: str | None, show: Formatter) -> str:
-    return f"{letter(arm)} · {model}" if model else show.text("arm_named", letter(arm))
+    return f"{letter(arm)} · {show.name(model)}" if model else show.text("arm_named", letter(arm))
 
 
 def _last_moment(runs: "pd.DataFrame", events: list[Event], begin: datetime, end: datetime) -> datetime:
@@ -127,10 +128,9 @@ def _verdicts(basis: _Basis, start: datetime, end: datetime) -> list[Block]:
     experiment, show, is_empty = basis.examined.experiment, basis.show, basis.runs.empty
     blocks: list[Block] = []
     if experiment.title or experiment.hypothesis:
-        owner = [show.text("about_owner") + show.text("colon") + experiment.owner] if experiment.owner else []
-        hypothesis = show.text("about_hypothesis") + show.text("colon") + (experiment.hypothesis or show.none)
-        names = " · ".join([show.name(experiment.name), *owner])
-        blocks.append(Statement(experiment.title or experiment.name, notes=[names, hypothesis]))
+        rest = [each for each in _about(experiment) if each[0] != "about_title"]
+        notes = [f"{show.text(key)}{show.text('colon')}{text}" for key, text in rest]
+        blocks.append(Statement("", experiment.title or show.name(experiment.name), notes=notes))
     if is_empty:
         blocks.append(Statement(show.text("ab_no_data")))
     else:
@@ -144,6 +144,11 @@ def _verdicts(basis: _Basis, start: datetime, end: datetime) -> list[Block]:
         if len(experiment.candidates) > 1:
             notes.append(show.text("ab_shared_error", len(experiment.candidates), basis.level))
     return [*blocks, Notes(notes)]
+
+
+def _about(experiment: Experiment) -> list[tuple[str, str]]:
+    """What people wrote about the experiment, each by the key of its label."""
+    return [(f"about_{name}", text) for name in ABOUT if (text := getattr(experiment, name))]
 
 
 def _verdict(basis: _Basis, arm: str, end: datetime) -> Statement:
@@ -207,7 +212,7 @@ def _settings(basis: _Basis) -> Block:
     end = show.text("open_ended") if experiment.is_open_ended else show.moment(experiment.end_time)
     fields = [
         ("experiment", show.name(experiment.name)),
-        *((f"about_{name}", text) for name in ABOUT if (text := getattr(experiment, name)) is not None),
+        *_about(experiment),
         ("status", show.text(f"status_{basis.status}")),
         ("metric", show.text(f"metric_{experiment.success_metric}")),
         ("begin", show.moment(experiment.start_time)),

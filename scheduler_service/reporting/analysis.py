@@ -1,10 +1,9 @@
-"""Recorded runs -> figures: plain functions of frames; None (or NaN in a frame) where there is no such figure."""
+"""Figures of recorded runs: plain functions of frames; None (NaN in a frame) where there is no figure."""
 
 import json
 import math
 from collections import defaultdict
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -35,11 +34,11 @@ REPORT_COLUMNS = (
     "error_message",
     "time_budget_ms",
 )
-"""What the performance report is made of; the inputs of a hundred thousand requests would fill the memory."""
-ENOUGH_RUNS = 30
-"""Successful runs that a figure needs before advice is built on it."""
+"""What the performance report needs; the inputs of a hundred thousand requests would fill the memory."""
+MIN_RUNS = 30
+"""Successful runs that a figure needs before advice is based on it."""
 UNKNOWN_MODEL = "-"
-"""Stands for the model of runs that failed before one was chosen."""
+"""The model of runs that failed before one was chosen."""
 
 
 def number(value: object) -> float | None:
@@ -52,7 +51,7 @@ def number(value: object) -> float | None:
 
 
 def distribution(values: "pd.Series[Any]") -> dict[str, float | int | None]:
-    """Count, mean, spread and percentiles of the values that are there."""
+    """Count, mean, spread and percentiles of the known values."""
     present = values.dropna()
     quantiles = present.quantile([0.5, 0.95, 0.99])
     return {
@@ -68,9 +67,9 @@ def distribution(values: "pd.Series[Any]") -> dict[str, float | int | None]:
 
 
 def summarise_runs(runs: "pd.DataFrame", start: datetime | None, end: datetime | None) -> dict[str, object]:
-    """The figures of `runs` as JSON: all together and by model.
+    """The figures of `runs` as JSON, of all runs and by model.
 
-    Makespans, gap, time and utilisation are of the successful runs: a failure after 1 ms is not a quick answer.
+    Makespans, gap, time and utilisation cover successful runs only: a failure after 1 ms is not a quick answer.
     """
     return {
         "start_time": to_iso(start) if start else None,
@@ -99,60 +98,42 @@ def _figures(runs: "pd.DataFrame") -> dict[str, object]:
     }
 
 
-@dataclass(frozen=True, slots=True)
-class Headline:
-    """The figures of a period in one glance."""
-
-    requests: int
-    success_rate: float | None  # 0..1
-    makespan_h: float | None  # mean
-    policy_makespan_h: float | None  # mean
-    gap: float | None  # mean, share of the lower bound
-    p50_s: float | None  # of the execution time
-    p99_s: float | None
-    utilization: float | None  # mean, 0..1
-    satisfaction: float | None  # mean, 1..5
+Headline = Mapping[str, float | None]
+"""The figures of some runs at a glance, by the key of their label: shares, hours, seconds, and ratings from 1 to 5."""
 
 
 def headline(runs: "pd.DataFrame") -> Headline:
     good = runs[runs["success"]]
-    return Headline(
-        requests=len(runs),
-        success_rate=number(runs["success"].mean()),
-        makespan_h=number(good["makespan"].mean()),
-        policy_makespan_h=number(good["policy_makespan"].mean()),
-        gap=number(good["gap"].mean()),
-        p50_s=number(good["execution_time"].quantile(0.5)),
-        p99_s=number(good["execution_time"].quantile(0.99)),
-        utilization=number(good["resource_utilization"].mean()),
-        satisfaction=number(runs["user_satisfaction"].mean()),
-    )
+    figures = {
+        "requests": len(runs),
+        "success_rate": runs["success"].mean(),
+        "makespan": good["makespan"].mean(),
+        "policy_makespan": good["policy_makespan"].mean(),
+        "gap": good["gap"].mean(),
+        "p50": good["execution_time"].quantile(0.5),
+        "p99": good["execution_time"].quantile(0.99),
+        "utilization": good["resource_utilization"].mean(),
+        "satisfaction": runs["user_satisfaction"].mean(),
+    }
+    return {name: number(value) for name, value in figures.items()}
 
 
-@dataclass(frozen=True, slots=True)
-class ModelRow:
-    """A line of the table by model."""
-
-    model: str
-    figures: Headline
-
-
-def by_model(runs: "pd.DataFrame") -> list[ModelRow]:
-    """The models that were used, the busiest first."""
+def by_model(runs: "pd.DataFrame") -> list[tuple[str, Headline]]:
+    """The figures of each model, the busiest first."""
     models = runs["model_key"].fillna(UNKNOWN_MODEL)
-    rows = [ModelRow(str(model), headline(group)) for model, group in runs.groupby(models)]
-    return sorted(rows, key=lambda row: (-row.figures.requests, row.model))
+    rows = [(str(model), headline(group)) for model, group in runs.groupby(models)]
+    return sorted(rows, key=lambda row: (-(row[1]["requests"] or 0.0), row[0]))
 
 
 def failure_reasons(runs: "pd.DataFrame") -> list[tuple[str, int]]:
     """Error messages of failed runs with their counts, the most frequent first.
 
-    Numbers and quoted names differ from run to run, so messages that differ only in them are one reason.
+    Messages that differ only in numbers and quoted names count as one reason.
     """
     messages = runs.loc[~runs["success"], "error_message"].fillna("?")
-    alike = messages.str.replace(r"\d+(\.\d+)?", "#", regex=True).str.replace(r"'[^']*'", "'…'", regex=True)
-    counts = alike.value_counts()
-    example = dict(zip(reversed(list(alike)), reversed(list(messages)), strict=True))
+    similar = messages.str.replace(r"\d+(\.\d+)?", "#", regex=True).str.replace(r"'[^']*'", "'…'", regex=True)
+    counts = similar.value_counts()
+    example = dict(zip(reversed(list(similar)), reversed(list(messages)), strict=True))
     return [
         (example[reason] if count == 1 else str(reason), int(count))
         for reason, count in zip(counts.index, counts.to_numpy(), strict=True)
@@ -160,7 +141,7 @@ def failure_reasons(runs: "pd.DataFrame") -> list[tuple[str, int]]:
 
 
 def team_utilization(runs: "pd.DataFrame") -> dict[str, float]:
-    """Of each team the mean utilisation, 0..1, over the successful runs that used it; the busiest first."""
+    """Team -> mean utilisation, 0..1, of the successful runs that used it; the busiest first."""
     totals: dict[str, float] = defaultdict(float)
     counts: dict[str, int] = defaultdict(int)
     for text in runs.loc[runs["success"], "team_utilization"].dropna():
@@ -202,9 +183,9 @@ def over_time(runs: "pd.DataFrame", start: datetime, end: datetime) -> "pd.DataF
 
 
 def bucket_starts(times: "pd.Series[Any]", length: str) -> "pd.Series[Any]":
-    """Where each moment's bucket begins on the clock of its time zone.
+    """The start of each moment's bucket, in its time zone.
 
-    A clock that is put back shows an hour twice, which is in one bucket.
+    When clocks are set back, the repeated hour is one bucket.
     """
     import numpy as np
 
@@ -229,23 +210,23 @@ def top(runs: "pd.DataFrame", column: str, count: int = 10) -> list[dict[str, An
 
 
 def gap_change(before: "pd.DataFrame", runs: "pd.DataFrame") -> tuple[float, float] | None:
-    """The mean gaps before and now, of runs with as many work points; None: too few to say.
+    """The mean gaps before and now, of runs with the same numbers of work points; None: too few runs.
 
-    Each number of work points counts before as it does now, so another mix of sizes is no change.
+    Both are weighted by the present numbers of runs of each size, so that another mix of sizes is no change.
     """
     was, now = (
         each[each["success"] & each["gap"].notna()].groupby("n_workpoints")["gap"].agg(["mean", "count"])
         for each in (before, runs)
     )
     both = was.add_suffix("_was").join(now.add_suffix("_now"), how="inner")
-    if both.empty or min(both["count_was"].sum(), both["count_now"].sum()) < ENOUGH_RUNS:
+    if both.empty or min(both["count_was"].sum(), both["count_now"].sum()) < MIN_RUNS:
         return None
     weights = both["count_now"] / both["count_now"].sum()
     return float((both["mean_was"] * weights).sum()), float((both["mean_now"] * weights).sum())
 
 
 def size_labels(limits: Iterable[int]) -> dict[int, str]:
-    """Of each of `limits`, and what is beyond them, the numbers of work points in words: 5 -> "3–5"."""
+    """Size -> the numbers of work points it stands for, 5 -> "3–5"; the last one is for all larger ones."""
     labels, least = {}, 1
     for largest in sorted(limits):
         labels[largest] = str(largest) if largest == least else f"{least}–{largest}"

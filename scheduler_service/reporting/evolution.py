@@ -1,4 +1,4 @@
-"""How an experiment came to its verdict: the effect and its bounds over time, the candidate's share, its pairs."""
+"""How an experiment developed: the effect and its bounds over time, the candidate's share, and its pairs."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,10 +19,10 @@ if TYPE_CHECKING:
     import pandas as pd
 
 MOMENTS = 40
-"""At which the effect is computed again, on the runs until then."""
+"""Number of times at which the effect is computed, each on the runs until then."""
 
 TIE = 1e-9
-"""Makespans that differ by a smaller share of the baseline's are equal: the rest is rounding."""
+"""Makespans count as equal if they differ by a smaller share of the baseline's; smaller differences are rounding."""
 
 
 def effects_over_time(
@@ -33,9 +33,9 @@ def effects_over_time(
     split: Mapping[str, float] | None = None,
     ends: Mapping[str, datetime] = MappingProxyType({}),
 ) -> "dict[str, pd.DataFrame]":
-    """Of each candidate the improvement and its anytime-valid bounds as they stood at up to 40 moments.
+    """The improvement and its anytime-valid bounds at up to 40 moments, for each candidate.
 
-    The same functions as the verdict's, on the runs until then; the last moment has the verdict's figures.
+    They are computed by the functions of the verdict on the runs until then; the last moment has the verdict's figures.
 
     Args:
         runs: as `experiments.examination.examine` takes them.
@@ -70,7 +70,7 @@ def effects_over_time(
 def pair_effects_over_time(
     pairs: "pd.DataFrame", margin: float, alpha: float, candidate: str, metric: str
 ) -> "pd.DataFrame":
-    """As `effects_over_time`, of pairs of one candidate and one source, by the functions of their verdict."""
+    """As `effects_over_time`, for the pairs of one candidate and one source."""
     pairs = pairs.sort_values("timestamp", kind="stable")
     moments = _moments(pairs["timestamp"])
     found: list[_Bounded | None] = []
@@ -85,9 +85,9 @@ def pair_effects_over_time(
 
 
 def course(experiment: Experiment, runs: "pd.DataFrame", pairs: "pd.DataFrame") -> dict[str, Any]:
-    """How the verdicts of `examination.examine` came about, as JSON: of the users by candidate, of model_b's pairs.
+    """The development of the effects as JSON: of the users by candidate, of model_b's pairs by source.
 
-    The last point has the figures of the verdict; a point is null where no bounds could be computed yet.
+    The last point has the figures of the verdict; figures are null where no bounds could be computed yet.
     """
     alpha = experiment.alpha / len(experiment.candidates)
     first = experiment.candidates[0]
@@ -142,7 +142,7 @@ _Bounded = tuple[float, float, float]  # improvement and its bounds, shares
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """From `time` on a share of all users gets the candidate, because of an event of the history."""
+    """An event of the history, and the share of all users on the candidate from then on."""
 
     time: datetime
     share: float
@@ -152,10 +152,10 @@ class Step:
 
 
 def ramp(experiment: Experiment, history: Iterable[Mapping[str, Any]]) -> list[Step]:
-    """The share of all users who get model_b, as it changed, oldest first.
+    """The share of all users on model_b after each event, oldest first.
 
-    Nobody gets it while the experiment does not run, everybody after its promotion. Lines that cannot be understood
-    are passed over: the file may have been edited.
+    It is 0 while the experiment does not run, and 1 after the promotion. Lines that cannot be read are skipped: the
+    file may have been edited.
     """
     whole = experiment.coverage * (experiment.traffic_split or {}).get("model_b", 0.0)
     steps: list[Step] = []
@@ -176,7 +176,7 @@ def ramp(experiment: Experiment, history: Iterable[Mapping[str, Any]]) -> list[S
 
 
 def ended_by_itself(experiment: Experiment, steps: Sequence[Step], now: datetime) -> datetime | None:
-    """When the experiment's days were over while it still ran; None if that did not happen by `now`."""
+    """When the experiment reached its planned end while active; None if it has not by `now`."""
     is_over = experiment.status_at(now) == "completed"
     return experiment.end_time if is_over and (not steps or steps[-1].share > 0.0) else None
 

@@ -12,7 +12,7 @@ from scheduler_service.alerts.rules import measured
 from scheduler_service.alerts.texts import RULES, Lang
 from scheduler_service.reporting import analysis
 from scheduler_service.reporting.analysis import Headline
-from scheduler_service.reporting.anomalies import BucketAnomaly, RunAnomaly, anomalous_buckets, anomalous_runs
+from scheduler_service.reporting.anomalies import Anomaly, anomalous_buckets, anomalous_runs
 from scheduler_service.reporting.formatting import first_moment, local_zone
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ class Facts:
 
     runs: "pd.DataFrame"  # times in the local zone
     now: Headline
-    then: Headline
+    before: Headline
     start: datetime  # the first run, if that is later than the start of the period; local time, as `end`
     end: datetime
     thresholds: Mapping[str, float]
@@ -62,9 +62,14 @@ class Facts:
     buckets: "pd.DataFrame"  # as `analysis.over_time`
     reasons: Sequence[tuple[str, int]]
     teams: Mapping[str, float]
-    run_anomalies: Sequence[RunAnomaly]
-    bucket_anomalies: Sequence[BucketAnomaly]
+    run_anomalies: Sequence[Anomaly]
+    bucket_anomalies: Sequence[Anomaly]
     alerts: Sequence[AlertRow]
+
+    @property
+    def good(self) -> "pd.DataFrame":
+        """The successful runs."""
+        return self.runs[self.runs["success"]]
 
     @property
     def chart_period(self) -> tuple[datetime, datetime]:
@@ -94,7 +99,7 @@ def gather(
     return Facts(
         runs=runs,
         now=analysis.headline(runs),
-        then=analysis.headline(before),
+        before=analysis.headline(before),
         start=start,
         end=end,
         thresholds=thresholds,

@@ -1,112 +1,122 @@
 """The performance report in words: headline figures against the period before, and what follows from them."""
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Mapping
 
 from scheduler_service.alerts.about import are_one_cycle
 from scheduler_service.alerts.rules import GAP_RUNS
 from scheduler_service.reporting import analysis
 from scheduler_service.reporting.analysis import Headline
-from scheduler_service.reporting.anomalies import WORTH_SAYING_GAP
+from scheduler_service.reporting.anomalies import MIN_GAP_DIFFERENCE
 from scheduler_service.reporting.content import Card
 from scheduler_service.reporting.facts import Facts
 from scheduler_service.reporting.formatting import Formatter
 
-if TYPE_CHECKING:
-    import pandas as pd
+CARDS: Mapping[str, tuple[int, bool]] = {
+    "requests": (0, False),
+    "success_rate": (1, True),
+    "makespan": (0, False),
+    "gap": (0, True),
+    "p50": (0, False),
+    "p99": (0, False),
+    "utilization": (0, True),
+    "satisfaction": (1, False),
+}
+"""Figure -> (1 if more is better; whether its change is in percentage points).
+
+What depends on the sizes of the requests is neither good nor bad by itself; the findings compare the same sizes.
+"""
 
 
-def cards(now: Headline, then: Headline, show: Formatter) -> list[Card]:
-    """The headline figures of the period, each against that of the period before.
+def cards(now: Headline, before: Headline, show: Formatter) -> list[Card]:
+    """The headline figures of the period, each with its change from the period before."""
+    return [_card(name, now[name], before[name], show) for name in CARDS]
 
-    What depends on the sizes of what was asked for is neither good nor bad by itself; the findings compare like with
-    like.
-    """
 
-    def card(
-        name: str,
-        value: float | None,
-        previous: float | None,
-        text: Callable[[float | None], str],
-        *,
-        better: int,
-        in_points: bool = False,
-    ) -> Card:
-        if value is None or previous is None or (previous == 0.0 and not in_points):
-            return Card(show.text(name), text(value), show.text("no_before"), "plain")
-        difference = 100.0 * (value - previous) if in_points else 100.0 * (value / previous - 1.0)
-        if abs(difference) < 0.05:
-            return Card(show.text(name), text(value), f"{show.text('vs_before')} {show.text('unchanged')}", "plain")
-        unit = f" {show.text('points')}" if in_points else "%"
-        shown = f"{'▲' if difference > 0 else '▼'} {abs(difference):.1f}{unit}"
-        tone = "plain"
-        if better and abs(difference) >= (0.5 if in_points else 2.0):  # less comes and goes by chance
-            tone = "good" if difference * better > 0 else "bad"
-        return Card(show.text(name), text(value), f"{show.text('vs_before')} {shown}", tone)
-
-    return [
-        card("requests", now.requests, then.requests, show.count, better=0),
-        card("success_rate", now.success_rate, then.success_rate, show.percent, better=1, in_points=True),
-        card("makespan", now.makespan_h, then.makespan_h, show.hours, better=0),
-        card("gap", now.gap, then.gap, show.percent, better=0, in_points=True),
-        card("p50", now.p50_s, then.p50_s, show.seconds, better=0),
-        card("p99", now.p99_s, then.p99_s, show.seconds, better=0),
-        card("utilization", now.utilization, then.utilization, show.percent, better=0, in_points=True),
-        card("satisfaction", now.satisfaction, then.satisfaction, show.plain, better=1),
-    ]
+def _card(name: str, value: float | None, before: float | None, show: Formatter) -> Card:
+    better, in_points = CARDS[name]
+    label, text = show.text(name), show.of_figure(name, value)
+    if value is None or before is None or (before == 0.0 and not in_points):
+        return Card(label, text, show.text("no_before"))
+    change = 100.0 * (value - before) if in_points else 100.0 * (value / before - 1.0)
+    if abs(change) < 0.05:
+        return Card(label, text, f"{show.text('vs_before')} {show.text('unchanged')}")
+    unit = f" {show.text('points')}" if in_points else "%"
+    tone = "plain"
+    if better and abs(change) >= (0.5 if in_points else 2.0):  # smaller changes come and go by chance
+        tone = "good" if change > 0 else "bad"
+    return Card(label, text, f"{show.text('vs_before')} {'▲' if change > 0 else '▼'} {abs(change):.1f}{unit}", tone)
 
 
 def findings(facts: Facts, show: Formatter) -> list[str]:
     """What follows from the figures, the most urgent first; at least one sentence."""
-    runs, now, thresholds, teams = facts.runs, facts.now, facts.thresholds, facts.teams
-    if runs.empty:
-        return [show.text("find_no_runs"), *_alert_finding(facts, show)]
-    found = []
-    good = runs[runs["success"]]
-    if now.success_rate is not None and now.success_rate < thresholds["min_success_rate"]:
-        reason, times = facts.reasons[0]
-        limit = show.percent(thresholds["min_success_rate"])
-        found.append(show.text("find_success", show.percent(now.success_rate), limit, show.name(reason, 80), times))
-    makespan_h, late_s = facts.measured["max_makespan"], facts.measured["max_execution_time"]
-    if makespan_h is not None and makespan_h > thresholds["max_makespan"]:
-        cycles = good[are_one_cycle(good)]
-        share = float((cycles["makespan"] > thresholds["max_makespan"]).mean())
-        limit = show.hours(thresholds["max_makespan"])
-        found.append(show.text("find_makespan", show.hours(makespan_h), limit, show.percent(share)))
-    if late_s is not None and late_s > thresholds["max_execution_time"]:
-        found.append(show.text("find_time", show.seconds(late_s), show.seconds(thresholds["max_execution_time"])))
-    found += _gap_finding(facts, show)
-    fallbacks = float((runs["reason"] == "fallback").mean())
-    if fallbacks > 0.0:
-        found.append(show.text("find_fallback", show.percent(fallbacks)))
-    if now.satisfaction is not None and now.satisfaction < 3.0:
-        verdicts = int(runs["user_satisfaction"].count())
-        found.append(show.text("find_satisfaction", show.plain(now.satisfaction), verdicts))
-    if facts.gap_change is not None:
-        was, became = facts.gap_change
-        if became > was + WORTH_SAYING_GAP:
-            found.append(show.text("find_worse", show.percent(was), show.percent(became)))
-        if became < was - WORTH_SAYING_GAP:
-            found.append(show.text("find_better", show.percent(was), show.percent(became)))
-    found += _model_finding(good, show)
-    if len(teams) > 1 and len(good) >= analysis.ENOUGH_RUNS:
-        (busiest, most), (_, second) = list(teams.items())[:2]
-        if most > 1.15 * second:
-            found.append(show.text("find_team", show.name(busiest, 20), show.percent(most), show.percent(second)))
+    alerts = _alert_finding(facts, show)
+    if facts.runs.empty:
+        return [show.text("find_no_runs"), *alerts]
+    topics = (_thresholds, _gaps, _service, _gap_change, _models, _bottleneck)
+    found = [sentence for topic in topics for sentence in topic(facts, show)]
     if not found and all(alert.ended is not None for alert in facts.alerts):
         found.append(show.text("find_fine"))
-    return [*_alert_finding(facts, show), *found, *_anomaly_finding(facts, show)]
+    return [*alerts, *found, *_anomaly_finding(facts, show)]
 
 
-def _gap_finding(facts: Facts, show: Formatter) -> list[str]:
-    """The sizes whose mean gap is beyond its threshold."""
+def _thresholds(facts: Facts, show: Formatter) -> Iterator[str]:
+    """Success rate, makespan and compute time beyond their thresholds."""
+    rate, limits = facts.now["success_rate"], facts.thresholds
+    if rate is not None and rate < limits["min_success_rate"]:
+        reason, times = facts.reasons[0]
+        shares = map(show.percent, (rate, limits["min_success_rate"]))
+        yield show.text("find_success", *shares, show.name(reason, 80), times)
+    makespan_h, late_s = facts.measured["max_makespan"], facts.measured["max_execution_time"]
+    if makespan_h is not None and makespan_h > limits["max_makespan"]:
+        cycles = facts.good[are_one_cycle(facts.good)]
+        share = float((cycles["makespan"] > limits["max_makespan"]).mean())
+        yield show.text("find_makespan", *map(show.hours, (makespan_h, limits["max_makespan"])), show.percent(share))
+    if late_s is not None and late_s > limits["max_execution_time"]:
+        yield show.text("find_time", *map(show.seconds, (late_s, limits["max_execution_time"])))
+
+
+def _gaps(facts: Facts, show: Formatter) -> Iterator[str]:
+    """The sizes whose mean gap is above its threshold."""
     labels = analysis.size_labels(facts.gap_thresholds)
-    beyond = [
+    above = [
         show.text("size_beyond", labels[size], show.fine_percent(mean), show.fine_percent(limit))
         for size, (mean, count) in facts.gaps.items()
         if count >= GAP_RUNS and (limit := facts.gap_thresholds.get(size)) is not None and mean > limit
     ]
-    return [show.text("find_gap", show.text("list_separator").join(beyond))] if beyond else []
+    if above:
+        yield show.text("find_gap", show.text("list_separator").join(above))
+
+
+def _service(facts: Facts, show: Formatter) -> Iterator[str]:
+    """Answers by another model, and dissatisfied users."""
+    fallbacks, satisfaction = float((facts.runs["reason"] == "fallback").mean()), facts.now["satisfaction"]
+    if fallbacks > 0.0:
+        yield show.text("find_fallback", show.percent(fallbacks))
+    if satisfaction is not None and satisfaction < 3.0:
+        yield show.text("find_satisfaction", show.plain(satisfaction), int(facts.runs["user_satisfaction"].count()))
+
+
+def _gap_change(facts: Facts, show: Formatter) -> Iterator[str]:
+    was, became = facts.gap_change or (0.0, 0.0)
+    if abs(became - was) > MIN_GAP_DIFFERENCE:
+        key = "find_worse" if became > was else "find_better"
+        yield show.text(key, show.percent(was), show.percent(became))
+
+
+def _models(facts: Facts, show: Formatter) -> Iterator[str]:
+    """The model with the smallest mean gap, if that of another one with enough runs is clearly larger."""
+    gaps = facts.good.groupby("model_key")["gap"].agg(["mean", "count"])
+    means = gaps.loc[gaps["count"] >= analysis.MIN_RUNS, "mean"].sort_values()
+    if len(means) > 1 and means.iloc[-1] - means.iloc[0] >= MIN_GAP_DIFFERENCE:
+        ends = [(show.name(str(means.index[place])), show.percent(float(means.iloc[place]))) for place in (0, -1)]
+        yield show.text("find_model", *ends[0], *ends[1])
+
+
+def _bottleneck(facts: Facts, show: Formatter) -> Iterator[str]:
+    if len(facts.teams) > 1 and len(facts.good) >= analysis.MIN_RUNS:
+        (busiest, most), (_, second) = list(facts.teams.items())[:2]
+        if most > 1.15 * second:
+            yield show.text("find_team", show.team(busiest), show.percent(most), show.percent(second))
 
 
 def _alert_finding(facts: Facts, show: Formatter) -> list[str]:
@@ -126,16 +136,3 @@ def _anomaly_finding(facts: Facts, show: Formatter) -> list[str]:
     if facts.bucket_anomalies:
         found.append(show.text("find_anomalous_buckets", len({each.moment for each in facts.bucket_anomalies})))
     return found
-
-
-def _model_finding(good: "pd.DataFrame", show: Formatter) -> list[str]:
-    """The model with the smallest mean gap, if another one with enough runs is clearly behind."""
-    gaps = good.groupby("model_key")["gap"].agg(["mean", "count"])
-    means = gaps.loc[gaps["count"] >= analysis.ENOUGH_RUNS, "mean"].sort_values()
-    if len(means) < 2:
-        return []
-    best, worst = str(means.index[0]), str(means.index[-1])
-    low, high = float(means.iloc[0]), float(means.iloc[-1])
-    if high - low < WORTH_SAYING_GAP:
-        return []
-    return [show.text("find_model", show.name(best), show.percent(low), show.name(worst), show.percent(high))]

@@ -1,5 +1,6 @@
 """How the reports write figures, times and names, and the texts of one language."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta, tzinfo
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfoNotFoundError
@@ -7,6 +8,8 @@ from zoneinfo import ZoneInfoNotFoundError
 from tzlocal import reload_localzone
 
 from scheduler_env.fonts import drawable
+from scheduler_env.vocabulary import TEAMS
+from scheduler_service.reporting.content import Column
 from scheduler_service.reporting.texts import TEXTS, Lang
 from scheduler_service.thresholds import GAP_RULE, THRESHOLDS
 
@@ -78,6 +81,16 @@ class Formatter:
             return self.none
         return f"{value:.4g}" if abs(value) < 1000 else f"{value:,.0f}"
 
+    def of_figure(self, name: str, value: float | None) -> str:
+        """A figure of `analysis.headline`."""
+        if name == "requests":
+            return self.count(value)
+        if name in ("makespan", "policy_makespan"):
+            return self.hours(value)
+        if name in ("p50", "p99"):
+            return self.seconds(value)
+        return self.plain(value) if name == "satisfaction" else self.percent(value)
+
     def of_rule(self, name: str, value: float | None) -> str:
         """A value of the alert rule of this name, in its unit."""
         unit = next((each.unit for each in THRESHOLDS if each.name == name), "share" if name == GAP_RULE else "")
@@ -102,6 +115,14 @@ class Formatter:
         """From when to when, with the time zone's offset at the end."""
         offset = f"{end.astimezone(self._zone):%z}"
         return self.text("period", self.moment(start), self.moment(end), f"UTC{offset[:3]}:{offset[3:5]}")
+
+    def team(self, name: str) -> str:
+        """A team; in Chinese, those of the default plant by their Chinese names."""
+        return self.name(TEAMS["zh"][name][-1] if self.lang == "zh" and name in TEAMS["zh"] else name, 40)
+
+    def columns(self, *columns: tuple[str, float], texts: Sequence[str] = ()) -> list[Column]:
+        """Columns by the key of their label and their width; those of `texts` contain text."""
+        return [Column(self.text(key), width, is_text=key in texts) for key, width in columns]
 
     def name(self, value: object, limit: int = 60) -> str:
         """A name from outside, on one line and of limited length; a dash for none."""

@@ -7,7 +7,7 @@ from io import BytesIO
 from fpdf import FPDF, FontFace
 from fpdf.enums import TableBordersLayout
 
-from scheduler_env.fonts import FONT_FILE
+from scheduler_env.fonts import FONT_FILE, drawable
 from scheduler_service.reporting.content import (
     Badge,
     Block,
@@ -148,7 +148,7 @@ class _Paper(FPDF):
     def closing(self, text: str) -> None:
         """The report's last words."""
         self._ink(SOFT, SMALL_PT)
-        lines = self._lines(text, self.epw)
+        lines = self._lines(text, self.epw - 2.0)
         self._need(len(lines) * LINE_HEIGHT + 3.0)
         self._rule(self.y + 1.0)
         self.set_y(self.y + 2.5)
@@ -193,8 +193,8 @@ class _Paper(FPDF):
             self.ln(1.5)
             self._cards(block.cards)
         for note in block.notes:
-            self._note(note)
-        self.ln(1.5)
+            self._note(note, below=0.5)
+        self.ln(3.0)
 
     def _fields(self, block: Fields) -> None:
         self._need(24.0)
@@ -253,6 +253,8 @@ class _Paper(FPDF):
                     line.cell(text, style=tone)
         self.set_x(MARGIN)
         self._note(table.note)
+        if not table.note:
+            self.ln(3.0)
 
     def _pictures(self, block: Pictures) -> None:
         self._need(self._least_height(block))
@@ -314,7 +316,7 @@ class _Paper(FPDF):
     def _lines(self, text: str, width: float) -> list[str]:
         """`text` in lines no wider than `width`; fpdf itself would break Chinese only at spaces."""
         lines, line = [], ""
-        for piece in _BREAKABLE.findall(text):
+        for piece in _BREAKABLE.findall(drawable(text, len(text) + 1)):
             if line and self.get_string_width((line + piece).rstrip()) > width:
                 lines.append(line.rstrip())
                 line = ""
@@ -339,14 +341,14 @@ class _Paper(FPDF):
         self.cell(self.epw, 6.0, text)
         self.ln(6.5)
 
-    def _note(self, text: str) -> None:
+    def _note(self, text: str, below: float = 3.0) -> None:
         """Small print; nothing for no text."""
         if not text:
             return
         self._ink(SOFT, SMALL_PT)
         self.ln(1.0)
-        self._write(MARGIN, self._lines(text, self.epw))
-        self.ln(3.0)
+        self._write(MARGIN, self._lines(text, self.epw - 2.0))
+        self.ln(below)
 
     def _need(self, height: float) -> None:
         """A new page, if less than `height` is left of this one."""

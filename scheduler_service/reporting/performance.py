@@ -4,8 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from scheduler_service.reporting import analysis, figures
-from scheduler_service.reporting.axes import GREEN, RED, SKY
+from scheduler_service.reporting import analysis, figures, look
 from scheduler_service.reporting.content import Block, Cards, Findings, Picture, Pictures, Report, Section
 from scheduler_service.reporting.facts import AlertRow, Facts, gather
 from scheduler_service.reporting.findings import cards, findings
@@ -21,7 +20,6 @@ from scheduler_service.reporting.texts import Lang
 
 if TYPE_CHECKING:
     import pandas as pd
-    from matplotlib.figure import Figure
 
 
 def performance_report(
@@ -49,7 +47,7 @@ def performance_report(
     show = Formatter(lang, local_zone(end))
     facts = gather(runs, before, start, end, thresholds, gap_thresholds, alerts, said_gaps)
     sections = [
-        Section("", [Cards(cards(facts.now, facts.then, show))]),
+        Section("", [Cards(cards(facts.now, facts.before, show))]),
         Section(show.text("summary"), [Findings(findings(facts, show)), thresholds_table(facts, show)]),
         Section(show.text("alerts"), [alerts_table(facts, show)]),
     ]
@@ -67,7 +65,7 @@ def performance_report(
 def _sections(facts: Facts, show: Formatter) -> list[Section]:
     """Charts and tables of the runs; there is at least one."""
     slowest, largest_gaps = analysis.top(facts.runs, "execution_time"), analysis.top(facts.runs, "gap")
-    distributions = _distributions(facts, show) if facts.runs["success"].any() else []
+    distributions = _distributions(facts, show) if len(facts.good) else []
     sections: dict[str, list[Block]] = {
         "quality": [_trend(facts, show), *distributions],
         "speed": [_speed(facts, show)],
@@ -89,45 +87,30 @@ def _trend(facts: Facts, show: Formatter) -> Block:
 
 def _distributions(facts: Facts, show: Formatter) -> list[Block]:
     """Gaps and makespans by size and by model, as boxes and as curves."""
-    words, labels = show.words, analysis.size_labels(facts.gap_thresholds)
+    labels = analysis.size_labels(facts.gap_thresholds)
     limits = {labels[size]: 100.0 * limit for size, limit in facts.gap_thresholds.items()}
-    gap: dict[str, Any] = {"axis_label": show.text("axis_gap_root"), "words": words, "scale": "root"}
-    makespan: dict[str, Any] = {"axis_label": show.text("axis_makespan"), "words": words, "scale": "log"}
-    gaps, makespans = _by_size(facts, "gap", 100.0, labels), _by_size(facts, "makespan", 1.0, labels)
-    gaps_of, makespans_of = (
-        figures.values_by_model(facts.runs, column, factor, words)
-        for column, factor in (("gap", 100.0), ("makespan", 1.0))
-    )
-
-    def picture(name: str, drawn: "Figure", note: str = "") -> Picture:
-        return Picture(show.text(name), drawn, show.text(note) if note else "")
-
-    return [
-        Pictures(
-            [
-                picture("gap_by_size", figures.boxes(gaps, colour=SKY, limits=limits, **gap), "gap_by_size_note"),
-                picture("makespan_by_size", figures.boxes(makespans, colour=SKY, **makespan), "makespan_by_size_note"),
-            ]
-        ),
-        Pictures(
-            [
-                picture("gap_by_model", figures.boxes(gaps_of, **gap), "boxes_note"),
-                picture("makespan_by_model", figures.boxes(makespans_of, **makespan), "mix_note"),
-            ]
-        ),
-        Pictures(
-            [
-                picture("gap_cumulative", figures.cumulative(gaps_of, **gap), "cumulative_note"),
-                picture("makespan_cumulative", figures.cumulative(makespans_of, **makespan)),
-            ]
-        ),
-    ]
+    pairs: list[list[Picture]] = [[], [], []]
+    for name, factor, axis, scale, limits_of in (
+        ("gap", 100.0, "axis_gap_root", "root", limits),
+        ("makespan", 1.0, "metric_makespan", "log", None),
+    ):
+        how: dict[str, Any] = {"axis_label": show.text(axis), "words": show.words, "scale": scale}
+        by_size = _by_size(facts, name, factor, labels)
+        by_model = figures.values_by_model(facts.runs, name, factor, show.words)
+        drawn = {
+            f"{name}_by_size": figures.boxes(by_size, colour=look.SKY, limits=limits_of, **how),
+            f"{name}_by_model": figures.boxes(by_model, **how),
+            f"{name}_cumulative": figures.cumulative(by_model, **how),
+        }
+        for pair, (key, chart) in zip(pairs, drawn.items(), strict=True):
+            pair.append(Picture(show.text(key), chart, show.words.get(f"{key}_note", "")))
+    return [Pictures(pair) for pair in pairs]
 
 
 def _by_size(facts: Facts, column: str, factor: float, labels: Mapping[int, str]) -> "dict[str, pd.Series[Any]]":
     """The values of successful runs of each size, by its label, the smallest first."""
-    good = facts.runs["success"]
-    groups = dict(list((facts.runs.loc[good, column] * factor).groupby(facts.sizes[good])))
+    good = facts.good
+    groups = dict(list((good[column] * factor).groupby(facts.sizes[good.index])))
     return {labels[int(size)]: groups[size] for size in sorted(groups)}
 
 
@@ -139,12 +122,12 @@ def _speed(facts: Facts, show: Formatter) -> Block:
 
 def _load(facts: Facts, show: Formatter) -> Block:
     """The busiest teams, and why requests failed."""
-    teams = dict(list(facts.teams.items())[:12])
-    drawn = figures.bars(teams, show.text("axis_utilization"), show.words, colour=GREEN, is_percent=True)
+    teams = {show.team(name): share for name, share in list(facts.teams.items())[:12]}
+    drawn = figures.bars(teams, show.text("axis_utilization"), show.words, colour=look.GREEN, is_percent=True)
     failures = Picture(show.text("failures"), None, show.text("no_failures"))
     if facts.reasons:
         counts = dict(facts.reasons[:8])
-        bars = figures.bars(counts, show.text("axis_count"), show.words, colour=RED, is_percent=False)
+        bars = figures.bars(counts, show.text("axis_count"), show.words, colour=look.RED, is_percent=False)
         failures = Picture(show.text("failures"), bars)
     return Pictures([Picture(show.text("teams"), drawn), failures])
 

@@ -32,6 +32,7 @@ Answer = tuple[Any, str, int]
 EXAMPLES = """
 examples:
   python -m monitoring report --days 30 --lang en
+  python -m monitoring report --experiment ddqn_v1_vs_v2 --pdf
   python -m monitoring alerts                              exit status 1 if anything fires, for cron
   python -m monitoring alerts --acknowledge 12 --note "the pump team is short of people"
   python -m monitoring thresholds --set max_makespan=80 --reason "two shifts less in winter"

@@ -34,7 +34,7 @@ export default {
       [made.value, seconds.value, isMaking.value] = [null, 0, true];
       ticking = setInterval(() => (seconds.value += 1), 1_000);
       try {
-        const body = kind === "performance" ? { days, lang, format } : { days, lang, experiment_name: experiment };
+        const body = { days, lang, format, ...(kind === "ab_test" && { experiment_name: experiment }) };
         const { report, url } = await api.post(`/reports/${kind}`, body);
         made.value = { name: report, url };
         emit("made", report);
@@ -66,7 +66,7 @@ export default {
           <field-mistake :at="['days']" :text="mistakes.text('days')" /></div>
         <label class="field">{{ t("monitoring.reports.lang") }}
           <select v-model="form.lang" name="lang"><option v-for="each in ['zh', 'en']" :key="each" :value="each">{{ t("monitoring.reports.langs." + each) }}</option></select></label>
-        <label v-if="form.kind === 'performance'" class="field">{{ t("monitoring.reports.format") }}
+        <label class="field">{{ t("monitoring.reports.format") }}
           <select v-model="form.format" name="format"><option v-for="each in ['html', 'pdf']" :key="each" :value="each">{{ t("monitoring.reports.formats." + each) }}</option></select></label>
         <div><mistake-list :others="mistakes.others.value" />
           <button class="btn primary" :disabled="isMaking || !isPossible">{{ t("monitoring.reports.action") }}</button></div>
