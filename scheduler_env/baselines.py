@@ -1,6 +1,6 @@
-"""The algorithms that nobody has to train, as solvers: priority rules (`RULE`), genetic algorithm (`GA`), `CPSAT`.
+"""Solvers without training: priority rules (`RULE`), a genetic algorithm (`GA`) and CP-SAT (`CPSAT`).
 
-Each is described by a small JSON file, its counterpart to a trained model's weights:
+Each is described by a small JSON file, which takes the place of a trained model's weights:
 
     {"format": "scheduler-baseline/1", "algorithm": "RULE", "parameters": {"rule": "LFT", "crew_share": 0.5,
      "scheme": "parallel"}}
@@ -8,7 +8,7 @@ Each is described by a small JSON file, its counterpart to a trained model's wei
     {"format": "scheduler-baseline/1", "algorithm": "GA", "parameters": {}}
     {"format": "scheduler-baseline/1", "algorithm": "CPSAT", "parameters": {"time_limit_s": 10, "workers": 1}}
 
-`BEST` tries every rule with every crew policy and scheme; the other two begin with that and never end above it.
+`BEST` tries every rule with every crew policy and scheme. `GA` and `CPSAT` start from its schedule and shorten it.
 """
 
 import math
@@ -19,10 +19,10 @@ from pathlib import Path
 from typing import Any
 
 from scheduler_env.bounds import bound_with_parts
-from scheduler_env.decomposition import PART_NODES, decompose, has_parts, nodes_for, take_parts
+from scheduler_env.decomposition import MAX_PART_NODES, decompose, has_parts, nodes_for, take_parts
 from scheduler_env.exact import improve_exactly
 from scheduler_env.genetic import evolve
-from scheduler_env.incumbent import Incumbent, Stop, nothing_yet
+from scheduler_env.incumbent import Incumbent, Stop, empty_incumbent
 from scheduler_env.kernel import Problem, compile_instance, to_schedule
 from scheduler_env.problem import Instance
 from scheduler_env.rules import ALL_RULES, Rule, improve_by_rules
@@ -37,16 +37,16 @@ MAX_WORKERS = 8
 BEST = "BEST"
 
 Improver = Callable[[Problem, Incumbent, float, float, int, int | None, Stop | None], float]
-"""(problem, incumbent, lower bound in hours, deadline, seed, most evaluations, stop) -> proved lower bound in hours."""
+"""(problem, incumbent, lower bound in hours, deadline, seed, max evaluations, stop) -> proved lower bound in hours."""
 
 
 class InvalidBaseline(ValueError):
-    """The file does not describe one of the algorithms; the text says what is wrong and what would be right."""
+    """The file does not describe one of the algorithms; the text says what is wrong and what is expected."""
 
 
 @dataclass(frozen=True)
 class Baseline:
-    """Priority rules, and what goes on from the best of them while there is time."""
+    """Priority rules, and optionally a search from the best of their schedules."""
 
     signature: dict[str, Any]
     rules: tuple[Rule, ...]
@@ -63,20 +63,20 @@ class Baseline:
         max_evaluations: int | None = None,
         stop: Stop | None = None,
     ) -> Solution:
-        """The shortest schedule found; see `solver.Solver`. Without a budget that of the rules.
+        """The shortest schedule found; see `solver.Solver`. Without a budget, the best of the rules.
 
         Raises:
-            InvalidSchedule: the schedule breaks a rule; a defect, never an answer.
+            InvalidSchedule: the schedule violates a constraint; this is a defect of the solver.
         """
         deadline_s = time.perf_counter() + time_budget_ms / 1000.0
         problem = compile_instance(instance)
-        parts = decompose(problem, PART_NODES)
+        parts = decompose(problem, MAX_PART_NODES)
         bound_h = instance_bound_h = float(bound_with_parts(problem, parts))
-        best = nothing_yet(problem)
+        best = empty_incumbent(problem)
         improve_by_rules(problem, best, rules=self.rules, seed=seed)
         policy_makespan_h = best.makespan_h
         if self.improver is not None and time_budget_ms > 0.0:
-            if parts.is_cut_short and nodes_for(time_budget_ms) > PART_NODES:
+            if parts.is_cut_short and nodes_for(time_budget_ms) > MAX_PART_NODES:
                 parts = decompose(problem, nodes_for(time_budget_ms))
                 bound_h = max(bound_h, float(parts.bound))
             if has_parts(parts):
@@ -96,24 +96,24 @@ def load_baseline(path: Path, algorithm: str) -> Solver:
     """The solver that the file describes.
 
     Raises:
-        InvalidBaseline: not a description of `algorithm`.
-        OSError: it cannot be read.
+        InvalidBaseline: the file is not a description of `algorithm`.
+        OSError: the file cannot be read.
     """
     with open(path, "rb") as file:
         content = file.read(MAX_FILE_BYTES + 1)
     if len(content) > MAX_FILE_BYTES:
         raise InvalidBaseline(f"the file is larger than {MAX_FILE_BYTES} bytes, the limit for {algorithm}")
     try:
-        told = strict_json(content)
+        content = strict_json(content)
     except (ValueError, RecursionError) as err:
         raise InvalidBaseline(f'the file is not JSON; {algorithm} needs {{"format": "{FORMAT}", ...}}: {err}') from err
-    if not isinstance(told, dict) or set(told) != {"format", "algorithm", "parameters"}:
+    if not isinstance(content, dict) or set(content) != {"format", "algorithm", "parameters"}:
         raise InvalidBaseline('the file must hold exactly "format", "algorithm" and "parameters"')
-    if told["format"] != FORMAT:
-        raise InvalidBaseline(f"the format is {told['format']!r}, not {FORMAT!r}")
-    if told["algorithm"] != algorithm:
-        raise InvalidBaseline(f"the file describes {told['algorithm']!r}, not {algorithm!r}")
-    parameters = told["parameters"]
+    if content["format"] != FORMAT:
+        raise InvalidBaseline(f"the format is {content['format']!r}, not {FORMAT!r}")
+    if content["algorithm"] != algorithm:
+        raise InvalidBaseline(f"the file describes {content['algorithm']!r}, not {algorithm!r}")
+    parameters = content["parameters"]
     if not isinstance(parameters, dict):
         raise InvalidBaseline('"parameters" must be an object')
     return _MAKERS[algorithm](parameters, {"format": FORMAT, "algorithm": algorithm, "parameters": parameters})
@@ -129,7 +129,7 @@ def _rule(parameters: Mapping[str, Any], signature: dict[str, Any]) -> Solver:
         shares = ", ".join(str(share) for share in sorted({round(rule.crew_share, 3) for rule in ALL_RULES}))
         raise InvalidBaseline(
             f'RULE needs {{"rule": "{BEST}"}}, or "rule" (one of {names}), "crew_share" (one of {shares}; 0: even) and '
-            f'"scheme" ("parallel", or but for WCS and even shares "serial"); got {dict(parameters)!r}'
+            f'"scheme" ("parallel"; or "serial", except for WCS and crew_share 0); got {dict(parameters)!r}'
         )
     return Baseline(signature, (found[0],), default_budget_ms=0.0)
 
@@ -137,7 +137,7 @@ def _rule(parameters: Mapping[str, Any], signature: dict[str, Any]) -> Solver:
 def _rounded(wanted: tuple[Any, ...]) -> tuple[Any, ...]:
     name, share, scheme = wanted
     is_number = isinstance(share, int | float) and not isinstance(share, bool)
-    return name, round(share, 3) if is_number else None, scheme  # True would equal 1
+    return name, round(share, 3) if is_number else None, scheme  # a bool is excluded, because True == 1
 
 
 def _genetic(parameters: Mapping[str, Any], signature: dict[str, Any]) -> Solver:
@@ -150,10 +150,13 @@ def _genetic(parameters: Mapping[str, Any], signature: dict[str, Any]) -> Solver
         bound_h: float,
         deadline_s: float,
         seed: int,
-        most: int | None,
+        max_evaluations: int | None,
         stop: Stop | None,
     ) -> float:
-        evolve(problem, best, lower_bound_h=bound_h, deadline_s=deadline_s, seed=seed, max_evaluations=most, stop=stop)
+        evolve(
+            problem, best, lower_bound_h=bound_h, deadline_s=deadline_s, seed=seed,
+            max_evaluations=max_evaluations, stop=stop,
+        )  # fmt: skip
         return bound_h
 
     return Baseline(signature, ALL_RULES, 20.0, improver)
@@ -166,7 +169,7 @@ def _exact(parameters: Mapping[str, Any], signature: dict[str, Any]) -> Solver:
     limit_s, workers = parameters.get("time_limit_s", 10.0), parameters.get("workers", 1)
     if isinstance(limit_s, bool) or not isinstance(limit_s, int | float) or not 0.0 < limit_s <= MAX_TIME_LIMIT_S:
         raise InvalidBaseline(
-            f"time_limit_s is {limit_s!r}; it must be over 0 and at most {MAX_TIME_LIMIT_S:g} seconds"
+            f"time_limit_s is {limit_s!r}; it must be greater than 0 and at most {MAX_TIME_LIMIT_S:g} seconds"
         )
     if isinstance(workers, bool) or not isinstance(workers, int) or not 1 <= workers <= MAX_WORKERS:
         raise InvalidBaseline(f"workers is {workers!r}; it must be a whole number from 1 to {MAX_WORKERS}")
@@ -177,10 +180,10 @@ def _exact(parameters: Mapping[str, Any], signature: dict[str, Any]) -> Solver:
         bound_h: float,
         deadline_s: float,
         seed: int,
-        most: int | None,
-        _stop: Stop | None,  # the solver cannot be asked in between
+        max_evaluations: int | None,
+        _stop: Stop | None,  # CP-SAT cannot be interrupted
     ) -> float:
-        if most is not None and best.evaluations >= most:
+        if max_evaluations is not None and best.evaluations >= max_evaluations:
             return bound_h
         until_s = min(deadline_s, time.perf_counter() + limit_s)
         return improve_exactly(problem, best, lower_bound_h=bound_h, deadline_s=until_s, seed=seed, workers=workers)

@@ -38,7 +38,7 @@ def test_a_step_that_starts_before_the_shutdown_is_found(schedule):
 def test_a_team_over_its_headcount_is_found(schedule):
     full = schedule.steps[4].step.modes[-1]
     crowded = _changed(_changed(schedule, 3, start_h=30.0), 4, start_h=30.0, mode=full)
-    assert any("'team3' is over its 10 people" in text for text in crowded.violations())
+    assert any("'team3' needs" in text and "more than its 10" in text for text in crowded.violations())
 
 
 def test_a_duration_that_the_crew_does_not_have_is_found(schedule):
@@ -58,7 +58,7 @@ def test_a_dedicated_team_on_two_steps_at_once_is_found():
     steps = tuple(Step(name, name, "1", "crane", None, (half,)) for name in ("a", "b"))
     instance = Instance((team,), (WorkPoint("1", "1", steps),))
     both = Schedule(instance, tuple(_placed(step, half, 0.0) for step in steps))
-    assert any("dedicated team 'crane' is on 2 steps" in text for text in both.violations())
+    assert any("dedicated team 'crane' works on 2 steps" in text for text in both.violations())
 
 
 def _placed(step, mode, start_h):
@@ -69,9 +69,9 @@ def _placed(step, mode, start_h):
 
 def test_a_missing_and_a_doubled_step_are_found(schedule):
     missing = Schedule(schedule.instance, schedule.steps[:-1])
-    assert any("is not placed" in text for text in missing.violations())
+    assert any("is not scheduled" in text for text in missing.violations())
     doubled = Schedule(schedule.instance, (*schedule.steps, schedule.steps[0]))
-    assert any("is placed twice" in text for text in doubled.violations())
+    assert any("is scheduled twice" in text for text in doubled.violations())
 
 
 def test_a_predecessor_that_ends_too_late_is_found():
@@ -127,8 +127,9 @@ def test_a_cycle_is_refused_with_the_steps_in_it():
         Step("a", "a", "1", "t", None, (mode,), ("b",)),
         Step("b", "b", "1", "t", None, (mode,), ("a",)),
     )
-    with pytest.raises(InvalidInstance, match=r"cycle: (a -> b -> a|b -> a -> b)"):
+    with pytest.raises(InvalidInstance) as caught:
         Instance((Team("t", 2),), (WorkPoint("1", "1", steps),))
+    assert caught.value.params["steps"] in (["a", "b", "a"], ["b", "a", "b"])
 
 
 def _critical_by_brute_force(schedule: Schedule) -> set[str]:

@@ -22,7 +22,7 @@ from scheduler_service.stats.comparison import BASELINE
 from scheduler_service.stats.guardrails import QUANTILE, UNNOTICED_S, Guardrail
 from scheduler_service.stats.metrics import Metric
 from scheduler_service.stats.outcome import NotComputable
-from scheduler_service.stats.srm import LEAST_EXPECTED, SRM_ALARM
+from scheduler_service.stats.srm import MIN_EXPECTED, SRM_ALARM
 from scheduler_service.stats.summaries import Summary
 
 if TYPE_CHECKING:
@@ -322,7 +322,7 @@ def _srm(examined: Examination, teller: Teller, words: Words, show: Formatter) -
     comparison = examined.latest
     note = words["srm_note"].format(f"{SRM_ALARM:g}")
     if isinstance(comparison.srm_p, NotComputable):
-        reason = teller.reason(comparison.srm_p.reason, int(LEAST_EXPECTED))
+        reason = teller.reason(comparison.srm_p.reason, int(MIN_EXPECTED))
         return "unknown", words["srm_unknown"].format(reason), note
     p_value = show.p_value(comparison.srm_p)
     if not comparison.has_ratio_mismatch:
