@@ -26,7 +26,7 @@ from scheduler_env.generator import random_instance
 from scheduler_env.genetic import evolve
 from scheduler_env.improvement import SAMPLING_TEMPERATURE, improve
 from scheduler_env.incumbent import empty_incumbent
-from scheduler_env.kernel import Lookahead, Problem, SimulationState, compile_instance, new_lookahead, new_state
+from scheduler_env.kernel import Outlook, Problem, SimulationState, compile_instance, new_outlook, new_state
 from scheduler_env.observation import Network, Workspace, new_workspace
 from scheduler_env.policy import run_policy
 from scheduler_env.problem import Instance
@@ -320,7 +320,7 @@ def _seconds(action: Callable[[], object]) -> float:
 def _run_policy_often(
     problem: Problem,
     state: SimulationState,
-    lookahead: Lookahead,
+    outlook: Outlook,
     network: Network,
     workspace: Workspace,
     random: RandomState,
@@ -328,19 +328,19 @@ def _run_policy_often(
 ) -> int:
     decisions = 0
     for _ in range(rounds):
-        decisions += run_policy(problem, state, lookahead, network, workspace, 0.0, SAMPLING_TEMPERATURE, random)
+        decisions += run_policy(problem, state, outlook, network, workspace, 0.0, SAMPLING_TEMPERATURE, random)
     return decisions
 
 
 def _decisions_per_second(agent: Agent, problem: Problem) -> float:
     """Of rollouts as sampling makes them, called in bulk; the best of five tries, since the machine is shared."""
-    state, lookahead, random = new_state(problem), new_lookahead(problem), new_random(0)
+    state, outlook, random = new_state(problem), new_outlook(problem), new_random(0)
     workspace = new_workspace(problem, agent.network)
     rounds = max(1, 20_000 // problem.shortest.size // 2)
     best = 0.0
     for _ in range(5):
         began = time.perf_counter()
-        decisions = _run_policy_often(problem, state, lookahead, agent.network, workspace, random, rounds)
+        decisions = _run_policy_often(problem, state, outlook, agent.network, workspace, random, rounds)
         best = max(best, decisions / (time.perf_counter() - began))
     return best
 

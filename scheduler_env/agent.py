@@ -11,30 +11,12 @@ import numpy as np
 
 from scheduler_env.bounds import bound_with_parts
 from scheduler_env.compilation import compiled
-from scheduler_env.decomposition import (
-    EXACT,
-    MAX_PART_NODES,
-    PARTS,
-    assemble,
-    decompose,
-    has_parts,
-    nodes_for,
-    take_parts,
-)
+from scheduler_env.decomposition import EXACT, PART_NODES, PARTS, assemble, decompose, has_parts, nodes_for, take_parts
 from scheduler_env.errors import InvalidCheckpoint
 from scheduler_env.improvement import improve, min_search_evaluations
 from scheduler_env.incumbent import Incumbent, Stop
 from scheduler_env.interleaving import BUDGET_SHARE, MIN_BUDGET_MS, bound_by_orders
-from scheduler_env.kernel import (
-    Floats,
-    Ints,
-    Problem,
-    compile_instance,
-    makespan,
-    new_lookahead,
-    new_state,
-    to_schedule,
-)
+from scheduler_env.kernel import Floats, Ints, Problem, compile_instance, makespan, new_outlook, new_state, to_schedule
 from scheduler_env.observation import Network, new_workspace
 from scheduler_env.policy import run_policy
 from scheduler_env.problem import Instance
@@ -103,7 +85,7 @@ class Agent:
             best.evaluations += 1
             best.stage = EXACT if best.is_optimal(bound_h) else PARTS
         if is_improving and not best.is_optimal(bound_h):
-            has_more_nodes = nodes_for(time_budget_ms) > MAX_PART_NODES  # otherwise the result is in `best` already
+            has_more_nodes = nodes_for(time_budget_ms) > PART_NODES  # otherwise the result is in `best` already
             parts = decompose(problem, nodes_for(time_budget_ms)) if is_divided and has_more_nodes else None
             if parts is not None:
                 bound_h = max(bound_h, float(parts.bound))
@@ -156,10 +138,10 @@ def _first_schedule(
     parts. All of this is one compiled call, because each call releases the GIL and waits for it afterwards. The call
     allocates its own arrays: passing an array into compiled code costs more than allocating it there.
     """
-    parts = decompose(problem, MAX_PART_NODES)
+    parts = decompose(problem, PART_NODES)
     bound = bound_with_parts(problem, parts)
     state, random = new_state(problem), np.zeros(1, dtype=np.uint64)  # unused: there is no noise
-    run_policy(problem, state, new_lookahead(problem), network, new_workspace(problem, network), 0.0, 0.0, random)
+    run_policy(problem, state, new_outlook(problem), network, new_workspace(problem, network), 0.0, 0.0, random)
     policy_makespan = makespan(state)
     is_divided = has_parts(parts)
     if is_improving and is_divided:

@@ -19,10 +19,10 @@ from pathlib import Path
 from typing import Any
 
 from scheduler_env.bounds import bound_with_parts
-from scheduler_env.decomposition import MAX_PART_NODES, decompose, has_parts, nodes_for, take_parts
+from scheduler_env.decomposition import PART_NODES, decompose, has_parts, nodes_for, take_parts
 from scheduler_env.exact import improve_exactly
 from scheduler_env.genetic import evolve
-from scheduler_env.incumbent import Incumbent, Stop, empty_incumbent
+from scheduler_env.incumbent import Incumbent, Limits, Stop, empty_incumbent
 from scheduler_env.kernel import Problem, compile_instance, to_schedule
 from scheduler_env.problem import Instance
 from scheduler_env.rules import ALL_RULES, Rule, improve_by_rules
@@ -36,8 +36,8 @@ MAX_TIME_LIMIT_S = 600.0
 MAX_WORKERS = 8
 BEST = "BEST"
 
-Improver = Callable[[Problem, Incumbent, float, float, int, int | None, Stop | None], float]
-"""(problem, incumbent, lower bound in hours, deadline, seed, max evaluations, stop) -> proved lower bound in hours."""
+Improver = Callable[[Problem, Incumbent, int, Limits], float]
+"""(problem, incumbent, seed, limits) -> proved lower bound in hours; shortens the incumbent."""
 
 
 class InvalidBaseline(ValueError):
@@ -70,19 +70,22 @@ class Baseline:
         """
         deadline_s = time.perf_counter() + time_budget_ms / 1000.0
         problem = compile_instance(instance)
-        parts = decompose(problem, MAX_PART_NODES)
+        parts = decompose(problem, PART_NODES)
         bound_h = instance_bound_h = float(bound_with_parts(problem, parts))
         best = empty_incumbent(problem)
         improve_by_rules(problem, best, rules=self.rules, seed=seed)
         policy_makespan_h = best.makespan_h
         if self.improver is not None and time_budget_ms > 0.0:
-            if parts.is_cut_short and nodes_for(time_budget_ms) > MAX_PART_NODES:
+            if parts.is_cut_short and nodes_for(time_budget_ms) > PART_NODES:
                 parts = decompose(problem, nodes_for(time_budget_ms))
                 bound_h = max(bound_h, float(parts.bound))
             if has_parts(parts):
                 take_parts(problem, parts, best)
             if not best.is_optimal(bound_h):
-                bound_h = self.improver(problem, best, bound_h, deadline_s, seed, max_evaluations, stop)
+                limits = Limits(
+                    lower_bound_h=bound_h, deadline_s=deadline_s, max_evaluations=max_evaluations, stop=stop
+                )
+                bound_h = self.improver(problem, best, seed, limits)
                 if has_parts(parts):
                     take_parts(problem, parts, best)
         schedule = to_schedule(instance, problem, best.mode, best.start)
@@ -144,20 +147,9 @@ def _genetic(parameters: Mapping[str, Any], signature: dict[str, Any]) -> Solver
     if parameters:
         raise InvalidBaseline(f"GA takes no parameters; got {', '.join(map(repr, parameters))}")
 
-    def improver(
-        problem: Problem,
-        best: Incumbent,
-        bound_h: float,
-        deadline_s: float,
-        seed: int,
-        max_evaluations: int | None,
-        stop: Stop | None,
-    ) -> float:
-        evolve(
-            problem, best, lower_bound_h=bound_h, deadline_s=deadline_s, seed=seed,
-            max_evaluations=max_evaluations, stop=stop,
-        )  # fmt: skip
-        return bound_h
+    def improver(problem: Problem, best: Incumbent, seed: int, limits: Limits) -> float:
+        evolve(problem, best, seed=seed, **limits)
+        return limits["lower_bound_h"]
 
     return Baseline(signature, ALL_RULES, 20.0, improver)
 
@@ -174,18 +166,11 @@ def _exact(parameters: Mapping[str, Any], signature: dict[str, Any]) -> Solver:
     if isinstance(workers, bool) or not isinstance(workers, int) or not 1 <= workers <= MAX_WORKERS:
         raise InvalidBaseline(f"workers is {workers!r}; it must be a whole number from 1 to {MAX_WORKERS}")
 
-    def improver(
-        problem: Problem,
-        best: Incumbent,
-        bound_h: float,
-        deadline_s: float,
-        seed: int,
-        max_evaluations: int | None,
-        _stop: Stop | None,  # CP-SAT cannot be interrupted
-    ) -> float:
+    def improver(problem: Problem, best: Incumbent, seed: int, limits: Limits) -> float:
+        bound_h, max_evaluations = limits["lower_bound_h"], limits.get("max_evaluations")
         if max_evaluations is not None and best.evaluations >= max_evaluations:
             return bound_h
-        until_s = min(deadline_s, time.perf_counter() + limit_s)
+        until_s = min(limits["deadline_s"], time.perf_counter() + limit_s)  # CP-SAT does not call `stop`
         return improve_exactly(problem, best, lower_bound_h=bound_h, deadline_s=until_s, seed=seed, workers=workers)
 
     return Baseline(signature, ALL_RULES, math.ceil(1000.0 * limit_s), improver)

@@ -19,7 +19,7 @@ from typing import NamedTuple
 import numpy as np
 
 from scheduler_env.compilation import compiled
-from scheduler_env.decomposition import MAX_PART_NODES, Decomposition, decompose, modes_on
+from scheduler_env.decomposition import PART_NODES, Decomposition, decompose, modes_on
 from scheduler_env.incumbent import OPTIMAL_WITHIN_H
 from scheduler_env.kernel import Floats, Ints, Problem
 from scheduler_env.moldable import MAX_MEMBERS, pack
@@ -36,7 +36,7 @@ MAX_GROUP_NODES = 20_000
 @compiled
 def lower_bound(problem: Problem) -> float:
     """A lower bound on the makespan of every schedule, hours."""
-    return bound_with_parts(problem, decompose(problem, MAX_PART_NODES))
+    return bound_with_parts(problem, decompose(problem, PART_NODES))
 
 
 @compiled
@@ -54,8 +54,7 @@ def _bound_by_heads_and_tails(problem: Problem) -> float:
     predecessor_at, predecessors = reversed_precedence(problem)
     rows = n if n <= MAX_ACTIVITIES_FOR_GROUPS else 0
     groups = _Groups(
-        np.full((rows, problem.capacity.size, MAX_MEMBERS), -1, dtype=np.int64),
-        np.zeros((rows, problem.capacity.size)),
+        np.full((rows, problem.capacity.size, MAX_MEMBERS), -1, dtype=np.int64), np.zeros((rows, problem.capacity.size))
     )
     head = np.zeros(n)
     for position in range(n):

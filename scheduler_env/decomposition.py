@@ -23,7 +23,7 @@ from scheduler_env.incumbent import OPTIMAL_WITHIN_H, Incumbent
 from scheduler_env.kernel import Floats, Ints, Problem
 from scheduler_env.moldable import min_makespan_by_work, pack
 
-MAX_PART_NODES = 50_000
+PART_NODES = 50_000
 """Limit of the branch and bound of one part: some milliseconds. Five steps with ten people need 3,500 on average."""
 MAX_PACKED = 12
 """A part with more members is not packed; with more than eight, optimality is rarely proved."""
@@ -102,7 +102,7 @@ def has_parts(parts: Decomposition) -> bool:
 
 def nodes_for(time_budget_ms: float) -> int:
     """The nodes of a part in a search that has so much time."""
-    return int(MAX_PART_NODES * min(max(time_budget_ms / DEFAULT_BUDGET_MS, 1.0), MAX_DEEPENING))
+    return int(PART_NODES * min(max(time_budget_ms / DEFAULT_BUDGET_MS, 1.0), MAX_DEEPENING))
 
 
 @compiled

@@ -16,7 +16,7 @@ from scheduler_env.kernel import (
     candidates,
     compile_instance,
     decide,
-    new_lookahead,
+    new_outlook,
     new_state,
     observe,
     to_schedule,
@@ -109,10 +109,10 @@ class SchedulingEnv(gymnasium.Env[Observation, np.int64]):
             raise ValueError(
                 f"max_candidates is {self.max_candidates}, but this instance needs {self._problem.duration.size + 1}"
             )
-        self._state, self._lookahead = new_state(self._problem), new_lookahead(self._problem)
+        self._state, self._outlook = new_state(self._problem), new_outlook(self._problem)
         self._activity = np.zeros(self.max_candidates, dtype=np.int64)
         self._mode = np.zeros(self.max_candidates, dtype=np.int64)
-        observe(self._problem, self._state, self._lookahead)
+        observe(self._problem, self._state, self._outlook)
         self._initial_bound_h = float(self._state.clock[BOUND])
         return self._observation(), {"now_h": 0.0, "bound_h": self._initial_bound_h}
 
@@ -123,7 +123,7 @@ class SchedulingEnv(gymnasium.Env[Observation, np.int64]):
         activity, mode = int(self._activity[chosen]), int(self._mode[chosen])
         before_h = float(self._state.clock[BOUND])
         decide(self._problem, self._state, activity, mode)
-        observe(self._problem, self._state, self._lookahead)
+        observe(self._problem, self._state, self._outlook)
         bound_h = float(self._state.clock[BOUND])
         terminated = bool(self._state.counts[UNSTARTED] == 0)
         info: dict[str, Any] = {
@@ -148,15 +148,15 @@ class SchedulingEnv(gymnasium.Env[Observation, np.int64]):
         return to_schedule(self.instance, self._problem, self._state.mode, self._state.start)
 
     def _observation(self) -> Observation:
-        problem, state, lookahead = self._problem, self._state, self._lookahead
+        problem, state, outlook = self._problem, self._state, self._outlook
         self._count = candidates(problem, state, self._activity, self._mode)
         team_features = np.zeros((problem.capacity.size, N_TEAM), dtype=np.float32)
         common = np.zeros(N_GLOBAL, dtype=np.float32)
-        context = shared_features(problem, state, lookahead, self._initial_bound_h, team_features, common)
+        context = shared_features(problem, state, outlook, self._initial_bound_h, team_features, common)
         rows = np.zeros((self.max_candidates, N_CANDIDATE), dtype=np.float32)
         resource = np.zeros(self.max_candidates, dtype=np.int64)
         own = np.zeros((self.max_candidates, N_CANDIDATE - N_SHARED), dtype=np.float32)
-        candidate_features(problem, state, lookahead, context, self._activity, self._mode, self._count, resource, own)
+        candidate_features(problem, state, outlook, context, self._activity, self._mode, self._count, resource, own)
         rows[: self._count, :N_GLOBAL] = common
         rows[: self._count, N_GLOBAL:N_SHARED] = team_features[resource[: self._count]]
         rows[: self._count, N_SHARED:] = own[: self._count]

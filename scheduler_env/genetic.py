@@ -12,14 +12,14 @@ An evaluation is a schedule: a child, which is decoded and justified, counts as 
 """
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 
 from scheduler_env.alternating import STAGE, has_single_modes
 from scheduler_env.compilation import compiled
 from scheduler_env.improvement import Stage, alternating_stage, justify, run_stages
-from scheduler_env.incumbent import MIN_IMPROVEMENT_H, Incumbent, Stop
+from scheduler_env.incumbent import MIN_IMPROVEMENT_H, Incumbent, Limits
 from scheduler_env.kernel import Floats, Ints, Problem
 from scheduler_env.random_numbers import RandomState, new_random, uniform
 from scheduler_env.rules import activity_list, preferred_modes, priorities
@@ -40,34 +40,17 @@ SCHEDULES_PER_CHILD = 3
 """One from decoding, two from double justification."""
 
 
-def evolve(
-    problem: Problem,
-    incumbent: Incumbent,
-    *,
-    lower_bound_h: float,
-    deadline_s: float,
-    seed: int = 0,
-    max_evaluations: int | None = None,
-    stop: Stop | None = None,
-) -> None:
-    """Shorten `incumbent`, a complete schedule that becomes one of the first individuals.
+def evolve(problem: Problem, incumbent: Incumbent, *, seed: int = 0, **limits: Unpack[Limits]) -> None:
+    """Shorten `incumbent`, a complete schedule that becomes one of the first individuals, within `limits`.
 
-    `seed` is that of everything random: the same seed and number of evaluations give the same schedule. The other
-    arguments are those of `improvement.run_stages`.
+    The same seed and number of evaluations give the same schedule.
     """
     random = new_random(seed)
     if has_single_modes(problem):
-        stage = alternating_stage(problem, incumbent, random, lower_bound_h, 1)
+        stage = alternating_stage(problem, incumbent, random, limits["lower_bound_h"], 1)
     else:
         stage = Stage(STAGE, _crossing_search(problem, incumbent, random), SCHEDULES_PER_CHILD)
-    run_stages(
-        [stage],
-        incumbent,
-        lower_bound_h=lower_bound_h,
-        deadline_s=deadline_s,
-        max_evaluations=max_evaluations,
-        stop=stop,
-    )
+    run_stages([stage], incumbent, **limits)
 
 
 def _crossing_search(problem: Problem, incumbent: Incumbent, random: RandomState) -> Callable[[int], tuple[float, int]]:

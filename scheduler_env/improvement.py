@@ -17,21 +17,22 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Unpack
 
 import numpy as np
 
 from scheduler_env.alternating import STAGE, alternating_search, has_single_modes
 from scheduler_env.annealing import anneal
 from scheduler_env.compilation import compiled
-from scheduler_env.incumbent import MIN_IMPROVEMENT_H, OPTIMAL_WITHIN_H, Incumbent, Stop
+from scheduler_env.incumbent import MIN_IMPROVEMENT_H, OPTIMAL_WITHIN_H, Incumbent, Limits
 from scheduler_env.kernel import (
     BOUND,
     Floats,
     Ints,
-    Lookahead,
+    Outlook,
     Problem,
     SimulationState,
-    new_lookahead,
+    new_outlook,
     new_state,
     observe,
     reset,
@@ -65,36 +66,20 @@ def min_search_evaluations(n_steps: int) -> int:
 
 
 def improve(
-    problem: Problem,
-    network: Network | None,
-    incumbent: Incumbent,
-    *,
-    lower_bound_h: float,
-    deadline_s: float,
-    seed: int = 0,
-    min_evaluations: int = 0,
-    max_evaluations: int | None = None,
-    stop: Stop | None = None,
+    problem: Problem, network: Network | None, incumbent: Incumbent, *, seed: int = 0, **limits: Unpack[Limits]
 ) -> None:
-    """Shorten `incumbent`, a complete schedule; the arguments are those of `run_stages`.
+    """Shorten `incumbent`, a complete schedule, within `limits`.
 
     Args:
         network: None searches without an agent.
         seed: of everything random.
     """
     random, decoder = new_random(seed), new_decoder(problem, incremental=True)
+    lower_bound_h = limits["lower_bound_h"]
     stages = [_last_stage(problem, decoder, incumbent, random, lower_bound_h)]
     if network is not None:
         stages = [*_sampling(problem, network, decoder, incumbent, random, lower_bound_h), *stages]
-    run_stages(
-        stages,
-        incumbent,
-        lower_bound_h=lower_bound_h,
-        deadline_s=deadline_s,
-        min_evaluations=min_evaluations,
-        max_evaluations=max_evaluations,
-        stop=stop,
-    )
+    run_stages(stages, incumbent, **limits)
 
 
 @dataclass(frozen=True)
@@ -109,32 +94,16 @@ class Stage:
     evaluations: int  # schedules built per sample, at most
 
 
-def run_stages(
-    stages: Sequence[Stage],
-    incumbent: Incumbent,
-    *,
-    lower_bound_h: float,
-    deadline_s: float,
-    min_evaluations: int = 0,
-    max_evaluations: int | None = None,
-    stop: Stop | None = None,
-) -> None:
-    """Run the stages in turn, in rounds that double in length, until one of the limits is reached.
-
-    Args:
-        lower_bound_h: a schedule of this length ends the search.
-        deadline_s: a time of `time.perf_counter`; it may be exceeded by the time of one sample.
-        min_evaluations: the deadline does not apply before this many schedules.
-        max_evaluations: limit on the schedules built, including those that the incumbent already counts.
-        stop: called between stages; True ends the search.
-    """
+def run_stages(stages: Sequence[Stage], incumbent: Incumbent, **limits: Unpack[Limits]) -> None:
+    """Run the stages in turn, in rounds that double in length, until one of the limits is reached."""
+    stop, max_evaluations = limits.get("stop"), limits.get("max_evaluations")
     samples = 1
     seconds_per_sample: dict[str, float] = {}
     while True:
         for stage in stages:
-            left_s = deadline_s - time.perf_counter()
-            is_late = left_s <= 0.0 and incumbent.evaluations >= min_evaluations
-            if is_late or incumbent.is_optimal(lower_bound_h) or (stop is not None and stop()):
+            left_s = limits["deadline_s"] - time.perf_counter()
+            is_late = left_s <= 0.0 and incumbent.evaluations >= limits.get("min_evaluations", 0)
+            if is_late or incumbent.is_optimal(limits["lower_bound_h"]) or (stop is not None and stop()):
                 return
             n = 1  # the first time, to measure the stage
             if stage.name in seconds_per_sample:
@@ -161,13 +130,13 @@ def _sampling(
     lower_bound_h: float,
 ) -> tuple[Stage, Stage]:
     """The two stages that use the agent: complete schedules, and new ends of the incumbent."""
-    state, lookahead, workspace = new_state(problem), new_lookahead(problem), new_workspace(problem, network)
-    observe(problem, state, lookahead)
+    state, outlook, workspace = new_state(problem), new_outlook(problem), new_workspace(problem, network)
+    observe(problem, state, outlook)
     initial_bound_h = float(state.clock[BOUND])  # the agent's features are relative to it
 
     def search(is_resampling: bool, samples: int) -> tuple[float, int]:
         return sample(
-            problem, state, lookahead, network, workspace, decoder, is_resampling, samples, random, initial_bound_h,
+            problem, state, outlook, network, workspace, decoder, is_resampling, samples, random, initial_bound_h,
             _start_temperature_h(problem), incumbent.mode, incumbent.start, incumbent.makespan_h,
             lower_bound_h + OPTIMAL_WITHIN_H,
         )  # fmt: skip
@@ -225,7 +194,7 @@ def _start_temperature_h(problem: Problem) -> float:
 def sample(
     problem: Problem,
     state: SimulationState,
-    lookahead: Lookahead,
+    outlook: Outlook,
     network: Network,
     workspace: Workspace,
     decoder: Decoder,
@@ -261,7 +230,7 @@ def sample(
             restore(problem, state, now, initial_bound, kept, best_start)
         else:
             reset(problem, state)
-        continue_policy(problem, state, lookahead, network, workspace, initial_bound, 0.0, SAMPLING_TEMPERATURE, random)
+        continue_policy(problem, state, outlook, network, workspace, initial_bound, 0.0, SAMPLING_TEMPERATURE, random)
         mode[:], start[:] = state.mode, state.start
         found = justify(problem, decoder, mode, start, order)
         evaluations += 1

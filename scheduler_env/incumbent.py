@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NotRequired, TypedDict
 
 import numpy as np
 
@@ -15,6 +16,16 @@ OPTIMAL_WITHIN_H = 1e-6
 
 Stop = Callable[[], bool]
 """Returns True if a search is to end early, for example because the client has disconnected."""
+
+
+class Limits(TypedDict):
+    """When a search ends: at the first of these limits that is reached."""
+
+    lower_bound_h: float  # a proved bound, hours; a schedule of this length is optimal
+    deadline_s: float  # a time of `time.perf_counter`; may be exceeded by the time of one sample
+    min_evaluations: NotRequired[int]  # the deadline does not apply before this many schedules
+    max_evaluations: NotRequired[int | None]  # schedules built, including those that the incumbent already counts
+    stop: NotRequired[Stop | None]  # called about every second; True ends the search
 
 
 @dataclass

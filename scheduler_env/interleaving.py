@@ -24,7 +24,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from scheduler_env.decomposition import MAX_PART_NODES, decompose_some, modes_on, projects_and_stages
+from scheduler_env.decomposition import PART_NODES, decompose_some, modes_on, projects_and_stages
 from scheduler_env.incumbent import OPTIMAL_WITHIN_H
 from scheduler_env.kernel import Floats, Ints, Problem
 
@@ -95,7 +95,7 @@ def _stages(problem: Problem, project: Ints, stage: Ints, number: int) -> list[_
 
 
 def _stage(problem: Problem, members: Ints) -> _Stage:
-    length_h = float(decompose_some(problem, members, MAX_PART_NODES).bound)
+    length_h = float(decompose_some(problem, members, PART_NODES).bound)
     work = {}
     for k in range(problem.capacity.size):
         mode_at, problem_mode, units = modes_on(problem, k, members)

@@ -38,7 +38,7 @@ EPSILON_H = 1e-9
 NOW, BOUND = 0, 1
 # SimulationState.counts
 UNSTARTED, RUNNING, ELIGIBLE = 0, 1, 2
-# columns of Lookahead.team
+# columns of Outlook.team
 LOAD_H, N_UNSTARTED, N_ELIGIBLE, ELIGIBLE_H, NEXT_END, NEXT_ARRIVAL, MAX_TAIL, TEAM_BOUND, MIN_CREW = range(9)
 
 
@@ -80,7 +80,7 @@ class SimulationState(NamedTuple):
     work: Floats  # (K,) minimum work content of the unstarted activities, people-hours
 
 
-class Lookahead(NamedTuple):
+class Outlook(NamedTuple):
     """Estimates that `observe` derives from a state."""
 
     earliest: Floats  # (n,) earliest start of each unstarted activity, hours
@@ -273,9 +273,9 @@ def new_state(problem: Problem) -> SimulationState:
 
 
 @compiled
-def new_lookahead(problem: Problem) -> Lookahead:
+def new_outlook(problem: Problem) -> Outlook:
     """Memory that `observe` fills."""
-    return Lookahead(earliest=np.zeros(problem.shortest.size), team=np.zeros((problem.capacity.size, 9)))
+    return Outlook(earliest=np.zeros(problem.shortest.size), team=np.zeros((problem.capacity.size, 9)))
 
 
 @compiled
@@ -440,8 +440,8 @@ def decide(problem: Problem, state: SimulationState, j: int, m: int) -> None:
 
 
 @compiled
-def observe(problem: Problem, state: SimulationState, lookahead: Lookahead) -> None:
-    """Fill `lookahead` and raise `state.clock[BOUND]` to a lower bound on the makespan of any completion of the state.
+def observe(problem: Problem, state: SimulationState, outlook: Outlook) -> None:
+    """Fill `outlook` and raise `state.clock[BOUND]` to a lower bound on the makespan of any completion of the state.
 
     The bound is the maximum of: for each running activity, its finish time plus the longest path after it; now plus the
     longest tail of an eligible activity; for each resource, its remaining work content over its capacity, after the
@@ -450,7 +450,7 @@ def observe(problem: Problem, state: SimulationState, lookahead: Lookahead) -> N
     now = state.clock[NOW]
     bound = state.clock[BOUND]
     n_resources = problem.capacity.size
-    team = lookahead.team
+    team = outlook.team
     for k in range(n_resources):
         team[k, LOAD_H] = state.work[k]
         team[k, N_UNSTARTED] = 0.0
@@ -461,7 +461,7 @@ def observe(problem: Problem, state: SimulationState, lookahead: Lookahead) -> N
         team[k, MAX_TAIL] = 0.0
         team[k, TEAM_BOUND] = np.inf  # holds the shortest tail until the last loop
         team[k, MIN_CREW] = problem.capacity[k]
-    earliest = lookahead.earliest
+    earliest = outlook.earliest
     earliest[:] = now
     for r in range(state.counts[RUNNING]):
         j = state.running[r]

@@ -95,10 +95,7 @@ def signature_of(network: QNetwork) -> dict[str, Any]:
 
 def save_checkpoint(path: Path, network: QNetwork, training: Mapping[str, Any]) -> None:
     """Write weights, signature and `training` to `path`, atomically; readable with `torch.load(weights_only=True)`."""
-    save_atomically(
-        {**signature_of(network), "training": dict(training), "state_dict": network.state_dict()},
-        path,
-    )
+    save_atomically({**signature_of(network), "training": dict(training), "state_dict": network.state_dict()}, path)
 
 
 def save_atomically(content: Mapping[str, Any], path: Path) -> None:

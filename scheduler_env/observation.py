@@ -72,7 +72,7 @@ from scheduler_env.kernel import (
     WAIT,
     Floats32,
     Ints,
-    Lookahead,
+    Outlook,
     Problem,
     SimulationState,
     next_end,
@@ -140,12 +140,12 @@ class Context(NamedTuple):
 def shared_features(
     problem: Problem,
     state: SimulationState,
-    lookahead: Lookahead,
+    outlook: Outlook,
     initial_bound: float,
     team_features: Floats32,
     common: Floats32,
 ) -> Context:
-    """Fill `common` (5,) and `team_features` (K, 8); `lookahead` must be that of `state`.
+    """Fill `common` (5,) and `team_features` (K, 8); `outlook` must be that of `state`.
 
     `initial_bound` is the lower bound of the empty schedule, hours.
     """
@@ -155,7 +155,7 @@ def shared_features(
     first, second = 0, 0
     first_load, second_load = -1.0, -1.0
     for k in range(problem.capacity.size):
-        team = lookahead.team[k]
+        team = outlook.team[k]
         load = team[LOAD_H]
         if load > first_load:
             second, second_load = first, first_load
@@ -196,7 +196,7 @@ def state_features(
 def candidate_features(
     problem: Problem,
     state: SimulationState,
-    lookahead: Lookahead,
+    outlook: Outlook,
     context: Context,
     activity: Ints,
     mode: Ints,
@@ -216,12 +216,12 @@ def candidate_features(
     use_at, use_resource, use_work = problem.use_at, problem.use_resource, problem.use_work
     successor_at, successors, work_after = problem.successor_at, problem.successors, problem.work_after
     capacities, frees, works, missing = problem.capacity, state.free, state.work, state.missing
-    teams, earliest = lookahead.team, lookahead.earliest
+    teams, earliest = outlook.team, outlook.earliest
     for c in range(count):
         j, m = activity[c], mode[c]
         out = own[c]
         if j == WAIT:
-            resource[c] = _wait_features(problem, state, lookahead, context, out)
+            resource[c] = _wait_features(problem, state, outlook, context, out)
             continue
         k, units = first, 0
         heaviest = -1.0
@@ -276,21 +276,19 @@ def candidate_features(
 
 
 @compiled
-def _wait_features(
-    problem: Problem, state: SimulationState, lookahead: Lookahead, context: Context, out: Floats32
-) -> int:
+def _wait_features(problem: Problem, state: SimulationState, outlook: Outlook, context: Context, out: Floats32) -> int:
     """Fill `out` for `WAIT`; returns its k."""
     unit, until = problem.unit, context.next_end
     now, bound = state.clock[NOW], state.clock[BOUND]
     k, heaviest = context.first, -1.0
     longest, idle_growth = 0.0, 0.0
     for i in range(problem.capacity.size):
-        if lookahead.team[i, N_ELIGIBLE] > 0.0:
-            if state.free[i] > 0 and lookahead.team[i, LOAD_H] > heaviest:
-                k, heaviest = i, lookahead.team[i, LOAD_H]
-            longest = max(longest, lookahead.team[i, MAX_TAIL])
+        if outlook.team[i, N_ELIGIBLE] > 0.0:
+            if state.free[i] > 0 and outlook.team[i, LOAD_H] > heaviest:
+                k, heaviest = i, outlook.team[i, LOAD_H]
+            longest = max(longest, outlook.team[i, MAX_TAIL])
             idle = state.free[i] / problem.capacity[i] * until
-            idle_growth = max(idle_growth, lookahead.team[i, TEAM_BOUND] + idle - bound)
+            idle_growth = max(idle_growth, outlook.team[i, TEAM_BOUND] + idle - bound)
     out[:] = 0.0
     out[0] = 1.0
     out[9] = min(until / unit, 3.0)
@@ -433,16 +431,16 @@ def state_value(network: Network, workspace: Workspace) -> float:
 def score_candidates(
     problem: Problem,
     state: SimulationState,
-    lookahead: Lookahead,
+    outlook: Outlook,
     network: Network,
     workspace: Workspace,
     initial_bound: float,
     count: int,
 ) -> Context:
     """Fill `workspace.score` with the advantages of the first `count` candidates of `workspace`."""
-    context = shared_features(problem, state, lookahead, initial_bound, workspace.team_features, workspace.common)
+    context = shared_features(problem, state, outlook, initial_bound, workspace.team_features, workspace.common)
     candidate_features(
-        problem, state, lookahead, context, workspace.activity, workspace.mode, count, workspace.resource, workspace.own
+        problem, state, outlook, context, workspace.activity, workspace.mode, count, workspace.resource, workspace.own
     )
     _team_layers(network, workspace, count)
     _advantages(network, workspace, count)

@@ -5,17 +5,7 @@ import math
 import numpy as np
 
 from scheduler_env.compilation import compiled
-from scheduler_env.kernel import (
-    BOUND,
-    UNSTARTED,
-    Lookahead,
-    Problem,
-    SimulationState,
-    candidates,
-    decide,
-    observe,
-    reset,
-)
+from scheduler_env.kernel import BOUND, UNSTARTED, Outlook, Problem, SimulationState, candidates, decide, observe, reset
 from scheduler_env.observation import Network, Workspace, score_candidates
 from scheduler_env.random_numbers import RandomState, uniform
 
@@ -43,7 +33,7 @@ def choose(workspace: Workspace, count: int, epsilon: float, temperature: float,
 def run_policy(
     problem: Problem,
     state: SimulationState,
-    lookahead: Lookahead,
+    outlook: Outlook,
     network: Network,
     workspace: Workspace,
     epsilon: float,
@@ -52,9 +42,9 @@ def run_policy(
 ) -> int:
     """Reset `state` and build a complete schedule by the network's choices; returns the number of decisions."""
     reset(problem, state)
-    observe(problem, state, lookahead)
+    observe(problem, state, outlook)
     return continue_policy(
-        problem, state, lookahead, network, workspace, state.clock[BOUND], epsilon, temperature, random
+        problem, state, outlook, network, workspace, state.clock[BOUND], epsilon, temperature, random
     )
 
 
@@ -62,7 +52,7 @@ def run_policy(
 def continue_policy(
     problem: Problem,
     state: SimulationState,
-    lookahead: Lookahead,
+    outlook: Outlook,
     network: Network,
     workspace: Workspace,
     initial_bound: float,
@@ -79,8 +69,8 @@ def continue_policy(
         count = candidates(problem, state, workspace.activity, workspace.mode)
         chosen = 0
         if count > 1:
-            observe(problem, state, lookahead)
-            score_candidates(problem, state, lookahead, network, workspace, initial_bound, count)
+            observe(problem, state, outlook)
+            score_candidates(problem, state, outlook, network, workspace, initial_bound, count)
             chosen = choose(workspace, count, epsilon, temperature, random)
         decide(problem, state, workspace.activity[chosen], workspace.mode[chosen])
         decisions += 1

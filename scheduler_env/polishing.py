@@ -20,7 +20,7 @@ from tqdm import tqdm
 
 from scheduler_env.bounds import lower_bound
 from scheduler_env.compilation import compiled
-from scheduler_env.kernel import Floats, Ints, Lookahead, Problem, SimulationState, makespan
+from scheduler_env.kernel import Floats, Ints, Outlook, Problem, SimulationState, makespan
 from scheduler_env.network import QNetwork, read_checkpoint, save_atomically, save_checkpoint
 from scheduler_env.observation import Network, Workspace
 from scheduler_env.policy import run_policy
@@ -112,7 +112,7 @@ class Polishing:
         self._load(weights)
         pool, hours = self._pool, np.empty(numbers.size)
         network, unused = self.network.to_arrays(), new_random(0)
-        _greedy(pool.problems, pool.states, pool.lookaheads, pool.workspaces, numbers, network, unused, hours)
+        _greedy(pool.problems, pool.states, pool.outlooks, pool.workspaces, numbers, network, unused, hours)
         gaps: Floats = hours / self._bounds_h[numbers] - 1.0
         return gaps
 
@@ -125,7 +125,7 @@ class Polishing:
 def _greedy(
     pool: "numba.typed.List[Problem]",
     states: "numba.typed.List[SimulationState]",
-    lookaheads: "numba.typed.List[Lookahead]",
+    outlooks: "numba.typed.List[Outlook]",
     workspaces: "numba.typed.List[Workspace]",
     numbers: Ints,
     network: Network,
@@ -135,7 +135,7 @@ def _greedy(
     """Fill `hours` with the makespans of the greedy schedules of the instances `numbers`."""
     for i in range(numbers.size):
         n = numbers[i]
-        run_policy(pool[n], states[n], lookaheads[n], network, workspaces[n], 0.0, 0.0, random)
+        run_policy(pool[n], states[n], outlooks[n], network, workspaces[n], 0.0, 0.0, random)
         hours[i] = makespan(states[n])
 
 

@@ -11,7 +11,7 @@ from scheduler_env.bounds import lower_bound
 from scheduler_env.generator import random_instance
 from scheduler_env.improvement import improve
 from scheduler_env.incumbent import empty_incumbent
-from scheduler_env.kernel import Floats, Ints, compile_instance, new_lookahead, new_state
+from scheduler_env.kernel import Floats, Ints, compile_instance, new_outlook, new_state
 from scheduler_env.observation import Network, new_workspace
 from scheduler_env.rules import improve_by_rules
 
@@ -26,7 +26,7 @@ class Pool:
 
     def __init__(self, sizes: Sequence[int], instances: int, seed: int, network: Network) -> None:
         self.problems, self.states = numba.typed.List(), numba.typed.List()
-        self.lookaheads, self.workspaces = numba.typed.List(), numba.typed.List()
+        self.outlooks, self.workspaces = numba.typed.List(), numba.typed.List()
         self.n_activities = 0
         self.sizes = sorted(set(sizes))
         self.per_size = -(-instances // len(self.sizes))
@@ -36,7 +36,7 @@ class Pool:
                 problem = compile_instance(instance)
                 self.problems.append(problem)
                 self.states.append(new_state(problem))
-                self.lookaheads.append(new_lookahead(problem))
+                self.outlooks.append(new_outlook(problem))
                 self.workspaces.append(new_workspace(problem, network))
                 self.n_activities = max(self.n_activities, problem.shortest.size)
 

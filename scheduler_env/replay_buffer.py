@@ -19,7 +19,7 @@ from scheduler_env.kernel import (
     Floats,
     Floats32,
     Ints,
-    Lookahead,
+    Outlook,
     Problem,
     SimulationState,
     candidates,
@@ -127,7 +127,7 @@ def play_episode(
     pool_number: int,
     problem: Problem,
     state: SimulationState,
-    lookahead: Lookahead,
+    outlook: Outlook,
     network: Network,
     workspace: Workspace,
     epsilon: float,
@@ -150,12 +150,12 @@ def play_episode(
     decision = 0
     while state.counts[UNSTARTED] > 0:
         count = candidates(problem, state, workspace.activity, workspace.mode)
-        observe(problem, state, lookahead)
+        observe(problem, state, outlook)
         if decision == 0:
             initial_bound = state.clock[BOUND]
         chosen = 0
         if count > 1:
-            score_candidates(problem, state, lookahead, network, workspace, initial_bound, count)
+            score_candidates(problem, state, outlook, network, workspace, initial_bound, count)
             if demo_mode.size > 0:
                 chosen = _demonstrated(workspace, count, state.clock[NOW], demo_mode, demo_start)
             else:
@@ -242,7 +242,7 @@ def fill_batch(
     episodes: Episodes,
     pool: "numba.typed.List[Problem]",
     states: "numba.typed.List[SimulationState]",
-    lookaheads: "numba.typed.List[Lookahead]",
+    outlooks: "numba.typed.List[Outlook]",
     workspaces: "numba.typed.List[Workspace]",
     online: Network,
     target: Network,
@@ -265,18 +265,18 @@ def fill_batch(
         episode = episodes.step_episode[step]
         index = episodes.step_index[step]
         number = episodes.problem[episode]
-        problem, state, lookahead, workspace = pool[number], states[number], lookaheads[number], workspaces[number]
+        problem, state, outlook, workspace = pool[number], states[number], outlooks[number], workspaces[number]
         initial_bound = episodes.initial_bound[episode]
         rebuild(episodes, episode, index, episodes.step_now[step], episodes.step_bound[step], problem, state)
         count = candidates(problem, state, workspace.activity, workspace.mode)
         if rows + count > batch.features.shape[0]:
             break
-        observe(problem, state, lookahead)
-        context = shared_features(problem, state, lookahead, initial_bound, workspace.team_features, workspace.common)
+        observe(problem, state, outlook)
+        context = shared_features(problem, state, outlook, initial_bound, workspace.team_features, workspace.common)
         candidate_features(
             problem,
             state,
-            lookahead,
+            outlook,
             context,
             workspace.activity,
             workspace.mode,
@@ -311,13 +311,13 @@ def fill_batch(
                 episodes, episode, index + later, episodes.step_now[after], episodes.step_bound[after], problem, state
             )
             count = candidates(problem, state, workspace.activity, workspace.mode)
-            observe(problem, state, lookahead)
-            score_candidates(problem, state, lookahead, online, workspace, initial_bound, count)
+            observe(problem, state, outlook)
+            score_candidates(problem, state, outlook, online, workspace, initial_bound, count)
             best = 0
             for c in range(1, count):
                 if workspace.score[c] > workspace.score[best]:
                     best = c
-            context = score_candidates(problem, state, lookahead, target, workspace, initial_bound, count)
+            context = score_candidates(problem, state, outlook, target, workspace, initial_bound, count)
             mean = 0.0
             for c in range(count):
                 mean += workspace.score[c]

@@ -25,7 +25,7 @@ from tqdm import tqdm
 
 from scheduler_env.compilation import source_digest
 from scheduler_env.generator import random_instance
-from scheduler_env.kernel import BOUND, Floats, Problem, compile_instance, makespan, new_lookahead, new_state, observe
+from scheduler_env.kernel import BOUND, Floats, Problem, compile_instance, makespan, new_outlook, new_state, observe
 from scheduler_env.network import QNetwork, save_atomically, save_checkpoint
 from scheduler_env.observation import N_STATE, Network, new_workspace
 from scheduler_env.policy import run_policy
@@ -127,14 +127,14 @@ class Validation:
 
 def greedy_makespan_h(problem: Problem, network: Network) -> float:
     """Makespan of the network's greedy schedule, hours."""
-    state, lookahead, workspace = new_state(problem), new_lookahead(problem), new_workspace(problem, network)
-    run_policy(problem, state, lookahead, network, workspace, 0.0, 0.0, new_random(0))
+    state, outlook, workspace = new_state(problem), new_outlook(problem), new_workspace(problem, network)
+    run_policy(problem, state, outlook, network, workspace, 0.0, 0.0, new_random(0))
     return float(makespan(state))
 
 
 def _lower_bound_h(problem: Problem) -> float:
-    state, lookahead = new_state(problem), new_lookahead(problem)
-    observe(problem, state, lookahead)
+    state, outlook = new_state(problem), new_outlook(problem)
+    observe(problem, state, outlook)
     return float(state.clock[BOUND])
 
 
@@ -186,7 +186,7 @@ class Training:
             episode = int(self.episodes.head[0])
             play_episode(
                 self.episodes, number, self.pool.problems[number], self.pool.states[number],
-                self.pool.lookaheads[number], self.online_arrays, self.pool.workspaces[number],
+                self.pool.outlooks[number], self.online_arrays, self.pool.workspaces[number],
                 0.0 if noisy else epsilon, config.temperature if noisy else 0.0, self.random, *demonstration,
             )  # fmt: skip
             played += int(self.episodes.length[episode])
@@ -196,7 +196,7 @@ class Training:
         """One learning step on one batch; returns the loss."""
         config = self.config
         filled = fill_batch(
-            self.episodes, self.pool.problems, self.pool.states, self.pool.lookaheads, self.pool.workspaces,
+            self.episodes, self.pool.problems, self.pool.states, self.pool.outlooks, self.pool.workspaces,
             self.online_arrays, self.target_arrays, config.n_step, self.random, self.batch,
         )  # fmt: skip
         row_at = self.batch.row_at[: filled + 1]

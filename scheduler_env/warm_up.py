@@ -43,7 +43,7 @@ def compile_everything(checkpoints: Iterable[Path] = ()) -> None:
     from scheduler_env.agent import Agent, load_agent
     from scheduler_env.improvement import improve
     from scheduler_env.incumbent import empty_incumbent
-    from scheduler_env.kernel import compile_instance, new_lookahead, new_state
+    from scheduler_env.kernel import compile_instance, new_outlook, new_state
     from scheduler_env.network import QNetwork, signature_of
     from scheduler_env.observation import new_workspace
     from scheduler_env.policy import run_policy
@@ -57,16 +57,11 @@ def compile_everything(checkpoints: Iterable[Path] = ()) -> None:
     agent = Agent(network, signature_of(q_network), {})
     problem = compile_instance(instance)
     with _another_process_compiling_the_search():
-        state, lookahead, workspace = new_state(problem), new_lookahead(problem), new_workspace(problem, network)
-        run_policy(problem, state, lookahead, network, workspace, 0.0, 0.0, new_random(0))
+        state, outlook, workspace = new_state(problem), new_outlook(problem), new_workspace(problem, network)
+        run_policy(problem, state, outlook, network, workspace, 0.0, 0.0, new_random(0))
         # Without a bound: the priority rules find a proven optimum of this instance, which would end the search.
         improve(
-            problem,
-            network,
-            empty_incumbent(problem),
-            lower_bound_h=0.0,
-            deadline_s=math.inf,
-            max_evaluations=1_000,
+            problem, network, empty_incumbent(problem), lower_bound_h=0.0, deadline_s=math.inf, max_evaluations=1_000
         )
     compile_search()  # loads what the other process has compiled, and compiles the rest
     agent.solve(instance, time_budget_ms=600_000.0, max_evaluations=1_000)
@@ -80,7 +75,7 @@ def compile_search() -> None:
     """Compile the functions that do not use the network: bounds, priority rules, genetic algorithms."""
     from scheduler_env.alternating import SIZES, alternating_search
     from scheduler_env.bounds import bound_with_parts, lower_bound
-    from scheduler_env.decomposition import MAX_PART_NODES, decompose, take_parts
+    from scheduler_env.decomposition import PART_NODES, decompose, take_parts
     from scheduler_env.generator import random_instance
     from scheduler_env.genetic import evolve
     from scheduler_env.incumbent import empty_incumbent
@@ -94,7 +89,7 @@ def compile_search() -> None:
     lower_bound(problem)
     incumbent = empty_incumbent(problem)
     improve_by_rules(problem, incumbent)
-    parts = decompose(problem, MAX_PART_NODES)
+    parts = decompose(problem, PART_NODES)
     bound_with_parts(problem, parts)
     take_parts(problem, parts, incumbent)
     bound_by_orders(compile_instance(random_instance(2, 0)), 0.0, math.inf, math.inf, max_programs=1)

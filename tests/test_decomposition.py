@@ -12,7 +12,7 @@ from benchmarks.requests import bodies
 from scheduler_env import SAMPLE_PARAMS, standard_instance
 from scheduler_env.agent import load_agent
 from scheduler_env.bounds import lower_bound
-from scheduler_env.decomposition import EXACT, MAX_PART_NODES, PART, assemble, decompose
+from scheduler_env.decomposition import EXACT, PART, PART_NODES, assemble, decompose
 from scheduler_env.exact import improve_exactly
 from scheduler_env.generator import random_instance
 from scheduler_env.incumbent import empty_incumbent
@@ -66,7 +66,7 @@ def by_cpsat_h(problem, seconds):
 def test_one_work_point_is_proved_whatever_its_orders_teams_crews_and_what_may_not_run_in_parallel(body):
     instance = instance_from_request(body)
     problem = compile_instance(instance)
-    parts = decompose(problem, MAX_PART_NODES)
+    parts = decompose(problem, PART_NODES)
     mode, start, _ = any_schedule(problem)
     made_h = assemble(problem, parts, mode, start)
     assert to_schedule(instance, problem, mode, start).violations() == []
@@ -79,7 +79,7 @@ def test_one_work_point_is_proved_whatever_its_orders_teams_crews_and_what_may_n
 @given(instance=instances(), rule=st.sampled_from(ALL_RULES))
 def test_putting_parts_together_keeps_every_rule_never_lengthens_and_never_undercuts_the_bound(instance, rule):
     problem = compile_instance(instance)
-    parts = decompose(problem, MAX_PART_NODES)
+    parts = decompose(problem, PART_NODES)
     mode, start, before_h = any_schedule(problem, rule)
     after_h = assemble(problem, parts, mode, start)
     schedule = to_schedule(instance, problem, mode, start)
@@ -95,19 +95,19 @@ def test_no_bound_of_parts_is_above_the_optimum_of_the_whole(instance):
     problem = compile_instance(instance)  # durations are whole thousandths: CP-SAT rounds nothing
     found_h, proved_h = by_cpsat_h(problem, 300.0)
     assert found_h == pytest.approx(proved_h)
-    assert decompose(problem, MAX_PART_NODES).bound <= found_h + 1e-6
+    assert decompose(problem, PART_NODES).bound <= found_h + 1e-6
 
 
 @settings(max_examples=100, deadline=None)
 @given(instance=instances())
 def test_every_activity_is_in_one_part(instance):
-    tree = decompose(compile_instance(instance), MAX_PART_NODES).tree
+    tree = decompose(compile_instance(instance), PART_NODES).tree
     parts = [tree.items[tree.begin[node] : tree.end[node]] for node in np.flatnonzero(tree.kind == PART)]
     assert sorted(np.concatenate(parts)) == list(range(len(instance.steps)))
 
 
 def test_the_parts_of_the_standard_cycle_are_its_stages_and_within_them_the_teams():
-    tree = decompose(compile_instance(standard_instance(SAMPLE_PARAMS)), MAX_PART_NODES).tree
+    tree = decompose(compile_instance(standard_instance(SAMPLE_PARAMS)), PART_NODES).tree
     parts = [tuple(tree.items[tree.begin[node] : tree.end[node]]) for node in np.flatnonzero(tree.kind == PART)]
     assert sorted(parts) == [(0,), (1,), (2,), (3, 4, 9, 10, 11), (5,), (6, 7, 8), (12,), (13,), (14,)]
 
@@ -115,9 +115,9 @@ def test_the_parts_of_the_standard_cycle_are_its_stages_and_within_them_the_team
 def test_work_points_that_share_no_team_are_proved_side_by_side():
     steps = [[{"name": "s", "team": team, "duration": hours} for hours in (4, 5, 6)] for team in ("team2", "team3")]
     body = {"workpoints": [{"id": str(number), "steps": each} for number, each in enumerate(steps)]}
-    both = decompose(compile_instance(instance_from_request(body)), MAX_PART_NODES)
+    both = decompose(compile_instance(instance_from_request(body)), PART_NODES)
     alone = [
-        decompose(compile_instance(instance_from_request({"workpoints": [workpoint]})), MAX_PART_NODES)
+        decompose(compile_instance(instance_from_request({"workpoints": [workpoint]})), PART_NODES)
         for workpoint in body["workpoints"]
     ]
     assert both.makespan == max(part.makespan for part in alone)
@@ -125,7 +125,7 @@ def test_work_points_that_share_no_team_are_proved_side_by_side():
 
 
 def test_work_points_that_share_teams_stay_one_open_part():
-    parts = decompose(compile_instance(random_instance(2, 1)), MAX_PART_NODES)
+    parts = decompose(compile_instance(random_instance(2, 1)), PART_NODES)
     assert list(parts.tree.kind) == [PART]
     assert parts.makespan == np.inf
     assert (parts.mode == -1).all()
@@ -133,7 +133,7 @@ def test_work_points_that_share_teams_stay_one_open_part():
 
 def test_with_few_nodes_the_gap_is_kept_and_more_nodes_close_it():
     problem = compile_instance(standard_instance([10, 5, 8, 6.1, 7.3, 9, 6, 7, 6, 7.7, 6.9, 8.3, 4, 7, 5]))
-    few, many = decompose(problem, FEW_NODES), decompose(problem, MAX_PART_NODES)
+    few, many = decompose(problem, FEW_NODES), decompose(problem, PART_NODES)
     assert few.is_cut_short
     assert few.bound < many.bound < many.makespan <= few.makespan
     assert many.bound == pytest.approx(many.makespan, abs=1e-9)
@@ -160,7 +160,7 @@ def test_an_open_part_is_searched_from_what_the_others_proved():
     steps += [{"name": f"last{i}", "order": 3, "team": "team5", "duration": 4 + i} for i in range(4)]
     instance = instance_from_request({"workpoints": [{"id": "1", "steps": steps}]})
     problem = compile_instance(instance)
-    parts = decompose(problem, MAX_PART_NODES)
+    parts = decompose(problem, PART_NODES)
     assert parts.makespan == np.inf
     proved = [j for j in range(len(steps)) if parts.mode[j] >= 0]
     assert [instance.steps[j].name for j in proved] == ["first", "last0", "last1", "last2", "last3"]
@@ -176,6 +176,6 @@ def test_an_open_part_is_searched_from_what_the_others_proved():
 def test_a_part_of_steps_without_duration_takes_no_time():
     steps = [{"name": f"s{i}", "team": "team1", "duration": 5e-324} for i in range(3)]
     parts = decompose(
-        compile_instance(instance_from_request({"workpoints": [{"id": "1", "steps": steps}]})), MAX_PART_NODES
+        compile_instance(instance_from_request({"workpoints": [{"id": "1", "steps": steps}]})), PART_NODES
     )
     assert parts.bound == parts.makespan == 0.0

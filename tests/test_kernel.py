@@ -19,7 +19,7 @@ from scheduler_env.kernel import (
     compile_instance,
     decide,
     makespan,
-    new_lookahead,
+    new_outlook,
     new_state,
     observe,
     restore,
@@ -31,19 +31,19 @@ from tests.reference_simulator import ReferenceSimulator
 
 
 def _walk(instance: Instance, choices: np.random.Generator):
-    """Yield (problem, state, lookahead, count, activity, mode) before each of a random episode's decisions."""
+    """Yield (problem, state, outlook, count, activity, mode) before each of a random episode's decisions."""
     problem = compile_instance(instance)
-    state, lookahead = new_state(problem), new_lookahead(problem)
+    state, outlook = new_state(problem), new_outlook(problem)
     activity = np.zeros(problem.duration.size + 1, dtype=np.int64)
     mode = np.zeros_like(activity)
     while state.counts[UNSTARTED] > 0:
         count = candidates(problem, state, activity, mode)
-        observe(problem, state, lookahead)
+        observe(problem, state, outlook)
         chosen = int(choices.integers(count))
         yield (
             problem,
             state,
-            lookahead,
+            outlook,
             list(zip(activity[:count].tolist(), mode[:count].tolist(), strict=True)),
             chosen,
         )
@@ -82,8 +82,8 @@ def test_no_random_episode_makes_a_schedule_with_a_violation_or_below_any_of_its
 @given(instance=instances(max_steps=4))
 def test_no_lower_bound_is_above_the_optimum_found_by_complete_enumeration(instance):
     problem = compile_instance(instance)
-    state, lookahead = new_state(problem), new_lookahead(problem)
-    observe(problem, state, lookahead)
+    state, outlook = new_state(problem), new_outlook(problem)
+    observe(problem, state, outlook)
     assert state.clock[BOUND] <= lower_bound(problem) + 1e-9
     assert lower_bound(problem) <= _optimum_h(instance) + 1e-9
 
@@ -153,8 +153,8 @@ def test_the_bound_of_the_flagship_is_its_optimum():
 
 def test_work_content_over_headcount_with_head_and_tail_bounds_the_flagship():
     problem = compile_instance(standard_instance(SAMPLE_PARAMS))
-    state, lookahead = new_state(problem), new_lookahead(problem)
-    observe(problem, state, lookahead)
+    state, outlook = new_state(problem), new_outlook(problem)
+    observe(problem, state, outlook)
     # By hand: team3's work with crews of two over 10 people, after scaffolding and preparation with full crews.
     r = 0.2
     work_h = sum((6, 7, 7, 7, 7, 4, 5)) * (0.6 + 0.4 * r) * (1 - 0.2 * r**0.5)

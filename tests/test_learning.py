@@ -15,7 +15,7 @@ from scheduler_env import SAMPLE_PARAMS, InvalidCheckpoint, standard_instance
 from scheduler_env.agent import load_agent
 from scheduler_env.environment import SchedulingEnv
 from scheduler_env.generator import random_instance
-from scheduler_env.kernel import candidates, compile_instance, new_lookahead, new_state, observe
+from scheduler_env.kernel import candidates, compile_instance, new_outlook, new_state, observe
 from scheduler_env.network import QNetwork, read_checkpoint, save_checkpoint
 from scheduler_env.observation import (
     CANDIDATE_FEATURES,
@@ -97,12 +97,12 @@ def test_compiled_scores_are_the_torch_networks_advantages_and_value():
     environment = SchedulingEnv(random_instance(2, seed=3))
     observation, _ = environment.reset()
     problem = compile_instance(environment.instance)
-    state, lookahead = new_state(problem), new_lookahead(problem)
+    state, outlook = new_state(problem), new_outlook(problem)
     arrays = network.to_arrays()
     workspace = new_workspace(problem, arrays)
-    observe(problem, state, lookahead)
+    observe(problem, state, outlook)
     count = candidates(problem, state, workspace.activity, workspace.mode)
-    score_candidates(problem, state, lookahead, arrays, workspace, float(state.clock[1]), count)
+    score_candidates(problem, state, outlook, arrays, workspace, float(state.clock[1]), count)
     rows = torch.from_numpy(observation["candidates"][:count])
     with torch.no_grad():
         expected = network.advantage(rows).squeeze(1).numpy()
@@ -258,7 +258,7 @@ def test_what_is_shown_again_is_never_longer_and_is_played_to_the_hour():
         mode, start = training.demonstrations.show(0, training.online_arrays, 400, seed)
         problem, state = training.pool.problems[0], training.pool.states[0]
         played_h = play_episode(
-            training.episodes, 0, problem, state, training.pool.lookaheads[0], training.online_arrays,
+            training.episodes, 0, problem, state, training.pool.outlooks[0], training.online_arrays,
             training.pool.workspaces[0], 0.0, 0.0, training.random, mode, start,
         )  # fmt: skip
         assert np.array_equal(state.mode, mode)
