@@ -11,6 +11,8 @@ from scheduler_env.words import WORDS, Catalogue, Lang
 
 Loc = tuple[str | int, ...]
 """The path to a value in the input, e.g. `("workpoints", 0, "steps", 2, "team")`; empty: the whole input."""
+MAX_REASON = 500
+"""Characters of the words of another library in a parameter `reason`; they may quote the file."""
 
 
 class CodedError(Exception):
@@ -24,6 +26,8 @@ class CodedError(Exception):
     """
 
     words: ClassVar[Catalogue] = WORDS
+    SHOWN: ClassVar[int] = 5
+    """Mistakes that `str` lists, each with its place."""
 
     def __init__(
         self, code: str, loc: Sequence[str | int] = (), /, *, more: Sequence[Self] = (), **params: Any
@@ -44,7 +48,11 @@ class CodedError(Exception):
         return self.words.text(f"errors.{self.code}", self.params, lang) if is_code(self.code) else self.code
 
     def __str__(self) -> str:
-        return self.text()
+        shown = "; ".join(
+            f"{'.'.join(map(str, e.loc))}: {e.text()}" if e.loc else e.text() for e in self.each[: self.SHOWN]
+        )
+        left = len(self.each) - self.SHOWN
+        return shown + (f"; and {left} more" if left > 0 else "")
 
 
 def is_code(text: str) -> bool:

@@ -36,7 +36,12 @@ def plant(value: object, workpoints: Sequence[RawWorkPoint]) -> dict[str, Team]:
         size, where = size_of.setdefault(step.team, (step.team_size, step.loc))
         if size != step.team_size:
             raise InvalidInstance(
-                "team_sizes_differ", (*step.loc, "team_size"), team=step.team, here=step.team_size, there=size
+                "team_sizes_differ",
+                (*step.loc, "team_size"),
+                team=step.team,
+                here=step.team_size,
+                there=size,
+                place=".".join(map(str, where)),
             )
     found = _declared(value, needed={step.team for step in steps})
     for name, (size, where) in size_of.items():
@@ -44,7 +49,7 @@ def plant(value: object, workpoints: Sequence[RawWorkPoint]) -> dict[str, Team]:
         # A declared team is one that `teams` changed or added: then both must say the same.
         if team is not None and team != default.get(name) and team.headcount != size:
             raise InvalidInstance(
-                "team_sizes_differ", (*where, "team_size"), team=name, here=size, there=team.headcount
+                "team_sizes_differ", (*where, "team_size"), team=name, here=size, there=team.headcount, place="teams"
             )
         found[name] = Team(name, size, name not in shared) if team is None else replace(team, headcount=size)
     if len(found) > MAX_TEAMS:

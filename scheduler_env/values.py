@@ -58,6 +58,8 @@ def json_object(value: object, loc: Loc, keys: Sequence[str], owner: str) -> Map
 
 def number(value: object, loc: Loc) -> float:
     """Hours: finite, not beyond the longest duration either way."""
+    if value is None:
+        raise InvalidInstance("missing", loc, name=str(loc[-1]))
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise InvalidInstance("not_a_number_of_hours", loc, value=shortened(value), found=kind_of(value))
     if not abs(value) <= MAX_DURATION_H:  # also refuses NaN, and integers too big for a float

@@ -19,22 +19,12 @@ class ServiceError(CodedError):
 class InvalidInput(ServiceError):
     """Well-formed, but not acceptable; `loc` and `more` say where."""
 
-    SHOWN = 5
-    """Mistakes that `str` lists."""
-
     pairs: Sequence[tuple[Loc, str]] = ()
 
     def __init__(self, code: str, loc: Any = (), /, *, more: Any = (), **params: Any) -> None:
         if isinstance(loc, list):  # TODO: pairs of place and sentence, until every error has a code
             self.pairs, loc = loc, ()
         super().__init__(code, loc, more=more, **params)
-
-    def __str__(self) -> str:
-        shown = "; ".join(
-            f"{'.'.join(map(str, e.loc))}: {e.text()}" if e.loc else e.text() for e in self.each[: self.SHOWN]
-        )
-        left = len(self.each) - self.SHOWN
-        return shown + (f"; and {left} more" if left > 0 else "")
 
 
 class NotFound(ServiceError):

@@ -112,6 +112,7 @@ def _answer(err: Exception, shown: Callable[[str], str]) -> Response:
             headers["Retry-After"] = str(err.retry_after_s if isinstance(err, Overloaded) else 5)
     code, params = (err.code, err.params) if isinstance(err, CodedError) and is_code(err.code) else ("", {})
     errors, kind = _errors_of(err, shown), kind_of(type(err))
+    params = _shown_params(params, shown)
     return problem(status, shown(str(err)), kind=kind, code=code, params=params, errors=errors, headers=headers)
 
 
@@ -127,7 +128,17 @@ def _errors_of(err: Exception, shown: Callable[[str], str]) -> Errors:
 
 
 def _entry(err: CodedError, shown: Callable[[str], str]) -> dict[str, object]:
-    return mistake(err.loc, shown(err.text())) | ({"code": err.code, "params": err.params} if is_code(err.code) else {})
+    coded = {"code": err.code, "params": _shown_params(err.params, shown)} if is_code(err.code) else {}
+    return mistake(err.loc, shown(err.text())) | coded
+
+
+def _shown_params(params: Mapping[str, object], shown: Callable[[str], str]) -> dict[str, object]:
+    """`params` with each text, also of a list, as `shown` has it."""
+
+    def each(value: object) -> object:
+        return shown(value) if isinstance(value, str) else [*map(each, value)] if isinstance(value, list) else value
+
+    return {name: each(value) for name, value in params.items()}
 
 
 def mistake(loc: Sequence[str | int], msg: str) -> dict[str, object]:

@@ -26,7 +26,9 @@ def check_queries(app: Flask) -> None:
 def _refuse_others(allowed: tuple[str, ...]) -> None:
     for name, values in request.args.lists():
         if name not in allowed:
-            raise InvalidInput("unknown_parameter", (name[:60],), path=request.path, name=name[:60], allowed=allowed)
+            raise InvalidInput(
+                "unknown_parameter", (name[:60],), path=request.path, name=name[:60], allowed=list(allowed)
+            )
         if len(values) > 1:
             raise InvalidInput("parameter_twice", (name,), n=len(values))
 

@@ -288,7 +288,7 @@ def _current_model(algorithm: str, models: ModelVersionManager) -> str:
     except ServiceError:
         usable = [record for record in models.list_models(algorithm) if record.status != "retired"]
     if not usable:
-        raise ModelNotFound(f"no model of the algorithm {algorithm!r} is in use")
+        raise ModelNotFound("no_model_of_algorithm", algorithm=algorithm)
     return usable[0].model_key
 
 
