@@ -7,7 +7,6 @@ All random numbers follow from the configuration and the number of the generatio
 result as an uninterrupted one.
 """
 
-import argparse
 import math
 import sys
 from collections.abc import Sequence
@@ -26,7 +25,14 @@ from scheduler_env.observation import Network, Workspace
 from scheduler_env.policy import run_policy
 from scheduler_env.pool import Pool
 from scheduler_env.random_numbers import RandomState, new_random
-from scheduler_env.training import PolishingConfig, TrainingConfig, Validation, config_in, reported_errors
+from scheduler_env.training import (
+    PolishingConfig,
+    TrainingConfig,
+    Validation,
+    command_parser,
+    config_in,
+    reported_errors,
+)
 
 VALIDATION_SIZES = (1, 2, 5, 10, 20)
 
@@ -179,21 +185,13 @@ def _text(gaps: dict[str, float]) -> str:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line; see the module's docstring."""
-    parser = argparse.ArgumentParser(prog="python -m scheduler_env.polishing", description=__doc__.split("\n\n")[0])
-    parser.add_argument("--config", type=Path, required=True, help="JSON file with fields of TrainingConfig")
+    parser = command_parser("polishing", __doc__.split("\n\n")[0], "GENERATIONS", 25)
     parser.add_argument("--weights", type=Path, required=True, help="weights file written by scheduler_env.training")
-    parser.add_argument("--out", type=Path, required=True, help="file for the best validated weights")
-    parser.add_argument("--run-dir", type=Path, help="folder for the run's state (default: training_runs/<out's name>)")
-    parser.add_argument("--resume", action="store_true", help="continue the run saved in the run folder")
-    parser.add_argument(
-        "--validate-every", type=int, default=25, metavar="GENERATIONS", help="generations between validations (25)"
-    )
     options = parser.parse_args(arguments)
-    content = config_in(options.config, parser)
+    content = config_in(options.config, parser) if options.config else {}
     run_dir = options.run_dir or Path("training_runs") / options.out.stem
-    every = options.validate_every
     with reported_errors(parser):
-        config = TrainingConfig.model_validate(content)
+        config, every = TrainingConfig.model_validate(content), options.validate_every
         polish(config, options.weights, options.out, run_dir, resume=options.resume, validate_every=every)
     return 0
 

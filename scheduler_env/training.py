@@ -406,17 +406,23 @@ def reported_errors(parser: argparse.ArgumentParser) -> Iterator[None]:
         parser.error(str(err))
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """The command line; see the module's docstring."""
-    parser = argparse.ArgumentParser(prog="python -m scheduler_env.training", description=__doc__.split("\n\n")[0])
+def command_parser(program: str, description: str, unit: str, validate_every: int) -> argparse.ArgumentParser:
+    """The options that training and polishing share; `unit` is what `--validate-every` counts."""
+    parser = argparse.ArgumentParser(prog=f"python -m scheduler_env.{program}", description=description)
     parser.add_argument("--config", type=Path, help="JSON file with fields of TrainingConfig (default: its defaults)")
     parser.add_argument("--out", type=Path, required=True, help="file for the best validated weights, e.g. best.pth")
-    parser.add_argument("--run-dir", type=Path, help="folder for state and curve (default: training_runs/<out's name>)")
+    parser.add_argument("--run-dir", type=Path, help="folder for the run's state (default: training_runs/<out's name>)")
     parser.add_argument("--resume", action="store_true", help="continue the run saved in the run folder")
-    parser.add_argument("--updates", type=int, help="overrides the number of learning steps of the configuration")
     parser.add_argument(
-        "--validate-every", type=int, default=1_000, metavar="UPDATES", help="learning steps between validations (1000)"
+        "--validate-every", type=int, default=validate_every, metavar=unit, help="between validations (%(default)s)"
     )
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command line; see the module's docstring."""
+    parser = command_parser("training", __doc__.split("\n\n")[0], "UPDATES", 1_000)
+    parser.add_argument("--updates", type=int, help="overrides the number of learning steps of the configuration")
     options = parser.parse_args(arguments)
     content = config_in(options.config, parser) if options.config else {}
     if options.updates:
