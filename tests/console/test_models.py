@@ -421,7 +421,7 @@ def test_a_model_that_is_no_better_than_a_rule_is_not_validated_and_the_page_say
     move(page, "验证").click()
     agree(page, f"验证 {name_of(key)}？")
     alarm = page.get_by_role("alert")
-    expect(alarm).to_contain_text("未通过验证：平均差距")
+    expect(alarm).to_contain_text("未通过验证：平均比理论最短多")
     expect(alarm).to_be_focused()
     expect(page.locator(".timeline")).to_contain_text(f"{name_of(key)} 未通过验证")
     assert stored(console, key)["status"] == "registered"

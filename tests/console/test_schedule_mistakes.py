@@ -206,6 +206,6 @@ def test_a_model_that_is_gone_is_told_in_the_pages_language(schedule: Page, mist
     }""")
     schedule.reload()
     run(schedule)
-    expect(listed(schedule)).to_contain_text("模型: 模型 DDQN_v9.0.0 已不存在，请另选一个模型")
+    expect(listed(schedule)).to_contain_text(f"模型: {zh('no_such_model', name='DDQN_v9.0.0')}")
     expect(schedule.locator("[name=model]")).to_be_focused()
     assert "404" in mistakes.pop()
