@@ -211,7 +211,7 @@ def test_a_term_is_known_once_its_user_is_and_never_changes():
     first = users_of(users.y[:50], users.is_candidate[:50], users.share[:50])
     for evidence in (difference_of_arms, ratio_of_arms):
         whole, part = evidence(users).terms_at(0.5), evidence(first).terms_at(0.5)
-        for name in ("value", "least", "most"):
+        for name in ("value", "low", "high"):
             np.testing.assert_allclose(getattr(whole, name)[:49], getattr(part, name), rtol=1e-12)
 
 
