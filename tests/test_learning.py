@@ -265,7 +265,7 @@ def test_what_is_shown_again_is_never_longer_and_is_played_to_the_hour():
     training = Training(SHOWN)
     shortest = np.inf
     for seed in range(4):
-        mode, start = training.demonstrations.show(0, training.online_arrays, 400, seed)
+        mode, start = training.demonstrations.demonstrate(0, training.online_arrays, 400, seed)
         problem, state = training.pool.problems[0], training.pool.states[0]
         played_h = play_episode(
             training.episodes, 0, problem, state, training.pool.outlooks[0], training.online_arrays,
