@@ -195,6 +195,12 @@ def test_only_the_learned_modules_import_torch(name):
         assert "torch" not in {other.partition(".")[0] for other in imports(name)}
 
 
+def test_only_the_environment_needs_gymnasium_and_nothing_needs_the_environment():
+    importers = {name for name in MODULES if "gymnasium" in {other.partition(".")[0] for other in imports(name)}}
+    assert importers == {"scheduler_env.environment"}
+    assert not [name for name in MODULES if "scheduler_env.environment" in imports(name, every=True)]
+
+
 @pytest.mark.parametrize("name", MODULES)
 def test_pure_modules_touch_no_storage_and_no_network(name):
     if layer(name) in (1, 2):

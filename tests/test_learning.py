@@ -1,5 +1,6 @@
 """The environment, the network's file, the agent and a real (small) training run."""
 
+import importlib
 import json
 import re
 import subprocess
@@ -53,6 +54,13 @@ def _weights(training: Training) -> np.ndarray:
 
 
 @pytest.mark.filterwarnings("ignore:.*Not able to test alternative render modes")
+def test_without_gymnasium_the_environment_names_the_remedy(monkeypatch):
+    monkeypatch.setitem(sys.modules, "gymnasium", None)
+    monkeypatch.delitem(sys.modules, "scheduler_env.environment")
+    with pytest.raises(ImportError, match="pip install gymnasium"):
+        importlib.import_module("scheduler_env.environment")
+
+
 def test_the_environment_keeps_gymnasiums_contract():
     check_env(SchedulingEnv(standard_instance(SAMPLE_PARAMS)))
 
