@@ -20,7 +20,7 @@ $(VENV)/.dev: requirements-dev.txt $(VENV)/.runtime
 
 # The kernel is compiled once per change of its sources, so that the first start is as quick as the second.
 $(VENV)/.kernel: $(VENV)/.runtime $(wildcard scheduler_env/*.py models/seed/*.pth)
-	$(BIN)/python -m scheduler_env.kernel models/seed/*.pth
+	$(BIN)/python -m scheduler_env.warm_up models/seed/*.pth
 	@touch $@
 
 setup: $(VENV)/.kernel  ## Create .venv, install requirements.txt, compile the kernel

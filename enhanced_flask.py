@@ -147,7 +147,7 @@ def make_services(settings: Settings) -> Services:
         queue = metrics.queue(kind)
         return NativeThreads(size, max_waiting=max_waiting, metrics=queue, is_for_long_work=is_for_long_work)
 
-    SOLVER_THREADS.most = settings.threads_of_worker  # so that the workers share the cores
+    SOLVER_THREADS.limit = settings.threads_of_worker  # so that the workers share the cores
     compute = threads("compute", settings.threads_of_worker)
     large = threads("large", settings.threads_of_worker, is_for_long_work=True)
     improving = threads("improving", IMPROVING_THREADS, is_for_long_work=True)

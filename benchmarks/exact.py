@@ -19,7 +19,7 @@ from benchmarks.machine import RESULTS, machine
 from scheduler_env.bounds import lower_bound
 from scheduler_env.exact import improve_exactly
 from scheduler_env.generator import random_instance
-from scheduler_env.incumbent import nothing_yet
+from scheduler_env.incumbent import empty_incumbent
 from scheduler_env.kernel import compile_instance
 from scheduler_env.rules import improve_by_rules
 
@@ -44,7 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def measure(size: int, seed: int) -> dict[str, Any]:
     """Makespan after each of `SECONDS`, hours; what was proved; and the seconds it took."""
     problem = compile_instance(random_instance(size, seed))
-    incumbent = nothing_yet(problem)
+    incumbent = empty_incumbent(problem)
     improve_by_rules(problem, incumbent)
     found = [(0.0, incumbent.makespan_h)]  # (seconds of processor time, hours)
     began_s, began_cpu_s = time.perf_counter(), time.process_time()

@@ -30,7 +30,7 @@ from benchmarks.requests import FIRST_SEED, KINDS, Body, bodies
 from scheduler_env.agent import Agent, load_agent
 from scheduler_env.bounds import lower_bound
 from scheduler_env.exact import TICKS_PER_HOUR, improve_exactly
-from scheduler_env.incumbent import PROVED_H, nothing_yet
+from scheduler_env.incumbent import OPTIMAL_WITHIN_H, empty_incumbent
 from scheduler_env.kernel import compile_instance
 from scheduler_env.problem import Instance
 from scheduler_env.readers import instance_from_request
@@ -136,7 +136,9 @@ def answer(agent: Agent, model: str, kind: str, seed: int, instance: Instance, k
     makespan_h, bound_h = solution.schedule.makespan_h, solution.lower_bound_h
     equals, contradicts_cpsat = None, False
     if known is not None:
-        contradicts_cpsat = bound_h > known.makespan_h + PROVED_H or makespan_h < known.proved_h - PROVED_H
+        contradicts_cpsat = (
+            bound_h > known.makespan_h + OPTIMAL_WITHIN_H or makespan_h < known.proved_h - OPTIMAL_WITHIN_H
+        )
         if known.is_proved(len(instance.steps)):
             equals = makespan_h <= known.proved_h + rounding_h(len(instance.steps))
     return Answered(
@@ -190,7 +192,7 @@ def solved_by_cpsat(
 def solve_by_cpsat(instance: Instance, seconds: float) -> ByCpSat:
     """From the best priority rule on, with one thread."""
     problem = compile_instance(instance)
-    incumbent = nothing_yet(problem)
+    incumbent = empty_incumbent(problem)
     improve_by_rules(problem, incumbent)
     began_s = time.perf_counter()
     proved_h = improve_exactly(

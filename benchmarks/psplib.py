@@ -25,12 +25,12 @@ from scheduler_env.annealing import anneal
 from scheduler_env.bounds import lower_bound
 from scheduler_env.exact import improve_exactly
 from scheduler_env.genetic import evolve
-from scheduler_env.improvement import COOLING, HOT_SHARE, improve, justify
-from scheduler_env.incumbent import PROVED_H, Incumbent, nothing_yet
+from scheduler_env.improvement import COOLING_FACTOR, START_TEMPERATURE, improve, justify
+from scheduler_env.incumbent import OPTIMAL_WITHIN_H, Incumbent, empty_incumbent
 from scheduler_env.kernel import Problem, compile_instance
 from scheduler_env.problem import Instance
 from scheduler_env.psplib import instance_from_psplib
-from scheduler_env.rollout import new_random
+from scheduler_env.random_numbers import new_random
 from scheduler_env.rules import improve_by_rules
 from scheduler_env.serial import new_decoder
 from scheduler_service.settings import Settings
@@ -99,17 +99,17 @@ def _makespans(instance: Instance, agent: Agent, *, agent_only: bool) -> Iterato
         return
     problem = compile_instance(instance)
     bound_h = float(lower_bound(problem))
-    by_rules = nothing_yet(problem)
+    by_rules = empty_incumbent(problem)
     improve_by_rules(problem, by_rules)
     yield "best of all rules", by_rules.makespan_h
     for budget_ms in BUDGETS_MS:
         deadline_s = time.perf_counter() + budget_ms / 1e3
-        incumbent = nothing_yet(problem)
+        incumbent = empty_incumbent(problem)
         improve_by_rules(problem, incumbent, deadline_s=deadline_s)
         improve(problem, None, incumbent, lower_bound_h=bound_h, deadline_s=deadline_s)
         yield f"search without agent {budget_ms} ms", incumbent.makespan_h
     for seconds in (1, 10):
-        incumbent = nothing_yet(problem)
+        incumbent = empty_incumbent(problem)
         improve_by_rules(problem, incumbent)
         improve_exactly(problem, incumbent, lower_bound_h=bound_h, deadline_s=time.perf_counter() + seconds)
         yield f"CP-SAT {seconds} s", incumbent.makespan_h
@@ -142,7 +142,7 @@ def measure_by_schedules(
         for name, search in searches.items():
             for most in schedules:
                 for seed in seeds:
-                    incumbent = nothing_yet(problem)
+                    incumbent = empty_incumbent(problem)
                     improve_by_rules(problem, incumbent, seed=seed, max_evaluations=most)
                     search(problem, incumbent, float(lower_bound(problem)), most, seed)
                     over_path.setdefault((name, most), []).append(incumbent.makespan_h / path_h - 1.0)
@@ -184,13 +184,13 @@ def _annealed(problem: Problem, incumbent: Incumbent, bound_h: float, most: int,
     """Annealing alone, from the double justification of the best rule's schedule, in one cooling."""
     if incumbent.is_optimal(bound_h):
         return
-    decoder, order = new_decoder(problem, kept=True), np.empty(problem.shortest.size, dtype=np.int64)
+    decoder, order = new_decoder(problem, incremental=True), np.empty(problem.shortest.size, dtype=np.int64)
     mode, start = incumbent.mode.copy(), incumbent.start.copy()
     begin_h = float(justify(problem, decoder, mode, start, order))
-    hot_h = HOT_SHARE * problem.unit / problem.shortest.size
+    hot_h = START_TEMPERATURE * problem.unit / problem.shortest.size
     found_h = anneal(
-        problem, decoder, order, mode, start, begin_h, most - incumbent.evaluations - 2, hot_h, hot_h / COOLING,
-        new_random(seed), bound_h + PROVED_H,
+        problem, decoder, order, mode, start, begin_h, most - incumbent.evaluations - 2, hot_h, hot_h / COOLING_FACTOR,
+        new_random(seed), bound_h + OPTIMAL_WITHIN_H,
     )  # fmt: skip
     incumbent.take(mode, start, float(found_h), "annealing")
 

@@ -25,11 +25,12 @@ from scheduler_env.compilation import compiled
 from scheduler_env.generator import random_instance
 from scheduler_env.genetic import evolve
 from scheduler_env.improvement import SAMPLING_TEMPERATURE, improve
-from scheduler_env.incumbent import nothing_yet
-from scheduler_env.kernel import Problem, State, View, compile_instance, new_state, new_view
+from scheduler_env.incumbent import empty_incumbent
+from scheduler_env.kernel import Outlook, Problem, SimulationState, compile_instance, new_outlook, new_state
 from scheduler_env.observation import Network, Workspace, new_workspace
+from scheduler_env.policy import run_policy
 from scheduler_env.problem import Instance
-from scheduler_env.rollout import RandomState, new_random, roll_out
+from scheduler_env.random_numbers import RandomState, new_random
 from scheduler_env.rules import ALL_RULES, RULES, build, improve_by_rules
 
 SEED_MODELS = Path(__file__).parent.parent / "models" / "seed"
@@ -216,7 +217,7 @@ def _search_without_agent(budget_ms: int) -> Callable[[Instance], float]:
     def solve(instance: Instance) -> float:
         deadline_s = time.perf_counter() + budget_ms / 1e3
         problem = compile_instance(instance)
-        incumbent, bound_h = nothing_yet(problem), float(lower_bound(problem))
+        incumbent, bound_h = empty_incumbent(problem), float(lower_bound(problem))
         improve_by_rules(problem, incumbent, deadline_s=deadline_s)
         improve(problem, None, incumbent, lower_bound_h=bound_h, deadline_s=deadline_s)
         return incumbent.makespan_h
@@ -230,7 +231,7 @@ def _genetic(budget_ms: int) -> Callable[[Instance], float]:
     def solve(instance: Instance) -> float:
         deadline_s = time.perf_counter() + budget_ms / 1e3
         problem = compile_instance(instance)
-        incumbent, bound_h = nothing_yet(problem), float(lower_bound(problem))
+        incumbent, bound_h = empty_incumbent(problem), float(lower_bound(problem))
         improve_by_rules(problem, incumbent, deadline_s=deadline_s)
         evolve(problem, incumbent, lower_bound_h=bound_h, deadline_s=deadline_s)
         return incumbent.makespan_h
@@ -316,10 +317,10 @@ def _seconds(action: Callable[[], object]) -> float:
 
 
 @compiled
-def _roll_out_many(
+def _run_policy_often(
     problem: Problem,
-    state: State,
-    view: View,
+    state: SimulationState,
+    outlook: Outlook,
     network: Network,
     workspace: Workspace,
     random: RandomState,
@@ -327,19 +328,19 @@ def _roll_out_many(
 ) -> int:
     decisions = 0
     for _ in range(rounds):
-        decisions += roll_out(problem, state, view, network, workspace, 0.0, SAMPLING_TEMPERATURE, random)
+        decisions += run_policy(problem, state, outlook, network, workspace, 0.0, SAMPLING_TEMPERATURE, random)
     return decisions
 
 
 def _decisions_per_second(agent: Agent, problem: Problem) -> float:
     """Of rollouts as sampling makes them, called in bulk; the best of five tries, since the machine is shared."""
-    state, view, random = new_state(problem), new_view(problem), new_random(0)
+    state, outlook, random = new_state(problem), new_outlook(problem), new_random(0)
     workspace = new_workspace(problem, agent.network)
     rounds = max(1, 20_000 // problem.shortest.size // 2)
     best = 0.0
     for _ in range(5):
         began = time.perf_counter()
-        decisions = _roll_out_many(problem, state, view, agent.network, workspace, random, rounds)
+        decisions = _run_policy_often(problem, state, outlook, agent.network, workspace, random, rounds)
         best = max(best, decisions / (time.perf_counter() - began))
     return best
 

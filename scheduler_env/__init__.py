@@ -1,4 +1,4 @@
-"""The science of the service, usable alone: instances, schedules, the kernel, the rules and the learned scheduler.
+"""The science of the service, usable without it: instances, schedules, kernel, priority rules and trained agent.
 
 >>> from scheduler_env import standard_instance
 >>> standard_instance([10, 5, 8, 6, 7, 9, 6, 7, 6, 7, 7, 7, 4, 7, 5]).steps[0].name

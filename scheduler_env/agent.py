@@ -1,4 +1,4 @@
-"""The trained scheduler in service: instance in, checked schedule out. No torch once the weights are arrays."""
+"""The trained agent in service: instance in, checked schedule out. It needs no torch once the weights are arrays."""
 
 import io
 import time
@@ -13,27 +13,27 @@ from scheduler_env.bounds import bound_with_parts
 from scheduler_env.compilation import compiled
 from scheduler_env.decomposition import EXACT, PART_NODES, PARTS, assemble, decompose, has_parts, nodes_for, take_parts
 from scheduler_env.errors import InvalidCheckpoint
-from scheduler_env.improvement import improve, least_evaluations
+from scheduler_env.improvement import improve, min_search_evaluations
 from scheduler_env.incumbent import Incumbent, Stop
 from scheduler_env.interleaving import BUDGET_SHARE, MIN_BUDGET_MS, bound_by_orders
-from scheduler_env.kernel import Floats, Ints, Problem, compile_instance, makespan, new_state, new_view, to_schedule
+from scheduler_env.kernel import Floats, Ints, Problem, compile_instance, makespan, new_outlook, new_state, to_schedule
 from scheduler_env.observation import Network, new_workspace
+from scheduler_env.policy import run_policy
 from scheduler_env.problem import Instance
-from scheduler_env.rollout import roll_out
 from scheduler_env.rules import improve_by_rules
 from scheduler_env.schedule import Solution
-from scheduler_env.weights import Weights, keep, kept, pack
+from scheduler_env.weights import Weights, load_cached, pack, store_cached
 
 GREEDY = "greedy"
-"""The stage of a schedule that the policy built by itself."""
+"""Stage of a schedule that the policy built without a search."""
 RULES_SHARE = 0.1
-"""Of the time budget, for the priority rules of a large problem: with all of it the answers of 20 work points after 20
-ms are 0.36 % longer."""
+"""Share of the time budget for the priority rules of a large problem. Without this limit, schedules of 20 work points
+after 20 ms are 0.36 % longer."""
 
 
 @dataclass(frozen=True)
 class Agent:
-    """A DDQN whose greedy policy builds a schedule; with time to spare it improves that schedule."""
+    """A DDQN whose greedy policy builds a schedule, and a search that shortens it within a time budget."""
 
     network: Network
     signature: dict[str, Any]
@@ -41,7 +41,7 @@ class Agent:
     default_budget_ms: float = 20.0
 
     def packed(self) -> bytes:
-        """Itself as `weights.pack` packs it. Raises `InvalidCheckpoint` as that does."""
+        """The agent in the format of `weights.pack`; raises `InvalidCheckpoint` as `pack` does."""
         return pack(Weights(self.network, self.signature, self.training))
 
     def solve(
@@ -53,27 +53,28 @@ class Agent:
         max_evaluations: int | None = None,
         stop: Stop | None = None,
     ) -> Solution:
-        """The shortest schedule found within the budget, never worse than the greedy one.
+        """The shortest schedule found within the budget, never longer than the greedy one.
 
-        Nor worse than the best priority rule, if a tenth of the budget leaves time to try them all. A problem of parts
-        that are proved, as one work point is, is answered by their schedule (see `decomposition`).
+        It is not longer than that of the best priority rule either, if a tenth of the budget is enough to try all
+        rules. If the problem decomposes into parts that are solved to optimality, as one work point does, their
+        schedule is returned (see `decomposition`).
 
         Args:
-            time_budget_ms: 0 answers the greedy schedule, the same one every time; more takes the parts, tries the
-                priority rules and goes on improving the best until the time is over (see `improvement`). From the
-                default on, `least_evaluations` are made also if that takes longer: the machine may be busy.
-            seed: of the improvement.
-            max_evaluations: stop after so many complete schedules also if there is time left; the same seed and number
-                give the same schedule.
-            stop: asked between the stages of the search, which last two seconds at most.
+            time_budget_ms: 0 returns the greedy schedule, which is deterministic. Otherwise the parts are solved, the
+                priority rules tried, and the best schedule is improved until the time is up (see `improvement`). From
+                the default budget on, `min_search_evaluations` are made even if they take longer on a busy machine.
+            seed: of the search.
+            max_evaluations: stop after this many complete schedules, even if there is time left; the same seed and
+                number give the same schedule.
+            stop: called between the stages of the search, which last two seconds at most.
 
         Raises:
-            InvalidSchedule: the schedule breaks a rule; a defect, never an answer.
+            InvalidSchedule: the schedule violates a constraint; this is a defect of the solver.
         """
         deadline_s = time.perf_counter() + time_budget_ms / 1000.0
         problem = compile_instance(instance)
-        least = least_evaluations(len(instance.steps))
-        min_evaluations = least if time_budget_ms >= self.default_budget_ms else 0
+        required = min_search_evaluations(len(instance.steps))
+        min_evaluations = required if time_budget_ms >= self.default_budget_ms else 0
         is_improving = time_budget_ms > 0.0 and (max_evaluations is None or max_evaluations > 1)
         mode, start, instance_bound_h, policy_makespan_h, makespan_h, is_divided = _first_schedule(
             problem, self.network, is_improving
@@ -84,7 +85,7 @@ class Agent:
             best.evaluations += 1
             best.stage = EXACT if best.is_optimal(bound_h) else PARTS
         if is_improving and not best.is_optimal(bound_h):
-            has_more_nodes = nodes_for(time_budget_ms) > PART_NODES  # with as many all of it is in `best` already
+            has_more_nodes = nodes_for(time_budget_ms) > PART_NODES  # otherwise the result is in `best` already
             parts = decompose(problem, nodes_for(time_budget_ms)) if is_divided and has_more_nodes else None
             if parts is not None:
                 bound_h = max(bound_h, float(parts.bound))
@@ -115,7 +116,7 @@ class Agent:
                 take_parts(problem, parts, best)
         schedule = to_schedule(instance, problem, best.mode, best.start)
         schedule.check()
-        is_enough = best.is_optimal(bound_h) or best.evaluations >= least
+        is_enough = best.is_optimal(bound_h) or best.evaluations >= required
         return Solution(
             schedule,
             best.bound_h(bound_h),
@@ -131,16 +132,16 @@ class Agent:
 def _first_schedule(
     problem: Problem, network: Network, is_improving: bool
 ) -> tuple[Ints, Floats, float, float, float, bool]:
-    """A schedule as modes and starts; the lower bound, the makespans of the greedy schedule and of this one, hours.
+    """The first schedule: (mode, start, lower bound, greedy makespan, makespan, whether there are parts).
 
-    Last, whether there are parts. If so, and if `is_improving`, the schedule is the greedy one with that of the parts
-    in it. In one call, since each call releases the GIL and has to wait for it afterwards; with memory of its own,
-    since each array that is handed in costs more than the making of it.
+    Times are hours. If there are parts and `is_improving`, the greedy schedule is combined with the schedules of the
+    parts. All of this is one compiled call, because each call releases the GIL and waits for it afterwards. The call
+    allocates its own arrays: passing an array into compiled code costs more than allocating it there.
     """
     parts = decompose(problem, PART_NODES)
     bound = bound_with_parts(problem, parts)
-    state, random = new_state(problem), np.zeros(1, dtype=np.uint64)  # no noise: no random number is drawn
-    roll_out(problem, state, new_view(problem), network, new_workspace(problem, network), 0.0, 0.0, random)
+    state, random = new_state(problem), np.zeros(1, dtype=np.uint64)  # unused: there is no noise
+    run_policy(problem, state, new_outlook(problem), network, new_workspace(problem, network), 0.0, 0.0, random)
     policy_makespan = makespan(state)
     is_divided = has_parts(parts)
     if is_improving and is_divided:
@@ -150,7 +151,7 @@ def _first_schedule(
 
 
 def load_agent(path: Path) -> Agent:
-    """The agent in a weights file; read by torch only once on each machine (see `weights`).
+    """The agent in a weights file. torch reads a file only once on each machine (see `weights`).
 
     Raises:
         InvalidCheckpoint: see `network.read_checkpoint`.
@@ -159,11 +160,11 @@ def load_agent(path: Path) -> Agent:
         checkpoint = path.read_bytes()
     except OSError as err:
         raise InvalidCheckpoint("file_unreadable", reason=err.strerror) from err
-    weights = kept(checkpoint)
+    weights = load_cached(checkpoint)
     if weights is None:
         from scheduler_env.network import read_checkpoint
 
         weights = read_checkpoint(io.BytesIO(checkpoint)).to_weights()
         with suppress(InvalidCheckpoint):
-            keep(checkpoint, pack(weights))
+            store_cached(checkpoint, pack(weights))
     return Agent(weights.network, weights.signature, weights.training)

@@ -1,22 +1,23 @@
-"""A genetic algorithm for activities without a choice of modes, placed forwards and backwards in turn.
+"""A genetic algorithm for activities without a choice of modes that schedules forwards and backwards alternately.
 
-An individual is a schedule and its activity list. One parent lends a window of its schedule, as often as not the one in
-which the resources are busiest, and what stands before, in and after it; the order inside the window comes from one
-parent, the order outside from the other. Then a few activities are shifted to another place between their predecessors
-and successors.
+An individual is a schedule and its activity list. Crossover takes a time window of one parent's schedule, in half of
+the cases the window with the highest resource use. It divides the activities into those before, in and after the
+window. The order inside the window comes from one parent, the order outside from the other. Then a few activities are
+shifted to another position between their predecessors and successors.
 
-There are two populations of the same size. One pass places the children of the first from the begin of the project on,
-the next pass those of the second from its end backwards; children of either compete for places in the other, so that
-each pass justifies what the pass before it left: half of a double justification for the price of one schedule instead
-of two. A child takes the place that has its parent's number, if it is no longer than what stands there, and no other
-place: no family can take the population over. A small population is better for a few thousand schedules, a large one
-for many, and nobody knows beforehand how many there is time for: after some passes a new, larger one is begun.
+There are two populations of the same size. One pass schedules the children of the first population forwards from the
+project start, the next pass those of the second population backwards from the project end. The children of one
+population compete for places in the other, so each pass justifies the result of the previous one: half of a double
+justification for the price of one schedule instead of two. A child can only take the place with its parent's number,
+and only if it is no longer than the individual there, so no family can take over the population. A small population is
+better for a few thousand schedules, a large one for many. The number of schedules is not known in advance, so a new
+and larger population is started after some passes.
 
-An evaluation is a schedule, placed forwards or backwards.
+An evaluation is a schedule, built forwards or backwards.
 
 Source: Debels and Vanhoucke 2005, 2007 (two populations, left- and right-justified, in turn); Valls, Ballestin and
-Quintanilla 2008 (peak crossover); Kolisch and Drexl 1996 (regret-based biased random sampling). What each part is
-worth: docs/decisions/placed-forwards-and-backwards-in-turn.md.
+Quintanilla 2008 (peak crossover); Kolisch and Drexl 1996 (regret-based biased random sampling). The effect of each
+part: docs/decisions/placed-forwards-and-backwards-in-turn.md.
 """
 
 from collections.abc import Callable
@@ -24,25 +25,25 @@ from collections.abc import Callable
 import numpy as np
 
 from scheduler_env.compilation import compiled
-from scheduler_env.incumbent import PROVED_H, SHORTER_H, Incumbent
+from scheduler_env.incumbent import MIN_IMPROVEMENT_H, OPTIMAL_WITHIN_H, Incumbent
 from scheduler_env.kernel import Floats, Ints, Problem
-from scheduler_env.rollout import RandomState, uniform
+from scheduler_env.random_numbers import RandomState, uniform
 from scheduler_env.rules import priorities
 from scheduler_env.serial import Decoder, decode, new_decoder, order_by_time, shift
 
 STAGE = "genetic"
 SIZES, PASSES = (30, 240, 480), (60, 400, 1_000)
-"""Individuals of the first population, of the second and of each one after that, and how many passes it has."""
-BINS, SHORTEST_WINDOW, LONGEST_WINDOW, BUSIEST = 64, 0.25, 0.75, 0.5
-"""Equal parts of a schedule in which the use of resources is summed up; a window's length as a share of it; how
-probably it is the busiest one of this length and not any."""
+"""Individuals and passes of the first population, of the second one, and of each later one."""
+BINS, MIN_WINDOW, MAX_WINDOW, BUSIEST_PROBABILITY = 64, 0.25, 0.75, 0.5
+"""Equal time intervals in which resource use is added up; limits of a window's length as a share of the makespan; the
+probability that the window is the busiest one of its length instead of a random one."""
 RIVALS = 3
-"""Individuals, picked at random, of which the best is the second parent."""
-MOST_SHIFTS = 3
-"""Of activities in a child; any number up to it is as probable."""
-AGE, FILLED, TURN, PASSED, BACKWARD = range(5)
-"""Places in `counts`: populations before this one, its individuals so far, place of the next child's parent, passes so
-far, whether this pass places backwards."""
+"""The second parent is the best of this many random individuals."""
+MAX_SHIFTS = 3
+"""The number of shifted activities in a child is uniform in 0..MAX_SHIFTS."""
+POPULATION, FILLED, PARENT, PASSES_DONE, BACKWARD = range(5)
+"""Indices into `counts`: number of earlier populations, individuals so far, place of the next child's parent, finished
+passes, whether this pass schedules backwards."""
 
 
 def has_single_modes(problem: Problem) -> bool:
@@ -53,35 +54,35 @@ def has_single_modes(problem: Problem) -> bool:
 def alternating_search(
     problem: Problem, incumbent: Incumbent, random: RandomState, lower_bound_h: float
 ) -> Callable[[int], float]:
-    """A search whose calls continue each other; `search(n)` places n schedules.
+    """A search that continues from call to call; `search(n)` builds n schedules.
 
-    It returns the makespan, in hours, of the best schedule that it has found, and leaves that in `incumbent.start` if
-    it is shorter than `incumbent.makespan_h`, which it leaves to the caller to lower. The incumbent is the first
-    individual, and becomes one again when something else has shortened it between two calls. A schedule of
-    `lower_bound_h` ends a call.
+    It returns the makespan, in hours, of its best schedule. If that is shorter than `incumbent.makespan_h`, the
+    schedule is copied into `incumbent.start`; the caller updates `makespan_h`. The incumbent is the first individual.
+    If another stage has shortened it between two calls, it becomes an individual again. A schedule of `lower_bound_h`
+    ends a call.
     """
     n = problem.shortest.size
-    decoder, first_choice = new_decoder(problem), priorities(problem, "LST")
+    decoder, sampling_priority = new_decoder(problem), priorities(problem, "LST")
     orders, starts = np.zeros((2, SIZES[-1], n), dtype=np.int64), np.zeros((2, SIZES[-1], n))
     makespans = np.full((2, SIZES[-1]), np.inf)
-    counts = np.array([0, 0, 0, 0, 1], dtype=np.int64)  # what is new was placed forwards: backwards next
+    counts = np.array([0, 0, 0, 0, 1], dtype=np.int64)  # new individuals are built forwards, so backwards is next
     best_start, best_h = incumbent.start.copy(), incumbent.makespan_h
 
     def search(schedules: int) -> float:
         nonlocal best_h
-        if incumbent.makespan_h < best_h - SHORTER_H:
+        if incumbent.makespan_h < best_h - MIN_IMPROVEMENT_H:
             best_start[:] = incumbent.start
             if counts[FILLED] > 0:
-                parent = counts[BACKWARD], counts[TURN]
+                parent = counts[BACKWARD], counts[PARENT]
                 is_backward = counts[BACKWARD] == 1
                 key = best_start + problem.duration[problem.mode_at[:n]] if is_backward else best_start
                 order_by_time(problem, key, orders[parent])
                 starts[parent], makespans[parent] = best_start, incumbent.makespan_h
         best_h = breed_alternating(
-            problem, decoder, orders, starts, makespans, counts, first_choice, schedules, best_start, random,
-            lower_bound_h + PROVED_H,
+            problem, decoder, orders, starts, makespans, counts, sampling_priority, schedules, best_start, random,
+            lower_bound_h + OPTIMAL_WITHIN_H,
         )  # fmt: skip
-        if best_h < incumbent.makespan_h - SHORTER_H:
+        if best_h < incumbent.makespan_h - MIN_IMPROVEMENT_H:
             incumbent.start[:] = best_start
         return best_h
 
@@ -96,20 +97,20 @@ def breed_alternating(
     starts: Floats,
     makespans: Floats,
     counts: Ints,
-    first_choice: Floats,
+    sampling_priority: Floats,
     schedules: int,
     best_start: Floats,
     random: RandomState,
     lower_bound: float,
 ) -> float:
-    """Place `schedules` schedules, fewer if one is as short as `lower_bound`; the makespan of the best one ever.
+    """Build `schedules` schedules, fewer if one is as short as `lower_bound`; returns the best makespan so far, hours.
 
     Args:
-        orders: shape (2, capacity, n), the individuals' lists, those that the forward passes cross and those that the
-            backward passes do; children of either compete with the others. `starts` and `makespans`: their schedules.
-        counts: how far the search is, see `AGE` and so on.
-        first_choice: priorities for the sampling of new individuals; the least is the likeliest.
-        best_start: a schedule, the first individual of the first population; afterwards the best one.
+        orders: shape (2, capacity, n), the activity lists of the forward and of the backward population. `starts` and
+            `makespans` are their schedules.
+        counts: progress of the search, see `POPULATION`.
+        sampling_priority: priorities for sampling new individuals; the lowest is the most likely.
+        best_start: a schedule, the first individual of the first population; afterwards the best schedule.
     """
     n = orders.shape[2]
     mode = problem.mode_at[:n].copy()
@@ -122,20 +123,21 @@ def breed_alternating(
         if best <= lower_bound:
             break
         parents = counts[BACKWARD]
-        generation = min(counts[AGE], len(SIZES) - 1)
-        size = SIZES[generation]
+        population = min(counts[POPULATION], len(SIZES) - 1)
+        size = SIZES[population]
         is_new = counts[FILLED] < size
         is_backward = not is_new and parents == 1
-        into, place = (parents, counts[FILLED]) if is_new else (1 - parents, counts[TURN])
+        into, place = (parents, counts[FILLED]) if is_new else (1 - parents, counts[PARENT])
         limit = np.inf if is_new else makespans[into, place] + 1e-9
-        if counts[AGE] == 0 and counts[FILLED] == 0:
+        if counts[POPULATION] == 0 and counts[FILLED] == 0:
             order_by_time(problem, best_start, order)
         elif is_new:
-            _sample(problem, first_choice, order, random)
+            _sample(problem, sampling_priority, order, random)
         else:
             _cross(
-                problem, orders[parents], starts[parents], makespans[parents, :size], counts[TURN], order, rank, random
-            )
+                problem, orders[parents], starts[parents], makespans[parents, :size], counts[PARENT], order, rank,
+                random,
+            )  # fmt: skip
             _shift_some(problem, decoder, order, random)
         if is_backward:
             for i in range(n):
@@ -159,26 +161,28 @@ def breed_alternating(
                 best = makespan
                 best_start[:] = start
         if is_new:
-            makespans[1 - parents, place] = np.inf  # any child is welcome there
+            makespans[1 - parents, place] = np.inf  # any child may take this place
             counts[FILLED] += 1
             continue
-        counts[TURN] += 1
-        if counts[TURN] == size:
-            counts[TURN] = 0
+        counts[PARENT] += 1
+        if counts[PARENT] == size:
+            counts[PARENT] = 0
             counts[BACKWARD] = into
-            counts[PASSED] += 1
-            if counts[PASSED] == PASSES[generation]:
-                counts[AGE] += 1
-                counts[FILLED], counts[PASSED], counts[BACKWARD] = 0, 0, 1
+            counts[PASSES_DONE] += 1
+            if counts[PASSES_DONE] == PASSES[population]:
+                counts[POPULATION] += 1
+                counts[FILLED], counts[PASSES_DONE], counts[BACKWARD] = 0, 0, 1
     return best
 
 
 @compiled
-def _sample(problem: Problem, first_choice: Floats, order: Ints, random: RandomState) -> None:
-    """Fill `order` with a random activity list: the likelier an activity, the more it regrets to be the last choice.
+def _sample(problem: Problem, sampling_priority: Floats, order: Ints, random: RandomState) -> None:
+    """Fill `order` with a random activity list by regret-based biased random sampling.
 
-    Source: Kolisch and Drexl 1996; the regret of an activity is how much less its priority is than the largest one of
-    those that may come next.
+    The probability of an activity grows with its regret: the largest priority value among the activities that may come
+    next, minus its own.
+
+    Source: Kolisch and Drexl 1996.
     """
     n = order.size
     missing = problem.predecessors_of.copy()
@@ -190,10 +194,10 @@ def _sample(problem: Problem, first_choice: Floats, order: Ints, random: RandomS
     for position in range(n):
         largest = -np.inf
         for i in range(count):
-            largest = max(largest, first_choice[open_[i]])
+            largest = max(largest, sampling_priority[open_[i]])
         total = 0.0
         for i in range(count):
-            weight[i] = largest - first_choice[open_[i]] + problem.unit / 5.0
+            weight[i] = largest - sampling_priority[open_[i]] + problem.unit / 5.0
             total += weight[i]
         drawn, place = uniform(random) * total, 0
         while place < count - 1 and drawn >= weight[place]:
@@ -222,10 +226,11 @@ def _cross(
     rank: Ints,
     random: RandomState,
 ) -> None:
-    """Fill `order` with a child of the individual `one` and the best of `RIVALS` others.
+    """Fill `order` with a child of the individual `one` and the best of `RIVALS` random individuals.
 
-    One of them, either with the same probability, lends the window; its own order stands inside the window and the
-    other one's outside, or the other way round. Keeps the precedence of both lists.
+    The window is taken from either parent with the same probability. Either this parent's order is kept outside the
+    window and the activities inside are sorted by the other parent's order, or the other way round. The child respects
+    precedence, as both parents do.
     """
     n, size = order.size, makespans.size
     other = int(uniform(random) * size)
@@ -256,10 +261,10 @@ def _cross(
 
 @compiled
 def _window(problem: Problem, start: Floats, makespan: float, random: RandomState) -> tuple[float, float]:
-    """Begin and end of a window of random length: where most resources are in use, as shares of them, or anywhere."""
+    """Begin and end, hours, of a window of random length: the one with the highest resource use, or a random one."""
     use, width = np.zeros(BINS), makespan / BINS
-    length = int(BINS * (SHORTEST_WINDOW + (LONGEST_WINDOW - SHORTEST_WINDOW) * uniform(random)))
-    if uniform(random) >= BUSIEST:
+    length = int(BINS * (MIN_WINDOW + (MAX_WINDOW - MIN_WINDOW) * uniform(random)))
+    if uniform(random) >= BUSIEST_PROBABILITY:
         at = int(uniform(random) * (BINS - length + 1))
         return at * width, (at + length) * width
     for j in range(start.size):
@@ -270,17 +275,17 @@ def _window(problem: Problem, start: Floats, makespan: float, random: RandomStat
         for b in range(int(start[j] / width), min(int((start[j] + problem.duration[m]) / width), BINS)):
             use[b] += share
     within = use[:length].sum()
-    most, at = within, 0
+    max_use, at = within, 0
     for b in range(1, BINS - length + 1):
         within += use[b + length - 1] - use[b - 1]
-        if within > most:
-            most, at = within, b
+        if within > max_use:
+            max_use, at = within, b
     return at * width, (at + length) * width
 
 
 @compiled
 def _sort(order: Ints, first: int, last: int, rank: Ints) -> None:
-    """Sort the places from `first` up to `last` by rising rank."""
+    """Sort the places `first` .. `last - 1` of `order` by ascending rank (insertion sort)."""
     for i in range(first + 1, last):
         j, place = order[i], i
         while place > first and rank[order[place - 1]] > rank[j]:
@@ -291,11 +296,11 @@ def _sort(order: Ints, first: int, last: int, rank: Ints) -> None:
 
 @compiled
 def _shift_some(problem: Problem, decoder: Decoder, order: Ints, random: RandomState) -> None:
-    """Shift up to `MOST_SHIFTS` activities to any place between their predecessors and successors."""
+    """Shift up to `MAX_SHIFTS` random activities to a random place between their predecessors and successors."""
     n, position = order.size, decoder.position
     for i in range(n):
         position[order[i]] = i
-    for _ in range(int(uniform(random) * (MOST_SHIFTS + 1))):
+    for _ in range(int(uniform(random) * (MAX_SHIFTS + 1))):
         j = int(uniform(random) * n)
         low, high = 0, n - 1
         for e in range(decoder.predecessor_at[j], decoder.predecessor_at[j + 1]):

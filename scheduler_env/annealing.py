@@ -1,8 +1,8 @@
-"""Simulated annealing over activity lists and crews: the part of the search that knows no agent.
+"""Simulated annealing over activity lists and crews; it does not use the agent.
 
-A schedule is a list of activities and a preferred mode of each; the serial scheme places one after the other, in a
-thriftier mode where that ends sooner than to wait for the preferred one (`serial.place`). So a crew can grow without
-its neighbours having to wait: they shrink.
+A solution is an activity list with a preferred mode per activity. The serial scheme schedules one activity after the
+other, in a longer mode with fewer people if the activity then ends sooner than if it waited for its preferred mode
+(`serial.place`). So a crew can grow without delaying its neighbours: their crews shrink instead.
 """
 
 import math
@@ -12,22 +12,23 @@ import numpy as np
 
 from scheduler_env.compilation import compiled
 from scheduler_env.kernel import Floats, Ints, Problem
-from scheduler_env.rollout import RandomState, uniform
+from scheduler_env.random_numbers import RandomState, uniform
 from scheduler_env.serial import Decoder, place, shift
 
 Bools = np.ndarray[Any, np.dtype[np.bool_]]
 
 SPREADING, EXCHANGING, RESIZING = 0.3, 0.14, 0.14
-"""Shares of the moves that change modes; the others change the list."""
+"""Shares of the three kinds of moves that change modes; the other moves change the list."""
 BLOCKS = 0.5
-"""Share of the moves of the list that move a whole block."""
-LONGEST_SPREAD = 30
-"""Activities that take over a mode at once."""
-FARTHEST_PARTNER = 4
-"""Steps of the same team, counted along the list, within which two exchange people."""
-MOST_EXCHANGED = 3
+"""Share of the list moves that move a block of activities."""
+MAX_SPREAD = 30
+"""Maximum number of activities that a `spread` move changes."""
+MAX_PARTNER_DISTANCE = 4
+"""Two activities of a team exchange people only if they are within this many activities of that team in the list."""
+MAX_EXCHANGED = 3
+"""Maximum number of people that an `exchange` move transfers."""
 NEIGHBOURING = 0.3
-"""Share of the resizing moves that go to the next mode; the others go to any."""
+"""Share of the resizing moves that select an adjacent mode; the others select a random one."""
 
 
 @compiled
@@ -39,26 +40,28 @@ def anneal(
     start: Floats,
     makespan: float,
     moves: int,
-    hot: float,
-    cold: float,
+    start_temperature: float,
+    end_temperature: float,
     random: RandomState,
     lower_bound: float,
 ) -> float:
-    """Simulated annealing from the given schedule; the best found overwrites `mode` and `start`, returns its makespan.
+    """Simulated annealing from the given schedule; returns the best makespan, hours.
 
-    Temperatures are hours, falling geometrically from `hot` to `cold`. A move
+    The best schedule overwrites `mode` and `start`. The temperature, in hours, falls geometrically from
+    `start_temperature` to `end_temperature`. A move
 
-    * spreads the crew of one activity over the next ones of the same team,
-    * lets one activity give people to another of the same team,
+    * spreads the crew size of one activity over the next activities of the same team,
+    * transfers people from one activity to another of the same team,
     * gives an activity another mode,
-    * shifts an activity within its precedence window, or
-    * shifts it anywhere, along with all that has to stay behind or before it: one work point overtakes another.
+    * shifts an activity between its predecessors and successors in the list, or
+    * shifts it to any place, together with the activities that must stay after or before it: so one work point can
+      overtake another.
 
     Args:
-        decoder: made with `kept=True`, which saves half of the time.
-        order: the activity list of the schedule; changed.
-        makespan: of the schedule.
-        moves: schedules that are decoded.
+        decoder: made with `incremental=True`, which halves the time.
+        order: the activity list of the schedule; modified.
+        makespan: of the schedule, hours.
+        moves: number of schedules to decode.
         lower_bound: a schedule of this length ends the search.
     """
     n = order.size
@@ -72,17 +75,17 @@ def anneal(
     width = (size.size - capacity.size) // n
     for i in range(n):
         position[order[i]] = i
-    # The current schedule: `order`, `mode` (what is preferred), `chosen` (what was taken) and `now` (the starts).
+    # The current schedule: `order`, `mode` (preferred modes), `chosen` (modes taken) and `now` (starts).
     chosen, now = mode.copy(), start.copy()
     best, best_mode = makespan, mode.copy()
     trial_order, trial_mode, trial_chosen, trial = order.copy(), mode.copy(), mode.copy(), np.empty(n)
     marked, moved = np.zeros(n, dtype=np.bool_), np.empty(n, dtype=np.int64)
     fill_rest(topological, after_at, after, durations, mode, rest)
-    cooling = (cold / hot) ** (1.0 / max(moves, 1))
-    temperature = hot
+    cooling = (end_temperature / start_temperature) ** (1.0 / max(moves, 1))
+    temperature = start_temperature
     current = np.inf
     first, last, changes_modes = 0, n - 1, False
-    for move in range(moves + 1):  # the first one only decodes the list as it is
+    for move in range(moves + 1):  # the first iteration only decodes the unchanged list
         limit = np.inf
         if move > 0:
             temperature *= cooling
@@ -130,7 +133,7 @@ def anneal(
 
 @compiled
 def _teams(problem: Problem) -> Ints:
-    """Of each activity the first resource that all of its modes need; -1 if there is none."""
+    """(n,) the first resource that all modes of the activity need; -1 if there is none."""
     team = np.full(problem.shortest.size, -1, dtype=np.int64)
     for j in range(team.size):
         if problem.use_at[j + 1] > problem.use_at[j]:
@@ -140,7 +143,7 @@ def _teams(problem: Problem) -> Ints:
 
 @compiled
 def fill_rest(topological: Ints, after_at: Ints, after: Ints, durations: Floats, mode: Ints, rest: Floats) -> None:
-    """Fill `rest` with the longest path after each activity, hours, in the given modes."""
+    """Fill `rest` with the longest path after each activity in the given modes, hours."""
     for p in range(topological.size - 1, -1, -1):
         j = topological[p]
         longest = 0.0
@@ -164,7 +167,7 @@ def _move(
     moved: Ints,
     random: RandomState,
 ) -> tuple[int, int, bool]:
-    """Change list or modes at random: (first place touched, last place touched, whether modes were changed)."""
+    """Change the list or modes at random; returns (first place changed, last place changed, whether modes changed)."""
     n = order.size
     j = int(uniform(random) * n)
     old = position[j]
@@ -196,16 +199,16 @@ def _move(
 
 @compiled
 def _spread(order: Ints, mode: Ints, team: Ints, mode_at: Ints, old: int, random: RandomState) -> int:
-    """Give the mode at place `old`, or one beside it, to the next activities of the same team; the last one's place.
+    """Give the mode at place `old`, or an adjacent one, to the next activities of its team; returns the last place.
 
-    Modes are matched by number, as crews are.
+    Modes are matched by their index within the activity.
     """
     j = order[old]
     number = mode[j] - mode_at[j]
     if uniform(random) < NEIGHBOURING:
         number += 1 if uniform(random) < 0.5 else -1
         number = min(max(number, 0), mode_at[j + 1] - mode_at[j] - 1)
-    left = 1 + int(uniform(random) * LONGEST_SPREAD)
+    left = 1 + int(uniform(random) * MAX_SPREAD)
     last = old
     for p in range(old, order.size):
         i = order[p]
@@ -221,11 +224,11 @@ def _spread(order: Ints, mode: Ints, team: Ints, mode_at: Ints, old: int, random
 
 @compiled
 def _exchange(order: Ints, mode: Ints, team: Ints, mode_at: Ints, old: int, random: RandomState) -> int:
-    """The activity at place `old` gets people from one of the same team; the other one's place."""
+    """Transfer people to the activity at place `old` from another one of its team; returns the other one's place."""
     j = order[old]
     step = 1 if uniform(random) < 0.5 else -1
-    left = 1 + int(uniform(random) * FARTHEST_PARTNER)
-    amount = 1 + int(uniform(random) * uniform(random) * MOST_EXCHANGED)
+    left = 1 + int(uniform(random) * MAX_PARTNER_DISTANCE)
+    amount = 1 + int(uniform(random) * uniform(random) * MAX_EXCHANGED)
     p = old
     while left > 0:
         p += step
@@ -242,7 +245,7 @@ def _exchange(order: Ints, mode: Ints, team: Ints, mode_at: Ints, old: int, rand
 
 @compiled
 def _resized(low: int, high: int, m: int, random: RandomState) -> int:
-    """A mode of low .. high beside `m`, or any."""
+    """A mode in low .. high: adjacent to `m` with probability `NEIGHBOURING`, otherwise random."""
     if uniform(random) < NEIGHBOURING:
         return min(max(m + (1 if uniform(random) < 0.5 else -1), low), high)
     return low + int(uniform(random) * (high - low + 1))
@@ -252,9 +255,9 @@ def _resized(low: int, high: int, m: int, random: RandomState) -> int:
 def _shift_block(
     order: Ints, position: Ints, old: int, new: int, bound_at: Ints, bound: Ints, marked: Bools, moved: Ints
 ) -> None:
-    """Move the activity at place `old` to place `new`, and before it what is between them and bound to it.
+    """Move the activity at place `old` to place `new`, along with the activities in between that depend on it.
 
-    `bound_at` and `bound` are the CSR of the successors if `new` is the later place, else of the predecessors.
+    `bound_at` and `bound` are the CSR of the successors if `new` is the later place, otherwise of the predecessors.
     """
     step = 1 if new > old else -1
     count, free = 0, old

@@ -1,6 +1,6 @@
-"""The algorithms that nobody has to train, as solvers: priority rules (`RULE`), genetic algorithm (`GA`), `CPSAT`.
+"""Solvers without training: priority rules (`RULE`), a genetic algorithm (`GA`) and CP-SAT (`CPSAT`).
 
-Each is described by a small JSON file, its counterpart to a trained model's weights:
+Each is described by a small JSON file, which takes the place of a trained model's weights:
 
     {"format": "scheduler-baseline/1", "algorithm": "RULE", "parameters": {"rule": "LFT", "crew_share": 0.5,
      "scheme": "parallel"}}
@@ -8,7 +8,7 @@ Each is described by a small JSON file, its counterpart to a trained model's wei
     {"format": "scheduler-baseline/1", "algorithm": "GA", "parameters": {}}
     {"format": "scheduler-baseline/1", "algorithm": "CPSAT", "parameters": {"time_limit_s": 10, "workers": 1}}
 
-`BEST` tries every rule with every crew policy and scheme; the other two begin with that and never end above it.
+`BEST` tries every rule with every crew policy and scheme. `GA` and `CPSAT` start from its schedule and shorten it.
 """
 
 import math
@@ -23,7 +23,7 @@ from scheduler_env.decomposition import PART_NODES, decompose, has_parts, nodes_
 from scheduler_env.errors import SchedulingError
 from scheduler_env.exact import improve_exactly
 from scheduler_env.genetic import evolve
-from scheduler_env.incumbent import Incumbent, Stop, nothing_yet
+from scheduler_env.incumbent import Incumbent, Limits, Stop, empty_incumbent
 from scheduler_env.kernel import Problem, compile_instance, to_schedule
 from scheduler_env.problem import Instance
 from scheduler_env.rules import ALL_RULES, Rule, improve_by_rules
@@ -39,17 +39,17 @@ BEST = "BEST"
 _CPSAT = ("time_limit_s", "workers")
 _MEMBERS = ("format", "algorithm", "parameters")
 
-Improver = Callable[[Problem, Incumbent, float, float, int, int | None, Stop | None], float]
-"""(problem, incumbent, lower bound in hours, deadline, seed, most evaluations, stop) -> proved lower bound in hours."""
+Improver = Callable[[Problem, Incumbent, int, Limits], float]
+"""(problem, incumbent, seed, limits) -> proved lower bound in hours; shortens the incumbent."""
 
 
 class InvalidBaseline(SchedulingError):
-    """The file does not describe one of the algorithms; the text says what is wrong and what would be right."""
+    """The file does not describe one of the algorithms; the text says what is wrong and what is expected."""
 
 
 @dataclass(frozen=True)
 class Baseline:
-    """Priority rules, and what goes on from the best of them while there is time."""
+    """Priority rules, and optionally a search from the best of their schedules."""
 
     signature: dict[str, Any]
     rules: tuple[Rule, ...]
@@ -66,16 +66,16 @@ class Baseline:
         max_evaluations: int | None = None,
         stop: Stop | None = None,
     ) -> Solution:
-        """The shortest schedule found; see `solver.Solver`. Without a budget that of the rules.
+        """The shortest schedule found; see `solver.Solver`. Without a budget, the best of the rules.
 
         Raises:
-            InvalidSchedule: the schedule breaks a rule; a defect, never an answer.
+            InvalidSchedule: the schedule violates a constraint; this is a defect of the solver.
         """
         deadline_s = time.perf_counter() + time_budget_ms / 1000.0
         problem = compile_instance(instance)
         parts = decompose(problem, PART_NODES)
         bound_h = instance_bound_h = float(bound_with_parts(problem, parts))
-        best = nothing_yet(problem)
+        best = empty_incumbent(problem)
         improve_by_rules(problem, best, rules=self.rules, seed=seed)
         policy_makespan_h = best.makespan_h
         if self.improver is not None and time_budget_ms > 0.0:
@@ -85,7 +85,10 @@ class Baseline:
             if has_parts(parts):
                 take_parts(problem, parts, best)
             if not best.is_optimal(bound_h):
-                bound_h = self.improver(problem, best, bound_h, deadline_s, seed, max_evaluations, stop)
+                limits = Limits(
+                    lower_bound_h=bound_h, deadline_s=deadline_s, max_evaluations=max_evaluations, stop=stop
+                )
+                bound_h = self.improver(problem, best, seed, limits)
                 if has_parts(parts):
                     take_parts(problem, parts, best)
         schedule = to_schedule(instance, problem, best.mode, best.start)
@@ -99,24 +102,24 @@ def load_baseline(path: Path, algorithm: str) -> Solver:
     """The solver that the file describes.
 
     Raises:
-        InvalidBaseline: not a description of `algorithm`.
-        OSError: it cannot be read.
+        InvalidBaseline: the file is not a description of `algorithm`.
+        OSError: the file cannot be read.
     """
     with open(path, "rb") as file:
         content = file.read(MAX_FILE_BYTES + 1)
     if len(content) > MAX_FILE_BYTES:
         raise InvalidBaseline("baseline_too_large", algorithm=algorithm, limit=MAX_FILE_BYTES)
     try:
-        told = strict_json(content)
+        content = strict_json(content)
     except (ValueError, RecursionError) as err:
         raise InvalidBaseline("baseline_not_json", algorithm=algorithm, format=FORMAT, reason=str(err)) from err
-    if not isinstance(told, dict) or set(told) != set(_MEMBERS):
+    if not isinstance(content, dict) or set(content) != set(_MEMBERS):
         raise InvalidBaseline("baseline_members", algorithm=algorithm, members=_MEMBERS)
-    if told["format"] != FORMAT:
-        raise InvalidBaseline("baseline_format", found=shortened(told["format"]), expected=FORMAT)
-    if told["algorithm"] != algorithm:
-        raise InvalidBaseline("baseline_of_other", found=shortened(told["algorithm"]), algorithm=algorithm)
-    parameters = told["parameters"]
+    if content["format"] != FORMAT:
+        raise InvalidBaseline("baseline_format", found=shortened(content["format"]), expected=FORMAT)
+    if content["algorithm"] != algorithm:
+        raise InvalidBaseline("baseline_of_other", found=shortened(content["algorithm"]), algorithm=algorithm)
+    parameters = content["parameters"]
     if not isinstance(parameters, dict):
         raise InvalidBaseline("baseline_parameters", algorithm=algorithm)
     return _MAKERS[algorithm](parameters, {"format": FORMAT, "algorithm": algorithm, "parameters": parameters})
@@ -140,24 +143,16 @@ def _rule(parameters: Mapping[str, Any], signature: dict[str, Any]) -> Solver:
 def _rounded(wanted: tuple[Any, ...]) -> tuple[Any, ...]:
     name, share, scheme = wanted
     is_number = isinstance(share, int | float) and not isinstance(share, bool)
-    return name, round(share, 3) if is_number else None, scheme  # True would equal 1
+    return name, round(share, 3) if is_number else None, scheme  # a bool is excluded, because True == 1
 
 
 def _genetic(parameters: Mapping[str, Any], signature: dict[str, Any]) -> Solver:
     if parameters:
         raise InvalidBaseline("baseline_takes_none", algorithm="GA", names=[*map(shortened, parameters)])
 
-    def improver(
-        problem: Problem,
-        best: Incumbent,
-        bound_h: float,
-        deadline_s: float,
-        seed: int,
-        most: int | None,
-        stop: Stop | None,
-    ) -> float:
-        evolve(problem, best, lower_bound_h=bound_h, deadline_s=deadline_s, seed=seed, max_evaluations=most, stop=stop)
-        return bound_h
+    def improver(problem: Problem, best: Incumbent, seed: int, limits: Limits) -> float:
+        evolve(problem, best, seed=seed, **limits)
+        return limits["lower_bound_h"]
 
     return Baseline(signature, ALL_RULES, 20.0, improver)
 
@@ -174,18 +169,11 @@ def _exact(parameters: Mapping[str, Any], signature: dict[str, Any]) -> Solver:
     if isinstance(workers, bool) or not isinstance(workers, int) or not 1 <= workers <= MAX_WORKERS:
         raise InvalidBaseline("baseline_workers", value=shortened(workers), limit=MAX_WORKERS)
 
-    def improver(
-        problem: Problem,
-        best: Incumbent,
-        bound_h: float,
-        deadline_s: float,
-        seed: int,
-        most: int | None,
-        _stop: Stop | None,  # the solver cannot be asked in between
-    ) -> float:
-        if most is not None and best.evaluations >= most:
+    def improver(problem: Problem, best: Incumbent, seed: int, limits: Limits) -> float:
+        bound_h, max_evaluations = limits["lower_bound_h"], limits.get("max_evaluations")
+        if max_evaluations is not None and best.evaluations >= max_evaluations:
             return bound_h
-        until_s = min(deadline_s, time.perf_counter() + limit_s)
+        until_s = min(limits["deadline_s"], time.perf_counter() + limit_s)  # CP-SAT does not call `stop`
         return improve_exactly(problem, best, lower_bound_h=bound_h, deadline_s=until_s, seed=seed, workers=workers)
 
     return Baseline(signature, ALL_RULES, math.ceil(1000.0 * limit_s), improver)

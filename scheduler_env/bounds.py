@@ -1,15 +1,17 @@
-"""How short any schedule of an instance can be at best: what makes a gap an honest statement.
+"""The lower bound on the makespan of an instance, from which the gap of a schedule is computed.
 
 The bound is the largest over all renewable resources k and all pairs (h, q) of
 
-    h + W / c + q,    W = least work content on k of the activities with head >= h and tail after them >= q,
+    h + W / c + q,    W = minimum work content on k of the activities with head >= h and tail after them >= q,
+                      c = capacity of k,
 
-since those activities can use k only from h until q before the end (Carlier 1982 for one machine; Baptiste, Le Pape
-and Nuijten 2001 for cumulative resources). Heads and tails start as longest paths with the shortest modes and are
-raised by the same argument: before an activity can start, all of its predecessors' work on k must have been done. They
-are raised further by the least makespan of groups that one resource may do side by side (see `moldable`).
+because those activities can use k only from h until q before the end (Carlier 1982 for one machine; Baptiste, Le Pape
+and Nuijten 2001 for cumulative resources). Heads and tails are first the longest paths in shortest modes. They are then
+raised by the same argument: before an activity can start, the work of all its predecessors on k must be finished. The
+minimum makespan of groups of activities that share one resource raises them further (see `moldable`).
 
-A problem that falls apart, as one work point does, has its parts' bounds: often the optimum (see `decomposition`).
+A problem that decomposes, as one work point does, has the bound of its parts, which is often the optimum (see
+`decomposition`).
 """
 
 from typing import NamedTuple
@@ -18,30 +20,29 @@ import numpy as np
 
 from scheduler_env.compilation import compiled
 from scheduler_env.decomposition import PART_NODES, Decomposition, decompose, modes_on
-from scheduler_env.incumbent import PROVED_H
+from scheduler_env.incumbent import OPTIMAL_WITHIN_H
 from scheduler_env.kernel import Floats, Ints, Problem
 from scheduler_env.moldable import MAX_MEMBERS, pack
 
 MAX_ANCESTORS = 400
-"""Of an activity; with more of them its head is raised by paths only, to keep the time in check."""
-
-
+"""The head of an activity with more ancestors is raised by paths only, which limits the computing time."""
 MAX_ACTIVITIES_FOR_GROUPS = 60
-"""With more of them, resources are so busy that groups raise no bound (measured: docs/decisions/)."""
-GROUP_NODES = 20_000
-"""Of the search for the least makespan of one group: a millisecond as a rule; five steps of ten people take 3,500."""
+"""With more activities, resources are so loaded that groups raise no bound (measured: docs/decisions/)."""
+MAX_GROUP_NODES = 20_000
+"""Limit of the search for the minimum makespan of one group: usually a millisecond; five steps with ten people need
+3,500 nodes."""
 
 
 @compiled
 def lower_bound(problem: Problem) -> float:
-    """A makespan in hours that no schedule can beat."""
+    """A lower bound on the makespan of every schedule, hours."""
     return bound_with_parts(problem, decompose(problem, PART_NODES))
 
 
 @compiled
 def bound_with_parts(problem: Problem, parts: Decomposition) -> float:
-    """As `lower_bound`, of a problem that was taken apart already."""
-    if parts.makespan <= parts.bound + PROVED_H:
+    """As `lower_bound`, for a problem whose decomposition is known."""
+    if parts.makespan <= parts.bound + OPTIMAL_WITHIN_H:
         return parts.bound
     return max(parts.bound, _bound_by_heads_and_tails(problem))
 
@@ -53,8 +54,7 @@ def _bound_by_heads_and_tails(problem: Problem) -> float:
     predecessor_at, predecessors = reversed_precedence(problem)
     rows = n if n <= MAX_ACTIVITIES_FOR_GROUPS else 0
     groups = _Groups(
-        np.full((rows, problem.capacity.size, MAX_MEMBERS), -1, dtype=np.int64),
-        np.zeros((rows, problem.capacity.size)),
+        np.full((rows, problem.capacity.size, MAX_MEMBERS), -1, dtype=np.int64), np.zeros((rows, problem.capacity.size))
     )
     head = np.zeros(n)
     for position in range(n):
@@ -92,7 +92,7 @@ def reversed_precedence(problem: Problem) -> tuple[Ints, Ints]:
 
 @compiled
 def _raised_head(problem: Problem, j: int, head: Floats, before_at: Ints, before: Ints) -> float:
-    """The earliest start of `j`, given those (`head`) of all that come before it; mirrored for tails."""
+    """The earliest start of `j`, from the heads of its predecessors, hours; for tails, with the graph reversed."""
     earliest = 0.0
     for e in range(before_at[j], before_at[j + 1]):
         earliest = max(earliest, head[before[e]] + problem.shortest[before[e]])
@@ -124,7 +124,7 @@ def _raised_head(problem: Problem, j: int, head: Floats, before_at: Ints, before
 
 
 class _Groups(NamedTuple):
-    """Least makespans found so far, by the group's first member and resource: a group is met from both of its sides."""
+    """Cache of minimum makespans by first member and resource: heads and tails need the makespan of the same group."""
 
     members: Ints  # (n, K, MAX_MEMBERS) ascending, -1: none
     makespan: Floats  # (n, K) hours
@@ -132,9 +132,9 @@ class _Groups(NamedTuple):
 
 @compiled
 def _head_after_groups(problem: Problem, j: int, head: Floats, before_at: Ints, before: Ints, groups: _Groups) -> float:
-    """The head of `j`, raised by its direct predecessors that share a resource; mirrored for tails.
+    """The head of `j`, raised by its direct predecessors that share a resource; for tails, with the graph reversed.
 
-    If there are too many of them, by the longest.
+    Only the `MAX_MEMBERS` longest predecessors are considered.
     """
     earliest = float(head[j])
     if head.size > MAX_ACTIVITIES_FOR_GROUPS:
@@ -160,15 +160,15 @@ def _head_after_groups(problem: Problem, j: int, head: Floats, before_at: Ints, 
 
 @compiled
 def _group_makespan(problem: Problem, k: int, members: Ints, groups: _Groups) -> float:
-    """Of activities that all need resource `k`, hours; precedence between them is left out of account."""
+    """A lower bound on the makespan of activities that all need resource `k`, hours; ignores precedence among them."""
     count, first = members.size, members[0]
     known = groups.members[first, k]
     if (known[:count] == members).all() and (count == MAX_MEMBERS or known[count] < 0):
         return float(groups.makespan[first, k])
-    mode_at, given, units = modes_on(problem, k, members)
+    mode_at, problem_mode, units = modes_on(problem, k, members)
     known[:] = -1
     known[:count] = members
-    packing = pack(mode_at, problem.duration[given], units, problem.capacity[k], GROUP_NODES)
+    packing = pack(mode_at, problem.duration[problem_mode], units, problem.capacity[k], MAX_GROUP_NODES)
     groups.makespan[first, k] = packing.bound
     return float(groups.makespan[first, k])
 

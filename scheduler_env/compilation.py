@@ -1,8 +1,8 @@
-"""How the kernel is compiled: one decorator, and a cache on disk that never serves stale machine code.
+"""Compilation of the kernel with numba, and an on-disk cache that never serves stale machine code.
 
-numba notices a change in the file of a cached function, but not in the other files that the function calls into
-(https://numba.readthedocs.io/en/stable/developer/caching.html). So the cache folder's name carries a digest of all
-sources of this package that are compiled.
+numba detects a change in the file of a cached function, but not in other files that the function calls into
+(https://numba.readthedocs.io/en/stable/developer/caching.html). Therefore the name of the cache folder contains a
+digest of all compiled sources of this package.
 """
 
 import hashlib
@@ -26,29 +26,29 @@ COMPILED_SOURCES = (
     "bounds.py",
     "serial.py",
     "observation.py",
-    "rollout.py",
+    "random_numbers.py",
+    "policy.py",
     "rules.py",
     "annealing.py",
     "alternating.py",
     "improvement.py",
     "genetic.py",
-    "replay.py",
-    "environment.py",
+    "replay_buffer.py",
     "agent.py",
 )
 
 
 def source_digest() -> str:
-    """12 hex digits that name this version of the compiled sources."""
+    """12 hex digits that identify this version of the compiled sources."""
     package = Path(__file__).parent
     return hashlib.sha256(b"".join((package / name).read_bytes() for name in COMPILED_SOURCES)).hexdigest()[:12]
 
 
 def _cache_folder() -> Path:
-    """The folder for this version of the sources: beside them, or the user's own if they are read-only.
+    """The cache folder of this version: beside the sources, or a folder of the user if the sources are read-only.
 
-    What was compiled beside read-only sources, in an image or by another user, is copied: numba uses no cache that it
-    could not write to, and what is there may be for another processor.
+    If read-only sources (in an image, or installed by another user) come with a compiled cache, that cache is copied:
+    numba only uses a cache folder that it can write to, and the shipped code may be for another processor.
     """
     package = Path(__file__).parent
     shipped = package / "__pycache__" / f"numba-{source_digest()}"
@@ -61,13 +61,16 @@ def _cache_folder() -> Path:
         shutil.copytree(shipped, copy, dirs_exist_ok=True)
         try:
             copy.rename(own)
-        except OSError:  # another process was quicker
+        except OSError:  # another process has created it meanwhile
             shutil.rmtree(copy)
     return own
 
 
 def _folder_of_user() -> Path:
-    """In the temporary folder; machine code is run as it is found there, so nobody else may have made it."""
+    """A folder in the temporary directory that only this user can write to.
+
+    The machine code in it is executed, so a folder that another user made or may write to is not used.
+    """
     folder = Path(tempfile.gettempdir()) / f"scheduler_env-{os.getuid()}"
     folder.mkdir(mode=0o700, exist_ok=True)
     found = folder.lstat()
@@ -80,10 +83,10 @@ if "NUMBA_CACHE_DIR" not in os.environ:
 
 
 def compiled(function: F) -> F:
-    """`function` as machine code: no Python objects, no GIL, cached on disk."""
+    """`function` compiled without Python objects, releasing the GIL, cached on disk."""
     return cast(F, numba.njit(cache=True, nogil=True, error_model="numpy")(function))
 
 
 def compiled_fast(function: F) -> F:
-    """As `compiled`, and sums may be re-ordered to vectorise: for the network only, where no infinity occurs."""
+    """As `compiled`, but sums may be reordered for vectorisation; only for the network, where no infinity occurs."""
     return cast(F, numba.njit(cache=True, nogil=True, error_model="numpy", fastmath=True)(function))

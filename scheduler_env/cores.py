@@ -1,38 +1,37 @@
-"""The cores that this process may use, and how searches that want several share them. Imports next to nothing."""
+"""The cores that this process may use, and how parallel searches share them. Imports only the standard library."""
 
 import math
 import os
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-
-from scheduler_env.locks import native_rlock
 
 CGROUPS = Path("/sys/fs/cgroup")
 OWN_CGROUP = Path("/proc/self/cgroup")
 
 
 def usable_cores() -> int:
-    """How many cores this process may use, >= 1: those of its affinity, at most its share of their time, rounded up."""
+    """Number of cores this process may use, >= 1: its CPU affinity, limited by its cgroup quota, rounded up."""
     present = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
     return math.ceil(min(present, _quota(CGROUPS, OWN_CGROUP)))
 
 
 class Threads:
-    """Of the threads that all searches of this process may have together, some for each; used from any thread."""
+    """A limit on the threads that all searches of this process use together; thread-safe."""
 
-    def __init__(self, most: int) -> None:
-        """`most` may be changed at any time; who has some keeps them."""
-        self.most = most
+    def __init__(self, limit: int) -> None:
+        """`limit` may be changed at any time; threads that are already taken are not affected."""
+        self.limit = limit
         self._taken = 0
-        self._lock = native_rlock()
+        self._lock = threading.Lock()
 
     @contextmanager
     def take(self, wanted: int) -> Iterator[int]:
-        """As many as are free, at most `wanted`; one, if none is: a search is never refused."""
+        """Reserve the free threads, at most `wanted`, within the block; at least one, so that no search is refused."""
         with self._lock:
-            given = max(1, min(wanted, self.most - self._taken))
+            given = max(1, min(wanted, self.limit - self._taken))
             self._taken += given
         try:
             yield given
@@ -42,7 +41,7 @@ class Threads:
 
 
 def _quota(cgroups: Path, own: Path) -> float:
-    """The cores' worth of time that the process gets by cgroup (version 2 or 1), > 0; infinity without a limit."""
+    """The CPU quota of the process's cgroup (version 2 or 1) in cores, > 0; infinity without a limit."""
     quotas = [math.inf]
     with suppress(OSError, ValueError):
         name = own.read_text().rpartition("0::")[2].strip().lstrip("/")
@@ -58,4 +57,4 @@ def _quota(cgroups: Path, own: Path) -> float:
 
 
 SOLVER_THREADS = Threads(usable_cores())
-"""More than cores only take each other's time, and that of everybody else."""
+"""More threads than cores would only compete for the cores, also with other requests."""

@@ -1,16 +1,15 @@
-"""A problem taken apart into parts that know nothing of each other, and each part's shortest schedule.
+"""Decomposition of a problem into independent parts, and a shortest schedule of each part.
 
-Two cuts, one after the other until neither applies, lose nothing:
+Two kinds of decomposition are applied repeatedly. Both preserve optimality:
 
-* **side by side**: activities that share no scarce resource and no precedence. A resource is scarce among some
-  activities if their largest demands together exceed it. The makespan is that of the longest part.
-* **in sequence**: every activity of one part precedes every activity of the next, or one activity can run beside none
-  of the others. The makespan is the sum.
+* **parallel**: activities that share no scarce resource and no precedence relation. A resource is scarce among some
+  activities if the sum of their maximum demands exceeds its capacity. The makespan is that of the longest part.
+* **series**: every activity of one part precedes every activity of the next, or one activity cannot run at the same
+  time as any other. The makespan is the sum.
 
-What is left are parts. One activity is done in its shortest mode; independent activities on one scarce resource are
-packed by branch and bound (`moldable`). One work point with orders falls apart into such parts, whatever its teams,
-crews and durations: its schedule is then proved to be optimal. Any other part stays open, with a bound by paths and
-work.
+The leaves are the parts. A single activity is done in its shortest mode; independent activities on one scarce resource
+are packed by branch and bound (`moldable`). One work point with orders decomposes into such parts for any teams, crews
+and durations, so its schedule is proved to be optimal. Any other part is open: it only has a bound by paths and work.
 
 Source: substitution decomposition of partial orders, Moehring and Radermacher 1984.
 """
@@ -20,47 +19,47 @@ from typing import NamedTuple
 import numpy as np
 
 from scheduler_env.compilation import compiled
-from scheduler_env.incumbent import PROVED_H, Incumbent
+from scheduler_env.incumbent import OPTIMAL_WITHIN_H, Incumbent
 from scheduler_env.kernel import Floats, Ints, Problem
-from scheduler_env.moldable import least_by_work, pack
+from scheduler_env.moldable import min_makespan_by_work, pack
 
 PART_NODES = 50_000
-"""Of the branch and bound of one part: some milliseconds. Five steps of ten people take 3,500 on average."""
+"""Limit of the branch and bound of one part: some milliseconds. Five steps with ten people need 3,500 on average."""
 MAX_PACKED = 12
-"""Members of a part that is packed; those with over eight are not often proved."""
+"""A part with more members is not packed; with more than eight, optimality is rarely proved."""
 ROUNDING = 1e-13
-"""Share of a bound."""
-MAX_ALONE = 64
-"""Activities among which pairs are compared; with more of them a part stays as it is."""
+"""Relative rounding error of a bound."""
+MAX_EXCLUSIVE = 64
+"""In a part with more activities, pairs are not compared to find activities that exclude all others."""
 
 DEFAULT_BUDGET_MS, MAX_DEEPENING = 20.0, 25.0
-"""A longer time budget than this gets more nodes in proportion, at most so many times as many."""
+"""The node limit grows in proportion to the time budget over the default budget, at most by this factor."""
 EXACT, PARTS = "exact", "parts"
-"""What found a schedule: its parts, all of them proved; or its parts and, where those are open, something else."""
+"""Stages: all parts are solved to optimality; some parts are open and their schedules come from another method."""
 
-PART, SIDE_BY_SIDE, IN_SEQUENCE = 0, 1, 2
+PART, PARALLEL, SERIES = 0, 1, 2
 
 
 class Tree(NamedTuple):
-    """Parts within parts. A node is a slice of `items`; its children have higher numbers and lie side by side in it."""
+    """The decomposition tree. A node is a slice of `items`; its children have higher numbers and partition it."""
 
-    items: Ints  # (n,) activities, in every node by topological order
+    items: Ints  # (n,) activities; in topological order within each node
     kind: Ints  # (nodes,)
     begin: Ints  # (nodes,) slice of items
     end: Ints
-    parent: Ints  # of the root: -1
+    parent: Ints  # (nodes,) -1 for the root
 
 
 class Decomposition(NamedTuple):
-    """The parts of a problem, solved as far as they could be; hours."""
+    """The parts of a problem with their schedules and bounds; hours."""
 
     tree: Tree
-    bound: float  # no schedule of the problem is shorter
-    makespan: float  # of the parts' schedules put together; infinity while a part has none
-    mode: Ints  # (n,) as in `kernel.State`; -1 in a part without schedule
-    start: Floats  # (n,) after the begin of the activity's part
-    is_cut_short: bool  # more nodes could prove more
-    nodes: int  # that the branch and bound took, all parts together
+    bound: float  # lower bound on the makespan of the problem
+    makespan: float  # of the assembled schedule; infinity if a part has no schedule
+    mode: Ints  # (n,) as in `kernel.SimulationState`; -1 in a part without schedule
+    start: Floats  # (n,) relative to the start of the activity's part
+    is_cut_short: bool  # a search was stopped by its node limit
+    nodes: int  # nodes of all branch-and-bound searches
 
 
 @compiled
@@ -68,14 +67,14 @@ def decompose(problem: Problem, part_nodes: int) -> Decomposition:
     """The parts of `problem` with their shortest schedules.
 
     Args:
-        part_nodes: most nodes of the branch and bound of one part; all parts together get twice as many.
+        part_nodes: node limit of the branch and bound of one part; all parts together get twice as many.
     """
     return decompose_some(problem, problem.topological, part_nodes)
 
 
 @compiled
 def decompose_some(problem: Problem, members: Ints, part_nodes: int) -> Decomposition:
-    """As `decompose`, of the problem that `members` (by topological order) are without the other activities."""
+    """As `decompose`, for the subproblem of the activities `members` (in topological order)."""
     n = problem.shortest.size
     tree = _take_apart(problem, members)
     size = tree.kind.size
@@ -85,19 +84,19 @@ def decompose_some(problem: Problem, members: Ints, part_nodes: int) -> Decompos
     for node in range(size):
         if tree.kind[node] == PART:
             members = tree.items[tree.begin[node] : tree.end[node]]
-            most = max(0, min(part_nodes, 2 * part_nodes - nodes))
-            bound[node], makespan[node], spent = _solve(problem, members, mode, start, most)
+            max_nodes = max(0, min(part_nodes, 2 * part_nodes - nodes))
+            bound[node], makespan[node], spent = _solve(problem, members, mode, start, max_nodes)
             nodes += spent
             is_cut_short = is_cut_short or bound[node] < makespan[node] < np.inf
-    _add_up(tree, bound)
-    _add_up(tree, makespan)
-    # Sums come out a little different in another order: a hair less is a bound in any.
+    _sum_up(tree, bound)
+    _sum_up(tree, makespan)
+    # Rounding depends on the order of summation; slightly less is a valid bound for any order.
     return Decomposition(tree, bound[0] * (1.0 - ROUNDING), makespan[0], mode, start, is_cut_short, nodes)
 
 
 @compiled
 def has_parts(parts: Decomposition) -> bool:
-    """Whether there is something to put together: several parts, or one with a schedule."""
+    """Whether there are several parts, or one part with a schedule."""
     return parts.tree.kind.size > 1 or parts.makespan < np.inf
 
 
@@ -107,11 +106,11 @@ def nodes_for(time_budget_ms: float) -> int:
 
 
 @compiled
-def _add_up(tree: Tree, hours: Floats) -> None:
-    """From the parts to the root: the sum of what is in sequence, the longest of what is side by side."""
+def _sum_up(tree: Tree, hours: Floats) -> None:
+    """Fill `hours` of all nodes from those of the parts: the sum for a series, the maximum for a parallel node."""
     for node in range(tree.kind.size - 1, 0, -1):
         above = tree.parent[node]
-        if tree.kind[above] == IN_SEQUENCE:
+        if tree.kind[above] == SERIES:
             hours[above] += hours[node]
         else:
             hours[above] = max(hours[above], hours[node])
@@ -119,9 +118,12 @@ def _add_up(tree: Tree, hours: Floats) -> None:
 
 @compiled
 def assemble(problem: Problem, parts: Decomposition, mode: Ints, start: Floats) -> float:
-    """Put the parts' schedules together; the makespan, never above that of the complete schedule in `mode` and `start`.
+    """Combine the schedules of the parts with the complete schedule in `mode` and `start`, which is overwritten.
 
-    That one is overwritten. A part takes its schedule from it where that is the shorter one, or the only one.
+    Each part gets the shorter of its own schedule, if it has one, and its piece of the complete schedule.
+
+    Returns:
+        The makespan, hours; never longer than that of the complete schedule.
     """
     tree = parts.tree
     size = tree.kind.size
@@ -142,14 +144,14 @@ def assemble(problem: Problem, parts: Decomposition, mode: Ints, start: Floats) 
             else:
                 start[j] -= first
         hours[node] = min(own, last - first)
-    _add_up(tree, hours)
+    _sum_up(tree, hours)
     makespan = 0.0
-    begin, passed = np.zeros(size), np.zeros(size)  # of each node; and of those of its children that were seen
+    begin, passed = np.zeros(size), np.zeros(size)  # start of each node; total length of its children visited so far
     for node in range(size):
         above = tree.parent[node]
         if above >= 0:
             begin[node] = begin[above] + passed[above]
-            if tree.kind[above] == IN_SEQUENCE:
+            if tree.kind[above] == SERIES:
                 passed[above] += hours[node]
         if tree.kind[node] == PART:
             for j in tree.items[tree.begin[node] : tree.end[node]]:
@@ -159,19 +161,19 @@ def assemble(problem: Problem, parts: Decomposition, mode: Ints, start: Floats) 
 
 
 def take_parts(problem: Problem, parts: Decomposition, incumbent: Incumbent) -> None:
-    """Put the parts' schedules into `incumbent`, a complete schedule: shorter then, or as it was, or proved optimal."""
+    """Combine the incumbent, a complete schedule, with the schedules of the parts; it is never longer afterwards."""
     mode, start = incumbent.mode.copy(), incumbent.start.copy()
     makespan_h = float(assemble(problem, parts, mode, start))
     incumbent.evaluations += 1
     incumbent.take(mode, start, makespan_h, PARTS)
-    if makespan_h <= parts.bound + PROVED_H:
+    if makespan_h <= parts.bound + OPTIMAL_WITHIN_H:
         incumbent.mode[:], incumbent.start[:] = mode, start
         incumbent.makespan_h, incumbent.stage = makespan_h, EXACT
 
 
 @compiled
-def _solve(problem: Problem, members: Ints, mode: Ints, start: Floats, most_nodes: int) -> tuple[float, float, int]:
-    """Bound and makespan of a part, and the nodes it took; fills `mode` and `start` of its members from time 0 on."""
+def _solve(problem: Problem, members: Ints, mode: Ints, start: Floats, max_nodes: int) -> tuple[float, float, int]:
+    """Solve a part: (bound, makespan, nodes). Fills `mode` and `start` of its members, starting at time 0."""
     if members.size == 1:
         j = members[0]
         first = problem.mode_at[j]
@@ -181,11 +183,11 @@ def _solve(problem: Problem, members: Ints, mode: Ints, start: Floats, most_node
     if scarce.sum() != 1 or _levels(problem, members)[0].max() > 0:
         return _bound(problem, members), np.inf, 0
     k = int(np.argmax(scarce))
-    mode_at, given, units = modes_on(problem, k, members)
+    mode_at, problem_mode, units = modes_on(problem, k, members)
     if members.size > MAX_PACKED:
-        return least_by_work(mode_at, problem.duration[given], units, problem.capacity[k]), np.inf, 0
-    packing = pack(mode_at, problem.duration[given], units, problem.capacity[k], most_nodes)
-    mode[members], start[members] = given[packing.mode], packing.start
+        return min_makespan_by_work(mode_at, problem.duration[problem_mode], units, problem.capacity[k]), np.inf, 0
+    packing = pack(mode_at, problem.duration[problem_mode], units, problem.capacity[k], max_nodes)
+    mode[members], start[members] = problem_mode[packing.mode], packing.start
     return packing.bound, packing.makespan, packing.nodes
 
 
@@ -196,20 +198,20 @@ def modes_on(problem: Problem, k: int, members: Ints) -> tuple[Ints, Ints, Ints]
     for position in range(members.size):
         j = members[position]
         mode_at[position + 1] = mode_at[position] + problem.mode_at[j + 1] - problem.mode_at[j]
-    given, units = np.empty(mode_at[-1], dtype=np.int64), np.zeros(mode_at[-1], dtype=np.int64)
+    problem_mode, units = np.empty(mode_at[-1], dtype=np.int64), np.zeros(mode_at[-1], dtype=np.int64)
     for position in range(members.size):
         for place in range(mode_at[position], mode_at[position + 1]):
             m = problem.mode_at[members[position]] + place - mode_at[position]
-            given[place] = m
+            problem_mode[place] = m
             for d in range(problem.demand_at[m], problem.demand_at[m + 1]):
                 if problem.demand_resource[d] == k:
                     units[place] = problem.demand_units[d]
-    return mode_at, given, units
+    return mode_at, problem_mode, units
 
 
 @compiled
 def _bound(problem: Problem, members: Ints) -> float:
-    """Of a part that stays open: the longest path in shortest modes, and the work on each resource."""
+    """Lower bound of an open part, hours: the longest path in shortest modes, and the work on each resource."""
     n = problem.shortest.size
     inside = np.zeros(n, dtype=np.bool_)
     inside[members] = True
@@ -231,7 +233,7 @@ def _bound(problem: Problem, members: Ints) -> float:
 
 @compiled
 def _take_apart(problem: Problem, members: Ints) -> Tree:
-    """The tree of parts, found from the root on."""
+    """The decomposition tree of `members`, built from the root down."""
     n = members.size
     items = members.copy()
     kind, parent = np.zeros(2 * n, dtype=np.int64), np.full(2 * n, -1, dtype=np.int64)
@@ -256,24 +258,24 @@ def _take_apart(problem: Problem, members: Ints) -> Tree:
 
 @compiled
 def _cut(problem: Problem, members: Ints) -> tuple[int, Ints, int]:
-    """How to take a part apart: the kind of cut (`PART`: none), each member's child, and how many children."""
+    """How a node decomposes: (kind, (members,) child of each member, number of children); `PART` if it does not."""
     scarce = _scarce(problem, members)
-    child, children = _side_by_side(problem, members, scarce)
+    child, children = _components(problem, members, scarce)
     if children > 1:
-        return SIDE_BY_SIDE, child, children
+        return PARALLEL, child, children
     level, next_level = _levels(problem, members)
     child, children = _stages(problem, members, level, next_level)
-    if children == 1 and level.max() == 0 and members.size <= MAX_ALONE:
-        child, children = _alone(problem, members, scarce)
-    return (IN_SEQUENCE if children > 1 else PART), child, children
+    if children == 1 and level.max() == 0 and members.size <= MAX_EXCLUSIVE:
+        child, children = _exclusive(problem, members, scarce)
+    return (SERIES if children > 1 else PART), child, children
 
 
 @compiled
 def projects_and_stages(problem: Problem) -> tuple[Ints, Ints]:
-    """Of each activity its project, by precedence alone, and its stage in it; (n,) each, numbered from 0 on."""
+    """The project of each activity, by precedence only, and its stage in the project; (n,) each, from 0."""
     n = problem.shortest.size
     everything = problem.topological
-    child, projects = _side_by_side(problem, everything, np.zeros(problem.capacity.size, dtype=np.int64))
+    child, projects = _components(problem, everything, np.zeros(problem.capacity.size, dtype=np.int64))
     project, stage = np.empty(n, dtype=np.int64), np.empty(n, dtype=np.int64)
     for number in range(projects):
         members = everything[child == number]
@@ -285,32 +287,35 @@ def projects_and_stages(problem: Problem) -> tuple[Ints, Ints]:
 
 @compiled
 def _scarce(problem: Problem, members: Ints) -> Ints:
-    """(K,) 1 for resources of which the members together could need more than there is, in some modes; else 0."""
+    """(K,) 1 if the sum of the members' maximum demands exceeds the resource's capacity, otherwise 0."""
     total = np.zeros(problem.capacity.size, dtype=np.int64)
-    most = np.zeros(problem.capacity.size, dtype=np.int64)
+    largest = np.zeros(problem.capacity.size, dtype=np.int64)
     for j in members:
-        if problem.shortest[j] == 0.0:  # takes no time, and nobody's
+        if problem.shortest[j] == 0.0:  # takes no time, so it occupies no resource
             continue
         for m in range(problem.mode_at[j], problem.mode_at[j + 1]):
             for d in range(problem.demand_at[m], problem.demand_at[m + 1]):
                 k = problem.demand_resource[d]
-                most[k] = max(most[k], problem.demand_units[d])
+                largest[k] = max(largest[k], problem.demand_units[d])
         for m in range(problem.mode_at[j], problem.mode_at[j + 1]):
             for d in range(problem.demand_at[m], problem.demand_at[m + 1]):
                 k = problem.demand_resource[d]
-                total[k] += most[k]
-                most[k] = 0
+                total[k] += largest[k]
+                largest[k] = 0
     return (total > problem.capacity).astype(np.int64)
 
 
 @compiled
-def _side_by_side(problem: Problem, members: Ints, scarce: Ints) -> tuple[Ints, int]:
-    """Each member's component, numbered from 0 on, and how many: linked by precedence or a scarce resource."""
+def _components(problem: Problem, members: Ints, scarce: Ints) -> tuple[Ints, int]:
+    """(members,) the component of each member, from 0, and their number.
+
+    Two members are linked by a precedence relation or by a scarce resource that both use.
+    """
     n = problem.shortest.size
     place = np.full(n, -1, dtype=np.int64)
     place[members] = np.arange(members.size)
     root = np.arange(members.size)
-    user = np.full(problem.capacity.size, -1, dtype=np.int64)  # of a scarce resource: some member
+    user = np.full(problem.capacity.size, -1, dtype=np.int64)  # some member that uses the scarce resource
     for position in range(members.size):
         j = members[position]
         for e in range(problem.successor_at[j], problem.successor_at[j + 1]):
@@ -346,16 +351,17 @@ def _top(root: Ints, position: int) -> int:
 
 @compiled
 def _join(root: Ints, one: int, other: int) -> None:
-    """Union; the lower place becomes the root, so that it is met first."""
+    """Union of two components; the lower place becomes the root, so components are numbered by their first member."""
     one, other = _top(root, one), _top(root, other)
     root[max(one, other)] = min(one, other)
 
 
 @compiled
 def _levels(problem: Problem, members: Ints) -> tuple[Ints, Ints]:
-    """Of each member: how many members precede it in the longest chain, and the lowest level of its successors.
+    """(members,) twice: the level of each member, and the lowest level of its successors.
 
-    Members without successors among the members have a next level above every level.
+    The level is the number of members in the longest chain before it. A member without successors among the members
+    has a next level above all levels.
     """
     place = np.full(problem.shortest.size, -1, dtype=np.int64)
     place[members] = np.arange(members.size)
@@ -378,15 +384,15 @@ def _levels(problem: Problem, members: Ints) -> tuple[Ints, Ints]:
 
 @compiled
 def _stages(problem: Problem, members: Ints, level: Ints, next_level: Ints) -> tuple[Ints, int]:
-    """Each member's stage, and how many: every member of a stage precedes every member of the next.
+    """(members,) the stage of each member and the number of stages; every member of a stage precedes all of the next.
 
-    Between two levels there is such a border if each member at the upper level is a direct successor of each one whose
-    successors are all above the border: whoever is not below it then is below one that is.
+    There is a border between two levels if each member at the upper level is a direct successor of each member below
+    the border whose successors are all above it. Every other member below the border precedes one of those.
     """
     top = int(level.max())
     first = np.zeros(top + 2, dtype=np.int64)  # members at a level
-    last = np.zeros(top + 2, dtype=np.int64)  # members at or below a level with no successor there; as differences
-    links = np.zeros(top + 2, dtype=np.int64)  # from such members to a level
+    last = np.zeros(top + 2, dtype=np.int64)  # members up to a level whose successors are all above it; as differences
+    links = np.zeros(top + 2, dtype=np.int64)  # precedence relations from such members to a level
     place = np.full(problem.shortest.size, -1, dtype=np.int64)
     place[members] = np.arange(members.size)
     for position in range(members.size):
@@ -409,27 +415,30 @@ def _stages(problem: Problem, members: Ints, level: Ints, next_level: Ints) -> t
 
 
 @compiled
-def _alone(problem: Problem, members: Ints, scarce: Ints) -> tuple[Ints, int]:
-    """Each member's turn, and how many: one that can run beside no other has its own turn, after the rest."""
+def _exclusive(problem: Problem, members: Ints, scarce: Ints) -> tuple[Ints, int]:
+    """(members,) the position of each member in a series, and their number.
+
+    A member that can run at the same time as no other one gets its own position, after all others.
+    """
     child = np.zeros(members.size, dtype=np.int64)
     alone = 0
     for position in range(members.size):
         is_alone = True
         for other in range(members.size):
-            if other != position and not _collide(problem, members[position], members[other], scarce):
+            if other != position and not _conflict(problem, members[position], members[other], scarce):
                 is_alone = False
                 break
         if is_alone:
             alone += 1
             child[position] = alone
-    if alone == members.size:  # there is no rest
+    if alone == members.size:  # there are no others
         return child - 1, alone
     return child, alone + 1
 
 
 @compiled
-def _collide(problem: Problem, one: int, other: int, scarce: Ints) -> bool:
-    """Whether some resource does not suffice for both, whatever their modes."""
+def _conflict(problem: Problem, one: int, other: int, scarce: Ints) -> bool:
+    """Whether the two cannot run at the same time in any modes, because a resource does not suffice for both."""
     for u in range(problem.use_at[one], problem.use_at[one + 1]):
         k = problem.use_resource[u]
         if scarce[k]:

@@ -1,9 +1,9 @@
-"""CP-SAT (Google OR-Tools): an exact solver beside the search; it shortens a schedule or proves that nothing can.
+"""CP-SAT (Google OR-Tools), an exact solver that shortens a schedule or proves that it is optimal.
 
-One optional interval per mode, a cumulative constraint per renewable resource, precedence, least makespan: the usual
-model of the multi-mode resource-constrained project scheduling problem (Laborie et al. 2018). CP-SAT reckons in whole
-ticks. Durations are rounded down to them, so what it proves holds for the true durations as well; its schedule is then
-decoded with the true durations, and taken only if it is shorter.
+The model is the usual one of the multi-mode resource-constrained project scheduling problem (Laborie et al. 2018): an
+optional interval per mode, a cumulative constraint per renewable resource, precedence, minimum makespan. CP-SAT uses
+integer ticks. Durations are rounded down to ticks, so the proved bound also holds for the true durations. The solver's
+schedule is decoded with the true durations and taken only if it is shorter.
 """
 
 import time
@@ -36,21 +36,21 @@ def improve_exactly(
     workers: int = 1,
     on_shorter: Callable[[float], None] | None = None,
 ) -> float:
-    """Shorten `incumbent`, a complete schedule and the solver's warm start, until `deadline_s`; what is proved.
+    """Shorten `incumbent`, a complete schedule that is also the solver's warm start, until `deadline_s`.
 
     Args:
-        lower_bound_h: a proved bound, told to the solver.
-        deadline_s: of `time.perf_counter`. What is left after the model is built is what the solver gets.
-        workers: threads of the solver at most; fewer while other searches have the cores (`SOLVER_THREADS`). One gives
-            the same schedule each time if it ends before the deadline.
-        on_shorter: told each makespan that the solver finds on its way, in hours of the rounded durations.
+        lower_bound_h: a proved bound, passed to the solver.
+        deadline_s: a time of `time.perf_counter`; the solver gets the time that remains after the model is built.
+        workers: maximum number of solver threads; fewer while other searches use the cores (`SOLVER_THREADS`). With one
+            thread the result is deterministic if the solver finishes before the deadline.
+        on_shorter: called with each makespan that the solver finds, in hours of the rounded durations.
 
     Returns:
         A lower bound on the makespan in hours, at least `lower_bound_h`; the makespan itself if it is optimal.
     """
-    from ortools.sat.python import cp_model  # takes half a second, and only this solver needs it
+    from ortools.sat.python import cp_model  # importing it takes half a second; only this solver needs it
 
-    class Told(cp_model.CpSolverSolutionCallback):
+    class OnSolution(cp_model.CpSolverSolutionCallback):
         def on_solution_callback(self) -> None:
             if on_shorter is not None:
                 on_shorter(self.objective_value / ticks)
@@ -70,7 +70,7 @@ def improve_exactly(
     solver.parameters.max_time_in_seconds = left_s
     solver.parameters.random_seed = seed % 2**31
     with SOLVER_THREADS.take(workers) as solver.parameters.num_workers:
-        status = solver.solve(model, Told())
+        status = solver.solve(model, OnSolution())
     incumbent.evaluations += 1
     if status in (cp_model.OPTIMAL, cp_model.FEASIBLE):
         mode = np.array(
@@ -91,7 +91,7 @@ def improve_exactly(
 def _build(
     model: "CpModel", problem: Problem, incumbent: Incumbent, ticks: float, lower_bound_h: float
 ) -> tuple[list["IntVar"], list["IntVar"]]:
-    """The start of each activity, and whether each mode is chosen."""
+    """Build the model; returns the start variable of each activity and the choice variable of each mode."""
     length = np.floor(problem.duration * ticks + 1e-9).astype(np.int64).tolist()
     horizon = int(np.ceil(incumbent.makespan_h * ticks)) + 1
     n = problem.shortest.size
@@ -108,8 +108,8 @@ def _build(
         model.new_interval_var(start[j], hours, end, f"step{j}")
         model.add(makespan >= end)
         for m in modes:
-            # Not an end that the intervals of all modes share: OR-Tools 9.15 then "proves" makespans that are too long
-            # (tests/test_exact.py has a case).
+            # The intervals of the modes do not share the end variable: with it, OR-Tools 9.15 returns wrong bounds
+            # (a case is in tests/test_exact.py).
             interval = model.new_optional_fixed_size_interval_var(start[j], length[m], chosen[m], f"mode{m}")
             model.add(hours == length[m]).only_enforce_if(chosen[m])
             for d in range(problem.demand_at[m], problem.demand_at[m + 1]):
@@ -124,7 +124,7 @@ def _build(
 
 
 def _take(problem: Problem, incumbent: Incumbent, mode: Ints, begin: Floats) -> None:
-    """Decode the solver's modes and its order of starts with the true durations."""
+    """Decode the solver's modes and order of starts with the true durations; take the schedule if it is shorter."""
     place = np.empty(begin.size)
     place[problem.topological] = np.arange(begin.size)
     order = np.lexsort((place, begin)).astype(np.int64)

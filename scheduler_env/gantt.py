@@ -1,8 +1,9 @@
 """Gantt charts of a schedule: matplotlib figures in three views, as PNG or SVG.
 
-`process` has a row for each step, `workpoint` one for each work point (steps side by side in lanes), `team` a band for
-each team in which height is people. Every view marks the makespan and, when given, the lower bound; a team has
-the same colour everywhere. matplotlib is imported inside the functions: it takes a while, and only charts need it.
+`process` has a row for each step; `workpoint` has one for each work point, with parallel steps in lanes; `team` has a
+band for each team, whose height is its headcount. Every view marks the makespan and the lower bound, if given. A team
+has the same colour in all views. matplotlib is imported inside the functions: the import is slow, and only charts need
+it.
 """
 
 import math
@@ -19,27 +20,28 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 TEAM_COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#999999")
-"""Told apart by colour-blind readers; a ninth team starts again. Source: Okabe & Ito, Color Universal Design, 2008."""
+"""Distinguishable with colour blindness; repeated from the ninth team on. Source: Okabe & Ito 2008, Color Universal
+Design."""
 
 WIDTH_IN = 12.0
 DPI = 100
 MAX_HEIGHT_IN = 80.0
 HOURS_ABOVE_PT = 16.0
-LEAST_LABEL_PT = 5.0
-"""Where rows are lower than that, some have no label; so however many there are, a chart takes a few seconds."""
+MIN_LABEL_PT = 5.0
+"""If rows are lower than this, some labels are omitted, which limits the drawing time of large charts to seconds."""
 INK, PALE = "#1F2933", "#D9DEE4"
 MAKESPAN_COLOUR = "#B3261E"
 
 
 def figure(schedule: Schedule, view: View, *, lower_bound_h: float | None = None, lang: Lang = "zh") -> "Figure":
-    """The Gantt chart of `schedule`, 12 inches wide; rows stay legible up to 80 inches of height, then shrink.
+    """The Gantt chart of `schedule`, 12 inches wide and at most 80 inches high; rows shrink if there are too many.
 
     Args:
-        lower_bound_h: hours; drawn as a dashed line and named in the title with the gap that it proves.
-        lang: of the words around the chart and of the standard steps' names; other names stay as they are.
+        lower_bound_h: hours; drawn as a dashed line, and given in the title with the gap.
+        lang: language of the labels and of the standard steps' names; other names are not translated.
 
     Raises:
-        ValueError: no such view.
+        ValueError: the view does not exist.
     """
     from matplotlib.figure import Figure
 
@@ -51,7 +53,7 @@ def figure(schedule: Schedule, view: View, *, lower_bound_h: float | None = None
     row_in = min(0.25, max(0.16, 40.0 / total), (MAX_HEIGHT_IN - 1.7) / total)
     top_in, bottom_in, left_in = 1.05, 0.55, _left_margin_in(chart.rows, row_in)
     right_in = 1.05 if chart.margin_notes else 0.25
-    is_tall = total * row_in > 14.0  # its upper part would be far from the hours at the bottom
+    is_tall = total * row_in > 14.0  # then the hours are shown at the top, too
     if is_tall:
         top_in += HOURS_ABOVE_PT / 72.0
     height_in = max(2.6, total * row_in + top_in + bottom_in)
@@ -81,29 +83,29 @@ def figure(schedule: Schedule, view: View, *, lower_bound_h: float | None = None
 
 
 def to_png(drawn: "Figure") -> bytes:
-    """`drawn` as a PNG, 100 dots an inch."""
+    """`drawn` as a PNG with 100 dots per inch."""
     data = BytesIO()
-    with use_cjk_font():  # which also keeps another thread's settings away
-        # Level 1 takes a third less time than the default 6, for a file a tenth larger.
+    with use_cjk_font():  # also prevents other threads from changing the settings
+        # Level 1 takes a third less time than the default 6; the file is a tenth larger.
         drawn.savefig(data, format="png", pil_kwargs={"compress_level": 1})
     return data.getvalue()
 
 
 def to_svg(drawn: "Figure") -> bytes:
-    """`drawn` as an SVG that needs no font and holds no script and no date."""
+    """`drawn` as an SVG that needs no font and contains no script and no date."""
     data = BytesIO()
-    with use_cjk_font():  # its setting makes paths of the text
+    with use_cjk_font():  # its settings draw text as paths
         drawn.savefig(data, format="svg", metadata={"Date": None})
     return data.getvalue()
 
 
 def _text_in(text: str, points: float) -> float:
-    """About how wide `text` is, in inches: hanzi are square, other characters a little over half as wide."""
+    """Approximate width of `text`, inches: hanzi are square, other characters a little over half as wide."""
     return sum(1.0 if character > "⺀" else 0.57 for character in text) * points / 72.0
 
 
 def _label_points(row_in: float) -> float:
-    return max(LEAST_LABEL_PT, min(9.0, row_in * 72.0 * 0.62))
+    return max(MIN_LABEL_PT, min(9.0, row_in * 72.0 * 0.62))
 
 
 def _left_margin_in(rows: Sequence[Row], row_in: float) -> float:
@@ -120,12 +122,12 @@ def _draw_frame(axes: "Axes", chart: Chart, row_in: float, hours: str) -> None:
             axes.axhline(edge, color=PALE, linewidth=0.8, zorder=0.5)
     for bottom, top in chart.shaded:
         axes.axhspan(bottom, top, color="#F4F6F8", zorder=0)
-    # Texts rather than ticks: each of those makes five lines that nobody sees, a fifth of a tall chart's time.
+    # Texts instead of tick labels: each tick creates five invisible lines, a fifth of the time of a tall chart.
     axes.set_yticks([])
     points, beside = _label_points(row_in), axes.get_yaxis_transform()
     free_from = -math.inf
     for middle, row in zip(middles, chart.rows, strict=True):
-        if middle < free_from:  # it would lie over the one above
+        if middle < free_from:  # it would overlap the label above
             continue
         free_from = middle + points / 72.0 / row_in
         axes.text(
@@ -167,7 +169,7 @@ def _draw_bars(axes: "Axes", chart: Chart, schedule: Schedule, hour_in: float, r
     right_h = axes.get_xlim()[1]
     for bar, face in zip(chart.bars, faces, strict=True):
         points = min(8.5, bar.height * row_in * 72.0 * 0.72)
-        if points < 4.0 or not bar.texts:  # nobody could read it
+        if points < 4.0 or not bar.texts:  # not legible
             continue
         middle = bar.bottom + bar.height / 2
         text = _fitted(bar.texts, (bar.end_h - bar.start_h) * hour_in - 0.06, points)
@@ -183,7 +185,7 @@ def _draw_bars(axes: "Axes", chart: Chart, schedule: Schedule, hour_in: float, r
 
 
 def _fitted(texts: Sequence[str], width_in: float, points: float) -> str:
-    """The first of `texts` that fits, or the last cut short; nothing if less than two characters of it remain."""
+    """The first of `texts` that fits, otherwise the last one shortened; empty if fewer than two characters fit."""
     for text in texts:
         if _text_in(text, points) <= width_in:
             return text
@@ -200,7 +202,7 @@ def _draw_marks(
     axes: "Axes", makespan_h: float, lower_bound_h: float | None, words: dict[str, str], *, lift_pt: float
 ) -> None:
     def name(hour: float, text: str, colour: str, height_pt: float) -> None:
-        # Each text ends at its line, so that it stays on the page; the makespan's is a line higher than the bound's.
+        # Each text ends at its line, so that it stays on the page. The makespan's text is one line above the bound's.
         axes.annotate(
             text,
             (hour, 1.0),

@@ -1,6 +1,6 @@
-"""Where everything of a Gantt chart goes, before anything is drawn: rows, bars and their texts, headcount profiles.
+"""The layout of a Gantt chart, independent of drawing: rows, bars with their texts, headcount profiles.
 
-Heights count in rows of the process view, from the top down; `gantt` draws them.
+Heights are in rows of the process view, measured from the top; `gantt` draws the layout.
 """
 
 import heapq
@@ -21,15 +21,15 @@ WORDS = {
     "zh": {
         "process": "工序视图",
         "workpoint": "工作点视图",
-        "team": "团队视图",
-        "makespan": "完工时间",
-        "lower_bound": "下界",
-        "gap": "差距",
+        "team": "班组视图",
+        "makespan": "总工期",
+        "lower_bound": "理论最短工期",
+        "gap": "比理论最短多",
         "hours": "时间（小时）",
         "people": "{} 人",
         "crew": "{}人",
         "used": "利用率 {:.0%}",
-        "at_work": "在岗人数（浅色）",
+        "at_work": "作业人数（浅色）",
     },
     "en": {
         "process": "Steps",
@@ -41,12 +41,12 @@ WORDS = {
         "hours": "Time (hours)",
         "people": "{} people",
         "crew": "{}p",
-        "used": "{:.0%} used",
-        "at_work": "people at work (pale)",
+        "used": "{:.0%} utilized",
+        "at_work": "people working (light)",
     },
 }
-MOST_OF_AN_ID = 16
-"""Characters of a work point's number that are drawn."""
+MAX_ID_CHARACTERS = 16
+"""Maximum number of characters of a work point's id that are drawn."""
 _ENGLISH_STEPS = {standard.name_zh: standard.name for standard in STANDARD_STEPS}
 
 
@@ -60,9 +60,9 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """A rectangle of the chart; the first of `texts` that fits is drawn inside, or the last cut short.
+    """A rectangle of the chart; the first of `texts` that fits is drawn inside, or the last one, shortened.
 
-    With `beside`, a text that does not fit is drawn to the right.
+    With `beside`, a text that does not fit is drawn next to the bar.
     """
 
     start_h: float
@@ -76,17 +76,19 @@ class Bar:
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """The people of a team at work from each of `hours` on, as an area over the line `floor`."""
+    """The number of working people of a team over time, as an area above the line `floor`."""
 
     team: str
     floor: float
-    hours: list[float]
-    heights: list[float]
-    full: float  # the height at which everybody works
+    hours: list[float]  # the times at which the number changes
+    heights: list[float]  # the height from each of these times on
+    full: float  # the height of the whole headcount
 
 
 @dataclass(frozen=True, slots=True)
 class Chart:
+    """The complete layout of one view."""
+
     rows: list[Row]
     bars: list[Bar]
     shaded: list[tuple[float, float]]  # (bottom, top) of every other group
@@ -106,7 +108,7 @@ def _process_chart(schedule: Schedule, lang: Lang) -> Chart:
             shaded.append((len(rows), len(rows) + len(workpoint.steps)))
         for step in sorted((placed_by_id[step.id] for step in workpoint.steps), key=lambda placed: placed.start_h):
             name = _step_name(step, lang)
-            label = f"{_place(workpoint, 10)}  {name}" if several else name
+            label = f"{_label(workpoint, 10)}  {name}" if several else name
             bars.append(_bar(step, len(rows) + 0.12, 0.76, (crew.format(step.crew),), beside=True))
             rows.append(Row(label, 1.0))
     return Chart(rows, bars, shaded, [], [])
@@ -130,7 +132,7 @@ def _workpoint_chart(schedule: Schedule, lang: Lang) -> Chart:
         ]
         if number % 2:
             shaded.append((bottom, bottom + height))
-        rows.append(Row(_place(workpoint, 16), height))
+        rows.append(Row(_label(workpoint, 16), height))
         bottom += height
     return Chart(rows, bars, shaded, [], [])
 
@@ -138,7 +140,7 @@ def _workpoint_chart(schedule: Schedule, lang: Lang) -> Chart:
 def _team_chart(schedule: Schedule, lang: Lang) -> Chart:
     words = WORDS[lang]
     several = len(schedule.instance.workpoints) > 1
-    places = {each.id: (_place(each, 8), _short_place(each, 8)) for each in schedule.instance.workpoints}
+    places = {each.id: (_label(each, 8), _short_label(each, 8)) for each in schedule.instance.workpoints}
     rows: list[Row] = []
     bars: list[Bar] = []
     notes: list[tuple[float, str]] = []
@@ -151,7 +153,7 @@ def _team_chart(schedule: Schedule, lang: Lang) -> Chart:
             (placed for placed in schedule.steps if placed.step.team == team.name and placed.crew),
             key=lambda placed: placed.start_h,
         )
-        # Few people get room for a name, many share a band that still fits the page.
+        # The rows of a small team are high enough for a text; a large team's band still fits on the page.
         person = max(0.25, 1.6 / team.headcount) if team.headcount <= 40 else 10.0 / team.headcount
         floor = bottom + 0.25 + team.headcount * person
         for step, runs in zip(placed, _seats(placed, team.headcount), strict=True):
@@ -187,20 +189,22 @@ def _bar(placed: ScheduledStep, bottom: float, height: float, texts: tuple[str, 
     return Bar(placed.start_h, placed.end_h, bottom, height, placed.step.team, texts, beside)
 
 
-def _place(workpoint: WorkPoint, most: int) -> str:
-    """The number of a work point, by which people know the equipment, and its name of `most` characters at most."""
-    if _tells_id(workpoint):
-        return drawable(workpoint.name, most + MOST_OF_AN_ID)
-    return f"{drawable(workpoint.id, MOST_OF_AN_ID)} {drawable(workpoint.name, most)}"
+def _label(workpoint: WorkPoint, max_characters: int) -> str:
+    """The id of a work point, by which people know the equipment, and at most `max_characters` of its name."""
+    if _contains_id(workpoint):
+        return drawable(workpoint.name, max_characters + MAX_ID_CHARACTERS)
+    return f"{drawable(workpoint.id, MAX_ID_CHARACTERS)} {drawable(workpoint.name, max_characters)}"
 
 
-def _short_place(workpoint: WorkPoint, most: int) -> str:
-    """Where there is little room: the number, or the name that tells it."""
-    return drawable(workpoint.name, most) if _tells_id(workpoint) else drawable(workpoint.id, MOST_OF_AN_ID)
+def _short_label(workpoint: WorkPoint, max_characters: int) -> str:
+    """The id of a work point, or its name if the name contains the id; for narrow bars."""
+    if _contains_id(workpoint):
+        return drawable(workpoint.name, max_characters)
+    return drawable(workpoint.id, MAX_ID_CHARACTERS)
 
 
-def _tells_id(workpoint: WorkPoint) -> bool:
-    """Whether the name has the number in it already, as 工作点1 has."""
+def _contains_id(workpoint: WorkPoint) -> bool:
+    """Whether the name contains the id, as 工作点1 does."""
     whole = rf"(?<![0-9A-Za-z]){re.escape(workpoint.id)}(?![0-9A-Za-z])"
     return re.search(whole, workpoint.name) is not None
 
@@ -216,7 +220,7 @@ def _step_name(placed: ScheduledStep, lang: Lang) -> str:
 
 
 def _lanes(placed: Sequence[ScheduledStep]) -> list[int]:
-    """For each step (sorted by start) the lowest lane that is free while it lasts; as few lanes as possible."""
+    """The lane of each step (sorted by start): the lowest free one, which uses the fewest lanes possible."""
     free: list[int] = []
     busy: list[tuple[float, int]] = []
     count = 0
@@ -234,10 +238,10 @@ def _lanes(placed: Sequence[ScheduledStep]) -> list[int]:
 
 
 def _seats(placed: Sequence[ScheduledStep], headcount: int) -> list[list[tuple[int, int]]]:
-    """For each step (sorted by start) the people who do it, as runs (first person, how many).
+    """The people who work on each step (sorted by start), as runs (first person, number of people).
 
-    One run where a gap is wide enough, otherwise the lowest free people. In an invalid schedule a team may lack
-    people: these seats lie above its headcount.
+    One run if a gap is wide enough, otherwise the lowest free people. In an invalid schedule a team may have too few
+    people; the additional ones are numbered from its headcount on.
     """
     free_from = [0.0] * headcount
     found = []
@@ -256,6 +260,7 @@ def _seats(placed: Sequence[ScheduledStep], headcount: int) -> list[list[tuple[i
 
 
 def _runs(numbers: Sequence[int]) -> list[tuple[int, int]]:
+    """Ascending numbers as runs of consecutive ones (first, length)."""
     runs: list[tuple[int, int]] = []
     for number in numbers:
         if runs and number == sum(runs[-1]):
@@ -266,7 +271,7 @@ def _runs(numbers: Sequence[int]) -> list[tuple[int, int]]:
 
 
 def _people_at_work(placed: Sequence[ScheduledStep]) -> tuple[list[float], list[int]]:
-    """People at work from each moment at which their number changes: (hours, people)."""
+    """The number of working people over time: (hours at which it changes, number from then on)."""
     changes: dict[float, int] = {0.0: 0}
     for step in placed:
         for hour, people in ((step.start_h, step.crew), (step.end_h, -step.crew)):

@@ -1,28 +1,27 @@
-"""The field's standard genetic algorithm: activity lists with modes, two-point crossover, double justification.
+"""A standard genetic algorithm: activity lists with modes, two-point crossover, double justification.
 
 An individual is an activity list with a mode per activity (Hartmann 2001), decoded by the serial scheme. Every child's
-schedule is justified, right then left, and its list rewritten from what came out (Valls, Ballestin and Quintanilla
-2005, 2008). Parents win tournaments of two; a child replaces the worst individual if it is no longer than that one, and
-no makespan stands twice in the population, which keeps it diverse. Once `PATIENCE` children in a row were of no use,
-a new population is begun, every other one with the best schedule so far in it.
+schedule is justified, right then left, and its list is rebuilt from the result (Valls, Ballestin and Quintanilla 2005,
+2008). Parents are selected by tournaments of two. A child replaces the worst individual if it is no longer; a makespan
+occurs only once in the population, which keeps it diverse. After `PATIENCE` children in a row without a replacement a
+new population is started. Every other population contains the best schedule so far.
 
-Without a choice of modes every activity is placed as `alternating` does it, which needs fewer schedules.
+Problems without a choice of modes are searched by `alternating`, which needs fewer schedules.
 
-An evaluation is a schedule: a child that is decoded and justified counts as `SCHEDULES_PER_CHILD`.
+An evaluation is a schedule: a child, which is decoded and justified, counts as `SCHEDULES_PER_CHILD`.
 """
 
-import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 
-from scheduler_env.alternating import STAGE, alternating_search, has_single_modes
+from scheduler_env.alternating import STAGE, has_single_modes
 from scheduler_env.compilation import compiled
-from scheduler_env.improvement import justify
-from scheduler_env.incumbent import SHORTER_H, Incumbent, Stop
+from scheduler_env.improvement import Stage, alternating_stage, justify, run_stages
+from scheduler_env.incumbent import MIN_IMPROVEMENT_H, Incumbent, Limits
 from scheduler_env.kernel import Floats, Ints, Problem
-from scheduler_env.rollout import RandomState, new_random, uniform
+from scheduler_env.random_numbers import RandomState, new_random, uniform
 from scheduler_env.rules import activity_list, preferred_modes, priorities
 from scheduler_env.serial import Decoder, decode, new_decoder
 
@@ -31,67 +30,31 @@ Bools = np.ndarray[Any, np.dtype[np.bool_]]
 POPULATION = 40
 """Individuals; Valls et al. use 50 for 5,000 schedules."""
 MUTATION = 0.05
-"""Probability that an activity changes places with its neighbour, and that it changes its mode."""
+"""Probability that an activity is swapped with its neighbour, and that its mode changes."""
 NOISE = 0.5
-"""Width of the random factor on the latest start times that order the first individuals."""
+"""Width of the random factor on the latest start times by which the first individuals are ordered."""
 PATIENCE = 5 * POPULATION
 SIZE, USELESS, POPULATIONS = 0, 1, 2
-"""Places in `counts`: individuals so far, children in a row that were of no use, populations given up."""
+"""Indices into `counts`: individuals so far, children in a row without a replacement, populations abandoned."""
 SCHEDULES_PER_CHILD = 3
-"""Its own, and the two of its double justification."""
+"""One from decoding, two from double justification."""
 
 
-def evolve(
-    problem: Problem,
-    incumbent: Incumbent,
-    *,
-    lower_bound_h: float,
-    deadline_s: float,
-    seed: int = 0,
-    max_evaluations: int | None = None,
-    stop: Stop | None = None,
-) -> None:
-    """Shorten `incumbent`, a complete schedule and one of the first individuals, until the time is over or a proof.
+def evolve(problem: Problem, incumbent: Incumbent, *, seed: int = 0, **limits: Unpack[Limits]) -> None:
+    """Shorten `incumbent`, a complete schedule that becomes one of the first individuals, within `limits`.
 
-    Args:
-        lower_bound_h: a schedule of this length ends the search.
-        deadline_s: of `time.perf_counter`; may be overrun by what one evaluation takes.
-        seed: the same one and the same number of evaluations give the same schedule.
-        max_evaluations: how many may have been made when this ends, those of the incumbent included.
-        stop: ends the search, too.
+    The same seed and number of evaluations give the same schedule.
     """
     random = new_random(seed)
     if has_single_modes(problem):
-        search, schedules = alternating_search(problem, incumbent, random, lower_bound_h), 1
+        stage = alternating_stage(problem, incumbent, random, limits["lower_bound_h"], 1)
     else:
-        search, schedules = _crossing_search(problem, incumbent, random), SCHEDULES_PER_CHILD
-    children, seconds_per_child = 1, 0.0
-    while True:
-        left_s = deadline_s - time.perf_counter()
-        if left_s <= 0.0 or incumbent.is_optimal(lower_bound_h) or (stop is not None and stop()):
-            return
-        now = children
-        if seconds_per_child > 0.0:
-            now = int(max(1.0, min(float(children), left_s / seconds_per_child)))
-        if max_evaluations is not None:
-            now = min(now, (max_evaluations - incumbent.evaluations) // schedules)
-            if now <= 0:
-                return
-        began_s = time.perf_counter()
-        found = search(now)
-        seconds_per_child = max((time.perf_counter() - began_s) / now, 1e-7)
-        incumbent.evaluations += now * schedules
-        if found < incumbent.makespan_h - SHORTER_H:
-            incumbent.makespan_h, incumbent.stage = found, STAGE
-        children = min(2 * children, 4096)
+        stage = Stage(STAGE, _crossing_search(problem, incumbent, random), SCHEDULES_PER_CHILD)
+    run_stages([stage], incumbent, **limits)
 
 
-def _crossing_search(problem: Problem, incumbent: Incumbent, random: RandomState) -> Callable[[int], float]:
-    """A search whose calls continue each other; `search(n)` makes n children.
-
-    It returns the makespan of the best schedule that it has found, and leaves that in the incumbent's arrays if it is
-    shorter than the incumbent.
-    """
+def _crossing_search(problem: Problem, incumbent: Incumbent, random: RandomState) -> Callable[[int], tuple[float, int]]:
+    """The search of a `Stage` that continues from call to call; `search(n)` makes n children."""
     n = problem.shortest.size
     decoder = new_decoder(problem)
     orders = np.zeros((POPULATION, n), dtype=np.int64)
@@ -102,13 +65,13 @@ def _crossing_search(problem: Problem, incumbent: Incumbent, random: RandomState
     mode, start = incumbent.mode.copy(), incumbent.start.copy()
     counts = np.zeros(3, dtype=np.int64)
 
-    def search(children: int) -> float:
-        found = breed(
+    def search(children: int) -> tuple[float, int]:
+        makespan_h = breed(
             problem, decoder, orders, modes, makespans, counts, latest_start, typical, children, mode, start, random
         )
-        if found < incumbent.makespan_h - SHORTER_H:
+        if makespan_h < incumbent.makespan_h - MIN_IMPROVEMENT_H:
             incumbent.mode[:], incumbent.start[:] = mode, start
-        return found
+        return makespan_h, children * SCHEDULES_PER_CHILD
 
     return search
 
@@ -128,10 +91,10 @@ def breed(
     best_start: Floats,
     random: RandomState,
 ) -> float:
-    """Make `children` individuals; the makespan of the best one ever.
+    """Make `children` individuals; returns the makespan of the best schedule so far, hours.
 
-    While the population is not full the children are its first generation: biased random samples, before them
-    the schedule in `best_mode` and `best_start` (see above). These two hold the best schedule afterwards.
+    While the population is not full, the children are its first generation: biased random samples, preceded in every
+    other population by the schedule in `best_mode` and `best_start`. These two hold the best schedule afterwards.
     """
     population, n = orders.shape
     order, mode = np.empty(n, dtype=np.int64), np.empty(n, dtype=np.int64)
@@ -177,14 +140,14 @@ def breed(
 
 @compiled
 def _winner(makespans: Floats, random: RandomState) -> int:
-    """The shorter one of two individuals picked at random."""
+    """Tournament selection: the shorter of two random individuals."""
     one, two = int(uniform(random) * makespans.size), int(uniform(random) * makespans.size)
     return one if makespans[one] <= makespans[two] else two
 
 
 @compiled
 def _random_modes(problem: Problem, typical: Ints, mode: Ints, random: RandomState) -> None:
-    """Half of the activities in their typical mode, the others in any."""
+    """Fill `mode`: each activity gets its typical mode or, with probability 0.5, a random one."""
     for j in range(mode.size):
         mode[j] = typical[j]
         if uniform(random) < 0.5:
@@ -199,9 +162,11 @@ def _any_mode(problem: Problem, j: int, random: RandomState) -> int:
 
 @compiled
 def _cross(orders: Ints, modes: Ints, mother: int, father: int, order: Ints, mode: Ints, random: RandomState) -> None:
-    """Two-point crossover: mother's list up to one place and from another on, in between father's order. Hartmann 1998.
+    """Two-point crossover: mother's list before the first and after the second point, in between the father's order.
 
-    What comes from a parent brings its mode. Keeps the precedence of both parents' lists.
+    An activity keeps the mode of the parent it comes from. The child respects precedence, as both parents do.
+
+    Source: Hartmann 1998.
     """
     n = order.size
     first, last = int(uniform(random) * (n + 1)), int(uniform(random) * (n + 1))
@@ -233,7 +198,7 @@ def _append(modes: Ints, parent: int, j: int, position: int, order: Ints, mode: 
 
 @compiled
 def _mutate(problem: Problem, order: Ints, mode: Ints, random: RandomState) -> None:
-    """Swap neighbours that are not bound by precedence, and change modes, each with probability `MUTATION`."""
+    """Swap neighbours without a precedence relation and change modes, each with probability `MUTATION`."""
     for position in range(order.size - 1):
         if uniform(random) < MUTATION:
             one, two = order[position], order[position + 1]

@@ -1,123 +1,124 @@
-"""Making a schedule shorter while there is time: sampling by the agent, justification, annealing over order and crews.
+"""The search that shortens a schedule within a time budget: sampling by the agent, justification, annealing.
 
-`improve` goes round three stages in rounds that double in length:
+`improve` repeats three stages in rounds that double in length:
 
 1. `sampling`: complete schedules by the agent with noise on its scores, each refined;
-2. `resampling`: the best schedule up to a random time, the rest sampled anew, and refined;
-3. `annealing`: double justification, then simulated annealing (see `annealing`) from the best schedule. Large problems
-   without a choice of modes have a genetic algorithm in its place (see `alternating`).
+2. `resampling`: the best schedule is kept up to a random time, the rest is sampled again, and the result refined;
+3. `annealing`: double justification, then simulated annealing (see `annealing`) from the best schedule. For large
+   problems without a choice of modes, a genetic algorithm replaces it (see `alternating`).
 
-To refine a schedule is to justify it and, if it then is nearly as short as the best one, to anneal it a little. Without
-an agent only the third stage is left; what the agent is worth is the difference (docs/training.md).
+Refining means: justify the schedule and, if it is then nearly as short as the best one, anneal it with few moves.
+Without an agent only the third stage is used; the difference shows the value of the agent (docs/training.md).
 
-All of it is compiled and releases the GIL. The same seed and number of evaluations give the same schedule.
+All stages are compiled and release the GIL. The same seed and number of evaluations give the same schedule.
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Unpack
 
 import numpy as np
 
 from scheduler_env.alternating import STAGE, alternating_search, has_single_modes
 from scheduler_env.annealing import anneal
 from scheduler_env.compilation import compiled
-from scheduler_env.incumbent import PROVED_H, SHORTER_H, Incumbent, Stop
+from scheduler_env.incumbent import MIN_IMPROVEMENT_H, OPTIMAL_WITHIN_H, Incumbent, Limits
 from scheduler_env.kernel import (
     BOUND,
     Floats,
     Ints,
+    Outlook,
     Problem,
-    State,
-    View,
+    SimulationState,
+    new_outlook,
     new_state,
-    new_view,
     observe,
     reset,
     restore,
 )
 from scheduler_env.observation import Network, Workspace, new_workspace
-from scheduler_env.rollout import RandomState, complete, new_random, uniform
+from scheduler_env.policy import continue_policy
+from scheduler_env.random_numbers import RandomState, new_random, uniform
 from scheduler_env.serial import Decoder, decode, new_decoder, order_by_time
 
 SAMPLING_TEMPERATURE = 0.02
-"""Scale of the noise on the agent's scores, in units of the mean shortest duration."""
-DECODES_PER_ROLLOUT = 280
-"""Moves of the annealing stage to one rollout of a sampling stage."""
-REFINING_MOVES, NEARLY = 200, 1.02
-"""Moves by which a sampled schedule is annealed if it is at most so many times as long as the best one."""
-LONGEST_STAGE_S = 2.0
-"""So that a search that nobody waits for any more ends soon."""
+"""Scale of the Gumbel noise on the agent's scores, in units of the mean shortest duration."""
+MOVES_PER_SAMPLE = 280
+"""Moves of the annealing stage per sample of a sampling stage."""
+REFINING_MOVES, REFINING_LIMIT = 200, 1.02
+"""Annealing moves for a sampled schedule; only if its makespan is at most this multiple of the best one."""
+MAX_STAGE_S = 2.0
+"""Longest run of a stage before `stop` is called again, so that an abandoned search ends soon."""
 MIN_ALTERNATING = 40
-"""Activities from which on, without a choice of modes, `alternating` replaces annealing (measured: docs/decisions)."""
-MIN_EVALUATIONS, MOST_EVALUATIONS, PLACEMENTS = 50, 1_000, 60_000
-"""See `least_evaluations`: the last is of steps in all of the schedules together."""
-HOT_SHARE, COOLING = 2.0, 20.0
-"""Annealing starts at HOT_SHARE mean durations over the number of activities, and ends at a COOLING-th of that."""
+"""With at least this many activities and no choice of modes, `alternating` replaces annealing (docs/decisions)."""
+MIN_PLACEMENTS, MIN_EVALUATIONS_LIMITS = 60_000, (50, 1_000)
+"""See `min_search_evaluations`; placements of steps over all schedules together."""
+START_TEMPERATURE, COOLING_FACTOR = 2.0, 20.0
+"""Annealing starts at START_TEMPERATURE * mean duration / activities; the temperature falls by the factor."""
 
 
-def least_evaluations(n_steps: int) -> int:
-    """Schedules of a search that is worth its name: about half of what an idle core builds in 20 ms, at least 50."""
-    return max(MIN_EVALUATIONS, min(MOST_EVALUATIONS, PLACEMENTS // max(1, n_steps)))
+def min_search_evaluations(n_steps: int) -> int:
+    """The minimum number of schedules of a search: about half of what an idle core builds in 20 ms, 50 to 1,000."""
+    low, high = MIN_EVALUATIONS_LIMITS
+    return max(low, min(high, MIN_PLACEMENTS // max(1, n_steps)))
 
 
 def improve(
-    problem: Problem,
-    network: Network | None,
-    incumbent: Incumbent,
-    *,
-    lower_bound_h: float,
-    deadline_s: float,
-    seed: int = 0,
-    min_evaluations: int = 0,
-    max_evaluations: int | None = None,
-    stop: Stop | None = None,
+    problem: Problem, network: Network | None, incumbent: Incumbent, *, seed: int = 0, **limits: Unpack[Limits]
 ) -> None:
-    """Shorten `incumbent`, a complete schedule, until `deadline_s` (`time.perf_counter`), a proof, `max_evaluations`.
+    """Shorten `incumbent`, a complete schedule, within `limits`.
 
-    The deadline does not count before `min_evaluations`, and may be overrun by what one rollout takes. Or until `stop`,
-    which is asked between the stages.
-    `network` None: without an agent.
+    Args:
+        network: None searches without an agent.
+        seed: of everything random.
     """
-    random, decoder = new_random(seed), new_decoder(problem, kept=True)
+    random, decoder = new_random(seed), new_decoder(problem, incremental=True)
+    lower_bound_h = limits["lower_bound_h"]
     stages = [_last_stage(problem, decoder, incumbent, random, lower_bound_h)]
     if network is not None:
         stages = [*_sampling(problem, network, decoder, incumbent, random, lower_bound_h), *stages]
-    rollouts = 1
-    seconds_per_rollout: dict[str, float] = {}
-    while True:
-        for stage in stages:
-            left_s = deadline_s - time.perf_counter()
-            is_late = left_s <= 0.0 and incumbent.evaluations >= min_evaluations
-            if is_late or incumbent.is_optimal(lower_bound_h) or (stop is not None and stop()):
-                return
-            now = 1  # until its time is known
-            if stage.name in seconds_per_rollout:
-                now = int(max(1.0, min(rollouts, min(left_s, LONGEST_STAGE_S) / seconds_per_rollout[stage.name])))
-            if max_evaluations is not None:
-                now = min(now, (max_evaluations - incumbent.evaluations) // stage.evaluations)
-                if now <= 0:
-                    return
-            began_s = time.perf_counter()
-            found, evaluations = stage.search(now)
-            seconds_per_rollout[stage.name] = max((time.perf_counter() - began_s) / now, 1e-7)
-            incumbent.evaluations += evaluations
-            if found < incumbent.makespan_h - SHORTER_H:
-                incumbent.makespan_h, incumbent.stage = found, stage.name
-        rollouts *= 2
+    run_stages(stages, incumbent, **limits)
 
 
 @dataclass(frozen=True)
-class _Stage:
-    """A way of searching; `search(n)`, of n rollouts or their like, gives a makespan and how many schedules it built.
+class Stage:
+    """A search method. `search(n)` runs n samples (children, moves) and returns a makespan and the schedules built.
 
-    Mode and start of the makespan are in the incumbent if that is shorter.
+    If the makespan is shorter than that of the incumbent, its mode and start are in the incumbent's arrays.
     """
 
     name: str
     search: Callable[[int], tuple[float, int]]
-    evaluations: int  # schedules built per rollout, at most
+    evaluations: int  # schedules built per sample, at most
+
+
+def run_stages(stages: Sequence[Stage], incumbent: Incumbent, **limits: Unpack[Limits]) -> None:
+    """Run the stages in turn, in rounds that double in length, until one of the limits is reached."""
+    stop, max_evaluations = limits.get("stop"), limits.get("max_evaluations")
+    samples = 1
+    seconds_per_sample: dict[str, float] = {}
+    while True:
+        for stage in stages:
+            left_s = limits["deadline_s"] - time.perf_counter()
+            is_late = left_s <= 0.0 and incumbent.evaluations >= limits.get("min_evaluations", 0)
+            if is_late or incumbent.is_optimal(limits["lower_bound_h"]) or (stop is not None and stop()):
+                return
+            n = 1  # the first time, to measure the stage
+            if stage.name in seconds_per_sample:
+                n = int(max(1.0, min(samples, min(left_s, MAX_STAGE_S) / seconds_per_sample[stage.name])))
+            if max_evaluations is not None:
+                n = min(n, (max_evaluations - incumbent.evaluations) // stage.evaluations)
+                if n <= 0:
+                    return
+            began_s = time.perf_counter()
+            makespan_h, evaluations = stage.search(n)
+            seconds_per_sample[stage.name] = max((time.perf_counter() - began_s) / n, 1e-7)
+            incumbent.evaluations += evaluations
+            if makespan_h < incumbent.makespan_h - MIN_IMPROVEMENT_H:
+                incumbent.makespan_h, incumbent.stage = makespan_h, stage.name
+        samples *= 2
 
 
 def _sampling(
@@ -127,112 +128,118 @@ def _sampling(
     incumbent: Incumbent,
     random: RandomState,
     lower_bound_h: float,
-) -> tuple[_Stage, _Stage]:
-    """Whole schedules by the agent, and the incumbent's ends by the agent."""
-    state, view, workspace = new_state(problem), new_view(problem), new_workspace(problem, network)
-    observe(problem, state, view)
-    initial_bound_h = float(state.clock[BOUND])  # what the agent's features are relative to
+) -> tuple[Stage, Stage]:
+    """The two stages that use the agent: complete schedules, and new ends of the incumbent."""
+    state, outlook, workspace = new_state(problem), new_outlook(problem), new_workspace(problem, network)
+    observe(problem, state, outlook)
+    initial_bound_h = float(state.clock[BOUND])  # the agent's features are relative to it
 
-    def search(is_again: bool, rollouts: int) -> tuple[float, int]:
+    def search(is_resampling: bool, samples: int) -> tuple[float, int]:
         return sample(
-            problem, state, view, network, workspace, decoder, is_again, rollouts, random, initial_bound_h,
-            _hot_h(problem), incumbent.mode, incumbent.start, incumbent.makespan_h, lower_bound_h + PROVED_H,
+            problem, state, outlook, network, workspace, decoder, is_resampling, samples, random, initial_bound_h,
+            _start_temperature_h(problem), incumbent.mode, incumbent.start, incumbent.makespan_h,
+            lower_bound_h + OPTIMAL_WITHIN_H,
         )  # fmt: skip
 
     return (
-        _Stage("sampling", partial(search, False), 1 + REFINING_MOVES),
-        _Stage("resampling", partial(search, True), 1 + REFINING_MOVES),
+        Stage("sampling", partial(search, False), 1 + REFINING_MOVES),
+        Stage("resampling", partial(search, True), 1 + REFINING_MOVES),
     )
 
 
 def _last_stage(
     problem: Problem, decoder: Decoder, incumbent: Incumbent, random: RandomState, lower_bound_h: float
-) -> _Stage:
-    """Annealing; for large problems without a choice of modes the search that is better for them."""
+) -> Stage:
+    """Annealing, or the alternating search for large problems without a choice of modes."""
     if problem.shortest.size < MIN_ALTERNATING or not has_single_modes(problem):
         return _annealing(problem, decoder, incumbent, random, lower_bound_h)
+    return alternating_stage(problem, incumbent, random, lower_bound_h, MOVES_PER_SAMPLE)
+
+
+def alternating_stage(
+    problem: Problem, incumbent: Incumbent, random: RandomState, lower_bound_h: float, schedules: int
+) -> Stage:
+    """`alternating_search` as a stage whose samples are `schedules` schedules each."""
     search = alternating_search(problem, incumbent, random, lower_bound_h)
-
-    def breed(rollouts: int) -> tuple[float, int]:
-        schedules = rollouts * DECODES_PER_ROLLOUT
-        return search(schedules), schedules
-
-    return _Stage(STAGE, breed, DECODES_PER_ROLLOUT)
+    return Stage(STAGE, lambda samples: (search(samples * schedules), samples * schedules), schedules)
 
 
 def _annealing(
     problem: Problem, decoder: Decoder, incumbent: Incumbent, random: RandomState, lower_bound_h: float
-) -> _Stage:
+) -> Stage:
     """Double justification and simulated annealing from the incumbent."""
-    hot_h = _hot_h(problem)
+    start_temperature_h = _start_temperature_h(problem)
 
-    def shake(rollouts: int) -> tuple[float, int]:
+    def search(samples: int) -> tuple[float, int]:
         order = np.empty(incumbent.start.size, dtype=np.int64)
         mode, start = incumbent.mode.copy(), incumbent.start.copy()
-        begin = justify(problem, decoder, mode, start, order)
-        moves = rollouts * DECODES_PER_ROLLOUT
-        found = anneal(
-            problem, decoder, order, mode, start, begin, moves, hot_h, hot_h / COOLING, random, lower_bound_h + PROVED_H
-        )
-        if found < incumbent.makespan_h - SHORTER_H:
+        makespan_h = justify(problem, decoder, mode, start, order)
+        moves = samples * MOVES_PER_SAMPLE
+        makespan_h = anneal(
+            problem, decoder, order, mode, start, makespan_h, moves, start_temperature_h,
+            start_temperature_h / COOLING_FACTOR, random, lower_bound_h + OPTIMAL_WITHIN_H,
+        )  # fmt: skip
+        if makespan_h < incumbent.makespan_h - MIN_IMPROVEMENT_H:
             incumbent.mode[:], incumbent.start[:] = mode, start
-        return found, moves
+        return makespan_h, moves
 
-    return _Stage("annealing", shake, DECODES_PER_ROLLOUT)
+    return Stage("annealing", search, MOVES_PER_SAMPLE)
 
 
-def _hot_h(problem: Problem) -> float:
-    return HOT_SHARE * problem.unit / problem.shortest.size
+def _start_temperature_h(problem: Problem) -> float:
+    return START_TEMPERATURE * problem.unit / problem.shortest.size
 
 
 @compiled
 def sample(
     problem: Problem,
-    state: State,
-    view: View,
+    state: SimulationState,
+    outlook: Outlook,
     network: Network,
     workspace: Workspace,
     decoder: Decoder,
-    is_again: bool,
-    rollouts: int,
+    is_resampling: bool,
+    samples: int,
     random: RandomState,
     initial_bound: float,
-    hot: float,
+    start_temperature: float,
     best_mode: Ints,
     best_start: Floats,
     best: float,
     lower_bound: float,
 ) -> tuple[float, int]:
-    """The shortest makespan of `best` and `rollouts` refined schedules by the agent, and how many schedules were built.
+    """Build and refine `samples` schedules by the agent; returns the shortest makespan so far and the schedules built.
 
-    A better schedule overwrites the two arrays. If `is_again` each rollout keeps the best schedule up to a random time
-    and goes on from there.
+    A schedule shorter than `best` overwrites `best_mode` and `best_start`.
 
     Args:
-        initial_bound: the lower bound of the empty state, hours.
-        hot: temperature at which annealing starts, hours.
+        is_resampling: each sample keeps the best schedule up to a random time and completes it from there.
+        initial_bound: the lower bound of the empty schedule, hours.
+        start_temperature: temperature at which annealing starts, hours.
+        best: makespan of the schedule in `best_mode` and `best_start`, hours.
         lower_bound: a schedule of this length ends the search.
     """
     n = best_start.size
     kept, order, mode, start = np.empty(n, np.int64), np.empty(n, np.int64), np.empty(n, np.int64), np.empty(n)
     evaluations = 0
-    for _ in range(rollouts):
-        if is_again:
+    for _ in range(samples):
+        if is_resampling:
             now = best_start[int(uniform(random) * n)]
             for j in range(n):
                 kept[j] = best_mode[j] if best_start[j] < now - 1e-9 else -1
             restore(problem, state, now, initial_bound, kept, best_start)
         else:
             reset(problem, state)
-        complete(problem, state, view, network, workspace, initial_bound, 0.0, SAMPLING_TEMPERATURE, random)
+        continue_policy(problem, state, outlook, network, workspace, initial_bound, 0.0, SAMPLING_TEMPERATURE, random)
         mode[:], start[:] = state.mode, state.start
         found = justify(problem, decoder, mode, start, order)
         evaluations += 1
-        if found <= NEARLY * best:
+        if found <= REFINING_LIMIT * best:
             evaluations += REFINING_MOVES
             found = anneal(
-                problem, decoder, order, mode, start, found, REFINING_MOVES, hot, hot / COOLING, random, lower_bound
-            )
+                problem, decoder, order, mode, start, found, REFINING_MOVES, start_temperature,
+                start_temperature / COOLING_FACTOR, random, lower_bound,
+            )  # fmt: skip
         if found < best - 1e-9:
             best = found
             best_mode[:], best_start[:] = mode, start
@@ -243,7 +250,9 @@ def sample(
 
 @compiled
 def justify(problem: Problem, decoder: Decoder, mode: Ints, start: Floats, order: Ints) -> float:
-    """Double justification of the schedule in `start`: right, then left; never longer. Fills `start` and `order`.
+    """Double justification of the schedule in `start`: right, then left. Fills `start` and `order`.
+
+    Returns the new makespan, hours; it is never longer.
 
     Source: Valls, Ballestin and Quintanilla 2005; Tormos and Lova 2001 (forward-backward improvement).
     """
@@ -254,14 +263,14 @@ def justify(problem: Problem, decoder: Decoder, mode: Ints, start: Floats, order
     _order_from_end(problem, finish, order)
     decode(problem, decoder, order, mode, decoder.predecessor_at, decoder.predecessors, backward, np.inf)
     for j in range(n):
-        backward[j] = -backward[j] - problem.duration[mode[j]]  # latest start, relative to the end
+        backward[j] = -backward[j] - problem.duration[mode[j]]  # latest start, relative to the makespan
     order_by_time(problem, backward, order)
     return decode(problem, decoder, order, mode, problem.successor_at, problem.successors, start, np.inf)
 
 
 @compiled
 def _order_from_end(problem: Problem, finish: Floats, order: Ints) -> None:
-    """Fill `order` by falling `finish`, each activity after its successors, also where one takes no time."""
+    """Fill `order` by descending `finish`; each activity is after its successors, even if its duration is 0."""
     n = order.size
     key, backwards = finish.copy(), problem.topological[::-1].copy()
     for j in backwards:

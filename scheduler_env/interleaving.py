@@ -1,19 +1,20 @@
-"""A lower bound for a few projects that share resources: by the order in which their stages end.
+"""A lower bound for two or three projects that share resources, by branching over the order in which stages end.
 
-Each project (work point) is a sequence of stages, every activity of one before every activity of the next. Whatever the
-schedule, the ends of all stages come in some order. For a given order the time from one end to the next is an interval
-in which each project is in one known stage, and a linear program bounds the makespan: its variables are the lengths of
-the intervals and the work that each stage does on each resource in each of them.
+Each project (work point) is a sequence of stages: every activity of one stage precedes every activity of the next. In
+any schedule the stages of all projects end in some order. For a fixed order, the time between two consecutive ends is
+an interval in which each project is in one known stage. A linear program bounds the makespan: its variables are the
+lengths of the intervals and the work that each stage does on each resource in each interval. Its constraints are:
 
-* In an interval the resource's capacity suffices for the work of all projects.
-* A stage takes at least as long as it does when it has the plant to itself (`decomposition`).
-* A stage that takes t hours does at least the work f(t): of each of its activities, the least work over the modes of at
-  most t hours; the lower convex hull of f stands in for it. Haste costs work: that is what other bounds do not see.
+* In an interval, the work of all projects on a resource does not exceed the capacity.
+* A stage takes at least as long as it would without the other projects (`decomposition`).
+* A stage that takes t hours needs at least the work f(t): the sum over its activities of the minimum work over the
+  modes of at most t hours. The program uses the lower convex hull of f. Shorter modes need more work; the other bounds
+  do not use this.
 
-The orders are a tree, searched best first (Land and Doig 1960). Where an order is known only up to some end, what
-follows is one interval in which the stages of each project still come after each other, without an order between
-projects. The least bound of a leaf of the tree is a bound at any time. On 20 pairs of random work points the best known
-schedules are 4.3 % above it, and 8.1 % above `bounds.lower_bound`; some 100 linear programs are solved for one pair.
+The orders form a tree, which is searched best first (Land and Doig 1960). If the order is fixed only up to some end,
+the rest is one interval in which the stages of each project follow each other, without an order between projects. The
+smallest bound of a leaf is a valid bound at any time. On 20 pairs of random work points, the best known schedules are
+4.3 % above this bound and 8.1 % above `bounds.lower_bound`; one pair needs about 100 linear programs.
 """
 
 import heapq
@@ -24,44 +25,44 @@ from dataclasses import dataclass
 import numpy as np
 
 from scheduler_env.decomposition import PART_NODES, decompose_some, modes_on, projects_and_stages
-from scheduler_env.incumbent import PROVED_H
+from scheduler_env.incumbent import OPTIMAL_WITHIN_H
 from scheduler_env.kernel import Floats, Ints, Problem
 
 MIN_BUDGET_MS = 100.0
-"""With less time than this the search finds more than the bound would gain."""
+"""With a shorter time budget, the time is better spent on the search."""
 BUDGET_SHARE = 0.3
-"""Of the time budget, at most."""
+"""Share of the time budget, at most."""
 MAX_PROGRAMS = 2_000
-"""However long the budget. Two work points take 30 to 250 until the bound is final."""
+"""Limit for any budget. For two work points the bound is final after 30 to 250 programs."""
 MAX_PROJECTS = 3
 MAX_MODES = 1_000
-"""Three standard work points have 380. Programs grow with the modes, and are made while no other thread may run."""
+"""Three standard work points have 380. Programs grow with the modes, and building them holds the GIL."""
 MAX_STAGES = 40
-"""Of all projects together: with more of them the orders are too many to tell anything."""
+"""Of all projects together; with more stages there are too many orders for a useful bound."""
 ROUNDING_H = 1e-9
-"""Times closer together than this are equal."""
+"""Times closer together than this count as equal."""
 SLACK_H = 1e-5
-"""Taken off what the solver answers: its rows hold to within 1e-7 each."""
+"""Subtracted from the solver's optimum, because each constraint holds only to within 1e-7."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Stage:
-    """What any schedule has to spend on a stage."""
+    """The minimum length and work of a stage in any schedule."""
 
-    length_h: float  # at least
-    work: dict[int, list[tuple[float, float]]]  # resource -> (a, b), b <= 0: in t hours at least a + b t people-hours
+    length_h: float  # minimum
+    work: dict[int, list[tuple[float, float]]]  # resource -> (a, b), b <= 0: at least a + b t people-hours in t hours
 
 
 def bound_by_orders(
-    problem: Problem, bound_h: float, enough_h: float, deadline_s: float, max_programs: int = MAX_PROGRAMS
+    problem: Problem, bound_h: float, makespan_h: float, deadline_s: float, max_programs: int = MAX_PROGRAMS
 ) -> float:
-    """A makespan in hours that no schedule can beat; `bound_h` where there are no stages to bring into an order.
+    """A lower bound on the makespan, hours; `bound_h` if the method does not apply to the problem.
 
     Args:
-        bound_h: proved otherwise; never undercut.
-        enough_h: the makespan of a known schedule; a bound of that much ends the search.
-        deadline_s: of `time.perf_counter`; may be overrun by two linear programs, some milliseconds.
-        max_programs: linear programs to solve at most.
+        bound_h: a known lower bound; the result is not smaller.
+        makespan_h: the makespan of a known schedule; a bound that reaches it ends the search.
+        deadline_s: a time of `time.perf_counter`; may be exceeded by the time of two linear programs, milliseconds.
+        max_programs: limit on the linear programs solved.
     """
     project, stage = projects_and_stages(problem)
     if not 1 <= project.max() < MAX_PROJECTS or problem.duration.size > MAX_MODES:
@@ -70,24 +71,25 @@ def bound_by_orders(
     ends = [len(stages) for stages in projects]
     if sum(ends) > MAX_STAGES:
         return bound_h
-    open_: list[tuple[float, tuple[int, ...]]] = [(bound_h, ())]  # a bound, and the projects whose stages ended so far
+    # a bound, and the projects in the order in which their stages end
+    frontier: list[tuple[float, tuple[int, ...]]] = [(bound_h, ())]
     programs = 0
     while programs < max_programs and time.perf_counter() < deadline_s:
-        value, order = open_[0]
+        value, order = frontier[0]
         passed = [order.count(number) for number in range(len(projects))]
-        if value >= enough_h - PROVED_H or passed == ends:
+        if value >= makespan_h - OPTIMAL_WITHIN_H or passed == ends:
             break
-        heapq.heappop(open_)
+        heapq.heappop(frontier)
         for number, done in enumerate(passed):
             if done < ends[number]:
                 longer = (*order, number)
                 programs += 1
-                heapq.heappush(open_, (max(value, _least_h(problem.capacity, projects, longer)), longer))
-    return min(open_[0][0], enough_h)
+                heapq.heappush(frontier, (max(value, _program_bound_h(problem.capacity, projects, longer)), longer))
+    return min(frontier[0][0], makespan_h)
 
 
 def _stages(problem: Problem, project: Ints, stage: Ints, number: int) -> list[_Stage]:
-    """What the stages of one project cost, in sequence."""
+    """The stages of one project, in order."""
     members = problem.topological[project[problem.topological] == number]
     return [_stage(problem, members[stage[members] == place]) for place in range(stage[members].max() + 1)]
 
@@ -96,23 +98,23 @@ def _stage(problem: Problem, members: Ints) -> _Stage:
     length_h = float(decompose_some(problem, members, PART_NODES).bound)
     work = {}
     for k in range(problem.capacity.size):
-        mode_at, given, units = modes_on(problem, k, members)
+        mode_at, problem_mode, units = modes_on(problem, k, members)
         if units.any():
-            work[k] = _hull(length_h, mode_at, problem.duration[given], units)
+            work[k] = _hull(length_h, mode_at, problem.duration[problem_mode], units)
     return _Stage(length_h, work)
 
 
 def _hull(length_h: float, mode_at: Ints, hours: Floats, units: Ints) -> list[tuple[float, float]]:
-    """The lower convex hull of the least work over the hours that a stage takes, as lines (a, b)."""
+    """The lower convex hull of the minimum work as a function of the stage's length, as lines (a, b)."""
     times = np.unique(np.append(hours[hours > length_h], length_h))
-    least = np.zeros(times.size)
+    min_work = np.zeros(times.size)
     for first, last in itertools.pairwise(mode_at):
         shortest_first = first + np.argsort(hours[first:last])
         so_far = np.minimum.accumulate(hours[shortest_first] * units[shortest_first])
-        # A bound on a stage may be a hair below its shortest mode.
-        least += so_far[np.searchsorted(hours[shortest_first], times + ROUNDING_H, side="right") - 1]
+        # The bound on a stage may be below its shortest mode by a rounding error.
+        min_work += so_far[np.searchsorted(hours[shortest_first], times + ROUNDING_H, side="right") - 1]
     corners: list[tuple[float, float]] = []
-    for corner in zip(times.tolist(), least.tolist(), strict=True):
+    for corner in zip(times.tolist(), min_work.tolist(), strict=True):
         if corners and corner[1] >= corners[-1][1]:
             continue
         while len(corners) >= 2 and _slope(corners[-1], corner) <= _slope(corners[-2], corners[-1]):
@@ -128,31 +130,31 @@ def _slope(one: tuple[float, float], other: tuple[float, float]) -> float:
 
 
 class _Rows:
-    """The rows of a linear program, each at most its right side, as triplets."""
+    """The constraints (row <= limit) of a linear program, as sparse triplets."""
 
     def __init__(self) -> None:
         self.row: list[int] = []
         self.column: list[int] = []
         self.value: list[float] = []
-        self.most: list[float] = []
+        self.limit: list[float] = []
 
-    def add(self, columns: list[int], values: list[float], most: float) -> None:
-        self.row += [len(self.most)] * len(columns)
+    def add(self, columns: list[int], values: list[float], limit: float) -> None:
+        self.row += [len(self.limit)] * len(columns)
         self.column += columns
         self.value += values
-        self.most.append(most)
+        self.limit.append(limit)
 
 
-def _least_h(capacity: Ints, projects: list[list[_Stage]], order: tuple[int, ...]) -> float:
-    """The optimum of the linear program in which stages end in this order, then everything else in any."""
-    from scipy.optimize import LinearConstraint, milp  # takes a third of a second, and few requests need it
+def _program_bound_h(capacity: Ints, projects: list[list[_Stage]], order: tuple[int, ...]) -> float:
+    """The optimum, hours, of the linear program in which stages end in `order`, followed by the rest in any order."""
+    from scipy.optimize import LinearConstraint, milp  # importing it takes a third of a second; few requests need it
     from scipy.sparse import csr_array
 
     rows = _Rows()
-    columns = itertools.count(len(order) + 1)  # the first ones are the intervals' lengths; the last of them is the rest
-    rest = len(order)
-    hours_of: dict[tuple[int, int], list[int]] = {}  # (project, stage) -> columns that add up to the hours it takes
-    work_of: dict[tuple[int, int, int], list[int]] = {}  # (project, stage, resource) -> those of its work
+    rest = len(order)  # columns 0 .. rest are the lengths of the intervals; the last interval is the rest
+    columns = itertools.count(rest + 1)
+    hours_of: dict[tuple[int, int], list[int]] = {}  # (project, stage) -> columns that sum to its length
+    work_of: dict[tuple[int, int, int], list[int]] = {}  # (project, stage, resource) -> columns that sum to its work
     passed = [0] * len(projects)
     for interval, ending in enumerate(order):
         at_work: dict[int, list[int]] = {}
@@ -186,6 +188,6 @@ def _least_h(capacity: Ints, projects: list[list[_Stage]], order: tuple[int, ...
     size = next(columns)
     cost = np.zeros(size)
     cost[: rest + 1] = 1.0
-    matrix = csr_array((rows.value, (rows.row, rows.column)), shape=(len(rows.most), size))
-    found = milp(cost, constraints=LinearConstraint(matrix, ub=np.array(rows.most)))
+    matrix = csr_array((rows.value, (rows.row, rows.column)), shape=(len(rows.limit), size))
+    found = milp(cost, constraints=LinearConstraint(matrix, ub=np.array(rows.limit)))
     return float(found.fun) - SLACK_H if found.success else 0.0

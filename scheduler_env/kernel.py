@@ -1,13 +1,12 @@
-"""The compiled hot loop: a simulation of the shutdown that training, serving and search share.
+"""The compiled simulation of a shutdown that training, serving and search share.
 
-Time stands still while decisions are made. At each event (the start, and whenever steps end) the caller starts any
-number of candidates (activity, mode) whose predecessors are done and whose demand is free, then waits: `wait`
-advances the clock to the next end. `Problem` holds what never changes, `State` what does; both are tuples of arrays
-so that compiled code can pass them on. A `State` need not be empty: `restore` builds one from starts and modes.
+The clock does not advance while decisions are made. At each event (time 0, and whenever activities finish) the caller
+starts any number of candidates (activity, mode) whose predecessors are finished and whose demand is available. It then
+calls `wait`, which advances the clock to the next finish time. `Problem` is constant; `SimulationState` is updated in
+place. Both are tuples of arrays, because compiled code can pass those on. `restore` builds the state of a partial
+schedule from starts and modes.
 
-Indices: j activity (n of them), m mode (all activities' modes in one list), k renewable resource.
-
-Run as a module, it compiles everything the service needs: `python -m scheduler_env.kernel`.
+Indices: j activity (0..n-1), m mode (the modes of all activities in one list), k renewable resource.
 """
 
 from collections.abc import Sequence
@@ -26,28 +25,28 @@ Floats32 = NDArray[np.float32]
 Ints = NDArray[np.int64]
 
 WAIT = -1
-"""The activity number that means: start nothing more now."""
+"""Activity number of the decision to start nothing more and wait."""
 
-NO_TIME_H = 1e-7
-"""A duration below this (0.4 milliseconds) is none: late in a long shutdown it would get lost in rounding, and what
-begins and ends at once but is not known to would be put where something else is."""
+ZERO_DURATION_H = 1e-7
+"""Shorter durations (0.4 milliseconds) are set to 0. Late in a long shutdown, start + duration would round to the
+start, and an activity with a positive duration but no extent could be placed where its resource is occupied."""
 
 EPSILON_H = 1e-9
-"""Ends closer together than this (4 microseconds) are one event."""
+"""Finish times closer together than this (4 microseconds) are one event."""
 
-# State.clock
+# SimulationState.clock
 NOW, BOUND = 0, 1
-# State.counts
+# SimulationState.counts
 UNSTARTED, RUNNING, ELIGIBLE = 0, 1, 2
-# columns of View.team
-LOAD_H, N_UNSTARTED, N_ELIGIBLE, ELIGIBLE_H, NEXT_END, NEXT_ARRIVAL, MAX_TAIL, TEAM_BOUND, LEAST_CREW = range(9)
+# columns of Outlook.team
+LOAD_H, N_UNSTARTED, N_ELIGIBLE, ELIGIBLE_H, NEXT_END, NEXT_ARRIVAL, MAX_TAIL, TEAM_BOUND, MIN_CREW = range(9)
 
 
 class Problem(NamedTuple):
-    """An instance as arrays; hours and people."""
+    """An instance as arrays. Units: hours and people. M is the number of modes, K of resources."""
 
     capacity: Ints  # (K,) units of each resource
-    predecessors_of: Ints  # (n,) how many direct predecessors
+    predecessors_of: Ints  # (n,) number of direct predecessors
     successor_at: Ints  # (n + 1,) CSR into successors
     successors: Ints
     mode_at: Ints  # (n + 1,) CSR: modes of activity j are mode_at[j] .. mode_at[j + 1] - 1
@@ -55,41 +54,41 @@ class Problem(NamedTuple):
     demand_at: Ints  # (M + 1,) CSR into the two arrays below
     demand_resource: Ints
     demand_units: Ints
-    use_at: Ints  # (n + 1,) CSR: resources that every mode of j needs, with the least work content (people-hours)
+    use_at: Ints  # (n + 1,) CSR: resources that every mode of j needs
     use_resource: Ints
-    use_work: Floats
-    use_units: Ints  # the least units of that resource in any mode
+    use_work: Floats  # minimum work content on that resource over the modes, people-hours
+    use_units: Ints  # minimum units of that resource over the modes
     topological: Ints  # (n,) activities, predecessors first
     shortest: Floats  # (n,) shortest duration
-    tail: Floats  # (n,) longest path from the start of j to the end of the project, shortest modes, j included
-    work_after: Floats32  # (n, K) least work content of all transitive successors, over the capacity: hours
-    unit: float  # mean shortest duration, hours: the yardstick that makes features size-invariant
+    tail: Floats  # (n,) longest path from the start of j to the end of the project in shortest modes, including j
+    work_after: Floats32  # (n, K) minimum work content of all transitive successors over the capacity, hours
+    unit: float  # mean shortest duration, hours; dividing by it makes features independent of the instance's scale
 
 
-class State(NamedTuple):
-    """Where a simulation stands; arrays that are changed in place."""
+class SimulationState(NamedTuple):
+    """The state of a simulation: arrays that are updated in place."""
 
-    clock: Floats  # (2,) [NOW] time; [BOUND] the largest lower bound on the makespan seen so far
+    clock: Floats  # (2,) [NOW] time; [BOUND] the largest lower bound on the makespan so far
     counts: Ints  # (3,) [UNSTARTED], [RUNNING], [ELIGIBLE]
-    missing: Ints  # (n,) predecessors not yet finished
+    missing: Ints  # (n,) number of unfinished predecessors
     mode: Ints  # (n,) chosen mode, -1 before the start
     start: Floats  # (n,) valid once started
     finish: Floats  # (n,) valid once started
-    running: Ints  # (n,) the first counts[RUNNING] are the activities at work
-    eligible: Ints  # (n,) the first counts[ELIGIBLE] may start, ascending
-    free: Ints  # (K,) people not at work
-    work: Floats  # (K,) least work content of what has not started, people-hours
+    running: Ints  # (n,) the first counts[RUNNING] entries are the running activities
+    eligible: Ints  # (n,) the first counts[ELIGIBLE] entries may start, ascending
+    free: Ints  # (K,) available units
+    work: Floats  # (K,) minimum work content of the unstarted activities, people-hours
 
 
-class View(NamedTuple):
-    """What `observe` works out from a state."""
+class Outlook(NamedTuple):
+    """Estimates that `observe` derives from a state."""
 
-    earliest: Floats  # (n,) earliest start of what has not started
-    team: Floats  # (K, 9) see the column names above
+    earliest: Floats  # (n,) earliest start of each unstarted activity, hours
+    team: Floats  # (K, 9) columns: see the names above
 
 
 def compile_instance(instance: Instance) -> Problem:
-    """The arrays of `instance` that the kernel runs on; those that durations do not change are made once."""
+    """The arrays of `instance` for the kernel; arrays that do not depend on durations are computed once and shared."""
     frame: _Frame | None = instance.shared.get("frame")
     if frame is None:
         frame = instance.shared["frame"] = _frame(instance)
@@ -98,7 +97,7 @@ def compile_instance(instance: Instance) -> Problem:
     else:
         nominal = np.array([step.modes.nominal_h for step in instance.steps])  # type: ignore[attr-defined]
         duration = nominal.repeat(frame.n_modes) * frame.relative
-    duration[duration < NO_TIME_H] = 0.0
+    duration[duration < ZERO_DURATION_H] = 0.0
     use_at, use_resource, use_work, use_units, shortest, tail, work_after = _derived(
         frame.capacity, frame.topological, frame.successor_at, frame.successors,
         frame.mode_at, duration, frame.demand_at, frame.demand_resource, frame.demand_units,
@@ -112,7 +111,7 @@ def compile_instance(instance: Instance) -> Problem:
 
 
 class _Frame(NamedTuple):
-    """What `Problem` has of an instance whatever its durations."""
+    """The part of a `Problem` that does not depend on durations."""
 
     capacity: Ints
     predecessors_of: Ints
@@ -123,8 +122,8 @@ class _Frame(NamedTuple):
     demand_resource: Ints
     demand_units: Ints
     topological: Ints
-    n_modes: Ints  # (n,) of each activity
-    relative: Floats | None  # (M,) hours per nominal hour; None where modes have hours of their own
+    n_modes: Ints  # (n,) modes of each activity
+    relative: Floats | None  # (M,) hours per nominal hour; None if a step does not have `CrewModes`
 
 
 def _frame(instance: Instance) -> _Frame:
@@ -164,8 +163,8 @@ def _derived(
     demand_resource: Ints,
     demand_units: Ints,
 ) -> tuple[Ints, Ints, Floats, Ints, Floats, Floats, Floats32]:
-    """`use_*`, `shortest`, `tail` and `work_after` of a problem, in one call: each costs a release of the GIL."""
-    use_at, use_resource, use_work, use_units, shortest = _least_use(
+    """`use_*`, `shortest`, `tail` and `work_after` of a problem; one call, because each call releases the GIL once."""
+    use_at, use_resource, use_work, use_units, shortest = _min_use(
         mode_at, duration, demand_at, demand_resource, demand_units
     )
     tail = _tails(topological, successor_at, successors, shortest)
@@ -174,12 +173,12 @@ def _derived(
 
 
 @compiled
-def _least_use(
+def _min_use(
     mode_at: Ints, duration: Floats, demand_at: Ints, demand_resource: Ints, demand_units: Ints
 ) -> tuple[Ints, Ints, Floats, Ints, Floats]:
-    """The `use_*` of a problem, and `shortest`.
+    """The `use_*` arrays of a problem, and `shortest`.
 
-    A resource that some mode does without has no work content that is sure to come.
+    A resource is left out for an activity if one of its modes does not need that resource.
     """
     n = mode_at.size - 1
     use_at, shortest = np.zeros(n + 1, dtype=np.int64), np.empty(n)
@@ -254,10 +253,10 @@ def _work_after(
 
 
 @compiled
-def new_state(problem: Problem) -> State:
-    """A state of the right size at time 0 with nothing started."""
+def new_state(problem: Problem) -> SimulationState:
+    """A state for `problem` at time 0 with nothing started."""
     n, k = problem.shortest.size, problem.capacity.size
-    state = State(
+    state = SimulationState(
         clock=np.zeros(2),
         counts=np.zeros(3, dtype=np.int64),
         missing=np.zeros(n, dtype=np.int64),
@@ -274,14 +273,14 @@ def new_state(problem: Problem) -> State:
 
 
 @compiled
-def new_view(problem: Problem) -> View:
-    """Room for what `observe` works out."""
-    return View(earliest=np.zeros(problem.shortest.size), team=np.zeros((problem.capacity.size, 9)))
+def new_outlook(problem: Problem) -> Outlook:
+    """Memory that `observe` fills."""
+    return Outlook(earliest=np.zeros(problem.shortest.size), team=np.zeros((problem.capacity.size, 9)))
 
 
 @compiled
-def reset(problem: Problem, state: State) -> None:
-    """Back to time 0 with nothing started."""
+def reset(problem: Problem, state: SimulationState) -> None:
+    """Set `state` to time 0 with nothing started."""
     n = problem.shortest.size
     state.clock[NOW] = 0.0
     state.clock[BOUND] = 0.0
@@ -301,8 +300,8 @@ def reset(problem: Problem, state: State) -> None:
 
 
 @compiled
-def restore(problem: Problem, state: State, now: float, bound: float, mode: Ints, start: Floats) -> None:
-    """The state at time `now` in which the activities with `mode[j] >= 0` have started at `start[j] <= now`."""
+def restore(problem: Problem, state: SimulationState, now: float, bound: float, mode: Ints, start: Floats) -> None:
+    """Set `state` to time `now`, where the activities with `mode[j] >= 0` have started at `start[j] <= now`."""
     reset(problem, state)
     n = problem.shortest.size
     state.clock[NOW] = now
@@ -334,8 +333,8 @@ def restore(problem: Problem, state: State, now: float, bound: float, mode: Ints
 
 
 @compiled
-def fits(problem: Problem, state: State, m: int) -> bool:
-    """Whether the people that mode `m` needs are free."""
+def fits(problem: Problem, state: SimulationState, m: int) -> bool:
+    """Whether the units that mode `m` demands are available."""
     for d in range(problem.demand_at[m], problem.demand_at[m + 1]):
         if problem.demand_units[d] > state.free[problem.demand_resource[d]]:
             return False
@@ -343,8 +342,8 @@ def fits(problem: Problem, state: State, m: int) -> bool:
 
 
 @compiled
-def start_activity(problem: Problem, state: State, j: int, m: int) -> None:
-    """Start the eligible activity `j` in its mode `m`, which fits, now."""
+def start_activity(problem: Problem, state: SimulationState, j: int, m: int) -> None:
+    """Start the eligible activity `j` now in its mode `m`, which must fit."""
     state.mode[j] = m
     state.start[j] = state.clock[NOW]
     state.finish[j] = state.clock[NOW] + problem.duration[m]
@@ -365,8 +364,8 @@ def start_activity(problem: Problem, state: State, j: int, m: int) -> None:
 
 
 @compiled
-def next_end(state: State) -> float:
-    """When the next activity at work ends; infinity when none is at work."""
+def next_end(state: SimulationState) -> float:
+    """The earliest finish time of a running activity; infinity if none is running."""
     soonest = np.inf
     for r in range(state.counts[RUNNING]):
         soonest = min(soonest, state.finish[state.running[r]])
@@ -374,8 +373,11 @@ def next_end(state: State) -> float:
 
 
 @compiled
-def wait(problem: Problem, state: State) -> None:
-    """Advance to the next end (something must be at work): people go free, successors may become eligible."""
+def wait(problem: Problem, state: SimulationState) -> None:
+    """Advance to the next finish time: resources are released, successors may become eligible.
+
+    At least one activity must be running.
+    """
     now = next_end(state)
     state.clock[NOW] = now
     r = 0
@@ -397,7 +399,7 @@ def wait(problem: Problem, state: State) -> None:
 
 
 @compiled
-def _insert_eligible(state: State, j: int) -> None:
+def _insert_eligible(state: SimulationState, j: int) -> None:
     position = state.counts[ELIGIBLE]
     while position > 0 and state.eligible[position - 1] > j:
         state.eligible[position] = state.eligible[position - 1]
@@ -407,11 +409,11 @@ def _insert_eligible(state: State, j: int) -> None:
 
 
 @compiled
-def candidates(problem: Problem, state: State, activity: Ints, mode: Ints) -> int:
-    """Fill `activity` and `mode` with everything that may be decided now; how many.
+def candidates(problem: Problem, state: SimulationState, activity: Ints, mode: Ints) -> int:
+    """Fill `activity` and `mode` with the possible decisions; returns their number.
 
-    Every eligible (activity, mode) that fits, by activity and mode; last, if something is at work, `WAIT` with mode
-    -1. The two arrays must have room for all modes and one more.
+    First every eligible (activity, mode) that fits, sorted by activity and mode; then, if an activity is running,
+    `WAIT` with mode -1. Both arrays must have room for M + 1 entries.
     """
     count = 0
     for i in range(state.counts[ELIGIBLE]):
@@ -429,8 +431,8 @@ def candidates(problem: Problem, state: State, activity: Ints, mode: Ints) -> in
 
 
 @compiled
-def decide(problem: Problem, state: State, j: int, m: int) -> None:
-    """Carry out a candidate: start `j` in mode `m`, or wait."""
+def decide(problem: Problem, state: SimulationState, j: int, m: int) -> None:
+    """Execute a candidate: start `j` in mode `m`, or wait."""
     if j == WAIT:
         wait(problem, state)
     else:
@@ -438,17 +440,17 @@ def decide(problem: Problem, state: State, j: int, m: int) -> None:
 
 
 @compiled
-def observe(problem: Problem, state: State, view: View) -> None:
-    """Work out `view` and raise `state.clock[BOUND]` to a lower bound on the makespan from here.
+def observe(problem: Problem, state: SimulationState, outlook: Outlook) -> None:
+    """Fill `outlook` and raise `state.clock[BOUND]` to a lower bound on the makespan of any completion of the state.
 
-    The bound is the largest of: the end of everything at work plus the shortest way from there; now plus the
-    longest tail that is eligible; per resource, the work content at hand over its capacity, after the shortest head
-    and before the shortest tail. When everything has started it is the makespan.
+    The bound is the maximum of: for each running activity, its finish time plus the longest path after it; now plus the
+    longest tail of an eligible activity; for each resource, its remaining work content over its capacity, after the
+    earliest head and before the shortest tail. Once every activity has started, the bound is the makespan.
     """
     now = state.clock[NOW]
     bound = state.clock[BOUND]
     n_resources = problem.capacity.size
-    team = view.team
+    team = outlook.team
     for k in range(n_resources):
         team[k, LOAD_H] = state.work[k]
         team[k, N_UNSTARTED] = 0.0
@@ -457,9 +459,9 @@ def observe(problem: Problem, state: State, view: View) -> None:
         team[k, NEXT_END] = np.inf
         team[k, NEXT_ARRIVAL] = np.inf
         team[k, MAX_TAIL] = 0.0
-        team[k, TEAM_BOUND] = np.inf  # the shortest tail, until the end of this function
-        team[k, LEAST_CREW] = problem.capacity[k]
-    earliest = view.earliest
+        team[k, TEAM_BOUND] = np.inf  # holds the shortest tail until the last loop
+        team[k, MIN_CREW] = problem.capacity[k]
+    earliest = outlook.earliest
     earliest[:] = now
     for r in range(state.counts[RUNNING]):
         j = state.running[r]
@@ -493,7 +495,7 @@ def observe(problem: Problem, state: State, view: View) -> None:
                 team[k, N_ELIGIBLE] += 1.0
                 team[k, ELIGIBLE_H] += problem.use_work[u]
                 team[k, MAX_TAIL] = max(team[k, MAX_TAIL], problem.tail[j])
-                team[k, LEAST_CREW] = min(team[k, LEAST_CREW], problem.use_units[u])
+                team[k, MIN_CREW] = min(team[k, MIN_CREW], problem.use_units[u])
             else:
                 team[k, NEXT_ARRIVAL] = min(team[k, NEXT_ARRIVAL], ready)
     for k in range(n_resources):
@@ -513,22 +515,16 @@ def observe(problem: Problem, state: State, view: View) -> None:
 
 
 @compiled
-def makespan(state: State) -> float:
-    """The end of the last activity, once all have started."""
+def makespan(state: SimulationState) -> float:
+    """The largest finish time, hours; valid once every activity has started."""
     return float(state.finish.max())
 
 
 def to_schedule(instance: Instance, problem: Problem, mode: Ints, start: Floats) -> Schedule:
-    """The schedule in which activity j runs in mode `mode[j]` (number in `Problem`) from `start[j]` on."""
+    """The schedule in which activity j runs in mode `mode[j]` (index into `Problem`'s modes) from `start[j]` on."""
     chosen = (mode - problem.mode_at[:-1]).tolist()
     placed = [
         ScheduledStep(step, step.modes[m], start_h)
         for step, m, start_h in zip(instance.steps, chosen, start.tolist(), strict=True)
     ]
     return Schedule(instance, tuple(placed))
-
-
-if __name__ == "__main__":
-    from scheduler_env.warm_up import main
-
-    main()

@@ -1,21 +1,21 @@
 """Independent moldable activities on one renewable resource: a shortest schedule, by branch and bound.
 
-The steps that one team may do side by side are such a group. Its least makespan is a strip-packing problem: work over
-headcount knows that a long step needs a large, wasteful crew to be done in time, but not that crews are whole people
-whose steps have to fit beside each other.
+The steps that one team may do in parallel are such a group. Minimising its makespan is a strip-packing problem. The
+bound by work (work over headcount) covers that a long step needs a large, inefficient crew to finish in time. It does
+not cover that crews are whole people and that the steps must fit next to each other.
 
 Depth-first search over *active* schedules. At time 0, and whenever an activity ends, the search starts any number of
 activities, each in any mode that ends within the limit, then waits for the next end. The limit is the shortest makespan
-found so far. Cut off are
+found so far. The search prunes
 
-* a start in a mode that fits into what was idle before the event: it could have begun then (active schedules suffice:
-  Sprecher, Kolisch and Drexl 1995);
-* an activity before another one with the same modes and a lower number: the two are interchangeable;
-* a node whose least work left, over modes that still end in time, exceeds the capacity left (energetic reasoning:
-  Baptiste, Le Pape and Nuijten 2001).
+* a start in a mode that fits into the people who were idle before the event: the activity could have started earlier
+  (active schedules are sufficient: Sprecher, Kolisch and Drexl 1995);
+* an activity that starts before another one with the same modes and a lower number, because both are interchangeable;
+* a node whose minimum remaining work, over the modes that still end in time, exceeds the remaining capacity (energetic
+  reasoning: Baptiste, Le Pape and Nuijten 2001).
 
-Activities are numbered by falling duration, modes by rising units. Short probes just above the bound by work find a
-good first schedule, or refute those limits at once.
+Activities are sorted by descending duration, modes by ascending units. Short probes with limits just above the bound by
+work either find a good first schedule quickly or raise the bound.
 """
 
 from typing import NamedTuple
@@ -27,38 +27,38 @@ from scheduler_env.kernel import Floats, Ints
 
 MAX_MEMBERS = 8
 PRECISION_H = 1e-8
-"""When the search ends, nothing is shorter than what it found by more than this; finer than `incumbent.PROVED_H`."""
+"""Tolerance of the optimum: a completed search may miss it by this much; less than `incumbent.OPTIMAL_WITHIN_H`."""
 MODES_PER_NODE = 64
-"""A wait looks through the modes: with a thousand people it counts as so many nodes more as it takes longer."""
+"""A wait scans all modes, so it counts as one node plus one per this many modes (a large team has a thousand)."""
 PROBE_NODES = 100
-"""Nodes of each probe. On 300 groups of five steps of ten people 100 need 3,500 nodes in all, 400 need 4,800."""
+"""Nodes of each probe. On 300 groups of five steps with ten people, 100 lead to 3,500 nodes in total, 400 to 4,800."""
 PROBE_STEP = 0.02
-"""The second probe lies this share above the bound by work; each further one twice as far as the one before."""
+"""The second probe is this share above the bound by work; the step doubles with each further probe."""
 
 
 class Packing(NamedTuple):
-    """A schedule of a group, and how short any could be; hours."""
+    """A schedule of a group and a lower bound; hours."""
 
-    bound: float  # no schedule is shorter; the makespan itself once that is proved
+    bound: float  # equals the makespan if the schedule is proved to be optimal
     makespan: float
-    mode: Ints  # (members,) places in the given list of modes
+    mode: Ints  # (members,) indices into the given list of modes
     start: Floats  # (members,)
-    nodes: int  # that the search took
+    nodes: int  # nodes of the search
 
 
 @compiled
 def pack(mode_at: Ints, duration: Floats, units: Ints, capacity: int, max_nodes: int) -> Packing:
-    """A shortest schedule of the group, or the best one that `max_nodes` find, and its bound.
+    """A shortest schedule of the group, or the best one found with `max_nodes`, and its bound.
 
     Args:
         mode_at: (members + 1,) CSR: the modes of member i are mode_at[i] .. mode_at[i + 1] - 1.
         duration, units: (modes,) hours and people; units at most `capacity`.
-        max_nodes: of the search, some 0.04 microseconds each; deterministic, unlike a time limit.
+        max_nodes: limit of the search, about 0.04 microseconds per node; deterministic, unlike a time limit.
     """
     members = mode_at.size - 1
-    low = least_by_work(mode_at, duration, units, capacity)
+    low = min_makespan_by_work(mode_at, duration, units, capacity)
     mode, start = np.empty(members, dtype=np.int64), np.empty(members)
-    high = 0.0  # one after the other
+    high = 0.0  # makespan of the first schedule: one activity after the other
     for i in range(members):
         mode[i] = mode_at[i] + np.argmin(duration[mode_at[i] : mode_at[i + 1]])
         start[i] = high
@@ -92,48 +92,48 @@ def pack(mode_at: Ints, duration: Floats, units: Ints, capacity: int, max_nodes:
 
 
 @compiled
-def least_by_work(mode_at: Ints, duration: Floats, units: Ints, capacity: int) -> float:
-    """The least T whose modes of at most T hours have no more work than T hours of the capacity."""
+def min_makespan_by_work(mode_at: Ints, duration: Floats, units: Ints, capacity: int) -> float:
+    """The smallest T for which the minimum work in modes of at most T hours does not exceed T times the capacity."""
     low = 0.0
     for i in range(mode_at.size - 1):
         low = max(low, duration[mode_at[i] : mode_at[i + 1]].min())
-    times = np.sort(duration[duration >= low])  # between two of them the work is that of the first one
+    times = np.sort(duration[duration >= low])  # between two times the minimum work is that of the earlier one
     first, last = 0, times.size
-    while first < last:  # the first time that is enough
+    while first < last:  # binary search for the first sufficient time
         middle = (first + last) // 2
-        if _least_work(mode_at, duration, units, times[middle]) <= capacity * times[middle]:
+        if _min_work(mode_at, duration, units, times[middle]) <= capacity * times[middle]:
             last = middle
         else:
             first = middle + 1
     if first == 0:
         return low
-    before = _least_work(mode_at, duration, units, times[first - 1]) / capacity
+    before = _min_work(mode_at, duration, units, times[first - 1]) / capacity
     return float(before if first == times.size else min(before, times[first]))
 
 
 @compiled
-def _least_work(mode_at: Ints, duration: Floats, units: Ints, most_hours: float) -> float:
-    """People-hours of all members in their thriftiest modes of at most so many hours."""
+def _min_work(mode_at: Ints, duration: Floats, units: Ints, max_hours: float) -> float:
+    """The minimum work of all members in modes of at most `max_hours`, people-hours."""
     work = 0.0
     for i in range(mode_at.size - 1):
-        least = np.inf
+        min_work = np.inf
         for m in range(mode_at[i], mode_at[i + 1]):
-            if duration[m] <= most_hours:
-                least = min(least, duration[m] * units[m])
-        work += least
+            if duration[m] <= max_hours:
+                min_work = min(min_work, duration[m] * units[m])
+        work += min_work
     return work
 
 
 class _Group(NamedTuple):
-    """The same group with its members by falling duration and no mode that another one dominates."""
+    """A group with members sorted by descending duration, without dominated modes."""
 
     mode_at: Ints
     duration: Floats
-    units: Ints  # rising within a member
+    units: Ints  # ascending within a member
     member_of: Ints  # (modes,)
-    twin: Ints  # (members,) the member before with the same modes, -1: none
-    given_member: Ints  # (members,) its number outside
-    given_mode: Ints  # (modes,) their places outside
+    twin: Ints  # (members,) the previous member if it has the same modes, otherwise -1
+    outer_member: Ints  # (members,) number of the member in the given group
+    outer_mode: Ints  # (modes,) index of the mode in the given group
 
 
 @compiled
@@ -142,25 +142,25 @@ def _group(mode_at: Ints, duration: Floats, units: Ints) -> _Group:
     shortest = np.empty(members)
     for i in range(members):
         shortest[i] = duration[mode_at[i] : mode_at[i + 1]].min()
-    given_member = np.argsort(-shortest, kind="mergesort")
-    given_mode = np.empty(duration.size, dtype=np.int64)
+    outer_member = np.argsort(-shortest, kind="mergesort")
+    outer_mode = np.empty(duration.size, dtype=np.int64)
     member_of = np.empty(duration.size, dtype=np.int64)
     at = np.zeros(members + 1, dtype=np.int64)
     count = 0
     for i in range(members):
-        first = mode_at[given_member[i]]
-        last = mode_at[given_member[i] + 1]
-        least = np.inf
-        # By rising units, and of equal units the shortest first: a mode is worth something if it is shorter yet.
+        first = mode_at[outer_member[i]]
+        last = mode_at[outer_member[i] + 1]
+        shortest_so_far = np.inf
+        # Ascending units, for equal units the shortest first; a mode is not dominated if it is shorter than all before.
         by_duration = first + np.argsort(duration[first:last], kind="mergesort")
         for m in by_duration[np.argsort(units[by_duration], kind="mergesort")]:
-            if duration[m] < least:
-                least = duration[m]
-                given_mode[count], member_of[count] = m, i
+            if duration[m] < shortest_so_far:
+                shortest_so_far = duration[m]
+                outer_mode[count], member_of[count] = m, i
                 count += 1
         at[i + 1] = count
-    given_mode = given_mode[:count]
-    kept_duration, kept_units = duration[given_mode], units[given_mode]
+    outer_mode = outer_mode[:count]
+    kept_duration, kept_units = duration[outer_mode], units[outer_mode]
     twin = np.full(members, -1, dtype=np.int64)
     for i in range(1, members):
         here, before, size = at[i], at[i - 1], at[i + 1] - at[i]
@@ -170,48 +170,48 @@ def _group(mode_at: Ints, duration: Floats, units: Ints) -> _Group:
             and (kept_duration[here : here + size] == kept_duration[before:here]).all()
         ):
             twin[i] = i - 1
-    return _Group(at, kept_duration, kept_units, member_of[:count], twin, given_member, given_mode)
+    return _Group(at, kept_duration, kept_units, member_of[:count], twin, outer_member, outer_mode)
 
 
 @compiled
 def _take(group: _Group, found_mode: Ints, found_start: Floats, mode: Ints, start: Floats) -> None:
-    """Into `mode` and `start`, in the numbers outside of the search."""
+    """Copy a schedule into `mode` and `start`, in the numbering of the given group."""
     for i in range(found_mode.size):
-        mode[group.given_member[i]] = group.given_mode[found_mode[i]]
-        start[group.given_member[i]] = found_start[i]
+        mode[group.outer_member[i]] = group.outer_mode[found_mode[i]]
+        start[group.outer_member[i]] = found_start[i]
 
 
 @compiled
 def _search(group: _Group, limit: float, capacity: int, nodes: Ints, best_mode: Ints, best_start: Floats) -> float:
-    """The shortest makespan of at most `limit` hours, with its schedule; infinity if there is none.
+    """The shortest makespan of at most `limit` hours, and its schedule; infinity if there is none.
 
-    Takes from `nodes`; when none is left, what was found need not be the shortest. One level of the search starts one
-    activity, or waits for the next end; an epoch is the time between two ends. What a level changed is taken back when
-    the search returns to it, so that no level has a copy of its own. The modes that may be started in an epoch are a
-    range, since a member's units rise and its durations fall: from `first`, while there are people. A start changes the
-    least work left by a difference; only where rounding could decide is it summed up again.
+    `nodes[0]` is reduced by the nodes used; if it reaches 0, the result may not be the shortest. Each level of the
+    search starts one activity or waits for the next end; an epoch is the time between two ends. A level undoes its
+    change when the search returns to it, so no level needs its own copy of the state. The modes that may start in an
+    epoch are a range, because units ascend and durations descend: from `first`, as long as enough people are free. A
+    start updates the remaining work by a difference; the sum is recomputed only if rounding could decide.
     """
     members = group.mode_at.size - 1
     mode_at, duration, units, twin = group.mode_at, group.duration, group.units, group.twin
     work = group.units * group.duration
-    thriftiest = work.copy()  # of a mode and the later, shorter ones of its member
+    min_work_from = work.copy()  # minimum over a mode and the later, shorter modes of its member
     for m in range(work.size - 2, -1, -1):
         if group.member_of[m] == group.member_of[m + 1]:
-            thriftiest[m] = min(thriftiest[m], thriftiest[m + 1])
+            min_work_from[m] = min(min_work_from[m], min_work_from[m + 1])
     mode = np.full(members, -1, dtype=np.int64)
     start, finish = np.zeros(members), np.zeros(members)
     levels, epochs = 2 * members + 2, members + 2
     free = np.zeros(levels, dtype=np.int64)
-    left = np.zeros(levels)  # people-hours that are at least to be done from now on
+    left = np.zeros(levels)  # minimum remaining work from now on, people-hours
     epoch_of = np.zeros(levels, dtype=np.int64)
-    next_member = np.zeros(levels, dtype=np.int64)  # to try; `members`: wait; then nothing is left
-    next_mode = np.zeros(levels, dtype=np.int64)  # of that member
-    started = np.zeros(levels, dtype=np.int64)  # the member with which the search went on; -1: it waited
+    next_member = np.zeros(levels, dtype=np.int64)  # next member to try; `members`: wait; beyond: the level is finished
+    next_mode = np.zeros(levels, dtype=np.int64)  # next mode of that member
+    started = np.zeros(levels, dtype=np.int64)  # the member that this level started; -1: it waited
     now = np.zeros(epochs)
-    idle = np.zeros(epochs, dtype=np.int64)  # people without work just before `now`
+    idle = np.zeros(epochs, dtype=np.int64)  # idle people just before `now`
     in_time = np.zeros((epochs, members), dtype=np.int64)  # the first mode that ends within the limit
-    first = np.zeros((epochs, members), dtype=np.int64)  # of these, the first that could not have begun before
-    least = np.zeros((epochs, members))  # people-hours of a member that is begun now or later
+    first = np.zeros((epochs, members), dtype=np.int64)  # the first of these that could not have started before `now`
+    min_work = np.zeros((epochs, members))  # minimum work of a member that starts now or later, people-hours
     rounding = 1e-12 * capacity * limit
     wait_nodes = 1 + duration.size // MODES_PER_NODE
     free[0], idle[0] = capacity, -1
@@ -226,14 +226,14 @@ def _search(group: _Group, limit: float, capacity: int, nodes: Ints, best_mode: 
                     while m < end and now[e] + duration[m] > limit:
                         m += 1
                     in_time[e, i] = m
-                    least[e, i] = thriftiest[m] if m < end else np.inf
+                    min_work[e, i] = min_work_from[m] if m < end else np.inf
                     while m < end and units[m] <= idle[e]:
                         m += 1
                     first[e, i] = m
             mode_then = np.full(members, -1, dtype=np.int64)
             for at_level in range(level + 1):
                 e = epoch_of[at_level]
-                left[at_level] = _work_left(units, mode_then, finish, now[e], least[e])
+                left[at_level] = _work_left(units, mode_then, finish, now[e], min_work[e])
                 if at_level < level and started[at_level] >= 0:
                     mode_then[started[at_level]] = mode[started[at_level]]
         epoch, people, i = epoch_of[level], free[level], next_member[level]
@@ -244,7 +244,7 @@ def _search(group: _Group, limit: float, capacity: int, nodes: Ints, best_mode: 
         while i < members:
             if mode[i] < 0 and (twin[i] < 0 or mode[twin[i]] >= 0):
                 end = mode_at[i + 1]
-                without = left[level] - least[epoch, i]
+                without = left[level] - min_work[epoch, i]
                 while m < end and units[m] <= people:
                     nodes_left -= 1
                     if nodes_left <= 0:
@@ -261,7 +261,7 @@ def _search(group: _Group, limit: float, capacity: int, nodes: Ints, best_mode: 
                         break
                     if total <= room + rounding:
                         mode[i], start[i], finish[i] = m, at, at + duration[m]
-                        if total < room - rounding or _work_left(units, mode, finish, at, least[epoch]) <= room:
+                        if total < room - rounding or _work_left(units, mode, finish, at, min_work[epoch]) <= room:
                             is_deeper = True
                             break
                         mode[i] = -1
@@ -282,7 +282,7 @@ def _search(group: _Group, limit: float, capacity: int, nodes: Ints, best_mode: 
             free[level] = people - (units[m] if duration[m] > 0.0 else 0)
             left[level] = total
             epoch_of[level] = epoch
-            # Those started at the same moment: in the order of their numbers.
+            # Members that start at the same time are started in the order of their numbers.
             next_member[level], next_mode[level] = i + 1, 0
             continue
         if i == members:  # wait
@@ -304,8 +304,8 @@ def _search(group: _Group, limit: float, capacity: int, nodes: Ints, best_mode: 
                             while m < end and next_end + duration[m] > limit:
                                 m += 1
                             in_time[later, j] = m
-                            least[later, j] = thriftiest[m] if m < end else np.inf
-                    total = _work_left(units, mode, finish, next_end, least[later])
+                            min_work[later, j] = min_work_from[m] if m < end else np.inf
+                    total = _work_left(units, mode, finish, next_end, min_work[later])
                 if total <= capacity * (limit - next_end) + 1e-9:
                     now[later], idle[later] = next_end, people
                     people = capacity
@@ -332,12 +332,12 @@ def _search(group: _Group, limit: float, capacity: int, nodes: Ints, best_mode: 
 
 
 @compiled
-def _work_left(units: Ints, mode: Ints, finish: Floats, now: float, least: Floats) -> float:
-    """People-hours that are at least to be done from `now` on; `least`: of what has not started."""
+def _work_left(units: Ints, mode: Ints, finish: Floats, now: float, min_work: Floats) -> float:
+    """Minimum remaining work from `now` on, people-hours; `min_work` is that of the unstarted members."""
     total = 0.0
     for i in range(mode.size):
         if mode[i] >= 0:
             total += units[mode[i]] * max(0.0, finish[i] - now)
         else:
-            total += least[i]
+            total += min_work[i]
     return total

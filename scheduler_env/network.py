@@ -1,5 +1,6 @@
-"""The dueling network that scores candidates, its checkpoint file, and the check of what a file claims to be."""
+"""The dueling network that scores candidates, its checkpoint file, and the validation of such files."""
 
+import os
 import pickle
 import zipfile
 from collections.abc import Mapping
@@ -17,9 +18,9 @@ from scheduler_env.weights import FORMAT, MAX_HIDDEN, Weights, signature_of_size
 
 
 class QNetwork(nn.Module):
-    """Q(s, x) = V(s) + A(x) - mean over the state's candidates of A (dueling; Wang et al. 2016).
+    """Q(s, x) = V(s) + A(x) - mean of A over the state's candidates (dueling network; Wang et al. 2016).
 
-    Every feasible candidate is one row, so one network serves any number of work points.
+    Every feasible candidate is one row, so the same network applies to any number of work points.
 
     Args:
         hidden: sizes (H1, H2) of the advantage's hidden layers and HV of the value's.
@@ -40,11 +41,11 @@ class QNetwork(nn.Module):
         Args:
             candidates: shape (R, N_CANDIDATE).
             states: shape (B, N_STATE).
-            sample: shape (R,), which state each row belongs to.
+            sample: shape (R,), index of the state of each row.
 
         Returns:
-            Shape (R,), in units of the instance's mean shortest duration, minus the hours still to be added to the
-            lower bound.
+            Shape (R,): minus the expected further growth of the lower bound, in units of the instance's mean shortest
+            duration.
         """
         advantage = self.advantage(candidates).squeeze(1)
         total = torch.zeros(states.shape[0]).index_add(0, sample, advantage)
@@ -76,37 +77,41 @@ class QNetwork(nn.Module):
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """What a weights file holds."""
+    """The content of a weights file."""
 
     network: QNetwork
     signature: dict[str, Any]
     training: dict[str, Any]  # plain values: configuration, seed, steps, measured makespans
 
     def to_weights(self) -> Weights:
-        """The same without torch."""
+        """The same content without torch."""
         return Weights(self.network.to_arrays(), self.signature, self.training)
 
 
 def signature_of(network: QNetwork) -> dict[str, Any]:
-    """What a file with `network` must agree with to be used; JSON-able."""
+    """The signature of a file with `network` (see `signature_of_sizes`); JSON values."""
     return signature_of_sizes(network.hidden)
 
 
 def save_checkpoint(path: Path, network: QNetwork, training: Mapping[str, Any]) -> None:
-    """Write the weights and what they are to `path`; readable with `torch.load(weights_only=True)`."""
-    torch.save(
-        {**signature_of(network), "training": dict(training), "state_dict": network.state_dict()},
-        path,
-    )
+    """Write weights, signature and `training` to `path`, atomically; readable with `torch.load(weights_only=True)`."""
+    save_atomically({**signature_of(network), "training": dict(training), "state_dict": network.state_dict()}, path)
+
+
+def save_atomically(content: Mapping[str, Any], path: Path) -> None:
+    """`torch.save` to a temporary file in the same folder, which then replaces `path`."""
+    temporary = path.with_name(f".{path.name}.tmp")
+    torch.save(content, temporary)
+    os.replace(temporary, path)
 
 
 def read_checkpoint(file: Path | BinaryIO) -> Checkpoint:
-    """The network in a weights file, its signature checked.
+    """The network in a weights file, after validation.
 
-    Never runs code from the file: `torch.load(weights_only=True)`, with no fallback.
+    It never executes code from the file: `torch.load(weights_only=True)`, without a fallback.
 
     Raises:
-        InvalidCheckpoint: unreadable, another format, other features, other shapes, or weights that are not finite.
+        InvalidCheckpoint: the file is unreadable, or its format, features or shapes differ, or a weight is not finite.
     """
     try:
         content = torch.load(file, map_location="cpu", weights_only=True)
@@ -148,5 +153,5 @@ def read_checkpoint(file: Path | BinaryIO) -> Checkpoint:
 
 
 def _shown(value: object) -> str:
-    """`value` for a message: a short text, else its type: the repr of hostile nesting can fill the memory."""
+    """`value` for a message: a short text, otherwise its type, because the repr of nested values can exhaust memory."""
     return repr(value[:60]) if isinstance(value, str) else type(value).__name__

@@ -1,49 +1,49 @@
-"""What the network sees: features of the state and of each candidate, free of the instance's size.
+"""The input of the network: features of the state and of each candidate, independent of the instance's size.
 
-Times are divided by `unit` (the mean shortest duration) or by `H`, the hours from now to the lower bound; k is the
-resource that the candidate's mode loads most (for `WAIT`: the most loaded resource that has somebody free and
-something to do).
+Times are divided by `unit` (the mean shortest duration) or by `H`, the hours from now to the lower bound. k is the most
+loaded resource that the candidate's mode demands; for `WAIT` it is the most loaded resource that has free units and
+eligible activities.
 
 Candidate features (`CANDIDATE_FEATURES`, in this order)
 
 | feature | meaning |
 |---|---|
-| `horizon_share` | H over the hours that were left at the start |
-| `horizon_log` | log(1 + H / unit) / 4: how long the rest is |
-| `peak_load` | largest load of a resource over H: 1 when that resource makes the bound |
+| `horizon_share` | H over the initial H |
+| `horizon_log` | log(1 + H / unit) / 4 |
+| `peak_load` | largest load of a resource over H; 1 if that resource determines the bound |
 | `unstarted_log` | log(1 + activities not started) / 5 |
 | `eligible_log` | log(1 + eligible activities) / 4 |
 | `team_free` | free units of k over its capacity |
-| `team_load` | load of k (hours of full work at hand) over H |
+| `team_load` | load of k (remaining work over capacity, hours) over H |
 | `team_unstarted_log` | log(1 + activities of k not started) / 4 |
 | `team_eligible_log` | log(1 + eligible activities of k) / 3 |
-| `team_eligible_share` | load of k that is eligible now over all its load |
-| `team_next_end` | hours until k gets somebody back / unit, at most 2 |
-| `team_next_arrival` | hours until k's next activity may become eligible / unit, at most 2 |
+| `team_eligible_share` | load of k's eligible activities over its total load |
+| `team_next_end` | hours until the next activity on k ends / unit, at most 2 |
+| `team_next_arrival` | hours until the next activity of k can become eligible / unit, at most 2 |
 | `people_each` | free units of k per eligible activity of k, over the capacity |
-| `is_wait` | 1 for `WAIT`, whose features below mean something else where said |
+| `is_wait` | 1 for `WAIT`; its features below are 0 unless noted |
 | `criticality` | tail of the activity over H |
 | `slack` | s / (1 + s) with s = (H - tail) / unit / 2 |
 | `shortest` | its shortest duration / unit, at most 3 |
 | `tail_behind_best` | (longest eligible tail of k - its tail) / unit, at most 3 |
-| `last_blocker` | 1 / (unfinished predecessors of its first successor), 0 without successor |
-| `feeds_bottleneck` | work after it for the most loaded resource / unit / 4, at most 2 |
+| `last_blocker` | 1 / (unfinished predecessors of its first successor); 0 without successor |
+| `feeds_bottleneck` | work of its successors on the most loaded resource / unit / 4, at most 2 |
 | `crew_share` | demand of the mode over the capacity of k |
 | `crew_of_free` | demand of the mode over the free units of k |
 | `stretch` | (duration - shortest) / unit, at most 3 (WAIT: hours until the next end / unit) |
-| `efficiency` | least work content over the work content of this mode |
+| `efficiency` | minimum work content over the work content of this mode |
 | `slack_after` | (H - duration - tail after it) / unit / 2, -1 to 1 |
-| `bound_growth_path` | growth of the critical-path bound by this choice / unit, at most 2 (WAIT too) |
-| `bound_growth_work` | growth of k's work bound by this choice / unit, at most 2 (WAIT too) |
-| `left_over` | free units of k after it, over the capacity |
+| `bound_growth_path` | growth of the critical-path bound by this decision / unit, at most 2 (also for WAIT) |
+| `bound_growth_work` | growth of k's work bound by this decision / unit, at most 2 (also for WAIT) |
+| `left_over` | free units of k after it, over the capacity (also for WAIT) |
 | `left_over_each` | the same per other eligible activity of k, at most 1 |
 | `group_end` | (its end - earliest start of its first successor) / unit / 2, -1 to 2 |
-| `group_idle` | 1 if it ends no later than its first successor could start anyway |
-| `balance` | (duration - hours of full work that k has at work and eligible) / unit / 2, -2 to 2 |
-| `even_share` | demand over an even share of k's free units among its eligible activities, at most 3 |
-| `fair_share` | demand over a share in proportion to the activity's work content, at most 3 |
-| `unseated` | other eligible activities of k that find no crew after it / 4, at most 1 |
-| `stranded` | people of k left too few for any crew after it, over the least crew, while others are eligible |
+| `group_idle` | 1 if it ends no later than the earliest start of its first successor |
+| `balance` | (duration - load of k's running and eligible activities) / unit / 2, -2 to 2 |
+| `even_share` | demand over an equal share of k's free units among its eligible activities, at most 3 |
+| `fair_share` | demand over a share of k's free units in proportion to work content, at most 3 |
+| `unseated` | other eligible activities of k for which no crew is left after it / 4, at most 1 |
+| `stranded` | free people of k after it over the minimum crew, if they are too few for any other eligible activity |
 
 State features (`STATE_FEATURES`): the first five above, then the eight team features for the two most loaded
 resources, then hours to the next end / unit.
@@ -59,9 +59,9 @@ from scheduler_env.kernel import (
     BOUND,
     ELIGIBLE,
     ELIGIBLE_H,
-    LEAST_CREW,
     LOAD_H,
     MAX_TAIL,
+    MIN_CREW,
     N_ELIGIBLE,
     N_UNSTARTED,
     NEXT_ARRIVAL,
@@ -72,9 +72,9 @@ from scheduler_env.kernel import (
     WAIT,
     Floats32,
     Ints,
+    Outlook,
     Problem,
-    State,
-    View,
+    SimulationState,
     next_end,
 )
 
@@ -128,21 +128,26 @@ N_STATE = len(STATE_FEATURES)
 
 
 class Context(NamedTuple):
-    """What the features of one state share."""
+    """Values shared by the features of one state."""
 
     horizon: float  # H, hours
     first: int  # the most loaded resource
-    second: int  # the next
-    next_end: float  # hours from now; 0 when nothing is at work
+    second: int  # the second most loaded resource
+    next_end: float  # hours from now to the next finish time; 0 if no activity is running
 
 
 @compiled
 def shared_features(
-    problem: Problem, state: State, view: View, initial_bound: float, team_features: Floats32, common: Floats32
+    problem: Problem,
+    state: SimulationState,
+    outlook: Outlook,
+    initial_bound: float,
+    team_features: Floats32,
+    common: Floats32,
 ) -> Context:
-    """Fill `common` (5,) and `team_features` (K, 8); `view` must be fresh.
+    """Fill `common` (5,) and `team_features` (K, 8); `outlook` must be that of `state`.
 
-    `initial_bound` is the lower bound of the empty state, hours.
+    `initial_bound` is the lower bound of the empty schedule, hours.
     """
     unit = problem.unit
     now = state.clock[NOW]
@@ -150,7 +155,7 @@ def shared_features(
     first, second = 0, 0
     first_load, second_load = -1.0, -1.0
     for k in range(problem.capacity.size):
-        team = view.team[k]
+        team = outlook.team[k]
         load = team[LOAD_H]
         if load > first_load:
             second, second_load = first, first_load
@@ -180,7 +185,7 @@ def shared_features(
 def state_features(
     problem: Problem, context: Context, team_features: Floats32, common: Floats32, out: Floats32
 ) -> None:
-    """Fill `out` (N_STATE,) for the state-value head."""
+    """Fill `out` (N_STATE,), the input of the value network."""
     out[:N_GLOBAL] = common
     out[N_GLOBAL:N_SHARED] = team_features[context.first]
     out[N_SHARED : N_SHARED + N_TEAM] = team_features[context.second]
@@ -190,8 +195,8 @@ def state_features(
 @compiled
 def candidate_features(
     problem: Problem,
-    state: State,
-    view: View,
+    state: SimulationState,
+    outlook: Outlook,
     context: Context,
     activity: Ints,
     mode: Ints,
@@ -199,10 +204,10 @@ def candidate_features(
     resource: Ints,
     own: Floats32,
 ) -> None:
-    """Fill `own` (C, N_CANDIDATE - N_SHARED) and `resource` (C,), each candidate's k, for the first `count` candidates.
+    """Fill `own` (C, N_CANDIDATE - N_SHARED) and `resource` (C,), the k of each candidate, for the first `count` rows.
 
-    One loop over all candidates, with the arrays at hand before it: reaching into a tuple of arrays counts a reference
-    atomically each time, which cost more than the arithmetic when it was done per candidate.
+    The arrays are read from the tuples once, before the loop: each access to an array in a tuple counts a reference
+    atomically, which would cost more than the arithmetic.
     """
     unit, horizon, first = problem.unit, context.horizon, context.first
     now, bound = state.clock[NOW], state.clock[BOUND]
@@ -211,12 +216,12 @@ def candidate_features(
     use_at, use_resource, use_work = problem.use_at, problem.use_resource, problem.use_work
     successor_at, successors, work_after = problem.successor_at, problem.successors, problem.work_after
     capacities, frees, works, missing = problem.capacity, state.free, state.work, state.missing
-    teams, earliest = view.team, view.earliest
+    teams, earliest = outlook.team, outlook.earliest
     for c in range(count):
         j, m = activity[c], mode[c]
         out = own[c]
         if j == WAIT:
-            resource[c] = _wait_features(problem, state, view, context, out)
+            resource[c] = _wait_features(problem, state, outlook, context, out)
             continue
         k, units = first, 0
         heaviest = -1.0
@@ -226,10 +231,10 @@ def candidate_features(
                 heaviest = teams[k, LOAD_H]
         resource[c] = k
         capacity, free, eligible_on = capacities[k], max(frees[k], 1), teams[k, N_ELIGIBLE]
-        least_work = 0.0
+        min_work = 0.0
         for u in range(use_at[j], use_at[j + 1]):
             if use_resource[u] == k:
-                least_work = use_work[u]
+                min_work = use_work[u]
         duration, shortest, tail = durations[m], shortests[j], tails[j]
         after, work = tail - shortest, units * duration
         slack = max(horizon - tail, 0.0) / unit * 0.5
@@ -242,10 +247,10 @@ def candidate_features(
         out[7] = units / capacity
         out[8] = units / free
         out[9] = min((duration - shortest) / unit, 3.0)
-        out[10] = least_work / work if work > 0.0 else 1.0
+        out[10] = min_work / work if work > 0.0 else 1.0
         out[11] = min(max((horizon - duration - after) / unit * 0.5, -1.0), 1.0)
         out[12] = min(max(now + duration + after - bound, 0.0) / unit, 2.0)
-        out[13] = min(max(teams[k, TEAM_BOUND] + (work - least_work) / capacity - bound, 0.0) / unit, 2.0)
+        out[13] = min(max(teams[k, TEAM_BOUND] + (work - min_work) / capacity - bound, 0.0) / unit, 2.0)
         left_units = frees[k] - units
         left = left_units / capacity
         others = eligible_on - 1.0
@@ -264,26 +269,26 @@ def candidate_features(
         at_hand_h = teams[k, LOAD_H] - works[k] / capacity + teams[k, ELIGIBLE_H]
         out[18] = min(max((duration - at_hand_h) / unit * 0.5, -2.0), 2.0)
         out[19] = min(units * max(eligible_on, 1.0) / free, 3.0)
-        out[20] = min(units * teams[k, ELIGIBLE_H] * capacity / (free * max(least_work, 1e-9)), 3.0)
-        least_crew = max(int(teams[k, LEAST_CREW]), 1)
-        out[21] = min(max(others - left_units // least_crew, 0.0) * 0.25, 1.0)
-        out[22] = left_units / least_crew if others > 0.0 and left_units < least_crew else 0.0
+        out[20] = min(units * teams[k, ELIGIBLE_H] * capacity / (free * max(min_work, 1e-9)), 3.0)
+        min_crew = max(int(teams[k, MIN_CREW]), 1)
+        out[21] = min(max(others - left_units // min_crew, 0.0) * 0.25, 1.0)
+        out[22] = left_units / min_crew if others > 0.0 and left_units < min_crew else 0.0
 
 
 @compiled
-def _wait_features(problem: Problem, state: State, view: View, context: Context, out: Floats32) -> int:
-    """Fill `out` for `WAIT`; its k."""
+def _wait_features(problem: Problem, state: SimulationState, outlook: Outlook, context: Context, out: Floats32) -> int:
+    """Fill `out` for `WAIT`; returns its k."""
     unit, until = problem.unit, context.next_end
     now, bound = state.clock[NOW], state.clock[BOUND]
     k, heaviest = context.first, -1.0
     longest, idle_growth = 0.0, 0.0
     for i in range(problem.capacity.size):
-        if view.team[i, N_ELIGIBLE] > 0.0:
-            if state.free[i] > 0 and view.team[i, LOAD_H] > heaviest:
-                k, heaviest = i, view.team[i, LOAD_H]
-            longest = max(longest, view.team[i, MAX_TAIL])
+        if outlook.team[i, N_ELIGIBLE] > 0.0:
+            if state.free[i] > 0 and outlook.team[i, LOAD_H] > heaviest:
+                k, heaviest = i, outlook.team[i, LOAD_H]
+            longest = max(longest, outlook.team[i, MAX_TAIL])
             idle = state.free[i] / problem.capacity[i] * until
-            idle_growth = max(idle_growth, view.team[i, TEAM_BOUND] + idle - bound)
+            idle_growth = max(idle_growth, outlook.team[i, TEAM_BOUND] + idle - bound)
     out[:] = 0.0
     out[0] = 1.0
     out[9] = min(until / unit, 3.0)
@@ -294,7 +299,7 @@ def _wait_features(problem: Problem, state: State, view: View, context: Context,
 
 
 class Network(NamedTuple):
-    """The weights as arrays that compiled code reads; inner sizes H1, H2 and HV are free.
+    """The weights of the network as arrays for compiled code; the hidden sizes H1, H2 and HV are variable.
 
     Advantage of a candidate x: `w3 . relu(relu(x w1 + b1) w2 + b2)`; value of a state s: `u2 . relu(s u1 + c1) + c2`.
     """
@@ -311,17 +316,17 @@ class Network(NamedTuple):
 
 
 class Workspace(NamedTuple):
-    """Scratch memory of one simulation, so that the hot loop allocates nothing."""
+    """Scratch memory of one simulation; the inner loop allocates nothing."""
 
-    activity: Ints  # (C,) candidates of the present state
+    activity: Ints  # (C,) candidates of the current state
     mode: Ints  # (C,)
     score: Floats32  # (C,) advantages of the candidates
     team_features: Floats32  # (K, 8)
     common: Floats32  # (5,)
     resource: Ints  # (C,) the k of each candidate
     own: Floats32  # (C, N_CANDIDATE - N_SHARED) features of each candidate
-    team_layer: Floats32  # (K, H1) first layer of the features that a team's candidates share
-    has_layer: Ints  # (K,) 1: `team_layer` is that of the present state
+    team_layer: Floats32  # (K, H1) first-layer sums of the features shared by the candidates of a team
+    has_layer: Ints  # (K,) 1 if `team_layer` is valid for the current state
     hidden: Floats32  # (H1,)
     second: Floats32  # (H2,)
     state: Floats32  # (N_STATE,)
@@ -330,7 +335,7 @@ class Workspace(NamedTuple):
 
 @compiled
 def new_workspace(problem: Problem, network: Network) -> Workspace:
-    """Scratch memory of the right size."""
+    """Scratch memory for `problem` and `network`."""
     n_candidates, n_resources, h1 = problem.duration.size + 1, problem.capacity.size, network.b1.size
     return Workspace(
         activity=np.zeros(n_candidates, dtype=np.int64),
@@ -351,7 +356,7 @@ def new_workspace(problem: Problem, network: Network) -> Workspace:
 
 @compiled_fast
 def _team_layers(network: Network, workspace: Workspace, count: int) -> None:
-    """First-layer sums of the shared features, once for each team of the first `count` candidates."""
+    """Fill `team_layer`, the first-layer sums of the shared features, for each team of the first `count` candidates."""
     w1 = network.w1
     h1 = network.b1.size
     hidden, resource, has_layer = workspace.hidden, workspace.resource, workspace.has_layer
@@ -378,7 +383,7 @@ def _team_layers(network: Network, workspace: Workspace, count: int) -> None:
 
 @compiled_fast
 def _advantages(network: Network, workspace: Workspace, count: int) -> None:
-    """Fill `score` for the first `count` candidates; their `own` features and `resource` must be there."""
+    """Fill `score` for the first `count` candidates from `own`, `resource` and `team_layer`."""
     w1, w2, b2, w3 = network.w1, network.w2, network.b2, network.w3
     hidden, second, score = workspace.hidden, workspace.second, workspace.score
     h1, h2 = network.b1.size, b2.size
@@ -407,7 +412,7 @@ def _advantages(network: Network, workspace: Workspace, count: int) -> None:
 
 @compiled_fast
 def state_value(network: Network, workspace: Workspace) -> float:
-    """V of the state whose features are in `workspace.state`."""
+    """The value V of the state whose features are in `workspace.state`."""
     hidden = workspace.value_hidden
     hv = network.c1.size
     for h in range(hv):
@@ -425,17 +430,17 @@ def state_value(network: Network, workspace: Workspace) -> float:
 @compiled
 def score_candidates(
     problem: Problem,
-    state: State,
-    view: View,
+    state: SimulationState,
+    outlook: Outlook,
     network: Network,
     workspace: Workspace,
     initial_bound: float,
     count: int,
 ) -> Context:
     """Fill `workspace.score` with the advantages of the first `count` candidates of `workspace`."""
-    context = shared_features(problem, state, view, initial_bound, workspace.team_features, workspace.common)
+    context = shared_features(problem, state, outlook, initial_bound, workspace.team_features, workspace.common)
     candidate_features(
-        problem, state, view, context, workspace.activity, workspace.mode, count, workspace.resource, workspace.own
+        problem, state, outlook, context, workspace.activity, workspace.mode, count, workspace.resource, workspace.own
     )
     _team_layers(network, workspace, count)
     _advantages(network, workspace, count)

@@ -1,7 +1,7 @@
-"""A schedule in few bytes: the start and the crew of each step; what was asked for says the rest.
+"""Compact storage of a schedule: the start and the crew of each step. Everything else follows from the request.
 
-The steps stand in the order of the instance: all starts as 64-bit floats, then all crews as 16-bit integers, little-
-endian, compressed (RFC 1950). Some 80 bytes for 15 steps, 1,800 for 300.
+Format: all starts as 64-bit floats, then all crews as 16-bit integers, little-endian, in the order of the instance's
+steps, compressed (zlib, RFC 1950). About 80 bytes for 15 steps, 1,800 for 300.
 """
 
 import zlib
@@ -12,7 +12,7 @@ from scheduler_env.errors import InvalidSchedule
 from scheduler_env.problem import Instance
 from scheduler_env.schedule import Schedule, ScheduledStep
 
-LEVEL = 1  # the higher ones take longer and save nothing on numbers
+LEVEL = 1  # higher levels are slower and save nothing on binary numbers
 _START, _CREW = np.dtype("<f8"), np.dtype("<u2")
 
 
@@ -26,10 +26,10 @@ def packed(schedule: Schedule) -> bytes:
 
 
 def unpacked(instance: Instance, data: bytes) -> Schedule:
-    """The schedule of `instance` that `packed` made `data` of, steps in the order of the instance.
+    """The schedule of `instance` in `data`, which `packed` made; steps in the order of the instance.
 
     Raises:
-        InvalidSchedule: it was made for another instance.
+        InvalidSchedule: `data` is damaged or was made for another instance.
     """
     n_steps = len(instance.steps)
     try:
@@ -37,13 +37,13 @@ def unpacked(instance: Instance, data: bytes) -> Schedule:
     except zlib.error as err:
         raise InvalidSchedule("the placements are damaged") from err
     if len(content) != n_steps * (_START.itemsize + _CREW.itemsize):
-        raise InvalidSchedule(f"the placements are not of {n_steps} steps")
+        raise InvalidSchedule(f"the placements do not belong to a schedule of {n_steps} steps")
     starts = np.frombuffer(content, _START, n_steps)
     crews = np.frombuffer(content, _CREW, n_steps, n_steps * _START.itemsize)
     steps = []
     for step, start_h, crew in zip(instance.steps, starts.tolist(), crews.tolist(), strict=True):
         mode = next((mode for mode in step.modes if step.crew(mode) == crew), None)
         if mode is None:
-            raise InvalidSchedule(f"step {step.id!r} cannot be done by a crew of {crew}")
+            raise InvalidSchedule(f"step {step.id!r} has no mode with a crew of {crew}")
         steps.append(ScheduledStep(step, mode, start_h))
     return Schedule(instance, tuple(steps))

@@ -1,14 +1,13 @@
 """Polish a trained network: `python -m scheduler_env.polishing --config ddqn_v2.json --weights in.pth --out out.pth`.
 
-Q-learning fits values, and choices that are nearly tied change places long after the loss has settled. Evolution
-strategies (Salimans et al. 2017, antithetic) lower instead what is wanted, the makespan of the greedy schedule: they
-move the advantage head, which alone chooses, against the gap's slope along random directions. Everything random comes
-from the configuration and the number of the generation, so a resumed run continues as if it had not stopped.
+Q-learning fits values, so the order of nearly equal candidates keeps changing after the loss has converged. Evolution
+strategies (Salimans et al. 2017, antithetic) minimise the objective itself, the makespan of the greedy schedule. They
+change only the advantage head, which makes the decisions, along an estimate of the gradient from random directions.
+All random numbers follow from the configuration and the number of the generation, so a resumed run gives the same
+result as an uninterrupted one.
 """
 
-import argparse
 import math
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,23 +15,30 @@ from pathlib import Path
 import numba
 import numpy as np
 import torch
-from pydantic import ValidationError
 from tqdm import tqdm
 
 from scheduler_env.bounds import lower_bound
 from scheduler_env.compilation import compiled
-from scheduler_env.kernel import Floats, Ints, Problem, State, View, makespan
-from scheduler_env.network import QNetwork, read_checkpoint, save_checkpoint
+from scheduler_env.kernel import Floats, Ints, Outlook, Problem, SimulationState, makespan
+from scheduler_env.network import QNetwork, read_checkpoint, save_atomically, save_checkpoint
 from scheduler_env.observation import Network, Workspace
+from scheduler_env.policy import run_policy
 from scheduler_env.pool import Pool
-from scheduler_env.rollout import RandomState, new_random, roll_out
-from scheduler_env.training import PolishingConfig, TrainingConfig, Validation, config_in
+from scheduler_env.random_numbers import RandomState, new_random
+from scheduler_env.training import (
+    PolishingConfig,
+    TrainingConfig,
+    Validation,
+    command_parser,
+    config_in,
+    reported_errors,
+)
 
 VALIDATION_SIZES = (1, 2, 5, 10, 20)
 
 
 class Polishing:
-    """A run that can be stepped, saved and resumed."""
+    """A polishing run that can be stepped, saved and resumed."""
 
     def __init__(self, config: TrainingConfig, network: QNetwork) -> None:
         if config.polishing is None:
@@ -40,10 +46,11 @@ class Polishing:
         self.config: PolishingConfig = config.polishing
         self.network = network
         self.weights = torch.nn.utils.parameters_to_vector(network.advantage.parameters()).detach().numpy().copy()
-        self.mean = self.weights.copy()  # of the weights of late; what is validated and shipped
+        self.mean = self.weights.copy()  # running mean of the weights; validated and saved
+        # Running means of the gradient estimate and of its mean square (as in Adam).
         self.slope, self.power = np.zeros_like(self.weights), 0.0
         self.generation = 0
-        # A layer's weights move in proportion to their spread.
+        # The step of a weight is proportional to the standard deviation of its layer.
         self._scale = np.concatenate(
             [np.full(p.numel(), max(float(p.detach().std()), 0.05)) for p in network.advantage.parameters()]
         ).astype(np.float32)
@@ -51,7 +58,7 @@ class Polishing:
         self._bounds_h = np.array([float(lower_bound(problem)) for problem in self._pool.problems])
 
     def step(self) -> None:
-        """One generation: the slope from pairs of opposite steps on the same instances, then a step down it."""
+        """One generation: estimate the gradient from pairs of opposite steps on the same instances, then descend."""
         config = self.config
         rng = np.random.default_rng([config.seed, self.generation])
         numbers, size_of = self._draw(rng)
@@ -61,9 +68,9 @@ class Polishing:
             step = config.noise * self._scale * direction
             difference = self._gaps(self.weights + step, numbers) - self._gaps(self.weights - step, numbers)
             worse[pair] = np.bincount(size_of, difference) / np.bincount(size_of)
-        # Every size has the same say, whatever its gaps.
-        says = (worse / np.maximum(worse.std(axis=0), 1e-9)).sum(axis=1)
-        slope = (says @ directions / config.pairs).astype(np.float32)
+        # Normalised, so that each size has the same weight whatever its gaps.
+        scores = (worse / np.maximum(worse.std(axis=0), 1e-9)).sum(axis=1)
+        slope = (scores @ directions / config.pairs).astype(np.float32)
         self.generation += 1
         self.slope = 0.9 * self.slope + 0.1 * slope
         self.power = 0.99 * self.power + 0.01 * float((slope**2).mean())
@@ -74,20 +81,18 @@ class Polishing:
         self.mean += max(0.05, 1.0 / self.generation) * (self.weights - self.mean)
 
     def polished(self) -> QNetwork:
-        """The network with the mean weights."""
+        """The network with the running mean of the weights."""
         self._load(self.mean)
         return self.network
 
     def save(self, path: Path) -> None:
-        """Everything that `resume` needs, written whole or not at all."""
-        temporary = path.with_name(f".{path.name}.tmp")
+        """Write everything that `resume` needs, atomically."""
         arrays = {name: torch.from_numpy(getattr(self, name)) for name in ("weights", "mean", "slope")}
         config = self.config.model_dump(mode="json")
-        torch.save({"config": config, **arrays, "power": self.power, "generation": self.generation}, temporary)
-        os.replace(temporary, path)
+        save_atomically({"config": config, **arrays, "power": self.power, "generation": self.generation}, path)
 
     def resume(self, path: Path) -> None:
-        """Go on with the run saved in `path`.
+        """Continue the run saved in `path`.
 
         Raises:
             ValueError: it was saved under another configuration.
@@ -99,7 +104,7 @@ class Polishing:
         self.power, self.generation = saved["power"], saved["generation"]
 
     def _draw(self, rng: np.random.Generator) -> tuple[Ints, Ints]:
-        """Numbers of instances, of each size about as many work points, and which size each is."""
+        """Random instances with about the same number of work points per size: (their numbers, index of their size)."""
         numbers, size_of = [], []
         for index, size in enumerate(self._pool.sizes):
             count = max(1, min(self.config.workpoints // size, self._pool.per_size))
@@ -109,11 +114,11 @@ class Polishing:
         return np.concatenate(numbers), np.concatenate(size_of)
 
     def _gaps(self, weights: Floats, numbers: Ints) -> Floats:
-        """Gap to the lower bound of the greedy schedules under these weights."""
+        """Gaps (shares) of the greedy schedules with these weights to the lower bound, one per instance."""
         self._load(weights)
         pool, hours = self._pool, np.empty(numbers.size)
         network, unused = self.network.to_arrays(), new_random(0)
-        _greedy(pool.problems, pool.states, pool.views, pool.workspaces, numbers, network, unused, hours)
+        _greedy(pool.problems, pool.states, pool.outlooks, pool.workspaces, numbers, network, unused, hours)
         gaps: Floats = hours / self._bounds_h[numbers] - 1.0
         return gaps
 
@@ -125,25 +130,25 @@ class Polishing:
 @compiled
 def _greedy(
     pool: "numba.typed.List[Problem]",
-    states: "numba.typed.List[State]",
-    views: "numba.typed.List[View]",
+    states: "numba.typed.List[SimulationState]",
+    outlooks: "numba.typed.List[Outlook]",
     workspaces: "numba.typed.List[Workspace]",
     numbers: Ints,
     network: Network,
     random: RandomState,
     hours: Floats,
 ) -> None:
-    """Fill `hours` with the makespans of the greedy schedules of the numbered instances."""
+    """Fill `hours` with the makespans of the greedy schedules of the instances `numbers`."""
     for i in range(numbers.size):
         n = numbers[i]
-        roll_out(pool[n], states[n], views[n], network, workspaces[n], 0.0, 0.0, random)
+        run_policy(pool[n], states[n], outlooks[n], network, workspaces[n], 0.0, 0.0, random)
         hours[i] = makespan(states[n])
 
 
 def polish(
     config: TrainingConfig, weights: Path, out: Path, run_dir: Path, *, resume: bool, validate_every: int
 ) -> None:
-    """Polish the network in `weights`, keeping the best validated one in `out`; its state goes into `run_dir`."""
+    """Polish the network in `weights`; writes the best validated network to `out` and the run's state to `run_dir`."""
     run_dir.mkdir(parents=True, exist_ok=True)
     state_file = run_dir / "polishing.pt"
     checkpoint = read_checkpoint(weights)
@@ -170,9 +175,7 @@ def polish(
                 best = mean_gap
                 lineage = {"config": config.model_dump(mode="json"), "trained": checkpoint.training}
                 measured = {"generation": run.generation, "mean_gap": mean_gap, "gaps": gaps}
-                temporary = out.with_name(f".{out.name}.tmp")
-                save_checkpoint(temporary, network, {**lineage, **measured})
-                os.replace(temporary, out)
+                save_checkpoint(out, network, {**lineage, **measured})
             run.save(state_file)
 
 
@@ -182,24 +185,14 @@ def _text(gaps: dict[str, float]) -> str:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line; see the module's docstring."""
-    parser = argparse.ArgumentParser(prog="python -m scheduler_env.polishing", description=__doc__.split("\n\n")[0])
-    parser.add_argument("--config", type=Path, required=True, help="JSON file with fields of TrainingConfig")
-    parser.add_argument("--weights", type=Path, required=True, help="what scheduler_env.training wrote")
-    parser.add_argument("--out", type=Path, required=True, help="where the best validated weights go")
-    parser.add_argument("--run-dir", type=Path, help="for the state (default: training_runs/<out's name>)")
-    parser.add_argument("--resume", action="store_true", help="continue the run saved in the run folder")
-    parser.add_argument("--validate-every", type=int, default=25, metavar="GENERATIONS", help="default 25")
+    parser = command_parser("polishing", __doc__.split("\n\n")[0], "GENERATIONS", 25)
+    parser.add_argument("--weights", type=Path, required=True, help="weights file written by scheduler_env.training")
     options = parser.parse_args(arguments)
-    content = config_in(options.config, parser)
+    content = config_in(options.config, parser) if options.config else {}
     run_dir = options.run_dir or Path("training_runs") / options.out.stem
-    every = options.validate_every
-    try:
-        config = TrainingConfig.model_validate(content)
+    with reported_errors(parser):
+        config, every = TrainingConfig.model_validate(content), options.validate_every
         polish(config, options.weights, options.out, run_dir, resume=options.resume, validate_every=every)
-    except ValidationError as err:
-        parser.error("; ".join(f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in err.errors()))
-    except ValueError as err:
-        parser.error(str(err))
     return 0
 
 

@@ -1,4 +1,4 @@
-"""The instances that training learns on, and the best schedule known of each, which demonstrations show."""
+"""The training instances, and the best known schedule of each for demonstrations."""
 
 import math
 from collections.abc import Sequence
@@ -10,23 +10,23 @@ import torch
 from scheduler_env.bounds import lower_bound
 from scheduler_env.generator import random_instance
 from scheduler_env.improvement import improve
-from scheduler_env.incumbent import nothing_yet
-from scheduler_env.kernel import Floats, Ints, compile_instance, new_state, new_view
+from scheduler_env.incumbent import empty_incumbent
+from scheduler_env.kernel import Floats, Ints, compile_instance, new_outlook, new_state
 from scheduler_env.observation import Network, new_workspace
 from scheduler_env.rules import improve_by_rules
 
 TRAINING_SEEDS_FROM = 1_000_000
 
-NOT_SHOWN = (np.empty(0, dtype=np.int64), np.empty(0))
-"""An episode that the network plays itself."""
+NO_DEMONSTRATION = (np.empty(0, dtype=np.int64), np.empty(0))
+"""The empty demonstration: the network plays the episode."""
 
 
 class Pool:
-    """The training instances with the simulations that run on them: equally many of each size."""
+    """The training instances, equally many of each size, and a simulation of each."""
 
     def __init__(self, sizes: Sequence[int], instances: int, seed: int, network: Network) -> None:
         self.problems, self.states = numba.typed.List(), numba.typed.List()
-        self.views, self.workspaces = numba.typed.List(), numba.typed.List()
+        self.outlooks, self.workspaces = numba.typed.List(), numba.typed.List()
         self.n_activities = 0
         self.sizes = sorted(set(sizes))
         self.per_size = -(-instances // len(self.sizes))
@@ -36,14 +36,14 @@ class Pool:
                 problem = compile_instance(instance)
                 self.problems.append(problem)
                 self.states.append(new_state(problem))
-                self.views.append(new_view(problem))
+                self.outlooks.append(new_outlook(problem))
                 self.workspaces.append(new_workspace(problem, network))
                 self.n_activities = max(self.n_activities, problem.shortest.size)
 
     def draw(self, chooser: np.random.Generator, curriculum: float) -> int:
-        """The number of an instance; sizes open one after another while `curriculum` goes from 0 to 1.
+        """The number of a random instance; larger sizes are added one by one as `curriculum` goes from 0 to 1.
 
-        An episode of twice the size has twice the decisions, so its size is drawn half as often.
+        An episode of twice the size has twice as many decisions, so its size is drawn half as often.
         """
         n_open = min(len(self.sizes), 1 + int(curriculum * len(self.sizes)))
         weights = 1.0 / np.array(self.sizes[:n_open], dtype=np.float64)
@@ -52,10 +52,10 @@ class Pool:
 
 
 class Demonstrations:
-    """The best schedule known of each instance of the pool: the search goes on from there each time it is asked.
+    """The best known schedule of each instance of the pool, which the search improves each time it is requested.
 
-    The rules begin, then the search samples with the network as it is then (expert iteration, Anthony, Tian and Barber
-    2017), so that demonstrations get better as the network does.
+    The first schedule is that of the priority rules. The search then samples with the current network (expert
+    iteration: Anthony, Tian and Barber 2017), so the demonstrations improve with the network.
     """
 
     def __init__(self, pool: Pool) -> None:
@@ -65,10 +65,10 @@ class Demonstrations:
         self.start = np.zeros((n, pool.n_activities))
         self.makespan_h = np.full(n, np.inf)
 
-    def show(self, number: int, network: Network, evaluations: int, seed: int) -> tuple[Ints, Floats]:
-        """Mode and start of each activity of the instance, after so many more schedules were tried."""
+    def demonstrate(self, number: int, network: Network, evaluations: int, seed: int) -> tuple[Ints, Floats]:
+        """Mode and start of each activity of the instance, after `evaluations` more schedules were tried."""
         problem = self._pool.problems[number]
-        best = nothing_yet(problem)
+        best = empty_incumbent(problem)
         n = best.start.size
         if np.isfinite(self.makespan_h[number]):
             best.take(self.mode[number, :n], self.start[number, :n], float(self.makespan_h[number]), "shown")
@@ -88,6 +88,7 @@ class Demonstrations:
         return best.mode, best.start
 
     def state_dict(self) -> dict[str, torch.Tensor]:
+        """The schedules in the format of `load_state_dict`, as in torch."""
         return {name: torch.from_numpy(getattr(self, name)) for name in ("mode", "start", "makespan_h")}
 
     def load_state_dict(self, saved: dict[str, torch.Tensor]) -> None:

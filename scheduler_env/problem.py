@@ -1,7 +1,7 @@
-"""What is scheduled: teams, work points, steps and their modes; hours throughout.
+"""The scheduling problem: teams, work points, steps and their modes. All times are in hours.
 
-In the field's terms this is the multi-mode resource-constrained multi-project scheduling problem with renewable
-resources: team = renewable resource, work point = project, step = activity, crew size = mode.
+It is the multi-mode resource-constrained multi-project scheduling problem with renewable resources:
+team = renewable resource, work point = project, step = activity, crew size = mode.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,12 +16,12 @@ from scheduler_env.errors import InvalidInstance
 MAX_STEPS = 5_000
 MAX_HEADCOUNT = 1_000
 DEFAULT_MIN_CREW = 2
-"""Nobody works alone: the least crew of a shared team unless the input says otherwise."""
+"""Default minimum crew of a shared team, because nobody may work alone."""
 
 
 @dataclass(frozen=True, slots=True)
 class Team:
-    """A renewable resource: `headcount` people, at work on one step at a time (`dedicated`) or on several."""
+    """A renewable resource of `headcount` people, which works on one step at a time (`dedicated`) or on several."""
 
     name: str
     headcount: int
@@ -49,7 +49,7 @@ Demand = tuple[tuple[str, int], ...]
 
 
 class Mode(NamedTuple):
-    """One way to do a step: how long it takes and how many people of which teams it holds meanwhile."""
+    """One way to do a step: its duration and the people it needs of each team for that time."""
 
     duration_h: float
     demand: Demand
@@ -57,10 +57,10 @@ class Mode(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class CrewModes(Sequence[Mode]):
-    """The modes of a step of `nominal_h` hours, one per crew; made when somebody looks at them."""
+    """The modes of a step of `nominal_h` hours, one per crew; the `Mode` objects are created on access."""
 
     nominal_h: float
-    relative_h: Mapping[Demand, float]  # hours per nominal hour; the same object for all steps with these crews
+    relative_h: Mapping[Demand, float]  # hours per nominal hour; shared by all steps with the same crews
 
     def __len__(self) -> int:
         return len(self.relative_h)
@@ -87,8 +87,8 @@ class CrewModes(Sequence[Mode]):
 class Step(NamedTuple):
     """An activity: done once, without preemption, in one of its modes.
 
-    `order` groups the steps of a work point: it starts only when every step of a lower order is finished
-    (None: no such rule). `predecessors` are ids of further steps to wait for.
+    `order` groups the steps of a work point: a step starts only when every step of a lower order is finished (None:
+    the step has no order). `predecessors` are the ids of further steps that must finish before.
     """
 
     id: str
@@ -100,7 +100,7 @@ class Step(NamedTuple):
     predecessors: tuple[str, ...] = ()
 
     def crew(self, mode: Mode) -> int:
-        """People of the step's own team at work in `mode`."""
+        """People of the step's own team that `mode` needs."""
         for resource, units in mode.demand:
             if resource == self.team:
                 return units
@@ -109,7 +109,7 @@ class Step(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class WorkPoint:
-    """A project: the place that is inspected, and its steps."""
+    """A project: a place to be inspected, and its steps."""
 
     id: str
     name: str
@@ -118,21 +118,20 @@ class WorkPoint:
 
 @dataclass(frozen=True)
 class Instance:
-    """A complete, valid problem: every step can be done, and in some order all of them.
+    """A complete and valid problem, which has at least one feasible schedule.
 
-    `places` are renewable resources that are not teams (they keep steps apart, and nobody counts their use):
-    name -> units.
+    `places` (name -> units) are renewable resources that are not teams: they prevent steps from running at the same
+    time, and their utilization is not reported.
 
     Raises:
-        InvalidInstance: an unknown team or predecessor, a cycle, a mode that no team can staff, a repeated id, or
-            nothing to do.
+        InvalidInstance: unknown team or predecessor, a cycle, a demand above the capacity, a repeated id, or no step.
     """
 
     teams: tuple[Team, ...]
     workpoints: tuple[WorkPoint, ...]
     places: Mapping[str, int] = field(default_factory=dict)
     shared: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
-    """What was worked out that durations do not change, by who did; one with those of `with_durations`."""
+    """Cache of values that do not depend on durations, by owner; shared with the instances from `with_durations`."""
 
     def __post_init__(self) -> None:
         if not self.steps:
@@ -143,14 +142,14 @@ class Instance:
         _refuse_repeats("workpoint", [workpoint.id for workpoint in self.workpoints])
         _refuse_repeats("step", [step.id for step in self.steps])
         capacity = self.capacity
-        staffed: set[tuple[tuple[str, int], ...]] = set()  # most steps of a team have the same crews
+        checked: set[Demand] = set()  # most steps of a team have the same crews
         for step in self.steps:
             if not step.modes:
                 raise InvalidInstance("step_without_mode", step=step.id)
             for duration_h, demand in step.modes:
                 if not duration_h >= 0.0:
                     raise InvalidInstance("negative_duration", step=step.id, value=duration_h)
-                if demand in staffed:
+                if demand in checked:
                     continue
                 for resource, units in demand:
                     if resource not in capacity:
@@ -163,13 +162,13 @@ class Instance:
                             resource=resource,
                             capacity=capacity[resource],
                         )
-                staffed.add(demand)
-        self.topological_order  # noqa: B018  (raises on unknown predecessors and cycles)
+                checked.add(demand)
+        self.topological_order  # noqa: B018  (raises InvalidInstance for unknown predecessors and cycles)
 
     def with_durations(self, nominal_h: Sequence[float]) -> "Instance":
-        """The same steps with other nominal hours, each greater than 0; what they do not change is shared.
+        """The same instance with other nominal hours (each greater than 0), which shares everything else.
 
-        Only for an instance whose steps all have `CrewModes`.
+        Only for instances whose steps all have `CrewModes`.
         """
         hours = iter(nominal_h)
         workpoints = tuple(
@@ -183,7 +182,7 @@ class Instance:
             )
             for workpoint in self.workpoints
         )
-        new = object.__new__(Instance)  # which is as valid as this one
+        new = object.__new__(Instance)  # skips validation: the new instance is as valid as this one
         new.__dict__.update(self.__dict__, workpoints=workpoints)
         new.__dict__.pop("steps")
         return new
@@ -200,9 +199,9 @@ class Instance:
 
     @cached_property
     def predecessors(self) -> tuple[tuple[int, ...], ...]:
-        """For each activity the activities that must finish before it starts (direct ones; sorted).
+        """For each activity its direct predecessors, sorted.
 
-        Of the orders, only the next lower one of the same work point is listed; the lower ones follow from it.
+        Of the lower orders of the work point only the next one is included; the others follow from it.
         """
         index = {step.id: number for number, step in enumerate(self.steps)}
         found: list[set[int]] = []
@@ -226,7 +225,7 @@ class Instance:
 
     @cached_property
     def successors(self) -> tuple[tuple[int, ...], ...]:
-        """For each activity those that it is a direct predecessor of (sorted)."""
+        """For each activity its direct successors, sorted."""
         after: list[list[int]] = [[] for _ in self.steps]
         for activity, before in enumerate(self.predecessors):
             for predecessor in before:
@@ -244,7 +243,7 @@ class Instance:
         """
         missing = [len(before) for before in self.predecessors]
         order = [activity for activity, count in enumerate(missing) if count == 0]
-        for activity in order:  # which grows meanwhile
+        for activity in order:  # the list grows during the loop
             for successor in self.successors[activity]:
                 missing[successor] -= 1
                 if missing[successor] == 0:
@@ -254,7 +253,7 @@ class Instance:
         return tuple(order)
 
     def _cycle(self) -> list[str]:
-        """Ids of steps that wait for each other, the first one again at the end."""
+        """Ids of the steps of a cycle, the first one again at the end."""
         try:
             TopologicalSorter(dict(enumerate(self.predecessors))).prepare()
         except CycleError as err:

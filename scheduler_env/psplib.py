@@ -1,4 +1,4 @@
-"""Public benchmark instances: PSPLIB's `.sm` and `.mm` text to `Instance`.
+"""Reader of PSPLIB benchmark instances (`.sm` and `.mm` files).
 
 Source of the format and the instances: Kolisch and Sprecher 1996, PSPLIB - a project scheduling problem library.
 """
@@ -16,29 +16,29 @@ _SECTION = {
 
 
 def instance_from_psplib(text: str) -> Instance:
-    """The project in a `.sm` or `.mm` file: one work point, a team per renewable resource; its time unit as hours.
+    """The project in a `.sm` or `.mm` file: one work point, one team per renewable resource; a time unit is an hour.
 
-    Job k becomes the step `k`, with its executable modes in the file's order; the dummy source and sink stay, without
-    duration.
+    Job k becomes step `k` with its executable modes in the order of the file. The dummy source and sink are kept, with
+    duration 0.
 
     Raises:
-        InvalidInstance: not such a file, or it has non-renewable resources, which this kernel does not know.
+        InvalidInstance: the text is not such a file, or has non-renewable resources, which are not supported.
     """
     header, availabilities = _section(text, "capacities")
     resources = [kind + number for kind, number in re.findall(r"([RND])\s*(\d+)", header)]
     if unknown := [name for name in resources if not name.startswith("R")]:
         raise InvalidInstance(
-            f"the instance has {', '.join(unknown)}: only renewable resources (R) are supported, no non-renewable or "
-            "doubly constrained ones"
+            f"the instance has the resources {', '.join(unknown)}; only renewable resources (R) are supported, not "
+            "non-renewable or doubly constrained ones"
         )
     capacities = _numbers(availabilities)
     if len(capacities) != len(resources):
-        raise InvalidInstance(f"{len(resources)} resources have {len(capacities)} availabilities")
+        raise InvalidInstance(f"{len(capacities)} availabilities are given for {len(resources)} resources")
     successors: dict[int, list[int]] = {}
     for line in _section(text, "successors")[0].splitlines():
         values = _numbers(line)
         if len(values) < 3 or len(values) != 3 + values[2]:
-            raise InvalidInstance(f"the job {line.strip()!r} does not list as many successors as it announces")
+            raise InvalidInstance(f"the number of successors of the job {line.strip()!r} does not match its list")
         job, after = values[0], values[3:]
         successors[job] = after
     modes: dict[int, list[Mode]] = {}
@@ -48,9 +48,9 @@ def instance_from_psplib(text: str) -> Instance:
         if len(values) == len(resources) + 3:  # the first mode of a job names the job
             job = values.pop(0)
         if len(values) != len(resources) + 2 or job not in successors:
-            raise InvalidInstance(f"the mode {line.strip()!r} has not {len(resources)} demands of a known job")
+            raise InvalidInstance(f"the mode {line.strip()!r} does not have {len(resources)} demands, or no known job")
         demand = tuple((name, units) for name, units in zip(resources, values[2:], strict=True) if units)
-        # Some modes need more than there is of a resource: nobody can ever choose them (Sprecher et al. 1997).
+        # Modes whose demand exceeds a capacity are not executable (Sprecher et al. 1997).
         if all(units <= capacities[resources.index(name)] for name, units in demand):
             modes.setdefault(job, []).append(Mode(float(values[1]), demand))
     before: dict[int, list[str]] = {job: [] for job in successors}
@@ -70,7 +70,7 @@ def instance_from_psplib(text: str) -> Instance:
 def _section(text: str, name: str) -> tuple[str, ...]:
     found = _SECTION[name].search(text)
     if found is None:
-        raise InvalidInstance(f"this is not a PSPLIB file: its section of {name} is missing")
+        raise InvalidInstance(f"this is not a PSPLIB file: the section with the {name} is missing")
     return found.groups()
 
 

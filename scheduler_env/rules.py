@@ -1,25 +1,25 @@
-"""Priority rules with the parallel and the serial schedule generation scheme: the field's baselines.
+"""Priority rules with the parallel and the serial schedule generation scheme.
 
-A rule orders the activities; a crew policy picks the mode that each should have; a scheme turns both into a schedule.
+A rule orders the activities, a crew policy selects a preferred mode for each, and a scheme builds a schedule from both.
 
-| rule | takes first the activity with | source |
+| rule | first activity | source |
 |---|---|---|
-| `LFT` | least latest finish time | Davis and Patterson 1975 |
-| `LST` | least latest start time | Alvarez-Valdes and Tamarit 1989 |
-| `MINSLK` | least slack, latest minus earliest start | Davis and Patterson 1975 |
+| `LFT` | minimum latest finish time | Davis and Patterson 1975 |
+| `LST` | minimum latest start time | Alvarez-Valdes and Tamarit 1989 |
+| `MINSLK` | minimum slack: latest minus earliest start | Davis and Patterson 1975 |
 | `MTS` | most transitive successors | Alvarez-Valdes and Tamarit 1989 |
 | `GRPW` | greatest rank positional weight: own and direct successors' durations | Alvarez-Valdes and Tamarit 1989 |
-| `MWKR` | most work (hours of full teams) in itself and everything after it | Panwalkar and Iskander 1977 |
+| `MWKR` | most work remaining, own and of all successors (hours of the full team) | Panwalkar and Iskander 1977 |
 | `SPT` | shortest duration | Panwalkar and Iskander 1977 |
 | `LPT` | longest duration | Panwalkar and Iskander 1977 |
-| `FIFO` | earliest possible start, then its number | Panwalkar and Iskander 1977 |
-| `WCS` | least worst-case slack: latest start minus earliest after any other (parallel scheme only) | Kolisch 1996 |
-| `RANDOM` | least random number | |
+| `FIFO` | earliest possible start, then lowest number | Panwalkar and Iskander 1977 |
+| `WCS` | minimum worst-case slack: latest start minus worst earliest start (parallel scheme only) | Kolisch 1996 |
+| `RANDOM` | minimum random number | |
 
-Crew policy: the shortest mode in which no resource is taken beyond a share of its capacity (the smallest crew if there
-is none). The parallel scheme puts a smaller crew to work where that one does not fit; the serial scheme keeps to it.
-The policy `EVEN` (parallel scheme only) divides the free people of a team by the steps that they could start now,
-rounded up, at each choice anew.
+Crew policy: the shortest mode that uses no resource beyond a share of its capacity, or the smallest crew if there is
+none. The parallel scheme uses a smaller crew if the preferred one does not fit; the serial scheme always uses the
+preferred one. The policy `EVEN` (parallel scheme only) limits a crew to the free people of its team divided by the
+number of eligible steps, rounded up, recomputed at each decision.
 """
 
 import math
@@ -34,7 +34,7 @@ from numpy.typing import NDArray
 
 from scheduler_env.bounds import lower_bound
 from scheduler_env.compilation import compiled
-from scheduler_env.incumbent import PROVED_H, SHORTER_H, Incumbent
+from scheduler_env.incumbent import MIN_IMPROVEMENT_H, OPTIMAL_WITHIN_H, Incumbent
 from scheduler_env.kernel import (
     ELIGIBLE,
     NOW,
@@ -43,7 +43,7 @@ from scheduler_env.kernel import (
     Floats,
     Ints,
     Problem,
-    State,
+    SimulationState,
     compile_instance,
     fits,
     new_state,
@@ -57,24 +57,24 @@ from scheduler_env.schedule import Solution
 from scheduler_env.serial import Decoder, decode, new_decoder
 
 WORST_CASE = "WCS"
-"""The rule that looks at pairs of eligible activities; defined for the parallel scheme."""
+"""The only rule that compares pairs of eligible activities; defined for the parallel scheme."""
 RULES: tuple[str, ...] = ("MWKR", "LFT", "LST", "MTS", "GRPW", "MINSLK", "FIFO", "LPT", "SPT", "RANDOM", WORST_CASE)
 """In the order in which `improve_by_rules` tries them."""
 MWKR, LFT, LST, MTS, GRPW, MINSLK, FIFO, LPT, SPT, _, WORST_CASE_CODE = range(len(RULES))
-"""Their places in it, for compiled code."""
+"""Indices into `RULES`, for compiled code."""
 EVEN = 0.0
-"""As a crew share: free people over eligible steps."""
+"""The crew share that stands for the policy `EVEN`."""
 CREW_SHARES: tuple[float, ...] = (0.2, 1.0 / 3.0, 0.5, 1.0)
 SHARES = np.array(CREW_SHARES)
-MAX_ACTIVITIES_AT_ONCE = 100
-"""With more of them a problem is large: the clock is looked at after each rule."""
+MAX_UNTIMED_ACTIVITIES = 100
+"""In a larger problem the deadline is checked after each rule."""
 Scheme = Literal["parallel", "serial"]
 Bools = NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """A complete rule: order, share of a team that one crew may be (0..1, or `EVEN`), and scheme."""
+    """A priority rule with its maximum crew (a share of the team's headcount, 0..1, or `EVEN`) and its scheme."""
 
     name: str
     crew_share: float
@@ -108,7 +108,7 @@ def solve_by_rule(instance: Instance, rule: Rule, *, seed: int = 0) -> Solution:
     return Solution(schedule, bound_h, str(rule), 1, bound_h, schedule.makespan_h)
 
 
-def build(problem: Problem, state: State, rule: Rule, seed: int = 0) -> float:
+def build(problem: Problem, state: SimulationState, rule: Rule, seed: int = 0) -> float:
     """Fill `state.mode`, `state.start` and `state.finish` with the rule's schedule; its makespan, hours.
 
     Raises:
@@ -136,22 +136,22 @@ def improve_by_rules(
     seed: int = 0,
     max_evaluations: int | None = None,
 ) -> None:
-    """Take into `incumbent` the shortest of the schedules that `rules` build.
+    """Replace `incumbent` by the shortest schedule of `rules`, if that is shorter.
 
     Args:
-        lower_bound_h: proved; a schedule as short as that ends the search.
-        deadline_s: of `time.perf_counter`; past it no further rule is begun. None: all are tried; as they are for a
-            small problem, in a millisecond: a busy machine answers later, and not with worse schedules.
+        lower_bound_h: a proved bound; a schedule of this length ends the search.
+        deadline_s: a time of `time.perf_counter` after which no further rule is tried. None: all rules are tried. Small
+            problems always try all rules, which takes a millisecond, so a busy machine gives the same schedule.
         seed: of `RANDOM`.
-        max_evaluations: how many schedules may have been built when this ends, those of the incumbent included.
+        max_evaluations: limit on the schedules built, including those that the incumbent already counts.
     """
     if max_evaluations is not None:
         rules = rules[: max(0, max_evaluations - incumbent.evaluations)]
-    is_large = problem.shortest.size > MAX_ACTIVITIES_AT_ONCE
+    is_large = problem.shortest.size > MAX_UNTIMED_ACTIVITIES
     state, decoder = new_state(problem), new_decoder(problem)
     preferred = np.full((SHARES.size, problem.shortest.size), -1, dtype=np.int64)
     for name, variants in groupby(rules, key=lambda rule: rule.name):
-        for some in _at_once(tuple(variants), problem):
+        for some in _portions(tuple(variants), problem):
             if deadline_s is not None and is_large and time.perf_counter() >= deadline_s:
                 return
             if incumbent.is_optimal(lower_bound_h):
@@ -159,23 +159,23 @@ def improve_by_rules(
             found, best, tried = _try_rules(
                 problem, state, decoder, _code(name), _random(name, problem, seed),
                 np.array([rule.crew_share for rule in some]), np.array([rule.scheme == "serial" for rule in some]),
-                preferred, incumbent.mode, incumbent.start, incumbent.makespan_h, lower_bound_h + PROVED_H,
+                preferred, incumbent.mode, incumbent.start, incumbent.makespan_h, lower_bound_h + OPTIMAL_WITHIN_H,
             )  # fmt: skip
             incumbent.evaluations += tried
             if best >= 0:
                 incumbent.makespan_h, incumbent.stage = found, str(some[best])
 
 
-def _at_once(variants: tuple[Rule, ...], problem: Problem) -> Iterator[tuple[Rule, ...]]:
-    """The rules in portions, each tried without a look at the clock: all in less than a millisecond, or one."""
-    portion = 1 if problem.shortest.size > MAX_ACTIVITIES_AT_ONCE else len(variants)
+def _portions(variants: tuple[Rule, ...], problem: Problem) -> Iterator[tuple[Rule, ...]]:
+    """The rules in portions between which the deadline is checked: one by one for a large problem, else all at once."""
+    portion = 1 if problem.shortest.size > MAX_UNTIMED_ACTIVITIES else len(variants)
     return (variants[begin : begin + portion] for begin in range(0, len(variants), portion))
 
 
 @compiled
 def _try_rules(
     problem: Problem,
-    state: State,
+    state: SimulationState,
     decoder: Decoder,
     code: int,
     random: Floats,
@@ -185,19 +185,22 @@ def _try_rules(
     best_mode: Ints,
     best_start: Floats,
     best: float,
-    enough: float,
+    target: float,
 ) -> tuple[float, int, int]:
-    """Build the schedules of one rule until one is no longer than `enough` hours: (shortest makespan, which, how many).
+    """Build the schedules of one rule until one is at most `target` hours long.
 
-    A shorter schedule than `best` overwrites the two arrays; `which` is -1 if there was none. `preferred` keeps the
-    modes of the crew shares that came so far, row by row.
+    A schedule shorter than `best` overwrites `best_mode` and `best_start`. `preferred` caches the preferred modes of
+    the crew shares, one row each.
+
+    Returns:
+        (shortest makespan in hours, index of its variant or -1 if none was shorter, number of schedules built).
     """
     priority = _priority(problem, code, random)
     order = np.empty(0, dtype=np.int64)
     which = -1
     for i in range(crew_share.size):
         share = 1.0 if crew_share[i] == EVEN else crew_share[i]
-        mode = _preferred_once(problem, share, preferred)
+        mode = _cached_preferred_modes(problem, share, preferred)
         if is_serial[i]:
             if order.size == 0:
                 order = activity_list(problem, priority)
@@ -205,17 +208,17 @@ def _try_rules(
         else:
             parallel_scheme(problem, state, priority, mode, crew_share[i] == EVEN, code == WORST_CASE_CODE)
         found = state.finish.max()
-        if found < best - SHORTER_H:
+        if found < best - MIN_IMPROVEMENT_H:
             best, which = found, i
             best_mode[:], best_start[:] = state.mode, state.start
-            if best <= enough:
+            if best <= target:
                 return best, which, i + 1
     return best, which, crew_share.size
 
 
 @compiled
-def _preferred_once(problem: Problem, crew_share: float, preferred: Ints) -> Ints:
-    """`preferred_modes`, worked out once for each share: its row of `preferred` begins with -1 until then."""
+def _cached_preferred_modes(problem: Problem, crew_share: float, preferred: Ints) -> Ints:
+    """`preferred_modes`, computed once per share and stored in its row of `preferred`, which is -1 before."""
     for row in range(SHARES.size):
         if SHARES[row] == crew_share:
             known: Ints = preferred[row]
@@ -226,7 +229,7 @@ def _preferred_once(problem: Problem, crew_share: float, preferred: Ints) -> Int
 
 
 def priorities(problem: Problem, rule: str, seed: int = 0) -> Floats:
-    """For each activity its priority by `rule`, shape (n,); the least goes first.
+    """The priority of each activity by `rule`, shape (n,); the lowest value goes first.
 
     Raises:
         ValueError: no such rule.
@@ -242,17 +245,17 @@ def _code(rule: str) -> int:
 
 
 def _random(rule: str, problem: Problem, seed: int) -> Floats:
-    """What `RANDOM` goes by; nothing for the others."""
+    """The random priorities of `RANDOM`, shape (n,); empty for the other rules."""
     return np.random.default_rng(seed).random(problem.shortest.size) if rule == "RANDOM" else np.empty(0)
 
 
 @compiled
 def _priority(problem: Problem, code: int, random: Floats) -> Floats:
-    """As `priorities`; `code` is the rule's place in `RULES`."""
+    """As `priorities`; `code` is the rule's index in `RULES`."""
     tail, shortest = problem.tail, problem.shortest
     if code == LFT:
         return shortest - tail
-    if code in (LST, WORST_CASE_CODE):  # of the latter the part that is the same at every choice
+    if code in (LST, WORST_CASE_CODE):  # for WCS this is only the static part
         return -tail
     if code == MINSLK:
         return -tail - _heads(problem)
@@ -327,7 +330,7 @@ def _own_work(problem: Problem) -> Floats:
 
 @compiled
 def preferred_modes(problem: Problem, crew_share: float) -> Ints:
-    """For each activity the shortest mode within `crew_share` of every capacity; else the one that takes least."""
+    """(n,) the shortest mode within `crew_share` of every capacity; otherwise the mode with the lowest demand."""
     n = problem.shortest.size
     result = np.empty(n, dtype=np.int64)
     for j in range(n):
@@ -351,17 +354,19 @@ def preferred_modes(problem: Problem, crew_share: float) -> Ints:
 
 @compiled
 def parallel_scheme(
-    problem: Problem, state: State, priority: Floats, preferred: Ints, even: bool, worst_case: bool
+    problem: Problem, state: SimulationState, priority: Floats, preferred: Ints, even: bool, worst_case: bool
 ) -> None:
-    """At each event start what is eligible and fits, by priority. Source: Kelley 1963; Kolisch 1996.
+    """The parallel scheme: at each event, start the activities that are eligible and fit, by priority.
 
-    No step takes a shorter mode than `preferred`, nor, if `even`, more than its even share of a team (see above). With
-    `worst_case` the priority is lessened by the worst case of the earliest start (`WCS`).
+    No activity gets a shorter mode than `preferred`. With `even`, none gets more than its even share of a team (see the
+    module's docstring). With `worst_case`, the worst earliest start is subtracted from the priority (`WCS`).
+
+    Source: Kelley 1963; Kolisch 1996.
     """
     reset(problem, state)
     n = problem.shortest.size
     eligible_on = np.zeros(problem.capacity.size, dtype=np.int64)
-    activity, mode = np.empty(n, dtype=np.int64), np.empty(n, dtype=np.int64)  # what could start now, and how
+    activity, mode = np.empty(n, dtype=np.int64), np.empty(n, dtype=np.int64)  # candidates
     while state.counts[UNSTARTED] > 0:
         while True:
             if even:
@@ -390,15 +395,15 @@ def parallel_scheme(
             if best < 0:
                 break
             if worst_case:
-                best = _least_worst_case_slack(problem, state, priority, activity, mode, count)
+                best = _min_worst_case_slack(problem, state, priority, activity, mode, count)
             start_activity(problem, state, activity[best], mode[best])
         if state.counts[UNSTARTED] > 0:
             wait(problem, state)
 
 
 @compiled
-def _might_fit(problem: Problem, state: State, j: int) -> bool:
-    """False if even the least that `j` needs of every team in any mode is not free."""
+def _might_fit(problem: Problem, state: SimulationState, j: int) -> bool:
+    """False if no mode of `j` fits, because the minimum units over its modes are not available."""
     for u in range(problem.use_at[j], problem.use_at[j + 1]):
         if problem.use_units[u] > state.free[problem.use_resource[u]]:
             return False
@@ -406,25 +411,25 @@ def _might_fit(problem: Problem, state: State, j: int) -> bool:
 
 
 @compiled
-def _least_worst_case_slack(
-    problem: Problem, state: State, latest_start: Floats, activity: Ints, mode: Ints, count: int
+def _min_worst_case_slack(
+    problem: Problem, state: SimulationState, latest_start: Floats, activity: Ints, mode: Ints, count: int
 ) -> int:
-    """Which of the first `count` candidates has the least latest start minus its worst earliest start. Kolisch 1996."""
-    best, least = 0, np.inf
+    """Index of the candidate with the minimum latest start minus worst earliest start. Source: Kolisch 1996."""
+    best, min_slack = 0, np.inf
     for a in range(count):
         worst = state.clock[NOW]
         for b in range(count):
             if b != a:
                 worst = max(worst, _earliest_after(problem, state, mode[a], mode[b]))
         slack = latest_start[activity[a]] - worst
-        if slack < least - 1e-12:
-            best, least = a, slack
+        if slack < min_slack - 1e-12:
+            best, min_slack = a, slack
     return best
 
 
 @compiled
-def _earliest_after(problem: Problem, state: State, m: int, first: int) -> float:
-    """When mode `m` fits at the earliest if mode `first` is started now. Both fit now."""
+def _earliest_after(problem: Problem, state: SimulationState, m: int, first: int) -> float:
+    """The earliest start of mode `m`, hours, if mode `first` is started now. Both fit now."""
     begin = float(state.clock[NOW])
     for d in range(problem.demand_at[m], problem.demand_at[m + 1]):
         k = problem.demand_resource[d]
@@ -434,7 +439,7 @@ def _earliest_after(problem: Problem, state: State, m: int, first: int) -> float
                 free -= problem.demand_units[f]
         if free >= problem.demand_units[d]:
             continue
-        # `first` gives back what it took; what is at work may give back enough before.
+        # At the latest when `first` ends; earlier if running activities that end before it release enough units.
         soonest = state.clock[NOW] + problem.duration[first]
         for r in range(state.counts[RUNNING]):
             until = state.finish[state.running[r]]
@@ -454,7 +459,7 @@ def _earliest_after(problem: Problem, state: State, m: int, first: int) -> float
 
 
 @compiled
-def _count_eligible(problem: Problem, state: State, eligible_on: Ints) -> None:
+def _count_eligible(problem: Problem, state: SimulationState, eligible_on: Ints) -> None:
     eligible_on[:] = 0
     for i in range(state.counts[ELIGIBLE]):
         j = state.eligible[i]
@@ -463,8 +468,8 @@ def _count_eligible(problem: Problem, state: State, eligible_on: Ints) -> None:
 
 
 @compiled
-def _is_even(problem: Problem, state: State, eligible_on: Ints, m: int) -> bool:
-    """Whether mode `m` takes no more than one eligible step's share of what is free, rounded up."""
+def _is_even(problem: Problem, state: SimulationState, eligible_on: Ints, m: int) -> bool:
+    """Whether mode `m` demands at most the free units over the eligible activities, rounded up, of each resource."""
     for d in range(problem.demand_at[m], problem.demand_at[m + 1]):
         k = problem.demand_resource[d]
         if (problem.demand_units[d] - 1) * max(eligible_on[k], 1) >= state.free[k]:
@@ -474,7 +479,7 @@ def _is_even(problem: Problem, state: State, eligible_on: Ints, m: int) -> bool:
 
 @compiled
 def activity_list(problem: Problem, priority: Floats) -> Ints:
-    """The activities, each after its predecessors, by priority among those that may come next; shape (n,)."""
+    """The activity list, shape (n,): next is always the lowest priority value whose predecessors are in the list."""
     n = problem.shortest.size
     missing = problem.predecessors_of.copy()
     open_, count = np.empty(n, dtype=np.int64), 0
@@ -504,8 +509,11 @@ def activity_list(problem: Problem, priority: Floats) -> Ints:
 
 
 @compiled
-def serial_scheme(problem: Problem, state: State, decoder: Decoder, order: Ints, mode: Ints) -> None:
-    """Place each activity of `order` as early as it fits; fills `state.mode`, `state.start` and `state.finish` only."""
+def serial_scheme(problem: Problem, state: SimulationState, decoder: Decoder, order: Ints, mode: Ints) -> None:
+    """The serial scheme: schedule each activity of `order` as early as it fits.
+
+    Fills only `state.mode`, `state.start` and `state.finish`.
+    """
     state.mode[:] = mode
     decode(problem, decoder, order, mode, problem.successor_at, problem.successors, state.start, np.inf)
     for j in range(order.size):

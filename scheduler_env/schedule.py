@@ -1,4 +1,4 @@
-"""A finished plan: who does what when, how long it takes, and whether it keeps every rule."""
+"""A schedule: when each step starts and in which mode, its makespan and utilization, and its validation."""
 
 from bisect import bisect_left, bisect_right
 from dataclasses import dataclass
@@ -10,11 +10,11 @@ from scheduler_env.errors import InvalidSchedule
 from scheduler_env.problem import Instance, Mode, Step
 
 TOLERANCE_H = 1e-6
-"""Times closer than this (3.6 ms) count as equal: they are sums of floating-point durations."""
+"""Times closer together than this (3.6 ms) count as equal, because they are sums of floating-point durations."""
 
 
 class ScheduledStep(NamedTuple):
-    """A step with its mode and its start; ends after the mode's duration (no preemption)."""
+    """A step with its mode and start; it ends after the mode's duration, without preemption."""
 
     step: Step
     mode: Mode
@@ -26,20 +26,20 @@ class ScheduledStep(NamedTuple):
 
     @property
     def crew(self) -> int:
-        """People of the step's team at work on it from start to end."""
+        """People of the step's team who work on it from start to end."""
         return self.step.crew(self.mode)
 
 
 @dataclass(frozen=True)
 class Schedule:
-    """Every step of `instance` placed in time. `violations()` says whether it may be carried out."""
+    """A start and a mode for every step of `instance`. `violations()` lists the constraints that it violates."""
 
     instance: Instance
     steps: tuple[ScheduledStep, ...]
 
     @cached_property
     def makespan_h(self) -> float:
-        """The end of the last step, hours after the start of the shutdown."""
+        """The end of the last step, hours from the start of the shutdown."""
         return max(self._ends_h)
 
     @cached_property
@@ -48,7 +48,7 @@ class Schedule:
 
     @cached_property
     def team_utilization(self) -> dict[str, float]:
-        """Of each team that the instance uses: crew-hours at work over headcount times makespan, 0..1."""
+        """For each team that the instance uses: crew-hours worked over headcount times makespan, 0..1."""
         crew_hours = self._crew_hours
         return {
             team.name: self._share(crew_hours[team.name], team.headcount)
@@ -58,18 +58,18 @@ class Schedule:
 
     @cached_property
     def resource_utilization(self) -> float:
-        """Of the plant: crew-hours of all used teams over their headcounts times makespan, 0..1."""
+        """For the plant: crew-hours worked by all used teams over their total headcount times makespan, 0..1."""
         crew_hours = self._crew_hours
         headcount = sum(team.headcount for team in self.instance.teams if team.name in crew_hours)
         return self._share(sum(crew_hours.values()), headcount)
 
     @cached_property
     def critical_steps(self) -> frozenset[str]:
-        """Ids of the steps on a critical sequence: delay one of them, and the plant restarts later.
+        """Ids of the steps on a critical sequence: a delay of any of them delays the restart of the plant.
 
-        From the steps that end last, back along whatever each had to wait for: predecessors and lower orders that end
-        when it starts, and the steps that then free people of whom there were too few. A sequence begins at time 0,
-        or where a step waits for nothing.
+        A sequence is followed backwards from a step that ends last. Before each step come those that it waits for: the
+        predecessors and steps of lower orders that end when it starts, and the steps that then release people who
+        were scarce. A sequence begins at time 0, or with a step that waits for nothing.
 
         Source: Wiest 1964, Some properties of schedules for large projects with limited resources.
         """
@@ -100,10 +100,10 @@ class Schedule:
 
     @cached_property
     def _use(self) -> dict[str, tuple[list[tuple[float, int, int]], list[int]]]:
-        """Of each resource: when units are taken and given back, in time (hours, units, steps), and the units in use
-        before the first of these moves, before the second, ..., and after the last.
+        """For each resource: the changes of its use by time (hours, units, steps), and the units in use before the
+        first change, before the second, ..., and after the last.
 
-        What is given back at the time when something else is taken comes first.
+        At the same time, releases come before acquisitions.
         """
         found: dict[str, list[tuple[float, int, int]]] = {}
         for (_, mode, start_h), end_h in zip(self.steps, self._ends_h, strict=True):
@@ -116,46 +116,42 @@ class Schedule:
         return {name: (moves, [0, *accumulate([units for _, units, _ in moves])]) for name, moves in found.items()}
 
     def _busy_before(self, resource: str, hour: float) -> int:
-        """How many units of a resource are in use just before a time."""
+        """The units of a resource in use just before `hour`."""
         moves, units = self._use.get(resource, ([], [0]))
         return units[bisect_left(moves, (hour - TOLERANCE_H,))]
 
     def violations(self) -> list[str]:
-        """What breaks a rule, in words; empty when the schedule may be carried out.
+        """The constraints that the schedule violates, as English sentences; empty if it is valid.
 
-        Checked from the instance alone, by a sweep that shares no code with the kernel: every step placed once,
-        in one of its own modes (this covers crew limits, dedicated teams and durations; no preemption follows), not
-        before time 0, after its predecessors and every lower order of its work point, and no team over its headcount.
+        The check uses only the instance and shares no code with the kernel. It covers: every step is scheduled once, in
+        one of its own modes (so also crew limits, dedicated teams, durations and no preemption), not before time 0,
+        after its predecessors and after every lower order of its work point, and no team is over its headcount.
         """
         return list(self._violations)
 
     @cached_property
     def _violations(self) -> tuple[str, ...]:
-        """Worked out once: whoever builds a schedule checks it, and so does whoever answers with it."""
+        """Cached, because both the solver and the service check a schedule."""
         found: list[str] = []
         ends: dict[str, float] = {}
         for (step, mode, start_h), end_h in zip(self.steps, self._ends_h, strict=True):
             if step.id in ends:
-                found.append(f"step {step.id!r} is placed twice")
+                found.append(f"step {step.id!r} is scheduled twice")
             ends[step.id] = end_h
             if mode not in step.modes:
-                found.append(f"step {step.id!r} is done in a mode that it does not have: {mode}")
+                found.append(f"step {step.id!r} has the mode {mode}, which is not one of its modes")
             if not start_h >= -TOLERANCE_H:
                 found.append(f"step {step.id!r} starts at {start_h} h, before the shutdown")
         missing = [step.id for step in self.instance.steps if step.id not in ends]
-        found += [f"step {step_id!r} is not placed" for step_id in missing]
+        found += [f"step {step_id!r} is not scheduled" for step_id in missing]
         if not missing and len(ends) != len(self.instance.steps):
-            found.append("a step is placed that the instance does not have")
+            found.append("the schedule has a step that the instance does not have")
         if not missing:
             found += self._precedence_violations(ends)
         return (*found, *self._capacity_violations())
 
     def check(self) -> None:
-        """Nothing, if the schedule keeps every rule.
-
-        Raises:
-            InvalidSchedule: it does not; the text lists the first violations.
-        """
+        """Raise InvalidSchedule if the schedule violates a constraint; the text lists the first violations."""
         found = self.violations()
         if found:
             raise InvalidSchedule("violations", n=len(found), first=found[:5])
@@ -194,13 +190,14 @@ class Schedule:
             most = self.instance.capacity[resource]
             if max(units) > most:
                 number = next(number for number, people in enumerate(units) if people > most)
-                found.append(f"{resource!r} is over its {most} people at {moves[number - 1][0]:.4f} h: {units[number]}")
+                at_h = moves[number - 1][0]
+                found.append(f"{resource!r} needs {units[number]} people at {at_h:.4f} h, more than its {most}")
             elif resource in dedicated:
                 steps = list(accumulate([more for _, _, more in moves]))
                 if max(steps) > 1:
                     number = next(number for number, count in enumerate(steps) if count > 1)
                     found.append(
-                        f"the dedicated team {resource!r} is on {steps[number]} steps at {moves[number][0]:.4f} h"
+                        f"the dedicated team {resource!r} works on {steps[number]} steps at {moves[number][0]:.4f} h"
                     )
         return found
 
@@ -221,19 +218,19 @@ class Schedule:
 
 @dataclass(frozen=True)
 class Solution:
-    """A schedule with what is known of its quality and how it was found."""
+    """A schedule, its lower bound, and how it was found."""
 
     schedule: Schedule
     lower_bound_h: float  # no schedule of the instance is shorter
-    stage: str  # what found it: "greedy", "sampling", a rule's name, ...
+    stage: str  # the method that found it: "greedy", "sampling", a rule's name, ...
     evaluations: int  # complete schedules that were built
-    instance_bound_h: float  # what was known before anything was built: the same whoever schedules
-    policy_makespan_h: float  # of the solver's own schedule, before any search or proof: what a budget of 0 answers
-    is_cut_short: bool = False  # the search ended long before one that is worth its name
+    instance_bound_h: float  # the lower bound before the search; it is the same for every solver
+    policy_makespan_h: float  # makespan of the solver's own schedule, without a search: the result of a budget of 0
+    is_cut_short: bool = False  # the search built fewer schedules than `improvement.min_search_evaluations`
 
     @property
     def gap(self) -> float:
-        """How much longer than the lower bound the schedule is, as a share of the bound, >= 0."""
+        """The makespan's excess over the lower bound, as a share of the bound, >= 0."""
         if self.lower_bound_h <= 0.0:
             return 0.0
         return max(0.0, self.schedule.makespan_h / self.lower_bound_h - 1.0)

@@ -1,4 +1,4 @@
-"""The serial schedule generation scheme: an activity list with modes becomes a schedule, each step as early as it fits.
+"""The serial schedule generation scheme: schedules the activities of a list in order, each as early as it fits.
 
 Source: Kelley 1963; Kolisch 1996.
 """
@@ -11,42 +11,43 @@ from scheduler_env.bounds import reversed_precedence
 from scheduler_env.compilation import compiled
 from scheduler_env.kernel import Floats, Ints, Problem
 
-MAX_KEPT = 1_000_000
-"""Breakpoints for which memory is kept, 16 bytes each; a problem that would need more is decoded from its begin."""
+MAX_BREAKPOINTS = 1_000_000
+"""Limit of the memory for incremental decoding, in breakpoints of 16 bytes; a larger problem is decoded completely."""
 
 
 class Decoder(NamedTuple):
-    """Scratch memory of the serial scheme, and the precedence seen from the end.
+    """Scratch memory of the serial scheme, and the reversed precedence relation.
 
-    A row is the use of one resource over time: breakpoints, and the units in use from each of them on. Row k is that
-    of resource k. With `kept` there are two more rows for each place of the list and each resource of a mode: the use
-    after that place, in the list that is kept (`side`) and in the one that is being tried. So a list that differs only
-    from some place on is decoded from there on.
+    A row is the use of one resource over time: breakpoints, and the units in use from each breakpoint on. Row k belongs
+    to resource k. An incremental decoder has two more rows for each place of the list and each resource of a mode: the
+    use after that place in the accepted list (`side`) and in the list that is being tried. So a list that differs from
+    the accepted one only from some place on is decoded only from there on.
     """
 
     predecessor_at: Ints  # (n + 1,) CSR into predecessors
     predecessors: Ints
-    at: Floats  # (rows, 2 most + 2) breakpoints; most: activities of one resource
-    used: Ints  # (rows, 2 most + 2) units in use from that breakpoint on
-    size: Ints  # (rows,) breakpoints
-    full: Ints  # (K,) units in use that leave no room for anybody
-    row: Ints  # (K,) where each resource's present use is
-    side: Ints  # (n,) which of the rows of a place belong to the list that is kept: the first (0) or the second ones
-    ready: Floats  # (n,) end of the latest predecessor placed so far
-    rest: Floats  # (n,) hours that are sure to follow the end of each activity; of use with a limit only
-    position: Ints  # (n,) of each activity in the list
+    at: Floats  # (rows, 2 users + 2) breakpoints, hours; users: the maximum number of activities of one resource
+    used: Ints  # (rows, 2 users + 2) units in use from that breakpoint on
+    size: Ints  # (rows,) number of breakpoints
+    full: Ints  # (K,) with this many units in use, no activity fits any more
+    row: Ints  # (K,) the row with the current use of each resource
+    side: Ints  # (n,) which rows of a place belong to the accepted list: 0 the first ones, 1 the second ones
+    ready: Floats  # (n,) finish time of the latest predecessor scheduled so far
+    rest: Floats  # (n,) longest path after each activity, hours; used with a limit
+    position: Ints  # (n,) place of each activity in the list
 
 
-def new_decoder(problem: Problem, *, kept: bool = False) -> Decoder:
+def new_decoder(problem: Problem, *, incremental: bool = False) -> Decoder:
+    """A decoder for `problem`; an incremental one can reuse the unchanged beginning of a list (see `place`)."""
     n, k = problem.shortest.size, problem.capacity.size
     predecessor_at, predecessors = reversed_precedence(problem)
-    most, width, full = _extent(problem)
-    rows = k + (2 * n * width if kept and 2 * n * width * (2 * most + 2) <= MAX_KEPT else 0)
+    users, width, full = _extent(problem)
+    rows = k + (2 * n * width if incremental and 2 * n * width * (2 * users + 2) <= MAX_BREAKPOINTS else 0)
     return Decoder(
         predecessor_at=predecessor_at,
         predecessors=predecessors,
-        at=np.zeros((rows, 2 * most + 2)),
-        used=np.zeros((rows, 2 * most + 2), dtype=np.int64),
+        at=np.zeros((rows, 2 * users + 2)),
+        used=np.zeros((rows, 2 * users + 2), dtype=np.int64),
         size=np.ones(rows, dtype=np.int64),
         full=full,
         row=np.arange(k),
@@ -59,7 +60,7 @@ def new_decoder(problem: Problem, *, kept: bool = False) -> Decoder:
 
 @compiled
 def _extent(problem: Problem) -> tuple[int, int, Ints]:
-    """Most activities of one resource, most resources of one mode, and `Decoder.full`."""
+    """Maximum number of activities of one resource, maximum number of resources of one mode, and `Decoder.full`."""
     most, width = 0, 0
     full = np.zeros(problem.capacity.size, dtype=np.int64)
     users = np.zeros(problem.capacity.size, dtype=np.int64)
@@ -88,10 +89,11 @@ def decode(
     start: Floats,
     limit: float,
 ) -> float:
-    """Place the activities of `order`, each as early as it fits, and fill `start`; the makespan.
+    """Schedule the activities of `order`, each as early as it fits; fills `start` and returns the makespan, hours.
 
-    `after_at` and `after` are the CSR of what has to wait for an activity: the successors, or, to decode from the end
-    of the project backwards, the predecessors. Gives up with infinity once an activity ends after `limit`.
+    `after_at` and `after` are the CSR of the activities that must wait for an activity: the successors, or the
+    predecessors to schedule backwards from the project end. Stops and returns infinity once an activity ends after
+    `limit`.
 
     Source: Kelley 1963; Kolisch 1996 (serial schedule generation scheme).
     """
@@ -129,15 +131,15 @@ def place(
     demand_resource: Ints,
     demand_units: Ints,
 ) -> float:
-    """`decode` with all of its memory at hand: reaching into a tuple of arrays counts a reference each time.
+    """`decode` with all arrays as arguments, because each access to an array in a tuple counts a reference.
 
     Args:
-        is_flexible: where an activity would have to wait in its `mode`, it takes the longer mode in which it ends
-            soonest, if that is sooner.
-        first: the places before it are as in the list that is kept, as are their `start` and `chosen`.
-        chosen: filled with the modes that were taken; may be `mode` itself if they are fixed.
-        limit: gives up with infinity as soon as an activity and the `rest` after it end later.
-        width: kept rows of a place; 0 if none are kept, and `first` is 0.
+        is_flexible: an activity that would have to wait in its `mode` takes the longer mode in which it ends earliest,
+            if that is earlier.
+        first: the places before it are the same as in the accepted list, as are their `start` and `chosen`.
+        chosen: filled with the modes taken; may be `mode` itself if they are fixed.
+        limit: stops and returns infinity once the end of an activity plus its `rest` is later.
+        width: incremental rows of a place; 0 if there are none, then `first` must be 0.
     """
     n_resources = capacity.size
     for k in range(n_resources):
@@ -154,9 +156,9 @@ def place(
         ending = start[j] + durations[m]
         makespan = max(makespan, ending)
         if durations[m] > 0.0:
-            kept = n_resources + position * width + side[position] * (width // 2)
+            accepted = n_resources + position * width + side[position] * (width // 2)
             for d in range(demand_at[m], demand_at[m + 1]):
-                row[demand_resource[d]] = kept + d - demand_at[m]
+                row[demand_resource[d]] = accepted + d - demand_at[m]
         for e in range(after_at[j], after_at[j + 1]):
             ready[after[e]] = max(ready[after[e]], ending)
     for position in range(first, order.size):
@@ -209,7 +211,7 @@ def _earliest(
     demand_resource: Ints,
     demand_units: Ints,
 ) -> float:
-    """When mode `m`, which takes `duration` hours, fits at the earliest, not before `begin`."""
+    """The earliest start, not before `begin`, at which mode `m` fits for `duration` hours."""
     moved = True
     while moved:
         moved = False
@@ -244,7 +246,7 @@ def _occupy(
 ) -> None:
     """Add `units` from `begin` to `ending` to row `r`.
 
-    Whatever is full counts as used up, and breakpoints at which nothing changes are taken out: that keeps rows short.
+    To keep rows short, use from `full` on is stored as the capacity, and breakpoints without a change are removed.
     """
     n = size[r]
     last = n - 1
@@ -284,7 +286,7 @@ def _occupy(
 
 @compiled
 def order_by_time(problem: Problem, time: Floats, order: Ints) -> None:
-    """Fill `order` by rising `time`, each activity after its predecessors, also where one takes no time."""
+    """Fill `order` by ascending `time`; each activity is after its predecessors, even if its duration is 0."""
     n = order.size
     key = time.copy()
     for position in range(n):
@@ -298,7 +300,7 @@ def order_by_time(problem: Problem, time: Floats, order: Ints) -> None:
 
 @compiled
 def shift(order: Ints, position: Ints, old: int, new: int) -> None:
-    """Move the activity at place `old` of the list to place `new`."""
+    """Move the activity at place `old` of the list to place `new`; updates `position`."""
     j = order[old]
     step = 1 if new > old else -1
     i = old

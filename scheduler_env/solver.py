@@ -1,4 +1,4 @@
-"""What every scheduler in service can do, however it was made: instance in, checked schedule out."""
+"""The interface of every solver in service: instance in, checked schedule out."""
 
 from typing import Any, Protocol
 
@@ -8,19 +8,19 @@ from scheduler_env.schedule import Solution
 
 
 class Solver(Protocol):
-    """A scheduler: a trained agent, a priority rule, a genetic algorithm, an exact solver."""
+    """A trained agent, priority rules, a genetic algorithm or an exact solver."""
 
     @property
     def signature(self) -> dict[str, Any]:
-        """What it expects and what it is, JSON-able."""
+        """What the solver is and what input it expects; JSON values."""
 
     @property
     def training(self) -> dict[str, Any]:
-        """How it was made, JSON-able; empty if nothing was trained."""
+        """How the solver was trained; JSON values. Empty if it was not trained."""
 
     @property
     def default_budget_ms(self) -> float:
-        """The time budget that the service grants when a request names none."""
+        """The time budget, in milliseconds, of a request that does not set one."""
 
     def solve(
         self,
@@ -34,9 +34,9 @@ class Solver(Protocol):
         """The shortest schedule found within the budget.
 
         Args:
-            time_budget_ms: 0 answers what the solver starts from, the same schedule each time.
-            seed: of whatever is random.
-            max_evaluations: stop after so many complete schedules also if there is time left; the same seed and number
-                give the same schedule.
-            stop: asked every second or so of a search; once it answers True, the best schedule so far is returned.
+            time_budget_ms: 0 returns the solver's own schedule without a search; it is deterministic.
+            seed: of everything random.
+            max_evaluations: stop after this many complete schedules, even if there is time left; the same seed and
+                number give the same schedule.
+            stop: called about every second during a search; when it returns True, the best schedule so far is returned.
         """

@@ -1,6 +1,6 @@
 """The standard inspection cycle: the default plant, its 15 steps, and the crew-efficiency curve.
 
-`standard_instance(params)` is what a request with `params` asks for.
+`standard_instance(params)` is the instance of a request with `params`.
 """
 
 import math
@@ -17,7 +17,7 @@ MAX_DURATION_H = 10_000.0
 """Longest nominal duration of a step, in hours."""
 
 SAMPLE_PARAMS: tuple[float, ...] = (10, 5, 8, 6, 7, 9, 6, 7, 6, 7, 7, 7, 4, 7, 5)
-"""The flagship request: nominal hours of the 15 standard steps."""
+"""The sample request: nominal hours of the 15 standard steps."""
 
 DEFAULT_TEAMS: tuple[Team, ...] = (
     Team("team1", headcount=5, dedicated=True),
@@ -58,7 +58,7 @@ STANDARD_STEPS: tuple[StandardStep, ...] = (
 
 
 def duration_h(nominal_h: float, crew: int, headcount: int, curve: Curve = "default") -> float:
-    """Hours that a crew of `crew` out of `headcount` people needs for a step of `nominal_h` hours.
+    """The hours that a crew of `crew` of the `headcount` people needs for a step of `nominal_h` nominal hours.
 
     The default crew-efficiency curve is `d / r * (0.6 + 0.4 r) * (1 - 0.2 sqrt(r))` with `r = crew / headcount`:
     a full crew takes `0.8 d`, half a crew about `1.374 d`. `linear` is `d / r`.
@@ -82,9 +82,10 @@ def crew_modes(
     max_crew: int | None = None,
     curve: Curve = "default",
 ) -> CrewModes:
-    """One mode per crew size that `team` may put on a step, smallest crew first.
+    """One mode for each possible crew size of `team`, smallest crew first.
 
-    A dedicated team always works with everybody. `min_crew` and `max_crew` (people) narrow a shared team's range.
+    A dedicated team always works with its whole headcount. `min_crew` and `max_crew` (people) narrow the range of a
+    shared team.
 
     Raises:
         InvalidInstance: the range is empty or outside 1..headcount.
@@ -98,7 +99,7 @@ def crew_modes(
 
 @lru_cache(maxsize=1_024)
 def _crews(team: str, headcount: int, low: int, high: int, curve: Curve) -> Mapping[Demand, float]:
-    """Hours per nominal hour of each crew size from `low` to `high`: the same for every step of a team."""
+    """Hours per nominal hour of each crew size from `low` to `high`; cached, because it is the same for many steps."""
     return {((team, crew),): relative_duration(crew, headcount, curve) for crew in range(low, high + 1)}
 
 
@@ -109,10 +110,10 @@ def standard_workpoint(
     teams: Sequence[Team] = DEFAULT_TEAMS,
     curve: Curve = "default",
 ) -> WorkPoint:
-    """A work point that goes through the 15 standard steps; `params` as in `standard_instance`.
+    """A work point with the 15 standard steps; `params` as in `standard_instance`.
 
     Raises:
-        InvalidInstance: `params` is not 15 durations, or `teams` lacks one of the standard teams.
+        InvalidInstance: `params` are not 15 valid durations, or `teams` lacks one of the standard teams.
     """
     if len(params) != len(STANDARD_STEPS):
         raise InvalidInstance("wrong_number_of_params", ("params",), n=len(params), expected=len(STANDARD_STEPS))
@@ -143,6 +144,6 @@ def standard_instance(params: Sequence[float], *, curve: Curve = "default") -> I
         params: 15 nominal durations, hours, each in (0, 10000], in the order of `STANDARD_STEPS`.
 
     Raises:
-        InvalidInstance: wrong number of durations, or one out of range; `loc` names which.
+        InvalidInstance: wrong number of durations, or one out of range; `loc` is its position.
     """
     return Instance(DEFAULT_TEAMS, (standard_workpoint("1", "工作点1", params, curve=curve),))

@@ -1,19 +1,19 @@
 """Train a DDQN: `python -m scheduler_env.training --config models/seed/ddqn_v2.json --out best_model_v2.pth`.
 
-Double Q-learning (van Hasselt et al. 2016) with a dueling network (Wang et al. 2016), prioritised replay (Schaul et
-al. 2016) and n-step returns (Sutton 1988), on instances of the published generator. Both the playing and the targets
-run in the compiled kernel; torch only fits. Everything that is random comes from the seed in the configuration, so a
-run can be repeated, and a resumed run continues as if it had not stopped.
+Double Q-learning (van Hasselt et al. 2016) with a dueling network (Wang et al. 2016), prioritised experience replay
+(Schaul et al. 2016) and n-step returns (Sutton 1988), on instances of the seeded generator. Episodes and targets are
+computed in the compiled kernel; torch is used only to fit the network. All random numbers follow from the seed in the
+configuration, so a run is reproducible, and a resumed run gives the same result as an uninterrupted one.
 """
 
 import argparse
 import csv
 import json
 import math
-import os
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -25,12 +25,21 @@ from tqdm import tqdm
 
 from scheduler_env.compilation import source_digest
 from scheduler_env.generator import random_instance
-from scheduler_env.kernel import BOUND, Floats, Problem, compile_instance, makespan, new_state, new_view, observe
-from scheduler_env.network import QNetwork, save_checkpoint
+from scheduler_env.kernel import BOUND, Floats, Problem, compile_instance, makespan, new_outlook, new_state, observe
+from scheduler_env.network import QNetwork, save_atomically, save_checkpoint
 from scheduler_env.observation import N_STATE, Network, new_workspace
-from scheduler_env.pool import NOT_SHOWN, Demonstrations, Pool
-from scheduler_env.replay import Batch, Episodes, fill_batch, new_batch, new_episodes, play_episode, update_priorities
-from scheduler_env.rollout import new_random, roll_out
+from scheduler_env.policy import run_policy
+from scheduler_env.pool import NO_DEMONSTRATION, Demonstrations, Pool
+from scheduler_env.random_numbers import new_random
+from scheduler_env.replay_buffer import (
+    Batch,
+    Episodes,
+    fill_batch,
+    new_batch,
+    new_episodes,
+    play_episode,
+    update_priorities,
+)
 from scheduler_env.rules import ALL_RULES, build
 from scheduler_env.standard_cycle import SAMPLE_PARAMS, standard_instance
 from scheduler_env.values import strict_json
@@ -39,54 +48,54 @@ VALIDATION_SEEDS_FROM = 500_000
 
 
 class PolishingConfig(BaseModel):
-    """What determines how `scheduler_env.polishing` goes on from the trained weights."""
+    """The configuration of `scheduler_env.polishing`, the fine-tuning of trained weights."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    seed: int = Field(default=1, ge=0, description="Of directions and of the instances drawn in a generation.")
-    generations: int = Field(default=400, ge=1, description="Steps in all.")
+    seed: int = Field(default=1, ge=0, description="Seed of the directions and of the instances per generation.")
+    generations: int = Field(default=400, ge=1, description="Number of steps.")
     pairs: int = Field(default=12, ge=2, description="Pairs of opposite random directions per generation.")
-    noise: float = Field(default=0.05, gt=0, le=1, description="Length of a direction, in spreads of the weights.")
-    step: float = Field(default=0.01, gt=0, le=1, description="Of the weights, in their spreads; falls to 0.")
-    sizes: tuple[int, ...] = Field(default=(1, 2, 5, 10, 20), min_length=1, description="Work points of instances.")
-    instances: int = Field(default=1_000, ge=1, le=100_000, description="In the pool, equally many of each size.")
-    workpoints: int = Field(default=20, ge=1, description="Of each size drawn per generation, one instance at least.")
+    noise: float = Field(default=0.05, gt=0, le=1, description="Scale of a direction, in standard deviations.")
+    step: float = Field(default=0.01, gt=0, le=1, description="Step size, in standard deviations; falls to 0.")
+    sizes: tuple[int, ...] = Field(default=(1, 2, 5, 10, 20), min_length=1, description="Work points per instance.")
+    instances: int = Field(default=1_000, ge=1, le=100_000, description="Pool size, equally many of each size.")
+    workpoints: int = Field(default=20, ge=1, description="Work points per size and generation (at least 1 instance).")
 
 
 class TrainingConfig(BaseModel):
-    """What determines a training run; the file given as `--config`, and the model's `training_params`."""
+    """The configuration of a training run: the file given as `--config`, and the model's `training_params`."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    seed: int = Field(default=1, ge=0, description="Of weights, instances, exploration and sampling.")
-    updates: int = Field(default=20_000, ge=1, description="Learning steps in all.")
+    seed: int = Field(default=1, ge=0, description="Seed of weights, instances, exploration and sampling.")
+    updates: int = Field(default=20_000, ge=1, description="Number of learning steps.")
     batch_size: int = Field(default=128, ge=1, le=4096, description="Decisions per learning step.")
-    learning_rate: float = Field(default=1e-3, gt=0, le=1, description="Of Adam, at the start; falls to a tenth.")
+    learning_rate: float = Field(default=1e-3, gt=0, le=1, description="Initial rate of Adam; falls to a tenth.")
     hidden: tuple[int, int, int] = Field(default=(32, 32, 32), description="Sizes of the hidden layers: H1, H2, HV.")
-    sizes: tuple[int, ...] = Field(default=(1, 2, 3, 5), min_length=1, description="Work points of the instances.")
-    curriculum_share: float = Field(default=0.3, ge=0, le=1, description="Share of the run until all sizes are in.")
+    sizes: tuple[int, ...] = Field(default=(1, 2, 3, 5), min_length=1, description="Work points per instance.")
+    curriculum_share: float = Field(default=0.3, ge=0, le=1, description="Share of the run until all sizes are used.")
     instances: int = Field(default=1_000, ge=1, le=100_000, description="Training instances in the pool.")
     n_step: int = Field(default=5, ge=1, le=1_000, description="Rewards summed before the bootstrap.")
     target_every: int = Field(default=500, ge=1, description="Learning steps between copies to the target network.")
     averaging: float = Field(default=0.999, ge=0, lt=1, description="Decay of the running mean of the weights.")
     decisions_per_update: int = Field(default=32, ge=1, description="Decisions played per learning step.")
-    replay_steps: int = Field(default=2**18, ge=2**10, description="Decisions remembered; a power of two.")
-    epsilon_start: float = Field(default=0.3, ge=0, le=1, description="Share of random decisions at the start.")
-    epsilon_end: float = Field(default=0.01, ge=0, le=1, description="The same from the middle of the run on.")
-    temperature: float = Field(default=0.05, ge=0, description="Noise on the scores of half of the episodes.")
-    demonstrations: float = Field(default=0.0, ge=0, le=1, description="Share of episodes that the search shows.")
-    search_evaluations: int = Field(default=4_000, ge=1, description="Schedules that the search tries before it shows.")
-    imitation: float = Field(default=0.0, ge=0, description="Weight of the large-margin loss on shown decisions.")
-    imitation_margin: float = Field(default=0.02, ge=0, description="The margin, in mean shortest durations.")
-    priority_exponent: float = Field(default=0.6, ge=0, le=1, description="0 draws evenly, 1 by error.")
+    replay_steps: int = Field(default=2**18, ge=2**10, description="Size of the replay buffer; a power of two.")
+    epsilon_start: float = Field(default=0.3, ge=0, le=1, description="Initial share of random decisions.")
+    epsilon_end: float = Field(default=0.01, ge=0, le=1, description="Their share in the second half of the run.")
+    temperature: float = Field(default=0.05, ge=0, description="Noise on the scores in half of the episodes.")
+    demonstrations: float = Field(default=0.0, ge=0, le=1, description="Share of episodes that are demonstrations.")
+    search_evaluations: int = Field(default=4_000, ge=1, description="Schedules that the search tries for each.")
+    imitation: float = Field(default=0.0, ge=0, description="Weight of the large-margin loss on demonstrations.")
+    imitation_margin: float = Field(default=0.02, ge=0, description="Its margin, in mean shortest durations.")
+    priority_exponent: float = Field(default=0.6, ge=0, le=1, description="0: uniform sampling; 1: by error.")
     correction_start: float = Field(default=0.4, ge=0, le=1, description="Importance-sampling exponent; rises to 1.")
-    polishing: PolishingConfig | None = Field(default=None, description="Fine-tuning of the finished weights.")
+    polishing: PolishingConfig | None = Field(default=None, description="Fine-tuning of the trained weights.")
 
 
 class Validation:
-    """Fixed instances that training never sees, with what the best single rule of each group makes of them.
+    """Validation instances, which training does not use, and the mean gap of the best single rule of each group.
 
-    The groups are sizes (`N=2`: 20 instances of two work points) and the sample request (`sample`).
+    The groups are the sizes (`N=2`: 20 instances of two work points) and the sample request (`sample`).
     """
 
     def __init__(self, sizes: Sequence[int] = (1, 2, 5, 10, 20), per_size: int = 20) -> None:
@@ -108,7 +117,7 @@ class Validation:
             self.best_rule[group] = (name, gaps[name])
 
     def gaps(self, network: Network) -> dict[str, float]:
-        """Mean gap of the greedy policy to the lower bound, by group."""
+        """Mean gap (share) of the greedy policy to the lower bound, by group."""
         result = {}
         for group, problems in self.problems.items():
             makespans = np.array([greedy_makespan_h(problem, network) for problem in problems])
@@ -117,20 +126,20 @@ class Validation:
 
 
 def greedy_makespan_h(problem: Problem, network: Network) -> float:
-    """Makespan of the schedule that the network builds greedily."""
-    state, view, workspace = new_state(problem), new_view(problem), new_workspace(problem, network)
-    roll_out(problem, state, view, network, workspace, 0.0, 0.0, new_random(0))
+    """Makespan of the network's greedy schedule, hours."""
+    state, outlook, workspace = new_state(problem), new_outlook(problem), new_workspace(problem, network)
+    run_policy(problem, state, outlook, network, workspace, 0.0, 0.0, new_random(0))
     return float(makespan(state))
 
 
 def _lower_bound_h(problem: Problem) -> float:
-    state, view = new_state(problem), new_view(problem)
-    observe(problem, state, view)
+    state, outlook = new_state(problem), new_outlook(problem)
+    observe(problem, state, outlook)
     return float(state.clock[BOUND])
 
 
 class Training:
-    """A run that can be stepped, saved and resumed."""
+    """A training run that can be stepped, saved and resumed."""
 
     def __init__(self, config: TrainingConfig) -> None:
         torch.manual_seed(config.seed)
@@ -139,7 +148,7 @@ class Training:
         self.online = QNetwork(config.hidden)
         self.target = QNetwork(config.hidden)
         self.target.load_state_dict(self.online.state_dict())
-        # What is validated and shipped: a running mean of the online weights, far less noisy than the last ones
+        # The running mean of the online weights is validated and saved: it is far less noisy than the last weights
         # (Polyak and Juditsky 1992).
         self.averaged = QNetwork(config.hidden)
         self.averaged.load_state_dict(self.online.state_dict())
@@ -156,11 +165,11 @@ class Training:
 
     @property
     def progress(self) -> float:
-        """Share of the updates done, 0..1."""
+        """Share of the updates that are done, 0..1."""
         return self.update / self.config.updates
 
     def play(self, n_decisions: int) -> None:
-        """Add episodes of at least `n_decisions` decisions in all."""
+        """Play episodes into the replay buffer, at least `n_decisions` decisions in total."""
         config = self.config
         epsilon = config.epsilon_start + (config.epsilon_end - config.epsilon_start) * min(1.0, 2.0 * self.progress)
         curriculum = self.progress / config.curriculum_share if config.curriculum_share > 0 else 1.0
@@ -168,24 +177,26 @@ class Training:
         while played < n_decisions:
             number = self.pool.draw(self.chooser, curriculum)
             noisy = bool(self.chooser.random() < 0.5)
-            shown = NOT_SHOWN
+            demonstration = NO_DEMONSTRATION
             if config.demonstrations > 0.0 and self.chooser.random() < config.demonstrations:
                 seed = int(self.chooser.integers(2**31))
-                shown = self.demonstrations.show(number, self.online_arrays, config.search_evaluations, seed)
-            before = int(self.episodes.head[0])
+                demonstration = self.demonstrations.demonstrate(
+                    number, self.online_arrays, config.search_evaluations, seed
+                )
+            episode = int(self.episodes.head[0])
             play_episode(
-                self.episodes, number, self.pool.problems[number], self.pool.states[number], self.pool.views[number],
-                self.online_arrays, self.pool.workspaces[number],
-                0.0 if noisy else epsilon, config.temperature if noisy else 0.0, self.random, *shown,
+                self.episodes, number, self.pool.problems[number], self.pool.states[number],
+                self.pool.outlooks[number], self.online_arrays, self.pool.workspaces[number],
+                0.0 if noisy else epsilon, config.temperature if noisy else 0.0, self.random, *demonstration,
             )  # fmt: skip
-            played += int(self.episodes.length[before])
+            played += int(self.episodes.length[episode])
         self.decisions += played
 
     def learn(self) -> float:
-        """One learning step on one batch; its loss."""
+        """One learning step on one batch; returns the loss."""
         config = self.config
         filled = fill_batch(
-            self.episodes, self.pool.problems, self.pool.states, self.pool.views, self.pool.workspaces,
+            self.episodes, self.pool.problems, self.pool.states, self.pool.outlooks, self.pool.workspaces,
             self.online_arrays, self.target_arrays, config.n_step, self.random, self.batch,
         )  # fmt: skip
         row_at = self.batch.row_at[: filled + 1]
@@ -198,7 +209,7 @@ class Training:
         corrections = self._corrections(filled)
         loss = (corrections * nn.functional.smooth_l1_loss(q, target, reduction="none")).mean()
         if config.imitation > 0.0:
-            loss = loss + config.imitation * (corrections * self._envy(scores, sample, filled)).mean()
+            loss = loss + config.imitation * (corrections * self._margin_violation(scores, sample, filled)).mean()
         for group in self.optimizer.param_groups:
             group["lr"] = config.learning_rate * (0.1 + 0.45 * (1.0 + math.cos(math.pi * self.progress)))
         self.optimizer.zero_grad()
@@ -216,15 +227,14 @@ class Training:
         return float(loss.item())
 
     def step(self) -> float:
-        """Play, then learn once; the loss."""
-        warm_up = 2_000 if self.update == 0 else 0
-        self.play(warm_up + self.config.decisions_per_update)
+        """Play, then one learning step; returns the loss."""
+        initial = 2_000 if self.update == 0 else 0
+        self.play(initial + self.config.decisions_per_update)
         return self.learn()
 
     def save(self, path: Path) -> None:
-        """Everything that `resume` needs, written whole or not at all."""
-        temporary = path.with_name(f".{path.name}.tmp")
-        torch.save(
+        """Write everything that `resume` needs, atomically."""
+        save_atomically(
             {
                 "config": self.config.model_dump(mode="json"),
                 "online": self.online.state_dict(),
@@ -238,9 +248,8 @@ class Training:
                 "update": self.update,
                 "decisions": self.decisions,
             },
-            temporary,
+            path,
         )
-        os.replace(temporary, path)
 
     @classmethod
     def resume(cls, path: Path, config: TrainingConfig) -> "Training":
@@ -266,10 +275,11 @@ class Training:
         training.online_arrays, training.target_arrays = training.online.to_arrays(), training.target.to_arrays()
         return training
 
-    def _envy(self, scores: torch.Tensor, sample: torch.Tensor, filled: int) -> torch.Tensor:
-        """By how much another candidate, with the margin, is above what was shown; 0 for decisions that nobody showed.
+    def _margin_violation(self, scores: torch.Tensor, sample: torch.Tensor, filled: int) -> torch.Tensor:
+        """The large-margin loss of each sample, shape (filled,): 0 if the decision is not from a demonstration.
 
-        What the demonstration starts at that time is one set: the order within it changes nothing.
+        It is the best score plus margin of a candidate that is not due, above the best score of the due ones.
+        Everything that the demonstration starts at the same time is due, because the order does not matter.
 
         Source: Hester et al. 2018 (DQfD), the large-margin classification loss.
         """
@@ -281,7 +291,7 @@ class Training:
         return torch.from_numpy(self.batch.is_shown[:filled]) * (best - shown)
 
     def _average(self) -> None:
-        # Early on the decay is smaller, so that the mean forgets the random start.
+        # The decay is smaller at first, so that the random initial weights lose their influence.
         decay = min(self.config.averaging, (1.0 + self.update) / (10.0 + self.update))
         with torch.no_grad():
             for mean, new in zip(self.averaged.parameters(), self.online.parameters(), strict=True):
@@ -298,16 +308,16 @@ class Training:
 
 
 def train(config: TrainingConfig, out: Path, run_dir: Path, *, resume: bool, validate_every: int) -> dict[str, Any]:
-    """Train to the end, keeping the best validated weights in `out`; what was measured.
+    """Train to the end and write the best validated weights to `out`; returns the last row of the learning curve.
 
-    Writes into `run_dir`: `state.pt` (to resume), `learning_curve.csv`, `.json` (to register with) and `.png`.
+    Writes to `run_dir`: `state.pt` (for `resume`), `learning_curve.csv`, `.json` (for the registration) and `.png`.
     """
     run_dir.mkdir(parents=True, exist_ok=True)
     state_file, curve_file = run_dir / "state.pt", run_dir / "learning_curve.csv"
-    print("preparing instances and rules ...", file=sys.stderr)
+    print("computing the baselines on the validation instances ...", file=sys.stderr)
     validation = Validation()
     for group, (rule, gap) in validation.best_rule.items():
-        print(f"  {group}: best single rule {rule}, {gap:.2%} above the bound", file=sys.stderr)
+        print(f"  {group}: best single rule {rule}, gap {gap:.2%}", file=sys.stderr)
     training = Training.resume(state_file, config) if resume and state_file.exists() else Training(config)
     rows: list[dict[str, Any]] = []
     if training.update and curve_file.exists():
@@ -342,10 +352,8 @@ def train(config: TrainingConfig, out: Path, run_dir: Path, *, resume: bool, val
                     "mean_gap": mean_gap,
                     "gaps": {str(k): v for k, v in gaps.items()},
                 }
-                temporary = out.with_name(f".{out.name}.tmp")
                 lineage = {"config": config.model_dump(mode="json"), "code_version": source_digest()}
-                save_checkpoint(temporary, training.averaged, {**lineage, **measured})
-                os.replace(temporary, out)
+                save_checkpoint(out, training.averaged, {**lineage, **measured})
             training.save(state_file)
             _write_curve(rows, validation, run_dir)
     return rows[-1] if rows else {}
@@ -373,9 +381,9 @@ def _write_curve(rows: list[dict[str, Any]], validation: Validation, run_dir: Pa
 
 
 def config_in(path: Path, parser: argparse.ArgumentParser) -> dict[str, Any]:
-    """What the file says of a training: a configuration, or a model's description, which has one beside its weights.
+    """The training configuration in a JSON file: the file itself, or the `training_params` of a model description.
 
-    Ends the program where it does not say any.
+    Ends the program with a message if the file has none.
     """
     try:
         content = strict_json(path.read_bytes())
@@ -383,31 +391,46 @@ def config_in(path: Path, parser: argparse.ArgumentParser) -> dict[str, Any]:
         parser.error(f"{path} cannot be read: {err}")
     found = content.get("training_params", content) if isinstance(content, dict) else content
     if not isinstance(found, dict):
-        parser.error(f"{path} holds no JSON object")
+        parser.error(f"{path} does not contain a JSON object")
     return found
+
+
+@contextmanager
+def reported_errors(parser: argparse.ArgumentParser) -> Iterator[None]:
+    """Within the block, a ValueError (also of pydantic) ends the program with its message."""
+    try:
+        yield
+    except ValidationError as err:
+        parser.error("; ".join(f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in err.errors()))
+    except ValueError as err:
+        parser.error(str(err))
+
+
+def command_parser(program: str, description: str, unit: str, validate_every: int) -> argparse.ArgumentParser:
+    """The options that training and polishing share; `unit` is what `--validate-every` counts."""
+    parser = argparse.ArgumentParser(prog=f"python -m scheduler_env.{program}", description=description)
+    parser.add_argument("--config", type=Path, help="JSON file with fields of TrainingConfig (default: its defaults)")
+    parser.add_argument("--out", type=Path, required=True, help="file for the best validated weights, e.g. best.pth")
+    parser.add_argument("--run-dir", type=Path, help="folder for the run's state (default: training_runs/<out's name>)")
+    parser.add_argument("--resume", action="store_true", help="continue the run saved in the run folder")
+    parser.add_argument(
+        "--validate-every", type=int, default=validate_every, metavar=unit, help="between validations (%(default)s)"
+    )
+    return parser
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line; see the module's docstring."""
-    parser = argparse.ArgumentParser(prog="python -m scheduler_env.training", description=__doc__.split("\n\n")[0])
-    parser.add_argument("--config", type=Path, help="JSON file with fields of TrainingConfig (default: its defaults)")
-    parser.add_argument("--out", type=Path, required=True, help="where the best validated weights go, e.g. best.pth")
-    parser.add_argument("--run-dir", type=Path, help="for state and curve (default: training_runs/<out's name>)")
-    parser.add_argument("--resume", action="store_true", help="continue the run saved in the run folder")
-    parser.add_argument("--updates", type=int, help="overrides the configuration's number of learning steps")
-    parser.add_argument("--validate-every", type=int, default=1_000, metavar="UPDATES", help="default 1000")
+    parser = command_parser("training", __doc__.split("\n\n")[0], "UPDATES", 1_000)
+    parser.add_argument("--updates", type=int, help="overrides the number of learning steps of the configuration")
     options = parser.parse_args(arguments)
     content = config_in(options.config, parser) if options.config else {}
     if options.updates:
         content["updates"] = options.updates
     run_dir = options.run_dir or Path("training_runs") / options.out.stem
-    try:
+    with reported_errors(parser):
         config = TrainingConfig.model_validate(content)
         last = train(config, options.out, run_dir, resume=options.resume, validate_every=options.validate_every)
-    except ValidationError as err:
-        parser.error("; ".join(f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in err.errors()))
-    except ValueError as err:
-        parser.error(str(err))
     print(json.dumps({"out": str(options.out), **last}))
     return 0
 

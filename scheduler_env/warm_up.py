@@ -1,4 +1,7 @@
-"""Compile everything that serving, rules and training call, so that the first start is as quick as the second."""
+"""Compile everything that serving and training call: `python -m scheduler_env.warm_up`.
+
+It imports the whole science package; no module imports it.
+"""
 
 import argparse
 import math
@@ -10,24 +13,20 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import numpy as np
-
 from scheduler_env.errors import InvalidCheckpoint
 
 
 def main() -> None:
-    """`python -m scheduler_env.kernel`."""
+    """The command line."""
     parser = argparse.ArgumentParser(
-        prog="python -m scheduler_env.kernel",
-        description="Compile the kernel, so that the first start is as quick as the second. It takes about a minute, "
-        "and seconds when it is there already.",
+        prog="python -m scheduler_env.warm_up",
+        description="Compile the kernel, so that the service starts without compiling. This takes one to two minutes, "
+        "and a few seconds if the kernel is already compiled.",
     )
-    parser.add_argument(
-        "weights", nargs="*", type=Path, help="checkpoints (.pth) that are to be loaded without torch later on"
-    )
+    parser.add_argument("weights", nargs="*", type=Path, help="checkpoints (.pth) to convert for loading without torch")
     weights: list[Path] = parser.parse_args().weights
     if absent := [str(path) for path in weights if not path.is_file()]:
-        parser.error(f"there is no file {', '.join(absent)}")
+        parser.error(f"file not found: {', '.join(absent)}")
     try:
         compile_everything(weights)
     except InvalidCheckpoint as err:
@@ -35,44 +34,37 @@ def main() -> None:
 
 
 def compile_everything(checkpoints: Iterable[Path] = ()) -> None:
-    """Run each compiled path once on a tiny instance; numba keeps the machine code on disk.
+    """Run each compiled function once on a small instance; numba stores the machine code on disk.
 
     Args:
-        checkpoints: files that are to be loaded quickly later on.
+        checkpoints: weights files to convert for loading without torch.
     """
     began = time.monotonic()
     from scheduler_env.agent import Agent, load_agent
-    from scheduler_env.environment import SchedulingEnv
     from scheduler_env.improvement import improve
-    from scheduler_env.incumbent import nothing_yet
-    from scheduler_env.kernel import compile_instance, new_state, new_view
+    from scheduler_env.incumbent import empty_incumbent
+    from scheduler_env.kernel import compile_instance, new_outlook, new_state
     from scheduler_env.network import QNetwork, signature_of
     from scheduler_env.observation import new_workspace
-    from scheduler_env.rollout import new_random, roll_out
+    from scheduler_env.policy import run_policy
+    from scheduler_env.random_numbers import new_random
     from scheduler_env.standard_cycle import SAMPLE_PARAMS, standard_instance
     from scheduler_env.training import Training, TrainingConfig
 
     instance = standard_instance(SAMPLE_PARAMS)
-    network = QNetwork((8, 8, 8))
-    agent = Agent(network.to_arrays(), signature_of(network), {})
+    q_network = QNetwork((8, 8, 8))
+    network = q_network.to_arrays()
+    agent = Agent(network, signature_of(q_network), {})
     problem = compile_instance(instance)
     with _another_process_compiling_the_search():
-        workspace = new_workspace(problem, agent.network)
-        roll_out(problem, new_state(problem), new_view(problem), agent.network, workspace, 0.0, 0.0, new_random(0))
-        # The rules' schedule is proved to be optimal, which would end the search before it began: hence no bound.
+        state, outlook, workspace = new_state(problem), new_outlook(problem), new_workspace(problem, network)
+        run_policy(problem, state, outlook, network, workspace, 0.0, 0.0, new_random(0))
+        # Without a bound: the priority rules find a proven optimum of this instance, which would end the search.
         improve(
-            problem,
-            agent.network,
-            nothing_yet(problem),
-            lower_bound_h=0.0,
-            deadline_s=math.inf,
-            max_evaluations=1_000,
+            problem, network, empty_incumbent(problem), lower_bound_h=0.0, deadline_s=math.inf, max_evaluations=1_000
         )
-    compile_search()  # what the other one kept, or could not
+    compile_search()  # loads what the other process has compiled, and compiles the rest
     agent.solve(instance, time_budget_ms=600_000.0, max_evaluations=1_000)
-    environment = SchedulingEnv(instance)
-    environment.reset(seed=0)
-    environment.step(np.int64(0))
     Training(TrainingConfig(updates=1, batch_size=4, sizes=(1,), instances=1, replay_steps=2**12)).step()
     for path in checkpoints:
         load_agent(path)
@@ -80,22 +72,22 @@ def compile_everything(checkpoints: Iterable[Path] = ()) -> None:
 
 
 def compile_search() -> None:
-    """The half of it that knows no network: bounds, priority rules, the genetic algorithms."""
+    """Compile the functions that do not use the network: bounds, priority rules, genetic algorithms."""
     from scheduler_env.alternating import SIZES, alternating_search
     from scheduler_env.bounds import bound_with_parts, lower_bound
     from scheduler_env.decomposition import PART_NODES, decompose, take_parts
     from scheduler_env.generator import random_instance
     from scheduler_env.genetic import evolve
-    from scheduler_env.incumbent import nothing_yet
+    from scheduler_env.incumbent import empty_incumbent
     from scheduler_env.interleaving import bound_by_orders
     from scheduler_env.kernel import compile_instance
-    from scheduler_env.rollout import new_random
+    from scheduler_env.random_numbers import new_random
     from scheduler_env.rules import improve_by_rules
     from scheduler_env.standard_cycle import SAMPLE_PARAMS, standard_instance
 
     problem = compile_instance(standard_instance(SAMPLE_PARAMS))
     lower_bound(problem)
-    incumbent = nothing_yet(problem)
+    incumbent = empty_incumbent(problem)
     improve_by_rules(problem, incumbent)
     parts = decompose(problem, PART_NODES)
     bound_with_parts(problem, parts)
@@ -107,7 +99,7 @@ def compile_search() -> None:
 
 @contextmanager
 def _another_process_compiling_the_search() -> Iterator[None]:
-    """The compiler keeps one core busy for over a minute; with a second core there are two of them."""
+    """Compile the search in a second process within the block, if there is a second core."""
     if os.cpu_count() == 1:
         yield
         return
@@ -117,3 +109,7 @@ def _another_process_compiling_the_search() -> Iterator[None]:
         yield
     finally:
         other.join()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,9 +1,9 @@
-"""A checkpoint as arrays, kept on disk beside the compiled kernel: who only schedules does without torch.
+"""A cache of checkpoints as plain arrays, beside the compiled kernel: serving does not need torch.
 
-Importing torch takes 1.5 s and 190 MB, and nothing of it is needed once the weights are arrays. What was read and
-checked once is kept under a digest of the checkpoint's bytes and of the code that read and checked them. The folder is
-the one that machine code is run from, so what lies there is trusted as much; it is checked all the same, since compiled
-code looks at no shapes.
+Importing torch takes 1.5 s and 190 MB, and it is not needed once the weights are arrays. The arrays of a validated
+checkpoint are cached under a digest of the checkpoint's bytes and of the code that validated them. The cache is in the
+folder of the compiled machine code and is trusted as much; it is validated nevertheless, because compiled code does not
+check shapes.
 """
 
 import hashlib
@@ -26,14 +26,14 @@ from scheduler_env.observation import CANDIDATE_FEATURES, N_CANDIDATE, N_STATE, 
 
 FORMAT = "ddqn-scheduler/1"
 MAX_HIDDEN = 1_024
-MOST_KEPT = 256
-"""Of checkpoints; those that were used last."""
+MAX_FILES = 256
+"""Number of cached checkpoints; the least recently used ones are deleted."""
 _STORED = np.dtype("<f4")
 
 
 @dataclass(frozen=True, slots=True)
 class Weights:
-    """What a checkpoint holds, in plain values."""
+    """The content of a checkpoint without torch."""
 
     network: Network
     signature: dict[str, Any]
@@ -41,7 +41,7 @@ class Weights:
 
 
 def signature_of_sizes(hidden: tuple[int, int, int]) -> dict[str, Any]:
-    """What a file must agree with to be used: format, feature names, sizes (H1, H2, HV); JSON-able."""
+    """The part of a checkpoint that must match this version: format, feature names, sizes (H1, H2, HV); JSON."""
     return {
         "format": FORMAT,
         "candidate_features": list(CANDIDATE_FEATURES),
@@ -51,10 +51,10 @@ def signature_of_sizes(hidden: tuple[int, int, int]) -> dict[str, Any]:
 
 
 def pack(weights: Weights) -> bytes:
-    """`weights` as bytes: a SHA-256 of what follows, a line of JSON, and the arrays one after the other.
+    """`weights` as bytes: the SHA-256 of the rest, a line of JSON, and the arrays one after the other.
 
     Raises:
-        InvalidCheckpoint: what is told of the training is not the same after it was JSON.
+        InvalidCheckpoint: `training` cannot be represented as JSON.
     """
     try:
         about = json.dumps({"signature": weights.signature, "training": weights.training}, allow_nan=False)
@@ -68,10 +68,10 @@ def pack(weights: Weights) -> bytes:
 
 
 def unpack(packed: bytes) -> Weights:
-    """What `pack` packed.
+    """The weights in `packed`, which `pack` made.
 
     Raises:
-        InvalidCheckpoint: it is damaged, or not a network of this version.
+        InvalidCheckpoint: `packed` is damaged, or was made by another version.
     """
     digest, content = packed[:32], packed[32:]
     if hashlib.sha256(content).digest() != digest:
@@ -97,8 +97,8 @@ def unpack(packed: bytes) -> Weights:
     return Weights(network, about["signature"], training)
 
 
-def kept(checkpoint: bytes) -> Weights | None:
-    """What was kept of these bytes; None if nothing was, or nothing usable."""
+def load_cached(checkpoint: bytes) -> Weights | None:
+    """The cached weights of a checkpoint file with this content; None if there are none or they are invalid."""
     place = _place_of(checkpoint)
     try:
         weights = unpack(place.read_bytes())
@@ -109,8 +109,8 @@ def kept(checkpoint: bytes) -> Weights | None:
     return weights
 
 
-def keep(checkpoint: bytes, packed: bytes) -> None:
-    """Keeps what the reading of `checkpoint` gave; nothing where nothing can be written.
+def store_cached(checkpoint: bytes, packed: bytes) -> None:
+    """Cache the packed weights of a checkpoint file with this content, if the folder can be written to.
 
     Raises:
         InvalidCheckpoint: see `unpack`.
@@ -129,12 +129,12 @@ def keep(checkpoint: bytes, packed: bytes) -> None:
             os.replace(incoming, place)
         finally:
             incoming.unlink(missing_ok=True)
-        for unused in sorted(place.parent.iterdir(), key=lambda path: path.stat().st_mtime_ns)[:-MOST_KEPT]:
+        for unused in sorted(place.parent.iterdir(), key=lambda path: path.stat().st_mtime_ns)[:-MAX_FILES]:
             unused.unlink(missing_ok=True)
 
 
 def _note_use(path: Path) -> None:
-    now_ns = time.time_ns()  # the system's own notion of now is some milliseconds old
+    now_ns = time.time_ns()  # the file system's own time stamp would be some milliseconds old
     os.utime(path, ns=(now_ns, now_ns))
 
 
@@ -146,6 +146,6 @@ def _place_of(checkpoint: bytes) -> Path:
 
 @cache
 def _readers() -> bytes:
-    """The code that reads and checks checkpoints: what an older one let pass is read again."""
+    """The source of the code that validates checkpoints; when it changes, cached files are not used."""
     folder = Path(__file__).parent
     return b"".join((folder / name).read_bytes() for name in ("weights.py", "network.py", "observation.py"))

@@ -16,10 +16,10 @@ from scheduler_env.bounds import lower_bound
 from scheduler_env.generator import random_instance
 from scheduler_env.genetic import evolve
 from scheduler_env.improvement import MIN_ALTERNATING, improve
-from scheduler_env.incumbent import nothing_yet
+from scheduler_env.incumbent import empty_incumbent
 from scheduler_env.kernel import compile_instance, to_schedule
 from scheduler_env.psplib import instance_from_psplib
-from scheduler_env.rollout import new_random
+from scheduler_env.random_numbers import new_random
 from scheduler_env.rules import Rule, improve_by_rules, priorities
 from scheduler_env.serial import new_decoder
 from scheduler_service.settings import Settings
@@ -41,7 +41,7 @@ def _with_middle_modes(instance: Instance) -> Instance:
 def _searched(instance, seed, *portions):
     """(problem, incumbent, the makespan that it began with) after `portions` of schedules."""
     problem = compile_instance(instance)
-    incumbent = nothing_yet(problem)
+    incumbent = empty_incumbent(problem)
     improve_by_rules(problem, incumbent, rules=POOR)
     began_h = incumbent.makespan_h
     search = alternating_search(problem, incumbent, new_random(seed), 0.0)
@@ -95,11 +95,11 @@ def test_lists_are_in_the_order_in_which_the_next_pass_places():
 def test_a_shorter_schedule_of_another_search_is_gone_on_from():
     instance = _with_middle_modes(random_instance(3, seed=2))
     problem = compile_instance(instance)
-    incumbent = nothing_yet(problem)
+    incumbent = empty_incumbent(problem)
     improve_by_rules(problem, incumbent, rules=POOR)
     search = alternating_search(problem, incumbent, new_random(1), 0.0)
     search(SIZES[0])
-    shorter = nothing_yet(problem)
+    shorter = empty_incumbent(problem)
     improve_by_rules(problem, shorter)
     evolve(problem, shorter, lower_bound_h=0.0, deadline_s=math.inf, max_evaluations=20_000)
     incumbent.take(shorter.mode, shorter.start, shorter.makespan_h, "another")
@@ -116,7 +116,7 @@ def test_modes_are_single_only_if_no_activity_has_two():
 def test_large_problems_without_a_choice_are_improved_in_turns_and_small_ones_annealed(n_workpoints, stage):
     problem = compile_instance(_with_middle_modes(random_instance(n_workpoints, seed=1)))
     assert (problem.shortest.size >= MIN_ALTERNATING) == (stage == STAGE)
-    incumbent = nothing_yet(problem)
+    incumbent = empty_incumbent(problem)
     improve_by_rules(problem, incumbent, rules=POOR)
     began_h = incumbent.makespan_h
     improve(problem, None, incumbent, lower_bound_h=0.0, deadline_s=math.inf, max_evaluations=5_000)
@@ -133,7 +133,7 @@ def test_published_optima_of_a_sample_are_reached_within_5_000_schedules():
     for row in rows:
         text = (PSPLIB / "j30.sm" / row["problem"]).read_text(encoding="latin-1")
         problem = compile_instance(instance_from_psplib(text))
-        incumbent = nothing_yet(problem)
+        incumbent = empty_incumbent(problem)
         improve_by_rules(problem, incumbent)
         bound_h = float(lower_bound(problem))
         evolve(problem, incumbent, lower_bound_h=bound_h, deadline_s=math.inf, max_evaluations=5_000)

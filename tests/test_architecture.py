@@ -2,7 +2,8 @@
 
 import ast
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Set
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -43,7 +44,7 @@ LAYERS: dict[str, int] = {
     **dict.fromkeys(
         (
             f"scheduler_env.{name}"
-            for name in ("network", "pool", "replay", "agent", "training", "polishing", "warm_up")
+            for name in ("network", "pool", "replay_buffer", "agent", "training", "polishing", "warm_up")
         ),
         2,
     ),
@@ -57,7 +58,6 @@ LAYERS: dict[str, int] = {
     "scheduler_env.errors": 0,
     "scheduler_env.words": 0,
     "scheduler_env.cores": 0,
-    "scheduler_env.locks": 0,
     "scheduler_service.errors": 0,
     "scheduler_service.settings": 0,
     "scheduler_service.clock": 0,
@@ -72,6 +72,8 @@ LAYERS: dict[str, int] = {
 """The longest matching prefix decides."""
 
 WEB = {"flask", "flask_cors", "gevent", "gunicorn", "werkzeug", "prometheus_client"}
+ACYCLIC = ("scheduler_env",)
+"""Packages (or modules at the root) whose modules must not import each other in a cycle."""
 STORAGE = {"sqlalchemy", "sqlite3", "filelock", "socket", "requests", "urllib", "http", "subprocess"}
 
 
@@ -87,19 +89,25 @@ def modules() -> dict[str, Path]:
 MODULES = modules()
 
 
-def imports(name: str) -> Iterator[str]:
-    """Every module that `name` imports, at its top or inside a function.
+def imports(name: str, *, every: bool = False) -> Iterator[str]:
+    """The modules that `name` imports, at its top or inside a function.
 
-    Imports for types alone do not count, nor what a module does when it is run as a program.
+    Args:
+        every: also imports for type checking only, and imports that are executed only when the module is run as a
+            program.
     """
     tree = ast.parse(MODULES[name].read_text(encoding="utf-8"))
-    passed_over = {
-        id(inner)
-        for node in ast.walk(tree)
-        if isinstance(node, ast.If) and ast.unparse(node.test) in ("TYPE_CHECKING", "__name__ == '__main__'")
-        for statement in node.body
-        for inner in ast.walk(statement)
-    }
+    passed_over = (
+        set()
+        if every
+        else {
+            id(inner)
+            for node in ast.walk(tree)
+            if isinstance(node, ast.If) and ast.unparse(node.test) in ("TYPE_CHECKING", "__name__ == '__main__'")
+            for statement in node.body
+            for inner in ast.walk(statement)
+        }
+    )
     for node in ast.walk(tree):
         if id(node) in passed_over:
             continue
@@ -111,6 +119,25 @@ def imports(name: str) -> Iterator[str]:
             for alias in node.names:
                 full = f"{node.module}.{alias.name}"
                 yield full if full in MODULES else node.module
+
+
+def graph_of(packages: Set[str]) -> dict[str, set[str]]:
+    """Module -> the modules of the packages that it imports, all kinds of imports.
+
+    `import a.b` also executes `a/__init__.py`. This does not count: an `__init__` gathers the modules of its package,
+    so each of them would be in a cycle with it.
+    """
+    chosen = {name for name in MODULES if name.partition(".")[0] in packages}
+    return {name: (set(imports(name, every=True)) & chosen) - {name} for name in chosen}
+
+
+def cycle_in(graph: Mapping[str, Set[str]]) -> list[str]:
+    """The modules of one cycle, the first one again at the end; empty if there is no cycle."""
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as err:
+        return list(err.args[1])
+    return []
 
 
 def layer(name: str) -> int:
@@ -135,6 +162,22 @@ def test_nobody_imports_a_higher_layer(name):
     assert higher == []
 
 
+def test_modules_import_each_other_in_no_cycle():
+    assert cycle_in(graph_of(set(ACYCLIC))) == []
+
+
+def test_a_cycle_is_found():
+    found = cycle_in({"a": {"b"}, "b": {"c"}, "c": {"a"}, "d": {"a"}})
+    assert (len(found), set(found)) == (4, {"a", "b", "c"})
+    assert cycle_in({"a": {"b", "c"}, "b": {"c"}}) == []
+
+
+def test_imports_inside_functions_and_for_types_count_in_the_search_for_cycles():
+    graph = graph_of({"scheduler_env", "scheduler_service"})
+    assert "scheduler_env.network" in graph["scheduler_env.agent"]  # inside a function
+    assert "scheduler_service.http.services" in graph["scheduler_service.http.watch.health"]  # for types
+
+
 @pytest.mark.parametrize("name", DOORS)
 def test_no_door_imports_another_door(name):
     assert not set(imports(name)) & set(DOORS)
@@ -150,6 +193,12 @@ def test_only_the_shell_knows_the_web(name):
 def test_only_the_learned_modules_import_torch(name):
     if layer(name) != 2:
         assert "torch" not in {other.partition(".")[0] for other in imports(name)}
+
+
+def test_only_the_environment_needs_gymnasium_and_nothing_needs_the_environment():
+    importers = {name for name in MODULES if "gymnasium" in {other.partition(".")[0] for other in imports(name)}}
+    assert importers == {"scheduler_env.environment"}
+    assert not [name for name in MODULES if "scheduler_env.environment" in imports(name, every=True)]
 
 
 @pytest.mark.parametrize("name", MODULES)

@@ -10,7 +10,7 @@ import pytest
 from scheduler_env.cores import SOLVER_THREADS, Threads, _quota, usable_cores
 from scheduler_env.exact import improve_exactly
 from scheduler_env.generator import random_instance
-from scheduler_env.incumbent import nothing_yet
+from scheduler_env.incumbent import empty_incumbent
 from scheduler_env.kernel import compile_instance
 from scheduler_env.rules import ALL_RULES, improve_by_rules
 
@@ -58,11 +58,11 @@ def test_side_by_side_the_exact_solver_has_no_more_threads_than_it_may(monkeypat
         return solve(solver, *more)
 
     monkeypatch.setattr(cp_model.CpSolver, "solve", noted)
-    monkeypatch.setattr(SOLVER_THREADS, "most", 4)
+    monkeypatch.setattr(SOLVER_THREADS, "limit", 4)
 
     def search(seed: int) -> None:
         problem = compile_instance(random_instance(2, seed=seed))
-        best = nothing_yet(problem)
+        best = empty_incumbent(problem)
         improve_by_rules(problem, best, rules=ALL_RULES[:1], seed=0)
         improve_exactly(problem, best, lower_bound_h=0.0, deadline_s=time.perf_counter() + 5.0, seed=0, workers=8)
 

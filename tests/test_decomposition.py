@@ -15,7 +15,7 @@ from scheduler_env.bounds import lower_bound
 from scheduler_env.decomposition import EXACT, PART, PART_NODES, assemble, decompose
 from scheduler_env.exact import improve_exactly
 from scheduler_env.generator import random_instance
-from scheduler_env.incumbent import nothing_yet
+from scheduler_env.incumbent import empty_incumbent
 from scheduler_env.kernel import compile_instance, new_state, to_schedule
 from scheduler_env.readers import instance_from_request
 from scheduler_env.rules import ALL_RULES, Rule, build, improve_by_rules
@@ -55,7 +55,7 @@ def any_schedule(problem, rule=ALL_RULES[0]):
 
 def by_cpsat_h(problem, seconds):
     """(schedule's makespan, proved bound) by CP-SAT alone, which rounds durations down to thousandths of an hour."""
-    incumbent = nothing_yet(problem)
+    incumbent = empty_incumbent(problem)
     improve_by_rules(problem, incumbent, rules=[Rule("SPT", 0.2, "serial")])
     proved_h = improve_exactly(problem, incumbent, lower_bound_h=0.0, deadline_s=time.perf_counter() + seconds)
     return incumbent.makespan_h, proved_h

@@ -9,7 +9,7 @@ from scheduler_env import SAMPLE_PARAMS, standard_instance
 from scheduler_env.bounds import lower_bound
 from scheduler_env.exact import improve_exactly
 from scheduler_env.generator import random_instance
-from scheduler_env.incumbent import nothing_yet
+from scheduler_env.incumbent import empty_incumbent
 from scheduler_env.kernel import compile_instance, to_schedule
 from scheduler_env.readers import instance_from_request
 from scheduler_env.rules import Rule, improve_by_rules
@@ -21,7 +21,7 @@ POOR = (Rule("SPT", 0.2, "serial"),)
 
 def _begun(instance):
     problem = compile_instance(instance)
-    incumbent = nothing_yet(problem)
+    incumbent = empty_incumbent(problem)
     improve_by_rules(problem, incumbent, rules=POOR)
     return problem, incumbent, float(lower_bound(problem))
 

@@ -103,8 +103,8 @@ def test_labels_of_many_rows_stay_legible_and_do_not_lie_over_one_another(monkey
     row_in = axes.get_position().height * figure.get_figheight() / axes.get_ylim()[0]
     heights = [text.get_position()[1] for text in labels]
     assert 30 < len(labels) < 100, "of 300"
-    assert all(text.get_fontsize() >= gantt.LEAST_LABEL_PT for text in labels)
-    assert min(map(float.__sub__, heights[1:], heights)) * row_in * 72.0 >= gantt.LEAST_LABEL_PT - 1e-6
+    assert all(text.get_fontsize() >= gantt.MIN_LABEL_PT for text in labels)
+    assert min(map(float.__sub__, heights[1:], heights)) * row_in * 72.0 >= gantt.MIN_LABEL_PT - 1e-6
 
 
 def test_the_process_view_has_a_row_for_each_step_with_its_crew():

@@ -10,7 +10,7 @@ from scheduler_env import SAMPLE_PARAMS, standard_instance
 from scheduler_env.alternating import has_single_modes
 from scheduler_env.generator import random_instance
 from scheduler_env.genetic import POPULATION, SCHEDULES_PER_CHILD, evolve
-from scheduler_env.incumbent import nothing_yet
+from scheduler_env.incumbent import empty_incumbent
 from scheduler_env.kernel import compile_instance, to_schedule
 from scheduler_env.rules import Rule, improve_by_rules
 from tests.instances import instances
@@ -19,7 +19,7 @@ from tests.instances import instances
 def _evolved(instance, seed, evaluations):
     """(problem, incumbent, the makespan that it began with)."""
     problem = compile_instance(instance)
-    incumbent = nothing_yet(problem)
+    incumbent = empty_incumbent(problem)
     improve_by_rules(problem, incumbent, rules=[Rule("SPT", 0.2, "serial")])
     began_h = incumbent.makespan_h
     evolve(
@@ -63,7 +63,7 @@ def test_from_a_poor_start_it_comes_close_to_the_flagship_s_optimum(seed):
 
 def test_a_deadline_ends_it_and_the_time_until_then_is_used():
     problem = compile_instance(random_instance(5, seed=1))
-    incumbent = nothing_yet(problem)
+    incumbent = empty_incumbent(problem)
     improve_by_rules(problem, incumbent)
     by_rules = incumbent.evaluations
     evolve(problem, incumbent, lower_bound_h=0.0, deadline_s=time.perf_counter(), seed=0)

@@ -16,11 +16,11 @@ from scheduler_env.agent import Agent, load_agent
 from scheduler_env.annealing import anneal
 from scheduler_env.generator import random_instance
 from scheduler_env.improvement import improve, justify
-from scheduler_env.incumbent import nothing_yet
+from scheduler_env.incumbent import empty_incumbent
 from scheduler_env.kernel import compile_instance, new_state, to_schedule
 from scheduler_env.network import QNetwork, signature_of
+from scheduler_env.random_numbers import new_random
 from scheduler_env.readers import instance_from_request
-from scheduler_env.rollout import new_random
 from scheduler_env.rules import ALL_RULES, Rule, build, improve_by_rules, solve_by_rule
 from scheduler_env.serial import decode, new_decoder
 from tests.instances import instances
@@ -57,7 +57,7 @@ def test_decoding_by_start_time_makes_no_step_later_and_breaks_no_rule(instance,
 def test_justification_and_annealing_keep_every_rule_and_never_lengthen(instance, rule, seed):
     problem, mode, start, makespan_h = _by_rule(instance, rule)
     order = np.empty(start.size, dtype=np.int64)
-    decoder = new_decoder(problem, kept=True)
+    decoder = new_decoder(problem, incremental=True)
     justified = justify(problem, decoder, mode, start, order)
     assert justified <= makespan_h + 1e-9
     schedule = to_schedule(instance, problem, mode, start)
@@ -90,7 +90,7 @@ def test_more_time_never_makes_a_schedule_longer_and_the_answer_says_what_found_
 
 def test_a_deadline_ends_the_search_and_the_time_until_then_is_used():
     problem = compile_instance(random_instance(5, seed=1))
-    incumbent = nothing_yet(problem)
+    incumbent = empty_incumbent(problem)
     improve_by_rules(problem, incumbent)
     deadline_s = time.perf_counter() + 0.3
     improve(problem, AGENT.network, incumbent, lower_bound_h=0.0, deadline_s=deadline_s)
@@ -99,7 +99,7 @@ def test_a_deadline_ends_the_search_and_the_time_until_then_is_used():
 
 def test_no_search_begins_after_the_deadline():
     problem = compile_instance(random_instance(5, seed=1))
-    incumbent = nothing_yet(problem)
+    incumbent = empty_incumbent(problem)
     improve_by_rules(problem, incumbent)
     before = incumbent.evaluations
     improve(problem, AGENT.network, incumbent, lower_bound_h=0.0, deadline_s=time.perf_counter())
@@ -116,7 +116,7 @@ def test_search_reaches_the_proven_optimum_of_the_flagship_from_the_rules_on(see
 @given(instance=instances(), rules=st.lists(st.sampled_from(ALL_RULES), min_size=1))
 def test_the_rules_together_are_as_good_as_the_best_of_them(instance, rules):
     problem = compile_instance(instance)
-    incumbent = nothing_yet(problem)
+    incumbent = empty_incumbent(problem)
     improve_by_rules(problem, incumbent, rules=rules)
     assert incumbent.evaluations == len(rules)
     assert incumbent.makespan_h == pytest.approx(min(build(problem, new_state(problem), rule) for rule in rules))
@@ -134,7 +134,7 @@ def test_a_budget_never_ends_above_the_best_rule(instance):
 
 def test_search_without_an_agent_shortens_too_and_says_annealing():
     problem = compile_instance(random_instance(2, seed=3))
-    incumbent = nothing_yet(problem)
+    incumbent = empty_incumbent(problem)
     improve_by_rules(problem, incumbent, rules=[Rule("SPT", 1.0, "serial")])
     began_h = incumbent.makespan_h
     improve(problem, None, incumbent, lower_bound_h=0.0, deadline_s=time.perf_counter() + 3600, max_evaluations=5_000)
@@ -163,7 +163,7 @@ def test_worst_case_slack_is_refused_with_the_serial_scheme():
 def test_setup_compiles_what_a_budgeted_answer_needs():
     root = Path(__file__).parent.parent
     run = {"cwd": root, "capture_output": True, "text": True, "check": True, "timeout": 600}
-    subprocess.run([sys.executable, "-m", "scheduler_env.kernel"], **run)
+    subprocess.run([sys.executable, "-m", "scheduler_env.warm_up"], **run)
     program = (
         "from scheduler_env import SAMPLE_PARAMS, standard_instance; from scheduler_env.agent import load_agent; "
         "from pathlib import Path; agent = load_agent(Path('models/seed/ddqn_v2.pth')); "

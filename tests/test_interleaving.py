@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from scheduler_env.bounds import lower_bound
 from scheduler_env.exact import improve_exactly
 from scheduler_env.generator import random_instance
-from scheduler_env.incumbent import nothing_yet
+from scheduler_env.incumbent import empty_incumbent
 from scheduler_env.interleaving import bound_by_orders
 from scheduler_env.kernel import compile_instance
 from scheduler_env.readers import instance_from_request
@@ -27,7 +27,7 @@ def bounds_h(problem, enough_h=math.inf, max_programs=400):
 @given(instance=instances(max_steps=6))
 def test_it_is_never_above_the_optimum_nor_below_the_other_bound(instance):
     problem = compile_instance(instance)
-    incumbent = nothing_yet(problem)
+    incumbent = empty_incumbent(problem)
     improve_by_rules(problem, incumbent)
     improve_exactly(problem, incumbent, lower_bound_h=0.0, deadline_s=time.perf_counter() + 300.0)
     plain_h, ordered_h = bounds_h(problem, max_programs=20)
@@ -55,7 +55,7 @@ def pair(hours):
 @pytest.mark.parametrize("hours", [[(4, (6, 8), 5), (3, (9, 4), 7)], [(1, (5, 5), 9), (6, (3, 8), 2)]])
 def test_it_lies_between_the_other_bound_and_the_optimum_of_two_work_points(hours):
     problem = compile_instance(pair(hours))
-    incumbent = nothing_yet(problem)
+    incumbent = empty_incumbent(problem)
     improve_by_rules(problem, incumbent)
     proved_h = improve_exactly(problem, incumbent, lower_bound_h=0.0, deadline_s=time.perf_counter() + 300.0)
     assert incumbent.makespan_h - proved_h < 0.02

@@ -19,8 +19,8 @@ from scheduler_env.kernel import (
     compile_instance,
     decide,
     makespan,
+    new_outlook,
     new_state,
-    new_view,
     observe,
     restore,
     to_schedule,
@@ -31,16 +31,22 @@ from tests.reference_simulator import ReferenceSimulator
 
 
 def _walk(instance: Instance, choices: np.random.Generator):
-    """Yield (problem, state, view, count, activity, mode) before each of a random episode's decisions."""
+    """Yield (problem, state, outlook, count, activity, mode) before each of a random episode's decisions."""
     problem = compile_instance(instance)
-    state, view = new_state(problem), new_view(problem)
+    state, outlook = new_state(problem), new_outlook(problem)
     activity = np.zeros(problem.duration.size + 1, dtype=np.int64)
     mode = np.zeros_like(activity)
     while state.counts[UNSTARTED] > 0:
         count = candidates(problem, state, activity, mode)
-        observe(problem, state, view)
+        observe(problem, state, outlook)
         chosen = int(choices.integers(count))
-        yield problem, state, view, list(zip(activity[:count].tolist(), mode[:count].tolist(), strict=True)), chosen
+        yield (
+            problem,
+            state,
+            outlook,
+            list(zip(activity[:count].tolist(), mode[:count].tolist(), strict=True)),
+            chosen,
+        )
         decide(problem, state, int(activity[chosen]), int(mode[chosen]))
 
 
@@ -76,8 +82,8 @@ def test_no_random_episode_makes_a_schedule_with_a_violation_or_below_any_of_its
 @given(instance=instances(max_steps=4))
 def test_no_lower_bound_is_above_the_optimum_found_by_complete_enumeration(instance):
     problem = compile_instance(instance)
-    state, view = new_state(problem), new_view(problem)
-    observe(problem, state, view)
+    state, outlook = new_state(problem), new_outlook(problem)
+    observe(problem, state, outlook)
     assert state.clock[BOUND] <= lower_bound(problem) + 1e-9
     assert lower_bound(problem) <= _optimum_h(instance) + 1e-9
 
@@ -147,8 +153,8 @@ def test_the_bound_of_the_flagship_is_its_optimum():
 
 def test_work_content_over_headcount_with_head_and_tail_bounds_the_flagship():
     problem = compile_instance(standard_instance(SAMPLE_PARAMS))
-    state, view = new_state(problem), new_view(problem)
-    observe(problem, state, view)
+    state, outlook = new_state(problem), new_outlook(problem)
+    observe(problem, state, outlook)
     # By hand: team3's work with crews of two over 10 people, after scaffolding and preparation with full crews.
     r = 0.2
     work_h = sum((6, 7, 7, 7, 7, 4, 5)) * (0.6 + 0.4 * r) * (1 - 0.2 * r**0.5)
@@ -157,7 +163,7 @@ def test_work_content_over_headcount_with_head_and_tail_bounds_the_flagship():
 
 @pytest.mark.slow
 def test_nothing_is_left_to_compile_for_the_first_request():
-    """After what `python -m scheduler_env.kernel` does, a search on several work points finds every stage compiled."""
+    """After what `python -m scheduler_env.warm_up` does, a search on several work points finds every stage compiled."""
     program = """
 import gc
 from numba.core.dispatcher import Dispatcher

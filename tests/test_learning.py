@@ -1,5 +1,6 @@
 """The environment, the network's file, the agent and a real (small) training run."""
 
+import importlib
 import json
 import re
 import subprocess
@@ -15,7 +16,7 @@ from scheduler_env import SAMPLE_PARAMS, InvalidCheckpoint, standard_instance
 from scheduler_env.agent import load_agent
 from scheduler_env.environment import SchedulingEnv
 from scheduler_env.generator import random_instance
-from scheduler_env.kernel import candidates, compile_instance, new_state, new_view, observe
+from scheduler_env.kernel import candidates, compile_instance, new_outlook, new_state, observe
 from scheduler_env.network import QNetwork, read_checkpoint, save_checkpoint
 from scheduler_env.observation import (
     CANDIDATE_FEATURES,
@@ -26,8 +27,8 @@ from scheduler_env.observation import (
     state_value,
 )
 from scheduler_env.polishing import Polishing
-from scheduler_env.replay import draw, new_episodes, play_episode, set_priority
-from scheduler_env.rollout import new_random, uniform
+from scheduler_env.random_numbers import new_random, uniform
+from scheduler_env.replay_buffer import draw, new_episodes, play_episode, set_priority
 from scheduler_env.rules import ALL_RULES, build
 from scheduler_env.training import PolishingConfig, Training, TrainingConfig
 from tests.codes import coded
@@ -53,6 +54,13 @@ def _weights(training: Training) -> np.ndarray:
 
 
 @pytest.mark.filterwarnings("ignore:.*Not able to test alternative render modes")
+def test_without_gymnasium_the_environment_names_the_remedy(monkeypatch):
+    monkeypatch.setitem(sys.modules, "gymnasium", None)
+    monkeypatch.delitem(sys.modules, "scheduler_env.environment")
+    with pytest.raises(ImportError, match="pip install gymnasium"):
+        importlib.import_module("scheduler_env.environment")
+
+
 def test_the_environment_keeps_gymnasiums_contract():
     check_env(SchedulingEnv(standard_instance(SAMPLE_PARAMS)))
 
@@ -98,12 +106,12 @@ def test_compiled_scores_are_the_torch_networks_advantages_and_value():
     environment = SchedulingEnv(random_instance(2, seed=3))
     observation, _ = environment.reset()
     problem = compile_instance(environment.instance)
-    state, view = new_state(problem), new_view(problem)
+    state, outlook = new_state(problem), new_outlook(problem)
     arrays = network.to_arrays()
     workspace = new_workspace(problem, arrays)
-    observe(problem, state, view)
+    observe(problem, state, outlook)
     count = candidates(problem, state, workspace.activity, workspace.mode)
-    score_candidates(problem, state, view, arrays, workspace, float(state.clock[1]), count)
+    score_candidates(problem, state, outlook, arrays, workspace, float(state.clock[1]), count)
     rows = torch.from_numpy(observation["candidates"][:count])
     with torch.no_grad():
         expected = network.advantage(rows).squeeze(1).numpy()
@@ -265,10 +273,10 @@ def test_what_is_shown_again_is_never_longer_and_is_played_to_the_hour():
     training = Training(SHOWN)
     shortest = np.inf
     for seed in range(4):
-        mode, start = training.demonstrations.show(0, training.online_arrays, 400, seed)
+        mode, start = training.demonstrations.demonstrate(0, training.online_arrays, 400, seed)
         problem, state = training.pool.problems[0], training.pool.states[0]
         played_h = play_episode(
-            training.episodes, 0, problem, state, training.pool.views[0], training.online_arrays,
+            training.episodes, 0, problem, state, training.pool.outlooks[0], training.online_arrays,
             training.pool.workspaces[0], 0.0, 0.0, training.random, mode, start,
         )  # fmt: skip
         assert np.array_equal(state.mode, mode)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from scheduler_env.bounds import lower_bound
 from scheduler_env.exact import improve_exactly
 from scheduler_env.generator import random_instance
-from scheduler_env.incumbent import nothing_yet
+from scheduler_env.incumbent import empty_incumbent
 from scheduler_env.kernel import compile_instance
 from scheduler_env.moldable import pack
 from scheduler_env.rules import improve_by_rules
@@ -67,7 +67,7 @@ def test_with_few_nodes_it_is_a_weaker_bound(group, nodes):
 @pytest.mark.parametrize(("seed", "most_below"), [(7, 0.01), (9, 0.0)])
 def test_the_bound_of_one_work_point_is_near_the_optimum_that_cpsat_proves(seed, most_below):
     problem = compile_instance(random_instance(1, seed))
-    incumbent = nothing_yet(problem)
+    incumbent = empty_incumbent(problem)
     improve_by_rules(problem, incumbent)
     proved_h = improve_exactly(problem, incumbent, lower_bound_h=0.0, deadline_s=time.perf_counter() + HANG_S)
     optimum_h = incumbent.makespan_h

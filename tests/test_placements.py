@@ -46,7 +46,7 @@ def test_placements_of_another_instance_are_refused(service):
     _, asked, placements = PerformanceMonitor(service.home / "logs" / "performance.db").history.run(told["request_id"])
     assert len(placements) < 150
     for other in (PLANT, {"workpoints": [{}, {}]}):
-        with pytest.raises(InvalidSchedule, match="are not of"):
+        with pytest.raises(InvalidSchedule, match="do not belong to a schedule"):
             unpacked(instance_from_request(other), placements)
         assert recorded_details(other, placements) is None
     smaller = {**asked, "teams": {team: {"headcount": 1, "min_crew": 1} for team in ("team3", "team4")}}

@@ -30,7 +30,7 @@ from scheduler_service.reporting.texts import TEXTS
 from scheduler_service.settings import Settings
 from scheduler_service.stats.comparison import compare_arms
 from scheduler_service.stats.guardrails import check_guardrails
-from scheduler_service.stats.optimality import LEAST_ANSWERS, PROVEN_GAP, PROVEN_SHARE
+from scheduler_service.stats.optimality import MIN_ANSWERS, PROVEN_GAP, PROVEN_SHARE
 from scheduler_service.stats.pairs import judge_pairs
 from scheduler_service.stats.verdict import judge
 from scheduler_service.telemetry.schema import SCHEMA_VERSION
@@ -367,7 +367,7 @@ def test_where_every_answer_equals_its_bound_the_arms_are_equal_and_that_is_non_
     "runs",
     [
         optimal_runs(400, proven=0.8),
-        optimal_runs(2 * LEAST_ANSWERS - 2),
+        optimal_runs(2 * MIN_ANSWERS - 2),
         optimal_runs(400).assign(gap=lambda runs: np.where(runs["variant"] == "model_b", 0.01, 0.0)),
         optimal_runs(400).drop(columns="gap"),
         optimal_runs(400).assign(gap=10 * PROVEN_GAP),

@@ -54,7 +54,7 @@ def test_every_stored_instance_without_non_renewable_resources_is_read():
 
 def test_non_renewable_resources_are_refused_by_name():
     name = sorted(path.name for path in (PSPLIB / "j20.mm").glob("*.mm"))[0]
-    with pytest.raises(InvalidInstance, match="N1, N2: only renewable"):
+    with pytest.raises(InvalidInstance, match="N1, N2; only renewable"):
         instance_from_psplib(_text(f"j20.mm/{name}"))
 
 

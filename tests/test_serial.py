@@ -71,7 +71,7 @@ def test_each_activity_starts_as_early_as_a_plain_serial_scheme_starts_it(instan
 @given(instance=instances(), seed=st.integers(0, 2**32))
 def test_decoding_from_the_first_change_on_is_decoding_the_whole_list(instance, seed):
     problem, rng = compile_instance(instance), np.random.default_rng(seed)
-    decoder = new_decoder(problem, kept=True)
+    decoder = new_decoder(problem, incremental=True)
     order, mode = _random_list(problem, rng)
     start, chosen = np.empty(order.size), mode.copy()
     _place(problem, decoder, order, mode, 0, start, chosen)
@@ -84,7 +84,7 @@ def test_decoding_from_the_first_change_on_is_decoding_the_whole_list(instance, 
         new_start, new_chosen = start.copy(), chosen.copy()
         found = _place(problem, decoder, order, other, first, new_start, new_chosen)
         whole_start, whole_chosen = np.empty(order.size), np.empty_like(mode)
-        fresh = new_decoder(problem, kept=True)
+        fresh = new_decoder(problem, incremental=True)
         assert found == _place(problem, fresh, order, other, 0, whole_start, whole_chosen)
         assert (new_start == whole_start).all()
         assert (new_chosen == whole_chosen).all()
@@ -99,7 +99,7 @@ def test_a_crew_that_shrinks_rather_than_waits_breaks_no_rule_and_never_grows_pa
     problem = compile_instance(instance)
     order, mode = _random_list(problem, np.random.default_rng(seed))
     start, chosen = np.empty(order.size), mode.copy()
-    found = _place(problem, new_decoder(problem, kept=True), order, mode, 0, start, chosen)
+    found = _place(problem, new_decoder(problem, incremental=True), order, mode, 0, start, chosen)
     schedule = to_schedule(instance, problem, chosen, start)
     assert schedule.violations() == []
     assert schedule.makespan_h == pytest.approx(found)
@@ -111,7 +111,7 @@ def test_a_crew_that_shrinks_rather_than_waits_breaks_no_rule_and_never_grows_pa
 def test_a_list_is_given_up_only_if_it_ends_after_the_limit(instance, seed):
     problem = compile_instance(instance)
     order, mode = _random_list(problem, np.random.default_rng(seed))
-    decoder = new_decoder(problem, kept=True)
+    decoder = new_decoder(problem, incremental=True)
     start, chosen = np.empty(order.size), mode.copy()
     makespan_h = _place(problem, decoder, order, mode, 0, start, chosen)
     fill_rest(problem.topological, problem.successor_at, problem.successors, problem.duration, mode, decoder.rest)

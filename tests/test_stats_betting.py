@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scheduler_service.stats.arms import FAILED_RATIO, UserValues
-from scheduler_service.stats.betting import PRIOR, STAKES, excluded_from, log_capital, values_needed
+from scheduler_service.stats.betting import PRIOR, STAKES, log_capital, nearest_excluded, values_needed
 from scheduler_service.stats.effect import (
-    MOST_RATIO,
+    MAX_RATIO,
     difference_of_arms,
     difference_of_pairs,
     effect_of_arms,
@@ -32,7 +32,7 @@ def running(above, room):
 
 def is_ever_wrong(evidence, truth=0.0):
     """Whether the truth is excluded after any user, two-sided."""
-    terms = evidence.supposing(truth)
+    terms = evidence.terms_at(truth)
     return any(running(*terms.bet_on(side)).max() >= math.log(2.0 / ALPHA) for side in ("above", "below"))
 
 
@@ -114,8 +114,8 @@ def test_the_bounds_are_those_of_the_package_confseq(n):
 
 
 def test_the_excluded_value_nearest_to_the_start_is_found():
-    assert excluded_from(lambda value: -100.0 * value, 1.0, -1.0, math.exp(-25.0)) == pytest.approx(-0.25)
-    assert excluded_from(lambda value: -100.0 * value, 1.0, -0.2, math.exp(-25.0)) == -0.2
+    assert nearest_excluded(lambda value: -100.0 * value, 1.0, -1.0, math.exp(-25.0)) == pytest.approx(-0.25)
+    assert nearest_excluded(lambda value: -100.0 * value, 1.0, -0.2, math.exp(-25.0)) == -0.2
 
 
 # --- Ville: however often one looks ---
@@ -210,8 +210,8 @@ def test_a_term_is_known_once_its_user_is_and_never_changes():
     users = random_users(n=80)
     first = users_of(users.y[:50], users.is_candidate[:50], users.share[:50])
     for evidence in (difference_of_arms, ratio_of_arms):
-        whole, part = evidence(users).supposing(0.5), evidence(first).supposing(0.5)
-        for name in ("value", "least", "most"):
+        whole, part = evidence(users).terms_at(0.5), evidence(first).terms_at(0.5)
+        for name in ("value", "low", "high"):
             np.testing.assert_allclose(getattr(whole, name)[:49], getattr(part, name), rtol=1e-12)
 
 
@@ -219,28 +219,28 @@ def test_the_first_user_only_centres_the_others():
     users = random_users()
     other = users.is_candidate.copy()
     other[0] = not other[0]
-    one, two = (difference_of_arms(users_of(users.y, arm, 0.3)).supposing(0.0) for arm in (users.is_candidate, other))
+    one, two = (difference_of_arms(users_of(users.y, arm, 0.3)).terms_at(0.0) for arm in (users.is_candidate, other))
     np.testing.assert_array_equal(one.value, two.value)
     assert one.value.size == 59
     moved = users.y.copy()
     moved[0] = FAILED
-    assert (difference_of_arms(users_of(moved, users.is_candidate, 0.3)).supposing(0.0).value != one.value).any()
+    assert (difference_of_arms(users_of(moved, users.is_candidate, 0.3)).terms_at(0.0).value != one.value).any()
 
 
 def test_terms_are_inverse_probability_weighted_and_stay_within_their_limits():
     users = random_users(n=200, share=0.05)
-    terms = difference_of_arms(users).supposing(0.1)
+    terms = difference_of_arms(users).terms_at(0.1)
     centre = np.cumsum(users.y)[:-1] / np.arange(1, 200)
     weight = np.where(users.is_candidate, 1 / 0.05, -1 / 0.95)[1:]
     np.testing.assert_allclose(terms.value, weight * (users.y[1:] - centre) - 0.1, atol=1e-12)
-    for made in (terms, ratio_of_arms(users).supposing(0.8)):
-        assert (made.least <= made.value + 1e-12).all()
-        assert (made.value <= made.most + 1e-12).all()
+    for made in (terms, ratio_of_arms(users).terms_at(0.8)):
+        assert (made.low <= made.value + 1e-12).all()
+        assert (made.value <= made.high + 1e-12).all()
 
 
 def test_where_no_limits_are_known_a_value_far_beyond_those_before_counts_as_the_farthest():
     users = users_of([1.0, 1.0, 100.0, 1.0], [0, 1, 1, 0], 0.5, limits=None)
-    assert difference_of_arms(users).supposing(0.0).value[1] == pytest.approx(2.0 * math.log(MOST_RATIO))
+    assert difference_of_arms(users).terms_at(0.0).value[1] == pytest.approx(2.0 * math.log(MAX_RATIO))
 
 
 # --- symmetries ---

@@ -8,7 +8,7 @@ import pytest
 from scipy import stats
 
 from scheduler_service.stats.arms import FAILED_RATIO
-from scheduler_service.stats.guardrails import DEFAULT_MARGINS, LEAST_TIMES, UNNOTICED_S, check_guardrails
+from scheduler_service.stats.guardrails import DEFAULT_MARGINS, MIN_BASELINE_RUNS, UNNOTICED_S, check_guardrails
 
 
 def make_runs(n=300, *, makespan=1.0, success=1.0, slower=1.0, base_s=0.2, seed=0, per_user=1):
@@ -128,11 +128,11 @@ def test_who_answers_within_what_is_put_up_with_is_kept_though_slower():
 
 
 def test_the_percentile_takes_enough_runs_of_the_baseline():
-    runs = make_runs(LEAST_TIMES - 1, slower=100.0)
+    runs = make_runs(MIN_BASELINE_RUNS - 1, slower=100.0)
     check = checks_of(runs)["execution_time"]
     assert (check.state, check.harm) == ("undecided", None)
-    assert str(LEAST_TIMES) in check.message
-    assert states_of(make_runs(LEAST_TIMES, slower=100.0))["execution_time"] == "breached"
+    assert str(MIN_BASELINE_RUNS) in check.message
+    assert states_of(make_runs(MIN_BASELINE_RUNS, slower=100.0))["execution_time"] == "breached"
 
 
 def test_a_mean_that_is_kept_does_not_hide_a_slow_tail():

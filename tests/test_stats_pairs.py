@@ -9,7 +9,7 @@ from scipy import stats
 
 from scheduler_service.stats.arms import FAILED_RATIO
 from scheduler_service.stats.betting import log_capital
-from scheduler_service.stats.pairs import MOST_WORST, judge_pairs
+from scheduler_service.stats.pairs import MAX_WORST, judge_pairs
 
 
 def make_pairs(n=100, ratio=0.97, seed=0, noise=0.02, per_user=1, **columns):
@@ -121,7 +121,7 @@ def test_a_failure_counts_twice_the_bound_and_is_told():
     assert (verdict.word, verdict.failures, verdict.losses >= 30) == ("worse", (0, 30), True)
     assert "it failed on 30, model_a on 0" in verdict.sentence
     failed = {each["request_id"]: each for each in verdict.worst}
-    assert len(failed) == MOST_WORST  # the ten worst are failures, at the penalised length
+    assert len(failed) == MAX_WORST  # the ten worst are failures, at the penalised length
     for name, each in failed.items():
         assert each["makespan_b"] == pytest.approx(FAILED_RATIO * pairs["lower_bound"][int(name[1:])])
 
@@ -225,7 +225,7 @@ def test_the_worst_are_those_where_the_candidate_lost_most():
     pairs = make_pairs(200, 1.0)
     verdict = verdict_on(pairs)
     ratio = (pairs["makespan_b"] / pairs["makespan_a"]).sort_values(ascending=False)
-    assert [each["request_id"] for each in verdict.worst] == [f"r{index}" for index in ratio.index[:MOST_WORST]]
+    assert [each["request_id"] for each in verdict.worst] == [f"r{index}" for index in ratio.index[:MAX_WORST]]
     assert verdict.worst[0]["ratio"] == pytest.approx(ratio.iloc[0])
 
 

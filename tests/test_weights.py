@@ -116,11 +116,11 @@ def test_other_bytes_or_another_reader_are_not_what_was_kept(folder, tmp_path, m
         load_agent(write_checkpoint(tmp_path / f"{number}.pth", number))
     assert len(list(folder.iterdir())) == 2
     monkeypatch.setattr(weights, "_readers", lambda: b"a later version")
-    assert weights.kept((tmp_path / "0.pth").read_bytes()) is None
+    assert weights.load_cached((tmp_path / "0.pth").read_bytes()) is None
 
 
 def test_those_that_were_used_last_are_kept(folder, tmp_path, monkeypatch):
-    monkeypatch.setattr(weights, "MOST_KEPT", 3)
+    monkeypatch.setattr(weights, "MAX_FILES", 3)
     paths = [write_checkpoint(tmp_path / f"{number}.pth", number) for number in range(5)]
     for path in paths[:3]:
         load_agent(path)
@@ -128,7 +128,7 @@ def test_those_that_were_used_last_are_kept(folder, tmp_path, monkeypatch):
     for path in paths[3:]:
         load_agent(path)
     assert len(list(folder.iterdir())) == 3
-    assert [weights.kept(path.read_bytes()) is not None for path in paths] == [True, False, False, True, True]
+    assert [weights.load_cached(path.read_bytes()) is not None for path in paths] == [True, False, False, True, True]
 
 
 def header(packed_weights: bytes, **changes: object) -> bytes:
@@ -165,7 +165,7 @@ def test_nothing_but_a_network_of_this_version_is_taken(folder, hostile):
     with pytest.raises(InvalidCheckpoint, match="packed weights"):
         weights.unpack(hostile)
     with pytest.raises(InvalidCheckpoint):
-        weights.keep(b"some checkpoint", hostile)
+        weights.store_cached(b"some checkpoint", hostile)
     assert not folder.exists()
 
 
@@ -199,10 +199,10 @@ def test_hostile_nesting_is_refused():
 
 
 def test_setup_names_a_file_that_is_not_there_before_it_compiles():
-    command = [sys.executable, "-m", "scheduler_env.kernel", str(SEEDS[0]), "/nowhere.pth"]
+    command = [sys.executable, "-m", "scheduler_env.warm_up", str(SEEDS[0]), "/nowhere.pth"]
     told = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert told.returncode == 2
-    assert "there is no file /nowhere.pth" in told.stderr
+    assert "file not found: /nowhere.pth" in told.stderr
 
 
 @pytest.mark.parametrize("arguments", [[], ["--workers", "2"]], ids=["one process", "two workers"])

@@ -1,30 +1,30 @@
-"""The font of every chart: an open CJK font, since matplotlib brings none; and text made fit to be drawn.
+"""The font of all charts (an open CJK font, because matplotlib has none), and preparation of text for drawing.
 
-matplotlib is imported inside the functions: it takes a while, and only charts need it.
+matplotlib is imported inside the functions: the import is slow, and only charts need it.
 """
 
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 
-from scheduler_env.locks import native_rlock
-
 FONT_FILE = Path(__file__).with_name("ChartSansSC-Regular.otf")
 FAMILY = "Chart Sans SC"
 NOT_IN_FONT = "□"
-"""Stands for a character that the font lacks: rare hanzi, emoji, control characters."""
+"""Replaces a character that the font lacks: rare hanzi, emoji, control characters."""
 
-# matplotlib's settings belong to the process, not to a figure: two threads must not swap them for each other.
-_drawing = native_rlock()
+# matplotlib's settings are global to the process, so only one thread at a time may change them.
+_drawing = threading.RLock()
 
 
 @contextmanager
 def use_cjk_font() -> Iterator[None]:
-    """Within the block, and in this thread alone, new matplotlib text is in the bundled font and taken literally.
+    """Within the block, new matplotlib text uses the bundled font and is drawn literally.
 
-    Text keeps what it was created with, so a figure may be saved outside the block. `$` starts no formula: names
-    come from users. The settings are the old ones again afterwards; that the font is registered remains.
+    Only one thread at a time is inside the block. A text keeps its font, so a figure may be saved outside the block.
+    `$` starts no formula, because names come from users. Afterwards the settings are restored; the font stays
+    registered.
     """
     import matplotlib
 
@@ -35,15 +35,15 @@ def use_cjk_font() -> Iterator[None]:
                 "font.family": [FAMILY],
                 "text.parse_math": False,
                 "axes.unicode_minus": True,
-                "svg.fonttype": "path",  # a reader's machine need not have the font
-                "svg.hashsalt": "scheduler",  # the same figure gives the same bytes
+                "svg.fonttype": "path",  # text as outlines: the viewer does not need the font
+                "svg.hashsalt": "scheduler",  # the same figure always gives the same bytes
             }
         ):
             yield
 
 
 def drawable(text: str, limit: int = 40) -> str:
-    """`text` as it can be drawn: one line, at most `limit` characters (the last an ellipsis), all in the font."""
+    """`text` on one line, cut to `limit` characters with an ellipsis; characters that the font lacks are replaced."""
     known = _characters()
     line = " ".join(text.split())
     if len(line) > limit:

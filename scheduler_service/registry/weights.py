@@ -102,7 +102,7 @@ def keep(path: Path, packed: bytes) -> None:
 
     try:
         if packed:
-            weights.keep(path.read_bytes(), packed)
+            weights.store_cached(path.read_bytes(), packed)
     except (InvalidCheckpoint, OSError):
         logger.warning("the weights at %s will be read again by torch", path, exc_info=True)
 

@@ -28,7 +28,7 @@ from scheduler_service.stats.arms import metric_values, rows_of_arm, totals, uni
 from scheduler_service.stats.comparison import BASELINE
 from scheduler_service.stats.metrics import Metric
 from scheduler_service.stats.outcome import NotComputable
-from scheduler_service.stats.srm import LEAST_EXPECTED, SRM_ALARM
+from scheduler_service.stats.srm import MIN_EXPECTED, SRM_ALARM
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -193,7 +193,7 @@ def _split_check(basis: _Basis) -> Statement:
     comparison, show = basis.examined.latest, basis.show
     note = show.text("srm_note", f"{SRM_ALARM:g}")
     if isinstance(comparison.srm_p, NotComputable):
-        reason = basis.writer.reason(comparison.srm_p.reason, int(LEAST_EXPECTED))
+        reason = basis.writer.reason(comparison.srm_p.reason, int(MIN_EXPECTED))
         return Statement(f"○ {show.text('srm_unknown', reason)}", notes=[note])
     p_value = show.p_value(comparison.srm_p)
     if not comparison.has_ratio_mismatch:

@@ -1,4 +1,4 @@
-"""Recorded runs of an experiment -> what each user of an arm contributes, since the user is the unit of inference."""
+"""The contribution of each user of an arm, from the recorded runs: the user is the unit of inference."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from scheduler_service.stats.outcome import NotComputable, nearly_constant
 from scheduler_service.stats.summaries import Values
 
 if TYPE_CHECKING:
-    import pandas as pd  # slow to import, and only callers that have a frame already come here
+    import pandas as pd  # slow to import; callers that have a frame have imported it
 
 MEASURED_SHARE = 0.9
-"""Of an arm's answers that have a lower bound on record; with fewer, makespans are compared as they are."""
+"""Minimum share of an arm's answers with a recorded lower bound; below it, makespans are compared without the bound."""
 FAILED_RATIO = 2.0
-"""A failed run counts as a schedule so many times as long as its lower bound: a planner has to do without one."""
+"""A failed run counts as a schedule this many times as long as its lower bound, because the planner got no schedule."""
 
 
 @dataclass(frozen=True)
@@ -32,12 +32,12 @@ class Totals:
 
 
 def rows_of_arm(runs: pd.DataFrame, arm: str) -> pd.DataFrame:
-    """The runs that speak of the arm; those of testers who were forced into it do not."""
+    """The runs of the arm, without those of testers who were pinned to it."""
     return runs[runs["variant"].eq(arm).fillna(value=False).astype(bool) & _is_assigned(runs)]
 
 
 def assigned(runs: pd.DataFrame) -> pd.DataFrame:
-    """The runs that fell into any arm by chance, in the order of their `timestamp`, as they are if they have none."""
+    """The runs that were randomly assigned to an arm, sorted by `timestamp` if there is such a column."""
     rows = runs[_is_assigned(runs)]
     return rows.sort_values("timestamp", kind="stable") if "timestamp" in rows.columns else rows
 
@@ -50,7 +50,7 @@ def _is_assigned(runs: pd.DataFrame) -> pd.Series[bool]:
 
 
 def succeeded(rows: pd.DataFrame) -> pd.Series[bool]:
-    """Which runs the arm's own model answered; `fallback` is the work of another one."""
+    """Which runs the arm's own model answered; `fallback` runs were answered by another model."""
     done = rows["success"].astype("boolean").fillna(value=False).astype(bool)
     if "reason" in rows.columns:
         done &= rows["reason"].ne("fallback").fillna(value=True).astype(bool)
@@ -58,7 +58,7 @@ def succeeded(rows: pd.DataFrame) -> pd.Series[bool]:
 
 
 def metric_values(rows: pd.DataFrame, metric: Metric) -> pd.Series[float] | None:
-    """The metric of each run, NaN where it has none; None if it was never recorded."""
+    """The metric of each run, NaN if the run has no value; None if the metric was never recorded."""
     done = succeeded(rows)
     if metric.name == "success":
         return done.astype("float64")
@@ -69,13 +69,13 @@ def metric_values(rows: pd.DataFrame, metric: Metric) -> pd.Series[float] | None
 
 
 def since_recorded(runs: pd.DataFrame, metric: Metric) -> pd.DataFrame:
-    """The runs since the metric is recorded: without those before its first value, all where it has none.
+    """The runs from the first recorded value of the metric on; all runs if it has no value.
 
-    Records of an older version lack a metric that was added since. Of their time only the failures would count, which
-    are penalised and need no value.
+    Records of an older version lack a metric that was added later. Of the older runs only the failures would count,
+    because they are penalised and need no value.
 
     Args:
-        runs: of all arms together; column `timestamp`.
+        runs: those of all arms; column `timestamp`.
     """
     if not metric.may_be_unrecorded or not {metric.name, "timestamp"} <= set(runs.columns):
         return runs
@@ -84,7 +84,7 @@ def since_recorded(runs: pd.DataFrame, metric: Metric) -> pd.DataFrame:
 
 
 def unrecorded(runs: pd.DataFrame, metric: Metric, arms: Sequence[str]) -> NotComputable | None:
-    """That an arm has answers, but none with a value of the metric: they are older than it. None if that is not so."""
+    """The reason `not_recorded` if an arm has answers, but all are older than the metric; otherwise None."""
     if not metric.may_be_unrecorded or metric.name not in runs.columns:
         return None
     old = []
@@ -99,14 +99,14 @@ def unrecorded(runs: pd.DataFrame, metric: Metric, arms: Sequence[str]) -> NotCo
 
 
 def units(rows: pd.DataFrame) -> npt.NDArray[np.int64]:
-    """A number for each row, the same for rows of one user; a row without a user gets one of its own."""
-    codes, users = rows["user_id"].factorize()  # -1 where there is no user
+    """A number for each row, the same for the rows of a user; a row without a user gets its own number."""
+    codes, users = rows["user_id"].factorize()  # -1 for rows without a user
     missing = codes < 0
     return np.where(missing, len(users) - 1 + np.cumsum(missing), codes).astype(np.int64)
 
 
 def totals(values: pd.Series[float], unit: npt.NDArray[np.int64]) -> Totals:
-    """Sum and number of the values of each user who has any."""
+    """Sum and number of the values of each user, without users who have no value."""
     known = np.asarray(values.notna(), dtype=bool)
     size = int(unit.max()) + 1 if unit.size else 0
     counts = np.bincount(unit[known], minlength=size).astype(np.float64)
@@ -116,46 +116,46 @@ def totals(values: pd.Series[float], unit: npt.NDArray[np.int64]) -> Totals:
 
 @dataclass(frozen=True)
 class UserValues:
-    """What each user contributes, in the order in which they were first seen. Shapes (n_users,)."""
+    """The contribution of each user, sorted by the time of the first request. Shapes (n_users,)."""
 
-    y: Values  # mean of the user's requests, on the metric's scale
-    limits: tuple[float, float] | None  # that y stays within; None: no limits are known
-    is_candidate: npt.NDArray[np.bool_]  # of the two arms
-    share: Values  # chance that this user fell into the candidate's arm rather than the baseline's
-    correlation: float | None  # of makespan and lower bound; None where the one is not measured by the other
+    y: Values  # mean over the user's requests, on the metric's scale
+    limits: tuple[float, float] | None  # limits of y; None if there are none
+    is_candidate: npt.NDArray[np.bool_]  # True: the candidate's arm; False: the baseline's
+    share: Values  # probability that the user was assigned to the candidate, given one of the two arms; 0..1
+    correlation: float | None  # of makespan and lower bound; None if makespans are compared without the bound
 
     @property
     def a(self) -> Values:
-        """Of the baseline's users."""
+        """y of the baseline's users."""
         return self.y[~self.is_candidate]
 
     @property
     def b(self) -> Values:
-        """Of the candidate's users."""
+        """y of the candidate's users."""
         return self.y[self.is_candidate]
 
 
 def user_values(
     runs: pd.DataFrame, metric: Metric, arms: tuple[str, str], split: Mapping[str, float] | None = None
 ) -> UserValues:
-    """What the users of two arms contribute to a comparison in `metric`.
+    """The contributions of the users of two arms to a comparison in `metric`.
 
-    On the logarithmic scale differences are ratios, so that users with large plants do not outweigh the others.
-    Makespans are measured by the instance's lower bound, which was known before the request was assigned:
-    y = log(makespan / lower bound), from 0 to log `FAILED_RATIO`, which is also what a failure counts. Where fewer
-    than `MEASURED_SHARE` of either arm's answers have a bound on record, nothing is measured by bounds:
-    y = log(makespan), and a failure counts `FAILED_RATIO` times the geometric mean of both arms' answers.
+    On the logarithmic scale differences are ratios, so users with large plants do not outweigh the others. Makespans
+    are divided by the instance's lower bound, which is known before the assignment:
+    y = log(makespan / lower bound), clipped to 0 .. log `FAILED_RATIO`. A failure counts log `FAILED_RATIO`. If fewer
+    than `MEASURED_SHARE` of either arm's answers have a recorded bound, y = log(makespan), and a failure counts
+    `FAILED_RATIO` times the geometric mean of both arms' answers.
 
-    A user who was seen in several arms, or under several splits, counts with the arm and the split of the first time,
-    and not at all if that was another arm: what came later depends on what somebody changed meanwhile. Runs from while
-    one of the two arms had no share are left out, as nothing fell to chance then.
+    A user who was in several arms, or under several splits, counts with the first arm and split, and not at all if the
+    first arm is another one: later runs depend on changes made meanwhile. Runs from a time when one of the two arms had
+    no share are left out, because there was no random assignment.
 
     Args:
-        runs: as `comparison.compare_arms` takes them, in the order in which they came if they have no `timestamp`; the
-            column `split` says which shares a run was assigned by.
+        runs: as for `comparison.compare_arms`, in order of time if they have no `timestamp`; the column `split` holds
+            the shares by which a run was assigned.
         arms: baseline and candidate.
-        split: the shares where the runs do not say them. None, or where one of the arms has none: those that the users
-            fell into.
+        split: the shares of runs without `split`. If it is None, or one of the arms has no share, the observed shares
+            are used.
     """
     rows = assigned(runs)
     shares = _shares(rows, arms)
@@ -163,7 +163,7 @@ def user_values(
     of_a, of_b = (np.asarray(rows["variant"].eq(arm), bool) for arm in arms)
     unit = units(rows)
     begin = np.unique(unit, return_index=True)[1]
-    first = begin[unit]  # of each run the user's first one
+    first = begin[unit]  # for each run, the user's first run
     has_arm_of_first = (of_a & of_a[first]) | (of_b & of_b[first])
     counts = has_arm_of_first & (np.isnan(shares[first]) | (shares == shares[first]))
     values, limits, correlation = _on_scale(rows[counts], metric)
@@ -180,14 +180,14 @@ def user_values(
 
 
 def user_means(rows: pd.DataFrame, metric: Metric) -> tuple[Values, tuple[float, float] | None, float | None]:
-    """(y, limits, correlation) of `UserValues`, of runs whose arms do not matter."""
+    """(y, limits, correlation) as in `UserValues`, for all runs regardless of their arm."""
     values, limits, correlation = _on_scale(rows, metric)
     mine = totals(values, units(rows))
     return mine.sums / mine.counts, limits, correlation
 
 
 def _on_scale(rows: pd.DataFrame, metric: Metric) -> tuple[pd.Series[float], tuple[float, float] | None, float | None]:
-    """Of each run the value, NaN where it counts for nothing; what the values stay within; the bound's correlation."""
+    """(value of each run, NaN if it does not count; limits of the values; correlation with the lower bound)."""
     values = metric_values(rows, metric)
     if values is None:
         return rows["success"].astype("float64") * np.nan, metric.limits, None
@@ -209,7 +209,7 @@ def _on_scale(rows: pd.DataFrame, metric: Metric) -> tuple[pd.Series[float], tup
 
 
 def _is_measurable(rows: pd.DataFrame, logs: pd.Series[float], log_bound: pd.Series[float]) -> bool:
-    """Whether nearly all answers of every arm have a bound on record; those without are then left out."""
+    """Whether at least `MEASURED_SHARE` of every arm's answers have a lower bound; the others are then left out."""
     has_bound = log_bound.notna()[logs.notna()]
     if not has_bound.any():
         return bool(log_bound.notna().any() and not logs.notna().any())
@@ -227,18 +227,18 @@ def _correlation(a: pd.Series[float], b: pd.Series[float]) -> float | None:
 
 
 def _shares(rows: pd.DataFrame, arms: tuple[str, str]) -> Values:
-    """Of each run the candidate's share of both arms by the split on record, as `_share_of`; NaN where none is."""
+    """The candidate's share (see `_share_of`) of each run by its recorded split; NaN if there is none."""
     if "split" not in rows.columns:
         return np.full(len(rows), np.nan)
     codes, splits = rows["split"].factorize()
     recorded = (split_of(text) for text in splits)
     of_split = [math.nan if split is None else _share_of(split, arms) for split in recorded]
-    found: Values = np.array([*of_split, math.nan])[codes]  # the code of what is missing is -1
+    found: Values = np.array([*of_split, math.nan])[codes]  # the code of a missing value is -1
     return found
 
 
 def split_of(text: str) -> dict[str, float] | None:
-    """The shares that a record says, "0.9/0.1" in the order of the arms; None if it says something else."""
+    """The shares in a record, such as "0.9/0.1", in the order of the arms; None if the text has another form."""
     try:
         return {f"model_{letter}": float(share) for letter, share in zip("abcdefgh", text.split("/"), strict=False)}
     except ValueError:
@@ -246,6 +246,6 @@ def split_of(text: str) -> dict[str, float] | None:
 
 
 def _share_of(split: Mapping[str, float], arms: tuple[str, str]) -> float:
-    """The candidate's share of both arms; infinite where one of them has none."""
+    """The candidate's share of the traffic of both arms; infinite if one of them has no share."""
     a, b = (split.get(arm, 0.0) for arm in arms)
     return b / (a + b) if a > 0.0 and b > 0.0 else math.inf

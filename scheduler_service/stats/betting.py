@@ -1,9 +1,9 @@
-"""Bounds of a mean that hold at every moment and from the first value on, for whatever stays within known limits.
+"""Anytime-valid bounds of the mean of bounded values, from the first value on, by betting.
 
-A gambler who bets on values that are no better than zero on average does not get rich, however cleverly the stakes are
-chosen: the chance that the capital ever exceeds `1 / alpha` times the first one is at most `alpha` (Ville 1939). So a
-mean that would have made the gambler so rich is excluded. Nothing is supposed of the values but their limits: neither a
-least number, nor a law, nor that what is rare has been seen.
+If the values have a mean of at most zero, a betting strategy cannot be expected to win: the probability that the
+capital ever exceeds `1 / alpha` times the initial capital is at most `alpha` (Ville 1939). So a mean for which the
+capital would have grown that much is excluded. The only assumption about the values is their limits; no minimum number
+and no distribution is assumed, and rare values need not have occurred.
 
 Source: Waudby-Smith, Ramdas, "Estimating means of bounded random variables by betting", Journal of the Royal
 Statistical Society B 86 (2024) 1-27; a mixture of constant bets as in section 4.4 there, and Robbins 1970.
@@ -19,27 +19,28 @@ import numpy as np
 from scheduler_service.stats.summaries import Values
 
 STAKES = 0.97 * np.exp2(-np.arange(14.0))
-"""Shares of the largest stake that cannot lose more than the capital. The large ones are for what shows in few values,
-the small ones for small differences in many; a stake twice too large or small costs a tenth of the growth."""
+"""Stakes as shares of the largest stake that cannot lose more than the capital. Large stakes detect large differences
+in few values, small ones small differences in many. A stake that is wrong by a factor of two costs a tenth of the
+growth."""
 PRIOR = 1.0 / (np.arange(14.0) + 1.0) / (np.arange(14.0) + 2.0)
-"""Of the first capital, what is bet at each stake; the rest is never touched."""
+"""Share of the initial capital that is bet at each stake; the rest is not bet."""
 TINY = 1e-300
-MOST_VALUES = 10**8
-"""Nobody waits for more: a capital that takes more is one that does not grow."""
+MAX_VALUES = 10**8
+"""A capital that needs more values counts as one that does not grow."""
 STEPS = 40
-"""Of the bisection: more digits than anybody reads."""
+"""Steps of the bisection."""
 
 
 def log_capital(above: Values, room: Values) -> float:
-    """log of the capital, at first 1, of betting that the mean of some values is above zero.
+    """log of the capital, initially 1, of bets that the mean of the values x_i is above zero.
 
-        log sum_k prior_k prod_i (1 + stake_k x_i / l_i)
+        log sum_k prior_k prod_i (1 + stake_k x_i / l_i),  x_i >= -l_i
 
-    where x_i >= -l_i. Below zero at every moment, but for a chance of 1 / c that it ever reaches log c, if each value
-    is at most zero in expectation, given those before it.
+    If the expectation of each value, given the values before it, is at most zero, the probability that this ever
+    reaches log c is at most 1 / c.
 
     Args:
-        above: x_i + l_i, shape (n,), at least 0: how far each value is above its least possible one.
+        above: x_i + l_i, shape (n,), at least 0: the distance of each value from its minimum.
         room: l_i, shape (n,), greater than 0, known before x_i.
     """
     growth = above / room - 1.0
@@ -48,25 +49,25 @@ def log_capital(above: Values, room: Values) -> float:
     return highest + float(np.log(np.exp(each - highest).sum()))
 
 
-def enough_for(alpha: float) -> float:
-    """The log capital that excludes something at `alpha`, which is any share of one."""
+def exclusion_threshold(alpha: float) -> float:
+    """The log capital from which a value is excluded at level `alpha` (0..1)."""
     return -math.log(max(alpha, TINY))
 
 
-def excluded_from(log_capital_at: Callable[[float], float], start: float, far: float, alpha: float) -> float:
-    """The value nearest to `start` that is excluded at `alpha`, on the way to `far`; `far` if none is.
+def nearest_excluded(log_capital_at: Callable[[float], float], start: float, far: float, alpha: float) -> float:
+    """The value between `start` and `far` nearest to `start` that is excluded at `alpha`; `far` if none is.
 
     Args:
-        log_capital_at: of the gambler who bets against a value; grows on the way.
-        alpha: chance that the truth is ever excluded.
+        log_capital_at: log capital of the bets against a value; increases from `start` to `far`.
+        alpha: probability that the true value is ever excluded.
     """
-    enough = enough_for(alpha)
-    if log_capital_at(far) < enough:
+    threshold = exclusion_threshold(alpha)
+    if log_capital_at(far) < threshold:
         return far
     near = start
     for _ in range(STEPS):
         middle = 0.5 * (near + far)
-        if log_capital_at(middle) < enough:
+        if log_capital_at(middle) < threshold:
             near = middle
         else:
             far = middle
@@ -76,14 +77,14 @@ def excluded_from(log_capital_at: Callable[[float], float], start: float, far: f
 def values_needed(
     above: Values, room: Values, alpha: float, *, weights: Values | None = None, power: float = 0.5
 ) -> int | None:
-    """How many values like these it takes until the capital is `1 / alpha`; None if that is beyond `MOST_VALUES`.
+    """The number of values like these until the capital reaches `1 / alpha`; None if it is above `MAX_VALUES`.
 
-    The least n over the stakes with  n g - z(power) s sqrt(n) > -log alpha - log prior,  g and s being the mean and the
-    standard deviation of what one value adds to the logarithm. Arguments as `log_capital`.
+    The minimum over the stakes of the smallest n with  n g - z(power) s sqrt(n) > -log alpha - log prior,  where g and
+    s are the mean and the standard deviation of the growth of the log capital per value. Arguments as in `log_capital`.
 
     Args:
-        weights: how often each of the values comes, adding up to 1; equally often if None.
-        power: the chance that so many are enough; one half is what happens if all goes on as it is.
+        weights: frequency of each value, adding up to 1; None: equal frequencies.
+        power: probability that this number is sufficient; 0.5 extrapolates the mean growth.
     """
     from scipy import stats  # slow to import, and the service starts without it
 
@@ -94,7 +95,7 @@ def values_needed(
     grows = mean > 0.0
     if not grows.any():
         return None
-    g, s, wanted = mean[grows], spread[grows], enough_for(alpha) - np.log(PRIOR[grows])
+    g, s, wanted = mean[grows], spread[grows], exclusion_threshold(alpha) - np.log(PRIOR[grows])
     roots = (s + np.sqrt(s**2 + 4.0 * g * wanted)) / (2.0 * g)
     needed = float(np.ceil((roots**2).min()))
-    return int(needed) if needed <= MOST_VALUES else None
+    return int(needed) if needed <= MAX_VALUES else None

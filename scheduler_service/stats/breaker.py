@@ -1,8 +1,8 @@
-"""The breaker: a candidate whose requests fail is stopped within its first 20 of them, whoever sends them.
+"""The breaker: a candidate whose requests fail is stopped within its first 20 requests.
 
-The guardrails compare users, since requests of one user resemble each other, and it takes time until enough of them
-have asked. The breaker asks less: whether the candidate's own model fails on most of what it gets. That is a statement
-on the requests as they come, so it needs no second user.
+The guardrails compare users, because requests of one user are similar, and it takes time until there are enough users.
+The breaker tests a simpler statement: whether the candidate's own model fails on most of its requests. This is a
+statement about the sequence of requests, so one user is sufficient.
 """
 
 from __future__ import annotations
@@ -14,39 +14,39 @@ import numpy as np
 import numpy.typing as npt
 
 from scheduler_service.stats.arms import rows_of_arm, succeeded
-from scheduler_service.stats.guardrails import Guardrail, State
+from scheduler_service.stats.guardrails import Guardrail, GuardrailState
 from scheduler_service.stats.summaries import Values
 
 if TYPE_CHECKING:
     import pandas as pd
 
 REQUEST_COLUMNS = ("request_id", "variant", "reason", "user_id", "success")
-"""What of the runs is looked at."""
+"""The columns of the runs that the breaker needs."""
 BREAKER = "requests"
-"""Its name among the guardrails."""
+"""Name of the guardrail."""
 LIMIT = 0.5
-"""Share of a candidate's requests that may fail before it trips; less is left to the guardrail of success."""
+"""Share of a candidate's requests that may fail before the breaker trips; the guardrail `success` covers less."""
 ALPHA = 0.002
-"""Chance that a candidate which never fails more often than the limit is ever stopped by it. 18 failures among the
-first 20 requests, in whatever order, are stopped at 0.002; at 0.001 some orders are not."""
+"""Probability that a candidate with a failure rate within the limit is ever stopped. At 0.002, 18 failures among the
+first 20 requests stop a candidate in any order; at 0.001 some orders do not."""
 REACH = (0.4, 0.8)
-"""The failure rates that are held against the limit q: q + reach (1 - q); 0.7 and 0.9 where it is 0.5."""
+"""The alternative failure rates for the limit q are q + reach (1 - q): 0.7 and 0.9 for 0.5."""
 BASELINE_LEVEL = 0.95
 """Confidence of the bound on the baseline's own failure rate."""
 
 
 def check_requests(runs: pd.DataFrame, baseline: str, candidate: str) -> Guardrail:
-    """Whether most of the candidate's requests fail: `breached` if they certainly do, or once did.
+    """Whether most of the candidate's requests fail: `breached` if that is certain now or was at an earlier request.
 
-    The margin is the share of the requests that may fail: `LIMIT`, or the upper bound of the baseline's own failure
-    rate (Clopper and Pearson 1934, one-sided, `BASELINE_LEVEL`) where the baseline fails, too, and that bound is
-    higher. `breached` where the evidence that more of them fail (`log_evidence`) has ever reached 1 / `ALPHA`; `kept`
-    where the evidence that fewer fail reaches it now. The harm is the share of failures among the candidate's requests;
-    once breached, in the stretch of them that shows it best. There are no bounds of it.
+    The margin is the share of the requests that may fail: `LIMIT`, or the upper confidence bound of the baseline's
+    failure rate (Clopper and Pearson 1934, one-sided, `BASELINE_LEVEL`) if that is higher. `breached`: the evidence for
+    a higher rate (`log_evidence`) has ever reached 1 / `ALPHA`. `kept`: the evidence for a lower rate reaches it now.
+    The harm is the share of failures among the candidate's requests; if breached, among the requests with the strongest
+    evidence. It has no bounds.
 
     Args:
-        runs: of the experiment, in the order in which they came; columns `REQUEST_COLUMNS`; without
-            `request_id` every failure counts.
+        runs: those of the experiment in order of time; columns `REQUEST_COLUMNS`; without `request_id` every failure
+            counts.
     """
     failed_a, failed_b = (failures(runs, arm) for arm in (baseline, candidate))
     users = tuple(int(rows_of_arm(runs, arm)["user_id"].nunique()) for arm in (baseline, candidate))
@@ -54,7 +54,7 @@ def check_requests(runs: pd.DataFrame, baseline: str, candidate: str) -> Guardra
     is_known = bool(failed_b.size) and limit < 1.0
     rising = log_evidence(failed_b, limit) if is_known else np.empty(0)
     begin, end = 0, failed_b.size
-    state: State = "undecided"
+    state: GuardrailState = "undecided"
     if is_known and float(rising.max()) >= -math.log(ALPHA):
         state, end = "breached", int(np.argmax(rising >= -math.log(ALPHA))) + 1
         begin = _begin_of_stretch(failed_b[:end], limit)
@@ -66,10 +66,10 @@ def check_requests(runs: pd.DataFrame, baseline: str, candidate: str) -> Guardra
 
 
 def failures(runs: pd.DataFrame, arm: str) -> npt.NDArray[np.bool_]:
-    """Of each request of the arm in turn, whether its own model failed; shape (n_requests,).
+    """Whether the arm's own model failed, for each of its requests in order of time; shape (n_requests,).
 
-    A request that no stand-in could answer either is left out: what nobody can plan says nothing of this model. A
-    failure without any stand-in, such as programs record, counts.
+    A request that the fallback model could not answer either is left out, because it may be infeasible for any model. A
+    failure without a fallback run (such as one recorded by a program) counts.
     """
     rows = rows_of_arm(runs, arm)
     failed = ~succeeded(rows)
@@ -77,22 +77,22 @@ def failures(runs: pd.DataFrame, arm: str) -> npt.NDArray[np.bool_]:
         stand_ins = runs[_is(runs, "reason", "fallback") & runs["variant"].isna()]
         has_answered = stand_ins["success"].astype("boolean").fillna(value=False).astype(bool)
         answered = set(stand_ins["request_id"][has_answered])
-        hopeless = set(stand_ins["request_id"]) - answered
-        if hopeless:
-            failed = failed[~(failed & rows["request_id"].isin(hopeless))]
+        unanswerable = set(stand_ins["request_id"]) - answered
+        if unanswerable:
+            failed = failed[~(failed & rows["request_id"].isin(unanswerable))]
     return np.asarray(failed, dtype=bool)
 
 
 def log_evidence(failed: npt.NDArray[np.bool_], limit: float) -> Values:
-    """For each n, the logarithm of an e-value of the first n requests against "each fails with chance `limit` at most".
+    """For each n, the log of an e-value of the first n requests against "each fails with probability <= `limit`".
 
     M_n = sum over k <= n of 1 / (k (k + 1)) * mean over p of product over i = k..n of L_i(p)
-    L_i(p) = p / q where request i failed, (1 - p) / (1 - q) where it did not;  p = q + reach (1 - q)
+    L_i(p) = p / q if request i failed, otherwise (1 - p) / (1 - q);  p = q + reach (1 - q)
 
-    Whatever the requests have to do with each other: if none fails with a chance above q, given all that came before
-    it, then each product is a supermartingale that begins at 1, the weights of k add up to 1, and the chance that M
-    ever reaches 1 / alpha is at most alpha (Ville 1939). The sum over k is for a model that begins to fail later: after
-    10,000 answers, some 40 failures in a row are enough.
+    The requests may depend on each other. If none fails with a probability above q, given all before it, each product
+    is a supermartingale that starts at 1. The weights of k add up to 1, so the probability that M ever reaches
+    1 / alpha is at most alpha (Ville 1939). The sum over k covers models that start to fail later: after 10,000
+    answers, about 40 failures in a row are sufficient.
 
     Args:
         failed: shape (n,), in the order of the requests.
@@ -111,21 +111,21 @@ def log_evidence(failed: npt.NDArray[np.bool_], limit: float) -> Values:
 
 
 def _walk(failed: npt.NDArray[np.bool_], limit: float, reach: float) -> tuple[Values, Values]:
-    """(log L of each request, sum of those before it)."""
+    """(log L of each request, sum of log L of the requests before it)."""
     p = limit + reach * (1.0 - limit)
     steps = np.where(failed, math.log(p / limit), math.log((1.0 - p) / (1.0 - limit)))
     return steps, np.cumsum(steps) - steps
 
 
 def _begin_of_stretch(failed: npt.NDArray[np.bool_], limit: float) -> int:
-    """The request from which on they fail most evidently: the largest term of M."""
+    """The first request of the sequence with the strongest evidence: the largest term of M."""
     _, before = _walk(failed, limit, REACH[-1])
     k = np.arange(1.0, failed.size + 1.0)
     return int(np.argmax(-np.log(k * (k + 1.0)) - before))
 
 
 def _limit(failed: npt.NDArray[np.bool_]) -> float:
-    """What the candidate may fail, given the baseline's requests."""
+    """The failure rate that the candidate may have, given the baseline's requests; 0..1."""
     from scipy import special  # slow to import, and the service starts without it
 
     count = int(failed.sum())

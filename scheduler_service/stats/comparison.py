@@ -1,4 +1,4 @@
-"""Recorded runs of an experiment -> what can be said of its two arms."""
+"""The comparison of a candidate with the baseline, from the recorded runs of an experiment."""
 
 from __future__ import annotations
 
@@ -20,55 +20,55 @@ from scheduler_service.stats.welch import Welch, welch
 from scheduler_service.stats.wording import percent
 
 if TYPE_CHECKING:
-    import pandas as pd  # slow to import, and only callers that have a frame already come here
+    import pandas as pd  # slow to import; callers that have a frame have imported it
 
 BASELINE = "model_a"
 ARMS = tuple(f"model_{letter}" for letter in "abcdefgh")
-"""Every arm that an experiment may have; the first is what the others are compared with."""
+"""All possible arms of an experiment; the first one is the baseline."""
 
 
 @dataclass(frozen=True)
 class ArmComparison:
-    """A candidate, usually model_b, against the baseline, model_a.
+    """A candidate, usually model_b, compared with the baseline, model_a.
 
-    Counts and `average_metrics` are of requests. Everything inferred is of users: a user is what was assigned, requests
-    of one user resemble each other, and a test that counts them as independent finds differences that are not there.
+    Counts and `average_metrics` are per request. All inference is per user: users are assigned to arms, and requests of
+    one user are similar, so a test that treats requests as independent would find differences that do not exist.
     """
 
     candidate: str
     metric: Metric
     alpha: float
     min_samples: int
-    split: Mapping[str, float] | None  # the shares asked for; None: unknown
+    split: Mapping[str, float] | None  # the configured shares; None: unknown
     total_requests: Mapping[str, int]
     users: Mapping[str, int]
-    average_metrics: Mapping[str, Mapping[str, Summary]]  # arm -> metric -> of its requests
-    user_means: Mapping[str, Summary]  # arm -> of the means of its users, of `metric`
-    relative_difference: float | NotComputable  # of the user means, share of the baseline, not yet turned to "better"
+    average_metrics: Mapping[str, Mapping[str, Summary]]  # arm -> metric -> summary over its requests
+    user_means: Mapping[str, Summary]  # arm -> summary over the means of its users, for `metric`
+    relative_difference: float | NotComputable  # of the user means, share of the baseline; positive: larger values
     interval: LiftInterval | NotComputable  # of `relative_difference`
     test: Welch | NotComputable  # of the user means
     srm_p: float | NotComputable
 
     @property
     def baseline(self) -> str:
-        """What the candidate is compared with."""
+        """The arm that the candidate is compared with."""
         return BASELINE
 
     @property
     def arms(self) -> tuple[str, str]:
-        """The two that are compared."""
+        """Baseline and candidate."""
         return BASELINE, self.candidate
 
     @property
     def improvement_percentage(self) -> float | NotComputable:
-        """By how much of model_a's mean the candidate is better, percent; negative when it is worse."""
+        """The candidate's improvement in percent of model_a's mean; negative if it is worse."""
         if isinstance(self.relative_difference, NotComputable):
             return self.relative_difference
         return 100.0 * self._sign * self.relative_difference + 0.0  # + 0.0 turns -0.0 into 0.0
 
     @property
     def confidence_interval(self) -> tuple[float, float] | NotComputable:
-        """Bounds of `improvement_percentage` at 1 - alpha, lower one first."""
+        """Confidence interval (low, high) of `improvement_percentage` at level 1 - alpha."""
         if isinstance(self.interval, NotComputable):
             return self.interval
         low, high = sorted((100.0 * self._sign * self.interval.low, 100.0 * self._sign * self.interval.high))
@@ -76,12 +76,12 @@ class ArmComparison:
 
     @property
     def p_value(self) -> float | NotComputable:
-        """Two-sided, of equal user means; says how surprising the data are when nothing differs."""
+        """Two-sided p-value of the hypothesis that the user means are equal."""
         return self.test if isinstance(self.test, NotComputable) else self.test.p_value
 
     @property
     def too_few_samples(self) -> NotComputable | None:
-        """Which arm has fewer values than the experiment wants; None when neither has."""
+        """The reason `too_few_samples` if an arm has fewer than `min_samples` values of the metric; otherwise None."""
         counts = {arm: self.average_metrics[arm][self.metric.name].count for arm in self.arms}
         short = [f"{arm} has {count}" for arm, count in counts.items() if count < self.min_samples]
         if short:
@@ -90,7 +90,7 @@ class ArmComparison:
 
     @property
     def not_significant(self) -> NotComputable | None:
-        """Why the difference does not count as significant; None when it does."""
+        """The reason why the difference is not significant; None if it is."""
         if self.too_few_samples is not None:
             return self.too_few_samples
         if isinstance(self.p_value, NotComputable):
@@ -106,12 +106,15 @@ class ArmComparison:
 
     @property
     def has_ratio_mismatch(self) -> bool:
-        """The users fell into the arms in other shares than asked for, by more than chance: trust nothing here."""
+        """Sample-ratio mismatch: the users' shares of the arms differ from the split by more than chance.
+
+        The comparison is then not reliable.
+        """
         return not isinstance(self.srm_p, NotComputable) and self.srm_p < SRM_ALARM
 
     @property
     def summary(self) -> str:
-        """What the raw means say, in plain English; `headline.summary` puts the verdict before it."""
+        """The result of the raw means in plain English; `headline.summary` puts the verdict before it."""
         improvement = self.improvement_percentage
         if isinstance(improvement, NotComputable):
             text = f"The raw means cannot be compared in {self.metric.name}: {improvement.message}."
@@ -121,7 +124,7 @@ class ArmComparison:
         return text + self._mismatch_phrase()
 
     def to_dict(self) -> dict[str, object]:
-        """The results of API.md, as JSON: null where a figure cannot be computed, and `reasons` says why."""
+        """The results as JSON, see API.md: null if a figure cannot be computed, with the reason in `reasons`."""
         figures: dict[str, object | NotComputable] = {
             "improvement_percentage": self.improvement_percentage,
             "confidence_interval": self.confidence_interval,
@@ -200,20 +203,20 @@ def compare_arms(
     split: Mapping[str, float] | None = None,
     candidate: str = "model_b",
 ) -> ArmComparison:
-    """What the recorded runs of one experiment say of `candidate` against model_a.
+    """Compare `candidate` with model_a by the recorded runs of one experiment.
 
     Args:
-        runs: one row per request, of one experiment; columns `variant`, `user_id`, `success` and the metrics that were
-            recorded; rows of other variants count for the split only. A row without `user_id` counts as a user of its
-            own. With a column `reason`, rows with `fallback` count as failures of their arm: its model did not answer.
-        metric: a name of `scheduler_service.stats.metrics`, the one the arms are judged by.
-        min_samples: values of the metric that each arm needs before a difference may be called significant.
-        alpha: probability of calling a difference significant when there is none, if looked at once; 0..1.
-        split: the share of the users that each arm of the experiment should have; None leaves the split unchecked.
+        runs: one row per request; columns `variant`, `user_id`, `success` and the recorded metrics. Rows of other
+            variants count only for the split. A row without `user_id` counts as a separate user. If there is a column
+            `reason`, rows with `fallback` count as failures of their arm, because another model answered.
+        metric: the name of a metric in `scheduler_service.stats.metrics` by which the arms are judged.
+        min_samples: minimum number of values of the metric per arm for a significant difference.
+        alpha: significance level for a single look, 0..1.
+        split: the configured share of the users of each arm; None: the split is not checked.
         candidate: the arm that is compared with model_a.
 
     Raises:
-        KeyError: an unknown metric, or a column is missing.
+        KeyError: the metric is unknown, or a column is missing.
     """
     chosen = metric_named(metric)
     if chosen.name not in runs.columns:
@@ -247,10 +250,10 @@ def compare_arms(
 
 
 def _srm_p(runs: pd.DataFrame, users: Mapping[str, int], split: Mapping[str, float]) -> float | NotComputable:
-    """Of all periods in which the shares were the same; a user counts in the first one that saw them.
+    """p-value of the split over all periods with constant shares; a user counts only in the first period.
 
-    Users who come again fall where they fell before, as far as the shares are alike: counted twice they would make one
-    deviation two.
+    A returning user gets the same arm again if the shares are similar, so counting the user twice would count one
+    deviation twice.
     """
     if "split" not in runs.columns:
         return srm_p_value(*_taking_part(users, split))
@@ -265,7 +268,7 @@ def _srm_p(runs: pd.DataFrame, users: Mapping[str, int], split: Mapping[str, flo
 
 
 def _taking_part(users: Mapping[str, int], split: Mapping[str, float]) -> tuple[list[int], list[float]]:
-    """Users and shares of the arms that have any; records may have rounded the shares."""
+    """Users and shares of the arms with a share; the shares are normalised, because recorded ones may be rounded."""
     arms = [arm for arm, share in split.items() if share > 0.0]
     total = math.fsum(split.values())
     return [users[arm] for arm in arms], [split[arm] / total for arm in arms]
@@ -275,8 +278,8 @@ def _taking_part(users: Mapping[str, int], split: Mapping[str, float]) -> tuple[
 class _Arm:
     requests: int
     users: int
-    summaries: Mapping[str, Summary]  # metric -> of the requests
-    user_means: Values  # of the metric that is judged; one value per user who has any
+    summaries: Mapping[str, Summary]  # metric -> summary over the requests
+    user_means: Values  # of the judged metric; one value per user with a value
 
 
 def _read_arm(runs: pd.DataFrame, arm: str, chosen: Metric) -> _Arm:

@@ -1,4 +1,4 @@
-"""By how much the candidate is better, with bounds that hold at every moment: the figure that verdicts rest on."""
+"""The improvement of the candidate with anytime-valid bounds; verdicts are based on it."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ import numpy as np
 import numpy.typing as npt
 
 from scheduler_service.stats.arms import FAILED_RATIO, UserValues
-from scheduler_service.stats.betting import enough_for, excluded_from, log_capital, values_needed
+from scheduler_service.stats.betting import exclusion_threshold, log_capital, nearest_excluded, values_needed
 from scheduler_service.stats.metrics import Metric
 from scheduler_service.stats.outcome import NotComputable, nearly_constant
 from scheduler_service.stats.summaries import Values
 
-MOST_RATIO = 4.0
-"""Where nothing limits a value on the logarithmic scale, one that is so many times as large, or as small, as those of
-the users before it counts as this."""
-FARTHEST_RATIO = 1_000.0
-"""Of means that are compared: bounds end there."""
+MAX_RATIO = 4.0
+"""On a logarithmic scale without limits, a value is clipped to this factor above or below the mean of the previous
+users."""
+MAX_RATIO_OF_MEANS = 1_000.0
+"""Bounds of a ratio of means are limited to this value."""
 
 Side = Literal["above", "below"]
 Flags = npt.NDArray[np.bool_]
@@ -28,17 +28,17 @@ Flags = npt.NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class Terms:
-    """One for each user: values whose mean is zero if the truth is what was supposed. Shapes (n,)."""
+    """One value per user, whose expectation is zero if the supposed difference is the true one. Shapes (n,)."""
 
     value: Values
-    least: Values  # below zero; what the value could have been, as was known before it was seen
-    most: Values
+    low: Values  # limits of the value, known before it was observed; low is below zero
+    high: Values
 
     def bet_on(self, side: Side) -> tuple[Values, Values]:
-        """`betting.log_capital`'s arguments for the gambler who says that the mean is on this side of zero."""
+        """The arguments of `betting.log_capital` for bets that the mean is on this side of zero."""
         if side == "above":
-            return self.value - self.least, np.maximum(-self.least, _NO_ROOM)
-        return self.most - self.value, np.maximum(self.most, _NO_ROOM)
+            return self.value - self.low, np.maximum(-self.low, _NO_ROOM)
+        return self.high - self.value, np.maximum(self.high, _NO_ROOM)
 
 
 _NO_ROOM = 1e-12
@@ -46,73 +46,73 @@ _NO_ROOM = 1e-12
 
 @dataclass(frozen=True)
 class Evidence:
-    """All that was seen of a difference of two means, or of a ratio; `supposing` turns one into what is bet upon."""
+    """The data on a difference of two means, or on their ratio."""
 
-    supposing: Callable[[float], Terms]
+    terms_at: Callable[[float], Terms]  # the terms for a supposed difference (or ratio)
     estimate: float
     standard_error: float
-    none: float  # what stands for no difference: 0, or a ratio of 1
-    farthest: tuple[float, float]
+    none: float  # the value of "no difference": 0, or 1 for a ratio
+    farthest: tuple[float, float]  # limits of the bounds
     n: int
 
     def low(self, alpha: float) -> float:
-        """Below the truth at every moment, but for a chance of alpha."""
-        return excluded_from(lambda supposed: self._log_capital(supposed, "above"), *self._way(0), alpha)
+        """Lower bound; with probability 1 - alpha it is below the true value at all times."""
+        return nearest_excluded(lambda supposed: self._log_capital(supposed, "above"), *self._search_interval(0), alpha)
 
     def high(self, alpha: float) -> float:
-        """Above the truth at every moment, but for a chance of alpha."""
-        return excluded_from(lambda supposed: self._log_capital(supposed, "below"), *self._way(1), alpha)
+        """Upper bound; with probability 1 - alpha it is above the true value at all times."""
+        return nearest_excluded(lambda supposed: self._log_capital(supposed, "below"), *self._search_interval(1), alpha)
 
     def needed(self, alpha: float, errors: float = 0.0) -> int | None:
-        """The users from which no difference is excluded at `alpha`, if all goes on as it is; None: it never is.
+        """The number of users at which "no difference" is excluded, if the data continue like this; None: never.
 
         Args:
-            errors: so many standard errors the truth is nearer to no difference than the estimate.
+            errors: the true value is assumed this many standard errors closer to no difference than the estimate.
         """
         side: Side = "above" if self.estimate > self.none else "below"
         shift = errors * self.standard_error * (1.0 if side == "above" else -1.0)
-        return values_needed(*self.supposing(self.none + shift).bet_on(side), alpha)
+        return values_needed(*self.terms_at(self.none + shift).bet_on(side), alpha)
 
     def could_exclude(self, supposed: float, side: Side, alpha: float) -> bool:
-        """Whether so many users exclude at `alpha` what is supposed, if none of them shows any difference."""
-        terms, difference = self.supposing(supposed), self.none - supposed
-        neutral = Terms(np.full(terms.value.size, difference), terms.least, terms.most)
-        return log_capital(*neutral.bet_on(side)) >= enough_for(alpha)
+        """Whether this number of users can exclude the supposed value at `alpha`, if they show no difference."""
+        terms, difference = self.terms_at(supposed), self.none - supposed
+        neutral = Terms(np.full(terms.value.size, difference), terms.low, terms.high)
+        return log_capital(*neutral.bet_on(side)) >= exclusion_threshold(alpha)
 
     def _log_capital(self, supposed: float, side: Side) -> float:
-        return log_capital(*self.supposing(supposed).bet_on(side))
+        return log_capital(*self.terms_at(supposed).bet_on(side))
 
-    def _way(self, end: int) -> tuple[float, float]:
+    def _search_interval(self, end: int) -> tuple[float, float]:
         return min(max(self.estimate, self.farthest[0]), self.farthest[1]), self.farthest[end]
 
 
 @dataclass(frozen=True)
 class Effect:
-    """The improvement of the candidate, a share of the baseline; positive is better whatever the metric's direction.
+    """The improvement of the candidate as a share of the baseline; positive is better for any direction of the metric.
 
-    `low` and `high` hold at all moments together with chance 1 - alpha.
+    `low` and `high` are valid at all times simultaneously with probability 1 - alpha.
     """
 
     improvement: float
     low: float
     high: float
     alpha: float
-    standard_error: float  # of the difference on the scale it is taken on
-    units: int  # users of both arms, or pairs
-    correlation: float | None  # of the makespans with the lower bounds or with their pairs; None: neither was used
+    standard_error: float  # of the difference, on the scale of the evidence
+    units: int  # users of both arms, or users with pairs
+    correlation: float | None  # of makespans and lower bounds, or of both sides of the pairs; None if not applicable
     evidence: Evidence = field(repr=False, compare=False)
 
 
 def improvement_at(difference: float, metric: Metric) -> float:
-    """A difference of mean logarithms, or a ratio of means, as an improvement."""
+    """A difference of mean logarithms, or a ratio of means, converted to an improvement (share of the baseline)."""
     ratio = math.exp(difference) if metric.is_ratio_scale else difference
     return (1.0 - ratio if metric.lower_is_better else ratio - 1.0) + 0.0  # + 0.0 turns -0.0 into 0.0
 
 
 def effect_of_arms(users: UserValues, metric: Metric, alpha: float) -> Effect | NotComputable:
-    """The improvement of the candidate over the baseline, independent users.
+    """The improvement of the candidate over the baseline, from independent users.
 
-    On the logarithmic scale it is that of geometric means; otherwise of the ratio of means.
+    For metrics on a ratio scale it compares geometric means, otherwise the ratio of means.
     """
     evidence = difference_of_arms(users) if metric.is_ratio_scale else ratio_of_arms(users)
     if isinstance(evidence, NotComputable):
@@ -121,9 +121,9 @@ def effect_of_arms(users: UserValues, metric: Metric, alpha: float) -> Effect | 
 
 
 def effect_of_pairs(a: Values, b: Values, metric: Metric, alpha: float) -> Effect | NotComputable:
-    """The improvement of `b` over `a` where both were computed for the same instances; `a[i]` belongs to `b[i]`.
+    """The improvement of `b` over `a`, computed for the same instances: `a[i]` and `b[i]` are a pair.
 
-    d = b - a on the logarithmic scale, from -log `FAILED_RATIO` to log `FAILED_RATIO`; se = s_d / sqrt(n).
+    d = b - a on the logarithmic scale, clipped to -log `FAILED_RATIO` .. log `FAILED_RATIO`; se = s_d / sqrt(n).
     """
     limit = math.log(FAILED_RATIO)
     evidence = difference_of_pairs(np.clip(b - a, -limit, limit), limit)
@@ -134,12 +134,12 @@ def effect_of_pairs(a: Values, b: Values, metric: Metric, alpha: float) -> Effec
 
 
 def difference_of_pairs(d: Values, limit: float) -> Evidence | NotComputable:
-    """Of the mean of differences of one user's results each, shape (n,), from -limit to limit."""
+    """The evidence on the mean of the users' differences `d`, shape (n,), in -limit .. limit."""
     if not d.size:
         return NotComputable("no_data", "there are no pairs yet")
     ends = np.full(d.size, limit)
     return Evidence(
-        supposing=lambda supposed: Terms(d - supposed, -ends - supposed, ends - supposed),
+        terms_at=lambda supposed: Terms(d - supposed, -ends - supposed, ends - supposed),
         estimate=float(d.mean()),
         standard_error=_error(d),
         none=0.0,
@@ -149,15 +149,14 @@ def difference_of_pairs(d: Values, limit: float) -> Evidence | NotComputable:
 
 
 def difference_of_arms(users: UserValues) -> Evidence | NotComputable:
-    """Of the candidate's and the baseline's mean, m_b - m_a.
+    """The evidence on the difference of the candidate's and the baseline's mean, m_b - m_a.
 
     z_i = (y_i - c_i) / p_i for a user of the candidate, -(y_i - c_i) / (1 - p_i) for one of the baseline
     E z_i = m_b - m_a
 
-    p_i is the chance that the user fell into the candidate's arm, and c_i the mean of the users before: both are known
-    before the user's arm and value are, so the terms are as good as independent whatever the split is and however it
-    changes. The first user only centres the others. The estimate itself is the difference of the arms' means, by
-    periods of one split.
+    p_i is the probability of assignment to the candidate, and c_i the mean of the previous users. Both are known before
+    the user's arm and value, so the expectation holds for any split and for changing splits. The first user only
+    provides c for the others. The estimate is the difference of the arms' means, weighted over periods of equal split.
 
     Source: inverse probability weights: Horvitz, Thompson, Journal of the American Statistical Association 47 (1952)
     663-685; bets upon them: Karampatziakis, Mineiro, Ramdas, ICML 2021, section 4.
@@ -169,11 +168,11 @@ def difference_of_arms(users: UserValues) -> Evidence | NotComputable:
     means = _means(users.share, users.is_candidate, a, b)
     p, in_b = users.share[1:], users.is_candidate[1:]
     value = np.where(in_b, (y - c) / p, (c - y) / (1.0 - p))
-    least = np.minimum((low - c) / p, (c - high) / (1.0 - p))
-    most = np.maximum((high - c) / p, (c - low) / (1.0 - p))
+    min_value = np.minimum((low - c) / p, (c - high) / (1.0 - p))
+    max_value = np.maximum((high - c) / p, (c - low) / (1.0 - p))
     farthest = float((high - low).max())
     return Evidence(
-        supposing=lambda supposed: Terms(value - supposed, least - supposed, most - supposed),
+        terms_at=lambda supposed: Terms(value - supposed, min_value - supposed, max_value - supposed),
         estimate=means[1] - means[0],
         standard_error=math.hypot(_error(a), _error(b)),
         none=0.0,
@@ -183,13 +182,12 @@ def difference_of_arms(users: UserValues) -> Evidence | NotComputable:
 
 
 def ratio_of_arms(users: UserValues) -> Evidence | NotComputable:
-    """Of the candidate's mean over the baseline's, m_b / m_a; neither is below 0.
+    """The evidence on the ratio of the candidate's and the baseline's mean, m_b / m_a; neither is negative.
 
     z_i(r) = 1{candidate} (y_i - c_i) / p_i + c_i - r (1{baseline} (y_i - c_i) / (1 - p_i) + c_i)
-    E z_i(r) = m_b - r m_a
+    E z_i(r) = m_b - r m_a, which is zero at the true ratio (as in Fieller's theorem)
 
-    which is zero at the true ratio (as in Fieller's theorem). The standard error is that of the delta method, as in
-    `lift`, but no less than at r = 1.
+    The standard error is that of the delta method, as in `lift`, but at least that at r = 1.
     """
     arms = _arms(users)
     if isinstance(arms, NotComputable):
@@ -204,27 +202,27 @@ def ratio_of_arms(users: UserValues) -> Evidence | NotComputable:
         ((low - c) / share + c, (high - c) / share + c) for share in (p, 1.0 - p)
     )
 
-    def supposing(ratio: float) -> Terms:
-        least = np.minimum(of_b_low - ratio * c, c - ratio * of_a_high)
-        most = np.maximum(of_b_high - ratio * c, c - ratio * of_a_low)
-        return Terms(of_b - ratio * of_a, least, most)
+    def terms_at(ratio: float) -> Terms:
+        min_value = np.minimum(of_b_low - ratio * c, c - ratio * of_a_high)
+        max_value = np.maximum(of_b_high - ratio * c, c - ratio * of_a_low)
+        return Terms(of_b - ratio * of_a, min_value, max_value)
 
     ratio = mean_b / base
     return Evidence(
-        supposing=supposing,
+        terms_at=terms_at,
         estimate=ratio,
         standard_error=math.hypot(max(ratio, 1.0) * _error(a), _error(b)) / base,
         none=1.0,
-        farthest=(0.0, FARTHEST_RATIO),
+        farthest=(0.0, MAX_RATIO_OF_MEANS),
         n=a.size + b.size,
     )
 
 
 def _means(share: Values, is_candidate: Flags, a: Values, b: Values) -> tuple[float, float]:
-    """Of the baseline's and of the candidate's users, each period of one split weighted by all users that came in it.
+    """The means of the baseline's and the candidate's users, with each period of equal split weighted by its users.
 
-    What else changed when the split did (the season, the plants) would be taken for an effect otherwise. Periods that
-    one of the arms had no user in are left out, unless there is no other.
+    Without the weights, other changes at the same time as the split (the season, the plants) would appear as an effect.
+    Periods without a user of one of the arms are left out, unless there are no others.
     """
     periods, period = np.unique(share, return_inverse=True)
     of_a, of_b = period[~is_candidate], period[is_candidate]
@@ -241,16 +239,16 @@ def _means(share: Values, is_candidate: Flags, a: Values, b: Values) -> tuple[fl
 
 
 def _arms(users: UserValues) -> tuple[Values, Values, Values, Values, Values, Values] | NotComputable:
-    """(y of the baseline's, of the candidate's users; of all but the first y, mean of those before, least, greatest).
+    """(y of the baseline's users; y of the candidate's; for all users but the first: y, mean of the previous, limits).
 
-    Where no limits are known they are those of `MOST_RATIO` around the mean of those before.
+    If the values have no limits, they are clipped to `MAX_RATIO` around the mean of the previous users.
     """
     y, n = users.y, np.arange(users.y.size, dtype=np.float64)
     counts = users.a.size, users.b.size
     if min(counts) == 0:
         return NotComputable("too_few_units", f"each arm needs a user; they have {counts[0]} and {counts[1]}")
     if users.limits is None:
-        y, reach = y.copy(), math.log(MOST_RATIO)
+        y, reach = y.copy(), math.log(MAX_RATIO)
         c, total = np.empty(y.size), 0.0
         for i, value in enumerate(y):
             c[i] = total / i if i else value

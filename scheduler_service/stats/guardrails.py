@@ -1,4 +1,4 @@
-"""What must not get worse: sequential non-inferiority tests of success, execution time and makespans."""
+"""Guardrails: sequential non-inferiority tests of success, execution time and makespans."""
 
 from __future__ import annotations
 
@@ -28,58 +28,58 @@ if TYPE_CHECKING:
     import pandas as pd
 
 DEFAULT_MARGINS: Mapping[str, float] = MappingProxyType({"makespan": 0.05, "success": 0.05, "execution_time": 0.5})
-"""Harm that is put up with. makespan: share of the baseline's geometric mean, failures penalised; success: share of the
-requests, absolute; execution_time: share of the baseline's 95th percentile."""
+"""Tolerated harm. makespan: share of the baseline's geometric mean, failures penalised; success: share of the requests
+(absolute); execution_time: share of the baseline's 95th percentile."""
 GUARDRAILS = (*DEFAULT_MARGINS, "policy_makespan")
-"""Every name. policy_makespan, a share as makespan's, is tested only where an experiment asks for it: what a model
-would have answered without the search harms nobody."""
+"""All names. policy_makespan, whose margin is a share as for makespan, is tested only if an experiment configures it,
+because the schedule without the search is not the one that users get."""
 ALPHA = 0.05
-"""Chance that any of the guardrails stops a candidate that is within all margins, however often one looks."""
+"""Probability that any guardrail ever stops a candidate that is within all margins, for any number of looks."""
 QUANTILE = 0.95
 UNNOTICED_S = 0.05
-"""Nobody notices an answer that comes so much later: the least excess over the baseline's percentile that counts."""
+"""A smaller excess over the baseline's percentile is not noticeable and does not count as slow."""
 
-LEAST_TIMES = 100
-"""Runs of the baseline, for its 95th percentile."""
+MIN_BASELINE_RUNS = 100
+"""Minimum number of runs of the baseline for its 95th percentile."""
 _SLOW = replace(METRICS["execution_time"], is_ratio_scale=False, limits=(0.0, 1.0))
-"""Whether a run is slow, in the place of how long it takes."""
+"""The execution time replaced by 1 for a slow run and 0 otherwise."""
 
-State = Literal["breached", "kept", "undecided"]
+GuardrailState = Literal["breached", "kept", "undecided"]
 Unit = Literal["share_of_baseline", "share_of_requests"]
 MarginUnit = Literal[Unit, "share_of_baseline_percentile"]
 
 
 @dataclass(frozen=True)
 class Guardrail:
-    """One test. `harm` and its bounds are shares in `unit`; the bounds hold at all moments with chance 1 - alpha each.
+    """The result of one test. `harm` and its bounds are shares in `unit`; each is valid at all times at 1 - alpha.
 
-    The margin of the execution time is a share of another thing, and is in the limit above which a run is slow: its
-    harm, by how much more of the candidate's runs are slow, is held against 0.
+    For the execution time, the margin is part of the limit above which a run is slow. The harm is the candidate's share
+    of slow runs minus the baseline's, and is compared with 0.
     """
 
     name: str
     margin: float
-    state: State  # breached: certainly beyond the margin; kept: certainly within
+    state: GuardrailState  # breached: proved to be above the margin; kept: proved to be within it
     harm: float | None
     low: float | None
     high: float | None
     users: tuple[int, int]  # of the baseline and of the candidate
     message: str
-    is_within_reach: bool = True  # so many users could show that it is kept, if there is no harm at all
+    is_within_reach: bool = True  # this number of users is enough to prove `kept` if there is no harm
 
     @property
     def unit(self) -> Unit:
-        """What `harm` is a share of."""
+        """The quantity of which `harm` is a share."""
         return "share_of_baseline" if self.name in METRICS and METRICS[self.name].is_penalised else "share_of_requests"
 
     @property
     def margin_unit(self) -> MarginUnit:
-        """What `margin` is a share of."""
+        """The quantity of which `margin` is a share."""
         return "share_of_baseline_percentile" if self.name == "execution_time" else self.unit
 
     @property
     def harm_limit(self) -> float:
-        """What the bounds of `harm` are held against, in its unit."""
+        """The limit with which the bounds of `harm` are compared, in its unit."""
         return 0.0 if self.name == "execution_time" else self.margin
 
     def to_dict(self) -> dict[str, object]:
@@ -113,23 +113,24 @@ def check_guardrails(
     split: Mapping[str, float] | None = None,
     pairs: pd.DataFrame | None = None,
 ) -> list[Guardrail]:
-    """The guardrails of `candidate` against `baseline`, each at a share of `alpha` (Bonferroni).
+    """The guardrails of `candidate` compared with `baseline`, each at an equal share of `alpha` (Bonferroni).
 
-    makespan, policy_makespan: the one-sided bound of the ratio of geometric user means, measured by the lower bound of
-    the instances; a failed run counts as `arms.FAILED_RATIO` times its lower bound. Where nothing varies since the
-    answers of both arms are proven optimal, the makespan is kept.
-    success: difference of the users' mean success.
-    execution_time: of the users' mean shares of slow runs: of the candidate's runs those above T, the baseline's 95th
-    percentile times 1 + margin, but no less than `UNNOTICED_S` above it; of the baseline's those above the percentile.
+    makespan, policy_makespan: the one-sided bound of the ratio of the users' geometric means, relative to the lower
+    bound of the instances; a failed run counts as `arms.FAILED_RATIO` times its lower bound. If the answers of both
+    arms are proved optimal and do not vary, the makespan is `kept`.
+    success: the difference of the users' mean success.
+    execution_time: the difference of the users' mean shares of slow runs. A run of the baseline is slow above the
+    baseline's 95th percentile; a run of the candidate above the percentile times 1 + margin, at least the percentile
+    plus `UNNOTICED_S`.
 
-    With pairs, those of makespans and success are tested on them as well, each test at half of the alpha: breached if
-    either is, and kept if either is and none is breached. They need no share of the users.
+    If there are pairs, makespans and success are also tested on them, and both tests use half of the alpha: breached if
+    either is breached, otherwise kept if either is kept. Pairs need no share of the users.
 
     Args:
-        runs: as `comparison.compare_arms` takes them; `lower_bound` and `timestamp` too, if they were recorded.
-        margins: name -> harm that is put up with.
-        split: as `arms.user_values` takes it.
-        pairs: shadow runs of the same candidate, as `pairs.judge_pairs` takes them.
+        runs: as for `comparison.compare_arms`, with `lower_bound` and `timestamp` if they were recorded.
+        margins: name -> tolerated harm.
+        split: as for `arms.user_values`.
+        pairs: shadow runs of the same candidate, as for `pairs.judge_pairs`.
     """
     each = alpha / max(1, len(margins))
     arms = (baseline, candidate)
@@ -143,12 +144,12 @@ def check_guardrails(
             live = _success(runs, arms, split, margin, share)
         else:
             live = _execution_time(runs, arms, split, margin, share)
-        found.append(_graver(live, _paired(name, pairs, margin, share)) if is_paired and pairs is not None else live)
+        found.append(_combined(live, _paired(name, pairs, margin, share)) if is_paired and pairs is not None else live)
     return found
 
 
-def _graver(live: Guardrail, paired: Guardrail) -> Guardrail:
-    """The one that speaks: breached before kept, and before silence that of the more users."""
+def _combined(live: Guardrail, paired: Guardrail) -> Guardrail:
+    """The result of both tests: breached, else kept; if both are undecided, the one with more users."""
     for state in ("breached", "kept"):
         for each in (live, paired):
             if each.state == state:
@@ -165,14 +166,14 @@ def _length(
     margin: float,
     alpha: float,
 ) -> Guardrail:
-    """Of the schedules: those answered, or the models' own."""
+    """The guardrail of a makespan: of the answered schedules, or of the models' own ones."""
     metric = METRICS[name]
     values = user_values(since_recorded(runs, metric), metric, arms, split)
     users = (values.a.size, values.b.size)
     unknown = unrecorded(runs, metric, arms)
     evidence = unknown or difference_of_arms(values)
     if isinstance(evidence, NotComputable):
-        return _silent(name, margin, users, evidence.message)
+        return _undecided(name, margin, users, evidence.message)
     found = _judged_length(name, margin, evidence, alpha, users)
     is_equal = evidence.estimate == 0.0 == evidence.standard_error
     if found.state == "undecided" and is_equal and cannot_tell(runs, metric, arms) is not None:
@@ -198,7 +199,7 @@ def _success(
     values = user_values(runs, METRICS["success"], arms, split)
     evidence, users = difference_of_arms(values), (values.a.size, values.b.size)
     if isinstance(evidence, NotComputable):
-        return _silent("success", margin, users, evidence.message)
+        return _undecided("success", margin, users, evidence.message)
     return _judged_success(margin, evidence, alpha, users)
 
 
@@ -213,9 +214,9 @@ def _execution_time(
     runs: pd.DataFrame, arms: tuple[str, str], split: Mapping[str, float] | None, margin: float, alpha: float
 ) -> Guardrail:
     took_a, took_b = (metric_values(rows_of_arm(runs, arm), METRICS["execution_time"]) for arm in arms)
-    if took_a is None or took_b is None or not took_b.notna().any() or took_a.notna().sum() < LEAST_TIMES:
-        message = f"the baseline's 95th percentile takes {LEAST_TIMES} of its runs, and the candidate needs one"
-        return _silent("execution_time", margin, (0, 0), message)
+    if took_a is None or took_b is None or not took_b.notna().any() or took_a.notna().sum() < MIN_BASELINE_RUNS:
+        message = f"the baseline's 95th percentile takes {MIN_BASELINE_RUNS} of its runs, and the candidate needs one"
+        return _undecided("execution_time", margin, (0, 0), message)
     quantile = float(took_a.quantile(QUANTILE))
     limit_s = max(quantile * (1.0 + margin), quantile + UNNOTICED_S)
     is_candidate = runs["variant"].eq(arms[1]).fillna(value=False).astype(bool)
@@ -224,9 +225,9 @@ def _execution_time(
     values = user_values(runs.assign(execution_time=slow), _SLOW, arms, split)
     evidence, users = difference_of_arms(values), (values.a.size, values.b.size)
     if isinstance(evidence, NotComputable):
-        return _silent("execution_time", margin, users, evidence.message)
+        return _undecided("execution_time", margin, users, evidence.message)
     low, high, share = evidence.low(alpha), evidence.high(alpha), float(values.b.mean())
-    state: State = "breached" if low > 0.0 else "kept" if high <= 0.0 else "undecided"
+    state: GuardrailState = "breached" if low > 0.0 else "kept" if high <= 0.0 else "undecided"
     message = (
         f"{_percent(share)} of the candidate's runs (mean of the users) take longer than {1e3 * limit_s:.4g} ms, the "
         f"baseline's 95th percentile, {1e3 * quantile:.4g} ms, and what is put up with; above the percentile are "
@@ -236,7 +237,7 @@ def _execution_time(
 
 
 def _paired(name: str, pairs: pd.DataFrame, margin: float, alpha: float) -> Guardrail:
-    """Of both models on the same requests."""
+    """The guardrail from pairs: both models on the same requests."""
     if name == "success":
         d = success_differences(pairs)
         evidence = difference_of_pairs(d, 1.0)
@@ -247,7 +248,7 @@ def _paired(name: str, pairs: pd.DataFrame, margin: float, alpha: float) -> Guar
         evidence = difference_of_pairs(d, limit)
     users = (d.size, d.size)
     if isinstance(evidence, NotComputable):
-        return _silent(name, margin, users, evidence.message)
+        return _undecided(name, margin, users, evidence.message)
     judged = (
         _judged_success(margin, evidence, alpha, users)
         if name == "success"
@@ -267,8 +268,8 @@ def _judged(
     what: str,
     is_within_reach: bool,
 ) -> Guardrail:
-    """`comparatives`: of harm, and of its opposite."""
-    state: State = "breached" if low > margin else "kept" if high < margin else "undecided"
+    """The result for bounds of the harm; `comparatives` are the words for harm and for its opposite."""
+    state: GuardrailState = "breached" if low > margin else "kept" if high < margin else "undecided"
     said = f"{_percent(abs(harm))} {comparatives[0] if harm >= 0.0 else comparatives[1]} {what} than the baseline"
     message = f"{said} (harm {_percent(low)} to {_percent(high)}, {_percent(margin)} is allowed)"
     return Guardrail(name, margin, state, harm, low, high, users, message, is_within_reach)
@@ -278,5 +279,5 @@ def _percent(share: float) -> str:
     return f"{round(100.0 * share, 1) + 0.0:.1f} %"  # + 0.0 turns -0.0 into 0.0
 
 
-def _silent(name: str, margin: float, users: tuple[int, int], message: str) -> Guardrail:
+def _undecided(name: str, margin: float, users: tuple[int, int], message: str) -> Guardrail:
     return Guardrail(name, margin, "undecided", None, None, None, users, message, is_within_reach=False)

@@ -1,4 +1,4 @@
-"""What is said first of a candidate: the effect that the verdict rests on, and that the raw means contradict it."""
+"""The summary of a candidate: the effect of the verdict, and whether the raw means contradict it."""
 
 from __future__ import annotations
 
@@ -16,28 +16,28 @@ if TYPE_CHECKING:
     import pandas as pd
 
 Cause = Literal["failures", "requests", "pairs", "weights"]
-"""Why the raw means have another sign. failures: they leave failed runs out. requests: the arms' requests are of other
-lengths. pairs: the effect is of both models on the same requests, the raw means are of each arm's own. weights: a few
-users with large values outweigh the others in a mean of values."""
+"""Why the raw means have the opposite sign. failures: they do not include failed runs. requests: the arms got requests
+of different length. pairs: the effect compares both models on the same requests, the raw means use each arm's own.
+weights: a few users with large values dominate a mean of values."""
 
 EQUAL_BELOW = 0.005
-"""Percent; a smaller improvement is written as 0.00 % and contradicts nothing."""
+"""Percent; a smaller improvement is shown as 0.00 % and is not a contradiction."""
 
 
 @dataclass(frozen=True, slots=True)
 class Contradiction:
-    """The raw means of successful runs and the effect that the verdict rests on have opposite signs."""
+    """The raw means of successful runs and the effect of the verdict have opposite signs."""
 
     candidate: str
     raw_percentage: float  # improvement; positive is better
     effect_percentage: float
-    causes: tuple[Cause, ...]  # those that pull in the direction of the difference; never empty
-    failed_percentages: tuple[float, float]  # of the requests of the baseline and of the candidate
-    requests_longer_percentage: float | None  # the candidate's requests than the baseline's, by their lower bounds
+    causes: tuple[Cause, ...]  # the causes that act in the direction of the difference; never empty
+    failed_percentages: tuple[float, float]  # failed requests of the baseline and of the candidate
+    requests_longer_percentage: float | None  # excess of the candidate's requests, by lower bounds
 
     @property
     def message(self) -> str:
-        """In plain English: what differs, why, and which of both to go by."""
+        """The contradiction in plain English: both figures, the cause, and which one to use."""
         why = " and ".join(self._why(cause) for cause in self.causes)
         return (
             f"The raw means and the verdict's effect point opposite ways: by the raw means {self.candidate} is "
@@ -75,12 +75,12 @@ class Contradiction:
 def contradiction(
     comparison: ArmComparison, effect_percentage: float | None, requests_longer: float | None, *, is_of_pairs: bool
 ) -> Contradiction | None:
-    """That the raw improvement and the verdict's have opposite signs; None if not, or if either is 0 or unknown.
+    """The contradiction of raw improvement and effect; None if the signs are equal, or either is 0 or unknown.
 
     Args:
-        effect_percentage: the improvement that the verdict rests on; None: there is none.
-        requests_longer: as `requests_longer` tells it, a share.
-        is_of_pairs: whether the verdict rests on pairs.
+        effect_percentage: the improvement of the verdict; None: there is none.
+        requests_longer: the result of `requests_longer`, a share.
+        is_of_pairs: whether the verdict is based on pairs.
     """
     raw = comparison.improvement_percentage
     if effect_percentage is None or not isinstance(raw, float):
@@ -105,10 +105,10 @@ def contradiction(
 
 
 def requests_longer(runs: pd.DataFrame, metric: Metric, arms: tuple[str, str]) -> float | None:
-    """By which share the candidate's successful requests are longer than the baseline's, by their lower bounds.
+    """The share by which the lower bounds of the candidate's successful requests exceed the baseline's.
 
-    Ratio of the means of the user means, as `improvement_percentage` is one, minus 1; negative: shorter. None where an
-    arm has no lower bounds on record, or the metric does not depend on them.
+    It is the ratio of the means of the user means, as for `improvement_percentage`, minus 1. None if an arm has no
+    recorded lower bounds, or the metric does not depend on them.
     """
     if metric.covariate is None or metric.covariate not in runs.columns:
         return None
@@ -126,20 +126,25 @@ def requests_longer(runs: pd.DataFrame, metric: Metric, arms: tuple[str, str]) -
 
 
 def summary(
-    comparison: ArmComparison, verdict: Mapping[str, Any], contradicted: Contradiction | None, told: CannotTell | None
+    comparison: ArmComparison,
+    verdict: Mapping[str, Any],
+    contradicted: Contradiction | None,
+    undecidable: CannotTell | None,
 ) -> str:
-    """The finding in plain English: what contradicts it, the verdict with its effect, then the raw means by their name.
+    """The result in plain English: a contradiction if there is one, the verdict with its effect, then the raw means.
 
     Args:
-        verdict: as JSON, of users or of pairs.
-        told: that the metric cannot tell the arms apart, where that is so.
+        verdict: the verdict on users or on pairs, as JSON.
+        undecidable: set if the metric cannot tell the arms apart.
     """
     first = "" if contradicted is None else f"{contradicted.message} "
     of_requests = (
         " Nearly all answers of both arms are proven optimal: "
         "this difference is mostly one of the requests of the two arms, not of the models."
     )
-    explained = of_requests if told is not None and told.explains(comparison.improvement_percentage) else ""
+    explained = (
+        of_requests if undecidable is not None and undecidable.explains(comparison.improvement_percentage) else ""
+    )
     return f"{first}{verdict['verdict']}: {verdict['verdict_sentence']} {comparison.summary}{explained}"
 
 

@@ -1,12 +1,12 @@
-"""Several tests at once: Holm's step-down correction."""
+"""Multiple testing: Holm's step-down correction."""
 
 from collections.abc import Mapping
 
 
 def holm(p_values: Mapping[str, float]) -> dict[str, float]:
-    """Adjusted p-values: calling those below alpha significant errs anywhere with chance at most alpha.
+    """Adjusted p-values; comparing them with alpha keeps the family-wise error rate at or below alpha.
 
-    The i-th smallest of m is multiplied by m - i + 1, made no smaller than the one before it, and no larger than 1.
+    The i-th smallest of m is multiplied by m - i + 1, then raised to the one before it if smaller, and capped at 1.
 
     Source: Holm, Scandinavian Journal of Statistics 6 (1979) 65-70.
     """

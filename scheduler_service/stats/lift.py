@@ -1,4 +1,4 @@
-"""By which share of the baseline two means differ, with an interval by the delta method."""
+"""The relative difference of two means, as a share of the baseline, with an interval by the delta method."""
 
 import math
 from dataclasses import dataclass
@@ -7,8 +7,8 @@ from scheduler_service.stats.outcome import NotComputable, nearly_constant
 from scheduler_service.stats.summaries import Values, scaled, unscaled
 from scheduler_service.stats.welch import satterthwaite
 
-LEAST_BASELINE_ERRORS = 3.0
-"""Standard errors between the baseline's mean and zero: with fewer the ratio is too skewed for the delta method."""
+MIN_BASELINE_ERRORS = 3.0
+"""If the baseline's mean is fewer standard errors above zero, the ratio is too skewed for the delta method."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +22,7 @@ class LiftInterval:
 
 
 def lift(mean_a: float, mean_b: float) -> float | NotComputable:
-    """(mean_b - mean_a) / mean_a, a share of the baseline; `mean_a` must be greater than 0, and not next to nothing."""
+    """(mean_b - mean_a) / mean_a, a share of the baseline; not computable if `mean_a` is not positive or nearly 0."""
     if not mean_a > 0.0:
         return NotComputable("baseline_not_positive", f"the mean of model_a is {mean_a:g}; nothing is relative to that")
     difference = mean_b / mean_a - 1.0
@@ -38,10 +38,9 @@ def lift_interval(a: Values, b: Values, alpha: float = 0.05) -> LiftInterval | N
     ca = r^2 va / mean_a^2,  cb = vb / mean_a^2,  va = s_a^2 / n_a,  vb = s_b^2 / n_b
     df = (ca + cb)^2 / (ca^2 / (n_a - 1) + cb^2 / (n_b - 1));   r - 1 -+ t(1 - alpha/2; df) sqrt(ca + cb)
 
-    The degrees of freedom are Welch-Satterthwaite's on the two linearised terms: the delta method replaces the ratio by
-    a sum of two independent means with estimated variances, which is the very case that Satterthwaite's rule is for. At
-    r = 1 they are those of Welch's test, so that interval and p-value agree about small samples; a normal quantile
-    would be too narrow there.
+    The degrees of freedom are Welch-Satterthwaite's for the two linearised terms: the delta method replaces the ratio
+    by a sum of two independent means with estimated variances, which is the case of Satterthwaite's rule. At r = 1 they
+    are those of Welch's test, so interval and p-value agree for small samples; a normal quantile would be too narrow.
 
     Args:
         a, b: shapes (n_a,) and (n_b,), finite; one value per independent unit.
@@ -61,15 +60,15 @@ def lift_interval(a: Values, b: Values, alpha: float = 0.05) -> LiftInterval | N
     error_a, error_b = (math.sqrt(float(each.var(ddof=1)) / each.size) for each in (a, b))
     if nearly_constant(math.hypot(error_a, error_b), mean_a, mean_b):
         return NotComputable("no_variation", "within each arm all users have the same mean, so there is no error")
-    if mean_a < LEAST_BASELINE_ERRORS * error_a:
+    if mean_a < MIN_BASELINE_ERRORS * error_a:
         return NotComputable(
             "baseline_near_zero",
-            f"the mean of model_a, {unscaled(mean_a, exponent):g}, is within {LEAST_BASELINE_ERRORS:g} standard errors "
+            f"the mean of model_a, {unscaled(mean_a, exponent):g}, is within {MIN_BASELINE_ERRORS:g} standard errors "
             f"of zero",
         )
     term_a, term_b = (1.0 + ratio) * error_a / mean_a, error_b / mean_a  # roots of ca and cb
     standard_error = math.hypot(term_a, term_b)
-    if standard_error == 0.0:  # every user of model_b has 0 (a gap that is closed): the linearised error vanishes
+    if standard_error == 0.0:  # every user of model_b has 0 (such as a gap of 0), so the linearised error vanishes
         return NotComputable("no_variation", "every user of the candidate has the mean 0, so the ratio has no error")
     if not math.isfinite(standard_error):
         return NotComputable("baseline_near_zero", "the mean of model_a is next to nothing beside the candidate's")

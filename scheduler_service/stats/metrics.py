@@ -1,4 +1,4 @@
-"""The metrics an experiment may be judged by, and which way each of them is better."""
+"""The metrics by which an experiment can be judged, with their direction and scale."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -7,25 +7,25 @@ from types import MappingProxyType
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """A column of the recorded runs. `of_successes`: a failed run has no such value, or none worth counting."""
+    """A column of the recorded runs that an experiment can be judged by."""
 
     name: str
     lower_is_better: bool
-    of_successes: bool
-    is_ratio_scale: bool = False  # positive and of any size: verdicts compare logarithms
-    limits: tuple[float, float] | None = None  # that its values are taken to stay within, those beyond count as these
-    covariate: str | None = None  # a column fixed before the assignment that it is measured by in verdicts
-    is_penalised: bool = False  # verdicts give failed runs a value
+    of_successes: bool  # only successful runs have a value that counts
+    is_ratio_scale: bool = False  # positive values without a scale: verdicts compare logarithms
+    limits: tuple[float, float] | None = None  # values are clipped to these limits
+    covariate: str | None = None  # a column, fixed before the assignment, by which verdicts divide the metric
+    is_penalised: bool = False  # in verdicts, failed runs get a penalty value
     may_be_unrecorded: bool = False  # records of older versions lack it
-    telling: str | None = None  # the metric that still tells solvers apart where all answers are proven optimal
+    telling: str | None = None  # the metric to use instead if all answers are proven optimal
 
     @property
     def direction(self) -> str:
         return "lower_is_better" if self.lower_is_better else "higher_is_better"
 
 
-# A failure after 1 ms is not a quick answer, so the execution time is that of successful runs; failures are judged by
-# the metric `success`.
+# The execution time counts successful runs only, because a failure after 1 ms is not a fast answer. Failures are judged
+# by the metric `success`.
 METRICS: Mapping[str, Metric] = MappingProxyType(
     {
         metric.name: metric
@@ -39,7 +39,7 @@ METRICS: Mapping[str, Metric] = MappingProxyType(
                 is_penalised=True,
                 telling="policy_makespan",
             ),
-            Metric(  # of the model's own schedule, which no search improved and no proof replaced
+            Metric(  # of the model's own schedule, before the search and the exact method
                 "policy_makespan",
                 lower_is_better=True,
                 of_successes=True,
@@ -58,21 +58,21 @@ METRICS: Mapping[str, Metric] = MappingProxyType(
 )
 
 PAIRED = ("makespan", "policy_makespan")
-"""The metrics that pairs can be judged by; an experiment on another one has its pairs judged by the first."""
+"""The metrics by which pairs can be judged; if the experiment has another metric, the first one is used."""
 
 ALIASES: Mapping[str, str] = MappingProxyType({"success_rate": "success"})
 
 
 def paired_metric(success_metric: str) -> str:
-    """What the pairs of an experiment are judged by."""
+    """The metric by which the pairs of an experiment are judged."""
     return success_metric if success_metric in PAIRED else PAIRED[0]
 
 
 def metric_named(name: str) -> Metric:
-    """The metric of this name or alias.
+    """The metric with this name or alias.
 
     Raises:
-        KeyError: there is none; the text lists those that exist.
+        KeyError: there is none; the text lists the existing ones.
     """
     canonical = ALIASES.get(name, name)
     if canonical not in METRICS:

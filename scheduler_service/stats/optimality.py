@@ -1,4 +1,4 @@
-"""Whether both sides of a comparison answer proven optima: then no metric of the answers can tell the models apart."""
+"""Whether the answers of both arms are proven optima: then no metric of the answers can tell the models apart."""
 
 from __future__ import annotations
 
@@ -16,34 +16,35 @@ if TYPE_CHECKING:
     import pandas as pd
 
 PROVEN_SHARE = 0.95
-"""Of the answers of each side; fewer leave enough room for a difference to be found."""
-LEAST_ANSWERS = 25
-"""Of each side; fewer do not show such a share."""
+"""Minimum share of proven optima among the answers of each arm; with fewer, a difference may still be found."""
+MIN_ANSWERS = 25
+"""Minimum number of answers of each arm for this share to be reliable."""
 PROVEN_GAP = 1e-6
-"""Schedules that exceed the best proven bound by no greater share are optimal; the rest is rounding."""
+"""A schedule counts as optimal if its gap (a share) to the best proven bound is at most this; the rest is rounding."""
 
 
 @dataclass(frozen=True)
 class CannotTell:
-    """Why more data will not decide by a metric, and which metric would."""
+    """The metric cannot tell the arms apart, however much data there is; another metric can."""
 
     metric: str
-    telling: str  # the metric that would
-    shares: Mapping[str, float]  # arm -> of its answers that are proven optimal
+    telling: str  # the metric to use instead
+    shares: Mapping[str, float]  # arm -> share of its answers that are proven optimal
 
     @property
     def message(self) -> str:
-        """In plain English, a sentence without its full stop."""
-        told = ", ".join(f"{arm} {100.0 * share:.4g} %" for arm, share in self.shares.items())
+        """The explanation in plain English, without a full stop."""
+        shares = ", ".join(f"{arm} {100.0 * share:.4g} %" for arm, share in self.shares.items())
         return (
-            f"nearly all answers of both arms are proven optimal ({told}), so more data will not tell them apart in "
+            f"nearly all answers of both arms are proven optimal ({shares}), so more data will not tell them apart in "
             f"{self.metric}; {self.telling}, the makespan of each model's own schedule, would"
         )
 
     def explains(self, improvement: object) -> bool:
-        """Whether a difference of the arms' means (percent), if there is one, is that of their requests.
+        """Whether a difference of the arms' means, percent, is caused by their different requests.
 
-        A proven gap is 0 whatever the request; the makespan of an optimum is the request's.
+        This is possible for the makespan, because an optimal makespan depends only on the request. The gap of an
+        optimum is 0 for every request.
         """
         return self.metric == "makespan" and isinstance(improvement, float) and improvement != 0.0
 
@@ -58,13 +59,13 @@ class CannotTell:
 
 
 def cannot_tell(runs: pd.DataFrame, metric: Metric, arms: tuple[str, str]) -> CannotTell | None:
-    """That `metric` cannot tell the two arms apart any more; None while it can.
+    """The reason why `metric` cannot tell the two arms apart; None if it can.
 
-    That is so when of each arm's answers at least `PROVEN_SHARE` are proven optimal, and there are `LEAST_ANSWERS`.
-    Failed runs are no answers: they are judged beside.
+    It cannot if each arm has at least `MIN_ANSWERS` answers and at least `PROVEN_SHARE` of them are proven optimal.
+    Failed runs do not count as answers; they are judged separately.
 
     Args:
-        runs: as `comparison.compare_arms` takes them; column `gap`, to the best bound that was proven.
+        runs: as for `comparison.compare_arms`; the column `gap` is the gap to the best proven bound.
     """
     if "gap" not in runs.columns:
         return None
@@ -76,7 +77,7 @@ def cannot_tell(runs: pd.DataFrame, metric: Metric, arms: tuple[str, str]) -> Ca
 
 
 def cannot_tell_pairs(metric: Metric, gaps: Mapping[str, Values]) -> CannotTell | None:
-    """The same of pairs; `gaps` are those of the answers of each arm, NaN where it failed."""
+    """The same for pairs; `gaps` are those of the answers of each arm, NaN for failures."""
     return _judged(metric, gaps)
 
 
@@ -86,7 +87,7 @@ def _judged(metric: Metric, gaps: Mapping[str, Values]) -> CannotTell | None:
     shares = {}
     for arm, values in gaps.items():
         known = values[np.isfinite(values)]
-        if known.size < LEAST_ANSWERS:
+        if known.size < MIN_ANSWERS:
             return None
         shares[arm] = float((known <= PROVEN_GAP).mean())
     return CannotTell(metric.name, metric.telling, shares) if min(shares.values()) >= PROVEN_SHARE else None

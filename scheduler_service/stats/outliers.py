@@ -1,4 +1,4 @@
-"""Values that are far from the others, told by the median so that they do not hide themselves."""
+"""Detection of outliers by medians, which outliers do not distort."""
 
 import numpy as np
 
@@ -9,29 +9,29 @@ OUTLIER_SCORE = 3.5
 
 _NORMAL_MAD = 0.6745
 _NORMAL_MEAN_DEVIATION = 1.253314
-"""Of a normal law, the standard deviation is MAD / 0.6745, and 1.253314 times the mean absolute deviation."""
+"""For a normal distribution the standard deviation is MAD / 0.6745, and 1.253314 times the mean absolute deviation."""
 
 
 def modified_z_scores(values: Values) -> Values:
-    """How many standard deviations each value is above the median, the deviation being told by medians, too.
+    """The modified z-score of each value: its distance from the median in robust standard deviations.
 
         z = 0.6745 (x - median) / MAD
 
-    Where more than half of the values are equal, MAD = 0 and the mean absolute deviation takes its place:
+    If more than half of the values are equal, MAD = 0 and the mean absolute deviation is used instead:
     z = (x - median) / (1.253314 MeanAD).
 
     Args:
         values: shape (n,), finite.
 
     Returns:
-        Shape (n,); all NaN where no value differs from another, or there are none.
+        Shape (n,); all NaN if all values are equal.
 
     Source: Iglewicz and Hoaglin, How to Detect and Handle Outliers, ASQC Basic References in Quality Control 16, 1993,
     section 3.3; the fallback as in IBM SPSS, Modified z score.
     """
     if not values.size:
         return values.astype(float)
-    _, (values,) = scaled(values)  # the scores have no unit
+    _, (values,) = scaled(values)  # the scores are dimensionless
     distances = values - np.median(values)
     deviation = float(np.median(np.abs(distances))) / _NORMAL_MAD
     if deviation == 0.0:

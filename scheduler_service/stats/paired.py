@@ -1,4 +1,4 @@
-"""The mean difference of two results of the same unit: the paired t-test."""
+"""The paired t-test of two results of the same unit."""
 
 import math
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from scheduler_service.stats.summaries import Values, scaled, unscaled
 
 @dataclass(frozen=True, slots=True)
 class Paired:
-    """Two-sided test of a mean difference of zero; `low` and `high` bound it at 1 - alpha."""
+    """Two-sided test of a mean difference of zero; `low` and `high` are its confidence interval at level 1 - alpha."""
 
     mean_difference: float  # b - a, in the unit of the values
     standard_error: float
@@ -20,7 +20,7 @@ class Paired:
 
 
 def paired(a: Values, b: Values, alpha: float = 0.05) -> Paired | NotComputable:
-    """Whether `b` differs from `a` on the same units.
+    """Test whether `b` differs from `a` on the same units.
 
     d = b - a;  t = mean(d) / (s_d / sqrt(n));  df = n - 1;  p = 2 * survival_t(|t|; df)
 
@@ -30,8 +30,8 @@ def paired(a: Values, b: Values, alpha: float = 0.05) -> Paired | NotComputable:
     Raises:
         ValueError: the shapes differ.
 
-    Source: Student, Biometrika 6 (1908) 1-25; the figures of scipy.stats.ttest_rel, which is not called since it warns
-    of differences that are nearly equal, and overflows where values are huge.
+    Source: Student, Biometrika 6 (1908) 1-25. The results equal those of scipy.stats.ttest_rel, which is not called
+    because it warns about nearly equal differences and overflows for very large values.
     """
     from scipy import stats  # slow to import, and the service starts without it
 

@@ -1,6 +1,6 @@
-"""Two models on identical instances: the test that no web experiment has, since a schedule is computed.
+"""The comparison of two models on identical instances, which is possible because a schedule is only computed.
 
-What differs between users (their plants) drops out of the difference, so a fraction of the users is enough.
+Differences between users (their plants) cancel out, so a fraction of the users is sufficient.
 """
 
 from __future__ import annotations
@@ -26,37 +26,38 @@ if TYPE_CHECKING:
 PairedWord = Literal["identical", "better", "non_inferior", "worse", "inconclusive", "invalid"]
 
 TIE = 1e-9
-"""Schedules whose lengths differ by a smaller share are equally long."""
-MOST_WORST = 10
+"""Two schedules are equally long if their makespans differ by at most this share."""
+MAX_WORST = 10
+"""Number of the candidate's worst pairs that are reported."""
 
 
 @dataclass(frozen=True)
 class PairedVerdict:
-    """Of a candidate against the baseline on the same requests; may be looked at as often as one likes."""
+    """The verdict on a candidate compared with the baseline on the same requests; valid for any number of looks."""
 
     candidate: str
     metric: Metric  # makespan or policy_makespan
     word: PairedWord
-    is_one_model: bool  # the same key on both sides: whatever differs is chance
-    reason: NotComputable | None  # why it is `invalid`
+    is_one_model: bool  # both sides have the same key, so differences are random
+    reason: NotComputable | None  # why the word is `invalid`
     margin: float
-    alpha: float  # chance of a wrong verdict, however often one looks
-    effect: Effect | NotComputable  # of the users' mean log ratios
-    test: Paired | NotComputable  # of the same, one look at the end
+    alpha: float  # probability of a wrong verdict, for any number of looks
+    effect: Effect | NotComputable  # from the users' mean log ratios
+    test: Paired | NotComputable  # of the same values, for a single look at the end
     pairs: int
     users: int
     distinct_instances: int
     wins: int  # pairs in which the candidate's schedule is shorter
     ties: int
     losses: int
-    failures: tuple[int, int]  # of the baseline and of the candidate, in all pairs, also those left out
-    worst: tuple[dict[str, Any], ...]  # where the candidate lost most
-    cannot_tell: CannotTell | None = None  # where it is neither `better` nor `worse`, and more pairs will not help
-    replay_number: int | None = None  # of all replays of these two models; None: the pairs are no replay's
+    failures: tuple[int, int]  # of the baseline and of the candidate, in all pairs, including those left out
+    worst: tuple[dict[str, Any], ...]  # the pairs with the largest ratios above 1
+    cannot_tell: CannotTell | None = None  # set if neither `better` nor `worse`, and more pairs will not help
+    replay_number: int | None = None  # number of this replay of the two models; None: the pairs are not from a replay
 
     @property
     def geometric_mean_ratio(self) -> float | None:
-        """The candidate's figure over the baseline's; below 1 is better."""
+        """The candidate's geometric mean over the baseline's; below 1 is better."""
         return None if isinstance(self.effect, NotComputable) else 1.0 - self.effect.improvement
 
     @property
@@ -75,7 +76,7 @@ class PairedVerdict:
         if self.word == "identical":
             if self.is_one_model:
                 return f"{self.candidate} and model_a are identical: both are one and the same model."
-            what = "length" if self.cannot_tell is not None else "schedule"  # proven optima may be of any shape
+            what = "length" if self.cannot_tell is not None else "schedule"  # proven optima may differ in their steps
             return f"{self.candidate} and model_a are identical so far: no {what} of {self.pairs} pairs differs."
         effect = self.effect
         if self.reason is not None or isinstance(effect, NotComputable):
@@ -95,7 +96,7 @@ class PairedVerdict:
 
     @property
     def recommendation(self) -> str:
-        """What to do now."""
+        """The recommended action, an English sentence."""
         if self.cannot_tell is not None:
             promote = f"Promote {self.candidate} if it has other advantages. " if self.word == "non_inferior" else ""
             return f"{promote}{advice(self.cannot_tell)}"
@@ -109,7 +110,7 @@ class PairedVerdict:
         }[self.word]
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON; shares as percentages, null where a figure cannot be computed."""
+        """JSON; shares as percentages, null if a figure cannot be computed."""
         effect = None if isinstance(self.effect, NotComputable) else self.effect
         return {
             "metric": self.metric.name,
@@ -141,21 +142,21 @@ class PairedVerdict:
 def judge_pairs(
     pairs: pd.DataFrame, *, margin: float, alpha: float, candidate: str = "model_b", metric: str = "makespan"
 ) -> PairedVerdict:
-    """The verdict on pairs of makespans of the same instances, or of the models' own ones (`policy_makespan`).
+    """The verdict on pairs of makespans of the same instances (or of `policy_makespan`, the models' own schedules).
 
-    The unit is the user: d = mean over the user's requests of log(makespan_b / makespan_a). A failed run has the
-    penalised makespan `arms.FAILED_RATIO` times the lower bound, but never a shorter one than the model that did not
-    fail; where both failed, the pair is a tie. Pairs of which a makespan is not known, nor a bound, are left out. The
-    bounds are those of `effect.effect_of_pairs`, valid at every moment. `identical` where both sides are one model, or
-    not a single schedule differs: nothing else is ever said of a model and itself.
+    The unit is the user: d = mean over the user's requests of log(makespan_b / makespan_a). A failed run gets the
+    penalised makespan `arms.FAILED_RATIO` times the lower bound, at least the makespan of the other model if that did
+    not fail. If both failed, the pair is a tie. Pairs with neither a makespan nor a lower bound are left out. The
+    bounds are those of `effect.effect_of_pairs`, valid at all times. The word is `identical` if both sides are the same
+    model, or if no pair differs.
 
     Args:
-        pairs: one row per request, columns `user_id`, `key_a`, `key_b`, `makespan_a`, `makespan_b`, `success_a`,
-            `success_b` and `lower_bound`; `request_id`, `n_workpoints` and `input_digest` if there are any. A row
-            without `user_id` is a user of its own.
-        margin: share of the baseline that the candidate may be worse and still be called non-inferior.
-        alpha: chance of a wrong verdict, however often one looks.
-        metric: one of `metrics.PAIRED`; the pairs have its columns `<metric>_a` and `<metric>_b`.
+        pairs: one row per request; columns `user_id`, `key_a`, `key_b`, `makespan_a`, `makespan_b`, `success_a`,
+            `success_b` and `lower_bound`; optional `request_id`, `n_workpoints` and `input_digest`. A row without
+            `user_id` counts as a separate user.
+        margin: share of the baseline by which the candidate may be worse and still be non-inferior.
+        alpha: probability of a wrong verdict, for any number of looks.
+        metric: one of `metrics.PAIRED`; the pairs have the columns `<metric>_a` and `<metric>_b`.
 
     Raises:
         KeyError: another metric.
@@ -179,9 +180,9 @@ def judge_pairs(
         word, reason = "invalid", unrecorded or effect
     else:
         word, reason = word_for(effect, margin), None
-    told = None
+    undecidable = None
     if word not in ("better", "worse") and not is_one_model:
-        told = cannot_tell_pairs(judged, {"model_a": _gaps(pairs, "a"), candidate: _gaps(pairs, "b")})
+        undecidable = cannot_tell_pairs(judged, {"model_a": _gaps(pairs, "a"), candidate: _gaps(pairs, "b")})
     return PairedVerdict(
         candidate=candidate,
         metric=judged,
@@ -200,24 +201,24 @@ def judge_pairs(
         losses=int((~is_tie & (ratio > 1.0)).sum()),
         failures=(int(failed_a.sum()), int(failed_b.sum())),
         worst=_worst(rows, judged, a, b),
-        cannot_tell=told,
+        cannot_tell=undecidable,
     )
 
 
 def paired_user_means(pairs: pd.DataFrame, metric: Metric) -> tuple[Values, Values]:
-    """Mean log makespan of each user, baseline's and candidate's, of pairs as `judge_pairs` takes them; shapes (n,)."""
+    """Mean log makespan of each user, for baseline and candidate; pairs as for `judge_pairs`; shapes (n,)."""
     return _user_means(*_compared(pairs, metric))
 
 
 def success_differences(pairs: pd.DataFrame) -> Values:
-    """Of each user the candidate's mean success minus the baseline's, shape (n,), from -1 to 1."""
+    """The candidate's mean success minus the baseline's for each user, shape (n,), -1..1."""
     unit = units(pairs)
     answered = _failed(pairs, "a").astype(np.float64) - _failed(pairs, "b")
     return np.bincount(unit, weights=answered) / np.maximum(np.bincount(unit), 1)
 
 
 def _compared(pairs: pd.DataFrame, metric: Metric) -> tuple[pd.DataFrame, Values, Values]:
-    """The pairs of which both makespans are known, failures penalised, and these."""
+    """The pairs with both makespans (failures penalised), and these makespans."""
     a, b = _makespans(pairs, metric, "a"), _makespans(pairs, metric, "b")
     failed_a, failed_b = _failed(pairs, "a"), _failed(pairs, "b")
     a, b = np.where(failed_a & ~failed_b, np.maximum(a, b), a), np.where(failed_b & ~failed_a, np.maximum(a, b), b)
@@ -232,7 +233,7 @@ def _user_means(rows: pd.DataFrame, a: Values, b: Values) -> tuple[Values, Value
 
 
 def _unrecorded(pairs: pd.DataFrame, metric: Metric) -> NotComputable | None:
-    """That there are pairs, but none with a value of the metric: they are older than it. None if that is not so."""
+    """The reason `not_recorded` if all pairs are older than the metric; otherwise None."""
     if not metric.may_be_unrecorded or not len(pairs):
         return None
     known = pairs[[f"{metric.name}_a", f"{metric.name}_b"]].notna().to_numpy()
@@ -243,14 +244,14 @@ def _unrecorded(pairs: pd.DataFrame, metric: Metric) -> NotComputable | None:
 
 
 def _makespans(pairs: pd.DataFrame, metric: Metric, side: str) -> Values:
-    """Of each pair, failed runs penalised; NaN where nothing is known."""
+    """The makespan of each pair, failed runs penalised; NaN if unknown."""
     penalty = FAILED_RATIO * pairs["lower_bound"].astype("float64")
     values = pairs[f"{metric.name}_{side}"].astype("float64").mask(_failed(pairs, side), penalty)
     return np.asarray(values.where(values > 0.0), np.float64)
 
 
 def _gaps(pairs: pd.DataFrame, side: str) -> Values:
-    """Of each answer, to the best bound that either model proved; NaN where there is none."""
+    """The gap of each answer to the best bound proved by either model; NaN for failures."""
     gaps = pairs[f"makespan_{side}"].astype("float64") / pairs["lower_bound"].astype("float64") - 1.0
     return np.asarray(gaps.mask(_failed(pairs, side)), np.float64)
 
@@ -264,14 +265,14 @@ def _worst(rows: pd.DataFrame, metric: Metric, a: Values, b: Values) -> tuple[di
     answered = (_makespans(rows, METRICS["makespan"], side) for side in ("a", "b"))
     lengths = dict(zip(("makespan_a", "makespan_b"), answered, strict=True))
     lengths |= {f"{metric.name}_a": a, f"{metric.name}_b": b}
-    order = np.argsort(-(b / a), kind="stable")[:MOST_WORST]
+    order = np.argsort(-(b / a), kind="stable")[:MAX_WORST]
     found = []
     for index in order[(b / a)[order] > 1.0 + TIE]:
         row = rows.iloc[int(index)]
-        told = {name: row[name] for name in ("request_id", "user_id", "n_workpoints", "input_digest") if name in row}
+        columns = {name: row[name] for name in ("request_id", "user_id", "n_workpoints", "input_digest") if name in row}
         found.append(
             {
-                **{name: _plain(value) for name, value in told.items()},
+                **{name: _plain(value) for name, value in columns.items()},
                 **{name: float(values[index]) for name, values in lengths.items()},
                 "ratio": float(b[index] / a[index]),
             }
@@ -280,8 +281,8 @@ def _worst(rows: pd.DataFrame, metric: Metric, a: Values, b: Values) -> tuple[di
 
 
 def _plain(value: Any) -> str | int | None:
-    import pandas as pd  # slow to import, and whoever has rows has it
+    import pandas as pd  # slow to import; callers that have rows have imported it
 
-    if pd.isna(value):  # NA is neither equal to itself nor unequal
+    if pd.isna(value):
         return None
     return value if isinstance(value, str) else int(value)

@@ -1,4 +1,4 @@
-"""What an experiment could have found, and how long it takes to find more."""
+"""Statistical power: the improvements that an experiment can detect, and the users that it needs."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ import numpy as np
 
 from scheduler_service.stats.arms import FAILED_RATIO
 from scheduler_service.stats.betting import values_needed
-from scheduler_service.stats.effect import MOST_RATIO, improvement_at
+from scheduler_service.stats.effect import MAX_RATIO, improvement_at
 from scheduler_service.stats.metrics import Metric
 from scheduler_service.stats.outcome import nearly_constant
 from scheduler_service.stats.summaries import Values
 
-SMALLEST, LARGEST = 1e-4, 0.99
-"""Improvements that are looked for."""
+MIN_IMPROVEMENT, MAX_IMPROVEMENT = 1e-4, 0.99
+"""Range of the improvements that are considered, shares."""
 
 
 def minimum_detectable_effect(standard_error: float, alpha: float = 0.05, power: float = 0.8) -> float:
-    """The smallest difference that a two-sided test finds with chance `power`: (z(1 - alpha/2) + z(power)) se.
+    """The smallest difference that a two-sided test detects with probability `power`: (z(1 - alpha/2) + z(power)) se.
 
-    In the unit of `standard_error`; of one look at the end.
+    In the unit of `standard_error`, for a single look at the end.
 
     Source: Cohen, "Statistical Power Analysis for the Behavioral Sciences", 2nd ed. 1988, section 2.
     """
@@ -32,7 +32,7 @@ def minimum_detectable_effect(standard_error: float, alpha: float = 0.05, power:
 
 
 def detectable_improvement(standard_error: float, alpha: float, metric: Metric) -> float | None:
-    """`minimum_detectable_effect` as an improvement; None if nothing varies. The error is of an `effect.Effect`."""
+    """`minimum_detectable_effect` as an improvement; None without variation. The error is that of `effect.Effect`."""
     if nearly_constant(standard_error, 1.0):
         return None
     difference = minimum_detectable_effect(standard_error, alpha) * (-1.0 if metric.lower_is_better else 1.0)
@@ -41,23 +41,23 @@ def detectable_improvement(standard_error: float, alpha: float, metric: Metric) 
 
 @dataclass(frozen=True)
 class Prospect:
-    """What the verdict's bounds would find among users like those on record."""
+    """A forecast of the verdict's bounds for users like the recorded ones."""
 
     y: Values  # mean of each user of the baseline, on the metric's scale (`arms.user_means`)
     limits: tuple[float, float] | None
     metric: Metric
-    alpha: float  # of the verdict, both sides together
-    power: float
+    alpha: float  # of the verdict, two-sided
+    power: float  # probability of detection
 
     def users_needed(self, improvement: float, share: float, *, supposed: float = 0.0) -> int | None:
-        """Of both arms, until the bounds exclude the improvement `supposed`; None if they never do.
+        """Number of users of both arms until the bounds exclude the improvement `supposed`; None if they never do.
 
-        The users of the candidate are those of the baseline, each improved alike, and the bets are those of
-        `effect.difference_of_arms`, so that what the limits cost is in it.
+        The candidate's users are those of the baseline with the same improvement for each. The bets are those of
+        `effect.difference_of_arms`, so the effect of the limits is included.
 
         Args:
-            improvement: what is true, a share of the baseline; greater than `supposed`.
-            share: chance that a user falls into the candidate's arm rather than the baseline's.
+            improvement: the true improvement, a share of the baseline; greater than `supposed`.
+            share: probability that a user of the two arms is assigned to the candidate.
         """
         a, b = self._scaled(supposed), self._scaled(improvement)
         centre = float(a.mean())
@@ -77,7 +77,7 @@ class Prospect:
         )
 
     def pairs_needed(self, improvement: float, *, supposed: float = 0.0) -> int | None:
-        """Users with pairs. A pair is taken to vary by what a user of one arm does, which is more than usual."""
+        """Number of users with pairs. Pairs are assumed to vary as much as single users, which is conservative."""
         sign = -1.0 if self.metric.lower_is_better else 1.0
         limit = math.log(FAILED_RATIO)
         difference = math.log1p(sign * improvement) - math.log1p(sign * supposed)
@@ -88,19 +88,19 @@ class Prospect:
         )
 
     def detectable(self, users: int, share: float) -> float | None:
-        """The least improvement that so many users of both arms find; None if none is."""
-        return self._least(users, lambda improvement: self.users_needed(improvement, share))
+        """The smallest improvement that this number of users of both arms detects; None if there is none."""
+        return self._smallest(users, lambda improvement: self.users_needed(improvement, share))
 
     def detectable_in_pairs(self, users: int) -> float | None:
-        """The least improvement that so many users with pairs find; None if none is."""
-        return self._least(users, self.pairs_needed)
+        """The smallest improvement that this number of users with pairs detects; None if there is none."""
+        return self._smallest(users, self.pairs_needed)
 
-    def _least(self, users: int, needed: Callable[[float], int | None]) -> float | None:
+    def _smallest(self, users: int, needed: Callable[[float], int | None]) -> float | None:
         def finds(improvement: float) -> bool:
             wanted = needed(improvement)
             return wanted is not None and wanted <= users
 
-        low, high = SMALLEST, LARGEST
+        low, high = MIN_IMPROVEMENT, MAX_IMPROVEMENT
         if not finds(high):
             return None
         for _ in range(20):
@@ -114,5 +114,5 @@ class Prospect:
         return y if self.limits is None else np.clip(y, *self.limits)
 
     def _limits(self, centre: float) -> tuple[float, float]:
-        reach = math.log(MOST_RATIO)
+        reach = math.log(MAX_RATIO)
         return (centre - reach, centre + reach) if self.limits is None else self.limits

@@ -1,4 +1,4 @@
-"""The metrics that an experiment is not judged by: still compared, with the error of looking at many of them kept."""
+"""The comparison of the secondary metrics of an experiment, with a correction for multiple testing."""
 
 from __future__ import annotations
 
@@ -14,20 +14,21 @@ if TYPE_CHECKING:
 
 
 def secondary(runs: pd.DataFrame, metric: str, candidate: str, alpha: float = 0.05) -> dict[str, dict[str, Any]]:
-    """Metric -> improvement, p-value and Holm's adjusted p-value, for every recorded metric but `metric`.
+    """Metric -> improvement, p-value and Holm's adjusted p-value, for every recorded metric except `metric`.
 
-    p-values are Welch's on user means and hold for one look at the end; calling the adjusted ones below alpha
-    significant errs anywhere with chance at most alpha. A figure that cannot be computed is None, with a reason.
+    p-values are from Welch's test on user means and valid for a single look at the end. Comparing the adjusted ones
+    with alpha keeps the family-wise error rate at or below alpha. A figure that cannot be computed is None, with a
+    reason.
     """
     judged = metric_named(metric).name
     others = [name for name in METRICS if name != judged and (name in runs.columns or name == "success")]
     found = {name: compare_arms(runs, name, alpha=alpha, candidate=candidate) for name in others}
     p_values = {name: each.p_value for name, each in found.items() if not isinstance(each.p_value, NotComputable)}
     adjusted = holm(p_values)
-    told: dict[str, dict[str, Any]] = {}
+    results: dict[str, dict[str, Any]] = {}
     for name, each in found.items():
         improvement, reason = each.improvement_percentage, each.p_value
-        told[name] = {
+        results[name] = {
             "direction": each.metric.direction,
             "improvement_percentage": None if isinstance(improvement, NotComputable) else improvement,
             "p_value": p_values.get(name),
@@ -35,4 +36,4 @@ def secondary(runs: pd.DataFrame, metric: str, candidate: str, alpha: float = 0.
             "is_significant": name in adjusted and adjusted[name] < alpha,
             "reason": reason.to_dict() if isinstance(reason, NotComputable) else None,
         }
-    return told
+    return results

@@ -1,4 +1,4 @@
-"""Bounds on a mean that hold at every moment at once, so that one may look after each value and stop when one likes."""
+"""Anytime-valid bounds of a mean: they are valid for a look after each value and for any stopping rule."""
 
 import math
 
@@ -8,19 +8,19 @@ from scheduler_service.stats.summaries import Values, scaled
 
 
 def lower_confidence_sequence(values: Values, alpha: float = 0.05, tuned_for: int = 200) -> Values:
-    """For each t, a lower bound on the mean from the first t values; all of them hold together with chance 1 - alpha.
+    """For each t, a lower bound of the mean from the first t values; all are valid together with probability 1 - alpha.
 
     L_t = m_t - s_t sqrt( 2 (t r^2 + 1) / (t^2 r^2) * log(1 + sqrt(t r^2 + 1) / (2 alpha)) )
     m_t, s_t: mean and standard deviation (divided by t) of the first t values
     r = sqrt( (-2 log(2 alpha) + log(-2 log(2 alpha) + 1)) / tuned_for )
 
-    The one-sided normal-mixture confidence sequence with the standard deviation estimated: asymptotic, so the first
-    few dozen bounds are not to be relied upon (docs/registry.md has the simulated error rates). Where the values so far
-    are all equal, the bound is minus infinity: no spread was seen, which does not mean that there is none.
+    The one-sided normal-mixture confidence sequence with an estimated standard deviation. It is asymptotic, so the
+    first few dozen bounds are not reliable (simulated error rates: docs/registry.md). While all values are equal, the
+    bound is minus infinity, because the standard deviation cannot be estimated.
 
     Args:
-        values: shape (n,), finite, in the order in which they came, independent of one another.
-        alpha: chance that any of the bounds is above the mean; in (0, 0.5).
+        values: shape (n,), finite, in order of time, independent.
+        alpha: probability that any of the bounds is above the mean; in (0, 0.5).
         tuned_for: number of values at which the bound is tightest.
 
     Returns:
@@ -33,7 +33,7 @@ def lower_confidence_sequence(values: Values, alpha: float = 0.05, tuned_for: in
     exponent, (values,) = scaled(values)
     t = np.arange(1.0, values.size + 1.0)
     mean = np.cumsum(values) / t
-    # Around the first value, so that squares of large, nearly equal values do not cancel.
+    # Relative to the first value, to avoid cancellation in the squares of large, nearly equal values.
     shifted = values - values[:1]
     variance = np.maximum(np.cumsum(shifted**2) / t - (np.cumsum(shifted) / t) ** 2, 0.0)
     log_a = -2.0 * math.log(2.0 * alpha)

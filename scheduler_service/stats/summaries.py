@@ -1,4 +1,4 @@
-"""What an arm looks like: count, mean, spread and range of its values."""
+"""Summary statistics: count, mean, standard deviation and range."""
 
 import math
 from dataclasses import asdict, dataclass
@@ -11,20 +11,20 @@ Values = npt.NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """Of `count` values. None where there is no such figure: all but `count` of no values, `std` of one."""
+    """Summary of `count` values; without values the other figures are None, with one value `std` is None."""
 
     mean: float | None
     count: int
     min: float | None
     max: float | None
-    std: float | None  # of the sample: divided by count - 1
+    std: float | None  # sample standard deviation (divisor count - 1)
 
     def to_dict(self) -> dict[str, float | int | None]:
         return asdict(self)
 
 
 def summarise(values: Values) -> Summary:
-    """Count, mean, least, greatest and sample standard deviation of the finite ones of `values`, shape (n,)."""
+    """Summary of the finite values among `values`, shape (n,)."""
     finite = values[np.isfinite(values)]
     if not finite.size:
         return Summary(None, 0, None, None, None)
@@ -40,10 +40,10 @@ def summarise(values: Values) -> Summary:
 
 
 def scaled(*groups: Values) -> tuple[int, list[Values]]:
-    """(e, the groups divided by 2^e) with the largest absolute value of all in [0.5, 1), or 0.
+    """(e, the groups divided by 2^e), where the largest absolute value of all groups is in [0.5, 1), or 0.
 
-    Squares of the result neither overflow nor vanish. Divided by a power of two, values keep all their digits (but for
-    those that are 1e-300 times the largest), so statistics without a unit (t, p, a ratio) are the same figures.
+    Squares of the result neither overflow nor underflow. Division by a power of two is exact (except for values below
+    1e-300 times the largest), so dimensionless statistics (t, p, a ratio) do not change.
     """
     largest = max((float(np.abs(group).max()) for group in groups if group.size), default=0.0)
     exponent = math.frexp(largest)[1]
@@ -51,7 +51,7 @@ def scaled(*groups: Values) -> tuple[int, list[Values]]:
 
 
 def unscaled(value: float, exponent: int) -> float:
-    """`value` times 2^exponent; infinite where no float is as large."""
+    """`value` times 2^exponent; infinite if it overflows."""
     try:
         return math.ldexp(value, exponent)
     except OverflowError:

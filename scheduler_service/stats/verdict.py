@@ -1,4 +1,4 @@
-"""What to do about a candidate: one word, one sentence, and the figures they rest on."""
+"""The verdict on a candidate: one word, one sentence, a recommendation, and the figures behind them."""
 
 from __future__ import annotations
 
@@ -25,22 +25,22 @@ _UNKNOWN_DAYS = NotComputable("no_data", "nobody knows how soon more users come"
 
 DEFAULT_MARGIN = 0.05
 CLEAR_ERRORS = 2.0
-"""Standard errors that a difference has to be from none before days are projected: of less nobody knows the sign."""
+"""Days are projected only if the difference is at least this many standard errors; otherwise its sign is uncertain."""
 PROBABLE = 0.2
-"""Chance that a candidate which fails no more often is ever called probably failing."""
+"""Probability that a candidate which does not fail more often is ever reported as probably failing."""
 
 
 @dataclass(frozen=True, slots=True)
 class Failing:
     """The candidate fails more often than the baseline."""
 
-    is_certain: bool  # at every moment, with chance 1 - alpha
-    rates: tuple[float, float]  # of success, mean of the users; baseline, candidate
+    is_certain: bool  # proved at level alpha, for any number of looks
+    rates: tuple[float, float]  # success rates of baseline and candidate, means of the users
 
 
 @dataclass(frozen=True, slots=True)
 class DaysLeft:
-    """Until the bounds exclude "no difference", if all goes on as it is; the range is of one standard error."""
+    """Days until the bounds exclude "no difference", if the data continue like this; range: +- 1 standard error."""
 
     days: float | None
     low: float | None = None
@@ -56,23 +56,23 @@ class DaysLeft:
 
 
 DaysUntil = Callable[[int], float | None]
-"""The days until so many users took part in both arms together, from now on; None: so many never come."""
+"""Number of users of both arms -> days from now until it is reached; None: it is never reached."""
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """Of the candidate against the baseline; may be looked at as often as one likes."""
+    """The verdict on the candidate compared with the baseline; valid for any number of looks."""
 
     word: Word
-    reason: NotComputable | None  # why it is `invalid`
+    reason: NotComputable | None  # why the word is `invalid`
     effect: Effect | NotComputable
     margin: float
     sentence: str
     recommendation: str
-    minimum_detectable_effect: float | None  # share of the baseline, one look, power 80 %
+    minimum_detectable_effect: float | None  # share of the baseline, for a single look, power 80 %
     days_left: DaysLeft
-    failing: Failing | None  # where failures are penalised, and the candidate has more of them
-    cannot_tell: CannotTell | None = None  # where it is neither `better` nor `worse`, and more data will not help
+    failing: Failing | None  # set if the candidate certainly or probably fails more often
+    cannot_tell: CannotTell | None = None  # set if neither `better` nor `worse`, and more data will not help
 
     def to_dict(self) -> dict[str, Any]:
         """JSON; shares as percentages."""
@@ -107,25 +107,27 @@ class Verdict:
 def judge(
     runs: pd.DataFrame, comparison: ArmComparison, margin: float, days_until: DaysUntil | NotComputable = _UNKNOWN_DAYS
 ) -> Verdict:
-    """The verdict on `comparison`'s candidate.
+    """The verdict on the candidate of `comparison`.
 
-    In this order: `invalid` when the users fell into the arms in wrong shares, or no effect can be computed; `worse`
-    when the bounds exclude no difference to the candidate's disadvantage, or when it certainly fails more often and
-    never answered; `invalid` when there are fewer samples than the experiment wants; `better`; `non_inferior` when the
-    bounds exclude a harm of `margin`, or when both arms are equal and their answers proven optimal; otherwise
-    `inconclusive`. All bounds are anytime-valid at the experiment's alpha, so the order of looks does not matter.
+    The first of these words that applies:
 
-    Failures are treated in two stages. First success: the sentence says whether the candidate certainly or probably
-    fails more often, and one that certainly does is `inconclusive` where it would be better or non-inferior, whatever
-    its schedules are like; that can only lower the chance of a wrong verdict. Then the metric, failures penalised where
-    it takes that.
+    * `invalid`: sample-ratio mismatch, or no effect can be computed;
+    * `worse`: the bounds exclude "no difference" to the candidate's disadvantage, or it certainly fails more often and
+      has never answered;
+    * `invalid`: fewer than the experiment's `min_samples`;
+    * `better`: the bounds exclude "no difference" to its advantage;
+    * `non_inferior`: the bounds exclude a harm of `margin`, or both arms are equal and their answers proven optimal;
+    * `inconclusive`.
 
-    Where the metric cannot tell the arms apart any more (`optimality`), the sentence says so and names one that can.
+    All bounds are anytime-valid at the experiment's alpha. Failures are considered twice. First by success: the
+    sentence says whether the candidate certainly or probably fails more often, and if it certainly does, `better` and
+    `non_inferior` become `inconclusive`; this can only lower the probability of a wrong verdict. Then by the metric, if
+    it penalises failures. If the metric cannot tell the arms apart (`optimality`), the sentence names one that can.
 
     Args:
-        runs: those that `comparison` was made of.
-        margin: share of the baseline that the candidate may be worse and still be called non-inferior.
-        days_until: how soon more users come, or why nobody knows.
+        runs: those that `comparison` was computed from.
+        margin: share of the baseline by which the candidate may be worse and still be non-inferior.
+        days_until: the expected number of days until more users arrive, or why it is unknown.
     """
     metric, arms = comparison.metric, comparison.arms
     users = user_values(since_recorded(runs, metric), metric, arms, comparison.split)
@@ -133,13 +135,13 @@ def judge(
     failing = None if metric.name == "success" else _failing(runs, comparison)
     is_failing = failing is not None and failing.is_certain
     is_open = not comparison.has_ratio_mismatch
-    told = cannot_tell(runs, metric, arms) if is_open else None
+    undecidable = cannot_tell(runs, metric, arms) if is_open else None
     word, reason = _word(comparison, effect, margin, is_failing, unrecorded(runs, metric, arms))
     if is_failing and reason is not None and reason is effect and not users.b.size:
         word, reason = "worse", None  # it never answered
-    told = None if word in ("better", "worse") else told
+    undecidable = None if word in ("better", "worse") else undecidable
     is_equal = (
-        told is not None
+        undecidable is not None
         and not is_failing
         and isinstance(effect, Effect)
         and effect.improvement == 0.0 == effect.standard_error
@@ -149,18 +151,18 @@ def judge(
     mde = None
     if isinstance(effect, Effect):
         mde = detectable_improvement(effect.standard_error, comparison.alpha, metric)
-    days = _days_left(word, effect, told, days_until)
+    days = _days_left(word, effect, undecidable, days_until)
     return Verdict(
         word=word,
         reason=reason,
         effect=effect,
         margin=margin,
-        sentence=_sentence(word, reason, effect, comparison, margin, failing, is_equal) + addition(told),
-        recommendation=_recommendation(word, reason, comparison, days.days, failing, told),
+        sentence=_sentence(word, reason, effect, comparison, margin, failing, is_equal) + addition(undecidable),
+        recommendation=_recommendation(word, reason, comparison, days.days, failing, undecidable),
         minimum_detectable_effect=mde,
         days_left=days,
         failing=failing,
-        cannot_tell=told,
+        cannot_tell=undecidable,
     )
 
 
@@ -171,7 +173,7 @@ def _word(
     is_failing: bool,
     unrecorded: NotComputable | None,
 ) -> tuple[Word, NotComputable | None]:
-    """The word, and why it is `invalid` if it is."""
+    """The word, and the reason if it is `invalid`."""
     if comparison.has_ratio_mismatch:
         users = " / ".join(str(count) for count in comparison.users.values())
         said = f"the users are split {users}, not as asked for (p = {comparison.srm_p:.2g})"
@@ -181,7 +183,7 @@ def _word(
     if isinstance(effect, NotComputable):
         return "invalid", effect
     word = word_for(effect, margin)
-    if word == "worse":  # bad news needs no least number
+    if word == "worse":  # `worse` is reported even with few samples
         return word, None
     if comparison.too_few_samples is not None:
         return "invalid", comparison.too_few_samples
@@ -189,12 +191,12 @@ def _word(
 
 
 def _days_left(
-    word: Word, effect: Effect | NotComputable, told: CannotTell | None, days_until: DaysUntil | NotComputable
+    word: Word, effect: Effect | NotComputable, undecidable: CannotTell | None, days_until: DaysUntil | NotComputable
 ) -> DaysLeft:
     if word in ("better", "worse"):
         return DaysLeft(None, reason=NotComputable("decided", "the verdict stands"))
-    if told is not None:
-        return DaysLeft(None, reason=NotComputable("cannot_tell", told.message))
+    if undecidable is not None:
+        return DaysLeft(None, reason=NotComputable("cannot_tell", undecidable.message))
     if isinstance(effect, NotComputable):
         return DaysLeft(None, reason=effect)
     if isinstance(days_until, NotComputable):
@@ -217,20 +219,22 @@ def _days_left(
     return DaysLeft(days, days if least is None else days_until(least), None if most is None else days_until(most))
 
 
-def addition(told: CannotTell | None) -> str:
-    """The sentence that follows a verdict where its metric cannot tell; empty where it can."""
-    return "" if told is None else f" {told.message[0].upper()}{told.message[1:]}."
+def addition(undecidable: CannotTell | None) -> str:
+    """The sentence after a verdict whose metric cannot tell the arms apart; otherwise empty."""
+    return "" if undecidable is None else f" {undecidable.message[0].upper()}{undecidable.message[1:]}."
 
 
-def advice(told: CannotTell) -> str:
-    """What to do where the metric cannot tell."""
-    return f"Judge by {told.telling}: make a new experiment with that success_metric, or replay recorded traffic."
+def advice(undecidable: CannotTell) -> str:
+    """The recommendation if the metric cannot tell the arms apart."""
+    return (
+        f"Judge by {undecidable.telling}: make a new experiment with that success_metric, or replay recorded traffic."
+    )
 
 
 def _failing(runs: pd.DataFrame, comparison: ArmComparison) -> Failing | None:
-    """Whether the candidate certainly or probably fails more often; None if neither can be said.
+    """Whether the candidate certainly or probably fails more often; None if neither.
 
-    The difference of the users' mean success, against the one-sided bound at alpha and at `PROBABLE`.
+    Tested by the one-sided bounds of the difference of the users' mean success, at alpha and at `PROBABLE`.
     """
     users = user_values(runs, METRICS["success"], comparison.arms, comparison.split)
     evidence = difference_of_arms(users)
@@ -240,7 +244,7 @@ def _failing(runs: pd.DataFrame, comparison: ArmComparison) -> Failing | None:
 
 
 def word_for(effect: Effect, margin: float) -> Word:
-    """What the bounds of an effect say."""
+    """The word that follows from the bounds of an effect."""
     if effect.low > 0.0:
         return "better"
     if effect.high < 0.0:
@@ -249,7 +253,7 @@ def word_for(effect: Effect, margin: float) -> Word:
 
 
 def magnitude(effect: Effect) -> str:
-    """An effect and its bounds in plain English; what is certainly none is no improvement."""
+    """An effect and its bounds in plain English; a worsening if the whole interval is negative."""
     if effect.high < 0.0:
         low, middle, high = (percent(-100.0 * each) for each in (effect.high, effect.improvement, effect.low))
         return f"a worsening of {middle}, between {low} and {high}"
@@ -305,11 +309,11 @@ def _recommendation(
     comparison: ArmComparison,
     days: float | None,
     failing: Failing | None,
-    told: CannotTell | None,
+    undecidable: CannotTell | None,
 ) -> str:
     candidate, baseline = comparison.candidate, comparison.baseline
     is_failing = failing is not None and failing.is_certain
-    if is_failing and (word in ("better", "non_inferior", "inconclusive") or told is not None):
+    if is_failing and (word in ("better", "non_inferior", "inconclusive") or undecidable is not None):
         return f"Do not promote {candidate} before it fails as seldom as {baseline}; find out why it fails."
     if word == "better":
         return f"Promote {candidate}."
@@ -317,8 +321,9 @@ def _recommendation(
         return f"Stop the experiment and keep {baseline}."
     if word == "invalid" and reason is not None and reason.reason == "ratio_mismatch":
         return "Find out why users are missing from an arm; discard these figures."
-    if told is not None:
-        return f"{f'Promote {candidate} if it has other advantages. ' if word == 'non_inferior' else ''}{advice(told)}"
+    if undecidable is not None:
+        promote = f"Promote {candidate} if it has other advantages. " if word == "non_inferior" else ""
+        return f"{promote}{advice(undecidable)}"
     more = "" if days is None else f" for about {max(1, math.ceil(days))} more days at the present rate"
     if word == "non_inferior":
         return f"Promote {candidate} if it has other advantages, or go on{more}."

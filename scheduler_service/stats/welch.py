@@ -1,4 +1,4 @@
-"""The difference of two means, without supposing that the arms vary alike: Welch's t-test."""
+"""Welch's t-test: the difference of two means without the assumption of equal variances."""
 
 import math
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from scheduler_service.stats.summaries import Values, scaled, unscaled
 
 @dataclass(frozen=True, slots=True)
 class Welch:
-    """Two-sided test of equal means; `low` and `high` bound the mean difference at 1 - alpha."""
+    """Two-sided test of equal means; `low` and `high` are the confidence interval of the difference at 1 - alpha."""
 
     mean_difference: float  # b - a, in the unit of the values
     standard_error: float
@@ -20,7 +20,7 @@ class Welch:
 
 
 def welch(a: Values, b: Values, alpha: float = 0.05) -> Welch | NotComputable:
-    """Whether the mean of `b` differs from that of `a`.
+    """Test whether the mean of `b` differs from that of `a`.
 
     t = (mean_b - mean_a) / se,  se^2 = va + vb,  va = s_a^2 / n_a,  vb = s_b^2 / n_b
     df = (va + vb)^2 / (va^2 / (n_a - 1) + vb^2 / (n_b - 1)) = 1 / (w^2 / (n_a - 1) + (1 - w)^2 / (n_b - 1))
@@ -31,8 +31,8 @@ def welch(a: Values, b: Values, alpha: float = 0.05) -> Welch | NotComputable:
         a, b: shapes (n_a,) and (n_b,), finite; one value per independent unit (a user, not a request).
         alpha: of the interval, 0..1.
 
-    Source: Welch, Biometrika 34 (1947) 28-35; the figures of scipy.stats.ttest_ind(equal_var=False), which is not
-    called since it warns of arms whose values are nearly equal, and overflows where values are huge.
+    Source: Welch, Biometrika 34 (1947) 28-35. The results equal those of scipy.stats.ttest_ind(equal_var=False), which
+    is not called because it warns about nearly equal values and overflows for very large values.
     """
     from scipy import stats  # slow to import, and the service starts without it
 
@@ -60,7 +60,7 @@ def welch(a: Values, b: Values, alpha: float = 0.05) -> Welch | NotComputable:
 
 
 def satterthwaite(share: float, n_a: int, n_b: int) -> float:
-    """Degrees of freedom of the sum of two variances, `share` of which is that of the first: 0..1.
+    """Degrees of freedom of the sum of two variances; `share` (0..1) is the first variance's share of the sum.
 
     Source: Satterthwaite, Biometrics Bulletin 2 (1946) 110-114.
     """

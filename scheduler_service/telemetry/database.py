@@ -8,6 +8,7 @@ deleted; another one in its place is used from then on. What was acknowledged is
 import logging
 import os
 import sqlite3
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
@@ -18,7 +19,6 @@ from weakref import WeakValueDictionary
 from sqlalchemy import URL, Engine, NullPool, create_engine, event, text
 from sqlalchemy.exc import SQLAlchemyError
 
-from scheduler_env.locks import native_rlock
 from scheduler_service.errors import DatabaseDamaged, StorageUnavailable
 from scheduler_service.files import locked, move, temporary_beside
 from scheduler_service.telemetry.layout import LAYOUT_SUFFIX, keep_layout
@@ -45,7 +45,7 @@ class DatabaseFile:
         self.path = path
         self.note = ""
         """What became of the file since the process began, for people; "" as long as it is the first one."""
-        self._mutex = native_rlock()
+        self._mutex = threading.RLock()
         self._bare = plain_engine(path)  # connects without looking
         self._ready: tuple[_Identity | None, _Identity | None] | None = None  # of the file and of its log
         # Held open, so that a deleted file can be read, and its log is never the last one's to remove.

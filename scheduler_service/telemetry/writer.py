@@ -4,6 +4,7 @@ import errno
 import json
 import math
 import os
+import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -33,7 +34,6 @@ from sqlalchemy import (
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.exc import SQLAlchemyError
 
-from scheduler_env.locks import native_rlock
 from scheduler_service.clock import to_iso
 from scheduler_service.errors import NotFound, RunNotFound, StorageUnavailable
 from scheduler_service.telemetry import queries
@@ -68,7 +68,7 @@ class Writer:
         self._engine = engine
         self._file = file_of(engine)
         self._path = path_of(engine)
-        self._committing = native_rlock()
+        self._committing = threading.RLock()
         self._connection: Connection | None = None
         self._inside: set[object] = set()  # changes that wait, or are being committed
         self._unfinished_since_s: float | None = None  # when the first commit began that has not come to a quick end

@@ -7,7 +7,7 @@ import pytest
 
 from scheduler_env import agent, improvement, rules
 from scheduler_env.agent import load_agent
-from scheduler_env.improvement import least_evaluations
+from scheduler_env.improvement import min_search_evaluations
 from scheduler_env.readers import instance_from_request
 from tests.conftest import ROOT
 
@@ -36,19 +36,19 @@ def plant(n_workpoints: int):
 
 @pytest.mark.parametrize(("n_steps", "least"), [(15, 1_000), (60, 1_000), (75, 800), (300, 200), (5_000, 50)])
 def test_the_least_number_of_schedules_goes_by_the_size(n_steps, least):
-    assert least_evaluations(n_steps) == least
+    assert min_search_evaluations(n_steps) == least
 
 
 @pytest.mark.parametrize("n_workpoints", [2, 8, 20])
 def test_the_default_search_is_one_however_busy_the_machine_is(solver, standstill, n_workpoints):
     found = solver.solve(plant(n_workpoints), time_budget_ms=solver.default_budget_ms)
-    assert found.evaluations >= least_evaluations(15 * n_workpoints)
+    assert found.evaluations >= min_search_evaluations(15 * n_workpoints)
     assert not found.is_cut_short
 
 
 def test_a_shorter_budget_is_kept_and_told_as_cut_short(solver, standstill):
     found = solver.solve(plant(20), time_budget_ms=1.0)
-    assert found.evaluations < least_evaluations(300)
+    assert found.evaluations < min_search_evaluations(300)
     assert found.is_cut_short
 
 

@@ -1,8 +1,8 @@
-"""Experience for learning: whole episodes, from which any state is rebuilt, drawn by priority.
+"""The prioritised replay buffer: complete episodes, from which the state before any decision can be rebuilt.
 
-A stored step needs no features: the state before decision i of an episode follows from the episode's final starts
-and modes and the order in which its activities were started. So a million steps fit in little memory, and features
-are always worked out afresh by the kernel.
+No features are stored. The state before decision i follows from the final starts and modes of the episode and from the
+order in which its activities were started. So a million decisions need little memory, and the kernel computes the
+features when they are needed.
 """
 
 from typing import NamedTuple
@@ -19,9 +19,9 @@ from scheduler_env.kernel import (
     Floats,
     Floats32,
     Ints,
+    Outlook,
     Problem,
-    State,
-    View,
+    SimulationState,
     candidates,
     decide,
     makespan,
@@ -41,37 +41,39 @@ from scheduler_env.observation import (
     state_features,
     state_value,
 )
-from scheduler_env.rollout import RandomState, choose, uniform
+from scheduler_env.policy import choose
+from scheduler_env.random_numbers import RandomState, uniform
 
 SAME_TIME_H = 1e-6
-"""Starts of a shown schedule this close to now are due: the search sums its times up in another order."""
+"""An activity of a demonstration is due if its start is at most this much later than the clock: the search adds up its
+times in another order, so they differ by rounding."""
 
 
 class Episodes(NamedTuple):
-    """Two rings: finished episodes (E of up to N activities) and their steps (S); see `new_episodes`."""
+    """Two ring buffers: E finished episodes of up to N activities, and their S steps (decisions)."""
 
     start: Floats  # (E, N) hours
     mode: Ints  # (E, N)
-    decided: Ints  # (E, N) number of the decision that started the activity
-    problem: Ints  # (E,) which problem of the pool
-    length: Ints  # (E,) decisions
-    initial_bound: Floats  # (E,) hours
+    decided: Ints  # (E, N) index of the decision that started the activity
+    problem: Ints  # (E,) index of the problem in the pool
+    length: Ints  # (E,) number of decisions
+    initial_bound: Floats  # (E,) lower bound of the empty schedule, hours
     final: Floats  # (E,) makespan, hours
     is_shown: Ints  # (E,) 1 for a demonstration
     step_episode: Ints  # (S,)
-    step_index: Ints  # (S,) decision number within the episode
+    step_index: Ints  # (S,) index of the decision within the episode
     step_now: Floats  # (S,) hours
     step_bound: Floats  # (S,) lower bound before the decision, hours
-    step_candidate: Ints  # (S,) the chosen candidate's number among those of the state
-    priority: Floats  # (2 S,) binary tree of sums: leaves at S .. 2 S - 1
-    head: Ints  # (4,) next episode, next step, steps stored, largest priority in millionths
+    step_candidate: Ints  # (S,) index of the chosen candidate among those of the state
+    priority: Floats  # (2 S,) binary sum tree: leaves at S .. 2 S - 1
+    head: Ints  # (4,) next episode, next step, number of stored steps, largest priority in millionths
 
 
 def new_episodes(n_steps: int, n_activities: int) -> Episodes:
-    """Room for `n_steps` decisions (a power of two) in episodes of at most `n_activities` activities."""
+    """An empty buffer for `n_steps` decisions (a power of two) in episodes of at most `n_activities` activities."""
     if n_steps & (n_steps - 1):
         raise ValueError(f"n_steps is {n_steps}; it must be a power of two")
-    n_episodes = n_steps // 12 + 1  # an episode of the smallest training instance is longer than 12 decisions
+    n_episodes = n_steps // 12 + 1  # even the smallest training instance needs more than 12 decisions
     return Episodes(
         start=np.zeros((n_episodes, n_activities)),
         mode=np.full((n_episodes, n_activities), -1, dtype=np.int64),
@@ -93,7 +95,7 @@ def new_episodes(n_steps: int, n_activities: int) -> Episodes:
 
 @compiled
 def set_priority(episodes: Episodes, step: int, priority: float) -> None:
-    """Give a stored step its weight in the draw and renew the sums above it."""
+    """Set the priority of a stored step and update the sums above it in the tree."""
     tree = episodes.priority
     node = tree.size // 2 + step
     tree[node] = priority
@@ -105,7 +107,7 @@ def set_priority(episodes: Episodes, step: int, priority: float) -> None:
 
 @compiled
 def draw(episodes: Episodes, random: RandomState, out: Ints) -> None:
-    """Fill `out` (B,) with steps drawn by priority, one from each of B equal slices (stratified)."""
+    """Fill `out` (B,) with steps drawn in proportion to priority, one from each of B equal strata."""
     tree = episodes.priority
     leaves = tree.size // 2
     for b in range(out.size):
@@ -124,20 +126,20 @@ def play_episode(
     episodes: Episodes,
     pool_number: int,
     problem: Problem,
-    state: State,
-    view: View,
+    state: SimulationState,
+    outlook: Outlook,
     network: Network,
     workspace: Workspace,
     epsilon: float,
     temperature: float,
     random: RandomState,
-    shown_mode: Ints,
-    shown_start: Floats,
+    demo_mode: Ints,
+    demo_start: Floats,
 ) -> float:
-    """Play one episode into the ring, its steps with the largest priority; its makespan, hours.
+    """Play one episode and store it, its steps with the largest priority so far; returns its makespan, hours.
 
-    `shown_mode` and `shown_start`, (n,), are a complete schedule whose decisions are taken instead of the network's: a
-    demonstration. Empty: there is none.
+    `demo_mode` and `demo_start`, both (n,), are a demonstration: a complete schedule whose decisions replace the
+    network's. If they are empty, the network plays.
     """
     head = episodes.head
     episode = head[0]
@@ -148,14 +150,14 @@ def play_episode(
     decision = 0
     while state.counts[UNSTARTED] > 0:
         count = candidates(problem, state, workspace.activity, workspace.mode)
-        observe(problem, state, view)
+        observe(problem, state, outlook)
         if decision == 0:
             initial_bound = state.clock[BOUND]
         chosen = 0
         if count > 1:
-            score_candidates(problem, state, view, network, workspace, initial_bound, count)
-            if shown_mode.size > 0:
-                chosen = _shown(workspace, count, state.clock[NOW], shown_mode, shown_start)
+            score_candidates(problem, state, outlook, network, workspace, initial_bound, count)
+            if demo_mode.size > 0:
+                chosen = _demonstrated(workspace, count, state.clock[NOW], demo_mode, demo_start)
             else:
                 chosen = choose(workspace, count, epsilon, temperature, random)
         step = head[1]
@@ -179,17 +181,17 @@ def play_episode(
     episodes.length[episode] = decision
     episodes.initial_bound[episode] = initial_bound
     episodes.final[episode] = makespan(state)
-    episodes.is_shown[episode] = 1 if shown_mode.size > 0 else 0
+    episodes.is_shown[episode] = 1 if demo_mode.size > 0 else 0
     return float(episodes.final[episode])
 
 
 @compiled
-def _shown(workspace: Workspace, count: int, now: float, shown_mode: Ints, shown_start: Floats) -> int:
-    """The candidate that starts now in the shown schedule, of several the network's first; waiting if there is none."""
+def _demonstrated(workspace: Workspace, count: int, now: float, demo_mode: Ints, demo_start: Floats) -> int:
+    """The candidate that is due in the demonstration, of several the best scored; the last one (wait) if none is."""
     chosen, best_score = count - 1, -np.inf
     for c in range(count):
         j = workspace.activity[c]
-        is_due = j != WAIT and shown_mode[j] == workspace.mode[c] and shown_start[j] <= now + SAME_TIME_H
+        is_due = j != WAIT and demo_mode[j] == workspace.mode[c] and demo_start[j] <= now + SAME_TIME_H
         if is_due and workspace.score[c] > best_score:
             chosen, best_score = c, workspace.score[c]
     return chosen
@@ -197,9 +199,9 @@ def _shown(workspace: Workspace, count: int, now: float, shown_mode: Ints, shown
 
 @compiled
 def rebuild(
-    episodes: Episodes, episode: int, index: int, now: float, bound: float, problem: Problem, state: State
+    episodes: Episodes, episode: int, index: int, now: float, bound: float, problem: Problem, state: SimulationState
 ) -> None:
-    """The state before decision `index` of a stored episode."""
+    """Set `state` to the state before decision `index` of a stored episode."""
     n = problem.shortest.size
     mode = np.full(n, -1, dtype=np.int64)
     for j in range(n):
@@ -209,19 +211,20 @@ def rebuild(
 
 
 class Batch(NamedTuple):
-    """What one learning step needs; `fill_batch` writes it. R rows of candidates, B samples."""
+    """The input of one learning step, filled by `fill_batch`: B samples with R rows of candidates in total."""
 
-    features: Floats32  # (R, N_CANDIDATE) candidates of all sampled states, one after another
+    features: Floats32  # (R, N_CANDIDATE) candidates of all sampled states
     row_at: Ints  # (B + 1,) the candidates of sample b are rows row_at[b] .. row_at[b + 1] - 1
     chosen: Ints  # (B,) the row of the decision that was made
     states: Floats32  # (B, N_STATE)
-    target: Floats32  # (B,) what Q of the chosen row should be
-    step: Ints  # (B,) which stored step
-    is_shown: Floats32  # (B,) 1 where the decision is one of a demonstration
-    is_due: Floats32  # (R,) 1 for the decision and for what else was started at that time: their order is free
+    target: Floats32  # (B,) target of Q of the chosen row
+    step: Ints  # (B,) index of the stored step
+    is_shown: Floats32  # (B,) 1 if the decision is from a demonstration
+    is_due: Floats32  # (R,) 1 for the decision made and all others at the same time: their order does not matter
 
 
 def new_batch(size: int, n_rows: int, n_state: int) -> Batch:
+    """An empty batch of `size` samples with `n_rows` rows of candidates."""
     return Batch(
         features=np.zeros((n_rows, N_CANDIDATE), dtype=np.float32),
         row_at=np.zeros(size + 1, dtype=np.int64),
@@ -238,8 +241,8 @@ def new_batch(size: int, n_rows: int, n_state: int) -> Batch:
 def fill_batch(
     episodes: Episodes,
     pool: "numba.typed.List[Problem]",
-    states: "numba.typed.List[State]",
-    views: "numba.typed.List[View]",
+    states: "numba.typed.List[SimulationState]",
+    outlooks: "numba.typed.List[Outlook]",
     workspaces: "numba.typed.List[Workspace]",
     online: Network,
     target: Network,
@@ -247,11 +250,11 @@ def fill_batch(
     random: RandomState,
     batch: Batch,
 ) -> int:
-    """Draw samples, write their features and double-Q targets; how many samples fitted into the batch's rows.
+    """Draw samples and fill `batch` with features and double-Q targets; returns how many samples fit into its rows.
 
-    The target of a step is the sum of the next `n_step` rewards plus Q of the state after them, where the online
-    network chooses the candidate and the target network values it (van Hasselt, Guez and Silver 2016). The reward of
-    a decision is minus the growth of the lower bound, in units of `problem.unit`; no discount, so that the return is
+    The target of a step is the sum of the next `n_step` rewards plus Q of the state after them: the online network
+    selects the candidate and the target network evaluates it (van Hasselt, Guez and Silver 2016). The reward of a
+    decision is minus the growth of the lower bound, in units of `problem.unit`. There is no discount, so the return is
     the initial bound minus the makespan.
     """
     draw(episodes, random, batch.step)
@@ -262,16 +265,24 @@ def fill_batch(
         episode = episodes.step_episode[step]
         index = episodes.step_index[step]
         number = episodes.problem[episode]
-        problem, state, view, workspace = pool[number], states[number], views[number], workspaces[number]
+        problem, state, outlook, workspace = pool[number], states[number], outlooks[number], workspaces[number]
         initial_bound = episodes.initial_bound[episode]
         rebuild(episodes, episode, index, episodes.step_now[step], episodes.step_bound[step], problem, state)
         count = candidates(problem, state, workspace.activity, workspace.mode)
         if rows + count > batch.features.shape[0]:
             break
-        observe(problem, state, view)
-        context = shared_features(problem, state, view, initial_bound, workspace.team_features, workspace.common)
+        observe(problem, state, outlook)
+        context = shared_features(problem, state, outlook, initial_bound, workspace.team_features, workspace.common)
         candidate_features(
-            problem, state, view, context, workspace.activity, workspace.mode, count, workspace.resource, workspace.own
+            problem,
+            state,
+            outlook,
+            context,
+            workspace.activity,
+            workspace.mode,
+            count,
+            workspace.resource,
+            workspace.own,
         )
         for c in range(count):
             row = batch.features[rows + c]
@@ -297,22 +308,16 @@ def fill_batch(
         else:
             after = (step + later) % episodes.step_now.size
             rebuild(
-                episodes,
-                episode,
-                index + later,
-                episodes.step_now[after],
-                episodes.step_bound[after],
-                problem,
-                state,
+                episodes, episode, index + later, episodes.step_now[after], episodes.step_bound[after], problem, state
             )
             count = candidates(problem, state, workspace.activity, workspace.mode)
-            observe(problem, state, view)
-            score_candidates(problem, state, view, online, workspace, initial_bound, count)
+            observe(problem, state, outlook)
+            score_candidates(problem, state, outlook, online, workspace, initial_bound, count)
             best = 0
             for c in range(1, count):
                 if workspace.score[c] > workspace.score[best]:
                     best = c
-            context = score_candidates(problem, state, view, target, workspace, initial_bound, count)
+            context = score_candidates(problem, state, outlook, target, workspace, initial_bound, count)
             mean = 0.0
             for c in range(count):
                 mean += workspace.score[c]
@@ -320,17 +325,18 @@ def fill_batch(
             state_features(problem, context, workspace.team_features, workspace.common, workspace.state)
             future = state_value(target, workspace) + workspace.score[best] - mean
             reward = (bound - episodes.step_bound[after]) / problem.unit
-            # The makespan is never below its bound; and in a world without chance the best return from here is at
-            # least the one that was seen (Oh et al. 2018, self-imitation; He et al. 2017, optimality tightening).
-            seen = (bound - episodes.final[episode]) / problem.unit
-            batch.target[b] = max(reward + min(future, 0.0), seen)
+            # The makespan is never below its bound, so no future return is positive. The problem is deterministic, so
+            # the best return is at least the one of this episode (Oh et al. 2018, self-imitation learning; He et al.
+            # 2017, optimality tightening).
+            achieved = (bound - episodes.final[episode]) / problem.unit
+            batch.target[b] = max(reward + min(future, 0.0), achieved)
         filled += 1
     return filled
 
 
 @compiled
 def update_priorities(episodes: Episodes, steps: Ints, errors: Floats32, exponent: float) -> None:
-    """Priority = (|error| + 0.01) ** exponent. Source: Schaul et al. 2016, proportional variant."""
+    """Set priority = (|error| + 0.01) ** exponent. Source: Schaul et al. 2016, proportional variant."""
     for b in range(steps.size):
         priority = (abs(float(errors[b])) + 0.01) ** exponent
         set_priority(episodes, steps[b], priority)
