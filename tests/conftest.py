@@ -20,6 +20,7 @@ import pytest
 import requests
 from hypothesis import settings
 
+from tests.preloaded import python
 from tests.waiting import HANG_S, until
 
 if TYPE_CHECKING:
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
 ROOT = Path(__file__).resolve().parent.parent
+
+NEW_PROCESS = (sys.executable, str(ROOT / "enhanced_flask.py"))
+"""The command of a service whose start, process id, memory or sudden end is tested."""
 
 settings.register_profile("untimed", deadline=None)  # an example that takes long is not wrong
 settings.load_profile("untimed")
@@ -86,9 +90,15 @@ def live_service(
     *,
     arguments: Sequence[str] = (),
     environment: dict[str, str] | None = None,
-    command: Sequence[str] = (sys.executable, str(ROOT / "enhanced_flask.py")),
+    command: Sequence[str] = (),
 ) -> Iterator[LiveService]:
-    """`python enhanced_flask.py --port 0` over `home`; ends with the block. A failed start shows its output."""
+    """`python enhanced_flask.py --port 0` over `home`; ends with the block. A failed start shows its output.
+
+    One process is forked from a Python that has everything imported (see `preloaded`), unless `command` says another.
+    Several are always new: the metrics that they share are set up before their library is imported.
+    """
+    has_workers = "--workers" in arguments or "SCHED_WORKERS" in (environment or {})
+    command = command or (NEW_PROCESS if has_workers else (python(), NEW_PROCESS[1]))
     home.mkdir(parents=True, exist_ok=True)
     output = home / "output.txt"
     clean = {name: value for name, value in os.environ.items() if not name.startswith(("SCHED_", "PROMETHEUS_"))}

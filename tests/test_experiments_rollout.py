@@ -3,7 +3,6 @@
 import itertools
 import json
 import subprocess
-import sys
 import textwrap
 from datetime import timedelta
 
@@ -17,6 +16,7 @@ from scheduler_service.experiments.experiment import Experiment
 from scheduler_service.experiments.rollout import DEFAULT_STAGES, Evidence, Rollout, decide
 from scheduler_service.settings import PROJECT_ROOT
 from scheduler_service.stats.guardrails import Guardrail
+from tests import preloaded
 from tests.test_experiments_manager import START, Clock
 from tests.waiting import HANG_S
 
@@ -433,7 +433,7 @@ def test_processes_that_advance_at_once_never_skip_a_line(tmp_path):
                     pass
         """
     )
-    command = [sys.executable, "-c", code, str(path), *names]
+    command = [preloaded.python(), "-c", code, str(path), *names]
     processes = [subprocess.Popen(command, cwd=PROJECT_ROOT) for _ in range(3)]
     assert [process.wait(timeout=HANG_S) for process in processes] == [0, 0, 0]
     for name in names:

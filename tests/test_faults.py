@@ -9,7 +9,6 @@ import os
 import resource
 import sqlite3
 import subprocess
-import sys
 import threading
 import time
 from contextlib import closing, contextmanager
@@ -24,7 +23,8 @@ from scheduler_service.http.runs.recording import MOST_BLOCKED
 from scheduler_service.http.watch.health import OLD_AFTER_S, Checks
 from scheduler_service.logs import LineFormatter, Relay, Repetitions, SharedRotatingFileHandler
 from scheduler_service.telemetry.repair import repair
-from tests.conftest import LiveService, live_service
+from tests import preloaded
+from tests.conftest import NEW_PROCESS, LiveService, live_service
 from tests.waiting import HANG_S, until
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -35,7 +35,7 @@ VERSION_1 = ROOT / "tests" / "data" / "performance_v1.sql"
 @pytest.fixture(scope="module")
 def own(tmp_path_factory):
     """A service of this module's own; every test mends what it breaks."""
-    with live_service(tmp_path_factory.mktemp("faults")) as running:
+    with live_service(tmp_path_factory.mktemp("faults"), command=NEW_PROCESS) as running:
         until_well(running)
         yield running
 
@@ -174,7 +174,7 @@ def test_a_damaged_database_is_named_and_repaired_while_the_service_runs(own):
     own.get("/performance")  # whoever reads it meets the damage
     until_named(own, "database", "python -m monitoring repair")
     refused(own, "is damaged")
-    command = [sys.executable, "-m", "monitoring", "repair", "--home", str(own.home), "--json"]
+    command = [preloaded.python(), "-m", "monitoring", "repair", "--home", str(own.home), "--json"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     told = json.loads(done.stdout)

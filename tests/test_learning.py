@@ -3,7 +3,6 @@
 import json
 import re
 import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +29,7 @@ from scheduler_env.replay import draw, new_episodes, play_episode, set_priority
 from scheduler_env.rollout import new_random, uniform
 from scheduler_env.rules import ALL_RULES, build
 from scheduler_env.training import PolishingConfig, Training, TrainingConfig
+from tests import preloaded
 from tests.waiting import HANG_S
 
 SMALL = TrainingConfig(updates=30, batch_size=16, sizes=(1, 2), instances=4, replay_steps=2**12, hidden=(8, 8, 8))
@@ -286,7 +286,7 @@ def test_the_command_line_trains_a_model_that_schedules(tmp_path):
     config = tmp_path / "config.json"
     config.write_text(json.dumps(SMALL.model_dump(mode="json")), encoding="utf-8")
     out = tmp_path / "best_model_v2.pth"
-    command = [sys.executable, "-m", "scheduler_env.training", "--config", str(config), "--out", str(out)]
+    command = [preloaded.python(), "-m", "scheduler_env.training", "--config", str(config), "--out", str(out)]
     done = subprocess.run(
         [*command, "--run-dir", str(tmp_path / "run"), "--validate-every", "15"],
         capture_output=True,

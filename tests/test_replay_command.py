@@ -4,7 +4,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -12,6 +11,7 @@ import pytest
 from enhanced_flask import make_folders, make_services
 from monitoring import PerformanceMonitor
 from scheduler_service.settings import Settings
+from tests import preloaded
 from tests.test_replay import log_runs, params_of
 from tests.waiting import HANG_S, until
 
@@ -42,7 +42,7 @@ def large(home) -> Path:
 
 def command(home: Path, *arguments: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, "-m", "ab_testing", "replay", "--home", str(home), *arguments],
+        [preloaded.python(), "-m", "ab_testing", "replay", "--home", str(home), *arguments],
         cwd=ROOT,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

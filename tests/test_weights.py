@@ -19,7 +19,7 @@ from scheduler_env.errors import InvalidCheckpoint
 from scheduler_env.network import QNetwork, save_checkpoint, signature_of
 from scheduler_env.standard_cycle import SAMPLE_PARAMS, standard_instance
 from tests.checkpoints import write_checkpoint
-from tests.conftest import ROOT, live_service
+from tests.conftest import NEW_PROCESS, ROOT, live_service
 
 SEEDS = sorted((ROOT / "models" / "seed").glob("*.pth"))
 
@@ -211,7 +211,7 @@ def test_a_service_that_registers_and_serves_a_new_model_has_no_torch(tmp_path, 
         load_agent(path)
     (tmp_path / "home").mkdir()
     new = write_checkpoint(tmp_path / "home" / "new.pth", 78)
-    with live_service(tmp_path / "home", arguments=arguments) as running:
+    with live_service(tmp_path / "home", arguments=arguments, command=NEW_PROCESS) as running:
         made = running.post("/models/register", json={"model_path": new.name, "algorithm_name": "DDQN"})
         key = made.json()["model_key"]
         for _ in range(8):
