@@ -173,6 +173,7 @@ def test_where_all_answers_are_optimal_the_page_says_what_would_tell(page: Page,
         console.post(f"/experiments/{name}/stop")
 
 
+@pytest.mark.changes_context
 @pytest.mark.usefixtures("compared")
 def test_the_end_is_told_by_the_services_clock(page: Page):
     page.clock.install(time=datetime.now(UTC) + timedelta(days=30))
@@ -181,6 +182,7 @@ def test_the_end_is_told_by_the_services_clock(page: Page):
     expect(page.locator(".verdict")).not_to_contain_text("已到期")
 
 
+@pytest.mark.changes_context
 @pytest.mark.usefixtures("compared")
 def test_a_course_that_could_not_be_read_once_is_asked_for_again(page: Page, mistakes):
     page.clock.install()

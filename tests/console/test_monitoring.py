@@ -93,6 +93,7 @@ def test_the_figures_of_now_are_those_of_the_service(page: Page, console: LiveSe
     assert page.locator(".spark path").count() == 6
 
 
+@pytest.mark.changes_context
 def test_a_part_that_fails_is_named_with_what_to_do_and_heals(page: Page, console: LiveService, mistakes: list[str]):
     page.clock.install()
     page.goto("/#/monitoring")
@@ -217,6 +218,7 @@ def test_the_choice_of_period_model_and_experiment_is_in_the_address(page: Page)
     expect(page.get_by_role("button", name="7 天", exact=True)).to_have_attribute("aria-pressed", "true")
 
 
+@pytest.mark.changes_context
 def test_nothing_is_asked_while_nobody_looks_and_who_comes_back_sees_the_present(page: Page):
     page.clock.install()
     page.goto("/#/monitoring?hours=720")  # whose charts are asked for every ten minutes
@@ -475,6 +477,7 @@ def test_every_tab_fits_both_sizes_and_is_accessible(page: Page, tab: str, lang:
     check_both_sizes(page, f"monitoring-{tab}-{lang}")
 
 
+@pytest.mark.changes_context
 @pytest.mark.parametrize("ahead_h", [-1, 1])
 def test_the_last_hour_is_the_services_where_the_browsers_clock_is_wrong(page: Page, ahead_h: int):
     page.clock.install(time=datetime.now(UTC) + timedelta(hours=ahead_h))
