@@ -141,7 +141,7 @@ class ModelVersionManager:
             algorithm_name, training_params, performance_metrics, description, created_by, version, bump, tags, lineage
         )
         with open_weights(model_path, self._allowed) as source:
-            return self._register(source, repr(str(model_path)), draft)
+            return self._register(source, draft)
 
     def register_upload(
         self,
@@ -161,7 +161,7 @@ class ModelVersionManager:
         draft = new_draft(
             algorithm_name, training_params, performance_metrics, description, created_by, version, bump, tags, lineage
         )
-        return self._register(stream, "of the upload", draft)
+        return self._register(stream, draft)
 
     def register_seed_models(self, seed_dir: Path) -> None:
         """Registers each shipped model that this registry never had, lower versions first; only reads `seed_dir`.
@@ -172,12 +172,12 @@ class ModelVersionManager:
         for draft, path in missing_seeds(self._store, seed_dir):
             try:
                 with open_weights(path, None) as source:
-                    take_in(self._store, self._clock, source, repr(str(path)), draft, examine_here, is_seed=True)
+                    take_in(self._store, self._clock, source, draft, examine_here, is_seed=True)
             except ServiceError as err:
                 logger.error("the seed model %s is passed over: %s", path, err)
 
-    def _register(self, source: BinaryIO, name: str, draft: Draft) -> str:
-        key, is_new = take_in(self._store, self._clock, source, name, draft, examine)
+    def _register(self, source: BinaryIO, draft: Draft) -> str:
+        key, is_new = take_in(self._store, self._clock, source, draft, examine)
         if is_new and AUTO_CLEANUP_ENABLED:
             try:
                 self.cleanup()
@@ -287,8 +287,8 @@ class ModelVersionManager:
                 record.model_key,
                 records={record.model_key: moved},
                 tags={f"{record.algorithm}:{STABLE}": record.model_key} if wanted == "deployed" else {},
-                actor=check_text("actor", actor),
-                reason=check_text("reason", reason),
+                actor=actor,
+                reason=reason,
                 details={"validation": measured} if measured else {},
             )
         return self.get_model(record.model_key)
@@ -312,11 +312,9 @@ class ModelVersionManager:
         with self._store.changing() as index:
             record = index.records[index.resolve(name)]
             if algorithm not in (None, record.algorithm):
-                raise InvalidInput(f"{record.model_key} is a {record.algorithm} model; it cannot bear {tag!r}")
+                raise InvalidInput("tag_of_other_algorithm", ("tag",), tag=tag, algorithm=record.algorithm)
             if bare == STABLE and record.status != "deployed":
-                raise ModelConflict(
-                    f"{record.model_key} is {record.status}, and the tag {STABLE!r} is for deployed models; promote it"
-                )
+                raise ModelConflict("stable_not_deployed", status=record.status)
             if bare in record.tags:
                 return record
             commit_tag(self._store, index, "tagged", f"{record.algorithm}:{bare}", record.model_key, actor, reason)
@@ -360,13 +358,13 @@ class ModelVersionManager:
                 self._store,
                 self._clock,
                 algorithm,
-                drop.message,
+                drop.reason,
                 AUTO_ROLLBACK,
                 details=drop.to_dict(),
                 only_from=drop.model_key,
             )
         except ModelConflict as err:  # another process was quicker, or there is nothing to return to
-            logger.error("%s: %s; no automatic rollback: %s", drop.model_key, drop.message, err)
+            logger.error("%s: %s; no automatic rollback: %s", drop.model_key, drop.reason, err)
             return None
         return self.get_model(target)
 
@@ -398,7 +396,7 @@ class ModelVersionManager:
             with self._store.changing() as index:
                 if key in self._expired(index):
                     record = index.records[key]
-                    reason = f"{record.status} for more than {METADATA_RETENTION_DAYS} days"
+                    reason = ServiceError("kept_too_long", status=record.status, limit=METADATA_RETENTION_DAYS)
                     commit_deletion(self._store, index, record, "cleanup", reason)
                     removed.append(key)
         self._store.empty_trash(TRASH_RETENTION_DAYS * 86_400.0)
@@ -437,7 +435,7 @@ class ModelVersionManager:
         try:
             check_validated(record.model_key, measured)
         except InvalidModel as err:
-            record_refusal(self._store, record.model_key, str(err), actor, measured)
+            record_refusal(self._store, record.model_key, err, actor, measured)
             raise
         return {**measured, "measured_at": to_iso(self._clock())}
 

@@ -253,9 +253,8 @@ class PerformanceMonitor:
         """
         from scheduler_service.reporting import analysis
         from scheduler_service.reporting.facts import AlertRow
-        from scheduler_service.reporting.page import html_of, save
-        from scheduler_service.reporting.pdf import pdf_of
         from scheduler_service.reporting.performance import performance_report
+        from scheduler_service.reporting.report_files import save
 
         end = self.clock()
         start = end - _period(days, lang)
@@ -267,8 +266,7 @@ class PerformanceMonitor:
         said = tuple(self.limits.said_gaps())
         more: dict[str, Any] = {"gap_thresholds": self.gap_thresholds, "alerts": alerts, "said_gaps": said}
         report = performance_report(runs, before, start, end, self.thresholds, lang, **more)
-        on_paper = pdf_of(report) if pdf else None
-        return str(save(html_of(report), self.reports_dir, "performance", end, lang, pdf=on_paper))
+        return str(save(report, self.reports_dir, "performance", pdf=pdf))
 
     def alert_readings(self, lang: Lang = "zh", *, runs: "pd.DataFrame | None" = None) -> "list[Reading]":
         """What the rules `RULES_OF_RUNS` see now: in the last hour and the weeks before, and on the disk.
@@ -317,10 +315,15 @@ class ABTestAnalyzer:
         self._monitor = monitor
         self._config_path = Path(config_path) if config_path is not None else settings_from_environment().ab_config_file
 
-    def generate_ab_test_report(self, experiment_name: str, days: float = 7, *, lang: Lang = "zh") -> str:
+    def generate_ab_test_report(
+        self, experiment_name: str, days: float = 7, *, lang: Lang = "zh", pdf: bool = False
+    ) -> str:
         """The path of a new report on the experiment's last `days` days: one HTML file that needs nothing else.
 
         An experiment that is no longer configured is judged by its makespan at the usual limits.
+
+        Args:
+            pdf: as `generate_performance_report`.
 
         Raises:
             ExperimentNotFound: it is neither configured nor in any recorded run.
@@ -331,8 +334,8 @@ class ABTestAnalyzer:
         from scheduler_service.experiments.config import ConfigFile
         from scheduler_service.experiments.examination import RUN_COLUMNS, examine, experiment_of_runs
         from scheduler_service.experiments.history import ExperimentHistory
-        from scheduler_service.reporting.ab_test import ab_test_page
-        from scheduler_service.reporting.page import save
+        from scheduler_service.reporting.ab_test import ab_test_report
+        from scheduler_service.reporting.report_files import save
 
         end = self._monitor.clock()
         start = end - _period(days, lang)
@@ -346,8 +349,8 @@ class ABTestAnalyzer:
             experiment = experiment_of_runs(experiment_name, ever, start)
         history = ExperimentHistory(self._config_path.parent / "logs" / "experiments.jsonl").of(experiment_name)
         examined = examine(experiment, runs, pairs, end)
-        page = ab_test_page(examined, runs, pairs, history, start, end, lang, is_configured=configured is not None)
-        return str(save(page, self._monitor.reports_dir, f"ab_test_{experiment_name}", end, lang))
+        report = ab_test_report(examined, runs, pairs, history, start, end, lang, is_configured=configured is not None)
+        return str(save(report, self._monitor.reports_dir, f"ab_test_{experiment_name}", pdf=pdf))
 
 
 def alert_desk(

@@ -158,7 +158,7 @@ def load_agent(path: Path) -> Agent:
     try:
         checkpoint = path.read_bytes()
     except OSError as err:
-        raise InvalidCheckpoint(f"the file cannot be read: {err.strerror}") from err
+        raise InvalidCheckpoint("file_unreadable", reason=err.strerror) from err
     weights = kept(checkpoint)
     if weights is None:
         from scheduler_env.network import read_checkpoint

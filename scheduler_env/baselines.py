@@ -20,6 +20,7 @@ from typing import Any
 
 from scheduler_env.bounds import bound_with_parts
 from scheduler_env.decomposition import PART_NODES, decompose, has_parts, nodes_for, take_parts
+from scheduler_env.errors import SchedulingError
 from scheduler_env.exact import improve_exactly
 from scheduler_env.genetic import evolve
 from scheduler_env.incumbent import Incumbent, Stop, nothing_yet
@@ -28,19 +29,21 @@ from scheduler_env.problem import Instance
 from scheduler_env.rules import ALL_RULES, Rule, improve_by_rules
 from scheduler_env.schedule import Solution
 from scheduler_env.solver import Solver
-from scheduler_env.values import strict_json
+from scheduler_env.values import shortened, strict_json
 
 FORMAT = "scheduler-baseline/1"
 MAX_FILE_BYTES = 10_000
 MAX_TIME_LIMIT_S = 600.0
 MAX_WORKERS = 8
 BEST = "BEST"
+_CPSAT = ("time_limit_s", "workers")
+_MEMBERS = ("format", "algorithm", "parameters")
 
 Improver = Callable[[Problem, Incumbent, float, float, int, int | None, Stop | None], float]
 """(problem, incumbent, lower bound in hours, deadline, seed, most evaluations, stop) -> proved lower bound in hours."""
 
 
-class InvalidBaseline(ValueError):
+class InvalidBaseline(SchedulingError):
     """The file does not describe one of the algorithms; the text says what is wrong and what would be right."""
 
 
@@ -102,20 +105,20 @@ def load_baseline(path: Path, algorithm: str) -> Solver:
     with open(path, "rb") as file:
         content = file.read(MAX_FILE_BYTES + 1)
     if len(content) > MAX_FILE_BYTES:
-        raise InvalidBaseline(f"the file is larger than {MAX_FILE_BYTES} bytes, the limit for {algorithm}")
+        raise InvalidBaseline("baseline_too_large", algorithm=algorithm, limit=MAX_FILE_BYTES)
     try:
         told = strict_json(content)
     except (ValueError, RecursionError) as err:
-        raise InvalidBaseline(f'the file is not JSON; {algorithm} needs {{"format": "{FORMAT}", ...}}: {err}') from err
-    if not isinstance(told, dict) or set(told) != {"format", "algorithm", "parameters"}:
-        raise InvalidBaseline('the file must hold exactly "format", "algorithm" and "parameters"')
+        raise InvalidBaseline("baseline_not_json", algorithm=algorithm, format=FORMAT, reason=str(err)) from err
+    if not isinstance(told, dict) or set(told) != set(_MEMBERS):
+        raise InvalidBaseline("baseline_members", algorithm=algorithm, members=_MEMBERS)
     if told["format"] != FORMAT:
-        raise InvalidBaseline(f"the format is {told['format']!r}, not {FORMAT!r}")
+        raise InvalidBaseline("baseline_format", found=shortened(told["format"]), expected=FORMAT)
     if told["algorithm"] != algorithm:
-        raise InvalidBaseline(f"the file describes {told['algorithm']!r}, not {algorithm!r}")
+        raise InvalidBaseline("baseline_of_other", found=shortened(told["algorithm"]), algorithm=algorithm)
     parameters = told["parameters"]
     if not isinstance(parameters, dict):
-        raise InvalidBaseline('"parameters" must be an object')
+        raise InvalidBaseline("baseline_parameters", algorithm=algorithm)
     return _MAKERS[algorithm](parameters, {"format": FORMAT, "algorithm": algorithm, "parameters": parameters})
 
 
@@ -125,11 +128,11 @@ def _rule(parameters: Mapping[str, Any], signature: dict[str, Any]) -> Solver:
     wanted = tuple(parameters.get(name) for name in ("rule", "crew_share", "scheme"))
     found = [rule for rule in ALL_RULES if (rule.name, round(rule.crew_share, 3), rule.scheme) == _rounded(wanted)]
     if set(parameters) != {"rule", "crew_share", "scheme"} or not found:
-        names = ", ".join(dict.fromkeys(rule.name for rule in ALL_RULES))
-        shares = ", ".join(str(share) for share in sorted({round(rule.crew_share, 3) for rule in ALL_RULES}))
         raise InvalidBaseline(
-            f'RULE needs {{"rule": "{BEST}"}}, or "rule" (one of {names}), "crew_share" (one of {shares}; 0: even) and '
-            f'"scheme" ("parallel", or but for WCS and even shares "serial"); got {dict(parameters)!r}'
+            "rule_parameters",
+            rules=[BEST, *dict.fromkeys(rule.name for rule in ALL_RULES)],
+            crew_shares=sorted({round(rule.crew_share, 3) for rule in ALL_RULES}),
+            found=shortened(dict(parameters)),
         )
     return Baseline(signature, (found[0],), default_budget_ms=0.0)
 
@@ -142,7 +145,7 @@ def _rounded(wanted: tuple[Any, ...]) -> tuple[Any, ...]:
 
 def _genetic(parameters: Mapping[str, Any], signature: dict[str, Any]) -> Solver:
     if parameters:
-        raise InvalidBaseline(f"GA takes no parameters; got {', '.join(map(repr, parameters))}")
+        raise InvalidBaseline("baseline_takes_none", algorithm="GA", names=[*map(shortened, parameters)])
 
     def improver(
         problem: Problem,
@@ -160,16 +163,16 @@ def _genetic(parameters: Mapping[str, Any], signature: dict[str, Any]) -> Solver
 
 
 def _exact(parameters: Mapping[str, Any], signature: dict[str, Any]) -> Solver:
-    unknown = set(parameters) - {"time_limit_s", "workers"}
+    unknown = parameters.keys() - set(_CPSAT)
     if unknown:
-        raise InvalidBaseline(f"CPSAT takes time_limit_s and workers, not {', '.join(sorted(map(repr, unknown)))}")
+        raise InvalidBaseline(
+            "baseline_extra", algorithm="CPSAT", names=sorted(map(shortened, unknown)), allowed=sorted(_CPSAT)
+        )
     limit_s, workers = parameters.get("time_limit_s", 10.0), parameters.get("workers", 1)
     if isinstance(limit_s, bool) or not isinstance(limit_s, int | float) or not 0.0 < limit_s <= MAX_TIME_LIMIT_S:
-        raise InvalidBaseline(
-            f"time_limit_s is {limit_s!r}; it must be over 0 and at most {MAX_TIME_LIMIT_S:g} seconds"
-        )
+        raise InvalidBaseline("baseline_time_limit", value=shortened(limit_s), limit_s=MAX_TIME_LIMIT_S)
     if isinstance(workers, bool) or not isinstance(workers, int) or not 1 <= workers <= MAX_WORKERS:
-        raise InvalidBaseline(f"workers is {workers!r}; it must be a whole number from 1 to {MAX_WORKERS}")
+        raise InvalidBaseline("baseline_workers", value=shortened(workers), limit=MAX_WORKERS)
 
     def improver(
         problem: Problem,

@@ -1,26 +1,71 @@
-"""What can go wrong in the science: one tree; usable without the service."""
+"""What can go wrong in the science: one tree; usable without the service.
+
+An error is a code with parameters. The catalogue (`scheduler_env.words`, section `errors`) words it in each language;
+`str(err)` is the English text.
+"""
+
+from collections.abc import Sequence
+from typing import Any, ClassVar, Self
+
+from scheduler_env.words import WORDS, Catalogue, Lang
+
+Loc = tuple[str | int, ...]
+"""The path to a value in the input, e.g. `("workpoints", 0, "steps", 2, "team")`; empty: the whole input."""
+MAX_REASON = 500
+"""Characters of the words of another library in a parameter `reason`; they may quote the file."""
 
 
-class SchedulingError(Exception):
-    """The root; its text names the thing, the value and the limit."""
+class CodedError(Exception):
+    """An error that is a code with parameters.
+
+    Args:
+        code: a key of the catalogue's section `errors`.
+        loc: the path in the input to what is wrong.
+        more: further mistakes of the same input.
+        params: the parameters of the text; JSON values.
+    """
+
+    words: ClassVar[Catalogue] = WORDS
+    SHOWN: ClassVar[int] = 5
+    """Mistakes that `str` lists, each with its place."""
+
+    def __init__(
+        self, code: str, loc: Sequence[str | int] = (), /, *, more: Sequence[Self] = (), **params: Any
+    ) -> None:
+        super().__init__(code)
+        self.code = code
+        self.loc: Loc = tuple(loc)
+        self.more = tuple(more)
+        self.params = params
+
+    @property
+    def each(self) -> tuple[Self, ...]:
+        """This mistake and the further ones."""
+        return (self, *self.more)
+
+    def text(self, lang: Lang = "en") -> str:
+        """This mistake in words, without its place and the further ones."""
+        return self.words.text(f"errors.{self.code}", self.params, lang) if is_code(self.code) else self.code
+
+    def __str__(self) -> str:
+        shown = "; ".join(
+            f"{'.'.join(map(str, e.loc))}: {e.text()}" if e.loc else e.text() for e in self.each[: self.SHOWN]
+        )
+        left = len(self.each) - self.SHOWN
+        return shown + (f"; and {left} more" if left > 0 else "")
+
+
+def is_code(text: str) -> bool:
+    """Whether it is a code, not a sentence."""
+    return text.isidentifier()
+
+
+class SchedulingError(CodedError):
+    """The root of the science's errors."""
 
 
 class InvalidInstance(SchedulingError):
-    """The plant or its steps cannot be scheduled as described.
-
-    `loc` is the path to the offending value in the input, e.g. `("workpoints", 0, "steps", 2, "team")`; `more` are
-    further mistakes of the same input.
-    """
-
-    def __init__(self, message: str, loc: tuple[str | int, ...] = (), more: "tuple[InvalidInstance, ...]" = ()) -> None:
-        super().__init__(message)
-        self.loc = loc
-        self.more = more
-
-    @property
-    def each(self) -> "tuple[InvalidInstance, ...]":
-        """This mistake and the further ones."""
-        return (self, *self.more)
+    """The plant or its steps cannot be scheduled as described."""
 
 
 class InvalidSchedule(SchedulingError):

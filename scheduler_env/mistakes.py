@@ -4,9 +4,8 @@ from collections.abc import Callable, Mapping
 from copy import deepcopy
 from typing import Any
 
-from scheduler_env.errors import InvalidInstance
+from scheduler_env.errors import InvalidInstance, Loc
 from scheduler_env.standard_cycle import DEFAULT_TEAMS, STANDARD_STEPS
-from scheduler_env.values import Loc
 from scheduler_env.written import steps_written
 
 MAX_TOLD = 100
@@ -41,7 +40,7 @@ def further_mistakes(
             _mend(mended, last.loc, f"\u2063{number}")
             read(mended)
         except InvalidInstance as err:
-            if err.loc == last.loc and str(err) == str(last):
+            if (err.loc, err.code, err.params) == (last.loc, last.code, last.params):
                 break
             found.append(err)
             last = err

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from scheduler_env.errors import InvalidCheckpoint
+from scheduler_env.errors import MAX_REASON, InvalidCheckpoint
 from scheduler_env.observation import CANDIDATE_FEATURES, N_CANDIDATE, N_STATE, STATE_FEATURES, Network
 from scheduler_env.weights import FORMAT, MAX_HIDDEN, Weights, signature_of_sizes
 
@@ -112,39 +112,37 @@ def read_checkpoint(file: Path | BinaryIO) -> Checkpoint:
         content = torch.load(file, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, ValueError, EOFError, OSError, KeyError, zipfile.BadZipFile) as err:
         reason = str(err).splitlines()[0] if str(err) else type(err).__name__
-        raise InvalidCheckpoint(f"the file is not a readable PyTorch checkpoint of plain tensors: {reason}") from err
+        raise InvalidCheckpoint("checkpoint_unreadable", reason=reason[:MAX_REASON]) from err
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         found = _shown(content.get("format")) if isinstance(content, dict) else _shown(content)
-        raise InvalidCheckpoint(f"the file's format is {found}; this version reads {FORMAT!r}")
+        raise InvalidCheckpoint("checkpoint_format", found=found, expected=FORMAT)
     for name, expected in (("candidate_features", CANDIDATE_FEATURES), ("state_features", STATE_FEATURES)):
         claimed = content.get(name)
         is_text = isinstance(claimed, list) and all(isinstance(item, str) for item in claimed)
         names: list[str] = claimed if is_text and claimed else []
         if tuple(names) != expected:
             differing = [_shown(item) for item in sorted(set(names) ^ set(expected))] if names else []
-            raise InvalidCheckpoint(
-                f"the model was trained on other {name}"
-                + (f" (differing: {', '.join(differing[:8])})" if differing else "")
-                + "; train it again with this version"
-            )
+            code = "checkpoint_features_differ" if differing else "checkpoint_features"
+            raise InvalidCheckpoint(code, features=name, differing=differing[:8])
     hidden = content.get("hidden")
     if (
         not isinstance(hidden, list)
         or len(hidden) != 3
         or not all(type(size) is int and 1 <= size <= MAX_HIDDEN for size in hidden)
     ):
-        raise InvalidCheckpoint(f"the hidden sizes are not three whole numbers within 1..{MAX_HIDDEN}")
+        raise InvalidCheckpoint("checkpoint_hidden", limit=MAX_HIDDEN)
     network = QNetwork((hidden[0], hidden[1], hidden[2]))
     state_dict = content.get("state_dict")
     if not isinstance(state_dict, dict) or not all(isinstance(value, Tensor) for value in state_dict.values()):
-        raise InvalidCheckpoint("the file has no state_dict of tensors")
+        raise InvalidCheckpoint("checkpoint_without_tensors")
     try:
         network.load_state_dict(state_dict)
     except RuntimeError as err:
-        raise InvalidCheckpoint(f"the weights do not fit the network: {str(err).splitlines()[-1].strip()}") from err
+        reason = str(err).splitlines()[-1].strip()
+        raise InvalidCheckpoint("checkpoint_misfit", reason=reason[:MAX_REASON]) from err
     for name, tensor in network.state_dict().items():
         if not bool(torch.isfinite(tensor).all()):
-            raise InvalidCheckpoint(f"the weights of {name!r} are not all finite")
+            raise InvalidCheckpoint("checkpoint_not_finite", name=name)
     training = content.get("training")
     return Checkpoint(network, signature_of(network), training if isinstance(training, dict) else {})
 

@@ -30,9 +30,11 @@ class Team:
 
     def __post_init__(self) -> None:
         if not 1 <= self.headcount <= MAX_HEADCOUNT:
-            raise InvalidInstance(f"team {self.name!r}: headcount {self.headcount} is not within 1..{MAX_HEADCOUNT}")
+            raise InvalidInstance("headcount_out_of_range", team=self.name, value=self.headcount, limit=MAX_HEADCOUNT)
         if self.min_crew is not None and not 1 <= self.min_crew <= self.headcount:
-            raise InvalidInstance(f"team {self.name!r}: min_crew {self.min_crew} is not within 1..{self.headcount}")
+            raise InvalidInstance(
+                "min_crew_out_of_range", team=self.name, value=self.min_crew, headcount=self.headcount
+            )
 
     @property
     def least_crew(self) -> int:
@@ -134,30 +136,32 @@ class Instance:
 
     def __post_init__(self) -> None:
         if not self.steps:
-            raise InvalidInstance("there is no step to schedule", ("workpoints",))
+            raise InvalidInstance("no_steps", ("workpoints",))
         if len(self.steps) > MAX_STEPS:
-            raise InvalidInstance(f"{len(self.steps)} steps are more than the limit of {MAX_STEPS}", ("workpoints",))
+            raise InvalidInstance("too_many_steps", ("workpoints",), limit=MAX_STEPS)
         _refuse_repeats("team", [team.name for team in self.teams] + list(self.places))
-        _refuse_repeats("work point", [workpoint.id for workpoint in self.workpoints])
+        _refuse_repeats("workpoint", [workpoint.id for workpoint in self.workpoints])
         _refuse_repeats("step", [step.id for step in self.steps])
         capacity = self.capacity
         staffed: set[tuple[tuple[str, int], ...]] = set()  # most steps of a team have the same crews
         for step in self.steps:
             if not step.modes:
-                raise InvalidInstance(f"step {step.id!r} has no mode to be done in")
+                raise InvalidInstance("step_without_mode", step=step.id)
             for duration_h, demand in step.modes:
                 if not duration_h >= 0.0:
-                    raise InvalidInstance(f"step {step.id!r}: duration {duration_h} h is negative")
+                    raise InvalidInstance("negative_duration", step=step.id, value=duration_h)
                 if demand in staffed:
                     continue
                 for resource, units in demand:
                     if resource not in capacity:
-                        raise InvalidInstance(
-                            f"step {step.id!r} needs the team {resource!r}; known teams are {', '.join(capacity)}"
-                        )
+                        raise InvalidInstance("unknown_team", step=step.id, team=resource, known=list(capacity))
                     if not 1 <= units <= capacity[resource]:
                         raise InvalidInstance(
-                            f"step {step.id!r} needs {units} of {resource!r}, which has {capacity[resource]}"
+                            "demand_above_capacity",
+                            step=step.id,
+                            units=units,
+                            resource=resource,
+                            capacity=capacity[resource],
                         )
                 staffed.add(demand)
         self.topological_order  # noqa: B018  (raises on unknown predecessors and cycles)
@@ -206,7 +210,7 @@ class Instance:
             before: set[int] = set()
             for predecessor in step.predecessors:
                 if predecessor not in index:
-                    raise InvalidInstance(f"step {step.id!r}: its predecessor {predecessor!r} does not exist")
+                    raise InvalidInstance("no_such_predecessor", step=step.id, name=predecessor)
                 before.add(index[predecessor])
             found.append(before)
         for workpoint in self.workpoints:
@@ -246,7 +250,7 @@ class Instance:
                 if missing[successor] == 0:
                     order.append(successor)
         if len(order) < len(missing):
-            raise InvalidInstance(f"the precedence has a cycle: {' -> '.join(self._cycle())}")
+            raise InvalidInstance("cycle", steps=self._cycle())
         return tuple(order)
 
     def _cycle(self) -> list[str]:
@@ -264,5 +268,5 @@ def _refuse_repeats(kind: str, names: list[str]) -> None:
     seen: set[str] = set()
     for name in names:
         if name in seen:
-            raise InvalidInstance(f"the {kind} id {name!r} is used twice")
+            raise InvalidInstance("id_twice", owner=kind, id=name)
         seen.add(name)

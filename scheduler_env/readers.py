@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from scheduler_env import values
-from scheduler_env.errors import InvalidInstance
+from scheduler_env.errors import InvalidInstance, Loc
 from scheduler_env.mistakes import further_mistakes
 from scheduler_env.problem import CrewModes, Instance, Step, Team, WorkPoint
 from scheduler_env.standard_cycle import (
@@ -22,7 +22,6 @@ from scheduler_env.standard_cycle import (
     standard_workpoint,
 )
 from scheduler_env.teams import plant
-from scheduler_env.values import Loc
 from scheduler_env.written import RawStep, RawWorkPoint, raw_workpoints, standard_hours
 
 MAX_MODES = 100_000
@@ -60,7 +59,7 @@ def instance_from_request(payload: Mapping[str, object]) -> Instance:
     try:
         return _read_or_known(payload)
     except InvalidInstance as err:
-        raise InvalidInstance(str(err), err.loc, further_mistakes(payload, err, _read)) from err
+        raise InvalidInstance(err.code, err.loc, more=further_mistakes(payload, err, _read), **err.params) from err
 
 
 def _read_or_known(payload: Mapping[str, object]) -> Instance:
@@ -117,7 +116,7 @@ def _read(payload: Mapping[str, object]) -> Instance:
     curve = _curve(payload.get("crew_efficiency"))
     params, workpoints = payload.get("params"), payload.get("workpoints")
     if (params is None) == (workpoints is None):
-        raise InvalidInstance("give either params or workpoints, not both and not neither", ("params",))
+        raise InvalidInstance("params_or_workpoints", ("params",))
     if params is not None:
         teams = tuple(plant(payload.get("teams"), ()).values())
         numbers = standard_hours(params, ("params",))
@@ -133,7 +132,7 @@ def _read(payload: Mapping[str, object]) -> Instance:
             try:
                 read.append(standard_workpoint(raw.id, raw.name, raw.params, tuple(by_name.values()), curve))
             except InvalidInstance as err:
-                raise InvalidInstance(str(err), (*raw.loc, *err.loc)) from err
+                raise InvalidInstance(err.code, (*raw.loc, *err.loc), **err.params) from err
             n_modes += sum(len(step.modes) for step in read[-1].steps)
             _refuse_too_many_modes(n_modes)
             continue
@@ -169,23 +168,16 @@ def _modes(step: RawStep, team: Team, curve: Curve) -> CrewModes:
             continue
         if people > team.headcount:
             raise InvalidInstance(
-                f"{key} {people} of step {step.name!r} is over the headcount of {team.name!r}, {team.headcount}",
-                (*step.loc, key),
+                "crew_above_headcount", (*step.loc, key), people=people, team=team.name, headcount=team.headcount
             )
         if everybody and people < team.headcount and key == "max_crew":
             raise InvalidInstance(
-                f"step {step.name!r} takes the whole of {team.name!r} ({team.headcount}, dedicated), more than its "
-                f"max_crew {people}",
-                (*step.loc, key),
+                "dedicated_above_max_crew", (*step.loc, key), people=people, team=team.name, headcount=team.headcount
             )
     low = team.headcount if everybody else team.least_crew if step.min_crew is None else step.min_crew
     high = team.headcount if step.max_crew is None else step.max_crew
     if low > high:
-        raise InvalidInstance(
-            f"max_crew {high} of step {step.name!r} is below its least crew, {low} (min_crew; by default "
-            f"{team.least_crew} in {team.name!r})",
-            (*step.loc, "max_crew"),
-        )
+        raise InvalidInstance("max_crew_below_min_crew", (*step.loc, "max_crew"), max_crew=high, min_crew=low)
     return crew_modes(step.duration, team, min_crew=low, max_crew=high, curve=curve)
 
 
@@ -230,13 +222,9 @@ class _StepNames:
         if text in self._full:
             fits.add(text)
         if not fits:
-            raise InvalidInstance(
-                f"the predecessor {text!r} is neither the id nor the name of a step of work point {workpoint.id!r}, "
-                "nor the <work point>.<step id> of another",
-                loc,
-            )
+            raise InvalidInstance("unknown_predecessor", loc, name=text, workpoint=workpoint.id)
         if len(fits) > 1:
-            raise InvalidInstance(f"the predecessor {text!r} fits several steps: {', '.join(sorted(fits))}", loc)
+            raise InvalidInstance("ambiguous_predecessor", loc, name=text, steps=sorted(fits))
         return fits.pop()
 
 
@@ -244,15 +232,12 @@ def _build(teams: tuple[Team, ...], workpoints: tuple[WorkPoint, ...], places: M
     try:
         return Instance(teams, workpoints, places)
     except InvalidInstance as err:
-        raise InvalidInstance(str(err), err.loc or ("workpoints",)) from err
+        raise InvalidInstance(err.code, err.loc or ("workpoints",), **err.params) from err
 
 
 def _refuse_too_many_modes(n_modes: int) -> None:
     if n_modes > MAX_MODES:
-        raise InvalidInstance(
-            f"the steps have more than {MAX_MODES} possible crews in all; narrow them with min_crew and max_crew",
-            ("workpoints",),
-        )
+        raise InvalidInstance("too_many_modes", ("workpoints",), limit=MAX_MODES)
 
 
 # --- small ones ---
@@ -264,5 +249,5 @@ def _curve(value: object) -> Curve:
     if value == "linear":
         return "linear"
     raise InvalidInstance(
-        f"crew_efficiency is {values.shortened(value)}; wanted is default or linear", ("crew_efficiency",)
+        "unknown_curve", ("crew_efficiency",), value=values.shortened(value), known=["default", "linear"]
     )

@@ -158,7 +158,7 @@ class Schedule:
         """
         found = self.violations()
         if found:
-            raise InvalidSchedule(f"{len(found)} violations: " + "; ".join(found[:5]))
+            raise InvalidSchedule("violations", n=len(found), first=found[:5])
 
     def _precedence_violations(self, ends: dict[str, float]) -> list[str]:
         found = []

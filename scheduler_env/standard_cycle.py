@@ -92,9 +92,7 @@ def crew_modes(
     low = team.headcount if team.dedicated else (team.least_crew if min_crew is None else min_crew)
     high = team.headcount if max_crew is None or team.dedicated else max_crew
     if not 1 <= low <= high <= team.headcount:
-        raise InvalidInstance(
-            f"crew range {low}..{high} is not within 1..{team.headcount}, the headcount of {team.name!r}"
-        )
+        raise InvalidInstance("crew_range_out_of_range", low=low, high=high, team=team.name, headcount=team.headcount)
     return CrewModes(nominal_h, _crews(team.name, team.headcount, low, high, curve))
 
 
@@ -117,21 +115,14 @@ def standard_workpoint(
         InvalidInstance: `params` is not 15 durations, or `teams` lacks one of the standard teams.
     """
     if len(params) != len(STANDARD_STEPS):
-        raise InvalidInstance(
-            f"params has {len(params)} numbers; the standard cycle has {len(STANDARD_STEPS)} steps",
-            ("params",),
-        )
+        raise InvalidInstance("wrong_number_of_params", ("params",), n=len(params), expected=len(STANDARD_STEPS))
     by_name = {team.name: team for team in teams}
     steps = []
     for index, (standard, nominal_h) in enumerate(zip(STANDARD_STEPS, params, strict=True)):
         if not 0.0 < nominal_h <= MAX_DURATION_H:  # also refuses NaN
-            raise InvalidInstance(
-                f"duration {nominal_h} h of step {index + 1} ({standard.name}) is not greater than 0 and at most "
-                f"{MAX_DURATION_H:g} h",
-                ("params", index),
-            )
+            raise InvalidInstance("duration_out_of_range", ("params", index), value=nominal_h, limit=MAX_DURATION_H)
         if standard.team not in by_name:
-            raise InvalidInstance(f"the standard step {standard.name!r} needs {standard.team!r}, which teams lacks")
+            raise InvalidInstance("no_standard_team", step=standard.name, team=standard.team)
         steps.append(
             Step(
                 id=f"{workpoint_id}.{index + 1}",

@@ -9,11 +9,10 @@ from io import StringIO
 from typing import Any
 
 from scheduler_env import vocabulary
-from scheduler_env.errors import InvalidInstance
+from scheduler_env.errors import InvalidInstance, Loc
 from scheduler_env.findings import Finding, InvalidFile
 from scheduler_env.json_requests import ReadRequest, checked
 from scheduler_env.problem import MAX_STEPS
-from scheduler_env.values import Loc
 
 DELIMITERS = (",", ";", "\t")
 MAX_COLUMNS = 100
@@ -137,7 +136,7 @@ def _columns(headings: _Line) -> list[str | None]:
         found.append(column)
     missing = [column for column in NEEDED if column not in first]
     if missing:
-        mistakes.append(headings.finding("missing_columns", names=", ".join(missing)))
+        mistakes.append(headings.finding("missing_columns", names=missing))
     if mistakes:
         raise InvalidFile(mistakes)
     return found
@@ -179,13 +178,13 @@ class _Table:
         """What is wrong with the request, where the file has it."""
         at, known = err.loc, list(self.workpoints.values())
         if len(at) < 2 or at[0] != "workpoints" or not isinstance(at[1], int):
-            return Finding((), "invalid", {"reason": str(err)})
+            return Finding((), err.code, err.params)
         workpoint = known[at[1]]
         if len(at) > 3 and at[2] == "steps" and isinstance(at[3], int):
             column = COLUMN_OF["steps"].get(str(at[4]), str(at[4])) if len(at) > 4 else None
-            return workpoint.lines[at[3]].finding("invalid", column, reason=str(err))
+            return workpoint.lines[at[3]].finding(err.code, column, **err.params)
         column = COLUMN_OF["workpoint"].get(str(at[2])) if len(at) > 2 else None
-        return workpoint.lines[0].finding("invalid", column, reason=str(err))
+        return workpoint.lines[0].finding(err.code, column, **err.params)
 
     def notes(self) -> Iterator[Finding]:
         """What was read otherwise than it is written."""

@@ -5,10 +5,9 @@ from dataclasses import replace
 from typing import cast
 
 from scheduler_env import values
-from scheduler_env.errors import InvalidInstance
+from scheduler_env.errors import InvalidInstance, Loc
 from scheduler_env.problem import Team
 from scheduler_env.standard_cycle import DEFAULT_TEAMS
-from scheduler_env.values import Loc
 from scheduler_env.vocabulary import team_of
 from scheduler_env.written import RawWorkPoint
 
@@ -37,8 +36,12 @@ def plant(value: object, workpoints: Sequence[RawWorkPoint]) -> dict[str, Team]:
         size, where = size_of.setdefault(step.team, (step.team_size, step.loc))
         if size != step.team_size:
             raise InvalidInstance(
-                f"team {step.team!r} has team_size {step.team_size} here and {size} at {_path(where)}",
+                "team_sizes_differ",
                 (*step.loc, "team_size"),
+                team=step.team,
+                here=step.team_size,
+                there=size,
+                place=".".join(map(str, where)),
             )
     found = _declared(value, needed={step.team for step in steps})
     for name, (size, where) in size_of.items():
@@ -46,18 +49,15 @@ def plant(value: object, workpoints: Sequence[RawWorkPoint]) -> dict[str, Team]:
         # A declared team is one that `teams` changed or added: then both must say the same.
         if team is not None and team != default.get(name) and team.headcount != size:
             raise InvalidInstance(
-                f"team {name!r} has team_size {size} here and headcount {team.headcount} in teams",
-                (*where, "team_size"),
+                "team_sizes_differ", (*where, "team_size"), team=name, here=size, there=team.headcount, place="teams"
             )
         found[name] = Team(name, size, name not in shared) if team is None else replace(team, headcount=size)
     if len(found) > MAX_TEAMS:
-        raise InvalidInstance(f"{len(found)} teams are more than the limit of {MAX_TEAMS}", ("workpoints",))
+        raise InvalidInstance("too_many_teams", ("workpoints",), n=len(found), limit=MAX_TEAMS)
     for step in steps:
         if step.team not in found:
             raise InvalidInstance(
-                f"step {step.name!r} needs the team {step.team!r}; known teams are {', '.join(found)} (give the step a "
-                "team_size, or declare the team in teams)",
-                (*step.loc, "team"),
+                "unknown_team", (*step.loc, "team"), step=step.name, team=step.team, known=list(found)
             )
     return found
 
@@ -72,44 +72,36 @@ def _declared(value: object, needed: Collection[str]) -> dict[str, Team]:
     elif isinstance(value, list):
         entries = [(("teams", index), None, entry) for index, entry in enumerate(value)]
     else:
-        raise InvalidInstance(
-            f"teams is {values.kind_of(value)}; wanted is a list of teams or an object of them by name", ("teams",)
-        )
+        raise InvalidInstance("not_a_list_or_object", ("teams",), found=values.kind_of(value))
     if len(entries) > MAX_TEAMS:
-        raise InvalidInstance(f"{len(entries)} teams are more than the limit of {MAX_TEAMS}", ("teams",))
+        raise InvalidInstance("too_many_teams", ("teams",), n=len(entries), limit=MAX_TEAMS)
     seen: set[str] = set()
     for loc, key, raw in entries:
-        entry = values.json_object(raw, loc, TEAM_KEYS, "a team")
+        entry = values.json_object(raw, loc, TEAM_KEYS, "team")
         written = entry.get("name", key)
         if written is None:
-            raise InvalidInstance("the team has no name", (*loc, "name"))
-        name = values.identifier(written, (*loc, "name"), "name")
+            raise InvalidInstance("missing", (*loc, "name"), name="name")
+        name = values.identifier(written, (*loc, "name"))
         if key is not None and name != key:
-            raise InvalidInstance(f"the team under {key!r} says that its name is {name!r}", (*loc, "name"))
+            raise InvalidInstance("key_differs", (*loc, "name"), key=key, name=name)
         if name in seen:
-            raise InvalidInstance(f"the team {name!r} is declared twice", loc)
+            raise InvalidInstance("team_twice", loc, team=name)
         seen.add(name)
         known = by_name.get(name)
-        headcount = values.people(entry.get("headcount"), (*loc, "headcount"), "headcount")
+        headcount = values.people(entry.get("headcount"), (*loc, "headcount"))
         if headcount is None and known is None:
-            raise InvalidInstance(f"the new team {name!r} has no headcount", (*loc, "headcount"))
+            raise InvalidInstance("no_headcount", (*loc, "headcount"), team=name)
         dedicated = values.boolean(
             entry.get("dedicated"), (*loc, "dedicated"), default=known is not None and known.dedicated
         )
-        min_crew = values.people(entry.get("min_crew"), (*loc, "min_crew"), "min_crew")
+        min_crew = values.people(entry.get("min_crew"), (*loc, "min_crew"))
         if dedicated and min_crew is not None:
-            raise InvalidInstance(
-                f"team {name!r} is dedicated, it always works with everybody: leave min_crew out", (*loc, "min_crew")
-            )
+            raise InvalidInstance("min_crew_of_dedicated", (*loc, "min_crew"), team=name)
         try:
             by_name[name] = Team(name, headcount or cast(Team, known).headcount, dedicated, min_crew)
         except InvalidInstance as err:
-            raise InvalidInstance(str(err), loc) from err
+            raise InvalidInstance(err.code, loc, **err.params) from err
         # It would change nothing.
         if name not in needed and (meant := team_of(name)) not in (None, name):
-            raise InvalidInstance(f"no step needs the team {name!r}; is {meant!r} meant?", loc)
+            raise InvalidInstance("misnamed_team", loc, team=name, nearest=meant)
     return by_name
-
-
-def _path(loc: Loc) -> str:
-    return ".".join(map(str, loc))

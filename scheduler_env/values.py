@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from scheduler_env.errors import InvalidInstance
+from scheduler_env.errors import InvalidInstance, Loc
 from scheduler_env.problem import MAX_HEADCOUNT
 from scheduler_env.standard_cycle import MAX_DURATION_H
 
@@ -20,8 +20,6 @@ _CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udf
 """Control characters, line and paragraph separators, changes of the direction of writing, and what is no character."""
 
 _JSON_WORDS: Mapping[object, str] = {None: "null", True: "true", False: "false"}
-
-Loc = tuple[str | int, ...]
 
 
 def strict_json(text: str | bytes) -> Any:
@@ -46,23 +44,26 @@ def _refuse_constant(name: str) -> None:
     raise ValueError(f"{name} is not a number of JSON")
 
 
-def json_object(value: object, loc: Loc, keys: Sequence[str], what: str) -> Mapping[str, object]:
-    """An object that has no keys but `keys`; `what` names it in messages."""
+def json_object(value: object, loc: Loc, keys: Sequence[str], owner: str) -> Mapping[str, object]:
+    """An object that has no keys but `keys`; `owner` is what has it: a step, team or workpoint."""
     if not isinstance(value, Mapping):
-        raise InvalidInstance(f"{what} is {kind_of(value)}; wanted is an object with {', '.join(keys)}", loc)
+        raise InvalidInstance("not_an_object", loc, found=kind_of(value), allowed=list(keys))
     for key in value:
         if key not in keys:
-            raise InvalidInstance(f"{what} has no {shortened(key)}; it may have {', '.join(keys)}", (*loc, str(key)))
+            raise InvalidInstance(
+                "unknown_field", (*loc, str(key)), owner=owner, name=shortened(key), allowed=list(keys)
+            )
     return value
 
 
 def number(value: object, loc: Loc) -> float:
     """Hours: finite, not beyond the longest duration either way."""
+    if value is None:
+        raise InvalidInstance("missing", loc, name=str(loc[-1]))
     if isinstance(value, bool) or not isinstance(value, int | float):
-        what = "the value" if value is None else shortened(value)
-        raise InvalidInstance(f"{what} is {kind_of(value)}; wanted is a number of hours", loc)
+        raise InvalidInstance("not_a_number_of_hours", loc, value=shortened(value), found=kind_of(value))
     if not abs(value) <= MAX_DURATION_H:  # also refuses NaN, and integers too big for a float
-        raise InvalidInstance(f"the duration is not greater than 0 and at most {MAX_DURATION_H:g} h", loc)
+        raise InvalidInstance("duration_out_of_range", loc, value=shortened(value), limit=MAX_DURATION_H)
     return float(value)
 
 
@@ -71,21 +72,21 @@ def whole(value: object) -> object:
     return int(value) if isinstance(value, float) and value.is_integer() and abs(value) <= MAX_EXACT else value
 
 
-def integer(value: object, loc: Loc, what: str) -> int:
+def integer(value: object, loc: Loc) -> int:
     """A whole number."""
     value = whole(value)
     if isinstance(value, bool) or not isinstance(value, int):
-        raise InvalidInstance(f"{what} is {shortened(value)}; wanted is a whole number", loc)
+        raise InvalidInstance("not_an_integer", loc, value=shortened(value))
     return value
 
 
-def people(value: object, loc: Loc, what: str) -> int | None:
+def people(value: object, loc: Loc) -> int | None:
     """A headcount or a crew, 1..MAX_HEADCOUNT; None when absent."""
     if value is None:
         return None
-    count = integer(value, loc, what)
+    count = integer(value, loc)
     if not 1 <= count <= MAX_HEADCOUNT:
-        raise InvalidInstance(f"{what} {shortened(count)} is not within 1..{MAX_HEADCOUNT}", loc)
+        raise InvalidInstance("out_of_range", loc, value=shortened(count), minimum=1, maximum=MAX_HEADCOUNT)
     return count
 
 
@@ -94,22 +95,22 @@ def boolean(value: object, loc: Loc, *, default: bool) -> bool:
     if value is None:
         return default
     if not isinstance(value, bool):
-        raise InvalidInstance(f"{loc[-1]} is {shortened(value)}; wanted is true or false", loc)
+        raise InvalidInstance("not_a_boolean", loc, value=shortened(value))
     return value
 
 
-def identifier(value: object, loc: Loc, what: str) -> str:
+def identifier(value: object, loc: Loc) -> str:
     """A text, or a whole number that stands for one: clients count their work points."""
     value = whole(value)
-    return str(value) if isinstance(value, int) and not isinstance(value, bool) else text(value, loc, what)
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else text(value, loc)
 
 
-def text(value: object, loc: Loc, what: str) -> str:
+def text(value: object, loc: Loc) -> str:
     """A name in any script: no control characters, neither empty nor endless."""
     if not isinstance(value, str):
-        raise InvalidInstance(f"{what} is {kind_of(value)}; wanted is a text", loc)
+        raise InvalidInstance("not_a_text", loc, found=kind_of(value))
     if not 1 <= len(value) <= MAX_NAME_LENGTH or not is_printable(value):
-        raise InvalidInstance(f"{what} is not a text of 1 to {MAX_NAME_LENGTH} printable characters", loc)
+        raise InvalidInstance("not_printable", loc, limit=MAX_NAME_LENGTH)
     return value
 
 
@@ -119,16 +120,16 @@ def is_printable(text: str) -> bool:
 
 
 def kind_of(value: object) -> str:
-    """What `value` is, in JSON's words."""
+    """The JSON type of `value`."""
     if value is None:
         return "null"
     if isinstance(value, bool):
-        return "a boolean"
+        return "boolean"
     if isinstance(value, int | float):
-        return "a number"
+        return "number"
     if isinstance(value, str):
-        return "a text"
-    return "an object" if isinstance(value, Mapping) else "a list"
+        return "string"
+    return "object" if isinstance(value, Mapping) else "array"
 
 
 def shortened(value: object) -> str:

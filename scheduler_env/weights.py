@@ -62,7 +62,7 @@ def pack(weights: Weights) -> bytes:
     except (TypeError, ValueError, RecursionError):
         is_same = False
     if not is_same:
-        raise InvalidCheckpoint("what the checkpoint tells of its training is not JSON")
+        raise InvalidCheckpoint("training_not_json")
     content = about.encode() + b"\n" + b"".join(array.astype(_STORED).tobytes() for array in weights.network)
     return hashlib.sha256(content).digest() + content
 
@@ -75,7 +75,7 @@ def unpack(packed: bytes) -> Weights:
     """
     digest, content = packed[:32], packed[32:]
     if hashlib.sha256(content).digest() != digest:
-        raise InvalidCheckpoint("the packed weights are damaged")
+        raise InvalidCheckpoint("packed_damaged")
     line, _, arrays = content.partition(b"\n")
     try:
         about = json.loads(line)
@@ -86,12 +86,12 @@ def unpack(packed: bytes) -> Weights:
     except (KeyError, TypeError, ValueError, RecursionError):
         is_ours = False
     if not is_ours:
-        raise InvalidCheckpoint("the packed weights are not of this version")
+        raise InvalidCheckpoint("packed_version")
     shapes = (N_CANDIDATE, h1), (h1,), (h1, h2), (h2,), (h2,), (N_STATE, hv), (hv,), (hv,), (1,)  # as in `Network`
     sizes = [math.prod(shape) for shape in shapes]
     values = np.frombuffer(arrays, dtype=_STORED) if len(arrays) == 4 * sum(sizes) else np.array([np.nan])
     if not np.isfinite(values).all():
-        raise InvalidCheckpoint("the packed weights are not those of a network of their sizes")
+        raise InvalidCheckpoint("packed_sizes")
     parts = np.split(values, np.cumsum(sizes)[:-1])
     network = Network(*(part.reshape(shape).astype(np.float32) for part, shape in zip(parts, shapes, strict=True)))
     return Weights(network, about["signature"], training)

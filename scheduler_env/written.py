@@ -5,10 +5,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from scheduler_env import values
-from scheduler_env.errors import InvalidInstance
+from scheduler_env.errors import InvalidInstance, Loc
 from scheduler_env.problem import MAX_STEPS
 from scheduler_env.standard_cycle import MAX_DURATION_H, SAMPLE_PARAMS, STANDARD_STEPS
-from scheduler_env.values import Loc
 
 MAX_WORKPOINTS = 200
 MAX_STEPS_OF_A_WORKPOINT = 1_000
@@ -53,113 +52,98 @@ class RawWorkPoint:
 def raw_workpoints(value: object) -> list[RawWorkPoint]:
     if isinstance(value, Mapping):
         entries: list[tuple[Loc, str | None, object]] = [
-            (("workpoints", key), values.identifier(key, ("workpoints", key), "its id"), entry)
-            for key, entry in value.items()
+            (("workpoints", key), values.identifier(key, ("workpoints", key)), entry) for key, entry in value.items()
         ]
     elif isinstance(value, list):
         entries = [(("workpoints", index), None, entry) for index, entry in enumerate(value)]
     else:
-        raise InvalidInstance(
-            f"workpoints is {values.kind_of(value)}; wanted is a list of work points or an object of them by id",
-            ("workpoints",),
-        )
+        raise InvalidInstance("not_a_list_or_object", ("workpoints",), found=values.kind_of(value))
     if not entries:
-        raise InvalidInstance("workpoints is empty: there is nothing to schedule", ("workpoints",))
+        raise InvalidInstance("no_workpoints", ("workpoints",))
     if len(entries) > MAX_WORKPOINTS:
-        raise InvalidInstance(
-            f"{len(entries)} work points are more than the limit of {MAX_WORKPOINTS}", ("workpoints",)
-        )
+        raise InvalidInstance("too_many_workpoints", ("workpoints",), n=len(entries), limit=MAX_WORKPOINTS)
     read = []
     n_steps = 0
     for number, (loc, key, entry) in enumerate(entries, start=1):
         workpoint = _raw_workpoint(entry, loc, key, number, MAX_STEPS - n_steps)
         n_steps += len(STANDARD_STEPS) if workpoint.steps is None else len(workpoint.steps)
         if n_steps > MAX_STEPS:
-            raise InvalidInstance(f"there are more steps than the limit of {MAX_STEPS}", ("workpoints",))
+            raise InvalidInstance("too_many_steps", ("workpoints",), limit=MAX_STEPS)
         read.append(workpoint)
     seen: dict[str, Loc] = {}
     for workpoint in read:
         if workpoint.id in seen:
-            raise InvalidInstance(f"the work point id {workpoint.id!r} is used twice", workpoint.loc)
+            raise InvalidInstance("workpoint_id_twice", workpoint.loc, id=workpoint.id)
         seen[workpoint.id] = workpoint.loc
     return read
 
 
 def _raw_workpoint(value: object, loc: Loc, key: str | None, number: int, steps_left: int) -> RawWorkPoint:
-    entry = values.json_object(value, loc, WORKPOINT_KEYS, "a work point")
+    entry = values.json_object(value, loc, WORKPOINT_KEYS, "workpoint")
     written = entry.get("id")
     workpoint_id = key or str(number)
     if written is not None:
-        workpoint_id = values.identifier(written, (*loc, "id"), "id")
+        workpoint_id = values.identifier(written, (*loc, "id"))
         if key is not None and workpoint_id != key:
-            raise InvalidInstance(f"the work point under {key!r} says that its id is {workpoint_id!r}", (*loc, "id"))
+            raise InvalidInstance("key_differs", (*loc, "id"), key=key, name=workpoint_id)
     name = entry.get("name")
-    name = f"工作点{workpoint_id}" if name is None else values.text(name, (*loc, "name"), "name")
+    name = f"工作点{workpoint_id}" if name is None else values.text(name, (*loc, "name"))
     steps, params = entry.get("steps"), entry.get("params")
     if steps is None or steps == []:
         numbers = SAMPLE_PARAMS if params is None else standard_hours(params, (*loc, "params"))
         return RawWorkPoint(loc, workpoint_id, name, None, numbers)
     if params is not None:
-        raise InvalidInstance(f"work point {workpoint_id!r} has both steps and params: leave one out", (*loc, "params"))
+        raise InvalidInstance("steps_and_params", (*loc, "params"), id=workpoint_id)
     if not isinstance(steps, list):
-        raise InvalidInstance(f"steps is {values.kind_of(steps)}; wanted is a list", (*loc, "steps"))
+        raise InvalidInstance("not_a_list", (*loc, "steps"), found=values.kind_of(steps))
     if len(steps) > MAX_STEPS_OF_A_WORKPOINT:
         raise InvalidInstance(
-            f"{len(steps)} steps of one work point are more than the limit of {MAX_STEPS_OF_A_WORKPOINT}",
-            (*loc, "steps"),
+            "too_many_steps_of_a_workpoint", (*loc, "steps"), n=len(steps), limit=MAX_STEPS_OF_A_WORKPOINT
         )
     if len(steps) > steps_left:
-        raise InvalidInstance(f"there are more steps than the limit of {MAX_STEPS}", (*loc, "steps"))
+        raise InvalidInstance("too_many_steps", (*loc, "steps"), limit=MAX_STEPS)
     read = tuple(_raw_step(step, (*loc, "steps", index), index + 1) for index, step in enumerate(steps))
     seen: set[str] = set()
     any_order = any(step.order is not None for step in read)
     for step in read:
         if step.id in seen:
-            raise InvalidInstance(f"the step id {step.id!r} is used twice in work point {workpoint_id!r}", step.loc)
+            raise InvalidInstance("step_id_twice", step.loc, id=step.id, workpoint=workpoint_id)
         seen.add(step.id)
         if any_order and step.order is None and not step.has_predecessors:
-            raise InvalidInstance(
-                f"step {step.name!r} has neither order nor predecessors, while others of its work point have an order",
-                (*step.loc, "order"),
-            )
+            raise InvalidInstance("no_order", (*step.loc, "order"), step=step.name)
     return RawWorkPoint(loc, workpoint_id, name, read, ())
 
 
 def _raw_step(value: object, loc: Loc, number: int) -> RawStep:
-    entry = values.json_object(value, loc, STEP_KEYS, "a step")
+    entry = values.json_object(value, loc, STEP_KEYS, "step")
     for key in ("name", "team", "duration"):
         if entry.get(key) is None:
-            raise InvalidInstance(f"the step has no {key}", (*loc, key))
+            raise InvalidInstance("missing", (*loc, key), name=key)
     written_id, order, predecessors = entry.get("id"), entry.get("order"), entry.get("predecessors")
     if predecessors is not None and not isinstance(predecessors, list):
-        raise InvalidInstance(
-            f"predecessors is {values.kind_of(predecessors)}; wanted is a list", (*loc, "predecessors")
-        )
+        raise InvalidInstance("not_a_list", (*loc, "predecessors"), found=values.kind_of(predecessors))
     if predecessors is not None and len(predecessors) > MAX_PREDECESSORS:
         raise InvalidInstance(
-            f"{len(predecessors)} predecessors are more than the limit of {MAX_PREDECESSORS}", (*loc, "predecessors")
+            "too_many_predecessors", (*loc, "predecessors"), n=len(predecessors), limit=MAX_PREDECESSORS
         )
-    name = values.text(entry["name"], (*loc, "name"), "name")
+    name = values.text(entry["name"], (*loc, "name"))
     duration = values.number(entry["duration"], (*loc, "duration"))
     if not 0.0 < duration <= MAX_DURATION_H:
-        raise InvalidInstance(
-            f"duration {duration} h of step {name!r} is not greater than 0 and at most {MAX_DURATION_H:g} h",
-            (*loc, "duration"),
-        )
+        raise InvalidInstance("duration_out_of_range", (*loc, "duration"), value=duration, limit=MAX_DURATION_H)
     return RawStep(
         loc=loc,
-        id=str(number) if written_id is None else values.identifier(written_id, (*loc, "id"), "id"),
+        id=str(number) if written_id is None else values.identifier(written_id, (*loc, "id")),
         name=name,
-        team=values.identifier(entry["team"], (*loc, "team"), "team"),
+        team=values.identifier(entry["team"], (*loc, "team")),
         duration=duration,
-        order=None if order is None else values.integer(order, (*loc, "order"), "order"),
+        order=None if order is None else values.integer(order, (*loc, "order")),
         dedicated=values.boolean(entry.get("dedicated"), (*loc, "dedicated"), default=False),
-        team_size=values.people(entry.get("team_size"), (*loc, "team_size"), "team_size"),
+        team_size=values.people(entry.get("team_size"), (*loc, "team_size")),
         parallel=values.boolean(entry.get("parallel"), (*loc, "parallel"), default=True),
-        min_crew=values.people(entry.get("min_crew"), (*loc, "min_crew"), "min_crew"),
-        max_crew=values.people(entry.get("max_crew"), (*loc, "max_crew"), "max_crew"),
+        min_crew=values.people(entry.get("min_crew"), (*loc, "min_crew")),
+        max_crew=values.people(entry.get("max_crew"), (*loc, "max_crew")),
         predecessors=tuple(
-            (values.identifier(text, (*loc, "predecessors", index), "a predecessor"), (*loc, "predecessors", index))
+            (values.identifier(text, (*loc, "predecessors", index)), (*loc, "predecessors", index))
             for index, text in enumerate(predecessors or ())
         ),
         has_predecessors=predecessors is not None,
@@ -168,11 +152,9 @@ def _raw_step(value: object, loc: Loc, number: int) -> RawStep:
 
 def standard_hours(value: object, loc: Loc) -> list[float]:
     if not isinstance(value, list):
-        raise InvalidInstance(f"{loc[-1]} is {values.kind_of(value)}; wanted is a list of numbers", loc)
+        raise InvalidInstance("not_a_list", loc, found=values.kind_of(value))
     if len(value) != len(STANDARD_STEPS):
-        raise InvalidInstance(
-            f"params has {len(value)} numbers; the standard cycle has {len(STANDARD_STEPS)} steps", loc
-        )
+        raise InvalidInstance("wrong_number_of_params", loc, n=len(value), expected=len(STANDARD_STEPS))
     return [values.number(entry, (*loc, index)) for index, entry in enumerate(value)]
 
 

@@ -4,18 +4,27 @@ The domain never knows HTTP; `scheduler_service.http.contract.problems` maps eac
 """
 
 from collections.abc import Sequence
+from typing import Any
+
+from scheduler_env.errors import CodedError, Loc
+from scheduler_service.words import WORDS
 
 
-class ServiceError(Exception):
+class ServiceError(CodedError):
     """The root; its text names the thing, the value and the remedy, and may be shown to a client."""
+
+    words = WORDS
 
 
 class InvalidInput(ServiceError):
-    """Well-formed, but not acceptable; `errors` says where: (location, message) pairs."""
+    """Well-formed, but not acceptable; `loc` and `more` say where."""
 
-    def __init__(self, message: str, errors: Sequence[tuple[Sequence[str | int], str]] = ()) -> None:
-        super().__init__(message)
-        self.errors = [(tuple(loc), msg) for loc, msg in errors]
+    pairs: Sequence[tuple[Loc, str]] = ()
+
+    def __init__(self, code: str, loc: Any = (), /, *, more: Any = (), **params: Any) -> None:
+        if isinstance(loc, list):  # TODO: pairs of place and sentence, until every error has a code
+            self.pairs, loc = loc, ()
+        super().__init__(code, loc, more=more, **params)
 
 
 class NotFound(ServiceError):
@@ -37,12 +46,12 @@ class MustBeMended(StorageUnavailable):
 class Overloaded(ServiceError):
     """More work than the service takes on; `retry_after_s` says when to come back."""
 
-    def __init__(self, message: str, retry_after_s: int = 1) -> None:
-        super().__init__(message)
+    def __init__(self, code: str, /, *, retry_after_s: int = 1, **params: Any) -> None:
+        super().__init__(code, **params)
         self.retry_after_s = retry_after_s
 
 
-class ClientGone(ServiceError):
+class ClientGone(Exception):
     """Nobody waits for the answer any more; the work was dropped."""
 
 
@@ -125,7 +134,9 @@ class ReportNotFound(NotFound):
 class DeliveryFailed(ServiceError):
     """A channel did not take a notice; the text holds no secret. `is_final`: to send it again cannot help."""
 
-    def __init__(self, message: str, *, is_final: bool = False, retry_after_s: float | None = None) -> None:
-        super().__init__(message)
+    def __init__(
+        self, code: str, /, *, is_final: bool = False, retry_after_s: float | None = None, **params: Any
+    ) -> None:
+        super().__init__(code, **params)
         self.is_final = is_final
         self.retry_after_s = retry_after_s

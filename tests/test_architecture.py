@@ -51,9 +51,11 @@ LAYERS: dict[str, int] = {
     "scheduler_env": 1,
     "scheduler_service.alerts": 1,
     "scheduler_service.stats": 1,
+    "scheduler_service.validation": 1,
     "scheduler_service.experiments": 1,
     # 0 base
     "scheduler_env.errors": 0,
+    "scheduler_env.words": 0,
     "scheduler_env.cores": 0,
     "scheduler_env.locks": 0,
     "scheduler_service.errors": 0,

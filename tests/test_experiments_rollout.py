@@ -17,6 +17,7 @@ from scheduler_service.experiments.rollout import DEFAULT_STAGES, Evidence, Roll
 from scheduler_service.settings import PROJECT_ROOT
 from scheduler_service.stats.guardrails import Guardrail
 from tests import preloaded
+from tests.codes import coded
 from tests.test_experiments_manager import START, Clock
 from tests.waiting import HANG_S
 
@@ -38,7 +39,7 @@ class Registry:
 
     def check_deployable(self, name):
         if not self.is_deployable:
-            raise InvalidTransition(f"{name} was never measured; promote it to validated first")
+            raise InvalidTransition("never_validated", model=name)
 
     def promote_model(self, name, status, *, reason="", actor=""):
         assert status == "deployed"
@@ -289,7 +290,7 @@ def test_a_rollout_that_could_not_end_well_is_refused(manager, changes, loc):
 
 def test_a_candidate_that_may_not_be_deployed_is_no_rollout(manager, registry):
     registry.is_deployable = False
-    with pytest.raises(InvalidTransition, match="promote it to validated first"):
+    with pytest.raises(InvalidTransition, check=coded("never_validated")):
         manager.create_experiment("ramp", "DDQN_v1.0", "DDQN_v2.0", rollout={})
     assert manager.list_experiments() == []
 

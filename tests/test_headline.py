@@ -15,8 +15,9 @@ from scheduler_service.experiments.cli import main
 from scheduler_service.experiments.examination import Examination, examine
 from scheduler_service.experiments.experiment import Experiment
 from scheduler_service.http.contract.answers import ANSWERS
-from scheduler_service.reporting.ab_test import ab_test_page
-from scheduler_service.reporting.page import Formatter
+from scheduler_service.reporting.ab_test import ab_test_report
+from scheduler_service.reporting.formatting import Formatter
+from scheduler_service.reporting.page import html_of
 from scheduler_service.settings import Settings
 from scheduler_service.stats.guardrails import check_guardrails
 from scheduler_service.stats.wording import percent
@@ -190,7 +191,7 @@ def test_a_metric_without_failures_or_plants_can_only_weigh_otherwise():
 
 
 def page_of(runs: pd.DataFrame, lang: str) -> str:
-    return Page(ab_test_page(seen(runs), runs, None, (), BEGIN, NOW, lang)).text
+    return Page(html_of(ab_test_report(seen(runs), runs, None, (), BEGIN, NOW, lang))).text
 
 
 def test_the_report_says_it_before_the_verdict_in_both_languages():
@@ -204,9 +205,9 @@ def test_the_report_says_it_before_the_verdict_in_both_languages():
 
 @pytest.mark.parametrize("value", [-0.004, -0.0, 0.0, 0.004, -1e-12])
 def test_no_zero_has_a_sign(value):
-    assert Formatter("en", UTC).signed_percent(value) == "0.00%"
+    assert Formatter("en", UTC).signed_percent(value / 100.0) == "0.00%"
     assert percent(value) == "0.00 %"
-    assert Formatter("en", UTC).signed_percent(-0.005001) == "−0.01%"
+    assert Formatter("en", UTC).signed_percent(-0.00005001) == "−0.01%"
 
 
 def test_guardrails_of_equal_arms_print_no_minus_before_a_zero():

@@ -247,7 +247,8 @@ def test_who_may_not_read_is_not_told_where_the_service_keeps_things(tmp_path):
     app = app_over(tmp_path)
 
     def fail():
-        raise StorageUnavailable(f"{tmp_path / 'logs'} cannot be written")
+        folder = str(tmp_path / "models")
+        raise StorageUnavailable("registry_not_written", folder=folder, reason=f"{folder} is full", folders=[folder])
 
     app.view_functions["runs.run_algorithm"] = fail
     for scope in ("run", "admin"):

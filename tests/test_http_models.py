@@ -96,17 +96,18 @@ def test_what_may_be_done_with_a_model_is_known_before(own, path, move):
         else:
             assert MOVES[step](client, key).status_code == 200
 
-    refusal = outlook(client, key)["refusals"][move]
+    refusal, reason = (outlook(client, key)[name][move] for name in ("refusals", "reasons"))
 
     done = MOVES[move](client, key)
     if refusal is None:
         assert done.status_code == 200, done.text
         assert move == "deleted" or done.json["model"]["status"] == move
-    elif refusal.endswith("already"):
+    elif reason["code"] == "model_has_status":
         assert done.status_code == 200, "asking again changes nothing"
         assert done.json["model"]["status"] == move
     else:
         assert (done.status_code, done.json["detail"]) == (409, refusal)
+        assert {name: done.json[name] for name in ("code", "params")} == reason
 
 
 def test_who_would_notice_is_known_before(own):
@@ -123,8 +124,9 @@ def test_who_would_notice_is_known_before(own):
     assert before["default_model"] == {"name": "DDQN_v2.0", "model_key": default}
     assert before["used_by"] == [{"role": "experiment", "named": key, "experiment": "trial"}]
     assert before["follows_stable"] == [{"role": "experiment", "named": "DDQN:stable", "experiment": "trial"}]
-    assert "the experiment 'trial'" in before["refusals"]["deleted"]
-    assert "the default model" in outlook(client, default)["refusals"]["deleted"]
+    assert before["reasons"]["deleted"]["code"] == "used_by_experiment"
+    assert before["reasons"]["deleted"]["params"] == {"model": key, "experiment": "trial"}
+    assert outlook(client, default)["reasons"]["deleted"]["code"] == "used_as_default"
 
     for status in ("validated", "deployed"):
         MOVES[status](client, key)
@@ -137,7 +139,7 @@ def test_the_outlook_says_that_damaged_weights_cannot_be_deployed(own):
     key = client.post("/models/register", json=registration(home)).json["model_key"]
     MOVES["validated"](client, key)
     (home / "models" / "models" / f"{key}.pth").write_bytes(b"damaged")
-    assert "have changed" in outlook(client, key)["refusals"]["deployed"]
+    assert outlook(client, key)["reasons"]["deployed"]["code"] == "model_weights_changed"
 
 
 def test_there_is_no_outlook_for_a_model_that_is_not_there(client):
@@ -254,7 +256,7 @@ def test_a_short_name_that_fits_several_models_lists_them(client, home):
         assert client.post("/models/register", json=body).status_code == 201
     answer = client.get("/models/DDQN_v7.0")
     assert answer.status_code == 409
-    assert answer.json["error"].count("_v7.0.") == 2
+    assert len(answer.json["params"]["candidates"]) == 2
 
 
 def test_an_experiment_lives_as_the_contract_says(client):

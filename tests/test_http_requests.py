@@ -50,7 +50,7 @@ def test_a_mistake_in_a_table_has_line_column_and_code(service):
     (error,) = answer["errors"]
     assert error == {
         "loc": ["line", 3, "duration"],
-        "msg": "'12,5' is not a number; wanted are digits with a decimal point, as in 12.5",
+        "msg": "'12,5' is not a number; write digits with a decimal point, as in 12.5",
         "code": "not_a_number",
         "params": {"value": "12,5"},
         "source": "A, weld, team2, 12,5, strip",

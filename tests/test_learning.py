@@ -30,6 +30,7 @@ from scheduler_env.rollout import new_random, uniform
 from scheduler_env.rules import ALL_RULES, build
 from scheduler_env.training import PolishingConfig, Training, TrainingConfig
 from tests import preloaded
+from tests.codes import coded
 from tests.waiting import HANG_S
 
 SMALL = TrainingConfig(updates=30, batch_size=16, sizes=(1, 2), instances=4, replay_steps=2**12, hidden=(8, 8, 8))
@@ -145,25 +146,34 @@ def _broken(change) -> dict:
 
 
 @pytest.mark.parametrize(
-    ("change", "message"),
+    ("change", "check"),
     [
-        (lambda c: c.update(format="other/9"), "format is 'other/9'"),
-        (lambda c: c.update(candidate_features=["x", *CANDIDATE_FEATURES[1:]]), "other candidate_features.*x"),
-        (lambda c: c.update(state_features=None), "other state_features"),
-        (lambda c: c.update(format=_nested(60)), "format is list"),
-        (lambda c: c.update(candidate_features=_nested(60)), "other candidate_features"),
-        (lambda c: c.update(hidden=_nested(60)), "hidden sizes"),
-        (lambda c: c.update(hidden=[4, 4]), "hidden sizes"),
-        (lambda c: c.update(hidden=[4, 4, 10**9]), "hidden sizes"),
-        (lambda c: c.update(state_dict=[1, 2]), "no state_dict"),
-        (lambda c: c["state_dict"].pop("value.0.bias"), "do not fit"),
-        (lambda c: c["state_dict"].update({"value.0.bias": torch.full((4,), float("nan"))}), "not all finite"),
-        (lambda c: c["state_dict"].update({"value.0.bias": torch.zeros(5)}), "do not fit"),
+        (lambda c: c.update(format="other/9"), coded("checkpoint_format", found="'other/9'")),
+        (
+            lambda c: c.update(candidate_features=["x", *CANDIDATE_FEATURES[1:]]),
+            coded("checkpoint_features_differ"),
+        ),
+        (lambda c: c.update(state_features=None), coded("checkpoint_features")),
+        (lambda c: c.update(format=_nested(60)), coded("checkpoint_format", found="list")),
+        (
+            lambda c: c.update(candidate_features=_nested(60)),
+            coded("checkpoint_features"),
+        ),
+        (lambda c: c.update(hidden=_nested(60)), coded("checkpoint_hidden")),
+        (lambda c: c.update(hidden=[4, 4]), coded("checkpoint_hidden")),
+        (lambda c: c.update(hidden=[4, 4, 10**9]), coded("checkpoint_hidden")),
+        (lambda c: c.update(state_dict=[1, 2]), coded("checkpoint_without_tensors")),
+        (lambda c: c["state_dict"].pop("value.0.bias"), coded("checkpoint_misfit")),
+        (
+            lambda c: c["state_dict"].update({"value.0.bias": torch.full((4,), float("nan"))}),
+            coded("checkpoint_not_finite"),
+        ),
+        (lambda c: c["state_dict"].update({"value.0.bias": torch.zeros(5)}), coded("checkpoint_misfit")),
     ],
 )
-def test_a_file_that_is_not_what_it_should_be_is_refused_with_the_reason(tmp_path, change, message):
+def test_a_file_that_is_not_what_it_should_be_is_refused_with_the_reason(tmp_path, change, check):
     torch.save(_broken(change), tmp_path / "x.pth")
-    with pytest.raises(InvalidCheckpoint, match=message):
+    with pytest.raises(InvalidCheckpoint, check=check):
         load_agent(tmp_path / "x.pth")
 
 
@@ -174,7 +184,7 @@ class _Malicious:
 
 def test_a_pickle_with_code_is_refused_and_not_run(tmp_path):
     torch.save({"format": "ddqn-scheduler/1", "state_dict": _Malicious()}, tmp_path / "x.pth")
-    with pytest.raises(InvalidCheckpoint, match="not a readable"):
+    with pytest.raises(InvalidCheckpoint, check=coded("checkpoint_unreadable")):
         load_agent(tmp_path / "x.pth")
     assert not Path("/tmp/scheduler-pwned").exists()
 

@@ -23,8 +23,9 @@ from scheduler_service.experiments.rollout import decide
 from scheduler_service.http.contract.schemas import RunRequest
 from scheduler_service.http.runs.caching import AnswerCache
 from scheduler_service.http.runs.running import compute
-from scheduler_service.reporting.ab_test import ab_test_page
+from scheduler_service.reporting.ab_test import ab_test_report
 from scheduler_service.reporting.evolution import course
+from scheduler_service.reporting.page import html_of
 from scheduler_service.settings import Settings
 from scheduler_service.stats.comparison import compare_arms
 from scheduler_service.stats.guardrails import check_guardrails
@@ -249,7 +250,7 @@ def test_runs_from_before_are_not_comparable_in_it_and_nothing_fails(old):
     assert on_users["verdict_reason"]["code"] == "not_recorded"
     for lang, words in {"zh": "这些记录早于该指标开始记录之时", "en": "from before this metric was recorded"}.items():
         examined = examine(of, runs, pairs, NOW)
-        assert words in Page(ab_test_page(examined, runs, pairs, (), BEGIN, NOW, lang)).text
+        assert words in Page(html_of(ab_test_report(examined, runs, pairs, (), BEGIN, NOW, lang))).text
 
 
 def test_a_plan_from_runs_of_before_says_why_there_is_none(old):
@@ -486,7 +487,7 @@ def test_the_results_say_what_a_rollout_waits_for(tmp_path):
 def test_the_report_says_it_in_both_languages_and_what_to_do():
     runs = optimal_runs(600)
     examined = examine(experiment(), runs, None, NOW)
-    zh, en = (Page(ab_test_page(examined, runs, None, (), BEGIN, NOW, lang)).text for lang in ("zh", "en"))
+    zh, en = (Page(html_of(ab_test_report(examined, runs, None, (), BEGIN, NOW, lang))).text for lang in ("zh", "en"))
     assert "两组的应答几乎都已证明最优（A 100%，B 100%），再多的数据也无法按完工时间分出高下" in zh.replace(
         "100.0%", "100%"
     )
@@ -506,7 +507,7 @@ def test_a_classical_difference_of_optima_is_said_to_be_one_of_the_requests():
     assert told["is_significant"], "by the formula of the contract, which knows nothing of proofs"
     assert told["verdict"] == "non_inferior"
     assert told["summary"].endswith("mostly one of the requests of the two arms, not of the models.")
-    zh, en = (Page(ab_test_page(examined, runs, None, (), BEGIN, NOW, lang)).text for lang in ("zh", "en"))
+    zh, en = (Page(html_of(ab_test_report(examined, runs, None, (), BEGIN, NOW, lang))).text for lang in ("zh", "en"))
     assert "这一差别主要来自两组用户的请求本身，而不是模型" in zh
     assert "this difference is mostly one of the requests of the two arms" in en
     unproven = runs.assign(gap=0.02, lower_bound=runs["makespan"] / 1.02)
@@ -517,13 +518,13 @@ def test_a_report_on_it_names_it_everywhere():
     runs, pairs = optimal_runs(600), optimal_pairs(200)
     of = experiment(success_metric="policy_makespan", shadow=1.0, guardrails={"policy_makespan": 0.05})
     examined = examine(of, runs, pairs, NOW)
-    zh, en = (Page(ab_test_page(examined, runs, pairs, (), BEGIN, NOW, lang)).text for lang in ("zh", "en"))
+    zh, en = (Page(html_of(ab_test_report(examined, runs, pairs, (), BEGIN, NOW, lang))).text for lang in ("zh", "en"))
     assert "B 优于 A：模型自身排程的完工时间平均缩短" in zh
     assert "模型自身排程的完工时间延长" in zh
     assert "B 自身排程的完工时间比 A 的短多少" in zh
     assert "makespan of the model's own schedule" in en
     lost = optimal_pairs(100, better=-0.1)
-    told = Page(ab_test_page(examine(of, runs, lost, NOW), runs, lost, (), BEGIN, NOW, "zh")).text
+    told = Page(html_of(ab_test_report(examine(of, runs, lost, NOW), runs, lost, (), BEGIN, NOW, "zh"))).text
     assert "A 自身排程的完工时间 B 自身排程的完工时间" in told
 
 
@@ -531,7 +532,7 @@ def test_pairs_of_an_experiment_on_another_metric_are_told_in_makespans():
     runs, pairs = optimal_runs(600), optimal_pairs(100, better=0.0)
     pairs = pairs.assign(makespan_b=pairs["makespan_b"] * np.linspace(0.94, 0.98, 100))
     examined = examine(experiment(success_metric="execution_time", shadow=1.0), runs, pairs, NOW)
-    text = Page(ab_test_page(examined, runs, pairs, (), BEGIN, NOW, "zh")).text
+    text = Page(html_of(ab_test_report(examined, runs, pairs, (), BEGIN, NOW, "zh"))).text
     assert "B 优于 A：完工时间平均缩短" in text
 
 

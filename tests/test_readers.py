@@ -227,10 +227,13 @@ def test_team_size_overrides_the_headcount_of_the_default_plant_everywhere():
 
 
 def test_team_sizes_that_disagree_are_refused_and_both_are_named():
-    with pytest.raises(InvalidInstance, match=r"4 here and 3 at workpoints\.0\.steps\.0"):
+    with pytest.raises(InvalidInstance) as refused:
         instance_from_request(one_workpoint(step(team="x", team_size=3), step(team="x", team_size=4)))
-    with pytest.raises(InvalidInstance, match="team_size 3 here and headcount 8 in teams"):
+    assert refused.value.code == "team_sizes_differ"
+    assert refused.value.params == {"team": "x", "here": 4, "there": 3, "place": "workpoints.0.steps.0"}
+    with pytest.raises(InvalidInstance) as refused:
         instance_from_request(one_workpoint(step(team="x", team_size=3), teams=[{"name": "x", "headcount": 8}]))
+    assert refused.value.params == {"team": "x", "here": 3, "there": 8, "place": "teams"}
 
 
 def test_a_dedicated_step_takes_the_whole_of_a_shared_team():

@@ -280,7 +280,7 @@ def test_a_comparison_says_which_model_is_better(cli):
     ("arguments", "message"),
     [
         (["show", "nothing"], "no model is called 'nothing'"),
-        (["promote", "DDQN_v1", "deployed"], "may become validated or retired"),
+        (["promote", "DDQN_v1", "deployed"], "may become: validated, retired"),
         (["register", "/no/such/file"], "does not exist"),
         (["rollback", "GA"], "nothing to roll back"),
         (["compare", "DDQN_v1", "DDQN_v2", "--sizes", "99"], "within 1..50"),

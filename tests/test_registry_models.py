@@ -20,8 +20,10 @@ from scheduler_service.errors import (
     StorageUnavailable,
 )
 from scheduler_service.registry.names import Version, choose_version, hash_of_config
+from scheduler_service.registry.records import STATUSES
 from scheduler_service.settings import Settings
 from tests.checkpoints import write_checkpoint
+from tests.codes import coded
 
 CONFIG = {"episodes": 1000, "learning_rate": 0.001, "batch_size": 32}
 OTHER_CONFIG = {**CONFIG, "learning_rate": 0.01}
@@ -118,11 +120,11 @@ def test_bump_and_version_override_the_rule(manager, register):
     assert register(2, bump="patch").endswith("_v1.0.1")
     assert register(3, bump="major").endswith("_v2.0.0")
     assert register(4, version="3.5").endswith("_v3.5.0")
-    with pytest.raises(ModelConflict, match=r"3\.5\.0 exists already"):
+    with pytest.raises(ModelConflict, check=coded("version_taken", version="3.5.0")):
         register(5, OTHER_CONFIG, version="3.5.0")
-    with pytest.raises(InvalidInput, match="not of the form"):
+    with pytest.raises(InvalidInput, check=coded("version_form")):
         register(5, version="1.2.3.4")
-    with pytest.raises(InvalidInput, match="'huge' is none of major, minor, patch"):
+    with pytest.raises(InvalidInput, check=coded("literal_error", expected=("major", "minor", "patch"))):
         register(5, bump="huge")
 
 
@@ -154,9 +156,9 @@ def test_the_next_version_is_always_one_that_can_be_read_again_and_is_new(bump, 
 
 
 def test_a_version_beyond_the_limit_is_refused_with_the_limit(register):
-    with pytest.raises(InvalidInput, match="at most 999999") as caught:
+    with pytest.raises(InvalidInput, check=coded("version_form", limit=999_999)) as caught:
         register(1, version="1000000.0.0")
-    assert caught.value.errors[0][0] == ("version",)
+    assert caught.value.loc == ("version",)
 
 
 def test_the_same_file_with_the_same_parameters_is_registered_once(manager, register):
@@ -165,7 +167,7 @@ def test_the_same_file_with_the_same_parameters_is_registered_once(manager, regi
     assert len(manager.list_models()) == 1
     assert len(manager.history()) == 1
     assert register(1, OTHER_CONFIG) != key
-    with pytest.raises(ModelConflict, match="registered already"):
+    with pytest.raises(ModelConflict, check=coded("same_weights")):
         register(1, version="7.0.0")
 
 
@@ -197,13 +199,13 @@ def test_numpy_results_are_taken_as_numbers(manager, register):
 def test_values_that_json_lacks_are_refused_with_their_place(manager, weights, params, metrics, loc):
     with pytest.raises(InvalidInput) as caught:
         manager.register_model(weights(1), "DDQN", params, metrics)
-    assert caught.value.errors[0][0] == loc
+    assert caught.value.loc == loc
     assert manager.list_models() == []
 
 
 @pytest.mark.parametrize("algorithm", ["PPO", "ddqn", "", "DDQN_v2", "../DDQN", "DDQN\n"])
 def test_an_algorithm_that_nobody_can_load_is_refused_and_the_known_ones_listed(manager, weights, algorithm):
-    with pytest.raises(InvalidInput, match="known are CPSAT, DDQN, GA, RULE"):
+    with pytest.raises(InvalidInput, check=coded("unknown_algorithm", known=["CPSAT", "DDQN", "GA", "RULE"])):
         manager.register_model(weights(1), algorithm, CONFIG, {})
 
 
@@ -229,7 +231,7 @@ def test_a_short_name_that_fits_several_models_lists_them(manager, register):
     keys = [register(number) for number in (1, 2, 3)]
     with pytest.raises(AmbiguousModelName) as caught:
         manager.resolve("DDQN_v1")
-    assert all(key in str(caught.value) for key in keys)
+    assert set(caught.value.params["candidates"]) == set(keys)
     assert manager.resolve("DDQN_v1.1") == keys[1]
 
 
@@ -250,7 +252,7 @@ def test_a_short_name_that_fits_several_models_lists_them(manager, register):
 )
 def test_a_name_that_nothing_bears_is_not_found(manager, register, name):
     register(1)
-    with pytest.raises(ModelNotFound, match="no model is called"):
+    with pytest.raises(ModelNotFound, check=coded("no_such_model")):
         manager.resolve(name)
 
 
@@ -265,7 +267,7 @@ def test_a_bare_tag_of_two_algorithms_is_ambiguous():
         [record("GA_11111111_v1.0.0", "GA"), record("RULE_22222222_v1.0.0", "RULE")],
         {"GA:latest": "GA_11111111_v1.0.0", "RULE:latest": "RULE_22222222_v1.0.0"},
     )
-    with pytest.raises(AmbiguousModelName, match="GA:latest, RULE:latest"):
+    with pytest.raises(AmbiguousModelName, check=coded("ambiguous_model", candidates=["GA:latest", "RULE:latest"])):
         index.resolve("latest")
     assert index.resolve("RULE:latest") == "RULE_22222222_v1.0.0"
 
@@ -300,7 +302,7 @@ def test_models_are_listed_newest_first_and_filtered(manager, register):
     assert keys(status="validated") == [second]
     assert keys(tag="canary") == keys(tag="DDQN:canary") == [first]
     assert keys(algorithm="GA") == []
-    with pytest.raises(InvalidInput, match="registered, validated, deployed, retired"):
+    with pytest.raises(InvalidInput, check=coded("unknown_model_status", known=STATUSES)):
         manager.list_models(status="live")
 
 
@@ -320,9 +322,9 @@ def test_what_nobody_measured_is_compared_by_claim_in_the_metrics_own_direction(
     glad = register(1, metrics={"user_satisfaction": 4.5, "success": "all"})
     register(2, metrics={"user_satisfaction": 3})
     assert manager.get_best_model("DDQN", "user_satisfaction").model_key == glad
-    with pytest.raises(ModelNotFound, match="has or claims a success"):
+    with pytest.raises(ModelNotFound, check=coded("no_model_with_metric", metric="success")):
         manager.get_best_model("DDQN", "success")
-    with pytest.raises(InvalidInput, match="'beauty' is not a metric"):
+    with pytest.raises(InvalidInput, check=coded("unknown_metric")):
         manager.get_best_model("DDQN", "beauty")
 
 
@@ -338,12 +340,14 @@ def test_the_guides_release_ends_with_a_deployed_and_stable_model(manager, regis
 
 def test_a_move_that_the_life_does_not_allow_names_those_it_does(manager, register):
     key = register(1)
-    with pytest.raises(InvalidTransition, match="is registered; it may become validated or retired, not deployed"):
+    with pytest.raises(
+        InvalidTransition, check=coded("move_not_allowed", status="registered", allowed=("validated", "retired"))
+    ):
         manager.promote_model(key, "deployed")
-    with pytest.raises(InvalidInput, match="'live' is none of"):
+    with pytest.raises(InvalidInput, check=coded("unknown_model_status")):
         manager.promote_model(key, "live")
     manager.promote_model(key, "retired")
-    with pytest.raises(InvalidTransition, match="may become validated, not registered"):
+    with pytest.raises(InvalidTransition, check=coded("move_not_allowed", allowed=("validated",), wanted="registered")):
         manager.promote_model(key, "registered")
 
 
@@ -358,7 +362,7 @@ def test_a_stable_model_cannot_retire_and_another_deployed_one_can_become_stable
     first, second = register(1), register(2)
     deploy(manager, first)
     deploy(manager, second)
-    with pytest.raises(InvalidTransition, match="bears the tag 'stable'"):
+    with pytest.raises(InvalidTransition, check=coded("model_is_stable")):
         manager.promote_model(second, "retired")
     manager.promote_model(first, "deployed")
     assert manager.resolve("DDQN:stable") == first
@@ -367,9 +371,9 @@ def test_a_stable_model_cannot_retire_and_another_deployed_one_can_become_stable
 
 def test_stable_goes_to_deployed_models_only(manager, register):
     key = register(1)
-    with pytest.raises(ModelConflict, match="for deployed models"):
+    with pytest.raises(ModelConflict, check=coded("stable_not_deployed")):
         manager.tag_model("stable", key)
-    with pytest.raises(InvalidInput, match="for deployed models"):
+    with pytest.raises(InvalidInput, check=coded("stable_not_deployed")):
         register(2, tags=["stable"])
 
 
@@ -380,9 +384,9 @@ def test_rollback_returns_to_the_previous_stable_version_and_then_one_further(ma
     assert manager.rollback("DDQN", "makespan rose").model_key == second
     assert manager.get_model(third).status == "validated"
     assert manager.rollback("DDQN", "rose still").model_key == first
-    with pytest.raises(ModelConflict, match="no earlier stable version"):
+    with pytest.raises(ModelConflict, check=coded("no_earlier_version")):
         manager.rollback("DDQN", "again")
-    with pytest.raises(ModelNotFound, match="GA:stable"):
+    with pytest.raises(ModelNotFound, check=coded("no_stable_version", algorithm="GA")):
         manager.rollback("GA", "x")
 
 
@@ -401,9 +405,9 @@ def test_what_is_deployed_or_tagged_cannot_be_deleted(manager, register):
     tagged, deployed, free = (register(number) for number in (1, 2, 3))
     manager.tag_model("canary", tagged)
     deploy(manager, deployed)
-    with pytest.raises(ModelConflict, match="bears the tag canary"):
+    with pytest.raises(ModelConflict, check=coded("model_has_tags", tags=["canary"])):
         manager.delete_model(tagged)
-    with pytest.raises(ModelConflict, match="bears the tag stable"):
+    with pytest.raises(ModelConflict, check=coded("model_is_stable")):
         manager.delete_model(deployed)
     manager.delete_model(free, reason="mistake", actor="li")
     assert {record.model_key for record in manager.list_models()} == {tagged, deployed}
@@ -417,7 +421,7 @@ def test_a_deleted_model_is_in_the_trash_and_its_version_is_never_used_again(man
     assert {path.name for path in (tmp_path / "models" / ".trash").iterdir()} == {f"{key}.pth", f"{key}.json"}
     assert not (tmp_path / "models" / "configs" / f"{key}.json").exists()
     assert register(2).endswith("_v1.2.0")
-    with pytest.raises(ModelConflict, match=r"1\.1\.0 exists already, or did once"):
+    with pytest.raises(ModelConflict, check=coded("version_taken", version="1.1.0")):
         register(3, version="1.1.0")
 
 
@@ -598,8 +602,8 @@ def test_what_an_experiment_or_the_default_needs_is_neither_cleaned_up_nor_delet
     }
     experiments_of(tmp_path, experiments=experiments, default_model="DDQN_v4")
     assert manager.cleanup(dry_run=True) == [over]
-    for key, user in ((arm, "the experiment 'runs'"), (ambiguous, "the default model")):
-        with pytest.raises(ModelConflict, match=f"is used by {user}"):
+    for key, use in ((arm, coded("used_by_experiment", experiment="runs")), (ambiguous, coded("used_as_default"))):
+        with pytest.raises(ModelConflict, check=use):
             manager.delete_model(key)
     clock.now += timedelta(days=8)
     assert manager.cleanup() == [default, arm, over], "the experiment has ended"
@@ -609,7 +613,7 @@ def test_nothing_is_removed_while_the_experiments_file_is_broken(manager, regist
     old = register(1)
     clock.now += timedelta(days=400)
     (tmp_path / "ab_test_config.json").write_text("{")
-    with pytest.raises(StorageUnavailable, match="the models in use are unknown"):
+    with pytest.raises(StorageUnavailable, check=coded("users_unknown")):
         manager.cleanup()
     register(2)
     assert "the cleanup after a registration failed" in caplog.text

@@ -20,6 +20,7 @@ from scheduler_service.registry.degradation import ALPHA, LEAST_RUNS, WINDOW, wi
 from scheduler_service.registry.validation import flags, measure, validation_set
 from scheduler_service.settings import Settings
 from tests.checkpoints import SEED, write_checkpoint
+from tests.codes import coded
 
 SEEDS = Settings().seed_models_dir
 
@@ -128,7 +129,7 @@ def with_pickle(path, stream):
 def test_a_few_bytes_that_ask_for_twenty_gigabytes_are_refused_and_cost_nothing(manager, tmp_path):
     size = (20 * 2**30).to_bytes(5, "little")
     bomb = with_pickle(tmp_path / "x.pth", b"\x80\x02cbuiltins\nbytearray\n\x8a\x05" + size + b"\x85R.")
-    with pytest.raises(InvalidModel, match="MemoryError"):
+    with pytest.raises(InvalidModel, check=coded("unusable_weights", reason="MemoryError")):
         manager.register_model(bomb, "DDQN", {}, {})
     assert manager.list_models() == []
     assert manager.register_model(SEED, "DDQN", {}, {})
@@ -138,7 +139,7 @@ def test_a_reading_that_never_ends_is_ended(tmp_path, monkeypatch):
     monkeypatch.setattr(examination, "MAX_EXAMINATION_S", 1)
     os.mkfifo(tmp_path / "endless")  # opening it waits for a writer, and there is none
     examination.examine("DDQN", SEED)
-    with pytest.raises(InvalidModel, match="took more than 1 s"):
+    with pytest.raises(InvalidModel, check=coded("examination_limits", limit_s=1)):
         examination.examine("DDQN", tmp_path / "endless")
     assert examination.examine("DDQN", SEED).verified_metrics["instances"] == 13
 
@@ -169,11 +170,12 @@ def test_a_helper_that_was_killed_is_replaced():
 
 def test_a_model_that_is_no_better_than_a_plain_rule_is_not_validated(manager, tmp_path):
     key = manager.register_model(untrained(tmp_path / "w.pth"), "DDQN", {}, {"makespan": 50.0})
-    with pytest.raises(InvalidModel, match=r"is not validated: .* LFT rule's"):
+    with pytest.raises(InvalidModel, check=coded("model_no_better", rule="LFT")):
         manager.promote_model(key, "validated", actor="li")
     assert manager.get_model(key).status == "registered"
     refusal = manager.history()[-1]
     assert (refusal.event, refusal.actor, len(manager.history())) == ("refused", "li", 2)
+    assert (refusal.details["code"], refusal.details["params"]["model"]) == ("model_no_better", key)
     assert refusal.details["validation"]["gap"] >= refusal.details["validation"]["baseline_gap"]
 
 
@@ -189,7 +191,7 @@ def test_what_validation_measured_is_kept_and_in_the_history(manager):
 def test_weights_that_changed_on_disk_are_not_validated(manager, tmp_path):
     key = manager.register_model(SEED, "DDQN", {}, {})
     write_checkpoint(tmp_path / "models" / "models" / f"{key}.pth", 5)
-    with pytest.raises(InvalidModel, match="have changed: SHA-256"):
+    with pytest.raises(InvalidModel, check=coded("model_weights_changed")):
         manager.promote_model(key, "validated")
 
 
@@ -197,7 +199,7 @@ def test_what_was_never_measured_is_not_deployed(manager, tmp_path):
     key = manager.register_model(SEED, "DDQN", {}, {})
     file = tmp_path / "models" / "metadata" / f"{key}.json"
     file.write_text(json.dumps({**json.loads(file.read_text()), "status": "validated"}))
-    with pytest.raises(InvalidTransition, match="never measured"):
+    with pytest.raises(InvalidTransition, check=coded("never_validated")):
         manager.promote_model(key, "deployed")
     manager.promote_model(key, "validated")
     assert manager.promote_model(key, "deployed").status == "deployed"
@@ -223,7 +225,7 @@ def test_a_model_knows_where_it_comes_from(manager, tmp_path):
     }  # fmt: skip
     with pytest.raises(ModelNotFound):
         manager.register_model(write_checkpoint(tmp_path / "x.pth", 4), "DDQN", {}, {}, lineage={"parent": "DDQN_v9"})
-    with pytest.raises(InvalidInput, match="lineage holds mother; known are parent"):
+    with pytest.raises(InvalidInput, check=coded("unknown_lineage")):
         manager.register_model(tmp_path / "x.pth", "DDQN", {}, {}, lineage={"mother": "DDQN_v1"})
 
 
@@ -231,8 +233,11 @@ def test_a_model_of_other_features_is_refused_by_the_names_of_those(manager, tmp
     content = torch.load(SEED, weights_only=True)
     content["candidate_features"] = [*content["candidate_features"][:-1], "phase_of_the_moon"]
     torch.save(content, tmp_path / "w.pth")
-    with pytest.raises(InvalidModel, match=r"trained on other candidate_features .*phase_of_the_moon"):
+    with pytest.raises(
+        InvalidModel, check=coded("checkpoint_features_differ", features="candidate_features")
+    ) as caught:
         manager.register_model(tmp_path / "w.pth", "DDQN", {}, {})
+    assert "'phase_of_the_moon'" in caught.value.params["differing"]
 
 
 def test_a_registry_without_what_later_versions_measure_is_still_read(manager, tmp_path):
@@ -322,7 +327,8 @@ def test_a_drop_of_the_live_model_rolls_it_back_with_the_figures_in_the_history(
     assert (event.event, event.actor) == ("rolled_back", "auto-rollback")
     assert event.details["runs"] == 300
     assert event.details["lower_bound"] > 0.05
-    assert "performance drop: over 300 runs (0 failed)" in event.reason
+    assert event.details["code"] == "performance_drop"
+    assert (event.details["params"]["runs"], event.details["params"]["failed_runs"]) == (300, 0)
 
 
 def test_failures_count_as_a_drop_also_under_the_name_that_was_asked_for(manager, live):
@@ -377,7 +383,7 @@ def test_what_lost_its_weights_is_neither_deployed_nor_returned_to(manager, cloc
     third = manager.register_model(write_checkpoint(tmp_path / "w3.pth", 3), "DDQN", {}, {})
     manager.promote_model(third, "validated")
     (tmp_path / "models" / "models" / f"{third}.pth").rename(tmp_path / "lost.pth")
-    with pytest.raises(InvalidModel, match="cannot be read"):
+    with pytest.raises(InvalidModel, check=coded("model_weights_unreadable")):
         manager.promote_model(third, "deployed")
     (tmp_path / "lost.pth").rename(tmp_path / "models" / "models" / f"{third}.pth")
     manager.promote_model(third, "deployed")
@@ -431,7 +437,7 @@ def test_of_two_processes_that_see_the_drop_one_acts(manager, live, tmp_path, cl
 
     previous, key = live
     manager.roll_back_if_degraded("DDQN", runs(key, deployed_at(manager), 300, gap=level_of(manager, key) + 0.3))
-    with pytest.raises(ModelConflict, match="no longer"):
+    with pytest.raises(ModelConflict, check=coded("another_is_live", expected=key)):
         roll_back(manager._store, clock, "DDQN", "late", "auto-rollback", only_from=key)
     assert manager.resolve("stable") == previous
 

@@ -16,8 +16,9 @@ from scheduler_service.errors import ExperimentNotFound
 from scheduler_service.experiments.examination import examine
 from scheduler_service.experiments.experiment import Experiment
 from scheduler_service.reporting.ab_figures import _rows
-from scheduler_service.reporting.ab_test import ab_test_page
+from scheduler_service.reporting.ab_test import ab_test_report
 from scheduler_service.reporting.evolution import effects_over_time, pair_effects_over_time, ramp
+from scheduler_service.reporting.page import html_of
 from scheduler_service.reporting.texts import TEXTS
 from scheduler_service.stats.metrics import METRICS
 from tests.pages import Page
@@ -48,7 +49,7 @@ def pictures() -> None:
 def _quickly(request, monkeypatch):
     """Drawing takes most of the time, and most tests are about words."""
     if "pictures" not in request.fixturenames:
-        monkeypatch.setattr("scheduler_service.reporting.figures.data_uri", lambda drawn: "data:,")
+        monkeypatch.setattr("scheduler_service.reporting.page.data_uri", lambda drawn: "data:,")
 
 
 def experiment(**options: object) -> Experiment:
@@ -156,7 +157,7 @@ def page_of(
     days: float = 7.0,
 ) -> Page:
     examined = examine(of, runs, pairs, NOW)
-    return Page(ab_test_page(examined, runs, pairs, history, NOW - timedelta(days=days), NOW, lang))
+    return Page(html_of(ab_test_report(examined, runs, pairs, history, NOW - timedelta(days=days), NOW, lang)))
 
 
 def test_the_planned_end_is_told_and_of_an_open_ended_experiment_that_it_has_none():

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from scheduler_service.reporting.analysis import bucket_starts, over_time
-from scheduler_service.reporting.page import local_zone
+from scheduler_service.reporting.formatting import local_zone
 
 BACK, FORTH = "2026-10-25", "2026-03-29"
 

@@ -20,9 +20,11 @@ from scheduler_service.alerts.episodes import Episode
 from scheduler_service.reporting import figures
 from scheduler_service.reporting.analysis import gap_change, size_labels
 from scheduler_service.reporting.anomalies import anomalous_buckets, anomalous_runs
+from scheduler_service.reporting.axes import label
 from scheduler_service.reporting.content import Table
 from scheduler_service.reporting.facts import AlertRow
-from scheduler_service.reporting.page import Formatter, html_of
+from scheduler_service.reporting.formatting import Formatter
+from scheduler_service.reporting.page import html_of
 from scheduler_service.reporting.pdf import pdf_of
 from scheduler_service.reporting.performance import performance_report
 from scheduler_service.reporting.texts import TEXTS
@@ -340,10 +342,10 @@ def test_models_beyond_a_hundred_are_counted():
 
 def test_long_names_that_differ_at_their_ends_differ_in_the_charts():
     names = [f"DDQN_a_very_long_name_of_a_model_v1.0.{place}" for place in range(5)]
-    shown = [figures.label(name, 26) for name in names]
+    shown = [label(name, 26) for name in names]
     assert len(set(shown)) == 5
     assert all(len(name) <= 26 for name in shown)
-    assert figures.label("检" * 40, 26).count("检") == 12
+    assert label("检" * 40, 26).count("检") == 12
 
 
 def rich_runs() -> pd.DataFrame:

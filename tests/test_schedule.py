@@ -127,8 +127,10 @@ def test_a_cycle_is_refused_with_the_steps_in_it():
         Step("a", "a", "1", "t", None, (mode,), ("b",)),
         Step("b", "b", "1", "t", None, (mode,), ("a",)),
     )
-    with pytest.raises(InvalidInstance, match=r"cycle: (a -> b -> a|b -> a -> b)"):
+    with pytest.raises(InvalidInstance) as refused:
         Instance((Team("t", 2),), (WorkPoint("1", "1", steps),))
+    assert refused.value.code == "cycle"
+    assert refused.value.params["steps"] in (["a", "b", "a"], ["b", "a", "b"])
 
 
 def _critical_by_brute_force(schedule: Schedule) -> set[str]:

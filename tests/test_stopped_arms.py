@@ -14,8 +14,9 @@ from scheduler_service.errors import ExperimentConflict, InvalidExperiment
 from scheduler_service.experiments.cli import main
 from scheduler_service.experiments.pairing import shadow_candidate
 from scheduler_service.experiments.rollout import Evidence, decide
-from scheduler_service.reporting.ab_test import ab_test_page
+from scheduler_service.reporting.ab_test import ab_test_report
 from scheduler_service.reporting.evolution import course, ramp
+from scheduler_service.reporting.page import html_of
 from scheduler_service.stats.guardrails import Guardrail
 from scheduler_service.stats.outcome import NotComputable
 from tests.conftest import live_service
@@ -364,7 +365,7 @@ def test_the_report_tells_of_the_stop_in_both_languages(manager, clock):
     examined = manager.examine("four", runs)
     history = manager.history.of("four")
     told = {
-        lang: Page(ab_test_page(examined, runs, None, history, START - HOUR, clock.now, lang)).text
+        lang: Page(html_of(ab_test_report(examined, runs, None, history, START - HOUR, clock.now, lang))).text
         for lang in ("zh", "en")
     }
     for words in ("停止 C 组", "C 组已停止，其用户使用默认模型", "已停止的组 C"):

@@ -14,9 +14,10 @@ def test_a_team_that_changes_nothing_since_it_is_the_default_plants_under_anothe
         ({name: {"headcount": 7}}, name),
         ([{"name": "x", "headcount": 1}, {"name": name, "headcount": 7}], 1),
     ):
-        with pytest.raises(InvalidInstance, match=f"no step needs the team '{name}'; is 'team2' meant") as refused:
+        with pytest.raises(InvalidInstance) as refused:
             instance_from_request({**named, "teams": teams})
-        assert refused.value.loc == ("teams", place)
+        assert (refused.value.code, refused.value.loc) == ("misnamed_team", ("teams", place))
+        assert refused.value.params == {"team": name, "nearest": "team2"}
 
 
 def test_a_team_by_such_a_name_may_be_declared_for_steps_that_need_it():

@@ -2,6 +2,7 @@
 import { createApp, watchEffect } from "vue";
 import { createRouter, createWebHashHistory } from "vue-router";
 import { i18n } from "./core/i18n.js";
+import { loadWords } from "./core/words.js";
 import Shell from "./parts/shell.js";
 import EChart from "./parts/chart.js";
 import LoadState from "./parts/load_state.js";
@@ -30,6 +31,7 @@ watchEffect(() => {
   document.title = title ? `${t(title)} · ${t("shell.product")}` : t("shell.product");
 });
 
+await loadWords();
 createApp(Shell)
   .use(router)
   .use(i18n)

@@ -423,7 +423,7 @@ def asked_for(definition: Mapping[str, object]) -> Experiment:
     try:
         return Experiment.parse(definition)
     except InvalidExperiment as err:
-        errors = [(("experiment_name",) if loc == ("name",) else loc, message) for loc, message in err.errors]
+        errors = [(("experiment_name",) if loc == ("name",) else loc, message) for loc, message in err.pairs]
         raise invalid_experiment(errors) from err
 
 

@@ -8,7 +8,6 @@ import json
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
-from difflib import get_close_matches
 from io import BytesIO
 from typing import Any, TypeVar, cast
 
@@ -21,6 +20,7 @@ from werkzeug.exceptions import RequestEntityTooLarge
 
 from scheduler_service.errors import InvalidInput, ServiceError
 from scheduler_service.http.guards.auth import attributed
+from scheduler_service.validation import refusal
 
 Body = TypeVar("Body", bound=BaseModel)
 Read = TypeVar("Read")
@@ -60,7 +60,7 @@ def number_of(name: str, *, default: int, least: int = 1, most: int) -> int:
     said = request.args.get(name) or str(default)
     digits = said.removeprefix("-")
     if not (digits.isdecimal() and digits.isascii() and len(digits) <= 19 and least <= int(said) <= most):
-        raise InvalidInput(f"{name} is not within {least}..{most}", [((name,), f"is not within {least}..{most}")])
+        raise InvalidInput("not_within", (name,), value=said[:100], minimum=least, maximum=most)
     return int(said)
 
 
@@ -76,8 +76,7 @@ def amount_of(name: str, *, default: float, most: float) -> float:
     except ValueError:
         amount = 0.0
     if not 0.0 < amount <= most:
-        limit = f"must be greater than 0 and at most {most:g}"
-        raise InvalidInput(f"{name} {said[:100]!r} {limit}", [((name,), limit)])
+        raise InvalidInput("not_positive", (name,), value=said[:100], maximum=most)
     return amount
 
 
@@ -89,7 +88,7 @@ def flag_of(name: str) -> bool:
     """
     said = request.args.get(name) or "false"
     if said not in ("true", "false"):
-        raise InvalidInput(f"{name} {said[:100]!r} is neither true nor false", [((name,), "must be true or false")])
+        raise InvalidInput("not_true_or_false", (name,), value=said[:100])
     return said == "true"
 
 
@@ -101,7 +100,7 @@ def text_of(name: str, *, most: int) -> str:
     """
     said = request.args.get(name, "")
     if len(said) > most:
-        raise InvalidInput(f"{name} has {len(said)} characters", [((name,), f"must have at most {most} characters")])
+        raise InvalidInput("string_too_long", (name,), max_length=most)
     return said
 
 
@@ -117,12 +116,9 @@ def read_body(schema: type[Body], *, optional: bool = False) -> Body:
     if not data:
         if optional:
             return validated(schema, {})
-        raise MalformedBody("the body is empty; wanted is a JSON object")
+        raise MalformedBody("body_empty")
     if request.mimetype != "application/json" and not re.fullmatch(r"application/[\w.-]+\+json", request.mimetype):
-        raise WrongMediaType(
-            f"the body is sent as {request.mimetype or 'nothing in particular'!r}; send it with "
-            "Content-Type: application/json"
-        )
+        raise WrongMediaType("wrong_media_type", found=request.mimetype)
     refuse_other_encodings("utf-8", "utf8", "us-ascii")
     return _where_it_fits(len(data), lambda: validated(schema, parse_json(data)))
 
@@ -137,20 +133,18 @@ def read_form() -> tuple[Mapping[str, str], Mapping[str, FileStorage]]:
     """
     data, boundary = whole_body(), request.mimetype_params.get("boundary", "").encode("latin-1", "replace")
     if not boundary:
-        raise MalformedBody("the form's Content-Type names no boundary")
+        raise MalformedBody("form_without_boundary")
     parser, mimetype, options = request.make_form_data_parser(), request.mimetype, request.mimetype_params
 
     def read() -> tuple[Mapping[str, str], Mapping[str, FileStorage]]:
         # Before werkzeug looks: for a head of 8 MiB it takes seconds.
         for part in data.split(b"--" + boundary, MAX_PARTS + 1)[1:]:
             if len(part) > MAX_PART_HEAD and not _HEAD_END.search(part, 0, MAX_PART_HEAD):
-                raise MalformedBody(f"the head of a part has more than {MAX_PART_HEAD} bytes")
+                raise MalformedBody("part_head_too_long", limit=MAX_PART_HEAD)
         _, fields, files = parser.parse(BytesIO(data), mimetype, len(data), options)
         for name in (*fields, *files):
             if len(fields.getlist(name)) + len(files.getlist(name)) > 1:
-                raise InvalidInput(
-                    f"the form has several parts named {name[:60]}", [((name[:60],), "must be sent once")]
-                )
+                raise InvalidInput("part_twice", (name[:60],))
         return fields, files
 
     return _where_it_fits(len(data), read)
@@ -187,26 +181,7 @@ def validated(schema: type[Body], value: object) -> Body:
     try:
         return attributed(schema.model_validate(value))
     except ValidationError as err:
-        found = err.errors(include_url=False, include_input=False)
-        errors = [(entry["loc"], _worded(entry["type"], entry["msg"], entry["loc"], schema)) for entry in found]
-        shown = "; ".join(f"{'.'.join(map(str, loc)) or 'body'}: {msg}" for loc, msg in errors[:5])
-        more = f"; and {len(errors) - 5} more" if len(errors) > 5 else ""
-        raise InvalidInput(shown + more, errors[:100]) from err
-
-
-def _worded(kind: str, message: str, loc: tuple[int | str, ...], schema: type[BaseModel]) -> str:
-    """pydantic's message, or ours where that names neither the thing nor the remedy."""
-    if kind == "model_type":
-        return "must be a JSON object"
-    if kind != "extra_forbidden":
-        return message
-    known = {_plain(name): name for name in schema.model_fields} if len(loc) == 1 else {}
-    near = get_close_matches(_plain(str(loc[-1])[:60]), known, n=1)
-    return f"is no field here; the nearest is {known[near[0]]!r}" if near else "is no field here"
-
-
-def _plain(name: str) -> str:
-    return name.casefold().replace("_", "")
+        raise refusal(err, schema, InvalidInput) from err
 
 
 def parse_json(data: bytes) -> object:
@@ -222,11 +197,11 @@ def parse_json(data: bytes) -> object:
         value: object = orjson.loads(data)
     except orjson.JSONDecodeError as err:
         if err.msg.startswith(_TOO_DEEP):
-            raise MalformedBody(f"the body is nested deeper than {MAX_DEPTH} levels") from err
+            raise MalformedBody("body_too_deep", limit=MAX_DEPTH) from err
         place = _non_finite_place(data)
         if place is not None:
-            raise InvalidInput(f"{_dotted(place)}: not a finite number", [(place, "must be a finite number")]) from err
-        raise MalformedBody(f"the body is not JSON: {err}") from err
+            raise InvalidInput("finite_number", place) from err
+        raise MalformedBody("body_not_json", reason=str(err)) from err
     # orjson keeps the last of two equal keys without a word. Each key has a colon: where there are as many as keys were
     # kept, none was dropped. Texts have colons, too, so only the second pass, which looks at keys alone, can say that.
     if data.count(b":") != _count_keys(value):
@@ -259,9 +234,9 @@ def refuse_other_encodings(*charsets: str) -> None:
     """Refuse a body that says it is in none of the `charsets`, the usual one first, or compressed."""
     charset = request.mimetype_params.get("charset", charsets[0]).lower()
     if charset not in charsets:
-        raise WrongMediaType(f"the body's charset is {charset[:60]!r}; it is sent in {charsets[0].upper()}")
+        raise WrongMediaType("wrong_charset", found=charset[:60], expected=charsets[0].upper())
     if request.environ.get("HTTP_CONTENT_ENCODING", "identity").lower() != "identity":
-        raise WrongMediaType("the body is compressed; send it as it is")
+        raise WrongMediaType("body_compressed")
 
 
 def _count_keys(value: object, levels: int = MAX_DEPTH) -> int:
@@ -273,7 +248,7 @@ def _count_keys(value: object, levels: int = MAX_DEPTH) -> int:
     if not isinstance(value, dict | list):
         return 0
     if levels == 0:
-        raise MalformedBody(f"the body is nested deeper than {MAX_DEPTH} levels")
+        raise MalformedBody("body_too_deep", limit=MAX_DEPTH)
     if isinstance(value, list):
         return sum([_count_keys(entry, levels - 1) for entry in value if isinstance(entry, dict | list)])
     entries = [_count_keys(entry, levels - 1) for entry in value.values() if isinstance(entry, dict | list)]
@@ -285,7 +260,7 @@ def _refuse_repeats(pairs: list[tuple[str, object]]) -> Mapping[str, object]:
     if len(found) < len(pairs):
         seen: set[str] = set()
         repeated = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
-        raise InvalidInput(f"the key {repeated[:60]!r} stands twice in one object", [((repeated,), "stands twice")])
+        raise InvalidInput("key_twice", (repeated,), key=repeated[:60])
     return found
 
 
@@ -313,7 +288,3 @@ def _find_non_finite(value: object, loc: tuple[str | int, ...]) -> tuple[str | i
         if found is not None:
             return found
     return None
-
-
-def _dotted(loc: tuple[str | int, ...]) -> str:
-    return ".".join(map(str, loc)) or "body"

@@ -43,7 +43,7 @@ def main(open_registry: Callable[[Path], "ModelVersionManager"], arguments: Sequ
         if options.command == "fsck":
             return _fsck(folder, options)
         if options.command not in ("register",) and not folder.is_dir():
-            raise InvalidInput(f"{folder} does not exist; say --models FOLDER, or set SCHED_HOME")
+            raise InvalidInput("no_registry_folder", folder=str(folder))
         value, text = COMMANDS[options.command](open_registry(folder), options)
         _show(value, text, options.json)
     except BrokenPipeError:  # `| head` has seen enough; Python would complain once more when it ends
@@ -244,7 +244,7 @@ def _compare(manager: "ModelVersionManager", options: argparse.Namespace) -> Ans
     from tqdm import tqdm  # with what it draws on, too slow to import for the other commands
 
     if options.instances < 1 or min(options.sizes) < 1 or max(options.sizes) > 50:
-        raise InvalidInput("--instances is at least 1, and --sizes are within 1..50 work points")
+        raise InvalidInput("comparison_range", limit=50)
     a, b = manager.load_model(options.a), manager.load_model(options.b)
     found = compare_models(
         (a.key, a.agent),
@@ -271,7 +271,7 @@ def _compare(manager: "ModelVersionManager", options: argparse.Namespace) -> Ans
 
 def _fsck(folder: Path, options: argparse.Namespace) -> int:
     if not folder.is_dir():
-        raise InvalidInput(f"{folder} does not exist; say --models FOLDER, or set SCHED_HOME")
+        raise InvalidInput("no_registry_folder", folder=str(folder))
     store = Store(folder.absolute(), utc_now)
     store.sweep()  # as every start does: what a crash left is no fault of the registry
     found = fsck(store, mend=options.mend)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from scheduler_service.clock import parse_time
+from scheduler_service.errors import ServiceError
 from scheduler_service.registry.history import Live
 from scheduler_service.registry.index import Index
 from scheduler_service.stats.sequential import lower_confidence_sequence
@@ -46,12 +47,9 @@ class Drop:
     window_start: str
 
     @property
-    def message(self) -> str:
-        return (
-            f"performance drop: over {self.runs} runs ({self.failed_runs} failed) the mean gap is {self.mean_gap:.1%}, "
-            f"{self.mean_excess:.1%} above the validated level (at least {self.lower_bound:.1%}, allowed "
-            f"{TOLERANCE:.0%}; alpha {self.alpha:.2g})"
-        )
+    def reason(self) -> ServiceError:
+        """Why the model is rolled back."""
+        return ServiceError("performance_drop", tolerance=TOLERANCE, **self.to_dict())
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)

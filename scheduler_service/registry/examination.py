@@ -64,15 +64,14 @@ def examine(algorithm: str, path: Path) -> Examination:
         if lines:
             break
     else:
-        raise StorageUnavailable("weights cannot be examined now: the helper process does not start")
+        raise StorageUnavailable("examiner_not_started")
     if len(lines) < 2:
         raise InvalidModel(
-            f"the weights are not a usable {algorithm} model: reading them took more than {MAX_EXAMINATION_S} s, or "
-            f"more than {MAX_GROWTH_BYTES >> 20} MB, or crashed the reader"
+            "examination_limits", algorithm=algorithm, limit_s=MAX_EXAMINATION_S, limit_bytes=MAX_GROWTH_BYTES
         )
     outcome, content = lines[1]
     if outcome == REFUSED:
-        raise InvalidModel(content)
+        raise InvalidModel(content["code"], **content["params"])
     keep(path, base64.b64decode(content.pop("packed")))
     return Examination(**content)
 
@@ -91,7 +90,7 @@ def look_at(algorithm: str, agent: "Solver") -> Examination:
     try:
         measured = measure(agent)
     except Exception as err:  # strange weights may fail anywhere
-        raise InvalidModel(f"the {algorithm} model fails on the validation set: {err}") from err
+        raise InvalidModel("validation_failed", algorithm=algorithm, reason=str(err)) from err
     try:
         training = plain_object("training", agent.training)
     except Exception:  # hostile nesting, NaN: nothing that has to be kept

@@ -65,10 +65,14 @@ def _answer(question: bytes, descriptor: int) -> None:
             content["packed"] = base64.b64encode(pack(agent)).decode()
             answer = json.dumps([FINISHED, content], allow_nan=False)
         except InvalidModel as err:
-            answer = json.dumps([REFUSED, str(err)])
+            answer = _refused(err)
         except Exception as err:  # MemoryError among them; nobody is there to see a trace
-            answer = json.dumps([REFUSED, f"the weights cannot be examined: {type(err).__name__}"])
+            answer = _refused(InvalidModel("not_examined", reason=type(err).__name__))
         asker.sendall(answer.encode() + b"\n")
+
+
+def _refused(err: InvalidModel) -> str:
+    return json.dumps([REFUSED, {"code": err.code, "params": err.params}])
 
 
 def _limit_this_process(limit_s: int) -> None:

@@ -34,7 +34,7 @@ class Event:
     reason: str
     before: State
     after: State
-    details: Mapping[str, Any] = field(default_factory=dict)
+    details: Mapping[str, Any] = field(default_factory=dict)  # `code` and `params`: the reason in the catalogue
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -109,6 +109,8 @@ class Live:
     event: EventKind
     actor: str
     reason: str
+    code: str  # of the reason in the catalogue; empty: the words of a person
+    params: Mapping[str, Any]
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -127,7 +129,8 @@ def live_at(events: Iterable[Event], moment: datetime) -> dict[str, Live]:
             if key is None:
                 live.pop(algorithm, None)
             elif algorithm not in live or live[algorithm].model_key != key:
-                live[algorithm] = Live(algorithm, key, event.time, event.event, event.actor, event.reason)
+                code, params = event.details.get("code", ""), event.details.get("params", {})
+                live[algorithm] = Live(algorithm, key, event.time, event.event, event.actor, event.reason, code, params)
     return live
 
 

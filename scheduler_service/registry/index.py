@@ -4,10 +4,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from functools import cached_property
 
+from scheduler_env.values import shortened
 from scheduler_service.errors import AmbiguousModelName, InvalidInput, ModelNotFound, ServiceError
 from scheduler_service.registry.names import parse_versioned, split_tag
 from scheduler_service.registry.records import ModelRecord
-from scheduler_service.stats.metrics import metric_named
+from scheduler_service.stats.metrics import ALIASES, METRICS, metric_named
 
 
 class Index:
@@ -90,14 +91,14 @@ class Index:
         try:
             lower_is_better = metric_named(metric).lower_is_better
         except KeyError as err:
-            raise InvalidInput(str(err.args[0])) from err
+            raise InvalidInput("unknown_metric", metric=shortened(metric), known=[*METRICS, *ALIASES]) from err
         values = [
             (value if lower_is_better else -value, record)
             for record in self.of_algorithm(algorithm)
             if record.status != "retired" and (value := record.figure(metric)) is not None
         ]
         if not values:
-            raise ModelNotFound(f"no model of {algorithm!r} that is not retired has or claims a {metric}")
+            raise ModelNotFound("no_model_with_metric", algorithm=shortened(algorithm), metric=metric)
         return min(values, key=lambda value: value[0])[1]
 
     def find_tag(self, name: str) -> str:
@@ -124,9 +125,9 @@ def _only(name: str, candidates: list[str]) -> str:
     if not candidates:
         raise _not_found(name)
     if len(candidates) > 1:
-        raise AmbiguousModelName(f"{name!r} fits several models: {', '.join(candidates)}; name one of these")
+        raise AmbiguousModelName("ambiguous_model", name=shortened(name), candidates=candidates)
     return candidates[0]
 
 
 def _not_found(name: str) -> ModelNotFound:
-    return ModelNotFound(f"no model is called {name!r}: neither a key, nor a short name such as DDQN_v2.0, nor a tag")
+    return ModelNotFound("no_such_model", name=shortened(name)[1:-1])

@@ -25,7 +25,6 @@ def take_in(
     store: Store,
     clock: Clock,
     source: BinaryIO,
-    name: str,
     draft: Draft,
     examine: Callable[[str, Path], Examination],
     *,
@@ -35,13 +34,10 @@ def take_in(
 
     Nobody else waits for the examination; only the entry is made under the registry's lock.
 
-    Args:
-        name: what errors call the source.
-
     Raises:
         InvalidModel, ModelConflict, ModelNotFound, StorageUnavailable: see `ModelVersionManager.register_model`.
     """
-    with copied(source, store.incoming_dir, name) as weights:
+    with copied(source, store.incoming_dir) as weights:
         index = store.index()
         existing = same_model(index, draft, weights.sha256)
         if existing is not None:
@@ -89,7 +85,7 @@ def take_in(
                 records={key: record},
                 tags={f"{draft.algorithm}:{tag}": key for tag in tags},
                 actor=draft.created_by,
-                reason="shipped with the project" if is_seed else draft.description,
+                reason=ServiceError("shipped") if is_seed else draft.description,
                 details={"sha256": weights.sha256, "flags": [flag.message for flag in record.flags]},
             )
     logger.info("model %s registered by %s", key, draft.created_by or "nobody named")

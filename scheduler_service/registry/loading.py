@@ -85,7 +85,7 @@ class LoadedModels:
         try:
             info = weights.stat()
         except OSError as err:
-            raise InvalidModel(f"the weights of {record.model_key} cannot be read: {err}") from err
+            raise InvalidModel("model_weights_unreadable", model=record.model_key, reason=str(err)) from err
         signs = (info.st_mtime_ns, info.st_size, info.st_ino)
         if self._sound.get(slot) != signs:
             check_weights(record, weights)
@@ -101,6 +101,6 @@ def check_weights(record: ModelRecord, weights: Path) -> None:
     try:
         digest = sha256_of(weights)
     except OSError as err:
-        raise InvalidModel(f"the weights of {record.model_key} cannot be read: {err}") from err
+        raise InvalidModel("model_weights_unreadable", model=record.model_key, reason=str(err)) from err
     if digest != record.sha256:
-        raise InvalidModel(f"the weights of {record.model_key} have changed: SHA-256 {digest}, not {record.sha256}")
+        raise InvalidModel("model_weights_changed", model=record.model_key, found=digest, expected=record.sha256)

@@ -5,17 +5,26 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from scheduler_env.errors import CodedError
+from scheduler_env.values import shortened
 from scheduler_service.clock import Clock, to_iso
 from scheduler_service.errors import InvalidModel, InvalidTransition, ModelConflict, ModelNotFound
 from scheduler_service.registry.history import EventKind, previous_target
 from scheduler_service.registry.index import Index
 from scheduler_service.registry.loading import check_weights
 from scheduler_service.registry.names import LATEST, STABLE
-from scheduler_service.registry.records import ModelRecord, Status, check_move, check_text
+from scheduler_service.registry.records import ModelRecord, Status, check_move
 from scheduler_service.registry.store import Store
-from scheduler_service.registry.usage import User
+from scheduler_service.registry.usage import Role, User
 
 logger = logging.getLogger(__name__)
+
+USED_BY: Mapping[Role, str] = {
+    "default": "used_as_default",
+    "experiment": "used_by_experiment",
+    "way_back": "used_as_way_back",
+}
+"""The code of the refusal to delete a model that is used so."""
 
 
 def check_deployment(store: Store, record: ModelRecord) -> None:
@@ -29,7 +38,7 @@ def check_deployment(store: Store, record: ModelRecord) -> None:
         check_move(record, "deployed")
     check_weights(record, store.weights_file(record.model_key))
     if not record.validation:
-        raise InvalidTransition(f"{record.model_key} was never measured; promote it to validated first")
+        raise InvalidTransition("never_validated", model=record.model_key)
 
 
 def check_promotion(store: Store, record: ModelRecord, status: Status) -> None:
@@ -44,9 +53,7 @@ def check_promotion(store: Store, record: ModelRecord, status: Status) -> None:
     elif status != record.status:
         check_move(record, status)
     if status == "retired" and STABLE in record.tags:
-        raise InvalidTransition(
-            f"{record.model_key} bears the tag {STABLE!r}; deploy another version or roll back first"
-        )
+        raise InvalidTransition("model_is_stable", model=record.model_key)
 
 
 def check_deletion(record: ModelRecord, in_use: Mapping[str, Sequence[User]]) -> None:
@@ -59,18 +66,21 @@ def check_deletion(record: ModelRecord, in_use: Mapping[str, Sequence[User]]) ->
         ModelConflict: it is deployed, bears a tag other than `latest`, or somebody needs it.
     """
     held = [tag for tag in record.tags if tag != LATEST]
-    if record.status == "deployed" or held:
-        why = f"bears the tag {', '.join(held)}" if held else "is deployed"
-        raise ModelConflict(f"{record.model_key} {why}; it cannot be deleted")
+    if STABLE in held:
+        raise ModelConflict("model_is_stable", model=record.model_key)
+    if held:
+        raise ModelConflict("model_has_tags", model=record.model_key, tags=held)
+    if record.status == "deployed":
+        raise ModelConflict("model_is_deployed", model=record.model_key)
     if users := in_use.get(record.model_key):
-        raise ModelConflict(f"{record.model_key} is used by {users[-1]}; it cannot be deleted")
+        raise ModelConflict(USED_BY[users[-1].role], model=record.model_key, experiment=users[-1].experiment)
 
 
 def roll_back(
     store: Store,
     clock: Clock,
     algorithm: str,
-    reason: str,
+    reason: str | CodedError,
     actor: str,
     *,
     details: Mapping[str, Any] | None = None,
@@ -88,13 +98,13 @@ def roll_back(
     stable = f"{algorithm}:{STABLE}"
     with store.changing() as index:
         if stable not in index.tags:
-            raise ModelNotFound(f"no model bears the tag {stable!r}, so there is nothing to roll back")
+            raise ModelNotFound("no_stable_version", algorithm=shortened(algorithm)[1:-1])
         left = index.records[index.tags[stable]]
         if only_from not in (None, left.model_key):
-            raise ModelConflict(f"{left.model_key} is live, no longer {only_from}")
+            raise ModelConflict("another_is_live", model=left.model_key, expected=only_from)
         target = rollback_target(store, index, algorithm)
         if target is None:
-            raise ModelConflict(f"no earlier stable version of {algorithm} than {left.model_key} can be used again")
+            raise ModelConflict("no_earlier_version", algorithm=algorithm, model=left.model_key)
         store.commit(
             index,
             "rolled_back",
@@ -104,8 +114,8 @@ def roll_back(
                 target: with_status(index.records[target], "deployed", clock),
             },
             tags={stable: target},
-            actor=check_text("actor", actor),
-            reason=check_text("reason", reason),
+            actor=actor,
+            reason=reason,
             details=details,
         )
     logger.warning("%s rolled back from %s to %s: %s", algorithm, left.model_key, target, reason)
@@ -135,7 +145,7 @@ def _is_intact(store: Store, record: ModelRecord) -> bool:
     return True
 
 
-def commit_deletion(store: Store, index: Index, record: ModelRecord, actor: str, reason: str) -> None:
+def commit_deletion(store: Store, index: Index, record: ModelRecord, actor: str, reason: str | CodedError) -> None:
     """Deletes under the lock; `latest` goes to the newest that is left, other tags go."""
     others = [other for other in index.of_algorithm(record.algorithm) if other.model_key != record.model_key]
     newest = others[0].model_key if others else None
@@ -145,8 +155,8 @@ def commit_deletion(store: Store, index: Index, record: ModelRecord, actor: str,
         record.model_key,
         records={record.model_key: None},
         tags={f"{record.algorithm}:{tag}": newest if tag == LATEST else None for tag in record.tags},
-        actor=check_text("actor", actor),
-        reason=check_text("reason", reason),
+        actor=actor,
+        reason=reason,
     )
 
 
@@ -159,12 +169,12 @@ def commit_tag(
         event,
         key or index.tags[full_tag],
         tags={full_tag: key},
-        actor=check_text("actor", actor),
-        reason=check_text("reason", reason),
+        actor=actor,
+        reason=reason,
     )
 
 
-def record_refusal(store: Store, model_key: str, reason: str, actor: str, measured: Mapping[str, Any]) -> None:
+def record_refusal(store: Store, model_key: str, reason: InvalidModel, actor: str, measured: Mapping[str, Any]) -> None:
     """A line of history that nothing else follows from: the model was not validated, and why."""
     with store.changing() as index:
         store.commit(index, "refused", model_key, actor=actor, reason=reason, details={"validation": measured})

@@ -13,6 +13,7 @@ import re
 from collections.abc import Collection
 from typing import Literal, NamedTuple
 
+from scheduler_env.values import shortened
 from scheduler_service.errors import InvalidInput, ModelConflict
 
 Bump = Literal["major", "minor", "patch"]
@@ -67,8 +68,7 @@ def parse_version(text: str) -> Version:
     """
     numbers = text.removeprefix("v")
     if not re.fullmatch(rf"{_NUMBER}(?:\.{_NUMBER}){{0,2}}", numbers):
-        form = f"of the form major.minor.patch, such as 2.0.1, each number at most {MAX_NUMBER}"
-        raise InvalidInput(f"version {text[:100]!r} is not {form}", [(("version",), f"must be {form}")])
+        raise InvalidInput("version_form", ("version",), version=shortened(text), limit=MAX_NUMBER)
     parts = [int(number) for number in numbers.split(".")]
     return Version(*parts, *[0] * (3 - len(parts)))
 
@@ -80,13 +80,10 @@ def check_algorithm(name: str, known: Collection[str]) -> None:
         InvalidInput: `name` is not in `known`; the text lists those.
     """
     if name not in known:
-        raise InvalidInput(
-            f"the algorithm {name!r} cannot be loaded; known are {', '.join(sorted(known))}",
-            [(("algorithm_name",), "unknown algorithm")],
-        )
+        raise InvalidInput("unknown_algorithm", ("algorithm_name",), algorithm=shortened(name), known=sorted(known))
     # What follows guards the table of known ones, so that keys stay readable in one way only.
     if not re.fullmatch(_ALGORITHM, name) or re.fullmatch(r".*_(?:[0-9a-f]{8}|v[0-9]+)", name):
-        raise InvalidInput(f"{name!r} cannot name an algorithm: a letter, then letters, digits, _ and -, 32 at most")
+        raise InvalidInput("algorithm_form", ("algorithm_name",), algorithm=shortened(name))
 
 
 def split_tag(text: str) -> tuple[str | None, str]:
@@ -97,9 +94,9 @@ def split_tag(text: str) -> tuple[str | None, str]:
     """
     algorithm, colon, tag = text.rpartition(":")
     if not _TAG.fullmatch(tag) or (colon and not re.fullmatch(_ALGORITHM, algorithm)):
-        raise InvalidInput(f"{text!r} is not a tag: a letter, then letters, digits, _, . and -, 64 at most")
+        raise InvalidInput("tag_form", ("tags",), tag=shortened(text))
     if parse_versioned(tag) is not None:
-        raise InvalidInput(f"the tag {tag!r} looks like a model's name; a tag must not end in _v and numbers")
+        raise InvalidInput("tag_like_a_model", ("tags",), tag=shortened(tag))
     return (algorithm if colon else None), tag
 
 
@@ -141,7 +138,7 @@ def choose_version(
     taken = {version for _, version in used}
     if explicit is not None:
         if explicit in taken:
-            raise ModelConflict(f"version {explicit} exists already, or did once; the highest is {max(taken)}")
+            raise ModelConflict("version_taken", version=str(explicit), highest=str(max(taken)))
         return explicit
     if not taken:
         return Version(1, 0, 0)
@@ -156,7 +153,7 @@ def choose_version(
             version = _raised(version, step)
         if max(version) <= MAX_NUMBER:
             return version
-    raise ModelConflict(f"every major version up to {MAX_NUMBER} was used; say which version it is")
+    raise ModelConflict("versions_exhausted", limit=MAX_NUMBER)
 
 
 def _raised(version: Version, step: Bump) -> Version:

@@ -1,10 +1,10 @@
 """What may be done with a model now, and what would follow: for whoever decides it, before anything is changed."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from scheduler_service.errors import InvalidModel, InvalidTransition, ModelConflict
+from scheduler_service.errors import InvalidModel, InvalidTransition, ModelConflict, ServiceError
 from scheduler_service.registry.index import Index
 from scheduler_service.registry.moves import check_deletion, check_deployment, check_promotion, rollback_target
 from scheduler_service.registry.names import STABLE
@@ -20,14 +20,21 @@ class Outlook:
     """The moves that a model may make, and what hangs on them. The next change may make it untrue."""
 
     model_key: str
-    refusals: Mapping[str, str | None]  # move (of PROMOTIONS, default, deleted) -> why not; None: it may be made
+    refusals: Mapping[
+        str, ServiceError | None
+    ]  # move (of PROMOTIONS, default, deleted) -> why not; None: it may be made
     used_by: Sequence[User]  # who needs this model, whatever name they call it by
     stable: str | None  # the key of its algorithm's live version
     follows_stable: Sequence[User]  # who calls that one by its tag, and so gets another one when the tag moves
     rollback_to: str | None  # the key of the version that a rollback of its algorithm would return to
 
     def to_dict(self) -> dict[str, Any]:
-        return asdict(self)
+        """JSON-able; `reasons` has the codes of `refusals`."""
+        found = self.refusals.items()
+        return asdict(replace(self, refusals={})) | {
+            "refusals": {move: err and str(err) for move, err in found},
+            "reasons": {move: err and {"code": err.code, "params": err.params} for move, err in found},
+        }
 
 
 def look_ahead(store: Store, index: Index, record: ModelRecord, in_use: Mapping[str, Sequence[User]]) -> Outlook:
@@ -46,9 +53,9 @@ def look_ahead(store: Store, index: Index, record: ModelRecord, in_use: Mapping[
         "retired": record.status == "retired",
     }
 
-    def refusal(status: Status) -> str | None:
+    def refusal(status: Status) -> ServiceError | None:
         if is_reached[status]:
-            return f"{record.model_key} is {status} already"
+            return InvalidTransition("model_has_status", model=record.model_key, status=status)
         return _refusal(lambda: check_promotion(store, record, status))
 
     names = (tag, STABLE)
@@ -66,15 +73,15 @@ def look_ahead(store: Store, index: Index, record: ModelRecord, in_use: Mapping[
     )
 
 
-def _refusal_as_default(store: Store, record: ModelRecord, in_use: Mapping[str, Sequence[User]]) -> str | None:
+def _refusal_as_default(store: Store, record: ModelRecord, in_use: Mapping[str, Sequence[User]]) -> ServiceError | None:
     if any(user.role == "default" for user in in_use.get(record.model_key, ())):
-        return f"{record.model_key} is the default model already"
+        return InvalidTransition("model_is_default", model=record.model_key)
     return _refusal(lambda: check_deployment(store, record))
 
 
-def _refusal(check: Callable[[], None]) -> str | None:
+def _refusal(check: Callable[[], None]) -> ServiceError | None:
     try:
         check()
     except (InvalidTransition, InvalidModel, ModelConflict) as err:
-        return str(err)
+        return err
     return None

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal, get_args
 
+from scheduler_env.values import shortened
 from scheduler_service.errors import InvalidInput, InvalidTransition
 from scheduler_service.registry.names import STABLE, Version, parse_version, parse_versioned
 from scheduler_service.registry.validation import Flag, flags
@@ -51,9 +52,9 @@ class ModelRecord:
 
     def __post_init__(self) -> None:
         if self.status not in STATUSES:
-            raise InvalidInput(f"{self.model_key}: the status {self.status!r} is none of {', '.join(STATUSES)}")
+            raise InvalidInput("unknown_model_status", ("status",), status=shortened(self.status), known=STATUSES)
         if parse_versioned(self.model_key) is None:
-            raise InvalidInput(f"{self.model_key!r} is not a model key")
+            raise InvalidInput("not_a_model_key", ("model_key",), key=shortened(self.model_key))
 
     @property
     def config_hash(self) -> str:
@@ -114,14 +115,13 @@ def check_status(status: str) -> Status:
     for known in STATUSES:
         if status == known:
             return known
-    raise InvalidInput(f"the status {status!r} is none of {', '.join(STATUSES)}", [(("status",), "unknown status")])
+    raise InvalidInput("unknown_model_status", ("status",), status=shortened(status), known=STATUSES)
 
 
 def check_text(name: str, value: str) -> str:
     """`value`, if it is a text that can be stored; InvalidInput if not."""
     if not isinstance(value, str) or len(value) > MAX_TEXT or not _is_unicode(value):
-        reason = f"not a Unicode text of at most {MAX_TEXT} characters"
-        raise InvalidInput(f"{name} is {reason}", [((name,), reason)])
+        raise InvalidInput("not_a_unicode_text", (name,), limit=MAX_TEXT)
     return value
 
 
@@ -133,7 +133,11 @@ def check_move(record: ModelRecord, status: Status) -> None:
     """
     if status not in MOVES[record.status]:
         raise InvalidTransition(
-            f"{record.model_key} is {record.status}; it may become {' or '.join(MOVES[record.status])}, not {status}"
+            "move_not_allowed",
+            model=record.model_key,
+            status=record.status,
+            allowed=MOVES[record.status],
+            wanted=status,
         )
 
 
@@ -144,7 +148,7 @@ def plain_object(name: str, value: object) -> dict[str, Any]:
         InvalidInput: not an object, not JSON, a number that is not finite, or too large; `errors` says where.
     """
     if not isinstance(value, Mapping):
-        raise InvalidInput(f"{name} is not an object but {type(value).__name__}", [((name,), "not an object")])
+        raise InvalidInput("not_a_json_object", (name,))
     budget = [MAX_JSON_VALUES]
     plain: dict[str, Any] = _plain(value, (name,), budget)
     return plain
@@ -153,35 +157,31 @@ def plain_object(name: str, value: object) -> dict[str, Any]:
 def _plain(value: object, loc: tuple[str | int, ...], budget: list[int]) -> Any:
     budget[0] -= 1
     if budget[0] < 0 or len(loc) > MAX_JSON_DEPTH:
-        raise _refused(loc[:1], f"holds more than {MAX_JSON_VALUES} values or {MAX_JSON_DEPTH} levels")
+        raise InvalidInput("too_many_values", loc[:1], limit=MAX_JSON_VALUES, levels=MAX_JSON_DEPTH)
     if value is None or isinstance(value, bool):
         return value
     if isinstance(value, str):
         if not _is_unicode(value):
-            raise _refused(loc, "half of a surrogate pair is not Unicode")
+            raise InvalidInput("half_surrogate", loc)
         return value
     if isinstance(value, int):
         if abs(value) >= 2**63:
-            raise _refused(loc, "a whole number of more than 64 bits")
+            raise InvalidInput("above_64_bits", loc)
         return int(value)
     if isinstance(value, float):
         if not math.isfinite(value):
-            raise _refused(loc, f"{value} is not a finite number")
+            raise InvalidInput("finite_number", loc)
         return float(value)
     if isinstance(value, Mapping):
         for key in value:
             if not isinstance(key, str) or not _is_unicode(key):
-                raise _refused(loc, f"the name {key!r} is not a Unicode text")
+                raise InvalidInput("name_not_unicode", loc, name=shortened(key))
         return {key: _plain(value[key], (*loc, key), budget) for key in value}
     if isinstance(value, Sequence) and not isinstance(value, bytes | bytearray):
         return [_plain(member, (*loc, index), budget) for index, member in enumerate(value)]
     if hasattr(value, "item") and getattr(value, "ndim", None) == 0:
         return _plain(value.item(), loc, budget)
-    raise _refused(loc, f"{type(value).__name__} is not a JSON value")
-
-
-def _refused(loc: tuple[str | int, ...], reason: str) -> InvalidInput:
-    return InvalidInput(f"{'.'.join(str(part) for part in loc)}: {reason}", [(loc, reason)])
+    raise InvalidInput("not_a_json_value", loc, found=type(value).__name__)
 
 
 def _is_unicode(text: str) -> bool:

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, get_args
 
+from scheduler_env.values import shortened
 from scheduler_service.errors import InvalidInput, ModelConflict
 from scheduler_service.registry.index import Index
 from scheduler_service.registry.names import (
@@ -60,25 +61,22 @@ def new_draft(
     """
     check_algorithm(algorithm_name, LOADERS)
     if bump not in (None, *get_args(Bump)):
-        raise InvalidInput(f"bump {bump!r} is none of {', '.join(get_args(Bump))}", [(("bump",), "unknown")])
+        raise InvalidInput("literal_error", ("bump",), expected=get_args(Bump), value=shortened(bump))
     if version is not None and bump is not None:
-        raise InvalidInput("give either version or bump, not both", [(("bump",), "given beside version")])
+        raise InvalidInput("version_and_bump", ("bump",))
     bare_tags = []
     for tag in tags:
         algorithm, bare = split_tag(tag)
         if algorithm not in (None, algorithm_name):
-            raise InvalidInput(f"a {algorithm_name} model cannot bear {tag!r}", [(("tags",), "of another algorithm")])
+            raise InvalidInput("tag_of_other_algorithm", ("tags",), tag=tag, algorithm=algorithm_name)
         if bare == STABLE and status != "deployed":
-            raise InvalidInput(f"the tag {STABLE!r} is for deployed models; promote it", [(("tags",), "not deployed")])
+            raise InvalidInput("stable_not_deployed", ("tags",), status=status)
         bare_tags.append(bare)
     origin = plain_object("lineage", lineage or {})
     if unknown := sorted(origin.keys() - set(LINEAGE)):
-        raise InvalidInput(
-            f"lineage holds {', '.join(unknown)}; known are {', '.join(LINEAGE)}",
-            [(("lineage", unknown[0]), "unknown")],
-        )
+        raise InvalidInput("unknown_lineage", ("lineage", unknown[0]), known=LINEAGE)
     if not isinstance(origin.get("parent"), str | None):
-        raise InvalidInput("lineage.parent is not a model's name", [(("lineage", "parent"), "not a text")])
+        raise InvalidInput("string_type", ("lineage", "parent"), value=shortened(origin["parent"]))
     return Draft(
         algorithm=algorithm_name,
         training_params=plain_object("training_params", training_params),
@@ -127,7 +125,7 @@ def same_model(index: Index, draft: Draft, sha256: str) -> str | None:
     for record in index.of_algorithm(draft.algorithm):
         if (record.sha256, record.config_hash) == (sha256, config_hash):
             if draft.version not in (None, record.parsed_version):
-                raise ModelConflict(f"these weights are registered already, as {record.model_key}")
+                raise ModelConflict("same_weights", model=record.model_key)
             return record.model_key
     return None
 

@@ -20,13 +20,14 @@ from pathlib import Path
 from threading import Lock
 from typing import Any, NamedTuple
 
+from scheduler_env.errors import CodedError
 from scheduler_service.clock import Clock, to_iso
 from scheduler_service.errors import InvalidInput, MustBeMended, StorageUnavailable
 from scheduler_service.files import locked, move, write_json
 from scheduler_service.registry.history import Event, EventKind, State, open_history
 from scheduler_service.registry.index import Index
 from scheduler_service.registry.names import parse_versioned
-from scheduler_service.registry.records import ModelRecord
+from scheduler_service.registry.records import ModelRecord, check_text
 
 logger = logging.getLogger(__name__)
 
@@ -74,7 +75,7 @@ class Store:
             for folder in (self.weights_dir, self.metadata_dir, self.configs_dir, self.incoming_dir, self.trash_dir):
                 folder.mkdir(parents=True, exist_ok=True)
         except OSError as err:
-            raise StorageUnavailable(f"the registry's folder {base} cannot be created: {err.strerror}") from err
+            raise StorageUnavailable("registry_not_created", folder=str(base), reason=err.strerror) from err
 
     def weights_file(self, key: str) -> Path:
         return self.weights_dir / f"{key}.pth"
@@ -132,7 +133,7 @@ class Store:
             try:
                 records = self._read_records()
             except OSError as err:
-                raise StorageUnavailable(f"the registry in {self.base} cannot be read: {err}") from err
+                raise StorageUnavailable("registry_not_read", folder=str(self.base), reason=str(err)) from err
             tags, pending, problem = {} if self._current is None else self._current[1].tags, None, None
             try:
                 tags = _read_object(self._tags_file) or {}
@@ -190,7 +191,7 @@ class Store:
             try:
                 yield
             except OSError as err:
-                raise StorageUnavailable(f"the registry in {self.base} cannot be written: {err}") from err
+                raise StorageUnavailable("registry_not_written", folder=str(self.base), reason=str(err)) from err
 
     @property
     def has_pending(self) -> bool:
@@ -216,23 +217,30 @@ class Store:
         records: Mapping[str, ModelRecord | None] | None = None,
         tags: Mapping[str, str | None] | None = None,
         actor: str,
-        reason: str,
+        reason: str | CodedError,
         details: Mapping[str, Any] | None = None,
     ) -> None:
         """Makes one change: new or changed records (None: deleted) and tags (None: removed), and its line of history.
 
         Only inside `changing`, with the index that it gave. Weights must be in place.
 
+        Args:
+            reason: the words of a person, or a code of the catalogue, which `details` then holds too.
+
         Raises:
+            InvalidInput: `actor` or `reason` is not a text that can be stored; nothing has changed.
             StorageUnavailable: the change could not be written down; nothing has changed.
         """
-        records, tags = records or {}, tags or {}
+        records, tags, details = records or {}, tags or {}, details or {}
+        if isinstance(reason, CodedError):
+            details = {**details, "code": reason.code, "params": reason.params}
+        actor, reason = check_text("actor", actor), check_text("reason", str(reason))
         before = State(
             {key: index.records[key].status if key in index.records else None for key in records},
             {tag: index.tags.get(tag) for tag in tags},
         )
         after = State({key: record.status if record else None for key, record in records.items()}, dict(tags))
-        line = Event(to_iso(self._clock()), event, model_key, actor, reason, before, after, details or {})
+        line = Event(to_iso(self._clock()), event, model_key, actor, reason, before, after, details)
         # From the file, not from the index: that leaves out the tags of models whose metadata cannot be read just now.
         new_tags = {tag: key for tag, key in sorted({**self.stored_tags(), **tags}.items()) if key is not None}
         pending = {
@@ -326,9 +334,9 @@ def _read_object(path: Path) -> dict[str, Any] | None:
     except FileNotFoundError:
         return None
     except ValueError as err:
-        raise MustBeMended(f"{path} is not JSON ({err}); mend or remove it") from err
+        raise MustBeMended("file_not_json", file=str(path), reason=str(err)) from err
     if not isinstance(value, dict):
-        raise MustBeMended(f"{path} is not a JSON object; mend or remove it")
+        raise MustBeMended("file_not_object", file=str(path))
     return value
 
 

@@ -10,23 +10,17 @@ from scheduler_service.experiments.config import ConfigFile
 from scheduler_service.experiments.lifecycle import OVER
 from scheduler_service.registry.index import Index
 
+Role = Literal["default", "experiment", "way_back"]
+"""How a model is used."""
+
 
 @dataclass(frozen=True, slots=True)
 class User:
     """Who needs a model: everybody who is in no experiment, an experiment, or its way back."""
 
-    role: Literal["default", "experiment", "way_back"]
+    role: Role
     named: str  # how the model is called there: a key, a short name or a tag
     experiment: str | None = None
-
-    def __str__(self) -> str:
-        match self.role:
-            case "default":
-                return "the default model"
-            case "experiment":
-                return f"the experiment {self.experiment!r}"
-            case "way_back":
-                return f"the way back from the experiment {self.experiment!r}"
 
 
 def models_in_use(config_file: Path, index: Index, now: datetime) -> dict[str, list[User]]:
@@ -41,9 +35,9 @@ def models_in_use(config_file: Path, index: Index, now: datetime) -> dict[str, l
         file = ConfigFile(config_file)
         config, problem = file.current(), file.problem
     except ServiceError as err:
-        raise StorageUnavailable(f"the models in use are unknown: {err}") from err
+        raise StorageUnavailable("users_unknown", reason=str(err)) from err
     if problem is not None:
-        raise StorageUnavailable(f"the models in use are unknown: {problem}")
+        raise StorageUnavailable("users_unknown", reason=problem)
     users = [User("default", config.default_model)]
     for experiment in config.experiments.values():
         if experiment.status_at(now) not in OVER:

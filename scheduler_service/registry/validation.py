@@ -112,13 +112,15 @@ def check_validated(model_key: str, measured: Mapping[str, Any]) -> None:
     """
     if measured["execution_time"] > MAX_EXECUTION_TIME_S:
         raise InvalidModel(
-            f"{model_key} is not validated: a decision takes {measured['execution_time']:.1f} s, the limit is "
-            f"{MAX_EXECUTION_TIME_S:g} s"
+            "model_too_slow", model=model_key, took_s=round(measured["execution_time"], 1), limit_s=MAX_EXECUTION_TIME_S
         )
     if measured["gap"] >= measured["baseline_gap"]:
         raise InvalidModel(
-            f"{model_key} is not validated: its schedules are on average {measured['gap']:.1%} above the lower bound, "
-            f"the plain {BASELINE_RULE} rule's {measured['baseline_gap']:.1%}; train it further"
+            "model_no_better",
+            model=model_key,
+            gap=measured["gap"],
+            rule=BASELINE_RULE,
+            rule_gap=measured["baseline_gap"],
         )
 
 

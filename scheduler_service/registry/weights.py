@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
-from scheduler_env.errors import InvalidCheckpoint
+from scheduler_env.errors import MAX_REASON, CodedError, InvalidCheckpoint
 from scheduler_service.errors import ForbiddenPath, InvalidModel, StorageUnavailable
 
 if TYPE_CHECKING:
@@ -21,10 +21,11 @@ if TYPE_CHECKING:
 
 MAX_WEIGHTS_BYTES = 64 * 2**20
 MAX_ZIP_MEMBERS = 1_000
-MAX_REASON = 500
-"""Longest part of a parser's own words in an error, in characters; they may quote the file."""
 
 _CHUNK_BYTES = 2**20
+
+_PATH = ("model_path",)
+"""Where the path stands in a registration."""
 
 logger = logging.getLogger(__name__)
 
@@ -73,10 +74,12 @@ def load(algorithm: str, path: Path) -> "Solver":
         return LOADERS[algorithm](path)
     except InvalidModel:
         raise
+    except CodedError as err:
+        raise InvalidModel(err.code, **err.params) from err
     except Exception as err:
         # The bytes may be hostile, and what a parser raises over them has no bounds; the answer is always the same.
         reason = (str(err) or type(err).__name__)[:MAX_REASON]
-        raise InvalidModel(f"the weights are not a usable {algorithm} model: {reason}") from err
+        raise InvalidModel("unusable_weights", algorithm=algorithm, reason=reason) from err
 
 
 def pack(solver: "Solver") -> bytes:
@@ -115,13 +118,10 @@ def sha256_of(path: Path) -> str:
 
 
 @contextmanager
-def copied(source: BinaryIO, folder: Path, name: str) -> Iterator[IncomingWeights]:
+def copied(source: BinaryIO, folder: Path) -> Iterator[IncomingWeights]:
     """A private copy in `folder` of what `source` still holds, on disk; removed at the end if it was not moved away.
 
     The bytes are read once: what is hashed is what is checked and what is kept.
-
-    Args:
-        name: what errors call the source.
 
     Raises:
         InvalidModel: empty, or more than `MAX_WEIGHTS_BYTES`.
@@ -135,15 +135,15 @@ def copied(source: BinaryIO, folder: Path, name: str) -> Iterator[IncomingWeight
                 while chunk := source.read(_CHUNK_BYTES):
                     size += len(chunk)
                     if size > MAX_WEIGHTS_BYTES:
-                        raise InvalidModel(f"{name} is larger than {MAX_WEIGHTS_BYTES} bytes, the limit for weights")
+                        raise InvalidModel("weights_too_large", limit=MAX_WEIGHTS_BYTES)
                     digest.update(chunk)
                     copy.write(chunk)
                 copy.flush()
                 os.fsync(copy.fileno())
         except OSError as err:
-            raise StorageUnavailable(f"the weights {name} cannot be copied to {folder}: {err.strerror}") from err
+            raise StorageUnavailable("weights_not_copied", folder=str(folder), reason=err.strerror) from err
         if size == 0:
-            raise InvalidModel(f"{name} is empty")
+            raise InvalidModel("weights_empty")
         yield IncomingWeights(path, digest.hexdigest(), size)
     finally:
         with suppress(FileNotFoundError):
@@ -164,19 +164,20 @@ def open_weights(path_as_given: str | Path, allowed: Sequence[Path] | None) -> B
     """
     text = os.fspath(path_as_given)
     if "\0" in text:
-        raise InvalidModel(f"the path {text!r} holds a NUL character")
+        raise InvalidModel("path_not_usable", _PATH, path=repr(text))
     try:
         descriptor = _open_plain(text) if allowed is None else _open_below(text, allowed)
     except UnicodeEncodeError as err:
-        raise InvalidModel(f"the path {text!r} cannot name a file") from err
+        raise InvalidModel("path_not_usable", _PATH, path=repr(text)) from err
     except OSError as err:
         if err.errno == errno.ELOOP:
-            raise ForbiddenPath(f"the weights file {text!r} is, or lies behind, a symbolic link") from err
-        reason = "does not exist" if isinstance(err, FileNotFoundError) else f"cannot be read: {err.strerror}"
-        raise InvalidModel(f"the weights file {text!r} {reason}", [(("model_path",), reason)]) from err
+            raise ForbiddenPath("path_through_link", _PATH, path=repr(text)) from err
+        if isinstance(err, FileNotFoundError):
+            raise InvalidModel("path_missing", _PATH, path=repr(text)) from err
+        raise InvalidModel("path_unreadable", _PATH, path=repr(text), reason=err.strerror) from err
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
-        raise InvalidModel(f"the weights file {text!r} is not a regular file")
+        raise InvalidModel("path_not_a_file", _PATH, path=repr(text))
     return open(descriptor, "rb")
 
 
@@ -215,10 +216,7 @@ def _below(path: Path, allowed: Sequence[Path]) -> tuple[Path, tuple[str, ...]]:
         for folder in allowed:
             if path != folder and path.is_relative_to(folder):
                 return folder, path.relative_to(folder).parts
-    raise ForbiddenPath(
-        f"the weights file {os.fspath(path)!r} is outside the folders that models may be registered from: "
-        + ", ".join(str(folder) for folder in allowed)
-    )
+    raise ForbiddenPath("path_outside", _PATH, path=repr(os.fspath(path)), folders=[str(each) for each in allowed])
 
 
 def _check_archive(path: Path) -> None:
@@ -231,15 +229,15 @@ def _check_archive(path: Path) -> None:
     """
     with open(path, "rb") as file:
         if file.read(4) != b"PK\x03\x04":
-            raise InvalidModel("the weights are not a PyTorch zip archive, the format that torch.save writes")
+            raise InvalidModel("not_a_torch_archive")
     try:
         with zipfile.ZipFile(path) as archive:
             members = archive.infolist()
     except (zipfile.BadZipFile, NotImplementedError, ValueError, OSError) as err:
-        raise InvalidModel(f"the weights are a damaged or truncated zip archive: {err}") from err
+        raise InvalidModel("archive_damaged", reason=str(err)) from err
     if len(members) > MAX_ZIP_MEMBERS:
-        raise InvalidModel(f"the weights archive has {len(members)} members; the limit is {MAX_ZIP_MEMBERS}")
+        raise InvalidModel("archive_members", n=len(members), limit=MAX_ZIP_MEMBERS)
     if any(member.compress_type != zipfile.ZIP_STORED for member in members):
-        raise InvalidModel("the weights archive is compressed, which torch.save never does")
+        raise InvalidModel("archive_compressed")
     if sum(member.file_size for member in members) > path.stat().st_size:
-        raise InvalidModel("the weights archive claims more bytes than it has")
+        raise InvalidModel("archive_overlaps")

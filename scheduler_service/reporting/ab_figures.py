@@ -6,20 +6,25 @@ from typing import TYPE_CHECKING
 
 from scheduler_env.fonts import drawable, use_cjk_font
 from scheduler_env.gantt import INK
-from scheduler_service.reporting.figures import (
+from scheduler_service.reporting.axes import (
     BLUE,
     FULL,
     GREEN,
+    GREY,
     ORANGE,
     RED,
     SKY,
     Period,
     Words,
     chart,
+    legend_above,
     nothing,
+    show_text,
     style_axes,
     time_axis,
 )
+from scheduler_service.reporting.formatting import minus
+from scheduler_service.reporting.timeline import Event
 from scheduler_service.stats.summaries import Values
 
 if TYPE_CHECKING:
@@ -27,7 +32,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-GREY = "#7B8794"
 MAX_MARKS = 40
 """Events named in a chart; the table below it has them all."""
 BINS_A_SIDE = 20
@@ -35,6 +39,7 @@ BINS_A_SIDE = 20
 Mark = tuple[datetime, str]
 
 
+@use_cjk_font()
 def sequences(
     frames: "Mapping[str, pd.DataFrame]",
     margin: float,
@@ -53,30 +58,26 @@ def sequences(
     """
     from matplotlib.figure import Figure
 
-    with use_cjk_font():
-        rows = max(1, len(frames))
-        is_empty = all(frame.dropna().empty for frame in frames.values())
-        height = 0.6 + 0.7 * rows if is_empty else 3.5 if rows == 1 else 0.5 + 2.1 * rows
-        drawn = Figure(figsize=(FULL, height), layout="constrained", facecolor="white")
-        for place, (axes, (label, frame)) in enumerate(
-            zip(drawn.subplots(rows, 1, squeeze=False)[:, 0], frames.items(), strict=False)
-        ):
-            style_axes(axes)
-            if rows > 1:
-                axes.set_title(drawable(label, 60), loc="right", fontsize=9.5, color=INK)
-            known = frame.dropna()
-            if known.empty:
-                axes.set_axis_off()
-                axes.text(0.5, 0.5, missing[label], ha="center", va="center", transform=axes.transAxes, color=GREY)
-                continue
-            _sequence(axes, known, margin, words)
-            _name_marks(axes, marks, period, inside=True)
-            axes.set_ylabel(words["axis_improvement"])
-            if place == 0:
-                axes.legend(
-                    fontsize=9, frameon=False, ncols=4, loc="lower left", bbox_to_anchor=(0.0, 1.0), borderaxespad=0
-                )
-            time_axis(axes, period)
+    rows = max(1, len(frames))
+    is_empty = all(frame.dropna().empty for frame in frames.values())
+    height = 0.6 + 0.7 * rows if is_empty else 3.5 if rows == 1 else 0.5 + 2.1 * rows
+    drawn = Figure(figsize=(FULL, height), layout="constrained", facecolor="white")
+    for place, (axes, (label, frame)) in enumerate(
+        zip(drawn.subplots(rows, 1, squeeze=False)[:, 0], frames.items(), strict=False)
+    ):
+        style_axes(axes)
+        if rows > 1:
+            axes.set_title(drawable(label, 60), loc="right", fontsize=9.5, color=INK)
+        known = frame.dropna()
+        if known.empty:
+            show_text(axes, missing[label])
+            continue
+        _sequence(axes, known, margin, words)
+        _name_marks(axes, marks, period, inside=True)
+        axes.set_ylabel(words["axis_improvement"])
+        if place == 0:
+            legend_above(axes)
+        time_axis(axes, period)
     return drawn
 
 
@@ -103,27 +104,23 @@ def _sequence(axes: "Axes", frame: "pd.DataFrame", margin: float, words: Words) 
     axes.yaxis.set_major_formatter(_signed)
 
 
-def ramp(
-    times: Sequence[datetime], shares: Sequence[float], marks: Sequence[Mark], words: Words, period: Period
-) -> "Figure":
-    """The share of all users on the candidate, as steps; what changed it is named above.
+@use_cjk_font()
+def ramp(events: Sequence[Event], words: Words, period: Period) -> "Figure":
+    """The share of all users on the candidate as steps; the events that changed it are named above.
 
     Args:
-        times: at which the share changed, oldest first.
-        shares: 0..1, from each of these times on.
+        events: at least one, oldest first.
     """
-    with use_cjk_font():
-        drawn, axes = chart(FULL, 3.0)
-        if not times:
-            return nothing(drawn, axes, words)
-        moments = [*times, max(period[1], times[-1])]
-        heights = [100.0 * share for share in (*shares, shares[-1])]
-        axes.step(moments, heights, where="post", color=BLUE, linewidth=2.0)  # type: ignore[arg-type]
-        axes.fill_between(moments, heights, step="post", color=SKY, alpha=0.3, linewidth=0)  # type: ignore[arg-type]
-        axes.set_ylim(0.0, min(104.0, max(20.0, 1.3 * max(heights))))
-        axes.set_ylabel(words["axis_share"])
-        _name_marks(axes, marks, period, inside=False)
-        time_axis(axes, period)
+    drawn, axes = chart(FULL, 3.0)
+    moments = [*(event.time for event in events), max(period[1], events[-1].time)]
+    percent = [100.0 * event.share for event in (*events, events[-1])]
+    axes.step(moments, percent, where="post", color=BLUE, linewidth=2.0)  # type: ignore[arg-type]
+    axes.fill_between(moments, percent, step="post", color=SKY, alpha=0.3, linewidth=0)  # type: ignore[arg-type]
+    axes.set_ylim(0.0, min(104.0, max(20.0, 1.3 * max(percent))))
+    axes.set_ylabel(words["axis_share"])
+    marks = [(event.time, f"{number} {event.label}") for number, event in enumerate(events, start=1)]
+    _name_marks(axes, marks, period, inside=False)
+    time_axis(axes, period)
     return drawn
 
 
@@ -158,6 +155,7 @@ def _rows(places: Sequence[float], marks: Sequence[Mark]) -> list[tuple[int, boo
     return found
 
 
+@use_cjk_font()
 def differences(
     improvement: Values,
     counts: tuple[int, int, int],
@@ -175,46 +173,45 @@ def differences(
     """
     import numpy as np
 
-    with use_cjk_font():
-        drawn, axes = chart(FULL, 3.3)
-        if not improvement.size:
-            return nothing(drawn, axes, words)
-        percent = 100.0 * improvement
-        untied = np.abs(percent[percent != 0.0])
-        reach = float(np.quantile(untied, 0.99)) if untied.size else 1.0
-        width = reach / BINS_A_SIDE
-        sides = np.arange(BINS_A_SIDE + 1) * width
-        won, tied, lost = counts
-        groups = (
-            ("pairs_lost", lost, percent < 0.0, -sides[::-1], ORANGE, "///"),
-            ("pairs_tied", tied, percent == 0.0, np.array([-0.35, 0.35]) * width, GREY, ""),
-            ("pairs_won", won, percent > 0.0, sides, BLUE, ""),
-        )
-        tallest = 0.0
-        for key, count, chosen, edges, colour, hatch in groups:
-            share = f"{100.0 * count / max(1, sum(counts)):.1f}% ({count:,})"
-            heights, _ = np.histogram(np.clip(percent[chosen], edges[0], edges[-1]), edges)
-            axes.bar(
-                edges[:-1], heights, np.diff(edges), align="edge", color=colour, hatch=hatch, edgecolor="white",
-                linewidth=0.6, label=words[key].format(share), zorder=3 if key == "pairs_tied" else 2,
-            )  # fmt: skip
-            tallest = max(tallest, float(heights.max()))
-        if mean is not None:
-            centre = 100.0 * mean
-            error = None if interval is None else [[centre - 100.0 * interval[0]], [100.0 * interval[1] - centre]]
-            axes.errorbar(
-                [centre], [1.1 * tallest], xerr=error, fmt="D", color=GREEN, markersize=6, capsize=4, linewidth=2.0,
-                label=words["pairs_mean"].format(f"{centre:+.2f}%".replace("-", "−")), zorder=4,
-            )  # fmt: skip
-        axes.axvline(0.0, color=INK, linewidth=1.0)
-        axes.set_ylim(0.0, 1.2 * tallest)
-        axes.set_xlim(-1.03 * reach, 1.03 * reach)
-        axes.xaxis.set_major_formatter(_signed)
-        axes.set_xlabel(words["axis_difference"])
-        axes.set_ylabel(words["axis_requests"])
-        axes.legend(fontsize=9, frameon=False, ncols=4, loc="lower left", bbox_to_anchor=(0.0, 1.0), borderaxespad=0)
+    drawn, axes = chart(FULL, 3.3)
+    if not improvement.size:
+        return nothing(drawn, axes, words)
+    percent = 100.0 * improvement
+    untied = np.abs(percent[percent != 0.0])
+    reach = float(np.quantile(untied, 0.99)) if untied.size else 1.0
+    width = reach / BINS_A_SIDE
+    sides = np.arange(BINS_A_SIDE + 1) * width
+    won, tied, lost = counts
+    groups = (
+        ("pairs_lost", lost, percent < 0.0, -sides[::-1], ORANGE, "///"),
+        ("pairs_tied", tied, percent == 0.0, np.array([-0.35, 0.35]) * width, GREY, ""),
+        ("pairs_won", won, percent > 0.0, sides, BLUE, ""),
+    )
+    tallest = 0.0
+    for key, count, chosen, edges, colour, hatch in groups:
+        share = f"{100.0 * count / max(1, sum(counts)):.1f}% ({count:,})"
+        heights, _ = np.histogram(np.clip(percent[chosen], edges[0], edges[-1]), edges)
+        axes.bar(
+            edges[:-1], heights, np.diff(edges), align="edge", color=colour, hatch=hatch, edgecolor="white",
+            linewidth=0.6, label=words[key].format(share), zorder=3 if key == "pairs_tied" else 2,
+        )  # fmt: skip
+        tallest = max(tallest, float(heights.max()))
+    if mean is not None:
+        centre = 100.0 * mean
+        error = None if interval is None else [[centre - 100.0 * interval[0]], [100.0 * interval[1] - centre]]
+        axes.errorbar(
+            [centre], [1.1 * tallest], xerr=error, fmt="D", color=GREEN, markersize=6, capsize=4, linewidth=2.0,
+            label=words["pairs_mean"].format(minus(f"{centre:+.2f}%")), zorder=4,
+        )  # fmt: skip
+    axes.axvline(0.0, color=INK, linewidth=1.0)
+    axes.set_ylim(0.0, 1.2 * tallest)
+    axes.set_xlim(-1.03 * reach, 1.03 * reach)
+    axes.xaxis.set_major_formatter(_signed)
+    axes.set_xlabel(words["axis_difference"])
+    axes.set_ylabel(words["axis_requests"])
+    legend_above(axes)
     return drawn
 
 
 def _signed(value: float, _: object) -> str:
-    return "0" if value == 0.0 else f"{value:+g}".replace("-", "−")
+    return "0" if value == 0.0 else minus(f"{value:+g}")

@@ -1,4 +1,4 @@
-"""What a report says, before it is a page or a PDF: sections of text, tables and pictures, every word in place."""
+"""The content of a report, before it becomes a page or a PDF: sections of text, tables and charts, fully worded."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,57 +13,97 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Card:
-    """A headline figure; `tone` says whether its change is good news: "good", "bad" or "plain"."""
+    """A headline figure; `tone` is "good", "bad" or "plain"."""
 
     label: str
     value: str
-    change: str
-    tone: str
+    note: str
+    tone: str = "plain"
 
 
 @dataclass(frozen=True, slots=True)
-class State:
-    """A cell that is good or bad news: `tone` is "ok", "crossed", "warned" or "unknown"."""
+class Badge:
+    """A short text with a colour: `tone` is "ok", "crossed", "warned" or "unknown", or the word of a verdict."""
 
     text: str
     tone: str
 
 
-Cell = str | State
+Cell = str | Badge
 
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """`width` is relative to the other columns', on paper; a page fits them to what is in them."""
+    """`width` is relative to the other columns and used in a PDF; a page fits columns to their content."""
 
     label: str
     width: float = 1.0
-    is_text: bool = False  # aligned to the left, and broken into lines where it has to be
+    is_text: bool = False  # aligned to the left and wrapped
+
+
+@dataclass(frozen=True, slots=True)
+class Cards:
+    """Headline figures, four in a row."""
+
+    kind: ClassVar = "cards"
+    cards: Sequence[Card]
 
 
 @dataclass(frozen=True, slots=True)
 class Findings:
-    """Sentences, the most urgent first."""
+    """A bullet list, the most urgent sentence first."""
 
     kind: ClassVar = "findings"
     sentences: Sequence[str]
 
 
 @dataclass(frozen=True, slots=True)
+class Notes:
+    """Small print between panels."""
+
+    kind: ClassVar = "notes"
+    sentences: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """A panel with one sentence that matters, and what belongs to it; empty parts are left out."""
+
+    kind: ClassVar = "statement"
+    text: str
+    heading: str = ""
+    badge: Badge | None = None
+    warning: str = ""  # before the sentence
+    advice: str = ""
+    cards: Sequence[Card] = ()
+    notes: Sequence[str] = ()
+    tone: str = ""  # "warning" marks the whole panel
+
+
+@dataclass(frozen=True, slots=True)
+class Fields:
+    """Labels with their values."""
+
+    kind: ClassVar = "fields"
+    title: str
+    fields: Sequence[tuple[str, str]]
+
+
+@dataclass(frozen=True, slots=True)
 class Table:
-    """Rows of as many cells as there are columns; without rows, `nothing` is said instead."""
+    """Each row has as many cells as there are columns; a table without rows shows `nothing` instead."""
 
     kind: ClassVar = "table"
     title: str
     columns: Sequence[Column]
     rows: Sequence[Sequence[Cell]]
-    nothing: str
+    nothing: str = ""
     note: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """A chart, or where there is none, what is said instead of it."""
+    """A chart with its note; without a chart, the note alone."""
 
     title: str
     figure: "Figure | None"
@@ -72,18 +112,18 @@ class Picture:
 
 @dataclass(frozen=True, slots=True)
 class Pictures:
-    """One across the page, or two beside each other."""
+    """One picture across the page, or two beside each other."""
 
     kind: ClassVar = "pictures"
     pictures: Sequence[Picture]
 
 
-Block = Findings | Table | Pictures
+Block = Cards | Findings | Notes | Statement | Fields | Table | Pictures
 
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """Blocks under a heading."""
+    """At least one block, under a heading unless `title` is empty."""
 
     title: str
     blocks: Sequence[Block]
@@ -91,11 +131,10 @@ class Section:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """A whole report, in one language."""
+    """A whole report in one language."""
 
     title: str
     lang: Lang
     period: str
-    moment: datetime  # of which it tells
-    cards: Sequence[Card]
+    moment: datetime  # end of the period
     sections: Sequence[Section]

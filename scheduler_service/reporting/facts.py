@@ -1,4 +1,4 @@
-"""What the performance report is told from: the runs of a period, and all figures of them."""
+"""What the performance report is made from: the runs of a period, and all figures of them."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from scheduler_service.alerts.texts import RULES, Lang
 from scheduler_service.reporting import analysis
 from scheduler_service.reporting.analysis import Headline
 from scheduler_service.reporting.anomalies import BucketAnomaly, RunAnomaly, anomalous_buckets, anomalous_runs
-from scheduler_service.reporting.page import local_zone
+from scheduler_service.reporting.formatting import first_moment, local_zone
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -21,29 +21,23 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class AlertRow:
-    """An alert that was under way in the period."""
+    """An alert that was active in the period."""
 
     name: str
     message: str
     severity: str
     began: datetime
-    ended: datetime | None  # None: it goes on
+    ended: datetime | None  # None: ongoing
     value: float | None
     threshold: float | None
 
     @classmethod
     def of(cls, episode: Episode, lang: Lang) -> "AlertRow":
-        """The episode in a language; a reason that came with it stays in the one it was told in."""
-        told, _ = RULES[lang].get(episode.name, ("{reason}", ""))
-        return cls(
-            episode.name,
-            episode.message if "{reason}" in told else told.format(subject=episode.subject),
-            episode.severity,
-            episode.began,
-            episode.ended,
-            episode.value,
-            episode.threshold,
-        )
+        """The episode in a language; a message with a reason stays in the language of the reason."""
+        text, _ = RULES[lang].get(episode.name, ("{reason}", ""))
+        message = episode.message if "{reason}" in text else text.format(subject=episode.subject)
+        figures = (episode.began, episode.ended, episode.value, episode.threshold)
+        return cls(episode.name, message, episode.severity, *figures)
 
     @property
     def is_critical(self) -> bool:
@@ -52,12 +46,12 @@ class AlertRow:
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """All that the report is told from."""
+    """All figures of the report."""
 
     runs: "pd.DataFrame"  # times in the local zone
     now: Headline
     then: Headline
-    start: datetime  # local time, as `end`
+    start: datetime  # the first run, if that is later than the start of the period; local time, as `end`
     end: datetime
     thresholds: Mapping[str, float]
     gap_thresholds: Mapping[int, float]
@@ -68,9 +62,15 @@ class Facts:
     buckets: "pd.DataFrame"  # as `analysis.over_time`
     reasons: Sequence[tuple[str, int]]
     teams: Mapping[str, float]
-    far_runs: Sequence[RunAnomaly]
-    far_buckets: Sequence[BucketAnomaly]
+    run_anomalies: Sequence[RunAnomaly]
+    bucket_anomalies: Sequence[BucketAnomaly]
     alerts: Sequence[AlertRow]
+
+    @property
+    def chart_period(self) -> tuple[datetime, datetime]:
+        """What the axes of time span: from the beginning of the first bucket, so that all of it is shown."""
+        first = [self.buckets.index[0].to_pydatetime()] if len(self.buckets) else []
+        return min([self.start, *first]), self.end
 
 
 def gather(
@@ -86,7 +86,8 @@ def gather(
     """The facts of `runs`; arguments as `performance.performance_report` has them."""
     zone = local_zone(end)
     runs = runs.assign(timestamp=runs["timestamp"].dt.tz_convert(zone))
-    start, end = start.astimezone(zone), end.astimezone(zone)
+    end = end.astimezone(zone)
+    start = first_moment(runs, start.astimezone(zone), end)
     sizes = sizes_of(runs, gap_thresholds)
     judged = runs[runs["success"] & is_gap_judged(runs, gap_thresholds, said_gaps)]
     gaps = judged["gap"].groupby(sizes[judged.index]).agg(["mean", "count"]).dropna()
@@ -105,7 +106,7 @@ def gather(
         buckets=analysis.over_time(runs, start, end),
         reasons=analysis.failure_reasons(runs),
         teams=analysis.team_utilization(runs),
-        far_runs=anomalous_runs(runs, gap_thresholds),
-        far_buckets=anomalous_buckets(runs, start, end),
+        run_anomalies=anomalous_runs(runs, gap_thresholds),
+        bucket_anomalies=anomalous_buckets(runs, start, end),
         alerts=sorted(alerts, key=lambda alert: alert.began),
     )

@@ -1,30 +1,49 @@
-"""The charts of the reports: matplotlib figures, and how they get into a page.
+"""The charts of the reports, as SVG or PNG: matplotlib figures, boxes and distributions drawn by seaborn.
 
-Colours are Okabe and Ito's, told apart by colour-blind readers; matplotlib is imported inside the functions:
-it takes a while, and only reports need it.
+Both libraries are imported inside the functions: that takes seconds, and only reports need them.
 """
 
 import base64
-from collections.abc import Mapping, Sequence
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from io import BytesIO
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
-from scheduler_env.fonts import drawable, use_cjk_font
-from scheduler_env.gantt import INK, PALE
+from scheduler_env.fonts import use_cjk_font
+from scheduler_env.gantt import INK
 from scheduler_service.reporting.analysis import UNKNOWN_MODEL
+from scheduler_service.reporting.axes import (
+    BLUE,
+    FULL,
+    GREEN,
+    HALF,
+    MODEL_COLOURS,
+    ORANGE,
+    RED,
+    SKY,
+    Period,
+    Scale,
+    Words,
+    chart,
+    label,
+    legend_above,
+    nothing,
+    percent_text,
+    plain_numbers,
+    rescale,
+    show_text,
+    style_axes,
+    time_axis,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
-    from matplotlib.axis import Axis
     from matplotlib.figure import Figure
 
-BLUE, ORANGE, GREEN, PINK, SKY, RED = "#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00"
-MODEL_COLOURS = (BLUE, ORANGE, GREEN, PINK, SKY, RED)
-HALF, FULL = 5.6, 11.5
-"""Inches: a chart beside another one, and one across the page."""
 PRINT_SCALE = 0.74
 """Size at which a chart is laid out for paper: the smaller, the larger its text is in proportion."""
 PRINT_DPI = 240
@@ -36,8 +55,7 @@ MAX_MARKS = 200
 LINES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 3)))
 """Styles beside the colours of models."""
 
-Words = Mapping[str, str]
-Period = tuple[datetime, datetime]
+Groups = Mapping[str, "pd.Series[Any]"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +68,6 @@ class Marks:
 
 
 NO_MARKS = Marks()
-Scale = Literal["linear", "log", "root"]
-"""Of the axis of values: logarithmic where the values are far apart, or of square roots, which has room for 0."""
 
 
 def data_uri(drawn: "Figure") -> str:
@@ -72,8 +88,26 @@ def png(drawn: "Figure", width_mm: float) -> bytes:
     return data.getvalue()
 
 
+@contextmanager
+def _seaborn() -> Iterator[Any]:
+    """seaborn with seeded jitter, so that the same report gives the same bytes."""
+    import numpy as np
+    import seaborn
+
+    state = np.random.get_state()
+    np.random.seed(0)
+    try:
+        with warnings.catch_warnings():
+            # seaborn 0.13 passes an argument that Matplotlib 3.11 deprecates.
+            warnings.filterwarnings("ignore", message="vert: bool was deprecated")
+            yield seaborn
+    finally:
+        np.random.set_state(state)
+
+
+@use_cjk_font()
 def boxes(
-    groups: Mapping[str, "pd.Series[Any]"],
+    groups: Groups,
     axis_label: str,
     words: Words,
     *,
@@ -82,7 +116,7 @@ def boxes(
     limits: Mapping[str, float] | None = None,
     scale: Scale = "linear",
 ) -> "Figure":
-    """A box (quartiles, whiskers to 1.5 of their distance) for each group; its values as dots, at most 150 of them.
+    """A box plot of each group, whiskers up to 1.5 box lengths, with at most 150 of its values as dots.
 
     Groups without values are left out.
 
@@ -91,49 +125,43 @@ def boxes(
         colour: of all boxes; the models' colours by default.
         limits: of some groups' means, in the values' unit; then the means are drawn, too.
     """
-    import numpy as np
+    import pandas as pd
 
-    present = {name: values.dropna().to_numpy() for name, values in groups.items()}
-    present = {name: values for name, values in present.items() if len(values)}
-    with use_cjk_font():
-        drawn, axes = chart(HALF, 0.9 + 0.52 * max(2, len(present)))
-        if not present:
-            return nothing(drawn, axes, words)
-        places = range(len(present))
-        line = {"color": INK, "linewidth": 1.0}
-        drawn_boxes = axes.boxplot(
-            list(present.values()),
-            positions=places,
-            orientation="horizontal",
-            widths=0.55,
-            showfliers=False,
-            patch_artist=True,
-            manage_ticks=False,
-            medianprops=line | {"linewidth": 1.6},
-            whiskerprops=line,
-            capprops=line,
-        )
-        chance = np.random.default_rng(0)
-        for place, box, values in zip(places, drawn_boxes["boxes"], present.values(), strict=True):
-            face = colour or MODEL_COLOURS[place % len(MODEL_COLOURS)]
-            box.set(facecolor=face, alpha=0.75, edgecolor=INK, linewidth=1.0)
-            dots = values if len(values) <= MAX_DOTS else chance.choice(values, MAX_DOTS, replace=False)
-            axes.plot(
-                dots, place + chance.uniform(-0.2, 0.2, len(dots)), linestyle="none", marker="o", markersize=2.2,
-                color=INK, alpha=0.35, markeredgewidth=0, zorder=3,
-            )  # fmt: skip
-        if limits is not None:
-            _means_and_limits(axes, present, limits, words)
-        held = [limit for name, limit in (limits or {}).items() if name in present]
-        _rescale(axes, np.concatenate([*present.values(), held]), scale)
-        if is_share:
-            axes.xaxis.set_major_formatter(percent_text)
-        axes.set_yticks(places, [label(name, 26) for name in present])
-        axes.set_ylim(len(present) - 0.5, -0.5)
-        axes.set_xlabel(axis_label)
-        axes.tick_params(axis="y", length=0)
-        axes.grid(axis="y", visible=False)
+    present = _present(groups)
+    drawn, axes = chart(HALF, 0.9 + 0.52 * max(2, len(present)))
+    if not present:
+        return nothing(drawn, axes, words)
+    order = [str(place) for place in range(len(present))]
+    dots = [values.sample(min(MAX_DOTS, len(values)), random_state=0) for values in present.values()]
+    boxed, dotted = (
+        pd.concat(dict(zip(order, each, strict=True)), names=["group"]).rename("value").reset_index(level=0)
+        for each in (present.values(), dots)
+    )
+    palette = [colour or MODEL_COLOURS[place % len(MODEL_COLOURS)] for place in range(len(order))]
+    common: dict[str, Any] = {"x": "value", "y": "group", "order": order, "orient": "h", "legend": False, "ax": axes}
+    with _seaborn() as sns:
+        sns.boxplot(
+            boxed, **common, hue="group", hue_order=order, palette=palette, saturation=1.0, width=0.55,
+            showfliers=False, linecolor=INK, linewidth=1.0, boxprops={"alpha": 0.75}, medianprops={"linewidth": 1.6},
+        )  # fmt: skip
+        sns.stripplot(dotted, **common, jitter=0.2, size=2.2, color=INK, alpha=0.35, zorder=3)
+    if limits is not None:
+        _means_and_limits(axes, present, limits, words)
+    shown_limits = [limit for name, limit in (limits or {}).items() if name in present]
+    rescale(axes, pd.concat([boxed["value"], pd.Series(shown_limits, dtype="float64")]), scale)
+    if is_share:
+        axes.xaxis.set_major_formatter(percent_text)
+    axes.set_yticks(range(len(order)), [label(name, 26) for name in present])
+    axes.set_ylim(len(order) - 0.5, -0.5)
+    axes.set(xlabel=axis_label, ylabel="")
+    axes.tick_params(axis="y", length=0)
+    axes.grid(axis="y", visible=False)
     return drawn
+
+
+def _present(groups: Groups) -> Groups:
+    """The groups with values, without what is missing in them."""
+    return {name: known for name, values in groups.items() if len(known := values.dropna())}
 
 
 def _means_and_limits(axes: "Axes", groups: Mapping[str, Any], limits: Mapping[str, float], words: Words) -> None:
@@ -149,115 +177,80 @@ def _means_and_limits(axes: "Axes", groups: Mapping[str, Any], limits: Mapping[s
             [limits[name] for name in held], [places[name] - 0.42 for name in held],
             [places[name] + 0.42 for name in held], color=RED, linewidth=2.4, label=words["limit_mark"], zorder=4,
         )  # fmt: skip
-    axes.legend(fontsize=8, frameon=False, ncols=2, loc="lower left", bbox_to_anchor=(0.0, 1.0), borderaxespad=0)
+    legend_above(axes)
 
 
-def _rescale(axes: "Axes", values: Any, scale: Scale) -> None:
+@use_cjk_font()
+def cumulative(groups: Groups, axis_label: str, words: Words, *, scale: Scale = "linear") -> "Figure":
+    """The empirical distribution function of each group, exact at up to 200 of its values."""
     import numpy as np
+    import pandas as pd
 
-    largest = float(values.max())
-    if scale == "log" and values.min() > 0.0 and largest > 20.0 * values.min():
-        axes.set_xscale("log")
-        axes.set_xlim(float(values.min()) / 1.1, 1.1 * largest)  # of all values, though not each is drawn
-        _plain_numbers(axes.xaxis, largest / float(values.min()))
-    if scale == "root":
-        axes.set_xscale("function", functions=(lambda x: np.sqrt(np.maximum(x, 0.0)), np.square))
-        axes.set_xlim(0.0, max(1.05 * largest, 1.0))
-        ticks = [tick for tick in (0.0, 0.1, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 50.0) if tick <= max(largest, 1.0)]
-        ticks += [tick for tick in (100.0, 200.0, 500.0, 1000.0, 10_000.0) if tick <= largest]
-        axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
-
-
-def _plain_numbers(axis: "Axis", ratio: float) -> None:
-    """Label a logarithmic axis, over values whose largest is `ratio` times the least, with few and plain numbers.
-
-    Where it spans little, Matplotlib labels the places in between, too, in mathematical notation and one over another.
-    """
-    from matplotlib.ticker import LogLocator, NullFormatter
-
-    beginnings = (1.0, 2.0, 5.0) if ratio <= 200.0 else (1.0, 3.0) if ratio <= 2_000.0 else (1.0,)
-    axis.set_major_locator(LogLocator(subs=beginnings, numticks=12))
-    axis.set_major_formatter("{x:,.10g}")
-    axis.set_minor_formatter(NullFormatter())
-
-
-def cumulative(
-    groups: Mapping[str, "pd.Series[Any]"], axis_label: str, words: Words, *, scale: Scale = "linear"
-) -> "Figure":
-    """Of each group the share of its values up to x: the empirical distribution function, exact at up to 200 values."""
-    import numpy as np
-
-    present = {name: np.sort(values.dropna().to_numpy()) for name, values in groups.items()}
-    present = {name: values for name, values in present.items() if len(values)}
-    with use_cjk_font():
-        drawn, axes = chart(HALF, 3.0 + 0.2 * -(-len(present) // 2))
-        if not present:
-            return nothing(drawn, axes, words)
+    present = _present(groups)
+    drawn, axes = chart(HALF, 3.0 + 0.2 * -(-len(present) // 2))
+    if not present:
+        return nothing(drawn, axes, words)
+    with _seaborn() as sns:
         for place, (name, values) in enumerate(present.items()):
             ranks = np.unique(np.linspace(1, len(values), min(MAX_STEPS, len(values))).astype(int))
-            steps = np.concatenate([values[:1], values[ranks - 1]])
-            axes.step(
-                steps, 100.0 * np.concatenate([[0.0], ranks / len(values)]), where="post", linewidth=1.8,
-                color=MODEL_COLOURS[place % len(MODEL_COLOURS)], linestyle=LINES[place % len(LINES)],
-                label=label(name, 22),
+            sns.ecdfplot(
+                x=values.sort_values().to_numpy()[ranks - 1], weights=np.diff(ranks, prepend=0), stat="percent",
+                ax=axes, linewidth=1.8, color=MODEL_COLOURS[place % len(MODEL_COLOURS)],
+                linestyle=LINES[place % len(LINES)], label=label(name, 22),
             )  # fmt: skip
-        _rescale(axes, np.concatenate(list(present.values())), scale)
-        axes.set_ylim(0.0, 101.0)
-        axes.set_xlabel(axis_label)
-        axes.set_ylabel(words["axis_cumulative"])
-        # Below the axes: within them, names that are long would hide the curves.
-        drawn.legend(fontsize=8, frameon=False, ncols=2, loc="outside lower left", handlelength=3.2)
+    rescale(axes, pd.concat(present.values()), scale)
+    axes.set_ylim(0.0, 101.0)
+    axes.set(xlabel=axis_label, ylabel=words["axis_cumulative"])
+    # Below the axes: within them, names that are long would hide the curves.
+    drawn.legend(fontsize=8, frameon=False, ncols=2, loc="outside lower left", handlelength=3.2)
     return drawn
 
 
+@use_cjk_font()
 def trend(buckets: "pd.DataFrame", words: Words, period: Period, marks: Marks = NO_MARKS) -> "Figure":
     """The mean makespan with its confidence band, the mean gap, and the number of requests, one above the other."""
+    from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
 
-    with use_cjk_font():
-        from matplotlib.figure import Figure
-
-        drawn = Figure(figsize=(FULL, 5.4), layout="constrained", facecolor="white")
-        upper, middle, lower = drawn.subplots(3, 1, sharex=True, height_ratios=(2.0, 1.5, 1))
-        for axes in (upper, middle, lower):
-            style_axes(axes)
-        means = buckets["makespan"].dropna()
-        band = buckets[["low", "high"]].dropna()
-        if len(band):
-            upper.fill_between(band.index, band["low"], band["high"], color=BLUE, alpha=0.18, linewidth=0)
-        upper.plot(means.index, means, color=BLUE, linewidth=1.8, marker="o", markersize=3.5)
-        upper.set_ylabel(words["axis_makespan"])
-        gaps = 100.0 * buckets["gap"].dropna()
-        middle.plot(gaps.index, gaps, color=GREEN, linewidth=1.8, marker="o", markersize=3.5)
-        middle.set_ylabel(words["axis_gap_short"])
-        middle.set_ylim(0.0, 1.3 * max(gaps.max(), 0.1) if len(gaps) else 1.0)  # with room for the marks of runs
-        mark_buckets(upper, means, marks.buckets.get("makespan", ()), words)
-        mark_buckets(middle, gaps, marks.buckets.get("gap", ()), words)
-        if marks.runs:
-            middle.plot(
-                list(marks.runs[:MAX_MARKS]), [0.97] * len(marks.runs[:MAX_MARKS]), linestyle="none", marker="v",
-                markersize=5, color=RED, alpha=0.8, transform=middle.get_xaxis_transform(), label=words["run_mark"],
-                clip_on=False,
-            )  # fmt: skip
-        width = _bar_width(buckets)
-        good = buckets["requests"] - buckets["failures"]
-        lower.bar(buckets.index, good, width=width, color=SKY, align="edge", label=words["succeeded"])
-        lower.bar(
-            buckets.index, buckets["failures"], width=width, bottom=good, color=RED, align="edge", hatch="///",
-            edgecolor="white", linewidth=0, label=words["failed"],
+    drawn = Figure(figsize=(FULL, 5.4), layout="constrained", facecolor="white")
+    upper, middle, lower = drawn.subplots(3, 1, sharex=True, height_ratios=(2.0, 1.5, 1))
+    for axes in (upper, middle, lower):
+        style_axes(axes)
+    means = buckets["makespan"].dropna()
+    band = buckets[["low", "high"]].dropna()
+    if len(band):
+        upper.fill_between(band.index, band["low"], band["high"], color=BLUE, alpha=0.18, linewidth=0)
+    upper.plot(means.index, means, color=BLUE, linewidth=1.8, marker="o", markersize=3.5)
+    upper.set_ylabel(words["axis_makespan"])
+    gaps = 100.0 * buckets["gap"].dropna()
+    middle.plot(gaps.index, gaps, color=GREEN, linewidth=1.8, marker="o", markersize=3.5)
+    middle.set_ylabel(words["axis_gap_short"])
+    middle.set_ylim(0.0, 1.3 * max(gaps.max(), 0.1) if len(gaps) else 1.0)  # with room for the marks of runs
+    mark_buckets(upper, means, marks.buckets.get("makespan", ()), words)
+    mark_buckets(middle, gaps, marks.buckets.get("gap", ()), words)
+    if marks.runs:
+        middle.plot(
+            list(marks.runs[:MAX_MARKS]), [0.97] * len(marks.runs[:MAX_MARKS]), linestyle="none", marker="v",
+            markersize=5, color=RED, alpha=0.8, transform=middle.get_xaxis_transform(), label=words["run_mark"],
+            clip_on=False,
         )  # fmt: skip
-        for axes, values in ((upper, means), (middle, gaps)):
-            if values.empty:
-                say_nothing(axes, words)
-        lower.set_ylabel(words["axis_requests"])
-        lower.yaxis.set_major_locator(MaxNLocator(4, integer=True))
-        for axes in (upper, middle, lower):
-            shade_alerts(axes, marks.alerts, words, is_named=axes is upper)
-            if axes.get_legend_handles_labels()[1]:
-                axes.legend(
-                    fontsize=8, frameon=False, ncols=4, loc="lower right", bbox_to_anchor=(1.0, 0.99), borderaxespad=0
-                )
-        time_axis(lower, period)
+    width = _bar_width(buckets)
+    good = buckets["requests"] - buckets["failures"]
+    lower.bar(buckets.index, good, width=width, color=SKY, align="edge", label=words["succeeded"])
+    lower.bar(
+        buckets.index, buckets["failures"], width=width, bottom=good, color=RED, align="edge", hatch="///",
+        edgecolor="white", linewidth=0, label=words["failed"],
+    )  # fmt: skip
+    for axes, values in ((upper, means), (middle, gaps)):
+        if values.empty:
+            show_text(axes, words["no_data"])
+    lower.set_ylabel(words["axis_requests"])
+    lower.yaxis.set_major_locator(MaxNLocator(4, integer=True))
+    for axes in (upper, middle, lower):
+        shade_alerts(axes, marks.alerts, words, is_named=axes is upper)
+        if axes.get_legend_handles_labels()[1]:
+            legend_above(axes, at_right=True)
+    time_axis(lower, period)
     return drawn
 
 
@@ -297,69 +290,69 @@ def _united(spans: Sequence[tuple[datetime, datetime, bool]]) -> list[tuple[date
     return united
 
 
+@use_cjk_font()
 def latency(buckets: "pd.DataFrame", words: Words, period: Period, marks: Marks = NO_MARKS) -> "Figure":
     """P50, P95 and P99 of the compute time, milliseconds."""
-    with use_cjk_font():
-        drawn, axes = chart(HALF, 2.9)
-        shown = buckets[["p50", "p95", "p99"]].dropna() * 1000.0
-        if shown.empty:
-            return nothing(drawn, axes, words)
-        for name, colour, style in (("p99", RED, "-"), ("p95", ORANGE, "--"), ("p50", BLUE, "-")):
-            axes.plot(
-                shown.index, shown[name], color=colour, linestyle=style, linewidth=1.6, marker="o", markersize=2.8,
-                label=name.upper(),
-            )  # fmt: skip
-        mark_buckets(axes, shown["p50"], marks.buckets.get("execution_time", ()), words)
-        if shown["p99"].max() > 20.0 * max(shown["p50"].min(), 1e-9) and shown.min().min() > 0.0:
-            axes.set_yscale("log")
-            _plain_numbers(axes.yaxis, float(shown["p99"].max() / shown.min().min()))
-        else:
-            axes.set_ylim(bottom=0.0)
-        axes.set_ylabel(words["axis_time"])
-        axes.legend(fontsize=8, frameon=False, ncols=4, loc="lower left", bbox_to_anchor=(0.0, 1.0), borderaxespad=0)
-        time_axis(axes, period)
+    drawn, axes = chart(HALF, 2.9)
+    shown = buckets[["p50", "p95", "p99"]].dropna() * 1000.0
+    if shown.empty:
+        return nothing(drawn, axes, words)
+    for name, colour, style in (("p99", RED, "-"), ("p95", ORANGE, "--"), ("p50", BLUE, "-")):
+        axes.plot(
+            shown.index, shown[name], color=colour, linestyle=style, linewidth=1.6, marker="o", markersize=2.8,
+            label=name.upper(),
+        )  # fmt: skip
+    mark_buckets(axes, shown["p50"], marks.buckets.get("execution_time", ()), words)
+    if shown["p99"].max() > 20.0 * max(shown["p50"].min(), 1e-9) and shown.min().min() > 0.0:
+        axes.set_yscale("log")
+        plain_numbers(axes.yaxis, float(shown["p99"].max() / shown.min().min()))
+    else:
+        axes.set_ylim(bottom=0.0)
+    axes.set_ylabel(words["axis_time"])
+    legend_above(axes)
+    time_axis(axes, period)
     return drawn
 
 
+@use_cjk_font()
 def hours(runs: "pd.DataFrame", words: Words) -> "Figure":
     """How many requests came in each hour of the day."""
     from matplotlib.ticker import MaxNLocator
 
-    with use_cjk_font():
-        drawn, axes = chart(HALF, 2.9)
-        if runs.empty:
-            return nothing(drawn, axes, words)
-        counts = runs["timestamp"].dt.hour.value_counts().reindex(range(24), fill_value=0)
-        axes.bar(counts.index, counts, color=BLUE, width=0.8)
-        axes.set_xticks(range(0, 24, 3))
-        axes.set_xlim(-0.6, 23.6)
-        axes.set_xlabel(words["axis_hour"])
-        axes.set_ylabel(words["axis_requests"])
-        axes.yaxis.set_major_locator(MaxNLocator(5, integer=True))
-        axes.grid(axis="x", visible=False)
+    drawn, axes = chart(HALF, 2.9)
+    if runs.empty:
+        return nothing(drawn, axes, words)
+    counts = runs["timestamp"].dt.hour.value_counts().reindex(range(24), fill_value=0)
+    axes.bar(counts.index, counts, color=BLUE, width=0.8)
+    axes.set_xticks(range(0, 24, 3))
+    axes.set_xlim(-0.6, 23.6)
+    axes.set_xlabel(words["axis_hour"])
+    axes.set_ylabel(words["axis_requests"])
+    axes.yaxis.set_major_locator(MaxNLocator(5, integer=True))
+    axes.grid(axis="x", visible=False)
     return drawn
 
 
+@use_cjk_font()
 def bars(shares: Mapping[str, float], axis_label: str, words: Words, *, colour: str, is_percent: bool) -> "Figure":
     """Horizontal bars with their values, in the order given; `is_percent`: the values are shares, shown as percent."""
-    with use_cjk_font():
-        drawn, axes = chart(HALF, 0.9 + 0.3 * max(4, len(shares)))
-        if not shares:
-            return nothing(drawn, axes, words)
-        names = [label(name, 34) for name in shares]
-        values = [100.0 * value if is_percent else value for value in shares.values()]
-        places = range(len(names))
-        axes.barh(places, values, color=colour, height=0.62)
-        axes.set_yticks(places, names)
-        axes.set_ylim(max(4, len(names)) - 0.5, -0.5)  # a single bar is no wall
-        reach = max([*values, 1e-9])
-        axes.set_xlim(0.0, reach * 1.16)
-        for place, value in zip(places, values, strict=True):
-            text = f"{value:.0f}%" if is_percent else f"{value:.0f}"
-            axes.text(value + reach * 0.015, place, text, va="center_baseline", fontsize=8.5, color=INK)
-        axes.set_xlabel(axis_label)
-        axes.tick_params(axis="y", length=0)
-        axes.grid(axis="y", visible=False)
+    drawn, axes = chart(HALF, 0.9 + 0.3 * max(4, len(shares)))
+    if not shares:
+        return nothing(drawn, axes, words)
+    names = [label(name, 34) for name in shares]
+    values = [100.0 * value if is_percent else value for value in shares.values()]
+    places = range(len(names))
+    axes.barh(places, values, color=colour, height=0.62)
+    axes.set_yticks(places, names)
+    axes.set_ylim(max(4, len(names)) - 0.5, -0.5)  # a single bar is no wall
+    reach = max([*values, 1e-9])
+    axes.set_xlim(0.0, reach * 1.16)
+    for place, value in zip(places, values, strict=True):
+        text = f"{value:.0f}%" if is_percent else f"{value:.0f}"
+        axes.text(value + reach * 0.015, place, text, va="center_baseline", fontsize=8.5, color=INK)
+    axes.set_xlabel(axis_label)
+    axes.tick_params(axis="y", length=0)
+    axes.grid(axis="y", visible=False)
     return drawn
 
 
@@ -373,84 +366,6 @@ def values_by_model(runs: "pd.DataFrame", column: str, scale: float, words: Word
     if len(kept) < len(busiest):
         groups[words["other_models"]] = good.loc[~models.isin(kept), column] * scale
     return groups
-
-
-def label(name: str, columns: int) -> str:
-    """`name` as it can be drawn, without its middle if it is longer than so many columns; a hanzi takes two."""
-    whole = drawable(name, 10 * columns)
-    if _columns(whole) <= columns:
-        return whole
-    # Long names often differ at their ends, as versions do.
-    tail = next(whole[place:] for place in range(len(whole)) if _columns(whole[place:]) <= columns // 3)
-    head = next(whole[:place] for place in range(len(whole), -1, -1) if _columns(whole[:place] + "…" + tail) <= columns)
-    return f"{head}…{tail}"
-
-
-def _columns(text: str) -> int:
-    return sum(2 if ord(character) > 0x2E7F else 1 for character in text)
-
-
-def chart(width_in: float, height_in: float) -> "tuple[Figure, Axes]":
-    """A new figure with one pair of axes."""
-    from matplotlib.figure import Figure
-
-    drawn = Figure(figsize=(width_in, height_in), layout="constrained", facecolor="white")
-    axes = drawn.subplots()
-    style_axes(axes)
-    return drawn, axes
-
-
-def style_axes(axes: "Axes") -> None:
-    """Gives the axes the look of all charts."""
-    for side in ("top", "right"):
-        axes.spines[side].set_visible(False)
-    for side in ("left", "bottom"):
-        axes.spines[side].set_color(PALE)
-    axes.tick_params(labelsize=9, color=PALE, labelcolor=INK)
-    axes.xaxis.label.set(fontsize=9, color=INK)
-    axes.yaxis.label.set(fontsize=9, color=INK)
-    axes.grid(color=PALE, linewidth=0.6)
-    axes.set_axisbelow(True)
-
-
-def nothing(drawn: "Figure", axes: "Axes", words: Words) -> "Figure":
-    """The figure, saying that there are no data."""
-    for other in drawn.axes:
-        other.set_axis_off()
-    say_nothing(axes, words)
-    return drawn
-
-
-def say_nothing(axes: "Axes", words: Words) -> None:
-    """Lets the axes say that there are no data."""
-    axes.set_axis_off()
-    axes.text(0.5, 0.5, words["no_data"], ha="center", va="center", transform=axes.transAxes, color="#7B8794")
-
-
-def percent_text(share: float, _: object) -> str:
-    """Of a share, for the labels of an axis."""
-    return f"{100.0 * share:.4g}%"
-
-
-def time_axis(axes: "Axes", period: Period) -> None:
-    """Lets the axis span the period, whose start has the time zone of the labels, and names its moments."""
-    from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
-
-    zone = period[0].tzinfo
-    # With these, every length of period has a step between ticks that fits.
-    locator = AutoDateLocator(tz=zone, minticks=3, maxticks=8)  # type: ignore[no-untyped-call]
-    axes.xaxis.set_major_locator(locator)
-    axes.xaxis.set_major_formatter(
-        ConciseDateFormatter(  # type: ignore[no-untyped-call]
-            locator,
-            tz=zone,
-            formats=["%Y", "%m", "%m-%d", "%H:%M", "%H:%M", "%S"],  # of years, months, days, hours, minutes, seconds
-            zero_formats=["", "%Y", "%m", "%m-%d", "%H:%M", "%H:%M"],  # where the next larger unit begins
-            offset_formats=["", "%Y", "%Y", "%Y-%m-%d", "%Y-%m-%d", "%Y-%m-%d %H:%M"],
-        )
-    )
-    axes.set_xlim(*period)  # type: ignore[arg-type]  # matplotlib converts times
-    axes.xaxis.get_offset_text().set(fontsize=8, color=INK)
 
 
 def _bar_width(buckets: "pd.DataFrame") -> Any:

@@ -1,6 +1,6 @@
 """The performance report in words: headline figures against the period before, and what follows from them."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from scheduler_service.alerts.about import are_one_cycle
@@ -10,17 +10,13 @@ from scheduler_service.reporting.analysis import Headline
 from scheduler_service.reporting.anomalies import WORTH_SAYING_GAP
 from scheduler_service.reporting.content import Card
 from scheduler_service.reporting.facts import Facts
-from scheduler_service.reporting.page import Formatter
+from scheduler_service.reporting.formatting import Formatter
 
 if TYPE_CHECKING:
     import pandas as pd
 
-ENOUGH_RUNS = analysis.ENOUGH_RUNS
 
-Words = Mapping[str, str]
-
-
-def cards(now: Headline, then: Headline, words: Words, show: Formatter) -> list[Card]:
+def cards(now: Headline, then: Headline, show: Formatter) -> list[Card]:
     """The headline figures of the period, each against that of the period before.
 
     What depends on the sizes of what was asked for is neither good nor bad by itself; the findings compare like with
@@ -37,16 +33,16 @@ def cards(now: Headline, then: Headline, words: Words, show: Formatter) -> list[
         in_points: bool = False,
     ) -> Card:
         if value is None or previous is None or (previous == 0.0 and not in_points):
-            return Card(words[name], text(value), words["no_before"], "plain")
+            return Card(show.text(name), text(value), show.text("no_before"), "plain")
         difference = 100.0 * (value - previous) if in_points else 100.0 * (value / previous - 1.0)
         if abs(difference) < 0.05:
-            return Card(words[name], text(value), f"{words['vs_before']} {words['unchanged']}", "plain")
-        unit = f" {words['points']}" if in_points else "%"
+            return Card(show.text(name), text(value), f"{show.text('vs_before')} {show.text('unchanged')}", "plain")
+        unit = f" {show.text('points')}" if in_points else "%"
         shown = f"{'▲' if difference > 0 else '▼'} {abs(difference):.1f}{unit}"
         tone = "plain"
         if better and abs(difference) >= (0.5 if in_points else 2.0):  # less comes and goes by chance
             tone = "good" if difference * better > 0 else "bad"
-        return Card(words[name], text(value), f"{words['vs_before']} {shown}", tone)
+        return Card(show.text(name), text(value), f"{show.text('vs_before')} {shown}", tone)
 
     return [
         card("requests", now.requests, then.requests, show.count, better=0),
@@ -60,86 +56,86 @@ def cards(now: Headline, then: Headline, words: Words, show: Formatter) -> list[
     ]
 
 
-def findings(facts: Facts, words: Words, show: Formatter) -> list[str]:
+def findings(facts: Facts, show: Formatter) -> list[str]:
     """What follows from the figures, the most urgent first; at least one sentence."""
     runs, now, thresholds, teams = facts.runs, facts.now, facts.thresholds, facts.teams
     if runs.empty:
-        return [words["find_no_runs"], *_alert_finding(facts, words)]
+        return [show.text("find_no_runs"), *_alert_finding(facts, show)]
     found = []
     good = runs[runs["success"]]
     if now.success_rate is not None and now.success_rate < thresholds["min_success_rate"]:
         reason, times = facts.reasons[0]
         limit = show.percent(thresholds["min_success_rate"])
-        found.append(words["find_success"].format(show.percent(now.success_rate), limit, show.name(reason, 80), times))
+        found.append(show.text("find_success", show.percent(now.success_rate), limit, show.name(reason, 80), times))
     makespan_h, late_s = facts.measured["max_makespan"], facts.measured["max_execution_time"]
     if makespan_h is not None and makespan_h > thresholds["max_makespan"]:
         cycles = good[are_one_cycle(good)]
         share = float((cycles["makespan"] > thresholds["max_makespan"]).mean())
         limit = show.hours(thresholds["max_makespan"])
-        found.append(words["find_makespan"].format(show.hours(makespan_h), limit, show.percent(share)))
+        found.append(show.text("find_makespan", show.hours(makespan_h), limit, show.percent(share)))
     if late_s is not None and late_s > thresholds["max_execution_time"]:
-        found.append(words["find_time"].format(show.seconds(late_s), show.seconds(thresholds["max_execution_time"])))
-    found += _gap_finding(facts, words, show)
+        found.append(show.text("find_time", show.seconds(late_s), show.seconds(thresholds["max_execution_time"])))
+    found += _gap_finding(facts, show)
     fallbacks = float((runs["reason"] == "fallback").mean())
     if fallbacks > 0.0:
-        found.append(words["find_fallback"].format(show.percent(fallbacks)))
+        found.append(show.text("find_fallback", show.percent(fallbacks)))
     if now.satisfaction is not None and now.satisfaction < 3.0:
         verdicts = int(runs["user_satisfaction"].count())
-        found.append(words["find_satisfaction"].format(show.plain(now.satisfaction), verdicts))
+        found.append(show.text("find_satisfaction", show.plain(now.satisfaction), verdicts))
     if facts.gap_change is not None:
         was, became = facts.gap_change
         if became > was + WORTH_SAYING_GAP:
-            found.append(words["find_worse"].format(show.percent(was), show.percent(became)))
+            found.append(show.text("find_worse", show.percent(was), show.percent(became)))
         if became < was - WORTH_SAYING_GAP:
-            found.append(words["find_better"].format(show.percent(was), show.percent(became)))
-    found += _model_finding(good, words, show)
-    if len(teams) > 1 and len(good) >= ENOUGH_RUNS:
+            found.append(show.text("find_better", show.percent(was), show.percent(became)))
+    found += _model_finding(good, show)
+    if len(teams) > 1 and len(good) >= analysis.ENOUGH_RUNS:
         (busiest, most), (_, second) = list(teams.items())[:2]
         if most > 1.15 * second:
-            found.append(words["find_team"].format(show.name(busiest, 20), show.percent(most), show.percent(second)))
+            found.append(show.text("find_team", show.name(busiest, 20), show.percent(most), show.percent(second)))
     if not found and all(alert.ended is not None for alert in facts.alerts):
-        found.append(words["find_fine"])
-    return [*_alert_finding(facts, words), *found, *_anomaly_finding(facts, words, show)]
+        found.append(show.text("find_fine"))
+    return [*_alert_finding(facts, show), *found, *_anomaly_finding(facts, show)]
 
 
-def _gap_finding(facts: Facts, words: Words, show: Formatter) -> list[str]:
+def _gap_finding(facts: Facts, show: Formatter) -> list[str]:
     """The sizes whose mean gap is beyond its threshold."""
     labels = analysis.size_labels(facts.gap_thresholds)
     beyond = [
-        words["size_beyond"].format(labels[size], show.fine_percent(mean), show.fine_percent(limit))
+        show.text("size_beyond", labels[size], show.fine_percent(mean), show.fine_percent(limit))
         for size, (mean, count) in facts.gaps.items()
         if count >= GAP_RUNS and (limit := facts.gap_thresholds.get(size)) is not None and mean > limit
     ]
-    return [words["find_gap"].format(words["list_separator"].join(beyond))] if beyond else []
+    return [show.text("find_gap", show.text("list_separator").join(beyond))] if beyond else []
 
 
-def _alert_finding(facts: Facts, words: Words) -> list[str]:
+def _alert_finding(facts: Facts, show: Formatter) -> list[str]:
     if not facts.alerts:
         return []
     critical = sum(alert.is_critical for alert in facts.alerts)
     unended = sum(alert.ended is None for alert in facts.alerts)
-    return [words["find_alerts"].format(len(facts.alerts), critical, unended)]
+    return [show.text("find_alerts", len(facts.alerts), critical, unended)]
 
 
-def _anomaly_finding(facts: Facts, words: Words, show: Formatter) -> list[str]:
+def _anomaly_finding(facts: Facts, show: Formatter) -> list[str]:
     found = []
-    if facts.far_runs:
-        metrics = [each.metric for each in facts.far_runs]
-        text = words["find_anomalous_runs"]
-        found.append(text.format(show.count(metrics.count("gap")), show.count(metrics.count("execution_time"))))
-    if facts.far_buckets:
-        found.append(words["find_anomalous_buckets"].format(len({each.moment for each in facts.far_buckets})))
+    if facts.run_anomalies:
+        metrics = [each.metric for each in facts.run_anomalies]
+        counts = (show.count(metrics.count(metric)) for metric in ("gap", "execution_time"))
+        found.append(show.text("find_anomalous_runs", *counts))
+    if facts.bucket_anomalies:
+        found.append(show.text("find_anomalous_buckets", len({each.moment for each in facts.bucket_anomalies})))
     return found
 
 
-def _model_finding(good: "pd.DataFrame", words: Mapping[str, str], show: Formatter) -> list[str]:
+def _model_finding(good: "pd.DataFrame", show: Formatter) -> list[str]:
     """The model with the smallest mean gap, if another one with enough runs is clearly behind."""
     gaps = good.groupby("model_key")["gap"].agg(["mean", "count"])
-    means = gaps.loc[gaps["count"] >= ENOUGH_RUNS, "mean"].sort_values()
+    means = gaps.loc[gaps["count"] >= analysis.ENOUGH_RUNS, "mean"].sort_values()
     if len(means) < 2:
         return []
     best, worst = str(means.index[0]), str(means.index[-1])
     low, high = float(means.iloc[0]), float(means.iloc[-1])
     if high - low < WORTH_SAYING_GAP:
         return []
-    return [words["find_model"].format(show.name(best), show.percent(low), show.name(worst), show.percent(high))]
+    return [show.text("find_model", show.name(best), show.percent(low), show.name(worst), show.percent(high))]

@@ -1,4 +1,4 @@
-"""A report to print and to send on: A4, its text to be searched and copied, in the bundled font."""
+"""A report as PDF: A4, with text that can be searched and copied, in the bundled font."""
 
 import re
 from collections.abc import Sequence
@@ -8,7 +8,21 @@ from fpdf import FPDF, FontFace
 from fpdf.enums import TableBordersLayout
 
 from scheduler_env.fonts import FONT_FILE
-from scheduler_service.reporting.content import Block, Card, Cell, Findings, Picture, Pictures, Report, State, Table
+from scheduler_service.reporting.content import (
+    Badge,
+    Block,
+    Card,
+    Cards,
+    Cell,
+    Fields,
+    Findings,
+    Notes,
+    Picture,
+    Pictures,
+    Report,
+    Statement,
+    Table,
+)
 from scheduler_service.reporting.figures import png
 from scheduler_service.reporting.texts import TEXTS
 
@@ -22,7 +36,12 @@ BRAND: Colour = (0, 114, 178)
 GOOD: Colour = (0, 112, 79)
 BAD: Colour = (179, 38, 30)
 WARNED: Colour = (122, 75, 0)
-TONES = {"good": GOOD, "ok": GOOD, "bad": BAD, "crossed": BAD, "warned": WARNED}
+TONES = {
+    **dict.fromkeys(("good", "ok", "better", "non_inferior"), GOOD),
+    **dict.fromkeys(("bad", "crossed", "worse", "warning"), BAD),
+    **dict.fromkeys(("warned", "invalid"), WARNED),
+}
+"""Colours of badges, cards and statements; others are grey."""
 
 MARGIN, BESIDE = 12.0, 4.0
 PADDING = 1.2
@@ -43,9 +62,9 @@ def pdf_of(report: Report) -> bytes:
     """The report as a PDF; the same report gives the same bytes."""
     paper = _Paper(report)
     paper.title_page()
-    paper.cards(report.cards)
     for section in report.sections:
-        paper.heading(section.title, section.blocks[0])
+        if section.title:
+            paper.heading(section.title, section.blocks[0])
         for block in section.blocks:
             paper.block(block)
     paper.closing(TEXTS[report.lang]["footer"])
@@ -95,20 +114,6 @@ class _Paper(FPDF):
         self._rule(self.y, BRAND)
         self.set_y(self.y + 4.0)
 
-    def cards(self, cards: Sequence[Card]) -> None:
-        width, height = (self.epw - (CARDS_IN_ROW - 1) * BESIDE) / CARDS_IN_ROW, 17.0
-        top = self.y
-        for place, card in enumerate(cards):
-            row, column = divmod(place, CARDS_IN_ROW)
-            x, y = MARGIN + column * (width + BESIDE), top + row * (height + 3.0)
-            self._frame(x, y, width, height)
-            lines = ((card.label, SOFT, 7.0), (card.value, INK, 13.0), (card.change, TONES.get(card.tone, SOFT), 7.0))
-            for (text, colour, size_pt), offset in zip(lines, (1.3, 5.2, 12.2), strict=True):
-                self._ink(colour, size_pt)
-                self.set_xy(x + 1.5, y + offset)
-                self.cell(width - 3.0, 6.6 if size_pt > 10.0 else 3.6, text)
-        self.set_xy(MARGIN, top + (height + 3.0) * -(-len(cards) // CARDS_IN_ROW))
-
     def heading(self, title: str, first: Block) -> None:
         """A section's heading, on the same page as the beginning of what it heads."""
         self._need(12.0 + self._least_height(first))
@@ -123,12 +128,22 @@ class _Paper(FPDF):
         self.ln(8.6)
 
     def block(self, block: Block) -> None:
-        if isinstance(block, Findings):
-            self._findings(block)
-        elif isinstance(block, Table):
-            self._table(block)
-        else:
-            self._pictures(block)
+        match block:
+            case Cards(cards):
+                self._cards(cards)
+            case Findings():
+                self._findings(block)
+            case Notes(sentences):
+                for sentence in sentences:
+                    self._note(sentence)
+            case Statement():
+                self._statement(block)
+            case Fields():
+                self._fields(block)
+            case Table():
+                self._table(block)
+            case Pictures():
+                self._pictures(block)
 
     def closing(self, text: str) -> None:
         """The report's last words."""
@@ -138,6 +153,68 @@ class _Paper(FPDF):
         self._rule(self.y + 1.0)
         self.set_y(self.y + 2.5)
         self._write(MARGIN, lines)
+
+    def _cards(self, cards: Sequence[Card]) -> None:
+        width, height = (self.epw - (CARDS_IN_ROW - 1) * BESIDE) / CARDS_IN_ROW, 17.0
+        self._need(height)
+        top = self.y
+        for place, card in enumerate(cards):
+            row, column = divmod(place, CARDS_IN_ROW)
+            x, y = MARGIN + column * (width + BESIDE), top + row * (height + 3.0)
+            self._frame(x, y, width, height)
+            lines = ((card.label, SOFT, 7.0), (card.value, INK, 13.0), (card.note, TONES.get(card.tone, SOFT), 7.0))
+            for (text, colour, size_pt), offset in zip(lines, (1.3, 5.2, 12.2), strict=True):
+                self._ink(colour, size_pt)
+                self._fit(text, width - 3.0, size_pt)
+                self.set_xy(x + 1.5, y + offset)
+                self.cell(width - 3.0, 6.6 if size_pt > 10.0 else 3.6, text)
+        self.set_xy(MARGIN, top + (height + 3.0) * -(-len(cards) // CARDS_IN_ROW))
+
+    def _statement(self, block: Statement) -> None:
+        self._need(self._least_height(block))
+        top, page = self.y, self.page_no()
+        colour = TONES.get(block.badge.tone if block.badge else block.tone, SOFT)
+        for text, ink, size_pt in (
+            (block.heading, SOFT, 8.5),
+            (block.warning, WARNED, 8.5),
+            (block.badge.text if block.badge else "", colour, 9.5),
+            (block.text, BAD if block.tone == "warning" else INK, 9.5),
+            (f"{self._words['next']}{self._words['colon']}{block.advice}" if block.advice else "", INK, 8.5),
+        ):
+            if text:
+                self._ink(ink, size_pt)
+                self._write(MARGIN + 3.0, self._lines(text, self.epw - 6.0), size_pt / 1.9)
+                self.ln(0.6)
+        if page == self.page_no():
+            self.set_fill_color(*colour)
+            self.rect(MARGIN, top, 1.0, self.y - top, style="F")
+            self.set_fill_color(255)
+        if block.cards:
+            self.ln(1.5)
+            self._cards(block.cards)
+        for note in block.notes:
+            self._note(note)
+        self.ln(1.5)
+
+    def _fields(self, block: Fields) -> None:
+        self._need(24.0)
+        self._title(block.title)
+        width = self.epw / CARDS_IN_ROW
+        for first in range(0, len(block.fields), CARDS_IN_ROW):
+            row = block.fields[first : first + CARDS_IN_ROW]
+            self._ink(INK, TEXT_PT)
+            values = [self._lines(value, width - 3.0) for _, value in row]
+            height = LINE_HEIGHT * (1 + max(map(len, values)))
+            self._need(height)
+            top = self.y
+            for place, ((label, _), lines) in enumerate(zip(row, values, strict=True)):
+                x = MARGIN + place * width
+                self.set_y(top)
+                for colour, size_pt, texts in ((SOFT, SMALL_PT, [label]), (INK, TEXT_PT, lines)):
+                    self._ink(colour, size_pt)
+                    self._write(x, texts)
+            self.set_xy(MARGIN, top + height + 1.5)
+        self.ln(2.0)
 
     def _findings(self, block: Findings) -> None:
         for sentence in block.sentences:
@@ -152,7 +229,8 @@ class _Paper(FPDF):
 
     def _table(self, table: Table) -> None:
         self._need(self._least_height(table))
-        self._title(table.title)
+        if table.title:
+            self._title(table.title)
         if not table.rows:
             self._note(table.nothing)
             return
@@ -171,7 +249,7 @@ class _Paper(FPDF):
             for row in table.rows:
                 line = drawn.row()
                 for text, cell in zip(self._broken(row, widths), row, strict=True):
-                    tone = FontFace(color=TONES.get(cell.tone, SOFT)) if isinstance(cell, State) else None
+                    tone = FontFace(color=TONES.get(cell.tone, SOFT)) if isinstance(cell, Badge) else None
                     line.cell(text, style=tone)
         self.set_x(MARGIN)
         self._note(table.note)
@@ -197,8 +275,8 @@ class _Paper(FPDF):
 
     def _least_height(self, block: Block) -> float:
         """What has to fit on the page where the block begins."""
-        if isinstance(block, Findings):
-            return 12.0
+        if not isinstance(block, Table | Pictures):
+            return 24.0 if isinstance(block, Statement) else 12.0
         if isinstance(block, Table):
             self._ink(INK, TEXT_PT)
             widths = self._widths(block)
@@ -228,7 +306,7 @@ class _Paper(FPDF):
         return [self.epw * column.width / total for column in table.columns]
 
     def _broken(self, cells: Sequence[Cell], widths: Sequence[float]) -> list[str]:
-        texts = [cell.text if isinstance(cell, State) else cell for cell in cells]
+        texts = [cell.text if isinstance(cell, Badge) else cell for cell in cells]
         return [
             "\n".join(self._lines(text, width - 2.0 * PADDING - 0.2)) for text, width in zip(texts, widths, strict=True)
         ]
@@ -262,6 +340,9 @@ class _Paper(FPDF):
         self.ln(6.5)
 
     def _note(self, text: str) -> None:
+        """Small print; nothing for no text."""
+        if not text:
+            return
         self._ink(SOFT, SMALL_PT)
         self.ln(1.0)
         self._write(MARGIN, self._lines(text, self.epw))
@@ -271,6 +352,12 @@ class _Paper(FPDF):
         """A new page, if less than `height` is left of this one."""
         if self.will_page_break(height) and self.y > 20.0:
             self.add_page()
+
+    def _fit(self, text: str, width: float, size_pt: float) -> None:
+        """A smaller font, if `text` would be wider than `width`."""
+        needed = self.get_string_width(text)
+        if needed > width:
+            self.set_font(FONT, size=size_pt * width / needed)
 
     def _ink(self, colour: Colour, size_pt: float) -> None:
         self.set_text_color(*colour)

@@ -1,14 +1,15 @@
-"""The performance report: what a plant manager should know of a period, and what to do about it."""
+"""The performance report: what a plant manager should know about a period, and what to do about it."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from scheduler_service.reporting import analysis, figures
-from scheduler_service.reporting.content import Block, Findings, Picture, Pictures, Report, Section
+from scheduler_service.reporting.axes import GREEN, RED, SKY
+from scheduler_service.reporting.content import Block, Cards, Findings, Picture, Pictures, Report, Section
 from scheduler_service.reporting.facts import AlertRow, Facts, gather
 from scheduler_service.reporting.findings import cards, findings
-from scheduler_service.reporting.page import Formatter, local_zone
+from scheduler_service.reporting.formatting import Formatter, local_zone
 from scheduler_service.reporting.performance_tables import (
     alerts_table,
     anomalies_table,
@@ -16,13 +17,11 @@ from scheduler_service.reporting.performance_tables import (
     requests_table,
     thresholds_table,
 )
-from scheduler_service.reporting.texts import TEXTS, Lang
+from scheduler_service.reporting.texts import Lang
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
-
-Words = Mapping[str, str]
 
 
 def performance_report(
@@ -37,137 +36,128 @@ def performance_report(
     alerts: Sequence[AlertRow],
     said_gaps: Iterable[int] = (),
 ) -> Report:
-    """The report on `runs`, all recorded from `start` to `end`; `page.html_of` and `pdf.pdf_of` put it on paper.
+    """The report on `runs`, all recorded from `start` to `end`; it begins at the first of them.
 
     Args:
         runs: any number of rows, none included; columns `analysis.REPORT_COLUMNS`, as in `telemetry.queries.DTYPES`.
         before: the runs of the period of the same length before; columns `analysis.SUMMARY_COLUMNS`.
         thresholds: as `monitoring.PERFORMANCE_THRESHOLDS`.
         gap_thresholds: as `thresholds.GAP_THRESHOLDS`.
-        alerts: that were under way in the period.
-        said_gaps: sizes whose threshold somebody said; the others are for standard cycles alone.
+        alerts: that were active in the period.
+        said_gaps: sizes whose threshold was configured; the others are for standard cycles alone.
     """
-    words = TEXTS[lang]
-    zone = local_zone(end)
-    show = Formatter(lang, zone)
+    show = Formatter(lang, local_zone(end))
     facts = gather(runs, before, start, end, thresholds, gap_thresholds, alerts, said_gaps)
     sections = [
-        Section(words["summary"], [Findings(findings(facts, words, show)), thresholds_table(facts, words, show)]),
-        Section(words["alerts"], [alerts_table(facts, words, show)]),
+        Section("", [Cards(cards(facts.now, facts.then, show))]),
+        Section(show.text("summary"), [Findings(findings(facts, show)), thresholds_table(facts, show)]),
+        Section(show.text("alerts"), [alerts_table(facts, show)]),
     ]
     if len(runs):
-        sections += _sections(facts, words, show)
+        sections += _sections(facts, show)
     return Report(
-        title=words["performance_title"],
+        title=show.text("performance_title"),
         lang=lang,
-        period=words["period"].format(show.moment(start), show.moment(end), show.zone_name(end)),
+        period=show.period(facts.start, facts.end),
         moment=end,
-        cards=cards(facts.now, facts.then, words, show),
         sections=sections,
     )
 
 
-def _sections(facts: Facts, words: Words, show: Formatter) -> list[Section]:
+def _sections(facts: Facts, show: Formatter) -> list[Section]:
     """Charts and tables of the runs; there is at least one."""
-    runs = facts.runs
-    quality = [_trend(facts, words), *_distributions(facts, words)] if runs["success"].any() else [_trend(facts, words)]
-    return [
-        Section(words["quality"], quality),
-        Section(words["speed"], [_speed(facts, words)]),
-        Section(words["reliability"], [_load(facts, words)]),
-        Section(words["anomalies"], [anomalies_table(facts, words, show)]),
-        Section(words["models"], [models_table(facts, words, show)]),
-        Section(
-            words["requests_heading"],
-            [
-                requests_table(analysis.top(runs, "execution_time"), words["slowest"], words, show),
-                requests_table(analysis.top(runs, "gap"), words["largest_gap"], words, show),
-            ],
-        ),
-    ]
+    slowest, largest_gaps = analysis.top(facts.runs, "execution_time"), analysis.top(facts.runs, "gap")
+    distributions = _distributions(facts, show) if facts.runs["success"].any() else []
+    sections: dict[str, list[Block]] = {
+        "quality": [_trend(facts, show), *distributions],
+        "speed": [_speed(facts, show)],
+        "reliability": [_load(facts, show)],
+        "anomalies": [anomalies_table(facts, show)],
+        "models": [models_table(facts, show)],
+        "requests_heading": [
+            requests_table(slowest, show.text("slowest"), show),
+            requests_table(largest_gaps, show.text("largest_gap"), show),
+        ],
+    }
+    return [Section(show.text(title), blocks) for title, blocks in sections.items()]
 
 
-def _trend(facts: Facts, words: Words) -> Block:
-    drawn = figures.trend(facts.buckets, words, (facts.start, facts.end), _marks(facts))
-    return Pictures([Picture(words["trend"], drawn, words["trend_note"])])
+def _trend(facts: Facts, show: Formatter) -> Block:
+    drawn = figures.trend(facts.buckets, show.words, facts.chart_period, _marks(facts))
+    return Pictures([Picture(show.text("trend"), drawn, show.text("trend_note"))])
 
 
-def _distributions(facts: Facts, words: Words) -> list[Block]:
-    """Makespans and gaps by size and by model, as boxes and as curves."""
-    labels = analysis.size_labels(facts.gap_thresholds)
+def _distributions(facts: Facts, show: Formatter) -> list[Block]:
+    """Gaps and makespans by size and by model, as boxes and as curves."""
+    words, labels = show.words, analysis.size_labels(facts.gap_thresholds)
     limits = {labels[size]: 100.0 * limit for size, limit in facts.gap_thresholds.items()}
-    gaps_by_size, hours_by_size = _by_size(facts, "gap", 100.0, labels), _by_size(facts, "makespan", 1.0, labels)
-    gaps = figures.values_by_model(facts.runs, "gap", 100.0, words)
-    hours = figures.values_by_model(facts.runs, "makespan", 1.0, words)
-    gap_axis, hour_axis = words["axis_gap_root"], words["axis_makespan"]
-
-    def picture(name: str, drawn: "Figure", note: str = "") -> Picture:
-        return Picture(words[name], drawn, words[note] if note else "")
-
-    boxes, cumulative = figures.boxes, figures.cumulative
-    return [
-        Pictures(
-            [
-                picture(
-                    "gap_by_size",
-                    boxes(gaps_by_size, gap_axis, words, colour=figures.SKY, limits=limits, scale="root"),
-                    "gap_by_size_note",
-                ),
-                picture(
-                    "makespan_by_size",
-                    boxes(hours_by_size, hour_axis, words, colour=figures.SKY, scale="log"),
-                    "makespan_by_size_note",
-                ),
-            ]
-        ),
-        Pictures(
-            [
-                picture("gap_by_model", boxes(gaps, gap_axis, words, scale="root"), "boxes_note"),
-                picture("makespan_by_model", boxes(hours, hour_axis, words, scale="log"), "mix_note"),
-            ]
-        ),
-        Pictures(
-            [
-                picture("gap_cumulative", cumulative(gaps, gap_axis, words, scale="root"), "cumulative_note"),
-                picture("makespan_cumulative", cumulative(hours, hour_axis, words, scale="log")),
-            ]
-        ),
-    ]
-
-
-def _speed(facts: Facts, words: Words) -> Block:
-    drawn = figures.latency(facts.buckets, words, (facts.start, facts.end), _marks(facts))
-    return Pictures(
-        [Picture(words["latency"], drawn), Picture(words["load_by_hour"], figures.hours(facts.runs, words))]
+    gap: dict[str, Any] = {"axis_label": show.text("axis_gap_root"), "words": words, "scale": "root"}
+    makespan: dict[str, Any] = {"axis_label": show.text("axis_makespan"), "words": words, "scale": "log"}
+    gaps, makespans = _by_size(facts, "gap", 100.0, labels), _by_size(facts, "makespan", 1.0, labels)
+    gaps_of, makespans_of = (
+        figures.values_by_model(facts.runs, column, factor, words)
+        for column, factor in (("gap", 100.0), ("makespan", 1.0))
     )
 
+    def picture(name: str, drawn: "Figure", note: str = "") -> Picture:
+        return Picture(show.text(name), drawn, show.text(note) if note else "")
 
-def _load(facts: Facts, words: Words) -> Block:
-    """The busiest teams, and why requests failed."""
-    teams = dict(list(facts.teams.items())[:12])
-    drawn = figures.bars(teams, words["axis_utilization"], words, colour=figures.GREEN, is_percent=True)
-    failures = Picture(words["failures"], None, words["no_failures"])
-    if facts.reasons:
-        counts = dict(facts.reasons[:8])
-        bars = figures.bars(counts, words["axis_count"], words, colour=figures.RED, is_percent=False)
-        failures = Picture(words["failures"], bars)
-    return Pictures([Picture(words["teams"], drawn), failures])
+    return [
+        Pictures(
+            [
+                picture("gap_by_size", figures.boxes(gaps, colour=SKY, limits=limits, **gap), "gap_by_size_note"),
+                picture("makespan_by_size", figures.boxes(makespans, colour=SKY, **makespan), "makespan_by_size_note"),
+            ]
+        ),
+        Pictures(
+            [
+                picture("gap_by_model", figures.boxes(gaps_of, **gap), "boxes_note"),
+                picture("makespan_by_model", figures.boxes(makespans_of, **makespan), "mix_note"),
+            ]
+        ),
+        Pictures(
+            [
+                picture("gap_cumulative", figures.cumulative(gaps_of, **gap), "cumulative_note"),
+                picture("makespan_cumulative", figures.cumulative(makespans_of, **makespan)),
+            ]
+        ),
+    ]
 
 
-def _by_size(facts: Facts, column: str, scale: float, labels: Mapping[int, str]) -> "dict[str, pd.Series[Any]]":
+def _by_size(facts: Facts, column: str, factor: float, labels: Mapping[int, str]) -> "dict[str, pd.Series[Any]]":
     """The values of successful runs of each size, by its label, the smallest first."""
     good = facts.runs["success"]
-    groups = dict(list((facts.runs.loc[good, column] * scale).groupby(facts.sizes[good])))
+    groups = dict(list((facts.runs.loc[good, column] * factor).groupby(facts.sizes[good])))
     return {labels[int(size)]: groups[size] for size in sorted(groups)}
 
 
+def _speed(facts: Facts, show: Formatter) -> Block:
+    drawn = figures.latency(facts.buckets, show.words, facts.chart_period, _marks(facts))
+    hours = figures.hours(facts.runs, show.words)
+    return Pictures([Picture(show.text("latency"), drawn), Picture(show.text("load_by_hour"), hours)])
+
+
+def _load(facts: Facts, show: Formatter) -> Block:
+    """The busiest teams, and why requests failed."""
+    teams = dict(list(facts.teams.items())[:12])
+    drawn = figures.bars(teams, show.text("axis_utilization"), show.words, colour=GREEN, is_percent=True)
+    failures = Picture(show.text("failures"), None, show.text("no_failures"))
+    if facts.reasons:
+        counts = dict(facts.reasons[:8])
+        bars = figures.bars(counts, show.text("axis_count"), show.words, colour=RED, is_percent=False)
+        failures = Picture(show.text("failures"), bars)
+    return Pictures([Picture(show.text("teams"), drawn), failures])
+
+
 def _marks(facts: Facts) -> figures.Marks:
+    start, end = facts.chart_period
     spans = [
-        (max(alert.began, facts.start), min(alert.ended or facts.end, facts.end), alert.is_critical)
+        (max(alert.began, start), min(alert.ended or end, end), alert.is_critical)
         for alert in facts.alerts
+        if (alert.ended or end) > start
     ]
     buckets: dict[str, list[datetime]] = {}
-    for each in facts.far_buckets:
+    for each in facts.bucket_anomalies:
         buckets.setdefault(each.metric, []).append(each.moment)
-    runs = [each.moment for each in facts.far_runs if each.metric == "gap"]
+    runs = [each.moment for each in facts.run_anomalies if each.metric == "gap"]
     return figures.Marks(spans, buckets, runs)

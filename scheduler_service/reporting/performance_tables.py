@@ -8,21 +8,19 @@ from scheduler_service.alerts.rules import GAP_RUNS
 from scheduler_service.reporting import analysis
 from scheduler_service.reporting.analysis import number
 from scheduler_service.reporting.anomalies import BucketAnomaly, RunAnomaly
-from scheduler_service.reporting.content import Cell, Column, State, Table
+from scheduler_service.reporting.content import Badge, Cell, Column, Table
 from scheduler_service.reporting.facts import Facts
-from scheduler_service.reporting.page import Formatter
+from scheduler_service.reporting.formatting import Formatter
 
 MODELS_LISTED, ALERTS_LISTED, RUNS_LISTED, BUCKETS_LISTED = 100, 40, 12, 8
 """Lines of the tables; what is left out is counted below them."""
 
-Words = Mapping[str, str]
 
-
-def thresholds_table(facts: Facts, words: Words, show: Formatter) -> Table:
+def thresholds_table(facts: Facts, show: Formatter) -> Table:
     def check(
         label: str, limit: float, actual: float | None, text: Callable[[float | None], str], state: str
     ) -> list[Cell]:
-        return [label, text(limit), text(actual), State(words[state], state)]
+        return [label, text(limit), text(actual), Badge(show.text(state), state)]
 
     def state(actual: float | None, limit: float, *, at_most: bool) -> str:
         if actual is None:
@@ -31,7 +29,7 @@ def thresholds_table(facts: Facts, words: Words, show: Formatter) -> Table:
 
     actual, limits = facts.measured, facts.thresholds
     rows = [
-        check(words[name], limits[name], actual[name], text, state(actual[name], limits[name], at_most=at_most))
+        check(show.text(name), limits[name], actual[name], text, state(actual[name], limits[name], at_most=at_most))
         for name, text, at_most in (
             ("max_makespan", show.hours, True),
             ("max_execution_time", show.seconds, True),
@@ -42,60 +40,60 @@ def thresholds_table(facts: Facts, words: Words, show: Formatter) -> Table:
     for size, (mean, count) in facts.gaps.items():
         if size == FOR_EVER:
             continue
-        limit, name = facts.gap_thresholds[size], words["max_gap"].format(labels[size])
+        limit, name = facts.gap_thresholds[size], show.text("max_gap", labels[size])
         # The limits were measured on means: a mean of a few runs is beyond them by chance.
         found = "few" if count < GAP_RUNS else state(mean, limit, at_most=True)
         rows.append(check(name, limit, mean, show.fine_percent, found))
     columns = [
-        Column(words["metric_heading"], 3.0, is_text=True),
-        *(Column(words[name]) for name in ("threshold", "actual", "state")),
+        Column(show.text("metric_heading"), 3.0, is_text=True),
+        *(Column(show.text(name)) for name in ("threshold", "actual", "state")),
     ]
-    return Table(words["thresholds"], columns, rows, words["no_data"])
+    return Table(show.text("thresholds"), columns, rows, show.text("no_data"))
 
 
-def alerts_table(facts: Facts, words: Words, show: Formatter) -> Table:
+def alerts_table(facts: Facts, show: Formatter) -> Table:
     columns = [
-        Column(words["severity"], 0.8, is_text=True),
-        Column(words["alert"], 4.2, is_text=True),
-        Column(words["began"], 1.7, is_text=True),
-        Column(words["ended"], 1.7, is_text=True),
-        Column(words["value"]),
-        Column(words["threshold"]),
+        Column(show.text("severity"), 0.8, is_text=True),
+        Column(show.text("alert"), 4.2, is_text=True),
+        Column(show.text("began"), 1.7, is_text=True),
+        Column(show.text("ended"), 1.7, is_text=True),
+        Column(show.text("value")),
+        Column(show.text("threshold")),
     ]
     latest = facts.alerts[-ALERTS_LISTED:]
     rows: list[list[Cell]] = [
         [
-            State(words["critical"], "crossed") if alert.is_critical else State(words["warning"], "warned"),
+            Badge(show.text("critical"), "crossed") if alert.is_critical else Badge(show.text("warning"), "warned"),
             f"{show.name(alert.message, 160)} ({show.name(alert.name)})",
             show.moment(alert.began),
-            words["goes_on"] if alert.ended is None else show.moment(alert.ended),
+            show.text("goes_on") if alert.ended is None else show.moment(alert.ended),
             show.of_rule(alert.name, alert.value),
             show.of_rule(alert.name, alert.threshold),
         ]
         for alert in latest
     ]
     return Table(
-        words["alerts_of_period"], columns, rows, words["no_alerts"], _left_out(facts.alerts, len(latest), words)
+        show.text("alerts_of_period"), columns, rows, show.text("no_alerts"), _left_out(facts.alerts, len(latest), show)
     )
 
 
-def anomalies_table(facts: Facts, words: Words, show: Formatter) -> Table:
+def anomalies_table(facts: Facts, show: Formatter) -> Table:
     columns = [
-        Column(words["time"], 1.6, is_text=True),
-        Column(words["request_or_spell"], 1.9, is_text=True),
-        Column(words["model"], 1.9, is_text=True),
-        Column(words["workpoints"], 0.7),
-        Column(words["reason_heading"], 4.6, is_text=True),
+        Column(show.text("time"), 1.6, is_text=True),
+        Column(show.text("request_or_spell"), 1.9, is_text=True),
+        Column(show.text("model"), 1.9, is_text=True),
+        Column(show.text("workpoints"), 0.7),
+        Column(show.text("reason_heading"), 4.6, is_text=True),
     ]
 
     def reason(each: RunAnomaly | BucketAnomaly, key: str) -> str:
         text = {"gap": show.percent, "execution_time": show.seconds, "makespan": show.hours}[each.metric]
         score = f"{each.score:.1f}".replace("-", "−")
-        return words[f"{key}_{each.metric}"].format(text(each.value), text(each.usual), score)
+        return show.text(f"{key}_{each.metric}", text(each.value), text(each.usual), score)
 
     rows: list[list[Cell]] = [
-        [show.moment(each.moment), words["spell"].format(show.count(each.runs)), "", "", reason(each, "far_bucket")]
-        for each in facts.far_buckets[:BUCKETS_LISTED]
+        [show.moment(each.moment), show.text("spell", show.count(each.runs)), "", "", reason(each, "bucket_anomaly")]
+        for each in facts.bucket_anomalies[:BUCKETS_LISTED]
     ]
     rows += [
         [
@@ -103,12 +101,12 @@ def anomalies_table(facts: Facts, words: Words, show: Formatter) -> Table:
             show.name(each.request_id, 40),
             show.name(each.model),
             show.count(each.n_workpoints),
-            reason(each, "far_run"),
+            reason(each, "run_anomaly"),
         ]
-        for each in _listed(facts.far_runs)
+        for each in _listed(facts.run_anomalies)
     ]
-    note = _left_out([*facts.far_buckets, *facts.far_runs], len(rows), words) + words["anomalies_note"]
-    return Table(words["anomalies_of_period"], columns, rows, words["no_anomalies"], note)
+    note = _left_out([*facts.bucket_anomalies, *facts.run_anomalies], len(rows), show) + show.text("anomalies_note")
+    return Table(show.text("anomalies_of_period"), columns, rows, show.text("no_anomalies"), note)
 
 
 def _listed(runs: Sequence[RunAnomaly]) -> list[RunAnomaly]:
@@ -120,10 +118,10 @@ def _listed(runs: Sequence[RunAnomaly]) -> list[RunAnomaly]:
     return sorted(shown, key=lambda each: -each.score)
 
 
-def models_table(facts: Facts, words: Words, show: Formatter) -> Table:
+def models_table(facts: Facts, show: Formatter) -> Table:
     of_schedules, of_service = ("makespan", "policy_makespan", "gap"), ("p50", "p99", "utilization", "satisfaction")
     names = ("requests", "success_rate", *of_schedules, *of_service)
-    columns = [Column(words["model"], 2.4, is_text=True), *(Column(words[name]) for name in names)]
+    columns = [Column(show.text("model"), 2.4, is_text=True), *(Column(show.text(name)) for name in names)]
     models = analysis.by_model(facts.runs)
     rows: list[list[Cell]] = [
         [
@@ -140,15 +138,15 @@ def models_table(facts: Facts, words: Words, show: Formatter) -> Table:
         ]
         for row in models[:MODELS_LISTED]
     ]
-    return Table(words["models_of_period"], columns, rows, words["no_data"], _left_out(models, len(rows), words))
+    return Table(show.text("models_of_period"), columns, rows, show.text("no_data"), _left_out(models, len(rows), show))
 
 
-def requests_table(runs: Sequence[Mapping[str, Any]], title: str, words: Words, show: Formatter) -> Table:
+def requests_table(runs: Sequence[Mapping[str, Any]], title: str, show: Formatter) -> Table:
     columns = [
-        Column(words["time"], 1.7, is_text=True),
-        Column(words["request_id"], 2.4, is_text=True),
-        Column(words["model"], 2.4, is_text=True),
-        *(Column(words[name]) for name in ("workpoints", "compute_time", "makespan_short", "gap_short")),
+        Column(show.text("time"), 1.7, is_text=True),
+        Column(show.text("request_id"), 2.4, is_text=True),
+        Column(show.text("model"), 2.4, is_text=True),
+        *(Column(show.text(name)) for name in ("workpoints", "compute_time", "makespan_short", "gap_short")),
     ]
     rows: list[list[Cell]] = [
         [
@@ -162,8 +160,8 @@ def requests_table(runs: Sequence[Mapping[str, Any]], title: str, words: Words, 
         ]
         for run in runs
     ]
-    return Table(title, columns, rows, words["no_data"])
+    return Table(title, columns, rows, show.text("no_data"))
 
 
-def _left_out(items: Sequence[object], shown: int, words: Words) -> str:
-    return words["left_out"].format(f"{len(items) - shown:,}") if len(items) > shown else ""
+def _left_out(items: Sequence[object], shown: int, show: Formatter) -> str:
+    return show.text("left_out", f"{len(items) - shown:,}") if len(items) > shown else ""

@@ -1,4 +1,4 @@
-"""What was done with an experiment, as the report tells it: the share on the candidate, the events, their reasons."""
+"""The history of an experiment as the report shows it: who did what, when and why, and the candidate's share."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -7,26 +7,23 @@ from typing import Any
 
 from scheduler_service.experiments.experiment import Experiment
 from scheduler_service.reporting.evolution import Step, ended_by_itself, ramp
-from scheduler_service.reporting.page import Formatter
-from scheduler_service.reporting.texts import Lang
+from scheduler_service.reporting.formatting import Formatter
 from scheduler_service.stats.breaker import BREAKER
 from scheduler_service.stats.comparison import ARMS
 from scheduler_service.stats.guardrails import GUARDRAILS
 
-Words = Mapping[str, str]
-Mark = tuple[datetime, str]
-
 AUTOMATIC = ("rollout", "guardrail")
-"""Actors of the history that are no people."""
-
+"""Actors of the history that are not people."""
+NO_CHANGE = ("described", "completed")
+"""Events that leave the advice as it is: other words, and the planned end."""
 MAX_REASON = 300
 
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """A line of the table of events."""
+    """A row of the table of events."""
 
-    number: int
+    kind: str
     time: datetime
     label: str
     actor: str
@@ -34,100 +31,67 @@ class Event:
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class Timeline:
-    """The share on the candidate as steps, and what changed it; all oldest first, empty if nothing is known."""
-
-    times: list[datetime]
-    shares: list[float]
-    marks: list[Mark]  # every event: its number and name
-    stage_marks: list[Mark]  # events that changed the share, named
-    events: list[Event]
-    last_event: str | None
-
-
 def timeline(
-    experiment: Experiment,
-    history: Iterable[Mapping[str, Any]],
-    now: datetime,
-    words: Words,
-    show: Formatter,
-    lang: Lang,
-) -> Timeline:
-    """The timeline of `experiment` until `now`, told in `lang`."""
+    experiment: Experiment, history: Iterable[Mapping[str, Any]], now: datetime, show: Formatter
+) -> list[Event]:
+    """The events of `experiment` until `now`, oldest first; empty if none is known."""
     steps = [step for step in ramp(experiment, history) if step.time <= now]
     events = [
-        Event(
-            number=number,
-            time=step.time,
-            label=_label(step, words),
-            actor=_actor(step.line, words, show),
-            share=step.share,
-            reason=_reason(step.line, words, show, lang),
-        )
-        for number, step in enumerate(steps, start=1)
+        Event(step.event, step.time, _label(step, show), _actor(step.line, show), step.share, _reason(step.line, show))
+        for step in steps
     ]
     over = ended_by_itself(experiment, steps, now)
     if over is not None and steps:
-        label, reason = words["event_completed"], words["why_days_over"]
-        events.append(Event(len(events) + 1, over, label, words["none"], 0.0, reason))
-    changed, before = [], None
-    for event in events:
-        if event.share != before and before is not None:
-            changed.append((event.time, event.label))
-        before = event.share
-    return Timeline(
-        times=[event.time for event in events],
-        shares=[event.share for event in events],
-        marks=[(event.time, f"{event.number} {event.label}") for event in events],
-        stage_marks=changed,
-        events=events,
-        last_event=next((step.event for step in reversed(steps) if step.event != "described"), None),
-    )
+        why = show.text("why_days_over")
+        events.append(Event("completed", over, show.text("event_completed"), show.none, 0.0, why))
+    return events
 
 
-def _label(step: Step, words: Words) -> str:
-    label = words.get(f"event_{step.event}", words["event_other"])
+def last_change(events: list[Event]) -> str | None:
+    """The kind of the last event that changed more than words."""
+    return next((event.kind for event in reversed(events) if event.kind not in NO_CHANGE), None)
+
+
+def _label(step: Step, show: Formatter) -> str:
+    key = f"event_{step.event}"
+    label = show.words.get(key, show.words["event_other"])
     if step.event == "arm_stopped":
         return label.format(_arm(step.line))
     return f"{label} {100.0 * step.share:g}%" if step.event == "advanced" else label
 
 
 def _arm(line: Mapping[str, Any]) -> str:
-    """The letter of the arm that an event is about; "?" where the figures are not as expected."""
+    """The letter of the arm that an event is about; "?" if the figures are not as expected."""
     figures = line.get("figures")
     arm = figures.get("arm") if isinstance(figures, Mapping) else None
     return arm.removeprefix("model_").upper() if arm in ARMS else "?"
 
 
-def _actor(line: Mapping[str, Any], words: Words, show: Formatter) -> str:
+def _actor(line: Mapping[str, Any], show: Formatter) -> str:
     actor = line.get("actor")
-    return words[f"actor_{actor}"] if actor in AUTOMATIC else show.name(actor)
+    return show.text(f"actor_{actor}") if actor in AUTOMATIC else show.name(actor)
 
 
-def _reason(line: Mapping[str, Any], words: Words, show: Formatter, lang: Lang) -> str:
-    """The reason given; what the service wrote by itself, in English, is told from its figures in other languages."""
-    if lang != "en" and line.get("actor") in AUTOMATIC:
-        told = _told(line, words, show)
-        if told is not None:
-            return told
-    return show.name(line.get("reason"), MAX_REASON)
+def _reason(line: Mapping[str, Any], show: Formatter) -> str:
+    """The reason on record; reasons of the service are in English, and other languages word them from the figures."""
+    worded = None
+    if show.lang != "en" and line.get("actor") in AUTOMATIC:
+        worded = _reason_from_figures(line, show)
+    return worded or show.name(line.get("reason"), MAX_REASON)
 
 
-def _told(line: Mapping[str, Any], words: Words, show: Formatter) -> str | None:
-    """The reason of an automatic event; None where the figures are not as expected."""
+def _reason_from_figures(line: Mapping[str, Any], show: Formatter) -> str | None:
+    """The reason of an automatic event; None if the figures are not as expected."""
     try:
         figures = line["figures"]
         breached = [
-            (name, float(found["harm"]))
+            show.text(f"harm_{name}", 100.0 * float(found["harm"]))
             for name, found in figures["guardrails"].items()
             if found["state"] == "breached" and name in (*GUARDRAILS, BREAKER)
         ]
         if breached:
-            texts = [words[f"harm_{name}"].format(100.0 * harm) for name, harm in breached]
-            return words["why_breached"].format(words["list_separator"].join(texts))
-        verdict = words[f"word_{figures['verdict']}"]
+            return show.text("why_breached", show.words["list_separator"].join(breached))
         samples = " / ".join(show.count(float(count)) for count in figures["samples"].values())
+        return show.text("why_verdict", show.text(f"word_{figures['verdict']}"), samples)
     except (KeyError, TypeError, ValueError, AttributeError):
         return None
-    return words["why_verdict"].format(verdict, samples)

@@ -15,7 +15,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from monitoring import MAX_REPORT_DAYS, PerformanceMonitor, alert_desk
+from monitoring import MAX_REPORT_DAYS, ABTestAnalyzer, PerformanceMonitor, alert_desk
 from scheduler_service.alerts.desk import as_json
 from scheduler_service.alerts.rules import RULES_OF_RUNS
 from scheduler_service.backup import back_up, restore
@@ -93,6 +93,7 @@ def _parser() -> argparse.ArgumentParser:
         return commands.add_parser(name, help=about, description=f"{about}. {more}".strip(), parents=[shared])
 
     report = command("report", "make a report of the last days, and print its path")
+    report.add_argument("--experiment", metavar="NAME", help="an A/B report on this experiment instead")
     report.add_argument("--days", type=float, default=7.0, help="how far back (default: %(default)g)")
     report.add_argument("--lang", choices=("zh", "en"), default="zh", help="(default: %(default)s)")
     report.add_argument("--pdf", action="store_true", help="make the same as PDF, too")
@@ -171,7 +172,11 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _report(monitor: PerformanceMonitor, _settings: Settings, options: argparse.Namespace) -> Answer:
-    path = monitor.generate_performance_report(options.days, lang=options.lang, pdf=options.pdf)
+    how: dict[str, Any] = {"lang": options.lang, "pdf": options.pdf}
+    if options.experiment is None:
+        path = monitor.generate_performance_report(options.days, **how)
+    else:
+        path = ABTestAnalyzer(monitor).generate_ab_test_report(options.experiment, options.days, **how)
     made = [path, *([str(Path(path).with_suffix(".pdf"))] if options.pdf else [])]
     return {"path": path, "paths": made}, "\n".join(made), 0
 

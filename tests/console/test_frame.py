@@ -8,6 +8,7 @@ from playwright.sync_api import Page, expect
 
 from scheduler_service.http.routes.console import FOLDER
 from scheduler_service.keys import digest_of
+from scheduler_service.words import WORDS
 from tests.conftest import LiveService, live_service
 from tests.console.browsing import check_both_sizes
 from tests.waiting import HANG_S
@@ -127,7 +128,8 @@ def test_a_planner_is_offered_nothing_that_their_key_does_not_allow(browser, tmp
             const { refusalText } = await import('/console/core/refusals.js');
             return api.post('/models/rollback', { algorithm: 'DDQN', reason: 'x' }).catch(refusalText);
         }""")
-        assert told == "当前密钥没有“管理”权限，只有：查看、排程。请换一把密钥（右上角），或请管理员代办。"
+        wanted = {"key": "planner", "wanted": "admin", "held": ["read", "run"]}
+        assert told == WORDS.text("errors.missing_scope", wanted, "zh")
 
         button.click()
         expect(dialog).to_contain_text("当前密钥：planner（查看、排程）")
@@ -267,10 +269,10 @@ def test_too_many_requests_are_told_with_the_time_to_wait(browser, tmp_path):
         assert 429 in [running.get("/models").status_code for _ in range(200)]
         page.get_by_role("button", name="开始排程").click()
         told = page.locator("form [role=alert]")
-        expect(told).to_contain_text("请求过于频繁，超过了服务的限制")
+        expect(told).to_contain_text(WORDS.text("errors.rate_exceeded", {}, "zh"))
         expect(told).to_contain_text(re.compile(r"请在 \d+ 秒后重试"))
         page.get_by_role("button", name="English").click()
-        expect(told).to_contain_text("Too many requests")
+        expect(told).to_contain_text(WORDS.text("errors.rate_exceeded", {}, "en"))
         context.close()
 
 

@@ -292,13 +292,13 @@ def test_what_cannot_be_sent_is_told_before_it_is(page: Page):
 @pytest.mark.parametrize(
     ("algorithm", "content", "told"),
     [
-        ("RULE", b"\x80weights", "RULE 的模型文件是一页 JSON，这个文件不是。"),
-        ("RULE", b"[1]", "应恰好有 format、algorithm、parameters 三项。"),
-        ("GA", baseline_page("RULE", PLAIN_RULE), "文件描述的是 RULE，而所选算法是 GA"),
-        ("GA", baseline_page("GA", {"size": 5}), "GA 不接受这些参数：'size'。"),
-        ("CPSAT", baseline_page("CPSAT", {"threads": 5}), "CPSAT 不接受这些参数：'threads'。"),
-        ("CPSAT", baseline_page("CPSAT", {"time_limit_s": 0}), "参数 time_limit_s 应大于 0，不超过"),
-        ("CPSAT", baseline_page("CPSAT", {"workers": 0}), "参数 workers 应为 1 到"),
+        ("RULE", b"\x80weights", "RULE 的模型文件应为 scheduler-baseline/1 格式的 JSON"),
+        ("RULE", b"[1]", "应恰好有 format、algorithm、parameters 三项"),
+        ("GA", baseline_page("RULE", PLAIN_RULE), "文件描述的是 'RULE'，而所选算法是 GA"),
+        ("GA", baseline_page("GA", {"size": 5}), "GA 不接受参数，现在有：'size'"),
+        ("CPSAT", baseline_page("CPSAT", {"threads": 5}), "CPSAT 不接受这些参数：'threads'"),
+        ("CPSAT", baseline_page("CPSAT", {"time_limit_s": 0}), "time_limit_s 应大于 0 且不超过 600 秒"),
+        ("CPSAT", baseline_page("CPSAT", {"workers": 0}), "workers 应为 1 到 8 的整数"),
     ],
 )
 def test_a_page_of_json_that_is_no_model_is_refused_in_the_pages_language(
@@ -358,7 +358,7 @@ def test_a_model_is_validated_deployed_rolled_back_retired_and_deleted(page: Pag
     assert events(console)[-1]["actor"] == "李伟", "the name is asked for once"
     expect(move(page, "退役")).to_have_count(0)
     page.get_by_text("暂时不能做的操作").click()
-    expect(page.get_by_text("退役 它是稳定版：请先部署别的版本，或者回滚。")).to_be_visible()
+    expect(page.get_by_text(f"退役 {key} 是稳定版：请先部署其他版本，或者回滚")).to_be_visible()
 
     move(page, "回滚").click()
     told = agree(page, "回滚 DDQN？", reason="完工时间变长")
@@ -424,7 +424,7 @@ def test_a_model_that_is_no_better_than_a_rule_is_not_validated_and_the_page_say
     move(page, "验证").click()
     agree(page, f"验证 {name_of(key)}？")
     alarm = page.get_by_role("alert")
-    expect(alarm).to_contain_text("未通过验证：平均差距")
+    expect(alarm).to_contain_text("未通过验证：平均比理论最短多")
     expect(alarm).to_be_focused()
     expect(page.locator(".timeline")).to_contain_text(f"{name_of(key)} 未通过验证")
     assert stored(console, key)["status"] == "registered"

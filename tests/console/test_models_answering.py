@@ -142,6 +142,6 @@ def test_learning_curves_of_both_are_in_one_chart(page: Page, console: LiveServi
 
 def test_an_address_of_a_model_that_is_gone_is_told(page: Page, keys: dict[str, str], mistakes: list[str]):
     page.goto(f"/#/models?view=compare&a=DDQN_v9.9&b={keys['2.0.0']}")
-    expect(page.get_by_role("alert")).to_contain_text("没有名为 DDQN_v9.9 的模型")
+    expect(page.get_by_role("alert")).to_contain_text("没有名为“DDQN_v9.9”的模型")
     assert [each for each in mistakes if "Failed to load resource" not in each] == []
     mistakes.clear()

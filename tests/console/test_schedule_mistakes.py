@@ -6,8 +6,14 @@ import pytest
 from playwright.sync_api import Locator, Page, Route, expect
 
 from scheduler_env.standard_cycle import SAMPLE_PARAMS
+from scheduler_service.words import WORDS
 from tests.console.browsing import check_both_sizes
 from tests.console.planning import run
+
+
+def zh(code: str, **params: object) -> str:
+    """The Chinese text of an error."""
+    return WORDS.text(f"errors.{code}", params, "zh")
 
 
 def test_a_list_that_does_not_fit_is_told_and_changes_nothing(schedule: Page):
@@ -55,15 +61,19 @@ def beside(field: Locator) -> Locator:
     return field.page.locator(f"[id='{field.get_attribute('aria-describedby')}']")
 
 
-@pytest.mark.parametrize("wrong", ["-1", "0", "", "10001"])
+@pytest.mark.parametrize(
+    ("wrong", "text"),
+    [("", zh("missing"))]
+    + [(each, zh("duration_out_of_range", value=each, limit=10_000.0)) for each in ("-1", "0", "10001")],
+)
 def test_a_wrong_duration_is_named_in_the_pages_language_and_gets_the_focus(
-    schedule: Page, mistakes: list[str], wrong: str
+    schedule: Page, mistakes: list[str], wrong: str, text: str
 ):
     field = schedule.locator("[name=duration-3]")
     field.fill(wrong)
     run(schedule)
-    expect(listed(schedule)).to_contain_text("有 1 处需要改正：第 3 道工序（打磨）: 应是大于 0、不超过 10,000 的小时数")
-    expect(beside(field)).to_have_text("应是大于 0、不超过 10,000 的小时数")
+    expect(listed(schedule)).to_contain_text(f"有 1 处需要改正：第 3 道工序（打磨）: {text}")
+    expect(beside(field)).to_have_text(text)
     expect(field).to_be_focused()
     field.fill("8")
     expect(listed(schedule)).to_be_hidden()
@@ -88,9 +98,9 @@ def test_all_mistakes_of_a_form_are_told_at_once_in_its_order_and_each_leads_to_
     expect(listed(page).locator("strong")).to_have_text("有 4 处需要改正：")
     expect(entries).to_have_text(
         [
-            "工作点 1 的工序“拆保温” 工时: 应是大于 0、不超过 10,000 的小时数",
+            f"工作点 1 的工序“拆保温” 工时: {zh('duration_out_of_range', value=0, limit=10_000.0)}",
             "工作点 1 的工序“打磨” 最少人数: 50 人超过班组“2 班 保温打磨”的总人数 10",
-            "工作点 1 的工序“5” 工序: 需要填写",
+            f"工作点 1 的工序“5” 工序: {zh('missing')}",
             "3 班 检验人数: 应在 1 到 1000 之间，现在是 0",
         ]
     )
@@ -160,10 +170,10 @@ def test_mistakes_without_a_field_are_listed_too(schedule: Page, mistakes: list[
     [
         ("最少人数 2", "50", "工作点 1 的工序“拆保温” 最少人数: 50 人超过班组“2 班 保温打磨”的总人数 10"),
         ("最多人数 2", "1", "工作点 1 的工序“拆保温” 最多人数: 最多人数 1 少于最少人数 2"),
-        ("最多人数 1", "3", "“1 班 脚手架”是专用班组，总是全员 5 人上阵"),
+        ("最多人数 1", "3", zh("dedicated_above_max_crew", team="team1", headcount=5, people=3)),
         ("次序 2", "1.5", "工作点 1 的工序“拆保温” 次序: 应为整数，现在是 1.5"),
         ("最少人数 2", "0", "最少人数: 应在 1 到 1000 之间，现在是 0"),
-        ("编号", "2", "编号“2”用了两次"),
+        ("编号", "2", zh("workpoint_id_twice", id="2")),
         ("3 班 检验", "0", "3 班 检验人数: 应在 1 到 1000 之间，现在是 0"),
     ],
 )
@@ -196,6 +206,6 @@ def test_a_model_that_is_gone_is_told_in_the_pages_language(schedule: Page, mist
     }""")
     schedule.reload()
     run(schedule)
-    expect(listed(schedule)).to_contain_text("模型: 模型 DDQN_v9.0.0 已不存在，请另选一个模型")
+    expect(listed(schedule)).to_contain_text(f"模型: {zh('no_such_model', name='DDQN_v9.0.0')}")
     expect(schedule.locator("[name=model]")).to_be_focused()
     assert "404" in mistakes.pop()

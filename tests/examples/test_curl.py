@@ -123,7 +123,7 @@ def test_a_script_shows_alerts(shell):
 def test_a_script_tells_what_the_service_refused(shell):
     told = shell.run("run_schedule", "", "", "1", "2", "3", who="planner")
     assert (told.returncode, told.stdout) == (1, "")
-    assert told.stderr == "422: params has 3 numbers; the standard cycle has 15 steps\n"
+    assert told.stderr == "422: params: must have 15 numbers, one for each step of the standard cycle, not 3\n"
     told = shell.run("save_gantt", "a.png", "nonsense", who="planner")
     assert (told.returncode, told.stderr[:5]) == (1, "422: ")
     assert list(shell.folder.iterdir()) == []

@@ -15,6 +15,15 @@ export class ApiError extends Error {
     return this.body?.type?.split("#")[1] ?? "";
   }
 
+  /** What is wrong, as a code of the catalogue with its parameters; "" where the service gives none. */
+  get code() {
+    return this.body?.code ?? "";
+  }
+
+  get params() {
+    return this.body?.params ?? {};
+  }
+
   /** The message for a field of the body, by its path: "duration_days", "rollout.stages". */
   of(path) {
     return this.errors.find((each) => each.loc.join(".") === path || each.loc.join(".").startsWith(`${path}.`))?.msg ?? "";

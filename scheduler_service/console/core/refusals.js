@@ -1,35 +1,16 @@
 // What the service may refuse on any page, in the reader's language; what is particular to a page is told there.
 import { i18n } from "./i18n.js";
+import { worded } from "./words.js";
 
-const { t, te, locale } = i18n.global;
+const { t, te } = i18n.global;
 
 /** ["read", "run"] as people read it. */
 export const scopesText = (scopes) => scopes.map((each) => t(`refusal.scope.${each}`)).join(t("refusal.and"));
 
-/** What the sentence of a kind takes from the service's own words. */
-const FIGURES = {
-  "missing-scope": ({ detail }) => {
-    const [, wanted, held] = /lacks the scope (\w+); it has (\S+)/.exec(detail);
-    return { wanted: scopesText([wanted]), held: scopesText(held.split("+")) };
-  },
-};
-
 /** An error as people read it, with the time to wait: in their language where any page may meet it, else as the service said it. */
 export function refusalText(err) {
   const key = [err.kind, `status_${err.status}`].map((each) => `refusal.${each}`).find((each) => te(each));
-  const text = key ? t(key, { detail: err.detail, ...FIGURES[err.kind]?.(err) }) : (err.detail ?? err.message);
+  const own = err.errors?.length > 1 ? "" : worded(err.code, err.params);
+  const text = own ? own : key ? t(key, { detail: err.detail }) : (err.detail ?? err.message);
   return err.retryAfterS ? `${text} ${t("refusal.retry_after", { seconds: err.retryAfterS })}` : text;
-}
-
-/**
- * A sentence of the service in the reader's language: `known` is a list of [what it says, key of ours, its figures].
- * English is the service's own wording; what is not known stays as it is.
- */
-export function translated(text, known, prefix) {
-  if (locale.value === "en" || !text) return text ?? "";
-  for (const [pattern, key, figures] of known) {
-    const found = pattern.exec(text);
-    if (found) return t(`${prefix}.${key}`, figures?.(found) ?? {});
-  }
-  return text;
 }

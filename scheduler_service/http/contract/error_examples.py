@@ -21,7 +21,7 @@ _EXAMPLES: dict[tuple[int, str], tuple[type[Exception] | None, str]] = {
     (409, ""): (errors.AmbiguousModelName, "'DDQN_v1' fits several models: DDQN_1adf98e2_v1.0.0, ..."),
     (409, "models"): (
         errors.InvalidTransition,
-        "DDQN_1adf98e2_v1.0.0 is deployed; it may become retired, not validated",
+        "DDQN_1adf98e2_v1.0.0 is deployed and cannot become validated; it may become: retired",
     ),
     (409, "experiments"): (errors.ExperimentConflict, "the experiment ddqn_v1_vs_v2 is concluded"),
     (413, ""): (None, "The data value transmitted exceeds the capacity limit."),

@@ -11,8 +11,8 @@ from flask import Flask, Response
 from werkzeug.exceptions import HTTPException
 from werkzeug.exceptions import MethodNotAllowed as WrongMethod
 
-from scheduler_env.errors import InvalidCheckpoint, InvalidInstance
-from scheduler_env.findings import Finding, InvalidFile
+from scheduler_env.errors import CodedError, InvalidCheckpoint, InvalidInstance, is_code
+from scheduler_env.findings import MAX_TOLD, Finding, InvalidFile
 from scheduler_service.errors import (
     ClientGone,
     Conflict,
@@ -70,6 +70,8 @@ def problem(
     detail: str,
     *,
     kind: str = "about:blank",
+    code: str = "",
+    params: Mapping[str, object] | None = None,
     errors: Errors = (),
     headers: dict[str, str] | None = None,
     **more: object,
@@ -82,6 +84,8 @@ def problem(
         "detail": detail,
         "error": detail,
     }
+    if code:
+        body |= {"code": code, "params": params or {}}
     if errors:
         body["errors"] = list(errors)
     return Response(json_bytes(body | more), status, headers, mimetype=PROBLEM_MEDIA_TYPE)
@@ -106,20 +110,35 @@ def _answer(err: Exception, shown: Callable[[str], str]) -> Response:
         log.warning("%s: %s", type(err).__name__, err)
         if not isinstance(err, MustBeMended):
             headers["Retry-After"] = str(err.retry_after_s if isinstance(err, Overloaded) else 5)
-    return problem(status, shown(str(err)), kind=kind_of(type(err)), errors=_errors_of(err, shown), headers=headers)
+    code, params = (err.code, err.params) if isinstance(err, CodedError) and is_code(err.code) else ("", {})
+    errors, kind = _errors_of(err, shown), kind_of(type(err))
+    params = _shown_params(params, shown)
+    return problem(status, shown(str(err)), kind=kind, code=code, params=params, errors=errors, headers=headers)
 
 
 def _errors_of(err: Exception, shown: Callable[[str], str]) -> Errors:
     """Where each mistake is, if `err` is one of the input's."""
     if isinstance(err, InvalidFile):
         return [told_finding(each) for each in err.findings]
-    if isinstance(err, InvalidInput):
-        return [mistake(loc, shown(text)) for loc, text in err.errors or [((), str(err))]]
-    if isinstance(err, InvalidInstance):
-        return [mistake(each.loc, shown(str(each))) for each in err.each]
-    if isinstance(err, InvalidCheckpoint):
-        return [mistake((), shown(str(err)))]
+    if isinstance(err, InvalidInput) and err.pairs:
+        return [mistake(loc, shown(text)) for loc, text in err.pairs]
+    if isinstance(err, InvalidInput | InvalidInstance | InvalidCheckpoint):
+        return [_entry(each, shown) for each in err.each[:MAX_TOLD]]
     return ()
+
+
+def _entry(err: CodedError, shown: Callable[[str], str]) -> dict[str, object]:
+    coded = {"code": err.code, "params": _shown_params(err.params, shown)} if is_code(err.code) else {}
+    return mistake(err.loc, shown(err.text())) | coded
+
+
+def _shown_params(params: Mapping[str, object], shown: Callable[[str], str]) -> dict[str, object]:
+    """`params` with each text, also of a list, as `shown` has it."""
+
+    def each(value: object) -> object:
+        return shown(value) if isinstance(value, str) else [*map(each, value)] if isinstance(value, list) else value
+
+    return {name: each(value) for name, value in params.items()}
 
 
 def mistake(loc: Sequence[str | int], msg: str) -> dict[str, object]:

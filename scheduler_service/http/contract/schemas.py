@@ -357,3 +357,4 @@ class ABTestReportRequest(Strict):
     experiment_name: Name = Field(validation_alias=AliasChoices("experiment_name", "experiment"))
     days: Whole = Field(default=7, ge=1, le=3_650)
     lang: Literal["zh", "en"] = "zh"
+    format: Literal["html", "pdf"] = Field(default="html", description="pdf: beside the page, under the same name.")

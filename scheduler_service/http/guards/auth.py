@@ -96,7 +96,7 @@ def guard(app: Flask, settings: Settings, limits: Limits) -> None:
         if found is None:
             limits.count_failed_key(address)
             log.warning("an unknown API key from %s", address)
-            raise MissingKey("the API key is unknown; SCHED_API_KEYS names those that the service knows")
+            raise MissingKey("unknown_key")
         return found
 
     def sees_details(address: str) -> bool:
@@ -125,10 +125,7 @@ def guard(app: Flask, settings: Settings, limits: Limits) -> None:
             if g.api_key is not None:
                 _refuse_other_scopes(g.api_key, wanted)
             elif is_exposed and wanted not in settings.anonymous_scopes:
-                raise MissingKey(
-                    f"this needs an API key with the scope {wanted} (Authorization: Bearer <key>, or X-API-Key); the "
-                    f"service knows {len(keys)} keys, see SCHED_API_KEYS"
-                )
+                raise MissingKey("missing_key", scope=wanted, n_keys=len(keys))
 
     def finish(answer: Response) -> Response:
         standing: Standing | None = g.get("standing")
@@ -222,23 +219,21 @@ def _refuse_foreign_pages(origins: Sequence[re.Pattern[str]], hosts: Collection[
     name = _host_name()
     is_ours = is_loopback(name) or name in hosts or (is_exposed and ("." not in name or _is_address(name)))
     if not is_ours:
-        raise ForeignOrigin(
-            f"{name[:100]!r} is no name of this service; SCHED_ALLOWED_HOSTS adds those that a proxy or DNS has for it"
-        )
+        raise ForeignOrigin("unknown_host", host=name[:100])
     # Some requests need no preflight (an upload, an empty body), so CORS alone lets them pass; preflights it answers.
     origin = None if request.method == "OPTIONS" else request.headers.get("Origin")
     if origin and origin != request.host_url.rstrip("/") and not any(known.match(origin) for known in origins):
-        raise ForeignOrigin(f"pages of {origin[:100]!r} may not ask anything here; see SCHED_CORS_ORIGINS")
+        raise ForeignOrigin("foreign_origin", origin=origin[:100])
 
 
 def _refuse_other_scopes(key: ApiKey, wanted: Scope) -> None:
     if not key.allows(wanted):
-        raise MissingScope(f"the key {key.name} lacks the scope {wanted}; it has {'+'.join(sorted(key.scopes))}")
+        raise MissingScope("missing_scope", key=key.name, wanted=wanted, held=sorted(key.scopes))
 
 
 def _refuse_excess(standing: Standing | None) -> None:
     if standing is not None and not standing.is_taken:
-        raise RateExceeded("more requests than SCHED_RATE_LIMIT allows; come back later", standing.wait_s)
+        raise RateExceeded("rate_exceeded", retry_after_s=standing.wait_s)
 
 
 def _host_name() -> str:

@@ -32,8 +32,8 @@ BURST_S, LEAST_BURST = 5.0, 20
 class RateExceeded(ServiceError):
     """A client asks more often than it may; `retry_after_s` says when its next request will be taken."""
 
-    def __init__(self, message: str, retry_after_s: float) -> None:
-        super().__init__(message)
+    def __init__(self, code: str, /, *, retry_after_s: float) -> None:
+        super().__init__(code)
         self.retry_after_s = max(1, math.ceil(retry_after_s))
 
 
@@ -116,7 +116,7 @@ class Limits:
         """
         slot = self._slot(address)
         if slot is not None and (wait_s := self._failed.peek(slot)) > 0.0:
-            raise RateExceeded("too many unknown API keys from this address; wait before the next", wait_s)
+            raise RateExceeded("too_many_unknown_keys", retry_after_s=wait_s)
 
     def count_failed_key(self, address: str) -> None:
         """After a key turned out to be unknown.
@@ -128,7 +128,7 @@ class Limits:
         if slot is not None:
             self._failed.take(slot)
         elif not (standing := self._failed_here.take(0)).is_taken:
-            raise RateExceeded("too many unknown API keys, and this is one, too; wait before the next", standing.wait_s)
+            raise RateExceeded("too_many_unknown_keys", retry_after_s=standing.wait_s)
 
     def _hashed(self, address: str) -> int | None:
         """The slot of an address, an IPv6 one by its first 64 bits: one client has the others; None: loopback."""

@@ -26,11 +26,11 @@ def check_queries(app: Flask) -> None:
 def _refuse_others(allowed: tuple[str, ...]) -> None:
     for name, values in request.args.lists():
         if name not in allowed:
-            there_are = f"there are {', '.join(allowed)}" if allowed else "there are none"
-            said = f"{request.path} has no query parameter {name[:60]!r}; {there_are}"
-            raise InvalidInput(said, [((name[:60],), "is not a parameter of this route")])
+            raise InvalidInput(
+                "unknown_parameter", (name[:60],), path=request.path, name=name[:60], allowed=list(allowed)
+            )
         if len(values) > 1:
-            raise InvalidInput(f"{name} is given {len(values)} times", [((name,), "must be given once")])
+            raise InvalidInput("parameter_twice", (name,), n=len(values))
 
 
 def _as_documented(rule: str) -> str:

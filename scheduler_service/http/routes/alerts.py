@@ -100,8 +100,7 @@ def silence() -> tuple[dict[str, Any], int]:
     """Let nobody be told of a rule for some hours."""
     body, parts, now = read_body(SilenceRequest), services(), utc_now()
     if body.name is not None and body.name not in rules.SEVERITIES:
-        known = ", ".join(rules.SEVERITIES)
-        raise InvalidInput(f"there is no alert {body.name!r}; known are {known}", [(("name",), f"one of {known}")])
+        raise InvalidInput("unknown_alert_rule", ("name",), name=body.name, known=list(rules.SEVERITIES))
     until = now + timedelta(hours=body.hours)
     wanted = Silence(body.name, body.subject, now, until, body.actor, body.reason)
     return {
@@ -237,5 +236,5 @@ def _silence(silence: Silence) -> dict[str, Any]:
 
 def _id(kind: str, text: str) -> int:
     if not (text.isascii() and text.isdecimal() and len(text) <= MAX_ID_DIGITS):
-        raise AlertNotFound(f"no {kind} has the id {text[:100]!r}; GET /alerts lists them")
+        raise AlertNotFound(f"{kind}_not_found", id=text[:100])
     return int(text)

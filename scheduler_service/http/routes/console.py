@@ -4,6 +4,7 @@ import base64
 import gzip
 import hashlib
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from pathlib import Path
@@ -12,6 +13,8 @@ from typing import NoReturn
 from flask import Blueprint, Response, request
 
 from scheduler_service.errors import NotFound
+from scheduler_service.http.bodies import json_bytes
+from scheduler_service.words import LANGS, WORDS
 
 blueprint = Blueprint("console", __name__)
 
@@ -66,7 +69,18 @@ def _files() -> dict[str, Path]:
     }
 
 
+@cache
+def _words() -> Mapping[str, Asset]:
+    """The catalogue in each language, as a file of the console."""
+    return {
+        f"words/{lang}.json": _made(f"words/{lang}.json", json_bytes(WORDS.texts(lang)), "application/json")
+        for lang in LANGS
+    }
+
+
 def _asset(name: str) -> Asset:
+    if name in _words():
+        return _words()[name]
     path = _files().get(name)
     try:
         # A file that was changed is read again: who works on the console only reloads the page.
@@ -76,15 +90,18 @@ def _asset(name: str) -> Asset:
 
 
 def _missing(name: str) -> NoReturn:
-    raise ConsoleFileNotFound(f"the console has no file {name[:200]!r}")
+    raise ConsoleFileNotFound("console_file_not_found", name=name[:200])
 
 
 @lru_cache(maxsize=512)
 def _read(name: str, path: Path, _changed_ns: int) -> Asset:
-    content = path.read_bytes()
+    return _made(name, path.read_bytes(), TYPES[path.suffix])
+
+
+def _made(name: str, content: bytes, media_type: str) -> Asset:
     packed = gzip.compress(content, 6, mtime=0) if len(content) >= LEAST_TO_PACK else None
     etag = hashlib.sha256(content).hexdigest()[:32]
-    return Asset(content, packed, etag, TYPES[path.suffix], name.startswith("vendor/"))
+    return Asset(content, packed, etag, media_type, name.startswith("vendor/"))
 
 
 def _told(asset: Asset) -> Response:

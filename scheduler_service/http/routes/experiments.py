@@ -222,10 +222,7 @@ def get_assignment(name: str) -> dict[str, Any]:
     """Where a user falls, and why."""
     user_id = request.args.get("user_id", "")
     if not 1 <= len(user_id) <= 200:
-        message = (
-            f"user_id has {len(user_id)} characters; 1 to 200 are possible: /experiments/{name}/assignment?user_id="
-        )
-        raise InvalidInput(message, [(("user_id",), "must be 1 to 200 characters")])
+        raise InvalidInput("user_id_length", ("user_id",), limit=200)
     told = services().storage.run(lambda: services().experiments.explain_assignment(name, user_id))
     return {"status": "success", "assignment": told}
 

@@ -6,6 +6,7 @@ from typing import Any
 from flask import Blueprint, request
 from werkzeug.datastructures import FileStorage
 
+from scheduler_env.values import shortened
 from scheduler_service.clock import parse_time, utc_now
 from scheduler_service.errors import InvalidInput
 from scheduler_service.http.answering import answering, default_model, held_rollouts, is_default
@@ -68,7 +69,7 @@ def history() -> dict[str, Any]:
     try:
         moment = parse_time(request.args["at"]) if request.args.get("at") else utc_now()
     except (ValueError, OverflowError) as err:
-        raise InvalidInput("at is not an ISO-8601 time", [(("at",), "is not an ISO-8601 time")]) from err
+        raise InvalidInput("not_a_time", ("at",), value=shortened(request.args["at"])) from err
     limit = number_of("limit", default=MAX_EVENTS, most=MAX_EVENTS)
     events, live = services().storage.run(lambda: services().models.history_at(moment, algorithm, name))
     return {
@@ -161,9 +162,9 @@ def _read_upload() -> tuple[RegisterRequest, Any]:
     """The form's fields, and the stream of its `file` part."""
     form, files = read_form()
     if "file" not in files:
-        raise InvalidInput("the form has no part named file that brings a file", [(("file",), "is missing")])
+        raise InvalidInput("no_file_part", ("file",))
     if "model_path" in form:
-        raise InvalidInput("give either file or model_path", [(("model_path",), "given beside file")])
+        raise InvalidInput("file_and_path", ("model_path",))
     fields = {name: _field(name, text) for name, text in form.items()}
     # Clients that send a part's media type, as OpenAPI's `encoding` asks them to, send it as a file as a rule.
     fields |= {name: _field(name, _text(name, part)) for name, part in files.items() if name != "file"}
@@ -173,12 +174,11 @@ def _read_upload() -> tuple[RegisterRequest, Any]:
 def _text(name: str, part: FileStorage) -> str:
     content = part.stream.read(MAX_FIELD_BYTES + 1)
     if len(content) > MAX_FIELD_BYTES:
-        limit = f"has more than {MAX_FIELD_BYTES} bytes"
-        raise InvalidInput(f"the form's {name[:60]} {limit}", [((name[:60],), limit)])
+        raise InvalidInput("field_too_large", (name[:60],), limit=MAX_FIELD_BYTES)
     try:
         return content.decode()
     except UnicodeDecodeError as err:
-        raise InvalidInput(f"the form's {name[:60]} is not UTF-8", [((name[:60],), "is not UTF-8")]) from err
+        raise InvalidInput("field_not_utf8", (name[:60],)) from err
 
 
 def _field(name: str, text: str) -> object:
@@ -187,7 +187,7 @@ def _field(name: str, text: str) -> object:
     try:
         return parse_json(text.encode("utf-8", "replace"))
     except MalformedBody as err:
-        raise InvalidInput(f"the form's {name} is not JSON: {err}", [((name,), "is not JSON")]) from err
+        raise InvalidInput("field_not_json", (name,), reason=str(err)) from err
 
 
 def _members(body: RegisterRequest) -> Mapping[str, Any]:

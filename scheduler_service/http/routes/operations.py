@@ -21,7 +21,7 @@ from scheduler_service.http.guards.auth import access, may_read
 from scheduler_service.http.server.offload import HAS_CLIENT_LEFT
 from scheduler_service.http.services import services
 from scheduler_service.http.watch import health
-from scheduler_service.reporting.shelf import made_reports
+from scheduler_service.reporting.report_files import saved_reports
 from scheduler_service.telemetry.trends import Trend
 
 blueprint = Blueprint("operations", __name__)
@@ -101,7 +101,7 @@ def get_trends() -> dict[str, Any]:
 def list_reports() -> dict[str, Any]:
     """The reports that are there, the newest first."""
     limit, parts = number_of("limit", default=LISTED_REPORTS, most=MAX_LISTED_REPORTS), services()
-    found = parts.storage.run(lambda: made_reports(parts.settings.reports_dir))
+    found = parts.storage.run(lambda: saved_reports(parts.settings.reports_dir))
     told = [asdict(each) | {"created_at": to_iso(each.created_at), "url": _url(each.name)} for each in found[:limit]]
     return {"status": "success", "reports": told, "total": len(found)}
 
@@ -122,11 +122,12 @@ def make_performance_report() -> tuple[dict[str, Any], int]:
 def make_ab_test_report() -> tuple[dict[str, Any], int]:
     """Make a report of an experiment."""
     body, parts = read_body(ABTestReportRequest), services()
+    pdf = body.format == "pdf"
     path = parts.reporting.run(
-        lambda: parts.analyzer.generate_ab_test_report(body.experiment_name, body.days, lang=body.lang),
+        lambda: parts.analyzer.generate_ab_test_report(body.experiment_name, body.days, lang=body.lang, pdf=pdf),
         is_gone=request.environ.get(HAS_CLIENT_LEFT),
     )
-    return _report_made(path), 201
+    return _report_made(str(Path(path).with_suffix(".pdf")) if pdf else path), 201
 
 
 @blueprint.get("/reports/<name>")
@@ -139,7 +140,7 @@ def get_report(name: str) -> Response:
         found = {path.name: path for path in folder.glob("*.*") if path.is_file() and not path.is_symlink()}
         path = found.get(name)
         if path is None or path.suffix not in REPORT_TYPES:
-            raise ReportNotFound(f"there is no report {name!r}")
+            raise ReportNotFound("report_not_found", name=name)
         return path.read_bytes(), REPORT_TYPES[path.suffix]
 
     content, content_type = services().storage.run(read)
@@ -171,7 +172,7 @@ def _zone() -> tzinfo | None:
     """That of the clock by which buckets are to begin; None: the server's."""
     name, offset = request.args.get("time_zone"), request.args.get("utc_offset_min")
     if name and offset:
-        raise InvalidInput("give either time_zone or utc_offset_min", [(("utc_offset_min",), "given beside time_zone")])
+        raise InvalidInput("time_zone_or_offset", ("utc_offset_min",))
     if offset:
         most = MAX_UTC_OFFSET_MIN
         return timezone(timedelta(minutes=number_of("utc_offset_min", default=0, least=-most, most=most)))
@@ -180,8 +181,7 @@ def _zone() -> tzinfo | None:
     try:
         return ZoneInfo(name)
     except (KeyError, ValueError, OSError) as err:
-        said = f"time_zone {name[:60]!r} is not a name of the IANA time zone database such as Asia/Shanghai"
-        raise InvalidInput(said, [(("time_zone",), "is not the name of a time zone")]) from err
+        raise InvalidInput("unknown_time_zone", ("time_zone",), name=name[:60]) from err
 
 
 def _trend(trend: Trend) -> dict[str, Any]:

@@ -42,12 +42,12 @@ def read_file(parts: Services) -> ReadRequest:
     """
     data, media, fills_down, teams = whole_body(), request.mimetype, flag_of("fill_down"), _plant()
     if media not in ("text/csv", "application/json"):
-        raise WrongMediaType(f"the file is sent as {media or 'nothing in particular'!r}; wanted is text/csv or JSON")
+        raise WrongMediaType("file_media_type", found=media)
     refuse_other_encodings(*CHARSETS)
     if not data:
-        raise MalformedBody("the body is empty; wanted is a file")
+        raise MalformedBody("body_without_file")
     if fills_down and media != "text/csv":
-        raise InvalidInput("fill_down is for text/csv", [(("fill_down",), "is for text/csv")])
+        raise InvalidInput("only_for_csv", ("fill_down",))
 
     def read() -> ReadRequest:
         text = text_of(data)
@@ -65,7 +65,7 @@ def _plant() -> Mapping[str, Any] | None:
         teams = parse_json(said.encode())
         if isinstance(teams, dict):
             return teams
-    raise InvalidInput("teams is not a JSON object of teams by name", [(("teams",), "must be a JSON object")])
+    raise InvalidInput("teams_not_an_object", ("teams",))
 
 
 def read_table(text: str, fills_down: bool, teams: Mapping[str, Any] | None = None) -> ReadRequest:

@@ -115,7 +115,7 @@ class Replays:
         configured = self._experiments.get_experiment(experiment)
         last = self._monitor.replays.last(experiment=experiment)
         if last is None:
-            raise ReplayNotFound(f"the experiment {experiment!r} has not been replayed")
+            raise ReplayNotFound("not_replayed", experiment=experiment)
         work = self._work
         if work is not None and work.plan.id == last.id:
             return self._state_of(work)

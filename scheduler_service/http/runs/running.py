@@ -20,7 +20,6 @@ from scheduler_env.placements import packed, unpacked
 from scheduler_env.problem import Instance
 from scheduler_env.readers import instance_from_request
 from scheduler_env.schedule import Schedule, Solution
-from scheduler_env.values import Loc
 from scheduler_service.errors import InvalidInput, ModelNotFound, ServiceError, StorageUnavailable
 from scheduler_service.http.contract.schemas import RunRequest, View
 from scheduler_service.http.runs.caching import NO_CACHE, AnswerCache, key_of
@@ -109,8 +108,11 @@ def compute(
     """
     if request.time_budget_ms is not None and request.time_budget_ms > max_budget_ms:
         raise InvalidInput(
-            f"time_budget_ms {request.time_budget_ms} is over the limit of {max_budget_ms}",
-            [(("time_budget_ms",), f"must be at most {max_budget_ms}"), *_mistakes_in(request.problem)],
+            "less_than_equal",
+            ("time_budget_ms",),
+            value=request.time_budget_ms,
+            le=max_budget_ms,
+            more=_mistakes_in(request.problem),
         )
     user_id = request.user_id or request_id
     instance: Instance | None = None if cache.is_on else instance_from_request(request.problem)
@@ -257,11 +259,11 @@ def draw(
     return charts
 
 
-def _mistakes_in(problem: Mapping[str, object]) -> list[tuple[Loc, str]]:
+def _mistakes_in(problem: Mapping[str, object]) -> list[InvalidInput]:
     try:
         instance_from_request(problem)
     except InvalidInstance as err:
-        return [(each.loc, str(each)) for each in err.each]
+        return [InvalidInput(each.code, each.loc, **each.params) for each in err.each]
     return []
 
 
@@ -269,8 +271,7 @@ def _first_choice(request: RunRequest, user_id: str, models: ModelVersionManager
     if request.model is not None:
         record = models.get_model(request.model)
         if request.algorithm not in (None, record.algorithm):
-            message = f"the model {record.model_key} is {record.algorithm}, not {request.algorithm}"
-            raise InvalidInput(message, [(("algorithm",), message)])
+            raise InvalidInput("other_algorithm", ("algorithm",), model=record.model_key, algorithm=record.algorithm)
         return Choice(record.model_key, "pinned")
     assignment: Assignment = experiments.assign(request.experiment, user_id)
     model, reason = assignment.model, str(assignment.reason)
@@ -287,7 +288,7 @@ def _current_model(algorithm: str, models: ModelVersionManager) -> str:
     except ServiceError:
         usable = [record for record in models.list_models(algorithm) if record.status != "retired"]
     if not usable:
-        raise ModelNotFound(f"no model of the algorithm {algorithm!r} is in use")
+        raise ModelNotFound("no_model_of_algorithm", algorithm=algorithm)
     return usable[0].model_key
 
 

@@ -138,7 +138,7 @@ class NativeThreads:
         """
         if self.is_full:
             self.count_refused()
-            raise Overloaded(f"{self._now} requests are being computed or wait for it; come back later")
+            raise Overloaded("overloaded", n_waiting=self._now)
         if not self._is_started:
             self._start()
         job = _Job(work, ticket or Ticket())

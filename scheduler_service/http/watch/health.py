@@ -196,7 +196,7 @@ def _thresholds(parts: "Services") -> str:
 def _disk(parts: "Services") -> str:
     free = shutil.disk_usage(parts.settings.home).free
     if free < MIN_FREE_BYTES:
-        raise StorageUnavailable(f"{free / 2**20:.0f} MiB are free; at least {MIN_FREE_BYTES / 2**20:.0f} are needed")
+        raise StorageUnavailable("disk_nearly_full", free=free, minimum=MIN_FREE_BYTES)
     return f"{free / 2**20:.0f} MiB are free"
 
 
@@ -208,14 +208,14 @@ def _folders(parts: "Services") -> str:
 
 def _check_folder(folder: Path) -> None:
     if not folder.is_dir() or not os.access(folder, os.W_OK | os.X_OK):
-        raise StorageUnavailable(f"{folder} is not a folder that can be written")
+        raise StorageUnavailable("folder_not_writable", folder=str(folder))
     # What the permissions say is not all: they do not know of a flag that forbids changes, nor bind root.
     probe = folder / f".writable.{os.getpid()}.tmp"
     try:
         probe.touch()
         probe.unlink()
     except OSError as err:
-        raise StorageUnavailable(f"{folder} cannot be written: {err.strerror or err}") from err
+        raise StorageUnavailable("cannot_write", path=str(folder), reason=err.strerror or str(err)) from err
 
 
 def _clock(parts: "Services") -> str:
@@ -227,11 +227,11 @@ def _queues(parts: "Services") -> str:
     queues = {"compute": parts.compute, "large": parts.large, "improving": parts.improving, "storage": parts.storage}
     for kind, threads in queues.items():
         if threads.is_full:
-            raise Overloaded(f"the queue {kind} is full: {threads.load}")
+            raise Overloaded("queue_full", queue=kind, load=str(threads.load))
     return ", ".join(f"{kind}: {threads.load}" for kind, threads in queues.items())
 
 
 def _warm_up(parts: "Services") -> str:
     if not parts.warmed_up.is_set():
-        raise Overloaded("the default model is being loaded and warmed up")
+        raise Overloaded("warming_up")
     return "the warm-up is over"

@@ -2,13 +2,15 @@
 import { computed, nextTick, ref } from "vue";
 import { useI18n } from "vue-i18n";
 import { api } from "../../core/api.js";
+import { refusalText } from "../../core/refusals.js";
+import { said } from "../../core/words.js";
 import { confirm } from "../../parts/confirm.js";
 import { toast } from "../../parts/toast.js";
 import { happens } from "./happens.js";
-import { explain, explained } from "./problems.js";
 import { STABLE, shortName } from "./records.js";
 
 const PROMOTIONS = ["validated", "deployed", "retired"];
+const REACHED = ["model_has_status", "model_is_default"];
 const NEXT = { registered: "validated", validated: "deployed", retired: "validated" };
 
 /** The request that makes a move; answers the key of the model that it is about. */
@@ -19,11 +21,11 @@ const REQUESTS = {
   deleted: (model, body) => api.delete(`/models/${model.model_key}`, body),
 };
 
-/** Move -> why not, or null, of those that make sense to offer. */
+/** Move -> why not ({code, params, msg}), or null, of those that make sense to offer. */
 function refusalsOf(model, outlook, t) {
-  const found = { ...outlook.refusals };
+  const found = Object.fromEntries(Object.entries(outlook.refusals).map(([move, msg]) => [move, msg && { ...outlook.reasons[move], msg }]));
   if (model.tags.includes(STABLE)) {
-    found.rollback = outlook.rollback_to ? null : t("models.nothing_before", { algorithm: model.algorithm });
+    found.rollback = outlook.rollback_to ? null : { msg: t("models.nothing_before", { algorithm: model.algorithm }) };
   }
   return found;
 }
@@ -33,7 +35,7 @@ export default {
   props: { model: { type: Object, required: true }, outlook: { type: Object, required: true }, models: { type: Array, required: true } },
   emits: ["changed", "stale", "gone"],
   setup(props, { emit }) {
-    const { t, locale } = useI18n();
+    const { t } = useI18n();
     const busy = ref("");
     const failure = ref("");
     const alarm = ref(null);
@@ -41,8 +43,8 @@ export default {
     const possible = computed(() => ["validated", "deployed", "default", "rollback", "retired", "deleted"].filter((move) => refusals.value[move] === null));
     const impossible = computed(() =>
       Object.entries(refusals.value)
-        .filter(([, why]) => why !== null && !/ already$/.test(why))
-        .map(([move, why]) => ({ move, why: locale.value && explained(why) })),
+        .filter(([, why]) => why !== null && !REACHED.includes(why.code))
+        .map(([move, why]) => ({ move, why: said(why) })),
     );
     const label = (move) => t(`models.action.${move === "validated" && props.model.status === "retired" ? "revalidated" : move}`);
     const isNext = (move) => NEXT[props.model.status] === move;
@@ -61,7 +63,7 @@ export default {
         const now = await api.get(`/models/${model.model_key}/outlook`);
         if (refusalsOf(model, now, t)[move] !== null) {
           emit("stale");
-          return await fail(`${t("models.changed_meanwhile")} ${explained(refusalsOf(model, now, t)[move])}`);
+          return await fail(`${t("models.changed_meanwhile")} ${said(refusalsOf(model, now, t)[move])}`);
         }
         const name = shortName(model.model_key);
         const answer = await confirm({
@@ -78,7 +80,7 @@ export default {
         return emit(move === "deleted" ? "gone" : "changed");
       } catch (err) {
         emit("stale"); // whatever stood in the way, what is shown may be old
-        return await fail(explain(err));
+        return await fail(refusalText(err));
       } finally {
         busy.value = "";
       }

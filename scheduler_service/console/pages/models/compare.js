@@ -4,7 +4,6 @@ import { useRoute, useRouter } from "vue-router";
 import { useI18n } from "vue-i18n";
 import { api } from "../../core/api.js";
 import { useLoad } from "../../core/load.js";
-import { explain } from "./problems.js";
 import { one, shortName } from "./records.js";
 import { curvesOf, curvesOption, groupsOf } from "./side_by_side.js";
 
@@ -42,10 +41,10 @@ export default {
     const differences = computed(() => groups.value.flatMap(({ rows }) => rows).filter((each) => each.differs).length);
     const curves = computed(() => (locale.value && isReady.value ? curvesOption(both.value, names.value, t) : null));
     const without = computed(() => both.value.filter((each) => each && !curvesOf(each).length).map((each) => shortName(each.model_key)));
-    return { t, load, both, isReady, keys, names, want, choose, groups, shownOf, differences, curves, without, isOnlyDifferent, explain, shortName };
+    return { t, load, both, isReady, keys, names, want, choose, groups, shownOf, differences, curves, without, isOnlyDifferent, shortName };
   },
   template: /* html */ `
-    <load-state :load="load" :explain="explain">
+    <load-state :load="load">
       <section class="card compare" :aria-label="t('models.side_by_side')">
         <div class="row end filters">
           <label v-for="(side, at) in ['a', 'b']" :key="side" class="field grow">{{ t("models.side_" + side) }}

@@ -4,6 +4,7 @@ import { useRouter } from "vue-router";
 import { useI18n } from "vue-i18n";
 import { api } from "../../core/api.js";
 import { useLoad } from "../../core/load.js";
+import { refusalText } from "../../core/refusals.js";
 import ModelActions from "./actions.js";
 import ModelComparison from "./comparison.js";
 import ModelFacts from "./facts.js";
@@ -12,7 +13,6 @@ import ModelTags from "./tags.js";
 import ModelTimeline from "./timeline.js";
 import ModelUsers from "./users.js";
 import CopyButton from "./copy_button.js";
-import { explain } from "./problems.js";
 import { STABLE, shortName } from "./records.js";
 import { armTexts, shareText, stableText } from "./shares.js";
 
@@ -52,7 +52,7 @@ export default {
       head.value?.focus();
     }
     const gone = () => router.push("/models");
-    return { t, load, head, isMissing, changed, gone, explain, shortName, armTexts, shareText, stableText, STABLE };
+    return { t, load, head, isMissing, changed, gone, refusalText, shortName, armTexts, shareText, stableText, STABLE };
   },
   template: /* html */ `
     <p class="crumbs"><router-link to="/models">← {{ t("models.back") }}</router-link></p>
@@ -74,7 +74,7 @@ export default {
       <p v-if="load.data.value.model.tags.includes(STABLE) && !load.data.value.model.is_default" class="plainly" data-elsewhere>{{ stableText(load.data.value.model, load.data.value.defaultModel, t) }}</p>
       <p v-if="load.data.value.model.description" class="description">{{ load.data.value.model.description }}</p>
       <model-tags :model="load.data.value.model" :models="load.data.value.models" @changed="changed" @stale="load.reload" />
-      <div v-if="load.data.value.outlook.problem" class="card error" role="alert"><strong>{{ t("models.no_actions") }}</strong> {{ explain(load.data.value.outlook.problem) }} <button type="button" class="btn" @click="load.reload">{{ t("load.retry") }}</button></div>
+      <div v-if="load.data.value.outlook.problem" class="card error" role="alert"><strong>{{ t("models.no_actions") }}</strong> {{ refusalText(load.data.value.outlook.problem) }} <button type="button" class="btn" @click="load.reload">{{ t("load.retry") }}</button></div>
       <model-actions v-else :model="load.data.value.model" :outlook="load.data.value.outlook" :models="load.data.value.models" @changed="changed" @stale="load.reload" @gone="gone" />
       <div class="columns">
         <div class="stack">

@@ -1,7 +1,7 @@
 // A line of the registry's history as a sentence, and what else it tells. Pure.
 import { i18n } from "../../core/i18n.js";
+import { said } from "../../core/words.js";
 import { shown } from "./metrics.js";
-import { explained } from "./problems.js";
 import { LATEST, STABLE, shortName } from "./records.js";
 
 const t = (key, figures, count) => (count === undefined ? i18n.global.t(`models.${key}`, figures ?? {}) : i18n.global.t(`models.${key}`, figures, count));
@@ -56,5 +56,5 @@ export function tell(event, of = "") {
       makespan: shown("makespan", found.makespan), gap: shown("gap", found.gap), baseline: shown("gap", found.baseline_gap),
     }));
   }
-  return { title: t(`event.${kind}`, figures), tone: TONES[kind] ?? "plain", reason: explained(event.reason), notes };
+  return { title: t(`event.${kind}`, figures), tone: TONES[kind] ?? "plain", reason: said({ ...event.details, msg: event.reason }), notes };
 }

@@ -5,8 +5,8 @@ import { useI18n } from "vue-i18n";
 import { api } from "../../core/api.js";
 import { time } from "../../core/format.js";
 import { useLoad } from "../../core/load.js";
+import { said } from "../../core/words.js";
 import ModelTimeline from "./timeline.js";
-import { explained } from "./problems.js";
 import { algorithmsOf, one, shortName } from "./records.js";
 
 const SHOWN = 200;
@@ -38,7 +38,7 @@ export default {
     const algorithms = computed(() => algorithmsOf(models.value).map((each) => each.algorithm));
     const keys = computed(() => [...new Set([...models.value.map((each) => each.model_key), wanted.value.model_key].filter(Boolean))]);
     const live = computed(() => Object.values(history.data.value?.live ?? {}));
-    return { t, time, wanted, want, history, algorithms, keys, live, toLocal, toIso, shortName, explained };
+    return { t, time, wanted, want, history, algorithms, keys, live, toLocal, toIso, shortName, said };
   },
   template: /* html */ `
     <div class="card">
@@ -61,7 +61,7 @@ export default {
         <p v-if="!live.length" class="hint">{{ t("models.nothing_live") }}</p>
         <ul v-else class="plain live-list">
           <li v-for="each in live" :key="each.algorithm"><span class="badge mark-stable">{{ each.algorithm }}</span> <b>{{ shortName(each.model_key) }}</b>
-            <span class="hint">{{ t("models.live_since", { time: time(each.since) }) }} · {{ t("models.live_by", { actor: each.actor || t("models.nobody") }) }}<template v-if="each.reason"> · {{ explained(each.reason) }}</template></span></li>
+            <span class="hint">{{ t("models.live_since", { time: time(each.since) }) }} · {{ t("models.live_by", { actor: each.actor || t("models.nobody") }) }}<template v-if="each.reason"> · {{ said({ ...each, msg: each.reason }) }}</template></span></li>
         </ul>
       </section>
       <section class="card">

@@ -5,6 +5,7 @@ import { useI18n } from "vue-i18n";
 import { api } from "../../core/api.js";
 import { percent } from "../../core/format.js";
 import { useLoad } from "../../core/load.js";
+import { refusalText } from "../../core/refusals.js";
 import { rememberActor, session } from "../../core/session.js";
 import { leadToFirst } from "../../parts/mistakes.js";
 import { toast } from "../../parts/toast.js";
@@ -14,7 +15,7 @@ import PairsEditor from "./pairs_editor.js";
 import VersionChoice from "./version_choice.js";
 import { algorithmsOf, isTag, shortName } from "./records.js";
 import { newPairs, readPairs } from "./pairs.js";
-import { byField, explain } from "./problems.js";
+import { byField } from "./problems.js";
 
 const ALGORITHMS = ["DDQN", "RULE", "GA", "CPSAT"];
 const tagsIn = (text) => text.split(/[\s,，、]+/).filter(Boolean);
@@ -91,7 +92,7 @@ export default {
         if (err.name === "AbortError") return toast(t("models.register.cancelled"), "info");
         if (err.name !== "ApiError") throw err;
         if (err.status === 0 && !(await isReadable(draft.file))) return await show({ file: t("models.register.file_changed") });
-        return await show(err.status === 0 || err.status >= 500 ? { "": explain(err) } : byField(err));
+        return await show(err.status === 0 || err.status >= 500 ? { "": refusalText(err) } : byField(err));
       } finally {
         sent.value = null;
       }

@@ -2,10 +2,10 @@
 import { computed, nextTick, ref } from "vue";
 import { useI18n } from "vue-i18n";
 import { api } from "../../core/api.js";
+import { refusalText } from "../../core/refusals.js";
 import { confirm } from "../../parts/confirm.js";
 import { toast } from "../../parts/toast.js";
 import { byTag, tagHappens, untagHappens } from "./happens.js";
-import { explain } from "./problems.js";
 import { LATEST, STABLE, isTag, shortName, tagsOf } from "./records.js";
 
 export default {
@@ -68,7 +68,7 @@ export default {
         const sentences = tagHappens(tag, model, models[0], users);
         await change(tag, "tag", sentences, (answer) => api.put(`/models/tags/${full(tag)}`, { model_key: model.model_key, ...answer }));
       } catch (err) {
-        problem.value = explain(err);
+        problem.value = refusalText(err);
       }
       return undefined;
     }
@@ -79,7 +79,7 @@ export default {
         const users = await usersBy(tag, props.model.model_key);
         await change(tag, "untag", untagHappens(tag, props.model, users), (answer) => api.delete(`/models/tags/${full(tag)}`, answer));
       } catch (err) {
-        problem.value = explain(err);
+        problem.value = refusalText(err);
         emit("stale");
       }
     }

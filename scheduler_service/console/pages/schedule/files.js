@@ -4,8 +4,9 @@ import { useI18n } from "vue-i18n";
 import { download } from "../../core/download.js";
 import { toast } from "../../parts/toast.js";
 import { readFile, workpointsToCsv } from "./exchange.js";
-import { placeInFile, said } from "./findings.js";
-import { explain } from "./problems.js";
+import { refusalText } from "../../core/refusals.js";
+import { said } from "../../core/words.js";
+import { placeInFile } from "./findings.js";
 
 export default {
   name: "Files",
@@ -34,7 +35,7 @@ export default {
         tell({ isRefused: false, findings, reason: "" });
       } catch (err) {
         const findings = err.errors ?? [];
-        tell({ isRefused: true, findings, reason: findings.length ? "" : explain(err) });
+        tell({ isRefused: true, findings, reason: findings.length ? "" : refusalText(err) });
       }
     }
 

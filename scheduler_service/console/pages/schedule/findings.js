@@ -1,9 +1,8 @@
 // What the service found in a file, and where, in the reader's language.
 import { i18n } from "../../core/i18n.js";
-import { explained } from "./problems.js";
 import { STEPS, stepName } from "./standard.js";
 
-const { t, te, locale } = i18n.global;
+const { t, locale } = i18n.global;
 
 /** What a member of the request is called on the page, where it is not by its own name. */
 const FIELDS = { id: "workpoint_id", name: "workpoint_name", time_budget_ms: "budget", user_id: "user" };
@@ -14,12 +13,6 @@ const OF_FILES = new Set(
   ["workpoint_id", "workpoint_name", "step_id", "parallel", "alone", "crew_efficiency", "headcount", "params", "workpoints", "teams", "steps"],
 );
 const OF_A_STEP = { id: "step_id", name: "step" };
-
-/** The text of {code, params, msg}: by its code, or as the service words it. */
-export function said({ code, params, msg }) {
-  const key = `schedule.reading.codes.${code}`;
-  return code && te(key, locale.value) ? t(key, params) : explained(msg);
-}
 
 const column = (name) => (typeof name === "number" ? t("schedule.reading.column_number", { n: name }) : labelOf(name));
 

@@ -18,7 +18,7 @@ import { joined, mistakesHere, noted, useMistakes } from "./mistakes.js";
 import { opponents } from "./opponents.js";
 import Options from "./options.js";
 import Plant from "./plant.js";
-import { explain } from "./problems.js";
+import { refusalText } from "../../core/refusals.js";
 import Result from "./result.js";
 import { addressOf, answerOf, idsIn, recorded } from "./recorded.js";
 import { cancel, compare, keep, run, show, state } from "./run.js";
@@ -73,7 +73,7 @@ export default {
         if (found.includes(null)) unopened.value = t("schedule.not_kept");
         else show(found);
       } catch (err) {
-        unopened.value = err.status === 404 ? t("schedule.no_such_run") : explain(err);
+        unopened.value = err.status === 404 ? t("schedule.no_such_run") : refusalText(err);
       }
     }
     watch(() => route.params.runs, open, { immediate: true });
@@ -99,7 +99,7 @@ export default {
     /** Somebody went to another page meanwhile. */
     function tellElsewhere(isDone) {
       if (isDone) toast(t("schedule.done_elsewhere", { hours: state.answers.map(({ result }) => hours(result.makespan)).join(" / ") }));
-      else if (state.error) toast(`${t("schedule.failed")} ${explain(state.error)}`, "bad");
+      else if (state.error) toast(`${t("schedule.failed")} ${refusalText(state.error)}`, "bad");
     }
 
     /** All that is wrong, beside its fields and at the button. */
@@ -147,10 +147,10 @@ export default {
         toast(t("schedule.loaded"), "info");
         window.scrollTo({ top: 0 });
       } catch (err) {
-        if (err.name !== "AbortError") toast(explain(err), "bad");
+        if (err.name !== "AbortError") toast(refusalText(err), "bad");
       }
     }
-    return { t, explain, draft, request, imported, state, cancel, start, view, views: VIEWS, showCritical, results, history, unopened, form, teams, fault, others, progress, spanH, named, again };
+    return { t, refusalText, draft, request, imported, state, cancel, start, view, views: VIEWS, showCritical, results, history, unopened, form, teams, fault, others, progress, spanH, named, again };
   },
   template: /* html */ `
     <div class="page schedule">
@@ -168,7 +168,7 @@ export default {
           <options v-model="draft.options" :more="draft.more" :fault="fault" @forget="draft.more = {}" />
           <div class="go">
             <mistake-list :others="others" />
-            <p v-if="state.error && !state.error.errors?.length" class="error" role="alert"><strong>{{ t("schedule.failed") }}</strong> {{ explain(state.error) }}</p>
+            <p v-if="state.error && !state.error.errors?.length" class="error" role="alert"><strong>{{ t("schedule.failed") }}</strong> {{ refusalText(state.error) }}</p>
             <div class="row">
               <button class="btn primary big" :disabled="state.isRunning">{{ t(state.isRunning ? "schedule.running" : "schedule.run") }}</button>
               <button v-if="state.isRunning" type="button" class="btn" @click="cancel">{{ t("schedule.cancel") }}</button>

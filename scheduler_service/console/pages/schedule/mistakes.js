@@ -2,7 +2,7 @@
 import { computed } from "vue";
 import { i18n } from "../../core/i18n.js";
 import { marked } from "../../parts/mistakes.js";
-import { explained } from "./problems.js";
+import { said } from "../../core/words.js";
 import { STEPS, TEAMS, stepName } from "./standard.js";
 
 const { t, locale } = i18n.global;
@@ -42,12 +42,12 @@ const seenAt = (draft, path) => path && JSON.stringify([valueAt(draft, path)]);
 /** The mistakes with what stands in their fields, so that they go when that is changed. */
 export const noted = (errors, draft) => errors.map((each) => ({ ...each, was: seenAt(draft, fieldAt(each.loc)) }));
 
-/** Numbers of the form that are no numbers, and work points without steps, which the service would fill in: [{loc, msg}]. */
+/** Numbers of the form that are no numbers, and work points without steps, which the service would fill in: [{loc, code}]. */
 export function mistakesHere(form, draft) {
   const typed = [...form.querySelectorAll("[data-at]")].filter((field) => field.validity.badInput);
-  const numbers = typed.map((field) => ({ loc: field.dataset.at.split(".").map((part) => (/^\d+$/.test(part) ? Number(part) : part)), msg: "not a number" }));
+  const numbers = typed.map((field) => ({ loc: field.dataset.at.split(".").map((part) => (/^\d+$/.test(part) ? Number(part) : part)), code: "no_number" }));
   const workpoints = draft.mode === "workpoints" ? draft.workpoints : [];
-  return [...numbers, ...workpoints.flatMap(({ steps }, at) => (steps.length ? [] : [{ loc: ["workpoints", at, "id"], msg: "the work point has no steps" }]))];
+  return [...numbers, ...workpoints.flatMap(({ steps }, at) => (steps.length ? [] : [{ loc: ["workpoints", at, "id"], code: "workpoint_without_steps" }]))];
 }
 
 /** The two lists as one; what was no number here is nothing to the service, which says so of the same field. */
@@ -73,14 +73,15 @@ export function useMistakes(draft, errors) {
   const told = computed(() => {
     const fields = new Map(); // path -> sentence
     const others = [];
-    for (const { loc, msg, was } of errors()) {
+    for (const each of errors()) {
+      const { loc } = each;
       const path = fieldAt(loc);
-      if (path && was !== seenAt(draft, path)) continue;
-      if (!path) others.push({ place: place(loc), text: explained(msg) });
+      if (path && each.was !== seenAt(draft, path)) continue;
+      if (!path) others.push({ place: place(loc), text: said(each) });
       else {
         const member = loc[4] !== undefined && loc[4] !== path[4] ? `${named(loc[4])}: ` : ""; // of a step, without a field
         const key = path.join(".");
-        fields.set(key, [fields.get(key), member + explained(msg)].filter(Boolean).join("; "));
+        fields.set(key, [fields.get(key), member + said(each)].filter(Boolean).join("; "));
       }
     }
     return { fields, others };

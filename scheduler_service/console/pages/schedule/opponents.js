@@ -14,6 +14,6 @@ export async function opponents({ model, compare }, { algorithm }) {
   };
   const first = chosen ? keyOf(chosen) : usual();
   const keys = await Promise.all([first.catch(missing("model")), keyOf(compare).catch(missing("compare"))]);
-  if (keys[0] && keys[0] === keys[1]) mistakes.push({ loc: ["compare"], msg: `${keys[0]} is the chosen model itself: a model is not compared with itself` });
+  if (keys[0] && keys[0] === keys[1]) mistakes.push({ loc: ["compare"], code: "compared_with_itself", params: { model: keys[0] } });
   return { keys, mistakes };
 }

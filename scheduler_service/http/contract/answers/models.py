@@ -91,6 +91,7 @@ _ANSWERING = object_of(
     },
     about="Who answers, and what share of the requests of late was whose.",
 )
+_REASON = object_of({"code": TEXT, "params": ANYTHING})
 _STATE = object_of({"status": map_of(maybe(TEXT)), "tags": map_of(maybe(TEXT))})
 
 MODELS: dict[str, Schema] = {
@@ -127,6 +128,10 @@ MODELS: dict[str, Schema] = {
                 {move: maybe(TEXT) for move in (*PROMOTIONS, "default", "deleted")},
                 about="Move -> why it would be refused; null: it may be made.",
             ),
+            "reasons": object_of(
+                {move: maybe(_REASON) for move in (*PROMOTIONS, "default", "deleted")},
+                about="Move -> the code and parameters of its refusal.",
+            ),
             "used_by": told(list_of(ref("ModelUser")), "Who needs this model."),
             "stable": told(maybe(TEXT), "Key of the live version of its algorithm."),
             "follows_stable": told(list_of(ref("ModelUser")), "Who gets another model when the tag stable moves."),
@@ -148,7 +153,7 @@ MODELS: dict[str, Schema] = {
             "reason": TEXT,
             "before": _STATE,
             "after": _STATE,
-            "details": ANYTHING,
+            "details": told(ANYTHING, "`code` and `params`: of the reason, unless it is the words of a person."),
         }
     ),
     "ModelHistoryAnswer": success(
@@ -164,6 +169,8 @@ MODELS: dict[str, Schema] = {
                         "event": one_of(*get_args(EventKind)),
                         "actor": TEXT,
                         "reason": TEXT,
+                        "code": told(TEXT, "Of the reason; empty: the words of a person."),
+                        "params": ANYTHING,
                     }
                 ),
                 "Algorithm -> the model that bears the tag stable.",

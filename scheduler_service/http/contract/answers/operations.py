@@ -282,19 +282,21 @@ OPERATIONS: dict[str, Schema] = {
             "error": told(TEXT, "The same as detail."),
         },
         {
+            "code": told(TEXT, "What is wrong, as a name that stays when the text is improved."),
+            "params": told(ANYTHING, "The values that detail names."),
             "errors": told(
                 list_of(
                     object_of(
                         {"loc": list_of({"type": ["string", "integer"]}), "msg": TEXT},
                         {
-                            "code": told(TEXT, "Of what a file has wrong (POST /requests/read)."),
-                            "params": told(ANYTHING, "What msg is made of."),
+                            "code": told(TEXT, "What is wrong, as a name that stays when the text is improved."),
+                            "params": told(ANYTHING, "The values that msg names."),
                             "source": told(TEXT, "The line of the file."),
                         },
                     ),
                 ),
                 "Where each mistake is (422).",
-            )
+            ),
         },
         "RFC 9457.",
     ),

@@ -1,0 +1,118 @@
+"""The catalogue of texts, one folder per language: `<language>/<section>.json`, key -> template.
+
+The path of a text is `<section>.<key>`. A text takes its parameters by name: `{name}` or `{name:kind}`. The kind says
+how the value is written; it is one of `KINDS` or a table of the section `terms` (value -> word). The console formats
+the same files by the same rules (`console/core/words.js`).
+"""
+
+import json
+import string
+from collections.abc import Callable, Iterable, Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+Lang = Literal["zh", "en"]
+LANGS: tuple[Lang, ...] = get_args(Lang)
+Texts = Mapping[str, Any]
+"""section -> key -> template; a key may hold further keys."""
+
+LIST_MARKS: Mapping[Lang, str] = {"zh": "、", "en": ", "}
+UNITS: Mapping[Lang, Mapping[str, str]] = {
+    "zh": {"h": "小时", "s": "秒", "ms": "毫秒", "days": "天"},
+    "en": {"h": "h", "s": "s", "ms": "ms", "days": "days"},
+}
+
+
+def read_catalogue(folders: Iterable[Path], lang: Lang) -> Texts:
+    """The texts of all `folders` in one language; a key in two of them is an error (ValueError)."""
+    found: dict[str, dict[str, Any]] = {}
+    for path in (path for folder in folders for path in sorted((folder / lang).glob("*.json"))):
+        section = found.setdefault(path.stem, {})
+        added = json.loads(path.read_text(encoding="utf-8"))
+        if twice := section.keys() & added.keys():
+            raise ValueError(f"{path}: {', '.join(sorted(twice))} is defined twice")
+        section.update(added)
+    return found
+
+
+class Catalogue:
+    """The texts of some folders in every language.
+
+    Args:
+        folders: each with a folder per language.
+    """
+
+    def __init__(self, *folders: Path) -> None:
+        self.folders = folders
+        self.texts = cache(lambda lang: read_catalogue(folders, lang))
+
+    def template(self, path: str, lang: Lang) -> str | None:
+        """The text at `path` as it is written; None if there is none."""
+        found: Any = self.texts(lang)
+        for part in path.split("."):
+            found = found.get(part) if isinstance(found, Mapping) else None
+        return found if isinstance(found, str) else None
+
+    def text(self, path: str, params: Mapping[str, object] | None = None, lang: Lang = "en") -> str:
+        """The text at `path`, formatted.
+
+        Raises:
+            KeyError: the catalogue has no such text, or `params` lacks one of its parameters.
+        """
+        template = self.template(path, lang)
+        if template is None:
+            raise KeyError(f"no text {path!r} in {lang}")
+        terms = self.texts(lang).get("terms", {})
+        return _Formatter(lang, terms).vformat(template, (), params or {})
+
+
+class _Formatter(string.Formatter):
+    def __init__(self, lang: Lang, terms: Texts) -> None:
+        self._lang, self._terms = lang, terms
+
+    def format_field(self, value: Any, format_spec: str) -> str:
+        if isinstance(value, list | tuple | set | frozenset):
+            return LIST_MARKS[self._lang].join(self.format_field(each, format_spec) for each in value)
+        if format_spec in KINDS:
+            return KINDS[format_spec](value, self._lang)
+        return str(self._terms[format_spec].get(str(value), value))
+
+
+def _plain(value: object, _: Lang) -> str:
+    """A number with at most six significant digits; whole ones in full; a text as it is."""
+    return f"{value:.6g}" if isinstance(value, float) and abs(value) < 1e6 else str(value)
+
+
+def _percent(value: float, _: Lang) -> str:
+    """Two decimals at most, and no minus before a zero."""
+    return f"{_trimmed(100.0 * value)} %"
+
+
+def _trimmed(value: float) -> str:
+    text = f"{value:.2f}".rstrip("0").rstrip(".")
+    return "0" if text in ("-0", "") else text
+
+
+def _bytes(value: float, _: Lang) -> str:
+    for unit in ("B", "KiB", "MiB"):
+        if value < 1024:
+            return f"{_trimmed(value)} {unit}"
+        value /= 1024
+    return f"{_trimmed(value)} GiB"
+
+
+def _with_unit(unit: str) -> "Callable[[Any, Lang], str]":
+    return lambda value, lang: f"{_plain(value, lang)} {UNITS[lang][unit]}"
+
+
+KINDS: Mapping[str, Callable[[Any, Lang], str]] = {
+    "": _plain,
+    "percent": _percent,  # of a share: 0.0358 is 3.58 %
+    "bytes": _bytes,
+    **{unit: _with_unit(unit) for unit in UNITS["en"]},
+}
+
+SCIENCE = Path(__file__).parent
+"""The texts of `scheduler_env`."""
+WORDS = Catalogue(SCIENCE)

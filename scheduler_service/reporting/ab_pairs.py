@@ -1,0 +1,104 @@
+"""The sections of the A/B report on pairs: both models on the same requests."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from scheduler_service.experiments.examination import Examination, pairs_by_source
+from scheduler_service.reporting import ab_figures
+from scheduler_service.reporting.content import Block, Cell, Column, Picture, Pictures, Section, Statement, Table
+from scheduler_service.reporting.evolution import pair_differences, pair_effects_over_time
+from scheduler_service.reporting.formatting import Formatter
+from scheduler_service.reporting.verdict_writer import VerdictWriter, letter, verdict_on_pairs
+from scheduler_service.stats.arms import FAILED_RATIO
+from scheduler_service.stats.comparison import BASELINE
+from scheduler_service.stats.effect import Effect
+from scheduler_service.stats.pairs import PairedVerdict
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def paired_sections(
+    examined: Examination,
+    pairs: "pd.DataFrame",
+    writer: VerdictWriter,
+    show: Formatter,
+    period: tuple[datetime, datetime],
+) -> list[Section]:
+    """One section for each source that was judged."""
+    return [
+        Section(show.text(f"paired_{source}"), _blocks(source, mine, examined, writer, show, period))
+        for source, mine in pairs_by_source(pairs, examined.experiment.candidates[0]).items()
+        if source in examined.pairs
+    ]
+
+
+def _blocks(
+    source: str,
+    pairs: "pd.DataFrame",
+    examined: Examination,
+    writer: VerdictWriter,
+    show: Formatter,
+    period: tuple[datetime, datetime],
+) -> list[Block]:
+    verdict, found = examined.pairs[source], verdict_on_pairs(examined, source)
+    usable = pair_differences(pairs, verdict.metric.name)
+    notes = [] if found.bounds is None else [writer.interval(found.bounds, found.alpha)]
+    if isinstance(verdict.effect, Effect) and verdict.effect.correlation is not None:
+        notes.append(show.text("pairs_correlation", verdict.effect.correlation))
+    if verdict.replay_number is not None:
+        notes.append(show.text("replay_counted", verdict.replay_number, 100.0 * verdict.alpha))
+    if usable.empty:
+        notes.append(show.text("pairs_none"))
+    blocks: list[Block] = [Statement(writer.sentence(found), badge=writer.badge(found), notes=notes)]
+    if usable.empty:
+        return blocks
+    blocks.append(Pictures([_differences(usable, len(pairs) - len(usable), verdict, show)]))
+    if source == "shadow":  # a replay's pairs all come at once: there is no course of time to show
+        margin, metric = examined.experiment.margin, verdict.metric.name
+        effects = pair_effects_over_time(pairs, margin, verdict.alpha, found.arm, metric)
+        missing = {"": writer.why_no_bounds(verdict.effect, of_pairs=True)}
+        drawn = ab_figures.sequences({"": effects}, margin, (), show.words, period, missing)
+        blocks.append(Pictures([Picture(show.text("sequence_pairs", writer.level(found.alpha)), drawn)]))
+    return [*blocks, _losses(verdict, show)]
+
+
+def _differences(usable: "pd.DataFrame", failed: int, verdict: PairedVerdict, show: Formatter) -> Picture:
+    effect = verdict.effect if isinstance(verdict.effect, Effect) else None
+    drawn = ab_figures.differences(
+        usable["improvement"].to_numpy(dtype="float64"),
+        (verdict.wins, verdict.ties, verdict.losses),
+        None if effect is None else effect.improvement,
+        None if effect is None else (effect.low, effect.high),
+        show.words,
+    )
+    note = show.text("pairs_clipped")
+    if failed:
+        note += show.text("pairs_failed", show.count(failed), FAILED_RATIO)
+    return Picture(show.text(f"differences_{verdict.metric.name}"), drawn, note)
+
+
+def _losses(verdict: PairedVerdict, show: Formatter) -> Table:
+    """The requests on which the candidate did worst."""
+    metric = verdict.metric.name
+    columns = [
+        Column(show.text("request_id"), 2.4, is_text=True),
+        Column(show.text("user"), 1.6, is_text=True),
+        Column(show.text("workpoints"), 0.8),
+        *(Column(show.text(f"{metric}_of", letter(arm)), 1.2) for arm in (BASELINE, verdict.candidate)),
+        Column(show.text("difference"), 0.9),
+    ]
+    rows = [_loss(request, metric, show) for request in verdict.worst]
+    return Table(show.text("losses"), columns, rows, show.text("no_losses"))
+
+
+def _loss(request: Mapping[str, Any], metric: str, show: Formatter) -> list[Cell]:
+    return [
+        show.name(request.get("request_id"), 40),
+        show.name(request.get("user_id"), 40),
+        show.count(request.get("n_workpoints")),
+        show.hours(request[f"{metric}_a"]),
+        show.hours(request[f"{metric}_b"]),
+        show.signed_percent(1.0 - request["ratio"]),
+    ]

@@ -1,0 +1,113 @@
+"""How the reports write figures, times and names, and the texts of one language."""
+
+from datetime import UTC, datetime, timedelta, tzinfo
+from typing import TYPE_CHECKING
+from zoneinfo import ZoneInfoNotFoundError
+
+from tzlocal import reload_localzone
+
+from scheduler_env.fonts import drawable
+from scheduler_service.reporting.texts import TEXTS, Lang
+from scheduler_service.thresholds import GAP_RULE, THRESHOLDS
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+SHARES = ("gap", "resource_utilization", "success")
+"""Metrics of experiments that are shown as percent."""
+MIN_PERIOD = timedelta(minutes=1)
+
+
+def local_zone(moment: datetime) -> tzinfo:
+    """The server's time zone; its offset at `moment` if it has no name."""
+    try:
+        return reload_localzone()
+    except (ZoneInfoNotFoundError, ValueError, OSError):  # TZ may say anything
+        return moment.astimezone().tzinfo or UTC
+
+
+def first_moment(runs: "pd.DataFrame", start: datetime, end: datetime) -> datetime:
+    """When a report on `start` to `end` begins: at the first of its runs, so that no chart begins empty."""
+    if runs.empty:
+        return start
+    first: datetime = runs["timestamp"].min().to_pydatetime()
+    return max(start, min(first, end - MIN_PERIOD)).astimezone(start.tzinfo)
+
+
+class Formatter:
+    """Texts and figures for people; a missing figure is a dash."""
+
+    def __init__(self, lang: Lang, zone: tzinfo) -> None:
+        self.lang = lang
+        self.words = TEXTS[lang]
+        self.none = self.words["none"]
+        self._zone = zone
+
+    def text(self, key: str, *values: object, **named: object) -> str:
+        """The text of this key with the values in its places."""
+        return self.words[key].format(*values, **named)
+
+    def count(self, value: float | None) -> str:
+        return self.none if value is None else f"{value:,.0f}"
+
+    def hours(self, value: float | None) -> str:
+        return self.none if value is None else f"{value:,.2f} h"
+
+    def percent(self, value: float | None) -> str:
+        """A share 0..1 as percent, with enough decimals to tell 99.9 % from 100 %."""
+        if value is None:
+            return self.none
+        return f"{100 * value:.1f}%" if value == 1.0 or abs(value) < 0.9995 else f"{100 * value:.3f}%"
+
+    def fine_percent(self, value: float | None) -> str:
+        """A share as percent with two decimals."""
+        return self.none if value is None else f"{100 * value:.2f}%"
+
+    def signed_percent(self, value: float | None) -> str:
+        """A share as percent with its sign."""
+        rounded = None if value is None else round(100.0 * value, 2)
+        return self.none if rounded is None else minus(f"{rounded:+.2f}%") if rounded else "0.00%"
+
+    def seconds(self, value: float | None) -> str:
+        if value is None:
+            return self.none
+        return f"{1000 * value:.3g} ms" if value < 0.9995 else f"{value:.2f} s"
+
+    def plain(self, value: float | None) -> str:
+        if value is None:
+            return self.none
+        return f"{value:.4g}" if abs(value) < 1000 else f"{value:,.0f}"
+
+    def of_rule(self, name: str, value: float | None) -> str:
+        """A value of the alert rule of this name, in its unit."""
+        unit = next((each.unit for each in THRESHOLDS if each.name == name), "share" if name == GAP_RULE else "")
+        if unit == "gib" and value is not None:
+            return f"{value:,.2f} GiB"
+        by_unit = {"hours": self.hours, "seconds": self.seconds, "share": self.fine_percent}
+        return by_unit.get(unit, self.plain)(value)
+
+    def of_metric(self, name: str, value: float | None) -> str:
+        """A value of the experiments' metric of this name."""
+        if name == "execution_time":
+            return self.seconds(value)
+        return self.percent(value) if name in SHARES else self.plain(value)
+
+    def p_value(self, value: float) -> str:
+        return "p < 0.0001" if value < 0.0001 else f"p = {value:.4f}"
+
+    def moment(self, value: datetime) -> str:
+        return f"{value.astimezone(self._zone):%Y-%m-%d %H:%M:%S}"
+
+    def period(self, start: datetime, end: datetime) -> str:
+        """From when to when, with the time zone's offset at the end."""
+        offset = f"{end.astimezone(self._zone):%z}"
+        return self.text("period", self.moment(start), self.moment(end), f"UTC{offset[:3]}:{offset[3:5]}")
+
+    def name(self, value: object, limit: int = 60) -> str:
+        """A name from outside, on one line and of limited length; a dash for none."""
+        return drawable(value, limit) if isinstance(value, str) and value else self.none
+
+
+def minus(text: str) -> str:
+    """`text` with the typographic minus sign."""
+    return text.replace("-", "−")

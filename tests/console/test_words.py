@@ -1,0 +1,46 @@
+"""The console words codes as the service does: the same catalogue, by the same rules."""
+
+import json
+
+from playwright.sync_api import Page
+
+from scheduler_service.words import LANGS, WORDS
+from tests.test_words import TEXTS, fields
+
+VALUES = {
+    "percent": [0.03584, 0.05, -0.00001, 1.0],
+    "bytes": [512, 8 * 2**20, 3 * 2**40],
+    "h": [60.0, 9_999.5],
+    "s": [1.25, 3.0],
+    "ms": [50],
+    "days": [7],
+    "": ["x", 3, 1 / 3, 0.1 + 0.2, ["a", "b"], 10_000_000],
+}
+
+
+def test_every_error_is_worded_in_the_browser_as_by_the_service(schedule: Page):
+    cases = []
+    for lang in LANGS:
+        for path, text in TEXTS[lang].items():
+            if not path.startswith("errors."):
+                continue
+            kinds = {name: next(iter(kinds)) for name, kinds in fields(text).items()}
+            for n in range(max((len(VALUES.get(kind, ["x"])) for kind in kinds.values()), default=1)):
+                params = {name: _value(kind, n) for name, kind in kinds.items()}
+                cases.append((lang, path, params, WORDS.text(path, params, lang)))
+    worded = schedule.evaluate(
+        """async (cases) => {
+            const { loadWords, text } = await import("/console/core/words.js");
+            await loadWords();
+            return cases.map(([lang, path, params]) => text(path, params, lang));
+        }""",
+        json.loads(json.dumps(cases)),
+    )
+    wrong = [(case, said) for case, said in zip(cases, worded, strict=True) if case[3] != said]
+    assert not wrong, wrong[:3]
+    assert len(cases) > 500
+
+
+def _value(kind: str, n: int) -> object:
+    values = VALUES.get(kind, ["team1", "unknown", ["team2", "x"]])
+    return values[n % len(values)]

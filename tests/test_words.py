@@ -1,0 +1,117 @@
+"""Every text stands in the catalogue once, in both languages, and gets the parameters that it names."""
+
+import ast
+import string
+from pathlib import Path
+
+import pytest
+
+from scheduler_env import errors as science_errors
+from scheduler_env.errors import CodedError, is_code
+from scheduler_env.words import KINDS, Catalogue
+from scheduler_service import errors as service_errors
+from scheduler_service.words import LANGS, WORDS
+
+ROOT = Path(__file__).resolve().parent.parent
+SOURCES = [
+    *(ROOT / f"{door}.py" for door in ("enhanced_flask", "model_manager", "ab_testing", "monitoring")),
+    *(ROOT / "scheduler_env").rglob("*.py"),
+    *(ROOT / "scheduler_service").rglob("*.py"),
+]
+OPTIONS = {"more", "retry_after_s", "is_final"}
+"""Arguments of errors that are no parameters of their texts."""
+
+
+def _subclasses(cls: type) -> set[type]:
+    return {cls}.union(*map(_subclasses, cls.__subclasses__()))
+
+
+def raised():
+    """(where, code, names of its parameters or None where they are not written out) of every error that is raised."""
+    import enhanced_flask  # noqa: F401  (defines the error classes of the HTTP layer)
+
+    names = {cls.__name__ for cls in _subclasses(CodedError)}
+    for path in SOURCES:
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if not (isinstance(node, ast.Call) and node.args and isinstance(node.args[0], ast.Constant)):
+                continue
+            called = node.func.id if isinstance(node.func, ast.Name) else getattr(node.func, "attr", "")
+            code = node.args[0].value
+            if called in names and isinstance(code, str) and is_code(code):
+                keywords = {each.arg for each in node.keywords} - OPTIONS
+                yield f"{path.relative_to(ROOT)}:{node.lineno}", code, None if None in keywords else keywords
+
+
+def fields(template: str) -> dict[str, set[str]]:
+    """Parameter -> its kinds."""
+    found: dict[str, set[str]] = {}
+    for _, name, kind, conversion in string.Formatter().parse(template):
+        assert conversion is None, f"{template!r}: a conversion is written otherwise in JavaScript"
+        if name is not None:
+            found.setdefault(name, set()).add(kind or "")
+    return found
+
+
+def flat(texts, before: str = "") -> dict[str, str]:
+    found: dict[str, str] = {}
+    for key, value in texts.items():
+        found |= {f"{before}{key}": value} if isinstance(value, str) else flat(value, f"{before}{key}.")
+    return found
+
+
+TEXTS = {lang: flat(WORDS.texts(lang)) for lang in LANGS}
+
+
+def test_both_languages_have_the_same_texts():
+    assert TEXTS["zh"].keys() == TEXTS["en"].keys()
+
+
+def test_a_text_takes_the_same_parameters_in_both_languages():
+    of = {lang: {path: set(fields(text)) for path, text in TEXTS[lang].items()} for lang in LANGS}
+    assert of["zh"] == of["en"]
+
+
+def test_each_kind_is_known():
+    kinds = {
+        kind for texts in TEXTS.values() for text in texts.values() for each in fields(text).values() for kind in each
+    }
+    for lang in LANGS:
+        assert kinds <= KINDS.keys() | WORDS.texts(lang).get("terms", {}).keys()
+
+
+def test_each_error_that_is_raised_has_a_text_and_its_parameters():
+    found = list(raised())
+    assert found
+    for where, code, given in found:
+        text = TEXTS["en"].get(f"errors.{code}")
+        assert text is not None, f"{where}: no text errors.{code}"
+        missing = fields(text).keys() - (given if given is not None else fields(text).keys())
+        assert not missing, f"{where}: {code} lacks {missing}"
+
+
+def test_the_catalogue_has_no_text_in_two_folders(tmp_path):
+    for folder in ("a", "b"):
+        (tmp_path / folder / "en").mkdir(parents=True)
+        (tmp_path / folder / "en" / "errors.json").write_text('{"gone": "it is gone"}')
+    with pytest.raises(ValueError, match="gone is defined twice"):
+        Catalogue(tmp_path / "a", tmp_path / "b").texts("en")
+
+
+@pytest.mark.parametrize(
+    ("kind", "value", "text"),
+    [
+        ("percent", 0.03584, "3.58 %"), ("percent", 0.05, "5 %"), ("percent", -0.00001, "0 %"), ("h", 60.0, "60 h"),
+        ("", 10_000, "10000"), ("", 0.1 + 0.2, "0.3"), ("bytes", 8 * 2**20, "8 MiB"), ("", ["a", "b"], "a, b"),
+    ],
+)  # fmt: skip
+def test_a_value_is_written_as_its_kind_says(tmp_path, kind, value, text):
+    (tmp_path / "en").mkdir()
+    (tmp_path / "en" / "errors.json").write_text(f'{{"it": "{{value:{kind}}}"}}')
+    assert Catalogue(tmp_path).text("errors.it", {"value": value}) == text
+
+
+def test_an_error_says_its_text_in_either_language():
+    err = science_errors.InvalidInstance("unknown_team", ("teams",), step="x", team="y", known=["team1", "team2"])
+    assert str(err) == f"teams: {err.text('en')}"
+    assert err.text("zh") != err.text("en")
+    assert issubclass(service_errors.ServiceError, CodedError)
