@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -97,8 +98,8 @@ def live_service(
     One process is forked from a Python that has everything imported (see `preloaded`), unless `command` says another.
     Several are always new: the metrics that they share are set up before their library is imported.
     """
-    has_workers = "--workers" in arguments or "SCHED_WORKERS" in (environment or {})
-    command = command or (NEW_PROCESS if has_workers else (python(), NEW_PROCESS[1]))
+    workers = dict(pairwise(arguments)).get("--workers") or (environment or {}).get("SCHED_WORKERS", "1")
+    command = command or ((python(), NEW_PROCESS[1]) if workers == "1" else NEW_PROCESS)
     home.mkdir(parents=True, exist_ok=True)
     output = home / "output.txt"
     clean = {name: value for name, value in os.environ.items() if not name.startswith(("SCHED_", "PROMETHEUS_"))}

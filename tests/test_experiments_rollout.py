@@ -7,7 +7,7 @@ import textwrap
 from datetime import timedelta
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from ab_testing import ABTestManager
@@ -18,6 +18,7 @@ from scheduler_service.settings import PROJECT_ROOT
 from scheduler_service.stats.guardrails import Guardrail
 from tests import preloaded
 from tests.codes import coded
+from tests.properties import examples
 from tests.test_experiments_manager import START, Clock
 from tests.waiting import HANG_S
 
@@ -181,7 +182,7 @@ def test_the_rest_gets_the_default_model_and_belongs_to_no_arm(ramp):
     assert (found.model, found.variant, found.reason) == ("DDQN_v1.0", None, "default")
 
 
-@settings(max_examples=200, deadline=None)
+@examples(100)
 @given(st.lists(st.floats(0.001, 0.5), min_size=1, max_size=6, unique=True), st.text(min_size=1, max_size=12))
 def test_whatever_the_stages_nobody_ever_leaves_an_arm(shares, user):
     stages = [*sorted(shares), 1.0]
