@@ -105,7 +105,7 @@ class DocumentFile(Generic[S]):
     def check(self) -> None:
         """Raises StorageUnavailable with the remedy if there is a `problem`."""
         if (problem := self.problem) is not None:
-            raise MustBeMended(f"{problem}; repair the file, then try again")
+            raise MustBeMended("file_needs_repair", problem=problem)
 
     @property
     def problem(self) -> str | None:
@@ -123,7 +123,7 @@ class DocumentFile(Generic[S]):
         with locked(self._path):
             reading = self._read()  # whatever the stamp says: a lost change would be worse than a slow one
             if reading.problem is not None and reading.content is not None:
-                raise MustBeMended(f"{reading.problem}; repair the file, then try again")
+                raise MustBeMended("file_needs_repair", problem=reading.problem)
             before = reading.snapshot
             document = copy.deepcopy(before.document)
             change(document)

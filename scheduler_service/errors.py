@@ -21,9 +21,14 @@ class InvalidInput(ServiceError):
 
     pairs: Sequence[tuple[Loc, str]] = ()
 
+    @property
+    def errors(self) -> list[tuple[Loc, str]]:
+        """Where each mistake is, and its text."""
+        return list(self.pairs) or [(each.loc, each.text()) for each in self.each]
+
     def __init__(self, code: str, loc: Any = (), /, *, more: Any = (), **params: Any) -> None:
         if isinstance(loc, list):  # TODO: pairs of place and sentence, until every error has a code
-            self.pairs, loc = loc, ()
+            self.pairs, loc = [(tuple(place), text) for place, text in loc], ()
         super().__init__(code, loc, more=more, **params)
 
 

@@ -446,7 +446,7 @@ def test_what_is_remembered_refuses_and_reads_just_as_what_is_read_for_the_first
         try:
             instance = read(body)
         except InvalidInstance as err:
-            return str(err), err.loc
+            return err.code, err.params, err.loc
         return instance.workpoints, instance.teams, instance.places
 
     def places_of(value, path=()):

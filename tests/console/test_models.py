@@ -458,7 +458,7 @@ def test_a_conflict_that_comes_while_the_question_is_open_is_told(
     }
     assert console.post("/experiments", json=made).status_code == 201
     agree(page, f"删除 {name_of(key)}？")
-    expect(page.get_by_role("alert")).to_contain_text("它正在被使用：实验 quick")
+    expect(page.get_by_role("alert")).to_contain_text("正被实验“quick”使用")
     expect(page.get_by_role("link", name="实验 quick")).to_be_visible()
     assert stored(console, key)["status"] == "registered"
     console.post("/experiments/quick/stop", json={})
@@ -469,7 +469,7 @@ def test_a_model_that_is_gone_is_told_with_a_way_on(page: Page, console: LiveSer
     key = registered(console, write_checkpoint(files / "a.pth", 24))
     assert console.delete(f"/models/{key}", json={"reason": "用错了参数"}).status_code == 200
     page.goto(f"/#/models/{key}")
-    expect(page.get_by_role("alert")).to_contain_text(f"没有名为 {key} 的模型")
+    expect(page.get_by_role("alert")).to_contain_text(f"没有名为“{key}”的模型")
     page.get_by_role("link", name="查看它的历史").click()
     expect(page.locator(".timeline")).to_contain_text(f"删除 {name_of(key)}")
     expect(page.locator(".timeline")).to_contain_text("用错了参数")
@@ -484,7 +484,7 @@ def test_a_model_is_shown_also_while_nobody_knows_what_may_be_done_with_it(
     config.write_bytes(b"{")
     try:
         page.goto("/#/models/DDQN_v2.0")
-        expect(page.get_by_role("alert")).to_contain_text("实验配置 ab_test_config.json 读不出来")
+        expect(page.get_by_role("alert")).to_contain_text("无法确定哪些模型正在被使用")
         expect(page.locator("main")).to_contain_text("54.44 小时")
     finally:
         config.write_bytes(whole)

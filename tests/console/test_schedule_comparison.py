@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, Request, Response, expect
 
+from scheduler_service.words import WORDS
 from tests.conftest import LiveService
 from tests.console.browsing import check_both_sizes
 from tests.console.planning import recorded
@@ -144,7 +145,7 @@ def test_a_model_is_neither_offered_nor_taken_against_itself(schedule: Page, con
         schedule.reload()
         schedule.get_by_role("button", name="开始排程").click()
         expect(schedule.locator(".go [role=alert]")).to_contain_text(
-            f"有 1 处需要改正：对比模型: 这和所选模型是同一个版本（{same}），模型不与自己对比"
+            f"有 1 处需要改正：对比模型: {WORDS.text('errors.compared_with_itself', {'model': same}, 'zh')}"
         )
         expect(schedule.locator("[name=compare]")).to_be_focused()
     assert len(recorded(console)) == before

@@ -57,7 +57,7 @@ def test_a_heading_that_nobody_knows_is_refused_with_the_nearest(schedule: Page,
     choose(schedule, "x.csv", table(*SEQUENCE, head=f"{HEAD},max_crews"))
     dialog = refused(schedule, mistakes)
     expect(dialog.get_by_role("heading")).to_have_text("x.csv 没有导入：有 1 处须改正")
-    expect(dialog.get_by_role("row")).to_contain_text("第 1 行 max_crews没有“max_crews”这一列，最接近的是“max_crew”")
+    expect(dialog.get_by_role("row")).to_contain_text("第 1 行 max_crews没有“max_crews”这一列；最接近的是“max_crew”")
 
 
 def test_every_mistake_is_listed_with_the_line_of_the_file(schedule: Page, mistakes: list[str]):
@@ -67,8 +67,8 @@ def test_every_mistake_is_listed_with_the_line_of_the_file(schedule: Page, mista
     expect(rows).to_have_count(3)
     expect(rows.nth(0)).to_contain_text("第 5 行 工时“0x10”不是数值")
     expect(rows.nth(0)).to_contain_text("A, t, team2, 0x10")
-    expect(rows.nth(1)).to_contain_text("第 7 行 工作点编号工作点编号空着")
-    expect(rows.nth(2)).to_contain_text("第 8 行 工序不能空着")
+    expect(rows.nth(1)).to_contain_text("第 7 行 工作点编号缺少工作点编号")
+    expect(rows.nth(2)).to_contain_text("第 8 行 工序单元格是空的")
 
 
 def test_merged_cells_are_filled_down_only_when_asked_for(schedule: Page, mistakes: list[str], console: LiveService):
@@ -87,7 +87,7 @@ def test_merged_cells_are_filled_down_only_when_asked_for(schedule: Page, mistak
 def test_a_chinese_team_is_taken_and_said(schedule: Page, name: str):
     choose(schedule, "x.csv", table(f"锅炉,补焊,{name},12.5", head="工作点,工序,班组,工时"))
     dialog = schedule.locator("dialog.import[open]")
-    expect(dialog.get_by_role("row")).to_contain_text(f"第 2 行 班组班组“{name}”按 team6 读入（1 道工序）")
+    expect(dialog.get_by_role("row")).to_contain_text(f"第 2 行 班组班组“{name}”识别为“6 班 返修”（1 道工序）")
     dialog.get_by_role("button", name="关闭").click()
     answer = run(schedule)
     assert [step["team"] for step in answer["result"]["schedule_details"]] == ["team6"]
@@ -157,13 +157,13 @@ def test_the_list_takes_the_numbers_that_a_csv_takes(schedule: Page):
 @pytest.mark.parametrize(
     ("request_", "said"),
     [
-        ({"workpoints": [{"id": "A", "Steps": []}]}, "第 1 个工作点 Steps工作点没有“Steps”这一项"),
-        ({"params": [*SAMPLE_PARAMS, 1]}, "标准工序有 15 道，现在是 16 个数值"),
-        ({"workpoints": [None]}, "第 1 个工作点应为对象，现在是空"),
-        ({"workpoints": "x"}, "工作点应为列表，现在是文字"),
-        ({"steps": []}, "请求里没有这一项"),
-        ({}, "标准工序的工时和工作点须二者取一"),
-        ([1, 2, 3], "整个文件这一项不能取这样的值"),
+        ({"workpoints": [{"id": "A", "Steps": []}]}, "第 1 个工作点 Steps工作点没有 'Steps' 这一项"),
+        ({"params": [*SAMPLE_PARAMS, 1]}, "应有 15 个数值"),
+        ({"workpoints": [None]}, "第 1 个工作点应为含有"),
+        ({"workpoints": "x"}, "工作点应为列表或对象，现在是文本"),
+        ({"steps": []}, "请求中没有这一项"),
+        ({}, "params 与 workpoints 必须且只能给出一个"),
+        ([1, 2, 3], "整个文件应为 JSON 对象"),
     ],
 )
 def test_json_is_refused_as_the_service_refuses_it(schedule: Page, mistakes: list[str], request_: object, said: str):
@@ -175,12 +175,12 @@ def test_json_is_refused_as_the_service_refuses_it(schedule: Page, mistakes: lis
 @pytest.mark.parametrize(
     ("name", "content", "complaint"),
     [
-        ("x.json", "{", "不是 JSON：第 1 行第 2 列有误"),
+        ("x.json", "{", "请求体不是 JSON"),
         ("x.csv", "", "文件是空的"),
-        ("x.csv", f"{HEAD}\n", "只有表头，没有数据行"),
-        ("x.csv", "a,b\n1,2\n", "缺少这些列：workpoint_id, step, team, duration"),
-        ("x.xlsx", "PK\x03\x04", "请在 Excel 里另存为 CSV"),
-        ("x.csv", "PK\x03\x04", "请在 Excel 里另存为 CSV"),
+        ("x.csv", f"{HEAD}\n", "文件只有列名，没有数据行"),
+        ("x.csv", "a,b\n1,2\n", "缺少列：workpoint_id、step、team、duration"),
+        ("x.xlsx", "PK\x03\x04", "请另存为 CSV"),
+        ("x.csv", "PK\x03\x04", "请另存为 CSV"),
         ("x.csv", f"{HEAD}\n1,打磨,team2,viel\n", "第 2 行 工时“viel”不是数值"),
     ],
 )

@@ -64,7 +64,7 @@ def test_the_python_client_does_each_of_its_tasks(plant, python, tmp_path):
 
 def test_the_python_client_tells_what_the_service_refused(plant, python):
     client = python.SchedulerClient(plant.url, key="python")
-    with pytest.raises(python.SchedulerError, match=r"-1\.0 h of step 3") as refused:
+    with pytest.raises(python.SchedulerError, match=r"params\.2: the duration -1") as refused:
         client.run([*HOURS[:2], -1, *HOURS[3:]])
     assert refused.value.status == 422
     assert [mistake["loc"] for mistake in refused.value.errors] == [["params", 2]]
@@ -105,7 +105,7 @@ def test_the_python_demonstration_runs(plant):
     told = ended([preloaded.python(), EXAMPLES / "python" / "client.py"], env=environment)
     assert told.returncode == 0, told.stderr
     assert f"makespan {OPTIMUM_H} h" in told.stdout
-    assert "refused with 422: params has 3 numbers" in told.stdout
+    assert "refused with 422: params: must have 15 numbers" in told.stdout
 
 
 def test_the_cells_draw_recorded_runs_and_make_both_reports(plant, tmp_path):

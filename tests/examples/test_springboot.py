@@ -100,7 +100,7 @@ def test_the_spring_service_schedules_rates_and_tells_what_was_refused(plant, ja
     row = recorded(plant, request_id)
     assert (row["user_id"], row["user_satisfaction"], row["comment"]) == ("user_12345", 5, "as planned")
     assert f"model {row['model_key']}, {row['variant']}" in lines
-    assert "mistake 422: must have 15 numbers, one for each step of the standard cycle, not 3" in lines
+    assert "mistake 422: params: must have 15 numbers, one for each step of the standard cycle, not 3" in lines
     assert "at [params]" in lines
     assert "mistake 404: no run with the request id 'no-such-run' is recorded" in lines
 

@@ -103,9 +103,9 @@ export default {
     }
 
     /** All that is wrong, beside its fields and at the button. */
-    function refuse({ kind, status, detail, retryAfterS, errors = [] }) {
-      const found = status === 404 && draft.options.model ? [{ loc: ["model"], msg: detail }] : errors;
-      state.error = { kind, status, detail, retryAfterS, errors: noted(found, draft) };
+    function refuse({ kind, status, detail, code, params, retryAfterS, errors = [] }) {
+      const found = status === 404 && draft.options.model ? [{ loc: ["model"], msg: detail, code, params }] : errors;
+      state.error = { kind, status, detail, code, params, retryAfterS, errors: noted(found, draft) };
       return leadToFirst(form.value);
     }
 

@@ -10,7 +10,7 @@ export async function opponents({ model, compare }, { algorithm }) {
   const mistakes = [];
   const missing = (field) => (err) => {
     if (err.status !== 404) throw err;
-    mistakes.push({ loc: [field], msg: err.detail });
+    mistakes.push({ loc: [field], msg: err.detail, code: err.code, params: err.params });
   };
   const first = chosen ? keyOf(chosen) : usual();
   const keys = await Promise.all([first.catch(missing("model")), keyOf(compare).catch(missing("compare"))]);
