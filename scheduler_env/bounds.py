@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from scheduler_env.compilation import compiled
+from scheduler_env.compilation import compiled, whole
 from scheduler_env.decomposition import PART_NODES, Decomposition, decompose, modes_on
 from scheduler_env.incumbent import PROVED_H
 from scheduler_env.kernel import Floats, Ints, Problem
@@ -28,7 +28,7 @@ MAX_ANCESTORS = 400
 
 MAX_ACTIVITIES_FOR_GROUPS = 60
 """With more of them, resources are so busy that groups raise no bound (measured: docs/decisions/)."""
-GROUP_NODES = 20_000
+GROUP_NODES = whole(20_000)
 """Of the search for the least makespan of one group: a millisecond as a rule; five steps of ten people take 3,500."""
 
 
@@ -43,11 +43,11 @@ def bound_with_parts(problem: Problem, parts: Decomposition) -> float:
     """As `lower_bound`, of a problem that was taken apart already."""
     if parts.makespan <= parts.bound + PROVED_H:
         return parts.bound
-    return max(parts.bound, _bound_by_heads_and_tails(problem))
+    return max(parts.bound, bound_by_heads_and_tails(problem))
 
 
 @compiled
-def _bound_by_heads_and_tails(problem: Problem) -> float:
+def bound_by_heads_and_tails(problem: Problem) -> float:
     """The largest h + W / c + q; see the module's docstring."""
     n = problem.shortest.size
     predecessor_at, predecessors = reversed_precedence(problem)

@@ -19,12 +19,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from scheduler_env.compilation import compiled
+from scheduler_env.compilation import compiled, whole
 from scheduler_env.incumbent import PROVED_H, Incumbent
 from scheduler_env.kernel import Floats, Ints, Problem
 from scheduler_env.moldable import least_by_work, pack
 
-PART_NODES = 50_000
+PART_NODES = whole(50_000)
 """Of the branch and bound of one part: some milliseconds. Five steps of ten people take 3,500 on average."""
 MAX_PACKED = 12
 """Members of a part that is packed; those with over eight are not often proved."""

@@ -1,64 +1,103 @@
-"""Compile everything that serving, rules and training call, so that the first start is as quick as the second."""
+"""Compile everything that serving, rules and training call, so that the first start is as quick as the second.
+
+In three stages, each of which includes the one before: what the first answers need, what serving needs, and training,
+for which alone PyTorch has to be there.
+"""
 
 import argparse
+import hashlib
 import math
 import multiprocessing
 import os
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import numpy as np
-
+from scheduler_env.compilation import compiling
 from scheduler_env.errors import InvalidCheckpoint
+
+if TYPE_CHECKING:
+    from scheduler_env.agent import Agent
+    from scheduler_env.kernel import Problem
+    from scheduler_env.problem import Instance
+
+FIRST, SERVING, TRAINING = STAGES = ("first", "serving", "training")
 
 
 def main() -> None:
-    """`python -m scheduler_env.kernel`."""
+    """`python -m scheduler_env.warm_up`."""
     parser = argparse.ArgumentParser(
-        prog="python -m scheduler_env.kernel",
+        prog="python -m scheduler_env.warm_up",
         description="Compile the kernel, so that the first start is as quick as the second. It takes about a minute, "
         "and seconds when it is there already.",
     )
     parser.add_argument(
         "weights", nargs="*", type=Path, help="checkpoints (.pth) that are to be loaded without torch later on"
     )
-    weights: list[Path] = parser.parse_args().weights
+    parser.add_argument("--until", choices=STAGES, default=TRAINING, help="the last stage (default: training)")
+    options = parser.parse_args()
+    weights: list[Path] = options.weights
     if absent := [str(path) for path in weights if not path.is_file()]:
         parser.error(f"there is no file {', '.join(absent)}")
+    began = time.monotonic()
     try:
-        compile_everything(weights)
+        with compiling():
+            compile_everything(weights, until=options.until)
     except InvalidCheckpoint as err:
         parser.exit(1, f"{parser.prog}: {err}\n")
+    print(f"kernel ready for {options.until} after {time.monotonic() - began:.1f} s", file=sys.stderr)
 
 
-def compile_everything(checkpoints: Iterable[Path] = ()) -> None:
+def compile_everything(checkpoints: Sequence[Path] = (), *, until: str = TRAINING) -> None:
     """Run each compiled path once on a tiny instance; numba keeps the machine code on disk.
 
     Args:
         checkpoints: files that are to be loaded quickly later on.
+        until: the last of `STAGES`.
     """
-    began = time.monotonic()
-    from scheduler_env.agent import Agent, load_agent
-    from scheduler_env.environment import SchedulingEnv
-    from scheduler_env.improvement import improve
-    from scheduler_env.incumbent import nothing_yet
-    from scheduler_env.kernel import compile_instance, new_state, new_view
-    from scheduler_env.network import QNetwork, signature_of
+    for path in checkpoints:
+        keep_packed(path)
+    compile_first()
+    if until != FIRST:
+        compile_serving()
+    if until == TRAINING:
+        compile_training()
+        for path in checkpoints:
+            _load(path)
+
+
+def compile_first() -> None:
+    """What schedules one work point, in two processes."""
+    from scheduler_env.bounds import bound_by_heads_and_tails
+    from scheduler_env.kernel import new_state, new_view
     from scheduler_env.observation import new_workspace
     from scheduler_env.rollout import new_random, roll_out
-    from scheduler_env.standard_cycle import SAMPLE_PARAMS, standard_instance
-    from scheduler_env.training import Training, TrainingConfig
 
-    instance = standard_instance(SAMPLE_PARAMS)
-    network = QNetwork((8, 8, 8))
-    agent = Agent(network.to_arrays(), signature_of(network), {})
-    problem = compile_instance(instance)
-    with _another_process_compiling_the_search():
+    agent, instance, problem = _sample()
+    with _another_process(compile_parts):
+        bound_by_heads_and_tails(problem)
         workspace = new_workspace(problem, agent.network)
         roll_out(problem, new_state(problem), new_view(problem), agent.network, workspace, 0.0, 0.0, new_random(0))
+    agent.solve(instance, time_budget_ms=600_000.0, max_evaluations=1_000)
+
+
+def compile_parts() -> None:
+    """The decomposition into parts that are proved."""
+    from scheduler_env.decomposition import PART_NODES, decompose
+
+    decompose(_sample()[2], PART_NODES)
+
+
+def compile_serving() -> None:
+    """What schedules any plant: priority rules in one process, the improvement of schedules in another."""
+    from scheduler_env.improvement import improve
+    from scheduler_env.incumbent import nothing_yet
+
+    agent, _, problem = _sample()
+    with _another_process(compile_search):
         # The rules' schedule is proved to be optimal, which would end the search before it began: hence no bound.
         improve(
             problem,
@@ -69,14 +108,6 @@ def compile_everything(checkpoints: Iterable[Path] = ()) -> None:
             max_evaluations=1_000,
         )
     compile_search()  # what the other one kept, or could not
-    agent.solve(instance, time_budget_ms=600_000.0, max_evaluations=1_000)
-    environment = SchedulingEnv(instance)
-    environment.reset(seed=0)
-    environment.step(np.int64(0))
-    Training(TrainingConfig(updates=1, batch_size=4, sizes=(1,), instances=1, replay_steps=2**12)).step()
-    for path in checkpoints:
-        load_agent(path)
-    print(f"kernel ready after {time.monotonic() - began:.1f} s", file=sys.stderr)
 
 
 def compile_search() -> None:
@@ -105,15 +136,72 @@ def compile_search() -> None:
     alternating_search(problem, incumbent, new_random(0), 0.0)(2 * SIZES[0])
 
 
+def compile_training() -> None:
+    """The environment and the training of a network."""
+    import numpy as np
+
+    from scheduler_env.environment import SchedulingEnv
+    from scheduler_env.training import Training, TrainingConfig
+
+    environment = SchedulingEnv(_sample()[1])
+    environment.reset(seed=0)
+    environment.step(np.int64(0))
+    Training(TrainingConfig(updates=1, batch_size=4, sizes=(1,), instances=1, replay_steps=2**12)).step()
+
+
+def packed_file(checkpoint: Path) -> Path:
+    """Where the packed weights of a checkpoint ship with it, if they do; its digest says which checkpoint it was."""
+    return checkpoint.parent / "packed" / f"{hashlib.sha256(checkpoint.read_bytes()).hexdigest()}.weights"
+
+
+def keep_packed(checkpoint: Path) -> None:
+    """Keep the packed weights that ship with a checkpoint, so that PyTorch never has to read it.
+
+    Raises:
+        InvalidCheckpoint: they are damaged or not of this version.
+    """
+    from scheduler_env.weights import keep
+
+    packed = packed_file(checkpoint)
+    if packed.exists():
+        keep(checkpoint.read_bytes(), packed.read_bytes())
+
+
+def _load(checkpoint: Path) -> None:
+    from scheduler_env.agent import load_agent
+
+    load_agent(checkpoint)
+
+
+def _sample() -> "tuple[Agent, Instance, Problem]":
+    """A small network, the sample request, and the same for compiled code."""
+    import numpy as np
+
+    from scheduler_env.agent import Agent
+    from scheduler_env.kernel import compile_instance
+    from scheduler_env.observation import Network
+    from scheduler_env.standard_cycle import SAMPLE_PARAMS, standard_instance
+    from scheduler_env.weights import shapes_of, signature_of_sizes
+
+    sizes = (8, 8, 8)
+    instance = standard_instance(SAMPLE_PARAMS)
+    network = Network(*(np.zeros(shape, dtype=np.float32) for shape in shapes_of(sizes)))
+    return Agent(network, signature_of_sizes(sizes), {}), instance, compile_instance(instance)
+
+
 @contextmanager
-def _another_process_compiling_the_search() -> Iterator[None]:
+def _another_process(work: Callable[[], None]) -> Iterator[None]:
     """The compiler keeps one core busy for over a minute; with a second core there are two of them."""
     if os.cpu_count() == 1:
         yield
         return
-    other = multiprocessing.get_context("spawn").Process(target=compile_search)
+    other = multiprocessing.get_context("spawn").Process(target=work)
     other.start()
     try:
         yield
     finally:
         other.join()
+
+
+if __name__ == "__main__":
+    main()

@@ -117,7 +117,7 @@ class Request:
     arguments: list[str]
     folder: str
     environment: dict[str, str]
-    streams: tuple[int, int, int]
+    streams: tuple[int, ...]
 
 
 def receive(client: socket.socket) -> Request:
@@ -129,7 +129,8 @@ def receive(client: socket.socket) -> Request:
         if not piece:
             raise EOFError
         content += piece
-    return Request(*marshal.loads(content), tuple(streams))
+    arguments, folder, environment = marshal.loads(content)
+    return Request(arguments, folder, environment, tuple(streams))
 
 
 class Server:
@@ -147,7 +148,8 @@ class Server:
         signal.signal(signal.SIGCHLD, lambda *_: None)
         signal.signal(signal.SIGINT, lambda *_: None)  # Ctrl-C reaches the clients, and they tell
         while True:
-            ready, _, _ = select.select([0, self.ended, self.listener, *self.clients], [], [])
+            waited_for: list[int | socket.socket] = [0, self.ended, self.listener, *self.clients]
+            ready = select.select(waited_for, [], [])[0]
             if 0 in ready:
                 for child in self.clients.values():
                     os.kill(child, signal.SIGKILL)
@@ -155,7 +157,7 @@ class Server:
             if self.ended in ready:
                 os.read(self.ended, 4096)
                 self.report_ended()
-            for client in self.clients.keys() & set(ready):
+            for client in [each for each in self.clients if each in ready]:
                 self.pass_signals(client)
             if self.listener in ready and (request := self.fork()) is not None:
                 return request

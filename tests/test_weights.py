@@ -16,8 +16,9 @@ from model_manager import ModelVersionManager
 from scheduler_env import weights
 from scheduler_env.agent import load_agent
 from scheduler_env.errors import InvalidCheckpoint
-from scheduler_env.network import QNetwork, save_checkpoint, signature_of
+from scheduler_env.network import QNetwork, read_checkpoint, save_checkpoint, signature_of
 from scheduler_env.standard_cycle import SAMPLE_PARAMS, standard_instance
+from scheduler_env.warm_up import packed_file
 from tests.checkpoints import write_checkpoint
 from tests.conftest import NEW_PROCESS, ROOT, live_service
 
@@ -186,6 +187,12 @@ def test_a_model_that_was_registered_is_loaded_without_torch(tmp_path):
         told = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
         assert told.stdout.strip() == "False"
     assert len(ModelVersionManager(tmp_path / "models").list_models()) == 1
+
+
+@pytest.mark.parametrize("checkpoint", SEEDS, ids=lambda path: path.stem)
+def test_the_packed_weights_of_a_shipped_model_are_those_that_torch_reads(checkpoint):
+    """`make serve` keeps them, so that the first answers need no PyTorch."""
+    assert packed_file(checkpoint).read_bytes() == weights.pack(read_checkpoint(checkpoint).to_weights())
 
 
 def test_hostile_nesting_is_refused():
