@@ -50,7 +50,7 @@ def by_uv(arguments: list[str]) -> bool:
     configured = configuration()
     certificates = {"SSL_CERT_FILE": configured["cert"][-1]} if "cert" in configured else {}
     command = [sys.executable, "-m", "uv", "pip", "install", "--quiet", "--python", sys.executable]
-    environment = {"UV_HTTP_TIMEOUT": "180"} | os.environ | certificates
+    environment = os.environ | certificates
     return subprocess.run([*command, *options_for_uv(configured), *arguments], env=environment).returncode == 0
 
 
