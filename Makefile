@@ -9,8 +9,8 @@ export PYTHONUNBUFFERED := 1
 help:  ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
 
-# One at a time: `make serve` installs in the background what another target may want now.
-INSTALL = flock $(VENV)/.lock $(BIN)/python deploy/install.py
+# One at a time: `make serve` installs in the background what another target may want now. (`.lock` is uv's own.)
+INSTALL = flock $(VENV)/.installing $(BIN)/python deploy/install.py
 COMPILED = $(wildcard scheduler_env/*.py models/seed/*.pth)
 
 # What the service imports: all of requirements.txt before the line that says "Later".
