@@ -70,8 +70,8 @@ def compile_everything(checkpoints: Sequence[Path] = (), *, until: str = TRAININ
 
 
 def compile_first() -> None:
-    """What schedules one work point, in two processes."""
-    from scheduler_env.bounds import bound_by_heads_and_tails
+    """What schedules one work point and registers the shipped models, in two processes."""
+    from scheduler_env.bounds import bound_by_heads_and_tails, lower_bound
     from scheduler_env.kernel import new_state, new_view
     from scheduler_env.observation import new_workspace
     from scheduler_env.rollout import new_random, roll_out
@@ -82,13 +82,18 @@ def compile_first() -> None:
         workspace = new_workspace(problem, agent.network)
         roll_out(problem, new_state(problem), new_view(problem), agent.network, workspace, 0.0, 0.0, new_random(0))
     agent.solve(instance, time_budget_ms=600_000.0, max_evaluations=1_000)
+    lower_bound(problem)
 
 
 def compile_parts() -> None:
-    """The decomposition into parts that are proved."""
+    """The decomposition into parts that are proved; and priority rules, which new models are measured against."""
     from scheduler_env.decomposition import PART_NODES, decompose
+    from scheduler_env.kernel import new_state
+    from scheduler_env.rules import Rule, build
 
-    decompose(_sample()[2], PART_NODES)
+    _, _, problem = _sample()
+    decompose(problem, PART_NODES)
+    build(problem, new_state(problem), Rule("LFT", 0.0, "parallel"))
 
 
 def compile_serving() -> None:
