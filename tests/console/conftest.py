@@ -8,9 +8,8 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, expect
 
 from tests.conftest import LiveService, live_service
+from tests.console.browsing import PATIENCE_MS, WIDE, new_context
 
-WIDE, NARROW = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
-PATIENCE_MS = 120_000
 expect.set_options(timeout=PATIENCE_MS)
 
 
@@ -39,8 +38,7 @@ def contexts(browser: Browser, console: LiveService) -> Iterator[list[BrowserCon
 def context_of(contexts: list[BrowserContext], browser: Browser, console: LiveService) -> BrowserContext:
     """The module's context, without what an earlier page stored."""
     if not contexts:
-        contexts.append(browser.new_context(base_url=console.url, viewport=WIDE, locale="zh-CN"))  # type: ignore[arg-type]
-        contexts[0].set_default_timeout(PATIENCE_MS)
+        contexts.append(new_context(browser, console.url, viewport=WIDE, locale="zh-CN"))
     return contexts[0]
 
 
