@@ -195,6 +195,13 @@ def test_the_packed_weights_of_a_shipped_model_are_those_that_torch_reads(checkp
     assert packed_file(checkpoint).read_bytes() == weights.pack(read_checkpoint(checkpoint).to_weights())
 
 
+def test_without_torch_a_checkpoint_that_was_never_read_names_the_remedy(tmp_path, monkeypatch):
+    checkpoint = write_checkpoint(tmp_path / "new.pth", 79)
+    monkeypatch.setitem(sys.modules, "scheduler_env.network", None)  # as an import of what is not installed
+    with pytest.raises(InvalidCheckpoint, match=r"pip install -r requirements\.txt"):
+        load_agent(checkpoint)
+
+
 def test_hostile_nesting_is_refused():
     gc.collect()
     gc.disable()  # finalizers that it ran within the nesting would fail, and pytest tell of them
