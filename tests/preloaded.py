@@ -9,6 +9,7 @@ modules are imported already. Tests of these use `sys.executable`.
 """
 
 import atexit
+import fcntl
 import gc
 import marshal
 import os
@@ -32,6 +33,9 @@ from pathlib import Path
 from typing import NoReturn
 
 ROOT = Path(__file__).resolve().parent.parent
+OWN_PATH = "PRELOADED_PYTHON"
+"""The environment variable with the path of the program."""
+MAX_FILES = 64
 HEADER = 4
 """Bytes, little-endian: the length of the request that follows; from the server, the exit status."""
 PRELOADED = [
@@ -57,6 +61,7 @@ PRELOADED = [
     "scheduler_env.exact",
     "scheduler_env.fonts",
     "scheduler_service.backup",
+    "scheduler_service.registry.examiner",
     "scheduler_service.reporting.performance",
     "scheduler_service.reporting.pdf",
     "scheduler_service.experiments.cli",
@@ -67,13 +72,19 @@ ALLOCATOR = "jemalloc_bg_thd"
 """The thread of pyarrow's allocator, which starts it again after a fork."""
 PROGRAM = """#!{python} -IS
 import _signal, _socket, marshal, os, sys
-real, argv, environment = {python!r}, sys.argv[1:], dict(os.environ)
+real, argv, environment = {python!r}, sys.argv[1:], dict(os.environ, {own_path}=sys.argv[0])
 if argv and argv[0].startswith("-") and argv[0] not in ("-c", "-m", "-") or "PYTHONHASHSEED" in environment:
     os.execv(real, [real, *argv])
+def is_passed_on(number):
+    try:
+        return os.get_inheritable(number)
+    except OSError:
+        return False
+numbers = [0, 1, 2, *filter(is_passed_on, sorted(int(name) for name in os.listdir("/proc/self/fd") if int(name) > 2))]
 server = _socket.socket(_socket.AF_UNIX)
 server.connect({address!r})
-request = marshal.dumps([argv, os.getcwd(), environment])
-fds = b"".join(number.to_bytes(4, sys.byteorder) for number in (0, 1, 2))
+request = marshal.dumps([argv, os.getcwd(), environment, numbers])
+fds = b"".join(number.to_bytes(4, sys.byteorder) for number in numbers)
 server.sendmsg([len(request).to_bytes({header}, "little")], [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, fds)])
 for number in (_signal.SIGTERM, _signal.SIGINT, _signal.SIGHUP, _signal.SIGUSR1, _signal.SIGUSR2):
     _signal.signal(number, lambda number, frame: server.send(bytes([number])))
@@ -105,7 +116,7 @@ def python() -> str:
         )
     atexit.register(server.communicate)
     program = folder / "python"
-    program.write_text(PROGRAM.format(python=sys.executable, address=address, header=HEADER))
+    program.write_text(PROGRAM.format(python=sys.executable, address=address, header=HEADER, own_path=OWN_PATH))
     program.chmod(program.stat().st_mode | stat.S_IXUSR)
     return str(program)
 
@@ -117,20 +128,20 @@ class Request:
     arguments: list[str]
     folder: str
     environment: dict[str, str]
-    streams: tuple[int, ...]
+    files: dict[int, int]  # the number of each open file there, to its number here
 
 
 def receive(client: socket.socket) -> Request:
     """The request of a client that has connected. Raises `EOFError` if it ends before."""
-    head, streams, *_ = socket.recv_fds(client, HEADER, 3)
+    head, files, *_ = socket.recv_fds(client, HEADER, MAX_FILES)
     content = b""
     while len(content) < int.from_bytes(head, "little") or not head:
         piece = client.recv(2**16)
         if not piece:
             raise EOFError
         content += piece
-    arguments, folder, environment = marshal.loads(content)
-    return Request(arguments, folder, environment, tuple(streams))
+    arguments, folder, environment, numbers = marshal.loads(content)
+    return Request(arguments, folder, environment, dict(zip(numbers, files, strict=True)))
 
 
 class Server:
@@ -178,8 +189,8 @@ class Server:
             os.close(self.ended)
             os.close(self.notify)
             return request
-        for stream in request.streams:
-            os.close(stream)
+        for file in request.files.values():
+            os.close(file)
         self.clients[client] = child
         return None
 
@@ -213,9 +224,14 @@ def become(request: Request) -> None:
     os.environ.clear()
     os.environ.update(request.environment)
     time.tzset()
-    for number, stream in enumerate(request.streams):
-        os.dup2(stream, number)
-        os.close(stream)
+    beyond = max(request.files) + 1  # so that none is overwritten before it is moved
+    files = {number: fcntl.fcntl(file, fcntl.F_DUPFD, beyond) for number, file in request.files.items()}
+    for file in request.files.values():
+        os.close(file)
+    for number, file in files.items():
+        os.dup2(file, number)
+        os.close(file)
+    sys.executable = request.environment.get(OWN_PATH, sys.executable)  # for processes that the program starts
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.default_int_handler)
     sys.stdout.reconfigure(line_buffering="PYTHONUNBUFFERED" in os.environ)  # type: ignore[union-attr]
