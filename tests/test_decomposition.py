@@ -62,7 +62,7 @@ def by_cpsat_h(problem, seconds):
     return incumbent.makespan_h, proved_h
 
 
-@examples(40)
+@examples(15)
 @given(body=one_workpoint)
 def test_one_work_point_is_proved_whatever_its_orders_teams_crews_and_what_may_not_run_in_parallel(body):
     instance = instance_from_request(body)

@@ -169,7 +169,7 @@ from pathlib import Path
 
 agent = load_agent(Path("models/seed/ddqn_v2.pth"))
 for instance in (standard_instance(SAMPLE_PARAMS), random_instance(3, 1)):
-    solved = agent.solve(instance, time_budget_ms=600_000.0, max_evaluations=2_000)
+    solved = agent.solve(instance, time_budget_ms=10_000.0, max_evaluations=2_000)
 assert solved.evaluations > 1_000, solved
 """
     subprocess.run([sys.executable, "-c", "from scheduler_env.warm_up import compile_everything as c; c()"], check=True)

@@ -383,7 +383,7 @@ def test_time_to_improve_never_makes_a_schedule_longer():
     agent = load_agent(SEED_MODELS / "ddqn_v1.pth")
     for seed in range(3):
         instance = random_instance(3, seed)
-        greedy, improved = agent.solve(instance), agent.solve(instance, time_budget_ms=60_000, max_evaluations=500)
+        greedy, improved = agent.solve(instance), agent.solve(instance, time_budget_ms=2_000, max_evaluations=500)
         assert improved.schedule.makespan_h <= greedy.schedule.makespan_h
         assert improved.evaluations > greedy.evaluations
         assert improved.schedule.violations() == []
