@@ -4,22 +4,36 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 export PYTHONUNBUFFERED := 1
 
-.PHONY: help setup setup-dev setup-bench debian-packages serve test lint bench fuzz audit train clean
+.PHONY: help setup rest setup-dev setup-bench debian-packages serve test lint bench fuzz audit train clean
 
 help:  ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
 
-$(VENV)/.runtime: requirements.txt
+# One at a time: `make serve` installs in the background what another target may want now. (`.lock` is uv's own.)
+INSTALL = flock $(VENV)/.installing $(BIN)/python deploy/install.py
+COMPILED = $(wildcard scheduler_env/*.py models/seed/*.pth)
+
+# What the service imports: all of requirements.txt before the line that says "Later".
+$(VENV)/.serving: requirements.txt
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || python3 -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	sed '/^# Later/,$$d' requirements.txt > $(VENV)/first.txt
+	$(INSTALL) -r $(VENV)/first.txt
+	@touch $@
+
+$(VENV)/.runtime: $(VENV)/.serving
+	$(INSTALL) -r requirements.txt
 	@touch $@
 
 $(VENV)/.dev: requirements-dev.txt $(VENV)/.runtime
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	$(INSTALL) -r requirements-dev.txt
 	@touch $@
 
 # The kernel is compiled once per change of its sources, so that the first start is as quick as the second.
-$(VENV)/.kernel: $(VENV)/.runtime $(wildcard scheduler_env/*.py models/seed/*.pth)
+$(VENV)/.first: $(VENV)/.serving $(COMPILED)
+	$(BIN)/python -m scheduler_env.warm_up --until first models/seed/*.pth
+	@touch $@
+
+$(VENV)/.kernel: $(VENV)/.runtime $(COMPILED)
 	$(BIN)/python -m scheduler_env.warm_up models/seed/*.pth
 	@touch $@
 
@@ -37,13 +51,19 @@ debian-packages:
 setup-dev: setup $(VENV)/.dev $(VUE)/node_modules/.stamp debian-packages
 
 $(VENV)/.bench: requirements-bench.txt $(VENV)/.dev
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-bench.txt
+	$(INSTALL) -r requirements-bench.txt
 	@touch $@
 
 setup-bench: setup-dev $(VENV)/.bench
 
-serve: setup  ## Serve on http://localhost:5001 with the shipped seed models
+# The first answers need half of the kernel and no PyTorch. The rest is made while the service answers already.
+serve: $(VENV)/.first  ## Serve on http://localhost:5001 with the shipped seed models
+	@$(MAKE) --question setup 2>/dev/null || nice $(MAKE) rest > $(VENV)/setup.log 2>&1 &
 	$(BIN)/python enhanced_flask.py $(ARGS)
+
+rest:
+	$(BIN)/python -m scheduler_env.warm_up --until serving
+	$(MAKE) setup
 
 # Two processes, a file's tests in one of them: what waits in one leaves the processor to the other. In their order: the
 # longest files are not the ones with the most tests.
@@ -73,9 +93,10 @@ bench: setup-bench  ## Measure; the tables go to benchmarks/results/
 	$(BIN)/python -m benchmarks.endurance overload
 	$(BIN)/python -m benchmarks.endurance soak
 
-fuzz: setup-bench  ## schemathesis on the HTTP interface, atheris on the parsers
+fuzz: setup-bench  ## schemathesis on the HTTP interface, atheris on the parsers, properties on many examples
 	$(BIN)/python -m benchmarks.fuzzing
 	$(BIN)/python -m tests.fuzz.parsers -max_total_time=120
+	PROPERTY_TIMES=20 $(BIN)/python -m pytest -n auto -m hypothesis
 
 train: setup  ## Train a model: make train ARGS="--config models/seed/ddqn_v2.json --out best_model_v2.pth"
 	$(BIN)/python -m scheduler_env.training $(ARGS)
@@ -83,4 +104,4 @@ train: setup  ## Train a model: make train ARGS="--config models/seed/ddqn_v2.js
 clean:  ## Remove caches (keeps .venv, models, logs and reports)
 	rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +
-	rm -f $(VENV)/.kernel
+	rm -f $(VENV)/.first $(VENV)/.kernel

@@ -56,6 +56,7 @@ from scheduler_service.logs import configure_logging
 from scheduler_service.settings import PROJECT_ROOT, Settings, settings_from_environment, unknown_variables
 
 if TYPE_CHECKING:
+    from scheduler_env.problem import Instance
     from scheduler_env.solver import Solver
 
 STORAGE_THREADS = 8
@@ -72,6 +73,9 @@ MAX_EXAMINATIONS_WAITING = 16
 
 WARM_UP_MS = 2_000.0
 """At most, for each schedule of the warm-up: an exact solver takes all of it, the agent a tenth."""
+
+COMPILING_S = 0.5
+"""Between two looks whether another process has compiled the kernel."""
 
 GC_THRESHOLDS = (20_000, 20, 50)
 """A request makes some hundred objects that are gone with it, and next to none in cycles."""
@@ -192,18 +196,26 @@ def suppress_storage_errors() -> Iterator[None]:
 
 def warm_up(parts: Services) -> None:
     """Load the default model and the kernel, so that the first client does not wait for it."""
+    from scheduler_env.compilation import is_compiling
     from scheduler_env.generator import random_instance
     from scheduler_env.interleaving import bound_by_orders
     from scheduler_env.kernel import compile_instance
+    from scheduler_env.standard_cycle import SAMPLE_PARAMS, standard_instance
 
-    def first_schedules() -> None:
+    def agent() -> "Solver":
         key = parts.models.resolve(parts.experiments.default_model, standing=True)
-        load_all_of_it(parts.models.load_model(key).agent)
+        return parts.models.load_model(key).agent
+
+    def further_schedules() -> None:
+        load_all_of_it(agent())
         problem = compile_instance(random_instance(2, seed=0))
         bound_by_orders(problem, 0.0, math.inf, math.inf, max_programs=2)
 
     try:
-        parts.compute.run(first_schedules)
+        parts.compute.run(lambda: solve(agent(), standard_instance(SAMPLE_PARAMS)))
+        while is_compiling():  # `make serve` for the first time; no thread that clients need waits for it
+            gevent.sleep(COMPILING_S)
+        parts.compute.run(further_schedules)
     except Exception:  # clients will be told the same; /health names it
         log.warning("the default model could not be warmed up", exc_info=True)
     else:
@@ -230,8 +242,13 @@ def load_all_of_it(agent: "Solver") -> None:
     from scheduler_env.standard_cycle import SAMPLE_PARAMS, standard_instance
 
     for instance in (standard_instance(SAMPLE_PARAMS), random_instance(MAX_PROJECTS + 1, seed=0)):
-        agent.solve(instance)
-        agent.solve(instance, time_budget_ms=WARM_UP_MS, max_evaluations=1_000)
+        solve(agent, instance)
+
+
+def solve(agent: "Solver", instance: "Instance") -> None:
+    """By the model alone, and with a search."""
+    agent.solve(instance)
+    agent.solve(instance, time_budget_ms=WARM_UP_MS, max_evaluations=1_000)
 
 
 def reload(parts: Services) -> None:

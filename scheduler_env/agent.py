@@ -162,8 +162,10 @@ def load_agent(path: Path) -> Agent:
         raise InvalidCheckpoint("file_unreadable", reason=err.strerror) from err
     weights = load_cached(checkpoint)
     if weights is None:
-        from scheduler_env.network import read_checkpoint
-
+        try:
+            from scheduler_env.network import read_checkpoint
+        except ModuleNotFoundError as err:
+            raise InvalidCheckpoint("torch_missing") from err
         weights = read_checkpoint(io.BytesIO(checkpoint)).to_weights()
         with suppress(InvalidCheckpoint):
             store_cached(checkpoint, pack(weights))

@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from scheduler_env.compilation import compiled
+from scheduler_env.compilation import compiled, whole
 from scheduler_env.decomposition import PART_NODES, Decomposition, decompose, modes_on
 from scheduler_env.incumbent import OPTIMAL_WITHIN_H
 from scheduler_env.kernel import Floats, Ints, Problem
@@ -28,7 +28,7 @@ MAX_ANCESTORS = 400
 """The head of an activity with more ancestors is raised by paths only, which limits the computing time."""
 MAX_ACTIVITIES_FOR_GROUPS = 60
 """With more activities, resources are so loaded that groups raise no bound (measured: docs/decisions/)."""
-MAX_GROUP_NODES = 20_000
+MAX_GROUP_NODES = whole(20_000)
 """Limit of the search for the minimum makespan of one group: usually a millisecond; five steps with ten people need
 3,500 nodes."""
 
@@ -44,11 +44,11 @@ def bound_with_parts(problem: Problem, parts: Decomposition) -> float:
     """As `lower_bound`, for a problem whose decomposition is known."""
     if parts.makespan <= parts.bound + OPTIMAL_WITHIN_H:
         return parts.bound
-    return max(parts.bound, _bound_by_heads_and_tails(problem))
+    return max(parts.bound, bound_by_heads_and_tails(problem))
 
 
 @compiled
-def _bound_by_heads_and_tails(problem: Problem) -> float:
+def bound_by_heads_and_tails(problem: Problem) -> float:
     """The largest h + W / c + q; see the module's docstring."""
     n = problem.shortest.size
     predecessor_at, predecessors = reversed_precedence(problem)

@@ -5,17 +5,22 @@ numba detects a change in the file of a cached function, but not in other files 
 digest of all compiled sources of this package.
 """
 
+import fcntl
 import hashlib
 import os
 import shutil
 import stat
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import numba
+import numpy as np
 
+LOCK = "compiling.lock"
+"""In the cache folder: locked by a process that compiles everything."""
 F = TypeVar("F", bound=Callable[..., Any])
 
 COMPILED_SOURCES = (
@@ -80,6 +85,33 @@ def _folder_of_user() -> Path:
 
 if "NUMBA_CACHE_DIR" not in os.environ:
     numba.config.CACHE_DIR = str(_cache_folder())  # type: ignore[attr-defined]
+
+
+@contextmanager
+def compiling() -> Iterator[None]:
+    """Only one process at a time compiles everything; `is_compiling` tells the others."""
+    folder = Path(numba.config.CACHE_DIR)  # type: ignore[attr-defined]
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / LOCK).open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def is_compiling() -> bool:
+    """Whether a process compiles everything now, so that who waits need not compile the same."""
+    try:
+        with (Path(numba.config.CACHE_DIR) / LOCK).open() as file:  # type: ignore[attr-defined]
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        pass  # nobody has ever compiled everything here
+    return False
+
+
+def whole(number: int) -> int:
+    """A constant for compiled code that is typed as any integer: numba compiles a callee again for a plain constant."""
+    return cast(int, np.int64(number))
 
 
 def compiled(function: F) -> F:

@@ -18,12 +18,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from scheduler_env.compilation import compiled
+from scheduler_env.compilation import compiled, whole
 from scheduler_env.incumbent import OPTIMAL_WITHIN_H, Incumbent
 from scheduler_env.kernel import Floats, Ints, Problem
 from scheduler_env.moldable import min_makespan_by_work, pack
 
-PART_NODES = 50_000
+PART_NODES = whole(50_000)
 """Limit of the branch and bound of one part: some milliseconds. Five steps with ten people need 3,500 on average."""
 MAX_PACKED = 12
 """A part with more members is not packed; with more than eight, optimality is rarely proved."""

@@ -1,78 +1,121 @@
 """Compile everything that serving and training call: `python -m scheduler_env.warm_up`.
 
-It imports the whole science package; no module imports it.
+There are three stages: what the first answers need, what serving needs, and training. Each stage includes the one
+before; only training needs PyTorch. This module imports the whole science package; no module imports it.
 """
 
 import argparse
+import hashlib
 import math
 import multiprocessing
 import os
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from scheduler_env.compilation import compiling
 from scheduler_env.errors import InvalidCheckpoint
+
+if TYPE_CHECKING:
+    from scheduler_env.agent import Agent
+    from scheduler_env.kernel import Problem
+    from scheduler_env.problem import Instance
+
+FIRST, SERVING, TRAINING = STAGES = ("first", "serving", "training")
 
 
 def main() -> None:
-    """The command line."""
+    """`python -m scheduler_env.warm_up`."""
     parser = argparse.ArgumentParser(
         prog="python -m scheduler_env.warm_up",
         description="Compile the kernel, so that the service starts without compiling. This takes one to two minutes, "
         "and a few seconds if the kernel is already compiled.",
     )
     parser.add_argument("weights", nargs="*", type=Path, help="checkpoints (.pth) to convert for loading without torch")
-    weights: list[Path] = parser.parse_args().weights
+    parser.add_argument("--until", choices=STAGES, default=TRAINING, help="the last stage (default: training)")
+    options = parser.parse_args()
+    weights: list[Path] = options.weights
     if absent := [str(path) for path in weights if not path.is_file()]:
         parser.error(f"file not found: {', '.join(absent)}")
+    began = time.monotonic()
     try:
-        compile_everything(weights)
+        with compiling():
+            compile_everything(weights, until=options.until)
     except InvalidCheckpoint as err:
         parser.exit(1, f"{parser.prog}: {err}\n")
+    print(f"kernel ready for {options.until} after {time.monotonic() - began:.1f} s", file=sys.stderr)
 
 
-def compile_everything(checkpoints: Iterable[Path] = ()) -> None:
+def compile_everything(checkpoints: Sequence[Path] = (), *, until: str = TRAINING) -> None:
     """Run each compiled function once on a small instance; numba stores the machine code on disk.
 
     Args:
         checkpoints: weights files to convert for loading without torch.
+        until: the last of `STAGES`.
     """
-    began = time.monotonic()
-    from scheduler_env.agent import Agent, load_agent
-    from scheduler_env.improvement import improve
-    from scheduler_env.incumbent import empty_incumbent
-    from scheduler_env.kernel import compile_instance, new_outlook, new_state
-    from scheduler_env.network import QNetwork, signature_of
+    for path in checkpoints:
+        keep_packed(path)
+    compile_first()
+    if until != FIRST:
+        compile_serving()
+    if until == TRAINING:
+        compile_training()
+        for path in checkpoints:
+            _load(path)
+
+
+def compile_first() -> None:
+    """What schedules one work point and registers the shipped models, in two processes."""
+    from scheduler_env.bounds import bound_by_heads_and_tails, lower_bound
+    from scheduler_env.kernel import new_outlook, new_state
     from scheduler_env.observation import new_workspace
     from scheduler_env.policy import run_policy
     from scheduler_env.random_numbers import new_random
-    from scheduler_env.standard_cycle import SAMPLE_PARAMS, standard_instance
-    from scheduler_env.training import Training, TrainingConfig
 
-    instance = standard_instance(SAMPLE_PARAMS)
-    q_network = QNetwork((8, 8, 8))
-    network = q_network.to_arrays()
-    agent = Agent(network, signature_of(q_network), {})
-    problem = compile_instance(instance)
-    with _another_process_compiling_the_search():
-        state, outlook, workspace = new_state(problem), new_outlook(problem), new_workspace(problem, network)
-        run_policy(problem, state, outlook, network, workspace, 0.0, 0.0, new_random(0))
+    agent, instance, problem = _sample()
+    with _another_process(compile_parts):
+        bound_by_heads_and_tails(problem)
+        workspace = new_workspace(problem, agent.network)
+        run_policy(problem, new_state(problem), new_outlook(problem), agent.network, workspace, 0.0, 0.0, new_random(0))
+    agent.solve(instance, time_budget_ms=600_000.0, max_evaluations=1_000)
+    lower_bound(problem)
+
+
+def compile_parts() -> None:
+    """The decomposition into parts that are proved; and priority rules, which new models are measured against."""
+    from scheduler_env.decomposition import PART_NODES, decompose
+    from scheduler_env.kernel import new_state
+    from scheduler_env.rules import Rule, build
+
+    _, _, problem = _sample()
+    decompose(problem, PART_NODES)
+    build(problem, new_state(problem), Rule("LFT", 0.0, "parallel"))
+
+
+def compile_serving() -> None:
+    """What schedules any plant: priority rules in one process, the improvement of schedules in another."""
+    from scheduler_env.improvement import improve
+    from scheduler_env.incumbent import empty_incumbent
+
+    agent, _, problem = _sample()
+    with _another_process(compile_search):
         # Without a bound: the priority rules find a proven optimum of this instance, which would end the search.
         improve(
-            problem, network, empty_incumbent(problem), lower_bound_h=0.0, deadline_s=math.inf, max_evaluations=1_000
+            problem,
+            agent.network,
+            empty_incumbent(problem),
+            lower_bound_h=0.0,
+            deadline_s=math.inf,
+            max_evaluations=1_000,
         )
-    compile_search()  # loads what the other process has compiled, and compiles the rest
-    agent.solve(instance, time_budget_ms=600_000.0, max_evaluations=1_000)
-    Training(TrainingConfig(updates=1, batch_size=4, sizes=(1,), instances=1, replay_steps=2**12)).step()
-    for path in checkpoints:
-        load_agent(path)
-    print(f"kernel ready after {time.monotonic() - began:.1f} s", file=sys.stderr)
+    compile_search()  # what the other one kept, or could not
 
 
 def compile_search() -> None:
-    """Compile the functions that do not use the network: bounds, priority rules, genetic algorithms."""
+    """The half of it that knows no network: bounds, priority rules, the genetic algorithms."""
     from scheduler_env.alternating import SIZES, alternating_search
     from scheduler_env.bounds import bound_with_parts, lower_bound
     from scheduler_env.decomposition import PART_NODES, decompose, take_parts
@@ -97,13 +140,60 @@ def compile_search() -> None:
     alternating_search(problem, incumbent, new_random(0), 0.0)(2 * SIZES[0])
 
 
+def compile_training() -> None:
+    """The training of a network."""
+    from scheduler_env.training import Training, TrainingConfig
+
+    Training(TrainingConfig(updates=1, batch_size=4, sizes=(1,), instances=1, replay_steps=2**12)).step()
+
+
+def packed_file(checkpoint: Path) -> Path:
+    """Where the packed weights of a checkpoint ship with it, if they do; its digest says which checkpoint it was."""
+    return checkpoint.parent / "packed" / f"{hashlib.sha256(checkpoint.read_bytes()).hexdigest()}.weights"
+
+
+def keep_packed(checkpoint: Path) -> None:
+    """Keep the packed weights that ship with a checkpoint, so that PyTorch never has to read it.
+
+    Raises:
+        InvalidCheckpoint: they are damaged or not of this version.
+    """
+    from scheduler_env.weights import store_cached
+
+    packed = packed_file(checkpoint)
+    if packed.exists():
+        store_cached(checkpoint.read_bytes(), packed.read_bytes())
+
+
+def _load(checkpoint: Path) -> None:
+    from scheduler_env.agent import load_agent
+
+    load_agent(checkpoint)
+
+
+def _sample() -> "tuple[Agent, Instance, Problem]":
+    """A small network, the sample request, and the same for compiled code."""
+    import numpy as np
+
+    from scheduler_env.agent import Agent
+    from scheduler_env.kernel import compile_instance
+    from scheduler_env.observation import Network
+    from scheduler_env.standard_cycle import SAMPLE_PARAMS, standard_instance
+    from scheduler_env.weights import shapes_of, signature_of_sizes
+
+    sizes = (8, 8, 8)
+    instance = standard_instance(SAMPLE_PARAMS)
+    network = Network(*(np.zeros(shape, dtype=np.float32) for shape in shapes_of(sizes)))
+    return Agent(network, signature_of_sizes(sizes), {}), instance, compile_instance(instance)
+
+
 @contextmanager
-def _another_process_compiling_the_search() -> Iterator[None]:
-    """Compile the search in a second process within the block, if there is a second core."""
+def _another_process(work: Callable[[], None]) -> Iterator[None]:
+    """The compiler keeps one core busy for over a minute; with a second core there are two of them."""
     if os.cpu_count() == 1:
         yield
         return
-    other = multiprocessing.get_context("spawn").Process(target=compile_search)
+    other = multiprocessing.get_context("spawn").Process(target=work)
     other.start()
     try:
         yield

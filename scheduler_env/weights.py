@@ -50,6 +50,12 @@ def signature_of_sizes(hidden: tuple[int, int, int]) -> dict[str, Any]:
     }
 
 
+def shapes_of(hidden: tuple[int, int, int]) -> tuple[tuple[int, ...], ...]:
+    """The shapes of the arrays of a `Network` with hidden layers of these sizes (H1, H2, HV)."""
+    h1, h2, hv = hidden
+    return (N_CANDIDATE, h1), (h1,), (h1, h2), (h2,), (h2,), (N_STATE, hv), (hv,), (hv,), (1,)
+
+
 def pack(weights: Weights) -> bytes:
     """`weights` as bytes: the SHA-256 of the rest, a line of JSON, and the arrays one after the other.
 
@@ -87,7 +93,7 @@ def unpack(packed: bytes) -> Weights:
         is_ours = False
     if not is_ours:
         raise InvalidCheckpoint("packed_version")
-    shapes = (N_CANDIDATE, h1), (h1,), (h1, h2), (h2,), (h2,), (N_STATE, hv), (hv,), (hv,), (1,)  # as in `Network`
+    shapes = shapes_of((h1, h2, hv))
     sizes = [math.prod(shape) for shape in shapes]
     values = np.frombuffer(arrays, dtype=_STORED) if len(arrays) == 4 * sum(sizes) else np.array([np.nan])
     if not np.isfinite(values).all():

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,7 @@ import pytest
 import requests
 from hypothesis import settings
 
+from tests.preloaded import python
 from tests.waiting import HANG_S, until
 
 if TYPE_CHECKING:
@@ -27,6 +29,9 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
 ROOT = Path(__file__).resolve().parent.parent
+
+NEW_PROCESS = (sys.executable, str(ROOT / "enhanced_flask.py"))
+"""The command of a service whose start, process id, memory or sudden end is tested."""
 
 settings.register_profile("untimed", deadline=None)  # an example that takes long is not wrong
 settings.load_profile("untimed")
@@ -86,9 +91,15 @@ def live_service(
     *,
     arguments: Sequence[str] = (),
     environment: dict[str, str] | None = None,
-    command: Sequence[str] = (sys.executable, str(ROOT / "enhanced_flask.py")),
+    command: Sequence[str] = (),
 ) -> Iterator[LiveService]:
-    """`python enhanced_flask.py --port 0` over `home`; ends with the block. A failed start shows its output."""
+    """`python enhanced_flask.py --port 0` over `home`; ends with the block. A failed start shows its output.
+
+    One process is forked from a Python that has everything imported (see `preloaded`), unless `command` says another.
+    Several are always new: the metrics that they share are set up before their library is imported.
+    """
+    workers = dict(pairwise(arguments)).get("--workers") or (environment or {}).get("SCHED_WORKERS", "1")
+    command = command or ((python(), NEW_PROCESS[1]) if workers == "1" else NEW_PROCESS)
     home.mkdir(parents=True, exist_ok=True)
     output = home / "output.txt"
     clean = {name: value for name, value in os.environ.items() if not name.startswith(("SCHED_", "PROMETHEUS_"))}
@@ -159,10 +170,14 @@ def app(home: Path) -> "Flask":
 
 @pytest.fixture(scope="session")
 def browser() -> Iterator["Browser"]:
-    """Debian's Chromium; playwright brings none along. One for all tests: it can be driven once in a process."""
+    """Debian's Chromium; playwright brings none along. One for all tests: it can be driven once in a process.
+
+    Its headless shell loads a page with half the processor time of the browser that has windows.
+    """
     from playwright.sync_api import sync_playwright
 
-    chromium = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
+    programs = (os.environ.get("CHROMIUM"), "chromium-headless-shell", "chromium", "chromium-browser")
+    chromium = next(filter(None, (shutil.which(name) for name in programs if name)), None)
     if chromium is None:
         pytest.skip("there is no chromium: apt-get install chromium")
     with sync_playwright() as playwright:

@@ -4,7 +4,6 @@ import json
 import os
 import sqlite3
 import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
@@ -37,7 +36,8 @@ from scheduler_service.errors import AlertNotFound, StorageUnavailable
 from scheduler_service.files import locked
 from scheduler_service.settings import Settings
 from scheduler_service.telemetry import queries
-from tests.conftest import live_service
+from tests import preloaded
+from tests.conftest import NEW_PROCESS, live_service
 from tests.waiting import until
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -588,7 +588,10 @@ def test_what_is_in_the_outbox_survives_a_kill(receiver, tmp_path):
     )
     path, hook = tmp_path / "p.db", f"json={receiver.url}"
     killed = subprocess.run(
-        [sys.executable, "-c", code, str(path)], cwd=ROOT, env=os.environ | {"SCHED_ALERT_WEBHOOKS": hook}, check=False
+        [preloaded.python(), "-c", code, str(path)],
+        cwd=ROOT,
+        env=os.environ | {"SCHED_ALERT_WEBHOOKS": hook},
+        check=False,
     )
     assert killed.returncode == -9
     assert receiver.got == []
@@ -625,7 +628,7 @@ def test_the_guides_check_sends_with_our_send_alert(tmp_path, receiver):
         f"{snippet}\ncheck_performance_alerts()\ncheck_performance_alerts()\n"
     )
     environment = os.environ | {"SCHED_HOME": str(tmp_path), "SCHED_ALERT_WEBHOOKS": f"json={receiver.url}"}
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=environment, capture_output=True, text=True)
+    done = subprocess.run([preloaded.python(), "-c", code], cwd=ROOT, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert [each["message"] for each in receiver.got] == ["性能告警: 平均完工时间超过阈值"]
 
@@ -673,7 +676,7 @@ def test_the_service_alerts_by_itself_and_people_can_answer(tmp_path, receiver):
         "SCHED_ALERT_WEBHOOKS": f"json={receiver.url}", "SCHED_ALERT_EVERY_S": "0.5", "SCHED_ALERT_CONFIRM_S": "0.5",
         "SCHED_ALERT_THRESHOLDS": '{"max_makespan": 10, "min_free_disk_gib": 0}', "SCHED_ALERT_COOL_DOWN_S": "0",
     }  # fmt: skip
-    with live_service(tmp_path, environment=environment) as service:
+    with live_service(tmp_path, environment=environment, command=NEW_PROCESS) as service:
         service.run(params=SAMPLE)
         (told,) = receiver.wait_for(1)
         assert (told["name"], told["threshold"]) == ("max_makespan", 10.0)

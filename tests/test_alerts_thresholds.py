@@ -3,7 +3,6 @@
 import json
 import os
 import subprocess
-import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,6 +15,7 @@ from scheduler_service.alerts.limits import LimitFile
 from scheduler_service.errors import InvalidInput, MustBeMended, NotFound
 from scheduler_service.settings import Settings
 from scheduler_service.thresholds import THRESHOLDS, check, threshold
+from tests import preloaded
 from tests.conftest import LiveService, live_service
 from tests.waiting import until
 
@@ -116,7 +116,7 @@ def test_two_processes_that_set_thresholds_at_once_lose_none(tmp_path: Path):
         "for n in range(15): file.put(f'max_gap_{sys.argv[2]}{n:02}', 0.5, actor=sys.argv[2], reason='x')\n"
     )
     path = tmp_path / "alert_thresholds.json"
-    both = [subprocess.Popen([sys.executable, "-c", script, str(path), name], cwd=ROOT) for name in ("1", "2")]
+    both = [subprocess.Popen([preloaded.python(), "-c", script, str(path), name], cwd=ROOT) for name in ("1", "2")]
     assert [each.wait(timeout=120) for each in both] == [0, 0]
     file = LimitFile(path, lambda: NOON)
     assert len(file.thresholds) == len(file.changes()) == 30
@@ -237,7 +237,7 @@ def test_a_file_that_was_broken_by_hand_is_named_in_health(service: LiveService)
 
 
 def command(service: LiveService, *arguments: str) -> subprocess.CompletedProcess[str]:
-    line = [sys.executable, "-m", "monitoring", "thresholds", "--home", str(service.home), *arguments]
+    line = [preloaded.python(), "-m", "monitoring", "thresholds", "--home", str(service.home), *arguments]
     environment = {name: value for name, value in os.environ.items() if not name.startswith("SCHED_")}
     return subprocess.run(line, cwd=ROOT, capture_output=True, text=True, env=environment, timeout=120, check=False)
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from benchmarks import psplib as benchmark
@@ -24,6 +24,7 @@ from scheduler_env.rules import Rule, improve_by_rules, priorities
 from scheduler_env.serial import new_decoder
 from scheduler_service.settings import Settings
 from tests.instances import instances
+from tests.properties import examples
 
 PSPLIB = Settings().data / "psplib"
 POOR = [Rule("SPT", 1.0, "serial")]
@@ -50,7 +51,7 @@ def _searched(instance, seed, *portions):
     return problem, incumbent, began_h
 
 
-@settings(max_examples=200, deadline=None)
+@examples(100)
 @given(instance=instances(), seed=st.integers(0, 2**32), schedules=st.integers(1, 6 * SIZES[0]))
 def test_schedules_keep_every_rule_and_are_never_longer(instance, seed, schedules):
     instance = _with_middle_modes(instance)

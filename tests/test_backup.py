@@ -16,12 +16,12 @@ from scheduler_env import SAMPLE_PARAMS
 from scheduler_service.backup import MANIFEST, backups
 from scheduler_service.files import locked
 from scheduler_service.telemetry.cli import main
-from tests.conftest import ROOT, LiveService, live_service
+from tests import preloaded
+from tests.conftest import NEW_PROCESS, ROOT, LiveService, live_service
 from tests.test_faults import clients, damage, recorded, until_well
 from tests.waiting import HANG_S, until
 
 SAMPLE = list(SAMPLE_PARAMS)
-COMMAND = (sys.executable, "-m", "monitoring", "backup")
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +43,7 @@ def own(tmp_path_factory):
 
 def back_up(home: Path, folder: Path, *arguments: str) -> Path:
     """As an operator does, in a process of its own."""
-    command = [*COMMAND, str(folder), "--home", str(home), *arguments]
+    command = [preloaded.python(), "-m", "monitoring", "backup", str(folder), "--home", str(home), *arguments]
     ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=HANG_S, check=False)
     assert ended.returncode == 0, ended.stderr
     return Path(ended.stdout.strip())
@@ -80,7 +80,7 @@ def test_whatever_was_acknowledged_before_it_began_is_in_it(own, tmp_path):
 
 
 def test_a_service_that_was_killed_is_backed_up_with_what_it_had_told(tmp_path):
-    with live_service(tmp_path / "home") as running:
+    with live_service(tmp_path / "home", command=NEW_PROCESS) as running:
         told = {str(running.run(params=SAMPLE)["request_id"]) for _ in range(20)}
         running.process.kill()
         running.process.wait()
@@ -91,7 +91,9 @@ def test_a_service_that_was_killed_is_backed_up_with_what_it_had_told(tmp_path):
 
 def test_a_backup_that_is_killed_leaves_nothing_that_looks_like_one(own, tmp_path):
     with locked(own.home / "models" / "tags.json"):  # there it waits, its staging half full
-        process = subprocess.Popen([*COMMAND, str(tmp_path), "--home", str(own.home)], cwd=ROOT)
+        process = subprocess.Popen(
+            [sys.executable, "-m", "monitoring", "backup", str(tmp_path), "--home", str(own.home)], cwd=ROOT
+        )
         until(lambda: list(tmp_path.glob(".unfinished-*/models/models/*.pth")))
         process.send_signal(signal.SIGKILL)
         process.wait()

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from benchmarks.requests import bodies
@@ -20,6 +20,7 @@ from scheduler_env.kernel import compile_instance, new_state, to_schedule
 from scheduler_env.readers import instance_from_request
 from scheduler_env.rules import ALL_RULES, Rule, build, improve_by_rules
 from tests.instances import instances
+from tests.properties import examples
 
 AGENT = load_agent(Path(__file__).parent.parent / "models" / "seed" / "ddqn_v2.pth")
 FEW_NODES = 5
@@ -61,7 +62,7 @@ def by_cpsat_h(problem, seconds):
     return incumbent.makespan_h, proved_h
 
 
-@settings(max_examples=40, deadline=None)
+@examples(15)
 @given(body=one_workpoint)
 def test_one_work_point_is_proved_whatever_its_orders_teams_crews_and_what_may_not_run_in_parallel(body):
     instance = instance_from_request(body)
@@ -75,7 +76,7 @@ def test_one_work_point_is_proved_whatever_its_orders_teams_crews_and_what_may_n
     assert proved_h - 0.001 <= made_h <= found_h + 1e-6
 
 
-@settings(max_examples=300, deadline=None)
+@examples(100)
 @given(instance=instances(), rule=st.sampled_from(ALL_RULES))
 def test_putting_parts_together_keeps_every_rule_never_lengthens_and_never_undercuts_the_bound(instance, rule):
     problem = compile_instance(instance)
@@ -89,7 +90,7 @@ def test_putting_parts_together_keeps_every_rule_never_lengthens_and_never_under
     assert after_h <= min(before_h, parts.makespan) + 1e-9
 
 
-@settings(max_examples=40, deadline=None)
+@examples(40)
 @given(instance=instances(max_steps=6))
 def test_no_bound_of_parts_is_above_the_optimum_of_the_whole(instance):
     problem = compile_instance(instance)  # durations are whole thousandths: CP-SAT rounds nothing
@@ -98,7 +99,7 @@ def test_no_bound_of_parts_is_above_the_optimum_of_the_whole(instance):
     assert decompose(problem, PART_NODES).bound <= found_h + 1e-6
 
 
-@settings(max_examples=100, deadline=None)
+@examples(100)
 @given(instance=instances())
 def test_every_activity_is_in_one_part(instance):
     tree = decompose(compile_instance(instance), PART_NODES).tree

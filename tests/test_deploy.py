@@ -5,6 +5,7 @@ Dockerfile copies, on a read-only file system. Prometheus and Grafana: test_depl
 """
 
 import fnmatch
+import importlib.util
 import json
 import os
 import re
@@ -13,6 +14,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import kubernetes_validate
@@ -485,3 +487,50 @@ def test_the_unit_starts_what_the_image_starts():
     (started,) = re.findall(r"^ExecStart=/opt/scheduler/\.venv/bin/(.*)$", text, re.MULTILINE)
     assert started.split() == json.loads(of_last_stage("CMD")[-1])
     assert set(re.findall(r"SCHED_\w+", text)) <= SETTINGS
+
+
+# --- make ---
+
+
+@pytest.fixture
+def installing():
+    """The module deploy/install.py."""
+    spec = importlib.util.spec_from_file_location("install", DEPLOY / "install.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_what_pip_is_configured_with_counts_for_uv(installing):
+    configured = {
+        "index-url": ["https://mirror.example/simple"],
+        "extra-index-url": ["https://a.example/simple", "https://b.example/simple"],
+        "constraint": ["/etc/constraints.txt"],
+        "timeout": ["180"],
+    }
+    told = " ".join(installing.options_for_uv(configured))
+    assert "--default-index https://mirror.example/simple" in told
+    assert "--index https://a.example/simple --index https://b.example/simple" in told
+    assert "--constraints /etc/constraints.txt" in told
+    assert "180" not in told
+    assert "--no-index" not in told
+
+
+def test_the_environment_and_the_files_of_pip_are_read(installing, monkeypatch, tmp_path):
+    (tmp_path / "pip.conf").write_text("[global]\nindex-url = https://mirror.example/simple\n")
+    monkeypatch.setenv("PIP_CONFIG_FILE", str(tmp_path / "pip.conf"))
+    monkeypatch.setenv("PIP_FIND_LINKS", "/wheels /more")
+    configured = installing.configuration()
+    assert configured["index-url"] == ["https://mirror.example/simple"]
+    assert configured["find-links"][-2:] == ["/wheels", "/more"]
+
+
+def test_what_uv_cannot_install_pip_installs(installing, monkeypatch):
+    started: list[list[str]] = []
+    monkeypatch.setattr(installing, "by_uv", lambda arguments: False)
+    ended = SimpleNamespace(returncode=0)
+    monkeypatch.setattr(installing, "subprocess", SimpleNamespace(run=lambda c, **_: started.append(c) or ended))
+    assert installing.main(["-r", "requirements.txt"]) == 0
+    assert started == [[*installing.PIP, "install", "--quiet", "-r", "requirements.txt"]]

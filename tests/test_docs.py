@@ -10,7 +10,6 @@ import os
 import re
 import shutil
 import subprocess
-import sys
 from dataclasses import dataclass
 from typing import Any
 from xml.etree import ElementTree
@@ -20,6 +19,7 @@ import pytest
 from enhanced_flask import create_app
 from scheduler_service.settings import PROJECT_ROOT, Settings, settings_table
 from tests.conftest import LiveService, live_service
+from tests.preloaded import python
 from tests.waiting import HANG_S
 
 EXECUTED = (
@@ -69,14 +69,14 @@ def checkout(tmp_path_factory) -> LiveService:
 def adapted(script: str, service: LiveService) -> str:
     """The server's port, this Python, a training of seconds, fewer users; `make` is only checked, by another test."""
     script = script.replace("localhost:5001", service.url.removeprefix("http://"))
-    script = script.replace(".venv/bin/python", sys.executable).replace("seq 240", "seq 40")
+    script = script.replace(".venv/bin/python", python()).replace("seq 240", "seq 40")
     script = re.sub(r"^(.*-m scheduler_env\.training .*)$", r"\1 --updates 20", script, flags=re.MULTILINE)
     return re.sub(r"^make .*$", "", script, flags=re.MULTILINE)
 
 
 def run(block: Block, service: LiveService) -> subprocess.CompletedProcess[str]:
     script = adapted(block.text, service)
-    command = ["bash", "-euo", "pipefail", "-c", script] if block.language == "bash" else [sys.executable, "-c", script]
+    command = ["bash", "-euo", "pipefail", "-c", script] if block.language == "bash" else [python(), "-c", script]
     home = str(service.home)
     more = {"SCHED_HOME": home, "CURL_HOME": home, "PYTHONPATH": str(PROJECT_ROOT), "OMP_NUM_THREADS": "1"}
     return subprocess.run(

@@ -3,7 +3,7 @@
 import time
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 
 from scheduler_env import SAMPLE_PARAMS, standard_instance
 from scheduler_env.bounds import lower_bound
@@ -14,6 +14,7 @@ from scheduler_env.kernel import compile_instance, to_schedule
 from scheduler_env.readers import instance_from_request
 from scheduler_env.rules import Rule, improve_by_rules
 from tests.instances import instances
+from tests.properties import examples
 from tests.waiting import HANG_S
 
 POOR = (Rule("SPT", 0.2, "serial"),)
@@ -66,7 +67,7 @@ def test_what_is_proved_is_not_above_a_schedule_that_exists():
     assert proved_h == pytest.approx(6.7156, abs=0.002)
 
 
-@settings(max_examples=25, deadline=None)
+@examples(25)
 @given(instance=instances())
 def test_never_longer_valid_and_no_bound_above_a_schedule(instance):
     problem, incumbent, bound_h = _begun(instance)

@@ -3,7 +3,6 @@
 import json
 import signal
 import subprocess
-import sys
 from datetime import timedelta
 
 import pytest
@@ -18,6 +17,7 @@ from scheduler_service.experiments.cli import main
 from scheduler_service.http.services import EXTENSION
 from scheduler_service.http.watch.watching import tidy_up
 from scheduler_service.settings import Settings
+from tests import preloaded
 
 
 def users_of(character):
@@ -161,7 +161,7 @@ def kill_while_archiving(path, where):
         f"{KILLED_BETWEEN[where]}\n"
         "manager.archive_experiment('old', actor='ann')\n"
     )
-    ended = subprocess.run([sys.executable, "-c", program], timeout=120)
+    ended = subprocess.run([preloaded.python(), "-c", program], timeout=120)
     assert ended.returncode == -signal.SIGKILL
 
 
@@ -263,7 +263,7 @@ def test_reading_a_large_archive_takes_little_memory(manager, path):
         "assert len(archive_of(Path(sys.argv[1])).summaries()) == 150\n"
         "print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024)\n"
     )
-    told = subprocess.run([sys.executable, "-c", program, str(path)], timeout=120, capture_output=True, check=True)
+    told = subprocess.run([preloaded.python(), "-c", program, str(path)], timeout=120, capture_output=True, check=True)
     assert float(told.stdout) < 60.0
 
 

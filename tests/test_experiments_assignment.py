@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from scheduler_service.experiments.assignment import bucket, bucket_ranges, choose
 from scheduler_service.settings import PROJECT_ROOT, Settings
+from tests.properties import examples
 
 VECTORS = Settings().data / "growthbook_hash_cases.json"
 BUCKETS = [number / 10_000 for number in range(10_000)]
@@ -98,7 +99,7 @@ def _rebalanced(draw):
 
 
 @given(_rebalanced())
-@settings(deadline=None, max_examples=60)
+@examples(60)
 def test_raising_a_share_moves_no_unit_out_of_that_arm(case):
     before, grown, after = case
     old, new = bucket_ranges(len(before), 1.0, before), bucket_ranges(len(after), 1.0, after)
@@ -111,7 +112,7 @@ def test_raising_a_share_moves_no_unit_out_of_that_arm(case):
     low=st.integers(0, 100),
     high=st.integers(0, 100),
 )
-@settings(deadline=None, max_examples=60)
+@examples(60)
 def test_raising_the_coverage_moves_no_unit_out_of_its_arm(weights, low, high):
     low, high = sorted((low, high))
     before = bucket_ranges(len(weights), low / 100, weights)

@@ -4,7 +4,6 @@ import json
 import logging
 import os
 import subprocess
-import sys
 import textwrap
 import time
 
@@ -15,6 +14,7 @@ from scheduler_service.clock import parse_time
 from scheduler_service.errors import InvalidExperiment, StorageUnavailable
 from scheduler_service.experiments.config import DEFAULT_MODEL, parse, validate
 from scheduler_service.settings import PROJECT_ROOT
+from tests import preloaded
 
 # As it stands in GUIDE.zh.md, comment and all.
 GUIDE_FILE = """\
@@ -276,7 +276,7 @@ def test_several_processes_that_write_at_once_lose_nothing(path):
     )
     writers = [
         subprocess.Popen(
-            [sys.executable, "-c", code, str(path), str(writer)],
+            [preloaded.python(), "-c", code, str(path), str(writer)],
             cwd=PROJECT_ROOT,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,

@@ -16,7 +16,7 @@ from scheduler_env.agent import load_agent
 from scheduler_env.network import read_checkpoint, save_checkpoint
 from scheduler_env.standard_cycle import standard_instance
 from tests.checkpoints import SEED
-from tests.conftest import LiveService, live_service
+from tests.conftest import NEW_PROCESS, LiveService, live_service
 from tests.waiting import until
 
 pytestmark = pytest.mark.slow
@@ -154,7 +154,7 @@ def test_after_a_kill_in_the_middle_of_a_ramp_stage_arms_and_counts_are_right(tm
                 return
             answered[user] = (info["variant"], info["reason"])
 
-    with live_service(tmp_path) as service:
+    with live_service(tmp_path, command=NEW_PROCESS) as service:
         rollout = ROLLOUT | {"min_samples": 40}
         body = {"experiment_name": "ramp", "model_a": "DDQN_v1.0", "model_b": "DDQN_v2.0", "rollout": rollout}
         assert service.post("/experiments", json=body).status_code == 201

@@ -21,6 +21,7 @@ from scheduler_service.errors import (
     ModelNotFound,
 )
 from scheduler_service.settings import PROJECT_ROOT
+from tests import preloaded
 
 START = datetime(2026, 3, 1, 8, 0, tzinfo=UTC)
 SPLIT = {"model_a": 0.7, "model_b": 0.3}
@@ -184,7 +185,7 @@ def test_a_user_keeps_the_arm_when_the_service_restarts(tmp_path):
         "print(json.dumps([manager.get_model_for_request('exp', user) for user in json.loads(sys.argv[2])]))"
     )
     done = subprocess.run(
-        [sys.executable, "-c", code, str(path), json.dumps(users)],
+        [preloaded.python(), "-c", code, str(path), json.dumps(users)],
         cwd=PROJECT_ROOT,
         capture_output=True,
         text=True,

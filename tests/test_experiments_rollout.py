@@ -3,12 +3,11 @@
 import itertools
 import json
 import subprocess
-import sys
 import textwrap
 from datetime import timedelta
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from ab_testing import ABTestManager
@@ -17,7 +16,9 @@ from scheduler_service.experiments.experiment import Experiment
 from scheduler_service.experiments.rollout import DEFAULT_STAGES, Evidence, Rollout, decide
 from scheduler_service.settings import PROJECT_ROOT
 from scheduler_service.stats.guardrails import Guardrail
+from tests import preloaded
 from tests.codes import coded
+from tests.properties import examples
 from tests.test_experiments_manager import START, Clock
 from tests.waiting import HANG_S
 
@@ -181,7 +182,7 @@ def test_the_rest_gets_the_default_model_and_belongs_to_no_arm(ramp):
     assert (found.model, found.variant, found.reason) == ("DDQN_v1.0", None, "default")
 
 
-@settings(max_examples=200, deadline=None)
+@examples(100)
 @given(st.lists(st.floats(0.001, 0.5), min_size=1, max_size=6, unique=True), st.text(min_size=1, max_size=12))
 def test_whatever_the_stages_nobody_ever_leaves_an_arm(shares, user):
     stages = [*sorted(shares), 1.0]
@@ -434,7 +435,7 @@ def test_processes_that_advance_at_once_never_skip_a_line(tmp_path):
                     pass
         """
     )
-    command = [sys.executable, "-c", code, str(path), *names]
+    command = [preloaded.python(), "-c", code, str(path), *names]
     processes = [subprocess.Popen(command, cwd=PROJECT_ROOT) for _ in range(3)]
     assert [process.wait(timeout=HANG_S) for process in processes] == [0, 0, 0]
     for name in names:

@@ -9,7 +9,6 @@ import os
 import resource
 import sqlite3
 import subprocess
-import sys
 import threading
 import time
 from contextlib import closing, contextmanager
@@ -24,7 +23,8 @@ from scheduler_service.http.runs.recording import MOST_BLOCKED
 from scheduler_service.http.watch.health import OLD_AFTER_S, Checks
 from scheduler_service.logs import LineFormatter, Relay, Repetitions, SharedRotatingFileHandler
 from scheduler_service.telemetry.repair import repair
-from tests.conftest import LiveService, live_service
+from tests import preloaded
+from tests.conftest import NEW_PROCESS, LiveService, live_service
 from tests.waiting import HANG_S, until
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -35,7 +35,7 @@ VERSION_1 = ROOT / "tests" / "data" / "performance_v1.sql"
 @pytest.fixture(scope="module")
 def own(tmp_path_factory):
     """A service of this module's own; every test mends what it breaks."""
-    with live_service(tmp_path_factory.mktemp("faults")) as running:
+    with live_service(tmp_path_factory.mktemp("faults"), command=NEW_PROCESS) as running:
         until_well(running)
         yield running
 
@@ -174,7 +174,7 @@ def test_a_damaged_database_is_named_and_repaired_while_the_service_runs(own):
     own.get("/performance")  # whoever reads it meets the damage
     until_named(own, "database", "python -m monitoring repair")
     refused(own, "is damaged")
-    command = [sys.executable, "-m", "monitoring", "repair", "--home", str(own.home), "--json"]
+    command = [preloaded.python(), "-m", "monitoring", "repair", "--home", str(own.home), "--json"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     told = json.loads(done.stdout)
@@ -343,15 +343,14 @@ def test_repair_saves_every_row_that_is_on_a_sound_page(monitor, is_vacuumed, fi
     assert repair(monitor.db_path) is None, "what is sound is left alone"
 
 
-@pytest.mark.parametrize("is_vacuumed", [False, True])
-@pytest.mark.parametrize("noted", [None, b"[", b'[["table"]]'])
-def test_repair_knows_where_the_tables_of_an_upgraded_database_are(tmp_path, is_vacuumed, noted):
+@pytest.mark.parametrize(("noted", "is_vacuumed"), [(None, False), (None, True), (b"[", True), (b'[["table"]]', True)])
+def test_repair_knows_where_the_tables_of_an_upgraded_database_are(tmp_path, noted, is_vacuumed):
     """Its first page is that of no new one; without a note of the layout, or with a broken one, nothing is made up."""
     path = tmp_path / "old.db"
     with closing(sqlite3.connect(path)) as connection:
         connection.executescript(VERSION_1.read_text("utf-8"))
     monitor = PerformanceMonitor(path, reports_dir=tmp_path)
-    fill(monitor, 200)
+    fill(monitor, 64)
     if is_vacuumed:
         monitor.upkeep.vacuum()
     monitor.close()

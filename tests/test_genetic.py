@@ -3,7 +3,7 @@
 import time
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from scheduler_env import SAMPLE_PARAMS, standard_instance
@@ -14,6 +14,7 @@ from scheduler_env.incumbent import empty_incumbent
 from scheduler_env.kernel import compile_instance, to_schedule
 from scheduler_env.rules import Rule, improve_by_rules
 from tests.instances import instances
+from tests.properties import examples
 
 
 def _evolved(instance, seed, evaluations):
@@ -33,7 +34,7 @@ def _evolved(instance, seed, evaluations):
     return problem, incumbent, began_h
 
 
-@settings(max_examples=100, deadline=None)
+@examples(100)
 @given(instance=instances(), seed=st.integers(0, 2**32), evaluations=st.integers(1, 12 * POPULATION))
 def test_schedules_keep_every_rule_and_are_never_longer(instance, seed, evaluations):
     problem, incumbent, began_h = _evolved(instance, seed, evaluations)

@@ -11,7 +11,6 @@ import re
 import shutil
 import sqlite3
 import subprocess
-import sys
 import textwrap
 import time
 from contextlib import closing
@@ -21,6 +20,7 @@ from pathlib import Path
 import pytest
 
 from scheduler_service.settings import PROJECT_ROOT
+from tests import preloaded
 from tests.conftest import LiveService, live_service
 from tests.waiting import HANG_S
 
@@ -115,7 +115,7 @@ def python(guide: LiveService, *snippets: str, before: str = "", after: str = ""
     parts = [textwrap.dedent(preamble), textwrap.dedent(before), *snippets, textwrap.dedent(after)]
     script = "\n".join([*parts, 'print("\\n" + json.dumps(told))'])
     ended = subprocess.run(
-        [sys.executable, "-c", script],
+        [preloaded.python(), "-c", script],
         cwd=guide.home,
         env=os.environ | {"SCHED_HOME": str(guide.home), "PYTHONPATH": str(PROJECT_ROOT), "OMP_NUM_THREADS": "1"},
         capture_output=True,

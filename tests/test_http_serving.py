@@ -22,7 +22,7 @@ from monitoring import PerformanceMonitor
 from scheduler_service.http.server.connections import Server, Share
 from scheduler_service.http.server.serving import DRAIN_S, listening_socket
 from scheduler_service.settings import PROJECT_ROOT
-from tests.conftest import LiveService, live_service
+from tests.conftest import NEW_PROCESS, LiveService, live_service
 from tests.waiting import HANG_S, until
 
 SAMPLE = [10, 5, 8, 6, 7, 9, 6, 7, 6, 7, 7, 7, 4, 7, 5]
@@ -92,7 +92,7 @@ def test_two_workers_agree(two_workers):
 
 
 def test_sigterm_finishes_what_is_in_flight(tmp_path):
-    with live_service(tmp_path) as running:
+    with live_service(tmp_path, command=NEW_PROCESS) as running:
         finishes_what_is_in_flight(running)
 
 
@@ -335,7 +335,7 @@ def test_memory_of_bodies_goes_back_when_their_clients_have_left(tmp_path):
         return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
 
     head = b"POST /run_algorithm HTTP/1.1\r\nHost: localhost\r\nContent-Length: 8000000\r\n\r\n"
-    with live_service(tmp_path) as running:
+    with live_service(tmp_path, command=NEW_PROCESS) as running:
         running.run(params=[5.0] * 15)
         before, address = resident_mib(), urlsplit(running.url)
         for _ in range(2):

@@ -1,14 +1,11 @@
 """Decoding, justification and annealing: valid, never longer, the same for the same seed and effort."""
 
-import os
-import subprocess
-import sys
 import time
 from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from scheduler_env import SAMPLE_PARAMS, standard_instance
@@ -24,6 +21,7 @@ from scheduler_env.readers import instance_from_request
 from scheduler_env.rules import ALL_RULES, Rule, build, improve_by_rules, solve_by_rule
 from scheduler_env.serial import decode, new_decoder
 from tests.instances import instances
+from tests.properties import examples
 
 AGENT = load_agent(Path(__file__).parent.parent / "models" / "seed" / "ddqn_v2.pth")
 HOUR_MS = 3_600_000.0
@@ -37,7 +35,7 @@ def _by_rule(instance, rule):
     return problem, state.mode.copy(), state.start.copy(), makespan_h
 
 
-@settings(max_examples=300, deadline=None)
+@examples(100)
 @given(instance=instances(), rule=st.sampled_from(ALL_RULES))
 def test_decoding_by_start_time_makes_no_step_later_and_breaks_no_rule(instance, rule):
     problem, mode, start, makespan_h = _by_rule(instance, rule)
@@ -52,7 +50,7 @@ def test_decoding_by_start_time_makes_no_step_later_and_breaks_no_rule(instance,
     assert found <= makespan_h + 1e-9
 
 
-@settings(max_examples=300, deadline=None)
+@examples(100)
 @given(instance=instances(), rule=st.sampled_from(ALL_RULES), seed=st.integers(0, 2**32))
 def test_justification_and_annealing_keep_every_rule_and_never_lengthen(instance, rule, seed):
     problem, mode, start, makespan_h = _by_rule(instance, rule)
@@ -112,7 +110,7 @@ def test_search_reaches_the_proven_optimum_of_the_flagship_from_the_rules_on(see
     assert found.schedule.makespan_h == pytest.approx(52.87, abs=0.005)
 
 
-@settings(max_examples=100, deadline=None)
+@examples(100)
 @given(instance=instances(), rules=st.lists(st.sampled_from(ALL_RULES), min_size=1))
 def test_the_rules_together_are_as_good_as_the_best_of_them(instance, rules):
     problem = compile_instance(instance)
@@ -123,7 +121,7 @@ def test_the_rules_together_are_as_good_as_the_best_of_them(instance, rules):
     assert to_schedule(instance, problem, incumbent.mode, incumbent.start).violations() == []
 
 
-@settings(max_examples=40, deadline=None)
+@examples(40)
 @given(instance=instances())
 def test_a_budget_never_ends_above_the_best_rule(instance):
     problem = compile_instance(instance)
@@ -158,20 +156,6 @@ def test_worst_case_slack_begins_with_what_would_wait_longest():
 def test_worst_case_slack_is_refused_with_the_serial_scheme():
     with pytest.raises(ValueError, match="parallel scheme only"):
         solve_by_rule(random_instance(1, seed=0), Rule("WCS", 0.5, "serial"))
-
-
-def test_setup_compiles_what_a_budgeted_answer_needs():
-    root = Path(__file__).parent.parent
-    run = {"cwd": root, "capture_output": True, "text": True, "check": True, "timeout": 600}
-    subprocess.run([sys.executable, "-m", "scheduler_env.warm_up"], **run)
-    program = (
-        "from scheduler_env import SAMPLE_PARAMS, standard_instance; from scheduler_env.agent import load_agent; "
-        "from pathlib import Path; agent = load_agent(Path('models/seed/ddqn_v2.pth')); "
-        "agent.solve(standard_instance(SAMPLE_PARAMS), time_budget_ms=60_000, max_evaluations=1_000)"
-    )
-    told = subprocess.run([sys.executable, "-c", program], **run, env={**os.environ, "NUMBA_DEBUG_CACHE": "1"}).stdout
-    assert "data loaded" in told
-    assert "data saved" not in told
 
 
 @pytest.mark.parametrize("tiny_h", [5e-324, 1e-300, 1e-9, 1e-7, 1e-6])

@@ -4,7 +4,7 @@ import math
 import time
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 
 from scheduler_env.bounds import lower_bound
 from scheduler_env.exact import improve_exactly
@@ -15,6 +15,7 @@ from scheduler_env.kernel import compile_instance
 from scheduler_env.readers import instance_from_request
 from scheduler_env.rules import improve_by_rules
 from tests.instances import instances
+from tests.properties import examples
 
 
 def bounds_h(problem, enough_h=math.inf, max_programs=400):
@@ -23,7 +24,7 @@ def bounds_h(problem, enough_h=math.inf, max_programs=400):
     return plain_h, bound_by_orders(problem, plain_h, enough_h, math.inf, max_programs)
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(instance=instances(max_steps=6))
 def test_it_is_never_above_the_optimum_nor_below_the_other_bound(instance):
     problem = compile_instance(instance)

@@ -31,6 +31,7 @@ from scheduler_env.random_numbers import new_random, uniform
 from scheduler_env.replay_buffer import draw, new_episodes, play_episode, set_priority
 from scheduler_env.rules import ALL_RULES, build
 from scheduler_env.training import PolishingConfig, Training, TrainingConfig
+from tests import preloaded
 from tests.codes import coded
 from tests.waiting import HANG_S
 
@@ -304,7 +305,7 @@ def test_the_command_line_trains_a_model_that_schedules(tmp_path):
     config = tmp_path / "config.json"
     config.write_text(json.dumps(SMALL.model_dump(mode="json")), encoding="utf-8")
     out = tmp_path / "best_model_v2.pth"
-    command = [sys.executable, "-m", "scheduler_env.training", "--config", str(config), "--out", str(out)]
+    command = [preloaded.python(), "-m", "scheduler_env.training", "--config", str(config), "--out", str(out)]
     done = subprocess.run(
         [*command, "--run-dir", str(tmp_path / "run"), "--validate-every", "15"],
         capture_output=True,
@@ -391,7 +392,7 @@ def test_time_to_improve_never_makes_a_schedule_longer():
     agent = load_agent(SEED_MODELS / "ddqn_v1.pth")
     for seed in range(3):
         instance = random_instance(3, seed)
-        greedy, improved = agent.solve(instance), agent.solve(instance, time_budget_ms=60_000, max_evaluations=500)
+        greedy, improved = agent.solve(instance), agent.solve(instance, time_budget_ms=2_000, max_evaluations=500)
         assert improved.schedule.makespan_h <= greedy.schedule.makespan_h
         assert improved.evaluations > greedy.evaluations
         assert improved.schedule.violations() == []

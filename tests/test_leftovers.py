@@ -3,7 +3,6 @@
 import os
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from ab_testing import ABTestManager
 from enhanced_flask import create_app
 from scheduler_service.files import LEFTOVER_S, remove_leftovers, temporary_beside
 from scheduler_service.settings import Settings
+from tests import preloaded
 from tests.waiting import HANG_S
 
 DIE = "import os, signal\nfrom pathlib import Path\ndie = lambda *_: os.kill(os.getpid(), signal.SIGKILL)\n"
@@ -35,7 +35,7 @@ def left_in(home):
 
 
 def kill_in(home, program):
-    ended = subprocess.run([sys.executable, "-c", f"{DIE}home = Path({str(home)!r})\n{program}\n"], timeout=HANG_S)
+    ended = subprocess.run([preloaded.python(), "-c", f"{DIE}home = Path({str(home)!r})\n{program}\n"], timeout=HANG_S)
     assert ended.returncode == -signal.SIGKILL
 
 
@@ -69,11 +69,11 @@ def test_a_change_that_is_being_written_is_waited_for(tmp_path):
         f"ABTestManager(Path({str(path)!r})).create_experiment('x', 'A', 'B')\n"
     )
     pipe = subprocess.PIPE
-    with subprocess.Popen([sys.executable, "-c", program], stdin=pipe, stdout=pipe, text=True) as writer:
+    with subprocess.Popen([preloaded.python(), "-c", program], stdin=pipe, stdout=pipe, text=True) as writer:
         assert writer.stdout.readline() == "written\n"
         assert len(left_in(tmp_path)) == 1
         remover = subprocess.Popen(
-            [sys.executable, "-c", f"{DIE}from scheduler_service.http.watch.watching import tidy_folders\n"
+            [preloaded.python(), "-c", f"{DIE}from scheduler_service.http.watch.watching import tidy_folders\n"
              f"from scheduler_service.settings import Settings\ntidy_folders(Settings(home={str(tmp_path)!r}))"]
         )  # fmt: skip
         time.sleep(0.5)  # it may look meanwhile; nothing depends on how far it comes
@@ -115,7 +115,7 @@ def test_the_numbers_of_killed_workers_are_removed_and_those_of_living_ones_stay
 
     def service():
         pipe = subprocess.PIPE
-        started = subprocess.Popen([sys.executable, "-c", program], stdin=pipe, stdout=pipe, text=True)
+        started = subprocess.Popen([preloaded.python(), "-c", program], stdin=pipe, stdout=pipe, text=True)
         return started, Path(started.stdout.readline().strip())
 
     (first, killed), (second, living) = service(), service()

@@ -5,7 +5,7 @@ from itertools import permutations, product
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from scheduler_env.bounds import lower_bound
@@ -15,6 +15,7 @@ from scheduler_env.incumbent import empty_incumbent
 from scheduler_env.kernel import compile_instance
 from scheduler_env.moldable import pack
 from scheduler_env.rules import improve_by_rules
+from tests.properties import examples
 from tests.waiting import HANG_S
 
 PLENTY = 10**7
@@ -51,13 +52,13 @@ def optimum_h(group):
     return best
 
 
-@settings(max_examples=150, deadline=None)
+@examples(100)
 @given(group=st.lists(modes, min_size=1, max_size=4))
 def test_the_least_makespan_is_that_of_complete_enumeration(group):
     assert pack(*arrays(group), CAPACITY, PLENTY).bound == pytest.approx(optimum_h(group), abs=1e-6)
 
 
-@settings(max_examples=100, deadline=None)
+@examples(100)
 @given(group=st.lists(modes, min_size=1, max_size=6), nodes=st.integers(0, 300))
 def test_with_few_nodes_it_is_a_weaker_bound(group, nodes):
     weak, strong = (pack(*arrays(group), CAPACITY, most).bound for most in (nodes, PLENTY))

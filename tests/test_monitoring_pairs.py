@@ -3,7 +3,6 @@
 import shutil
 import sqlite3
 import subprocess
-import sys
 import textwrap
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -16,6 +15,7 @@ from scheduler_service.errors import InvalidInput, StorageUnavailable
 from scheduler_service.telemetry.queries import DTYPES, PAIR_DTYPES
 from scheduler_service.telemetry.record import ReplayRecord, input_digest
 from scheduler_service.telemetry.schema import SCHEMA_VERSION
+from tests import preloaded
 from tests.waiting import HANG_S
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -286,7 +286,7 @@ def test_processes_that_start_together_upgrade_once(old_database, tmp_path):
         start = str(datetime.now().timestamp() + 1.5)
         started = [
             subprocess.Popen(
-                [sys.executable, "-c", code, str(path), start, str(number)], cwd=ROOT, stderr=subprocess.PIPE
+                [preloaded.python(), "-c", code, str(path), start, str(number)], cwd=ROOT, stderr=subprocess.PIPE
             )
             for number in range(6)
         ]

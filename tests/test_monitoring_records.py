@@ -16,6 +16,7 @@ import pytest
 
 from monitoring import PERFORMANCE_THRESHOLDS, PerformanceMonitor, PerformanceRecord
 from scheduler_service.errors import InvalidInput, RunNotFound, StorageUnavailable
+from tests import preloaded
 from tests.waiting import HANG_S
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -219,7 +220,9 @@ WRITE_IN_PROCESS = """
 
 def start_writer(db: Path, name: str, count: int) -> subprocess.Popen[str]:
     code = textwrap.dedent(WRITE_IN_PROCESS).format(count=count)
-    return subprocess.Popen([sys.executable, "-c", code, str(db), name], stdout=subprocess.PIPE, text=True, cwd=ROOT)
+    return subprocess.Popen(
+        [preloaded.python(), "-c", code, str(db), name], stdout=subprocess.PIPE, text=True, cwd=ROOT
+    )
 
 
 def test_processes_that_start_together_share_a_new_database(tmp_path):
@@ -272,7 +275,7 @@ def test_native_threads_under_gevent_do_not_hang(tmp_path):
     )
     db = str(tmp_path / "performance.db")
     done = subprocess.run(
-        [sys.executable, "-c", code, db], capture_output=True, text=True, cwd=ROOT, timeout=HANG_S, check=False
+        [preloaded.python(), "-c", code, db], capture_output=True, text=True, cwd=ROOT, timeout=HANG_S, check=False
     )
     assert (done.stdout.strip(), done.returncode) == ("301", 0), done.stderr
 

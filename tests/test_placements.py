@@ -1,7 +1,7 @@
 """A run keeps its schedule: in few bytes, and as it was answered."""
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from monitoring import PerformanceMonitor, PerformanceRecord
@@ -11,6 +11,7 @@ from scheduler_env.problem import Instance
 from scheduler_env.readers import instance_from_request
 from scheduler_env.schedule import Schedule, ScheduledStep
 from scheduler_service.http.runs.running import recorded_details
+from tests.properties import examples
 
 SAMPLE = [10, 5, 8, 6, 7, 9, 6, 7, 6, 7, 7, 7, 4, 7, 5]
 PLANT = {
@@ -34,7 +35,7 @@ def schedules(instance: Instance) -> st.SearchStrategy[Schedule]:
     return st.tuples(*placed).map(lambda steps: Schedule(instance, steps))
 
 
-@settings(deadline=None, max_examples=50)
+@examples(50)
 @given(st.data(), st.sampled_from([{"params": SAMPLE}, PLANT]))
 def test_what_is_unpacked_is_what_was_packed(data, request):
     schedule = data.draw(schedules(instance_from_request(request)))

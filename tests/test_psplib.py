@@ -6,13 +6,14 @@ import re
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from scheduler_env import InvalidInstance
 from scheduler_env.agent import load_agent
 from scheduler_env.psplib import instance_from_psplib
 from scheduler_service.settings import Settings
+from tests.properties import examples
 
 PSPLIB = Settings().data / "psplib"
 pytestmark = pytest.mark.skipif(not PSPLIB.is_dir(), reason=f"no reference data in {PSPLIB}; set SCHED_DATA")
@@ -70,7 +71,7 @@ def test_search_finds_the_published_optimum_of_a_sample(family):
         assert found.lower_bound_h <= optima[name] + 1e-9
 
 
-@settings(max_examples=150, deadline=None)
+@examples(100)
 @given(cut=st.integers(0, 4_000), junk=st.text(max_size=20))
 def test_a_damaged_file_is_refused_or_read_but_never_breaks_the_reader(cut, junk):
     text = _text("n0/n010_1.mm")

@@ -6,7 +6,7 @@ from random import Random
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from benchmarks.requests import bodies
@@ -16,6 +16,7 @@ from scheduler_env.kernel import compile_instance
 from scheduler_env.problem import Instance
 from scheduler_env.readers import instance_from_request
 from scheduler_env.standard_cycle import DEFAULT_TEAMS, SAMPLE_PARAMS, standard_instance
+from tests.properties import examples
 
 SAMPLE = list(SAMPLE_PARAMS)
 
@@ -379,7 +380,7 @@ payloads = st.one_of(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@examples(100)
 @given(payloads)
 def test_whatever_comes_is_an_instance_or_a_refusal(payload):
     try:
@@ -391,7 +392,7 @@ def test_whatever_comes_is_an_instance_or_a_refusal(payload):
         instance.topological_order  # noqa: B018
 
 
-@settings(max_examples=100, deadline=None)
+@examples(100)
 @given(st.lists(st.floats(0, 10_000, exclude_min=True), min_size=15, max_size=15))
 def test_any_15_durations_in_range_are_accepted_as_they_are(durations):
     instance = instance_from_request({"params": durations, "crew_efficiency": "linear"})

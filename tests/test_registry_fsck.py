@@ -5,7 +5,6 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 
 import pytest
 
@@ -15,6 +14,7 @@ from scheduler_service.registry.cli import main, table
 from scheduler_service.registry.fsck import fsck
 from scheduler_service.registry.store import Store
 from scheduler_service.settings import PROJECT_ROOT, Settings
+from tests import preloaded
 from tests.checkpoints import write_checkpoint
 from tests.waiting import HANG_S
 
@@ -201,7 +201,7 @@ def test_a_change_that_a_crash_interrupted_is_seen_and_finished(base, keys):
         "manager.tag_model('canary', os.environ['KEY'])\n"
     )
     environment = os.environ | {"BASE": str(base), "KEY": keys[2]}
-    ended = subprocess.run([sys.executable, "-c", code], cwd=PROJECT_ROOT, env=environment, check=False)
+    ended = subprocess.run([preloaded.python(), "-c", code], cwd=PROJECT_ROOT, env=environment, check=False)
     assert ended.returncode == -signal.SIGKILL
     assert kinds(base) == [("unfinished", ".pending.json", True)]
     kinds(base, mend=True)
@@ -321,7 +321,7 @@ def test_what_a_crash_leaves_is_no_fault_of_the_registry(cli, base, keys):
 
 
 def test_a_reader_that_has_seen_enough_gets_no_trace(base):
-    command = [sys.executable, "-m", "model_manager", "list", "--models", str(base)]
+    command = [preloaded.python(), "-m", "model_manager", "list", "--models", str(base)]
     process = subprocess.Popen(command, cwd=PROJECT_ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     process.stdout.close()
     assert process.stderr.read() == ""
@@ -330,12 +330,12 @@ def test_a_reader_that_has_seen_enough_gets_no_trace(base):
 
 def test_the_module_runs_as_a_program(base):
     listed = subprocess.run(
-        [sys.executable, "-m", "model_manager", "list", "--models", str(base)],
+        [preloaded.python(), "-m", "model_manager", "list", "--models", str(base)],
         cwd=PROJECT_ROOT, capture_output=True, text=True, check=True,
     )  # fmt: skip
     assert "3 models" in listed.stdout
     missing = subprocess.run(
-        [sys.executable, "-m", "model_manager", "list", "--models", str(base / "nowhere")],
+        [preloaded.python(), "-m", "model_manager", "list", "--models", str(base / "nowhere")],
         cwd=PROJECT_ROOT, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert (missing.returncode, missing.stdout) == (1, "")

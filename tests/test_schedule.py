@@ -1,7 +1,7 @@
 """`Schedule.violations` finds every kind of broken rule, and the domain's own formulas hold."""
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from scheduler_env import SAMPLE_PARAMS, InvalidInstance, InvalidSchedule, Schedule, standard_instance
@@ -9,6 +9,7 @@ from scheduler_env.problem import Instance, Mode, Step, Team, WorkPoint
 from scheduler_env.rules import Rule, solve_by_rule
 from scheduler_env.standard_cycle import duration_h
 from tests.instances import instances
+from tests.properties import examples
 
 
 @pytest.fixture(scope="module")
@@ -166,7 +167,7 @@ def _critical_by_brute_force(schedule: Schedule) -> set[str]:
         found |= more
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(instance=instances(max_steps=12), crew=st.sampled_from([0.3, 0.5, 1.0]))
 def test_critical_steps_are_those_that_the_definition_names(instance, crew):
     schedule = solve_by_rule(instance, Rule("LFT", crew, "parallel")).schedule

@@ -4,7 +4,7 @@ from itertools import product
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from scheduler_env import Instance
@@ -13,6 +13,7 @@ from scheduler_env.kernel import Problem, compile_instance, to_schedule
 from scheduler_env.rules import activity_list
 from scheduler_env.serial import Decoder, decode, new_decoder, place
 from tests.instances import instances
+from tests.properties import examples
 
 
 def _random_list(problem: Problem, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
@@ -57,7 +58,7 @@ def _place(
     )  # fmt: skip
 
 
-@settings(max_examples=300, deadline=None)
+@examples(100)
 @given(instance=instances(), seed=st.integers(0, 2**32))
 def test_each_activity_starts_as_early_as_a_plain_serial_scheme_starts_it(instance, seed):
     problem = compile_instance(instance)
@@ -67,7 +68,7 @@ def test_each_activity_starts_as_early_as_a_plain_serial_scheme_starts_it(instan
     assert start == pytest.approx(_plain_starts(instance, problem, order, mode))
 
 
-@settings(max_examples=300, deadline=None)
+@examples(100)
 @given(instance=instances(), seed=st.integers(0, 2**32))
 def test_decoding_from_the_first_change_on_is_decoding_the_whole_list(instance, seed):
     problem, rng = compile_instance(instance), np.random.default_rng(seed)
@@ -93,7 +94,7 @@ def test_decoding_from_the_first_change_on_is_decoding_the_whole_list(instance, 
             mode, start, chosen = other, new_start, new_chosen
 
 
-@settings(max_examples=300, deadline=None)
+@examples(100)
 @given(instance=instances(), seed=st.integers(0, 2**32))
 def test_a_crew_that_shrinks_rather_than_waits_breaks_no_rule_and_never_grows_past_its_mode(instance, seed):
     problem = compile_instance(instance)
@@ -106,7 +107,7 @@ def test_a_crew_that_shrinks_rather_than_waits_breaks_no_rule_and_never_grows_pa
     assert (problem.duration[chosen] >= problem.duration[mode]).all()
 
 
-@settings(max_examples=300, deadline=None)
+@examples(100)
 @given(instance=instances(), seed=st.integers(0, 2**32))
 def test_a_list_is_given_up_only_if_it_ends_after_the_limit(instance, seed):
     problem = compile_instance(instance)

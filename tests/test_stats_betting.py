@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from scheduler_service.stats.arms import FAILED_RATIO, UserValues
@@ -18,6 +18,7 @@ from scheduler_service.stats.effect import (
     ratio_of_arms,
 )
 from scheduler_service.stats.metrics import METRICS
+from tests.properties import examples
 
 ALPHA = 0.05
 FAILED = math.log(FAILED_RATIO)
@@ -268,7 +269,7 @@ def test_the_order_of_users_does_not_matter_for_pairs():
     assert (one.low, one.high) == pytest.approx((other.low, other.high))
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(st.integers(0, 10**6), st.integers(2, 40), st.floats(0.02, 0.98), st.sampled_from([MAKESPAN, GAP, SUCCESS]))
 def test_bounds_are_in_order_possible_and_wider_at_a_smaller_alpha(seed, n, share, metric):
     users = random_users(seed, n, share, (0.0, FAILED) if metric is MAKESPAN else (0.0, 1.0))

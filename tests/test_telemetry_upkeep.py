@@ -6,7 +6,6 @@ import shutil
 import signal
 import sqlite3
 import subprocess
-import sys
 import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -19,6 +18,7 @@ from monitoring import PerformanceMonitor, PerformanceRecord
 from scheduler_service.errors import InvalidInput, StorageUnavailable
 from scheduler_service.telemetry.cli import main
 from scheduler_service.telemetry.queries import DTYPES
+from tests import preloaded
 from tests.test_monitoring_pairs import pair
 from tests.waiting import HANG_S
 
@@ -105,7 +105,7 @@ def test_compactions_at_the_same_time_count_each_run_once(tmp_path):
         "import sys; from datetime import UTC, datetime; from monitoring import PerformanceMonitor\n"
         "PerformanceMonitor(sys.argv[1]).upkeep.compact(datetime(2021, 1, 1, tzinfo=UTC))\n"
     )
-    processes = [subprocess.Popen([sys.executable, "-c", code, str(path)], cwd=ROOT) for _ in range(3)]
+    processes = [subprocess.Popen([preloaded.python(), "-c", code, str(path)], cwd=ROOT) for _ in range(3)]
     assert [process.wait() for process in processes] == [0, 0, 0]
     assert days_of(monitor)["runs"].sum() == 10_000
     assert monitor.count_runs() == 1, "the newest stays, so that no id is used again"
@@ -151,7 +151,11 @@ def test_a_kill_in_the_middle_of_compaction_loses_and_doubles_nothing(tmp_path):
     )
     for wait_for in (1, 3, 6):
         process = subprocess.Popen(
-            [sys.executable, "-c", code, str(path)], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            [preloaded.python(), "-c", code, str(path)],
+            cwd=ROOT,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
         )
         assert process.stdin is not None
         assert process.stdout is not None
@@ -241,7 +245,7 @@ def test_an_export_that_cannot_be_is_refused_and_leaves_nothing(monitor, tmp_pat
 def cli(home: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
     clean = {name: value for name, value in os.environ.items() if not name.startswith("SCHED_")}
     return subprocess.run(
-        [sys.executable, "-m", "monitoring", *arguments, "--home", str(home)],
+        [preloaded.python(), "-m", "monitoring", *arguments, "--home", str(home)],
         cwd=ROOT, env=clean | environment, capture_output=True, text=True, timeout=HANG_S,
     )  # fmt: skip
 

@@ -1,13 +1,13 @@
 """What people write in JSON is read strictly wherever it is read: nothing that they wrote is dropped."""
 
 import subprocess
-import sys
 
 import pytest
 
 from scheduler_env import training
 from scheduler_env.baselines import InvalidBaseline, load_baseline
 from scheduler_env.values import strict_json
+from tests import preloaded
 
 
 @pytest.mark.parametrize(
@@ -58,7 +58,7 @@ def test_a_configuration_that_trains_nothing_ends_with_a_reason(tmp_path, capsys
 
 
 def test_the_registrys_command_line_takes_no_object_that_says_a_thing_twice():
-    command = [sys.executable, "-m", "model_manager", "register", "x.pth", "--params", '{"lr": 1, "lr": 2}']
+    command = [preloaded.python(), "-m", "model_manager", "register", "x.pth", "--params", '{"lr": 1, "lr": 2}']
     told = subprocess.run(command, capture_output=True, text=True, check=False)
     assert told.returncode == 2
     assert "the key 'lr' is written twice" in told.stderr

@@ -16,10 +16,11 @@ from model_manager import ModelVersionManager
 from scheduler_env import weights
 from scheduler_env.agent import load_agent
 from scheduler_env.errors import InvalidCheckpoint
-from scheduler_env.network import QNetwork, save_checkpoint, signature_of
+from scheduler_env.network import QNetwork, read_checkpoint, save_checkpoint, signature_of
 from scheduler_env.standard_cycle import SAMPLE_PARAMS, standard_instance
+from scheduler_env.warm_up import packed_file
 from tests.checkpoints import write_checkpoint
-from tests.conftest import ROOT, live_service
+from tests.conftest import NEW_PROCESS, ROOT, live_service
 
 SEEDS = sorted((ROOT / "models" / "seed").glob("*.pth"))
 
@@ -188,6 +189,19 @@ def test_a_model_that_was_registered_is_loaded_without_torch(tmp_path):
     assert len(ModelVersionManager(tmp_path / "models").list_models()) == 1
 
 
+@pytest.mark.parametrize("checkpoint", SEEDS, ids=lambda path: path.stem)
+def test_the_packed_weights_of_a_shipped_model_are_those_that_torch_reads(checkpoint):
+    """`make serve` keeps them, so that the first answers need no PyTorch."""
+    assert packed_file(checkpoint).read_bytes() == weights.pack(read_checkpoint(checkpoint).to_weights())
+
+
+def test_without_torch_a_checkpoint_that_was_never_read_names_the_remedy(tmp_path, monkeypatch):
+    checkpoint = write_checkpoint(tmp_path / "new.pth", 79)
+    monkeypatch.setitem(sys.modules, "scheduler_env.network", None)  # as an import of what is not installed
+    with pytest.raises(InvalidCheckpoint, match=r"pip install -r requirements\.txt"):
+        load_agent(checkpoint)
+
+
 def test_hostile_nesting_is_refused():
     gc.collect()
     gc.disable()  # finalizers that it ran within the nesting would fail, and pytest tell of them
@@ -211,7 +225,7 @@ def test_a_service_that_registers_and_serves_a_new_model_has_no_torch(tmp_path, 
         load_agent(path)
     (tmp_path / "home").mkdir()
     new = write_checkpoint(tmp_path / "home" / "new.pth", 78)
-    with live_service(tmp_path / "home", arguments=arguments) as running:
+    with live_service(tmp_path / "home", arguments=arguments, command=NEW_PROCESS) as running:
         made = running.post("/models/register", json={"model_path": new.name, "algorithm_name": "DDQN"})
         key = made.json()["model_key"]
         for _ in range(8):

@@ -2,13 +2,21 @@
 
 import os
 from pathlib import Path
+from typing import Any
 
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Page
-
-from tests.console.conftest import NARROW, WIDE
+from playwright.sync_api import Browser, BrowserContext, Page
 
 AXE = Axe()
+WIDE, NARROW = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
+PATIENCE_MS = 120_000
+
+
+def new_context(browser: Browser, url: str, **more: Any) -> BrowserContext:
+    """A browser context at the console of the service at `url`; it gives up on what a busy machine would reach."""
+    context = browser.new_context(base_url=url.replace("0.0.0.0", "127.0.0.1"), **more)
+    context.set_default_timeout(PATIENCE_MS)
+    return context
 
 
 def check_accessibility(page: Page) -> None:

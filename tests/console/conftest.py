@@ -5,12 +5,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, ConsoleMessage, Page, expect
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, expect
 
 from tests.conftest import LiveService, live_service
+from tests.console.browsing import PATIENCE_MS, WIDE, new_context
 
-WIDE, NARROW = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
-PATIENCE_MS = 120_000
 expect.set_options(timeout=PATIENCE_MS)
 
 
@@ -27,12 +26,38 @@ def mistakes() -> list[str]:
     return []
 
 
+@pytest.fixture(scope="module")
+def contexts(browser: Browser, console: LiveService) -> Iterator[list[BrowserContext]]:
+    """The browser context of the module's tests: a page loads in half the time where its scripts are cached."""
+    made: list[BrowserContext] = []
+    yield made
+    for context in made:
+        context.close()
+
+
+def context_of(contexts: list[BrowserContext], browser: Browser, console: LiveService) -> BrowserContext:
+    """The module's context, without what an earlier page stored."""
+    if not contexts:
+        contexts.append(new_context(browser, console.url, viewport=WIDE, locale="zh-CN"))
+    return contexts[0]
+
+
 @pytest.fixture
-def page(browser: Browser, console: LiveService, mistakes: list[str]) -> Iterator[Page]:
-    """A page 1280 pixels wide; `page.goto("/#/models")`. Any error in the browser's console fails the test."""
-    context = browser.new_context(base_url=console.url, viewport=WIDE, locale="zh-CN", accept_downloads=True)  # type: ignore[arg-type]
-    context.set_default_timeout(PATIENCE_MS)
+def page(
+    browser: Browser,
+    console: LiveService,
+    contexts: list[BrowserContext],
+    mistakes: list[str],
+    request: pytest.FixtureRequest,
+) -> Iterator[Page]:
+    """A page 1280 pixels wide; `page.goto("/#/models")`. Any error in the browser's console fails the test.
+
+    A test that changes its context, by a clock or by permissions, is marked with `changes_context`.
+    """
+    context = context_of(contexts, browser, console)
     opened = context.new_page()
+    stored = {"origin": console.url, "storageTypes": "local_storage"}
+    context.new_cdp_session(opened).send("Storage.clearDataForOrigin", stored)
 
     def tell(message: ConsoleMessage) -> None:
         if message.type in ("error", "warning"):
@@ -43,7 +68,11 @@ def page(browser: Browser, console: LiveService, mistakes: list[str]) -> Iterato
     yield opened
     if folder := os.environ.get("SCREENSHOTS"):  # to look at what a failed test saw
         opened.screenshot(path=Path(folder) / f"{os.environ['PYTEST_CURRENT_TEST'].split('::')[-1].split(' ')[0]}.png")
-    context.close()
+    for each in context.pages:
+        each.close()
+    if request.node.get_closest_marker("changes_context"):
+        contexts.remove(context)
+        context.close()
     assert mistakes == []
 
 

@@ -12,8 +12,7 @@ from monitoring import PerformanceMonitor, PerformanceRecord
 from scheduler_service.http.runs.shadowing import MAX_WAITING
 from scheduler_service.keys import digest_of
 from tests.conftest import LiveService, live_service
-from tests.console.browsing import check_both_sizes
-from tests.console.conftest import NARROW
+from tests.console.browsing import NARROW, check_both_sizes, new_context
 from tests.console.experimenting import agree, ask, configured, create, signed, takes_out
 from tests.waiting import until
 
@@ -173,6 +172,7 @@ def test_where_all_answers_are_optimal_the_page_says_what_would_tell(page: Page,
         console.post(f"/experiments/{name}/stop")
 
 
+@pytest.mark.changes_context
 @pytest.mark.usefixtures("compared")
 def test_the_end_is_told_by_the_services_clock(page: Page):
     page.clock.install(time=datetime.now(UTC) + timedelta(days=30))
@@ -181,6 +181,7 @@ def test_the_end_is_told_by_the_services_clock(page: Page):
     expect(page.locator(".verdict")).not_to_contain_text("已到期")
 
 
+@pytest.mark.changes_context
 @pytest.mark.usefixtures("compared")
 def test_a_course_that_could_not_be_read_once_is_asked_for_again(page: Page, mistakes):
     page.clock.install()
@@ -327,13 +328,13 @@ def test_with_an_api_key_the_report_of_an_experiment_opens(browser: Browser, tmp
         running.session.headers["Authorization"] = f"Bearer {key}"
         running.url = running.url.replace("0.0.0.0", "127.0.0.1")
         create(running, "with_a_key")
-        context = browser.new_context(base_url=running.url, locale="zh-CN")
+        context = new_context(browser, running.url, locale="zh-CN")
         context.add_init_script(f"sessionStorage.setItem('scheduler.api_key', '{key}')")
         page = context.new_page()
         page.goto("/#/experiments/with_a_key")
         page.get_by_role("button", name="生成 A/B 报告").click()
         with page.expect_popup() as opened:
-            page.get_by_role("link", name="在新标签页打开 ab_test_with_a_key").click(timeout=60_000)
+            page.get_by_role("link", name="在新标签页打开 ab_test_with_a_key").click()
         expect(opened.value).to_have_url(re.compile("^blob:"))
         expect(opened.value.get_by_role("heading", level=1)).to_contain_text("A/B 测试报告")
         context.close()

@@ -10,7 +10,7 @@ from scheduler_service.http.routes.console import FOLDER
 from scheduler_service.keys import digest_of
 from scheduler_service.words import WORDS
 from tests.conftest import LiveService, live_service
-from tests.console.browsing import check_both_sizes
+from tests.console.browsing import check_both_sizes, new_context
 from tests.waiting import HANG_S
 
 PAGES = ("schedule", "models", "experiments", "monitoring")
@@ -71,7 +71,7 @@ def test_the_key_is_asked_for_once_and_then_sent_with_everything(browser, tmp_pa
     # Every address 127.x.x.x counts as loopback; only what is told to listen everywhere asks for keys.
     environment["SCHED_HOST"] = "0.0.0.0"
     with live_service(tmp_path, environment=environment) as running:
-        context = browser.new_context(base_url=running.url.replace("0.0.0.0", "127.0.0.1"))
+        context = new_context(browser, running.url)
         page = context.new_page()
         page.clock.install()
         page.goto("/#/models")
@@ -103,7 +103,7 @@ def test_a_planner_is_offered_nothing_that_their_key_does_not_allow(browser, tmp
     keys = {"planner:read+run": "a-key-of-the-planners-0123456789", "boss:admin": "a-key-of-the-boss-0123456789"}
     entries = ",".join(f"{name}:{digest_of(key)}" for name, key in keys.items())
     with live_service(tmp_path, environment={"SCHED_HOST": "0.0.0.0", "SCHED_API_KEYS": entries}) as running:
-        context = browser.new_context(base_url=running.url.replace("0.0.0.0", "127.0.0.1"))
+        context = new_context(browser, running.url)
         page = context.new_page()
         page.goto("/#/models/DDQN_v1.0")
         dialog = page.get_by_role("dialog", name="需要 API 密钥")
@@ -152,7 +152,7 @@ def key_service(home, **more):
 
 
 def opened(browser, running, key=""):
-    context = browser.new_context(base_url=running.url.replace("0.0.0.0", "127.0.0.1"), locale="zh-CN")
+    context = new_context(browser, running.url, locale="zh-CN")
     if key:
         context.add_init_script(f"if (!sessionStorage.length) sessionStorage.setItem('scheduler.api_key', '{key}')")
     return context.new_page()
@@ -260,7 +260,7 @@ def test_too_many_requests_are_told_with_the_time_to_wait(browser, tmp_path):
     entry = f"planner:read+run:{digest_of(key)}"
     environment = {"SCHED_HOST": "0.0.0.0", "SCHED_API_KEYS": entry, "SCHED_RATE_LIMIT": "60"}
     with live_service(tmp_path, environment=environment) as running:
-        context = browser.new_context(base_url=running.url.replace("0.0.0.0", "127.0.0.1"))
+        context = new_context(browser, running.url)
         context.add_init_script(f"sessionStorage.setItem('scheduler.api_key', '{key}')")
         page = context.new_page()
         page.goto("/#/schedule")

@@ -112,6 +112,7 @@ def test_a_link_shares_what_is_asked_for_and_in_which_order(page: Page):
     expect(page.get_by_role("rowheader").filter(has_text="DDQN v1.0.0")).to_be_visible()
 
 
+@pytest.mark.changes_context
 def test_a_model_that_somebody_else_registers_appears_by_itself(page: Page, console: LiveService, files: Path):
     page.clock.install()
     page.goto("/#/models")
@@ -121,6 +122,7 @@ def test_a_model_that_somebody_else_registers_appears_by_itself(page: Page, cons
     expect(page.get_by_role("rowheader").filter(has_text=key)).to_be_visible()
 
 
+@pytest.mark.changes_context
 def test_a_models_page_tells_all_that_is_known(page: Page, console: LiveService, files: Path):
     parent = next(key for key in tags(console).values() if key.endswith("_v1.0.0"))
     params = {"seed": 31, "polishing": {"pairs": 12}}
@@ -311,6 +313,7 @@ def test_a_page_of_json_that_is_no_model_is_refused_in_the_pages_language(
     assert "422" in mistakes.pop()
 
 
+@pytest.mark.changes_context
 def test_an_upload_shows_how_far_it_is_and_can_be_cancelled(page: Page, console: LiveService, files: Path):
     n_events = len(events(console))
     fill_registration(page, write_checkpoint(files / "a.pth", 15))

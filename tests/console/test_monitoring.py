@@ -18,8 +18,7 @@ from monitoring import PerformanceMonitor
 from scheduler_env.standard_cycle import SAMPLE_PARAMS
 from scheduler_service.keys import digest_of
 from tests.conftest import LiveService, live_service
-from tests.console.browsing import check_accessibility, check_both_sizes
-from tests.console.conftest import WIDE
+from tests.console.browsing import WIDE, check_accessibility, check_both_sizes, new_context
 from tests.test_alerts import Receiver
 from tests.test_trends import fill
 from tests.waiting import until
@@ -93,6 +92,7 @@ def test_the_figures_of_now_are_those_of_the_service(page: Page, console: LiveSe
     assert page.locator(".spark path").count() == 6
 
 
+@pytest.mark.changes_context
 def test_a_part_that_fails_is_named_with_what_to_do_and_heals(page: Page, console: LiveService, mistakes: list[str]):
     page.clock.install()
     page.goto("/#/monitoring")
@@ -173,7 +173,7 @@ def test_the_charts_share_their_cursor(page: Page):
 
 
 def test_days_are_those_of_the_reader(browser: Browser, console: LiveService):
-    context = browser.new_context(base_url=console.url, timezone_id="Asia/Tokyo")
+    context = new_context(browser, console.url, timezone_id="Asia/Tokyo")
     page = context.new_page()
     page.goto("/#/monitoring?hours=720")
     page.get_by_text("以表格查看").click()
@@ -217,6 +217,7 @@ def test_the_choice_of_period_model_and_experiment_is_in_the_address(page: Page)
     expect(page.get_by_role("button", name="7 天", exact=True)).to_have_attribute("aria-pressed", "true")
 
 
+@pytest.mark.changes_context
 def test_nothing_is_asked_while_nobody_looks_and_who_comes_back_sees_the_present(page: Page):
     page.clock.install()
     page.goto("/#/monitoring?hours=720")  # whose charts are asked for every ten minutes
@@ -397,7 +398,7 @@ def test_a_report_that_was_made_is_listed_and_opens(page: Page, console: LiveSer
     expect(page.get_by_text("还没有报告。")).to_be_visible()
     page.get_by_label("统计最近（天）").fill("3")
     page.get_by_role("button", name="生成", exact=True).click()
-    expect(page.locator(".made")).to_contain_text("报告已生成", timeout=60_000)
+    expect(page.locator(".made")).to_contain_text("报告已生成")
     (made,) = (console.home / "reports").glob("performance_*_zh.html")
     link = page.locator(".made").get_by_role("link", name=f"在新标签页打开 {made.name}")
     expect(link).to_be_focused()
@@ -430,7 +431,7 @@ def test_a_report_of_an_experiment_is_made_in_the_language_that_was_chosen(page:
     page.get_by_role("combobox", name="实验").select_option("e")
     page.get_by_label("语言").select_option("英文")
     page.get_by_role("button", name="生成", exact=True).click()
-    expect(page.locator(".made")).to_contain_text("ab_test_e_", timeout=60_000)
+    expect(page.locator(".made")).to_contain_text("ab_test_e_")
     row = page.locator("table.reports tbody tr").filter(has_text="A/B")
     expect(row).to_contain_text("英文")
     with page.expect_download() as saved:
@@ -447,7 +448,7 @@ def test_with_an_api_key_a_report_opens_from_memory_as_it_was_made(browser: Brow
     made = Path(monitor.generate_performance_report())
     monitor.close()
     with live_service(tmp_path, environment=environment) as running:
-        context = browser.new_context(base_url=running.url.replace("0.0.0.0", "127.0.0.1"), viewport=WIDE)  # type: ignore[arg-type]
+        context = new_context(browser, running.url, viewport=WIDE)
         context.add_init_script(f"sessionStorage.setItem('scheduler.api_key', '{key}')")
         context.on("console", lambda message: message.type == "error" and complaints.append(message.text))
         page = context.new_page()
@@ -475,6 +476,7 @@ def test_every_tab_fits_both_sizes_and_is_accessible(page: Page, tab: str, lang:
     check_both_sizes(page, f"monitoring-{tab}-{lang}")
 
 
+@pytest.mark.changes_context
 @pytest.mark.parametrize("ahead_h", [-1, 1])
 def test_the_last_hour_is_the_services_where_the_browsers_clock_is_wrong(page: Page, ahead_h: int):
     page.clock.install(time=datetime.now(UTC) + timedelta(hours=ahead_h))

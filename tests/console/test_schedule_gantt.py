@@ -8,7 +8,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from scheduler_env.standard_cycle import SAMPLE_PARAMS
-from tests.console.conftest import NARROW
+from tests.console.browsing import NARROW
 from tests.console.planning import run
 
 VIEWS = ("工序", "工作点", "班组")

@@ -13,7 +13,7 @@ from monitoring import PerformanceMonitor, PerformanceRecord
 from scheduler_env.standard_cycle import SAMPLE_PARAMS
 from scheduler_service.keys import digest_of
 from tests.conftest import LiveService, live_service
-from tests.console.browsing import check_both_sizes
+from tests.console.browsing import check_both_sizes, new_context
 from tests.waiting import until
 
 RISE = "11–20 个工作点的请求，完工时间比同规模以往更长"
@@ -194,7 +194,7 @@ def test_a_reader_sees_the_thresholds_and_is_offered_no_change(browser: Browser,
     key = "a-key-of-the-readers-0123456789"
     environment = {"SCHED_HOST": "0.0.0.0", "SCHED_API_KEYS": f"reader:read:{digest_of(key)}"}
     with live_service(tmp_path, environment=environment) as running:
-        context = browser.new_context(base_url=running.url.replace("0.0.0.0", "127.0.0.1"), locale="zh-CN")
+        context = new_context(browser, running.url, locale="zh-CN")
         context.add_init_script(f"sessionStorage.setItem('scheduler.api_key', '{key}')")
         page = context.new_page()
         page.goto("/#/monitoring?tab=alerts")

@@ -9,6 +9,7 @@ from types import ModuleType
 
 import pytest
 
+from tests import preloaded
 from tests.conftest import ROOT
 from tests.examples.field import (
     BURST,
@@ -101,7 +102,7 @@ def test_the_python_client_tells_of_a_page_in_the_place_of_an_answer(python):
 
 def test_the_python_demonstration_runs(plant):
     environment = os.environ | {"SCHEDULER_URL": plant.url, "SCHEDULER_KEY": "planner"}
-    told = ended([sys.executable, EXAMPLES / "python" / "client.py"], env=environment)
+    told = ended([preloaded.python(), EXAMPLES / "python" / "client.py"], env=environment)
     assert told.returncode == 0, told.stderr
     assert f"makespan {OPTIMUM_H} h" in told.stdout
     assert "refused with 422: params: must have 15 numbers" in told.stdout
@@ -126,7 +127,7 @@ def test_the_cells_draw_recorded_runs_and_make_both_reports(plant, tmp_path):
 
 def test_the_cells_say_so_when_nothing_is_recorded(tmp_path):
     environment = os.environ | {"SCHED_HOME": str(tmp_path), "FIGURES_DIR": str(tmp_path / "figures")}
-    told = ended([sys.executable, EXAMPLES / "python" / "analysis.py"], env=environment)
+    told = ended([preloaded.python(), EXAMPLES / "python" / "analysis.py"], env=environment)
     assert told.returncode == 0, told.stderr
     assert "no runs" in told.stdout
     assert list((tmp_path / "figures").iterdir()) == []

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests import preloaded
 from tests.examples.field import EXAMPLES, SPRING, VUE, blocks, ended
 
 
@@ -21,7 +22,7 @@ def test_what_a_readme_shows_runs(plant, tmp_path, name):
     folder = shutil.copytree(EXAMPLES / name, tmp_path / name)
     document = folder / "README.md"
     environment = os.environ | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
-    for language, command in (("bash", ["bash", "-euo", "pipefail", "-c"]), ("python", [sys.executable, "-c"])):
+    for language, command in (("bash", ["bash", "-euo", "pipefail", "-c"]), ("python", [preloaded.python(), "-c"])):
         for block in blocks(document, language):
             script = block.replace("http://localhost:5001", plant.url).replace("pip install requests", "")
             told = ended([*command, script], cwd=folder, env=environment)
