@@ -1,8 +1,8 @@
 """The figures and verdicts of experiments, as they are answered."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, NotRequired
 
-from typing_extensions import NotRequired, TypedDict
+from typing_extensions import TypedDict
 
 from scheduler_service.experiments.advice import AdvisedMove
 from scheduler_service.experiments.finding import Basis, Side

@@ -51,13 +51,16 @@ MAX_ID_DIGITS = 18
 
 @api.get("/alerts")
 def get_alerts(parts: Services) -> AlertsAnswer:
-    """What is beyond its threshold in the last hour or fires still, with what people were told of it."""
+    """List the alerts of now.
+
+    These are the rules beyond their threshold in the last hour, and alerts that still fire, with their notices.
+    """
     return _now(parts)
 
 
 @api.get("/alerts/history")
 def get_history(parts: Services, query: AlertHistoryQuery) -> AlertHistoryAnswer:
-    """The alerts of the last days, the newest first."""
+    """List the alerts of the last days, newest first."""
     end = utc_now()
     found = parts.monitor.alerts.between(end - timedelta(days=query.days), end)
     return success(alerts=[as_json(each) for each in reversed(found)], total=len(found))
@@ -65,7 +68,7 @@ def get_history(parts: Services, query: AlertHistoryQuery) -> AlertHistoryAnswer
 
 @api.get("/alerts/{alert}", raises=(AlertNotFound,))
 def get_alert(parts: Services, alert: AlertId, query: AlertRunsQuery) -> AlertRunsAnswer:
-    """An alert with the runs that it is about, the worst first, and where the log tells of them."""
+    """Get an alert with its runs, the worst first."""
     episode, runs = parts.monitor.runs_of_alert(_id("alert", alert))
     start, end = window_of(episode)
     shown = [_run(run) for run in plain_rows(runs.head(query.limit))]
@@ -81,7 +84,7 @@ def get_alert(parts: Services, alert: AlertId, query: AlertRunsQuery) -> AlertRu
 
 @api.get("/runs/{request_id}/log", scope="admin", raises=(RunNotFound,))
 def get_log(parts: Services, request_id: RequestId) -> RunLogAnswer:
-    """What the log says of a run."""
+    """Log lines of a run."""
     found, _, _ = parts.monitor.history.run(request_id)
     lines = lines_about(parts.settings.logs_dir, request_id, parse_time(found["timestamp"]))
     return success(request_id=request_id, lines=lines, command=command_for([request_id]))
@@ -89,14 +92,14 @@ def get_log(parts: Services, request_id: RequestId) -> RunLogAnswer:
 
 @api.post("/alerts/{alert}/acknowledge", is_body_optional=True, raises=(AlertNotFound,))
 def acknowledge(parts: Services, alert: AlertId, body: AcknowledgeRequest) -> AlertAnswer:
-    """Say that somebody sees to an alert: there are no more reminders of it."""
+    """Acknowledge an alert: there are no more reminders of it."""
     episode = parts.monitor.alerts.acknowledge(_id("alert", alert), body.actor, body.note or None)
     return success(alert=as_json(episode))
 
 
 @api.post("/alerts/silences", success=201)
 def silence(parts: Services, body: SilenceRequest) -> SilenceAnswer:
-    """Let nobody be told of an alert for some hours."""
+    """Silence a rule for some hours."""
     now = utc_now()
     if body.name is not None and body.name not in rules.SEVERITIES:
         raise InvalidInput("unknown_alert_rule", ("name",), name=body.name, known=list(rules.SEVERITIES))
@@ -107,14 +110,14 @@ def silence(parts: Services, body: SilenceRequest) -> SilenceAnswer:
 
 @api.delete("/alerts/silences/{number}", raises=(AlertNotFound,))
 def end_silence(parts: Services, number: AlertId) -> Done:
-    """Let people be told again."""
+    """End a silence."""
     parts.monitor.alerts.end_silence(_id("silence", number))
     return success(message=f"the silence {number} is over")
 
 
 @api.get("/alerts/thresholds")
 def get_thresholds(parts: Services) -> ThresholdsAnswer:
-    """The thresholds of the alerts: in force, where nobody says otherwise, and what was done with them."""
+    """List thresholds, their defaults and changes."""
     return success(**parts.monitor.limits.shown())
 
 
@@ -126,13 +129,13 @@ def set_threshold(parts: Services, threshold: ThresholdName, body: ThresholdRequ
 
 @api.delete("/alerts/thresholds/{threshold}", is_body_optional=True, raises=(NotFound,))
 def reset_threshold(parts: Services, threshold: ThresholdName, body: ThresholdResetRequest) -> ThresholdAnswer:
-    """Put a threshold back."""
+    """Reset a threshold to its default."""
     return _put(parts, threshold, None, body.actor, body.reason)
 
 
 @api.post("/alerts/test")
 def test(parts: Services) -> ChannelsAnswer:
-    """Send a test message through each channel, and tell what came of it."""
+    """Send a test message through each channel."""
     told = parts.desk.test()
     return success(
         channels=[{"channel": name, "delivered": error is None, "error": error} for name, error in told.items()]
