@@ -1,4 +1,4 @@
-"""`/docs`: searchable in a browser, with curl for each call, and a request can be sent; nothing comes from elsewhere."""
+"""`/docs`: searchable, with curl for each call, and a request can be sent; nothing comes from elsewhere."""
 
 import re
 
