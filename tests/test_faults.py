@@ -20,7 +20,7 @@ from monitoring import PerformanceMonitor, PerformanceRecord
 from scheduler_env import SAMPLE_PARAMS
 from scheduler_service.errors import StorageUnavailable
 from scheduler_service.http.runs.recording import MOST_BLOCKED
-from scheduler_service.http.watch.health import OLD_AFTER_S, Checks
+from scheduler_service.http.watch.checks import OLD_AFTER_S, Checks
 from scheduler_service.logs import LineFormatter, Relay, Repetitions, SharedRotatingFileHandler
 from scheduler_service.telemetry.repair import repair
 from tests import preloaded
@@ -443,23 +443,23 @@ def test_a_check_that_hangs_is_what_is_wrong_and_is_not_begun_again():
     goes_on = threading.Event()
     goes_on.set()
 
-    def hang(_parts: object) -> str:
+    def hang() -> str:
         begun.append("disk")
         goes_on.wait(HANG_S)
         ended.append("disk")
         return "well"
 
     checks = Checks()
-    assert set(checks.ask(None, {"disk": hang, "clock": lambda _: "well"})) == {"disk", "clock"}  # type: ignore[arg-type]
+    assert set(checks.ask({"disk": hang, "clock": lambda _: "well"})) == {"disk", "clock"}  # type: ignore[arg-type]
     goes_on.clear()
     time.sleep(OLD_AFTER_S)
     for _ in range(2):
-        told = checks.ask(None, {"disk": hang, "clock": lambda _: "well"})  # type: ignore[arg-type]
+        told = checks.ask({"disk": hang, "clock": lambda: "well"})
         assert told["clock"] == {"status": "ok", "detail": "well"}
         assert "no answer for" in told["disk"]["detail"]
     assert (len(begun), len(ended)) == (2, 1), "it is begun once, and nobody has waited for its end"
     goes_on.set()
-    until(lambda: checks.ask(None, {"disk": hang})["disk"]["status"] == "ok")  # type: ignore[arg-type]
+    until(lambda: checks.ask({"disk": hang})["disk"]["status"] == "ok")
 
 
 def test_a_file_that_vanishes_between_commits_is_never_written_unseen(monitor):
