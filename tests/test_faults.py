@@ -22,6 +22,7 @@ from scheduler_service.errors import StorageUnavailable
 from scheduler_service.http.runs.recording import MOST_BLOCKED
 from scheduler_service.http.watch.health import OLD_AFTER_S, Checks
 from scheduler_service.logs import LineFormatter, Relay, Repetitions, SharedRotatingFileHandler
+from scheduler_service.telemetry.history import latest_runs
 from scheduler_service.telemetry.repair import repair
 from tests import preloaded
 from tests.conftest import NEW_PROCESS, LiveService, live_service
@@ -360,7 +361,7 @@ def test_repair_knows_where_the_tables_of_an_upgraded_database_are(tmp_path, not
         done = repair(path)
         assert done is not None
         assert recorded(path) == before
-        assert monitor.history.latest(1)[0]["request_id"] in before
+        assert latest_runs(monitor.engine, 1)[0]["request_id"] in before
     else:
         path.with_name("old.db.layout").write_bytes(noted)
         with pytest.raises(StorageUnavailable, match="nothing can be read"):

@@ -6,6 +6,7 @@ from flask import request
 
 from scheduler_service.errors import ExperimentNotFound, ModelNotFound
 from scheduler_service.http.services import Services
+from scheduler_service.telemetry.history import latest_runs
 
 
 def runs_asked_for(parts: Services) -> Callable[[], Mapping[str, str | None]]:
@@ -28,7 +29,7 @@ def _model_key(name: str, parts: Services) -> str:
     try:
         return parts.models.resolve(name)
     except ModelNotFound:
-        if parts.monitor.history.latest(1, model_key=name):
+        if latest_runs(parts.monitor.engine, 1, model_key=name):
             return name
         raise
 
@@ -37,6 +38,6 @@ def _experiment(name: str, parts: Services) -> str:
     try:
         return parts.experiments.get_experiment(name).name
     except ExperimentNotFound:
-        if parts.monitor.history.latest(1, experiment=name):
+        if latest_runs(parts.monitor.engine, 1, experiment=name):
             return name
         raise

@@ -24,6 +24,7 @@ from scheduler_service.http.services import Services, services
 from scheduler_service.http.watch.watching import service_readings
 from scheduler_service.loglines import command_for, lines_about
 from scheduler_service.telemetry.alerts import Delivery
+from scheduler_service.telemetry.history import run_of_request
 from scheduler_service.telemetry.looking import ALERT_COLUMNS, ALERT_WINDOW, plain_rows, window_of
 
 blueprint = Blueprint("alerts", __name__)
@@ -80,7 +81,7 @@ def get_log(request_id: str) -> dict[str, Any]:
     parts = services()
 
     def read() -> list[str]:
-        found, _, _ = parts.monitor.history.run(request_id)
+        found, _, _ = run_of_request(parts.monitor.engine, request_id)
         return lines_about(parts.settings.logs_dir, request_id, parse_time(found["timestamp"]))
 
     lines = parts.storage.run(read)

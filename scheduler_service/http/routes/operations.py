@@ -22,7 +22,7 @@ from scheduler_service.http.server.offload import HAS_CLIENT_LEFT
 from scheduler_service.http.services import services
 from scheduler_service.http.watch import health
 from scheduler_service.reporting.report_files import saved_reports
-from scheduler_service.telemetry.trends import Trend
+from scheduler_service.telemetry.trends import Trend, trend_of_last
 
 blueprint = Blueprint("operations", __name__)
 
@@ -91,7 +91,7 @@ def get_trends() -> dict[str, Any]:
 
     def read() -> tuple[Mapping[str, str | None], Trend]:
         found = asked()
-        return found, parts.monitor.history.trend(now, hours=hours, points=points, zone=zone, **found)
+        return found, trend_of_last(parts.monitor.engine, now, hours, points, zone=zone, **found)
 
     named, trend = parts.storage.run(read)
     return {"status": "success", "trends": {"hours": hours, **named, **_trend(trend)}}

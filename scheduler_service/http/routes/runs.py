@@ -11,6 +11,7 @@ from typing import Any
 
 from flask import Blueprint, Response, g, request
 
+from scheduler_service.clock import utc_now
 from scheduler_service.http.bodies import flag_of, json_bytes, number_of, read_body, text_of
 from scheduler_service.http.contract.problems import told_finding
 from scheduler_service.http.contract.schemas import FeedbackRequest, NameRequest, RunRequest, View
@@ -20,6 +21,7 @@ from scheduler_service.http.runs.running import Outcome, Run, TakesLonger, answe
 from scheduler_service.http.server.offload import HAS_CLIENT_LEFT, Ticket
 from scheduler_service.http.services import Services, services
 from scheduler_service.logs import log_run
+from scheduler_service.telemetry.history import latest_runs, run_of_request
 
 blueprint = Blueprint("runs", __name__)
 log = logging.getLogger(__name__)
@@ -80,7 +82,7 @@ def give_feedback() -> dict[str, Any]:
 def name_run(request_id: str) -> dict[str, Any]:
     """Say what a run is called and whose it is."""
     body, parts = read_body(NameRequest), services()
-    parts.storage.run(lambda: parts.monitor.history.name(request_id, body.name, body.owner))
+    parts.storage.run(lambda: parts.monitor.writer.name_run(request_id, body.name, body.owner, utc_now()))
     return {"status": "success", "request_id": request_id, "name": body.name, "owner": body.owner}
 
 
@@ -93,8 +95,8 @@ def list_runs() -> dict[str, Any]:
     asked = runs_asked_for(parts)
     search, is_without = text_of("search", most=MAX_SEARCH), flag_of("without_experiments")
     found = parts.storage.run(
-        lambda: parts.monitor.history.latest(
-            limit, before=before, search=search, without_experiments=is_without, **asked()
+        lambda: latest_runs(
+            parts.monitor.engine, limit, before=before, search=search, without_experiments=is_without, **asked()
         )
     )
     return {"status": "success", "runs": found, "next": found[-1]["id"] if len(found) == limit else None}
@@ -106,7 +108,7 @@ def get_run(request_id: str) -> dict[str, Any]:
     parts = services()
 
     def read() -> dict[str, Any]:
-        found, asked, placements = parts.monitor.history.run(request_id)
+        found, asked, placements = run_of_request(parts.monitor.engine, request_id)
         return {"run": found, "input": asked, "schedule": recorded_details(asked, placements)}
 
     return {"status": "success", **parts.storage.run(read)}
