@@ -447,4 +447,4 @@ class ABTestManager:
 if __name__ == "__main__":
     from scheduler_service.experiments.cli import main
 
-    sys.exit(main())
+    sys.exit(main(ABTestManager))

@@ -151,7 +151,7 @@ def test_a_plant_of_working_days_is_silent_when_it_should_not_be(tmp_path):
                 connection.execute("CREATE TEMP TABLE later AS SELECT * FROM runs WHERE timestamp > ?", [to_iso(begin)])
                 connection.execute("DELETE FROM runs WHERE timestamp > ?", [to_iso(begin)])
                 connection.commit()
-                silent = queries.runs_of_weeks_before(monitor._engine, begin, at_least=rules.SILENCE_AT_LEAST)
+                silent = queries.runs_of_weeks_before(monitor.engine, begin, at_least=rules.SILENCE_AT_LEAST)
                 states.append(rules.silence(*silent).state)
                 connection.execute("INSERT INTO runs SELECT * FROM later")
             begin += timedelta(hours=6, minutes=20)
@@ -307,7 +307,7 @@ class Receiver(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _Handler)
         self.got: list[dict[str, Any]] = []
         self.status = 200
-        threading.Thread(target=self.serve_forever, daemon=True).start()
+        threading.Thread(target=self.serve_forever, args=(0.02,), daemon=True).start()
 
     @property
     def url(self) -> str:

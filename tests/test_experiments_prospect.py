@@ -168,10 +168,10 @@ def test_the_command_line_tells_it_first_and_takes_the_same_consent(service, hom
     create(client, "told")
     record("told", 400, 1.3)
     said = ("--home", str(home))
-    assert main(["results", "told", *said]) == 0
+    assert main(ABTestManager, ["results", "told", *said]) == 0
     assert "to do so: python -m ab_testing stop told" in capsys.readouterr().out
     before = default_of(client)
-    assert main(["promote", "told", *said]) == 1
+    assert main(ABTestManager, ["promote", "told", *said]) == 1
     err = capsys.readouterr().err
     assert err.startswith("AGAINST IT: model_b is ")
     assert "longer than model_a in makespan = worse" in err
@@ -180,10 +180,10 @@ def test_the_command_line_tells_it_first_and_takes_the_same_consent(service, hom
     monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
     for answer in ("n", EOFError):  # Ctrl-D
         monkeypatch.setattr("builtins.input", Mock(side_effect=[answer]))
-        assert main(["promote", "told", "--although-worse", *said]) == 1
+        assert main(ABTestManager, ["promote", "told", "--although-worse", *said]) == 1
         assert default_of(client) == before
     monkeypatch.setattr("builtins.input", lambda _: "y")
-    assert main(["promote", "told", "--although-worse", *said]) == 0
+    assert main(ABTestManager, ["promote", "told", "--although-worse", *said]) == 0
     assert default_of(client) != before
 
 

@@ -33,6 +33,7 @@ from scheduler_service.stats.guardrails import check_guardrails
 from scheduler_service.stats.optimality import MIN_ANSWERS, PROVEN_GAP, PROVEN_SHARE
 from scheduler_service.stats.pairs import judge_pairs
 from scheduler_service.stats.verdict import judge
+from scheduler_service.telemetry.history import latest_runs
 from scheduler_service.telemetry.schema import SCHEMA_VERSION
 from tests.pages import Page
 
@@ -218,7 +219,7 @@ def test_a_database_from_before_is_upgraded_and_reads_null(old):
     assert runs["policy_makespan"].isna().all()
     assert old.get_pairs("e")[["policy_makespan_a", "policy_makespan_b"]].isna().all(axis=None)
     assert old.summary()["policy_makespan"]["mean"] is None
-    assert [run["policy_makespan"] for run in old.history.latest(10)] == [None] * 6
+    assert [run["policy_makespan"] for run in latest_runs(old.engine, 10)] == [None] * 6
     old.record_performance(PerformanceRecord(request_id="new", makespan=50.0, policy_makespan=51.0))
     assert old.get_performance_data()["policy_makespan"].dropna().tolist() == [51.0]
 
@@ -322,11 +323,11 @@ def test_a_replay_of_any_two_models_is_judged_by_it_when_asked_to(tmp_path, caps
     monitor.close()
     models = ["--baseline", "DDQN_v1.0", "--candidate-model", "DDQN_v2.0"]
     command = ["replay", "--home", str(tmp_path), *models]
-    assert main([*command, "--metric", "policy_makespan", "--json"]) == 0
+    assert main(ABTestManager, [*command, "--metric", "policy_makespan", "--json"]) == 0
     verdict = json.loads(capsys.readouterr().out)["verdict"]
     assert (verdict["metric"], verdict["pairs"]) == ("policy_makespan", PLANNERS)
     assert verdict["verdict"] == "better"
-    assert main([*command, "--metric", "policy_makespan"]) == 0
+    assert main(ABTestManager, [*command, "--metric", "policy_makespan"]) == 0
     assert "policy_makespan model_b / model_a: 0.9" in capsys.readouterr().out
     pairs = PerformanceMonitor(tmp_path / "logs" / "performance.db", reports_dir=tmp_path).get_pairs()
     assert (pairs["policy_makespan_b"] >= pairs["makespan_b"] - 1e-9).all()

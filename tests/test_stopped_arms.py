@@ -457,11 +457,11 @@ def test_on_the_command_line_an_arm_is_stopped_and_shown_as_stopped(tmp_path, ca
     manager = ABTestManager(tmp_path / "ab_test_config.json")
     manager.create_experiment("three", "DDQN_v2.0", "DDQN_v1.0", model_c="DDQN_v3.0")
     command = ["stop-arm", "three", "model_c", "--home", str(tmp_path), "--actor", "王工", "--reason", "too few people"]
-    assert main(command) == 0
+    assert main(ABTestManager, command) == 0
     assert "the experiment three is active without model_c" in capsys.readouterr().out
-    assert main(command) == 1
+    assert main(ABTestManager, command) == 1
     assert "stopped already" in capsys.readouterr().err
-    assert main(["history", "three", "--home", str(tmp_path)]) == 0
+    assert main(ABTestManager, ["history", "three", "--home", str(tmp_path)]) == 0
     assert "active without model_c" in capsys.readouterr().out
-    assert main(["results", "three", "--home", str(tmp_path)]) == 0
+    assert main(ABTestManager, ["results", "three", "--home", str(tmp_path)]) == 0
     assert "model_c is stopped since" in capsys.readouterr().out

@@ -36,6 +36,7 @@ from scheduler_service.http.services import Services
 from scheduler_service.http.watch.watching import service_readings
 from scheduler_service.loglines import command_for, lines_about
 from scheduler_service.telemetry.alerts import Delivery
+from scheduler_service.telemetry.history import run_of_request
 from scheduler_service.telemetry.looking import ALERT_COLUMNS, ALERT_WINDOW, plain_rows, window_of
 
 api = Api("alerts", "What is wrong, and who sees to it.")
@@ -85,7 +86,7 @@ def get_alert(parts: Services, alert: AlertId, query: AlertRunsQuery) -> AlertRu
 @api.get("/runs/{request_id}/log", scope="admin", raises=(RunNotFound,))
 def get_log(parts: Services, request_id: RequestId) -> RunLogAnswer:
     """Log lines of a run."""
-    found, _, _ = parts.monitor.history.run(request_id)
+    found, _, _ = run_of_request(parts.monitor.engine, request_id)
     lines = lines_about(parts.settings.logs_dir, request_id, parse_time(found["timestamp"]))
     return success(request_id=request_id, lines=lines, command=command_for([request_id]))
 

@@ -41,7 +41,7 @@ from scheduler_service.http.services import Services
 from scheduler_service.http.watch import health
 from scheduler_service.http.watch.checks import Told
 from scheduler_service.reporting.report_files import saved_reports
-from scheduler_service.telemetry.trends import Trend
+from scheduler_service.telemetry.trends import Trend, trend_of_last
 
 api = Api("operations", "Health, figures and reports.")
 
@@ -97,7 +97,7 @@ def get_performance(parts: Services, query: PerformanceQuery) -> PerformanceAnsw
 def get_trends(parts: Services, query: TrendsQuery) -> TrendsAnswer:
     """Figures of recorded runs over time."""
     zone, named = _zone(query), runs_asked_for(parts, query)
-    trend = parts.monitor.history.trend(utc_now(), hours=query.hours, points=query.points, zone=zone, **named)
+    trend = trend_of_last(parts.monitor.engine, utc_now(), query.hours, query.points, zone=zone, **named)
     return success(trends={"hours": query.hours, **named, **_trend(trend)})
 
 

@@ -11,6 +11,7 @@ from dataclasses import replace
 from flask import g, request
 
 from scheduler_env.errors import InvalidInstance
+from scheduler_service.clock import utc_now
 from scheduler_service.errors import (
     AmbiguousModelName,
     ExperimentNotFound,
@@ -42,6 +43,7 @@ from scheduler_service.http.runs.running import Outcome, Run, TakesLonger, answe
 from scheduler_service.http.server.offload import HAS_CLIENT_LEFT, Ticket
 from scheduler_service.http.services import Services
 from scheduler_service.logs import log_run
+from scheduler_service.telemetry.history import latest_runs, run_of_request
 
 api = Api("runs", "Build schedules, and judge them.")
 log = logging.getLogger(__name__)
@@ -104,14 +106,15 @@ def give_feedback(parts: Services, body: FeedbackRequest) -> FeedbackAnswer:
 @api.put("/runs/{request_id}/name", scope="run", raises=(RunNotFound,))
 def name_run(parts: Services, request_id: RequestId, body: NameRequest) -> NamedAnswer:
     """Name a run, and say whose it is."""
-    parts.monitor.history.name(request_id, body.name, body.owner)
+    parts.monitor.writer.name_run(request_id, body.name, body.owner, utc_now())
     return success(request_id=request_id, name=body.name, owner=body.owner)
 
 
 @api.get("/runs", raises=(*NAMES, ExperimentNotFound))
 def list_runs(parts: Services, query: RunsQuery) -> RunsAnswer:
     """List runs, newest first."""
-    found = parts.monitor.history.latest(
+    found = latest_runs(
+        parts.monitor.engine,
         query.limit,
         before=query.before or None,
         search=query.search,
@@ -127,7 +130,7 @@ def get_run(parts: Services, request_id: RequestId) -> RunRecordAnswer:
 
     The answer has its schedule and the request: enough to show it and to run it again.
     """
-    found, asked, placements = parts.monitor.history.run(request_id)
+    found, asked, placements = run_of_request(parts.monitor.engine, request_id)
     return success(run=found, input=asked, schedule=recorded_details(asked, placements))
 
 

@@ -29,6 +29,7 @@ from scheduler_service.files import locked, remove_leftovers
 from scheduler_service.http.services import Services
 from scheduler_service.settings import Settings
 from scheduler_service.stats.breaker import REQUEST_COLUMNS
+from scheduler_service.telemetry.queries import experiments_since
 
 if TYPE_CHECKING:
     import pandas as pd  # slow to import, and the service starts without it
@@ -120,7 +121,7 @@ class ExperimentWatch:
     def _round(self) -> None:
         experiments, monitor = self._parts.experiments, self._parts.monitor
         experiments.settle()
-        new, *since = monitor.history.experiments_since(*self._since)
+        new, *since = experiments_since(monitor.engine, *self._since)
         self._since = (since[0], since[1])
         self._started |= new
         active = {
