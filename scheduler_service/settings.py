@@ -17,6 +17,7 @@ from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from scheduler_env.cores import usable_cores
+from scheduler_service.errors import ServiceError
 from scheduler_service.keys import ANONYMOUS_SCOPES, parse_keys
 from scheduler_service.thresholds import check
 
@@ -174,7 +175,10 @@ class Settings(BaseSettings):
     @classmethod
     def _known_thresholds(cls, value: dict[str, float]) -> dict[str, float]:
         for name, limit in value.items():
-            check(name, limit)
+            try:
+                check(name, limit)
+            except ServiceError as err:
+                raise ValueError(str(err)) from err
         return value
 
     @field_validator("home", "data")

@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from scheduler_service.errors import InvalidInput, NotFound
+
 Unit = Literal["hours", "seconds", "share", "index", "runs", "gib"]
 
 
@@ -51,14 +53,14 @@ def threshold(name: str) -> Threshold:
     """The threshold of this name.
 
     Raises:
-        ValueError: there is none; the text lists them.
+        NotFound: there is none; the text lists them.
     """
     for each in THRESHOLDS:
         if each.name == name:
             return each
     size = _GAP.fullmatch(name)
     if size is None:
-        raise ValueError(f"{name[:100]!r} is none of {', '.join(NAMES)}")
+        raise NotFound("unknown_threshold", name=name[:100], known=list(NAMES))
     return Threshold(name, "share", GAP_THRESHOLDS.get(int(size[1]), math.nan), MOST_GAP)
 
 
@@ -66,11 +68,11 @@ def check(name: str, value: float) -> None:
     """Nothing, if the threshold may have this value.
 
     Raises:
-        ValueError: there is no such threshold, or the value is beyond its limits.
+        NotFound, InvalidInput: there is no such threshold, or the value is beyond its limits.
     """
     most = threshold(name).most
     if not 0.0 <= value <= most:
-        raise ValueError(f"{name} {value:g} must be a finite number from 0 to {most:,.12g}")
+        raise InvalidInput("out_of_range", (name,), value=f"{value:g}", minimum=0, maximum=f"{most:,.12g}")
 
 
 def gap_limits(said: Mapping[str, float]) -> dict[int, float]:

@@ -54,7 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         settings = settings.model_copy(update={"home": options.home.expanduser().resolve()})
     try:
         if options.command != "restore" and not settings.database_file.is_file():
-            raise InvalidInput(f"there are no records in {settings.home}; say --home FOLDER, or set SCHED_HOME")
+            raise InvalidInput("no_records", home=str(settings.home))
         if options.command in OF_FILES:
             value, text, status = OF_FILES[options.command](settings, options)
         else:
@@ -193,7 +193,7 @@ def _alerts(monitor: PerformanceMonitor, settings: Settings, options: argparse.N
         return as_json(episode), f"alert {episode.id} ({episode.message}) is acknowledged by {options.actor or '-'}", 0
     if options.history is not None:
         if not 0.0 < options.history <= MAX_REPORT_DAYS:
-            raise InvalidInput(f"--history {options.history:g} is not greater than 0 and at most {MAX_REPORT_DAYS}")
+            raise InvalidInput("not_positive", ("--history",), maximum=MAX_REPORT_DAYS, value=options.history)
         now = monitor.clock()
         found = monitor.alerts.between(now - timedelta(days=options.history), now)
         return [as_json(each) for each in found], _alert_table(found), 0
@@ -239,7 +239,7 @@ def _thresholds(monitor: PerformanceMonitor, _settings: Settings, options: argpa
     name, value = options.set or (options.reset, None)
     if name is not None:
         if value is not None and not options.reason.strip():
-            raise InvalidInput("say why: --reason")
+            raise InvalidInput("reason_missing", ("--reason",))
         change = monitor.limits.file.put(name, value, actor=options.actor, reason=options.reason)
         told = monitor.limits.shown_one(name, change)
         return told, f"{name} is {_plain(told['value'])}", 0
@@ -292,7 +292,9 @@ def _vacuum(monitor: PerformanceMonitor, settings: Settings, options: argparse.N
     compacted = 0
     if options.keep_days is not None:
         if not 1.0 <= options.keep_days <= MAX_REPORT_DAYS:
-            raise InvalidInput(f"--keep-days {options.keep_days:g} is not within 1..{MAX_REPORT_DAYS}")
+            raise InvalidInput(
+                "out_of_range", ("--keep-days",), value=options.keep_days, minimum=1, maximum=MAX_REPORT_DAYS
+            )
         before = monitor.clock() - timedelta(days=options.keep_days)
         config = ConfigFile(settings.ab_config_file)
         keep = (*config.current().experiments, *archive_of(settings.ab_config_file).summaries())
@@ -320,7 +322,7 @@ def _repair(settings: Settings, _options: argparse.Namespace) -> Answer:
 
 def _backup(settings: Settings, options: argparse.Namespace) -> Answer:
     if options.keep is not None and options.keep < 1:
-        raise InvalidInput(f"--keep {options.keep} is less than 1: the new copy itself would go")
+        raise InvalidInput("keep_too_few", ("--keep",), value=options.keep)
     done = back_up(settings, options.folder.resolve(), keep=options.keep)
     return {"path": str(done.path), **done.manifest}, str(done.path), 0
 

@@ -55,7 +55,7 @@ class RunHistory:
         """
         found = queries.run_of_request(self._engine, request_id)
         if found is None:
-            raise RunNotFound(f"no recorded run has the request id {request_id!r}")
+            raise RunNotFound("run_not_found", request_id=request_id)
         asked, placements = found.pop("input_params"), found.pop("placements")
         return found, None if asked is None else json.loads(asked), placements
 

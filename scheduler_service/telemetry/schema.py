@@ -260,7 +260,7 @@ def _check_version(connection: Connection, path: Path) -> None:
     connection.execute(insert(schema_version).from_select(["version"], first))
     found = connection.execute(select(schema_version.c.version)).scalar_one()
     if found > SCHEMA_VERSION:
-        raise StorageUnavailable(f"{path} has schema version {found}; this program knows version {SCHEMA_VERSION}")
+        raise StorageUnavailable("schema_version", path=str(path), found=found, known=SCHEMA_VERSION)
 
 
 def _add_missing_columns(engine: Engine, table: Table) -> None:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import timedelta
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import quote
 
 from flask import Blueprint
@@ -234,7 +234,9 @@ def _silence(silence: Silence) -> dict[str, Any]:
     }
 
 
-def _id(kind: str, text: str) -> int:
+def _id(kind: Literal["alert", "silence"], text: str) -> int:
     if not (text.isascii() and text.isdecimal() and len(text) <= MAX_ID_DIGITS):
-        raise AlertNotFound(f"{kind}_not_found", id=text[:100])
+        if kind == "alert":
+            raise AlertNotFound("alert_not_found", id=text[:100])
+        raise AlertNotFound("silence_not_found", id=text[:100])
     return int(text)
