@@ -37,6 +37,7 @@ from scheduler_service.files import locked
 from scheduler_service.settings import Settings
 from scheduler_service.telemetry import queries
 from tests import preloaded
+from tests.codes import coded
 from tests.conftest import NEW_PROCESS, live_service
 from tests.waiting import until
 
@@ -613,7 +614,7 @@ def test_send_alert_reaches_people_once(monitor, receiver, tmp_path, now, monkey
     assert [each["message"] for each in receiver.got] == [
         "性能告警: 平均完工时间超过阈值", "可用性告警: 成功率低于阈值", "性能告警: 平均完工时间超过阈值",
     ]  # fmt: skip
-    with pytest.raises(monitoring.InvalidInput, match="message"):
+    with pytest.raises(monitoring.InvalidInput, check=coded("missing")):
         send_alert("  \n", monitor=monitor)
 
 
@@ -656,7 +657,7 @@ def test_an_acknowledged_alert_keeps_what_was_said_of_it(monitor, tmp_path, rece
     now.at += timedelta(minutes=1)
     (firing,) = desk.look(monitor.alert_readings(), RULES_OF_RUNS)
     assert (firing.acknowledged_by, firing.note) == ("李工", "正在处理")
-    with pytest.raises(AlertNotFound, match="999"):
+    with pytest.raises(AlertNotFound, check=coded("alert_not_found", id=999)):
         monitor.alerts.acknowledge(999, "x", None)
 
 
