@@ -135,7 +135,7 @@ def test_a_verdict_needs_a_run_and_a_number_from_1_to_5(monitor):
         monitor.record_feedback("nobody", 3)
     monitor.record_performance(record("r1"))
     for verdict in (0, 6, True, 2.5):
-        with pytest.raises(InvalidInput, check=coded("not_within", minimum=1, maximum=5)):
+        with pytest.raises(InvalidInput, check=coded("out_of_range", minimum=1, maximum=5)):
             monitor.record_feedback("r1", verdict)
     assert monitor.get_performance_data()["user_satisfaction"].isna().all()
 

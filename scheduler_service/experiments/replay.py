@@ -68,7 +68,7 @@ class ReplayOptions:
         if not 0.0 < self.days <= MAX_DAYS:
             raise InvalidInput("not_positive", ("days",), maximum=MAX_DAYS, value=self.days)
         if not 1 <= self.limit <= MAX_LIMIT:
-            raise InvalidInput("not_within", ("limit",), minimum=1, maximum=MAX_LIMIT, value=self.limit)
+            raise InvalidInput("out_of_range", ("limit",), minimum=1, maximum=MAX_LIMIT, value=self.limit)
         if budget_ms is not None and not 0.0 <= budget_ms <= MAX_TIME_BUDGET_MS:
             loc = ("time_budget_ms",)
             raise InvalidInput("out_of_range", loc, minimum=0, maximum=MAX_TIME_BUDGET_MS, value=budget_ms)

@@ -128,4 +128,4 @@ def check_satisfaction(verdict: int | None) -> None:
         InvalidInput: it is not.
     """
     if verdict is not None and (isinstance(verdict, bool) or verdict not in range(1, 6)):
-        raise InvalidInput("not_within", ("user_satisfaction",), minimum=1, maximum=5, value=verdict)
+        raise InvalidInput("out_of_range", ("user_satisfaction",), minimum=1, maximum=5, value=verdict)
