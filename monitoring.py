@@ -18,6 +18,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from scheduler_service.alert_rules import GAP_PREFIX, GAP_THRESHOLDS
 from scheduler_service.alerts.episodes import Episode, Policy
 from scheduler_service.alerts.in_force import ThresholdsInForce
 from scheduler_service.alerts.limits import LimitFile
@@ -35,7 +36,6 @@ from scheduler_service.telemetry.record import PairRecord, PerformanceRecord
 from scheduler_service.telemetry.replays import ReplayLog
 from scheduler_service.telemetry.upkeep import Upkeep
 from scheduler_service.telemetry.writer import Writer
-from scheduler_service.thresholds import GAP_PREFIX, GAP_THRESHOLDS
 
 if TYPE_CHECKING:
     import pandas as pd

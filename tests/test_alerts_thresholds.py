@@ -12,10 +12,10 @@ import pytest
 from pydantic import ValidationError
 
 from monitoring import PerformanceMonitor, PerformanceRecord
+from scheduler_service.alert_rules import NAMES, THRESHOLDS, check, threshold
 from scheduler_service.alerts.limits import LimitFile
 from scheduler_service.errors import InvalidInput, MustBeMended, NotFound
 from scheduler_service.settings import Settings
-from scheduler_service.thresholds import NAMES, THRESHOLDS, check, threshold
 from tests import preloaded
 from tests.codes import coded
 from tests.conftest import LiveService, live_service

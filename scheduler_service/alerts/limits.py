@@ -14,12 +14,12 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from scheduler_service.alert_rules import check, threshold
 from scheduler_service.clock import Clock, to_iso
 from scheduler_service.documents import Document, DocumentFile
 from scheduler_service.errors import InvalidInput, NotFound, StorageUnavailable, cannot_write
 from scheduler_service.files import locked
 from scheduler_service.jsonlines import JsonLines
-from scheduler_service.thresholds import check, threshold
 
 log = logging.getLogger("scheduler.changes")
 

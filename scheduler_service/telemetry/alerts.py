@@ -291,11 +291,14 @@ def _row(episode: Episode) -> dict[str, Any]:
 def _column(name: str, value: Any) -> Any:
     if value is None:
         return None
+    if name == "params":
+        return storable_text(json.dumps(dict(value), ensure_ascii=False, default=str))
     return to_iso(value) if name in _MOMENTS else storable_text(value) if isinstance(value, str) else value
 
 
 def _episode(row: Row[Any]) -> Episode:
-    return Episode(**_moments(row))
+    values = _moments(row)
+    return Episode(**values | {"params": None if values["params"] is None else json.loads(values["params"])})
 
 
 def _moments(row: Row[Any]) -> dict[str, Any]:
