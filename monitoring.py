@@ -18,6 +18,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from scheduler_service.alert_rules import GAP_PREFIX, GAP_THRESHOLDS
 from scheduler_service.alerts.episodes import Episode, Policy
 from scheduler_service.alerts.in_force import ThresholdsInForce
 from scheduler_service.alerts.limits import LimitFile
@@ -34,7 +35,6 @@ from scheduler_service.telemetry.record import MAX_REPORT_DAYS, PairRecord, Perf
 from scheduler_service.telemetry.replays import ReplayLog
 from scheduler_service.telemetry.upkeep import Upkeep
 from scheduler_service.telemetry.writer import Writer
-from scheduler_service.thresholds import GAP_PREFIX, GAP_THRESHOLDS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -157,7 +157,7 @@ class PerformanceMonitor:
         """
         chosen = tuple(queries.DTYPES) if columns is None else tuple(columns)
         if not chosen or not set(chosen) <= set(queries.DTYPES):
-            raise InvalidInput(f"columns {list(chosen)} are not some of {', '.join(queries.DTYPES)}")
+            raise InvalidInput("unknown_columns", ("columns",), names=list(chosen), known=list(queries.DTYPES))
         start, end = _moment("start_time", start_time), _moment("end_time", end_time)
         which: dict[str, Any] = {"model_key": model_key, "experiment": experiment, "latest": latest}
         return queries.run_frame(self.engine, start=start, end=end, columns=chosen, **which)
@@ -412,7 +412,7 @@ def send_alert(
         StorageUnavailable: the database cannot be written; nothing was sent.
     """
     if not message.strip():
-        raise InvalidInput("an alert needs a message")
+        raise InvalidInput("missing", ("message",))
     desk = _usual_desk()[1] if monitor is None else alert_desk(monitor)
     is_new = desk.tell(message, severity=severity)
     desk.deliver()
@@ -426,16 +426,14 @@ def _moment(name: str, value: Time) -> datetime | None:
     try:
         return parse_time(value) if isinstance(value, str) else value.astimezone(UTC)
     except (ValueError, OverflowError) as err:
-        raise InvalidInput(
-            f"{name} {value!r} is not an ISO-8601 time", [((name,), "must be an ISO-8601 time")]
-        ) from err
+        raise InvalidInput("not_a_time", (name,), value=repr(value)) from err
 
 
 def _period(days: float, lang: str) -> timedelta:
     if not 0.0 < days <= MAX_REPORT_DAYS:
-        raise InvalidInput(f"days {days} is not greater than 0 and at most {MAX_REPORT_DAYS}")
+        raise InvalidInput("not_positive", ("days",), maximum=MAX_REPORT_DAYS, value=days)
     if lang not in ("zh", "en"):
-        raise InvalidInput(f"lang {lang!r} is not one of zh, en")
+        raise InvalidInput("literal_error", ("lang",), expected=["zh", "en"], value=repr(lang))
     return timedelta(days=days)
 
 

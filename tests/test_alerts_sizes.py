@@ -9,10 +9,10 @@ import pandas as pd
 import pytest
 
 from monitoring import PERFORMANCE_THRESHOLDS, PerformanceMonitor, PerformanceRecord
+from scheduler_service.alert_rules import GAP_THRESHOLDS
 from scheduler_service.alerts import rules
 from scheduler_service.alerts.rise import MIN_RUNS
 from scheduler_service.alerts.rules import Reading
-from scheduler_service.thresholds import GAP_THRESHOLDS
 
 NOON = datetime(2026, 11, 25, 12, 0, tzinfo=UTC)
 LATE = timedelta(minutes=5)

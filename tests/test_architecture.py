@@ -67,7 +67,7 @@ LAYERS: dict[str, int] = {
     "scheduler_service.keys": 0,
     "scheduler_service.files": 0,
     "scheduler_service.jsonlines": 0,
-    "scheduler_service.thresholds": 0,
+    "scheduler_service.alert_rules": 0,
     "scheduler_service.loglines": 0,
     "scheduler_service.logs": 0,
     "scheduler_service": 0,

@@ -121,7 +121,7 @@ def test_only_the_newest_are_kept(own, tmp_path):
 
 def test_to_keep_none_is_refused(own, tmp_path, capsys):
     assert main(DOOR, ["backup", str(tmp_path), "--keep", "0", "--home", str(own.home)]) == 1
-    assert "--keep 0" in capsys.readouterr().err
+    assert "--keep: must be at least 1, not 0" in capsys.readouterr().err
 
 
 def test_a_damaged_database_is_not_taken_for_a_backup(own, tmp_path, capsys):

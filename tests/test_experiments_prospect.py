@@ -11,6 +11,7 @@ from scheduler_service.errors import ConsentNeeded, ExperimentConflict, InvalidE
 from scheduler_service.experiments.advice import advised_move
 from scheduler_service.experiments.cli import main
 from scheduler_service.experiments.experiment import Experiment
+from tests.codes import coded
 
 MODELS = {"model_a": "DDQN_v2.0", "model_b": "DDQN_v1.0"}
 HALVES = {"model_a": 0.5, "model_b": 0.5}
@@ -136,10 +137,10 @@ def test_what_cannot_be_promoted_is_refused_before_any_run_is_read(service, home
     client, _ = service
     create(client, "unread")
     manager = ABTestManager(home / "ab_test_config.json")
-    with pytest.raises(InvalidExperiment, match="no arm 'model_c'"):
+    with pytest.raises(InvalidExperiment, check=coded("unknown_arm", arm="model_c")):
         manager.prospect("unread", "model_c", lambda: pytest.fail("read"))
     client.post("/experiments/unread/conclude")
-    with pytest.raises(ExperimentConflict, match="concluded already"):
+    with pytest.raises(ExperimentConflict, check=coded("concluded_already")):
         manager.prospect("unread", "model_b", lambda: pytest.fail("read"))
 
 

@@ -35,6 +35,7 @@ from scheduler_service.stats.pairs import judge_pairs
 from scheduler_service.stats.verdict import judge
 from scheduler_service.telemetry.history import latest_runs
 from scheduler_service.telemetry.schema import SCHEMA_VERSION
+from tests.codes import coded
 from tests.pages import Page
 
 ROOT = Path(__file__).parents[1]
@@ -170,7 +171,7 @@ def test_a_failed_run_has_none_and_a_side_that_failed_may_have_none(monitor):
     )
     assert monitor.get_performance_data()["policy_makespan"].fillna(-1.0).tolist() == [52.0, -1.0]
     sides = {"key_a": "a", "key_b": "b", "success_a": True, "success_b": False, "makespan_a": 50.0}
-    with pytest.raises(InvalidInput, match="failed has no policy_makespan"):
+    with pytest.raises(InvalidInput, check=coded("pair_failed")):
         PairRecord(request_id="r", source="shadow", candidate="model_b", policy_makespan_b=1.0, **sides)
 
 

@@ -19,6 +19,7 @@ from scheduler_service.errors import InvalidInput, StorageUnavailable
 from scheduler_service.telemetry.cli import Door, main
 from scheduler_service.telemetry.queries import DTYPES
 from tests import preloaded
+from tests.codes import coded
 from tests.test_monitoring_pairs import pair
 from tests.waiting import HANG_S
 
@@ -124,7 +125,7 @@ def test_a_vacuum_without_room_is_refused(monitor, monkeypatch):
     fill(monitor, 3)
     usage = shutil.disk_usage(monitor.db_path.parent)._replace(free=1_000)
     monkeypatch.setattr("shutil.disk_usage", lambda _: usage)
-    with pytest.raises(StorageUnavailable, match="make room first"):
+    with pytest.raises(StorageUnavailable, check=coded("no_room_to_rewrite")):
         monitor.upkeep.vacuum()
 
 
@@ -222,12 +223,12 @@ def test_pairs_are_exported_too(monitor, tmp_path):
 
 def test_an_export_that_cannot_be_is_refused_and_leaves_nothing(monitor, tmp_path):
     fill(monitor, 3)
-    with pytest.raises(InvalidInput, match=r"runs.xlsx.*\.csv, \.parquet"):
+    with pytest.raises(InvalidInput, check=coded("export_format", name="runs.xlsx", known=[".csv", ".parquet"])):
         monitor.export(tmp_path / "runs.xlsx")
-    with pytest.raises(InvalidInput, match="pairs"):
+    with pytest.raises(InvalidInput, check=coded("pairs_by_model")):
         monitor.export(tmp_path / "p.csv", "pairs", model_key="M1")
     (tmp_path / "file").write_text("")
-    with pytest.raises(StorageUnavailable, match="cannot be written"):
+    with pytest.raises(StorageUnavailable, check=coded("cannot_write")):
         monitor.export(tmp_path / "file" / "runs.csv")
     (tmp_path / "runs.csv").write_text("the former one")
 

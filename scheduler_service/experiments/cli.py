@@ -95,7 +95,7 @@ def main(open_experiments: "Callable[..., ABTestManager]", arguments: Sequence[s
 
     def command() -> Outcome:
         if not settings.models_dir.is_dir():
-            raise InvalidInput(f"there is no service in {settings.home}; say --home FOLDER, or set SCHED_HOME")
+            raise InvalidInput("no_service_home", home=str(settings.home))
         return (*COMMANDS[options.command](Doors(settings, open_experiments), options), 0)
 
     return run(command, as_json=options.json, interrupted=interrupted)
@@ -231,7 +231,7 @@ def _promoting(doors: Doors, options: argparse.Namespace) -> dict[str, Any]:
         print(told_prospect(shown), file=sys.stderr)
         shown.check(is_consented=options.although_worse)
         if sys.stdin.isatty() and not options.yes and not options.json and not _agreed():
-            raise InvalidInput("nothing was changed")
+            raise InvalidInput("nothing_changed")
         return found
 
     return {"records": records, "although_worse": options.although_worse}
@@ -388,12 +388,12 @@ def _contest(doors: Doors, options: argparse.Namespace) -> Contest:
     names = (options.baseline, options.candidate_model)
     if options.experiment is not None:
         if any(names):
-            raise InvalidInput("say either an experiment, or --baseline and --candidate-model")
+            raise InvalidInput("experiment_and_models")
         experiment = doors.experiments.get_experiment(options.experiment)
         contest = contest_of(experiment, options.candidate, lambda name: doors.models.resolve(name, standing=True))
         return contest if options.metric is None else replace(contest, metric=options.metric)
     if not all(names) or options.candidate or options.own:
-        raise InvalidInput("without an experiment, say --baseline and --candidate-model, and no --candidate or --own")
+        raise InvalidInput("two_models_needed")
     key_a, key_b = (doors.models.resolve(name) for name in names)
     return Contest(key_a, key_b, metric=options.metric or PAIRED[0])
 

@@ -71,7 +71,7 @@ def main(door: Door, arguments: Sequence[str] | None = None) -> int:
 
     def command() -> Outcome:
         if options.command != "restore" and not settings.database_file.is_file():
-            raise InvalidInput(f"there are no records in {settings.home}; say --home FOLDER, or set SCHED_HOME")
+            raise InvalidInput("no_records", home=str(settings.home))
         if options.command in OF_FILES:
             return OF_FILES[options.command](settings, options)
         monitor = door.open_monitor(
@@ -200,7 +200,7 @@ def _alerts(parts: Parts, options: argparse.Namespace) -> Outcome:
         return as_json(episode), f"alert {episode.id} ({episode.message}) is acknowledged by {options.actor or '-'}", 0
     if options.history is not None:
         if not 0.0 < options.history <= MAX_REPORT_DAYS:
-            raise InvalidInput(f"--history {options.history:g} is not greater than 0 and at most {MAX_REPORT_DAYS}")
+            raise InvalidInput("not_positive", ("--history",), maximum=MAX_REPORT_DAYS, value=options.history)
         now = parts.monitor.clock()
         found = parts.monitor.alerts.between(now - timedelta(days=options.history), now)
         return [as_json(each) for each in found], _alert_table(found), 0
@@ -243,7 +243,7 @@ def _thresholds(parts: Parts, options: argparse.Namespace) -> Outcome:
     name, value = options.set or (options.reset, None)
     if name is not None:
         if value is not None and not options.reason.strip():
-            raise InvalidInput("say why: --reason")
+            raise InvalidInput("reason_missing", ("--reason",))
         change = parts.monitor.limits.file.put(name, value, actor=options.actor, reason=options.reason)
         told = parts.monitor.limits.shown_one(name, change)
         return told, f"{name} is {_plain(told['value'])}", 0
@@ -296,7 +296,9 @@ def _vacuum(parts: Parts, options: argparse.Namespace) -> Outcome:
     compacted = 0
     if options.keep_days is not None:
         if not 1.0 <= options.keep_days <= MAX_REPORT_DAYS:
-            raise InvalidInput(f"--keep-days {options.keep_days:g} is not within 1..{MAX_REPORT_DAYS}")
+            raise InvalidInput(
+                "out_of_range", ("--keep-days",), value=options.keep_days, minimum=1, maximum=MAX_REPORT_DAYS
+            )
         before = parts.monitor.clock() - timedelta(days=options.keep_days)
         config = ConfigFile(parts.settings.ab_config_file)
         keep = (*config.current().experiments, *archive_of(parts.settings.ab_config_file).summaries())
@@ -324,7 +326,7 @@ def _repair(settings: Settings, _options: argparse.Namespace) -> Outcome:
 
 def _backup(settings: Settings, options: argparse.Namespace) -> Outcome:
     if options.keep is not None and options.keep < 1:
-        raise InvalidInput(f"--keep {options.keep} is less than 1: the new copy itself would go")
+        raise InvalidInput("keep_too_few", ("--keep",), value=options.keep)
     done = back_up(settings, options.folder.resolve(), keep=options.keep)
     return {"path": str(done.path), **done.manifest}, str(done.path), 0
 

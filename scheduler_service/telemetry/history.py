@@ -57,7 +57,7 @@ def run_of_request(engine: Engine, request_id: str) -> tuple[dict[str, Any], dic
     )
     found = next((row._asdict() for row in fetch(engine, query)), None)
     if found is None:
-        raise RunNotFound(f"no recorded run has the request id {request_id!r}")
+        raise RunNotFound("run_not_found", request_id=request_id)
     asked, placements = found.pop("input_params"), found.pop("placements")
     return found, None if asked is None else json.loads(asked), placements
 

@@ -108,9 +108,7 @@ def _best_of(path: Path, copy: Path, new: Path, progress: Progress | None) -> tu
         saved, lost = _save_all(attempt, new, progress)
         if sum(saved.values()) > 0:
             return saved, lost
-    raise StorageUnavailable(
-        f"nothing can be read of {path}; move it away, and the service makes a new one, or put a backup in its place"
-    )
+    raise StorageUnavailable("nothing_to_save", path=str(path))
 
 
 def _attempts(path: Path, copy: Path) -> Iterator[Path]:

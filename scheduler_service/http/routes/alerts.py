@@ -1,14 +1,16 @@
 """Alerts: what is wrong now and was before, and what people say to it."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from datetime import timedelta
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import quote
 
+from scheduler_service.alert_rules import BY_NAME, RULES, AlertRule
 from scheduler_service.alerts import rules
 from scheduler_service.alerts.desk import as_json
 from scheduler_service.alerts.episodes import Episode, Silence
+from scheduler_service.alerts.wording import params_of
 from scheduler_service.clock import parse_time, to_iso, utc_now
 from scheduler_service.errors import AlertNotFound, InvalidInput, NotFound, RunNotFound
 from scheduler_service.http.contract.alerts import (
@@ -102,11 +104,11 @@ def acknowledge(parts: Services, alert: AlertId, body: AcknowledgeRequest) -> Al
 def silence(parts: Services, body: SilenceRequest) -> SilenceAnswer:
     """Silence a rule for some hours."""
     now = utc_now()
-    if body.name is not None and body.name not in rules.SEVERITIES:
-        raise InvalidInput("unknown_alert_rule", ("name",), name=body.name, known=list(rules.SEVERITIES))
+    if body.name is not None and body.name not in BY_NAME:
+        raise InvalidInput("unknown_alert_rule", ("name",), name=body.name, known=list(BY_NAME))
     until = now + timedelta(hours=body.hours)
     wanted = Silence(body.name, body.subject, now, until, body.actor, body.reason)
-    return success(silence=_silence(parts.monitor.alerts.silence(wanted)))
+    return success(silence=_silence(parts.monitor.alerts.silence(wanted), parts.monitor.gap_thresholds))
 
 
 @api.delete("/alerts/silences/{number}", raises=(AlertNotFound,))
@@ -154,7 +156,7 @@ def _now(parts: Services) -> Any:
     runs = monitor.get_performance_data(start_time=since, columns=ALERT_COLUMNS)
     readings = [*monitor.alert_readings(lang, runs=runs), *service_readings(parts, lang)]
     stored = {episode.key: episode for episode in monitor.alerts.unended()}
-    silences = monitor.alerts.silences()
+    silences, sizes = monitor.alerts.silences(), tuple(monitor.gap_thresholds)
     alerts = []
     for reading in readings:
         episode = stored.pop((reading.name, reading.subject), None)
@@ -174,10 +176,11 @@ def _now(parts: Services) -> Any:
         "thresholds": monitor.thresholds | {f"max_gap_{n}": limit for n, limit in monitor.gap_thresholds.items()},
         "since": to_iso(since),
         "runs": len(runs),
-        "silences": [_silence(each) for each in silences],
+        "silences": [_silence(each, sizes) for each in silences],
         "channels": list(parts.desk.channels),
         "outbox": monitor.alerts.outbox(),
         "rules": [_seen(reading) for reading in readings if not reading.is_event],
+        "definitions": [_definition(rule) for rule in RULES],
     }
 
 
@@ -192,6 +195,8 @@ def _merged(reading: rules.Reading, episode: Episode | None) -> dict[str, Any]:
         told = {name: stored[name] for name in told}
     return {
         "name": reading.name,
+        "code": reading.name,
+        "params": reading.params,
         "subject": reading.subject,
         "severity": reading.severity,
         "value": reading.value,
@@ -205,7 +210,12 @@ def _merged(reading: rules.Reading, episode: Episode | None) -> dict[str, Any]:
 
 
 def _seen(reading: rules.Reading) -> dict[str, Any]:
-    return {name: getattr(reading, name) for name in ("name", "subject", "state", "value", "threshold")}
+    return {name: getattr(reading, name) for name in ("name", "params", "subject", "state", "value", "threshold")}
+
+
+def _definition(rule: AlertRule) -> dict[str, Any]:
+    told = {name: getattr(rule, name) for name in ("name", "severity", "unit", "worse", "is_event")}
+    return told | {"subject_kind": rule.about}
 
 
 def _run(run: Mapping[str, Any]) -> dict[str, Any]:
@@ -218,15 +228,19 @@ def _delivery(delivery: Delivery) -> dict[str, Any]:
     return asdict(delivery) | {"at": to_iso(delivery.at)}
 
 
-def _silence(silence: Silence) -> dict[str, Any]:
+def _silence(silence: Silence, sizes: Iterable[int]) -> dict[str, Any]:
+    params = params_of(silence.name, silence.subject, sizes) if silence.name and silence.subject else {}
     times = {"began": to_iso(silence.began), "until": to_iso(silence.until)}
-    return {"id": silence.id, "name": silence.name, "subject": silence.subject, **times} | {
-        "actor": silence.actor,
-        "reason": silence.reason,
+    return {
+        **{name: getattr(silence, name) for name in ("id", "name", "subject", "actor", "reason")},
+        "params": params,
+        **times,
     }
 
 
-def _id(kind: str, text: str) -> int:
+def _id(kind: Literal["alert", "silence"], text: str) -> int:
     if not (text.isascii() and text.isdecimal() and len(text) <= MAX_ID_DIGITS):
-        raise AlertNotFound(f"{kind}_not_found", id=text[:100])
+        if kind == "alert":
+            raise AlertNotFound("alert_not_found", id=text[:100])
+        raise AlertNotFound("silence_not_found", id=text[:100])
     return int(text)

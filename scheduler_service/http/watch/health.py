@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 
-from scheduler_service.errors import Overloaded, StorageUnavailable
+from scheduler_service.errors import Overloaded, StorageUnavailable, cannot_write
 from scheduler_service.http.services import Services
 from scheduler_service.http.watch.checks import Check, Told, checked
 
@@ -61,8 +61,8 @@ def _models(parts: Services) -> str:
     for experiment in parts.experiments.active_experiments():
         for name in experiment.models.values():
             _check_file(parts.models.resolve(name, standing=True), parts)
-    if parts.models.problem is not None:
-        raise StorageUnavailable(parts.models.problem)
+    if (fault := parts.models.fault) is not None:
+        raise fault
     return detail
 
 
@@ -80,16 +80,15 @@ def _check_file(key: str, parts: Services) -> None:
 
 
 def _experiments(parts: Services) -> str:
-    problem = parts.experiments.config_problem
-    if problem is not None:
-        raise StorageUnavailable(problem)
+    if (fault := parts.experiments.config_fault) is not None:
+        raise fault
     return "the configuration is valid"
 
 
 def _thresholds(parts: Services) -> str:
     file = parts.monitor.limits.file
-    if file.problem is not None:
-        raise StorageUnavailable(file.problem)
+    if (fault := file.fault) is not None:
+        raise fault
     return f"{len(file.thresholds)} thresholds of alerts are set"
 
 
@@ -115,7 +114,7 @@ def _check_folder(folder: Path) -> None:
         probe.touch()
         probe.unlink()
     except OSError as err:
-        raise StorageUnavailable("cannot_write", path=str(folder), reason=err.strerror or str(err)) from err
+        raise cannot_write(folder, err) from err
 
 
 def _clock(parts: Services) -> str:

@@ -18,8 +18,8 @@ import gevent
 
 from model_manager import AUTO_ROLLBACK
 from monitoring import PerformanceMonitor
+from scheduler_service.alert_rules import BY_NAME
 from scheduler_service.alerts import rules
-from scheduler_service.alerts.texts import Lang
 from scheduler_service.clock import to_iso, utc_now
 from scheduler_service.errors import ServiceError, StorageUnavailable
 from scheduler_service.experiments.examination import RUN_COLUMNS
@@ -30,6 +30,7 @@ from scheduler_service.http.services import Services
 from scheduler_service.settings import Settings
 from scheduler_service.stats.breaker import REQUEST_COLUMNS
 from scheduler_service.telemetry.queries import experiments_since
+from scheduler_service.words import Lang
 
 if TYPE_CHECKING:
     import pandas as pd  # slow to import, and the service starts without it
@@ -245,7 +246,7 @@ def look_for_alerts(parts: Services) -> None:
     """One look."""
     lang = parts.settings.alert_lang
     readings = [*parts.monitor.alert_readings(lang), *service_readings(parts, lang)]
-    parts.desk.look(readings, frozenset(rules.SEVERITIES))
+    parts.desk.look(readings, frozenset(BY_NAME))
 
 
 def _deliver_alerts(parts: Services) -> None:
