@@ -8,7 +8,7 @@ from pathlib import Path
 from scheduler_env.fonts import FONT_FILE, NOT_IN_FONT
 from scheduler_service.reporting.content import Report
 from scheduler_service.reporting.figures import data_uri
-from scheduler_service.reporting.texts import TEXTS
+from scheduler_service.reporting.formatting import report_texts
 
 TEMPLATES = Path(__file__).with_name("templates")
 FONT_MARK = "/*embedded-font*/"
@@ -18,7 +18,7 @@ def html_of(report: Report) -> str:
     """The report as a page; whatever comes from users is escaped."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-    words = TEXTS[report.lang]
+    words = report_texts(report.lang)
     environment = Environment(
         loader=FileSystemLoader(TEMPLATES),
         autoescape=True,

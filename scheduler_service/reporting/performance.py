@@ -16,7 +16,7 @@ from scheduler_service.reporting.performance_tables import (
     requests_table,
     thresholds_table,
 )
-from scheduler_service.reporting.texts import Lang
+from scheduler_service.words import Lang
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -19,7 +19,7 @@ from scheduler_service.http.contract.error_examples import error_example
 from scheduler_service.http.contract.operation import Operation
 from scheduler_service.http.contract.operations import OPERATIONS
 from scheduler_service.registry.records import STATUSES
-from scheduler_service.stats.comparison import ARMS
+from scheduler_service.stats.arms import ARMS
 
 VERSION = "1.0.0"
 
