@@ -23,9 +23,9 @@ from scheduler_service.reporting.ab_figures import _rows
 from scheduler_service.reporting.ab_test import ab_test_report
 from scheduler_service.reporting.content import Pictures, Report
 from scheduler_service.reporting.evolution import effects_over_time, pair_effects_over_time, ramp
+from scheduler_service.reporting.formatting import report_texts
 from scheduler_service.reporting.page import html_of
 from scheduler_service.reporting.pdf import pdf_of
-from scheduler_service.reporting.texts import TEXTS
 from scheduler_service.stats.metrics import METRICS
 from tests.pages import Page
 
@@ -270,7 +270,7 @@ def test_a_model_that_was_exchanged_on_the_way_makes_the_verdict_invalid():
 )
 def test_the_next_step_suits_the_state_of_the_experiment(options, history, expected):
     text = page_of(experiment(**options), runs_of(200, 8, better={"model_b": 0.06}), history=history).text
-    assert TEXTS["zh"][expected].format(a="A", b="B", days="", other="A") in text
+    assert report_texts("zh")[expected].format(a="A", b="B", days="", other="A") in text
 
 
 def test_a_candidate_that_fails_more_often_is_not_recommended_however_short_its_schedules():
@@ -533,14 +533,16 @@ def test_any_data_make_a_sensible_page(pictures, runs, lang):
     assert pdf_of(report).startswith(b"%PDF-")
     words = page.text.lower().replace("(", " ").replace("%", " ").split()
     assert not {"nan", "none", "inf"} & set(words)
-    assert TEXTS[lang]["arms"] in page.text
+    assert report_texts(lang)["arms"] in page.text
 
 
 @pytest.mark.parametrize("metric", list(METRICS))
 def test_every_metric_has_its_words(metric):
     runs = runs_of(120, 4, better={"model_b": 0.03}).assign(user_satisfaction=4.0)
     for lang in ("zh", "en"):
-        assert TEXTS[lang][f"metric_{metric}"] in page_of(experiment(success_metric=metric), runs, lang=lang).text
+        assert (
+            report_texts(lang)[f"metric_{metric}"] in page_of(experiment(success_metric=metric), runs, lang=lang).text
+        )
 
 
 def test_every_hanzi_of_the_texts_is_in_the_font_of_the_charts():
@@ -602,7 +604,7 @@ def test_an_experiment_that_is_gone_from_the_configuration_can_still_be_read(mon
     analyzer = ABTestAnalyzer(monitor, config_path=tmp_path / "none.json")
     record(monitor, HOSTILE)
     page = Page(analyzer.generate_ab_test_report(HOSTILE))
-    assert TEXTS["zh"]["not_configured"] in page.text
+    assert report_texts("zh")["not_configured"] in page.text
     assert "DDQN_5c1f0a2e_v2.0.0" in page.text
     assert "script" not in page.tags
     with pytest.raises(ExperimentNotFound, match="'unheard_of'"):

@@ -323,7 +323,7 @@ def test_the_figures_of_a_stopped_arm_are_of_the_runs_until_its_stop(manager, cl
         "srm_p_value",
     )
     assert {name: now[name] for name in same} == {name: until_then[name] for name in same}
-    assert "stopped at" in now["recommendation"]
+    assert now["recommendation_text"]["code"] == "next.arm_stopped"
     assert now["projected_days_left"] is None
 
 

@@ -14,7 +14,7 @@ from scheduler_service.stats.breaker import BREAKER
 from scheduler_service.stats.comparison import ArmComparison
 from scheduler_service.stats.guardrails import QUANTILE, Guardrail
 from scheduler_service.stats.metrics import METRICS
-from scheduler_service.words import SENTENCE_MARKS
+from scheduler_service.words import SENTENCE_MARKS, Message
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -51,7 +51,7 @@ def arms_table(examined: Examination, show: Formatter) -> Table:
     ]
     keys = [(ARM, 0.5), ("model", 2.2), ("asked_share", 1.0), (f"{ARMS}.users", 0.8), (f"{ARMS}.actual", 1.0)]
     columns = show.columns(*keys, (f"{ARMS}.requests", 0.8), (f"{ARMS}.success", 0.9), texts=(ARM, "model"))
-    mean = Column(show.text("experiments.arms.mean", metric=metric), 1.6)
+    mean = Column(show.label(Message("experiments.arms.mean", {"metric": metric})), 1.6)
     return Table("", [*columns, mean], rows)
 
 
