@@ -28,7 +28,7 @@ def paired_sections(
 ) -> list[Section]:
     """One section for each source that was judged."""
     return [
-        Section(show.text(f"experiments.pairs.{source}"), _blocks(source, mine, examined, writer, show, period))
+        Section(show.text(f"experiments.pairs.heading_{source}"), _blocks(source, mine, examined, writer, show, period))
         for source, mine in pairs_by_source(pairs, examined.experiment.candidates[0]).items()
         if source in examined.pairs
     ]

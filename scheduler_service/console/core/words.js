@@ -2,14 +2,19 @@
 // scheduler_env/words/__init__.py says how a text is written and how a value of each kind is shown.
 import { i18n } from "./i18n.js";
 
+/** The metrics and guardrails of experiments: [{name, unit, ...}] of scheduler_service/stats/{metrics,guardrails}.py. */
+export const definitions = { metrics: [], guardrails: [] };
+
 const texts = {}; // language -> section -> key -> template
 
 /** Before the page is shown; without the catalogue the service's English sentences are shown. */
 export const loadWords = () =>
   Promise.all(
-    ["zh", "en"].map(async (lang) => {
-      const answer = await fetch(new URL(`console/words/${lang}.json`, document.baseURI)).catch(() => null);
-      texts[lang] = answer?.ok ? await answer.json() : {};
+    ["zh", "en", "definitions"].map(async (name) => {
+      const answer = await fetch(new URL(`console/words/${name}.json`, document.baseURI)).catch(() => null);
+      const read = answer?.ok ? await answer.json() : {};
+      if (name === "definitions") Object.assign(definitions, read);
+      else texts[name] = read;
     }),
   );
 
