@@ -23,10 +23,11 @@ from scheduler_service.reporting.ab_figures import _rows
 from scheduler_service.reporting.ab_test import ab_test_report
 from scheduler_service.reporting.content import Pictures, Report
 from scheduler_service.reporting.evolution import effects_over_time, pair_effects_over_time, ramp
-from scheduler_service.reporting.formatting import report_texts
+from scheduler_service.reporting.formatting import Formatter, all_texts, report_texts
 from scheduler_service.reporting.page import html_of
 from scheduler_service.reporting.pdf import pdf_of
 from scheduler_service.stats.metrics import METRICS
+from scheduler_service.words import LANGS, WORDS
 from tests.pages import Page
 
 NOW = datetime(2026, 11, 23, 12, 15, 30, tzinfo=UTC)
@@ -189,7 +190,7 @@ def test_a_better_candidate_is_recommended_with_its_figures():
     effect = examined.verdicts["model_b"].effect
     assert examined.verdicts["model_b"].word == "better"
     zh, en = page_of(experiment(), runs).text, page_of(experiment(), runs, lang="en").text
-    assert f"✓ 更优 B 优于 A：完工时间平均缩短 {100 * effect.improvement:.2f}%，依据 200 名用户的 1,600 次请求。" in zh
+    assert f"✓ 更优 B 优于 A：总工期平均缩短 {100 * effect.improvement:.2f}%，依据 200 名用户的 1,600 次请求。" in zh
     assert "下一步 可以让 B 上线，设为默认模型。" in zh
     assert f"95% 随时有效区间 +{100 * effect.low:.2f}% 至 +{100 * effect.high:.2f}%" in zh
     assert f"B is better than A: makespan {100 * effect.improvement:.2f}% shorter on average" in en
@@ -198,7 +199,7 @@ def test_a_better_candidate_is_recommended_with_its_figures():
 
 def test_a_worse_candidate_is_called_worse():
     text = page_of(experiment(), runs_of(200, 8, better={"model_b": -0.03})).text
-    assert "× 更差 B 不如 A：完工时间平均延长" in text
+    assert "× 更差 B 不如 A：总工期平均延长" in text
     assert "停止实验，保留 A。" in text
 
 
@@ -213,7 +214,7 @@ def test_no_difference_is_not_sold_as_one():
 
 def test_what_cannot_be_worse_by_the_margin_is_non_inferior():
     text = page_of(experiment(), runs_of(160, 6, seed=3)).text
-    assert "≈ 不劣 B 不比 A 差（即使变差也不到 5%）" in text
+    assert "≈ 不劣 B 不比 A 差（即使变差也不到 5 %）" in text
 
 
 @pytest.mark.parametrize(
@@ -232,9 +233,9 @@ def test_a_wrong_split_is_an_alarm_and_withholds_the_comparison():
     runs = runs_of(300, 4, shares=[0.65, 0.35], better={"model_b": 0.05})
     page = page_of(experiment(), runs)
     users = runs.groupby("variant")["user_id"].nunique()
-    assert f"用户分流为 {users['model_a']} / {users['model_b']}，设定为 50% / 50%，p < 0.0001" in page.text
-    assert "! 无效" in page.text
-    assert "完工时间平均缩短" not in page.text
+    assert f"用户分流为 {users['model_a']} / {users['model_b']}，设定为 50 % / 50 %，p < 0.0001" in page.text
+    assert "! 无法判定" in page.text
+    assert "总工期平均缩短" not in page.text
     assert "先查明为何有用户缺失" in page.text
 
 
@@ -270,7 +271,8 @@ def test_a_model_that_was_exchanged_on_the_way_makes_the_verdict_invalid():
 )
 def test_the_next_step_suits_the_state_of_the_experiment(options, history, expected):
     text = page_of(experiment(**options), runs_of(200, 8, better={"model_b": 0.06}), history=history).text
-    assert report_texts("zh")[expected].format(a="A", b="B", days="", other="A") in text
+    params = {"a": "model_a", "b": "model_b", "days": "", "other": "model_a"}
+    assert WORDS.text(f"next.{expected.removeprefix('next_')}", params, "zh") in text
 
 
 def test_a_candidate_that_fails_more_often_is_not_recommended_however_short_its_schedules():
@@ -292,7 +294,7 @@ def test_every_candidate_has_a_verdict_and_shares_the_chance_of_error():
     assert "B 优于 A" in text
     assert "C 不如 A" in text
     assert "C · GA_fast 对比 A · DDQN_v1.0（基线）" in text
-    assert "97.5% 随时有效区间" in text
+    assert "97.5 % 随时有效区间" in text
 
 
 def test_eight_arms_fit_on_a_page(pictures):
@@ -533,21 +535,19 @@ def test_any_data_make_a_sensible_page(pictures, runs, lang):
     assert pdf_of(report).startswith(b"%PDF-")
     words = page.text.lower().replace("(", " ").replace("%", " ").split()
     assert not {"nan", "none", "inf"} & set(words)
-    assert report_texts(lang)["arms"] in page.text
+    assert WORDS.text("experiments.arms.heading", lang=lang) in page.text
 
 
 @pytest.mark.parametrize("metric", list(METRICS))
 def test_every_metric_has_its_words(metric):
     runs = runs_of(120, 4, better={"model_b": 0.03}).assign(user_satisfaction=4.0)
     for lang in ("zh", "en"):
-        assert (
-            report_texts(lang)[f"metric_{metric}"] in page_of(experiment(success_metric=metric), runs, lang=lang).text
-        )
+        assert Formatter(lang, UTC).axis(metric) in page_of(experiment(success_metric=metric), runs, lang=lang).text
 
 
 def test_every_hanzi_of_the_texts_is_in_the_font_of_the_charts():
-    for texts in TEXTS.values():
-        for text in texts.values():
+    for lang in LANGS:
+        for text in all_texts(lang):
             assert drawable(text, 10_000) == " ".join(text.split())
 
 

@@ -237,7 +237,8 @@ def test_breaches_of_all_candidates_that_run_abort_the_experiment():
     assert "of model_b" in decision.reason
     assert "of model_c" in decision.reason
     assert decision.figures["guardrails"]["success"]["harm"] == 0.4  # the worst one's
-    assert decide(None, evidence(model_b=[check("breached")]), START).reason == "guardrail success: the candidate has no request yet"
+    alone = decide(None, evidence(model_b=[check("breached")]), START)
+    assert alone.reason == "guardrail success: the candidate has no request yet"
 
 
 def test_a_candidate_that_fails_is_stopped_and_the_others_are_judged_on(manager, clock):

@@ -1,8 +1,8 @@
 """How the reports write figures, times and names, and the texts of one language."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta, tzinfo
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfoNotFoundError
 
 from tzlocal import reload_localzone
@@ -40,6 +40,19 @@ def report_texts(lang: Lang) -> Mapping[str, str]:
     """The texts of the catalogue's section `reports`."""
     texts: Mapping[str, str] = WORDS.texts(lang)["reports"]
     return texts
+
+
+def all_texts(lang: Lang) -> Iterator[str]:
+    """Every text that a report can contain."""
+    return _texts_in({name: texts for name, texts in WORDS.texts(lang).items() if name != "errors"})
+
+
+def _texts_in(texts: Mapping[str, Any]) -> Iterator[str]:
+    for text in texts.values():
+        if isinstance(text, str):
+            yield text
+        else:
+            yield from _texts_in(text)
 
 
 class Formatter:

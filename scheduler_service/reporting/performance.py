@@ -92,7 +92,7 @@ def _distributions(facts: Facts, show: Formatter) -> list[Block]:
     pairs: list[list[Picture]] = [[], [], []]
     for name, factor, axis, scale, limits_of in (
         ("gap", 100.0, "axis_gap_root", "root", limits),
-        ("makespan", 1.0, "metric_makespan", "log", None),
+        ("makespan", 1.0, "axis_makespan", "log", None),
     ):
         how: dict[str, Any] = {"axis_label": show.text(axis), "words": show.words, "scale": scale}
         by_size = _by_size(facts, name, factor, labels)

@@ -14,8 +14,6 @@ from scheduler_service.stats.verdict import Verdict
 
 SYMBOLS = {"better": "✓", "non_inferior": "≈", "worse": "×", "inconclusive": "?", "invalid": "!", "identical": "="}
 """Shown beside the colour of a verdict, for readers who do not see the colour."""
-DAYS_NOTES = ("too_few_units", "no_difference_yet")
-"""Reasons for an unknown number of days that have a note of their own."""
 
 
 class VerdictWriter:
@@ -77,17 +75,13 @@ class VerdictWriter:
     def _days_card(self, found: Verdict | PairedVerdict, *, is_running: bool) -> Card:
         value, left = self._show.none, found.days_left
         if not is_running:
-            note = "not_running"
-        elif found.cannot_tell is not None:
-            note = "cannot_tell"
-        elif found.word in ("better", "worse", "identical"):
-            note = "decided"
-        elif left.message is None:
-            code = "" if left.reason is None else left.reason.reason
-            note = code if code in DAYS_NOTES else "unknown"
+            note = self._text("experiments.kpi.not_running")
+        elif left.message is not None:
+            value = self._text("experiments.kpi.days", days=self._show.say(left.message))
+            note = self._text("experiments.kpi.days_note")
         else:
-            value, note = self._text("experiments.kpi.days", days=self._show.say(left.message)), "days_note"
-        return Card(self._text("experiments.kpi.days_left"), value, self._text(f"experiments.kpi.{note}"))
+            note = self._text("experiments.kpi.unknown") if left.reason is None else self._show.say(left.reason.text)
+        return Card(self._text("experiments.kpi.days_left"), value, note)
 
     def interval(self, bounds: tuple[float, float], alpha: float) -> str:
         """Anytime-valid bounds, given as shares."""

@@ -101,6 +101,7 @@ class Definition:
             "default": self.default,
             "is_needed": self.is_needed,
             "label": self.label.to_dict(),
+            "form_label": Message(f"guardrails.form_{self.test}", self.label.params).to_dict(),
         }
 
 

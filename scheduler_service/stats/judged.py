@@ -61,6 +61,7 @@ class DaysLeft:
         return {
             "projected_days_left": self.days,
             "projected_days_left_range": None if self.days is None else [self.low, self.high],
+            "projected_days_left_text": None if self.message is None else self.message.to_dict(),
             "projected_days_left_reason": None if self.reason is None else self.reason.to_dict(),
         }
 

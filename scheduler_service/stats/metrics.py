@@ -128,3 +128,10 @@ def metric_named(name: str) -> Metric:
     if canonical not in METRICS:
         raise KeyError(f"{name!r} is not a metric; the metrics are {', '.join([*METRICS, *ALIASES])}")
     return METRICS[canonical]
+
+
+def metrics_described() -> str:
+    """The metrics by their units, for the schemas of answers."""
+    of = {"h": "hours", "s": "seconds", "share": "shares, 0 to 1", "rating": "1 to 5"}
+    names = {unit: [name for name, each in METRICS.items() if each.unit == unit] for unit in of}
+    return "; ".join(f"{', '.join(names[unit])} {text}" for unit, text in of.items())

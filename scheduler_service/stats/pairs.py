@@ -15,7 +15,7 @@ from scheduler_service.stats.arms import BASELINE, FAILED_RATIO, units
 from scheduler_service.stats.effect import effect_of_pairs
 from scheduler_service.stats.judged import DaysLeft, Judged, Word, advice, word_for
 from scheduler_service.stats.metrics import METRICS, PAIRED, Metric
-from scheduler_service.stats.optimality import cannot_tell_pairs
+from scheduler_service.stats.optimality import CannotTell, cannot_tell_pairs
 from scheduler_service.stats.outcome import NotComputable
 from scheduler_service.stats.paired import Paired, paired
 from scheduler_service.stats.summaries import Values
@@ -23,8 +23,6 @@ from scheduler_service.words import Message
 
 if TYPE_CHECKING:
     import pandas as pd
-
-_UNKNOWN_DAYS = DaysLeft(None, reason=NotComputable("no_data", "pairs_to_come"))
 
 TIE = 1e-9
 """Two schedules are equally long if their makespans differ by at most this share."""
@@ -36,7 +34,6 @@ MAX_WORST = 10
 class PairedVerdict(Judged):
     """A verdict from the same requests, answered by both models."""
 
-    days_left: DaysLeft = _UNKNOWN_DAYS
     is_one_model: bool  # both sides have the same key, so differences are random
     test: Paired | NotComputable  # of the users' mean log ratios, for a single look at the end
     pairs: int
@@ -168,7 +165,16 @@ def judge_pairs(
         failures=(int(failed_a.sum()), int(failed_b.sum())),
         worst=_worst(rows, judged, a, b),
         cannot_tell=undecidable,
+        days_left=_days_left(word, undecidable),
     )
+
+
+def _days_left(word: Word, undecidable: CannotTell | None) -> DaysLeft:
+    if undecidable is not None:
+        return DaysLeft(None, reason=NotComputable("cannot_tell"))
+    if word in ("better", "worse", "identical"):
+        return DaysLeft(None, reason=NotComputable("decided"))
+    return DaysLeft(None, reason=NotComputable("no_data", "pairs_to_come"))
 
 
 def paired_user_means(pairs: pd.DataFrame, metric: Metric) -> tuple[Values, Values]:

@@ -10,13 +10,16 @@ from functools import cache, lru_cache
 from pathlib import Path
 from typing import NoReturn
 
-from flask import Blueprint, Response, request
+from flask import Response, request
 
 from scheduler_service.errors import NotFound
 from scheduler_service.http.bodies import json_bytes
+from scheduler_service.http.contract.api import Api
+from scheduler_service.http.services import Services
+from scheduler_service.stats.definitions import definitions
 from scheduler_service.words import LANGS, WORDS
 
-blueprint = Blueprint("console", __name__)
+api = Api("console")
 
 FOLDER = Path(__file__).resolve().parents[2] / "console"
 TYPES = {
@@ -44,8 +47,8 @@ class Asset:
     is_immutable: bool  # its path names its version
 
 
-@blueprint.get("/")
-def get_console() -> Response:
+@api.get("/", lane=None, admission="page", media=("text/html",))
+def get_console(parts: Services) -> Response:  # noqa: ARG001
     """The page for people: schedules, models, experiments, monitoring."""
     page = _asset("index.html")
     answer = _told(page)
@@ -53,8 +56,8 @@ def get_console() -> Response:
     return answer
 
 
-@blueprint.get("/console/<path:name>")
-def get_console_file(name: str) -> Response:
+@api.get("/console/{path:name}", lane=None, admission="page", media=("text/javascript",))
+def get_console_file(parts: Services, name: str) -> Response:  # noqa: ARG001
     """A script, a style or a picture of the console."""
     return _told(_asset(name))
 
@@ -71,11 +74,11 @@ def _files() -> dict[str, Path]:
 
 @cache
 def _words() -> Mapping[str, Asset]:
-    """The catalogue in each language, as a file of the console."""
-    return {
-        f"words/{lang}.json": _made(f"words/{lang}.json", json_bytes(WORDS.texts(lang)), "application/json")
-        for lang in LANGS
-    }
+    """The catalogue in each language, and what the texts are of, as files of the console."""
+    files: dict[str, object] = {lang: WORDS.texts(lang) for lang in LANGS}
+    files["definitions"] = definitions()
+    named = {f"words/{name}.json": json_bytes(content) for name, content in files.items()}
+    return {name: _made(name, content, "application/json") for name, content in named.items()}
 
 
 def _asset(name: str) -> Asset:
