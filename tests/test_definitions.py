@@ -1,6 +1,7 @@
 """A guardrail and a metric are defined in one place: schema, form, report and verdict are made from the definition."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -19,9 +20,10 @@ from dataclasses import replace
 from scheduler_service.stats import metrics
 
 # The definitions come first: everything else is made from them when it is imported.
-metrics.METRICS["spare_capacity"] = replace(metrics.METRICS["resource_utilization"], name="spare_capacity", more="larger")
+spare = replace(metrics.METRICS["resource_utilization"], name="spare_capacity", more="larger")
+metrics.METRICS[spare.name] = spare
 from scheduler_service.stats import guardrails
-extra = guardrails.Definition(metric=metrics.METRICS["spare_capacity"], test="relative", default=None, is_needed=True)
+extra = guardrails.Definition(metric=spare, test="relative", default=None, is_needed=True)
 guardrails.GUARDRAILS[extra.name] = extra
 from scheduler_service.words import LANGS, WORDS
 for lang, label in (("zh", "余量"), ("en", "spare capacity")):
@@ -128,6 +130,15 @@ def test_every_metric_and_guardrail_has_its_words():
             assert metric.unit in terms["unit"]
         for definition in GUARDRAILS.values():
             assert WORDS.say(definition.label, lang=lang)
+
+
+def test_the_table_of_the_documentation_has_every_guardrail_with_its_margin():
+    page = (ROOT / "docs" / "statistics.md").read_text(encoding="utf-8")
+    rows = dict(re.findall(r"^\| `(\w+)` \|.*\| ([^|]+) \|$", page.split("## Guardrails")[1].split("###")[0], re.M))
+    assert rows.keys() == GUARDRAILS.keys()
+    for name, definition in GUARDRAILS.items():
+        margin = "none unless" if definition.default is None else f"{100 * definition.default:g} "
+        assert rows[name].startswith(margin), name
 
 
 def test_the_form_offers_every_guardrail_and_metric_with_its_default():
