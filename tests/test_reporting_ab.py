@@ -176,7 +176,7 @@ def test_the_planned_end_is_told_and_of_an_open_ended_experiment_that_it_has_non
     assert "计划结束 2026-" in page_of(experiment(), runs).text
     for lang, words in {
         "zh": "计划结束 不限期（直到上线",
-        "en": "Planned end none (open-ended until promoted",
+        "en": "Planned end open-ended (until promoted",
     }.items():
         assert words in page_of(experiment(duration_days=3_650), runs, lang=lang).text
 
@@ -190,10 +190,12 @@ def test_a_better_candidate_is_recommended_with_its_figures():
     effect = examined.verdicts["model_b"].effect
     assert examined.verdicts["model_b"].word == "better"
     zh, en = page_of(experiment(), runs).text, page_of(experiment(), runs, lang="en").text
-    assert f"✓ 更优 B 优于 A：总工期平均缩短 {100 * effect.improvement:.2f}%，依据 200 名用户的 1,600 次请求。" in zh
+    assert "✓ 更优 B 优于 A：总工期平均缩短" in zh
+    assert WORDS.say(*examined.verdicts["model_b"].messages, lang="zh") in zh
+    assert "依据 200 名用户的 1,600 次请求。" in zh
     assert "下一步 可以让 B 上线，设为默认模型。" in zh
-    assert f"95% 随时有效区间 +{100 * effect.low:.2f}% 至 +{100 * effect.high:.2f}%" in zh
-    assert f"B is better than A: makespan {100 * effect.improvement:.2f}% shorter on average" in en
+    assert f"95 % 随时有效区间 +{100 * effect.low:.2f} % 至 +{100 * effect.high:.2f} %" in zh
+    assert WORDS.say(*examined.verdicts["model_b"].messages) in en
     assert "Promote B: make it the default model." in en
 
 
@@ -372,7 +374,7 @@ def test_guardrails_show_their_state_as_a_sign_too():
 def test_secondary_metrics_carry_their_adjusted_p_value():
     runs = runs_of(200, 8, better={"model_b": 0.03})
     found = examine(experiment(), runs, None, NOW).secondary["model_b"]["execution_time"]
-    assert f"计算时间 {found['improvement_percentage']:+.2f}%".replace("-", "−") in page_of(experiment(), runs).text
+    assert f"计算时间 {found['improvement_percentage']:+.2f} %".replace("-", "−") in page_of(experiment(), runs).text
 
 
 # --- what was done with it ---
@@ -408,15 +410,15 @@ def test_an_abort_in_the_first_stage_is_told_with_its_reason(pictures):
     ]
     runs = runs_of(90, 4, better={"model_b": -0.14}, hours=5.3)
     page = page_of(experiment(rollout={}, status="stopped"), runs, history=history)
-    assert "中止 护栏 0.0% 护栏被突破：总工期延长 14.10%" in page.text
-    assert "王工 10.0% 上线前验证" in page.text
+    assert "自动中止 护栏 0.0 % 护栏被突破：总工期延长 14.1 %" in page.text
+    assert "王工 10.0 % 上线前验证" in page.text
     assert "guardrail makespan" not in page.text
 
 
 @pytest.mark.parametrize(
     ("lang", "told"),
     [
-        ("zh", "护栏被突破：100% 的请求自身模型未能应答"),
+        ("zh", "护栏被突破：自身模型未能应答的请求占比（熔断） 100 %"),
         ("en", "guardrail requests: the candidate's own model failed in 13 of 13 requests; 50 % may"),
     ],
 )
@@ -429,8 +431,8 @@ def test_an_abort_by_the_breaker_is_told_though_no_verdict_was_looked_at(lang, t
     page = page_of(experiment(status="stopped"), runs, history=history, lang=lang)
     assert told in page.text
     label = {
-        "zh": "自身模型未能应答的请求占比（熔断） 100.0% — ≤ 50% × 突破",
-        "en": "(circuit breaker) 100.0% – ≤ 50% × breached",
+        "zh": "自身模型未能应答的请求占比（熔断） 100.0 % — ≤ 50 % × 突破",
+        "en": "(circuit breaker) 100.0 % – ≤ 50 % × breached",
     }[lang]
     assert label in page.text
 
@@ -442,7 +444,7 @@ def test_an_english_report_gives_the_services_own_reasons():
 
 def test_an_experiment_that_ran_out_is_off_the_candidate_from_its_last_day_on():
     page = page_of(experiment(duration_days=3), runs_of(60, 3), history=[line(0, "created", "active")])
-    assert "到期 — 0.0% 实验期限已到" in page.text
+    assert "到期 — 0.0 % 实验期限已到" in page.text
 
 
 def test_figures_of_the_history_that_are_not_as_expected_leave_the_reason_as_it_is():
@@ -596,7 +598,7 @@ def test_runs_pairs_and_history_on_disk_make_the_report(monitor, tmp_path):
     told = {"id": "1", "experiment": "v1_vs_v2", **line(0, "created", "active", actor="王工", reason="验证")}
     (tmp_path / "logs" / "experiments.jsonl").write_text(json.dumps(told) + "\n")
     page = Page(ABTestAnalyzer(monitor, config_path=config).generate_ab_test_report("v1_vs_v2"))
-    assert "创建 王工 50.0% 验证" in page.text
+    assert "创建 王工 50.0 % 验证" in page.text
     assert "pair-1" in page.text
 
 

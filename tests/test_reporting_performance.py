@@ -30,6 +30,7 @@ from scheduler_service.reporting.performance import performance_report
 from scheduler_service.stats.outliers import OUTLIER_SCORE, modified_z_scores
 from scheduler_service.telemetry.queries import DTYPES
 from scheduler_service.thresholds import GAP_THRESHOLDS
+from scheduler_service.words import WORDS
 from tests.pages import Page
 
 NOW = datetime(2026, 11, 23, 12, 15, 30, tzinfo=UTC)
@@ -172,7 +173,7 @@ def test_a_bad_spell_is_found_and_a_quiet_one_is_not_taken_for_it():
 def test_anomalies_are_listed_with_their_reason_and_counted():
     slow = {"execution_time": 1.0, "request_id": "slow"}
     page = page_on(frame(*noisy_gaps(60, 0.01), {"gap": 0.2, "request_id": "far"}, slow))
-    assert "far m 1 gap 20.0%, usually 1.0% for similar requests (z = " in page.text
+    assert "far m 1 gap 20.0 %, usually 1.0 % for similar requests (z = " in page.text
     assert "slow m 1 compute time 1.00 s, usually 20 ms for similar requests (z = " in page.text
     assert "Outliers among similar requests: 1 by gap, 1 by compute time" in page.text
     assert report_texts("en")["no_anomalies"] in page_on(frame({"times": 60})).text
@@ -211,11 +212,11 @@ def test_the_mean_gap_of_each_size_is_held_against_its_threshold():
         [cell if isinstance(cell, str) else cell.text for cell in row] for row in tables_of(report)["Thresholds"].rows
     ]
     assert rows[3:] == [
-        ["Mean gap with 1 work points, at most", "2.00%", "1.00%", "ok"],
-        ["Mean gap with 3–5 work points, at most", "10.00%", "30.00%", "above threshold"],
-        ["Mean gap with 6–10 work points, at most", "4.20%", "30.00%", "too few runs"],
+        ["Mean gap with 1 work points, at most", "2.00 %", "1.00 %", "ok"],
+        ["Mean gap with 3–5 work points, at most", "10.00 %", "30.00 %", "above threshold"],
+        ["Mean gap with 6–10 work points, at most", "4.20 %", "30.00 %", "too few runs"],
     ]
-    assert "Mean gaps above their thresholds: 3–5 work points, 30.00% (threshold 10.00%)" in Page(html_of(report)).text
+    assert "Mean gaps above their thresholds: 3–5 work points, 30 % (threshold 10 %)" in Page(html_of(report)).text
 
 
 def test_the_threshold_of_every_size_is_within_its_chart():
@@ -239,7 +240,7 @@ def test_alerts_of_the_period_are_listed_and_shaded():
     )
     page = Page(html_of(report))
     assert "There were 2 alerts, 1 of them critical and 1 ongoing." in page.text
-    assert "ongoing 91.00% 95.00%" in page.text
+    assert "ongoing 91.00 % 95.00 %" in page.text
     trend = next(block for section in report.sections for block in section.blocks if block.kind == "pictures")
     legend = trend.pictures[0].figure.axes[0].get_legend()
     assert [text.get_text() for text in legend.get_texts()] == ["critical alert", "warning"]
@@ -251,7 +252,7 @@ def test_a_period_without_alerts_says_so():
 
 
 def test_nothing_is_fine_while_an_alert_is_ongoing():
-    fine = report_texts("en")["find_fine"]
+    fine = WORDS.text("performance.fine")
     assert fine in page_on(frame({"times": 3})).text
     assert fine not in page_on(frame({"times": 3}), ALERT).text
 
@@ -288,10 +289,10 @@ def test_alerts_that_overlap_are_shaded_once_for_each_severity():
     ("name", "value", "told"),
     [
         ("max_makespan", 56.634, "56.63 h"),
-        ("max_makespan_rise", 0.0612, "6.12%"),
+        ("max_makespan_rise", 0.0612, "6.12 %"),
         ("max_execution_time", 0.195, "195 ms"),
-        ("min_success_rate", 0.9484, "94.84%"),
-        ("max_gap", 0.0125, "1.25%"),
+        ("min_success_rate", 0.9484, "94.84 %"),
+        ("max_gap", 0.0125, "1.25 %"),
         ("min_free_disk_gib", 0.5, "0.50 GiB"),
         ("input_drift", 0.314, "0.314"),
         ("model_failures", 24.0, "24"),

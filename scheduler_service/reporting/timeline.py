@@ -12,6 +12,7 @@ from scheduler_service.reporting.formatting import Formatter
 from scheduler_service.stats.arms import ARMS
 from scheduler_service.stats.breaker import BREAKER
 from scheduler_service.stats.guardrails import GUARDRAILS, harm_of
+from scheduler_service.stats.judged import Word
 
 AUTOMATIC = ("rollout", "guardrail")
 """Actors of the history that are not people."""
@@ -90,6 +91,8 @@ def _reason_from_figures(line: Mapping[str, Any], show: Formatter) -> str | None
         ]
         if breached:
             return show.text("experiments.history.why_breached", names=breached)
+        if figures["verdict"] not in get_args(Word):
+            return None
         samples = [float(count) for count in figures["samples"].values()]
         return show.text("experiments.history.why_verdict", verdict=figures["verdict"], samples=samples)
     except (KeyError, TypeError, ValueError, AttributeError):
