@@ -123,7 +123,7 @@ def _signed_percent(value: float, lang: Lang) -> str:
 
 
 def _points(value: float, _: Lang) -> str:
-    return _trimmed(100.0 * value)
+    return _trimmed(100.0 * value).replace("-", MINUS)
 
 
 def _short(value: float, lang: Lang) -> str:

@@ -282,7 +282,7 @@ class _Check:
         low, high = evidence.low(self.alpha), evidence.high(self.alpha)
         state: GuardrailState = "breached" if low > 0.0 else "kept" if high <= 0.0 else "undecided"
         shares = {"share_a": float(values.a.mean()), "share_b": float(values.b.mean()), "low": low, "high": high}
-        limits = {"limit_ms": 1e3 * limit_s, "quantile_ms": 1e3 * quantile_s}
+        limits = {"limit_ms": round(1e3 * limit_s, 1), "quantile_ms": round(1e3 * quantile_s, 1)}
         text = Message("guardrails.seen_slow", {**shares, **limits})
         return Guardrail(self.of.name, self.margin, state, evidence.estimate, low, high, users, text)
 

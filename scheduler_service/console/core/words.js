@@ -44,7 +44,7 @@ function signed(value) {
 
 const KINDS = {
   "": plain, percent, signed, bytes,
-  points: (value) => trimmed(100 * value),
+  points: (value) => trimmed(100 * value).replace("-", "−"),
   short: (value) => plain(Number(value.toPrecision(3))).replace("-", "−"),
   count: (value) => Math.round(value).toLocaleString("en-US"),
   arm: (value) => value.replace("model_", "").toUpperCase(),
