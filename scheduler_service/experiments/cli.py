@@ -26,6 +26,7 @@ from scheduler_service.experiments.prospect import Prospect
 from scheduler_service.experiments.replay import Contest, ReplayOptions, contest_of, plan_replay, run_replay, state_of
 from scheduler_service.settings import Settings, settings_from_environment
 from scheduler_service.stats.metrics import PAIRED
+from scheduler_service.words import WORDS
 
 if TYPE_CHECKING:
     import pandas as pd  # slow to import, and most commands need none
@@ -246,11 +247,12 @@ def _agreed() -> bool:
 
 def told_prospect(shown: Prospect) -> str:
     """What a promotion rests on, for people; what speaks against it first."""
-    objections = [f"AGAINST IT: {sentence}" for _, sentence in shown.objections]
-    against = {sentence for _, sentence in shown.objections}
-    others = [each.sentence for each in shown.findings if each.sentence not in against]
-    verdict = f"verdict: {shown.verdict['verdict']}. {shown.verdict['recommendation']}" if shown.findings else ""
-    return "\n".join(filter(None, [*objections, *others, verdict]))
+    against = [message for _, message in shown.objections]
+    lines = [f"AGAINST IT: {WORDS.say(message)}" for message in against]
+    lines += [WORDS.say(each.message) for each in shown.findings if each.message not in against]
+    if shown.findings and shown.judged is not None and shown.next_step is not None:
+        lines.append(f"verdict: {shown.judged.word}. {WORDS.say(shown.next_step)}")
+    return "\n".join(lines)
 
 
 def _results(doors: Doors, options: argparse.Namespace) -> Answer:
