@@ -174,7 +174,8 @@ class Query(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, protected_namespaces=())
 
 
-_WHOLE, _DECIMAL = re.compile(r"-?[0-9]{1,19}", re.ASCII), re.compile(r"-?[0-9]{1,19}(\.[0-9]{1,30})?", re.ASCII)
+_WHOLE = re.compile(r"-?[0-9]{1,19}", re.ASCII)
+_DECIMAL = re.compile(r"[+-]?([0-9]{1,19}(\.[0-9]{0,30})?|\.[0-9]{1,30})([eE][+-]?[0-9]{1,3})?", re.ASCII)
 
 
 def whole_number(text: object) -> object:
@@ -186,7 +187,7 @@ def whole_number(text: object) -> object:
 
 def _decimal_number(text: object) -> object:
     if isinstance(text, str) and not _DECIMAL.fullmatch(text):
-        raise PydanticCustomError("not_a_number", "not a number")
+        raise PydanticCustomError("number_expected", "not a number")
     return text
 
 
