@@ -36,8 +36,8 @@ from scheduler_service.experiments.prospect import Prospect, Records, consented,
 from scheduler_service.experiments.rollout import Evidence, decide
 from scheduler_service.experiments.sizes import breakdowns, with_sizes
 from scheduler_service.settings import settings_from_environment
+from scheduler_service.stats.arms import BASELINE
 from scheduler_service.stats.breaker import check_requests
-from scheduler_service.stats.comparison import BASELINE
 
 if TYPE_CHECKING:
     import pandas as pd  # slow to import, and the service starts without it
@@ -447,4 +447,4 @@ class ABTestManager:
 if __name__ == "__main__":
     from scheduler_service.experiments.cli import main
 
-    sys.exit(main())
+    sys.exit(main(ABTestManager))

@@ -27,7 +27,7 @@ from monitoring import (
     check_performance_alerts,
     send_alert,
 )
-from scheduler_service.alert_rules import BY_NAME, RULES, AlertRule
+from scheduler_service.alert_rules import RULES, AlertRule
 from scheduler_service.alerts import about, rules
 from scheduler_service.alerts.desk import as_json
 from scheduler_service.alerts.episodes import Episode, Policy, Silence, step
@@ -156,7 +156,7 @@ def test_a_plant_of_working_days_is_silent_when_it_should_not_be(tmp_path):
                 connection.execute("CREATE TEMP TABLE later AS SELECT * FROM runs WHERE timestamp > ?", [to_iso(begin)])
                 connection.execute("DELETE FROM runs WHERE timestamp > ?", [to_iso(begin)])
                 connection.commit()
-                silent = queries.runs_of_weeks_before(monitor._engine, begin, at_least=rules.SILENCE_AT_LEAST)
+                silent = queries.runs_of_weeks_before(monitor.engine, begin, at_least=rules.SILENCE_AT_LEAST)
                 states.append(rules.silence(*silent).state)
                 connection.execute("INSERT INTO runs SELECT * FROM later")
             begin += timedelta(hours=6, minutes=20)
@@ -173,7 +173,7 @@ SUBJECTS = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.name)
+@pytest.mark.parametrize("rule", RULES.values(), ids=lambda rule: rule.name)
 @pytest.mark.parametrize("lang", LANGS)
 def test_each_rule_has_its_texts_and_their_parameters(lang: str, rule: AlertRule):
     params = params_of(rule.name, SUBJECTS[rule.about])
@@ -214,7 +214,7 @@ class Course:
     def look(self, *readings: Reading, after_s: float = 30.0) -> list[str]:
         """What is told."""
         self.at += timedelta(seconds=after_s)
-        made = step(readings, self.unended, self.last, self.silences, self.at, self.policy, looked=frozenset(BY_NAME))
+        made = step(readings, self.unended, self.last, self.silences, self.at, self.policy, looked=frozenset(RULES))
         by_key = {each.key: each for each in self.unended} | {each.key: each for each in made.changed}
         self.unended = [each for each in by_key.values() if each.state != "resolved"]
         self.last |= {each.key: self.at for each, _ in made.notices}
@@ -332,7 +332,7 @@ class Receiver(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _Handler)
         self.got: list[dict[str, Any]] = []
         self.status = 200
-        threading.Thread(target=self.serve_forever, daemon=True).start()
+        threading.Thread(target=self.serve_forever, args=(0.02,), daemon=True).start()
 
     @property
     def url(self) -> str:

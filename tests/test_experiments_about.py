@@ -122,12 +122,12 @@ def test_older_files_and_the_guides_calls_need_none(home, tmp_path):
 def test_the_command_line_shows_and_changes_them(client, home, capsys):
     create(client, "cli", **ABOUT)
     said = ("--home", str(home))
-    assert main(["list", *said]) == 0
+    assert main(ABTestManager, ["list", *said]) == 0
     assert ABOUT["title"] in capsys.readouterr().out
-    assert main(["results", "cli", *said]) == 0
+    assert main(ABTestManager, ["results", "cli", *said]) == 0
     assert capsys.readouterr().out.startswith(f"title: {ABOUT['title']}\nhypothesis: {ABOUT['hypothesis']}\n")
-    assert main(["describe", "cli", "--owner", "", "--title", "白班", *said]) == 0
+    assert main(ABTestManager, ["describe", "cli", "--owner", "", "--title", "白班", *said]) == 0
     assert capsys.readouterr().out == f"title: 白班\nhypothesis: {ABOUT['hypothesis']}\n"
     told = {"title": "白班", "hypothesis": ABOUT["hypothesis"]}
     assert about(client.get("/experiments/cli").json["experiment"]) == told
-    assert main(["describe", "cli", *said]) == 1
+    assert main(ABTestManager, ["describe", "cli", *said]) == 1

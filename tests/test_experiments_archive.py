@@ -269,16 +269,16 @@ def test_the_command_line_archives_and_lists(tmp_path, capsys):
     manager = ABTestManager(tmp_path / "ab_test_config.json")
     over(manager, "old")
     home = ["--home", str(tmp_path)]
-    assert main(["list", "--archived", *home]) == 0
+    assert main(ABTestManager, ["list", "--archived", *home]) == 0
     assert "no experiment is archived" in capsys.readouterr().out
-    assert main(["archive", "old", "--reason", "room", *home]) == 0
+    assert main(ABTestManager, ["archive", "old", "--reason", "room", *home]) == 0
     assert "the experiment old is stopped and archived" in capsys.readouterr().out
-    assert main(["list", "--archived", *home, "--json"]) == 0
+    assert main(ABTestManager, ["list", "--archived", *home, "--json"]) == 0
     (found,) = json.loads(capsys.readouterr().out)["experiments"]
     assert (found["name"], "archived_at" in found) == ("old", True)
-    assert main(["list", *home]) == 0
+    assert main(ABTestManager, ["list", *home]) == 0
     assert "there is no experiment yet" in capsys.readouterr().out
-    assert main(["archive", "old", *home]) == 1
+    assert main(ABTestManager, ["archive", "old", *home]) == 1
     assert "was archived on" in capsys.readouterr().err
 
 

@@ -11,6 +11,10 @@ from scheduler_service.errors import ConsentNeeded, ExperimentConflict, InvalidE
 from scheduler_service.experiments.advice import advised_move
 from scheduler_service.experiments.cli import main
 from scheduler_service.experiments.experiment import Experiment
+from scheduler_service.stats.judged import DaysLeft, Failing
+from scheduler_service.stats.metrics import METRICS
+from scheduler_service.stats.outcome import NotComputable
+from scheduler_service.stats.verdict import Verdict
 from tests.codes import coded
 
 MODELS = {"model_a": "DDQN_v2.0", "model_b": "DDQN_v1.0"}
@@ -69,7 +73,8 @@ def test_with_too_few_samples_an_interval_on_the_bad_side_is_told_first_and_hind
     assert raw["change"] == pytest.approx([each / 100 * raw["baseline_mean"] for each in raw["change_percentage"]])
     assert raw["change"] == pytest.approx([1.0, 1.0], abs=0.1)  # 5 % of 20 h
     assert raw["users"] == {"model_a": 8, "model_b": 8}
-    assert "longer than model_a in makespan = worse" in raw["sentence"]
+    text = raw["text"]
+    assert (text["code"], text["params"]["way"], text["params"]["side"]) == ("findings.one_sided", "longer", "worse")
     assert told["needs_consent"]
     before = default_of(client)
     refused = client.post("/experiments/few/promote", json={"reason": "hope"})
@@ -120,9 +125,9 @@ def test_without_any_run_there_is_nothing_against_it_and_no_interval(service):
     create(client, "empty")
     told = outlook(client, "empty")
     assert [each["side"] for each in told["findings"]] == ["unknown"]
+    assert told["findings"][0]["text"]["code"] == "findings.none"
     assert told["findings"][0]["sentence"] == (
-        "No interval of model_b against model_a in makespan yet; 0 and 0 users with 0 and 0 requests of model_a and "
-        "model_b."
+        "No interval of B against A in makespan yet; A 0 users with 0 requests, B 0 users with 0 requests."
     )
     assert not told["needs_consent"]
     assert outlook(client, "empty", "model_a")["findings"] == []
@@ -169,22 +174,22 @@ def test_the_command_line_tells_it_first_and_takes_the_same_consent(service, hom
     create(client, "told")
     record("told", 400, 1.3)
     said = ("--home", str(home))
-    assert main(["results", "told", *said]) == 0
+    assert main(ABTestManager, ["results", "told", *said]) == 0
     assert "to do so: python -m ab_testing stop told" in capsys.readouterr().out
     before = default_of(client)
-    assert main(["promote", "told", *said]) == 1
+    assert main(ABTestManager, ["promote", "told", *said]) == 1
     err = capsys.readouterr().err
-    assert err.startswith("AGAINST IT: model_b is ")
-    assert "longer than model_a in makespan = worse" in err
+    assert err.startswith("AGAINST IT: B is ")
+    assert "longer than A in makespan = worse" in err
     assert "although_worse" in err or "--although-worse" in err
     assert default_of(client) == before
     monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
     for answer in ("n", EOFError):  # Ctrl-D
         monkeypatch.setattr("builtins.input", Mock(side_effect=[answer]))
-        assert main(["promote", "told", "--although-worse", *said]) == 1
+        assert main(ABTestManager, ["promote", "told", "--although-worse", *said]) == 1
         assert default_of(client) == before
     monkeypatch.setattr("builtins.input", lambda _: "y")
-    assert main(["promote", "told", "--although-worse", *said]) == 0
+    assert main(ABTestManager, ["promote", "told", "--although-worse", *said]) == 0
     assert default_of(client) != before
 
 
@@ -200,7 +205,7 @@ def test_python_promotes_without_records_as_before_and_checks_where_it_has_them(
     def records():
         return monitor.get_performance_data(experiment="python"), monitor.get_pairs("python")
 
-    with pytest.raises(ConsentNeeded, match="longer than model_a"):
+    with pytest.raises(ConsentNeeded, match="longer than A"):
         manager.promote_arm("python", records=records)
     assert manager.promote_arm("python").status == "concluded"
     monitor.close()
@@ -211,8 +216,21 @@ def experiment(**more):
     return Experiment.parse(json.loads(json.dumps(told)))
 
 
-def verdict(word, *, is_certain=False):
-    return {"verdict": word, "failing": {"is_certain": True} if is_certain else None, "cannot_tell": None}
+def verdict(word, arm="model_b", *, is_certain=False):
+    unknown = NotComputable("no_data", "no_pairs")
+    return Verdict(
+        candidate=arm,
+        metric=METRICS["makespan"],
+        word=word,
+        reason=None,
+        effect=unknown,
+        margin=0.05,
+        alpha=0.05,
+        days_left=DaysLeft(None),
+        failing=Failing(True, (1.0, 0.5)) if is_certain else None,
+        users={"model_a": 1, arm: 1},
+        requests={"model_a": 1, arm: 1},
+    )
 
 
 def test_what_is_advised_depends_on_the_status():
@@ -224,10 +242,10 @@ def test_what_is_advised_depends_on_the_status():
         ("concluded", None, None, None),
     ):
         found = experiment(status=status)
-        assert advised_move(found, "model_b", verdict("worse")) == worse
-        assert advised_move(found, "model_b", verdict("better")) == better
-        assert advised_move(found, "model_b", verdict("inconclusive")) == open_
+        assert advised_move(found, verdict("worse")) == worse
+        assert advised_move(found, verdict("better")) == better
+        assert advised_move(found, verdict("inconclusive")) == open_
     several = experiment(model_c="DDQN_v3.0")
-    assert advised_move(several, "model_c", verdict("worse")) == "stop_arm"
-    assert advised_move(experiment(), "model_b", verdict("better", is_certain=True)) is None
-    assert advised_move(experiment(rollout=ramp), "model_b", verdict("better")) is None, "it goes on by itself"
+    assert advised_move(several, verdict("worse", "model_c")) == "stop_arm"
+    assert advised_move(experiment(), verdict("better", is_certain=True)) is None
+    assert advised_move(experiment(rollout=ramp), verdict("better")) is None, "it goes on by itself"

@@ -16,6 +16,7 @@ from scheduler_service.experiments.experiment import Experiment
 from scheduler_service.experiments.rollout import DEFAULT_STAGES, Evidence, Rollout, decide
 from scheduler_service.settings import PROJECT_ROOT
 from scheduler_service.stats.guardrails import Guardrail
+from scheduler_service.words import Message
 from tests import preloaded
 from tests.codes import coded
 from tests.properties import examples
@@ -84,7 +85,7 @@ def arms(manager, name="ramp"):
 
 
 def guardrail(name="makespan", state="kept"):
-    return Guardrail(name, 0.05, state, 0.0, -0.01, 0.01, (200, 200), f"{name} is {state}")
+    return Guardrail(name, 0.05, state, 0.0, -0.01, 0.01, (200, 200), Message("guardrails.no_request"))
 
 
 def kept_by(*checks, arm="model_b"):

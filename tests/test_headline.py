@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from ab_testing import ABTestManager
 from enhanced_flask import make_folders, make_services
 from monitoring import PerformanceRecord
 from scheduler_service.clock import to_iso
@@ -21,7 +22,7 @@ from scheduler_service.reporting.formatting import Formatter
 from scheduler_service.reporting.page import html_of
 from scheduler_service.settings import Settings
 from scheduler_service.stats.guardrails import check_guardrails
-from scheduler_service.stats.wording import percent
+from scheduler_service.words import WORDS
 from tests.pages import Page
 
 BEGIN = datetime(2026, 11, 20, tzinfo=UTC)
@@ -111,8 +112,10 @@ def test_opposite_signs_are_said_first_with_their_causes(runs, causes):
     assert told["raw_means_contradict"] is True
     assert told["contradiction"]["causes"] == causes
     assert told["summary"].startswith(f"{told['contradiction']['message']} {told['verdict']}: ")
-    assert f"{abs(raw):.2f} % {'better' if raw > 0 else 'worse'}" in told["contradiction"]["message"]
-    assert f"{abs(effect):.2f} % {'better' if effect > 0 else 'worse'}" in told["contradiction"]["message"]
+    said = told["contradiction"]["text"]["params"]
+    for figure, text in ((raw, said["raw"]["params"]), (effect, said["effect"]["params"])):
+        assert text["by"] == pytest.approx(abs(figure) / 100.0)
+        assert text["change"] == ("shorter" if figure > 0.0 else "longer")
 
 
 def test_a_candidate_that_fails_on_the_largest_plants_is_worse_beside_significantly_shorter_means():
@@ -121,11 +124,10 @@ def test_a_candidate_that_fails_on_the_largest_plants_is_worse_beside_significan
     assert (told["verdict"], told["is_significant"]) == ("worse", True)
     assert told["improvement_percentage"] > 9.0
     assert told["contradiction"]["failed_percentages"] == [0.0, pytest.approx(30.0)]
-    first = told["summary"].split(". ")[0]
-    assert "opposite ways" in first
-    assert told["summary"].index("is worse than model_a") < told["summary"].index(
-        "Raw means of successful runs, one look"
-    )
+    raw_means = WORDS.say(*seen(FAILING).comparisons["model_b"].messages)
+    parts = [told["contradiction"]["message"], told["verdict_sentence"], raw_means]
+    places = [told["summary"].index(part) for part in parts]
+    assert places == sorted(places)
 
 
 def test_the_requests_of_the_arms_are_compared_by_their_lower_bounds():
@@ -137,7 +139,7 @@ def test_the_requests_of_the_arms_are_compared_by_their_lower_bounds():
 def test_without_a_contradiction_the_summary_begins_with_the_verdict_and_names_the_raw_means():
     told = seen(runs_of(better=0.03)).to_dict()
     assert (told["raw_means_contradict"], told["contradiction"]) == (False, None)
-    assert told["summary"].startswith(f"better: {told['verdict_sentence']} Raw means of successful runs, one look: ")
+    assert told["summary"].startswith(f"better: {told['verdict_sentence']} Raw means of successful runs")
 
 
 def test_equal_arms_contradict_nothing():
@@ -198,17 +200,16 @@ def page_of(runs: pd.DataFrame, lang: str) -> str:
 def test_the_report_says_it_before_the_verdict_in_both_languages():
     zh, en = page_of(FAILING, "zh"), page_of(FAILING, "en")
     assert zh.index("注意：原始均值与结论方向相反") < zh.index("B 不如 A") < zh.index("成功运行的原始均值（不计失败")
-    assert "原始均值不含失败的运行（B 组失败 30.0%，A 组 0.0%）" in zh
-    assert en.index("Note: the raw means point in the opposite direction") < en.index("B is worse than A")
+    assert "原始均值不含失败的运行（B 组失败 30 %，A 组 0 %）" in zh
+    assert en.index("Note: the raw means and the verdict point in opposite directions") < en.index("B is worse than A")
     assert en.index("B is worse than A") < en.index("Raw means of successful runs (failures excluded")
-    assert "opposite direction" not in page_of(runs_of(better=0.03), "en")
+    assert "opposite directions" not in page_of(runs_of(better=0.03), "en")
 
 
 @pytest.mark.parametrize("value", [-0.004, -0.0, 0.0, 0.004, -1e-12])
 def test_no_zero_has_a_sign(value):
-    assert Formatter("en", UTC).signed_percent(value / 100.0) == "0.00%"
-    assert percent(value) == "0.00 %"
-    assert Formatter("en", UTC).signed_percent(-0.00005001) == "−0.01%"
+    assert Formatter("en", UTC).signed_percent(value / 100.0) == "0.00 %"
+    assert Formatter("en", UTC).signed_percent(-0.00005001) == "−0.01 %"
 
 
 def test_guardrails_of_equal_arms_print_no_minus_before_a_zero():
@@ -271,8 +272,8 @@ def test_the_command_line_says_it_first(tmp_path, capsys):
         )
     monitor.close()
     commands = ["results", "e", "--home", str(tmp_path)]
-    assert main([*commands, "--json"]) == 0
+    assert main(ABTestManager, [*commands, "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
-    assert main(commands) == 0
+    assert main(ABTestManager, commands) == 0
     text = capsys.readouterr().out
     assert text.startswith(f"{told['contradiction']['message']}\n\nworse: ")

@@ -167,7 +167,7 @@ def test_many_threads_lose_nothing_and_the_records_of_a_call_share_a_commit(moni
     from sqlalchemy import event
 
     commits = []
-    event.listen(monitor._engine, "commit", commits.append)
+    event.listen(monitor.engine, "commit", commits.append)
 
     def write(thread: int) -> None:
         for number in range(5):
@@ -253,7 +253,7 @@ def test_what_was_acknowledged_survives_kill_9(tmp_path):
 
 
 def test_commits_go_to_the_disk(monitor):
-    with monitor._engine.connect() as connection:
+    with monitor.engine.connect() as connection:
         assert connection.exec_driver_sql("PRAGMA synchronous").scalar() == 2  # FULL
 
 
@@ -291,7 +291,7 @@ def test_a_database_that_cannot_be_used_says_so(tmp_path):
 
 
 def test_a_newer_schema_is_left_alone(tmp_path, monitor):
-    with monitor._engine.begin() as connection:
+    with monitor.engine.begin() as connection:
         connection.exec_driver_sql("UPDATE schema_version SET version = 99")
     with pytest.raises(StorageUnavailable, check=coded("schema_version", found=99)):
         PerformanceMonitor(monitor.db_path, reports_dir=tmp_path)

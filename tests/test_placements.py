@@ -11,6 +11,7 @@ from scheduler_env.problem import Instance
 from scheduler_env.readers import instance_from_request
 from scheduler_env.schedule import Schedule, ScheduledStep
 from scheduler_service.http.runs.running import recorded_details
+from scheduler_service.telemetry.history import run_of_request
 from tests.codes import coded
 from tests.properties import examples
 
@@ -45,7 +46,9 @@ def test_what_is_unpacked_is_what_was_packed(data, request):
 
 def test_placements_of_another_instance_are_refused(service):
     told = service.run(params=SAMPLE)
-    _, asked, placements = PerformanceMonitor(service.home / "logs" / "performance.db").history.run(told["request_id"])
+    _, asked, placements = run_of_request(
+        PerformanceMonitor(service.home / "logs" / "performance.db").engine, told["request_id"]
+    )
     assert len(placements) < 150
     for other in (PLANT, {"workpoints": [{}, {}]}):
         with pytest.raises(InvalidSchedule, check=coded("placements_of_other")):

@@ -26,14 +26,15 @@ from scheduler_service.http.runs.running import compute
 from scheduler_service.reporting.ab_test import ab_test_report
 from scheduler_service.reporting.evolution import course
 from scheduler_service.reporting.page import html_of
-from scheduler_service.reporting.texts import TEXTS
 from scheduler_service.settings import Settings
 from scheduler_service.stats.comparison import compare_arms
 from scheduler_service.stats.guardrails import check_guardrails
 from scheduler_service.stats.optimality import MIN_ANSWERS, PROVEN_GAP, PROVEN_SHARE
 from scheduler_service.stats.pairs import judge_pairs
 from scheduler_service.stats.verdict import judge
+from scheduler_service.telemetry.history import latest_runs
 from scheduler_service.telemetry.schema import SCHEMA_VERSION
+from scheduler_service.words import WORDS
 from tests.codes import coded
 from tests.pages import Page
 
@@ -219,7 +220,7 @@ def test_a_database_from_before_is_upgraded_and_reads_null(old):
     assert runs["policy_makespan"].isna().all()
     assert old.get_pairs("e")[["policy_makespan_a", "policy_makespan_b"]].isna().all(axis=None)
     assert old.summary()["policy_makespan"]["mean"] is None
-    assert [run["policy_makespan"] for run in old.history.latest(10)] == [None] * 6
+    assert [run["policy_makespan"] for run in latest_runs(old.engine, 10)] == [None] * 6
     old.record_performance(PerformanceRecord(request_id="new", makespan=50.0, policy_makespan=51.0))
     assert old.get_performance_data()["policy_makespan"].dropna().tolist() == [51.0]
 
@@ -243,7 +244,7 @@ def test_runs_from_before_are_not_comparable_in_it_and_nothing_fails(old):
     assert (told["verdict"], told["verdict_reason"]["code"]) == ("invalid", "not_recorded")
     assert told["reasons"]["improvement_percentage"]["code"] == "not_recorded"
     assert told["cannot_tell"] is None
-    assert "from before policy_makespan was recorded" in told["verdict_sentence"]
+    assert told["verdict_reason"]["text"]["code"] == "reasons.not_recorded"
     assert [(each["name"], each["state"]) for each in told["guardrails"]] == [
         ("policy_makespan", "undecided"), ("requests", "undecided"),
     ]  # fmt: skip
@@ -280,7 +281,8 @@ def test_an_experiment_on_it_tells_models_apart_whose_answers_are_all_optimal(be
     verdict = verdict_on(optimal_runs(400, better=better), "policy_makespan")
     assert verdict.word == word
     assert verdict.cannot_tell is None
-    assert f"{word} than model_a in policy_makespan" in verdict.sentence
+    assert verdict.messages[0].code == f"verdicts.{word}"
+    assert verdict.messages[0].params["metric"] == "policy_makespan"
 
 
 def test_failures_are_penalised_in_it_as_in_the_makespan():
@@ -292,7 +294,7 @@ def test_as_a_guardrail_it_is_tested_only_where_it_is_asked_for():
     runs = optimal_runs(600, better=-0.2)
     (check,) = check_guardrails(runs, {"policy_makespan": 0.05}, "model_a", "model_b")
     assert (check.state, check.name) == ("breached", "policy_makespan")
-    assert "longer own schedules than the baseline" in check.message
+    assert (check.text.params["metric"], check.text.params["way"]) == ("policy_makespan", "longer")
     better = check_guardrails(optimal_runs(600, better=0.2), {"policy_makespan": 0.05}, "model_a", "model_b")
     assert better[0].state == "kept"
 
@@ -303,7 +305,7 @@ def test_shadow_pairs_are_judged_by_it_and_carry_the_experiments_verdict():
     assert (told["verdict"], told["verdict_basis"]) == ("better", "pairs")
     paired = told["paired"]["shadow"]
     assert (paired["metric"], paired["verdict"], paired["cannot_tell"]) == ("policy_makespan", "better", None)
-    assert "in policy_makespan" in paired["verdict_sentence"]
+    assert paired["verdict_text"][0]["params"]["metric"] == "policy_makespan"
 
 
 def test_the_requests_lost_most_have_both_makespans():
@@ -323,11 +325,11 @@ def test_a_replay_of_any_two_models_is_judged_by_it_when_asked_to(tmp_path, caps
     monitor.close()
     models = ["--baseline", "DDQN_v1.0", "--candidate-model", "DDQN_v2.0"]
     command = ["replay", "--home", str(tmp_path), *models]
-    assert main([*command, "--metric", "policy_makespan", "--json"]) == 0
+    assert main(ABTestManager, [*command, "--metric", "policy_makespan", "--json"]) == 0
     verdict = json.loads(capsys.readouterr().out)["verdict"]
     assert (verdict["metric"], verdict["pairs"]) == ("policy_makespan", PLANNERS)
     assert verdict["verdict"] == "better"
-    assert main([*command, "--metric", "policy_makespan"]) == 0
+    assert main(ABTestManager, [*command, "--metric", "policy_makespan"]) == 0
     assert "policy_makespan model_b / model_a: 0.9" in capsys.readouterr().out
     pairs = PerformanceMonitor(tmp_path / "logs" / "performance.db", reports_dir=tmp_path).get_pairs()
     assert (pairs["policy_makespan_b"] >= pairs["makespan_b"] - 1e-9).all()
@@ -349,16 +351,17 @@ def test_a_verdict_that_no_data_will_bring_says_so_and_names_the_metric_that_tel
     assert verdict.cannot_tell.to_dict()["code"] == "proven_optimal"
     assert verdict.cannot_tell.telling == "policy_makespan"
     assert verdict.cannot_tell.shares == {"model_a": 1.0, "model_b": 1.0}
-    assert f"will not tell them apart in {metric}; policy_makespan" in verdict.sentence
-    assert "Judge by policy_makespan" in verdict.recommendation
+    blocked = verdict.messages[-1]
+    assert (blocked.code, blocked.params["metric"]) == ("verdicts.cannot_tell", metric)
+    assert verdict.next_step().params["metric"] == "policy_makespan"
     assert (verdict.days_left.days, verdict.days_left.reason.reason) == (None, "cannot_tell")
 
 
 def test_where_every_answer_equals_its_bound_the_arms_are_equal_and_that_is_non_inferior():
     verdict = verdict_on(optimal_runs(400))
     assert (verdict.word, verdict.reason) == ("non_inferior", None)
-    assert verdict.sentence.startswith("model_b and model_a are equal in makespan. Nearly all answers")
-    assert verdict.recommendation.startswith("Promote model_b if it has other advantages. Judge by")
+    assert [each.code for each in verdict.messages] == ["verdicts.equal", "verdicts.cannot_tell"]
+    assert verdict.next_code == "cannot_tell_non_inferior"
     json.dumps(verdict.to_dict(), allow_nan=False)
     few, fewer = optimal_runs(60), optimal_runs(60).assign(gap=0.02)
     assert [verdict_on(runs, min_samples=25).word for runs in (few, fewer)] == ["non_inferior", "inconclusive"]
@@ -378,7 +381,7 @@ def test_where_every_answer_equals_its_bound_the_arms_are_equal_and_that_is_non_
 def test_while_answers_may_differ_nothing_of_the_kind_is_said(runs):
     verdict = verdict_on(runs)
     assert verdict.cannot_tell is None
-    assert "proven" not in verdict.sentence
+    assert "verdicts.cannot_tell" not in [each.code for each in verdict.messages]
 
 
 def test_the_limit_is_a_share_of_each_arm():
@@ -407,14 +410,14 @@ def test_a_candidate_that_certainly_fails_more_often_is_not_called_non_inferior_
     verdict = verdict_on(optimal_runs(800, failing=0.3), "gap")
     assert verdict.failing.is_certain
     assert verdict.word == "invalid"
-    assert verdict.recommendation.startswith("Do not promote model_b before it fails as seldom")
+    assert verdict.next_code == "failing"
 
 
 def test_pairs_of_proven_optima_say_so_too():
     verdict = judge_pairs(optimal_pairs(60), margin=0.05, alpha=0.05)
     assert (verdict.word, verdict.cannot_tell.telling) == ("identical", "policy_makespan")
-    assert "no length of 60 pairs differs. Nearly all answers of both arms are proven optimal" in verdict.sentence
-    assert "Judge by policy_makespan" in verdict.recommendation
+    assert [each.code for each in verdict.messages] == ["verdicts.equal_lengths", "verdicts.cannot_tell"]
+    assert (verdict.next_code, verdict.next_step().params["metric"]) == ("cannot_tell", "policy_makespan")
     told = judge_pairs(optimal_pairs(200), margin=0.05, alpha=0.05, metric="policy_makespan")
     assert (told.word, told.cannot_tell) == ("better", None)
 
@@ -508,12 +511,14 @@ def test_a_classical_difference_of_optima_is_said_to_be_one_of_the_requests():
     told = examined.to_dict()
     assert told["is_significant"], "by the formula of the contract, which knows nothing of proofs"
     assert told["verdict"] == "non_inferior"
-    assert told["summary"].endswith("mostly one of the requests of the two arms, not of the models.")
+    assert told["raw_means_text"][-1]["code"] == "raw_means.of_requests"
+    assert told["summary"].endswith(WORDS.text("raw_means.of_requests"))
     zh, en = (Page(html_of(ab_test_report(examined, runs, None, (), BEGIN, NOW, lang))).text for lang in ("zh", "en"))
-    assert TEXTS["zh"]["raw_of_requests"] in zh
-    assert TEXTS["en"]["raw_of_requests"].strip() in en
+    assert WORDS.text("raw_means.of_requests", lang="zh") in zh
+    assert WORDS.text("raw_means.of_requests") in en
     unproven = runs.assign(gap=0.02, lower_bound=runs["makespan"] / 1.02)
-    assert "not of the models" not in examine(experiment(), unproven, None, NOW).to_dict()["summary"]
+    means = examine(experiment(), unproven, None, NOW).to_dict()["raw_means_text"]
+    assert "raw_means.of_requests" not in [each["code"] for each in means]
 
 
 def test_a_report_on_it_names_it_everywhere():
@@ -522,8 +527,8 @@ def test_a_report_on_it_names_it_everywhere():
     examined = examine(of, runs, pairs, NOW)
     zh, en = (Page(html_of(ab_test_report(examined, runs, pairs, (), BEGIN, NOW, lang))).text for lang in ("zh", "en"))
     assert "B 优于 A：模型自身排程的完工时间平均缩短" in zh
-    assert TEXTS["zh"]["guard_policy_makespan"] in zh
-    assert TEXTS["zh"]["differences_policy_makespan"] in zh
+    assert "模型自身排程的总工期延长" in zh
+    assert WORDS.text("experiments.pairs.differences", {"metric": "policy_makespan"}, "zh") in zh
     assert "makespan of the model's own schedule" in en
     lost = optimal_pairs(100, better=-0.1)
     told = Page(html_of(ab_test_report(examine(of, runs, lost, NOW), runs, lost, (), BEGIN, NOW, "zh"))).text
@@ -545,7 +550,7 @@ def test_the_performance_report_shows_it_by_model(monitor):
         )
         monitor.record_performance(one)
     page = Page(Path(monitor.generate_performance_report()).read_text("utf-8")).text
-    assert TEXTS["zh"]["policy_makespan"] in page
+    assert WORDS.text("reports.policy_makespan", lang="zh") in page
     assert "57.25" in page or "57.3" in page
 
 

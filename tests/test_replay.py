@@ -326,7 +326,7 @@ def test_a_model_is_not_compared_with_itself(monitor):
     assert verdict["verdict"] == "identical"
     assert verdict["verdict_reason"] is None
     assert verdict["pairs"] == 0
-    assert "the same model, A" in verdict["verdict_sentence"]
+    assert verdict["verdict_text"][0]["code"] == "verdicts.one_model"
 
 
 def test_a_candidate_is_found_by_its_arm(monitor):
@@ -346,9 +346,9 @@ def test_a_candidate_is_found_by_its_arm(monitor):
 
 
 def counted(monitor, plan, contest=CONTEST):
-    """(number, alpha, sentence) of what the replay says."""
+    """(number, alpha, the last text) of what the replay says."""
     verdict = judge_replay(contest, plan.record, monitor)
-    return verdict["replay_number"], verdict["alpha"], verdict["verdict_sentence"]
+    return verdict["replay_number"], verdict["alpha"], verdict["verdict_text"][-1]
 
 
 def test_each_further_replay_of_two_models_is_judged_at_less(monitor, calls):
@@ -358,9 +358,9 @@ def test_each_further_replay_of_two_models_is_judged_at_less(monitor, calls):
         for seed in (1, 2, 3)
     ]
     for number, plan in enumerate(plans, 1):
-        told_number, alpha, sentence = counted(monitor, plan)
+        told_number, alpha, text = counted(monitor, plan)
         assert (told_number, alpha) == (number, pytest.approx(0.05 / (number * (number + 1))))
-        assert f"Replay {number} of these two models: judged at" in sentence
+        assert text == {"code": "verdicts.replay", "params": {"number": number, "alpha": alpha}}
     assert "judged at 0.42 %" in counted(monitor, plans[2])[2]
     state = state_of(CONTEST, plans[1].record, "done", 3, monitor)
     assert (state["replay_number"], state["alpha"]) == (2, pytest.approx(0.05 / 6))

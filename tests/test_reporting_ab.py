@@ -23,10 +23,11 @@ from scheduler_service.reporting.ab_figures import _rows
 from scheduler_service.reporting.ab_test import ab_test_report
 from scheduler_service.reporting.content import Pictures, Report
 from scheduler_service.reporting.evolution import effects_over_time, pair_effects_over_time, ramp
+from scheduler_service.reporting.formatting import Formatter, all_texts, report_texts
 from scheduler_service.reporting.page import html_of
 from scheduler_service.reporting.pdf import pdf_of
-from scheduler_service.reporting.texts import TEXTS
 from scheduler_service.stats.metrics import METRICS
+from scheduler_service.words import LANGS, WORDS
 from tests.pages import Page
 
 NOW = datetime(2026, 11, 23, 12, 15, 30, tzinfo=UTC)
@@ -175,7 +176,7 @@ def test_the_planned_end_is_told_and_of_an_open_ended_experiment_that_it_has_non
     assert "计划结束 2026-" in page_of(experiment(), runs).text
     for lang, words in {
         "zh": "计划结束 不限期（直到上线",
-        "en": "Planned end none (open-ended until promoted",
+        "en": "Planned end open-ended (until promoted",
     }.items():
         assert words in page_of(experiment(duration_days=3_650), runs, lang=lang).text
 
@@ -189,16 +190,18 @@ def test_a_better_candidate_is_recommended_with_its_figures():
     effect = examined.verdicts["model_b"].effect
     assert examined.verdicts["model_b"].word == "better"
     zh, en = page_of(experiment(), runs).text, page_of(experiment(), runs, lang="en").text
-    assert f"✓ 更优 B 优于 A：完工时间平均缩短 {100 * effect.improvement:.2f}%，依据 200 名用户的 1,600 次请求。" in zh
+    assert "✓ 更优 B 优于 A：总工期平均缩短" in zh
+    assert WORDS.say(*examined.verdicts["model_b"].messages, lang="zh") in zh
+    assert "依据 200 名用户的 1,600 次请求。" in zh
     assert "下一步 可以让 B 上线，设为默认模型。" in zh
-    assert f"95% 随时有效区间 +{100 * effect.low:.2f}% 至 +{100 * effect.high:.2f}%" in zh
-    assert f"B is better than A: makespan {100 * effect.improvement:.2f}% shorter on average" in en
+    assert f"95 % 随时有效区间 +{100 * effect.low:.2f} % 至 +{100 * effect.high:.2f} %" in zh
+    assert WORDS.say(*examined.verdicts["model_b"].messages) in en
     assert "Promote B: make it the default model." in en
 
 
 def test_a_worse_candidate_is_called_worse():
     text = page_of(experiment(), runs_of(200, 8, better={"model_b": -0.03})).text
-    assert "× 更差 B 不如 A：完工时间平均延长" in text
+    assert "× 更差 B 不如 A：总工期平均延长" in text
     assert "停止实验，保留 A。" in text
 
 
@@ -213,7 +216,7 @@ def test_no_difference_is_not_sold_as_one():
 
 def test_what_cannot_be_worse_by_the_margin_is_non_inferior():
     text = page_of(experiment(), runs_of(160, 6, seed=3)).text
-    assert "≈ 不劣 B 不比 A 差（即使变差也不到 5%）" in text
+    assert "≈ 不劣 B 不比 A 差（即使变差也不到 5 %）" in text
 
 
 @pytest.mark.parametrize(
@@ -232,9 +235,9 @@ def test_a_wrong_split_is_an_alarm_and_withholds_the_comparison():
     runs = runs_of(300, 4, shares=[0.65, 0.35], better={"model_b": 0.05})
     page = page_of(experiment(), runs)
     users = runs.groupby("variant")["user_id"].nunique()
-    assert f"用户分流为 {users['model_a']} / {users['model_b']}，设定为 50% / 50%，p < 0.0001" in page.text
-    assert "! 无效" in page.text
-    assert "完工时间平均缩短" not in page.text
+    assert f"用户分流为 {users['model_a']} / {users['model_b']}，设定为 50 % / 50 %，p < 0.0001" in page.text
+    assert "! 无法判定" in page.text
+    assert "总工期平均缩短" not in page.text
     assert "先查明为何有用户缺失" in page.text
 
 
@@ -270,7 +273,8 @@ def test_a_model_that_was_exchanged_on_the_way_makes_the_verdict_invalid():
 )
 def test_the_next_step_suits_the_state_of_the_experiment(options, history, expected):
     text = page_of(experiment(**options), runs_of(200, 8, better={"model_b": 0.06}), history=history).text
-    assert TEXTS["zh"][expected].format(a="A", b="B", days="", other="A") in text
+    params = {"a": "model_a", "b": "model_b", "days": "", "other": "model_a"}
+    assert WORDS.text(f"next.{expected.removeprefix('next_')}", params, "zh") in text
 
 
 def test_a_candidate_that_fails_more_often_is_not_recommended_however_short_its_schedules():
@@ -292,7 +296,7 @@ def test_every_candidate_has_a_verdict_and_shares_the_chance_of_error():
     assert "B 优于 A" in text
     assert "C 不如 A" in text
     assert "C · GA_fast 对比 A · DDQN_v1.0（基线）" in text
-    assert "97.5% 随时有效区间" in text
+    assert "97.5 % 随时有效区间" in text
 
 
 def test_eight_arms_fit_on_a_page(pictures):
@@ -370,7 +374,7 @@ def test_guardrails_show_their_state_as_a_sign_too():
 def test_secondary_metrics_carry_their_adjusted_p_value():
     runs = runs_of(200, 8, better={"model_b": 0.03})
     found = examine(experiment(), runs, None, NOW).secondary["model_b"]["execution_time"]
-    assert f"计算时间 {found['improvement_percentage']:+.2f}%".replace("-", "−") in page_of(experiment(), runs).text
+    assert f"计算时间 {found['improvement_percentage']:+.2f} %".replace("-", "−") in page_of(experiment(), runs).text
 
 
 # --- what was done with it ---
@@ -406,15 +410,15 @@ def test_an_abort_in_the_first_stage_is_told_with_its_reason(pictures):
     ]
     runs = runs_of(90, 4, better={"model_b": -0.14}, hours=5.3)
     page = page_of(experiment(rollout={}, status="stopped"), runs, history=history)
-    assert "中止 护栏 0.0% 护栏被突破：总工期延长 14.10%" in page.text
-    assert "王工 10.0% 上线前验证" in page.text
+    assert "自动中止 护栏 0.0 % 护栏被突破：总工期延长 14.1 %" in page.text
+    assert "王工 10.0 % 上线前验证" in page.text
     assert "guardrail makespan" not in page.text
 
 
 @pytest.mark.parametrize(
     ("lang", "told"),
     [
-        ("zh", "护栏被突破：100% 的请求自身模型未能应答"),
+        ("zh", "护栏被突破：自身模型未能应答的请求占比（熔断） 100 %"),
         ("en", "guardrail requests: the candidate's own model failed in 13 of 13 requests; 50 % may"),
     ],
 )
@@ -427,8 +431,8 @@ def test_an_abort_by_the_breaker_is_told_though_no_verdict_was_looked_at(lang, t
     page = page_of(experiment(status="stopped"), runs, history=history, lang=lang)
     assert told in page.text
     label = {
-        "zh": "自身模型未能应答的请求占比（熔断） 100.0% — ≤ 50% × 突破",
-        "en": "(circuit breaker) 100.0% – ≤ 50% × breached",
+        "zh": "自身模型未能应答的请求占比（熔断） 100.0 % — ≤ 50 % × 突破",
+        "en": "(circuit breaker) 100.0 % – ≤ 50 % × breached",
     }[lang]
     assert label in page.text
 
@@ -440,7 +444,7 @@ def test_an_english_report_gives_the_services_own_reasons():
 
 def test_an_experiment_that_ran_out_is_off_the_candidate_from_its_last_day_on():
     page = page_of(experiment(duration_days=3), runs_of(60, 3), history=[line(0, "created", "active")])
-    assert "到期 — 0.0% 实验期限已到" in page.text
+    assert "到期 — 0.0 % 实验期限已到" in page.text
 
 
 def test_figures_of_the_history_that_are_not_as_expected_leave_the_reason_as_it_is():
@@ -533,19 +537,19 @@ def test_any_data_make_a_sensible_page(pictures, runs, lang):
     assert pdf_of(report).startswith(b"%PDF-")
     words = page.text.lower().replace("(", " ").replace("%", " ").split()
     assert not {"nan", "none", "inf"} & set(words)
-    assert TEXTS[lang]["arms"] in page.text
+    assert WORDS.text("experiments.arms.heading", lang=lang) in page.text
 
 
 @pytest.mark.parametrize("metric", list(METRICS))
 def test_every_metric_has_its_words(metric):
     runs = runs_of(120, 4, better={"model_b": 0.03}).assign(user_satisfaction=4.0)
     for lang in ("zh", "en"):
-        assert TEXTS[lang][f"metric_{metric}"] in page_of(experiment(success_metric=metric), runs, lang=lang).text
+        assert Formatter(lang, UTC).axis(metric) in page_of(experiment(success_metric=metric), runs, lang=lang).text
 
 
 def test_every_hanzi_of_the_texts_is_in_the_font_of_the_charts():
-    for texts in TEXTS.values():
-        for text in texts.values():
+    for lang in LANGS:
+        for text in all_texts(lang):
             assert drawable(text, 10_000) == " ".join(text.split())
 
 
@@ -594,7 +598,7 @@ def test_runs_pairs_and_history_on_disk_make_the_report(monitor, tmp_path):
     told = {"id": "1", "experiment": "v1_vs_v2", **line(0, "created", "active", actor="王工", reason="验证")}
     (tmp_path / "logs" / "experiments.jsonl").write_text(json.dumps(told) + "\n")
     page = Page(ABTestAnalyzer(monitor, config_path=config).generate_ab_test_report("v1_vs_v2"))
-    assert "创建 王工 50.0% 验证" in page.text
+    assert "创建 王工 50.0 % 验证" in page.text
     assert "pair-1" in page.text
 
 
@@ -602,7 +606,7 @@ def test_an_experiment_that_is_gone_from_the_configuration_can_still_be_read(mon
     analyzer = ABTestAnalyzer(monitor, config_path=tmp_path / "none.json")
     record(monitor, HOSTILE)
     page = Page(analyzer.generate_ab_test_report(HOSTILE))
-    assert TEXTS["zh"]["not_configured"] in page.text
+    assert report_texts("zh")["not_configured"] in page.text
     assert "DDQN_5c1f0a2e_v2.0.0" in page.text
     assert "script" not in page.tags
     with pytest.raises(ExperimentNotFound, match="'unheard_of'"):

@@ -8,9 +8,9 @@ import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from scheduler_service.reporting import figures
-from scheduler_service.reporting.texts import TEXTS
+from scheduler_service.reporting.formatting import report_texts
 
-WORDS = TEXTS["zh"]
+WORDS = report_texts("zh")
 RATIOS = [1.0, 1.3, 5.0, 19.0, 21.0, 60.0, 200.0, 900.0, 1e4, 1e6]
 
 

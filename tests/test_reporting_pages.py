@@ -15,9 +15,10 @@ import monitoring
 from monitoring import ABTestAnalyzer, PerformanceMonitor, PerformanceRecord
 from scheduler_service.errors import InvalidInput
 from scheduler_service.reporting.analysis import failure_reasons, over_time
-from scheduler_service.reporting.texts import TEXTS
+from scheduler_service.reporting.formatting import report_texts
 from scheduler_service.telemetry.schema import runs as runs_table
 from scheduler_service.telemetry.writer import run_row
+from scheduler_service.words import WORDS
 from tests.pages import Page
 
 NOW = datetime(2026, 11, 23, 12, 15, 30, tzinfo=UTC)
@@ -93,14 +94,14 @@ def fill(monitor: PerformanceMonitor, count: int, *, better_by_h: float = 3.0, s
                 NOW,
             )
         )
-    with monitor._engine.begin() as connection:
+    with monitor.engine.begin() as connection:
         connection.execute(insert(runs_table), rows)
 
 
 def test_both_languages_have_the_same_texts_with_the_same_places():
-    assert TEXTS["zh"].keys() == TEXTS["en"].keys()
-    for key, text in TEXTS["zh"].items():
-        assert text.count("{") == TEXTS["en"][key].count("{"), key
+    assert report_texts("zh").keys() == report_texts("en").keys()
+    for key, text in report_texts("zh").items():
+        assert text.count("{") == report_texts("en")[key].count("{"), key
 
 
 def test_the_figures_of_the_report_agree_with_pandas(monitor):
@@ -110,7 +111,7 @@ def test_the_figures_of_the_report_agree_with_pandas(monitor):
     good = runs[runs["success"]]
     assert f"请求数 {len(runs):,}" in page.text
     assert f"{good['makespan'].mean():.2f} h" in page.text
-    assert f"{100 * runs['success'].mean():.1f}%" in page.text
+    assert f"{100 * runs['success'].mean():.1f} %" in page.text
     for model, group in good.groupby("model_key"):
         assert f"{model} {(runs['model_key'] == model).sum():,}" in page.text
         assert f"{group['makespan'].mean():.2f} h" in page.text
@@ -123,30 +124,30 @@ def test_the_change_is_against_the_period_before(monitor):
         moment = NOW - timedelta(days=days)
         monitor.record_performance(PerformanceRecord(request_id=str(days), makespan=makespan, timestamp=moment))
     page = Page(monitor.generate_performance_report(days=7, lang="en"))
-    assert "Mean makespan 54.00 h vs. previous period ▼ 10.0%" in page.text
+    assert "Mean makespan 54.00 h vs. previous period ▼ 10.0 %" in page.text
 
 
 def test_crossed_thresholds_are_named_with_advice(monitor, monkeypatch):
     fill(monitor, 500)
     page = Page(monitor.generate_performance_report(lang="en"))
     assert "All figures are within" not in page.text
-    assert not any(TEXTS["en"][key] in page.text for key in ("above", "below"))
+    assert not any(report_texts("en")[key] in page.text for key in ("above", "below"))
     monkeypatch.setitem(monitoring.PERFORMANCE_THRESHOLDS, "max_makespan", 50.0)
     monkeypatch.setitem(monitoring.PERFORMANCE_THRESHOLDS, "min_success_rate", 0.99)
     page = Page(monitor.generate_performance_report(lang="en"))
-    assert [page.text.count(TEXTS["en"][key]) for key in ("above", "below")] == [1, 1]
-    assert "above the threshold of 50.00 h; 100.0% of these requests exceed it" in page.text
+    assert [page.text.count(report_texts("en")[key]) for key in ("above", "below")] == [1, 1]
+    assert "above the threshold of 50 h; 100 % of these requests exceed it" in page.text
     assert re.search(
-        r"below the threshold of 99\.0%\. The most frequent failure is “求解超时：# ms” \(\d+ times\)", page.text
+        r"below the threshold of 99 %\. The most frequent failure is “求解超时：# ms” \(\d+ times\)", page.text
     )
 
 
 @pytest.mark.parametrize("lang", ["zh", "en"])
 def test_a_report_of_nothing_says_so(monitor, config, lang):
     page = Page(monitor.generate_performance_report(lang=lang))
-    assert TEXTS[lang]["find_no_runs"] in page.text
+    assert WORDS.text("performance.no_runs", lang=lang) in page.text
     page = Page(ABTestAnalyzer(monitor, config_path=config).generate_ab_test_report("v1_vs_v2", lang=lang))
-    assert TEXTS[lang]["ab_no_data"] in page.text
+    assert report_texts(lang)["ab_no_data"] in page.text
 
 
 @pytest.mark.parametrize(
@@ -242,7 +243,7 @@ def test_a_period_of_any_length_has_a_legible_time_axis(monitor):
     runs = monitor.get_performance_data()
     for hours in (0.01, 0.3, 2, 7, 30, 71, 100, 170, 700, 3000, 9000, 80_000):
         start = NOW - timedelta(hours=hours)
-        drawn = latency(over_time(runs, start, NOW), TEXTS["zh"], (start, NOW))
+        drawn = latency(over_time(runs, start, NOW), report_texts("zh"), (start, NOW))
         axes = drawn.axes[0]
         assert 2 <= len(axes.get_xticks()) <= 10, hours
 

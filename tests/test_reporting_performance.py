@@ -23,14 +23,14 @@ from scheduler_service.reporting.analysis import gap_change, size_labels
 from scheduler_service.reporting.anomalies import anomalous_buckets, anomalous_runs
 from scheduler_service.reporting.content import Table
 from scheduler_service.reporting.facts import AlertRow
-from scheduler_service.reporting.formatting import Formatter
+from scheduler_service.reporting.formatting import Formatter, report_texts
 from scheduler_service.reporting.look import label
 from scheduler_service.reporting.page import html_of
 from scheduler_service.reporting.pdf import pdf_of
 from scheduler_service.reporting.performance import performance_report
-from scheduler_service.reporting.texts import TEXTS
 from scheduler_service.stats.outliers import OUTLIER_SCORE, modified_z_scores
 from scheduler_service.telemetry.queries import DTYPES
+from scheduler_service.words import WORDS
 from tests.pages import Page
 
 NOW = datetime(2026, 11, 23, 12, 15, 30, tzinfo=UTC)
@@ -173,10 +173,10 @@ def test_a_bad_spell_is_found_and_a_quiet_one_is_not_taken_for_it():
 def test_anomalies_are_listed_with_their_reason_and_counted():
     slow = {"execution_time": 1.0, "request_id": "slow"}
     page = page_on(frame(*noisy_gaps(60, 0.01), {"gap": 0.2, "request_id": "far"}, slow))
-    assert "far m 1 gap 20.0%, usually 1.0% for similar requests (z = " in page.text
+    assert "far m 1 gap 20.0 %, usually 1.0 % for similar requests (z = " in page.text
     assert "slow m 1 compute time 1.00 s, usually 20 ms for similar requests (z = " in page.text
     assert "Outliers among similar requests: 1 by gap, 1 by compute time" in page.text
-    assert TEXTS["en"]["no_anomalies"] in page_on(frame({"times": 60})).text
+    assert report_texts("en")["no_anomalies"] in page_on(frame({"times": 60})).text
 
 
 def test_more_anomalies_than_are_listed_are_counted_and_both_kinds_are_shown():
@@ -212,17 +212,17 @@ def test_the_mean_gap_of_each_size_is_held_against_its_threshold():
         [cell if isinstance(cell, str) else cell.text for cell in row] for row in tables_of(report)["Thresholds"].rows
     ]
     assert rows[3:] == [
-        ["Mean gap with 1 work points, at most", "2.00%", "1.00%", "ok"],
-        ["Mean gap with 3–5 work points, at most", "10.00%", "30.00%", "above threshold"],
-        ["Mean gap with 6–10 work points, at most", "4.20%", "30.00%", "too few runs"],
+        ["Mean gap with 1 work points, at most", "2.00 %", "1.00 %", "ok"],
+        ["Mean gap with 3–5 work points, at most", "10.00 %", "30.00 %", "above threshold"],
+        ["Mean gap with 6–10 work points, at most", "4.20 %", "30.00 %", "too few runs"],
     ]
-    assert "Mean gaps above their thresholds: 3–5 work points, 30.00% (threshold 10.00%)" in Page(html_of(report)).text
+    assert "Mean gaps above their thresholds: 3–5 work points, 30 % (threshold 10 %)" in Page(html_of(report)).text
 
 
 def test_the_threshold_of_every_size_is_within_its_chart():
     labels = {"1": 2.0, "2": 10.0}
     drawn = figures.boxes(
-        {"1": pd.Series([0.1, 0.3]), "2": pd.Series([0.2])}, "", TEXTS["en"], limits=labels, scale="root"
+        {"1": pd.Series([0.1, 0.3]), "2": pd.Series([0.2])}, "", report_texts("en"), limits=labels, scale="root"
     )
     assert drawn.axes[0].get_xlim()[1] > 10.0
 
@@ -235,22 +235,24 @@ ALERT = AlertRow("min_success_rate", "too many failures", "critical", NOW - time
 def test_alerts_of_the_period_are_listed_and_shaded():
     ended = replace(ALERT, severity="warning", message="slow", ended=NOW - timedelta(hours=4))
     report = report_on(frame({"times": 9}), ALERT, ended)
-    assert tables_of(report)[TEXTS["en"]["alerts_of_period"]].rows[0][1] == "too many failures (min_success_rate)"
+    assert (
+        tables_of(report)[report_texts("en")["alerts_of_period"]].rows[0][1] == "too many failures (min_success_rate)"
+    )
     page = Page(html_of(report))
     assert "There were 2 alerts, 1 of them critical and 1 ongoing." in page.text
-    assert "ongoing 91.00% 95.00%" in page.text
+    assert "ongoing 91.00 % 95.00 %" in page.text
     trend = next(block for section in report.sections for block in section.blocks if block.kind == "pictures")
     legend = trend.pictures[0].figure.axes[0].get_legend()
     assert [text.get_text() for text in legend.get_texts()] == ["critical alert", "warning"]
 
 
 def test_a_period_without_alerts_says_so():
-    assert TEXTS["en"]["no_alerts"] in page_on(frame({"times": 3})).text
-    assert TEXTS["en"]["no_alerts"] in page_on(frame()).text
+    assert report_texts("en")["no_alerts"] in page_on(frame({"times": 3})).text
+    assert report_texts("en")["no_alerts"] in page_on(frame()).text
 
 
 def test_nothing_is_fine_while_an_alert_is_ongoing():
-    fine = TEXTS["en"]["find_fine"]
+    fine = WORDS.text("performance.fine")
     assert fine in page_on(frame({"times": 3})).text
     assert fine not in page_on(frame({"times": 3}), ALERT).text
 
@@ -287,10 +289,10 @@ def test_alerts_that_overlap_are_shaded_once_for_each_severity():
     ("name", "value", "told"),
     [
         ("max_makespan", 56.634, "56.63 h"),
-        ("max_makespan_rise", 0.0612, "6.12%"),
+        ("max_makespan_rise", 0.0612, "6.12 %"),
         ("max_execution_time", 0.195, "195 ms"),
-        ("min_success_rate", 0.9484, "94.84%"),
-        ("max_gap", 0.0125, "1.25%"),
+        ("min_success_rate", 0.9484, "94.84 %"),
+        ("max_gap", 0.0125, "1.25 %"),
         ("min_free_disk_gib", 0.5, "0.50 GiB"),
         ("input_drift", 0.314, "0.314"),
         ("model_failures", 24.0, "24"),
@@ -337,7 +339,7 @@ def test_poor_data_make_a_sensible_report_in_both_forms(rows, caplog):
     for lang in ("zh", "en"):
         report = report_on(runs, lang=lang)
         page = Page(html_of(report))
-        assert f"{TEXTS[lang]['requests']} {len(runs)}" in page.text
+        assert f"{report_texts(lang)['requests']} {len(runs)}" in page.text
         assert not {"nan", "inf", "None"} & set(page.text.split())
         assert "script" not in page.tags
         assert pdf_of(report).startswith(b"%PDF-")
@@ -346,7 +348,7 @@ def test_poor_data_make_a_sensible_report_in_both_forms(rows, caplog):
 
 def test_models_beyond_a_hundred_are_counted():
     report = report_on(frame(*({"model_key": f"m{place}"} for place in range(103))))
-    assert len(tables_of(report)[TEXTS["en"]["models_of_period"]].rows) == 100
+    assert len(tables_of(report)[report_texts("en")["models_of_period"]].rows) == 100
     assert "3 more are not listed" in Page(html_of(report)).text
 
 
@@ -384,7 +386,7 @@ def test_the_pdf_says_what_the_page_says_in_text_that_can_be_copied(lang, tmp_pa
     command = ["pdftotext", "-raw", str(tmp_path / "report.pdf"), "-"]
     told = "".join(subprocess.run(command, capture_output=True, check=True).stdout.decode().split())
     assert len(tables_of(report)) == 6
-    said = [report.title, report.period, TEXTS[lang]["footer"], *(card.value for card in report.cards)]
+    said = [report.title, report.period, report_texts(lang)["footer"], *(card.value for card in report.cards)]
     for section in report.sections:
         said.append(section.title)
         for block in section.blocks:
@@ -464,5 +466,5 @@ def test_the_thresholds_of_the_report_are_those_of_one_cycle_and_of_time_beyond_
     large = {"times": 50, "makespan": 400.0, "n_workpoints": 20, "n_steps": 267, "gap": 0.05}
     waited = {"times": 50, "execution_time": 60.1, "time_budget_ms": 60_000.0}
     page = Page(html_of(report_on(frame(large, waited)))).text
-    assert TEXTS["en"]["above"] not in page
-    assert TEXTS["en"]["above"] in Page(html_of(report_on(frame({"times": 50, "makespan": 61.0})))).text
+    assert report_texts("en")["above"] not in page
+    assert report_texts("en")["above"] in Page(html_of(report_on(frame({"times": 50, "makespan": 61.0})))).text

@@ -33,7 +33,7 @@ def test_a_candidate_that_fails_each_time_is_stopped_by_its_thirteenth_request()
     assert state([True] * 12) == "undecided"
     found = check_requests(requests([True] * 13, [False] * 4), "model_a", "model_b")
     assert (found.name, found.state, found.harm, found.margin) == (BREAKER, "breached", 1.0, LIMIT)
-    assert found.message == "the candidate's own model failed in 13 of 13 requests; 50 % may"
+    assert found.text.params == {"count": 13, "total": 13, "limit": 0.5, "since": "", "baseline": ""}
 
 
 def test_18_failures_among_the_first_20_are_enough_in_whatever_order():
@@ -115,7 +115,7 @@ def test_a_baseline_that_fails_as_often_keeps_it_from_tripping(rate):
 def test_a_baseline_that_fails_now_and_then_does_not():
     found = check_requests(requests([True] * 20, [True] + [False] * 19), "model_a", "model_b")
     assert found.state == "breached"
-    assert found.message.endswith("13 of 13 requests, the baseline's in 1 of 20; 50 % may")
+    assert found.text.params["baseline"].params == {"count": 1, "total": 20}
 
 
 def test_a_candidate_that_begins_to_fail_later_is_stopped_and_the_message_says_since_when():
@@ -124,7 +124,7 @@ def test_a_candidate_that_begins_to_fail_later_is_stopped_and_the_message_says_s
     assert state(good) == "kept"
     found = check_requests(requests([*good, *[True] * 45]), "model_a", "model_b")
     assert (found.state, found.harm) == ("breached", 1.0)
-    assert found.message.endswith("requests, from its request 10001 on; 50 % may")
+    assert found.text.params["since"].params == {"first": 10_001}
 
 
 def test_once_tripped_it_stays_so_however_late_one_looks():

@@ -82,6 +82,10 @@ def test_the_p_value_and_the_improvement_are_of_user_means():
     assert low < results["improvement_percentage"] < high
 
 
+def change_of(comparison):
+    return comparison.messages[0].params["change"].params["change"]
+
+
 @pytest.mark.parametrize("metric", list(METRICS))
 def test_improvement_is_positive_when_model_b_is_better_whichever_way_is_better(metric):
     rng = np.random.default_rng(5)
@@ -93,17 +97,17 @@ def test_improvement_is_positive_when_model_b_is_better_whichever_way_is_better(
         runs = one_value_per_user("success", worse > 0.4, better > 0.65)
     else:
         runs = one_value_per_user(metric, worse, better)
-    results = compare_arms(runs, metric).to_dict()
+    found = compare_arms(runs, metric)
+    results = found.to_dict()
     assert results["improvement_percentage"] > 0
     assert results["confidence_interval"][0] > 0
     assert results["is_significant"] is True
-    assert "model_b is" in results["summary"]
-    assert "better than model_a" in results["summary"]
+    assert change_of(found) == found.metric.way(is_more=not found.metric.lower_is_better)
     swapped = runs.assign(variant=runs["variant"].map({"model_a": "model_b", "model_b": "model_a"}))
-    inverse = compare_arms(swapped, metric).to_dict()
-    assert inverse["improvement_percentage"] < 0
-    assert inverse["confidence_interval"][1] < 0
-    assert "worse than model_a" in inverse["summary"]
+    inverse = compare_arms(swapped, metric)
+    assert inverse.improvement_percentage < 0
+    assert inverse.confidence_interval[1] < 0
+    assert change_of(inverse) == inverse.metric.way(is_more=inverse.metric.lower_is_better)
 
 
 def test_improvement_is_relative_to_model_a():
@@ -118,7 +122,9 @@ def test_a_clear_difference_is_not_significant_before_every_arm_has_its_samples(
     assert early["p_value"] < 1e-6
     assert early["is_significant"] is False
     assert early["reasons"]["is_significant"]["code"] == "too_few_samples"
-    assert "model_b has 99 of the 100 samples" in early["reasons"]["is_significant"]["message"]
+    text = early["reasons"]["is_significant"]["text"]["params"]
+    assert text["least"] == 100
+    assert [each["params"] for each in text["have"]] == [{"arm": "model_b", "count": 99}]
     later = compare_arms(one_value_per_user("makespan", a, [*b, 50.0]), "makespan").to_dict()
     assert later["is_significant"] is True
     assert "is_significant" not in later["reasons"]
@@ -217,11 +223,12 @@ def test_a_mismatch_of_the_split_is_computed_on_users_and_warned_of():
     runs = pd.concat([runs, runs[runs["variant"] == "model_b"].head(100)])  # rows even out, users do not
     fair = compare_arms(runs, "makespan", split={"model_a": 0.55, "model_b": 0.45}).to_dict()
     assert fair["srm_p_value"] == pytest.approx(1.0)
-    assert "Do not trust" not in fair["summary"]
+    assert fair["split_text"]["code"] == "split.ok"
     skewed = compare_arms(runs, "makespan", split={"model_a": 0.5, "model_b": 0.5})
     assert skewed.to_dict()["srm_p_value"] == pytest.approx(0.001565402258, abs=1e-8)
     worse = compare_arms(runs, "makespan", split={"model_a": 0.45, "model_b": 0.55}).to_dict()
-    assert "Do not trust this yet: users are split 550 / 450 where 45 % / 55 % was asked for" in worse["summary"]
+    assert worse["split_text"]["code"] == "split.bad"
+    assert worse["split_text"]["params"] | {"p": None} == {"users": "550 / 450", "shares": "45 % / 55 %", "p": None}
 
 
 def periods(*rows):

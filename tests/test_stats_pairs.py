@@ -10,6 +10,7 @@ from scipy import stats
 from scheduler_service.stats.arms import FAILED_RATIO
 from scheduler_service.stats.betting import log_capital
 from scheduler_service.stats.pairs import MAX_WORST, judge_pairs
+from scheduler_service.words import WORDS
 
 
 def make_pairs(n=100, ratio=0.97, seed=0, noise=0.02, per_user=1, **columns):
@@ -92,14 +93,14 @@ def test_swapping_the_sides_swaps_wins_and_losses_and_inverts_the_ratio():
 def test_a_model_against_itself_is_identical_even_where_chance_made_a_difference():
     verdict = verdict_on(make_pairs(200, 0.9, key_b="DDQN_v1"))
     assert verdict.word == "identical"
-    assert verdict.sentence == "model_b and model_a are identical: both are one and the same model."
+    assert [each.code for each in verdict.messages] == ["verdicts.one_model"]
 
 
 def test_two_names_whose_schedules_never_differ_are_identical_so_far():
     pairs = make_pairs(40)
     verdict = verdict_on(pairs.assign(makespan_b=pairs["makespan_a"] * (1 + 1e-12)))
     assert (verdict.word, verdict.ties) == ("identical", 40)
-    assert verdict.sentence == "model_b and model_a are identical so far: no schedule of 40 pairs differs."
+    assert [each.code for each in verdict.messages] == ["verdicts.identical"]
     assert verdict.test.reason == "no_variation"
 
 
@@ -119,7 +120,8 @@ def test_a_failure_counts_twice_the_bound_and_is_told():
     pairs.loc[:29, "makespan_b"] = np.nan
     verdict = verdict_on(pairs)
     assert (verdict.word, verdict.failures, verdict.losses >= 30) == ("worse", (0, 30), True)
-    assert "it failed on 30, model_a on 0" in verdict.sentence
+    failures = next(each for each in verdict.messages if each.code == "verdicts.failures")
+    assert (failures.params["n_a"], failures.params["n_b"]) == (0, 30)
     failed = {each["request_id"]: each for each in verdict.worst}
     assert len(failed) == MAX_WORST  # the ten worst are failures, at the penalised length
     for name, each in failed.items():
@@ -169,7 +171,8 @@ def test_columns_without_a_value_crash_nothing(column):
 def test_no_pairs_are_no_data():
     verdict = verdict_on(make_pairs(1).head(0))
     assert (verdict.word, verdict.reason.reason, verdict.worst) == ("invalid", "no_data", ())
-    assert verdict.sentence == "No verdict on model_b from pairs yet: there are no pairs yet."
+    assert verdict.messages[0].code == "verdicts.invalid"
+    assert verdict.messages[0].params["reason"].code == "reasons.no_pairs"
     told = verdict.to_dict()
     assert told["p_value"] is None
     assert told["p_value_reason"]["code"] == "too_few_units"
@@ -241,15 +244,17 @@ def test_distinct_instances_are_counted():
 
 def test_another_candidate_is_called_by_its_name():
     told = verdict_on(make_pairs(100), candidate="model_c").to_dict()
-    assert "model_c is better than model_a" in told["verdict_sentence"]
-    assert told["recommendation"] == "Promote model_c."
+    first = told["verdict_text"][0]
+    assert (first["code"], first["params"]["b"]) == ("verdicts.better", "model_c")
+    assert told["recommendation_text"]["code"] == "next.better"
+    assert told["recommendation"] == "Promote C: make it the default model."
     assert told["failures"] == {"model_a": 0, "model_c": 0}
 
 
 @pytest.mark.parametrize(("n", "ratio"), [(100, 0.9), (100, 1.1), (100, 1.0), (5, 1.0), (30, 1.0)])
 def test_every_text_ends_in_one_full_stop(n, ratio):
     verdict = verdict_on(make_pairs(n, ratio))
-    for text in (verdict.sentence, verdict.recommendation):
+    for text in (verdict.sentence, WORDS.say(verdict.next_step())):
         assert text.endswith(".")
         assert ".." not in text
 

@@ -12,6 +12,7 @@ from scheduler_service.stats.comparison import compare_arms
 from scheduler_service.stats.metrics import METRICS
 from scheduler_service.stats.outcome import NotComputable
 from scheduler_service.stats.verdict import judge
+from scheduler_service.words import WORDS
 
 EQUAL = {"model_a": 0.5, "model_b": 0.5}
 
@@ -38,6 +39,10 @@ def verdict_on(runs, metric="makespan", *, margin=0.05, days_until=lambda users:
     return judge(runs, compare_arms(runs, metric, **{"min_samples": 10, **options}), margin, days_until)
 
 
+def codes(verdict):
+    return [each.code for each in verdict.messages]
+
+
 # --- words ---
 
 
@@ -53,8 +58,8 @@ def test_too_wide_bounds_are_inconclusive():
     verdict = verdict_on(make_runs(30, 1.0, noise=0.2))
     assert verdict.word == "inconclusive"
     assert verdict.effect.low < -0.05 < 0 < verdict.effect.high
-    assert "cannot be told from" in verdict.sentence
-    assert "do not promote" in verdict.recommendation
+    assert codes(verdict) == ["verdicts.inconclusive"]
+    assert verdict.next_code == "inconclusive"
 
 
 @pytest.mark.parametrize("metric", list(METRICS))
@@ -75,8 +80,7 @@ def test_what_is_better_is_better_whichever_way_the_metric_points(metric):
     assert (forward.word, backward.word) == ("better", "worse")
     assert 0 < forward.effect.low < forward.effect.improvement < forward.effect.high
     assert backward.effect.low < backward.effect.improvement < backward.effect.high < 0
-    assert forward.recommendation == "Promote model_b."
-    assert backward.recommendation == "Stop the experiment and keep model_a."
+    assert (forward.next_code, backward.next_code) == ("better", "worse")
 
 
 def test_the_improvement_is_the_ratio_of_geometric_means_measured_by_the_bounds():
@@ -116,14 +120,14 @@ def test_a_wrong_split_is_invalid_whatever_the_difference():
     runs = runs[(runs["variant"] == "model_a") | (np.arange(len(runs)) % 4 == 1)]
     verdict = verdict_on(runs, split=EQUAL)
     assert (verdict.word, verdict.reason.reason) == ("invalid", "ratio_mismatch")
-    assert "400 / 200" in verdict.sentence
-    assert verdict.recommendation == "Find out why users are missing from an arm; discard these figures."
+    assert verdict.reason.text.params["users"] == "400 / 200"
+    assert verdict.next_code == "ratio_mismatch"
 
 
 def test_too_few_samples_are_invalid():
     verdict = verdict_on(make_runs(99, 0.8), min_samples=100)
     assert (verdict.word, verdict.reason.reason) == ("invalid", "too_few_samples")
-    assert verdict.recommendation.startswith("Go on")
+    assert verdict.next_code == "inconclusive"
 
 
 def test_many_requests_of_few_users_are_few_users():
@@ -153,7 +157,7 @@ def test_a_candidate_that_fails_everything_is_worse_before_it_has_any_sample(met
         runs[metric] = np.where(runs["success"], 3.0, np.nan)
     verdict = verdict_on(runs, metric, min_samples=min_samples)
     assert (verdict.word, verdict.reason) == ("worse", None)
-    assert verdict.recommendation == "Stop the experiment and keep model_a."
+    assert verdict.next_code == "worse"
     assert verdict.days_left.reason.reason == "decided"
 
 
@@ -182,7 +186,7 @@ def test_nothing_at_all_is_invalid():
 @pytest.mark.parametrize("failing", [0.0, 0.2])
 def test_every_text_is_made_of_whole_sentences(ratio, failing):
     verdict = verdict_on(make_runs(200 if ratio else 5, ratio or 1.0, failing=failing))
-    for text in (verdict.sentence, verdict.recommendation):
+    for text in (verdict.sentence, WORDS.say(verdict.next_step())):
         assert text.endswith(".")
         assert not text.endswith("..")
         assert ".." not in text
@@ -226,18 +230,18 @@ def test_a_failed_run_without_a_bound_is_penalised_too():
 
 def test_a_candidate_that_answers_only_what_is_easy_is_told_to_fail_more_often_first():
     verdict = verdict_on(make_runs(300, 0.82, failing=0.1))
-    assert verdict.sentence.startswith("model_b certainly fails more often than model_a: it answered 8")
-    assert "model_a 100.0 %. model_b is not called better than model_a" in verdict.sentence
-    assert "(failures penalised)" in verdict.sentence
-    assert "Do not promote model_b before it fails as seldom as model_a" in verdict.recommendation
+    assert codes(verdict) == ["verdicts.failing_certainly", "verdicts.held_back", "verdicts.penalised"]
+    rates = verdict.messages[0].params
+    assert 0.8 < rates["ours"] < rates["theirs"] == 1.0
+    assert verdict.next_code == "failing"
 
 
 def test_a_few_more_failures_are_called_probable():
     runs = make_runs(300, 0.9)
     runs.loc[runs.index[runs["variant"] == "model_b"][40:44], "success"] = False
     verdict = verdict_on(runs)
-    assert verdict.sentence.startswith("model_b probably fails more often than model_a")
-    assert verdict.recommendation == "Promote model_b."
+    assert codes(verdict)[:2] == ["verdicts.failing_probably", "verdicts.better"]
+    assert verdict.next_code == "better"
 
 
 @pytest.mark.parametrize("metric", ["makespan", "success"])
@@ -247,7 +251,7 @@ def test_no_word_of_failures_where_none_are_more_or_where_success_is_the_metric(
         runs["success"] = runs.index % 2 == 0
     else:
         runs.loc[::31, "success"] = False
-    assert "fails more often" not in verdict_on(runs, metric).sentence
+    assert not any("failing" in code for code in codes(verdict_on(runs, metric)))
 
 
 # --- several candidates ---
@@ -260,7 +264,7 @@ def test_any_arm_can_be_the_candidate():
     assert verdict_on(runs, split=split).word == "worse"
     verdict = verdict_on(runs, candidate="model_c", split=split)
     assert verdict.word == "better"
-    assert verdict.sentence.startswith("model_c is better than model_a")
+    assert (codes(verdict), verdict.messages[0].params["b"]) == (["verdicts.better"], "model_c")
 
 
 def test_a_smaller_alpha_widens_the_bounds():
@@ -286,7 +290,8 @@ def test_the_projected_users_are_those_with_whom_the_bounds_exclude_no_differenc
     assert verdict.word in {"non_inferior", "inconclusive"}
     days = verdict.days_left
     assert days.low < days.days < days.high
-    assert f"{math.ceil(days.days)} more days" in verdict.recommendation
+    assert verdict.next_step().params["days"].params["days"] == days.message
+    assert days.message.params == {"low": math.ceil(days.low), "high": math.ceil(days.high)}
 
     def word_with(users):
         copies = [runs.assign(user_id=runs["user_id"] + f"_{copy}") for copy in range(math.ceil(users / 300))]
@@ -302,7 +307,7 @@ def test_the_projected_users_are_those_with_whom_the_bounds_exclude_no_differenc
         (make_runs(600, 0.9), float, "decided"),
         (make_runs(100, 1.0, noise=0.1, seed=1), float, "no_difference_yet"),
         (make_runs(150, 0.9875, seed=5), lambda users: None, "too_few_units"),
-        (make_runs(150, 0.9875, seed=5), NotComputable("not_running", "it is paused"), "not_running"),
+        (make_runs(150, 0.9875, seed=5), NotComputable("not_running", status="paused"), "not_running"),
         (make_runs(20).head(0), float, "too_few_units"),
     ],
 )
@@ -329,8 +334,8 @@ def test_whoever_certainly_fails_more_often_is_better_in_nothing(metric):
     verdict = verdict_on(runs, metric)
     assert verdict.failing.is_certain
     assert verdict.word == "inconclusive"
-    assert verdict.sentence.startswith("model_b certainly fails more often than model_a")
-    assert verdict.recommendation.startswith("Do not promote")
+    assert codes(verdict)[0] == "verdicts.failing_certainly"
+    assert verdict.next_code == "failing"
 
 
 @pytest.mark.parametrize("arm", ["model_a", "model_b"])

@@ -19,6 +19,7 @@ from scheduler_service.reporting.evolution import course, ramp
 from scheduler_service.reporting.page import html_of
 from scheduler_service.stats.guardrails import Guardrail
 from scheduler_service.stats.outcome import NotComputable
+from scheduler_service.words import Message
 from tests.codes import coded
 from tests.conftest import live_service
 from tests.pages import Page
@@ -206,7 +207,7 @@ def test_a_file_that_stops_every_candidate_stops_the_experiment(manager):
 
 
 def check(state, name="success", harm=0.2):
-    return Guardrail(name, 0.05, state, harm, 0.1, 0.3, (200, 200), f"{name} is {state}")
+    return Guardrail(name, 0.05, state, harm, 0.1, 0.3, (200, 200), Message("guardrails.no_request"))
 
 
 def evidence(**guardrails):
@@ -224,7 +225,7 @@ def evidence(**guardrails):
 def test_a_breach_of_one_candidate_stops_it_alone_and_names_it():
     decision = decide(None, evidence(model_b=[check("kept")], model_c=[check("breached")]), START)
     assert (decision.kind, decision.arm, decision.is_breach) == ("stop_arm", "model_c", True)
-    assert decision.reason == "guardrail success of model_c: success is breached"
+    assert decision.reason == "guardrail success of model_c: the candidate has no request yet"
     assert decision.figures["arm"] == "model_c"
     assert decision.figures["guardrails"] == {"success": {"state": "breached", "harm": 0.2}}
 
@@ -237,7 +238,8 @@ def test_breaches_of_all_candidates_that_run_abort_the_experiment():
     assert "of model_b" in decision.reason
     assert "of model_c" in decision.reason
     assert decision.figures["guardrails"]["success"]["harm"] == 0.4  # the worst one's
-    assert decide(None, evidence(model_b=[check("breached")]), START).reason == "guardrail success: success is breached"
+    alone = decide(None, evidence(model_b=[check("breached")]), START)
+    assert alone.reason == "guardrail success: the candidate has no request yet"
 
 
 def test_a_candidate_that_fails_is_stopped_and_the_others_are_judged_on(manager, clock):
@@ -324,7 +326,7 @@ def test_the_figures_of_a_stopped_arm_are_of_the_runs_until_its_stop(manager, cl
         "srm_p_value",
     )
     assert {name: now[name] for name in same} == {name: until_then[name] for name in same}
-    assert "stopped at" in now["recommendation"]
+    assert now["recommendation_text"]["code"] == "next.arm_stopped"
     assert now["projected_days_left"] is None
 
 
@@ -458,11 +460,11 @@ def test_on_the_command_line_an_arm_is_stopped_and_shown_as_stopped(tmp_path, ca
     manager = ABTestManager(tmp_path / "ab_test_config.json")
     manager.create_experiment("three", "DDQN_v2.0", "DDQN_v1.0", model_c="DDQN_v3.0")
     command = ["stop-arm", "three", "model_c", "--home", str(tmp_path), "--actor", "王工", "--reason", "too few people"]
-    assert main(command) == 0
+    assert main(ABTestManager, command) == 0
     assert "the experiment three is active without model_c" in capsys.readouterr().out
-    assert main(command) == 1
+    assert main(ABTestManager, command) == 1
     assert "stopped already" in capsys.readouterr().err
-    assert main(["history", "three", "--home", str(tmp_path)]) == 0
+    assert main(ABTestManager, ["history", "three", "--home", str(tmp_path)]) == 0
     assert "active without model_c" in capsys.readouterr().out
-    assert main(["results", "three", "--home", str(tmp_path)]) == 0
+    assert main(ABTestManager, ["results", "three", "--home", str(tmp_path)]) == 0
     assert "model_c is stopped since" in capsys.readouterr().out

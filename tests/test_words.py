@@ -42,10 +42,8 @@ def made() -> Iterator[tuple[Path, ast.Call]]:
     names = {cls.__name__ for cls in _subclasses(CodedError) - {InvalidFile}} | {invalid.__name__}
     for path in SOURCES:
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.Call):
-                called = node.func.id if isinstance(node.func, ast.Name) else getattr(node.func, "attr", "")
-                if called in names:
-                    yield path.relative_to(ROOT), node
+            if isinstance(node, ast.Call) and called(node) in names:
+                yield path.relative_to(ROOT), node
 
 
 def is_literal(node: ast.Call) -> bool:
@@ -58,6 +56,38 @@ def raised():
         if is_literal(node):
             keywords = {each.arg for each in node.keywords} - OPTIONS
             yield f"{path}:{node.lineno}", node.args[0].value, None if None in keywords else keywords
+
+
+def called(node: ast.Call) -> str:
+    return node.func.id if isinstance(node.func, ast.Name) else getattr(node.func, "attr", "")
+
+
+def worded():
+    """(where, path of the text, names of its parameters or None where they are not written out) outside of errors.
+
+    Messages, reasons, and the texts of reports.
+    """
+    for path in SOURCES:
+        is_report = path.parent.name == "reporting"
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if not isinstance(node, ast.Call):
+                continue
+            texts = [each.value for each in node.args if isinstance(each, ast.Constant) and isinstance(each.value, str)]
+            keywords = {each.arg for each in node.keywords}
+            where, name = f"{path.relative_to(ROOT)}:{node.lineno}", called(node)
+            if name == "Message" and texts:
+                yield where, texts[0], keys_of(node.args[1]) if len(node.args) > 1 else set()
+            elif name == "NotComputable" and texts and len(texts) == len(node.args):
+                yield where, f"reasons.{texts[-1]}", None if None in keywords else keywords
+            elif is_report and name in ("text", "_text") and len(texts) == len(node.args) == 1:
+                path_of = texts[0] if "." in texts[0] else f"reports.{texts[0]}"
+                yield where, path_of, None if None in keywords else keywords
+
+
+def keys_of(node: ast.expr) -> set[str] | None:
+    if not isinstance(node, ast.Dict) or not all(isinstance(key, ast.Constant) for key in node.keys):
+        return None
+    return {key.value for key in node.keys}
 
 
 def fields(template: str) -> dict[str, set[str]]:
@@ -119,6 +149,16 @@ def test_each_error_that_is_raised_has_a_text_and_its_parameters():
             assert text is not None, f"{where}: no text errors.{code}"
             missing = fields(text).keys() - (given if given is not None else fields(text).keys())
             assert not missing, f"{where}: {code} lacks {missing}"
+
+
+def test_each_message_has_a_text_and_its_parameters():
+    found = list(worded())
+    assert len(found) > 100
+    for where, path, given in found:
+        text = TEXTS["en"].get(path)
+        assert text is not None, f"{where}: no text {path}"
+        missing = fields(text).keys() - (given if given is not None else fields(text).keys())
+        assert not missing, f"{where}: {path} lacks {missing}"
 
 
 def test_the_catalogue_has_no_text_in_two_folders(tmp_path):

@@ -24,7 +24,8 @@ from benchmarks.experiments.price import Pool
 from scheduler_service.experiments.experiment import Experiment
 from scheduler_service.experiments.ramp import usual_shadow
 from scheduler_service.experiments.rollout import DEFAULT_STAGES, Evidence, decide
-from scheduler_service.stats.comparison import BASELINE, compare_arms
+from scheduler_service.stats.arms import BASELINE
+from scheduler_service.stats.comparison import compare_arms
 from scheduler_service.stats.guardrails import check_guardrails
 from scheduler_service.stats.pairs import judge_pairs
 from scheduler_service.stats.summaries import Values

@@ -1,13 +1,14 @@
 """The catalogue of texts, one folder per language: `<language>/<section>.json`, key -> template.
 
 The path of a text is `<section>.<key>`. A text takes its parameters by name: `{name}` or `{name:kind}`. The kind says
-how the value is written; it is one of `KINDS` or a table of the section `terms` (value -> word). The console formats
-the same files by the same rules (`console/core/words.js`).
+how the value is written; it is one of `KINDS` or a table of the section `terms` (value -> word). A value may itself be
+a `Message`, or a list. The console formats the same files by the same rules (`console/core/words.js`).
 """
 
 import json
 import string
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -18,10 +19,30 @@ Texts = Mapping[str, Any]
 """section -> key -> template; a key may hold further keys."""
 
 LIST_MARKS: Mapping[Lang, str] = {"zh": "、", "en": ", "}
+SENTENCE_MARKS: Mapping[Lang, str] = {"zh": "", "en": " "}
+MINUS = "\N{MINUS SIGN}"
 UNITS: Mapping[Lang, Mapping[str, str]] = {
     "zh": {"h": "小时", "s": "秒", "ms": "毫秒", "days": "天"},
     "en": {"h": "h", "s": "s", "ms": "ms", "days": "days"},
 }
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """What is said, decided in code and worded in each language: the path of a text with its parameters."""
+
+    code: str
+    params: Mapping[str, Any] = field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON."""
+        return {"code": self.code, "params": {name: _json(value) for name, value in self.params.items()}}
+
+
+def _json(value: Any) -> Any:
+    if isinstance(value, Message):
+        return value.to_dict()
+    return [_json(each) for each in value] if isinstance(value, list | tuple) else value
 
 
 def read_catalogue(folders: Iterable[Path], lang: Lang) -> Texts:
@@ -63,20 +84,26 @@ class Catalogue:
         template = self.template(path, lang)
         if template is None:
             raise KeyError(f"no text {path!r} in {lang}")
-        terms = self.texts(lang).get("terms", {})
-        return _Formatter(lang, terms).vformat(template, (), params or {})
+        return _Formatter(self, lang).vformat(template, (), params or {})
+
+    def say(self, *messages: Message, lang: Lang = "en") -> str:
+        """The messages as one text."""
+        return SENTENCE_MARKS[lang].join(self.text(each.code, each.params, lang) for each in messages)
 
 
 class _Formatter(string.Formatter):
-    def __init__(self, lang: Lang, terms: Texts) -> None:
-        self._lang, self._terms = lang, terms
+    def __init__(self, catalogue: Catalogue, lang: Lang) -> None:
+        self._catalogue, self._lang = catalogue, lang
 
     def format_field(self, value: Any, format_spec: str) -> str:
+        if isinstance(value, Message):
+            return self._catalogue.say(value, lang=self._lang)
         if isinstance(value, list | tuple | set | frozenset):
             return LIST_MARKS[self._lang].join(self.format_field(each, format_spec) for each in value)
         if format_spec in KINDS:
             return KINDS[format_spec](value, self._lang)
-        return str(self._terms[format_spec].get(str(value), value))
+        terms = self._catalogue.texts(self._lang)["terms"]
+        return str(terms[format_spec].get(str(value), value))
 
 
 def _plain(value: object, _: Lang) -> str:
@@ -87,6 +114,34 @@ def _plain(value: object, _: Lang) -> str:
 def _percent(value: float, _: Lang) -> str:
     """Two decimals at most, and no minus before a zero."""
     return f"{_trimmed(100.0 * value)} %"
+
+
+def _signed_percent(value: float, lang: Lang) -> str:
+    """As `_percent`, with the sign of what is not shown as zero."""
+    text = _percent(abs(value), lang)
+    return text if text == "0 %" else f"{'+' if value > 0.0 else MINUS}{text}"
+
+
+def _points(value: float, _: Lang) -> str:
+    return _trimmed(100.0 * value).replace("-", MINUS)
+
+
+def _short(value: float, lang: Lang) -> str:
+    """Three significant digits."""
+    return _plain(float(f"{value:.3g}"), lang).replace("-", MINUS)
+
+
+def _count(value: float, _: Lang) -> str:
+    return f"{value:,.0f}"
+
+
+def _arm(value: str, _: Lang) -> str:
+    """The letter of an arm: model_b is B."""
+    return value.removeprefix("model_").upper()
+
+
+def _p_value(value: float, _: Lang) -> str:
+    return "p < 0.0001" if value < 0.0001 else f"p = {value:.4f}"
 
 
 def _trimmed(value: float) -> str:
@@ -109,6 +164,12 @@ def _with_unit(unit: str) -> "Callable[[Any, Lang], str]":
 KINDS: Mapping[str, Callable[[Any, Lang], str]] = {
     "": _plain,
     "percent": _percent,  # of a share: 0.0358 is 3.58 %
+    "signed": _signed_percent,  # +3.58 %
+    "points": _points,  # of a share: 0.0358 is 3.58
+    "short": _short,
+    "count": _count,  # 10,000
+    "arm": _arm,
+    "p": _p_value,
     "bytes": _bytes,
     **{unit: _with_unit(unit) for unit in UNITS["en"]},
 }

@@ -1,27 +1,74 @@
-"""Which move the verdict on a candidate calls for: what pages offer first. Pure."""
+"""What the verdict on a candidate calls for: the advice in words, and the move that pages offer first. Pure."""
 
-from collections.abc import Mapping
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 from scheduler_service.experiments.experiment import Experiment
-from scheduler_service.experiments.lifecycle import OVER
+from scheduler_service.experiments.lifecycle import OVER, Status
+from scheduler_service.stats.judged import UNRELIABLE, Judged
+from scheduler_service.words import Message
 
 AdvisedMove = Literal["promote", "stop", "stop_arm", "conclude", "start"]
 ADVISED_MOVES: tuple[AdvisedMove, ...] = get_args(AdvisedMove)
+PERIOD_CODES = ("over", "over_better", "over_worse", "paused", "scheduled", "worse_arm", "better_auto", "worse_auto")
+OUTCOME_CODES = ("promoted", "reverted", "other_promoted", "arm_stopped", "aborted")
+"""Keys of the catalogue's section `next` that follow from the state of the experiment."""
 
 
-def advised_move(experiment: Experiment, arm: str, verdict: Mapping[str, Any]) -> AdvisedMove | None:
-    """The move that the verdict on `arm` calls for now; None: go on, or a person has to find something out first.
+def next_step(
+    experiment: Experiment, judged: Judged, *, status: Status, last_event: str | None, days_planned: float
+) -> Message:
+    """What to do now.
 
     Args:
-        verdict: as JSON; `verdict`, `failing` and `cannot_tell` of it.
+        status: the status of the experiment now.
+        last_event: the kind of its last transition; None: there was none.
+        days_planned: until the experiment ends.
     """
+    promoted = experiment.promotion
+    other = "" if promoted is None else promoted.arm
+    code = _outcome(experiment, judged.candidate, last_event) or _by_status(experiment, judged, status)
+    return judged.next_step(code, days_planned, other=other)
+
+
+def _outcome(experiment: Experiment, arm: str, last_event: str | None) -> str | None:
+    """Which advice follows a promotion, a stop or an abort; None: none of these happened."""
+    promoted = experiment.promotion
+    if promoted is not None:
+        if promoted.is_reverted:
+            return "reverted"
+        return "promoted" if promoted.arm == arm else "other_promoted"
+    if arm in experiment.stopped_arms:
+        return "arm_stopped"
+    return "aborted" if last_event == "aborted" else None
+
+
+def _by_status(experiment: Experiment, judged: Judged, status: Status) -> str:
+    code, is_automatic = judged.next_code, _is_automatic(experiment, status)
+    if judged.word == "worse":
+        if status in OVER:
+            return "over_worse"
+        if len(experiment.running_candidates) > 1:
+            return "worse_arm"
+        return "worse_auto" if is_automatic else code
+    if status in ("paused", "scheduled"):
+        return status
+    if status in OVER and judged.cannot_tell is None and code not in UNRELIABLE:
+        return "over_better" if judged.word == "better" else "over"
+    return "better_auto" if code == "better" and is_automatic else code
+
+
+def _is_automatic(experiment: Experiment, status: Status) -> bool:
+    return status == "active" and experiment.rollout is not None and experiment.rollout.auto
+
+
+def advised_move(experiment: Experiment, judged: Judged) -> AdvisedMove | None:
+    """The move that the verdict calls for now; None: go on, or a person has to find something out first."""
+    arm = judged.candidate
     if experiment.archived_at is not None or experiment.status == "concluded" or arm in experiment.stopped_arms:
         return None
-    word, failing = verdict["verdict"], verdict["failing"]
-    if word == "worse":
+    if judged.word == "worse":
         return _end(experiment)
-    if word == "better" and verdict["cannot_tell"] is None and not (failing and failing["is_certain"]):
+    if judged.word == "better" and judged.cannot_tell is None and not judged.is_failing:
         return _promotion(experiment)
     return "start" if experiment.status == "paused" else None
 
@@ -35,5 +82,4 @@ def _end(experiment: Experiment) -> AdvisedMove:
 def _promotion(experiment: Experiment) -> AdvisedMove | None:
     if experiment.status == "paused":
         return "start"
-    is_automatic = experiment.status == "active" and experiment.rollout is not None and experiment.rollout.auto
-    return None if is_automatic or experiment.status == "scheduled" else "promote"
+    return None if _is_automatic(experiment, experiment.status) or experiment.status == "scheduled" else "promote"

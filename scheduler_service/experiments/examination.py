@@ -4,29 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from scheduler_service.clock import to_iso
 from scheduler_service.errors import ExperimentNotFound
-from scheduler_service.experiments.advice import AdvisedMove, advised_move
+from scheduler_service.experiments.advice import advised_move, next_step
 from scheduler_service.experiments.experiment import Experiment
 from scheduler_service.experiments.planning import MAX_DAYS, traffic_of
 from scheduler_service.experiments.rollout import Evidence
-from scheduler_service.stats.arms import metric_values, rows_of_arm, succeeded
+from scheduler_service.stats.arms import ARMS, BASELINE, metric_values, rows_of_arm, succeeded
 from scheduler_service.stats.breaker import check_requests
-from scheduler_service.stats.comparison import ARMS, BASELINE, ArmComparison, compare_arms
+from scheduler_service.stats.comparison import ArmComparison, compare_arms
 from scheduler_service.stats.guardrails import ALPHA as GUARDRAIL_ALPHA
 from scheduler_service.stats.guardrails import Guardrail, check_guardrails
-from scheduler_service.stats.headline import Contradiction, contradiction, requests_longer, summary
+from scheduler_service.stats.headline import Contradiction, contradiction, raw_means, requests_longer, summary
+from scheduler_service.stats.judged import DaysLeft, advice
 from scheduler_service.stats.metrics import PAIRED, metric_named, paired_metric
 from scheduler_service.stats.outcome import NotComputable
 from scheduler_service.stats.pairs import PairedVerdict, judge_pairs
-from scheduler_service.stats.power import detectable_improvement
 from scheduler_service.stats.secondary import secondary
 from scheduler_service.stats.spending import replay_alpha
-from scheduler_service.stats.verdict import DaysLeft, DaysUntil, Verdict, judge
+from scheduler_service.stats.verdict import DaysUntil, Verdict, judge
+from scheduler_service.words import WORDS, Message
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -64,6 +65,7 @@ class Examination:
     pairs: Mapping[str, PairedVerdict]  # "shadow" and "replay", where there are pairs; of model_b
     requests_longer: Mapping[str, float | None]  # candidate -> share, as `headline.requests_longer`
     samples: Mapping[str, int]  # arm -> values of the success metric, in a rollout since the stage began
+    now: datetime
     model_changed: NotComputable | None  # the arm's name came to mean another model on the way
 
     @property
@@ -79,17 +81,18 @@ class Examination:
 
     def evidence(self, *, is_baseline_the_default: bool) -> Evidence:
         """What a rollout is decided upon."""
-        verdict, first = self._verdict(), self.experiment.candidates[0]
+        experiment = self.experiment
+        judged = self.judged(experiment.candidates[0])
         return Evidence(
             samples=self.samples,
-            word=verdict["verdict"],
-            sentence=verdict["verdict_sentence"],
+            word=judged.word,
+            sentence=judged.sentence,
             is_mismatched=any(each.has_ratio_mismatch for each in self.comparisons.values()),
-            guardrails={arm: self.guardrails[arm] for arm in self.experiment.running_candidates},
+            guardrails={arm: self.guardrails[arm] for arm in experiment.running_candidates},
             is_baseline_the_default=is_baseline_the_default,
-            cannot_tell=None if verdict["cannot_tell"] is None else verdict["cannot_tell"]["message"],
-            is_one_of_several=len(self.experiment.candidates) > 1,
-            words={arm: found.word for arm, found in self.verdicts.items()} | {first: verdict["verdict"]},
+            cannot_tell=None if judged.cannot_tell is None else WORDS.say(judged.cannot_tell.message),
+            is_one_of_several=len(experiment.candidates) > 1,
+            words={arm: self.judged(arm).word for arm in experiment.candidates},
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -104,25 +107,11 @@ class Examination:
             "coverage": experiment.present_coverage,
             "start_time": to_iso(experiment.start_time),
             "end_time": to_iso(experiment.end_time),
-            **self._raw(first),
+            **self._figures(first),
             **self._present_counts(),
-            **self.verdict_on(first),
-            **self._if_stopped(first),
-            "advised_move": self.advised_move(first),
-            "guardrails": [each.to_dict() for each in self.guardrails[first]],
-            "secondary": self.secondary[first],
+            "verdict_basis": "pairs" if self.rests_on_pairs else "users",
             "paired": {source: found.to_dict() for source, found in self.pairs.items()},
-            "comparisons": {
-                arm: {
-                    **self._raw(arm),
-                    **self.verdict_on(arm),
-                    **self._if_stopped(arm),
-                    "advised_move": self.advised_move(arm),
-                    "guardrails": [each.to_dict() for each in self.guardrails[arm]],
-                    "secondary": self.secondary[arm],
-                }
-                for arm in others
-            },
+            "comparisons": {arm: self._figures(arm) for arm in others},
             "rollout": None if experiment.rollout is None else experiment.rollout.to_dict(),
             "stage_samples": None if experiment.rollout is None else dict(self.samples),
             "stopped_arms": {arm: to_iso(since) for arm, since in experiment.stopped_arms.items()},
@@ -133,73 +122,71 @@ class Examination:
         told = self.latest.to_dict()
         return {name: told[name] for name in ("total_requests", "users", "average_metrics")}
 
-    def _if_stopped(self, arm: str) -> dict[str, Any]:
-        """What there is to do about a candidate that is stopped: nothing. Empty for one that is not."""
-        since = self.experiment.stopped_arms.get(arm)
-        if since is None:
-            return {}
-        said = f"{arm} was stopped at {to_iso(since)} and its users get the default model; there is nothing to do."
-        over = DaysLeft(None, reason=NotComputable("not_running", f"{arm} is stopped"))
-        return {"recommendation": said, **over.to_dict()}
+    def _figures(self, arm: str) -> dict[str, Any]:
+        """The figures of one candidate; of one that is stopped there is nothing to do."""
+        judged = self.judged(arm)
+        gone = self.experiment.stopped_arms.get(arm) is not None
+        over = DaysLeft(None, reason=NotComputable("not_running", "arm_is_stopped", arm=arm))
+        return {
+            **self._raw(arm),
+            **(judged.effect_dict() if isinstance(judged, PairedVerdict) else judged.to_dict()),
+            **advice(self.next_step(arm)),
+            **(over.to_dict() if gone else {}),
+            "advised_move": advised_move(self.experiment, judged),
+            "guardrails": [each.to_dict() for each in self.guardrails[arm]],
+            "secondary": self.secondary[arm],
+        }
 
-    def advised_move(self, arm: str) -> AdvisedMove | None:
-        """The move that the verdict on `arm` calls for now; None: none."""
-        return advised_move(self.experiment, arm, self.verdict_on(arm))
+    def next_step(self, arm: str) -> Message:
+        """What to do now about `arm`."""
+        experiment = self.experiment
+        return next_step(
+            experiment,
+            self.judged(arm),
+            status=experiment.status_at(self.now),
+            last_event=(experiment.last_transition or {}).get("event"),
+            days_planned=(experiment.end_time - self.now) / timedelta(days=1),
+        )
 
     def contradiction(self, arm: str) -> Contradiction | None:
         """That the raw means of `arm` and the effect of its verdict have opposite signs; None if they have not."""
-        comparison, effect = self.comparisons[arm], self.verdict_on(arm)["anytime_effect"]
-        if effect is None or comparison.has_ratio_mismatch or self.model_changed is not None:
+        comparison, effect = self.comparisons[arm], self.judged(arm).effect
+        if isinstance(effect, NotComputable) or comparison.has_ratio_mismatch or self.model_changed is not None:
             return None
         return contradiction(
             comparison,
-            effect["improvement_percentage"],
+            100.0 * effect.improvement,
             self.requests_longer[arm],
-            is_of_pairs=self.rests_on_pairs and arm == self.experiment.candidates[0],
+            is_of_pairs=self.is_of_pairs(arm),
         )
 
     def _raw(self, arm: str) -> dict[str, Any]:
         """The figures of API.md, of the raw means; `summary` says first what the verdict rests on."""
         comparison, contradicted = self.comparisons[arm], self.contradiction(arm)
-        told = self.verdicts[arm].cannot_tell
+        means = raw_means(comparison, self.verdicts[arm].cannot_tell)
         return {
             **comparison.to_dict(),
-            "summary": summary(comparison, self.verdict_on(arm), contradicted, told),
+            "summary": summary(comparison, self.judged(arm), contradicted, self.verdicts[arm].cannot_tell),
+            "raw_means_text": [each.to_dict() for each in means],
             "raw_means_contradict": contradicted is not None,
             "contradiction": None if contradicted is None else contradicted.to_dict(),
         }
 
-    def verdict_on(self, arm: str) -> dict[str, Any]:
-        """The verdict that counts on a candidate, as JSON."""
-        found = self._verdict() if arm == self.experiment.candidates[0] else self.verdicts[arm].to_dict()
-        if found["verdict"] == "worse" and len(self.experiment.running_candidates) > 1:
-            found["recommendation"] = f"Stop {arm} and keep {BASELINE}; the other candidates go on."
-        return found
+    def is_of_pairs(self, arm: str) -> bool:
+        """Whether the verdict on `arm` is that of the shadow pairs."""
+        return self.rests_on_pairs and arm == self.experiment.candidates[0]
 
-    def _verdict(self) -> dict[str, Any]:
-        """The verdict on model_b as JSON; `verdict_basis` says which figures it rests on."""
-        on_users = self.verdicts[self.experiment.candidates[0]]
-        verdict = {**on_users.to_dict(), "verdict_basis": "users"}
-        if self.rests_on_pairs:
-            verdict |= _on_pairs(self.pairs["shadow"])
-            failing = on_users.failing
-            if failing is not None and failing.is_certain and verdict["verdict"] in ("better", "non_inferior"):
-                theirs, ours = (f"{100.0 * rate:.1f} %" for rate in failing.rates)
-                said = f"Live, model_b certainly fails more often than model_a: it answered {ours}, model_a {theirs}."
-                verdict |= {
-                    "verdict": "inconclusive",
-                    "verdict_sentence": f"{said} {verdict['verdict_sentence']}",
-                    "recommendation": "Do not promote model_b before it fails as seldom as model_a; find out why.",
-                }
+    def judged(self, arm: str) -> Verdict | PairedVerdict:
+        """The verdict that counts on a candidate: of the shadow pairs if it rests on them, else of the users."""
+        on_users = self.verdicts[arm]
+        found: Verdict | PairedVerdict = on_users
+        if self.is_of_pairs(arm):
+            found = replace(self.pairs["shadow"], failing=on_users.failing)
+            if found.is_failing and found.word in ("better", "non_inferior"):
+                found = replace(found, word="inconclusive")
         if self.model_changed is not None:
-            verdict |= {
-                "verdict": "invalid",
-                "verdict_reason": self.model_changed.to_dict(),
-                "verdict_sentence": f"No verdict: {self.model_changed.message}.",
-                "recommendation": "Stop the experiment and make a new one that names its models by their keys.",
-                "cannot_tell": None,
-            }
-        return verdict
+            found = replace(found, word="invalid", reason=self.model_changed, cannot_tell=None)
+        return found
 
 
 def examine(experiment: Experiment, runs: pd.DataFrame, pairs: pd.DataFrame | None, now: datetime) -> Examination:
@@ -248,6 +235,7 @@ def examine(experiment: Experiment, runs: pd.DataFrame, pairs: pd.DataFrame | No
         pairs=_pair_verdicts(experiment, pairs, candidates[0]),
         requests_longer={arm: requests_longer(of, metric, (BASELINE, arm)) for arm, of in runs_of.items()},
         samples=_samples(experiment, runs, metric.name),
+        now=now,
         model_changed=_model_changed(experiment, runs),
     )
 
@@ -270,30 +258,6 @@ def _guardrails(
     return (*checked, check_requests(runs, BASELINE, arm))
 
 
-def _on_pairs(pairs: PairedVerdict) -> dict[str, Any]:
-    """The verdict on pairs in the words of the one on users; nobody knows how many days of pairs are missing."""
-    told = pairs.to_dict()
-    taken = ("verdict", "verdict_reason", "verdict_sentence", "recommendation", "cannot_tell")
-    effect = None if isinstance(pairs.effect, NotComputable) else pairs.effect
-    detectable = None if effect is None else detectable_improvement(effect.standard_error, effect.alpha, pairs.metric)
-    unknown = NotComputable("no_data", "nobody knows how soon more pairs come")
-    return {
-        **{name: told[name] for name in taken},
-        "verdict_basis": "pairs",
-        "anytime_effect": None
-        if effect is None
-        else {
-            "improvement_percentage": told["improvement_percentage"],
-            "confidence_sequence": told["confidence_sequence"],
-            "confidence_level": 1.0 - effect.alpha,
-            "users": pairs.users,
-            "covariate_correlation": effect.correlation,
-        },
-        "minimum_detectable_effect_percentage": None if detectable is None else 100.0 * detectable,
-        **DaysLeft(None, reason=unknown).to_dict(),
-    }
-
-
 def _days_until(experiment: Experiment, runs: pd.DataFrame, now: datetime, arm: str) -> DaysUntil | NotComputable:
     """How soon so many users took part in `arm` and the baseline, if new ones come as of late.
 
@@ -302,15 +266,15 @@ def _days_until(experiment: Experiment, runs: pd.DataFrame, now: datetime, arm: 
     """
     status = experiment.status_at(now)
     if status != "active":
-        return NotComputable("not_running", f"the experiment is {status}")
+        return NotComputable("not_running", status=status)
     if arm in experiment.stopped_arms:
-        return NotComputable("not_running", f"{arm} is stopped")
+        return NotComputable("not_running", "arm_is_stopped", arm=arm)
     if "timestamp" not in runs.columns:
-        return NotComputable("no_data", "nobody knows how soon more users come")
+        return NotComputable("no_data", "users_to_come")
     split = experiment.traffic_split or {BASELINE: 0.5, arm: 0.5}
     compared = split[BASELINE] + split[arm]  # of those who take part
     if compared == 0.0:
-        return NotComputable("not_running", "neither arm has a share of the users")
+        return NotComputable("not_running", "no_share")
     known = max((now - experiment.start_time).total_seconds() / 86_400.0, 1.0)
     traffic, rollout = traffic_of(runs, now, known), experiment.rollout
     stages = [(0.0, experiment.present_coverage)]
@@ -393,9 +357,7 @@ def _model_changed(experiment: Experiment, runs: pd.DataFrame) -> NotComputable 
         rows = rows_of_arm(runs, arm)
         keys = sorted(rows["model_key"][succeeded(rows)].dropna().unique())
         if len(keys) > 1:
-            return NotComputable(
-                "model_changed", f"{arm} ({experiment.models[arm]}) was answered by {' and '.join(keys)}"
-            )
+            return NotComputable("model_changed", arm=arm, model=experiment.models[arm], keys=keys)
     return None
 
 

@@ -27,7 +27,7 @@ from scheduler_service.experiments.definition import Definition, Whole
 from scheduler_service.experiments.lifecycle import Status
 from scheduler_service.experiments.moment import Moment
 from scheduler_service.experiments.rollout import Rollout
-from scheduler_service.stats.comparison import ARMS
+from scheduler_service.stats.arms import ARMS
 from scheduler_service.stats.guardrails import DEFAULT_MARGINS, GUARDRAILS
 from scheduler_service.stats.metrics import ALIASES, METRICS, metric_named
 from scheduler_service.stats.verdict import DEFAULT_MARGIN

@@ -4,11 +4,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
-from scheduler_service.stats.comparison import BASELINE, ArmComparison
+from scheduler_service.stats.arms import BASELINE
+from scheduler_service.stats.comparison import ArmComparison
 from scheduler_service.stats.effect import Effect
 from scheduler_service.stats.metrics import Metric
 from scheduler_service.stats.outcome import NotComputable
-from scheduler_service.stats.wording import percent
+from scheduler_service.words import WORDS, Message
 
 Basis = Literal["users", "shadow", "replay", "raw_means"]
 """What an interval is of: the means of users, pairs of shadow runs or of the last replay, or the raw means."""
@@ -16,13 +17,6 @@ BASES: tuple[Basis, ...] = get_args(Basis)
 Side = Literal["worse", "better", "open", "unknown"]
 """Where the whole interval lies. open: on both sides of no difference; unknown: there is none."""
 SIDES: tuple[Side, ...] = get_args(Side)
-UNITS: Mapping[str, str] = {"makespan": "h", "policy_makespan": "h", "execution_time": "s"}
-"""Of the metrics whose differences are told in it besides percent."""
-WAYS: Mapping[str, tuple[str, str]] = {  # metric -> more and less of it
-    **dict.fromkeys(UNITS, ("longer", "shorter")),
-    "gap": ("larger", "smaller"),
-}
-_USUAL_WAYS = ("higher", "lower")
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,49 +54,47 @@ class Finding:
         return (-high, -low) if self.metric.lower_is_better else (low, high)
 
     @property
-    def sentence(self) -> str:
-        """In plain English: by how much the candidate's value is more or less, what that means, and of how many."""
+    def message(self) -> Message:
+        """By how much the candidate's value is more or less, what that means, and of how many."""
+        arms = {"a": BASELINE, "b": self.candidate, "metric": self.metric.name}
         changes = self.changes()
         if changes is None:
-            return f"No interval of {self.candidate} against {BASELINE} in {self.metric.name} yet; {self._basis()}."
-        said = {"worse": "worse", "better": "better", "open": "not settled"}[self.side]
-        return f"{self._difference(changes)} = {said}{self._absolute(changes)}; {self._basis()}."
-
-    def _difference(self, changes: tuple[float, float]) -> str:
+            return Message("findings.none", {**arms, "basis": self._counts()})
         low, high = changes
-        more, less = WAYS.get(self.metric.name, _USUAL_WAYS)
-        names = f"than {BASELINE} in {self.metric.name}"
+        params = {**arms, "side": self.side, "absolute": self._absolute(changes), "basis": self._basis()}
         if low <= 0.0 <= high:
-            between = f"between {percent(-100.0 * low)} {less} and {percent(100.0 * high)} {more}"
-            return f"{self.candidate} is {between} {names}"
+            ways = {"more": self.metric.way(is_more=True), "less": self.metric.way(is_more=False)}
+            return Message("findings.open", {**params, **ways, "low": -low, "high": high})
         near, far = sorted((abs(low), abs(high)))
-        way = more if low > 0.0 else less
-        return f"{self.candidate} is {100.0 * near:.2f} to {percent(100.0 * far)} {way} {names}"
+        way = self.metric.way(is_more=low > 0.0)
+        return Message("findings.one_sided", {**params, "way": way, "low": near, "high": far})
 
-    def _absolute(self, changes: tuple[float, float]) -> str:
-        unit, mean = UNITS.get(self.metric.name), self.baseline_mean
+    def _absolute(self, changes: tuple[float, float]) -> Message | str:
+        unit, mean = self.metric.difference_unit, self.baseline_mean
         if unit is None or mean is None:
             return ""
         ends = [change * mean for change in changes]
         low, high = sorted(map(abs, ends)) if ends[0] * ends[1] > 0.0 else ends
-        return f" ({low:.3g} to {high:.3g} {unit} at {BASELINE}'s mean of {mean:.4g} {unit})"
+        return Message("findings.absolute", {"a": BASELINE, "low": low, "high": high, "mean": mean, "unit": unit})
 
-    def _basis(self) -> str:
-        users, samples = (" and ".join(map(str, counts.values())) for counts in (self.users, self.samples))
-        seen = {
-            "users": f"{users} users with {samples} requests of {BASELINE} and {self.candidate}",
-            "raw_means": f"raw means of {users} users with {samples} requests of {BASELINE} and {self.candidate}",
-            "shadow": f"{self.samples[self.candidate]} shadow pairs of {self.users[self.candidate]} users",
-            "replay": f"{self.samples[self.candidate]} replayed pairs of {self.users[self.candidate]} users",
-        }[self.basis]
-        if self.bounds is None:
-            return seen
-        when = "one look" if self.basis == "raw_means" else "any time"
-        return f"{100.0 * self.level:g} % interval for {when}, from {seen}"
+    def _basis(self) -> Message:
+        if self.basis in ("users", "raw_means"):
+            return Message(f"findings.{self.basis}", {"level": self.level, "counts": self._counts()})
+        return Message(f"findings.{self.basis}", {"level": self.level, **self._pairs()})
+
+    def _counts(self) -> Message:
+        if self.basis not in ("users", "raw_means"):
+            return Message("findings.pairs", self._pairs())
+        a, b = BASELINE, self.candidate
+        counts = {"users_a": self.users[a], "n_a": self.samples[a], "users_b": self.users[b], "n_b": self.samples[b]}
+        return Message("findings.counts", {"a": a, "b": b, **counts})
+
+    def _pairs(self) -> dict[str, int]:
+        return {"pairs": self.samples[self.candidate], "users": self.users[self.candidate]}
 
     def to_dict(self) -> dict[str, Any]:
         """JSON; `change` in the metric's `unit` where it has one."""
-        changes, unit, mean = self.changes(), UNITS.get(self.metric.name), self.baseline_mean
+        changes, unit, mean = self.changes(), self.metric.difference_unit, self.baseline_mean
         in_unit = None if changes is None or unit is None or mean is None else [each * mean for each in changes]
         return {
             "basis": self.basis,
@@ -118,7 +110,8 @@ class Finding:
             "confidence_level": self.level,
             "users": dict(self.users),
             "samples": dict(self.samples),
-            "sentence": self.sentence,
+            "sentence": WORDS.say(self.message),
+            "text": self.message.to_dict(),
         }
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from scheduler_service.experiments.assignment import bucket
-from scheduler_service.stats.comparison import BASELINE
+from scheduler_service.stats.arms import BASELINE
 from scheduler_service.telemetry.record import PairRecord
 
 if TYPE_CHECKING:

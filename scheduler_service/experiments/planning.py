@@ -13,8 +13,7 @@ import numpy as np
 from scheduler_service.experiments.assignment import BOUNDARY_DECIMALS
 from scheduler_service.experiments.experiment import Experiment
 from scheduler_service.experiments.rollout import Rollout
-from scheduler_service.stats.arms import metric_values, since_recorded, units, user_means
-from scheduler_service.stats.comparison import BASELINE
+from scheduler_service.stats.arms import BASELINE, metric_values, since_recorded, units, user_means
 from scheduler_service.stats.metrics import Metric, metric_named
 from scheduler_service.stats.outcome import NotComputable
 from scheduler_service.stats.power import Prospect
@@ -253,15 +252,13 @@ def _prospect(runs: pd.DataFrame, metric: Metric, alpha: float) -> tuple[Prospec
     values = metric_values(runs, metric)
     if values is None or not values.notna().any():
         if metric.may_be_unrecorded and len(runs):
-            return NotComputable("not_recorded", f"the runs on record are from before {metric.name} was recorded"), None
-        return NotComputable("no_data", f"no run on record has a value of {metric.name}"), None
+            return NotComputable("not_recorded", "runs_not_recorded", metric=metric.name), None
+        return NotComputable("no_data", "no_run", metric=metric.name), None
     means, limits, correlation = user_means(since_recorded(runs, metric), metric)
     if means.size < LEAST_USERS:
-        said = f"a plan needs runs of at least {LEAST_USERS} users; there are {means.size} on record"
-        return NotComputable("too_few_units", said), None
+        return NotComputable("too_few_units", "too_few_to_plan", least=LEAST_USERS, users=means.size), None
     if not metric.is_ratio_scale and not float(means.mean()) > 0.0:
-        said = f"the mean {metric.name} is {means.mean():g}; nothing is relative to that"
-        return NotComputable("baseline_not_positive", said), None
+        return NotComputable("baseline_not_positive", mean=float(means.mean())), None
     return Prospect(means, limits, metric, alpha, POWER), correlation
 
 

@@ -12,8 +12,11 @@ from scheduler_service.experiments.advice import advised_move
 from scheduler_service.experiments.examination import Examination, examine
 from scheduler_service.experiments.experiment import Experiment
 from scheduler_service.experiments.finding import BASES, Basis, Finding, finding_of
-from scheduler_service.stats.comparison import BASELINE, ArmComparison
+from scheduler_service.stats.arms import BASELINE
+from scheduler_service.stats.comparison import ArmComparison
+from scheduler_service.stats.judged import Judged, advice
 from scheduler_service.stats.outcome import NotComputable
+from scheduler_service.words import WORDS, Message
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -35,9 +38,10 @@ class Prospect:
     experiment: str
     arm: str
     model: str
-    verdict: Mapping[str, Any]  # as JSON
+    judged: Judged | None  # None: of the baseline
+    next_step: Message | None
     findings: tuple[Finding, ...]  # those wholly on the bad side first, then that of the verdict
-    objections: tuple[tuple[Objection, str], ...]  # what has to be consented to
+    objections: tuple[tuple[Objection, Message], ...]  # what has to be consented to
     advised: str | None
     samples: Mapping[str, int]
 
@@ -48,48 +52,58 @@ class Prospect:
             ConsentNeeded: the text says what speaks against it.
         """
         if self.objections and not is_consented:
-            why = " ".join(sentence for _, sentence in self.objections)
+            why = WORDS.say(*(message for _, message in self.objections))
             codes = [code for code, _ in self.objections]
             raise ConsentNeeded("consent_needed", arm=self.arm, objections=codes, why=why, consent=CONSENT)
 
     def figures(self, *, is_consented: bool) -> dict[str, Any]:
         """What the history keeps of the promotion."""
-        told = {"samples": dict(self.samples), "verdict": self.verdict["verdict"]}
+        told = {"samples": dict(self.samples), "verdict": None if self.judged is None else self.judged.word}
         shown = next((each for each in self.findings if each.is_of_verdict and each.bounds), None)
         if shown is not None:
             told["interval_percentage"] = shown.to_dict()["interval_percentage"]
         return told | ({CONSENT: True} if self.objections and is_consented else {})
 
     def to_dict(self) -> dict[str, Any]:
-        names = ("verdict", "verdict_reason", "verdict_sentence", "recommendation")
+        said = self._verdict()
         return {
             "experiment_name": self.experiment,
             "arm": self.arm,
             "model": self.model,
-            **{name: self.verdict[name] for name in names},
+            **said,
             "advised_move": self.advised,
             "needs_consent": bool(self.objections),
-            "objections": [{"code": code, "message": sentence} for code, sentence in self.objections],
+            "objections": [
+                {"code": code, "message": WORDS.say(message), "text": message.to_dict()}
+                for code, message in self.objections
+            ],
             "findings": [each.to_dict() for each in self.findings],
         }
+
+    def _verdict(self) -> dict[str, Any]:
+        names = ("verdict", "verdict_reason", "verdict_sentence", "verdict_text")
+        if self.judged is None or self.next_step is None:
+            return dict.fromkeys((*names, "recommendation", "recommendation_text"))
+        told = self.judged.words()
+        return {**{name: told[name] for name in names}, **advice(self.next_step)}
 
 
 def prospect(examined: Examination, arm: str) -> Prospect:
     """The prospect of promoting `arm`; of the baseline there is nothing to say, and nothing against it."""
     experiment = examined.experiment
     if arm == BASELINE:
-        nothing = dict.fromkeys(("verdict", "verdict_reason", "verdict_sentence", "recommendation"))
-        return Prospect(experiment.name, arm, experiment.models[arm], nothing, (), (), None, examined.samples)
-    verdict = examined.verdict_on(arm)
+        return Prospect(experiment.name, arm, experiment.models[arm], None, None, (), (), None, examined.samples)
+    judged = examined.judged(arm)
     findings = sorted(_findings(examined, arm), key=lambda each: (not each.is_harmful, not each.is_of_verdict))
     return Prospect(
         experiment=experiment.name,
         arm=arm,
         model=experiment.models[arm],
-        verdict=verdict,
+        judged=judged,
+        next_step=examined.next_step(arm),
         findings=tuple(findings),
-        objections=tuple(_objections(examined, arm, verdict, findings)),
-        advised=advised_move(experiment, arm, verdict),
+        objections=tuple(_objections(examined, arm, judged, findings)),
+        advised=advised_move(experiment, judged),
         samples=examined.samples,
     )
 
@@ -114,7 +128,7 @@ def consented(
 
 
 def _findings(examined: Examination, arm: str) -> list[Finding]:
-    on_pairs = examined.rests_on_pairs and arm == examined.experiment.candidates[0]
+    on_pairs = examined.is_of_pairs(arm)
     found = [
         _of_users(examined, arm, is_of_verdict=not on_pairs),
         _raw(examined.comparisons[arm]),
@@ -155,25 +169,23 @@ def _of_pairs(examined: Examination, arm: str, basis: Basis, *, is_of_verdict: b
 
 
 def _objections(
-    examined: Examination, arm: str, verdict: Mapping[str, Any], findings: list[Finding]
-) -> list[tuple[Objection, str]]:
+    examined: Examination, arm: str, judged: Judged, findings: list[Finding]
+) -> list[tuple[Objection, Message]]:
     """Intervals wholly on the bad side, certain failures, breached guardrails.
 
     The raw means leave failures out and know nothing of the plants: where a verdict speaks for the candidate, they do
     not speak against it.
     """
-    is_favoured = verdict["verdict"] in ("better", "non_inferior", "identical")
-    found: list[tuple[Objection, str]] = [
-        ("interval", each.sentence)
+    is_favoured = judged.word in ("better", "non_inferior", "identical")
+    found: list[tuple[Objection, Message]] = [
+        ("interval", each.message)
         for each in findings
         if each.is_harmful and not (is_favoured and each.basis == "raw_means")
     ]
-    failing = verdict["failing"]
-    if failing is not None and failing["is_certain"]:
-        theirs, ours = (f"{100.0 * rate:.1f} %" for rate in failing["success_rates"])
-        found.append(("fails_more", f"{arm} certainly fails more often: it answered {ours}, {BASELINE} {theirs}."))
+    if judged.failing is not None and judged.failing.is_certain:
+        found.append(("fails_more", judged.failing.message(arm)))
     found += [
-        ("guardrail", f"The guardrail {each.name} is breached: {each.message}.")
+        ("guardrail", Message("findings.guardrail", {"label": each.label, "seen": each.text}))
         for each in examined.guardrails[arm]
         if each.state == "breached"
     ]

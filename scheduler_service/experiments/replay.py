@@ -20,7 +20,7 @@ from scheduler_service.clock import to_iso
 from scheduler_service.errors import InvalidExperiment, InvalidInput, NothingToReplay
 from scheduler_service.experiments.experiment import Experiment
 from scheduler_service.experiments.pairing import pair_record, solve_both
-from scheduler_service.stats.comparison import BASELINE
+from scheduler_service.stats.arms import BASELINE
 from scheduler_service.stats.metrics import PAIRED, paired_metric
 from scheduler_service.stats.spending import replay_alpha
 from scheduler_service.stats.verdict import DEFAULT_MARGIN

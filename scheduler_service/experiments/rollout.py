@@ -15,7 +15,7 @@ from pydantic import Field, ValidationInfo, field_validator
 from scheduler_service.clock import to_iso
 from scheduler_service.experiments.definition import Definition, Whole
 from scheduler_service.experiments.moment import Moment
-from scheduler_service.stats.guardrails import Guardrail
+from scheduler_service.stats.guardrails import GUARDRAILS, Guardrail
 from scheduler_service.validation import invalid
 
 DEFAULT_STAGES = (0.1, 0.3, 0.5, 1.0)
@@ -108,7 +108,7 @@ class Decision:
     arm: str | None = None  # the candidate that `stop_arm` stops
 
 
-NEEDED = ("makespan", "policy_makespan", "success")
+NEEDED = tuple(name for name, each in GUARDRAILS.items() if each.is_needed)
 """Guardrails that must be kept for certain before more users get the candidate, where the experiment has them and
 the users who took part could show it; the others must not be breached."""
 

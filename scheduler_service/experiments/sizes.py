@@ -10,8 +10,16 @@ import numpy as np
 
 from scheduler_service.experiments.examination import Examination, pairs_by_source
 from scheduler_service.experiments.finding import Finding, finding_of
-from scheduler_service.stats.arms import metric_values, rows_of_arm, since_recorded, totals, units, user_values
-from scheduler_service.stats.comparison import BASELINE, ArmComparison
+from scheduler_service.stats.arms import (
+    BASELINE,
+    metric_values,
+    rows_of_arm,
+    since_recorded,
+    totals,
+    units,
+    user_values,
+)
+from scheduler_service.stats.comparison import ArmComparison
 from scheduler_service.stats.effect import Effect, effect_of_arms, effect_of_pairs
 from scheduler_service.stats.outcome import NotComputable
 from scheduler_service.stats.pairs import paired_user_means
@@ -79,7 +87,7 @@ def breakdown(examined: Examination, arm: str, runs: pd.DataFrame, pairs: pd.Dat
     comparison = examined.comparisons[arm]
     alpha = examined.experiment.alpha / len(examined.verdicts) / len(CLASSES)
     of_pairs = None
-    if examined.rests_on_pairs and arm == examined.experiment.candidates[0]:
+    if examined.is_of_pairs(arm):
         of_pairs = pairs_by_source(pairs, arm)["shadow"]
     rows = _until_stopped(examined, arm, runs) if of_pairs is None else of_pairs
     sizes = _sizes(rows)

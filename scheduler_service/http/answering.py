@@ -10,6 +10,7 @@ from scheduler_service.experiments.experiment import Experiment
 from scheduler_service.http.services import Services
 from scheduler_service.registry.names import STABLE
 from scheduler_service.registry.records import ModelRecord, elsewhere, elsewhere_params
+from scheduler_service.telemetry.answered import answered_by
 
 DAYS = 7
 LATEST = 20_000
@@ -75,7 +76,7 @@ def _elsewhere(record: ModelRecord, default: str | None) -> dict[str, Any]:
 def _counts(parts: Services) -> dict[str, int] | None:
     """Model key -> its answers of late; None where the records cannot be read: the registry is told all the same."""
     try:
-        return parts.monitor.history.answered_by(utc_now() - timedelta(days=DAYS), LATEST)
+        return answered_by(parts.monitor.engine, utc_now() - timedelta(days=DAYS), LATEST)
     except ServiceError:
         return None
 

@@ -70,7 +70,7 @@ def _sequence(axes: "Axes", frame: "pd.DataFrame", margin: float, words: look.Wo
     axes.axhline(0.0, color=INK, linewidth=1.1, label=words["sequence_zero"], zorder=2)
     axes.axhline(
         -100.0 * margin, color=look.RED, linewidth=1.2, linestyle="--", zorder=2,
-        label=words["sequence_margin"].format(f"−{100.0 * margin:g}%"),
+        label=words["sequence_margin"].format(margin=f"−{100.0 * margin:g} %"),
     )  # fmt: skip
     axes.fill_between(band.index, band["low"], band["high"], color=look.SKY, alpha=0.35, linewidth=0)
     for bound in ("low", "high"):
@@ -177,7 +177,7 @@ def differences(
         heights, _ = np.histogram(np.clip(percent[chosen], edges[0], edges[-1]), edges)
         axes.bar(
             edges[:-1], heights, np.diff(edges), align="edge", color=colour, hatch=hatch, edgecolor="white",
-            linewidth=0.6, label=words[key].format(share), zorder=3 if key == "pairs_tied" else 2,
+            linewidth=0.6, label=words[key].format(share=share), zorder=3 if key == "pairs_tied" else 2,
         )  # fmt: skip
         tallest = max(tallest, float(heights.max()))
     if mean is not None:
@@ -185,7 +185,7 @@ def differences(
         error = None if interval is None else [[centre - 100.0 * interval[0]], [100.0 * interval[1] - centre]]
         axes.errorbar(
             [centre], [1.1 * tallest], xerr=error, fmt="D", color=look.GREEN, markersize=6, capsize=4, linewidth=2.0,
-            label=words["pairs_mean"].format(minus(f"{centre:+.2f}%")), zorder=4,
+            label=words["pairs_mean"].format(mean=minus(f"{centre:+.2f} %")), zorder=4,
         )  # fmt: skip
     axes.axvline(0.0, color=INK, linewidth=1.0)
     axes.set_ylim(0.0, 1.2 * tallest)

@@ -9,11 +9,11 @@ from scheduler_service.reporting import ab_figures
 from scheduler_service.reporting.content import Block, Cell, Column, Picture, Pictures, Section, Statement, Table
 from scheduler_service.reporting.evolution import pair_differences, pair_effects_over_time
 from scheduler_service.reporting.formatting import Formatter
-from scheduler_service.reporting.verdict_writer import VerdictWriter, letter, verdict_on_pairs
-from scheduler_service.stats.arms import FAILED_RATIO
-from scheduler_service.stats.comparison import BASELINE
+from scheduler_service.reporting.verdict_writer import VerdictWriter
+from scheduler_service.stats.arms import BASELINE, FAILED_RATIO
 from scheduler_service.stats.effect import Effect
 from scheduler_service.stats.pairs import PairedVerdict
+from scheduler_service.words import Message
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -28,7 +28,7 @@ def paired_sections(
 ) -> list[Section]:
     """One section for each source that was judged."""
     return [
-        Section(show.text(f"paired_{source}"), _blocks(source, mine, examined, writer, show, period))
+        Section(show.text(f"experiments.pairs.heading_{source}"), _blocks(source, mine, examined, writer, show, period))
         for source, mine in pairs_by_source(pairs, examined.experiment.candidates[0]).items()
         if source in examined.pairs
     ]
@@ -42,25 +42,23 @@ def _blocks(
     show: Formatter,
     period: tuple[datetime, datetime],
 ) -> list[Block]:
-    verdict, found = examined.pairs[source], verdict_on_pairs(examined, source)
+    verdict = examined.pairs[source]
     usable = pair_differences(pairs, verdict.metric.name)
-    notes = [] if found.bounds is None else [writer.interval(found.bounds, found.alpha)]
+    notes = []
     if isinstance(verdict.effect, Effect) and verdict.effect.correlation is not None:
-        notes.append(show.text("pairs_correlation", verdict.effect.correlation))
-    if verdict.replay_number is not None:
-        notes.append(show.text("replay_counted", verdict.replay_number, 100.0 * verdict.alpha))
+        notes.append(show.text("pairs_correlation", value=round(verdict.effect.correlation, 3)))
     if usable.empty:
         notes.append(show.text("pairs_none"))
-    blocks: list[Block] = [Statement(writer.sentence(found), badge=writer.badge(found), notes=notes)]
+    blocks: list[Block] = [Statement(writer.sentence(verdict), badge=writer.badge(verdict), notes=notes)]
     if usable.empty:
         return blocks
     blocks.append(Pictures([_differences(usable, len(pairs) - len(usable), verdict, show)]))
     if source == "shadow":  # a replay's pairs all come at once: there is no course of time to show
         margin, metric = examined.experiment.margin, verdict.metric.name
-        effects = pair_effects_over_time(pairs, margin, verdict.alpha, found.arm, metric)
-        missing = {"": writer.why_no_bounds(verdict.effect, of_pairs=True)}
+        effects = pair_effects_over_time(pairs, margin, verdict.alpha, verdict.candidate, metric)
+        missing = {"": writer.why_no_bounds(verdict.effect)}
         drawn = ab_figures.sequences({"": effects}, margin, (), show.words, period, missing)
-        blocks.append(Pictures([Picture(show.text("sequence_pairs", writer.level(found.alpha)), drawn)]))
+        blocks.append(Pictures([Picture(show.text("sequence_pairs", level=writer.level(verdict.alpha)), drawn)]))
     return [*blocks, _losses(verdict, show)]
 
 
@@ -75,22 +73,24 @@ def _differences(usable: "pd.DataFrame", failed: int, verdict: PairedVerdict, sh
     )
     note = show.text("pairs_clipped")
     if failed:
-        note += show.text("pairs_failed", show.count(failed), FAILED_RATIO)
-    return Picture(show.text(f"differences_{verdict.metric.name}"), drawn, note)
+        note += show.text("pairs_failed", count=show.count(failed), ratio=FAILED_RATIO)
+    return Picture(show.text("experiments.pairs.differences", metric=verdict.metric.name), drawn, note)
 
 
 def _losses(verdict: PairedVerdict, show: Formatter) -> Table:
     """The requests on which the candidate did worst."""
-    metric = verdict.metric.name
+    metric, arms = verdict.metric.name, (BASELINE, verdict.candidate)
+    of_arms = [Message("experiments.pairs.metric_of", {"arm": arm, "metric": metric}) for arm in arms]
     columns = [
         Column(show.text("request_id"), 2.4, is_text=True),
-        Column(show.text("user"), 1.6, is_text=True),
+        Column(show.text("experiments.pairs.user"), 1.6, is_text=True),
         Column(show.text("workpoints"), 0.8),
-        *(Column(show.text(f"{metric}_of", letter(arm)), 1.2) for arm in (BASELINE, verdict.candidate)),
-        Column(show.text("difference"), 0.9),
+        *(Column(show.label(each), 1.2) for each in of_arms),
+        Column(show.text("experiments.pairs.difference"), 0.9),
     ]
     rows = [_loss(request, metric, show) for request in verdict.worst]
-    return Table(show.text("losses"), columns, rows, show.text("no_losses"))
+    title, nothing = (show.text(f"experiments.pairs.{key}", b=verdict.candidate) for key in ("worst", "no_worst"))
+    return Table(title, columns, rows, nothing)
 
 
 def _loss(request: Mapping[str, Any], metric: str, show: Formatter) -> list[Cell]:

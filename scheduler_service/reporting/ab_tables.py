@@ -4,19 +4,24 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from scheduler_service.experiments.examination import Examination
-from scheduler_service.experiments.sizes import Breakdown, SizeClass, breakdowns
+from scheduler_service.experiments.sizes import SizeClass, breakdowns
 from scheduler_service.reporting.content import Badge, Cell, Column, Table
 from scheduler_service.reporting.formatting import Formatter, minus
 from scheduler_service.reporting.timeline import Event
 from scheduler_service.reporting.verdict_writer import VerdictWriter, letter
-from scheduler_service.stats.arms import FAILED_RATIO
+from scheduler_service.stats.arms import BASELINE, FAILED_RATIO
 from scheduler_service.stats.breaker import BREAKER
-from scheduler_service.stats.comparison import BASELINE, ArmComparison
-from scheduler_service.stats.guardrails import QUANTILE, UNNOTICED_S, Guardrail
+from scheduler_service.stats.comparison import ArmComparison
+from scheduler_service.stats.guardrails import QUANTILE, Guardrail
+from scheduler_service.stats.metrics import METRICS
+from scheduler_service.words import SENTENCE_MARKS, Message
 
 if TYPE_CHECKING:
     import pandas as pd
 
+ARMS = "experiments.arms"
+ARM = f"{ARMS}.arm"
+MARKS = {"kept": "✓", "breached": "×", "undecided": "○"}
 STATES = {"kept": "ok", "breached": "crossed", "undecided": "unknown"}
 """State of a guardrail -> tone of its badge."""
 
@@ -44,41 +49,53 @@ def arms_table(examined: Examination, show: Formatter) -> Table:
         ]
         for arm, comparison in comparisons.items()
     ]
-    keys = [("arm", 0.5), ("model", 2.2), ("asked_share", 1.0), ("users", 0.8), ("actual_share", 1.0)]
-    columns = show.columns(*keys, ("requests", 0.8), ("success_rate", 0.9), texts=("arm", "model"))
-    mean = Column(show.text("user_mean", show.text(f"metric_{metric}")), 1.6)
+    keys = [(ARM, 0.5), ("model", 2.2), ("asked_share", 1.0), (f"{ARMS}.users", 0.8), (f"{ARMS}.actual", 1.0)]
+    columns = show.columns(*keys, (f"{ARMS}.requests", 0.8), (f"{ARMS}.success", 0.9), texts=(ARM, "model"))
+    mean = Column(show.label(Message("experiments.arms.mean", {"metric": metric})), 1.6)
     return Table("", [*columns, mean], rows)
 
 
 def guardrails_table(examined: Examination, show: Formatter) -> Table:
     """The guardrails of each candidate."""
     rows = [_guardrail(check, arm, show) for arm, checks in examined.guardrails.items() for check in checks]
-    keys = [("arm", 0.5), ("guardrail", 3.4), ("harm", 1.0), ("harm_bounds", 1.8), ("allowed", 0.9), ("state", 1.0)]
-    columns = show.columns(*keys, texts=("arm", "guardrail"))
-    return Table("", columns, rows, show.text("no_guardrails"), show.text("guard_note", FAILED_RATIO))
+    guard = "experiments.guard"
+    keys = [
+        (ARM, 0.5),
+        (f"{guard}.name", 3.4),
+        ("harm", 1.0),
+        ("harm_bounds", 1.8),
+        (f"{guard}.allowed", 0.9),
+        ("state", 1.0),
+    ]
+    columns = show.columns(*keys, texts=(ARM, f"{guard}.name"))
+    return Table("", columns, rows, show.text(f"{guard}.none"), show.text("guardrails.note", ratio=FAILED_RATIO))
 
 
 def _guardrail(check: Guardrail, arm: str, show: Formatter) -> list[Cell]:
     """A row; for the compute time, the share of slow requests and not its excess over 5 %."""
-    is_time, is_points = check.name == "execution_time", check.name == "success"
+    is_slow = check.margin_unit == "share_of_baseline_percentile"
+    is_points = check.unit == "share_of_requests" and not is_slow and check.name != BREAKER
 
     def text(value: float | None) -> str:
         if value is None:
             return show.none
-        if is_time:
+        if is_slow:
             return show.fine_percent(min(1.0, max(0.0, value + 1.0 - QUANTILE)))
         if check.name == BREAKER:
             return show.percent(value)
-        return show.signed_percent(value).removesuffix("%" if is_points else "")
+        return show.signed_percent(value).removesuffix(" %" if is_points else "")
 
-    allowed = f"{100.0 * (1.0 - QUANTILE if is_time else check.margin):.3g}" + ("" if is_points else "%")
+    allowed = f"{100.0 * (1.0 - QUANTILE if is_slow else check.margin):.3g}" + ("" if is_points else " %")
+    bounds = show.none
+    if check.low is not None:
+        bounds = show.text("experiments.plot.range", low=text(check.low), high=text(check.high))
     return [
         letter(arm),
-        show.text(f"guard_{check.name}", 100.0 * check.margin, 1000.0 * UNNOTICED_S),
+        show.label(check.label),
         text(check.harm),
-        show.none if check.low is None else show.text("range", text(check.low), text(check.high)),
+        bounds,
         f"≤ {allowed}",
-        Badge(show.text(f"state_{check.state}"), STATES[check.state]),
+        Badge(f"{MARKS[check.state]} {show.term('guardrail_state', check.state)}", STATES[check.state]),
     ]
 
 
@@ -97,31 +114,33 @@ def sizes_table(
 ) -> Table:
     """The effect by size of plant, for every candidate."""
     found = breakdowns(examined, runs, pairs)
-    rows = [_size(each, arm, of_arm, writer, show) for arm, of_arm in found.items() for each in of_arm.classes]
+    rows = [_size(each, arm, writer, show) for arm, of_arm in found.items() for each in of_arm.classes]
     first = next(iter(found.values()))
-    note = show.text("sizes_note", round(100.0 * first.level, 2))
+    note = show.text("experiments.sizes.note", level=first.level)
     if first.unknown:
-        note += show.text("sizes_unknown", show.count(first.unknown))
-    keys = [("arm", 0.5), ("workpoints", 1.0), ("sizes_improvement", 1.1), ("sizes_interval", 2.0)]
+        note += SENTENCE_MARKS[show.lang] + show.text("experiments.sizes.unknown", count=first.unknown)
+    keys = [(ARM, 0.5), ("workpoints", 1.0), ("sizes_improvement", 1.1), ("sizes_interval", 2.0)]
     more = [("sizes_change", 1.8), ("sizes_users", 1.2), ("sizes_samples", 1.5)]
-    return Table("", show.columns(*keys, *more, texts=("arm", "workpoints")), rows, note=note)
+    return Table("", show.columns(*keys, *more, texts=(ARM, "workpoints")), rows, note=note)
 
 
-def _size(each: SizeClass, arm: str, found: Breakdown, writer: VerdictWriter, show: Formatter) -> list[Cell]:
+def _size(each: SizeClass, arm: str, writer: VerdictWriter, show: Formatter) -> list[Cell]:
     figures = each.finding.to_dict()
     bounds, change = figures["interval_percentage"], figures["change"]
-    interval, difference = show.text("sizes_none"), show.none
+    interval, difference = show.text("experiments.sizes.none"), show.none
     if bounds is not None:
-        interval = show.text("range", *(show.signed_percent(bound / 100.0) for bound in bounds))
+        low, high = (show.signed_percent(bound / 100.0) for bound in bounds)
+        interval = show.text("experiments.plot.range", low=low, high=high)
     elif each.reason is not None and any(each.finding.samples.values()):
-        interval = writer.why_no_bounds(each.reason, of_pairs=found.is_of_pairs)
+        interval = writer.why_no_bounds(each.reason)
     if change is not None:
-        unit = show.text(f"unit_{figures['unit']}")
-        difference = minus(f"{show.text('range', *(f'{end:+.2f}' for end in change))} {unit}")
+        low, high = (f"{end:+.2f}" for end in change)
+        text = show.text("experiments.plot.range", low=low, high=high)
+        difference = minus(f"{text} {show.term('unit', figures['unit'])}")
     size = str(each.low) if each.low == each.high else f"{each.low}–{each.high}"
     return [
         letter(arm),
-        show.text("sizes_more", each.low) if each.high is None else size,
+        show.text("experiments.sizes.class_more", **{"from": each.low}) if each.high is None else size,
         show.none if bounds is None else show.signed_percent(figures["improvement_percentage"] / 100.0),
         interval,
         difference,
@@ -130,28 +149,30 @@ def _size(each: SizeClass, arm: str, found: Breakdown, writer: VerdictWriter, sh
     ]
 
 
-def secondary_table(examined: Examination, writer: VerdictWriter, show: Formatter) -> Table:
+def secondary_table(examined: Examination, show: Formatter) -> Table:
     """The metrics that the experiment is not judged by."""
     rows = [
-        _secondary(letter(arm), name, found, writer, show)
+        _secondary(letter(arm), name, found, show)
         for arm, metrics in examined.secondary.items()
         for name, found in metrics.items()
     ]
-    keys = [("arm", 0.5), ("metric_heading", 2.2), ("raw_improvement", 1.0), ("p_value", 0.9), ("adjusted_p", 0.9)]
-    columns = show.columns(*keys, ("one_look", 2.6), texts=("arm", "metric_heading", "one_look"))
-    return Table("", columns, rows, note=show.text("secondary_note"))
+    of = "experiments.secondary"
+    keys = [(ARM, 0.5), (f"{of}.metric", 2.2), (f"{of}.improvement", 1.0), ("p_value", 0.9), (f"{of}.p", 0.9)]
+    columns = show.columns(*keys, (f"{of}.verdict", 2.6), texts=(ARM, f"{of}.metric", f"{of}.verdict"))
+    return Table("", columns, rows, note=show.text(f"{of}.note"))
 
 
-def _secondary(arm: str, name: str, found: Mapping[str, Any], writer: VerdictWriter, show: Formatter) -> list[Cell]:
+def _secondary(arm: str, name: str, found: Mapping[str, Any], show: Formatter) -> list[Cell]:
     improvement = found["improvement_percentage"]
     p_values = (found["p_value"], found["p_value_holm"])
     if found["reason"] is not None:
-        verdict = writer.reason(found["reason"]["code"], 2)
+        text = found["reason"]["text"]
+        verdict = show.text(text["code"], **text["params"])
     else:
-        verdict = show.text("significant" if found["is_significant"] else "not_significant")
+        verdict = show.text(f"experiments.secondary.{'' if found['is_significant'] else 'not_'}significant")
     return [
         arm,
-        show.text(f"name_{name}"),
+        show.label(name),
         show.none if improvement is None else show.signed_percent(improvement / 100.0),
         *(show.none if p is None else show.p_value(p)[2:].removeprefix("= ") for p in p_values),
         verdict,
@@ -163,11 +184,11 @@ def metrics_table(examined: Examination, labels: Mapping[str, str], show: Format
     comparisons, rows = _comparisons(examined), list[list[Cell]]()
     for name in examined.latest.average_metrics[BASELINE]:
         # Figures of the compute time come with their unit.
-        label = show.text("compute_time" if name == "execution_time" else f"metric_{name}")
+        label = show.label(name) if METRICS[name].unit == "s" else show.axis(name)
         for arm, comparison in comparisons.items():
             figures = comparison.average_metrics[arm][name]
             values = (figures.mean, figures.std, figures.min, figures.max)
             texts = (show.of_metric(name, value) for value in values)
             rows.append([label if arm == BASELINE else "", show.name(labels[arm]), show.count(figures.count), *texts])
-    keys = [("metric_heading", 2.2), ("arm", 2.2), ("count", 0.8), ("mean", 0.9), ("std", 0.9), ("min", 0.9)]
-    return Table("", show.columns(*keys, ("max", 0.9), texts=("metric_heading", "arm")), rows)
+    keys = [("metric_heading", 2.2), (ARM, 2.2), ("count", 0.8), ("mean", 0.9), ("std", 0.9), ("min", 0.9)]
+    return Table("", show.columns(*keys, ("max", 0.9), texts=("metric_heading", ARM)), rows)

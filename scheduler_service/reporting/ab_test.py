@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from scheduler_service.experiments.about import ABOUT
 from scheduler_service.experiments.examination import Examination
 from scheduler_service.experiments.experiment import Experiment
+from scheduler_service.experiments.lifecycle import Status
 from scheduler_service.reporting import ab_figures, figures
 from scheduler_service.reporting.ab_pairs import paired_sections
 from scheduler_service.reporting.ab_tables import (
@@ -20,15 +21,14 @@ from scheduler_service.reporting.ab_tables import (
 )
 from scheduler_service.reporting.content import Block, Fields, Notes, Picture, Pictures, Report, Section, Statement
 from scheduler_service.reporting.evolution import effects_over_time
-from scheduler_service.reporting.formatting import SHARES, Formatter, first_moment, local_zone
-from scheduler_service.reporting.texts import Lang
+from scheduler_service.reporting.formatting import Formatter, first_moment, local_zone
 from scheduler_service.reporting.timeline import Event, last_change, timeline
-from scheduler_service.reporting.verdict_writer import VerdictWriter, letter, verdict_on
-from scheduler_service.stats.arms import metric_values, rows_of_arm, totals, units
-from scheduler_service.stats.comparison import BASELINE
+from scheduler_service.reporting.verdict_writer import VerdictWriter, letter
+from scheduler_service.stats.arms import BASELINE, metric_values, rows_of_arm, totals, units
 from scheduler_service.stats.metrics import Metric
 from scheduler_service.stats.outcome import NotComputable
-from scheduler_service.stats.srm import MIN_EXPECTED, SRM_ALARM
+from scheduler_service.stats.srm import SRM_ALARM
+from scheduler_service.words import LIST_MARKS, Lang
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -44,7 +44,7 @@ class _Basis:
     events: list[Event]
     labels: Mapping[str, str]  # arm -> letter and model
     period: tuple[datetime, datetime]  # of the charts
-    status: str | None  # None: the experiment is known from its runs alone
+    status: Status | None  # None: the experiment is known from its runs alone
     writer: VerdictWriter
     show: Formatter
 
@@ -111,7 +111,7 @@ def ab_test_report(
 
 
 def _label(arm: str, model: str | None, show: Formatter) -> str:
-    return f"{letter(arm)} · {show.name(model)}" if model else show.text("arm_named", letter(arm))
+    return f"{letter(arm)} · {show.name(model)}" if model else show.text("arm_named", arm=letter(arm))
 
 
 def _last_moment(runs: "pd.DataFrame", events: list[Event], begin: datetime, end: datetime) -> datetime:
@@ -128,7 +128,7 @@ def _verdicts(basis: _Basis, start: datetime, end: datetime) -> list[Block]:
     experiment, show, is_empty = basis.examined.experiment, basis.show, basis.runs.empty
     blocks: list[Block] = []
     if experiment.title or experiment.hypothesis:
-        rest = [each for each in _about(experiment) if each[0] != "about_title"]
+        rest = [each for each in _about(experiment) if each[0] != "experiments.said.title"]
         notes = [f"{show.text(key)}{show.text('colon')}{text}" for key, text in rest]
         blocks.append(Statement("", experiment.title or show.name(experiment.name), notes=notes))
     if is_empty:
@@ -138,29 +138,29 @@ def _verdicts(basis: _Basis, start: datetime, end: datetime) -> list[Block]:
     notes = []
     if basis.status is not None and experiment.start_time < start:
         days = (end - experiment.start_time) // timedelta(days=1) + 1
-        notes.append(show.text("ab_cut_off", show.moment(experiment.start_time), show.count(days)))
+        notes.append(show.text("ab_cut_off", start=show.moment(experiment.start_time), days=show.count(days)))
     if not is_empty:
-        notes.append(show.text("ab_anytime", f"{100.0 * experiment.alpha:g}%"))
+        notes.append(show.text("ab_anytime", alpha=experiment.alpha))
         if len(experiment.candidates) > 1:
-            notes.append(show.text("ab_shared_error", len(experiment.candidates), basis.level))
+            notes.append(show.text("ab_shared_error", count=len(experiment.candidates), level=basis.level))
     return [*blocks, Notes(notes)]
 
 
 def _about(experiment: Experiment) -> list[tuple[str, str]]:
     """What people wrote about the experiment, each by the key of its label."""
-    return [(f"about_{name}", text) for name in ABOUT if (text := getattr(experiment, name))]
+    return [(f"experiments.said.{name}", text) for name in ABOUT if (text := getattr(experiment, name))]
 
 
 def _verdict(basis: _Basis, arm: str, end: datetime) -> Statement:
     examined, writer = basis.examined, basis.writer
-    experiment, found = examined.experiment, verdict_on(basis.examined, arm)
+    experiment, found = examined.experiment, examined.judged(arm)
     days_planned = (experiment.end_time - end) / timedelta(days=1)
     raw = writer.raw_means(arm)
     return Statement(
-        heading=basis.show.text("versus", basis.labels[arm], basis.labels[BASELINE]),
+        heading=basis.show.text("versus", candidate=basis.labels[arm], baseline=basis.labels[BASELINE]),
         badge=writer.badge(found),
         text=writer.sentence(found),
-        warning=writer.contradiction(found, examined.contradiction(arm)),
+        warning=writer.contradiction(examined.contradiction(arm)),
         advice=writer.next_step(found, basis.status or "concluded", last_change(basis.events), days_planned),
         cards=writer.cards(found, is_running=basis.status == "active" and arm not in experiment.stopped_arms),
         notes=[raw] if raw else [],
@@ -170,20 +170,22 @@ def _verdict(basis: _Basis, arm: str, end: datetime) -> Statement:
 def _sections(basis: _Basis) -> list[Section]:
     examined, show, has_runs = basis.examined, basis.show, not basis.runs.empty
     sections = [
-        Section(show.text("arms"), [arms_table(examined, show), _split_check(basis), _settings(basis)]),
-        Section(show.text("guardrails"), [guardrails_table(examined, show)]),
+        Section(
+            show.text("experiments.arms.heading"), [arms_table(examined, show), _split_check(basis), _settings(basis)]
+        ),
+        Section(show.text("experiments.guard.heading"), [guardrails_table(examined, show)]),
     ]
     evidence = _evidence(basis)
     if evidence:
         sections.append(Section(show.text("evidence"), evidence))
     if has_runs:
         table = sizes_table(examined, basis.runs, basis.pairs, basis.writer, show)
-        sections.append(Section(show.text("sizes"), [table]))
+        sections.append(Section(show.text("experiments.sizes.heading"), [table]))
     if basis.pairs is not None:
         sections += paired_sections(examined, basis.pairs, basis.writer, show, basis.period)
     if has_runs:
         if examined.secondary:
-            sections.append(Section(show.text("secondary"), [secondary_table(examined, basis.writer, show)]))
+            sections.append(Section(show.text("experiments.secondary.heading"), [secondary_table(examined, show)]))
         sections.append(Section(show.text("metrics_table"), [metrics_table(examined, basis.labels, show)]))
     return sections
 
@@ -191,17 +193,12 @@ def _sections(basis: _Basis) -> list[Section]:
 def _split_check(basis: _Basis) -> Statement:
     """Whether the users are split as configured."""
     comparison, show = basis.examined.latest, basis.show
-    note = show.text("srm_note", f"{SRM_ALARM:g}")
+    note = show.text("split.note", limit=SRM_ALARM)
     if isinstance(comparison.srm_p, NotComputable):
-        reason = basis.writer.reason(comparison.srm_p.reason, int(MIN_EXPECTED))
-        return Statement(f"○ {show.text('srm_unknown', reason)}", notes=[note])
-    p_value = show.p_value(comparison.srm_p)
+        return Statement(f"○ {show.say(comparison.split_message)}", notes=[note])
     if not comparison.has_ratio_mismatch:
-        return Statement(f"✓ {show.text('srm_ok', p_value)}", notes=[note])
-    split = {arm: share for arm, share in (comparison.split or {}).items() if share > 0.0}
-    users = " / ".join(f"{comparison.users[arm]:,}" for arm in split)
-    configured = " / ".join(f"{100.0 * share:g}%" for share in split.values())
-    return Statement(f"× {show.text('srm_bad', users, configured, p_value)}", notes=[note], tone="warning")
+        return Statement(f"✓ {show.say(comparison.split_message)}", notes=[note])
+    return Statement(f"× {show.say(comparison.split_message)}", notes=[note], tone="warning")
 
 
 def _settings(basis: _Basis) -> Block:
@@ -209,26 +206,26 @@ def _settings(basis: _Basis) -> Block:
     if basis.status is None:
         name = show.text("experiment") + show.text("colon") + show.name(experiment.name)
         return Notes([f"{name} · {show.text('not_configured')}"])
-    end = show.text("open_ended") if experiment.is_open_ended else show.moment(experiment.end_time)
+    end = show.text("experiments.settings.open_ended") if experiment.is_open_ended else show.moment(experiment.end_time)
     fields = [
         ("experiment", show.name(experiment.name)),
         *_about(experiment),
-        ("status", show.text(f"status_{basis.status}")),
-        ("metric", show.text(f"metric_{experiment.success_metric}")),
-        ("begin", show.moment(experiment.start_time)),
-        ("planned_end", end),
-        ("coverage", show.percent(experiment.present_coverage)),
-        ("margin", f"{100.0 * experiment.margin:g}%"),
-        ("error", f"{100.0 * experiment.alpha:g}%"),
+        ("status", show.term("status", basis.status)),
+        ("experiments.settings.metric", show.axis(experiment.success_metric)),
+        ("experiments.settings.began", show.moment(experiment.start_time)),
+        ("experiments.settings.ends", end),
+        ("experiments.settings.coverage", show.percent(experiment.present_coverage)),
+        ("experiments.settings.margin", f"{100.0 * experiment.margin:g} %"),
+        ("experiments.settings.alpha", f"{100.0 * experiment.alpha:g} %"),
     ]
     if experiment.stopped_arms:
         stopped = (f"{letter(arm)} ({show.moment(since)})" for arm, since in experiment.stopped_arms.items())
-        fields.append(("stopped_arms", show.text("list_separator").join(stopped)))
+        fields.append(("experiments.settings.stopped_arms", LIST_MARKS[show.lang].join(stopped)))
     if experiment.shadow > 0.0:
-        fields.append(("shadow", show.percent(experiment.shadow)))
+        fields.append(("experiments.settings.shadow", show.percent(experiment.shadow)))
     if experiment.rollout is not None:
-        fields.append(("stages", " → ".join(f"{100.0 * stage:g}%" for stage in experiment.rollout.stages)))
-    return Fields(show.text("setting"), [(show.text(key), value) for key, value in fields])
+        fields.append(("stages", " → ".join(f"{100.0 * stage:g} %" for stage in experiment.rollout.stages)))
+    return Fields(show.text("experiments.settings.heading"), [(show.text(key), value) for key, value in fields])
 
 
 def _evidence(basis: _Basis) -> list[Block]:
@@ -257,8 +254,8 @@ def _sequence(basis: _Basis) -> Picture:
         basis.period,
         {labels[arm]: basis.writer.why_no_bounds(each.effect) for arm, each in basis.examined.verdicts.items()},
     )
-    note = show.text("sequence_note", f"−{100.0 * experiment.margin:g}%")
-    return Picture(show.text("sequence", basis.level), drawn, note)
+    note = show.text("sequence_note", margin=f"−{100.0 * experiment.margin:g} %")
+    return Picture(show.text("sequence", level=basis.level), drawn, note)
 
 
 def _distributions(basis: _Basis) -> Pictures:
@@ -273,7 +270,7 @@ def _distributions(basis: _Basis) -> Pictures:
         by_request[label] = pd.Series(dtype="float64") if values is None else values
         of_users = totals(by_request[label], units(rows) if values is not None else np.empty(0, np.int64))
         by_user[label] = pd.Series(of_users.sums / of_users.counts)
-    axis, is_share = show.text(f"metric_{metric.name}"), metric.name in SHARES
+    axis, is_share = show.axis(metric.name), metric.unit == "share"
     return Pictures(
         [
             Picture(show.text(title), figures.boxes(values, axis, show.words, is_share=is_share))

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, ClassVar
 
-from scheduler_service.reporting.texts import Lang
+from scheduler_service.words import Lang
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

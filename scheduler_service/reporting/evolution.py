@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any
 from scheduler_service.clock import parse_time, to_iso
 from scheduler_service.experiments.examination import alpha_of_pairs, pairs_by_source
 from scheduler_service.experiments.experiment import Experiment
-from scheduler_service.stats.arms import rows_of_arm, since_recorded, user_values
-from scheduler_service.stats.comparison import BASELINE
+from scheduler_service.stats.arms import BASELINE, rows_of_arm, since_recorded, user_values
 from scheduler_service.stats.effect import Effect, effect_of_arms
 from scheduler_service.stats.metrics import Metric, metric_named, paired_metric
 from scheduler_service.stats.pairs import judge_pairs

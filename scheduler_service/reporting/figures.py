@@ -199,7 +199,7 @@ def trend(buckets: "pd.DataFrame", words: look.Words, period: look.Period, marks
     if len(band):
         upper.fill_between(band.index, band["low"], band["high"], color=look.BLUE, alpha=0.18, linewidth=0)
     upper.plot(means.index, means, color=look.BLUE, linewidth=1.8, marker="o", markersize=3.5)
-    upper.set_ylabel(words["metric_makespan"])
+    upper.set_ylabel(words["axis_makespan"])
     gaps = 100.0 * buckets["gap"].dropna()
     middle.plot(gaps.index, gaps, color=look.GREEN, linewidth=1.8, marker="o", markersize=3.5)
     middle.set_ylabel(words["axis_gap_short"])

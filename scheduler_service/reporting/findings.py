@@ -10,6 +10,7 @@ from scheduler_service.reporting.anomalies import MIN_GAP_DIFFERENCE
 from scheduler_service.reporting.content import Card
 from scheduler_service.reporting.facts import Facts
 from scheduler_service.reporting.formatting import Formatter
+from scheduler_service.words import Message
 
 CARDS: Mapping[str, tuple[int, bool]] = {
     "requests": (0, False),
@@ -40,7 +41,7 @@ def _card(name: str, value: float | None, before: float | None, show: Formatter)
     change = 100.0 * (value - before) if in_points else 100.0 * (value / before - 1.0)
     if abs(change) < 0.05:
         return Card(label, text, f"{show.text('vs_before')} {show.text('unchanged')}")
-    unit = f" {show.text('points')}" if in_points else "%"
+    unit = f" {show.text('points')}" if in_points else " %"
     tone = "plain"
     if better and abs(change) >= (0.5 if in_points else 2.0):  # smaller changes come and go by chance
         tone = "good" if change > 0 else "bad"
@@ -48,91 +49,100 @@ def _card(name: str, value: float | None, before: float | None, show: Formatter)
 
 
 def findings(facts: Facts, show: Formatter) -> list[str]:
-    """What follows from the figures, the most urgent first; at least one sentence."""
-    alerts = _alert_finding(facts, show)
+    """What follows from the figures in words, the most urgent first; at least one sentence."""
+    return [show.say(message) for message in messages(facts, show)]
+
+
+def messages(facts: Facts, show: Formatter) -> list[Message]:
+    """What follows from the figures, the most urgent first; at least one."""
+    alerts = _alert_finding(facts)
     if facts.runs.empty:
-        return [show.text("find_no_runs"), *alerts]
+        return [Message("performance.no_runs"), *alerts]
     topics = (_thresholds, _gaps, _service, _gap_change, _models, _bottleneck)
-    found = [sentence for topic in topics for sentence in topic(facts, show)]
+    found = [message for topic in topics for message in topic(facts, show)]
     if not found and all(alert.ended is not None for alert in facts.alerts):
-        found.append(show.text("find_fine"))
-    return [*alerts, *found, *_anomaly_finding(facts, show)]
+        found.append(Message("performance.fine"))
+    return [*alerts, *found, *_anomaly_findings(facts)]
 
 
-def _thresholds(facts: Facts, show: Formatter) -> Iterator[str]:
+def _thresholds(facts: Facts, show: Formatter) -> Iterator[Message]:
     """Success rate, makespan and compute time beyond their thresholds."""
     rate, limits = facts.now["success_rate"], facts.thresholds
     if rate is not None and rate < limits["min_success_rate"]:
         reason, times = facts.reasons[0]
-        shares = map(show.percent, (rate, limits["min_success_rate"]))
-        yield show.text("find_success", *shares, show.name(reason, 80), times)
+        params = {"rate": rate, "limit": limits["min_success_rate"], "reason": show.name(reason, 80), "times": times}
+        yield Message("performance.success", params)
     makespan_h, late_s = facts.measured["max_makespan"], facts.measured["max_execution_time"]
     if makespan_h is not None and makespan_h > limits["max_makespan"]:
         cycles = facts.good[are_one_cycle(facts.good)]
         share = float((cycles["makespan"] > limits["max_makespan"]).mean())
-        yield show.text("find_makespan", *map(show.hours, (makespan_h, limits["max_makespan"])), show.percent(share))
+        params = {"mean": round(makespan_h, 2), "limit": limits["max_makespan"], "share": share}
+        yield Message("performance.makespan", params)
     if late_s is not None and late_s > limits["max_execution_time"]:
-        yield show.text("find_time", *map(show.seconds, (late_s, limits["max_execution_time"])))
+        yield Message("performance.time", {"p99": round(late_s, 3), "limit": limits["max_execution_time"]})
 
 
-def _gaps(facts: Facts, show: Formatter) -> Iterator[str]:
+def _gaps(facts: Facts, _: Formatter) -> Iterator[Message]:
     """The sizes whose mean gap is above its threshold."""
     labels = analysis.size_labels(facts.gap_thresholds)
     above = [
-        show.text("size_beyond", labels[size], show.fine_percent(mean), show.fine_percent(limit))
+        Message("performance.gap_of_size", {"size": labels[size], "mean": mean, "limit": limit})
         for size, (mean, count) in facts.gaps.items()
         if count >= GAP_RUNS and (limit := facts.gap_thresholds.get(size)) is not None and mean > limit
     ]
     if above:
-        yield show.text("find_gap", show.text("list_separator").join(above))
+        yield Message("performance.gap", {"sizes": above})
 
 
-def _service(facts: Facts, show: Formatter) -> Iterator[str]:
+def _service(facts: Facts, _: Formatter) -> Iterator[Message]:
     """Answers by another model, and dissatisfied users."""
     fallbacks, satisfaction = float((facts.runs["reason"] == "fallback").mean()), facts.now["satisfaction"]
     if fallbacks > 0.0:
-        yield show.text("find_fallback", show.percent(fallbacks))
+        yield Message("performance.fallback", {"share": fallbacks})
     if satisfaction is not None and satisfaction < 3.0:
-        yield show.text("find_satisfaction", show.plain(satisfaction), int(facts.runs["user_satisfaction"].count()))
+        ratings = int(facts.runs["user_satisfaction"].count())
+        yield Message("performance.satisfaction", {"mean": satisfaction, "ratings": ratings})
 
 
-def _gap_change(facts: Facts, show: Formatter) -> Iterator[str]:
+def _gap_change(facts: Facts, _: Formatter) -> Iterator[Message]:
     was, became = facts.gap_change or (0.0, 0.0)
     if abs(became - was) > MIN_GAP_DIFFERENCE:
-        key = "find_worse" if became > was else "find_better"
-        yield show.text(key, show.percent(was), show.percent(became))
+        code = "performance.worse" if became > was else "performance.better"
+        yield Message(code, {"was": was, "became": became})
 
 
-def _models(facts: Facts, show: Formatter) -> Iterator[str]:
+def _models(facts: Facts, show: Formatter) -> Iterator[Message]:
     """The model with the smallest mean gap, if that of another one with enough runs is clearly larger."""
     gaps = facts.good.groupby("model_key")["gap"].agg(["mean", "count"])
     means = gaps.loc[gaps["count"] >= analysis.MIN_RUNS, "mean"].sort_values()
     if len(means) > 1 and means.iloc[-1] - means.iloc[0] >= MIN_GAP_DIFFERENCE:
-        ends = [(show.name(str(means.index[place])), show.percent(float(means.iloc[place]))) for place in (0, -1)]
-        yield show.text("find_model", *ends[0], *ends[1])
+        best, worst = (show.name(str(means.index[place])) for place in (0, -1))
+        gap, other = (float(means.iloc[place]) for place in (0, -1))
+        yield Message("performance.model", {"best": best, "gap": gap, "worst": worst, "other": other})
 
 
-def _bottleneck(facts: Facts, show: Formatter) -> Iterator[str]:
+def _bottleneck(facts: Facts, show: Formatter) -> Iterator[Message]:
     if len(facts.teams) > 1 and len(facts.good) >= analysis.MIN_RUNS:
         (busiest, most), (_, second) = list(facts.teams.items())[:2]
         if most > 1.15 * second:
-            yield show.text("find_team", show.team(busiest), show.percent(most), show.percent(second))
+            yield Message("performance.team", {"team": show.team(busiest), "most": most, "second": second})
 
 
-def _alert_finding(facts: Facts, show: Formatter) -> list[str]:
+def _alert_finding(facts: Facts) -> list[Message]:
     if not facts.alerts:
         return []
     critical = sum(alert.is_critical for alert in facts.alerts)
-    unended = sum(alert.ended is None for alert in facts.alerts)
-    return [show.text("find_alerts", len(facts.alerts), critical, unended)]
+    ongoing = sum(alert.ended is None for alert in facts.alerts)
+    return [Message("performance.alerts", {"count": len(facts.alerts), "critical": critical, "ongoing": ongoing})]
 
 
-def _anomaly_finding(facts: Facts, show: Formatter) -> list[str]:
+def _anomaly_findings(facts: Facts) -> list[Message]:
     found = []
     if facts.run_anomalies:
         metrics = [each.metric for each in facts.run_anomalies]
-        counts = (show.count(metrics.count(metric)) for metric in ("gap", "execution_time"))
-        found.append(show.text("find_anomalous_runs", *counts))
+        params = {"gaps": metrics.count("gap"), "times": metrics.count("execution_time")}
+        found.append(Message("performance.anomalous_runs", params))
     if facts.bucket_anomalies:
-        found.append(show.text("find_anomalous_buckets", len({each.moment for each in facts.bucket_anomalies})))
+        count = len({each.moment for each in facts.bucket_anomalies})
+        found.append(Message("performance.anomalous_buckets", {"count": count}))
     return found

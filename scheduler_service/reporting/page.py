@@ -8,7 +8,7 @@ from pathlib import Path
 from scheduler_env.fonts import FONT_FILE, NOT_IN_FONT
 from scheduler_service.reporting.content import Report
 from scheduler_service.reporting.figures import data_uri
-from scheduler_service.reporting.texts import TEXTS
+from scheduler_service.reporting.formatting import all_texts, report_texts
 
 TEMPLATES = Path(__file__).with_name("templates")
 FONT_MARK = "/*embedded-font*/"
@@ -18,7 +18,7 @@ def html_of(report: Report) -> str:
     """The report as a page; whatever comes from users is escaped."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-    words = TEXTS[report.lang]
+    words = report_texts(report.lang)
     environment = Environment(
         loader=FileSystemLoader(TEMPLATES),
         autoescape=True,
@@ -33,7 +33,7 @@ def html_of(report: Report) -> str:
     # Half a surrogate pair cannot be written as UTF-8.
     page = page.lstrip().encode("utf-8", "replace").decode()
     # All texts of a language, used or not: then most pages need the same part of the font, which is cached.
-    characters = frozenset(page).union(*words.values(), map(chr, range(0x20, 0x7F)), NOT_IN_FONT)
+    characters = frozenset(page).union(*all_texts(report.lang), map(chr, range(0x20, 0x7F)), NOT_IN_FONT)
     return page.replace(FONT_MARK, _font_face(characters), 1)
 
 

@@ -24,7 +24,7 @@ from scheduler_service.reporting.content import (
     Table,
 )
 from scheduler_service.reporting.figures import png
-from scheduler_service.reporting.texts import TEXTS
+from scheduler_service.reporting.formatting import report_texts
 
 Colour = tuple[int, int, int]
 
@@ -67,7 +67,7 @@ def pdf_of(report: Report) -> bytes:
             paper.heading(section.title, section.blocks[0])
         for block in section.blocks:
             paper.block(block)
-    paper.closing(TEXTS[report.lang]["footer"])
+    paper.closing(report_texts(report.lang)["footer"])
     return bytes(paper.output())
 
 
@@ -77,7 +77,7 @@ class _Paper(FPDF):
     def __init__(self, report: Report) -> None:
         super().__init__(format="A4")
         self._report = report
-        self._words = TEXTS[report.lang]
+        self._words = report_texts(report.lang)
         self.set_margin(MARGIN)
         self.set_auto_page_break(auto=True, margin=MARGIN + 6.0)
         self.add_font(FONT, fname=FONT_FILE)
@@ -101,7 +101,7 @@ class _Paper(FPDF):
         self.set_xy(MARGIN, self.h - 13.0)
         self._ink(SOFT, SMALL_PT)
         number_of_pages = "{nb}"  # which fpdf puts in at the end
-        self.cell(self.epw, 4.0, self._words["page_of"].format(self.page_no(), number_of_pages), align="C")
+        self.cell(self.epw, 4.0, self._words["page_of"].format(page=self.page_no(), pages=number_of_pages), align="C")
 
     def title_page(self) -> None:
         """What stands at the top of the first page."""

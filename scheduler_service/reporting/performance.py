@@ -16,7 +16,7 @@ from scheduler_service.reporting.performance_tables import (
     requests_table,
     thresholds_table,
 )
-from scheduler_service.reporting.texts import Lang
+from scheduler_service.words import Lang
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -92,7 +92,7 @@ def _distributions(facts: Facts, show: Formatter) -> list[Block]:
     pairs: list[list[Picture]] = [[], [], []]
     for name, factor, axis, scale, limits_of in (
         ("gap", 100.0, "axis_gap_root", "root", limits),
-        ("makespan", 1.0, "metric_makespan", "log", None),
+        ("makespan", 1.0, "axis_makespan", "log", None),
     ):
         how: dict[str, Any] = {"axis_label": show.text(axis), "words": show.words, "scale": scale}
         by_size = _by_size(facts, name, factor, labels)

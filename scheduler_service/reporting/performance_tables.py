@@ -38,7 +38,7 @@ def thresholds_table(facts: Facts, show: Formatter) -> Table:
         # The limits were measured on means: a mean of a few runs exceeds them by chance.
         is_enough = count >= GAP_RUNS
         few = Badge(texts("few"), "few")
-        rows.append([texts("max_gap", labels[size]), *figures, badge if is_enough else few])
+        rows.append([texts("max_gap", size=labels[size]), *figures, badge if is_enough else few])
     keys = [("metric_heading", 3.0), ("threshold", 1.0), ("actual", 1.0), ("state", 1.0)]
     columns = show.columns(*keys, texts=("metric_heading",))
     return Table(texts("thresholds"), columns, rows, texts("no_data"))
@@ -70,11 +70,11 @@ def anomalies_table(facts: Facts, show: Formatter) -> Table:
 
     def row(each: Anomaly, kind: str, *subject: str) -> list[Cell]:
         text = {"gap": show.percent, "execution_time": show.seconds, "makespan": show.hours}[each.metric]
-        figures = (text(each.value), text(each.usual), minus(f"{each.score:.1f}"))
-        return [show.moment(each.moment), *subject, show.text(f"{kind}_{each.metric}", *figures)]
+        figures = {"value": text(each.value), "usual": text(each.usual), "z": minus(f"{each.score:.1f}")}
+        return [show.moment(each.moment), *subject, show.text(f"{kind}_{each.metric}", **figures)]
 
     rows = [
-        row(each, "bucket_anomaly", show.text("bucket_requests", show.count(each.runs)), "", "")
+        row(each, "bucket_anomaly", show.text("bucket_requests", count=show.count(each.runs)), "", "")
         for each in facts.bucket_anomalies[:BUCKETS_LISTED]
     ]
     for each in _listed(facts.run_anomalies):
@@ -123,4 +123,4 @@ def requests_table(runs: Sequence[Mapping[str, Any]], title: str, show: Formatte
 
 
 def _left_out(items: Sequence[object], shown: int, show: Formatter) -> str:
-    return show.text("left_out", f"{len(items) - shown:,}") if len(items) > shown else ""
+    return show.text("left_out", count=f"{len(items) - shown:,}") if len(items) > shown else ""

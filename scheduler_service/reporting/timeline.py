@@ -3,14 +3,16 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, get_args
 
 from scheduler_service.experiments.experiment import Experiment
+from scheduler_service.experiments.lifecycle import EventKind
 from scheduler_service.reporting.evolution import Step, ended_by_itself, ramp
 from scheduler_service.reporting.formatting import Formatter
+from scheduler_service.stats.arms import ARMS
 from scheduler_service.stats.breaker import BREAKER
-from scheduler_service.stats.comparison import ARMS
-from scheduler_service.stats.guardrails import GUARDRAILS
+from scheduler_service.stats.guardrails import GUARDRAILS, harm_of
+from scheduler_service.stats.judged import Word
 
 AUTOMATIC = ("rollout", "guardrail")
 """Actors of the history that are not people."""
@@ -42,8 +44,8 @@ def timeline(
     ]
     over = ended_by_itself(experiment, steps, now)
     if over is not None and steps:
-        why = show.text("why_days_over")
-        events.append(Event("completed", over, show.text("event_completed"), show.none, 0.0, why))
+        why = show.text("experiments.history.why_days_over")
+        events.append(Event("completed", over, show.text("experiments.history.completed"), show.none, 0.0, why))
     return events
 
 
@@ -53,11 +55,9 @@ def last_change(events: list[Event]) -> str | None:
 
 
 def _label(step: Step, show: Formatter) -> str:
-    key = f"event_{step.event}"
-    label = show.words.get(key, show.words["event_other"])
-    if step.event == "arm_stopped":
-        return label.format(_arm(step.line))
-    return f"{label} {100.0 * step.share:g}%" if step.event == "advanced" else label
+    event = step.event if step.event in get_args(EventKind) else "other"
+    label = show.text(f"experiments.history.{event}", arm=_arm(step.line))
+    return f"{label} {100.0 * step.share:g} %" if step.event == "advanced" else label
 
 
 def _arm(line: Mapping[str, Any]) -> str:
@@ -69,7 +69,7 @@ def _arm(line: Mapping[str, Any]) -> str:
 
 def _actor(line: Mapping[str, Any], show: Formatter) -> str:
     actor = line.get("actor")
-    return show.text(f"actor_{actor}") if actor in AUTOMATIC else show.name(actor)
+    return show.text(f"experiments.history.{actor}") if actor in AUTOMATIC else show.name(actor)
 
 
 def _reason(line: Mapping[str, Any], show: Formatter) -> str:
@@ -85,13 +85,15 @@ def _reason_from_figures(line: Mapping[str, Any], show: Formatter) -> str | None
     try:
         figures = line["figures"]
         breached = [
-            show.text(f"harm_{name}", 100.0 * float(found["harm"]))
+            show.say(harm_of(name, float(found["harm"])))
             for name, found in figures["guardrails"].items()
             if found["state"] == "breached" and name in (*GUARDRAILS, BREAKER)
         ]
         if breached:
-            return show.text("why_breached", show.words["list_separator"].join(breached))
-        samples = " / ".join(show.count(float(count)) for count in figures["samples"].values())
-        return show.text("why_verdict", show.text(f"word_{figures['verdict']}"), samples)
+            return show.text("experiments.history.why_breached", names=breached)
+        if figures["verdict"] not in get_args(Word):
+            return None
+        samples = [float(count) for count in figures["samples"].values()]
+        return show.text("experiments.history.why_verdict", verdict=figures["verdict"], samples=samples)
     except (KeyError, TypeError, ValueError, AttributeError):
         return None

@@ -17,6 +17,9 @@ from scheduler_service.stats.summaries import Values
 if TYPE_CHECKING:
     import pandas as pd  # slow to import; callers that have a frame have imported it
 
+BASELINE = "model_a"
+ARMS = tuple(f"model_{letter}" for letter in "abcdefgh")
+"""All possible arms of an experiment; the first one is the baseline."""
 MEASURED_SHARE = 0.9
 """Minimum share of an arm's answers with a recorded lower bound; below it, makespans are compared without the bound."""
 FAILED_RATIO = 2.0
@@ -95,7 +98,7 @@ def unrecorded(runs: pd.DataFrame, metric: Metric, arms: Sequence[str]) -> NotCo
             old.append(arm)
     if not old:
         return None
-    return NotComputable("not_recorded", f"the runs of {' and '.join(old)} are from before {metric.name} was recorded")
+    return NotComputable("not_recorded", metric=metric.name, arms=old)
 
 
 def units(rows: pd.DataFrame) -> npt.NDArray[np.int64]:

@@ -16,6 +16,7 @@ import numpy.typing as npt
 from scheduler_service.stats.arms import rows_of_arm, succeeded
 from scheduler_service.stats.guardrails import Guardrail, GuardrailState
 from scheduler_service.stats.summaries import Values
+from scheduler_service.words import Message
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -61,8 +62,8 @@ def check_requests(runs: pd.DataFrame, baseline: str, candidate: str) -> Guardra
     elif is_known and float(log_evidence(~failed_b, 1.0 - limit)[-1]) >= -math.log(ALPHA):
         state = "kept"
     share = float(failed_b[begin:end].mean()) if end else None
-    message = _message(failed_b, failed_a, begin, end, limit)
-    return Guardrail(BREAKER, limit, state, share, None, None, (users[0], users[1]), message)
+    text = _text(failed_b, failed_a, begin, end, limit)
+    return Guardrail(BREAKER, limit, state, share, None, None, (users[0], users[1]), text)
 
 
 def failures(runs: pd.DataFrame, arm: str) -> npt.NDArray[np.bool_]:
@@ -136,15 +137,17 @@ def _limit(failed: npt.NDArray[np.bool_]) -> float:
     return max(LIMIT, float(special.betaincinv(count + 1.0, failed.size - count, BASELINE_LEVEL)))
 
 
-def _message(failed: npt.NDArray[np.bool_], failed_a: npt.NDArray[np.bool_], begin: int, end: int, limit: float) -> str:
+def _text(
+    failed: npt.NDArray[np.bool_], failed_a: npt.NDArray[np.bool_], begin: int, end: int, limit: float
+) -> Message:
     if not failed.size:
-        return "the candidate has no request yet"
-    count, total = int(failed[begin:end].sum()), end - begin
-    where = "" if begin == 0 else f", from its request {begin + 1} on"
-    said = f"the candidate's own model failed in {count} of {total} requests{where}"
-    if not failed_a.any():
-        return f"{said}; {100.0 * limit:.0f} % may"
-    return f"{said}, the baseline's in {int(failed_a.sum())} of {failed_a.size}; {100.0 * limit:.0f} % may"
+        return Message("guardrails.no_request")
+    params: dict[str, object] = {"count": int(failed[begin:end].sum()), "total": end - begin, "limit": limit}
+    since = Message("guardrails.requests_since", {"first": begin + 1}) if begin else ""
+    baseline: Message | str = ""
+    if failed_a.any():
+        baseline = Message("guardrails.requests_of_baseline", {"count": int(failed_a.sum()), "total": failed_a.size})
+    return Message("guardrails.seen_requests", {**params, "since": since, "baseline": baseline})
 
 
 def _is(rows: pd.DataFrame, column: str, value: str) -> Any:

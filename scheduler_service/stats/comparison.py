@@ -10,21 +10,27 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from scheduler_service.stats.arms import assigned, metric_values, rows_of_arm, split_of, totals, units, unrecorded
+from scheduler_service.stats.arms import (
+    BASELINE,
+    assigned,
+    metric_values,
+    rows_of_arm,
+    split_of,
+    totals,
+    units,
+    unrecorded,
+)
+from scheduler_service.stats.judged import change_message
 from scheduler_service.stats.lift import LiftInterval, lift, lift_interval
 from scheduler_service.stats.metrics import METRICS, Metric, metric_named
 from scheduler_service.stats.outcome import NotComputable
 from scheduler_service.stats.srm import SRM_ALARM, srm_p_value, srm_p_value_of_periods
 from scheduler_service.stats.summaries import Summary, Values, summarise
 from scheduler_service.stats.welch import Welch, welch
-from scheduler_service.stats.wording import percent
+from scheduler_service.words import WORDS, Message
 
 if TYPE_CHECKING:
     import pandas as pd  # slow to import; callers that have a frame have imported it
-
-BASELINE = "model_a"
-ARMS = tuple(f"model_{letter}" for letter in "abcdefgh")
-"""All possible arms of an experiment; the first one is the baseline."""
 
 
 @dataclass(frozen=True)
@@ -83,10 +89,11 @@ class ArmComparison:
     def too_few_samples(self) -> NotComputable | None:
         """The reason `too_few_samples` if an arm has fewer than `min_samples` values of the metric; otherwise None."""
         counts = {arm: self.average_metrics[arm][self.metric.name].count for arm in self.arms}
-        short = [f"{arm} has {count}" for arm, count in counts.items() if count < self.min_samples]
-        if short:
-            return NotComputable("too_few_samples", f"{' and '.join(short)} of the {self.min_samples} samples needed")
-        return None
+        short = {arm: count for arm, count in counts.items() if count < self.min_samples}
+        if not short:
+            return None
+        have = [Message("reasons.samples_of_arm", {"arm": arm, "count": count}) for arm, count in short.items()]
+        return NotComputable("too_few_samples", least=self.min_samples, have=have)
 
     @property
     def not_significant(self) -> NotComputable | None:
@@ -96,7 +103,7 @@ class ArmComparison:
         if isinstance(self.p_value, NotComputable):
             return self.p_value
         if not self.p_value < self.alpha:
-            return NotComputable("not_below_alpha", f"p = {self.p_value:.3g} is not below {self.alpha:g}")
+            return NotComputable("not_below_alpha", p=self.p_value, alpha=self.alpha)
         return None
 
     @property
@@ -113,15 +120,30 @@ class ArmComparison:
         return not isinstance(self.srm_p, NotComputable) and self.srm_p < SRM_ALARM
 
     @property
-    def summary(self) -> str:
-        """The result of the raw means in plain English; `headline.summary` puts the verdict before it."""
-        improvement = self.improvement_percentage
+    def messages(self) -> tuple[Message, ...]:
+        """The result of the raw means."""
+        metric, improvement, interval = self.metric, self.improvement_percentage, self.confidence_interval
         if isinstance(improvement, NotComputable):
-            text = f"The raw means cannot be compared in {self.metric.name}: {improvement.message}."
-        else:
-            runs = "successful runs" if self.metric.of_successes else "runs"
-            text = f"Raw means of {runs}, one look: {self._effect_phrase(improvement)}; {self._verdict_phrase()}."
-        return text + self._mismatch_phrase()
+            said = Message("raw_means.not_computable", {"metric": metric.name, "reason": improvement.text})
+            return (said, *self._mismatch())
+        bounds: Message | str = ""
+        if not isinstance(interval, NotComputable):
+            low, high = (each / 100.0 for each in interval)
+            bounds = Message("raw_means.interval", {"level": 1.0 - self.alpha, "low": low, "high": high})
+        params = {
+            "b": self.candidate,
+            "a": BASELINE,
+            "change": change_message(improvement / 100.0, metric, bounds),
+            "significance": self._significance(),
+            "users": [self.user_means[arm].count for arm in self.arms],
+        }
+        kind = "all" if not metric.of_successes else "adjustable" if metric.covariate is not None else "successes"
+        return (Message(f"raw_means.{kind}", params), *self._mismatch())
+
+    @property
+    def summary(self) -> str:
+        """The result of the raw means in English; `headline.summary` puts the verdict before it."""
+        return WORDS.say(*self.messages)
 
     def to_dict(self) -> dict[str, object]:
         """The results as JSON, see API.md: null if a figure cannot be computed, with the reason in `reasons`."""
@@ -154,44 +176,33 @@ class ArmComparison:
             "min_samples": self.min_samples,
             "reasons": reasons,
             "summary": self.summary,
+            "split_text": self.split_message.to_dict(),
         }
 
     @property
     def _sign(self) -> float:
         return -1.0 if self.metric.lower_is_better else 1.0
 
-    def _effect_phrase(self, improvement: float) -> str:
-        kind = "lower" if self.metric.lower_is_better else "higher"
-        if improvement == 0.0:
-            effect = f"{self.candidate} and {BASELINE} are equal in {self.metric.name}"
-        else:
-            verb = "better" if improvement > 0.0 else "worse"
-            effect = f"{self.candidate} is {abs(improvement):.2f} % {verb} than {BASELINE} in {self.metric.name}"
-        interval = self.confidence_interval
-        if isinstance(interval, NotComputable):
-            return f"{effect} ({kind} is better)"
-        level = 100.0 * (1.0 - self.alpha)
-        return (
-            f"{effect} ({kind} is better; {level:g} % interval of the improvement {percent(interval[0])} to "
-            f"{percent(interval[1])})"
-        )
-
-    def _verdict_phrase(self) -> str:
+    def _significance(self) -> Message:
         shortfall = self.not_significant
-        users = " and ".join(str(self.user_means[arm].count) for arm in self.arms)
         if shortfall is None:
-            return f"significant: p = {self.p_value:.3g} on {users} users, below {self.alpha:g}"
-        return f"not significant, on {users} users: {shortfall.message}"
+            return Message("raw_means.significant", {"p": self.p_value})
+        return Message("raw_means.not_significant", {"reason": shortfall.text})
 
-    def _mismatch_phrase(self) -> str:
-        if not self.has_ratio_mismatch or self.split is None:
-            return ""
-        users = " / ".join(str(self.users[arm]) for arm in self.split)
-        shares = " / ".join(f"{100.0 * share:g} %" for share in self.split.values())
-        return (
-            f" Do not trust this yet: users are split {users} where {shares} was asked for (p = {self.srm_p:.2g}); "
-            f"find out why."
-        )
+    def _mismatch(self) -> tuple[Message, ...]:
+        return (self.split_message,) if self.has_ratio_mismatch else ()
+
+    @property
+    def split_message(self) -> Message:
+        """Whether the users are split as configured."""
+        if isinstance(self.srm_p, NotComputable):
+            return Message("split.unknown", {"reason": self.srm_p.text})
+        if not self.has_ratio_mismatch:
+            return Message("split.ok", {"p": self.srm_p})
+        split = {arm: share for arm, share in (self.split or {}).items() if share > 0.0}
+        users = " / ".join(f"{self.users[arm]:,}" for arm in split)
+        shares = " / ".join(f"{100.0 * share:g} %" for share in split.values())
+        return Message("split.bad", {"users": users, "shares": shares, "p": self.srm_p})
 
 
 def compare_arms(
@@ -228,10 +239,10 @@ def compare_arms(
     mean_a, mean_b = user_means[BASELINE].mean, user_means[candidate].mean
     empty = [arm for arm in (BASELINE, candidate) if not arms[arm].user_means.size]
     nothing = unrecorded(runs, chosen, (BASELINE, candidate)) or NotComputable(
-        "no_data", f"there is no value of {chosen.name} yet in {' and '.join(empty)}"
+        "no_data", metric=chosen.name, arms=empty
     )
     users = {arm: arms[arm].users for arm in names}
-    unknown = NotComputable("split_unknown", "the shares that were asked for are not known")
+    unknown = NotComputable("split_unknown")
     return ArmComparison(
         candidate=candidate,
         metric=chosen,

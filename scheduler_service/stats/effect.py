@@ -136,7 +136,7 @@ def effect_of_pairs(a: Values, b: Values, metric: Metric, alpha: float) -> Effec
 def difference_of_pairs(d: Values, limit: float) -> Evidence | NotComputable:
     """The evidence on the mean of the users' differences `d`, shape (n,), in -limit .. limit."""
     if not d.size:
-        return NotComputable("no_data", "there are no pairs yet")
+        return NotComputable("no_data", "no_pairs")
     ends = np.full(d.size, limit)
     return Evidence(
         terms_at=lambda supposed: Terms(d - supposed, -ends - supposed, ends - supposed),
@@ -195,7 +195,7 @@ def ratio_of_arms(users: UserValues) -> Evidence | NotComputable:
     a, b, y, c, low, high = arms
     base, mean_b = _means(users.share, users.is_candidate, a, b)
     if not base > 0.0:
-        return NotComputable("baseline_not_positive", f"the mean of the baseline is {base:g}")
+        return NotComputable("baseline_not_positive", mean=base)
     p, in_b = users.share[1:], users.is_candidate[1:]
     of_b, of_a = np.where(in_b, (y - c) / p, 0.0) + c, np.where(in_b, 0.0, (y - c) / (1.0 - p)) + c
     (of_b_low, of_b_high), (of_a_low, of_a_high) = (
@@ -246,7 +246,7 @@ def _arms(users: UserValues) -> tuple[Values, Values, Values, Values, Values, Va
     y, n = users.y, np.arange(users.y.size, dtype=np.float64)
     counts = users.a.size, users.b.size
     if min(counts) == 0:
-        return NotComputable("too_few_units", f"each arm needs a user; they have {counts[0]} and {counts[1]}")
+        return NotComputable("too_few_units", least=1, users=counts)
     if users.limits is None:
         y, reach = y.copy(), math.log(MAX_RATIO)
         c, total = np.empty(y.size), 0.0

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from scheduler_service.stats.arms import metric_values, rows_of_arm, totals, units
+from scheduler_service.stats.arms import BASELINE, metric_values, rows_of_arm, totals, units
 from scheduler_service.stats.comparison import ArmComparison
+from scheduler_service.stats.judged import EQUAL_BELOW, Judged, change_message
 from scheduler_service.stats.metrics import Metric
 from scheduler_service.stats.optimality import CannotTell
+from scheduler_service.words import WORDS, Message
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -20,15 +21,13 @@ Cause = Literal["failures", "requests", "pairs", "weights"]
 of different length. pairs: the effect compares both models on the same requests, the raw means use each arm's own.
 weights: a few users with large values dominate a mean of values."""
 
-EQUAL_BELOW = 0.005
-"""Percent; a smaller improvement is shown as 0.00 % and is not a contradiction."""
-
 
 @dataclass(frozen=True, slots=True)
 class Contradiction:
     """The raw means of successful runs and the effect of the verdict have opposite signs."""
 
     candidate: str
+    metric: Metric
     raw_percentage: float  # improvement; positive is better
     effect_percentage: float
     causes: tuple[Cause, ...]  # the causes that act in the direction of the difference; never empty
@@ -36,35 +35,27 @@ class Contradiction:
     requests_longer_percentage: float | None  # excess of the candidate's requests, by lower bounds
 
     @property
-    def message(self) -> str:
-        """The contradiction in plain English: both figures, the cause, and which one to use."""
-        why = " and ".join(self._why(cause) for cause in self.causes)
-        return (
-            f"The raw means and the verdict's effect point opposite ways: by the raw means {self.candidate} is "
-            f"{_better_by(self.raw_percentage)}, by the effect {_better_by(self.effect_percentage)}. Go by the effect: "
-            f"{why}."
+    def message(self) -> Message:
+        """Both figures, the causes, and which one to use."""
+        raw, effect = (
+            change_message(each / 100.0, self.metric) for each in (self.raw_percentage, self.effect_percentage)
         )
+        causes = [self._why(cause) for cause in self.causes]
+        return Message("contradiction.text", {"b": self.candidate, "raw": raw, "effect": effect, "causes": causes})
 
-    def _why(self, cause: Cause) -> str:
-        failed_a, failed_b = self.failed_percentages
-        longer = self.requests_longer_percentage or 0.0
-        return {
-            "failures": (
-                f"the raw means leave out failed runs ({self.candidate} {failed_b:.1f} %, model_a {failed_a:.1f} %)"
-            ),
-            "requests": (
-                f"{self.candidate} happened to get requests that are {abs(longer):.1f} % "
-                f"{'longer' if longer > 0.0 else 'shorter'} (by their lower bounds)"
-            ),
-            "pairs": "the effect compares both models on the same requests, the raw means each arm's own",
-            "weights": "a few users with large values outweigh the others in the raw means",
-        }[cause]
+    def _why(self, cause: Cause) -> Message:
+        failed_a, failed_b = (each / 100.0 for each in self.failed_percentages)
+        longer = (self.requests_longer_percentage or 0.0) / 100.0
+        code = cause if cause != "requests" else "requests_longer" if longer > 0.0 else "requests_shorter"
+        params = {"a": BASELINE, "b": self.candidate, "failed_a": failed_a, "failed_b": failed_b, "by": abs(longer)}
+        return Message(f"contradiction.{code}", params)
 
     def to_dict(self) -> dict[str, Any]:
         """JSON."""
         return {
             "causes": list(self.causes),
-            "message": self.message,
+            "message": WORDS.say(self.message),
+            "text": self.message.to_dict(),
             "raw_improvement_percentage": self.raw_percentage,
             "effect_improvement_percentage": self.effect_percentage,
             "failed_percentages": list(self.failed_percentages),
@@ -85,7 +76,7 @@ def contradiction(
     raw = comparison.improvement_percentage
     if effect_percentage is None or not isinstance(raw, float):
         return None
-    if min(abs(raw), abs(effect_percentage)) < EQUAL_BELOW or (raw > 0.0) == (effect_percentage > 0.0):
+    if min(abs(raw), abs(effect_percentage)) < 100.0 * EQUAL_BELOW or (raw > 0.0) == (effect_percentage > 0.0):
         return None
     metric, flatters = comparison.metric, raw > effect_percentage
     rates = [comparison.average_metrics[arm]["success"].mean or 0.0 for arm in comparison.arms]
@@ -96,6 +87,7 @@ def contradiction(
         causes.append("requests")
     return Contradiction(
         candidate=comparison.candidate,
+        metric=metric,
         raw_percentage=raw,
         effect_percentage=effect_percentage,
         causes=tuple(causes) or ("weights",),
@@ -126,27 +118,16 @@ def requests_longer(runs: pd.DataFrame, metric: Metric, arms: tuple[str, str]) -
 
 
 def summary(
-    comparison: ArmComparison,
-    verdict: Mapping[str, Any],
-    contradicted: Contradiction | None,
-    undecidable: CannotTell | None,
+    comparison: ArmComparison, judged: Judged, contradicted: Contradiction | None, undecidable: CannotTell | None
 ) -> str:
-    """The result in plain English: a contradiction if there is one, the verdict with its effect, then the raw means.
-
-    Args:
-        verdict: the verdict on users or on pairs, as JSON.
-        undecidable: set if the metric cannot tell the arms apart.
-    """
-    first = "" if contradicted is None else f"{contradicted.message} "
-    of_requests = (
-        " Nearly all answers of both arms are proven optimal: "
-        "this difference is mostly one of the requests of the two arms, not of the models."
-    )
-    explained = (
-        of_requests if undecidable is not None and undecidable.explains(comparison.improvement_percentage) else ""
-    )
-    return f"{first}{verdict['verdict']}: {verdict['verdict_sentence']} {comparison.summary}{explained}"
+    """The result in English: a contradiction if there is one, the verdict with its effect, then the raw means."""
+    first = "" if contradicted is None else f"{WORDS.say(contradicted.message)} "
+    return f"{first}{judged.word}: {judged.sentence} {WORDS.say(*raw_means(comparison, undecidable))}"
 
 
-def _better_by(percentage: float) -> str:
-    return f"{abs(percentage):.2f} % {'better' if percentage > 0.0 else 'worse'}"
+def raw_means(comparison: ArmComparison, undecidable: CannotTell | None) -> tuple[Message, ...]:
+    """The result of the raw means, and that their difference is one of the requests where this is known."""
+    said = comparison.messages
+    if undecidable is not None and undecidable.explains(comparison.improvement_percentage):
+        said += (Message("raw_means.of_requests"),)
+    return said

@@ -24,10 +24,10 @@ class LiftInterval:
 def lift(mean_a: float, mean_b: float) -> float | NotComputable:
     """(mean_b - mean_a) / mean_a, a share of the baseline; not computable if `mean_a` is not positive or nearly 0."""
     if not mean_a > 0.0:
-        return NotComputable("baseline_not_positive", f"the mean of model_a is {mean_a:g}; nothing is relative to that")
+        return NotComputable("baseline_not_positive", mean=mean_a)
     difference = mean_b / mean_a - 1.0
     if not math.isfinite(difference):
-        return NotComputable("baseline_near_zero", f"the mean of model_a, {mean_a:g}, is next to nothing")
+        return NotComputable("baseline_near_zero", mean=mean_a)
     return difference
 
 
@@ -51,7 +51,7 @@ def lift_interval(a: Values, b: Values, alpha: float = 0.05) -> LiftInterval | N
     from scipy import stats  # slow to import, and the service starts without it
 
     if min(a.size, b.size) < 2:
-        return NotComputable("too_few_units", f"each arm needs at least 2 users; they have {a.size} and {b.size}")
+        return NotComputable("too_few_units", least=2, users=(a.size, b.size))
     exponent, (a, b) = scaled(a, b)
     mean_a, mean_b = float(a.mean()), float(b.mean())
     ratio = lift(mean_a, mean_b)
@@ -59,19 +59,15 @@ def lift_interval(a: Values, b: Values, alpha: float = 0.05) -> LiftInterval | N
         return ratio
     error_a, error_b = (math.sqrt(float(each.var(ddof=1)) / each.size) for each in (a, b))
     if nearly_constant(math.hypot(error_a, error_b), mean_a, mean_b):
-        return NotComputable("no_variation", "within each arm all users have the same mean, so there is no error")
+        return NotComputable("no_variation")
     if mean_a < MIN_BASELINE_ERRORS * error_a:
-        return NotComputable(
-            "baseline_near_zero",
-            f"the mean of model_a, {unscaled(mean_a, exponent):g}, is within {MIN_BASELINE_ERRORS:g} standard errors "
-            f"of zero",
-        )
+        return NotComputable("baseline_near_zero", mean=unscaled(mean_a, exponent))
     term_a, term_b = (1.0 + ratio) * error_a / mean_a, error_b / mean_a  # roots of ca and cb
     standard_error = math.hypot(term_a, term_b)
     if standard_error == 0.0:  # every user of model_b has 0 (such as a gap of 0), so the linearised error vanishes
-        return NotComputable("no_variation", "every user of the candidate has the mean 0, so the ratio has no error")
+        return NotComputable("no_variation", "no_variation_at_zero")
     if not math.isfinite(standard_error):
-        return NotComputable("baseline_near_zero", "the mean of model_a is next to nothing beside the candidate's")
+        return NotComputable("baseline_near_zero", mean=unscaled(mean_a, exponent))
     df = satterthwaite((term_a / standard_error) ** 2, a.size, b.size)
     margin = float(stats.t.isf(alpha / 2.0, df)) * standard_error
     return LiftInterval(standard_error, df, ratio - margin, ratio + margin)

@@ -11,6 +11,7 @@ import numpy as np
 from scheduler_service.stats.arms import rows_of_arm, succeeded
 from scheduler_service.stats.metrics import Metric
 from scheduler_service.stats.summaries import Values
+from scheduler_service.words import WORDS, Message
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -32,13 +33,10 @@ class CannotTell:
     shares: Mapping[str, float]  # arm -> share of its answers that are proven optimal
 
     @property
-    def message(self) -> str:
-        """The explanation in plain English, without a full stop."""
-        shares = ", ".join(f"{arm} {100.0 * share:.4g} %" for arm, share in self.shares.items())
-        return (
-            f"nearly all answers of both arms are proven optimal ({shares}), so more data will not tell them apart in "
-            f"{self.metric}; {self.telling}, the makespan of each model's own schedule, would"
-        )
+    def message(self) -> Message:
+        a, b = self.shares.items()
+        params = {"a": a[0], "b": b[0], "n_a": a[1], "n_b": b[1], "metric": self.metric, "telling": self.telling}
+        return Message("verdicts.cannot_tell", params)
 
     def explains(self, improvement: object) -> bool:
         """Whether a difference of the arms' means, percent, is caused by their different requests.
@@ -52,7 +50,8 @@ class CannotTell:
         """JSON."""
         return {
             "code": "proven_optimal",
-            "message": self.message,
+            "message": WORDS.say(self.message),
+            "text": self.message.to_dict(),
             "telling_metric": self.telling,
             "proven_shares": dict(self.shares),
         }

@@ -1,7 +1,9 @@
 """The result in place of a figure that cannot be computed; p = 1, 0.0 or NaN would be misleading."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
+
+from scheduler_service.words import WORDS, Message
 
 Reason = Literal[
     "no_data",  # an arm has no value
@@ -22,15 +24,29 @@ Reason = Literal[
 ]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, init=False)
 class NotComputable:
-    """The reason why there is no figure: a code and an English sentence."""
+    """The reason why there is no figure: a code, and its text.
+
+    Args:
+        text: a key of the catalogue's section `reasons`, if it is not that of the reason.
+        params: the parameters of the text.
+    """
 
     reason: Reason
-    message: str
+    text: Message
 
-    def to_dict(self) -> dict[str, str]:
-        return {"code": self.reason, "message": self.message}
+    def __init__(self, reason: Reason, text: str = "", /, **params: object) -> None:
+        object.__setattr__(self, "reason", reason)
+        object.__setattr__(self, "text", Message(f"reasons.{text or reason}", params))
+
+    @property
+    def message(self) -> str:
+        """The reason in English, without a full stop."""
+        return WORDS.say(self.text)
+
+    def to_dict(self) -> dict[str, Any]:
+        return {"code": self.reason, "message": self.message, "text": self.text.to_dict()}
 
 
 def nearly_constant(standard_error: float, *means: float) -> bool:

@@ -38,13 +38,13 @@ def paired(a: Values, b: Values, alpha: float = 0.05) -> Paired | NotComputable:
     if a.shape != b.shape:
         raise ValueError(f"pairs need as many values on both sides; there are {a.size} and {b.size}")
     if a.size < 2:
-        return NotComputable("too_few_units", f"a paired test needs at least 2 pairs; there are {a.size}")
+        return NotComputable("too_few_units", "too_few_pairs", least=2, pairs=a.size)
     exponent, (a, b) = scaled(a, b)
     difference = b - a
     mean, df = float(difference.mean()), a.size - 1
     standard_error = float(difference.std(ddof=1)) / math.sqrt(a.size)
     if nearly_constant(standard_error, float(a.mean()), float(b.mean())):
-        return NotComputable("no_variation", "every pair has the same difference, so there is no error to test by")
+        return NotComputable("no_variation", "no_variation_of_pairs")
     radius = float(stats.t.isf(alpha / 2.0, df)) * standard_error
     return Paired(
         mean_difference=unscaled(mean, exponent),

@@ -6,24 +6,23 @@ Differences between users (their plants) cancel out, so a fraction of the users 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from scheduler_service.stats.arms import FAILED_RATIO, units
-from scheduler_service.stats.effect import Effect, effect_of_pairs
+from scheduler_service.stats.arms import BASELINE, FAILED_RATIO, units
+from scheduler_service.stats.effect import effect_of_pairs
+from scheduler_service.stats.judged import DaysLeft, Judged, Word, advice, word_for
 from scheduler_service.stats.metrics import METRICS, PAIRED, Metric
 from scheduler_service.stats.optimality import CannotTell, cannot_tell_pairs
 from scheduler_service.stats.outcome import NotComputable
 from scheduler_service.stats.paired import Paired, paired
 from scheduler_service.stats.summaries import Values
-from scheduler_service.stats.verdict import addition, advice, magnitude, word_for
+from scheduler_service.words import Message
 
 if TYPE_CHECKING:
     import pandas as pd
-
-PairedWord = Literal["identical", "better", "non_inferior", "worse", "inconclusive", "invalid"]
 
 TIE = 1e-9
 """Two schedules are equally long if their makespans differ by at most this share."""
@@ -31,19 +30,12 @@ MAX_WORST = 10
 """Number of the candidate's worst pairs that are reported."""
 
 
-@dataclass(frozen=True)
-class PairedVerdict:
-    """The verdict on a candidate compared with the baseline on the same requests; valid for any number of looks."""
+@dataclass(frozen=True, kw_only=True)
+class PairedVerdict(Judged):
+    """A verdict from the same requests, answered by both models."""
 
-    candidate: str
-    metric: Metric  # makespan or policy_makespan
-    word: PairedWord
     is_one_model: bool  # both sides have the same key, so differences are random
-    reason: NotComputable | None  # why the word is `invalid`
-    margin: float
-    alpha: float  # probability of a wrong verdict, for any number of looks
-    effect: Effect | NotComputable  # from the users' mean log ratios
-    test: Paired | NotComputable  # of the same values, for a single look at the end
+    test: Paired | NotComputable  # of the users' mean log ratios, for a single look at the end
     pairs: int
     users: int
     distinct_instances: int
@@ -52,7 +44,6 @@ class PairedVerdict:
     losses: int
     failures: tuple[int, int]  # of the baseline and of the candidate, in all pairs, including those left out
     worst: tuple[dict[str, Any], ...]  # the pairs with the largest ratios above 1
-    cannot_tell: CannotTell | None = None  # set if neither `better` nor `worse`, and more pairs will not help
     replay_number: int | None = None  # number of this replay of the two models; None: the pairs are not from a replay
 
     @property
@@ -61,65 +52,30 @@ class PairedVerdict:
         return None if isinstance(self.effect, NotComputable) else 1.0 - self.effect.improvement
 
     @property
-    def sentence(self) -> str:
-        """The verdict in plain English."""
-        return self._sentence + addition(self.cannot_tell) + self._counted
+    def basis(self) -> Message:
+        return Message("verdicts.basis_pairs", {"pairs": self.pairs, "users": self.users})
 
     @property
-    def _counted(self) -> str:
-        if self.replay_number is None or self.is_one_model:
-            return ""
-        return f" Replay {self.replay_number} of these two models: judged at {100.0 * self.alpha:.2g} %."
-
-    @property
-    def _sentence(self) -> str:
-        if self.word == "identical":
-            if self.is_one_model:
-                return f"{self.candidate} and model_a are identical: both are one and the same model."
-            what = "length" if self.cannot_tell is not None else "schedule"  # proven optima may differ in their steps
-            return f"{self.candidate} and model_a are identical so far: no {what} of {self.pairs} pairs differs."
-        effect = self.effect
-        if self.reason is not None or isinstance(effect, NotComputable):
-            return f"No verdict on {self.candidate} from pairs yet: {self.reason.message if self.reason else ''}."
-        said = {
-            "better": "is better than model_a",
-            "worse": "is worse than model_a",
-            "non_inferior": f"is at most {100.0 * self.margin:g} % worse than model_a",
-            "inconclusive": "cannot be told from model_a",
-        }[self.word]
-        failed = f"; it failed on {self.failures[1]}, model_a on {self.failures[0]}" if any(self.failures) else ""
-        return (
-            f"On the same requests {self.candidate} {said} in {self.metric.name}: {magnitude(effect)} "
-            f"with {100.0 * (1.0 - effect.alpha):g} % confidence at any time; {self.wins} wins, {self.ties} ties and "
-            f"{self.losses} losses in {self.pairs} pairs of {self.users} users{failed}."
-        )
-
-    @property
-    def recommendation(self) -> str:
-        """The recommended action, an English sentence."""
-        if self.cannot_tell is not None:
-            promote = f"Promote {self.candidate} if it has other advantages. " if self.word == "non_inferior" else ""
-            return f"{promote}{advice(self.cannot_tell)}"
-        return {
-            "identical": "Nothing to decide: compare two models that differ, on requests that tell them apart.",
-            "better": f"Promote {self.candidate}.",
-            "non_inferior": f"Promote {self.candidate} if it has other advantages, or go on.",
-            "worse": "Stop the experiment and keep model_a.",
-            "inconclusive": f"Go on; do not promote {self.candidate} yet.",
-            "invalid": "Go on: more users are needed, or other requests.",
-        }[self.word]
+    def messages(self) -> tuple[Message, ...]:
+        if self.is_one_model:
+            return (Message("verdicts.one_model", self._params),)
+        said = super().messages
+        if self.wins or self.losses:
+            said += (Message("verdicts.counts", {"wins": self.wins, "ties": self.ties, "losses": self.losses}),)
+        if any(self.failures):
+            a, b = self.failures
+            said += (Message("verdicts.failures", {"a": BASELINE, "b": self.candidate, "n_a": a, "n_b": b}),)
+        if self.replay_number is not None:
+            said += (Message("verdicts.replay", {"number": self.replay_number, "alpha": self.alpha}),)
+        return said
 
     def to_dict(self) -> dict[str, Any]:
         """JSON; shares as percentages, null if a figure cannot be computed."""
         effect = None if isinstance(self.effect, NotComputable) else self.effect
         return {
             "metric": self.metric.name,
-            "verdict": self.word,
-            "verdict_reason": None if self.reason is None else self.reason.to_dict(),
-            "verdict_sentence": self.sentence,
-            "recommendation": self.recommendation,
-            "cannot_tell": None if self.cannot_tell is None else self.cannot_tell.to_dict(),
-            "margin_percentage": 100.0 * self.margin,
+            **self.words(),
+            **advice(self.next_step()),
             "alpha": self.alpha,
             "replay_number": self.replay_number,
             "pairs": self.pairs,
@@ -134,9 +90,16 @@ class PairedVerdict:
             "wins": self.wins,
             "ties": self.ties,
             "losses": self.losses,
-            "failures": {"model_a": self.failures[0], self.candidate: self.failures[1]},
+            "failures": {BASELINE: self.failures[0], self.candidate: self.failures[1]},
             "worst": list(self.worst),
         }
+
+    def effect_dict(self) -> dict[str, Any]:
+        """The verdict as JSON with the fields of one on users."""
+        found = super().to_dict()
+        if found["anytime_effect"] is not None:
+            found["anytime_effect"]["users"] = self.users
+        return found
 
 
 def judge_pairs(
@@ -173,7 +136,7 @@ def judge_pairs(
     is_tie = np.abs(ratio - 1.0) <= TIE
     is_one_model = bool(len(pairs)) and bool(pairs["key_a"].eq(pairs["key_b"]).all())
     effect = effect_of_pairs(per_user[0], per_user[1], judged, alpha)
-    word: PairedWord
+    word: Word
     if is_one_model or (len(rows) and bool(is_tie.all())):
         word, reason = "identical", None
     elif isinstance(effect, NotComputable):
@@ -182,7 +145,7 @@ def judge_pairs(
         word, reason = word_for(effect, margin), None
     undecidable = None
     if word not in ("better", "worse") and not is_one_model:
-        undecidable = cannot_tell_pairs(judged, {"model_a": _gaps(pairs, "a"), candidate: _gaps(pairs, "b")})
+        undecidable = cannot_tell_pairs(judged, {BASELINE: _gaps(pairs, "a"), candidate: _gaps(pairs, "b")})
     return PairedVerdict(
         candidate=candidate,
         metric=judged,
@@ -202,7 +165,16 @@ def judge_pairs(
         failures=(int(failed_a.sum()), int(failed_b.sum())),
         worst=_worst(rows, judged, a, b),
         cannot_tell=undecidable,
+        days_left=_days_left(word, undecidable),
     )
+
+
+def _days_left(word: Word, undecidable: CannotTell | None) -> DaysLeft:
+    if undecidable is not None:
+        return DaysLeft(None, reason=NotComputable("cannot_tell"))
+    if word in ("better", "worse", "identical"):
+        return DaysLeft(None, reason=NotComputable("decided"))
+    return DaysLeft(None, reason=NotComputable("no_data", "pairs_to_come"))
 
 
 def paired_user_means(pairs: pd.DataFrame, metric: Metric) -> tuple[Values, Values]:
@@ -240,7 +212,7 @@ def _unrecorded(pairs: pd.DataFrame, metric: Metric) -> NotComputable | None:
     answered = ~np.column_stack([_failed(pairs, side) for side in ("a", "b")])
     if known.any() or not answered.any():
         return None
-    return NotComputable("not_recorded", f"the pairs are from before {metric.name} was recorded")
+    return NotComputable("not_recorded", "pairs_not_recorded", metric=metric.name)
 
 
 def _makespans(pairs: pd.DataFrame, metric: Metric, side: str) -> Values:

@@ -38,8 +38,5 @@ def srm_p_value_of_periods(periods: Sequence[tuple[Sequence[int], Sequence[float
             statistic += float(stats.chisquare(counts, expected).statistic)
             degrees_of_freedom += len(counts) - 1
     if degrees_of_freedom == 0:
-        return NotComputable(
-            "too_few_units",
-            f"{n} users are too few to check the split: each arm must expect {MIN_EXPECTED:g} of them",
-        )
+        return NotComputable("too_few_units", "too_few_to_check_the_split", users=n, least=MIN_EXPECTED)
     return float(stats.chi2.sf(statistic, degrees_of_freedom))

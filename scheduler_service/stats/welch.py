@@ -37,15 +37,13 @@ def welch(a: Values, b: Values, alpha: float = 0.05) -> Welch | NotComputable:
     from scipy import stats  # slow to import, and the service starts without it
 
     if min(a.size, b.size) < 2:
-        return NotComputable("too_few_units", f"each arm needs at least 2 users; they have {a.size} and {b.size}")
+        return NotComputable("too_few_units", least=2, users=(a.size, b.size))
     exponent, (a, b) = scaled(a, b)
     mean_a, mean_b = float(a.mean()), float(b.mean())
     variance_a, variance_b = float(a.var(ddof=1)) / a.size, float(b.var(ddof=1)) / b.size
     standard_error = math.sqrt(variance_a + variance_b)
     if nearly_constant(standard_error, mean_a, mean_b):
-        return NotComputable(
-            "no_variation", "within each arm all users have the same mean, so there is no error to test by"
-        )
+        return NotComputable("no_variation")
     difference = mean_b - mean_a
     df = satterthwaite(variance_a / (variance_a + variance_b), a.size, b.size)
     radius = float(stats.t.isf(alpha / 2.0, df)) * standard_error

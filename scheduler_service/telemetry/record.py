@@ -9,6 +9,9 @@ from typing import Literal
 
 from scheduler_service.errors import InvalidInput
 
+MAX_REPORT_DAYS = 3660
+"""The longest period of a report, of a list of alerts, or before runs are compacted."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PerformanceRecord:

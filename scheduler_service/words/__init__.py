@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from scheduler_env.words import LANGS, SCIENCE, Catalogue, Lang
+from scheduler_env.words import LANGS, LIST_MARKS, SCIENCE, SENTENCE_MARKS, Catalogue, Lang, Message
 
-__all__ = ["LANGS", "WORDS", "Lang"]
+__all__ = ["LANGS", "LIST_MARKS", "SENTENCE_MARKS", "WORDS", "Lang", "Message"]
 
 WORDS = Catalogue(SCIENCE, Path(__file__).parent)

@@ -6,6 +6,7 @@ from typing import Any
 
 from playwright.sync_api import Page, expect
 
+from scheduler_service.words import WORDS, Lang, Message
 from tests.conftest import LiveService
 
 HTTP_ERROR = "Failed to load resource"
@@ -46,6 +47,17 @@ def agree(page: Page, action: str, *, reason: str = "", actor: str = "") -> list
 
 def signed(value: float) -> str:
     return f"{'+' if value > 0 else '−' if value < 0 else ''}{abs(value):.2f} %"
+
+
+def said(*texts: dict[str, Any], lang: Lang = "zh") -> str:
+    """Texts of an answer, {code, params} each, as the service words them."""
+    return WORDS.say(*map(_message, texts), lang=lang)
+
+
+def _message(value: Any) -> Any:
+    if isinstance(value, dict) and "code" in value:
+        return Message(value["code"], {name: _message(each) for name, each in value["params"].items()})
+    return [_message(each) for each in value] if isinstance(value, list) else value
 
 
 def takes_out(mistakes: list[str], count: int = 1) -> None:

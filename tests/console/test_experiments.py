@@ -13,7 +13,7 @@ from scheduler_service.http.runs.shadowing import MAX_WAITING
 from scheduler_service.keys import digest_of
 from tests.conftest import LiveService, live_service
 from tests.console.browsing import NARROW, check_both_sizes, new_context
-from tests.console.experimenting import agree, ask, configured, create, signed, takes_out
+from tests.console.experimenting import agree, ask, configured, create, said, signed, takes_out
 from tests.waiting import until
 
 USERS = 130
@@ -42,13 +42,14 @@ def test_what_is_shown_are_the_figures_of_the_results(page: Page, compared: dict
     expect(card.locator(".word")).to_have_text("更优")
     expect(card.locator(".figure strong")).to_have_text(signed(effect["improvement_percentage"]))
     expect(card.locator(".figure")).to_contain_text(" 至 ".join(map(signed, effect["confidence_sequence"])))
-    expect(card.locator("[data-verdict]")).to_have_text(
-        f"B 优于 A：完工时间平均缩短 {effect['improvement_percentage']:.2f} %，依据 {pairs['pairs']} 次配对比较"
-        f"（同一请求由两个模型分别排程，来自 {pairs['users']} 名用户）。"
-    )
+    expect(card.locator("[data-verdict]")).to_have_text(said(*compared["verdict_text"]))
+    assert compared["verdict_text"][0]["params"]["basis"]["params"] == {
+        "pairs": pairs["pairs"],
+        "users": pairs["users"],
+    }
     users, requests = compared["users"], compared["total_requests"]
     expect(card).to_contain_text(f"{users['model_a']} / {users['model_b']}")
-    expect(card).to_contain_text(f"请求 {requests['model_a']} / {requests['model_b']}")
+    expect(card).to_contain_text(f"请求数 {requests['model_a']} / {requests['model_b']}")
     expect(page.locator("[data-srm]")).to_contain_text(f"p = {compared['srm_p_value']:.2f}")
     for guardrail in compared["guardrails"]:
         expect(page.locator(f"[data-guardrail={guardrail['name']}]")).to_have_attribute(
@@ -83,7 +84,8 @@ def test_the_page_says_the_same_in_english(page: Page, compared: dict[str, Any])
 def test_a_p_value_is_not_judged_before_there_are_enough_samples(page: Page, compared: dict[str, Any]):
     assert compared["reasons"]["is_significant"]["code"] == "too_few_samples"
     page.goto("/#/experiments/compared")
-    expect(page.locator("[data-raw-means]")).to_contain_text("p < 0.0001，暂不判定（样本不足，每组至少需要 100 个）")
+    expect(page.locator("[data-raw-means]")).to_have_text(said(*compared["raw_means_text"]))
+    expect(page.locator("[data-raw-means]")).to_contain_text("差异不显著（样本不足，每组至少需要 100 个")
 
 
 def record_optima(console: LiveService, name: str, users: int = 160) -> None:
@@ -132,20 +134,15 @@ def test_raw_means_that_contradict_the_verdict_are_named_before_it(page: Page, c
     assert (results["verdict"], results["is_significant"], results["raw_means_contradict"]) == ("worse", True, True)
     page.goto("/#/experiments/flattering")
     card = page.locator(".verdict")
-    said = card.locator("[data-contradiction]")
-    raw, effect = (abs(results["contradiction"][f"{name}_improvement_percentage"]) for name in ("raw", "effect"))
-    expect(said).to_contain_text(
-        f"按原始均值，B 的完工时间平均缩短 {raw:.2f} %；按结论所依据的效果，完工时间平均延长 {effect:.2f} %"
-    )
-    expect(said).to_contain_text(
-        f"原始均值不含失败的运行（B 组失败 {results['contradiction']['failed_percentages'][1]:.1f} %"
-    )
-    expect(card.locator(".figure strong")).to_have_text(signed(-effect))
-    assert said.bounding_box()["y"] < card.locator("[data-verdict]").bounding_box()["y"]
-    expect(page.locator("[data-raw-means]")).to_contain_text("在成功运行中的原始均值（不计失败")
+    warning, effect = card.locator("[data-contradiction]"), results["contradiction"]["effect_improvement_percentage"]
+    expect(warning).to_have_text(said(results["contradiction"]["text"]))
+    expect(warning).to_contain_text("按原始均值，B 的总工期平均缩短")
+    expect(card.locator(".figure strong")).to_have_text(signed(effect))
+    assert warning.bounding_box()["y"] < card.locator("[data-verdict]").bounding_box()["y"]
+    expect(page.locator("[data-raw-means]")).to_contain_text("成功运行的原始均值（不计失败")
     check_both_sizes(page, "experiments-contradiction")
     page.goto("/?lang=en#/experiments/flattering")
-    expect(said).to_contain_text("Mind: the raw means point the other way than the verdict.")
+    expect(warning).to_contain_text("the raw means and the verdict point in opposite directions")
     console.post("/experiments/flattering/stop")
 
 
@@ -157,17 +154,17 @@ def test_where_all_answers_are_optimal_the_page_says_what_would_tell(page: Page,
     for name in ("optimal", "by_own_schedules"):
         record_optima(console, name)
     page.goto("/#/experiments/optimal")
-    said = "两组的应答几乎都已证明最优（A 100.0 %，B 100.0 %），再多的数据也无法按完工时间分出高下"
-    expect(page.locator("[data-verdict]")).to_contain_text("B 与 A 没有差别：完工时间持平")
-    expect(page.locator("[data-verdict]")).to_contain_text(said)
-    expect(page.locator(".verdict .next")).to_contain_text("改用模型自身排程的完工时间来比较")
-    expect(page.locator("[data-cannot-tell]")).to_contain_text(said)
+    blocked = "两组的应答几乎都已证明最优（A 100 %，B 100 %），再多的数据也无法按总工期分出高下"
+    expect(page.locator("[data-verdict]")).to_contain_text("B 与 A 没有差别：总工期持平")
+    expect(page.locator("[data-verdict]")).to_contain_text(blocked)
+    expect(page.locator(".verdict .next")).to_contain_text("请改用模型自身排程的总工期")
+    expect(page.locator("[data-cannot-tell]")).to_contain_text(blocked)
     expect(page.locator("[data-guardrail=makespan]")).to_have_attribute("data-state", "kept")
     page.goto("/?lang=en#/experiments/optimal")
     expect(page.locator("[data-verdict]")).to_contain_text("Nearly all answers of both arms are proven optimal")
     page.goto("/?lang=zh#/experiments/by_own_schedules")
     expect(page.locator(".verdict .word")).to_have_text("更优")
-    expect(page.locator("[data-verdict]")).to_contain_text("B 优于 A：模型自身排程的完工时间平均缩短")
+    expect(page.locator("[data-verdict]")).to_contain_text("B 优于 A：模型自身排程的总工期平均缩短")
     for name in ("optimal", "by_own_schedules"):
         console.post(f"/experiments/{name}/stop")
 
@@ -212,7 +209,7 @@ def test_an_experiment_that_a_guardrail_stopped_says_which_and_on_what_figures(p
     expect(page.locator(".page-head")).to_contain_text("自动中止")
     expect(page.locator("[data-guardrail=makespan]")).to_have_attribute("data-state", "breached")
     line = page.locator("[data-event=aborted]")
-    expect(line).to_contain_text("护栏被突破：完工时间延长")
+    expect(line).to_contain_text("护栏被突破：总工期延长")
     expect(line).to_contain_text("候选份额 0 %")
     line.get_by_text("依据的数据").click()
     samples = console.get("/experiments/harmful/history").json()["history"][-1]["figures"]["samples"]
@@ -236,7 +233,7 @@ def test_the_oldest_of_many_experiments_do_not_seem_to_be_loading_for_ever(page:
     page.goto("/#/experiments")
     cells = page.locator(".verdict-cell")
     expect(cells.nth(30)).to_have_text("–")
-    expect(cells.first).to_contain_text("数据不足")
+    expect(cells.first).to_contain_text("无法判定")
     for number in range(31):
         console.post(f"/experiments/many_{number}/stop")
 

@@ -4,7 +4,7 @@ import json
 
 from playwright.sync_api import Page
 
-from scheduler_service.words import LANGS, WORDS
+from scheduler_service.words import LANGS, WORDS, Message
 from tests.test_words import TEXTS, fields
 
 VALUES = {
@@ -14,7 +14,13 @@ VALUES = {
     "s": [1.25, 3.0],
     "ms": [50],
     "days": [7],
-    "": ["x", 3, 1 / 3, 0.1 + 0.2, ["a", "b"], 10_000_000],
+    "signed": [0.03584, -0.05, -0.00001],
+    "points": [0.03584, -0.05, 0.0],
+    "short": [0.0123456, 51.234, 1234.5, -3.0],
+    "count": [3, 1_234_567, [400, 1_200]],
+    "arm": ["model_b", ["model_a", "model_c"]],
+    "p": [0.00001, 0.0312, 1.0],
+    "": ["x", 3, 1 / 3, 0.1 + 0.2, ["a", "b"], 10_000_000, Message("next.days_range", {"low": 3, "high": 9})],
 }
 
 
@@ -27,7 +33,8 @@ def test_every_text_is_worded_in_the_browser_as_by_the_service(schedule: Page):
             kinds = {name: next(iter(kinds)) for name, kinds in fields(text).items()}
             for n in range(max((len(VALUES.get(kind, ["x"])) for kind in kinds.values()), default=1)):
                 params = {name: _value(kind, n) for name, kind in kinds.items()}
-                cases.append((lang, path, params, WORDS.text(path, params, lang)))
+                said = WORDS.text(path, params, lang)
+                cases.append((lang, path, Message(path, params).to_dict()["params"], said))
     worded = schedule.evaluate(
         """async (cases) => {
             const { loadWords, text } = await import("/console/core/words.js");
@@ -38,7 +45,7 @@ def test_every_text_is_worded_in_the_browser_as_by_the_service(schedule: Page):
     )
     wrong = [(case, said) for case, said in zip(cases, worded, strict=True) if case[3] != said]
     assert not wrong, wrong[:3]
-    assert len(cases) > 500
+    assert len(cases) > 1_000
 
 
 def _value(kind: str, n: int) -> object:

@@ -98,7 +98,7 @@ def test_scripts_bring_a_model_from_its_file_to_its_users_and_compare_it(shell):
     assert made["traffic_split"] == {"model_a": 0.91, "model_b": 0.09}
     verdict, sentence, recommendation = shell.printed("experiment_results", "v2_vs_v3").splitlines()
     assert verdict == "invalid"
-    assert sentence.startswith("No verdict on model_b yet")
+    assert sentence.startswith("No verdict on B yet")
     assert recommendation
     assert shell.answer("experiment_results", "v2_vs_v3", "json")["results"]["experiment_name"] == "v2_vs_v3"
 

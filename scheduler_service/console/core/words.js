@@ -2,14 +2,19 @@
 // scheduler_env/words/__init__.py says how a text is written and how a value of each kind is shown.
 import { i18n } from "./i18n.js";
 
+/** [{name, unit, ...}]: metrics and guardrails of scheduler_service/stats/{metrics,guardrails}.py, and scheduler_service/alert_rules.py. */
+export const definitions = { metrics: [], guardrails: [], alert_rules: [] };
+
 const texts = {}; // language -> section -> key -> template
 
 /** Before the page is shown; without the catalogue the service's English sentences are shown. */
 export const loadWords = () =>
   Promise.all(
-    ["zh", "en"].map(async (lang) => {
-      const answer = await fetch(new URL(`console/words/${lang}.json`, document.baseURI)).catch(() => null);
-      texts[lang] = answer?.ok ? await answer.json() : {};
+    ["zh", "en", "definitions"].map(async (name) => {
+      const answer = await fetch(new URL(`console/words/${name}.json`, document.baseURI)).catch(() => null);
+      const read = answer?.ok ? await answer.json() : {};
+      if (name === "definitions") Object.assign(definitions, read);
+      else texts[name] = read;
     }),
   );
 
@@ -30,9 +35,24 @@ function bytes(value) {
   return `${trimmed(value)} GiB`;
 }
 
-const KINDS = { "": plain, percent: (value) => `${trimmed(100 * value)} %`, bytes };
+const percent = (value) => `${trimmed(100 * value)} %`;
+
+function signed(value) {
+  const text = percent(Math.abs(value));
+  return text === "0 %" ? text : `${value > 0 ? "+" : "−"}${text}`;
+}
+
+const KINDS = {
+  "": plain, percent, signed, bytes,
+  points: (value) => trimmed(100 * value).replace("-", "−"),
+  short: (value) => plain(Number(value.toPrecision(3))).replace("-", "−"),
+  count: (value) => Math.round(value).toLocaleString("en-US"),
+  arm: (value) => value.replace("model_", "").toUpperCase(),
+  p: (value) => (value < 0.0001 ? "p < 0.0001" : `p = ${value.toFixed(4)}`),
+};
 
 function written(value, kind, lang) {
+  if (value?.code) return text(value.code, value.params, lang);
   if (Array.isArray(value)) return value.map((each) => written(each, kind, lang)).join(LIST_MARKS[lang]);
   if (kind in KINDS) return KINDS[kind](value);
   if (kind in UNITS[lang]) return `${plain(value)} ${UNITS[lang][kind]}`;
@@ -47,6 +67,12 @@ export function text(path, params, lang = i18n.global.locale.value) {
   if (typeof template !== "string") return "";
   return template.replace(PARAMETER, (_, name, kind = "") => written(params?.[name] ?? "", kind, lang));
 }
+
+/** The text of messages, {code, params} each. */
+export const sentences = (messages, lang = i18n.global.locale.value) => messages.map(({ code, params }) => text(code, params, lang)).join(lang === "en" ? " " : "");
+
+/** The word of a table of `terms`: term("metric", "makespan"). */
+export const term = (table, value) => text(`terms.${table}.${value}`) || String(value);
 
 /** The text of an error or a finding; "" for an unknown code. */
 export const worded = (code, params) => (code ? text(`errors.${code}`, params) : "");

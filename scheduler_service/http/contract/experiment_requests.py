@@ -17,7 +17,9 @@ from scheduler_service.http.contract.types import (
     about,
     examples,
 )
-from scheduler_service.stats.comparison import ARMS
+from scheduler_service.stats.arms import ARMS
+from scheduler_service.stats.definitions import guardrails_described
+from scheduler_service.stats.guardrails import GUARDRAILS
 from scheduler_service.stats.metrics import METRICS
 
 _ALTHOUGH_WORSE = "Promote it though figures speak against it: `objections` of the outlook."
@@ -79,10 +81,8 @@ class ExperimentRequest(Strict):
     )
     guardrails: bool | dict[str, Annotated[float, Field(gt=0, le=100)] | None] | None = Field(
         default=True,
-        description=(
-            "Margins of makespan, success, execution_time; of policy_makespan if named; null or false: none. "
-            "Shares, 0.05 is 5 %: of the baseline's makespan, of the requests, of the baseline's 95th percentile."
-        ),
+        description=guardrails_described(),
+        json_schema_extra={"propertyNames": {"enum": list(GUARDRAILS)}},
     )
     shadow: bool | Annotated[float, Field(ge=0, le=1)] | None = Field(
         default=None,

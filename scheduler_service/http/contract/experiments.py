@@ -16,6 +16,7 @@ from scheduler_service.http.contract.figures import (
     PairedVerdict,
     Reason,
     Replayed,
+    Text,
     VerdictBasis,
     Word,
 )
@@ -30,6 +31,7 @@ from scheduler_service.http.contract.types import (
     Success,
     about,
 )
+from scheduler_service.stats.guardrails import GUARDRAILS
 
 UserShare = Annotated[Share, about("Share of the users, 0 to 1.")]
 Coverage = Annotated[Share, about("Share of the users who take part, 0 to 1.")]
@@ -100,7 +102,7 @@ class Experiment(TypedDict):
     margin: Annotated[float, about("Of non-inferiority, a share of the baseline: 0.05 is 5 %.")]
     guardrails: Annotated[
         dict[str, Annotated[float, about("A share: 0.05 is 5 %, in the `margin_unit` of the results.")]],
-        about("Name -> harm that is put up with."),
+        about(f"Name -> harm that is put up with; the names are {', '.join(GUARDRAILS)}."),
     ]
     title: NotRequired[str]
     hypothesis: NotRequired[Annotated[str, about("What is expected to come out.")]]
@@ -310,6 +312,7 @@ class ObjectionTold(TypedDict):
 
     code: Objection
     message: str
+    text: Text
 
 
 class ExperimentOutlook(TypedDict):
@@ -322,7 +325,9 @@ class ExperimentOutlook(TypedDict):
     verdict: Word | None
     verdict_reason: Reason | None
     verdict_sentence: str | None
+    verdict_text: list[Text] | None
     recommendation: str | None
+    recommendation_text: Text | None
     advised_move: Advised
     needs_consent: Annotated[bool, about("Whether promoting it takes `although_worse`.")]
     objections: list[ObjectionTold]

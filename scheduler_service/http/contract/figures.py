@@ -6,9 +6,11 @@ from typing_extensions import TypedDict
 
 from scheduler_service.experiments.advice import AdvisedMove
 from scheduler_service.experiments.finding import Basis, Side
-from scheduler_service.http.contract.types import Count, Hours, Moment, Pair, Share, about
-from scheduler_service.stats.guardrails import MarginUnit, Unit
+from scheduler_service.http.contract.types import Count, Hours, JsonObject, Moment, Pair, Share, about, one_of
+from scheduler_service.stats.breaker import BREAKER
+from scheduler_service.stats.guardrails import GUARDRAILS, MarginUnit, Unit
 from scheduler_service.stats.headline import Cause
+from scheduler_service.stats.metrics import PAIRED, metrics_described
 
 Word = Literal["better", "non_inferior", "worse", "inconclusive", "invalid", "identical"]
 Direction = Literal["lower_is_better", "higher_is_better"]
@@ -19,10 +21,7 @@ Level = Annotated[Share, about("Chance that the bounds hold, a share: 0.95 is 95
 Alpha = Annotated[float, about("Chance of an error that is put up with, a share: 0.05 is 5 %.")]
 OfMetric = Annotated[
     float | None,
-    about(
-        "In the metric's unit: makespans hours; execution_time seconds; gap a share of the lower bound; "
-        "resource_utilization and success shares, 0 to 1; user_satisfaction 1 to 5."
-    ),
+    about(f"In the metric's unit: {metrics_described()}."),
 ]
 Advised = Annotated[
     AdvisedMove | None,
@@ -34,11 +33,19 @@ Interval = Annotated[Pair | None, about("Of the improvement: [low, high].")]
 MetricUnit = Annotated[Literal["h", "s"] | None, about("Of `change` and `baseline_mean`; null: the metric has none.")]
 
 
+class Text(TypedDict):
+    """A text of the catalogue: `/console/words/<language>.json` holds it at the path `code`."""
+
+    code: str
+    params: Annotated[JsonObject, about("The values of the text's parameters; a value may itself be a text.")]
+
+
 class Reason(TypedDict):
     """Why a figure cannot be computed."""
 
     code: str
     message: str
+    text: Text
 
 
 class Summary(TypedDict):
@@ -56,6 +63,7 @@ class CannotTell(TypedDict):
 
     code: Literal["proven_optimal"]
     message: str
+    text: Text
     telling_metric: str
     proven_shares: Annotated[
         dict[str, Annotated[Share, about("Share of the answers, 0 to 1.")]],
@@ -74,6 +82,7 @@ class Contradiction(TypedDict):
         ),
     ]
     message: str
+    text: Text
     raw_improvement_percentage: Annotated[float, about("Percent of the baseline: `improvement_percentage`.")]
     effect_improvement_percentage: Annotated[float, about("Percent of the baseline: that of `anytime_effect`.")]
     failed_percentages: Annotated[Pair, about("Percent of the requests: [baseline, candidate].")]
@@ -86,7 +95,8 @@ class Contradiction(TypedDict):
 class Guardrail(TypedDict):
     """A guardrail of an experiment, and how it stands."""
 
-    name: str
+    name: Annotated[str, about(f"{', '.join(GUARDRAILS)}, or {BREAKER}: the circuit breaker.")]
+    label: Annotated[Text, about("The harm in words.")]
     margin: Annotated[float, about("Harm that is put up with; a share (0.05 is 5 %) in `margin_unit`.")]
     margin_percentage: Annotated[float, about("The same in percent; of success, percentage points.")]
     margin_unit: Annotated[
@@ -116,6 +126,7 @@ class Guardrail(TypedDict):
     ]
     users: Annotated[list[Count], about("Of the baseline and of the candidate.")]
     message: str
+    text: Annotated[Text, about("What `message` says.")]
     is_within_reach: Annotated[
         bool, about("Whether so many users could show that it is kept; if not, nobody waits for it.")
     ]
@@ -127,7 +138,9 @@ class Judged(TypedDict):
     verdict: Word
     verdict_reason: Reason | None
     verdict_sentence: str
+    verdict_text: Annotated[list[Text], about("What `verdict_sentence` says.")]
     recommendation: str
+    recommendation_text: Annotated[Text, about("What `recommendation` says.")]
     cannot_tell: Annotated[
         CannotTell | None, about("Why more data will not decide, and which metric would; null: it may decide.")
     ]
@@ -247,6 +260,8 @@ class Comparison(Judged):
         str,
         about("What contradicts the verdict, if anything; the verdict and its effect; then the raw means, named so."),
     ]
+    raw_means_text: Annotated[list[Text], about("What `summary` says of the raw means.")]
+    split_text: Annotated[Text, about("Whether the users are split as configured.")]
     by_size: BySize
     raw_means_contradict: Annotated[
         bool, about("`improvement_percentage` and that of `anytime_effect` have opposite signs: go by the latter.")
@@ -261,6 +276,7 @@ class Comparison(Judged):
     projected_days_left_range: Annotated[
         list[float | None] | None, about("Of one standard error, [least, most]; a null most is beyond ten years.")
     ]
+    projected_days_left_text: Annotated[Text | None, about("The days, in whole numbers.")]
     projected_days_left_reason: Annotated[Reason | None, about("Why no days are projected.")]
     failing: Annotated[Failing | None, about("Where the candidate fails more often; else null.")]
     guardrails: list[Guardrail]
@@ -287,7 +303,7 @@ class WorstPair(TypedDict):
 class PairedVerdict(Judged, Replayed):
     """What pairs of runs on the same requests say."""
 
-    metric: Literal["makespan", "policy_makespan"]
+    metric: Annotated[str, one_of(*PAIRED)]
     pairs: Count
     users: Count
     distinct_instances: Count
@@ -323,6 +339,7 @@ class IntervalFinding(TypedDict):
     users: UsersOfArms
     samples: SamplesOfArms
     sentence: Annotated[str, about("The interval, its sign and the samples in words.")]
+    text: Text
 
 
 class CoursePoint(TypedDict):

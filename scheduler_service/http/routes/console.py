@@ -12,10 +12,12 @@ from typing import NoReturn
 
 from flask import Response, request
 
+from scheduler_service import alert_rules
 from scheduler_service.errors import NotFound
 from scheduler_service.http.bodies import json_bytes
 from scheduler_service.http.contract.api import Api
 from scheduler_service.http.services import Services
+from scheduler_service.stats.definitions import definitions
 from scheduler_service.words import LANGS, WORDS
 
 api = Api("console")
@@ -73,11 +75,11 @@ def _files() -> dict[str, Path]:
 
 @cache
 def _words() -> Mapping[str, Asset]:
-    """The catalogue in each language, as a file of the console."""
-    return {
-        f"words/{lang}.json": _made(f"words/{lang}.json", json_bytes(WORDS.texts(lang)), "application/json")
-        for lang in LANGS
-    }
+    """The catalogue in each language, and what the texts are of, as files of the console."""
+    files: dict[str, object] = {lang: WORDS.texts(lang) for lang in LANGS}
+    files["definitions"] = {**definitions(), "alert_rules": alert_rules.definitions()}
+    named = {f"words/{name}.json": json_bytes(content) for name, content in files.items()}
+    return {name: _made(name, content, "application/json") for name, content in named.items()}
 
 
 def _asset(name: str) -> Asset:

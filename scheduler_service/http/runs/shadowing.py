@@ -18,7 +18,7 @@ from scheduler_service.http.contract.runs import RunRequest
 from scheduler_service.http.runs.running import Run
 from scheduler_service.http.server.background import Background
 from scheduler_service.http.watch.metrics import Metrics
-from scheduler_service.stats.comparison import BASELINE
+from scheduler_service.stats.arms import BASELINE
 from scheduler_service.telemetry.record import input_digest
 
 MAX_WAITING = 64

@@ -1,9 +1,7 @@
 // The arms: who got what, and whether the users fell as they should.
 import { computed } from "vue";
 import { fixed, number, percent } from "../../core/format.js";
-import { isArmStopped, letter, level, shortModel, useWording } from "./wording.js";
-
-const SHARES = ["gap", "resource_utilization", "success"];
+import { capital, isArmStopped, letter, level, metricOf, shortModel, useWording } from "./wording.js";
 
 export default {
   name: "ArmsCard",
@@ -13,10 +11,12 @@ export default {
     const total = computed(() => Object.values(props.results.users).reduce((sum, each) => sum + each, 0));
     const meanOf = (arm) => {
       const mean = (props.results.user_means[arm] ?? props.results.comparisons[arm]?.user_means[arm])?.mean;
-      return SHARES.includes(props.results.metric) ? percent(mean, 2) : fixed(mean, props.results.metric === "execution_time" ? 4 : 2);
+      const { unit } = metricOf(props.results.metric);
+      return unit === "share" ? percent(mean, 2) : fixed(mean, unit === "s" ? 4 : 2);
     };
+    const splitTone = computed(() => ({ "split.ok": "good", "split.bad": "bad" })[props.results.split_text.code] ?? "plain");
     const successOf = (arm) => percent(props.results.average_metrics[arm]?.success.mean, 1);
-    return { ...words, total, meanOf, successOf, isArmStopped, letter, shortModel, number, percent, level };
+    return { ...words, total, meanOf, successOf, splitTone, isArmStopped, letter, shortModel, number, percent, level };
   },
   template: /* html */ `
     <section class="card" aria-labelledby="arms-title">
@@ -28,11 +28,11 @@ export default {
         <div><dt>{{ of("arms.requests") }}</dt><dd>{{ number(results.total_requests[arm]) }}</dd></div>
         <div><dt>{{ of("arms.actual") }}</dt><dd>{{ total ? percent(results.users[arm] / total, 1) : "–" }} <small class="hint">/ {{ level(results.traffic_split[arm]) }}</small></dd></div>
         <div><dt>{{ of("arms.success") }}</dt><dd>{{ successOf(arm) }}</dd></div>
-        <div><dt>{{ of("arms.mean", { metric: metric(results.metric) }) }}</dt><dd>{{ meanOf(arm) }}</dd></div>
+        <div><dt>{{ capital(of("arms.mean", { metric: results.metric })) }}</dt><dd>{{ meanOf(arm) }}</dd></div>
       </dl>
       <p v-if="results.coverage < 1" class="hint">{{ of("arms.outside", { share: level(1 - results.coverage) }) }}</p>
       <p v-if="Object.keys(results.stopped_arms).length" class="hint">{{ of("arms.stopped_note") }}</p>
-      <p class="note" :class="split(results).tone" data-srm>{{ split(results).text }}</p>
+      <p class="note" :class="splitTone" data-srm>{{ say(results.split_text) }}</p>
     </section>
   `,
 };

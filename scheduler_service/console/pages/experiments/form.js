@@ -1,6 +1,7 @@
 // What the form of a new experiment holds, and the body of POST /experiments that it stands for.
+import { definitions } from "../../core/words.js";
+
 export const LETTERS = ["a", "b", "c", "d", "e", "f", "g", "h"];
-export const METRICS = ["makespan", "policy_makespan", "execution_time", "gap", "resource_utilization", "user_satisfaction", "success"];
 
 /** Percentages where people read them; null where a field is empty. */
 export const emptyForm = () => ({
@@ -17,7 +18,7 @@ export const emptyForm = () => ({
   margin: 5,
   min_samples: 100,
   coverage: 100,
-  guardrails: { makespan: 5, policy_makespan: null, success: 5, execution_time: 50 },
+  guardrails: Object.fromEntries(definitions.guardrails.map((each) => [each.name, each.default === null ? null : 100 * each.default])),
   shadow: null, // the service chooses; 0: none
   rollout: { stages: "10, 30, 50, 100", min_samples: 100, min_hours: 24, auto: true, promote_on: "better" },
 });

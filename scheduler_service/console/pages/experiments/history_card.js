@@ -17,8 +17,8 @@ export default {
     const reasonOf = (line) => {
       if (!["rollout", "guardrail"].includes(line.actor)) return line.reason;
       const breached = guards(line).filter(([, each]) => each.state === "breached");
-      if (breached.length) return of("history.why_breached", { names: breached.map(([name]) => of(`guard.${name}`)).join("、") });
-      return line.figures.verdict ? `${of("history.verdict")}: ${of(`word.${line.figures.verdict}`)}` : line.reason;
+      if (breached.length) return of("history.why_breached", { names: breached.map(([name]) => words.guard(name)) });
+      return line.figures.verdict ? `${of("history.verdict")}: ${words.word(line.figures.verdict)}` : line.reason;
     };
     const candidates = computed(() => Object.keys(props.told.experiment.traffic_split).slice(1));
     const running = ({ after }) => candidates.value.filter((arm) => !after.stopped_arms?.includes(arm));
@@ -41,8 +41,8 @@ export default {
           <details v-if="line.figures.samples"><summary>{{ of("history.figures") }}</summary>
             <dl class="facts">
               <div><dt>{{ of("history.samples") }}</dt><dd>{{ Object.entries(line.figures.samples).map(([arm, count]) => letter(arm) + " " + number(count)).join(" · ") }}</dd></div>
-              <div><dt>{{ of("history.verdict") }}</dt><dd>{{ of("word." + line.figures.verdict) }}</dd></div>
-              <div v-for="[name, each] in guards(line)" :key="name"><dt>{{ of("guard." + name) }}</dt><dd>{{ of("guard." + each.state) }}<template v-if="each.harm !== null"> ({{ number(100 * each.harm, 2) }})</template></dd></div>
+              <div><dt>{{ of("history.verdict") }}</dt><dd>{{ word(line.figures.verdict) }}</dd></div>
+              <div v-for="[name, each] in guards(line)" :key="name"><dt>{{ guard(name) }}</dt><dd>{{ term("guardrail_state", each.state) }}<template v-if="each.harm !== null"> ({{ number(100 * each.harm, 2) }})</template></dd></div>
             </dl>
           </details>
         </li>

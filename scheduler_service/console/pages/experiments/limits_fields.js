@@ -1,5 +1,6 @@
 // What most people leave as it is: error, margin, samples, coverage, guardrails, shadow runs.
 import FormField from "./form_field.js";
+import { definitions } from "../../core/words.js";
 import { useWording } from "./wording.js";
 
 export const PLACES = ["alpha", "margin", "min_samples", "coverage", "guardrails", "shadow"];
@@ -8,7 +9,7 @@ export default {
   name: "LimitsFields",
   components: { FormField },
   props: { form: { type: Object, required: true }, fault: { type: Function, required: true } },
-  setup: () => useWording(),
+  setup: () => ({ ...useWording(), definitions }),
   template: /* html */ `
     <div class="fields">
       <form-field v-model="form.alpha" type="number" :label="of('form.alpha')" :error="fault('alpha')" />
@@ -19,10 +20,7 @@ export default {
     <fieldset>
       <legend>{{ of("form.guardrails") }}</legend>
       <div class="fields">
-        <form-field v-model="form.guardrails.makespan" type="number" :label="of('form.guard_makespan')" :error="fault('guardrails.makespan')" />
-        <form-field v-model="form.guardrails.policy_makespan" type="number" :label="of('form.guard_policy_makespan')" :error="fault('guardrails.policy_makespan')" />
-        <form-field v-model="form.guardrails.success" type="number" :label="of('form.guard_success')" :error="fault('guardrails.success')" />
-        <form-field v-model="form.guardrails.execution_time" type="number" :label="of('form.guard_time')" :error="fault('guardrails.execution_time')" />
+        <form-field v-for="each in definitions.guardrails" :key="each.name" v-model="form.guardrails[each.name]" type="number" :label="capital(say(each.form_label))" :error="fault('guardrails.' + each.name)" />
       </div>
     </fieldset>
     <form-field v-model="form.shadow" type="number" :label="of('form.shadow')" :hint="of('form.shadow_hint')" :error="fault('shadow')" />

@@ -70,7 +70,7 @@ export default {
     const users = (name) => (results[name] ? Object.values(results[name].users).reduce((sum, each) => sum + each, 0) : null);
     const verdicts = (told) => [["model_b", told.verdict], ...Object.entries(told.comparisons).map(([arm, { verdict }]) => [arm, verdict])];
     const models = (each) => Object.entries(each).filter(([key]) => /^model_[a-h]$/.test(key));
-    return { ...words, load, rows, shown, isArchive, results, isAwaited, users, verdicts, models, addressOf, candidateShare, progressOf, isAborted, isOver, letter, shortModel, TONES, level };
+    return { ...words, load, rows, shown, isArchive, results, isAwaited, users, verdicts, wordOf: words.word, models, addressOf, candidateShare, progressOf, isAborted, isOver, letter, shortModel, TONES, level };
   },
   template: /* html */ `
     <section class="page">
@@ -101,7 +101,7 @@ export default {
                 <td class="progress-cell"><template v-if="!isOver(each.status)"><progress v-if="!progressOf(each).isOpenEnded" :value="progressOf(each).share" max="1" :aria-label="of('list.progress')"></progress>
                   <small class="hint">{{ of(progressOf(each).isOpenEnded ? "list.day_open" : "list.day_of", progressOf(each)) }}<template v-if="users(each.name) !== null"> · {{ of("list.users", { users: users(each.name) }) }}</template></small></template>
                   <small v-else class="hint">{{ progressOf(each).isOpenEnded ? of("list.open_ended") : of("list.over", { days: each.duration_days }) }}<template v-if="users(each.name) !== null"> · {{ of("list.users", { users: users(each.name) }) }}</template></small></td>
-                <td class="verdict-cell"><template v-if="results[each.name]"><span class="badges"><span v-for="[arm, word] in verdicts(results[each.name])" :key="arm" class="badge" :class="TONES[word]">{{ each.model_c ? letter(arm) + " " : "" }}{{ of("word." + word) }}</span></span>
+                <td class="verdict-cell"><template v-if="results[each.name]"><span class="badges"><span v-for="[arm, word] in verdicts(results[each.name])" :key="arm" class="badge" :class="TONES[word]">{{ each.model_c ? letter(arm) + " " : "" }}{{ wordOf(word) }}</span></span>
                   <interval-plot v-if="results[each.name].anytime_effect" is-small :tone="TONES[results[each.name].verdict]" :margin="-results[each.name].margin_percentage"
                     :estimate="results[each.name].anytime_effect.improvement_percentage" :low="results[each.name].anytime_effect.confidence_sequence[0]" :high="results[each.name].anytime_effect.confidence_sequence[1]" /></template>
                   <span v-else class="hint">{{ isAwaited(each.name) ? "…" : "–" }}</span></td>

@@ -38,7 +38,7 @@ export default {
       const promoted = promotedBy(name, props.told.experiment, arm.value);
       if (!promoted) return NOTHING_TOLD;
       const { outlook } = await api.get(`${path}/outlook`, { arm: promoted });
-      return prospectTexts(outlook, props.told, words);
+      return prospectTexts(outlook, words);
     }
 
     async function ask(name, action) {

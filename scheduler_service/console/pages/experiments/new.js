@@ -11,12 +11,13 @@ import { leadToFirst } from "../../parts/mistakes.js";
 import { toast } from "../../parts/toast.js";
 import AboutFields from "./about_fields.js";
 import ArmsFields from "./arms_fields.js";
-import { bodyOf, emptyForm, emptyPlaces, LETTERS, METRICS, repeatedModels } from "./form.js";
+import { bodyOf, emptyForm, emptyPlaces, LETTERS, repeatedModels } from "./form.js";
 import FormField from "./form_field.js";
 import LimitsFields, { PLACES } from "./limits_fields.js";
 import { addressOf } from "./list.js";
 import PlanPanel from "./plan_panel.js";
 import { mistakeAt, problemText } from "./problem.js";
+import { definitions } from "../../core/words.js";
 import { letter, level, shortModel, useWording } from "./wording.js";
 
 /** Members of the body that the form has a field for. */
@@ -110,7 +111,7 @@ export default {
       }
       return null;
     }
-    const metrics = computed(() => METRICS.map((value) => ({ value, label: words.metric(value) })));
+    const metrics = computed(() => definitions.metrics.map(({ name }) => ({ value: name, label: words.metric(name) })));
     return { ...words, form, load, planned, refused, isSending, isAdvancedOpen, heading, page, fault, create, metrics, said, others };
   },
   template: /* html */ `

@@ -3,7 +3,7 @@ import { computed, ref, watch } from "vue";
 import { fixed, number } from "../../core/format.js";
 import IntervalPlot from "./interval.js";
 import ReplayControl from "./replay_control.js";
-import { level, signed, TONES, useWording } from "./wording.js";
+import { signed, TONES, useWording } from "./wording.js";
 
 export default {
   name: "PairsCard",
@@ -11,7 +11,6 @@ export default {
   props: { results: { type: Object, required: true } },
   setup(props) {
     const words = useWording();
-    const { of } = words;
     const chosen = ref("shadow");
     const sources = computed(() => Object.keys(props.results.paired));
     watch(
@@ -23,9 +22,7 @@ export default {
     );
     const told = computed(() => props.results.paired[chosen.value]);
     const arms = { a: "A", b: "B" };
-    const why = computed(() => (told.value?.verdict_reason ? of("verdict.invalid", { ...arms, reason: words.reason(told.value.verdict_reason.code, { ofPairs: true }) }) : ""));
-    const failures = computed(() => of("pairs.failures", { ...arms, n_a: told.value.failures.model_a, n_b: told.value.failures.model_b }));
-    return { ...words, chosen, sources, told, arms, why, failures, fixed, level, number, signed, TONES };
+    return { ...words, chosen, sources, told, arms, fixed, number, signed, TONES };
   },
   template: /* html */ `
     <section class="card" aria-labelledby="pairs-title">
@@ -36,19 +33,16 @@ export default {
       <p v-if="!told" class="empty">{{ of("pairs.none") }}</p>
       <div v-else class="halves plain" :data-pairs="chosen">
         <div>
-          <p><span class="badge" :class="TONES[told.verdict]">{{ of("word." + told.verdict) }}</span> <span class="hint">{{ of("pairs." + chosen) }} · {{ of("pairs.of", { pairs: number(told.pairs), users: number(told.users) }) }}</span></p>
+          <p><span class="badge" :class="TONES[told.verdict]">{{ word(told.verdict) }}</span> <span class="hint">{{ of("pairs." + chosen) }} · {{ of("pairs.of", { pairs: number(told.pairs), users: number(told.users) }) }}</span></p>
           <div class="won-lost" role="img" :aria-label="of('pairs.bar', { won: told.wins, tied: told.ties, lost: told.losses })">
             <i class="won" :style="{ flexGrow: told.wins }"></i><i class="tied" :style="{ flexGrow: told.ties }"></i><i class="lost" :style="{ flexGrow: told.losses }"></i></div>
           <dl class="row won-lost-key"><div><dt>{{ of("pairs.won", arms) }}</dt><dd class="good">{{ number(told.wins) }}</dd></div><div><dt>{{ of("pairs.tied") }}</dt><dd>{{ number(told.ties) }}</dd></div><div><dt>{{ of("pairs.lost", arms) }}</dt><dd class="bad">{{ number(told.losses) }}</dd></div>
-            <div><dt>{{ of("pairs.ratio_" + told.metric, arms) }}</dt><dd :title="of('pairs.ratio_note', arms)">{{ fixed(told.geometric_mean_ratio, 4) }}</dd></div></dl>
+            <div><dt>{{ of("pairs.ratio", { ...arms, metric: told.metric }) }}</dt><dd :title="of('pairs.ratio_note', arms)">{{ fixed(told.geometric_mean_ratio, 4) }}</dd></div></dl>
           <template v-if="told.confidence_sequence">
             <p class="hint">{{ of("kpi.improvement") }} <b>{{ signed(told.improvement_percentage) }}</b> ({{ of("plot.range", { low: signed(told.confidence_sequence[0]), high: signed(told.confidence_sequence[1]) }) }})</p>
             <interval-plot :tone="TONES[told.verdict]" :margin="-told.margin_percentage" :estimate="told.improvement_percentage" :low="told.confidence_sequence[0]" :high="told.confidence_sequence[1]" />
           </template>
-          <p v-if="told.replay_number" class="hint">{{ of("pairs.counted", { number: number(told.replay_number), alpha: level(told.alpha) }) }}</p>
-          <p v-if="why" class="hint">{{ why }}</p>
-          <p v-if="told.cannot_tell" class="note warn">{{ cannotTell(told, "model_b") }}</p>
-          <p v-if="told.failures.model_a || told.failures.model_b" class="warn">{{ failures }}</p>
+          <p class="hint" data-paired-verdict>{{ sentences(told.verdict_text) }}</p>
         </div>
         <div>
           <h3>{{ of("pairs.worst", arms) }}</h3>

@@ -14,6 +14,7 @@ export function problemText(err, named = {}) {
 export function mistakeAt(err, path) {
   const told = err?.of?.(path);
   if (!told) return "";
-  const key = `experiments.form.wrong_at.${path.replaceAll(".", "_")}`;
-  return te(key) ? t(key) : told;
+  const keys = [path.replaceAll(".", "_"), path.split(".")[0]].map((each) => `experiments.form.wrong_at.${each}`);
+  const key = keys.find((each) => te(each));
+  return key ? t(key) : told;
 }

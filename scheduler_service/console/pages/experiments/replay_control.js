@@ -70,7 +70,7 @@ export default {
       </form>
       <p v-if="said" role="status"><progress v-if="replay.state === 'running'" :value="replay.done" :max="replay.total" :aria-label="of('replay.heading')"></progress>
         <span :class="replay.state === 'failed' ? 'error' : 'hint'">{{ said }} <template v-if="replay.remaining_s">{{ of("replay.remaining", { time: duration_s(replay.remaining_s) }) }}</template></span></p>
-      <p v-if="other" class="hint">{{ letter(replay.candidate) }}: <span class="badge" :class="TONES[other.verdict]">{{ of("word." + other.verdict) }}</span> {{ of("pairs.bar", { won: other.wins, tied: other.ties, lost: other.losses }) }} · {{ of("pairs.of", { pairs: other.pairs, users: other.users }) }}</p>
+      <p v-if="other" class="hint">{{ letter(replay.candidate) }}: <span class="badge" :class="TONES[other.verdict]">{{ word(other.verdict) }}</span> {{ of("pairs.bar", { won: other.wins, tied: other.ties, lost: other.losses }) }} · {{ of("pairs.of", { pairs: other.pairs, users: other.users }) }}</p>
     </div>
   `,
 };

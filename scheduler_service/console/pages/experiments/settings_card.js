@@ -6,7 +6,7 @@ import { number, time } from "../../core/format.js";
 import ReportLinks from "../../parts/report_links.js";
 import { toast } from "../../parts/toast.js";
 import { problemText } from "./problem.js";
-import { isOpenEnded, level, useWording } from "./wording.js";
+import { guardrailOf, isOpenEnded, level, useWording } from "./wording.js";
 
 export default {
   name: "SettingsCard",
@@ -19,7 +19,7 @@ export default {
     const report = ref(null);
     const facts = computed(() => {
       const { experiment: each, results } = props.told;
-      const guards = Object.entries(each.guardrails).map(([name, margin]) => `${words.metric(name)} ${number(100 * margin)} %`);
+      const guards = Object.entries(each.guardrails).map(([name, margin]) => `${words.guard(name)} ${number(100 * margin)}${guardrailOf(name)?.test === "points" ? "" : " %"}`);
       return [
         each.owner && ["owner", each.owner],
         ["metric", words.metric(each.success_metric)],

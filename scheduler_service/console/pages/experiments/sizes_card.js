@@ -2,7 +2,7 @@
 import { computed } from "vue";
 import { fixed, number } from "../../core/format.js";
 import IntervalPlot from "./interval.js";
-import { letter, level, signed, signedNumber, useWording } from "./wording.js";
+import { letter, signed, signedNumber, useWording } from "./wording.js";
 
 const TONE = { better: "good", worse: "bad", open: "plain", unknown: "mute" };
 
@@ -16,7 +16,7 @@ export default {
     const told = computed(() => props.figures.by_size);
     const arms = computed(() => ({ a: "A", b: letter(props.candidate), metric: words.metric(props.figures.metric) }));
     const isOfPairs = computed(() => told.value.basis === "pairs");
-    const unit = computed(() => (told.value.classes[0].unit ? words.t(`experiments.promotion.unit.${told.value.classes[0].unit}`) : ""));
+    const unit = computed(() => (told.value.classes[0].unit ? words.term("unit", told.value.classes[0].unit) : ""));
     // One axis for all, so that they can be compared; what is very wide is cut off there.
     const range = computed(() => {
       const ends = told.value.classes.flatMap((each) => each.interval_percentage ?? []).map(Math.abs);
@@ -35,11 +35,11 @@ export default {
           samples: `${number(users)} / ${number(samples)}`,
           change: each.change ? `${signedNumber(each.change[0])} … ${signedNumber(each.change[1])}` : "–",
           label: interval ? of("sizes.label", { size, estimate: signed(each.improvement_percentage), low: signed(interval[0]), high: signed(interval[1]) }) : "",
-          why: samples ? of("sizes.no_interval", { reason: words.reason(each.reason?.code ?? "other", { ofPairs: isOfPairs.value }) }) : of("sizes.none"),
+          why: samples && each.reason ? words.capital(words.say(each.reason.text)) : of("sizes.none"),
         };
       }),
     );
-    return { ...words, told, arms, rows, range, unit, isOfPairs, fixed, level, number, signed };
+    return { ...words, told, arms, rows, range, unit, isOfPairs, fixed, number, signed };
   },
   template: /* html */ `
     <section class="card" aria-labelledby="sizes-title" data-sizes>
@@ -54,7 +54,7 @@ export default {
           <td v-else role="cell" class="hint">{{ each.why }}</td>
           <td v-if="unit" role="cell" class="num" :data-label="of('sizes.hours', { unit })">{{ each.change }}</td><td role="cell" class="num" :data-label="of(isOfPairs ? 'sizes.pairs' : 'sizes.samples')">{{ each.samples }}</td></tr></tbody>
       </table>
-      <p class="hint">{{ of("sizes.note", { level: level(told.confidence_level) }) }} <template v-if="told.unknown_samples">{{ of("sizes.unknown", { count: number(told.unknown_samples) }) }}</template></p>
+      <p class="hint">{{ of("sizes.note", { level: told.confidence_level }) }} <template v-if="told.unknown_samples">{{ of("sizes.unknown", { count: told.unknown_samples }) }}</template></p>
     </section>
   `,
 };

@@ -2,9 +2,7 @@
 import { computed } from "vue";
 import { now } from "../../core/clock.js";
 import { number, time } from "../../core/format.js";
-import { level, useWording } from "./wording.js";
-
-const NEEDED = ["makespan", "policy_makespan", "success"]; // guardrails that must be kept for certain
+import { guardrailOf, level, useWording } from "./wording.js";
 
 export default {
   name: "StagesCard",
@@ -28,14 +26,14 @@ export default {
       const until = new Date(new Date(stage_since).getTime() + hours * 3_600_000);
       const { model_a: n_a, model_b: n_b } = results.stage_samples;
       const enough = promote_on === "better" ? ["better"] : ["better", "non_inferior"];
-      const guards = results.guardrails.filter((each) => NEEDED.includes(each.name));
-      const said = enough.map((word) => of(`word.${word}`)).join(of("stages.or"));
+      const guards = results.guardrails.filter((each) => guardrailOf(each.name)?.is_needed);
+      const said = enough.map(words.word).join(of("stages.or"));
       return [
         { isMet: now() >= until, text: of("stages.hours", { hours: number(hours), time: time(until.toISOString()) }) },
         { isMet: Math.min(n_a, n_b) >= samples, text: of("stages.samples", { ...arms, samples: number(samples), n_a: number(n_a), n_b: number(n_b) }) },
         { isMet: results.srm_p_value === null || results.srm_p_value >= 0.001, text: of("stages.split") },
-        ...guards.map((each) => ({ isMet: each.state === "kept", text: of("stages.guard", { name: words.metric(each.name) }) })),
-        ...(isLast.value ? [{ isMet: enough.includes(results.verdict), text: of("stages.verdict", { words: said, word: of(`word.${results.verdict}`) }) }] : []),
+        ...guards.map((each) => ({ isMet: each.state === "kept", text: of("stages.guard", { name: words.capital(words.say(each.label)) }) })),
+        ...(isLast.value ? [{ isMet: enough.includes(results.verdict), text: of("stages.verdict", { words: said, word: words.word(results.verdict) }) }] : []),
         { isMet: results.is_baseline_the_default, text: of("stages.default", arms) },
         { isMet: auto, text: of(auto ? "stages.auto" : "stages.manual") },
       ];
@@ -56,7 +54,7 @@ export default {
       <template v-if="told.experiment.status === 'active'">
         <h3>{{ isLast ? of("stages.needs_promotion") : of("stages.needs", { next: level(next) }) }}</h3>
         <ul class="needs"><li v-for="each in needs" :key="each.text" :class="each.isMet ? 'met' : 'unmet'"><span aria-hidden="true">{{ each.isMet ? "✓" : "○" }}</span><span class="unseen">{{ of(each.isMet ? "stages.met" : "stages.unmet") }}</span> {{ each.text }}</li></ul>
-        <p v-if="told.results.cannot_tell" class="note warn" data-cannot-tell>{{ cannotTell(told.results, "model_b") }}</p>
+        <p v-if="told.results.cannot_tell" class="note warn" data-cannot-tell>{{ say(told.results.cannot_tell.text) }}</p>
       </template>
       <p v-else class="hint">{{ of("stages.not_active") }}</p>
     </section>

@@ -1,51 +1,5 @@
-// The words of what a promotion rests on, in both languages.
-const BY_METRIC = (of, usual) => ({ makespan: of, policy_makespan: of, execution_time: of, gap: usual[0], resource_utilization: usual[1], user_satisfaction: usual[1], success: usual[1] });
-
+// The words of the dialog of a promotion beside what speaks for it and against it, in both languages.
 export const promotion = {
-  zh: {
-    difference: "{b} 的{metric}比 {a} {way} {low} 至 {high}",
-    between: "{b} 的{metric}与 {a} 相比，从{less} {low} 到{more} {high} 都有可能",
-    side: { worse: " = 更差", better: " = 更优", open: " = 未定" },
-    absolute: "（按 {a} 的均值 {mean} {unit}，即 {low} 至 {high} {unit}）",
-    unit: { h: "小时", s: "秒" },
-    none: "还没有 {b} 相对 {a} 的{metric}区间",
-    sentence: "{said}；{basis}。",
-    basis: {
-      users: "{level} 区间，随时有效，按用户：{counts}",
-      raw_means: "{level} 区间，只看一次有效，按成功运行的原始均值：{counts}",
-      shadow: "{level} 区间，随时有效，按影子运行的 {pairs} 对（{users} 名用户）",
-      replay: "{level} 区间，随时有效，按历史请求回放的 {pairs} 对（{users} 名用户）",
-      no_bounds: "{counts}",
-    },
-    counts: "{a} {users_a} 名用户、{n_a} 次请求，{b} {users_b} 名用户、{n_b} 次请求",
-    verdict: "目前的结论：{word}。{reason}{next}",
-    because: "{reason}。",
-    guardrail: "护栏已被突破：{name}。",
-    consent: "我清楚 {b} 看来更差，仍要让它上线",
-    up: BY_METRIC("长", ["大", "高"]),
-    down: BY_METRIC("短", ["小", "低"]),
-  },
-  en: {
-    difference: "{b} is {low} to {high} {way} than {a} in {metric}",
-    between: "{b} is between {low} {less} and {high} {more} than {a} in {metric}",
-    side: { worse: " = worse", better: " = better", open: " = not settled" },
-    absolute: " ({low} to {high} {unit} at the mean of {a}, {mean} {unit})",
-    unit: { h: "h", s: "s" },
-    none: "No interval of {b} against {a} in {metric} yet",
-    sentence: "{said}; {basis}.",
-    basis: {
-      users: "{level} interval that holds at any time, of users: {counts}",
-      raw_means: "{level} interval for one look, of the raw means of successful runs: {counts}",
-      shadow: "{level} interval that holds at any time, of {pairs} shadow pairs ({users} users)",
-      replay: "{level} interval that holds at any time, of {pairs} replayed pairs ({users} users)",
-      no_bounds: "{counts}",
-    },
-    counts: "{a} {users_a} users with {n_a} requests, {b} {users_b} users with {n_b} requests",
-    verdict: "The verdict now: {word}. {reason}{next}",
-    because: "It has none, since {reason}. ",
-    guardrail: "The guardrail is breached: {name}.",
-    consent: "I know that {b} looks worse, and promote it all the same",
-    up: BY_METRIC("longer", ["larger", "higher"]),
-    down: BY_METRIC("shorter", ["smaller", "lower"]),
-  },
+  zh: { verdict: "目前的结论：{word}。{reason}{next}", because: "{reason}。", consent: "我清楚 {b} 看来更差，仍要让它上线" },
+  en: { verdict: "The verdict now: {word}. {reason}{next}", because: "It has none, since {reason}. ", consent: "I know that {b} looks worse, and promote it all the same" },
 };

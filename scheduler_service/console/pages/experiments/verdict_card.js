@@ -4,7 +4,7 @@ import { now } from "../../core/clock.js";
 import { number, time } from "../../core/format.js";
 import IntervalPlot from "./interval.js";
 import { progressOf } from "./list.js";
-import { isArmStopped, isOpenEnded, isOver, letter, level, signed, TONES, useWording } from "./wording.js";
+import { isOpenEnded, isOver, letter, level, signed, TONES, useWording } from "./wording.js";
 
 export default {
   name: "VerdictCard",
@@ -17,13 +17,10 @@ export default {
     const confidence = computed(() => level(effect.value?.confidence_level ?? 1 - props.figures.alpha));
     const arms = computed(() => ({ a: "A", b: letter(props.candidate) }));
     const days = computed(() => {
-      const { verdict, projected_days_left: left, projected_days_left_reason: reason } = props.figures;
+      const { projected_days_left_text: left, projected_days_left_reason: reason } = props.figures;
       if (props.experiment.status !== "active") return { value: "–", note: of("kpi.not_running") };
-      if (isArmStopped(props.experiment, props.candidate)) return { value: "–", note: of("kpi.arm_stopped") };
-      if (["better", "worse", "identical"].includes(verdict) && !props.figures.cannot_tell) return { value: "–", note: of("kpi.decided") };
-      if (props.figures.cannot_tell) return { value: "–", note: of("kpi.cannot_tell") };
-      if (left === null) return { value: "–", note: of(`kpi.${["too_few_units", "no_difference_yet"].includes(reason?.code) ? reason.code : "unknown"}`) };
-      return { value: of("kpi.days", { days: words.daysLeft(props.figures) }), note: of("kpi.days_note") };
+      if (!left) return { value: "–", note: reason ? words.say(reason.text) : of("kpi.unknown") };
+      return { value: of("kpi.days", { days: words.say(left) }), note: of("kpi.days_note") };
     });
     const ends = computed(() => isOpenEnded(props.experiment) ? of("settings.open_ended") : of(new Date(props.figures.end_time) < now() ? "kpi.ended" : "kpi.ends", { time: time(props.figures.end_time) }));
     const progress = computed(() => progressOf(props.experiment));
@@ -33,10 +30,10 @@ export default {
     <section class="card verdict" :class="'is-' + TONES[figures.verdict]" aria-labelledby="verdict-title">
       <div class="verdict-said">
         <h2 id="verdict-title" class="hint">{{ of("verdict.heading", arms) }}</h2>
-        <p v-if="figures.contradiction" class="note warn" data-contradiction>{{ contradiction(figures, candidate) }}</p>
-        <p class="word"><span class="badge" :class="TONES[figures.verdict]">{{ of("word." + figures.verdict) }}</span></p>
-        <p class="sentence" data-verdict>{{ sentence(figures, candidate) }}</p>
-        <p class="next"><b>{{ of("next.heading") }}</b> {{ nextStep(experiment, figures, candidate) }}</p>
+        <p v-if="figures.contradiction" class="note warn" data-contradiction>{{ say(figures.contradiction.text) }}</p>
+        <p class="word"><span class="badge" :class="TONES[figures.verdict]">{{ word(figures.verdict) }}</span></p>
+        <p class="sentence" data-verdict>{{ sentences(figures.verdict_text) }}</p>
+        <p class="next"><b>{{ of("next.heading") }}</b> {{ say(figures.recommendation_text) }}</p>
       </div>
       <div class="verdict-shown">
         <p class="figure"><strong :class="TONES[figures.verdict]">{{ effect ? signed(effect.improvement_percentage) : "–" }}</strong>

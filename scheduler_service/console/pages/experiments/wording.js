@@ -1,13 +1,7 @@
-// What the figures say, in the reader's language: from codes and numbers, not from the API's English sentences.
+// What the API decided, in the reader's language: texts of the catalogue (core/words.js), and figures.
 import { useI18n } from "vue-i18n";
-import { now } from "../../core/clock.js";
-import { fixed, number, percent } from "../../core/format.js";
-
-const EQUAL_BELOW = 5e-3; // percent: it would be shown as 0.00 %
-const LEAST_USERS = 1;
-const LEAST_EXPECTED = 5; // users of each arm, to check the split
-const OF_INVALID = ["ratio_mismatch", "model_changed"];
-const HASTY = ["better", "non_inferior", "inconclusive"];
+import { fixed, number } from "../../core/format.js";
+import { definitions, sentences, term, text } from "../../core/words.js";
 
 export const letter = (arm) => arm.replace("model_", "").toUpperCase();
 
@@ -49,120 +43,24 @@ export const isOver = (status) => ["stopped", "completed", "concluded"].includes
 /** The figures of one candidate: those of model_b stand at the top of the results. */
 export const figuresOf = (results, arm) => (arm in results.comparisons ? { ...results, ...results.comparisons[arm], verdict_basis: "users", paired: {} } : results);
 
+/** Its first letter in upper case, as a label has it. */
+export const capital = (said) => said.charAt(0).toUpperCase() + said.slice(1);
+
+/** {name, unit, ...} of a metric or of a guardrail. */
+export const metricOf = (name) => definitions.metrics.find((each) => each.name === name);
+export const guardrailOf = (name) => definitions.guardrails.find((each) => each.name === name);
+
 export function useWording() {
   const { t } = useI18n();
-  const of = (key, named) => t(`experiments.${key}`, named ?? {});
-  const arm = (name) => of("arm", { letter: letter(name) });
-  const metric = (name) => of(`metric.${name}`);
-
-  function effect(improvement, name) {
-    if (improvement === null || Math.abs(improvement) < EQUAL_BELOW) return of("effect.equal", { metric: metric(name) });
-    return of(`effect.${improvement > 0 ? "better" : "worse"}_${name}`, { by: `${fixed(Math.abs(improvement), 2)} %` });
-  }
-
-  function reason(code, { samples = 0, alpha = 0.05, least = LEAST_USERS, ofPairs = false } = {}) {
-    const known = ["no_data", "too_few_units", "no_variation", "baseline_not_positive", "baseline_near_zero", "split_unknown", "too_few_samples", "not_below_alpha", "ratio_mismatch", "model_changed", "not_recorded"];
-    if (ofPairs && code === "too_few_units") return of("reason.too_few_pairs", { least });
-    if (ofPairs && code === "no_data") return of("reason.no_pairs");
-    return of(`reason.${known.includes(code) ? code : "other"}`, { least, samples, alpha });
-  }
-
-  /** The verdict on `candidate` in one sentence. */
-  function sentence(figures, candidate) {
-    const names = { a: "A", b: letter(candidate) };
-    const onPairs = figures.verdict_basis === "pairs";
-    const pairs = onPairs ? figures.paired.shadow : null;
-    const requests = figures.total_requests.model_a + figures.total_requests[candidate];
-    const users = figures.anytime_effect?.users ?? figures.users.model_a + figures.users[candidate];
-    const basis = onPairs
-      ? of("verdict.basis_pairs", { pairs: number(pairs?.pairs ?? 0), users: number(pairs?.users ?? 0) })
-      : of("verdict.basis_users", { users: number(users), requests: number(requests) });
-    const isHeldBack = figures.verdict === "inconclusive" && figures.failing?.is_certain;
-    const named = {
-      ...names,
-      basis,
-      effect: effect(figures.anytime_effect?.improvement_percentage ?? null, figures.metric),
-      margin: `${number(figures.margin_percentage)} %`,
-      reason: figures.verdict_reason ? reason(figures.verdict_reason.code, { samples: figures.min_samples, ofPairs: onPairs }) : "",
-    };
-    return failing(figures, names) + of(`verdict.${isHeldBack ? "held_back" : wordOf(figures)}`, named) + cannotTell(figures, candidate);
-  }
-
-  function wordOf({ verdict, anytime_effect, cannot_tell, minimum_detectable_effect_percentage: detectable }) {
-    if (cannot_tell && verdict === "identical") return "equal_lengths"; // proven optima may be of any shape
-    const isEqual = anytime_effect?.improvement_percentage === 0 && detectable === null; // nothing varies but for what the plants explain
-    if (cannot_tell && verdict === "non_inferior" && isEqual) return "equal";
-    return verdict;
-  }
-
-  /** Whole days until a verdict, "3–9" or "3 or more". */
-  function daysLeft({ projected_days_left: left, projected_days_left_range: range }) {
-    const whole = (days) => number(Math.max(1, Math.ceil(days)), 0);
-    const [low, high] = range ?? [left, left];
-    if (high === null) return of("kpi.days_at_least", { days: whole(low ?? left) });
-    return whole(low ?? left) === whole(high) ? whole(high) : `${whole(low ?? left)}–${whole(high)}`;
-  }
-
-  /** That the metric cannot tell the models apart, and which one could; empty where it can. */
-  function cannotTell(figures, candidate) {
-    const told = figures.cannot_tell;
-    if (!told) return "";
-    const { model_a: n_a, [candidate]: n_b } = told.proven_shares;
-    return of("verdict.cannot_tell", { a: "A", b: letter(candidate), n_a: percent(n_a), n_b: percent(n_b), metric: metric(figures.metric), telling: metric(told.telling_metric) });
-  }
-
-  /** That the raw means have another sign than the effect, why, and which to go by; empty where they have not. */
-  function contradiction(figures, candidate) {
-    const told = figures.contradiction;
-    if (!told) return "";
-    const names = { a: "A", b: letter(candidate) };
-    const [failed_a, failed_b] = told.failed_percentages.map((each) => `${fixed(each, 1)} %`);
-    const longer = told.requests_longer_percentage ?? 0;
-    const named = { ...names, failed_a, failed_b, by: `${fixed(Math.abs(longer), 1)} %` };
-    const keyOf = (cause) => (cause === "requests" ? (longer > 0 ? "requests_longer" : "requests_shorter") : cause);
-    const why = told.causes.map((cause) => of(`contradicts.${keyOf(cause)}`, named)).join(of("contradicts.separator"));
-    return of("contradicts.said", { ...names, raw: effect(told.raw_improvement_percentage, figures.metric), effect: effect(told.effect_improvement_percentage, figures.metric), why });
-  }
-
-  function failing(figures, names) {
-    if (!figures.failing) return "";
-    const [theirs, ours] = figures.failing.success_rates;
-    const key = figures.failing.is_certain ? "failing_certainly" : "failing_probably";
-    return of(`verdict.${key}`, { ...names, ours: percent(ours), theirs: percent(theirs) });
-  }
-
-  /** What to do now; the logic of the A/B report (scheduler_service/reporting/standing.py). */
-  function nextStep(experiment, figures, candidate) {
-    const left = figures.projected_days_left;
-    const planned = (new Date(figures.end_time) - now()) / 86_400_000;
-    const days = left === null ? "" : of(`next.${left <= planned ? "days_more" : "days_beyond"}`, { days: daysLeft(figures) });
-    return of(`next.${nextKey(experiment, figures, candidate)}`, { a: "A", b: letter(experiment.promotion?.arm ?? candidate), days, metric: figures.cannot_tell ? metric(figures.cannot_tell.telling_metric) : "" });
-  }
-
-  function nextKey(experiment, figures, candidate) {
-    const code = figures.verdict_reason?.code;
-    const word = figures.verdict;
-    if (experiment.promotion) return experiment.promotion.is_reverted ? "reverted" : "promoted";
-    if (isArmStopped(experiment, candidate)) return "arm_stopped";
-    if (isAborted(experiment)) return "aborted";
-    if (word === "worse" && !isOver(experiment.status) && runningCandidates(experiment).length > 1) return "worse_arm";
-    if (word !== "worse" && (experiment.status === "paused" || experiment.status === "scheduled")) return experiment.status;
-    if (figures.cannot_tell) return figures.failing?.is_certain ? "failing" : "cannot_tell";
-    if (OF_INVALID.includes(code)) return code;
-    if (isOver(experiment.status)) return { better: "over_better", worse: "over_worse" }[word] ?? "over";
-    if (HASTY.includes(word) && figures.failing?.is_certain) return "failing";
-    const isAutomatic = experiment.status === "active" && experiment.rollout?.auto && ["better", "worse"].includes(word);
-    return isAutomatic ? `${word}_auto` : word === "invalid" ? "inconclusive" : word;
-  }
-
-  function split(results) {
-    const code = results.reasons.srm_p_value?.code;
-    if (results.srm_p_value === null) return { tone: "plain", text: of("arms.srm_unknown", { reason: reason(code, { least: LEAST_EXPECTED }) }) };
-    const isBad = results.srm_p_value < 0.001;
-    return { tone: isBad ? "bad" : "good", text: of(`arms.srm_${isBad ? "bad" : "ok"}`, { p: pText(results.srm_p_value) }) };
-  }
-
-  return { t, of, arm, metric, effect, reason, sentence, contradiction, cannotTell, daysLeft, failing, nextStep, split };
+  const of = (key, named) => text(`experiments.${key}`, named) || t(`experiments.${key}`, named ?? {});
+  const say = ({ code, params }) => text(code, params);
+  return {
+    t, of, say, sentences, term, capital,
+    arm: (name) => of("arm", { letter: letter(name) }),
+    metric: (name) => term("metric", name),
+    word: (verdict) => term("verdict", verdict),
+    guard: (name) => capital(guardrailOf(name) ? say(guardrailOf(name).label) : text("guardrails.label_requests") || name),
+  };
 }
 
 export const TONES = { better: "good", non_inferior: "info", worse: "bad", inconclusive: "warn", invalid: "mute", identical: "mute" };
