@@ -128,9 +128,7 @@ class Formatter:
 
     def of_rule(self, name: str, value: float | None) -> str:
         """A value of the alert rule of this name, in its unit."""
-        unit = next(
-            (each.unit for each in single_thresholds() if each.name == name), "share" if name == GAP_RULE else ""
-        )
+        unit = RULES[name].unit if name in RULES else ""
         if unit == "gib" and value is not None:
             return f"{value:,.2f} GiB"
         by_unit = {"hours": self.hours, "seconds": self.seconds, "share": self.fine_percent}
