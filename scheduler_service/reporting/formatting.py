@@ -9,6 +9,7 @@ from tzlocal import reload_localzone
 
 from scheduler_env.fonts import drawable
 from scheduler_env.vocabulary import TEAMS
+from scheduler_service.alert_rules import RULES
 from scheduler_service.reporting.content import Column
 from scheduler_service.stats.metrics import METRICS
 from scheduler_service.words import WORDS, Lang, Message
