@@ -1,10 +1,20 @@
 // The rules of the alerts as people read them: the catalogue's section `alerts`. An alert, a silence and a reading of
 // GET /alerts have `name`, `subject` and `params`.
 import { useI18n } from "vue-i18n";
-import { number } from "../../core/format.js";
+import { duration_s, fixed, hours, number, percent } from "../../core/format.js";
 import { definitions, text } from "../../core/words.js";
 
 const GAP = "max_gap_";
+
+/** Unit -> how a figure is written where figures stand below one another: with as many decimals each. */
+const FIGURES = {
+  hours,
+  seconds: duration_s,
+  share: (value) => percent(value, 2),
+  gib: (value) => `${fixed(value, 1)} GiB`,
+  runs: (value) => text("alerts.figure.runs", { value: Math.round(value) }),
+  index: (value) => number(value, 2),
+};
 
 /** What nobody sees to yet first, the critical before the others. */
 export const bySeverity = (alerts) =>
@@ -36,8 +46,7 @@ export function useRules() {
   const short = (each) => (each.params?.sizes ? t("monitoring.thresholds.points", { sizes: each.params.sizes }) : scope(each));
 
   /** A figure of a rule in its unit. */
-  const figure = (name, value) =>
-    value === null || value === undefined ? "–" : text(`alerts.figure.${defined(name).unit ?? "index"}`, { value: Number(value.toPrecision(4)) });
+  const figure = (name, value) => (value === null || value === undefined ? "–" : (FIGURES[defined(name).unit] ?? FIGURES.index)(value));
 
   /** [name, value] pairs to show of an alert. */
   function figures(alert) {
