@@ -78,6 +78,7 @@ def guard(app: Flask, settings: Settings, limits: Limits) -> None:
     def refuse() -> None:
         g.api_key, g.standing, g.may_read = None, None, False
         wanted, contract = required_scope(request.method, request.endpoint), contract_of(request.endpoint)
+        g.wanted_scope = wanted
         admission = contract.admission if contract is not None else "keyed"
         if admission != "liveness":
             _refuse_foreign_pages(origins, hosts, is_exposed=is_exposed)
@@ -103,7 +104,7 @@ def guard(app: Flask, settings: Settings, limits: Limits) -> None:
         if standing is not None and limits.addresses is not None:
             answer.headers["RateLimit-Policy"] = limits.addresses.policy
             answer.headers["RateLimit"] = f'"requests";r={standing.remaining};t={max(0, round(standing.wait_s + 0.5))}'
-        wanted, name = required_scope(request.method, request.endpoint), key_name()
+        wanted, name = g.get("wanted_scope"), key_name()
         if wanted is not None and (keys or is_exposed):
             answer.headers[SCOPES_HEADER] = without_key if name is None else with_key[name]
         if wanted == "admin" and request.method not in READING_METHODS:
