@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from scheduler_service.clock import Clock, to_iso, utc_now
-from scheduler_service.errors import ExperimentConflict, InvalidExperiment
+from scheduler_service.errors import ExperimentConflict, InvalidExperiment, StorageUnavailable
 from scheduler_service.experiments.about import check_about
 from scheduler_service.experiments.answering import Assignment, assign
 from scheduler_service.experiments.automatic import act
@@ -31,7 +31,7 @@ from scheduler_service.experiments.edits import set_about, set_arm_stopped, set_
 from scheduler_service.experiments.examination import Examination, examine
 from scheduler_service.experiments.experiment import OPTIONS, Experiment, asked_for, explanation
 from scheduler_service.experiments.history import ExperimentHistory
-from scheduler_service.experiments.lifecycle import MOVES, Action, Transition
+from scheduler_service.experiments.lifecycle import MOVES, Action, Transition, check_allowed
 from scheduler_service.experiments.prospect import Prospect, Records, consented, prospect
 from scheduler_service.experiments.rollout import Evidence, decide
 from scheduler_service.experiments.sizes import breakdowns, with_sizes
@@ -84,6 +84,11 @@ class ABTestManager:
     def config_problem(self) -> str | None:
         """What is wrong with the file as it is now (the last good one is in force); None when all is well."""
         return self._file.problem
+
+    @property
+    def config_fault(self) -> StorageUnavailable | None:
+        """`config_problem` as an error to raise."""
+        return self._file.fault
 
     @property
     def default_model(self) -> str:
@@ -329,12 +334,13 @@ class ABTestManager:
             ExperimentConflict: it is not active, has no rollout, or is at another stage than `from_stage` by now.
         """
         experiment = self._changes.movable(name)
-        if experiment.rollout is None or experiment.status != "active":
-            what = "has no rollout" if experiment.rollout is None else f"is {experiment.status}"
-            raise ExperimentConflict(f"the experiment {name!r} {what}; only an active rollout can advance")
+        if experiment.rollout is None:
+            raise ExperimentConflict("no_rollout", experiment=name)
+        if experiment.status != "active":
+            raise ExperimentConflict("rollout_not_active", experiment=name, status=experiment.status)
         if from_stage not in (None, experiment.rollout.stage):
             raise ExperimentConflict(
-                f"the experiment {name!r} is at stage {experiment.rollout.stage} by now, not at stage {from_stage}"
+                "another_stage", experiment=name, stage=experiment.rollout.stage, expected=from_stage
             )
         if experiment.rollout.is_last_before_promotion:
             return self.promote_arm(name, actor=actor, reason=reason, records=records, although_worse=although_worse)
@@ -353,12 +359,11 @@ class ABTestManager:
         """
         experiment = self._changes.movable(name)
         if arm not in experiment.candidates:
-            message = f"the experiment {name!r} has no candidate {arm!r}; it has {', '.join(experiment.candidates)}"
-            raise InvalidExperiment(message, [(("arm",), message)])
-        if experiment.status not in MOVES["stop"][0] or arm in experiment.stopped_arms:
-            what = "" if arm not in experiment.stopped_arms else f"{arm} of "
-            now = "stopped already" if what else experiment.status
-            raise ExperimentConflict(f"{what}the experiment {name!r} is {now}; only an arm that runs can be stopped")
+            known = list(experiment.candidates)
+            raise InvalidExperiment("unknown_candidate", ("arm",), experiment=name, arm=arm, known=known)
+        if arm in experiment.stopped_arms:
+            raise ExperimentConflict("arm_stopped_already", experiment=name, arm=arm)
+        check_allowed(experiment.name, experiment.status, "stop_arm", MOVES["stop"][0])
         if experiment.running_candidates == (arm,):
             return self.stop_experiment(name, actor=actor, reason=reason)
         change = set_arm_stopped(name, arm, self._clock())
@@ -421,10 +426,10 @@ class ABTestManager:
         """The experiment, if its state lets `arm` be promoted. Raises as `promote_arm`."""
         experiment = self._changes.movable(name)
         if arm not in experiment.models:
-            message = f"the experiment {name!r} has no arm {arm!r}; it has {', '.join(experiment.models)}"
-            raise InvalidExperiment(message, [(("arm",), message)])
+            known = list(experiment.models)
+            raise InvalidExperiment("unknown_arm", ("arm",), experiment=name, arm=arm, known=known)
         if experiment.status == "concluded":
-            raise ExperimentConflict(f"the experiment {name!r} is concluded already")
+            raise ExperimentConflict("concluded_already", experiment=name)
         return experiment
 
     def _move(self, name: str, action: Action, actor: str, reason: str) -> Experiment:
@@ -432,12 +437,7 @@ class ABTestManager:
         self._changes.movable(name)  # an unknown one is refused before anything is locked
 
         def move(document: Document) -> None:
-            status = experiment_in(validate(document), name, self._clock()).status
-            if status not in allowed:
-                raise ExperimentConflict(
-                    f"the experiment {name!r} is {status}; it takes one that is {' or '.join(sorted(allowed))} to "
-                    f"{action} it"
-                )
+            check_allowed(name, experiment_in(validate(document), name, self._clock()).status, action, allowed)
             document["experiments"][name]["status"] = target
 
         self._changes.make(name, event, move, actor, reason)
@@ -447,4 +447,4 @@ class ABTestManager:
 if __name__ == "__main__":
     from scheduler_service.experiments.cli import main
 
-    sys.exit(main())
+    sys.exit(main(ABTestManager))

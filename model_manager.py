@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from scheduler_service.clock import Clock, to_iso, utc_now
-from scheduler_service.errors import InvalidInput, InvalidModel, ModelConflict, ServiceError
+from scheduler_service.errors import InvalidInput, InvalidModel, ModelConflict, ServiceError, StorageUnavailable
 from scheduler_service.registry.degradation import drop_of_live_model
 from scheduler_service.registry.examination import examine, examine_here
 from scheduler_service.registry.history import Event, Live, is_cooling_down, live_at
@@ -101,9 +101,10 @@ class ModelVersionManager:
         self._store.sweep()
 
     @property
-    def problem(self) -> str | None:
+    def fault(self) -> StorageUnavailable | None:
         """Which of the registry's files cannot be read, while what was read of it before stays in force."""
-        return self._store.problem
+        fault = self._store.fault
+        return None if fault is None else fault.at(())
 
     # --- registering ---
 

@@ -18,6 +18,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from scheduler_service.alert_rules import GAP_PREFIX, GAP_THRESHOLDS
 from scheduler_service.alerts.episodes import Episode, Policy
 from scheduler_service.alerts.in_force import ThresholdsInForce
 from scheduler_service.alerts.limits import LimitFile
@@ -29,13 +30,11 @@ from scheduler_service.telemetry import queries
 from scheduler_service.telemetry.alerts import AlertLog
 from scheduler_service.telemetry.database import open_database
 from scheduler_service.telemetry.export import Progress, export
-from scheduler_service.telemetry.history import RunHistory
 from scheduler_service.telemetry.looking import readings, runs_of
-from scheduler_service.telemetry.record import PairRecord, PerformanceRecord
+from scheduler_service.telemetry.record import MAX_REPORT_DAYS, PairRecord, PerformanceRecord
 from scheduler_service.telemetry.replays import ReplayLog
 from scheduler_service.telemetry.upkeep import Upkeep
 from scheduler_service.telemetry.writer import Writer
-from scheduler_service.thresholds import GAP_PREFIX, GAP_THRESHOLDS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -58,7 +57,6 @@ __all__ = [
 Lang = Literal["zh", "en"]
 Time = str | datetime | None
 
-MAX_REPORT_DAYS = 3660
 LIMITS_NAME = "alert_thresholds.json"
 
 PERFORMANCE_THRESHOLDS: dict[str, float] = {
@@ -102,12 +100,11 @@ class PerformanceMonitor:
             thresholds_file = settings_from_environment().thresholds_file if db_path is None else beside
         said = settings_from_environment().alert_thresholds if thresholds is None else thresholds
         self.limits = ThresholdsInForce(LimitFile(Path(thresholds_file), clock), said, lambda: PERFORMANCE_THRESHOLDS)
-        self._engine = open_database(self.db_path, must_open=must_open)
-        self._writer = Writer(self._engine)
-        self.replays = ReplayLog(self._engine, self._writer, clock)
-        self.history = RunHistory(self._engine, self._writer, clock)
-        self.alerts = AlertLog(self._engine, self._writer, clock)
-        self.upkeep = Upkeep(self._engine, self._writer)
+        self.engine = open_database(self.db_path, must_open=must_open)
+        self.writer = Writer(self.engine)
+        self.replays = ReplayLog(self.engine, self.writer, clock)
+        self.alerts = AlertLog(self.engine, self.writer, clock)
+        self.upkeep = Upkeep(self.engine, self.writer)
 
     @property
     def thresholds(self) -> dict[str, float]:
@@ -125,7 +122,7 @@ class PerformanceMonitor:
         Raises:
             StorageUnavailable: the database cannot be written; none is recorded.
         """
-        self._writer.add_runs(records, self.clock())
+        self.writer.add_runs(records, self.clock())
 
     def record_feedback(self, request_id: str, user_satisfaction: int, comment: str | None = None) -> None:
         """Records a person's verdict on a run, 1 (bad) to 5 (good), in place of an earlier one.
@@ -135,7 +132,7 @@ class PerformanceMonitor:
             RunNotFound: no run has this request id.
             StorageUnavailable: the database cannot be written.
         """
-        self._writer.add_feedback(request_id, user_satisfaction, comment, self.clock())
+        self.writer.add_feedback(request_id, user_satisfaction, comment, self.clock())
 
     def get_performance_data(
         self,
@@ -160,10 +157,10 @@ class PerformanceMonitor:
         """
         chosen = tuple(queries.DTYPES) if columns is None else tuple(columns)
         if not chosen or not set(chosen) <= set(queries.DTYPES):
-            raise InvalidInput(f"columns {list(chosen)} are not some of {', '.join(queries.DTYPES)}")
+            raise InvalidInput("unknown_columns", ("columns",), names=list(chosen), known=list(queries.DTYPES))
         start, end = _moment("start_time", start_time), _moment("end_time", end_time)
         which: dict[str, Any] = {"model_key": model_key, "experiment": experiment, "latest": latest}
-        return queries.run_frame(self._engine, start=start, end=end, columns=chosen, **which)
+        return queries.run_frame(self.engine, start=start, end=end, columns=chosen, **which)
 
     def count_runs(self, experiment: str | None = None) -> int:
         """How many runs are recorded, of an experiment or at all: cheap enough to ask every few seconds.
@@ -171,7 +168,7 @@ class PerformanceMonitor:
         Raises:
             StorageUnavailable: the database cannot be read.
         """
-        return queries.count_runs(self._engine, experiment)
+        return queries.count_runs(self.engine, experiment)
 
     def record_pair(self, *pairs: PairRecord) -> None:
         """Records what two models made of the same instance, several pairs in one commit; on disk when this returns.
@@ -181,7 +178,7 @@ class PerformanceMonitor:
         Raises:
             StorageUnavailable: the database cannot be written; none of them is recorded.
         """
-        self._writer.add_pairs(pairs, self.clock())
+        self.writer.add_pairs(pairs, self.clock())
 
     def get_pairs(
         self,
@@ -202,7 +199,7 @@ class PerformanceMonitor:
         """
         start, end = _moment("start_time", start_time), _moment("end_time", end_time)
         return queries.pair_frame(
-            self._engine, experiment=experiment, replay=replay, source=source, start=start, end=end
+            self.engine, experiment=experiment, replay=replay, source=source, start=start, end=end
         )
 
     def export(
@@ -219,7 +216,7 @@ class PerformanceMonitor:
         """How many rows were written to a `.csv` or `.parquet` file; see `telemetry.export`, whose errors it raises."""
         start, end = _moment("start_time", start_time), _moment("end_time", end_time)
         chosen: dict[str, Any] = {"model_key": model_key, "experiment": experiment, "progress": progress}
-        return export(self._engine, Path(path), what, start=start, end=end, **chosen)
+        return export(self.engine, Path(path), what, start=start, end=end, **chosen)
 
     def summary(
         self,
@@ -237,7 +234,7 @@ class PerformanceMonitor:
 
         start, end = _moment("start_time", start_time), _moment("end_time", end_time)
         runs = queries.run_frame(
-            self._engine, start=start, end=end, model_key=model_key, experiment=experiment, columns=SUMMARY_COLUMNS
+            self.engine, start=start, end=end, model_key=model_key, experiment=experiment, columns=SUMMARY_COLUMNS
         )
         return summarise_runs(runs, start, end)
 
@@ -258,9 +255,9 @@ class PerformanceMonitor:
 
         end = self.clock()
         start = end - _period(days, lang)
-        runs = queries.run_frame(self._engine, start=start, end=end, columns=analysis.REPORT_COLUMNS)
+        runs = queries.run_frame(self.engine, start=start, end=end, columns=analysis.REPORT_COLUMNS)
         before = queries.run_frame(
-            self._engine, start=start - (end - start), end=start, columns=analysis.SUMMARY_COLUMNS
+            self.engine, start=start - (end - start), end=start, columns=analysis.SUMMARY_COLUMNS
         )
         alerts = [AlertRow.of(episode, lang) for episode in self.alerts.between(start, end)]
         said = tuple(self.limits.said_gaps())
@@ -277,7 +274,7 @@ class PerformanceMonitor:
         Raises:
             StorageUnavailable: the database cannot be read.
         """
-        return readings(self._engine, self.clock(), self.limits, self.db_path.parent, lang, runs)
+        return readings(self.engine, self.clock(), self.limits, self.db_path.parent, lang, runs)
 
     def runs_of_alert(self, alert: int) -> "tuple[Episode, pd.DataFrame]":
         """An alert, and the runs that it is about, the worst first: see `telemetry.looking.runs_of`.
@@ -287,7 +284,7 @@ class PerformanceMonitor:
             StorageUnavailable: the database cannot be read.
         """
         episode = self.alerts.find(alert)
-        return episode, runs_of(self._engine, episode, self.limits)
+        return episode, runs_of(self.engine, episode, self.limits)
 
     def check_writable(self) -> str:
         """What became of the database's file since this was made, "" if nothing did; runs can be recorded now.
@@ -295,12 +292,12 @@ class PerformanceMonitor:
         Raises:
             StorageUnavailable: they cannot.
         """
-        self._writer.check_writable()
-        return self._writer.note
+        self.writer.check_writable()
+        return self.writer.note
 
     def close(self) -> None:
         """Lets go of the database file; the monitor opens it again when it is used again."""
-        self._writer.close()
+        self.writer.close()
 
 
 class ABTestAnalyzer:
@@ -415,7 +412,7 @@ def send_alert(
         StorageUnavailable: the database cannot be written; nothing was sent.
     """
     if not message.strip():
-        raise InvalidInput("an alert needs a message")
+        raise InvalidInput("missing", ("message",))
     desk = _usual_desk()[1] if monitor is None else alert_desk(monitor)
     is_new = desk.tell(message, severity=severity)
     desk.deliver()
@@ -429,20 +426,18 @@ def _moment(name: str, value: Time) -> datetime | None:
     try:
         return parse_time(value) if isinstance(value, str) else value.astimezone(UTC)
     except (ValueError, OverflowError) as err:
-        raise InvalidInput(
-            f"{name} {value!r} is not an ISO-8601 time", [((name,), "must be an ISO-8601 time")]
-        ) from err
+        raise InvalidInput("not_a_time", (name,), value=repr(value)) from err
 
 
 def _period(days: float, lang: str) -> timedelta:
     if not 0.0 < days <= MAX_REPORT_DAYS:
-        raise InvalidInput(f"days {days} is not greater than 0 and at most {MAX_REPORT_DAYS}")
+        raise InvalidInput("not_positive", ("days",), maximum=MAX_REPORT_DAYS, value=days)
     if lang not in ("zh", "en"):
-        raise InvalidInput(f"lang {lang!r} is not one of zh, en")
+        raise InvalidInput("literal_error", ("lang",), expected=["zh", "en"], value=repr(lang))
     return timedelta(days=days)
 
 
 if __name__ == "__main__":
-    from scheduler_service.telemetry.cli import main
+    from scheduler_service.telemetry.cli import Door, main
 
-    sys.exit(main())
+    sys.exit(main(Door(PerformanceMonitor, ABTestAnalyzer, alert_desk)))

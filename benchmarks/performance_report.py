@@ -35,7 +35,7 @@ def fill(monitor: PerformanceMonitor, count: int, days: float) -> None:
     chance = np.random.default_rng(0)
     for begin in range(0, count, AT_A_TIME):
         rows = [_row(number, days, chance) for number in range(begin, min(count, begin + AT_A_TIME))]
-        with monitor._engine.begin() as connection:
+        with monitor.engine.begin() as connection:
             connection.execute(insert(runs_table), rows)
     day = timedelta(days=days)
     episodes = [

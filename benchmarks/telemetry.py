@@ -34,6 +34,7 @@ from scheduler_env.standard_cycle import SAMPLE_PARAMS
 from scheduler_service.clock import utc_now
 from scheduler_service.reporting.analysis import SUMMARY_COLUMNS
 from scheduler_service.telemetry.looking import ALERT_COLUMNS
+from scheduler_service.telemetry.trends import trend_of_last
 from scheduler_service.telemetry.writer import run_row
 
 DAYS = 70  # a tenth of the records in the last week
@@ -176,7 +177,7 @@ def timed_queries(path: Path) -> list[Figures]:
 
     def trend(period: timedelta, points: int) -> Callable[[], int]:
         hours = period / timedelta(hours=1)
-        return lambda: sum(each.runs for each in monitor.history.trend(now, hours=hours, points=points).points)
+        return lambda: sum(each.runs for each in trend_of_last(monitor.engine, now, hours, points).points)
 
     hour, day, week = timedelta(hours=1), timedelta(days=1), timedelta(days=7)
     asked: dict[str, Callable[[], int]] = {

@@ -43,9 +43,19 @@ class CodedError(Exception):
         """This mistake and the further ones."""
         return (self, *self.more)
 
+    def at(self, loc: Sequence[str | int]) -> Self:
+        """This mistake, without the further ones, at another place of the input."""
+        return type(self)(self.code, tuple(loc), **self.params)
+
+    @classmethod
+    def of(cls, mistakes: Sequence["CodedError"]) -> Self:
+        """All mistakes, at least one, as one error."""
+        first, *more = (cls(each.code, each.loc, **each.params) for each in mistakes)
+        return cls(first.code, first.loc, more=more, **first.params)
+
     def text(self, lang: Lang = "en") -> str:
         """This mistake in words, without its place and the further ones."""
-        return self.words.text(f"errors.{self.code}", self.params, lang) if is_code(self.code) else self.code
+        return self.words.text(f"errors.{self.code}", self.params, lang)
 
     def __str__(self) -> str:
         shown = "; ".join(
@@ -53,11 +63,6 @@ class CodedError(Exception):
         )
         left = len(self.each) - self.SHOWN
         return shown + (f"; and {left} more" if left > 0 else "")
-
-
-def is_code(text: str) -> bool:
-    """Whether it is a code, not a sentence."""
-    return text.isidentifier()
 
 
 class SchedulingError(CodedError):

@@ -127,8 +127,9 @@ def read_checkpoint(file: Path | BinaryIO) -> Checkpoint:
         names: list[str] = claimed if is_text and claimed else []
         if tuple(names) != expected:
             differing = [_shown(item) for item in sorted(set(names) ^ set(expected))] if names else []
-            code = "checkpoint_features_differ" if differing else "checkpoint_features"
-            raise InvalidCheckpoint(code, features=name, differing=differing[:8])
+            if differing:
+                raise InvalidCheckpoint("checkpoint_features_differ", features=name, differing=differing[:8])
+            raise InvalidCheckpoint("checkpoint_features", features=name)
     hidden = content.get("hidden")
     if (
         not isinstance(hidden, list)

@@ -35,15 +35,15 @@ def unpacked(instance: Instance, data: bytes) -> Schedule:
     try:
         content = zlib.decompress(data)
     except zlib.error as err:
-        raise InvalidSchedule("the placements are damaged") from err
+        raise InvalidSchedule("placements_damaged") from err
     if len(content) != n_steps * (_START.itemsize + _CREW.itemsize):
-        raise InvalidSchedule(f"the placements do not belong to a schedule of {n_steps} steps")
+        raise InvalidSchedule("placements_of_other", n=n_steps)
     starts = np.frombuffer(content, _START, n_steps)
     crews = np.frombuffer(content, _CREW, n_steps, n_steps * _START.itemsize)
     steps = []
     for step, start_h, crew in zip(instance.steps, starts.tolist(), crews.tolist(), strict=True):
         mode = next((mode for mode in step.modes if step.crew(mode) == crew), None)
         if mode is None:
-            raise InvalidSchedule(f"step {step.id!r} has no mode with a crew of {crew}")
+            raise InvalidSchedule("no_mode_with_crew", step=step.id, crew=crew)
         steps.append(ScheduledStep(step, mode, start_h))
     return Schedule(instance, tuple(steps))

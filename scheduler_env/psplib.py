@@ -27,18 +27,15 @@ def instance_from_psplib(text: str) -> Instance:
     header, availabilities = _section(text, "capacities")
     resources = [kind + number for kind, number in re.findall(r"([RND])\s*(\d+)", header)]
     if unknown := [name for name in resources if not name.startswith("R")]:
-        raise InvalidInstance(
-            f"the instance has the resources {', '.join(unknown)}; only renewable resources (R) are supported, not "
-            "non-renewable or doubly constrained ones"
-        )
+        raise InvalidInstance("psplib_resources", names=unknown)
     capacities = _numbers(availabilities)
     if len(capacities) != len(resources):
-        raise InvalidInstance(f"{len(capacities)} availabilities are given for {len(resources)} resources")
+        raise InvalidInstance("psplib_availabilities", n=len(capacities), expected=len(resources))
     successors: dict[int, list[int]] = {}
     for line in _section(text, "successors")[0].splitlines():
         values = _numbers(line)
         if len(values) < 3 or len(values) != 3 + values[2]:
-            raise InvalidInstance(f"the number of successors of the job {line.strip()!r} does not match its list")
+            raise InvalidInstance("psplib_successors", line=line.strip())
         job, after = values[0], values[3:]
         successors[job] = after
     modes: dict[int, list[Mode]] = {}
@@ -48,7 +45,7 @@ def instance_from_psplib(text: str) -> Instance:
         if len(values) == len(resources) + 3:  # the first mode of a job names the job
             job = values.pop(0)
         if len(values) != len(resources) + 2 or job not in successors:
-            raise InvalidInstance(f"the mode {line.strip()!r} does not have {len(resources)} demands, or no known job")
+            raise InvalidInstance("psplib_mode", line=line.strip(), n=len(resources))
         demand = tuple((name, units) for name, units in zip(resources, values[2:], strict=True) if units)
         # Modes whose demand exceeds a capacity are not executable (Sprecher et al. 1997).
         if all(units <= capacities[resources.index(name)] for name, units in demand):
@@ -57,7 +54,7 @@ def instance_from_psplib(text: str) -> Instance:
     for job, after in successors.items():
         for successor in after:
             if successor not in before:
-                raise InvalidInstance(f"job {job} names the successor {successor}, which does not exist")
+                raise InvalidInstance("psplib_no_such_successor", job=job, successor=successor)
             before[successor].append(str(job))
     steps = tuple(
         Step(str(job), f"job {job}", "1", resources[0], None, tuple(modes.get(job, ())), tuple(before[job]))
@@ -70,7 +67,7 @@ def instance_from_psplib(text: str) -> Instance:
 def _section(text: str, name: str) -> tuple[str, ...]:
     found = _SECTION[name].search(text)
     if found is None:
-        raise InvalidInstance(f"this is not a PSPLIB file: the section with the {name} is missing")
+        raise InvalidInstance("psplib_section", section=name)
     return found.groups()
 
 
@@ -78,4 +75,4 @@ def _numbers(line: str) -> list[int]:
     try:
         return [int(word) for word in line.split()]
     except ValueError as err:
-        raise InvalidInstance(f"{line.strip()!r} is not a line of whole numbers") from err
+        raise InvalidInstance("psplib_numbers", line=line.strip()) from err

@@ -59,7 +59,7 @@ def instance_from_request(payload: Mapping[str, object]) -> Instance:
     try:
         return _read_or_known(payload)
     except InvalidInstance as err:
-        raise InvalidInstance(err.code, err.loc, more=further_mistakes(payload, err, _read), **err.params) from err
+        raise InvalidInstance.of([err, *further_mistakes(payload, err, _read)]) from err
 
 
 def _read_or_known(payload: Mapping[str, object]) -> Instance:
@@ -132,7 +132,7 @@ def _read(payload: Mapping[str, object]) -> Instance:
             try:
                 read.append(standard_workpoint(raw.id, raw.name, raw.params, tuple(by_name.values()), curve))
             except InvalidInstance as err:
-                raise InvalidInstance(err.code, (*raw.loc, *err.loc), **err.params) from err
+                raise err.at((*raw.loc, *err.loc)) from err
             n_modes += sum(len(step.modes) for step in read[-1].steps)
             _refuse_too_many_modes(n_modes)
             continue
@@ -232,7 +232,7 @@ def _build(teams: tuple[Team, ...], workpoints: tuple[WorkPoint, ...], places: M
     try:
         return Instance(teams, workpoints, places)
     except InvalidInstance as err:
-        raise InvalidInstance(err.code, err.loc or ("workpoints",), **err.params) from err
+        raise err.at(err.loc or ("workpoints",)) from err
 
 
 def _refuse_too_many_modes(n_modes: int) -> None:

@@ -100,7 +100,7 @@ def _declared(value: object, needed: Collection[str]) -> dict[str, Team]:
         try:
             by_name[name] = Team(name, headcount or cast(Team, known).headcount, dedicated, min_crew)
         except InvalidInstance as err:
-            raise InvalidInstance(err.code, loc, **err.params) from err
+            raise err.at(loc) from err
         # It would change nothing.
         if name not in needed and (meant := team_of(name)) not in (None, name):
             raise InvalidInstance("misnamed_team", loc, team=name, nearest=meant)

@@ -61,10 +61,10 @@ def back_up(settings: Settings, folder: Path, *, keep: int | None = None, clock:
         StorageUnavailable: no room, no permission, another backup at work there, or the registry is locked.
     """
     if not settings.database_file.is_file():
-        raise NotFound(f"there are no records in {settings.home}")
+        raise NotFound("no_records", home=str(settings.home))
     moment = clock()
     target = folder / f"{PREFIX}{moment:%Y%m%dT%H%M%S}.{moment.microsecond // 1000:03}Z"
-    with _told_as(f"no backup could be made in {folder}"):
+    with _storage_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
         with locked(folder / "backup", LOCK_TIMEOUT_S):
             for dead in folder.glob(f"{UNFINISHED}*"):
@@ -103,10 +103,8 @@ def restore(backup: Path, settings: Settings) -> Backup:
     found = read(backup)
     taken = [name for name in _belongings(settings.home) if (settings.home / name).exists()]
     if taken:
-        raise Conflict(
-            f"{settings.home} has {', '.join(taken)}; stop the service, move what is there away, and restore again"
-        )
-    with _told_as(f"{backup} could not be restored to {settings.home}"):
+        raise Conflict("home_not_empty", home=str(settings.home), names=taken)
+    with _storage_errors(settings.home):
         settings.home.mkdir(parents=True, exist_ok=True)
         for dead in settings.home.glob(f"{UNFINISHED}*"):
             if time.time() - dead.stat().st_mtime > LEFTOVER_S:
@@ -120,7 +118,7 @@ def _put_back(found: Backup, home: Path) -> None:
     try:
         for name, entry in found.manifest["files"].items():
             if _copy(found.path / name, staging / name) != entry:
-                raise InvalidInput(f"{found.path / name} is not what {MANIFEST} says; this copy is damaged")
+                raise InvalidInput("backup_damaged", file=str(found.path / name), manifest=MANIFEST)
         for name in found.manifest["files"]:
             target = home / name
             target.parent.mkdir(parents=True, exist_ok=True)
@@ -140,13 +138,15 @@ def read(backup: Path) -> Backup:
         manifest = json.loads((backup / MANIFEST).read_bytes())
         names = list(manifest["files"]) if manifest["format"] == FORMAT else None
     except OSError as err:
-        raise NotFound(f"{backup} is no backup: {MANIFEST} cannot be read") from err
+        raise NotFound("not_a_backup", folder=str(backup), manifest=MANIFEST) from err
     except (ValueError, KeyError, TypeError) as err:
-        raise InvalidInput(f"{backup / MANIFEST} cannot be understood ({type(err).__name__}: {err})") from err
+        raise InvalidInput(
+            "manifest_not_valid", file=str(backup / MANIFEST), reason=f"{type(err).__name__}: {err}"
+        ) from err
     if names is None:
-        raise InvalidInput(f"{backup} has format {manifest['format']}; this program knows format {FORMAT}")
+        raise InvalidInput("backup_format", folder=str(backup), found=str(manifest["format"])[:100], expected=FORMAT)
     if any(Path(name).is_absolute() or ".." in Path(name).parts for name in names):
-        raise InvalidInput(f"{backup / MANIFEST} names files outside the backup")
+        raise InvalidInput("manifest_outside", file=str(backup / MANIFEST))
     return Backup(backup, manifest)
 
 
@@ -225,8 +225,8 @@ def _sync(path: Path) -> None:
 
 
 @contextmanager
-def _told_as(what: str) -> Iterator[None]:
+def _storage_errors(folder: Path) -> Iterator[None]:
     try:
         yield
     except OSError as err:
-        raise StorageUnavailable(f"{what}: {err}") from err
+        raise StorageUnavailable("cannot_write", path=str(folder), reason=str(err)) from err

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
 
 from scheduler_env.values import strict_json
-from scheduler_service.errors import InvalidInput, MustBeMended
+from scheduler_service.errors import InvalidInput, MustBeMended, ServiceError
 from scheduler_service.files import json_text, locked, write_atomically
 
 logger = logging.getLogger(__name__)
@@ -46,7 +46,7 @@ class _Reading(Generic[S]):
     stamp: Stamp | None  # of the file that was read; None: read it again next time
     content: bytes | None  # None: there was no file; b"" also stands for one that could not be opened
     snapshot: S  # the last good one
-    problem: str | None  # why `content` is not what `snapshot` holds
+    fault: MustBeMended | None  # why `content` is not what `snapshot` holds
 
 
 class DocumentFile(Generic[S]):
@@ -63,21 +63,21 @@ class DocumentFile(Generic[S]):
         initial: S,
         *,
         approve: Callable[[S, S], None] | None = None,
-        too_large: tuple[type[InvalidInput], str] = (InvalidInput, "Make it smaller"),
+        too_large: type[InvalidInput] = InvalidInput,
     ) -> None:
         """Looks at the file.
 
         Args:
-            validate: the state that a file's JSON describes; InvalidInput or ValueError when it is none.
+            validate: the state that a file's JSON describes; ServiceError or ValueError when it is none.
             approve: called with the states before and after, under the lock, before a change is written; raises to
                 refuse it.
-            too_large: what is raised of a file that would be, and what to do about it.
+            too_large: what is raised of a file that would be.
         """
         self._path = path
         self._validate, self._approve, self._too_large = validate, approve, too_large
         self._mutex = threading.Lock()
         self._initial = initial
-        self._reading: _Reading[S] = _Reading(stamp=None, content=None, snapshot=initial, problem=None)
+        self._reading: _Reading[S] = _Reading(stamp=None, content=None, snapshot=initial, fault=None)
         self.current()
 
     @property
@@ -110,8 +110,15 @@ class DocumentFile(Generic[S]):
     @property
     def problem(self) -> str | None:
         """What is wrong with the file as it is now; None when all is well."""
+        fault = self.fault
+        return None if fault is None else str(fault)
+
+    @property
+    def fault(self) -> MustBeMended | None:
+        """`problem` as an error; a new one each time, since it may be raised."""
         self.current()
-        return self._reading.problem
+        fault = self._reading.fault
+        return None if fault is None else fault.at(())
 
     def update(self, change: Callable[[Document], None]) -> S:
         """Applies `change` to the file's JSON as it is on the disk now, and answers the new state.
@@ -122,8 +129,8 @@ class DocumentFile(Generic[S]):
         """
         with locked(self._path):
             reading = self._read()  # whatever the stamp says: a lost change would be worse than a slow one
-            if reading.problem is not None and reading.content is not None:
-                raise MustBeMended("file_needs_repair", problem=reading.problem)
+            if reading.fault is not None and reading.content is not None:
+                raise MustBeMended("file_needs_repair", problem=str(reading.fault))
             before = reading.snapshot
             document = copy.deepcopy(before.document)
             change(document)
@@ -132,11 +139,7 @@ class DocumentFile(Generic[S]):
                 self._approve(before, after)
             content = json_text(document).encode()
             if len(content) > MAX_BYTES:
-                error, remedy = self._too_large
-                raise error(
-                    f"{self._path.name} would have {len(content) / 2**20:.1f} MiB with this; at most "
-                    f"{MAX_BYTES / 2**20:.0f} are read. {remedy}"
-                )
+                raise self._too_large("file_too_large", file=self._path.name, size=len(content), limit=MAX_BYTES)
             write_atomically(self._path, content)
             return self.current()
 
@@ -148,26 +151,27 @@ class DocumentFile(Generic[S]):
                     status = os.fstat(file.fileno())
                     content = file.read(MAX_BYTES + 1)
             except FileNotFoundError:
-                problem = last.problem if last.content is None else f"{self._path} has vanished"
-                return self._adopt(_Reading(stamp=None, content=None, snapshot=last.snapshot, problem=problem))
+                fault = last.fault if last.content is None else MustBeMended("file_vanished", path=str(self._path))
+                return self._adopt(_Reading(stamp=None, content=None, snapshot=last.snapshot, fault=fault))
             except OSError as err:
-                problem = f"{self._path} cannot be read: {err.strerror or err}"
-                return self._adopt(_Reading(None, b"", last.snapshot, problem))
+                fault = MustBeMended("cannot_read", path=str(self._path), reason=err.strerror or str(err))
+                return self._adopt(_Reading(None, b"", last.snapshot, fault))
             is_settled = time.time_ns() - status.st_mtime_ns > RACY_NS
             stamp = (status.st_mtime_ns, status.st_size, status.st_ino) if is_settled else None
             if content == last.content:
-                return self._adopt(_Reading(stamp, content, last.snapshot, last.problem))
+                return self._adopt(_Reading(stamp, content, last.snapshot, last.fault))
             try:
                 if len(content) > MAX_BYTES:
                     raise ValueError(f"it has more than {MAX_BYTES / 2**20:.0f} MiB")
                 snapshot = self._validate(parse(content))
-            except (InvalidInput, ValueError, RecursionError) as err:
-                return self._adopt(_Reading(stamp, content, last.snapshot, f"{self._path} is not valid: {err}"))
+            except (ServiceError, ValueError, RecursionError) as err:
+                fault = MustBeMended("file_not_valid", path=str(self._path), reason=str(err))
+                return self._adopt(_Reading(stamp, content, last.snapshot, fault))
             return self._adopt(_Reading(stamp, content, snapshot, None))
 
     def _adopt(self, reading: _Reading[S]) -> _Reading[S]:
-        if reading.problem is not None and reading.problem != self._reading.problem:
-            logger.warning("%s; the last good configuration stays in force", reading.problem)
+        if reading.fault is not None and str(reading.fault) != str(self._reading.fault):
+            logger.warning("%s; the last good configuration stays in force", reading.fault)
         self._reading = reading
         return reading
 

@@ -3,7 +3,7 @@
 The domain never knows HTTP; `scheduler_service.http.contract.problems` maps each class to a status in one table.
 """
 
-from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from scheduler_env.errors import CodedError, Loc
@@ -19,17 +19,10 @@ class ServiceError(CodedError):
 class InvalidInput(ServiceError):
     """Well-formed, but not acceptable; `loc` and `more` say where."""
 
-    pairs: Sequence[tuple[Loc, str]] = ()
-
     @property
     def errors(self) -> list[tuple[Loc, str]]:
         """Where each mistake is, and its text."""
-        return list(self.pairs) or [(each.loc, each.text()) for each in self.each]
-
-    def __init__(self, code: str, loc: Any = (), /, *, more: Any = (), **params: Any) -> None:
-        if isinstance(loc, list):  # TODO: pairs of place and sentence, until every error has a code
-            self.pairs, loc = [(tuple(place), text) for place, text in loc], ()
-        super().__init__(code, loc, more=more, **params)
+        return [(each.loc, each.text()) for each in self.each]
 
 
 class NotFound(ServiceError):
@@ -46,6 +39,16 @@ class StorageUnavailable(ServiceError):
 
 class MustBeMended(StorageUnavailable):
     """A file is broken, and a person has to mend it first: trying again is of no use before."""
+
+
+def cannot_read(path: Path, err: OSError) -> StorageUnavailable:
+    """The error to raise from `err`."""
+    return StorageUnavailable("cannot_read", path=str(path), reason=err.strerror or str(err))
+
+
+def cannot_write(path: Path, err: OSError) -> StorageUnavailable:
+    """The error to raise from `err`."""
+    return StorageUnavailable("cannot_write", path=str(path), reason=err.strerror or str(err))
 
 
 class Overloaded(ServiceError):

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from scheduler_service.errors import StorageUnavailable
+from scheduler_service.errors import StorageUnavailable, cannot_write
 
 LOCK_POLL_S = 0.005
 LEFTOVER_S = 3_600.0
@@ -38,7 +38,7 @@ def write_atomically(path: Path, data: bytes) -> None:
             os.fsync(file.fileno())
         move(temporary, path)
     except OSError as err:
-        raise StorageUnavailable(f"{path} cannot be written: {err.strerror or err}") from err
+        raise cannot_write(path, err) from err
     finally:
         with suppress(OSError):  # usually there is nothing left to remove
             temporary.unlink()
@@ -76,9 +76,9 @@ def locked(path: Path, timeout_s: float = 10.0) -> Iterator[None]:
         lock = FileLock(lock_path, timeout=timeout_s, poll_interval=LOCK_POLL_S)
         lock.acquire()
     except Timeout as err:
-        raise StorageUnavailable(f"{path} is locked by others; waited {timeout_s:g} s") from err
+        raise StorageUnavailable("locked_by_others", path=str(path), waited=timeout_s) from err
     except OSError as err:
-        raise StorageUnavailable(f"{path} cannot be locked: {err.strerror or err}") from err
+        raise StorageUnavailable("cannot_lock", path=str(path), reason=err.strerror or str(err)) from err
     try:
         yield
     finally:

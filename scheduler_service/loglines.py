@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 
-from scheduler_service.errors import StorageUnavailable
+from scheduler_service.errors import cannot_read
 from scheduler_service.logs import LOG_FILE_NAME, redact
 
 MOST_LINES = 200
@@ -49,7 +49,7 @@ def _files(folder: Path, at: datetime) -> list[Path]:
     try:
         stamped = sorted((path.stat().st_mtime, path) for path in folder.glob(f"{LOG_FILE_NAME}*"))
     except OSError as err:
-        raise StorageUnavailable(f"{folder} cannot be read: {err.strerror or err}") from err
+        raise cannot_read(folder, err) from err
     return [path for written, path in stamped if written >= at.timestamp() - 1.0][:FILES_READ]
 
 
@@ -60,7 +60,7 @@ def _whole_lines(path: Path) -> Iterator[bytes]:
     except FileNotFoundError:  # rotated away meanwhile
         return
     except OSError as err:
-        raise StorageUnavailable(f"{path} cannot be read: {err.strerror or err}") from err
+        raise cannot_read(path, err) from err
     yield from re.split(rb"\n(?!  \| )", content.rstrip(b"\n"))
 
 

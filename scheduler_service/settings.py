@@ -17,8 +17,9 @@ from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from scheduler_env.cores import usable_cores
+from scheduler_service.alert_rules import check
+from scheduler_service.errors import ServiceError
 from scheduler_service.keys import ANONYMOUS_SCOPES, parse_keys
-from scheduler_service.thresholds import check
 
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
 N_CORES = usable_cores()
@@ -174,7 +175,10 @@ class Settings(BaseSettings):
     @classmethod
     def _known_thresholds(cls, value: dict[str, float]) -> dict[str, float]:
         for name, limit in value.items():
-            check(name, limit)
+            try:
+                check(name, limit)
+            except ServiceError as err:
+                raise ValueError(str(err)) from err
         return value
 
     @field_validator("home", "data")

@@ -4,7 +4,7 @@ from difflib import get_close_matches
 from typing import TypeVar
 
 from pydantic import BaseModel, ValidationError
-from pydantic_core import ErrorDetails
+from pydantic_core import ErrorDetails, PydanticCustomError
 
 from scheduler_env.values import shortened
 from scheduler_service.errors import InvalidInput
@@ -18,8 +18,7 @@ Refusal = TypeVar("Refusal", bound=InvalidInput)
 def refusal(err: ValidationError, schema: type[BaseModel], cls: type[Refusal]) -> Refusal:
     """Every mistake that `err` tells of, as one `cls`."""
     found = err.errors(include_url=False)[:MAX_MISTAKES]
-    first, *more = (_mistake(each, schema, cls) for each in found)
-    return cls(first.code, first.loc, more=more, **first.params)
+    return cls.of([_mistake(each, schema, cls) for each in found])
 
 
 def _mistake(error: ErrorDetails, schema: type[BaseModel], cls: type[Refusal]) -> Refusal:
@@ -34,7 +33,13 @@ def _mistake(error: ErrorDetails, schema: type[BaseModel], cls: type[Refusal]) -
         return cls("not_a_json_object", loc)
     if WORDS.template(f"errors.{code}", "en") is None:
         return cls("invalid_value", loc, reason=error["msg"].removeprefix("Value error, "))
-    return cls(code, loc, value=shortened(error["input"]), **error.get("ctx", {}))
+    return cls(code, loc, **{"value": shortened(error["input"]), **error.get("ctx", {})})
+
+
+def invalid(code: str, /, **params: object) -> PydanticCustomError:
+    """For a validator of pydantic's to raise; `refusal` makes it one of our errors."""
+    text = WORDS.text(f"errors.{code}", params).replace("{", "{{").replace("}", "}}")
+    return PydanticCustomError(code, text, params)
 
 
 def _plain(name: str) -> str:

@@ -27,16 +27,19 @@ from monitoring import (
     check_performance_alerts,
     send_alert,
 )
+from scheduler_service.alert_rules import BY_NAME, RULES, AlertRule
 from scheduler_service.alerts import about, rules
 from scheduler_service.alerts.episodes import Episode, Policy, Silence, step
-from scheduler_service.alerts.rules import RULES_OF_RUNS, SEVERITIES, Reading
-from scheduler_service.alerts.texts import NOTICES, RULES
+from scheduler_service.alerts.rules import RULES_OF_RUNS, Reading
+from scheduler_service.alerts.wording import advice, figure, message, params_of, sizes_of
 from scheduler_service.clock import to_iso
 from scheduler_service.errors import AlertNotFound, StorageUnavailable
 from scheduler_service.files import locked
 from scheduler_service.settings import Settings
 from scheduler_service.telemetry import queries
+from scheduler_service.words import LANGS, WORDS
 from tests import preloaded
+from tests.codes import coded
 from tests.conftest import NEW_PROCESS, live_service
 from tests.waiting import until
 
@@ -151,7 +154,7 @@ def test_a_plant_of_working_days_is_silent_when_it_should_not_be(tmp_path):
                 connection.execute("CREATE TEMP TABLE later AS SELECT * FROM runs WHERE timestamp > ?", [to_iso(begin)])
                 connection.execute("DELETE FROM runs WHERE timestamp > ?", [to_iso(begin)])
                 connection.commit()
-                silent = queries.runs_of_weeks_before(monitor._engine, begin, at_least=rules.SILENCE_AT_LEAST)
+                silent = queries.runs_of_weeks_before(monitor.engine, begin, at_least=rules.SILENCE_AT_LEAST)
                 states.append(rules.silence(*silent).state)
                 connection.execute("INSERT INTO runs SELECT * FROM later")
             begin += timedelta(hours=6, minutes=20)
@@ -162,9 +165,31 @@ def test_a_plant_of_working_days_is_silent_when_it_should_not_be(tmp_path):
     assert set(dead) == {"beyond"}, "three hours later, and as long as it lasts"
 
 
-def test_both_languages_have_every_rule_and_word():
-    assert set(RULES["zh"]) == set(RULES["en"]) == set(SEVERITIES)
-    assert set(NOTICES["zh"]) == set(NOTICES["en"])
+SUBJECTS = {
+    "none": "", "size": "N<=10", "column": "n_workpoints", "model": "DDQN_x_v1.0.0", "experiment": "e",
+    "arm": "e/model_c", "algorithm": "DDQN@2026-01-01T00:00:00+00:00",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.name)
+@pytest.mark.parametrize("lang", LANGS)
+def test_each_rule_has_its_texts_and_their_parameters(lang: str, rule: AlertRule):
+    params = params_of(rule.name, SUBJECTS[rule.about])
+    assert WORDS.text(f"alerts.{rule.name}.title", {}, lang)
+    assert message(rule.name, {**params, "reason": "it fails"}, lang).endswith("it fails")
+    assert advice(rule.name, params, lang)
+    assert WORDS.text(f"alerts.subject.{rule.about}", params, lang) or rule.about == "none"
+    if rule.worse is not None:
+        assert WORDS.text(f"alerts.{rule.name}.threshold", params, lang)
+
+
+def test_a_size_is_named_by_its_numbers_of_work_points():
+    assert [sizes_of(f"N<={most}", (1, 2, 5, 10)) for most in (1, 2, 5, 10)] == ["1", "2", "3–5", "6–10"]
+    assert sizes_of("N>50") == ">50"
+
+
+def test_a_figure_is_written_in_its_unit():
+    assert (figure("max_gap", 0.03584, "en"), figure("max_makespan", 64.25, "zh")) == ("3.58 %", "64.25 小时")
 
 
 # --- episodes ---
@@ -187,9 +212,7 @@ class Course:
     def look(self, *readings: Reading, after_s: float = 30.0) -> list[str]:
         """What is told."""
         self.at += timedelta(seconds=after_s)
-        made = step(
-            readings, self.unended, self.last, self.silences, self.at, self.policy, looked=frozenset(SEVERITIES)
-        )
+        made = step(readings, self.unended, self.last, self.silences, self.at, self.policy, looked=frozenset(BY_NAME))
         by_key = {each.key: each for each in self.unended} | {each.key: each for each in made.changed}
         self.unended = [each for each in by_key.values() if each.state != "resolved"]
         self.last |= {each.key: self.at for each, _ in made.notices}
@@ -307,7 +330,7 @@ class Receiver(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _Handler)
         self.got: list[dict[str, Any]] = []
         self.status = 200
-        threading.Thread(target=self.serve_forever, daemon=True).start()
+        threading.Thread(target=self.serve_forever, args=(0.02,), daemon=True).start()
 
     @property
     def url(self) -> str:
@@ -375,7 +398,7 @@ def test_a_webhook_gets_an_alert_once_and_its_end(monitor, receiver, tmp_path, n
         desk.deliver()
         now.at += timedelta(seconds=30)
     (told,) = receiver.got
-    assert told["title"] == "[告警] 平均完工时间超过阈值"
+    assert told["title"] == "[告警] 平均总工期高于阈值"
     assert told["value"] == 99.0
     assert told["threshold"] == 60.0
     assert told["state"] == "firing"
@@ -385,7 +408,7 @@ def test_a_webhook_gets_an_alert_once_and_its_end(monitor, receiver, tmp_path, n
         monitor.record_performance(PerformanceRecord(request_id=f"good{number}", makespan=50.0, execution_time=0.1))
     assert desk.look(monitor.alert_readings(), RULES_OF_RUNS) == []
     desk.deliver()
-    assert [each["title"] for each in receiver.got[1:]] == ["[已恢复] 平均完工时间超过阈值"]
+    assert [each["title"] for each in receiver.got[1:]] == ["[已恢复] 平均总工期高于阈值"]
     (episode,) = monitor.alerts.between(NOON, now.at)
     assert (episode.state, episode.notices) == ("resolved", 2)
 
@@ -613,7 +636,7 @@ def test_send_alert_reaches_people_once(monitor, receiver, tmp_path, now, monkey
     assert [each["message"] for each in receiver.got] == [
         "性能告警: 平均完工时间超过阈值", "可用性告警: 成功率低于阈值", "性能告警: 平均完工时间超过阈值",
     ]  # fmt: skip
-    with pytest.raises(monitoring.InvalidInput, match="message"):
+    with pytest.raises(monitoring.InvalidInput, check=coded("missing")):
         send_alert("  \n", monitor=monitor)
 
 
@@ -656,7 +679,7 @@ def test_an_acknowledged_alert_keeps_what_was_said_of_it(monitor, tmp_path, rece
     now.at += timedelta(minutes=1)
     (firing,) = desk.look(monitor.alert_readings(), RULES_OF_RUNS)
     assert (firing.acknowledged_by, firing.note) == ("李工", "正在处理")
-    with pytest.raises(AlertNotFound, match="999"):
+    with pytest.raises(AlertNotFound, check=coded("alert_not_open", id=999)):
         monitor.alerts.acknowledge(999, "x", None)
 
 
@@ -699,7 +722,7 @@ def test_the_service_alerts_by_itself_and_people_can_answer(tmp_path, receiver):
         assert service.delete(f"/alerts/silences/{number}").status_code == 404
         assert service.post("/alerts/test").json()["channels"][0]["delivered"] is True
         assert service.get("/alerts/history?days=1").json()["total"] == 1
-        service.said("[告警] 平均完工时间超过阈值")
+        service.said("[告警] 平均总工期高于阈值")
         service.process.kill()
         service.process.wait()
     full = environment | {"SCHED_ALERT_THRESHOLDS": '{"max_makespan": 10, "min_free_disk_gib": 1000000}'}
@@ -760,5 +783,5 @@ def test_a_report_tells_of_the_alerts_in_its_language(monitor, tmp_path, receive
         Path(monitor.generate_performance_report(lang=lang)).read_text("utf-8") for lang in ("en", "zh")
     )
     assert "The mean makespan is above its threshold" in english
-    assert "平均完工时间超过阈值" not in english
-    assert "平均完工时间超过阈值" in chinese
+    assert "平均总工期高于阈值" not in english
+    assert "平均总工期高于阈值" in chinese

@@ -45,7 +45,7 @@ TOKEN = "t0ken-that-nobody-may-see"
 SECRET = "SEC-that-nobody-may-see"
 NOW = datetime(2026, 11, 25, 4, 0, 0, 123_000, tzinfo=UTC)
 NOTICE = Notice(
-    title="[告警] 平均完工时间超过阈值 🚨",
+    title="[告警] 平均总工期高于阈值 🚨",
     text='DDQN_v1.0: 612 h, 阈值 600 h\n请检查 <at user_id="all"></at> *a_b*',
     severity="critical",
     state="firing",

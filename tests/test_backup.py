@@ -12,16 +12,18 @@ from pathlib import Path
 
 import pytest
 
+from monitoring import ABTestAnalyzer, PerformanceMonitor, alert_desk
 from scheduler_env import SAMPLE_PARAMS
 from scheduler_service.backup import MANIFEST, backups
 from scheduler_service.files import locked
-from scheduler_service.telemetry.cli import main
+from scheduler_service.telemetry.cli import Door, main
 from tests import preloaded
 from tests.conftest import NEW_PROCESS, ROOT, LiveService, live_service
 from tests.test_faults import clients, damage, recorded, until_well
 from tests.waiting import HANG_S, until
 
 SAMPLE = list(SAMPLE_PARAMS)
+DOOR = Door(PerformanceMonitor, ABTestAnalyzer, alert_desk)
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +63,7 @@ def test_a_restored_backup_serves_as_the_service_did(own, tmp_path, capsys):
     before = what_clients_see(own)
     copy = back_up(own.home, tmp_path / "backups")
     home = tmp_path / "home"
-    assert main(["restore", str(copy), "--home", str(home)]) == 0
+    assert main(DOOR, ["restore", str(copy), "--home", str(home)]) == 0
     assert str(home) in capsys.readouterr().out
     with live_service(home) as restored:
         assert what_clients_see(restored) == before
@@ -105,7 +107,7 @@ def test_a_backup_that_is_killed_leaves_nothing_that_looks_like_one(own, tmp_pat
 def test_a_registry_that_stays_locked_is_told_of_and_nothing_is_left(own, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr("scheduler_service.backup.LOCK_TIMEOUT_S", 0.2)
     with locked(own.home / "models" / "tags.json"):
-        assert main(["backup", str(tmp_path), "--home", str(own.home)]) == 1
+        assert main(DOOR, ["backup", str(tmp_path), "--home", str(own.home)]) == 1
     assert "tags.json is locked" in capsys.readouterr().err
     assert [path.name for path in tmp_path.iterdir()] == [".backup.lock"]
 
@@ -118,8 +120,8 @@ def test_only_the_newest_are_kept(own, tmp_path):
 
 
 def test_to_keep_none_is_refused(own, tmp_path, capsys):
-    assert main(["backup", str(tmp_path), "--keep", "0", "--home", str(own.home)]) == 1
-    assert "--keep 0" in capsys.readouterr().err
+    assert main(DOOR, ["backup", str(tmp_path), "--keep", "0", "--home", str(own.home)]) == 1
+    assert "--keep: must be at least 1, not 0" in capsys.readouterr().err
 
 
 def test_a_damaged_database_is_not_taken_for_a_backup(own, tmp_path, capsys):
@@ -129,13 +131,13 @@ def test_a_damaged_database_is_not_taken_for_a_backup(own, tmp_path, capsys):
     with closing(sqlite3.connect(own.home / "logs" / "performance.db")) as live, closing(sqlite3.connect(file)) as copy:
         live.backup(copy)
     damage(file, file.stat().st_size // 2 // 4096 * 4096, 8 * 4096)
-    assert main(["backup", str(tmp_path / "backups"), "--home", str(home)]) == 1
+    assert main(DOOR, ["backup", str(tmp_path / "backups"), "--home", str(home)]) == 1
     assert "monitoring repair" in capsys.readouterr().err
     assert backups(tmp_path / "backups") == []
 
 
 def test_a_home_without_records_is_told_of(tmp_path, capsys):
-    assert main(["backup", str(tmp_path / "backups"), "--home", str(tmp_path)]) == 1
+    assert main(DOOR, ["backup", str(tmp_path / "backups"), "--home", str(tmp_path)]) == 1
     assert "no records" in capsys.readouterr().err
 
 
@@ -145,7 +147,7 @@ def test_a_home_without_records_is_told_of(tmp_path, capsys):
 def test_when_a_newer_version_has_been_there_the_backup_from_before_leads_back(own, tmp_path):
     """What docs/operations.md says of an upgrade that is taken back."""
     home = tmp_path / "home"
-    assert main(["restore", str(back_up(own.home, tmp_path / "first")), "--home", str(home)]) == 0
+    assert main(DOOR, ["restore", str(back_up(own.home, tmp_path / "first")), "--home", str(home)]) == 0
     before = back_up(home, tmp_path / "before")
     with closing(sqlite3.connect(home / "logs" / "performance.db")) as upgraded:
         upgraded.execute("UPDATE schema_version SET version = version + 1")
@@ -153,7 +155,7 @@ def test_when_a_newer_version_has_been_there_the_backup_from_before_leads_back(o
     with live_service(home) as older:
         assert older.post("/run_algorithm", json={"params": SAMPLE}).status_code == 503
         assert "version" in older.get("/health").json()["parts"]["database"]["detail"]
-    assert main(["restore", str(before), "--home", str(tmp_path / "back")]) == 0
+    assert main(DOOR, ["restore", str(before), "--home", str(tmp_path / "back")]) == 0
     with live_service(tmp_path / "back") as older:
         until_well(older)
         assert what_clients_see(older)["counts"] == what_clients_see(own)["counts"]
@@ -169,7 +171,7 @@ def test_a_home_with_records_or_models_is_not_touched(own, copy, tmp_path, capsy
         home = tmp_path / name.replace("/", "_")
         (home / name).parent.mkdir(parents=True)
         (home / name).write_bytes(b"mine")
-        assert main(["restore", str(copy), "--home", str(home)]) == 1
+        assert main(DOOR, ["restore", str(copy), "--home", str(home)]) == 1
         assert name in capsys.readouterr().err
         assert [path for path in home.rglob("*") if path.is_file()] == [home / name]
         assert (home / name).read_bytes() == b"mine"
@@ -179,14 +181,14 @@ def test_a_copy_that_has_changed_is_not_restored(copy, tmp_path, capsys):
     weights = next((copy / "models" / "models").iterdir())
     damage(weights, 100, 1)
     home = tmp_path / "home"
-    assert main(["restore", str(copy), "--home", str(home)]) == 1
+    assert main(DOOR, ["restore", str(copy), "--home", str(home)]) == 1
     assert weights.name in capsys.readouterr().err
     assert list(home.iterdir()) == [], "nor the half of it"
 
 
 def test_a_copy_that_lacks_a_file_is_not_restored(copy, tmp_path, capsys):
     (copy / "models" / "tags.json").unlink()
-    assert main(["restore", str(copy), "--home", str(tmp_path / "home")]) == 1
+    assert main(DOOR, ["restore", str(copy), "--home", str(tmp_path / "home")]) == 1
     assert "tags.json" in capsys.readouterr().err
 
 
@@ -204,13 +206,13 @@ def test_a_copy_that_lacks_a_file_is_not_restored(copy, tmp_path, capsys):
 def test_what_is_no_backup_is_refused(tmp_path, capsys, manifest, word):
     if manifest is not None:
         (tmp_path / MANIFEST).write_bytes(manifest)
-    assert main(["restore", str(tmp_path), "--home", str(tmp_path / "home")]) == 1
+    assert main(DOOR, ["restore", str(tmp_path), "--home", str(tmp_path / "home")]) == 1
     assert word in capsys.readouterr().err
     assert not (tmp_path / "home").exists()
 
 
 def test_the_answer_of_json_names_every_file_with_its_digest(own, tmp_path, capsys):
-    assert main(["backup", str(tmp_path), "--home", str(own.home), "--json"]) == 0
+    assert main(DOOR, ["backup", str(tmp_path), "--home", str(own.home), "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
     copy = Path(told["path"])
     files = {str(path.relative_to(copy)) for path in copy.rglob("*") if path.is_file()}

@@ -15,6 +15,7 @@ from scheduler_service.errors import InvalidExperiment, StorageUnavailable
 from scheduler_service.experiments.config import DEFAULT_MODEL, parse, validate
 from scheduler_service.settings import PROJECT_ROOT
 from tests import preloaded
+from tests.codes import coded
 
 # As it stands in GUIDE.zh.md, comment and all.
 GUIDE_FILE = """\
@@ -151,9 +152,9 @@ def test_a_broken_file_keeps_the_last_good_one_and_says_what_is_wrong(guide, pat
 
 def test_a_broken_file_is_never_overwritten(guide, path):
     path.write_text(GUIDE_FILE[:200], encoding="utf-8")
-    with pytest.raises(StorageUnavailable, match="repair the file"):
+    with pytest.raises(StorageUnavailable, check=coded("file_needs_repair")):
         guide.config["default_model"] = "DDQN_v2.0"
-    with pytest.raises(StorageUnavailable, match="repair the file"):
+    with pytest.raises(StorageUnavailable, check=coded("file_needs_repair")):
         guide.create_experiment("another", "DDQN_v1.0", "DDQN_v2.0")
     assert path.read_text(encoding="utf-8") == GUIDE_FILE[:200]
 
@@ -255,7 +256,7 @@ def test_a_misspelled_name_is_said_and_the_last_good_file_counts(guide, path, pl
     before = guide.get_experiment("ddqn_v1_vs_v2")
     edit(path, misspell)
     assert guide.get_experiment("ddqn_v1_vs_v2") == before
-    assert f"there is no '{name}'; did you mean '{meant}'?" in guide.config_problem
+    assert f"there is no '{name}'; the nearest is '{meant}'" in guide.config_problem
 
 
 # --- several processes ---
@@ -307,7 +308,7 @@ def test_what_would_be_too_large_to_read_again_is_not_written(tmp_path):
     for name in ("one", "two"):
         manager.create_experiment(name, "A", "B", excluded_users=many)
     before = path.read_bytes()
-    with pytest.raises(InvalidExperiment, match=r"would have 18\.\d MiB with this; at most 16 are read"):
+    with pytest.raises(InvalidExperiment, check=coded("file_too_large", limit=16 * 2**20)):
         manager.create_experiment("three", "A", "B", excluded_users=many)
     assert path.read_bytes() == before
     assert ABTestManager(path).config_problem is None

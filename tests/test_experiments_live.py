@@ -21,8 +21,8 @@ from tests.waiting import until
 
 pytestmark = pytest.mark.slow
 
-ROLLOUT = {"stages": [0.1, 0.3, 0.5, 1.0], "min_samples": 100, "min_hours": 0}
-CLIENTS, BATCH = 4, 200
+ROLLOUT = {"stages": [0.2, 0.5, 1.0], "min_samples": 50, "min_hours": 0}
+CLIENTS, BATCH = 4, 100
 
 
 def params_of(user: int) -> list[float]:
@@ -103,12 +103,12 @@ def test_a_model_made_worse_is_stopped_by_itself_during_the_first_stage(tmp_path
         assert service.post("/experiments", json=body).status_code == 201
         sent = rollout_ends(service, "bad_ramp", most_users=3_000)
         last = history(service, "bad_ramp")[-1]
-        assert (last["event"], last["before"]) == ("aborted", {"status": "active", "stage": 0.1})
+        assert (last["event"], last["before"]) == ("aborted", {"status": "active", "stage": 0.2})
         # Whichever is certain first: that it is worse, or that it is so by more than the margin.
         said = {"rollout": "model_b is worse than model_a in makespan", "guardrail": "guardrail makespan"}
         assert said[last["actor"]] in last["reason"]
         users = exposed(service, "bad_ramp")
-        assert users["model_b"] <= 0.15 * sent
+        assert users["model_b"] <= 0.3 * sent
         assert ask(service, "bad_ramp", 1)["experiment_info"]["reason"] == "experiment_not_active"
         assert {ask(service, "bad_ramp", user)["experiment_info"]["model_used"] for user in range(40)} != {bad}
         alerts = service.get("/alerts").json()["alerts"]
@@ -123,9 +123,9 @@ def test_a_better_model_is_ramped_to_everyone_with_no_hand_on_it(tmp_path):
         assert service.post("/experiments", json=body).status_code == 201
         sent = rollout_ends(service, "ramp", most_users=6_000)
         lines = history(service, "ramp")
-        assert [line["event"] for line in lines] == ["created", "advanced", "advanced", "promoted"]
-        assert [line["after"].get("stage") for line in lines] == [0.1, 0.3, 0.5, 1.0]
-        assert all(min(line["figures"]["samples"].values()) >= 100 for line in lines[1:])
+        assert [line["event"] for line in lines] == ["created", "advanced", "promoted"]
+        assert [line["after"].get("stage") for line in lines] == ROLLOUT["stages"]
+        assert all(min(line["figures"]["samples"].values()) >= ROLLOUT["min_samples"] for line in lines[1:])
         found = service.get("/models/DDQN_v2.0").json()["model"]
         assert (found["status"], "stable" in found["tags"]) == ("deployed", True)
         info = service.run(params=params_of(0), user_id="anybody")["experiment_info"]

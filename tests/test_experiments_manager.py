@@ -22,6 +22,7 @@ from scheduler_service.errors import (
 )
 from scheduler_service.settings import PROJECT_ROOT
 from tests import preloaded
+from tests.codes import coded
 
 START = datetime(2026, 3, 1, 8, 0, tzinfo=UTC)
 SPLIT = {"model_a": 0.7, "model_b": 0.3}
@@ -65,7 +66,7 @@ class FakeRegistry:
         if name == "DDQN":
             raise AmbiguousModelName("DDQN fits two models")
         if name not in self.KEYS:
-            raise ModelNotFound(f"no model is named {name!r}")
+            raise ModelNotFound("no_such_model", name=name)
         return self.KEYS[name]
 
 
@@ -140,7 +141,7 @@ def test_what_cannot_work_is_refused_with_its_place_and_not_written(manager, tmp
 
 
 def test_a_name_can_be_used_once(running):
-    with pytest.raises(ExperimentConflict, match="exists already"):
+    with pytest.raises(ExperimentConflict, check=coded("experiment_exists")):
         running.create_experiment("ddqn_v1_vs_v2", "other_a", "other_b")
     assert running.get_experiment("ddqn_v1_vs_v2").model_a == "DDQN_v1.0"
 
@@ -161,7 +162,7 @@ def test_models_that_the_registry_lacks_are_refused(tmp_path):
 
 def test_two_names_of_one_model_are_no_experiment(tmp_path):
     manager = ABTestManager(tmp_path / "c.json", registry=FakeRegistry())
-    with pytest.raises(InvalidExperiment, match="the same model, DDQN_bb_v2") as caught:
+    with pytest.raises(InvalidExperiment, check=coded("same_model", model="DDQN_bb_v2")) as caught:
         manager.create_experiment("exp", "DDQN_v2.0", "DDQN:stable")
     assert caught.value.errors[0][0] == ("model_b",)
 
@@ -298,14 +299,14 @@ def test_only_the_moves_of_the_table_are_allowed(running, clock, status, action)
     if action in ALLOWED[status]:
         assert move("ddqn_v1_vs_v2").status == ALLOWED[status][action]
     else:
-        with pytest.raises(ExperimentConflict, match=f"is {status}"):
+        with pytest.raises(ExperimentConflict, check=coded("move_of_experiment", status=status)):
             move("ddqn_v1_vs_v2")
         assert running.get_experiment("ddqn_v1_vs_v2").status == status
 
 
 def test_an_unknown_experiment_is_not_found(manager):
     for call in (manager.get_experiment, manager.start_experiment, manager.conclude_experiment):
-        with pytest.raises(ExperimentNotFound, match="'nobody_made_this'"):
+        with pytest.raises(ExperimentNotFound, check=coded("experiment_not_found", experiment="nobody_made_this")):
             call("nobody_made_this")
     with pytest.raises(ExperimentNotFound):
         manager.results("nobody_made_this", pd.DataFrame())

@@ -15,6 +15,7 @@ from scheduler_service.stats.judged import DaysLeft, Failing
 from scheduler_service.stats.metrics import METRICS
 from scheduler_service.stats.outcome import NotComputable
 from scheduler_service.stats.verdict import Verdict
+from tests.codes import coded
 
 MODELS = {"model_a": "DDQN_v2.0", "model_b": "DDQN_v1.0"}
 HALVES = {"model_a": 0.5, "model_b": 0.5}
@@ -141,10 +142,10 @@ def test_what_cannot_be_promoted_is_refused_before_any_run_is_read(service, home
     client, _ = service
     create(client, "unread")
     manager = ABTestManager(home / "ab_test_config.json")
-    with pytest.raises(InvalidExperiment, match="no arm 'model_c'"):
+    with pytest.raises(InvalidExperiment, check=coded("unknown_arm", arm="model_c")):
         manager.prospect("unread", "model_c", lambda: pytest.fail("read"))
     client.post("/experiments/unread/conclude")
-    with pytest.raises(ExperimentConflict, match="concluded already"):
+    with pytest.raises(ExperimentConflict, check=coded("concluded_already")):
         manager.prospect("unread", "model_b", lambda: pytest.fail("read"))
 
 
@@ -173,10 +174,10 @@ def test_the_command_line_tells_it_first_and_takes_the_same_consent(service, hom
     create(client, "told")
     record("told", 400, 1.3)
     said = ("--home", str(home))
-    assert main(["results", "told", *said]) == 0
+    assert main(ABTestManager, ["results", "told", *said]) == 0
     assert "to do so: python -m ab_testing stop told" in capsys.readouterr().out
     before = default_of(client)
-    assert main(["promote", "told", *said]) == 1
+    assert main(ABTestManager, ["promote", "told", *said]) == 1
     err = capsys.readouterr().err
     assert err.startswith("AGAINST IT: B is ")
     assert "longer than A in makespan = worse" in err
@@ -185,10 +186,10 @@ def test_the_command_line_tells_it_first_and_takes_the_same_consent(service, hom
     monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
     for answer in ("n", EOFError):  # Ctrl-D
         monkeypatch.setattr("builtins.input", Mock(side_effect=[answer]))
-        assert main(["promote", "told", "--although-worse", *said]) == 1
+        assert main(ABTestManager, ["promote", "told", "--although-worse", *said]) == 1
         assert default_of(client) == before
     monkeypatch.setattr("builtins.input", lambda _: "y")
-    assert main(["promote", "told", "--although-worse", *said]) == 0
+    assert main(ABTestManager, ["promote", "told", "--although-worse", *said]) == 0
     assert default_of(client) != before
 
 

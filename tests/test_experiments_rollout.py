@@ -315,7 +315,7 @@ def test_the_old_model_is_one_call_away(ramp, registry):
     ramp.revert_promotion("ramp", actor="王工", reason="现场反馈不好")
     assert ramp.default_model == "DDQN_v1.0"
     assert registry.stable == [V1]
-    with pytest.raises(ExperimentConflict, match="reverted already"):
+    with pytest.raises(ExperimentConflict, check=coded("nothing_to_revert")):
         ramp.revert_promotion("ramp")
 
 
@@ -331,7 +331,7 @@ def test_a_tag_that_the_promotion_did_not_move_is_left_alone(manager, registry):
 def test_a_promotion_that_was_overtaken_is_not_reverted(ramp):
     ramp.promote_arm("ramp")
     ramp.config["default_model"] = "DDQN_v1.0"
-    with pytest.raises(ExperimentConflict, match="is the default model by now"):
+    with pytest.raises(ExperimentConflict, check=coded("not_default_any_more")):
         ramp.revert_promotion("ramp")
 
 
@@ -339,9 +339,9 @@ def test_a_plain_experiment_can_promote_its_winner_too(manager, registry):
     manager.create_experiment("plain", "DDQN_v1.0", "DDQN_v2.0")
     assert manager.promote_arm("plain", "model_b").status == "concluded"
     assert (manager.default_model, registry.stable[-1]) == (V2, V2)
-    with pytest.raises(ExperimentConflict, match="concluded already"):
+    with pytest.raises(ExperimentConflict, check=coded("concluded_already")):
         manager.promote_arm("plain", "model_a")
-    with pytest.raises(InvalidExperiment, match="no arm 'model_c'"):
+    with pytest.raises(InvalidExperiment, check=coded("unknown_arm", arm="model_c")):
         manager.promote_arm("plain", "model_c")
 
 
@@ -354,16 +354,16 @@ def test_a_registry_that_refuses_leaves_everything_as_it_was(ramp, registry):
 
 def test_only_an_active_rollout_advances(ramp, manager):
     manager.create_experiment("plain", "DDQN_v1.0", "DDQN_v2.0")
-    with pytest.raises(ExperimentConflict, match="has no rollout"):
+    with pytest.raises(ExperimentConflict, check=coded("no_rollout")):
         manager.advance_experiment("plain")
     ramp.pause_experiment("ramp")
-    with pytest.raises(ExperimentConflict, match="is paused"):
+    with pytest.raises(ExperimentConflict, check=coded("rollout_not_active", status="paused")):
         ramp.advance_experiment("ramp")
 
 
 def test_who_names_the_stage_that_they_saw_passes_over_none(ramp):
     assert ramp.advance_experiment("ramp", from_stage=0).rollout.stage == 1
-    with pytest.raises(ExperimentConflict, match="at stage 1 by now, not at stage 0"):
+    with pytest.raises(ExperimentConflict, check=coded("another_stage", stage=1, expected=0)):
         ramp.advance_experiment("ramp", from_stage=0)
     assert ramp.get_experiment("ramp").rollout.stage == 1
 

@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from ab_testing import ABTestManager
 from enhanced_flask import create_app
 from monitoring import PerformanceMonitor, PerformanceRecord
 from scheduler_service.experiments.cli import main
@@ -155,7 +156,7 @@ def test_results_report_and_command_line_have_it(tmp_path, capsys):
         page = client.get(f"/reports/{made}").text
         assert said in page
         assert f"{large['improvement_percentage']:.2f}" in page
-    assert main(["results", "sized", "--home", str(tmp_path)]) == 0
+    assert main(ABTestManager, ["results", "sized", "--home", str(tmp_path)]) == 0
     out = capsys.readouterr().out
     assert "16 and more" in out
     assert f"{large['improvement_percentage']:.2f} %" in out

@@ -20,10 +20,12 @@ from monitoring import PerformanceMonitor, PerformanceRecord
 from scheduler_env import SAMPLE_PARAMS
 from scheduler_service.errors import StorageUnavailable
 from scheduler_service.http.runs.recording import MOST_BLOCKED
-from scheduler_service.http.watch.health import OLD_AFTER_S, Checks
+from scheduler_service.http.watch.checks import OLD_AFTER_S, Checks
 from scheduler_service.logs import LineFormatter, Relay, Repetitions, SharedRotatingFileHandler
+from scheduler_service.telemetry.history import latest_runs
 from scheduler_service.telemetry.repair import repair
 from tests import preloaded
+from tests.codes import coded
 from tests.conftest import NEW_PROCESS, LiveService, live_service
 from tests.waiting import HANG_S, until
 
@@ -360,18 +362,35 @@ def test_repair_knows_where_the_tables_of_an_upgraded_database_are(tmp_path, not
         done = repair(path)
         assert done is not None
         assert recorded(path) == before
-        assert monitor.history.latest(1)[0]["request_id"] in before
+        assert latest_runs(monitor.engine, 1)[0]["request_id"] in before
     else:
         path.with_name("old.db.layout").write_bytes(noted)
-        with pytest.raises(StorageUnavailable, match="nothing can be read"):
+        with pytest.raises(StorageUnavailable, check=coded("nothing_to_save")):
             repair(path)
     assert not list(tmp_path.glob(".*.tmp*"))
+
+
+def test_repair_trusts_no_layout_by_which_fewer_rows_are_readable(monitor):
+    """The note is of an earlier state of the file: it has the runs where the pairs are."""
+    fill(monitor, 64)
+    monitor.record_feedback(min(recorded(monitor.db_path)), 5)
+    monitor.close()
+    before = recorded(monitor.db_path)
+    note = monitor.db_path.with_name(f"{monitor.db_path.name}.layout")
+    rows = json.loads(note.read_bytes())
+    root_of = {name: root for _, name, _, root, _ in rows}
+    moved = {"runs": root_of["pairs"], "pairs": root_of["runs"]}
+    note.write_text(json.dumps([[kind, name, of, moved.get(name, root), sql] for kind, name, of, root, sql in rows]))
+    damage(monitor.db_path, 0, 4_096)
+    done = repair(monitor.db_path)
+    assert done is not None
+    assert (done.saved["runs"], done.saved["feedback"], recorded(monitor.db_path)) == (64, 1, before)
 
 
 def test_a_database_of_which_nothing_is_left_is_not_touched(tmp_path):
     path = tmp_path / "performance.db"
     path.write_bytes(b"x" * 50_000)
-    with pytest.raises(StorageUnavailable, match="nothing can be read"):
+    with pytest.raises(StorageUnavailable, check=coded("nothing_to_save")):
         repair(path)
     assert path.read_bytes() == b"x" * 50_000
     assert not list(tmp_path.glob(".*.tmp*"))
@@ -443,23 +462,23 @@ def test_a_check_that_hangs_is_what_is_wrong_and_is_not_begun_again():
     goes_on = threading.Event()
     goes_on.set()
 
-    def hang(_parts: object) -> str:
+    def hang() -> str:
         begun.append("disk")
         goes_on.wait(HANG_S)
         ended.append("disk")
         return "well"
 
     checks = Checks()
-    assert set(checks.ask(None, {"disk": hang, "clock": lambda _: "well"})) == {"disk", "clock"}  # type: ignore[arg-type]
+    assert set(checks.ask({"disk": hang, "clock": lambda _: "well"})) == {"disk", "clock"}  # type: ignore[arg-type]
     goes_on.clear()
     time.sleep(OLD_AFTER_S)
     for _ in range(2):
-        told = checks.ask(None, {"disk": hang, "clock": lambda _: "well"})  # type: ignore[arg-type]
+        told = checks.ask({"disk": hang, "clock": lambda: "well"})
         assert told["clock"] == {"status": "ok", "detail": "well"}
         assert "no answer for" in told["disk"]["detail"]
     assert (len(begun), len(ended)) == (2, 1), "it is begun once, and nobody has waited for its end"
     goes_on.set()
-    until(lambda: checks.ask(None, {"disk": hang})["disk"]["status"] == "ok")  # type: ignore[arg-type]
+    until(lambda: checks.ask({"disk": hang})["disk"]["status"] == "ok")
 
 
 def test_a_file_that_vanishes_between_commits_is_never_written_unseen(monitor):

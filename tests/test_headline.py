@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from ab_testing import ABTestManager
 from enhanced_flask import make_folders, make_services
 from monitoring import PerformanceRecord
 from scheduler_service.clock import to_iso
@@ -271,8 +272,8 @@ def test_the_command_line_says_it_first(tmp_path, capsys):
         )
     monitor.close()
     commands = ["results", "e", "--home", str(tmp_path)]
-    assert main([*commands, "--json"]) == 0
+    assert main(ABTestManager, [*commands, "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
-    assert main(commands) == 0
+    assert main(ABTestManager, commands) == 0
     text = capsys.readouterr().out
     assert text.startswith(f"{told['contradiction']['message']}\n\nworse: ")

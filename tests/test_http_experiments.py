@@ -76,7 +76,7 @@ def test_an_archived_experiment_is_read_as_before_and_listed_on_request(client, 
     assert run.status_code == 200
     refused = client.post("/experiments/old/archive", json={})
     assert (refused.status_code, refused.content_type) == (409, "application/problem+json")
-    assert "is active; it takes one that is" in refused.json["detail"]
+    assert refused.json["code"] == "move_of_experiment"
     client.post("/experiments/old/stop", json={})
     before = {route: client.get(route).json for route in READING[1:]}
     answer = client.post("/experiments/old/archive", json={"actor": "ann", "reason": "room"})

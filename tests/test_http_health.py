@@ -164,7 +164,7 @@ def test_a_full_queue_is_named_and_heals(app, monkeypatch, kind):
 
 def test_liveness_touches_no_part(app, monkeypatch):
     def fail(*_: object) -> None:
-        raise StorageUnavailable("everything is gone")
+        raise StorageUnavailable("database_replaced", path="all.db")
 
     parts = app.extensions[EXTENSION]
     for threads in (parts.storage, parts.probing, parts.compute):

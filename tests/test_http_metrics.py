@@ -185,7 +185,7 @@ def test_a_refused_piece_of_work_and_a_lost_record_are_counted(app, monkeypatch)
     parts, client = app.extensions[EXTENSION], app.test_client()
 
     def fail(record: object) -> None:
-        raise StorageUnavailable("the disk is full")
+        raise StorageUnavailable("disk_nearly_full", free=0, minimum=1)
 
     with monkeypatch.context() as broken:
         broken.setattr(parts.monitor, "record_performance", fail)

@@ -95,7 +95,7 @@ def test_a_database_that_cannot_be_written_is_503_not_a_lost_record(app, monkeyp
     from scheduler_service.http.services import EXTENSION
 
     def fail(record):
-        raise StorageUnavailable("the disk is full")
+        raise StorageUnavailable("disk_nearly_full", free=0, minimum=1)
 
     monkeypatch.setattr(app.extensions[EXTENSION].monitor, "record_performance", fail)
     answer = app.test_client().post("/run_algorithm", json={"params": SAMPLE})

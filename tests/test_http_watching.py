@@ -13,6 +13,7 @@ from scheduler_service.files import locked
 from scheduler_service.http.services import EXTENSION
 from scheduler_service.http.watch.watching import ANYWAY_EVERY_S, REST, ExperimentWatch
 from scheduler_service.settings import Settings
+from scheduler_service.telemetry.queries import experiments_since
 from scheduler_service.telemetry.record import PairRecord
 
 NAMES = ("first", "second", "unguarded", "paused")
@@ -75,9 +76,9 @@ def test_another_database_is_all_new(parts, judged):
     run_each(parts, "first", "first", "first")
     watch = ExperimentWatch(parts)
     watch.look()
-    assert parts.monitor.history.experiments_since(2, 0) == ({"first"}, 3, 0)
-    assert parts.monitor.history.experiments_since(3, 0) == (set(), 3, 0)
-    assert parts.monitor.history.experiments_since(9, 9) == ({"first"}, 3, 0)
+    assert experiments_since(parts.monitor.engine, 2, 0) == ({"first"}, 3, 0)
+    assert experiments_since(parts.monitor.engine, 3, 0) == (set(), 3, 0)
+    assert experiments_since(parts.monitor.engine, 9, 9) == ({"first"}, 3, 0)
 
 
 def test_a_rollout_is_judged_when_its_stage_may_be_left_and_otherwise_one_in_a_round(parts, judged, monkeypatch):

@@ -16,6 +16,7 @@ from scheduler_service.telemetry.queries import DTYPES, PAIR_DTYPES
 from scheduler_service.telemetry.record import ReplayRecord, input_digest
 from scheduler_service.telemetry.schema import SCHEMA_VERSION
 from tests import preloaded
+from tests.codes import coded
 from tests.waiting import HANG_S
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -209,7 +210,7 @@ def test_chosen_columns_are_all_that_is_read(monitor):
 
 @pytest.mark.parametrize("columns", [["makespan", "1; DROP TABLE runs"], ["id"], []])
 def test_columns_that_do_not_exist_are_refused(monitor, columns):
-    with pytest.raises(InvalidInput, match="are not some of timestamp, request_id"):
+    with pytest.raises(InvalidInput, check=coded("unknown_columns")):
         monitor.get_performance_data(columns=columns)
 
 
@@ -317,7 +318,7 @@ def test_a_newer_database_is_not_touched(old_database, tmp_path):
     with sqlite3.connect(old_database) as connection:
         connection.execute("UPDATE schema_version SET version = 99")
         before = connection.execute("SELECT sql FROM sqlite_master").fetchall()
-    with pytest.raises(StorageUnavailable, match=f"schema version 99; this program knows version {SCHEMA_VERSION}"):
+    with pytest.raises(StorageUnavailable, check=coded("schema_version", found=99, known=SCHEMA_VERSION)):
         PerformanceMonitor(old_database, reports_dir=tmp_path)
     with sqlite3.connect(old_database) as connection:
         assert connection.execute("SELECT sql FROM sqlite_master").fetchall() == before

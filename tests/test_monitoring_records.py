@@ -17,6 +17,7 @@ import pytest
 from monitoring import PERFORMANCE_THRESHOLDS, PerformanceMonitor, PerformanceRecord
 from scheduler_service.errors import InvalidInput, RunNotFound, StorageUnavailable
 from tests import preloaded
+from tests.codes import coded
 from tests.waiting import HANG_S
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -108,7 +109,7 @@ def test_times_may_be_naive_local_or_have_an_offset(monitor, monkeypatch, offset
 
 
 def test_a_time_that_is_none_is_refused_by_name(monitor):
-    with pytest.raises(InvalidInput, match="start_time 'yesterday' is not an ISO-8601 time"):
+    with pytest.raises(InvalidInput, check=coded("not_a_time")):
         monitor.get_performance_data(start_time="yesterday")
 
 
@@ -130,11 +131,11 @@ def test_the_last_verdict_on_a_run_counts(monitor):
 
 
 def test_a_verdict_needs_a_run_and_a_number_from_1_to_5(monitor):
-    with pytest.raises(RunNotFound, match="'nobody'"):
+    with pytest.raises(RunNotFound, check=coded("run_not_found", request_id="nobody")):
         monitor.record_feedback("nobody", 3)
     monitor.record_performance(record("r1"))
     for verdict in (0, 6, True, 2.5):
-        with pytest.raises(InvalidInput, match="1 to 5"):
+        with pytest.raises(InvalidInput, check=coded("out_of_range", minimum=1, maximum=5)):
             monitor.record_feedback("r1", verdict)
     assert monitor.get_performance_data()["user_satisfaction"].isna().all()
 
@@ -166,7 +167,7 @@ def test_many_threads_lose_nothing_and_the_records_of_a_call_share_a_commit(moni
     from sqlalchemy import event
 
     commits = []
-    event.listen(monitor._engine, "commit", commits.append)
+    event.listen(monitor.engine, "commit", commits.append)
 
     def write(thread: int) -> None:
         for number in range(5):
@@ -252,7 +253,7 @@ def test_what_was_acknowledged_survives_kill_9(tmp_path):
 
 
 def test_commits_go_to_the_disk(monitor):
-    with monitor._engine.connect() as connection:
+    with monitor.engine.connect() as connection:
         assert connection.exec_driver_sql("PRAGMA synchronous").scalar() == 2  # FULL
 
 
@@ -283,16 +284,16 @@ def test_native_threads_under_gevent_do_not_hang(tmp_path):
 def test_a_database_that_cannot_be_used_says_so(tmp_path):
     not_a_database = tmp_path / "x.db"
     not_a_database.write_bytes(b"this is no database" * 100)
-    with pytest.raises(StorageUnavailable, match=r"x\.db cannot be used: file is not a database"):
+    with pytest.raises(StorageUnavailable, check=coded("database_damaged", reason="file is not a database")):
         PerformanceMonitor(not_a_database, reports_dir=tmp_path)
-    with pytest.raises(StorageUnavailable, match="cannot be used"):
+    with pytest.raises(StorageUnavailable, check=coded("records_unusable")):
         PerformanceMonitor(not_a_database / "below" / "a.db", reports_dir=tmp_path)
 
 
 def test_a_newer_schema_is_left_alone(tmp_path, monitor):
-    with monitor._engine.begin() as connection:
+    with monitor.engine.begin() as connection:
         connection.exec_driver_sql("UPDATE schema_version SET version = 99")
-    with pytest.raises(StorageUnavailable, match="schema version 99"):
+    with pytest.raises(StorageUnavailable, check=coded("schema_version", found=99)):
         PerformanceMonitor(monitor.db_path, reports_dir=tmp_path)
 
 

@@ -11,6 +11,8 @@ from scheduler_env.problem import Instance
 from scheduler_env.readers import instance_from_request
 from scheduler_env.schedule import Schedule, ScheduledStep
 from scheduler_service.http.runs.running import recorded_details
+from scheduler_service.telemetry.history import run_of_request
+from tests.codes import coded
 from tests.properties import examples
 
 SAMPLE = [10, 5, 8, 6, 7, 9, 6, 7, 6, 7, 7, 7, 4, 7, 5]
@@ -44,15 +46,17 @@ def test_what_is_unpacked_is_what_was_packed(data, request):
 
 def test_placements_of_another_instance_are_refused(service):
     told = service.run(params=SAMPLE)
-    _, asked, placements = PerformanceMonitor(service.home / "logs" / "performance.db").history.run(told["request_id"])
+    _, asked, placements = run_of_request(
+        PerformanceMonitor(service.home / "logs" / "performance.db").engine, told["request_id"]
+    )
     assert len(placements) < 150
     for other in (PLANT, {"workpoints": [{}, {}]}):
-        with pytest.raises(InvalidSchedule, match="do not belong to a schedule"):
+        with pytest.raises(InvalidSchedule, check=coded("placements_of_other")):
             unpacked(instance_from_request(other), placements)
         assert recorded_details(other, placements) is None
     smaller = {**asked, "teams": {team: {"headcount": 1, "min_crew": 1} for team in ("team3", "team4")}}
     assert recorded_details(smaller, placements) is None
-    with pytest.raises(InvalidSchedule, match="damaged"):
+    with pytest.raises(InvalidSchedule, check=coded("placements_damaged")):
         unpacked(instance_from_request(asked), placements[:-3])
     assert recorded_details(asked, None) is recorded_details(None, placements) is None
 

@@ -32,8 +32,10 @@ from scheduler_service.stats.guardrails import check_guardrails
 from scheduler_service.stats.optimality import MIN_ANSWERS, PROVEN_GAP, PROVEN_SHARE
 from scheduler_service.stats.pairs import judge_pairs
 from scheduler_service.stats.verdict import judge
+from scheduler_service.telemetry.history import latest_runs
 from scheduler_service.telemetry.schema import SCHEMA_VERSION
 from scheduler_service.words import WORDS
+from tests.codes import coded
 from tests.pages import Page
 
 ROOT = Path(__file__).parents[1]
@@ -169,7 +171,7 @@ def test_a_failed_run_has_none_and_a_side_that_failed_may_have_none(monitor):
     )
     assert monitor.get_performance_data()["policy_makespan"].fillna(-1.0).tolist() == [52.0, -1.0]
     sides = {"key_a": "a", "key_b": "b", "success_a": True, "success_b": False, "makespan_a": 50.0}
-    with pytest.raises(InvalidInput, match="failed has no policy_makespan"):
+    with pytest.raises(InvalidInput, check=coded("pair_failed")):
         PairRecord(request_id="r", source="shadow", candidate="model_b", policy_makespan_b=1.0, **sides)
 
 
@@ -218,7 +220,7 @@ def test_a_database_from_before_is_upgraded_and_reads_null(old):
     assert runs["policy_makespan"].isna().all()
     assert old.get_pairs("e")[["policy_makespan_a", "policy_makespan_b"]].isna().all(axis=None)
     assert old.summary()["policy_makespan"]["mean"] is None
-    assert [run["policy_makespan"] for run in old.history.latest(10)] == [None] * 6
+    assert [run["policy_makespan"] for run in latest_runs(old.engine, 10)] == [None] * 6
     old.record_performance(PerformanceRecord(request_id="new", makespan=50.0, policy_makespan=51.0))
     assert old.get_performance_data()["policy_makespan"].dropna().tolist() == [51.0]
 
@@ -323,11 +325,11 @@ def test_a_replay_of_any_two_models_is_judged_by_it_when_asked_to(tmp_path, caps
     monitor.close()
     models = ["--baseline", "DDQN_v1.0", "--candidate-model", "DDQN_v2.0"]
     command = ["replay", "--home", str(tmp_path), *models]
-    assert main([*command, "--metric", "policy_makespan", "--json"]) == 0
+    assert main(ABTestManager, [*command, "--metric", "policy_makespan", "--json"]) == 0
     verdict = json.loads(capsys.readouterr().out)["verdict"]
     assert (verdict["metric"], verdict["pairs"]) == ("policy_makespan", PLANNERS)
     assert verdict["verdict"] == "better"
-    assert main([*command, "--metric", "policy_makespan"]) == 0
+    assert main(ABTestManager, [*command, "--metric", "policy_makespan"]) == 0
     assert "policy_makespan model_b / model_a: 0.9" in capsys.readouterr().out
     pairs = PerformanceMonitor(tmp_path / "logs" / "performance.db", reports_dir=tmp_path).get_pairs()
     assert (pairs["policy_makespan_b"] >= pairs["makespan_b"] - 1e-9).all()

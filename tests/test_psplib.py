@@ -13,6 +13,7 @@ from scheduler_env import InvalidInstance
 from scheduler_env.agent import load_agent
 from scheduler_env.psplib import instance_from_psplib
 from scheduler_service.settings import Settings
+from tests.codes import coded
 from tests.properties import examples
 
 PSPLIB = Settings().data / "psplib"
@@ -55,7 +56,7 @@ def test_every_stored_instance_without_non_renewable_resources_is_read():
 
 def test_non_renewable_resources_are_refused_by_name():
     name = sorted(path.name for path in (PSPLIB / "j20.mm").glob("*.mm"))[0]
-    with pytest.raises(InvalidInstance, match="N1, N2; only renewable"):
+    with pytest.raises(InvalidInstance, check=coded("psplib_resources", names=["N1", "N2"])):
         instance_from_psplib(_text(f"j20.mm/{name}"))
 
 

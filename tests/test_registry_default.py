@@ -10,6 +10,7 @@ from model_manager import ModelVersionManager
 from monitoring import PerformanceMonitor, PerformanceRecord
 from scheduler_service.registry.cli import main
 from scheduler_service.settings import Settings
+from scheduler_service.telemetry.answered import answered_by
 
 V1, V2 = "DDQN_v1.0", "DDQN_v2.0"
 
@@ -114,7 +115,7 @@ def test_a_promotion_and_its_way_back_are_told_as_changes_of_the_default(client)
 def test_shares_are_of_the_requests_that_were_answered_and_arms_of_the_users_they_have(client, home):
     v1, v2 = key(client, V1), key(client, V2)
     monitor = PerformanceMonitor(home / "logs" / "performance.db")
-    before = monitor.history.answered_by(monitor.clock().replace(year=2000), 20_000)
+    before = answered_by(monitor.engine, monitor.clock().replace(year=2000), 20_000)
     records = [
         PerformanceRecord(request_id=f"share_{number}", model_key=v1 if number < 30 else v2, makespan=20.0)
         for number in range(100)

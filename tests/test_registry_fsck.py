@@ -10,7 +10,8 @@ import pytest
 
 from model_manager import ModelVersionManager
 from scheduler_service.clock import utc_now
-from scheduler_service.registry.cli import main, table
+from scheduler_service.command_line import table
+from scheduler_service.registry.cli import main
 from scheduler_service.registry.fsck import fsck
 from scheduler_service.registry.store import Store
 from scheduler_service.settings import PROJECT_ROOT, Settings

@@ -323,11 +323,11 @@ def test_a_broken_tags_file_is_said_refuses_changes_and_hides_no_model(tmp_path,
     fresh = ModelVersionManager(tmp_path)  # never read the tags
     assert (manager.resolve("DDQN:canary"), fresh.resolve(key)) == (key, key)
     for each in (manager, fresh):
-        assert "tags.json is not JSON" in str(each.problem)
+        assert "tags.json is not JSON" in str(each.fault)
         with pytest.raises(StorageUnavailable, check=coded("file_not_json", file=str(tmp_path / "tags.json"))):
             each.tag_model("other", key)
     (tmp_path / "tags.json").write_bytes(before)
-    assert (fresh.resolve("DDQN:canary"), fresh.problem) == (key, None)
+    assert (fresh.resolve("DDQN:canary"), fresh.fault) == (key, None)
 
 
 def test_a_full_disk_is_a_clear_error_and_leaves_the_registry_as_it_was(tmp_path, weights, monkeypatch):

@@ -34,6 +34,7 @@ from scheduler_service.experiments.replay import (
 )
 from scheduler_service.http.services import Services
 from scheduler_service.settings import Settings
+from tests.codes import coded
 from tests.waiting import until
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -204,10 +205,10 @@ def test_the_selection_is_by_time_number_and_experiment(monitor, calls):
 
 
 def test_without_requests_there_is_nothing_to_replay(monitor):
-    with pytest.raises(NothingToReplay, match="no request in the last 7 days is recorded with its input"):
+    with pytest.raises(NothingToReplay, check=coded("nothing_to_replay", days=7.0)):
         plan_replay(monitor.replays, CONTEST, ReplayOptions(), NOW)
     log_runs(monitor, 1, experiment="other")
-    with pytest.raises(NothingToReplay, match="no request of the experiment 'e' in the last 2 days"):
+    with pytest.raises(NothingToReplay, check=coded("nothing_of_experiment", experiment="e", days=2.0)):
         plan_replay(monitor.replays, CONTEST, ReplayOptions(own_requests=True, days=2), NOW)
 
 
@@ -319,7 +320,7 @@ def test_what_was_computed_is_kept_when_an_error_ends_it(monitor, calls):
 def test_a_model_is_not_compared_with_itself(monitor):
     log_runs(monitor, 2)
     itself = Contest("A", "A", "e")
-    with pytest.raises(InvalidInput, match="cannot be compared with itself"):
+    with pytest.raises(InvalidInput, check=coded("compared_with_itself")):
         plan_replay(monitor.replays, itself, ReplayOptions(), NOW)
     verdict = judge_replay(itself, None, monitor)
     assert verdict["verdict"] == "identical"
@@ -337,7 +338,7 @@ def test_a_candidate_is_found_by_its_arm(monitor):
     assert contest_of(experiment, None, str.upper) == Contest("X", "Y", "e", "model_b", 0.02, 0.05)
     assert contest_of(experiment, "model_c", str.upper).key_b == "Z"
     for arm in ("model_a", "model_d"):
-        with pytest.raises(InvalidExperiment, match="has no candidate"):
+        with pytest.raises(InvalidExperiment, check=coded("unknown_candidate")):
             contest_of(experiment, arm, str.upper)
 
 
@@ -459,7 +460,7 @@ def test_one_replay_at_a_time_and_the_same_one_again_is_that_one(parts):
     slow = ReplayOptions(limit=40, time_budget_ms=100.0)
     first = parts.replays.start("better", options=slow)
     assert parts.replays.start("better", options=slow)["replay_id"] == first["replay_id"]
-    with pytest.raises(Overloaded, match="a replay of better is at work") as caught:
+    with pytest.raises(Overloaded, check=coded("replay_at_work", experiment="better")) as caught:
         parts.replays.start("worse", options=ReplayOptions())
     assert caught.value.retry_after_s >= 1
     assert parts.replays.state("better")["state"] == "running"
@@ -479,10 +480,10 @@ def test_identical_models_are_said_to_be_identical_at_once(parts):
 def test_what_cannot_be_replayed_says_why(parts):
     with pytest.raises(ExperimentNotFound):
         parts.replays.start("nobody_made_this", options=ReplayOptions())
-    with pytest.raises(InvalidExperiment, match="no candidate 'model_h'"):
+    with pytest.raises(InvalidExperiment, check=coded("unknown_candidate", arm="model_h")):
         parts.replays.start("better", candidate="model_h", options=ReplayOptions())
     with pytest.raises(NothingToReplay):
         parts.replays.start("better", options=ReplayOptions(own_requests=True))
     parts.experiments.create_experiment("untouched", "DDQN_v1.0", "DDQN_v2.0")
-    with pytest.raises(ReplayNotFound, match="'untouched' has not been replayed"):
+    with pytest.raises(ReplayNotFound, check=coded("not_replayed", experiment="untouched")):
         parts.replays.state("untouched")

@@ -143,11 +143,11 @@ def test_ctrl_c_keeps_what_is_done_and_says_how_to_go_on(large):
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        (("nobody_made_this",), "there is no experiment 'nobody_made_this'"),
+        (("nobody_made_this",), "no experiment 'nobody_made_this' is configured"),
         (("e", "--candidate", "model_c"), "has no candidate 'model_c'"),
-        (("e", "--days", "0"), "days 0.0 is not greater than 0"),
-        (("e", "--baseline", "DDQN_v1.0"), "say either an experiment, or --baseline and --candidate-model"),
-        ((), "without an experiment, say --baseline and --candidate-model"),
+        (("e", "--days", "0"), "days: must be greater than 0"),
+        (("e", "--baseline", "DDQN_v1.0"), "give either an experiment, or --baseline and --candidate-model"),
+        ((), "without an experiment, give --baseline and --candidate-model"),
         (("--baseline", "DDQN_v1.0", "--candidate-model", "DDQN_v7.0"), "DDQN_v7.0"),
     ],
 )

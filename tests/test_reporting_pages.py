@@ -94,7 +94,7 @@ def fill(monitor: PerformanceMonitor, count: int, *, better_by_h: float = 3.0, s
                 NOW,
             )
         )
-    with monitor._engine.begin() as connection:
+    with monitor.engine.begin() as connection:
         connection.execute(insert(runs_table), rows)
 
 

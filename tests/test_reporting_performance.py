@@ -15,6 +15,7 @@ from matplotlib.dates import date2num
 from statsmodels.robust.scale import mad
 
 from monitoring import PerformanceMonitor, PerformanceRecord
+from scheduler_service.alert_rules import GAP_THRESHOLDS
 from scheduler_service.alerts.about import FOR_EVER, size_of, sizes
 from scheduler_service.alerts.episodes import Episode
 from scheduler_service.reporting import figures
@@ -29,7 +30,6 @@ from scheduler_service.reporting.pdf import pdf_of
 from scheduler_service.reporting.performance import performance_report
 from scheduler_service.stats.outliers import OUTLIER_SCORE, modified_z_scores
 from scheduler_service.telemetry.queries import DTYPES
-from scheduler_service.thresholds import GAP_THRESHOLDS
 from scheduler_service.words import WORDS
 from tests.pages import Page
 

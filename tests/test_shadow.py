@@ -134,7 +134,7 @@ def test_a_share_shadows_that_share_of_the_requests(running):
 def test_clients_are_answered_while_a_long_shadow_run_is_computed(running):
     create(running, "slow", shadow=True)
     create(running, "quick")
-    running.run(workpoints=workpoints_of(1, 10), experiment="slow", user_id="u1", time_budget_ms=4_000)
+    running.run(workpoints=workpoints_of(1, 10), experiment="slow", user_id="u1", time_budget_ms=2_500)
     for user in range(10):
         running.run(params=params_of(user), experiment="quick", user_id=f"u{user}", time_budget_ms=0)
     assert len(pairs_of(running, "slow", 0)) == 0, "they were answered before it was over"
@@ -148,7 +148,7 @@ def test_a_flood_is_answered_and_what_is_too_much_is_counted(running):
         list(
             clients.map(
                 lambda user: running.run(
-                    workpoints=workpoints_of(user, 5), experiment="flood", user_id=f"u{user}", time_budget_ms=40
+                    workpoints=workpoints_of(user, 5), experiment="flood", user_id=f"u{user}", time_budget_ms=10
                 ),
                 range(sent),
             )
@@ -165,7 +165,7 @@ def test_sigterm_does_not_wait_for_shadow_runs(tmp_path):
     with live_service(tmp_path) as service:
         create(service, "long", shadow=True)
         for user in range(2):
-            service.run(workpoints=workpoints_of(user, 10), experiment="long", user_id=f"u{user}", time_budget_ms=4_000)
+            service.run(workpoints=workpoints_of(user, 10), experiment="long", user_id=f"u{user}", time_budget_ms=1_500)
         assert service.stop() == 0
         service.said("a computation in the background is broken off")
 
@@ -179,7 +179,7 @@ def test_several_worker_processes_shadow_alike(tmp_path):
             service.run(params=params_of(user), experiment="workers", user_id=f"u{user}", time_budget_ms=0)
         assert len(pairs_of(service, "workers", 12)) == 12
         assert metric_becomes(service, 'shadow_pairs_total{experiment="workers"}', 12.0)
-        service.run(workpoints=workpoints_of(1, 10), experiment="workers", user_id="u1", time_budget_ms=3_000)
+        service.run(workpoints=workpoints_of(1, 10), experiment="workers", user_id="u1", time_budget_ms=1_500)
         assert service.stop() == 0
         assert "SIGABRT" not in service.output.read_text(errors="replace"), "no worker aborts when it ends"
 

@@ -15,6 +15,7 @@ from scheduler_service.experiments.examination import RUN_COLUMNS, examine
 from scheduler_service.http.contract.runs import RunRequest
 from scheduler_service.http.runs.running import compute
 from scheduler_service.settings import Settings
+from scheduler_service.telemetry.history import latest_runs
 from scheduler_service.telemetry.schema import SCHEMA_VERSION
 
 VERSION_4 = Path(__file__).parent / "data" / "performance_v4.sql"
@@ -128,7 +129,7 @@ def test_frames_and_files_for_other_programs_have_it_as_their_last_column(monito
     for frame in (runs, read):
         assert frame.columns[-1] == "split"
         assert frame["split"].fillna("-").tolist() == ["0.9/0.1", "-"]
-    assert [run["split"] for run in monitor.history.latest(2)] == [None, "0.9/0.1"]
+    assert [run["split"] for run in latest_runs(monitor.engine, 2)] == [None, "0.9/0.1"]
 
 
 def test_a_database_from_before_is_upgraded_and_judged_as_before(tmp_path):

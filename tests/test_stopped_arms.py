@@ -20,6 +20,7 @@ from scheduler_service.reporting.page import html_of
 from scheduler_service.stats.guardrails import Guardrail
 from scheduler_service.stats.outcome import NotComputable
 from scheduler_service.words import Message
+from tests.codes import coded
 from tests.conftest import live_service
 from tests.pages import Page
 from tests.waiting import until
@@ -167,7 +168,7 @@ def test_the_last_candidate_is_stopped_with_the_experiment(manager):
 
 @pytest.mark.parametrize("arm", ["model_a", "model_e", "model_h", ""])
 def test_the_baseline_and_unknown_arms_cannot_be_stopped(manager, arm):
-    with pytest.raises(InvalidExperiment, match="has no candidate") as caught:
+    with pytest.raises(InvalidExperiment, check=coded("unknown_candidate")) as caught:
         manager.stop_arm("four", arm)
     assert [loc for loc, _ in caught.value.errors] == [("arm",)]
 
@@ -175,10 +176,10 @@ def test_the_baseline_and_unknown_arms_cannot_be_stopped(manager, arm):
 def test_an_arm_is_stopped_once_and_only_while_its_experiment_may_be(manager):
     manager.pause_experiment("four")
     manager.stop_arm("four", "model_c")
-    with pytest.raises(ExperimentConflict, match="model_c of the experiment 'four' is stopped already"):
+    with pytest.raises(ExperimentConflict, check=coded("arm_stopped_already", arm="model_c")):
         manager.stop_arm("four", "model_c")
     manager.stop_experiment("four")
-    with pytest.raises(ExperimentConflict, match="is stopped; only an arm that runs"):
+    with pytest.raises(ExperimentConflict, check=coded("move_of_experiment", status="stopped", action="stop_arm")):
         manager.stop_arm("four", "model_b")
 
 
@@ -192,7 +193,7 @@ def test_an_arm_stays_stopped_over_a_pause_and_a_restart_of_the_service(manager,
 
 @pytest.mark.parametrize("arm", ["model_a", "model_e", "x"])
 def test_a_file_that_stops_an_arm_which_cannot_be_is_refused(manager, arm):
-    with pytest.raises(InvalidExperiment, match="cannot be stopped"):
+    with pytest.raises(InvalidExperiment, check=coded("not_a_candidate")):
         manager.config["experiments"]["four"]["stopped_arms"] = {arm: to_iso(START)}
 
 
@@ -459,11 +460,11 @@ def test_on_the_command_line_an_arm_is_stopped_and_shown_as_stopped(tmp_path, ca
     manager = ABTestManager(tmp_path / "ab_test_config.json")
     manager.create_experiment("three", "DDQN_v2.0", "DDQN_v1.0", model_c="DDQN_v3.0")
     command = ["stop-arm", "three", "model_c", "--home", str(tmp_path), "--actor", "王工", "--reason", "too few people"]
-    assert main(command) == 0
+    assert main(ABTestManager, command) == 0
     assert "the experiment three is active without model_c" in capsys.readouterr().out
-    assert main(command) == 1
+    assert main(ABTestManager, command) == 1
     assert "stopped already" in capsys.readouterr().err
-    assert main(["history", "three", "--home", str(tmp_path)]) == 0
+    assert main(ABTestManager, ["history", "three", "--home", str(tmp_path)]) == 0
     assert "active without model_c" in capsys.readouterr().out
-    assert main(["results", "three", "--home", str(tmp_path)]) == 0
+    assert main(ABTestManager, ["results", "three", "--home", str(tmp_path)]) == 0
     assert "model_c is stopped since" in capsys.readouterr().out

@@ -14,15 +14,17 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from monitoring import PerformanceMonitor, PerformanceRecord
+from monitoring import ABTestAnalyzer, PerformanceMonitor, PerformanceRecord, alert_desk
 from scheduler_service.errors import InvalidInput, StorageUnavailable
-from scheduler_service.telemetry.cli import main
+from scheduler_service.telemetry.cli import Door, main
 from scheduler_service.telemetry.queries import DTYPES
 from tests import preloaded
+from tests.codes import coded
 from tests.test_monitoring_pairs import pair
 from tests.waiting import HANG_S
 
 ROOT = Path(__file__).resolve().parent.parent
+DOOR = Door(PerformanceMonitor, ABTestAnalyzer, alert_desk)
 NOW = datetime(2026, 11, 25, 12, 0, tzinfo=UTC)
 
 
@@ -114,7 +116,7 @@ def test_compactions_at_the_same_time_count_each_run_once(tmp_path):
 def test_what_a_broken_configuration_would_protect_is_not_compacted(monitor, tmp_path, capsys):
     fill(monitor)
     (tmp_path / "ab_test_config.json").write_text('{"experiments": {"kept"')
-    assert main(["vacuum", "--keep-days", "1", "--home", str(tmp_path)]) == 1
+    assert main(DOOR, ["vacuum", "--keep-days", "1", "--home", str(tmp_path)]) == 1
     assert "repair the file" in capsys.readouterr().err
     assert monitor.count_runs() == 60
 
@@ -123,7 +125,7 @@ def test_a_vacuum_without_room_is_refused(monitor, monkeypatch):
     fill(monitor, 3)
     usage = shutil.disk_usage(monitor.db_path.parent)._replace(free=1_000)
     monkeypatch.setattr("shutil.disk_usage", lambda _: usage)
-    with pytest.raises(StorageUnavailable, match="make room first"):
+    with pytest.raises(StorageUnavailable, check=coded("no_room_to_rewrite")):
         monitor.upkeep.vacuum()
 
 
@@ -221,12 +223,12 @@ def test_pairs_are_exported_too(monitor, tmp_path):
 
 def test_an_export_that_cannot_be_is_refused_and_leaves_nothing(monitor, tmp_path):
     fill(monitor, 3)
-    with pytest.raises(InvalidInput, match=r"runs.xlsx.*\.csv, \.parquet"):
+    with pytest.raises(InvalidInput, check=coded("export_format", name="runs.xlsx", known=[".csv", ".parquet"])):
         monitor.export(tmp_path / "runs.xlsx")
-    with pytest.raises(InvalidInput, match="pairs"):
+    with pytest.raises(InvalidInput, check=coded("pairs_by_model")):
         monitor.export(tmp_path / "p.csv", "pairs", model_key="M1")
     (tmp_path / "file").write_text("")
-    with pytest.raises(StorageUnavailable, match="cannot be written"):
+    with pytest.raises(StorageUnavailable, check=coded("cannot_write")):
         monitor.export(tmp_path / "file" / "runs.csv")
     (tmp_path / "runs.csv").write_text("the former one")
 
@@ -272,7 +274,7 @@ def test_the_command_line_compacts_but_for_what_is_configured(monitor, tmp_path,
     fill(monitor)
     arguments = ["vacuum", "--keep-days", "7", "--home", str(tmp_path), "--json"]
     told_before = monitor.count_runs()
-    assert main(arguments) == 0
+    assert main(DOOR, arguments) == 0
     told = json.loads(capsys.readouterr().out)
     assert told["compacted"] == told_before - monitor.count_runs() >= 0
 
@@ -301,17 +303,26 @@ def test_alerts_on_the_command_line_say_by_their_status_whether_anything_fires(t
     [
         (["export", "x.xlsx"], ".parquet"), (["export", "x.csv", "--since", "yesterday"], "ISO-8601"),
         (["vacuum", "--keep-days", "0"], "--keep-days"), (["report", "--days", "-1"], "days"),
-        (["alerts", "--history", "nan"], "--history"),
+        (["alerts", "--history", "0"], "--history"),
     ],
 )  # fmt: skip
 def test_impossible_commands_are_refused_in_a_line(monitor, tmp_path, capsys, arguments, word):
-    assert main([*arguments, "--home", str(tmp_path)]) == 1
+    assert main(DOOR, [*arguments, "--home", str(tmp_path)]) == 1
     told = capsys.readouterr().err
     assert word in told
     assert told.count("\n") == 1
 
 
+@pytest.mark.parametrize("written", ["1_0", "nan", "inf", "ten", "1,5", "0x10", ""])
+@pytest.mark.parametrize("option", ["alerts --history=", "thresholds --set=max_makespan=", "alerts --acknowledge="])
+def test_a_number_that_is_not_written_in_decimal_digits_is_refused(capsys, option, written):
+    with pytest.raises(SystemExit) as ended:
+        main(DOOR, f"{option}{written}".split())
+    assert ended.value.code == 2
+    assert "argument --" in capsys.readouterr().err
+
+
 def test_a_folder_without_records_is_said(tmp_path, capsys):
-    assert main(["stats", "--home", str(tmp_path)]) == 1
+    assert main(DOOR, ["stats", "--home", str(tmp_path)]) == 1
     assert "no records" in capsys.readouterr().err
     assert not (tmp_path / "logs").exists(), "looking makes nothing"

@@ -14,7 +14,7 @@ import pytest
 from enhanced_flask import create_app
 from monitoring import PerformanceMonitor, PerformanceRecord
 from scheduler_service.settings import Settings
-from scheduler_service.telemetry.trends import BUCKETS_S, bucket_bounds
+from scheduler_service.telemetry.trends import BUCKETS_S, bucket_bounds, trend_of_last
 
 NOW = datetime(2026, 11, 25, 12, 10, 30, tzinfo=UTC)
 FIGURES = {
@@ -64,7 +64,7 @@ def same(found: float | None, wanted: float) -> bool:
 )
 @pytest.mark.parametrize(("hours", "points"), [(1, 60), (24, 48), (168, 84), (168, 7), (720, 60)])
 def test_trends_equal_what_pandas_computes_of_the_records(monitor, hours, points, named):
-    trend = monitor.history.trend(NOW, hours=hours, points=points, **named)
+    trend = trend_of_last(monitor.engine, NOW, hours, points, **named)
     runs = monitor.get_performance_data(**named)
     assert len(trend.points) <= points
     counted = 0
@@ -83,7 +83,7 @@ def test_trends_equal_what_pandas_computes_of_the_records(monitor, hours, points
 
 
 def test_a_day_without_runs_is_an_empty_bucket_and_not_a_missing_one(monitor):
-    trend = monitor.history.trend(NOW, hours=168, points=168)
+    trend = trend_of_last(monitor.engine, NOW, 168, 168)
     silent = [point for point in trend.points if NOW - timedelta(hours=72) <= point.start < NOW - timedelta(hours=49)]
     assert len(silent) == 23
     for point in silent:
@@ -92,7 +92,7 @@ def test_a_day_without_runs_is_an_empty_bucket_and_not_a_missing_one(monitor):
 
 def test_a_database_without_runs_has_empty_trends(tmp_path):
     empty = PerformanceMonitor(tmp_path / "performance.db", reports_dir=tmp_path)
-    points = empty.history.trend(NOW, hours=24, points=10).points
+    points = trend_of_last(empty.engine, NOW, 24, 10).points
     assert {point.runs for point in points} == {0}
 
 

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from scheduler_env.standard_cycle import STANDARD_STEPS
-from scheduler_service.thresholds import GAP_THRESHOLDS
+from scheduler_service.alert_rules import GAP_THRESHOLDS
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -16,11 +16,12 @@ from traceback import format_tb
 from scheduler_service.alerts.episodes import Episode, Key, NoticeState, Policy, Silence, Step, step
 from scheduler_service.alerts.notice import Channel, Notice
 from scheduler_service.alerts.rules import Reading
-from scheduler_service.alerts.texts import NOTICES, Lang
+from scheduler_service.alerts.wording import figure
 from scheduler_service.clock import Clock, to_iso
 from scheduler_service.errors import DeliveryFailed, StorageUnavailable
 from scheduler_service.files import locked
 from scheduler_service.telemetry.alerts import AlertLog, Letter
+from scheduler_service.words import WORDS, Lang
 
 FIRST_WAIT_S, LONGEST_WAIT_S = 30.0, 3_600.0
 GIVE_UP_AFTER = timedelta(hours=24)
@@ -93,7 +94,7 @@ class AlertDesk:
 
     def tell(self, message: str, *, severity: str = "warning") -> bool:
         """Tells people something; False if the same was told less than a cool-down ago, and nothing was done."""
-        title = NOTICES[self._lang].get(severity, NOTICES[self._lang]["info"])
+        title = self._word(severity if severity in LOG_LEVELS else "info")
         first, _, rest = message.strip().partition("\n")
         text = f"{first}\n{rest}".strip()
         notice = Notice(f"{title} {first}", text, severity, "message", {"message": message})
@@ -129,8 +130,8 @@ class AlertDesk:
 
     def test(self) -> dict[str, str | None]:
         """Sends a test message through each channel, now; the channel's name -> what went wrong, None: nothing."""
-        words = NOTICES[self._lang]
-        notice = Notice(f"{words['test']} {words['test_title']}", words["test_text"], "info", "test")
+        word = self._word
+        notice = Notice(f"{word('test')} {word('test_title')}", word("test_text"), "info", "test")
         told: dict[str, str | None] = {}
         for name, channel in self.channels.items():
             try:
@@ -184,20 +185,23 @@ class AlertDesk:
         return timedelta(seconds=longest_s * self._jitter.uniform(0.5, 1.0))
 
     def _notice(self, episode: Episode, state: NoticeState, requests: Sequence[str]) -> Notice:
-        words = NOTICES[self._lang]
-        lines = [episode.message]
+        word, lines = self._word, [episode.message]
         if episode.value is not None and episode.threshold is not None:
-            lines.append(words["figures"].format(value=f"{episode.value:.4g}", threshold=f"{episode.threshold:.4g}"))
+            shown = (figure(episode.name, each, self._lang) for each in (episode.value, episode.threshold))
+            lines.append(word("figures", **dict(zip(("value", "threshold"), shown, strict=True))))
         times = {"time": _local(episode.began), "end": _local(episode.ended)}
-        lines.append(words["lasted" if episode.ended else "since"].format(**times))
+        lines.append(word("lasted" if episode.ended else "since", **times))
         if state != "resolved":
-            lines.append(words["advice"].format(advice=episode.advice))
+            lines.append(word("advice", advice=episode.advice))
             if requests:
-                lines.append(words["requests"].format(ids=", ".join(requests)))
-            lines.append(words["handle"].format(id=episode.id))
-        title = f"{words[episode.severity if state == 'firing' else state]} {episode.message}"
+                lines.append(word("requests", ids=list(requests)))
+            lines.append(word("handle", id=episode.id))
+        title = f"{word(episode.severity if state == 'firing' else state)} {episode.message}"
         severity = "info" if state == "resolved" else episode.severity
         return Notice(title, "\n".join(lines), severity, state, as_json(episode) | {"requests": list(requests)})
+
+    def _word(self, key: str, **params: object) -> str:
+        return WORDS.text(f"notices.{key}", params, self._lang)
 
 
 def _said(err: Exception) -> str:
@@ -215,8 +219,8 @@ def _got(held: ExitStack, path: Path) -> bool:
 
 
 def as_json(episode: Episode) -> dict[str, object]:
-    """The fields of an episode; times are ISO-8601 in UTC."""
-    values = asdict(episode)
+    """The fields of an episode, and its code; times are ISO-8601 in UTC."""
+    values = asdict(episode) | {"code": episode.name}
     return {name: to_iso(value) if isinstance(value, datetime) else value for name, value in values.items()}
 
 

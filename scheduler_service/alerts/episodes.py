@@ -52,6 +52,7 @@ class Episode:
     acknowledged_by: str | None = None
     note: str | None = None
     id: int | None = None  # None: not stored yet
+    params: Mapping[str, object] | None = None  # of the texts that `name` is the code of; None: not recorded
 
     @property
     def key(self) -> Key:
@@ -144,11 +145,11 @@ def _beyond(before: Episode | None, reading: Reading, now: datetime, policy: Pol
     if before is None:
         before = Episode(
             name=reading.name, subject=reading.subject, severity=reading.severity, state="pending",
-            began=now, last_beyond=now, message=reading.message, advice=reading.advice,
+            began=now, last_beyond=now, message=reading.message, advice=reading.advice, params=reading.params,
         )  # fmt: skip
     after = replace(
         before, last_beyond=now, value=reading.value, threshold=reading.threshold, severity=reading.severity,
-        message=reading.message, advice=reading.advice,
+        message=reading.message, advice=reading.advice, params=reading.params,
     )  # fmt: skip
     is_confirmed = reading.is_event or now - after.began >= timedelta(seconds=policy.confirm_s)
     return replace(after, state="firing", fired=now) if after.state == "pending" and is_confirmed else after

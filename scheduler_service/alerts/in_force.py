@@ -5,8 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from typing import Any
 
-from scheduler_service.alerts.limits import LimitChange, LimitFile
-from scheduler_service.thresholds import (
+from scheduler_service.alert_rules import (
     GAP_PREFIX,
     GAP_RULE,
     GAP_THRESHOLDS,
@@ -14,6 +13,8 @@ from scheduler_service.thresholds import (
     gap_limits,
     threshold,
 )
+from scheduler_service.alerts.limits import LimitChange, LimitFile
+from scheduler_service.alerts.wording import sizes_of
 
 CHANGES_SHOWN = 100
 
@@ -60,13 +61,14 @@ class ThresholdsInForce:
         """One of them; `change`: its last one.
 
         Raises:
-            ValueError: there is no such threshold.
+            NotFound: there is no such threshold.
         """
         known, said = threshold(name), self.file.thresholds
         default = (dict(self._usual()) | self._said).get(name, None if math.isnan(known.usual) else known.usual)
         return {
             "name": name,
             "rule": GAP_RULE if name.startswith(GAP_PREFIX) else name,
+            "params": {"sizes": sizes_of(f"N<={size}", self.gaps())} if (size := _size_of(name)) else {},
             "unit": known.unit,
             "value": said.get(name, default),
             "default": default,
@@ -74,3 +76,8 @@ class ThresholdsInForce:
             "most": known.most,
             "changed": asdict(change) if change is not None and name in said else None,
         }
+
+
+def _size_of(name: str) -> int | None:
+    """The greatest number of work points of the size that a gap's threshold is for."""
+    return int(name.removeprefix(GAP_PREFIX)) if name.startswith(GAP_PREFIX) else None

@@ -14,12 +14,12 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from scheduler_service.alert_rules import check, threshold
 from scheduler_service.clock import Clock, to_iso
 from scheduler_service.documents import Document, DocumentFile
-from scheduler_service.errors import InvalidInput, NotFound, StorageUnavailable
+from scheduler_service.errors import InvalidInput, NotFound, StorageUnavailable, cannot_write
 from scheduler_service.files import locked
 from scheduler_service.jsonlines import JsonLines
-from scheduler_service.thresholds import check, threshold
 
 log = logging.getLogger("scheduler.changes")
 
@@ -68,6 +68,11 @@ class LimitFile:
         """What is wrong with the file as it is now; None when all is well."""
         return self._file.problem
 
+    @property
+    def fault(self) -> StorageUnavailable | None:
+        """`problem` as an error to raise."""
+        return self._file.fault
+
     def put(self, name: str, value: float | None, *, actor: str, reason: str) -> LimitChange:
         """Sets a threshold, or puts it back to what counts where nobody says otherwise (None).
 
@@ -76,7 +81,7 @@ class LimitFile:
             InvalidInput: the value is beyond its limits; `errors` says which.
             StorageUnavailable: the file is broken (it is not overwritten), locked by others, or cannot be written.
         """
-        _check_known(name)
+        threshold(name)
         if value is not None:
             _check_value(name, value)
         made: list[LimitChange] = []
@@ -86,7 +91,7 @@ class LimitFile:
             said = document.setdefault("thresholds", {})
             before = said.pop(name, None)
             if value is None and before is None:
-                raise NotFound(f"the threshold {name} is not set; it is what counts where nobody says otherwise")
+                raise NotFound("threshold_not_set", name=name)
             if value is not None:
                 said[name] = value
             change = LimitChange(secrets.token_hex(8), to_iso(self._clock()), name, before, value, actor, reason)
@@ -115,22 +120,14 @@ class LimitFile:
                 if all(each.id != change["id"] for each in reversed(self._history.lines())):
                     self._history.append_once(change)
         except OSError as err:
-            raise StorageUnavailable(f"{self._history.path} cannot be written: {err.strerror or err}") from err
-
-
-def _check_known(name: str) -> None:
-    try:
-        threshold(name)
-    except ValueError as err:
-        raise NotFound(f"there is no threshold {err}") from err
+            raise cannot_write(self._history.path, err) from err
 
 
 def _check_value(name: str, value: float) -> None:
     try:
         check(name, value)
-    except ValueError as err:
-        most = threshold(name).most
-        raise InvalidInput(str(err), [(("value",), f"must be a finite number from 0 to {most:,.12g}")]) from err
+    except InvalidInput as err:
+        raise err.at(("value",)) from err
 
 
 def _validate(document: object) -> Limits:

@@ -114,7 +114,9 @@ class Mail:
     def _failed(self, reason: str, *, is_final: bool = False) -> DeliveryFailed:
         url = self._url.get_secret_value()
         told = redacted(reason, url=url, secrets=_logins(url))
-        return DeliveryFailed(f"{self.name}: {shortened(one_line(told), 300)}", is_final=is_final)
+        return DeliveryFailed(
+            "delivery_failed", channel=self.name, reason=shortened(one_line(told), 300), is_final=is_final
+        )
 
 
 def _logins(url: str) -> list[str]:

@@ -7,12 +7,13 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
+from scheduler_service.alert_rules import BY_NAME, GAP_THRESHOLDS, RULES, AlertRule, Severity, threshold
 from scheduler_service.alerts.about import RUNS_SHOWN, runs_about, subject_of, with_judged_gaps
 from scheduler_service.alerts.rise import judged, rise_of
-from scheduler_service.alerts.texts import RULES, Lang
-from scheduler_service.thresholds import GAP_THRESHOLDS, threshold
+from scheduler_service.alerts.wording import advice, message, params_of
+from scheduler_service.words import Lang
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -33,27 +34,9 @@ SILENCE_RUNS = threshold("silent_service").usual
 """Runs that every earlier week had in the hours that are silent now."""
 SILENCE_WEEKS = 2
 """Earlier weeks that have to be recorded before a silence says anything."""
-
-
-SEVERITIES: Mapping[str, Literal["warning", "critical"]] = {
-    "max_makespan": "warning",
-    "max_makespan_rise": "warning",
-    "max_execution_time": "warning",
-    "min_success_rate": "critical",
-    "model_failures": "warning",
-    "max_gap": "warning",
-    "input_drift": "warning",
-    "silent_service": "critical",
-    "min_free_disk_gib": "critical",
-    "experiment_aborted": "warning",
-    "experiment_arm_stopped": "warning",
-    "model_rolled_back": "critical",
-}
-"""Every rule."""
-EVENTS = frozenset({"experiment_aborted", "experiment_arm_stopped", "model_rolled_back"})
-"""Rules of things that happen once: they are told at once, and their end is not."""
-RULES_OF_RUNS = frozenset(SEVERITIES) - EVENTS
-"""The others: they judge what is recorded, and the disk that it is on."""
+EVENTS = frozenset(rule.name for rule in RULES if rule.is_event)
+RULES_OF_RUNS = frozenset(BY_NAME) - EVENTS
+"""The rules that judge what is recorded, and the disk that it is on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,8 +50,9 @@ class Reading:
     message: str  # one line: what is wrong
     advice: str  # what to do about it
     subject: str = ""  # what it is about, when a rule has several: a model, an experiment, a size
-    severity: Literal["warning", "critical"] = "warning"
+    severity: Severity = "warning"
     is_event: bool = False  # something that happened once: it is told, and its end is not
+    params: Mapping[str, object] = field(default_factory=dict)  # of the texts that its name is the code of
     details: Mapping[str, object] = field(default_factory=dict)  # further fields of `GET /alerts`
     requests: tuple[str, ...] = ()  # ids of the worst runs it is about, at most `RUNS_SHOWN`
 
@@ -132,7 +116,9 @@ def gaps(
     for largest, limit in sorted(limits.items()):
         subject, mine = subject_of(largest, limits), told[told["size"] == largest]
         value = float(mine["value"].mean()) if len(mine) >= GAP_RUNS else None
-        readings.append(_held_against("max_gap", value, limit, lang, subject=subject, requests=_first(mine)))
+        readings.append(
+            _held_against("max_gap", value, limit, lang, subject=subject, requests=_first(mine), limits=limits)
+        )
     return readings
 
 
@@ -150,7 +136,8 @@ def makespan_rises(
     limits = tuple(limits)
     for size, runs in judged(recent, before, now, limits).groupby("size"):
         subject, (value, is_chance) = subject_of(int(str(size)), limits), rise_of(runs)
-        reading = _held_against("max_makespan_rise", value, limit, lang, subject=subject, requests=_first(runs))
+        more: dict[str, Any] = {"subject": subject, "requests": _first(runs), "limits": limits}
+        reading = _held_against("max_makespan_rise", value, limit, lang, **more)
         # What chance explains is no alert yet, and no end of one.
         readings.append(replace(reading, state="near") if is_chance and reading.state == "beyond" else reading)
     return readings
@@ -243,36 +230,43 @@ def _held_against(
     *,
     subject: str = "",
     requests: tuple[str, ...] = (),
+    limits: Iterable[int] = GAP_THRESHOLDS,
 ) -> Reading:
-    """`value` against its threshold: a lower one if the rule's name begins with `min_`."""
-    state: State
+    """`value` against its threshold; `limits` are the sizes' greatest numbers of work points."""
+    state, params = _state(BY_NAME[name], value, limit), params_of(name, subject, limits)
+    return _reading(name, state, value, limit, lang, subject=subject, params=params, requests=requests)
+
+
+def _state(rule: AlertRule, value: float | None, limit: float) -> State:
     if value is None:
-        state = "unknown"
-    elif name.startswith("min_"):
-        # A rate cannot come further within than 1, so the margin is of what is left up to there.
-        room = 1.0 - limit if name.endswith("_rate") else limit
-        state = "beyond" if value < limit else "near" if value < limit + HYSTERESIS * room else "within"
-    else:
-        state = "beyond" if value > limit else "near" if value > limit * (1.0 - HYSTERESIS) else "within"
-    message, advice = RULES[lang][name]
-    told = message.format(subject=subject)
-    return Reading(name, state, value, limit, told, advice, subject, SEVERITIES[name], requests=requests)
+        return "unknown"
+    if rule.worse == "below":
+        # A share cannot come further within than 1, so the margin is of what is left up to there.
+        room = rule.most - limit if rule.unit == "share" else limit
+        return "beyond" if value < limit else "near" if value < limit + HYSTERESIS * room else "within"
+    return "beyond" if value > limit else "near" if value > limit * (1.0 - HYSTERESIS) else "within"
 
 
-def _event(
+def _event(name: str, subject: str, reason: str, lang: Lang, *, value: float = 1.0, **more: Any) -> Reading:
+    params = {**params_of(name, subject), "reason": reason}
+    return _reading(name, "beyond", value, 0.0, lang, subject=subject, params=params, **more)
+
+
+def _reading(
     name: str,
-    subject: str,
-    reason: str,
+    state: State,
+    value: float | None,
+    limit: float,
     lang: Lang,
     *,
-    value: float = 1.0,
+    subject: str,
+    params: Mapping[str, object],
     details: Mapping[str, object] | None = None,
     requests: tuple[str, ...] = (),
 ) -> Reading:
-    named = {**(details or {}), "subject": subject, "reason": reason}
-    message, advice = (text.format(**named) for text in RULES[lang][name])
+    rule, texts = BY_NAME[name], (message(name, params, lang), advice(name, params, lang))
     return Reading(
-        name, "beyond", value, 0.0, message, advice, subject, SEVERITIES[name], name in EVENTS, details or {}, requests
+        name, state, value, limit, *texts, subject, rule.severity, rule.is_event, params, details or {}, requests
     )
 
 

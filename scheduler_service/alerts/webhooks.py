@@ -154,7 +154,9 @@ class JsonWebhook:
         secrets = [self._secret.get_secret_value()] if self._secret else []
         told = shortened(one_line(redacted(reason, url=self._url.get_secret_value(), secrets=secrets)), 300)
         wait_s = None if is_final else retry_after_s
-        return DeliveryFailed(f"{self.name}: {told}", is_final=is_final, retry_after_s=wait_s)
+        return DeliveryFailed(
+            "delivery_failed", channel=self.name, reason=told, is_final=is_final, retry_after_s=wait_s
+        )
 
 
 class DingTalkRobot(JsonWebhook):

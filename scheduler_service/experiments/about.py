@@ -8,6 +8,7 @@ from pydantic import AfterValidator, WithJsonSchema
 
 from scheduler_env.values import is_printable
 from scheduler_service.errors import InvalidExperiment
+from scheduler_service.validation import invalid
 
 ABOUT: Mapping[str, int] = MappingProxyType({"title": 200, "hypothesis": 2_000, "owner": 200})
 """Field -> its longest text, in characters."""
@@ -20,30 +21,25 @@ def check_about(texts: Mapping[str, str | None]) -> None:
         InvalidExperiment: `errors` says where.
     """
     if not texts:
-        raise InvalidExperiment(f"say what changes: {', '.join(ABOUT)}")
-    wrong = {name: f"there is no {name!r}; there are {', '.join(ABOUT)}" for name in texts if name not in ABOUT}
-    wrong |= {
-        name: _limit(name)
+        raise InvalidExperiment("nothing_to_describe", known=[*ABOUT])
+    wrong = [InvalidExperiment("unknown_description", (name,), known=[*ABOUT]) for name in texts if name not in ABOUT]
+    wrong += [
+        InvalidExperiment("not_printable", (name,), limit=ABOUT[name])
         for name, text in texts.items()
         if name in ABOUT and text is not None and not _fits(name, text)
-    }
+    ]
     if wrong:
-        said = "; ".join(f"{name}: {message}" for name, message in wrong.items())
-        raise InvalidExperiment(said, [((name,), message) for name, message in wrong.items()])
+        raise InvalidExperiment.of(wrong)
 
 
 def _fits(name: str, text: str) -> bool:
     return 1 <= len(text) <= ABOUT[name] and is_printable(text)
 
 
-def _limit(name: str) -> str:
-    return f"must be a text of 1 to {ABOUT[name]} printable characters"
-
-
 def _checked(name: str) -> AfterValidator:
     def check(text: str) -> str:
         if not _fits(name, text):
-            raise ValueError(_limit(name))
+            raise invalid("not_printable", limit=ABOUT[name])
         return text
 
     return AfterValidator(check)

@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from scheduler_service.errors import ExperimentConflict, InvalidExperiment, StorageUnavailable
+from scheduler_service.errors import ExperimentConflict, InvalidExperiment, StorageUnavailable, cannot_write
 from scheduler_service.experiments.experiment import Experiment
-from scheduler_service.experiments.lifecycle import OVER, Transition
+from scheduler_service.experiments.lifecycle import OVER, Transition, check_allowed
 from scheduler_service.jsonlines import JsonLines
 
 LISTS_OF_USERS = ("excluded_users", "forced_variants")
@@ -49,7 +49,7 @@ class Archive:
             if found["experiment"]["name"] != name:
                 raise ValueError("it was replaced")
         except (OSError, ValueError, KeyError, TypeError, IndexError) as err:
-            raise StorageUnavailable(f"{self._file.path} cannot be read just now: {err}") from err
+            raise StorageUnavailable("cannot_read", path=str(self._file.path), reason=str(err)) from err
         return found
 
     def add(self, entry: Mapping[str, Any], transition: Transition) -> dict[str, Any]:
@@ -65,7 +65,7 @@ class Archive:
             self._file.path.parent.mkdir(parents=True, exist_ok=True)
             self._file.append_once(line)
         except OSError as err:
-            raise StorageUnavailable(f"{self._file.path} cannot be written: {err.strerror or err}") from err
+            raise cannot_write(self._file.path, err) from err
         return line
 
     def _positions(self) -> dict[str, int]:
@@ -74,21 +74,12 @@ class Archive:
 
 def check_archivable(experiment: Experiment, default_model: object) -> None:
     """Refuses an experiment that may run again, or whose promotion may be reverted."""
-    if experiment.status not in OVER:
-        raise ExperimentConflict(
-            f"the experiment {experiment.name!r} is {experiment.status}; it takes one that is "
-            f"{' or '.join(sorted(OVER))} to archive it"
-        )
+    check_allowed(experiment.name, experiment.status, "archive", OVER)
     promotion = experiment.promotion
     if promotion is not None and not promotion.are_tags_right:
-        raise ExperimentConflict(
-            f"the registry's tags do not follow the promotion of {experiment.name!r} yet; try again later"
-        )
+        raise ExperimentConflict("tags_behind", experiment=experiment.name)
     if promotion is not None and promotion.model == default_model and not promotion.is_reverted:
-        raise ExperimentConflict(
-            f"the experiment {experiment.name!r} made {promotion.model} the default model and is the way back from it; "
-            f"revert it, or archive it once another model is the default"
-        )
+        raise ExperimentConflict("way_back", experiment=experiment.name, model=promotion.model)
 
 
 def archive_of(config_file: Path) -> Archive:

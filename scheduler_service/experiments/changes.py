@@ -80,10 +80,7 @@ class Changes:
         self.file.check()
         found = self.find(name)
         if found.archived_at is not None:
-            raise ExperimentConflict(
-                f"the experiment {name!r} was archived on {to_iso(found.archived_at)} and does not change any more; "
-                f"create a new one under another name"
-            )
+            raise ExperimentConflict("experiment_archived", experiment=name, time=to_iso(found.archived_at))
         return found
 
     def create(self, experiment: Experiment, actor: str) -> None:
@@ -97,12 +94,9 @@ class Changes:
         def add(document: Document) -> None:
             experiments = document.setdefault("experiments", {})
             if name in experiments:
-                raise ExperimentConflict(f"the experiment {name!r} exists already; choose another name")
+                raise ExperimentConflict("experiment_exists", experiment=name)
             if name in self.archived:
-                raise ExperimentConflict(
-                    f"an experiment {name!r} is in the archive; its name stays taken, since it decides who gets which "
-                    f"arm, and its runs are recorded under it. Choose another name"
-                )
+                raise ExperimentConflict("name_in_archive", experiment=name)
             experiments[name] = experiment.to_dict()
 
         self.make(name, "created", add, actor)
@@ -135,11 +129,11 @@ class Changes:
                 found = experiment_in(validate(document), name, now)
                 before = state_of(found)
                 if expected is not None and before != state_of(expected):
-                    raise Overtaken(f"the experiment {name!r} was {_said(expected)} and is {_said(found)} by now")
+                    raise Overtaken("overtaken", experiment=name, before=_said(expected), after=_said(found))
                 self._keep_lines(found)
             elif event != "created":  # taken away since it was looked at
                 self.movable(name)
-                raise ExperimentNotFound(f"there is no experiment {name!r}")
+                raise ExperimentNotFound("experiment_not_found", experiment=name)
             change(document)
             after = state_of(experiment_in(validate(document), name, now))
             line = Transition(
@@ -199,13 +193,12 @@ class Changes:
         """
         name, promotion = experiment.name, experiment.promotion
         if promotion is None or promotion.is_reverted:
-            what = "promoted nothing" if promotion is None else "was reverted already"
-            raise ExperimentConflict(f"the experiment {name!r} {what}")
+            raise ExperimentConflict("nothing_to_revert", experiment=name)
 
         def revert(document: Document) -> None:
             current = document.get("default_model")
             if current != promotion.model:
-                raise ExperimentConflict(f"{current} is the default model by now, not {promotion.model}")
+                raise ExperimentConflict("not_default_any_more", model=promotion.model, default=current)
             said = _about(name, reason or "the promotion was reverted")
             set_default(document, promotion.previous_default, actor, said, self._clock())
             document["experiments"][name]["promotion"] |= {"is_reverted": True, "are_tags_right": False}
@@ -230,7 +223,7 @@ class Changes:
 
         def change(document: Document) -> None:
             if named == document.get("default_model", self.file.current().default_model):
-                raise ModelConflict(f"{named} is the default model already")
+                raise ModelConflict("model_is_default", model=named)
             set_default(document, named, actor, reason, self._clock())
 
         self.file.update(change)
@@ -376,8 +369,8 @@ class Changes:
             for arm, model in experiment.models.items():
                 key = self._registry.resolve(model)
                 if key in keys:
-                    message = f"{experiment.models[keys[key]]!r} and {model!r} are the same model, {key}"
-                    raise InvalidExperiment(f"the experiment {name!r}: {message}", [((arm,), message)])
+                    names = [experiment.models[keys[key]], model]
+                    raise InvalidExperiment("same_model", (arm,), experiment=name, names=names, model=key)
                 keys[key] = arm
             if experiment.rollout is not None:
                 self._approve_rollout(experiment, after.default_model)
@@ -386,11 +379,8 @@ class Changes:
         """Refuses a rollout that could not end in production, or compares with something else than production."""
         assert self._registry is not None
         if self._registry.resolve(experiment.model_a) != self._registry.resolve(default, standing=True):
-            message = (
-                f"{experiment.model_a!r} is not the default model ({default}); a rollout compares the candidate with "
-                f"what its promotion would replace"
-            )
-            raise InvalidExperiment(f"the experiment {experiment.name!r}: {message}", [(("model_a",), message)])
+            model = experiment.model_a
+            raise InvalidExperiment("rollout_baseline", ("model_a",), model=model, default=default)
         self._registry.check_deployable(experiment.model_b)
 
 
@@ -411,7 +401,7 @@ def experiment_in(config: Snapshot, name: str, now: datetime) -> Experiment:
         ExperimentNotFound: nothing bears this name.
     """
     if name not in config.experiments:
-        raise ExperimentNotFound(f"there is no experiment {name!r}")
+        raise ExperimentNotFound("experiment_not_found", experiment=name)
     return as_of(config.experiments[name], now)
 
 
@@ -435,8 +425,7 @@ def _is_archived(line: Mapping[str, Any], document: Document) -> bool:
     return entry is not None and line["experiment"] == {"name": name, **entry}
 
 
-def _said(experiment: Experiment) -> str:
-    """`state_of` in words."""
-    stage = "" if experiment.rollout is None else f" at {experiment.rollout.share:.0%}"
-    stopped = f" without {', '.join(experiment.stopped_arms)}" if experiment.stopped_arms else ""
-    return f"{experiment.status}{stage}{stopped}"
+def _said(experiment: Experiment) -> list[str]:
+    """`state_of` for people: the status, in a rollout the share, and the arms that run."""
+    share = [] if experiment.rollout is None else [f"{experiment.rollout.share:.0%}"]
+    return [experiment.status, *share, *experiment.running_candidates]

@@ -4,7 +4,6 @@ Exit status: 0 done; 1 refused or not found; 2 the command line makes no sense; 
 """
 
 import argparse
-import json
 import logging
 import os
 import shlex
@@ -15,23 +14,24 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ab_testing import ABTestManager
 from model_manager import ModelVersionManager
 from monitoring import PerformanceMonitor
 from scheduler_service.clock import utc_now
-from scheduler_service.errors import InvalidInput, ServiceError
+from scheduler_service.command_line import Outcome, integer, number, run, table
+from scheduler_service.errors import InvalidInput
 from scheduler_service.experiments.about import ABOUT
 from scheduler_service.experiments.examination import RUN_COLUMNS
 from scheduler_service.experiments.experiment import Experiment
 from scheduler_service.experiments.prospect import Prospect
 from scheduler_service.experiments.replay import Contest, ReplayOptions, contest_of, plan_replay, run_replay, state_of
-from scheduler_service.registry.cli import table
 from scheduler_service.settings import Settings, settings_from_environment
 from scheduler_service.stats.metrics import PAIRED
 from scheduler_service.words import WORDS
 
 if TYPE_CHECKING:
     import pandas as pd  # slow to import, and most commands need none
+
+    from ab_testing import ABTestManager
 
 MOVES = ("pause", "start", "stop", "stop-arm", "conclude", "archive", "advance", "promote", "revert")
 
@@ -63,16 +63,16 @@ examples:
 class Doors:
     """The service's doors over one folder, each opened when it is first used."""
 
-    def __init__(self, settings: Settings) -> None:
-        self.settings = settings
+    def __init__(self, settings: Settings, open_experiments: "Callable[..., ABTestManager]") -> None:
+        self.settings, self._open_experiments = settings, open_experiments
 
     @cached_property
     def models(self) -> ModelVersionManager:
         return ModelVersionManager(self.settings.models_dir)
 
     @cached_property
-    def experiments(self) -> ABTestManager:
-        return ABTestManager(self.settings.ab_config_file, registry=self.models)
+    def experiments(self) -> "ABTestManager":
+        return self._open_experiments(self.settings.ab_config_file, registry=self.models)
 
     @cached_property
     def monitor(self) -> PerformanceMonitor:
@@ -83,7 +83,7 @@ class Doors:
         )
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def main(open_experiments: "Callable[..., ABTestManager]", arguments: Sequence[str] | None = None) -> int:
     """Runs one command, and answers the exit status."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     options = _parser().parse_args(given)
@@ -91,22 +91,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.nice(KINDNESS)
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
     settings = settings_from_environment() if options.home is None else Settings(home=options.home)
-    try:
+    again = shlex.join(["python", "-m", "ab_testing", *given])
+    interrupted = f"interrupted; what is done is kept. To go on: {again}" if options.command == "replay" else ""
+
+    def command() -> Outcome:
         if not settings.models_dir.is_dir():
-            raise InvalidInput(f"there is no service in {settings.home}; say --home FOLDER, or set SCHED_HOME")
-        value, text = COMMANDS[options.command](Doors(settings), options)
-        print(json.dumps(value, ensure_ascii=False, indent=2) if options.json else text, flush=True)
-    except BrokenPipeError:  # `| head` has seen enough; Python would complain once more when it ends
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    except ServiceError as err:
-        print(f"error: {err}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        if options.command == "replay":
-            again = shlex.join(["python", "-m", "ab_testing", *given])
-            print(f"\ninterrupted; what is done is kept. To go on: {again}", file=sys.stderr)
-        return 130
-    return 0
+            raise InvalidInput("no_service_home", home=str(settings.home))
+        return (*COMMANDS[options.command](Doors(settings, open_experiments), options), 0)
+
+    return run(command, as_json=options.json, interrupted=interrupted)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -179,13 +172,13 @@ def _parser() -> argparse.ArgumentParser:
     replay.add_argument("--baseline", metavar="MODEL", help="without an experiment: key, short name or tag")
     replay.add_argument("--candidate-model", metavar="MODEL", help="without an experiment: what is held against it")
     usual = ReplayOptions()
-    replay.add_argument("--days", type=float, default=usual.days, help="how far back (default: %(default)g)")
+    replay.add_argument("--days", type=number, default=usual.days, help="how far back (default: %(default)g)")
     replay.add_argument(
-        "--limit", type=int, default=usual.limit, help="the newest so many requests (default: %(default)s)"
+        "--limit", type=integer, default=usual.limit, help="the newest so many requests (default: %(default)s)"
     )
-    replay.add_argument("--seed", type=int, help="take a random sample of --limit requests instead of the newest")
+    replay.add_argument("--seed", type=integer, help="take a random sample of --limit requests instead of the newest")
     replay.add_argument(
-        "--time-budget-ms", type=float, metavar="MS", help="for each model, instead of what the request had"
+        "--time-budget-ms", type=number, metavar="MS", help="for each model, instead of what the request had"
     )
     replay.add_argument(
         "--metric",
@@ -239,7 +232,7 @@ def _promoting(doors: Doors, options: argparse.Namespace) -> dict[str, Any]:
         print(told_prospect(shown), file=sys.stderr)
         shown.check(is_consented=options.although_worse)
         if sys.stdin.isatty() and not options.yes and not options.json and not _agreed():
-            raise InvalidInput("nothing was changed")
+            raise InvalidInput("nothing_changed")
         return found
 
     return {"records": records, "although_worse": options.although_worse}
@@ -397,12 +390,12 @@ def _contest(doors: Doors, options: argparse.Namespace) -> Contest:
     names = (options.baseline, options.candidate_model)
     if options.experiment is not None:
         if any(names):
-            raise InvalidInput("say either an experiment, or --baseline and --candidate-model")
+            raise InvalidInput("experiment_and_models")
         experiment = doors.experiments.get_experiment(options.experiment)
         contest = contest_of(experiment, options.candidate, lambda name: doors.models.resolve(name, standing=True))
         return contest if options.metric is None else replace(contest, metric=options.metric)
     if not all(names) or options.candidate or options.own:
-        raise InvalidInput("without an experiment, say --baseline and --candidate-model, and no --candidate or --own")
+        raise InvalidInput("two_models_needed")
     key_a, key_b = (doors.models.resolve(name) for name in names)
     return Contest(key_a, key_b, metric=options.metric or PAIRED[0])
 

@@ -14,7 +14,8 @@ from pydantic import Field, ValidationError, field_validator
 from scheduler_service.documents import Document, DocumentFile, parse
 from scheduler_service.errors import InvalidExperiment
 from scheduler_service.experiments.definition import Definition
-from scheduler_service.experiments.experiment import Experiment, ModelName, invalid_experiment, problems
+from scheduler_service.experiments.experiment import Experiment, ModelName
+from scheduler_service.validation import invalid, refusal
 
 __all__ = ["DEFAULT_MODEL", "ConfigFile", "ConfigView", "Document", "Snapshot", "parse", "validate"]
 
@@ -34,7 +35,7 @@ class _Schema(Definition):
     @classmethod
     def _whole(cls, change: dict[str, str] | None) -> dict[str, str] | None:
         if change is not None and set(change) != _CHANGE:
-            raise ValueError(f"its members must be {', '.join(sorted(_CHANGE))}; leave it out rather than edit it")
+            raise invalid("members_of_change", members=sorted(_CHANGE))
         return change
 
     @field_validator("experiments", mode="before")
@@ -44,11 +45,9 @@ class _Schema(Definition):
             return value
         for key, entry in value.items():
             if isinstance(entry, dict) and entry.get("name", key) != key:
-                raise ValueError(f"the experiment {key!r} names itself {entry['name']!r}")
+                raise invalid("key_differs", key=key, name=str(entry["name"])[:200])
             if isinstance(entry, dict) and "archived_at" in entry:
-                raise ValueError(
-                    f"the experiment {key!r} has archived_at; to take it back from the archive, leave it out"
-                )
+                raise invalid("archived_at_given", experiment=key)
         return {key: {"name": key, **entry} if isinstance(entry, dict) else entry for key, entry in value.items()}
 
 
@@ -71,8 +70,7 @@ class ConfigFile(DocumentFile[Snapshot]):
     def __init__(self, path: Path, *, approve: Callable[[Snapshot, Snapshot], None] | None = None) -> None:
         """`approve(before, after)` is called under the lock before a change is written, and raises to refuse it."""
         initial = validate({"experiments": {}, "default_model": DEFAULT_MODEL})
-        too_large = InvalidExperiment, "List fewer users, or archive experiments that are over"
-        super().__init__(path, validate, initial, approve=approve, too_large=too_large)
+        super().__init__(path, validate, initial, approve=approve, too_large=InvalidExperiment)
 
 
 class ConfigView(MutableMapping[str, Any]):
@@ -122,11 +120,11 @@ def validate(document: object) -> Snapshot:
         InvalidExperiment: it is not what the guide describes; `errors` says where.
     """
     if not isinstance(document, dict):
-        raise InvalidExperiment("the configuration must be an object with `experiments` and `default_model`")
+        raise InvalidExperiment("config_not_object")
     try:
         schema = _Schema.model_validate(document)
     except ValidationError as err:
-        raise invalid_experiment(problems(err)) from err
+        raise refusal(err, _Schema, InvalidExperiment) from err
     return Snapshot(document, schema.experiments, schema.default_model, schema.default_change)
 
 

@@ -5,8 +5,10 @@ from difflib import get_close_matches
 from typing import Annotated
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, model_validator
+from pydantic_core import PydanticCustomError
 
 from scheduler_env.values import whole
+from scheduler_service.validation import invalid
 
 Whole = Annotated[int, BeforeValidator(whole)]
 
@@ -26,11 +28,12 @@ class Definition(BaseModel):
         if isinstance(definition, Mapping):
             for name in definition:
                 if name not in cls.model_fields and not str(name).startswith(COMMENT):
-                    raise ValueError(_unknown(str(name), [*cls.model_fields]))
+                    raise _unknown(str(name)[:60], [*cls.model_fields])
         return definition
 
 
-def _unknown(name: str, known: list[str]) -> str:
+def _unknown(name: str, known: list[str]) -> PydanticCustomError:
     close = get_close_matches(name, known, n=1)
-    meant = f"did you mean {close[0]!r}?" if close else f"there are {', '.join(known)}"
-    return f"there is no {name[:60]!r}; {meant} A remark's name begins with {COMMENT}"
+    if close:
+        return invalid("no_such_name_near", name=name, nearest=close[0], mark=COMMENT)
+    return invalid("no_such_name", name=name, known=known, mark=COMMENT)

@@ -363,7 +363,7 @@ def experiment_of_runs(name: str, runs: pd.DataFrame, start: datetime) -> Experi
     """
     recorded = set(runs["variant"].dropna())
     if not recorded:
-        raise ExperimentNotFound(f"no experiment {name!r} is configured, and none ran by that name")
+        raise ExperimentNotFound("experiment_not_found", experiment=name)
     last = max((ARMS.index(arm) for arm in recorded if arm in ARMS), default=0)
     definition: dict[str, Any] = {"name": name, "start_time": start, "traffic_split": None}
     for arm in ARMS[: max(2, last + 1)]:

@@ -1,8 +1,7 @@
 """What an experiment is: frozen, born valid, in the words of the guide's `ab_test_config.json`."""
 
 import math
-import reprlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cached_property
@@ -32,6 +31,7 @@ from scheduler_service.stats.arms import ARMS
 from scheduler_service.stats.guardrails import DEFAULT_MARGINS, GUARDRAILS
 from scheduler_service.stats.metrics import ALIASES, METRICS, metric_named
 from scheduler_service.stats.verdict import DEFAULT_MARGIN
+from scheduler_service.validation import invalid, refusal
 
 SPLIT_TOLERANCE = 1e-9
 DEFAULT_DURATION_DAYS = 7.0
@@ -42,7 +42,7 @@ MAX_MARGIN = 100.0
 
 def _known_metric(name: str) -> str:
     if name not in METRICS and name not in ALIASES:
-        raise ValueError(f"{name!r} is not a metric; the metrics are {', '.join([*METRICS, *ALIASES])}")
+        raise invalid("unknown_metric", metric=repr(name), known=[*METRICS, *ALIASES])
     return metric_named(name).name
 
 
@@ -53,10 +53,10 @@ def _nothing() -> Mapping[str, Any]:
 def _valid_shares(split: Mapping[str, float]) -> Mapping[str, float]:
     for arm, share in split.items():
         if not 0.0 <= share <= 1.0:  # also refuses NaN
-            raise ValueError(f"the share {share} of {arm} is not within 0..1")
+            raise invalid("share_out_of_range", share=str(share), arm=arm)
     total = math.fsum(split.values())
     if abs(total - 1.0) > SPLIT_TOLERANCE:
-        raise ValueError(f"the shares add up to {total:g}, not to 1")
+        raise invalid("split_not_one", total=f"{total:g}")
     return MappingProxyType(dict(split))
 
 
@@ -72,9 +72,9 @@ def _read_guardrails(value: object) -> object:
 def _valid_margins(margins: Mapping[str, float]) -> Mapping[str, float]:
     for name, margin in margins.items():
         if name not in GUARDRAILS:
-            raise ValueError(f"{name!r} is not a guardrail; the guardrails are {', '.join(GUARDRAILS)}")
+            raise invalid("unknown_guardrail", guardrail=name[:100], known=[*GUARDRAILS])
         if not 0.0 < margin <= MAX_MARGIN:
-            raise ValueError(f"the margin {margin} of {name} is not greater than 0 and at most {MAX_MARGIN:g}")
+            raise invalid("guardrail_margin", guardrail=name, margin=str(margin), limit=MAX_MARGIN)
     return MappingProxyType(dict(margins))
 
 
@@ -169,9 +169,9 @@ class Experiment(Definition):
             return None
         for arm, other in before.items():
             if other is None and arm in info.data:
-                raise ValueError(f"{info.field_name} is given, but {arm} is not")
+                raise invalid("arm_skipped", arm=info.field_name, missing=arm)
             if other == model:
-                raise ValueError(f"{arm} and {info.field_name} are both {model!r}; an experiment compares models")
+                raise invalid("same_name", arms=[arm, info.field_name], model=model)
         return model
 
     @field_validator("traffic_split")
@@ -181,7 +181,7 @@ class Experiment(Definition):
         if arms is None:
             return split
         if set(split) != set(arms):
-            raise ValueError(f"the keys must be {', '.join(arms)}; they are {', '.join(split) or 'none'}")
+            raise invalid("split_keys", arms=list(arms), found=list(split))
         return MappingProxyType({arm: split[arm] for arm in arms})
 
     @field_validator("forced_variants")
@@ -190,7 +190,7 @@ class Experiment(Definition):
         arms = _arms(info) or ARMS
         for user, arm in forced.items():
             if arm not in arms:
-                raise ValueError(f"{user!r} is forced into {arm!r}; the arms are {', '.join(arms)}")
+                raise invalid("forced_arm", user=user, arm=arm, arms=list(arms))
         return MappingProxyType(dict(forced))
 
     @field_validator("stopped_arms")
@@ -199,7 +199,7 @@ class Experiment(Definition):
         candidates = (_arms(info) or ARMS)[1:]
         for arm in stopped:
             if arm not in candidates:
-                raise ValueError(f"{arm!r} cannot be stopped; the candidates are {', '.join(candidates)}")
+                raise invalid("not_a_candidate", arm=arm, known=list(candidates))
         return MappingProxyType({arm: stopped[arm] for arm in candidates if arm in stopped})
 
     @field_validator("rollout")
@@ -208,11 +208,11 @@ class Experiment(Definition):
         if rollout is None:
             return None
         if len(_arms(info) or ()) > 2:
-            raise ValueError("a rollout has one candidate, model_b; leave the others out")
+            raise invalid("rollout_one_candidate")
         if len(set(info.data.get("traffic_split", {}).values())) > 1:
-            raise ValueError("a rollout keeps equal arms; leave traffic_split out")
+            raise invalid("rollout_equal_arms")
         if info.data.get("coverage", 1.0) != 1.0:
-            raise ValueError("a rollout sets the coverage by its stages; leave coverage out")
+            raise invalid("rollout_coverage")
         return rollout
 
     @classmethod
@@ -225,7 +225,7 @@ class Experiment(Definition):
         try:
             return cls.model_validate(definition)
         except ValidationError as err:
-            raise invalid_experiment(problems(err)) from err
+            raise refusal(err, cls, InvalidExperiment) from err
 
     def to_dict(self) -> dict[str, Any]:
         """The words of the file and of the HTTP interface, as JSON; rare ones only where they are used."""
@@ -423,21 +423,5 @@ def asked_for(definition: Mapping[str, object]) -> Experiment:
     try:
         return Experiment.parse(definition)
     except InvalidExperiment as err:
-        errors = [(("experiment_name",) if loc == ("name",) else loc, message) for loc, message in err.pairs]
-        raise invalid_experiment(errors) from err
-
-
-def problems(err: ValidationError) -> list[tuple[tuple[str | int, ...], str]]:
-    """Where and what, of pydantic's error."""
-    found = []
-    for problem in err.errors(include_url=False):
-        message = problem["msg"].removeprefix("Value error, ")
-        if problem["type"] not in ("value_error", "missing"):  # these name the value already, or there is none
-            message += f", not {reprlib.repr(problem['input'])}"
-        found.append((problem["loc"], message))
-    return found
-
-
-def invalid_experiment(errors: Sequence[tuple[tuple[str | int, ...], str]]) -> InvalidExperiment:
-    """The error whose text is one sentence about the first few of `errors`, (location, message) pairs."""
-    return InvalidExperiment("; ".join(f"{'.'.join(map(str, loc))}: {message}" for loc, message in errors[:5]), errors)
+        asked = [each.at(("experiment_name",)) if each.loc == ("name",) else each for each in err.each]
+        raise InvalidExperiment.of(asked) from err

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from scheduler_service.errors import StorageUnavailable
+from scheduler_service.errors import cannot_write
 from scheduler_service.experiments.lifecycle import Transition
 from scheduler_service.files import locked
 from scheduler_service.jsonlines import JsonLines
@@ -37,7 +37,7 @@ class ExperimentHistory:
                 try:
                     self._file.append_once(transition)
                 except OSError as err:
-                    raise StorageUnavailable(f"{self._file.path} cannot be written: {err.strerror or err}") from err
+                    raise cannot_write(self._file.path, err) from err
 
     def _has(self, transition: Mapping[str, Any]) -> bool:
         # Written moments ago, if at all: the last lines are looked at first.

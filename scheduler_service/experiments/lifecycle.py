@@ -1,9 +1,11 @@
 """The life of an experiment: its statuses, the moves between them, and what is written of each move."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, field
 from types import MappingProxyType
 from typing import Any, Literal
+
+from scheduler_service.errors import ExperimentConflict
 
 Status = Literal["scheduled", "active", "paused", "stopped", "completed", "concluded"]
 """`scheduled` (before its start) and `completed` (after its last day) follow from the clock."""
@@ -37,6 +39,14 @@ MOVES: Mapping[Action, tuple[frozenset[Status], Status, EventKind]] = MappingPro
 
 OVER: frozenset[Status] = frozenset({"stopped", "completed", "concluded"})
 """The statuses of an experiment that needs its models no longer, and may be archived."""
+
+
+def check_allowed(name: str, status: Status, action: str, allowed: Collection[Status]) -> None:
+    """Raises ExperimentConflict if `action` does not take an experiment of this status."""
+    if status not in allowed:
+        raise ExperimentConflict(
+            "move_of_experiment", experiment=name, status=status, action=action, allowed=sorted(allowed)
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ from typing import Annotated
 from pydantic import BeforeValidator
 
 from scheduler_service.clock import parse_time
+from scheduler_service.validation import invalid
 
 
 def _read_moment(value: object) -> object:
@@ -13,10 +14,10 @@ def _read_moment(value: object) -> object:
         try:
             value = parse_time(value)
         except (ValueError, OverflowError) as err:
-            raise ValueError(f"{value!r} is not an ISO-8601 time such as 2024-01-01T00:00:00") from err
+            raise invalid("not_a_time", value=repr(value)) from err
     if isinstance(value, datetime):
         if not 1970 < value.year < 3000:
-            raise ValueError(f"the year {value.year} is not within 1971..2999")
+            raise invalid("out_of_range", value=value.year, minimum=1971, maximum=2999)
         return value.astimezone(UTC)
     return value
 

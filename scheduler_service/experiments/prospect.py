@@ -53,7 +53,8 @@ class Prospect:
         """
         if self.objections and not is_consented:
             why = WORDS.say(*(message for _, message in self.objections))
-            raise ConsentNeeded(f"{why} To promote {self.arm} all the same, say {CONSENT}.")
+            codes = [code for code, _ in self.objections]
+            raise ConsentNeeded("consent_needed", arm=self.arm, objections=codes, why=why, consent=CONSENT)
 
     def figures(self, *, is_consented: bool) -> dict[str, Any]:
         """What the history keeps of the promotion."""

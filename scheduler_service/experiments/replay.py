@@ -65,16 +65,13 @@ class ReplayOptions:
 
     def __post_init__(self) -> None:
         budget_ms = self.time_budget_ms
-        problems = {
-            "days": None if 0.0 < self.days <= MAX_DAYS else f"greater than 0 and at most {MAX_DAYS:g}",
-            "limit": None if 1 <= self.limit <= MAX_LIMIT else f"within 1..{MAX_LIMIT}",
-            "time_budget_ms": None
-            if budget_ms is None or 0.0 <= budget_ms <= MAX_TIME_BUDGET_MS
-            else f"within 0..{MAX_TIME_BUDGET_MS:g}",
-        }
-        for name, wanted in problems.items():
-            if wanted is not None:
-                raise InvalidInput(f"{name} {getattr(self, name)} is not {wanted}", [((name,), f"must be {wanted}")])
+        if not 0.0 < self.days <= MAX_DAYS:
+            raise InvalidInput("not_positive", ("days",), maximum=MAX_DAYS, value=self.days)
+        if not 1 <= self.limit <= MAX_LIMIT:
+            raise InvalidInput("out_of_range", ("limit",), minimum=1, maximum=MAX_LIMIT, value=self.limit)
+        if budget_ms is not None and not 0.0 <= budget_ms <= MAX_TIME_BUDGET_MS:
+            loc = ("time_budget_ms",)
+            raise InvalidInput("out_of_range", loc, minimum=0, maximum=MAX_TIME_BUDGET_MS, value=budget_ms)
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,10 +116,8 @@ def contest_of(experiment: Experiment, candidate: str | None, resolve: Callable[
     """
     arm = candidate or experiment.candidates[0]
     if arm not in experiment.candidates:
-        message = (
-            f"the experiment {experiment.name!r} has no candidate {arm!r}; it has {', '.join(experiment.candidates)}"
-        )
-        raise InvalidExperiment(message, [(("candidate",), message)])
+        known = list(experiment.candidates)
+        raise InvalidExperiment("unknown_candidate", ("candidate",), experiment=experiment.name, arm=arm, known=known)
     key_a, key_b = (resolve(experiment.models[each]) for each in (BASELINE, arm))
     metric = paired_metric(experiment.success_metric)
     return Contest(key_a, key_b, experiment.name, arm, experiment.margin, experiment.alpha, metric)
@@ -143,7 +138,7 @@ def plan_replay(log: ReplayLog, contest: Contest, options: ReplayOptions, now: d
         StorageUnavailable: the database cannot be used.
     """
     if contest.key_a == contest.key_b:
-        raise InvalidInput(f"{contest.key_a} cannot be compared with itself")
+        raise InvalidInput("compared_with_itself", model=contest.key_a)
     definition = definition_of(contest, options)
     whose = contest.experiment if options.own_requests else None
     fresh = ReplayRecord(
@@ -168,8 +163,9 @@ def plan_replay(log: ReplayLog, contest: Contest, options: ReplayOptions, now: d
             return plan
         fresh = replace(fresh, id=f"{definition}-{int(begun.id.rpartition('-')[2]) + 1}")
     if not runs:
-        of = "" if whose is None else f" of the experiment {whose!r}"
-        raise NothingToReplay(f"no request{of} in the last {options.days:g} days is recorded with its input")
+        if whose is None:
+            raise NothingToReplay("nothing_to_replay", days=options.days)
+        raise NothingToReplay("nothing_of_experiment", experiment=whose, days=options.days)
     log.begin(replace(fresh, total=len(runs)))
     # Another process may have begun the same replay a moment before; then both go on with that one's selection.
     begun = log.last(definition=definition)

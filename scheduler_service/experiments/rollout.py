@@ -16,6 +16,7 @@ from scheduler_service.clock import to_iso
 from scheduler_service.experiments.definition import Definition, Whole
 from scheduler_service.experiments.moment import Moment
 from scheduler_service.stats.guardrails import GUARDRAILS, Guardrail
+from scheduler_service.validation import invalid
 
 DEFAULT_STAGES = (0.1, 0.3, 0.5, 1.0)
 MAX_STAGES = 20
@@ -46,20 +47,20 @@ class Rollout(Definition):
     @classmethod
     def _climbing(cls, stages: tuple[float, ...]) -> tuple[float, ...]:
         if not 2 <= len(stages) <= MAX_STAGES:
-            raise ValueError(f"there are {len(stages)} stages; 2 to {MAX_STAGES} are possible")
+            raise invalid("number_of_stages", n=len(stages), limit=MAX_STAGES)
         if any(not low < high for low, high in zip((0.0, *stages), stages, strict=False)):
-            raise ValueError(f"the stages {list(stages)} must rise from above 0")
+            raise invalid("stages_not_rising", stages=list(stages))
         if stages[-1] != 1.0:
-            raise ValueError(f"the last stage is {stages[-1]:g}; it must be 1.0, the promotion")
+            raise invalid("last_stage", stage=stages[-1])
         if stages[-2] > 0.5:
-            raise ValueError(f"the stage {stages[-2]:g} leaves no equal share for the baseline; at most 0.5 does")
+            raise invalid("stage_too_large", stage=stages[-2])
         return stages
 
     @field_validator("stage")
     @classmethod
     def _existing(cls, stage: int, info: ValidationInfo) -> int:
         if stage >= len(info.data.get("stages", DEFAULT_STAGES)):
-            raise ValueError(f"there is no stage {stage}; the first is 0")
+            raise invalid("no_such_stage", stage=stage)
         return stage
 
     def to_dict(self) -> dict[str, Any]:

@@ -9,7 +9,8 @@ from scheduler_service.errors import ServiceError
 from scheduler_service.experiments.experiment import Experiment
 from scheduler_service.http.services import Services
 from scheduler_service.registry.names import STABLE
-from scheduler_service.registry.records import ModelRecord, elsewhere
+from scheduler_service.registry.records import ModelRecord, elsewhere, elsewhere_params
+from scheduler_service.telemetry.answered import answered_by
 
 DAYS = 7
 LATEST = 20_000
@@ -62,18 +63,20 @@ def _is_elsewhere(record: ModelRecord, default: str | None) -> bool:
     return STABLE in record.tags and record.model_key != default
 
 
-def _elsewhere(record: ModelRecord, default: str | None) -> dict[str, str]:
+def _elsewhere(record: ModelRecord, default: str | None) -> dict[str, Any]:
     return {
         "algorithm": record.algorithm,
         "model_key": record.model_key,
         "message": elsewhere(record, default),
+        "code": "stable_elsewhere",
+        "params": elsewhere_params(record, default),
     }
 
 
 def _counts(parts: Services) -> dict[str, int] | None:
     """Model key -> its answers of late; None where the records cannot be read: the registry is told all the same."""
     try:
-        return parts.monitor.history.answered_by(utc_now() - timedelta(days=DAYS), LATEST)
+        return answered_by(parts.monitor.engine, utc_now() - timedelta(days=DAYS), LATEST)
     except ServiceError:
         return None
 

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from scheduler_service.errors import ExperimentNotFound, ModelNotFound
 from scheduler_service.http.contract.runs import RunFilter
 from scheduler_service.http.services import Services
+from scheduler_service.telemetry.history import latest_runs
 
 
 def runs_asked_for(parts: Services, query: RunFilter) -> Mapping[str, str | None]:
@@ -24,7 +25,7 @@ def _model_key(name: str, parts: Services) -> str:
     try:
         return parts.models.resolve(name)
     except ModelNotFound:
-        if parts.monitor.history.latest(1, model_key=name):
+        if latest_runs(parts.monitor.engine, 1, model_key=name):
             return name
         raise
 
@@ -33,6 +34,6 @@ def _experiment(name: str, parts: Services) -> str:
     try:
         return parts.experiments.get_experiment(name).name
     except ExperimentNotFound:
-        if parts.monitor.history.latest(1, experiment=name):
+        if latest_runs(parts.monitor.engine, 1, experiment=name):
             return name
         raise

@@ -16,8 +16,8 @@ from scheduler_service.http.runs.recording import Recorder
 from scheduler_service.http.runs.replays import Replays
 from scheduler_service.http.runs.shadowing import Shadow
 from scheduler_service.http.server.offload import NativeThreads
+from scheduler_service.http.watch.checks import Checks
 from scheduler_service.http.watch.failing import FailedRuns
-from scheduler_service.http.watch.health import Checks
 from scheduler_service.http.watch.metrics import Metrics
 from scheduler_service.settings import Settings
 

@@ -7,9 +7,7 @@ import argparse
 import getpass
 import json
 import logging
-import os
 import sys
-import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -17,18 +15,19 @@ from typing import TYPE_CHECKING, Any
 
 from scheduler_env.values import strict_json
 from scheduler_service.clock import parse_time, utc_now
-from scheduler_service.errors import InvalidInput, ModelNotFound, ServiceError
+from scheduler_service.command_line import Outcome, integer, run, table
+from scheduler_service.errors import InvalidInput, ModelNotFound
 from scheduler_service.experiments.changes import Changes
 from scheduler_service.experiments.config import ConfigFile
 from scheduler_service.registry.comparison import PER_SIZE, SIZES, compare_models
 from scheduler_service.registry.fsck import fsck
 from scheduler_service.registry.names import LATEST, STABLE
-from scheduler_service.registry.records import STATUSES, elsewhere
+from scheduler_service.registry.records import STATUSES, ModelRecord, elsewhere
 from scheduler_service.registry.store import Store
 from scheduler_service.settings import settings_from_environment
 
 if TYPE_CHECKING:
-    from model_manager import ModelRecord, ModelVersionManager
+    from model_manager import ModelVersionManager
 
 Answer = tuple[Any, str]
 """What `--json` prints, and what people read."""
@@ -39,21 +38,15 @@ def main(open_registry: Callable[[Path], "ModelVersionManager"], arguments: Sequ
     options = _parser().parse_args(arguments)
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
     folder = options.models or settings_from_environment().models_dir
-    try:
+
+    def command() -> Outcome:
+        if options.command != "register" and not folder.is_dir():
+            raise InvalidInput("no_registry_folder", folder=str(folder))
         if options.command == "fsck":
             return _fsck(folder, options)
-        if options.command not in ("register",) and not folder.is_dir():
-            raise InvalidInput("no_registry_folder", folder=str(folder))
-        value, text = COMMANDS[options.command](open_registry(folder), options)
-        _show(value, text, options.json)
-    except BrokenPipeError:  # `| head` has seen enough; Python would complain once more when it ends
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    except ServiceError as err:
-        print(f"error: {err}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        return 130
-    return 0
+        return (*COMMANDS[options.command](open_registry(folder), options), 0)
+
+    return run(command, as_json=options.json)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -94,7 +87,7 @@ def _parser() -> argparse.ArgumentParser:
     number.add_argument("--bump", choices=("major", "minor", "patch"))
     register.add_argument("--tag", action="append", default=[], help="may be repeated")
     register.add_argument("--parent", help="the model that the training began with")
-    register.add_argument("--data-seed", type=int, help="seed of the training data")
+    register.add_argument("--data-seed", type=integer, help="seed of the training data")
     register.add_argument("--code-version", help="commit or release of the code that trained it")
     promote = command("promote", "move a model on in its life", said)
     promote.add_argument("name")
@@ -111,7 +104,7 @@ def _parser() -> argparse.ArgumentParser:
     history = command("history", "who changed what, when and why, newest first; and what was live")
     history.add_argument("name", nargs="?", help="only changes of this model, also of one that was deleted")
     history.add_argument("--at", type=_moment, metavar="TIME", help="as of this time (ISO 8601): what was live then")
-    history.add_argument("--limit", type=int, default=50, help="(default: %(default)s)")
+    history.add_argument("--limit", type=integer, default=50, help="(default: %(default)s)")
     cleanup = command("cleanup", "remove what was retired, or never validated, for long")
     cleanup.add_argument("--dry-run", action="store_true", help="only say what would go")
     check = command("fsck", "check the registry's files against one another; status 1 if something is wrong")
@@ -119,8 +112,10 @@ def _parser() -> argparse.ArgumentParser:
     compare = command("compare", "run two models on the same instances and say which is better")
     compare.add_argument("a")
     compare.add_argument("b")
-    compare.add_argument("--instances", type=int, default=PER_SIZE, help="per size (default: %(default)s)")
-    compare.add_argument("--sizes", type=int, nargs="+", default=list(SIZES), help="work points (default: 1 2 5 10)")
+    compare.add_argument("--instances", type=integer, default=PER_SIZE, help="per size (default: %(default)s)")
+    compare.add_argument(
+        "--sizes", type=integer, nargs="+", default=list(SIZES), help="work points (default: 1 2 5 10)"
+    )
     return parser
 
 
@@ -269,9 +264,7 @@ def _compare(manager: "ModelVersionManager", options: argparse.Namespace) -> Ans
     return found.to_dict(), text
 
 
-def _fsck(folder: Path, options: argparse.Namespace) -> int:
-    if not folder.is_dir():
-        raise InvalidInput("no_registry_folder", folder=str(folder))
+def _fsck(folder: Path, options: argparse.Namespace) -> Outcome:
     store = Store(folder.absolute(), utc_now)
     store.sweep()  # as every start does: what a crash left is no fault of the registry
     found = fsck(store, mend=options.mend)
@@ -280,8 +273,7 @@ def _fsck(folder: Path, options: argparse.Namespace) -> int:
     told = f"{len(found)} problems" + (f", {len(found) - len(left)} mended" if options.mend and found else "")
     listed = table(("kind", "what", "problem", "mended by" if options.mend else "remedy"), rows) + "\n" if rows else ""
     value = {"found": [problem.to_dict() for problem in found], "left": [problem.to_dict() for problem in left]}
-    _show(value, f"{listed}{folder}: {told if found else 'nothing is wrong'}", options.json)
-    return 1 if left else 0
+    return value, f"{listed}{folder}: {told if found else 'nothing is wrong'}", int(bool(left))
 
 
 COMMANDS: Mapping[str, Callable[["ModelVersionManager", argparse.Namespace], Answer]] = {
@@ -301,24 +293,7 @@ COMMANDS: Mapping[str, Callable[["ModelVersionManager", argparse.Namespace], Ans
 # --- what people read ---
 
 
-def table(header: Sequence[object], rows: Sequence[Sequence[object]]) -> str:
-    """Columns side by side, as wide as their widest cell on a terminal (a Chinese character takes two places)."""
-    cells = [[str(cell) for cell in row] for row in (header, *rows)]
-    widths = [max(_width(row[column]) for row in cells) for column in range(len(header))]
-    cells.insert(1, ["-" * width for width in widths])
-    return "\n".join(
-        "  ".join(cell + " " * (width - _width(cell)) for cell, width in zip(row, widths, strict=True)).rstrip()
-        for row in cells
-    )
-
-
-def _width(text: str) -> int:
-    return sum(
-        0 if unicodedata.combining(char) else 2 if unicodedata.east_asian_width(char) in "WF" else 1 for char in text
-    )
-
-
-def _described(record: "ModelRecord") -> Answer:
+def _described(record: ModelRecord) -> Answer:
     value = record.to_dict()
     rows = [
         ("model", record.model_key),
@@ -349,10 +324,6 @@ def _figure(figures: Mapping[str, Any], name: str, form: str) -> str:
 
 def _short(value: object) -> str:
     return f"{value:.4g}" if isinstance(value, float) else json.dumps(value, ensure_ascii=False)
-
-
-def _show(value: object, text: str, as_json: bool) -> None:
-    print(json.dumps(value, ensure_ascii=False, indent=2) if as_json else text, flush=True)
 
 
 # --- what people write ---

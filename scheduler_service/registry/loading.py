@@ -1,11 +1,12 @@
 """Models in memory: loaded once, and few of them."""
 
-from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Literal
+
+from cachetools import LRUCache
 
 from scheduler_service.errors import InvalidModel
 from scheduler_service.registry.records import ModelRecord
@@ -32,8 +33,7 @@ class LoadedModels:
     """The `capacity` models used last; safe to share between threads."""
 
     def __init__(self, capacity: int) -> None:
-        self._capacity = capacity
-        self._loaded: OrderedDict[tuple[str, str], LoadedModel] = OrderedDict()
+        self._loaded: LRUCache[tuple[str, str], LoadedModel] = LRUCache(capacity)
         self._mutex = Lock()
         self._sound: dict[tuple[str, str], tuple[int, int, int]] = {}  # signs of a file that was as registered
         self._told: Callable[[Lookup], None] = lambda _: None
@@ -55,10 +55,9 @@ class LoadedModels:
         """
         slot = (record.model_key, record.sha256)
         with self._mutex:
-            if slot in self._loaded:
-                self._loaded.move_to_end(slot)
+            if (found := self._loaded.get(slot)) is not None:
                 self._told("hit")
-                return self._loaded[slot]
+                return found
         # Outside the lock: who needs another model must not wait for this file.
         try:
             check_weights(record, weights)
@@ -69,8 +68,6 @@ class LoadedModels:
         self._told("miss")
         with self._mutex:
             self._loaded[slot] = loaded
-            while len(self._loaded) > self._capacity:
-                self._loaded.popitem(last=False)
         return loaded
 
     def check_file(self, record: ModelRecord, weights: Path) -> None:

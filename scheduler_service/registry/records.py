@@ -7,8 +7,9 @@ from typing import Any, Literal, get_args
 
 from scheduler_env.values import shortened
 from scheduler_service.errors import InvalidInput, InvalidTransition
-from scheduler_service.registry.names import STABLE, Version, parse_version, parse_versioned
+from scheduler_service.registry.names import Version, parse_version, parse_versioned
 from scheduler_service.registry.validation import Flag, flags
+from scheduler_service.words import WORDS
 
 Status = Literal["registered", "validated", "deployed", "retired"]
 STATUSES: tuple[Status, ...] = get_args(Status)
@@ -104,10 +105,12 @@ _OPTIONAL = frozenset({"verified_metrics", "validation", "lineage"})
 
 def elsewhere(record: ModelRecord, default: str | None) -> str:
     """What a model answers that bears the tag stable, and is not the default model."""
-    return (
-        f"{record.model_key} bears the tag {STABLE}, and answers only requests that name "
-        f"{record.algorithm}:{STABLE} or the algorithm {record.algorithm}; the default model is {default or 'missing'}"
-    )
+    return WORDS.text("errors.stable_elsewhere", elsewhere_params(record, default))
+
+
+def elsewhere_params(record: ModelRecord, default: str | None) -> dict[str, str]:
+    """The parameters of `elsewhere`, whose code is `stable_elsewhere`."""
+    return {"model": record.model_key, "algorithm": record.algorithm, "default": default or "–"}
 
 
 def check_status(status: str) -> Status:

@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 
 from scheduler_env.errors import CodedError
 from scheduler_service.clock import Clock, to_iso
-from scheduler_service.errors import InvalidInput, MustBeMended, StorageUnavailable
+from scheduler_service.errors import InvalidInput, MustBeMended, StorageUnavailable, cannot_read
 from scheduler_service.files import locked, move, write_json
 from scheduler_service.registry.history import Event, EventKind, State, open_history
 from scheduler_service.registry.index import Index
@@ -67,8 +67,8 @@ class Store:
         self._pending_file = base / ".pending.json"
         self._clock = clock
         self._mutex = Lock()
-        self._current: tuple[_Stamp, Index, str | None] | None = None  # and what could not be read
-        self.problem: str | None = None
+        self._current: tuple[_Stamp, Index, StorageUnavailable | None] | None = None  # and what could not be read
+        self.fault: StorageUnavailable | None = None
         """What cannot be read now, so that what was read before is in force."""
         self._parsed: dict[str, tuple[tuple[int, int, int], ModelRecord | None]] = {}
         try:
@@ -85,7 +85,7 @@ class Store:
     def index(self) -> Index:
         """The registry as it is now, other processes' changes included; quick while nothing changes.
 
-        Files that cannot be read leave in force what was read of them before, and `problem` says so.
+        Files that cannot be read leave in force what was read of them before, and `fault` says so.
 
         Raises:
             StorageUnavailable: nothing was read yet.
@@ -93,7 +93,7 @@ class Store:
         try:
             return self._present_index()
         except (StorageUnavailable, OSError) as err:
-            self._note(str(err))
+            self._note(err)
             if self._current is None:
                 raise
             return self._current[1]
@@ -101,13 +101,13 @@ class Store:
     def _present_index(self) -> Index:
         current = self._current
         if current is not None and current[0] == self._stamp():
-            self.problem = current[2]
+            self.fault = current[2]
             return current[1]
         for _ in range(3):
             before = self._stamp()
             index = self._read()
             if before == self._stamp():
-                self._current = (before, index, self.problem)
+                self._current = (before, index, self.fault)
                 return index
         with locked(self._tags_file):  # writers are busy: keep them out for once
             return self.index_under_lock()
@@ -116,7 +116,7 @@ class Store:
         """The registry as it is now, while other writers are kept out."""
         stamp = self._stamp()
         index = self._read()
-        self._current = (stamp, index, self.problem)
+        self._current = (stamp, index, self.fault)
         return index
 
     def _stamp(self) -> _Stamp:
@@ -134,13 +134,14 @@ class Store:
                 records = self._read_records()
             except OSError as err:
                 raise StorageUnavailable("registry_not_read", folder=str(self.base), reason=str(err)) from err
-            tags, pending, problem = {} if self._current is None else self._current[1].tags, None, None
+            fault: StorageUnavailable | OSError | None = None
+            tags, pending = {} if self._current is None else self._current[1].tags, None
             try:
                 tags = _read_object(self._tags_file) or {}
                 pending = _read_object(self._pending_file)
             except (StorageUnavailable, OSError) as err:  # a model is found without them; a change is refused
-                problem = str(err)
-            self._note(problem)
+                fault = err
+            self._note(fault)
             if pending is not None:
                 for key, stored in pending["records"].items():
                     records.pop(key, None)
@@ -149,10 +150,11 @@ class Store:
                 tags = pending["tags"]
             return Index(records.values(), tags)
 
-    def _note(self, problem: str | None) -> None:
-        if problem is not None and problem != self.problem:
-            logger.error("%s; what was read before stays in force", problem)
-        self.problem = problem
+    def _note(self, fault: StorageUnavailable | OSError | None) -> None:
+        coded = cannot_read(self.base, fault) if isinstance(fault, OSError) else fault
+        if coded is not None and str(coded) != str(self.fault):
+            logger.error("%s; what was read before stays in force", coded)
+        self.fault = coded
 
     def _read_records(self) -> dict[str, ModelRecord]:
         """The readable metadata files; one that is unchanged since last time is not parsed again."""

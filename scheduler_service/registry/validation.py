@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from scheduler_service.errors import InvalidModel
 from scheduler_service.stats.metrics import METRICS
+from scheduler_service.words import WORDS
 
 if TYPE_CHECKING:
     from scheduler_env.problem import Instance
@@ -41,12 +42,16 @@ class Flag:
     is_better_than_measured: bool  # the claim is more favourable than the truth
 
     @property
+    def code(self) -> str:
+        return "claim_too_good" if self.is_better_than_measured else "claim_too_bad"
+
+    @property
+    def params(self) -> dict[str, Any]:
+        return {"metric": self.metric, "claimed": self.claimed, "verified": float(f"{self.verified:.4g}")}
+
+    @property
     def message(self) -> str:
-        flattery = "better" if self.is_better_than_measured else "worse"
-        return (
-            f"the claimed {self.metric} {self.claimed:g} is {flattery} than the {self.verified:.4g} measured on the "
-            f"validation set"
-        )
+        return WORDS.text(f"errors.{self.code}", self.params)
 
     def to_dict(self) -> dict[str, Any]:
         return {
@@ -55,6 +60,8 @@ class Flag:
             "verified": self.verified,
             "difference_percent": None if self.verified == 0 else 100.0 * (self.claimed / self.verified - 1.0),
             "message": self.message,
+            "code": self.code,
+            "params": self.params,
         }
 
 

@@ -75,7 +75,7 @@ def load(algorithm: str, path: Path) -> "Solver":
     except InvalidModel:
         raise
     except CodedError as err:
-        raise InvalidModel(err.code, **err.params) from err
+        raise InvalidModel.of([err.at(())]) from err
     except Exception as err:
         # The bytes may be hostile, and what a parser raises over them has no bounds; the answer is always the same.
         reason = (str(err) or type(err).__name__)[:MAX_REASON]

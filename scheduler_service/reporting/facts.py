@@ -9,11 +9,12 @@ from scheduler_service.alerts.about import is_gap_judged
 from scheduler_service.alerts.about import sizes as sizes_of
 from scheduler_service.alerts.episodes import Episode
 from scheduler_service.alerts.rules import measured
-from scheduler_service.alerts.texts import RULES, Lang
+from scheduler_service.alerts.wording import message
 from scheduler_service.reporting import analysis
 from scheduler_service.reporting.analysis import Headline
 from scheduler_service.reporting.anomalies import Anomaly, anomalous_buckets, anomalous_runs
 from scheduler_service.reporting.formatting import first_moment, local_zone
+from scheduler_service.words import Lang
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -33,11 +34,10 @@ class AlertRow:
 
     @classmethod
     def of(cls, episode: Episode, lang: Lang) -> "AlertRow":
-        """The episode in a language; a message with a reason stays in the language of the reason."""
-        text, _ = RULES[lang].get(episode.name, ("{reason}", ""))
-        message = episode.message if "{reason}" in text else text.format(subject=episode.subject)
+        """The episode in a language; a reason stays in the language that it was given in."""
+        told = episode.message if episode.params is None else message(episode.name, episode.params, lang)
         figures = (episode.began, episode.ended, episode.value, episode.threshold)
-        return cls(episode.name, message, episode.severity, *figures)
+        return cls(episode.name, told, episode.severity, *figures)
 
     @property
     def is_critical(self) -> bool:

@@ -9,9 +9,9 @@ from tzlocal import reload_localzone
 
 from scheduler_env.fonts import drawable
 from scheduler_env.vocabulary import TEAMS
+from scheduler_service.alert_rules import GAP_RULE, THRESHOLDS
 from scheduler_service.reporting.content import Column
 from scheduler_service.stats.metrics import METRICS
-from scheduler_service.thresholds import GAP_RULE, THRESHOLDS
 from scheduler_service.words import WORDS, Lang, Message
 
 if TYPE_CHECKING:

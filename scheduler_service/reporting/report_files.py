@@ -7,7 +7,7 @@ from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, cast
 
-from scheduler_service.errors import StorageUnavailable
+from scheduler_service.errors import cannot_read
 from scheduler_service.files import write_atomically
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ def saved_reports(folder: Path) -> list[ReportFile]:
         paths = list(folder.iterdir()) if folder.exists() else []
         found = [made for path in paths if (made := _report_file(path)) is not None]
     except OSError as err:
-        raise StorageUnavailable(f"the reports in {folder} cannot be listed: {err.strerror or err}") from err
+        raise cannot_read(folder, err) from err
     return sorted(found, key=lambda each: (each.created_at, each.name), reverse=True)
 
 

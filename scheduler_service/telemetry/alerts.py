@@ -72,7 +72,7 @@ class AlertLog:
         """
         found = queries.fetch(self._engine, select(alerts).where(alerts.c.id == alert)) if 0 <= alert < 2**63 else ()
         if not found:
-            raise AlertNotFound(f"no alert has the id {alert}; GET /alerts lists them")
+            raise AlertNotFound("alert_not_found", id=alert)
         return _episode(found[0])
 
     def last_notified(self) -> dict[Key, datetime]:
@@ -107,14 +107,14 @@ class AlertLog:
             AlertNotFound: none has this id, or it has ended.
         """
         if not 0 <= alert < 2**63:  # of SQLite
-            raise AlertNotFound(f"no alert has the id {alert}; GET /alerts lists them")
+            raise AlertNotFound("alert_not_found", id=alert)
         said = {"acknowledged_by": storable_text(actor), "note": None if note is None else storable_text(note)}
         values = {"acknowledged": to_iso(self._clock()), **said}
 
         def change(connection: Connection) -> None:
             is_open = (alerts.c.id == alert) & (alerts.c.state != "resolved")
             if connection.execute(update(alerts).where(is_open).values(values)).rowcount == 0:
-                raise AlertNotFound(f"no alert with the id {alert} is pending or firing; GET /alerts lists them")
+                raise AlertNotFound("alert_not_open", id=alert)
 
         self._writer.write(change)
         return _episode(queries.fetch(self._engine, select(alerts).where(alerts.c.id == alert))[0])
@@ -147,7 +147,7 @@ class AlertLog:
         def change(connection: Connection) -> None:
             in_force = (silences.c.id == silence) & (silences.c.until > now)
             if connection.execute(update(silences).where(in_force).values(until=now)).rowcount == 0:
-                raise AlertNotFound(f"no silence with the id {silence} is in force; GET /alerts lists them")
+                raise AlertNotFound("silence_not_found", id=silence)
 
         self._writer.write(change)
 
@@ -291,11 +291,14 @@ def _row(episode: Episode) -> dict[str, Any]:
 def _column(name: str, value: Any) -> Any:
     if value is None:
         return None
+    if name == "params":
+        return storable_text(json.dumps(dict(value), ensure_ascii=False, default=str))
     return to_iso(value) if name in _MOMENTS else storable_text(value) if isinstance(value, str) else value
 
 
 def _episode(row: Row[Any]) -> Episode:
-    return Episode(**_moments(row))
+    values = _moments(row)
+    return Episode(**values | {"params": None if values["params"] is None else json.loads(values["params"])})
 
 
 def _moments(row: Row[Any]) -> dict[str, Any]:

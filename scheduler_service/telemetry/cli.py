@@ -5,7 +5,6 @@ Exit status: 0 done; 1 refused, not found, or (`alerts`) something fires; 2 the 
 """
 
 import argparse
-import json
 import logging
 import os
 import sys
@@ -13,21 +12,22 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from monitoring import MAX_REPORT_DAYS, ABTestAnalyzer, PerformanceMonitor, alert_desk
 from scheduler_service.alerts.desk import as_json
 from scheduler_service.alerts.rules import RULES_OF_RUNS
 from scheduler_service.backup import back_up, restore
-from scheduler_service.errors import InvalidInput, ServiceError
+from scheduler_service.command_line import Outcome, integer, number, run, table
+from scheduler_service.errors import InvalidInput
 from scheduler_service.experiments.archive import archive_of
 from scheduler_service.experiments.config import ConfigFile
-from scheduler_service.registry.cli import table
 from scheduler_service.settings import Settings, settings_from_environment
+from scheduler_service.telemetry.record import MAX_REPORT_DAYS
 from scheduler_service.telemetry.repair import repair
 
-Answer = tuple[Any, str, int]
-"""What `--json` prints, what people read, and the exit status."""
+if TYPE_CHECKING:
+    from monitoring import ABTestAnalyzer, PerformanceMonitor
+    from scheduler_service.alerts.desk import AlertDesk
 
 EXAMPLES = """
 examples:
@@ -45,37 +45,44 @@ examples:
 """
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+class Door(NamedTuple):
+    """What the commands use of `monitoring`, which hands it in."""
+
+    open_monitor: "Callable[..., PerformanceMonitor]"
+    open_analyzer: "Callable[..., ABTestAnalyzer]"
+    open_desk: "Callable[..., AlertDesk]"
+
+
+class Parts(NamedTuple):
+    """What a command works with."""
+
+    door: Door
+    monitor: "PerformanceMonitor"
+    settings: Settings
+
+
+def main(door: Door, arguments: Sequence[str] | None = None) -> int:
     """Runs one command, and answers the exit status."""
     options = _parser().parse_args(arguments)
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
     settings = settings_from_environment()
     if options.home is not None:
         settings = settings.model_copy(update={"home": options.home.expanduser().resolve()})
-    try:
+
+    def command() -> Outcome:
         if options.command != "restore" and not settings.database_file.is_file():
-            raise InvalidInput(f"there are no records in {settings.home}; say --home FOLDER, or set SCHED_HOME")
+            raise InvalidInput("no_records", home=str(settings.home))
         if options.command in OF_FILES:
-            value, text, status = OF_FILES[options.command](settings, options)
-        else:
-            monitor = PerformanceMonitor(
-                settings.database_file,
-                reports_dir=settings.reports_dir,
-                thresholds=settings.alert_thresholds,
-                thresholds_file=settings.thresholds_file,
-            )
-            value, text, status = COMMANDS[options.command](monitor, settings, options)
-        print(json.dumps(value, ensure_ascii=False, indent=2) if options.json else text, flush=True)
-    except BrokenPipeError:  # `| head` has seen enough; Python would complain once more when it ends
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
-    except ServiceError as err:
-        print(f"error: {err}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("\ninterrupted; nothing is half done", file=sys.stderr)
-        return 130
-    return status
+            return OF_FILES[options.command](settings, options)
+        monitor = door.open_monitor(
+            settings.database_file,
+            reports_dir=settings.reports_dir,
+            thresholds=settings.alert_thresholds,
+            thresholds_file=settings.thresholds_file,
+        )
+        return COMMANDS[options.command](Parts(door, monitor, settings), options)
+
+    return run(command, as_json=options.json, interrupted="interrupted; nothing is half done")
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -95,7 +102,7 @@ def _parser() -> argparse.ArgumentParser:
 
     report = command("report", "make a report of the last days, and print its path")
     report.add_argument("--experiment", metavar="NAME", help="an A/B report on this experiment instead")
-    report.add_argument("--days", type=float, default=7.0, help="how far back (default: %(default)g)")
+    report.add_argument("--days", type=number, default=7.0, help="how far back (default: %(default)g)")
     report.add_argument("--lang", choices=("zh", "en"), default="zh", help="(default: %(default)s)")
     report.add_argument("--pdf", action="store_true", help="make the same as PDF, too")
 
@@ -105,8 +112,8 @@ def _parser() -> argparse.ArgumentParser:
         "Where no service looks by itself, people are told what they have not been told yet. The exit status is 1 if "
         "anything fires.",
     )
-    alerts.add_argument("--history", type=float, metavar="DAYS", help="show the alerts of the last DAYS instead")
-    alerts.add_argument("--acknowledge", type=int, metavar="ID", help="say that you see to this alert")
+    alerts.add_argument("--history", type=number, metavar="DAYS", help="show the alerts of the last DAYS instead")
+    alerts.add_argument("--acknowledge", type=integer, metavar="ID", help="say that you see to this alert")
     alerts.add_argument("--note", help="with --acknowledge: what you do about it")
     alerts.add_argument("--actor", default=os.environ.get("USER", ""), help="who (default: you, %(default)s)")
     alerts.add_argument("--test", action="store_true", help="send a test message through each channel instead")
@@ -150,7 +157,7 @@ def _parser() -> argparse.ArgumentParser:
         "Services may run meanwhile; the copy is of one moment, checked, and appears as a whole.",
     )
     backup.add_argument("folder", type=Path, metavar="FOLDER", help="best on another disk; made if it is missing")
-    backup.add_argument("--keep", type=int, metavar="N", help="afterwards remove all but the newest N copies there")
+    backup.add_argument("--keep", type=integer, metavar="N", help="afterwards remove all but the newest N copies there")
 
     restored = command(
         "restore",
@@ -165,42 +172,42 @@ def _parser() -> argparse.ArgumentParser:
         "With --keep-days, older runs are first replaced by their sums by day and model. Those of experiments in "
         "ab_test_config.json stay. While the file is rewritten, the service waits to record: seconds for a large one.",
     )
-    vacuum.add_argument("--keep-days", type=float, metavar="DAYS", help="compact runs that are older than this")
+    vacuum.add_argument("--keep-days", type=number, metavar="DAYS", help="compact runs that are older than this")
     return parser
 
 
 # --- commands ---
 
 
-def _report(monitor: PerformanceMonitor, _settings: Settings, options: argparse.Namespace) -> Answer:
+def _report(parts: Parts, options: argparse.Namespace) -> Outcome:
     how: dict[str, Any] = {"lang": options.lang, "pdf": options.pdf}
     if options.experiment is None:
-        path = monitor.generate_performance_report(options.days, **how)
+        path = parts.monitor.generate_performance_report(options.days, **how)
     else:
-        path = ABTestAnalyzer(monitor).generate_ab_test_report(options.experiment, options.days, **how)
+        path = parts.door.open_analyzer(parts.monitor).generate_ab_test_report(options.experiment, options.days, **how)
     made = [path, *([str(Path(path).with_suffix(".pdf"))] if options.pdf else [])]
     return {"path": path, "paths": made}, "\n".join(made), 0
 
 
-def _alerts(monitor: PerformanceMonitor, settings: Settings, options: argparse.Namespace) -> Answer:
+def _alerts(parts: Parts, options: argparse.Namespace) -> Outcome:
     if options.test:
-        told = alert_desk(monitor, settings).test()
+        told = parts.door.open_desk(parts.monitor, parts.settings).test()
         rows = [(name, error or "delivered") for name, error in told.items()]
         text = table(("channel", "result"), rows) if rows else "no channel is configured; see SCHED_ALERT_WEBHOOKS"
         return told, text, int(any(told.values()))
     if options.acknowledge is not None:
-        episode = monitor.alerts.acknowledge(options.acknowledge, options.actor, options.note)
+        episode = parts.monitor.alerts.acknowledge(options.acknowledge, options.actor, options.note)
         return as_json(episode), f"alert {episode.id} ({episode.message}) is acknowledged by {options.actor or '-'}", 0
     if options.history is not None:
         if not 0.0 < options.history <= MAX_REPORT_DAYS:
-            raise InvalidInput(f"--history {options.history:g} is not greater than 0 and at most {MAX_REPORT_DAYS}")
-        now = monitor.clock()
-        found = monitor.alerts.between(now - timedelta(days=options.history), now)
+            raise InvalidInput("not_positive", ("--history",), maximum=MAX_REPORT_DAYS, value=options.history)
+        now = parts.monitor.clock()
+        found = parts.monitor.alerts.between(now - timedelta(days=options.history), now)
         return [as_json(each) for each in found], _alert_table(found), 0
-    desk = alert_desk(monitor, settings, confirm_s=settings.alert_confirm_s)
-    firing = desk.look(monitor.alert_readings(settings.alert_lang), RULES_OF_RUNS)
+    desk = parts.door.open_desk(parts.monitor, parts.settings, confirm_s=parts.settings.alert_confirm_s)
+    firing = desk.look(parts.monitor.alert_readings(parts.settings.alert_lang), RULES_OF_RUNS)
     desk.deliver()
-    pending = [episode for episode in monitor.alerts.unended() if episode.state == "pending"]
+    pending = [episode for episode in parts.monitor.alerts.unended() if episode.state == "pending"]
     shown = [*firing, *pending]
     return [as_json(each) for each in shown], _alert_table(shown), int(bool(firing))
 
@@ -229,21 +236,18 @@ def _alert_table(episodes: Sequence[Any]) -> str:
 
 def _named_number(text: str) -> tuple[str, float]:
     name, _, value = text.partition("=")
-    try:
-        return name.strip(), float(value)
-    except ValueError as err:
-        raise argparse.ArgumentTypeError(f"{text!r} is not NAME=VALUE with a number") from err
+    return name.strip(), number(value)
 
 
-def _thresholds(monitor: PerformanceMonitor, _settings: Settings, options: argparse.Namespace) -> Answer:
+def _thresholds(parts: Parts, options: argparse.Namespace) -> Outcome:
     name, value = options.set or (options.reset, None)
     if name is not None:
         if value is not None and not options.reason.strip():
-            raise InvalidInput("say why: --reason")
-        change = monitor.limits.file.put(name, value, actor=options.actor, reason=options.reason)
-        told = monitor.limits.shown_one(name, change)
+            raise InvalidInput("reason_missing", ("--reason",))
+        change = parts.monitor.limits.file.put(name, value, actor=options.actor, reason=options.reason)
+        told = parts.monitor.limits.shown_one(name, change)
         return told, f"{name} is {_plain(told['value'])}", 0
-    shown = monitor.limits.shown()
+    shown = parts.monitor.limits.shown()
     if shown["problem"]:
         print(f"warning: {shown['problem']}; the last good file counts", file=sys.stderr)
     if options.history:
@@ -264,9 +268,9 @@ def _who(change: Mapping[str, Any] | None) -> str:
     return "-" if change is None else f"{change['actor'] or 'nobody named'}: {change['reason'] or '-'}"
 
 
-def _export(monitor: PerformanceMonitor, _settings: Settings, options: argparse.Namespace) -> Answer:
+def _export(parts: Parts, options: argparse.Namespace) -> Outcome:
     with _bar("exporting", "row") as progress:
-        rows = monitor.export(
+        rows = parts.monitor.export(
             options.file,
             options.table,
             start_time=options.since,
@@ -280,27 +284,29 @@ def _export(monitor: PerformanceMonitor, _settings: Settings, options: argparse.
     return {"path": str(path), "rows": rows, "bytes": size}, f"{rows} rows, {size / 2**20:.1f} MiB: {path}", 0
 
 
-def _stats(monitor: PerformanceMonitor, _settings: Settings, _options: argparse.Namespace) -> Answer:
-    value = monitor.upkeep.stats()
+def _stats(parts: Parts, _options: argparse.Namespace) -> Outcome:
+    value = parts.monitor.upkeep.stats()
     rows = [(name, count) for name, count in value["rows"].items()]
     sizes = [(name, f"{size / 2**20:.1f} MiB") for name, size in value["bytes"].items()]
     period = f"runs from {value['first_run'] or '-'} to {value['last_run'] or '-'}"
     return value, f"{table(('table', 'rows'), rows)}\n\n{table(('file', 'size'), sizes)}\n\n{period}", 0
 
 
-def _vacuum(monitor: PerformanceMonitor, settings: Settings, options: argparse.Namespace) -> Answer:
+def _vacuum(parts: Parts, options: argparse.Namespace) -> Outcome:
     compacted = 0
     if options.keep_days is not None:
         if not 1.0 <= options.keep_days <= MAX_REPORT_DAYS:
-            raise InvalidInput(f"--keep-days {options.keep_days:g} is not within 1..{MAX_REPORT_DAYS}")
-        before = monitor.clock() - timedelta(days=options.keep_days)
-        config = ConfigFile(settings.ab_config_file)
-        keep = (*config.current().experiments, *archive_of(settings.ab_config_file).summaries())
+            raise InvalidInput(
+                "out_of_range", ("--keep-days",), value=options.keep_days, minimum=1, maximum=MAX_REPORT_DAYS
+            )
+        before = parts.monitor.clock() - timedelta(days=options.keep_days)
+        config = ConfigFile(parts.settings.ab_config_file)
+        keep = (*config.current().experiments, *archive_of(parts.settings.ab_config_file).summaries())
         config.check()  # nobody knows which experiments' runs have to stay
         with _bar("compacting", "run") as progress:
-            compacted = monitor.upkeep.compact(before, keep_experiments=keep, progress=progress)
-        monitor.alerts.forget(before)
-    freed = monitor.upkeep.vacuum()
+            compacted = parts.monitor.upkeep.compact(before, keep_experiments=keep, progress=progress)
+        parts.monitor.alerts.forget(before)
+    freed = parts.monitor.upkeep.vacuum()
     return (
         {"compacted": compacted, "freed_bytes": freed},
         f"{compacted} runs compacted, {freed / 2**20:.1f} MiB freed",
@@ -308,7 +314,7 @@ def _vacuum(monitor: PerformanceMonitor, settings: Settings, options: argparse.N
     )
 
 
-def _repair(settings: Settings, _options: argparse.Namespace) -> Answer:
+def _repair(settings: Settings, _options: argparse.Namespace) -> Outcome:
     with _bar("saving", "row") as progress:
         done = repair(settings.database_file, progress)
     if done is None:
@@ -318,28 +324,28 @@ def _repair(settings: Settings, _options: argparse.Namespace) -> Answer:
     return {"is_sound": False, "saved": done.saved, "lost": done.lost, "damaged": str(done.damaged)}, text, 0
 
 
-def _backup(settings: Settings, options: argparse.Namespace) -> Answer:
+def _backup(settings: Settings, options: argparse.Namespace) -> Outcome:
     if options.keep is not None and options.keep < 1:
-        raise InvalidInput(f"--keep {options.keep} is less than 1: the new copy itself would go")
+        raise InvalidInput("keep_too_few", ("--keep",), value=options.keep)
     done = back_up(settings, options.folder.resolve(), keep=options.keep)
     return {"path": str(done.path), **done.manifest}, str(done.path), 0
 
 
-def _restore(settings: Settings, options: argparse.Namespace) -> Answer:
+def _restore(settings: Settings, options: argparse.Namespace) -> Outcome:
     done = restore(options.folder.resolve(), settings)
     made, n_files = done.manifest["made"], len(done.manifest["files"])
     text = f"{n_files} files, {done.size_bytes / 2**20:.1f} MiB, of {made} are now in {settings.home}"
     return {"home": str(settings.home), "made": made, "files": n_files, "bytes": done.size_bytes}, text, 0
 
 
-OF_FILES: Mapping[str, Callable[[Settings, argparse.Namespace], Answer]] = {
+OF_FILES: Mapping[str, Callable[[Settings, argparse.Namespace], Outcome]] = {
     "backup": _backup,
     "restore": _restore,
     "repair": _repair,
 }
 """They need no database that can be opened."""
 
-COMMANDS: Mapping[str, Callable[[PerformanceMonitor, Settings, argparse.Namespace], Answer]] = {
+COMMANDS: Mapping[str, Callable[[Parts, argparse.Namespace], Outcome]] = {
     "report": _report,
     "alerts": _alerts,
     "thresholds": _thresholds,

@@ -99,7 +99,7 @@ class DatabaseFile:
     def suspect(self, cause: str) -> None:
         """Notes that SQLite found the file damaged."""
         if self._damage is None:
-            log.error("%s", self._text_of(cause))
+            log.error("%s", self._damaged(cause))
         self._damage = (_identity(self.path), cause)
 
     def check_sound(self, *, thoroughly: bool = False) -> None:
@@ -121,7 +121,7 @@ class DatabaseFile:
             self._damage = None
             return
         elif time.monotonic() - self._examined_at_s < max(EXAMINED_AGAIN_S, 20.0 * self._examination_took_s):
-            raise DatabaseDamaged(self._text_of(damage[1]))
+            raise self._damaged(damage[1])
         self._examine(present)
 
     def _examine(self, present: _Identity | None) -> None:
@@ -143,11 +143,10 @@ class DatabaseFile:
                     log.warning("%s can be read again", self.path)
                     self._damage = None
         if self._damage is not None:
-            raise DatabaseDamaged(self._text_of(self._damage[1]))
+            raise self._damaged(self._damage[1])
 
-    def _text_of(self, cause: str) -> str:
-        cause = " ".join(cause.split())[:200]
-        return f"{self.path} is damaged ({cause}); `python -m monitoring repair` saves what is left, also meanwhile"
+    def _damaged(self, cause: str) -> DatabaseDamaged:
+        return DatabaseDamaged("database_damaged", path=str(self.path), reason=" ".join(cause.split())[:200])
 
     # --- the file ---
 
@@ -283,10 +282,8 @@ def storage_errors(path: Path) -> Iterator[None]:
         if _is_damage(err):
             if file is not None:
                 file.suspect(str(cause))
-            raise DatabaseDamaged(
-                f"the records in {path} cannot be used: {cause}; see `python -m monitoring repair`"
-            ) from err
-        raise StorageUnavailable(f"the records in {path} cannot be used: {cause}") from err
+            raise DatabaseDamaged("database_damaged", path=str(path), reason=str(cause)) from err
+        raise StorageUnavailable("records_unusable", path=str(path), reason=str(cause)) from err
 
 
 def snapshot(source: Path, target: Path) -> None:
@@ -305,7 +302,7 @@ def snapshot(source: Path, target: Path) -> None:
         read_from.backup(written, pages=-1)
         found = written.execute("PRAGMA quick_check(1)").fetchone()[0]
         if found != "ok":
-            raise DatabaseDamaged(f"{source} is damaged ({found}); `python -m monitoring repair` first")
+            raise DatabaseDamaged("database_damaged", path=str(source), reason=str(found))
         written.execute("PRAGMA journal_mode = DELETE")
 
 

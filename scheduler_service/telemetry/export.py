@@ -10,7 +10,7 @@ from typing import Any, Literal
 from sqlalchemy import Engine, Select, func, select
 
 from scheduler_service.clock import parse_time
-from scheduler_service.errors import InvalidInput, StorageUnavailable
+from scheduler_service.errors import InvalidInput, cannot_write
 from scheduler_service.files import move, temporary_beside
 from scheduler_service.telemetry import queries
 from scheduler_service.telemetry.database import path_of, storage_errors
@@ -45,10 +45,10 @@ def export(
     """
     writer = WRITERS.get(path.suffix.lower())
     if writer is None:
-        raise InvalidInput(f"{path.name!r} ends with none of {', '.join(WRITERS)}")
+        raise InvalidInput("export_format", name=path.name, known=[*WRITERS])
     if what == "pairs":
         if model_key is not None:
-            raise InvalidInput("pairs have two models: narrow them by experiment, not by model_key")
+            raise InvalidInput("pairs_by_model")
         query, dtypes = queries.pairs_query(experiment=experiment, start=start, end=end), queries.PAIR_DTYPES
     else:
         query = queries.runs_query(start=start, end=end, model_key=model_key, experiment=experiment)
@@ -60,7 +60,7 @@ def export(
         rows = writer(temporary, dtypes, _chunks(engine, query, total, progress))
         move(temporary, path)
     except OSError as err:
-        raise StorageUnavailable(f"{path} cannot be written: {err.strerror or err}") from err
+        raise cannot_write(path, err) from err
     finally:
         with suppress(OSError):  # usually there is nothing left to remove
             temporary.unlink()

@@ -14,8 +14,8 @@ from scheduler_service.alerts.about import runs_about, subject_of
 from scheduler_service.alerts.episodes import Episode
 from scheduler_service.alerts.in_force import ThresholdsInForce
 from scheduler_service.alerts.rise import judged
-from scheduler_service.alerts.texts import Lang
 from scheduler_service.telemetry import queries
+from scheduler_service.words import Lang
 
 if TYPE_CHECKING:
     import pandas as pd

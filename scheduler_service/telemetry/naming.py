@@ -21,7 +21,7 @@ def put_name(connection: Connection, request_id: str, name: str | None, owner: s
         RunNotFound: no run has this request id.
     """
     if connection.execute(select(runs.c.id).where(runs.c.request_id == request_id).limit(1)).first() is None:
-        raise RunNotFound(f"no run with the request id {request_id!r} is recorded")
+        raise RunNotFound("run_not_found", request_id=request_id)
     connection.execute(delete(named_runs).where(named_runs.c.request_id == request_id))
     if name or owner:
         key = _key(f"{name or ''}\n{owner or ''}")

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import (
     CTE,
-    Column,
     ColumnElement,
     Engine,
     Integer,
@@ -28,9 +27,8 @@ from sqlalchemy import (
 
 from scheduler_service.clock import parse_time, to_iso
 from scheduler_service.telemetry.database import path_of, storage_errors
-from scheduler_service.telemetry.naming import is_found_by
 from scheduler_service.telemetry.record import ReplayRecord
-from scheduler_service.telemetry.schema import feedback, named_runs, pairs, replays, runs
+from scheduler_service.telemetry.schema import feedback, pairs, replays, runs
 
 if TYPE_CHECKING:
     import pandas as pd  # slow to import; `run_frame` does when it is called
@@ -227,52 +225,6 @@ def trend_rows(
 def _by_bucket(rows: Sequence[Row[Any]]) -> dict[int, dict[str, Any]]:
     found = [row._asdict() for row in rows]
     return {row.pop("bucket"): row for row in found}
-
-
-def latest_runs(
-    engine: Engine,
-    limit: int,
-    *,
-    before: int | None,
-    model_key: str | None,
-    experiment: str | None,
-    search: str,
-    without_experiments: bool,
-) -> list[dict[str, Any]]:
-    """The newest runs, the newest first: `LISTED` with verdict, name and owner. Raises as `run_frame`."""
-    query = _listed().order_by(runs.c.id.desc()).limit(limit)
-    if before is not None:
-        query = query.where(runs.c.id < before)
-    if search.strip():
-        query = query.where(is_found_by(search))
-    if without_experiments:
-        # Not `experiment IS NULL`: SQLite would fetch all of these by their index and sort them.
-        query = query.where(func.coalesce(runs.c.experiment, "") == "")
-    for name, value in (("model_key", model_key), ("experiment", experiment)):
-        if value is not None:
-            query = query.where(runs.c[name] == value)
-    return [row._asdict() for row in fetch(engine, query)]
-
-
-def run_of_request(engine: Engine, request_id: str) -> dict[str, Any] | None:
-    """The last run of a request, with what it asked for as JSON and its placements; None if there is none.
-
-    Raises as `run_frame`.
-    """
-    query = (
-        _listed(runs.c.input_params, runs.c.placements)
-        .where(runs.c.request_id == request_id)
-        .order_by(runs.c.id.desc())
-        .limit(1)
-    )
-    return next((row._asdict() for row in fetch(engine, query)), None)
-
-
-def _listed(*more: Column[Any]) -> Select[Any]:
-    said = (feedback.c.user_satisfaction, feedback.c.comment, named_runs.c.name, named_runs.c.owner)
-    source = runs.outerjoin(feedback, feedback.c.request_id == runs.c.request_id)
-    source = source.outerjoin(named_runs, named_runs.c.request_id == runs.c.request_id)
-    return select(*(runs.c[name] for name in LISTED), *said, *more).select_from(source)
 
 
 def last_run(engine: Engine) -> int:

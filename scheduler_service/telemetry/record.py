@@ -9,6 +9,9 @@ from typing import Literal
 
 from scheduler_service.errors import InvalidInput
 
+MAX_REPORT_DAYS = 3660
+"""The longest period of a report, of a list of alerts, or before runs are compacted."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PerformanceRecord:
@@ -48,7 +51,7 @@ class PerformanceRecord:
 
     def __post_init__(self) -> None:
         if not self.request_id:
-            raise InvalidInput("a run cannot be recorded without its request_id")
+            raise InvalidInput("missing", ("request_id",))
         check_satisfaction(self.user_satisfaction)
 
 
@@ -88,14 +91,14 @@ class PairRecord:
 
     def __post_init__(self) -> None:
         if not self.request_id:
-            raise InvalidInput("a pair cannot be recorded without its request_id")
+            raise InvalidInput("missing", ("request_id",))
         if (self.source == "replay") != (self.replay is not None):
-            raise InvalidInput(f"a pair of source {self.source!r} has the replay {self.replay!r}")
+            raise InvalidInput("pair_replay", ("replay",), source=self.source, replay=self.replay)
         if (self.makespan_a is not None, self.makespan_b is not None) != (self.success_a, self.success_b):
-            raise InvalidInput("a side has a makespan if it succeeded, and only then")
+            raise InvalidInput("pair_makespan")
         of_failures = [not self.success_a and self.policy_makespan_a, not self.success_b and self.policy_makespan_b]
         if any(of_failures):
-            raise InvalidInput("a side that failed has no policy_makespan")
+            raise InvalidInput("pair_failed")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,7 +131,4 @@ def check_satisfaction(verdict: int | None) -> None:
         InvalidInput: it is not.
     """
     if verdict is not None and (isinstance(verdict, bool) or verdict not in range(1, 6)):
-        raise InvalidInput(
-            f"user_satisfaction {verdict!r} is not a whole number from 1 to 5",
-            [(("user_satisfaction",), "must be a whole number from 1 to 5")],
-        )
+        raise InvalidInput("out_of_range", ("user_satisfaction",), minimum=1, maximum=5, value=verdict)

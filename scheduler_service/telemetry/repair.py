@@ -26,7 +26,10 @@ MOST_MISSES = 1_000_000
 HEADER_BYTES, PAGE_BYTES = 100, 4_096
 NO_ROWS = b"\x0d\x00\x00\x00\x00\x10\x00\x00" + bytes(PAGE_BYTES - HEADER_BYTES - 8)
 """What follows the header on the first page of a database without tables: a leaf without rows."""
+TABLE_PAGES = (b"\x05", b"\x0d")
+"""First byte of a page of a table: one that refers to other pages, or one with rows (https://sqlite.org/fileformat2.html)."""
 SUFFIXES = ("", "-wal", "-shm")
+TABLES = [table for table in metadata.sorted_tables if table.name != "schema_version"]
 
 KEPT_AS: dict[type[TypeEngine[Any]], type | UnionType] = {
     Boolean: int,
@@ -105,20 +108,22 @@ def _best_of(path: Path, copy: Path, new: Path, progress: Progress | None) -> tu
         saved, lost = _save_all(attempt, new, progress)
         if sum(saved.values()) > 0:
             return saved, lost
-    raise StorageUnavailable(
-        f"nothing can be read of {path}; move it away, and the service makes a new one, or put a backup in its place"
-    )
+    raise StorageUnavailable("nothing_to_save", path=str(path))
 
 
 def _attempts(path: Path, copy: Path) -> Iterator[Path]:
-    """The file itself; with another header; with an empty first page, and the tables where they were, or may be."""
+    """The file itself; with another header; with an empty first page and the layout by which most rows are readable."""
     yield path
-    header, guesses = _new_databases(path)
+    header, layouts = _new_databases(path)
     yield _with_beginning(path, copy, header)
-    known = kept_layout(beside(path, LAYOUT_SUFFIX))
-    for layout in guesses if known is None else [known, *guesses]:
+    if (known := kept_layout(beside(path, LAYOUT_SUFFIX))) is not None:
+        layouts.insert(0, known)  # it may be of an earlier state of the file
+
+    def laid_out(layout: Layout) -> Path:
         _put_layout(_with_beginning(path, copy, header + NO_ROWS), layout)
-        yield copy
+        return copy
+
+    yield laid_out(max(layouts, key=lambda layout: _count_rows(laid_out(layout))))
 
 
 def _new_databases(path: Path) -> tuple[bytes, list[Layout]]:
@@ -168,15 +173,23 @@ def _make(path: Path) -> None:
     engine.dispose()
 
 
+def _count_rows(source: Path) -> int:
+    with closing(_reader(source)) as old:
+        return sum(1 for table in TABLES for _ in _rows(old, table)[1])
+
+
+def _reader(source: Path) -> sqlite3.Connection:
+    old = sqlite3.connect(source, timeout=LOCK_TIMEOUT_S)
+    old.text_factory = lambda raw: raw.decode("utf-8", "replace")
+    return old
+
+
 def _save_all(source: Path, new: Path, progress: Progress | None) -> tuple[dict[str, int], dict[str, int]]:
     _make(new)
     saved: dict[str, int] = {}
     lost: dict[str, int] = {}
-    with closing(sqlite3.connect(source, timeout=LOCK_TIMEOUT_S)) as old, closing(sqlite3.connect(new)) as target:
-        old.text_factory = lambda raw: raw.decode("utf-8", "replace")
-        for table in metadata.sorted_tables:
-            if table.name == "schema_version":
-                continue
+    with closing(_reader(source)) as old, closing(sqlite3.connect(new)) as target:
+        for table in TABLES:
             n_saved, known = 0, _known(old, table)
             columns, rows = _rows(old, table)
             marks = ", ".join("?" * len(columns))
@@ -184,10 +197,9 @@ def _save_all(source: Path, new: Path, progress: Progress | None) -> tuple[dict[
             names = ", ".join(columns)  # of the schema, as all names here
             statement = f"INSERT OR IGNORE INTO {table.name} ({names}) VALUES ({marks})"  # noqa: S608
             for row in rows:
-                if _is_plausible(table, columns, row):
-                    n_saved += target.execute(statement, row).rowcount
-                    if progress is not None and n_saved % 1_000 == 0:
-                        progress(n_saved, max(known, n_saved))
+                n_saved += target.execute(statement, row).rowcount
+                if progress is not None and n_saved % 1_000 == 0:
+                    progress(n_saved, max(known, n_saved))
             saved[table.name] = n_saved
             if known > n_saved:
                 lost[table.name] = known - n_saved
@@ -206,13 +218,14 @@ def _known(old: sqlite3.Connection, table: Table) -> int:
 
 
 def _rows(old: sqlite3.Connection, table: Table) -> tuple[list[str], Iterator[Row]]:
-    """The columns that both have, and the readable rows by their ids."""
+    """The columns that both have, and the readable and plausible rows by their ids."""
     try:
         present = {row[1] for row in old.execute(f"PRAGMA table_info({table.name})")}
     except sqlite3.DatabaseError:
         present = set()
     columns = [column.name for column in table.columns if column.name in present]
-    return columns, _readable(old, table, columns) if columns else iter(())
+    rows = _readable(old, table, columns) if columns else iter(())
+    return columns, (row for row in rows if _is_plausible(table, columns, row))
 
 
 def _readable(old: sqlite3.Connection, table: Table, columns: list[str]) -> Iterator[Row]:
@@ -225,7 +238,8 @@ def _readable(old: sqlite3.Connection, table: Table, columns: list[str]) -> Iter
                 yield row[1:]
             return
         except sqlite3.DatabaseError:
-            pass
+            if not _has_root(old, table):
+                return
         # Behind the damage, id by id: every row that is on a page that can be read.
         for candidate in range(last + 1, min(end, last + MOST_MISSES) + 1):
             with suppress(sqlite3.DatabaseError):
@@ -235,6 +249,21 @@ def _readable(old: sqlite3.Connection, table: Table, columns: list[str]) -> Iter
                     break
         else:
             return
+
+
+def _has_root(old: sqlite3.Connection, table: Table) -> bool:
+    """Whether the table's first page is one of a table. If it is not, SQLite finds no row, whatever its id."""
+    try:
+        (root,) = old.execute("SELECT rootpage FROM sqlite_master WHERE name = ?", (table.name,)).fetchone()
+        path = Path(old.execute("PRAGMA database_list").fetchone()[2])
+    except sqlite3.DatabaseError:
+        return True
+    log = beside(path, "-wal")
+    if log.exists() and log.stat().st_size:  # the log may hold a newer version of the page
+        return True
+    with path.open("rb") as file:
+        file.seek((root - 1) * PAGE_BYTES)
+        return file.read(1) in TABLE_PAGES
 
 
 def _last_id(old: sqlite3.Connection, table: Table) -> int:

@@ -8,7 +8,7 @@ added, nothing is rewritten, and an older program that has it open writes on. So
 change that cannot be made by adding needs a step of its own there, run while the version is still the old one.
 Versions: 1 runs and feedback; 2 pairs, replays and `runs.time_budget_ms`; 3 alerts, silences, the outbox, `days`, and
 `runs.queue_time` and `runs.total_time`; 4 `policy_makespan` of runs and pairs, and its sums in `days`; 5 `runs.split`;
-6 `runs.placements`; 7 `named_runs`.
+6 `runs.placements`; 7 `named_runs`; 8 `alerts.params`.
 """
 
 import sqlite3
@@ -41,7 +41,7 @@ from sqlalchemy.schema import CreateColumn, CreateIndex, CreateTable
 
 from scheduler_service.errors import StorageUnavailable
 
-SCHEMA_VERSION = 7
+SCHEMA_VERSION = 8
 BUSY_TIMEOUT_S = 4.0
 """How long a connection waits for the others of its database before it gives up; clients wait for it."""
 
@@ -188,6 +188,7 @@ alerts = Table(  # one row for each time that something went wrong, from its fir
     Column("threshold", Float),
     Column("message", Text, nullable=False),
     Column("advice", Text, nullable=False),
+    Column("params", Text),  # JSON: of the texts that the name is the code of; null also of all from before version 8
     Column("notified", String(32)),  # the last notice
     Column("notices", Integer, nullable=False),
     Column("acknowledged", String(32)),
@@ -260,7 +261,7 @@ def _check_version(connection: Connection, path: Path) -> None:
     connection.execute(insert(schema_version).from_select(["version"], first))
     found = connection.execute(select(schema_version.c.version)).scalar_one()
     if found > SCHEMA_VERSION:
-        raise StorageUnavailable(f"{path} has schema version {found}; this program knows version {SCHEMA_VERSION}")
+        raise StorageUnavailable("schema_version", path=str(path), found=found, known=SCHEMA_VERSION)
 
 
 def _add_missing_columns(engine: Engine, table: Table) -> None:

@@ -100,8 +100,7 @@ class Upkeep:
             before, free = self._path.stat().st_size, shutil.disk_usage(self._path.parent).free
         if free < COPIES * before:
             raise StorageUnavailable(
-                f"to rewrite {self._path} ({before / 2**20:.0f} MiB) takes {COPIES * before / 2**20:.0f} MiB more for "
-                f"a while, and {free / 2**20:.0f} MiB are free; make room first"
+                "no_room_to_rewrite", path=str(self._path), size=before, needed=COPIES * before, free=free
             )
         with storage_errors(self._path), self._engine.connect() as connection:
             automatic = connection.execution_options(isolation_level="AUTOCOMMIT")

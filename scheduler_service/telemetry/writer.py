@@ -194,8 +194,9 @@ class Writer:
         return since_s is not None and time.monotonic() - since_s > BLOCKED_AFTER_S
 
     def _refusal(self) -> StorageUnavailable:
-        cause = self._trouble or f"the records in {self._path} cannot be used: a commit does not come to its end"
-        return StorageUnavailable(str(cause))
+        if (last := self._trouble) is not None:
+            return last.at(last.loc)  # a new one: several threads raise it
+        return StorageUnavailable("commit_blocked", path=str(self._path))
 
     def _commit(self, change: Callable[[Connection], object]) -> None:
         """Only ever run by the holder of the lock."""
@@ -208,7 +209,7 @@ class Writer:
                     if self._commit_once(change):
                         break
                 else:
-                    raise StorageUnavailable(f"{self._path} is replaced again and again; nothing can be recorded")
+                    raise StorageUnavailable("database_replaced", path=str(self._path))
         except NotFound:  # it changed nothing
             self._unfinished_since_s = None
             if self._connection is not None:
@@ -322,4 +323,4 @@ def _put_feedback(connection: Connection, request_id: str, verdict: int, comment
         connection.execute(insert(feedback).from_select(list(row), select(*values).where(exists(its_run)))).rowcount
         == 0
     ):
-        raise RunNotFound(f"no run with the request id {request_id!r} is recorded")
+        raise RunNotFound("run_not_found", request_id=request_id)

@@ -23,7 +23,7 @@ from tests.test_alerts import Receiver
 from tests.test_trends import fill
 from tests.waiting import until
 
-MAKESPAN_ALERT = "平均完工时间超过阈值"
+MAKESPAN_ALERT = "平均总工期高于阈值"
 
 
 @pytest.fixture(scope="module")

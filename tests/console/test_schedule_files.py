@@ -155,42 +155,44 @@ def test_the_list_takes_the_numbers_that_a_csv_takes(schedule: Page):
 # --- JSON ---
 
 
-@pytest.mark.parametrize(
-    ("request_", "said"),
-    [
-        ({"workpoints": [{"id": "A", "Steps": []}]}, "第 1 个工作点 Steps工作点没有 'Steps' 这一项"),
-        ({"params": [*SAMPLE_PARAMS, 1]}, "应有 15 个数值"),
-        ({"workpoints": [None]}, "第 1 个工作点应为对象"),
-        ({"workpoints": "x"}, "工作点应为列表或对象，现在是文本"),
-        ({"steps": []}, "请求中没有这一项"),
-        ({}, "标准工序的工时与工作点必须且只能给出一个"),
-        ([1, 2, 3], "整个文件应为 JSON 对象"),
-    ],
-)
-def test_json_is_refused_as_the_service_refuses_it(schedule: Page, mistakes: list[str], request_: object, said: str):
-    choose(schedule, "x.json", json.dumps(request_))
-    expect(refused(schedule, mistakes).get_by_role("row").first).to_contain_text(said)
-    expect(schedule.locator("[name=duration-1]")).to_have_value("10")
+REFUSED_JSON = [
+    ({"workpoints": [{"id": "A", "Steps": []}]}, "第 1 个工作点 Steps工作点没有 'Steps' 这一项"),
+    ({"params": [*SAMPLE_PARAMS, 1]}, "应有 15 个数值"),
+    ({"workpoints": [None]}, "第 1 个工作点应为对象"),
+    ({"workpoints": "x"}, "工作点应为列表或对象，现在是文本"),
+    ({"steps": []}, "请求中没有这一项"),
+    ({}, "标准工序的工时与工作点必须且只能给出一个"),
+    ([1, 2, 3], "整个文件应为 JSON 对象"),
+]
 
 
-@pytest.mark.parametrize(
-    ("name", "content", "complaint"),
-    [
-        ("x.json", "{", "请求体不是 JSON"),
-        ("x.csv", "", "文件是空的"),
-        ("x.csv", f"{HEAD}\n", "文件只有列名，没有数据行"),
-        ("x.csv", "a,b\n1,2\n", "缺少列：workpoint_id、step、team、duration"),
-        ("x.xlsx", "PK\x03\x04", "请另存为 CSV"),
-        ("x.csv", "PK\x03\x04", "请另存为 CSV"),
-        ("x.csv", f"{HEAD}\n1,打磨,team2,viel\n", "第 2 行 工时“viel”不是数值"),
-    ],
-)
-def test_a_file_that_cannot_be_read_is_told_with_the_reason(
-    workpoints: Page, mistakes: list[str], name: str, content: str, complaint: str
-):
-    choose(workpoints, name, content)
-    expect(refused(workpoints, mistakes)).to_contain_text(complaint)
-    expect(workpoints.locator("details.workpoint")).to_have_count(2)
+def test_json_is_refused_as_the_service_refuses_it(schedule: Page, mistakes: list[str]):
+    for request_, said in REFUSED_JSON:
+        choose(schedule, "x.json", json.dumps(request_))
+        dialog = refused(schedule, mistakes)
+        expect(dialog.get_by_role("row").first).to_contain_text(said)
+        dialog.get_by_role("button", name="关闭").click()
+        expect(schedule.locator("[name=duration-1]")).to_have_value("10")
+
+
+UNREADABLE = [
+    ("x.json", "{", "请求体不是 JSON"),
+    ("x.csv", "", "文件是空的"),
+    ("x.csv", f"{HEAD}\n", "文件只有列名，没有数据行"),
+    ("x.csv", "a,b\n1,2\n", "缺少列：workpoint_id、step、team、duration"),
+    ("x.xlsx", "PK\x03\x04", "请另存为 CSV"),
+    ("x.csv", "PK\x03\x04", "请另存为 CSV"),
+    ("x.csv", f"{HEAD}\n1,打磨,team2,viel\n", "第 2 行 工时“viel”不是数值"),
+]
+
+
+def test_a_file_that_cannot_be_read_is_told_with_the_reason(workpoints: Page, mistakes: list[str]):
+    for name, content, complaint in UNREADABLE:
+        choose(workpoints, name, content)
+        dialog = refused(workpoints, mistakes)
+        expect(dialog).to_contain_text(complaint)
+        dialog.get_by_role("button", name="关闭").click()
+        expect(workpoints.locator("details.workpoint")).to_have_count(2)
 
 
 def test_an_import_adds_no_order(schedule: Page, console: LiveService):
@@ -330,22 +332,27 @@ PLACES = {
 }
 
 
-@pytest.mark.parametrize("mistake", WRONG)
-def test_whatever_the_service_refuses_of_a_file_leaves_nothing_in_english(
-    schedule: Page, mistakes: list[str], mistake: str
-):
-    request, code = WRONG[mistake]
-    with schedule.expect_response("**/requests/read") as told:
-        choose(schedule, "文件.json", json.dumps(request))
-    error = told.value.json()["errors"][0]
-    assert error["code"] == code
-    dialog = refused(schedule, mistakes)
-    text = WORDS.text(f"errors.{code}", error["params"], "zh")
-    expect(dialog.get_by_role("row")).to_contain_text(PLACES.get(mistake, "") + text)
-    assert set(re.findall(r"[A-Za-z]{3,}", dialog.inner_text())) <= {"true", "false", "json"}  # JSON's own words
-    dialog.get_by_role("button", name="关闭").click()
+def test_whatever_the_service_refuses_of_a_file_leaves_nothing_in_english(schedule: Page, mistakes: list[str]):
+    dialog = schedule.locator("dialog.import[open]")
+    for mistake, (request, code) in WRONG.items():
+        error = refusal_of(schedule, request)
+        assert (mistake, error["code"]) == (mistake, code)
+        text = WORDS.text(f"errors.{code}", error["params"], "zh")
+        expect(refused(schedule, mistakes).get_by_role("row")).to_contain_text(PLACES.get(mistake, "") + text)
+        assert set(re.findall(r"[A-Za-z]{3,}", dialog.inner_text())) <= {"true", "false", "json"}  # JSON's own words
+        dialog.get_by_role("button", name="关闭").click()
     schedule.get_by_role("button", name="English").click()
-    with schedule.expect_response("**/requests/read") as told:
-        choose(schedule, "file.json", json.dumps(request))
-    expect(dialog.get_by_role("row")).to_contain_text(told.value.json()["errors"][0]["msg"])
-    assert "422" in mistakes.pop()
+    for request, _ in WRONG.values():
+        expect(dialog).to_be_hidden()
+        error = refusal_of(schedule, request)
+        expect(dialog.get_by_role("row")).to_contain_text(error["msg"])
+        assert "422" in mistakes.pop()
+        dialog.get_by_role("button", name="Close").click()
+
+
+def refusal_of(page: Page, request: dict) -> dict:
+    """The first error by which the service refuses a file with this request."""
+    with page.expect_response("**/requests/read") as told:
+        choose(page, "文件.json", json.dumps(request))
+    error: dict = told.value.json()["errors"][0]
+    return error

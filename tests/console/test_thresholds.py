@@ -68,7 +68,7 @@ def row(page: Page, name: str) -> Locator:
 def test_a_large_plant_is_no_alarm_and_one_whose_schedules_worsen_is(page: Page, console: LiveService):
     page.goto("/#/monitoring?tab=alerts")
     expect(page.locator("li.alert").filter(has_text=RISE)).to_have_count(1)
-    expect(page.locator("li.alert").filter(has_text="平均完工时间超过阈值")).to_have_count(0)
+    expect(page.locator("li.alert").filter(has_text="平均总工期高于阈值")).to_have_count(0)
     told = {each["name"] for each in console.get("/alerts").json()["alerts"]}
     assert "max_makespan" not in told
 
@@ -181,7 +181,7 @@ def test_the_log_of_a_run_of_the_service_is_shown(page: Page, console: LiveServi
             )
         )
         page.goto("/#/monitoring?tab=alerts")
-        card = page.locator("li.alert").filter(has_text="平均完工时间超过阈值")
+        card = page.locator("li.alert").filter(has_text="平均总工期高于阈值")
         card.get_by_role("button", name="相关运行与日志").click()
         item = card.locator(".alert-runs li").filter(has_text=run)
         item.get_by_role("button", name="日志").click()

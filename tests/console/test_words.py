@@ -28,6 +28,8 @@ def test_every_text_is_worded_in_the_browser_as_by_the_service(schedule: Page):
     cases = []
     for lang in LANGS:
         for path, text in TEXTS[lang].items():
+            if path.startswith("terms."):
+                continue
             kinds = {name: next(iter(kinds)) for name, kinds in fields(text).items()}
             for n in range(max((len(VALUES.get(kind, ["x"])) for kind in kinds.values()), default=1)):
                 params = {name: _value(kind, n) for name, kind in kinds.items()}

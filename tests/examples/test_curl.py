@@ -115,7 +115,7 @@ def test_a_script_saves_reports(shell):
 def test_a_script_shows_alerts(shell):
     shell.plant.run(params=HOURS)  # longer than the hour that is allowed here
     alerts = [line.split("\t") for line in shell.printed("show_alerts").splitlines()]
-    assert ["max_makespan", "平均完工时间超过阈值"] in [alert[2:] for alert in alerts]
+    assert ["max_makespan", "平均总工期高于阈值"] in [alert[2:] for alert in alerts]
     assert {alert[0] for alert in alerts} <= {"warning", "critical"}
     assert shell.answer("show_alerts", "json")["runs"] > 0
 

@@ -5,13 +5,14 @@ from typing import Annotated, Literal, NotRequired
 from pydantic import Field, WithJsonSchema
 from typing_extensions import TypedDict
 
-from scheduler_service.alerts.rules import SEVERITIES
+from scheduler_service.alert_rules import BY_NAME, Severity, Subject, Unit
 from scheduler_service.http.contract.types import (
     MAX_NAME,
     MAX_TEXT,
     Count,
     DecimalNumber,
     Hours,
+    JsonObject,
     Moment,
     Name,
     Query,
@@ -24,10 +25,9 @@ from scheduler_service.http.contract.types import (
     about,
     examples,
 )
-from scheduler_service.thresholds import Unit
 
 _OPERATOR = "operator_name"
-AlertName = Annotated[Name | None, WithJsonSchema({"enum": [*SEVERITIES, None]})]
+AlertName = Annotated[Name | None, WithJsonSchema({"enum": [*BY_NAME, None]})]
 AlertId = Annotated[str, Field(description="Its id, as in GET /alerts.", examples=["1"])]
 ThresholdName = Annotated[str, Field(description="Its name, as in GET /alerts/thresholds.", examples=["max_makespan"])]
 
@@ -95,9 +95,13 @@ class Alert(TypedDict):
     """A rule that is, or was, beyond its threshold."""
 
     id: int | None
-    name: str
+    name: Annotated[str, about("The rule.")]
+    code: Annotated[str, about("The same as name: what is wrong, as a name that stays when the text is improved.")]
+    params: Annotated[
+        JsonObject | None, about("The values that message and advice name; null of alerts from before they were kept.")
+    ]
     subject: Annotated[str, about("Which model, experiment or size it is about, where a rule has several.")]
-    severity: Literal["warning", "critical"]
+    severity: Severity
     value: Annotated[
         float | None,
         about(
@@ -137,6 +141,7 @@ class Silence(TypedDict):
     id: int
     name: Annotated[str | None, about("The rule; null: every one.")]
     subject: str | None
+    params: Annotated[JsonObject, about("What texts say of the subject.")]
     began: Moment
     until: Moment
     actor: str
@@ -148,9 +153,21 @@ class RuleNow(TypedDict):
 
     name: str
     subject: str
+    params: Annotated[JsonObject, about("What texts say of the subject.")]
     state: Literal["beyond", "near", "within", "unknown"]
     value: Annotated[float | None, about("In the rule's unit; null: too few runs to say.")]
     threshold: Annotated[float | None, about("In the rule's unit.")]
+
+
+class RuleDefinition(TypedDict):
+    """What a rule is."""
+
+    name: str
+    severity: Severity
+    unit: Annotated[Unit, about("Of its figure and its threshold.")]
+    worse: Annotated[Literal["above", "below"] | None, about("The wrong side of its threshold; null: it has none.")]
+    subject_kind: Annotated[Subject, about("What its subjects are.")]
+    is_event: Annotated[bool, about("Whether it is of something that happens once.")]
 
 
 class Outbox(TypedDict):
@@ -173,6 +190,7 @@ class AlertsAnswer(Success):
     channels: list[str]
     outbox: Outbox
     rules: NotRequired[Annotated[list[RuleNow], about("What each rule sees now, also where nothing is wrong.")]]
+    definitions: NotRequired[Annotated[list[RuleDefinition], about("Every rule.")]]
 
 
 class ThresholdChange(TypedDict):
@@ -192,6 +210,7 @@ class Threshold(TypedDict):
 
     name: str
     rule: Annotated[str, about("Whose it is, as in GET /alerts.")]
+    params: Annotated[JsonObject, about("What texts say of it: the sizes, where a rule has a threshold for each.")]
     unit: Unit
     value: Annotated[float | None, about("In force; null: none counts.")]
     default: Annotated[float | None, about("What it goes back to: of SCHED_ALERT_THRESHOLDS, or the usual one.")]

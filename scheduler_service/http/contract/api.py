@@ -77,11 +77,13 @@ class Api:
 
         def declare(handler: Handler) -> Handler:
             types: Mapping[str, Any] = get_type_hints(handler, include_extras=True)
+            summary, _, details = (inspect.getdoc(handler) or "").partition("\n")
             contract = Contract(
                 method=method,
                 path=path,
                 tag=self.tag,
-                summary=(inspect.getdoc(handler) or "").partition("\n")[0].rstrip("."),
+                summary=summary.rstrip("."),
+                details=details.strip(),
                 handler=handler,
                 path_types={name: types[name] for name in re.findall(r"{(?:path:)?(\w+)}", path)},
                 query=types.get("query"),

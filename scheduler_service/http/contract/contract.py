@@ -29,6 +29,7 @@ class Contract:
     path: str  # as in OpenAPI: /models/{name}
     tag: str
     summary: str
+    details: str
     handler: Callable[..., Any]
     path_types: Mapping[str, Any]  # name in the path -> annotated type
     query: type[BaseModel] | None

@@ -136,6 +136,8 @@ class Flag(TypedDict):
     verified: Annotated[float, about("In the metric's unit.")]
     difference_percent: Annotated[float | None, about("Percent of what was measured.")]
     message: str
+    code: Annotated[str, about("What message says, as a name that stays when the text is improved.")]
+    params: Annotated[JsonObject, about("The values that message names.")]
 
 
 class ModelState(TypedDict):
@@ -209,6 +211,8 @@ class StableElsewhere(TypedDict):
     algorithm: str
     model_key: str
     message: str
+    code: Annotated[str, about("What message says, as a name that stays when the text is improved.")]
+    params: Annotated[JsonObject, about("The values that message names.")]
 
 
 class Answering(TypedDict):

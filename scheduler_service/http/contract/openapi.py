@@ -105,16 +105,22 @@ def _operation(contract: Contract, refs: Refs) -> dict[str, Any]:
         "operationId": contract.operation_id,
         "tags": [contract.tag],
         "summary": contract.summary,
+        "description": _description(contract),
         "parameters": [*_path_parameters(contract), *_query_parameters(contract), _REQUEST_ID],
         # The empty requirement: on loopback, and where SCHED_ANONYMOUS_SCOPES has the scope, no key is needed.
         "security": [{}, {"bearer": [scope]}, {"key": [scope]}] if scope else [],
     }
     if scope:
-        told |= {"description": f"Where keys are needed: one with the scope `{scope}`.", "x-required-scope": scope}
+        told["x-required-scope"] = scope
     if contract.body is not None:
         told["requestBody"] = {"required": not contract.is_body_optional, "content": _body(contract, refs)}
     errors = {str(status): _error(contract, status, refs) for status in statuses(contract)}
     return told | {"responses": {str(contract.success): _success(contract, refs)} | errors}
+
+
+def _description(contract: Contract) -> str:
+    scope = f"Where keys are needed: one with the scope `{contract.scope}`." if contract.scope else "No key is needed."
+    return f"{contract.details}\n\n{scope}".strip()
 
 
 def _path_parameters(contract: Contract) -> Iterator[Schema]:

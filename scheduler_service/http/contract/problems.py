@@ -11,7 +11,7 @@ from flask import Flask, Response
 from werkzeug.exceptions import HTTPException
 from werkzeug.exceptions import MethodNotAllowed as WrongMethod
 
-from scheduler_env.errors import CodedError, InvalidCheckpoint, InvalidInstance, is_code
+from scheduler_env.errors import CodedError, InvalidCheckpoint, InvalidInstance
 from scheduler_env.findings import MAX_TOLD, Finding, InvalidFile
 from scheduler_service.errors import (
     ClientGone,
@@ -107,7 +107,7 @@ def _answer(err: Exception, shown: Callable[[str], str]) -> Response:
         log.warning("%s: %s", type(err).__name__, err)
         if not isinstance(err, MustBeMended):
             headers["Retry-After"] = str(err.retry_after_s if isinstance(err, Overloaded) else 5)
-    code, params = (err.code, err.params) if isinstance(err, CodedError) and is_code(err.code) else ("", {})
+    code, params = (err.code, err.params) if isinstance(err, CodedError) else ("", {})
     errors, kind = _errors_of(err, shown), kind_of(type(err))
     params = _shown_params(params, shown)
     return problem(status, shown(str(err)), kind=kind, code=code, params=params, errors=errors, headers=headers)
@@ -117,16 +117,13 @@ def _errors_of(err: Exception, shown: Callable[[str], str]) -> Errors:
     """Where each mistake is, if `err` is one of the input's."""
     if isinstance(err, InvalidFile):
         return [told_finding(each) for each in err.findings]
-    if isinstance(err, InvalidInput) and err.pairs:
-        return [mistake(loc, shown(text)) for loc, text in err.pairs]
     if isinstance(err, InvalidInput | InvalidInstance | InvalidCheckpoint):
         return [_entry(each, shown) for each in err.each[:MAX_TOLD]]
     return ()
 
 
 def _entry(err: CodedError, shown: Callable[[str], str]) -> dict[str, object]:
-    coded = {"code": err.code, "params": _shown_params(err.params, shown)} if is_code(err.code) else {}
-    return mistake(err.loc, shown(err.text())) | coded
+    return mistake(err.loc, shown(err.text())) | {"code": err.code, "params": _shown_params(err.params, shown)}
 
 
 def _shown_params(params: Mapping[str, object], shown: Callable[[str], str]) -> dict[str, object]:

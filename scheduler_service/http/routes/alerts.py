@@ -1,14 +1,16 @@
 """Alerts: what is wrong now and was before, and what people say to it."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from datetime import timedelta
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import quote
 
+from scheduler_service.alert_rules import BY_NAME, RULES, AlertRule
 from scheduler_service.alerts import rules
 from scheduler_service.alerts.desk import as_json
 from scheduler_service.alerts.episodes import Episode, Silence
+from scheduler_service.alerts.wording import params_of
 from scheduler_service.clock import parse_time, to_iso, utc_now
 from scheduler_service.errors import AlertNotFound, InvalidInput, NotFound, RunNotFound
 from scheduler_service.http.contract.alerts import (
@@ -36,6 +38,7 @@ from scheduler_service.http.services import Services
 from scheduler_service.http.watch.watching import service_readings
 from scheduler_service.loglines import command_for, lines_about
 from scheduler_service.telemetry.alerts import Delivery
+from scheduler_service.telemetry.history import run_of_request
 from scheduler_service.telemetry.looking import ALERT_COLUMNS, ALERT_WINDOW, plain_rows, window_of
 
 api = Api("alerts", "What is wrong, and who sees to it.")
@@ -51,13 +54,16 @@ MAX_ID_DIGITS = 18
 
 @api.get("/alerts")
 def get_alerts(parts: Services) -> AlertsAnswer:
-    """What is beyond its threshold in the last hour or fires still, with what people were told of it."""
+    """List the alerts of now.
+
+    These are the rules beyond their threshold in the last hour, and alerts that still fire, with their notices.
+    """
     return _now(parts)
 
 
 @api.get("/alerts/history")
 def get_history(parts: Services, query: AlertHistoryQuery) -> AlertHistoryAnswer:
-    """The alerts of the last days, the newest first."""
+    """List the alerts of the last days, newest first."""
     end = utc_now()
     found = parts.monitor.alerts.between(end - timedelta(days=query.days), end)
     return success(alerts=[as_json(each) for each in reversed(found)], total=len(found))
@@ -65,7 +71,7 @@ def get_history(parts: Services, query: AlertHistoryQuery) -> AlertHistoryAnswer
 
 @api.get("/alerts/{alert}", raises=(AlertNotFound,))
 def get_alert(parts: Services, alert: AlertId, query: AlertRunsQuery) -> AlertRunsAnswer:
-    """An alert with the runs that it is about, the worst first, and where the log tells of them."""
+    """Get an alert with its runs, the worst first."""
     episode, runs = parts.monitor.runs_of_alert(_id("alert", alert))
     start, end = window_of(episode)
     shown = [_run(run) for run in plain_rows(runs.head(query.limit))]
@@ -81,40 +87,40 @@ def get_alert(parts: Services, alert: AlertId, query: AlertRunsQuery) -> AlertRu
 
 @api.get("/runs/{request_id}/log", scope="admin", raises=(RunNotFound,))
 def get_log(parts: Services, request_id: RequestId) -> RunLogAnswer:
-    """What the log says of a run."""
-    found, _, _ = parts.monitor.history.run(request_id)
+    """Log lines of a run."""
+    found, _, _ = run_of_request(parts.monitor.engine, request_id)
     lines = lines_about(parts.settings.logs_dir, request_id, parse_time(found["timestamp"]))
     return success(request_id=request_id, lines=lines, command=command_for([request_id]))
 
 
 @api.post("/alerts/{alert}/acknowledge", is_body_optional=True, raises=(AlertNotFound,))
 def acknowledge(parts: Services, alert: AlertId, body: AcknowledgeRequest) -> AlertAnswer:
-    """Say that somebody sees to an alert: there are no more reminders of it."""
+    """Acknowledge an alert: there are no more reminders of it."""
     episode = parts.monitor.alerts.acknowledge(_id("alert", alert), body.actor, body.note or None)
     return success(alert=as_json(episode))
 
 
 @api.post("/alerts/silences", success=201)
 def silence(parts: Services, body: SilenceRequest) -> SilenceAnswer:
-    """Let nobody be told of an alert for some hours."""
+    """Silence a rule for some hours."""
     now = utc_now()
-    if body.name is not None and body.name not in rules.SEVERITIES:
-        raise InvalidInput("unknown_alert_rule", ("name",), name=body.name, known=list(rules.SEVERITIES))
+    if body.name is not None and body.name not in BY_NAME:
+        raise InvalidInput("unknown_alert_rule", ("name",), name=body.name, known=list(BY_NAME))
     until = now + timedelta(hours=body.hours)
     wanted = Silence(body.name, body.subject, now, until, body.actor, body.reason)
-    return success(silence=_silence(parts.monitor.alerts.silence(wanted)))
+    return success(silence=_silence(parts.monitor.alerts.silence(wanted), parts.monitor.gap_thresholds))
 
 
 @api.delete("/alerts/silences/{number}", raises=(AlertNotFound,))
 def end_silence(parts: Services, number: AlertId) -> Done:
-    """Let people be told again."""
+    """End a silence."""
     parts.monitor.alerts.end_silence(_id("silence", number))
     return success(message=f"the silence {number} is over")
 
 
 @api.get("/alerts/thresholds")
 def get_thresholds(parts: Services) -> ThresholdsAnswer:
-    """The thresholds of the alerts: in force, where nobody says otherwise, and what was done with them."""
+    """List thresholds, their defaults and changes."""
     return success(**parts.monitor.limits.shown())
 
 
@@ -126,13 +132,13 @@ def set_threshold(parts: Services, threshold: ThresholdName, body: ThresholdRequ
 
 @api.delete("/alerts/thresholds/{threshold}", is_body_optional=True, raises=(NotFound,))
 def reset_threshold(parts: Services, threshold: ThresholdName, body: ThresholdResetRequest) -> ThresholdAnswer:
-    """Put a threshold back."""
+    """Reset a threshold to its default."""
     return _put(parts, threshold, None, body.actor, body.reason)
 
 
 @api.post("/alerts/test")
 def test(parts: Services) -> ChannelsAnswer:
-    """Send a test message through each channel, and tell what came of it."""
+    """Send a test message through each channel."""
     told = parts.desk.test()
     return success(
         channels=[{"channel": name, "delivered": error is None, "error": error} for name, error in told.items()]
@@ -150,7 +156,7 @@ def _now(parts: Services) -> Any:
     runs = monitor.get_performance_data(start_time=since, columns=ALERT_COLUMNS)
     readings = [*monitor.alert_readings(lang, runs=runs), *service_readings(parts, lang)]
     stored = {episode.key: episode for episode in monitor.alerts.unended()}
-    silences = monitor.alerts.silences()
+    silences, sizes = monitor.alerts.silences(), tuple(monitor.gap_thresholds)
     alerts = []
     for reading in readings:
         episode = stored.pop((reading.name, reading.subject), None)
@@ -170,10 +176,11 @@ def _now(parts: Services) -> Any:
         "thresholds": monitor.thresholds | {f"max_gap_{n}": limit for n, limit in monitor.gap_thresholds.items()},
         "since": to_iso(since),
         "runs": len(runs),
-        "silences": [_silence(each) for each in silences],
+        "silences": [_silence(each, sizes) for each in silences],
         "channels": list(parts.desk.channels),
         "outbox": monitor.alerts.outbox(),
         "rules": [_seen(reading) for reading in readings if not reading.is_event],
+        "definitions": [_definition(rule) for rule in RULES],
     }
 
 
@@ -188,6 +195,8 @@ def _merged(reading: rules.Reading, episode: Episode | None) -> dict[str, Any]:
         told = {name: stored[name] for name in told}
     return {
         "name": reading.name,
+        "code": reading.name,
+        "params": reading.params,
         "subject": reading.subject,
         "severity": reading.severity,
         "value": reading.value,
@@ -201,7 +210,12 @@ def _merged(reading: rules.Reading, episode: Episode | None) -> dict[str, Any]:
 
 
 def _seen(reading: rules.Reading) -> dict[str, Any]:
-    return {name: getattr(reading, name) for name in ("name", "subject", "state", "value", "threshold")}
+    return {name: getattr(reading, name) for name in ("name", "params", "subject", "state", "value", "threshold")}
+
+
+def _definition(rule: AlertRule) -> dict[str, Any]:
+    told = {name: getattr(rule, name) for name in ("name", "severity", "unit", "worse", "is_event")}
+    return told | {"subject_kind": rule.about}
 
 
 def _run(run: Mapping[str, Any]) -> dict[str, Any]:
@@ -214,15 +228,19 @@ def _delivery(delivery: Delivery) -> dict[str, Any]:
     return asdict(delivery) | {"at": to_iso(delivery.at)}
 
 
-def _silence(silence: Silence) -> dict[str, Any]:
+def _silence(silence: Silence, sizes: Iterable[int]) -> dict[str, Any]:
+    params = params_of(silence.name, silence.subject, sizes) if silence.name and silence.subject else {}
     times = {"began": to_iso(silence.began), "until": to_iso(silence.until)}
-    return {"id": silence.id, "name": silence.name, "subject": silence.subject, **times} | {
-        "actor": silence.actor,
-        "reason": silence.reason,
+    return {
+        **{name: getattr(silence, name) for name in ("id", "name", "subject", "actor", "reason")},
+        "params": params,
+        **times,
     }
 
 
-def _id(kind: str, text: str) -> int:
+def _id(kind: Literal["alert", "silence"], text: str) -> int:
     if not (text.isascii() and text.isdecimal() and len(text) <= MAX_ID_DIGITS):
-        raise AlertNotFound(f"{kind}_not_found", id=text[:100])
+        if kind == "alert":
+            raise AlertNotFound("alert_not_found", id=text[:100])
+        raise AlertNotFound("silence_not_found", id=text[:100])
     return int(text)

@@ -4,6 +4,7 @@ The page is Scalar's API reference (`console/vendor`): it searches, sends reques
 """
 
 import html
+import json
 from functools import cache
 from typing import Any
 
@@ -22,14 +23,25 @@ POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; "
     "font-src 'self' data:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
+CONFIGURATION = {
+    "agent": {"disabled": True},
+    "defaultOpenAllTags": True,
+    "hideClientButton": True,
+    "mcp": {"disabled": True},
+    "showDeveloperTools": "never",
+    "telemetry": False,
+    "withDefaultFonts": False,
+}
+"""Without what would send the document to other sites; the policy would stop it, too."""
 _PAGE = """<!doctype html>
 <html lang="en">
 <head><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>Shutdown scheduler</title>
+<link rel="icon" href="/console/icon.svg">
 <style>body{margin:0} #errors{font:15px/1.5 system-ui,sans-serif;max-width:60em;margin:3em auto;padding:0 1em}
 dt{font-family:ui-monospace,monospace;margin-top:.8em} dt:target{background:#ffef9c}</style></head>
 <body>
 <script id="api-reference" data-url="/openapi.json"
-  data-configuration='{"withDefaultFonts":false,"hideClientButton":true,"telemetry":false}'></script>
+  data-configuration='CONFIGURATION'></script>
 <script src="SCALAR"></script>
 <section id="errors"><h2>Errors</h2><p>The <code>type</code> of a problem leads here.</p><dl>ERRORS</dl></section>
 </body>
@@ -45,7 +57,7 @@ def get_openapi(parts: Services) -> Document:  # noqa: ARG001
 
 @operations.api.get("/docs", lane=None, admission="open", media=("text/html",))
 def get_docs(parts: Services) -> Response:  # noqa: ARG001
-    """This interface to read and to try."""
+    """This page."""
     answer = Response(_page(), content_type="text/html; charset=utf-8")
     answer.headers["Content-Security-Policy"] = POLICY
     return answer
@@ -64,7 +76,8 @@ def _page() -> str:
         f"<dd>{html.escape(problems.meaning_of(cls))}</dd>"
         for cls in problems.classes()
     )
-    return _PAGE.replace("SCALAR", SCALAR).replace("ERRORS", errors)
+    configuration = html.escape(json.dumps(CONFIGURATION))
+    return _PAGE.replace("SCALAR", SCALAR).replace("CONFIGURATION", configuration).replace("ERRORS", errors)
 
 
 CONTRACTS = [contract for api in APIS for contract in api.contracts]

@@ -63,7 +63,10 @@ MOVES = (ExperimentNotFound, ExperimentConflict)
 
 @api.post("/experiments", success=201, raises=(*MODELS, ExperimentConflict))
 def create_experiment(parts: Services, body: ExperimentRequest) -> ExperimentCreatedAnswer:
-    """Compare models on live traffic, ramp up a candidate."""
+    """Create an experiment.
+
+    It compares models on live traffic; with `rollout` it ramps up a candidate.
+    """
     asked, choice = _with_usual_shadow(parts, body)
     experiment = parts.experiments.create_experiment(
         asked.experiment_name,
@@ -82,7 +85,10 @@ def create_experiment(parts: Services, body: ExperimentRequest) -> ExperimentCre
 
 @api.post("/experiments/plan", scope="read", raises=MODELS)
 def plan_experiment(parts: Services, body: PlanRequest) -> PlanAnswer:
-    """How long an experiment would take that is being thought of."""
+    """Plan an experiment.
+
+    The answer says how long it would take; nothing is created.
+    """
     asked, choice = _with_usual_shadow(parts, body)
     experiment = asked_for(asked.definition | {"start_time": to_iso(utc_now())})
     key = None if body.model_a is None else parts.models.resolve(body.model_a, standing=True)
@@ -96,7 +102,7 @@ def plan_experiment(parts: Services, body: PlanRequest) -> PlanAnswer:
 
 @api.get("/experiments")
 def list_experiments(parts: Services, query: ExperimentsQuery) -> ExperimentsAnswer:
-    """All experiments that are not archived, or those that are, the newest first."""
+    """List experiments, newest first."""
     experiments = parts.experiments
     found = experiments.archived_experiments() if query.archived else experiments.list_experiments()
     return success(
@@ -106,7 +112,7 @@ def list_experiments(parts: Services, query: ExperimentsQuery) -> ExperimentsAns
 
 @api.get("/experiments/{name}", raises=(ExperimentNotFound,))
 def get_experiment(parts: Services, name: ExperimentName) -> ExperimentAnswer:
-    """One experiment with its status now."""
+    """Get an experiment."""
     experiments = parts.experiments
     experiment = experiments.get_experiment(name)
     return success(experiment=experiment.to_dict(), default_model=experiments.default_model)
@@ -122,66 +128,74 @@ def _move(action: str, summary: str, move: Callable[[Services], Callable[..., Ex
     api.post(f"/experiments/{{name}}/{action}", is_body_optional=True, raises=(*MOVES, *MODELS))(handle)
 
 
-_move("start", "Let a paused experiment run on.", lambda parts: parts.experiments.start_experiment)
-_move("pause", "Send everyone to the default model for a while.", lambda parts: parts.experiments.pause_experiment)
-_move("stop", "Send everyone to the default model for good.", lambda parts: parts.experiments.stop_experiment)
+_move("start", "Start a paused experiment.", lambda parts: parts.experiments.start_experiment)
+_move(
+    "pause", "Pause an experiment: everyone gets the default model.", lambda parts: parts.experiments.pause_experiment
+)
+_move("stop", "Stop an experiment: everyone gets the default model.", lambda parts: parts.experiments.stop_experiment)
 _move(
     "conclude",
-    "Close an experiment whose results have been acted upon.",
+    "Conclude an experiment whose results have been acted upon.",
     lambda parts: parts.experiments.conclude_experiment,
 )
 _move(
     "archive",
-    "Take an experiment that is over out of the list; it can be read as before.",
+    "Archive an experiment that is over.",
     lambda parts: parts.experiments.archive_experiment,
 )
 _move(
     "revert",
-    "Undo a promotion: default model and tag are what they were before.",
+    "Revert a promotion: default model and tag become what they were before.",
     lambda parts: parts.experiments.revert_promotion,
 )
 
 
 @api.post("/experiments/{name}/describe", raises=MOVES)
 def describe_experiment(parts: Services, name: ExperimentName, body: DescribeRequest) -> ExperimentChangedAnswer:
-    """Change title, hypothesis or owner."""
+    """Change an experiment's title, hypothesis or owner."""
     return _changed(parts.experiments.describe_experiment(name, body.texts, actor=body.actor, reason=body.reason))
 
 
 @api.post("/experiments/{name}/advance", is_body_optional=True, raises=(*MOVES, ConsentNeeded))
 def advance_experiment(parts: Services, name: ExperimentName, body: AdvanceRequest) -> ExperimentChangedAnswer:
-    """Move a rollout to its next stage by hand; after the last one its candidate is promoted."""
+    """Advance a rollout to its next stage.
+
+    After the last stage its candidate is promoted.
+    """
     return _changed(parts.experiments.advance_experiment(name, **body.model_dump(), records=_records(parts, name)))
 
 
 @api.post("/experiments/{name}/promote", is_body_optional=True, raises=(*MOVES, ConsentNeeded))
 def promote_arm(parts: Services, name: ExperimentName, body: PromoteArmRequest) -> ExperimentChangedAnswer:
-    """Make an arm's model the default one, and conclude the experiment."""
+    """Promote an arm.
+
+    Its model becomes the default one, and the experiment is concluded.
+    """
     return _changed(parts.experiments.promote_arm(name, **body.model_dump(), records=_records(parts, name)))
 
 
 @api.get("/experiments/{name}/outlook", raises=(ExperimentNotFound, Conflict))
 def look_ahead(parts: Services, name: ExperimentName, query: ArmQuery) -> ExperimentOutlookAnswer:
-    """What promoting an arm would rest on, and what speaks against it."""
+    """What speaks for and against promoting an arm."""
     prospect = parts.experiments.prospect(name, query.arm, _records(parts, name))
     return success(outlook=prospect.to_dict() | {"default_model": parts.experiments.default_model})
 
 
 @api.post("/experiments/{name}/stop_arm", raises=MOVES)
 def stop_arm(parts: Services, name: ExperimentName, body: StopArmRequest) -> ExperimentChangedAnswer:
-    """Take one candidate away from its users for good; the others go on."""
+    """Stop one candidate; the others go on."""
     return _changed(parts.experiments.stop_arm(name, body.arm, actor=body.actor, reason=body.reason))
 
 
 @api.get("/experiments/{name}/assignment", raises=(ExperimentNotFound,))
 def get_assignment(parts: Services, name: ExperimentName, query: UserQuery) -> AssignmentAnswer:
-    """Where a user falls, and why."""
+    """Which arm a user gets, and why."""
     return success(assignment=parts.experiments.explain_assignment(name, query.user_id))
 
 
 @api.get("/experiments/{name}/history", raises=(ExperimentNotFound,))
 def get_history(parts: Services, name: ExperimentName) -> ExperimentHistoryAnswer:
-    """What was done with an experiment, by whom, why and on which figures; the oldest first."""
+    """List what was done with an experiment, oldest first."""
     parts.experiments.get_experiment(name)
     found = parts.experiments.history.of(name)
     return success(history=found, total=len(found))
@@ -189,7 +203,7 @@ def get_history(parts: Services, name: ExperimentName) -> ExperimentHistoryAnswe
 
 @api.get("/experiments/{name}/results", raises=(ExperimentNotFound,))
 def get_results(parts: Services, name: ExperimentName) -> ResultsAnswer:
-    """What the recorded runs say of an experiment."""
+    """Results of an experiment."""
     parts.experiments.get_experiment(name)  # before its runs are read: an unknown name is cheap to refuse
     runs, pairs = records_of(name, parts.monitor)
     return success(results=parts.experiments.results(name, runs, pairs))
@@ -197,7 +211,7 @@ def get_results(parts: Services, name: ExperimentName) -> ResultsAnswer:
 
 @api.get("/experiments/{name}/course", raises=(ExperimentNotFound,))
 def get_course(parts: Services, name: ExperimentName) -> CourseAnswer:
-    """How the improvement and its bounds came to be what they are."""
+    """The improvement and its bounds over time."""
     experiment = parts.experiments.get_experiment(name)
     return success(course=course(experiment, *records_of(name, parts.monitor)))
 
@@ -206,14 +220,17 @@ def get_course(parts: Services, name: ExperimentName) -> CourseAnswer:
     "/experiments/{name}/replay", is_body_optional=True, success=202, raises=(ExperimentNotFound, NothingToReplay)
 )
 def start_replay(parts: Services, name: ExperimentName, body: ReplayRequest) -> ReplayAnswer:
-    """Run a candidate on logged traffic, beside the baseline; it goes on in the background."""
+    """Replay logged requests on a candidate and the baseline.
+
+    It goes on in the background.
+    """
     options = ReplayOptions(**body.model_dump(exclude={"candidate"}))
     return success(replay=parts.replays.start(name, candidate=body.candidate, options=options))
 
 
 @api.get("/experiments/{name}/replay", raises=(ReplayNotFound, ExperimentNotFound))
 def get_replay(parts: Services, name: ExperimentName) -> ReplayAnswer:
-    """How far the last replay of an experiment is, and what it says so far."""
+    """Progress and results of the last replay."""
     return success(replay=parts.replays.state(name))
 
 

@@ -53,7 +53,7 @@ NAMES = (ModelNotFound, AmbiguousModelName)
 
 @api.post("/models/register", lane=None, body=RegisterRequest, success=201, raises=(ModelConflict, Overloaded))
 def register_model(parts: Services) -> RegistrationAnswer:
-    """Register a trained model, by its path or as an upload."""
+    """Register a model, by its path or as an upload."""
     models = parts.models
     if request.mimetype == "multipart/form-data":
         body, stream = _read_upload(parts)
@@ -66,7 +66,10 @@ def register_model(parts: Services) -> RegistrationAnswer:
 
 @api.get("/models")
 def list_models(parts: Services, query: ModelsQuery) -> ModelsAnswer:
-    """The registered models, newest first; without their signatures, which are long and alike (see one model)."""
+    """List models, newest first.
+
+    Without their signatures, which are long and alike: `GET /models/{name}` has them.
+    """
     found, default = parts.models.list_models(**query.model_dump()), default_model(parts)
     told = [record.to_dict() | is_default(record, default) for record in found]
     models = [{name: value for name, value in each.items() if name != "signature"} for each in told]
@@ -75,7 +78,7 @@ def list_models(parts: Services, query: ModelsQuery) -> ModelsAnswer:
 
 @api.get("/models/history", raises=NAMES)
 def history(parts: Services, query: HistoryQuery) -> ModelHistoryAnswer:
-    """What changed, newest first, and what is live; or was, at a time."""
+    """List changes, newest first, and what was live at a time."""
     try:
         moment = utc_now() if query.at is None else parse_time(query.at)
     except (ValueError, OverflowError) as err:
@@ -90,21 +93,27 @@ def history(parts: Services, query: HistoryQuery) -> ModelHistoryAnswer:
 
 @api.get("/models/{name}", raises=NAMES)
 def get_model(parts: Services, name: ModelName) -> ModelAnswer:
-    """One model, by key, short name or tag."""
+    """Get a model, by key, short name or tag."""
     record, default = parts.models.get_model(name), default_model(parts)
     return success(model=record.to_dict() | is_default(record, default), default_model=default)
 
 
 @api.get("/models/{name}/outlook", raises=NAMES)
 def look_ahead(parts: Services, name: ModelName) -> OutlookAnswer:
-    """What may be done with a model now, why not the rest, and who would notice."""
+    """Which moves a model allows.
+
+    The answer has the reason for each move that is refused, and who uses the model.
+    """
     outlook, default = parts.models.outlook(name), default_model(parts)
     return success(**outlook.to_dict(), default_model=default, held_by_default=held_rollouts(parts))
 
 
 @api.put("/models/default", raises=(*NAMES, Conflict))
 def make_default(parts: Services, body: DefaultRequest) -> DefaultChangedAnswer:
-    """Let another model answer what no experiment takes."""
+    """Set the default model.
+
+    It answers every request that no experiment takes.
+    """
     parts.experiments.make_default(body.model_key, reason=body.reason, actor=body.actor)
     record, default = parts.models.get_model(body.model_key), default_model(parts)
     told = record.to_dict() | is_default(record, default)
@@ -113,7 +122,7 @@ def make_default(parts: Services, body: DefaultRequest) -> DefaultChangedAnswer:
 
 @api.post("/models/{name}/promote", lane=None, raises=(*NAMES, InvalidTransition, Overloaded))
 def promote_model(parts: Services, name: ModelName, body: PromoteRequest) -> ModelChangedAnswer:
-    """Move a model on in its life."""
+    """Promote or retire a model."""
     # Becoming validated means being measured, which takes about a second, and no run is to wait for that.
     lane = parts.examining if body.status == "validated" else parts.storage
     record = lane.run(lambda: parts.models.promote_model(name, body.status, reason=body.reason, actor=body.actor))
@@ -122,27 +131,27 @@ def promote_model(parts: Services, name: ModelName, body: PromoteRequest) -> Mod
 
 @api.put("/models/tags/{tag}", raises=(*NAMES, ModelConflict))
 def tag_model(parts: Services, tag: Tag, body: TagRequest) -> TaggedAnswer:
-    """Let a tag name another model."""
+    """Move a tag to another model."""
     record = parts.models.tag_model(tag, body.model_key, reason=body.reason, actor=body.actor)
     return _changed(record) | {"tag": tag}
 
 
 @api.delete("/models/tags/{tag}", is_body_optional=True, raises=(ModelNotFound, ModelConflict))
 def untag_model(parts: Services, tag: Tag, body: RemovalRequest) -> Done:
-    """Take a tag from the model that bears it."""
+    """Remove a tag."""
     parts.models.untag_model(tag, reason=body.reason, actor=body.actor)
     return success(message=f"no model bears the tag {tag} any more")
 
 
 @api.post("/models/rollback", raises=(ModelNotFound, ModelConflict))
 def roll_back(parts: Services, body: RollbackRequest) -> ModelChangedAnswer:
-    """Return to the version that was stable before."""
+    """Roll back to the version that was stable before."""
     return _changed(parts.models.rollback(body.algorithm, body.reason, actor=body.actor))
 
 
 @api.delete("/models/{name}", is_body_optional=True, raises=(*NAMES, ModelConflict))
 def delete_model(parts: Services, name: ModelName, body: RemovalRequest) -> Done:
-    """Take a model out of the registry."""
+    """Delete a model."""
     parts.models.delete_model(name, reason=body.reason, actor=body.actor)
     return success(message=f"the model {name} is deleted")
 

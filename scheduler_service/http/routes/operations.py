@@ -39,8 +39,9 @@ from scheduler_service.http.filters import runs_asked_for
 from scheduler_service.http.guards.auth import access, may_read
 from scheduler_service.http.services import Services
 from scheduler_service.http.watch import health
+from scheduler_service.http.watch.checks import Told
 from scheduler_service.reporting.report_files import saved_reports
-from scheduler_service.telemetry.trends import Trend
+from scheduler_service.telemetry.trends import Trend, trend_of_last
 
 api = Api("operations", "Health, figures and reports.")
 
@@ -51,13 +52,13 @@ RUNS_OF = (ModelNotFound, ExperimentNotFound, AmbiguousModelName)
 
 @api.get("/access", lane=None, admission="identifying")
 def get_access(parts: Services) -> AccessAnswer:
-    """What may be done here, by the key that came along or without one."""
+    """What this request may do, with its key or without one."""
     return success(**access(parts.settings))
 
 
 @api.get("/health", lane=None, admission="probe", raises=(Overloaded,))
 def get_health(parts: Services) -> HealthAnswer:
-    """Whether every part works; names those that do not."""
+    """Whether every part works."""
     told = _shown(health.health(parts))
     times = {"started_at": to_iso(parts.started_at), "uptime_s": parts.checks.uptime_s}
     return _unwell(told) or success(parts=told, **times) | {"status": "healthy"}
@@ -65,41 +66,44 @@ def get_health(parts: Services) -> HealthAnswer:
 
 @api.get("/health/live", lane=None, admission="liveness")
 def get_liveness(parts: Services) -> LivenessAnswer:
-    """Whether the process answers; touches nothing, so that no full disk gets it killed."""
+    """Whether the process answers.
+
+    It touches nothing, so that no full disk gets the process killed.
+    """
     return {"status": "alive", "uptime_s": parts.checks.uptime_s}
 
 
 @api.get("/health/ready", lane=None, admission="probe", raises=(Overloaded,))
 def get_readiness(parts: Services) -> ReadinessAnswer:
-    """Whether runs should be sent here now; names what is in the way."""
+    """Whether runs should be sent here now."""
     told = _shown(health.readiness(parts))
     return _unwell(told) or success(parts=told) | {"status": "ready"}
 
 
 @api.get("/metrics", lane="probing", media=("text/plain",))
 def get_metrics(parts: Services) -> Response:
-    """Counters, histograms and the present state for Prometheus."""
+    """Metrics for Prometheus."""
     return Response(parts.metrics.exposition(), content_type="text/plain; version=0.0.4; charset=utf-8")
 
 
 @api.get("/performance", raises=RUNS_OF)
 def get_performance(parts: Services, query: PerformanceQuery) -> PerformanceAnswer:
-    """Figures of the recorded runs."""
+    """Figures of recorded runs."""
     named = runs_asked_for(parts, query)
     return success(performance=parts.monitor.summary(start_time=query.start_time, end_time=query.end_time, **named))
 
 
 @api.get("/performance/trends", raises=RUNS_OF)
 def get_trends(parts: Services, query: TrendsQuery) -> TrendsAnswer:
-    """How the runs went over time."""
+    """Figures of recorded runs over time."""
     zone, named = _zone(query), runs_asked_for(parts, query)
-    trend = parts.monitor.history.trend(utc_now(), hours=query.hours, points=query.points, zone=zone, **named)
+    trend = trend_of_last(parts.monitor.engine, utc_now(), query.hours, query.points, zone=zone, **named)
     return success(trends={"hours": query.hours, **named, **_trend(trend)})
 
 
 @api.get("/reports")
 def list_reports(parts: Services, query: ReportsQuery) -> ReportsAnswer:
-    """The reports that are there, the newest first."""
+    """List reports, newest first."""
     found = saved_reports(parts.settings.reports_dir)
     told = [
         asdict(each) | {"created_at": to_iso(each.created_at), "url": _url(each.name)} for each in found[: query.limit]
@@ -109,7 +113,7 @@ def list_reports(parts: Services, query: ReportsQuery) -> ReportsAnswer:
 
 @api.post("/reports/performance", lane="reporting", is_body_optional=True, success=201)
 def make_performance_report(parts: Services, body: PerformanceReportRequest) -> ReportAnswer:
-    """Make a report of the last days."""
+    """Make a performance report."""
     pdf = body.format == "pdf"
     return _report_made(parts.monitor.generate_performance_report(body.days, lang=body.lang, pdf=pdf), pdf)
 
@@ -125,7 +129,7 @@ def make_ab_test_report(parts: Services, body: ABTestReportRequest) -> ReportAns
 
 @api.get("/reports/{name}", media=("text/html", "application/pdf"), raises=(ReportNotFound,))
 def get_report(parts: Services, name: ReportName) -> Response:
-    """A report that was made."""
+    """Get a report."""
     # Looked up among the files that are there: no path is ever made of a client's text.
     folder = parts.settings.reports_dir
     found = {path.name: path for path in folder.glob("*.*") if path.is_file() and not path.is_symlink()}
@@ -167,11 +171,11 @@ def _trend(trend: Trend) -> dict[str, Any]:
     return {"end": to_iso(trend.end), "bucket_s": trend.bucket_s, "points": points}
 
 
-def _shown(told: health.Told) -> health.Told:
+def _shown(told: Told) -> Told:
     return told if may_read() else health.without_details(told)
 
 
-def _unwell(told: health.Told) -> Any:
+def _unwell(told: Told) -> Any:
     """The answer that names the parts which do not work; None where all do."""
     failing = health.failing(told)
     if not failing:

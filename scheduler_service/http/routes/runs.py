@@ -11,6 +11,7 @@ from dataclasses import replace
 from flask import g, request
 
 from scheduler_env.errors import InvalidInstance
+from scheduler_service.clock import utc_now
 from scheduler_service.errors import (
     AmbiguousModelName,
     ExperimentNotFound,
@@ -42,6 +43,7 @@ from scheduler_service.http.runs.running import Outcome, Run, TakesLonger, answe
 from scheduler_service.http.server.offload import HAS_CLIENT_LEFT, Ticket
 from scheduler_service.http.services import Services
 from scheduler_service.logs import log_run
+from scheduler_service.telemetry.history import latest_runs, run_of_request
 
 api = Api("runs", "Build schedules, and judge them.")
 log = logging.getLogger(__name__)
@@ -56,7 +58,10 @@ NAMES = (ModelNotFound, AmbiguousModelName)
 @api.post("/run_algorithm", scope="run", lane=None, raises=(*NAMES, InvalidInstance, Overloaded))
 @api.post("/api/algorithm/run", scope="run", lane=None, raises=(*NAMES, InvalidInstance, Overloaded))
 def run_algorithm(parts: Services, body: RunRequest) -> RunAnswer:
-    """Build a schedule, by the model that the experiment, the pin or the default says."""
+    """Build a schedule.
+
+    The experiment, the request's `model` or the default decides which model builds it.
+    """
     # An id of our own: a client may send the same X-Request-ID twice, and a verdict belongs to one run.
     own_id = str(uuid.uuid4())
     outcome, queued_s = _compute(body, own_id, parts)
@@ -77,7 +82,10 @@ def run_algorithm(parts: Services, body: RunRequest) -> RunAnswer:
 
 @api.post("/requests/read", scope="run", lane=None, body=RunRequest, table=TABLE, raises=(InvalidInstance, Overloaded))
 def read_request(parts: Services, query: ReadQuery) -> ReadAnswer:
-    """The request that a file describes, CSV or JSON, and what was found on the way; nothing is run."""
+    """Read a file, CSV or JSON.
+
+    The answer is the request that the file describes, and what was read otherwise than it is written. Nothing is run.
+    """
     read = read_file(parts.reading, fills_down=query.fill_down, teams=query.teams)
     return success(
         request=read.request,
@@ -89,7 +97,7 @@ def read_request(parts: Services, query: ReadQuery) -> ReadAnswer:
 
 @api.post("/feedback", scope="run", raises=(RunNotFound,))
 def give_feedback(parts: Services, body: FeedbackRequest) -> FeedbackAnswer:
-    """Tie a person's verdict to a run."""
+    """Rate a schedule."""
     parts.monitor.record_feedback(body.request_id, body.user_satisfaction, body.comment)
     parts.metrics.observe_feedback(body.user_satisfaction)
     return success(request_id=body.request_id, message="thank you")
@@ -97,15 +105,16 @@ def give_feedback(parts: Services, body: FeedbackRequest) -> FeedbackAnswer:
 
 @api.put("/runs/{request_id}/name", scope="run", raises=(RunNotFound,))
 def name_run(parts: Services, request_id: RequestId, body: NameRequest) -> NamedAnswer:
-    """Say what a run is called and whose it is."""
-    parts.monitor.history.name(request_id, body.name, body.owner)
+    """Name a run, and say whose it is."""
+    parts.monitor.writer.name_run(request_id, body.name, body.owner, utc_now())
     return success(request_id=request_id, name=body.name, owner=body.owner)
 
 
 @api.get("/runs", raises=(*NAMES, ExperimentNotFound))
 def list_runs(parts: Services, query: RunsQuery) -> RunsAnswer:
-    """The recorded runs, newest first."""
-    found = parts.monitor.history.latest(
+    """List runs, newest first."""
+    found = latest_runs(
+        parts.monitor.engine,
         query.limit,
         before=query.before or None,
         search=query.search,
@@ -117,8 +126,11 @@ def list_runs(parts: Services, query: RunsQuery) -> RunsAnswer:
 
 @api.get("/runs/{request_id}", raises=(RunNotFound,))
 def get_run(parts: Services, request_id: RequestId) -> RunRecordAnswer:
-    """A recorded run with its schedule, and what was asked for: enough to show it and to ask for it again."""
-    found, asked, placements = parts.monitor.history.run(request_id)
+    """Get a run.
+
+    The answer has its schedule and the request: enough to show it and to run it again.
+    """
+    found, asked, placements = run_of_request(parts.monitor.engine, request_id)
     return success(run=found, input=asked, schedule=recorded_details(asked, placements))
 
 

@@ -68,9 +68,7 @@ class Recorder:
 
     def _refusal(self) -> StorageUnavailable:
         took_s = time.monotonic() - self._began_s
-        return StorageUnavailable(
-            f"the run cannot be recorded: the records' database has not answered for {took_s:.1f} s"
-        )
+        return StorageUnavailable("recording_blocked", waited=round(took_s, 1))
 
     def _write(self) -> None:
         try:

@@ -92,10 +92,13 @@ class Replays:
             work = self._work
             if work is not None and work.state == "running":
                 if work.plan.record.definition != definition_of(contest, options):
-                    told = (
-                        f"a replay of {work.contest.experiment} is at work, {work.done} of {work.plan.total} requests"
+                    raise Overloaded(
+                        "replay_at_work",
+                        retry_after_s=max(1, round(work.remaining_s or 10.0)),
+                        experiment=work.contest.experiment,
+                        done=work.done,
+                        total=work.plan.total,
                     )
-                    raise Overloaded(f"{told}; come back later", retry_after_s=max(1, round(work.remaining_s or 10.0)))
                 return self._state_of(work)
             loaded = self._models.load_model(contest.key_a), self._models.load_model(contest.key_b)
             plan = plan_replay(self._monitor.replays, contest, options, self._clock())

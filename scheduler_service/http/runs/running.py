@@ -162,8 +162,10 @@ def compute(
         if records:
             log.warning("%r did not answer; %s did (fallback)", first.model, model.key)
         return Outcome(run, (*records, _success(run, request)))
-    failed = f": {records[-1].error_message}" if records else ": none is registered"
-    return Outcome(None, tuple(records), StorageUnavailable(f"no model can build a schedule now{failed}"))
+    if not records:
+        return Outcome(None, (), StorageUnavailable("no_model_registered"))
+    reason = records[-1].error_message
+    return Outcome(None, tuple(records), StorageUnavailable("no_model_answers", reason=reason))
 
 
 def answer(run: Run, charts: dict[View, str]) -> Any:
@@ -263,7 +265,7 @@ def _mistakes_in(problem: Mapping[str, object]) -> list[InvalidInput]:
     try:
         instance_from_request(problem)
     except InvalidInstance as err:
-        return [InvalidInput(each.code, each.loc, **each.params) for each in err.each]
+        return [*InvalidInput.of(err.each).each]
     return []
 
 

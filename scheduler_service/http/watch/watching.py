@@ -18,8 +18,8 @@ import gevent
 
 from model_manager import AUTO_ROLLBACK
 from monitoring import PerformanceMonitor
+from scheduler_service.alert_rules import BY_NAME
 from scheduler_service.alerts import rules
-from scheduler_service.alerts.texts import Lang
 from scheduler_service.clock import to_iso, utc_now
 from scheduler_service.errors import ServiceError, StorageUnavailable
 from scheduler_service.experiments.examination import RUN_COLUMNS
@@ -29,6 +29,8 @@ from scheduler_service.files import locked, remove_leftovers
 from scheduler_service.http.services import Services
 from scheduler_service.settings import Settings
 from scheduler_service.stats.breaker import REQUEST_COLUMNS
+from scheduler_service.telemetry.queries import experiments_since
+from scheduler_service.words import Lang
 
 if TYPE_CHECKING:
     import pandas as pd  # slow to import, and the service starts without it
@@ -120,7 +122,7 @@ class ExperimentWatch:
     def _round(self) -> None:
         experiments, monitor = self._parts.experiments, self._parts.monitor
         experiments.settle()
-        new, *since = monitor.history.experiments_since(*self._since)
+        new, *since = experiments_since(monitor.engine, *self._since)
         self._since = (since[0], since[1])
         self._started |= new
         active = {
@@ -244,7 +246,7 @@ def look_for_alerts(parts: Services) -> None:
     """One look."""
     lang = parts.settings.alert_lang
     readings = [*parts.monitor.alert_readings(lang), *service_readings(parts, lang)]
-    parts.desk.look(readings, frozenset(rules.SEVERITIES))
+    parts.desk.look(readings, frozenset(BY_NAME))
 
 
 def _deliver_alerts(parts: Services) -> None:

@@ -60,7 +60,7 @@ export default {
           :aria-controls="'panel-' + name" :tabindex="tab === name ? 0 : -1" @click="open(name)">{{ t("monitoring.tabs." + name) }}<span v-if="name === 'alerts' && firing" class="count">{{ firing }}</span></button>
       </div>
       <div :id="'panel-' + tab" role="tabpanel" :aria-labelledby="'tab-' + tab" class="stack">
-        <trends-tab v-if="tab === 'trends'" :thresholds="thresholds" />
+        <trends-tab v-if="tab === 'trends'" :thresholds="thresholds" :rules="alerts.data.value?.rules ?? []" />
         <alerts-tab v-else-if="tab === 'alerts'" :load="alerts" />
         <reports-tab v-else />
       </div>

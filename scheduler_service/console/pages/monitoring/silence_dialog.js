@@ -8,19 +8,20 @@ import { refusalText } from "../../core/refusals.js";
 import { rememberActor, session } from "../../core/session.js";
 import { useFieldMistakes } from "../../parts/mistakes.js";
 import { toast } from "../../parts/toast.js";
-import { RULES, useRules } from "./rules.js";
+import { useRules } from "./rules.js";
 
 const HOURS = [1, 4, 12, 24, 48, 168];
 
 export default {
   name: "SilenceDialog",
-  props: { rule: { type: String, default: "" }, subject: { type: String, default: "" }, thresholds: { type: Object, default: () => ({}) } },
+  props: { of: { type: Object, required: true }, told: { type: Object, default: () => ({}) } }, // an alert, or {name}; GET /alerts
   emits: ["close", "done"],
   setup(props, { emit }) {
     const { t } = useI18n();
-    const rules = useRules(toRef(props, "thresholds"));
+    const rules = useRules(toRef(props, "told"));
+    const all = computed(() => rules.definitions().map(({ name }) => name));
     const dialog = ref(null);
-    const form = ref({ rule: props.rule, isOnly: Boolean(props.subject), preset: 4, hours: 4, reason: "", actor: session.actor });
+    const form = ref({ rule: props.of.name, isOnly: Boolean(props.of.subject), preset: 4, hours: 4, reason: "", actor: session.actor });
     const mistakes = useFieldMistakes();
     const isBusy = ref(false);
     const hours = computed(() => Number(form.value.preset === "other" ? form.value.hours : form.value.preset));
@@ -28,7 +29,7 @@ export default {
       const end = new Date(now() + hours.value * 3_600_000);
       return time(Number.isNaN(end.getTime()) ? null : end.toISOString()); // beyond what a date can be
     });
-    const isOfOne = computed(() => Boolean(props.subject) && form.value.rule === props.rule);
+    const isOfOne = computed(() => Boolean(props.of.subject) && form.value.rule === props.of.name);
     const happens = computed(() => [
       t("monitoring.silence.happens.until", { rule: rules.title(form.value.rule), until: until.value }),
       ...["after", "end", "page"].map((word) => t(`monitoring.silence.happens.${word}`)),
@@ -42,7 +43,7 @@ export default {
       try {
         const body = { hours: hours.value, reason: form.value.reason, actor: form.value.actor.trim() };
         if (form.value.rule) body.name = form.value.rule;
-        if (isOfOne.value && form.value.isOnly) body.subject = props.subject;
+        if (isOfOne.value && form.value.isOnly) body.subject = props.of.subject;
         const { silence } = await api.post("/alerts/silences", body);
         toast(t("monitoring.silence.done", { until: time(silence.until) }));
         dialog.value.close();
@@ -55,7 +56,7 @@ export default {
     }
 
     onMounted(() => dialog.value.showModal());
-    return { t, rules, all: RULES, dialog, form, mistakes, formBox: mistakes.form, isBusy, until, isOfOne, happens, presets: HOURS, label, agree };
+    return { t, rules, all, dialog, form, mistakes, formBox: mistakes.form, isBusy, until, isOfOne, happens, presets: HOURS, label, agree };
   },
   template: /* html */ `
     <dialog ref="dialog" class="dialog" aria-labelledby="silence-title" @close="$emit('close')">
@@ -67,7 +68,7 @@ export default {
             <option v-for="each in all" :key="each" :value="each">{{ rules.title(each) }}</option>
           </select></label>
         <fieldset v-if="isOfOne"><legend>{{ t("monitoring.silence.subject") }}</legend>
-          <label class="check"><input v-model="form.isOnly" type="radio" name="subject" :value="true">{{ t("monitoring.silence.only", { subject: rules.scope(rule, subject) }) }}</label>
+          <label class="check"><input v-model="form.isOnly" type="radio" name="subject" :value="true">{{ t("monitoring.silence.only", { subject: rules.scope(of) }) }}</label>
           <label class="check"><input v-model="form.isOnly" type="radio" name="subject" :value="false">{{ t("monitoring.silence.any") }}</label>
         </fieldset>
         <div class="row end pair">

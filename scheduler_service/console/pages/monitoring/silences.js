@@ -17,7 +17,7 @@ export default {
   setup(props) {
     const { t } = useI18n();
     const told = computed(() => props.load.data.value);
-    const rules = useRules(computed(() => told.value?.thresholds));
+    const rules = useRules(told);
     const silences = computed(() => told.value?.silences ?? []);
     const heading = ref(null);
     const isAsking = ref(false);
@@ -50,14 +50,14 @@ export default {
         <p v-if="!silences.length" class="hint">{{ t("monitoring.silence.none") }}</p>
         <ul v-else class="silences">
           <li v-for="each in silences" :key="each.id">
-            <div><strong>{{ rules.title(each.name) }}</strong><template v-if="each.subject"> · {{ rules.scope(each.name, each.subject) }}</template>
+            <div><strong>{{ rules.title(each.name) }}</strong><template v-if="each.subject"> · {{ rules.scope(each) }}</template>
               <p class="hint">{{ each.reason }}<template v-if="each.actor"> — {{ each.actor }}</template></p></div>
             <div class="when">{{ t("monitoring.silence.until") }} {{ time(each.until) }}<br><small class="hint">{{ left(each) }}</small></div>
             <button type="button" class="btn small admin-only" @click="lift(each)">{{ t("monitoring.silence.lift") }}</button>
           </li>
         </ul>
       </load-state>
-      <silence-dialog v-if="isAsking" rule="silent_service" :thresholds="told?.thresholds" @close="isAsking = false" @done="load.reload()" />
+      <silence-dialog v-if="isAsking" :of="{ name: 'silent_service' }" :told="told" @close="isAsking = false" @done="load.reload()" />
     </section>
   `,
 };

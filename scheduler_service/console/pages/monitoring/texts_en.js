@@ -1,6 +1,4 @@
 // The words of the monitoring page in English.
-import { enRules as rules } from "./rule_texts.js";
-
 export default {
   title: "Monitoring",
   tabs: { label: "What is shown", trends: "Trends", alerts: "Alerts", reports: "Reports" },
@@ -98,7 +96,6 @@ export default {
     value: "Now",
     threshold: "Threshold",
     usual: "Usual in these hours, at least",
-    times: "{n} runs",
     failures: "Failures",
     since: "since {time} ({ago})",
     advice: "What to do",
@@ -130,6 +127,7 @@ export default {
     states: { pending: "pending" },
   },
   thresholds: {
+    points: "{sizes} points",
     title: "Rules and thresholds",
     about: "Each rule with what it is measured at now. The 60 hours are for requests of one standard cycle; every other size is held against its own past, so that neither a large plant nor larger requests are an alarm.",
     rule: "Rule",
@@ -252,5 +250,4 @@ export default {
     of: "Of", made_at: "Made", size: "Size", all_runs: "all runs",
     total: "{n} in all; the latest {shown} are listed.",
   },
-  rules,
 };

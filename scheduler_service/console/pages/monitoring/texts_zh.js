@@ -1,6 +1,4 @@
 // The words of the monitoring page in Chinese.
-import { zhRules as rules } from "./rule_texts.js";
-
 export default {
   title: "监控",
   tabs: { label: "监控内容", trends: "趋势", alerts: "告警", reports: "报告" },
@@ -98,7 +96,6 @@ export default {
     value: "当前值",
     threshold: "阈值",
     usual: "以往同时段至少",
-    times: "{n} 次",
     failures: "失败次数",
     since: "开始于 {time}（{ago}）",
     advice: "处理建议",
@@ -130,6 +127,7 @@ export default {
     states: { pending: "待确定" },
   },
   thresholds: {
+    points: "{sizes} 点",
     title: "规则与阈值",
     about: "每条规则现在的测量值与阈值。60 小时只针对一个标准周期的请求；其他规模与自己的以往比较，大工厂或规模变大都不会告警。",
     rule: "规则",
@@ -252,5 +250,4 @@ export default {
     of: "对象", made_at: "生成时间", size: "大小", all_runs: "全部运行",
     total: "共 {n} 份，列出最近的 {shown} 份。",
   },
-  rules,
 };

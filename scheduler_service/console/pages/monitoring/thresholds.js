@@ -7,7 +7,7 @@ import { refusalText } from "../../core/refusals.js";
 import { confirm } from "../../parts/confirm.js";
 import { toast } from "../../parts/toast.js";
 import { moment } from "./moment.js";
-import { EVENTS, RULES, useRules } from "./rules.js";
+import { ruleOf, useRules } from "./rules.js";
 import ThresholdDialog from "./threshold_dialog.js";
 
 const CHANGES_LISTED = 20;
@@ -20,7 +20,7 @@ export default {
   setup(props) {
     const { t } = useI18n();
     const told = computed(() => props.load.data.value);
-    const rules = useRules(computed(() => told.value?.thresholds));
+    const rules = useRules(told);
     const thresholds = useLoad((signal) => api.get("/alerts/thresholds", null, { signal }), { everyMs: 60_000 });
     const changing = ref(null);
     const heading = ref(null);
@@ -38,14 +38,16 @@ export default {
         const figures = seen.filter(known).map((reading) => ({
           ...reading,
           text: rules.figure(each.rule, reading.value),
-          of: isOne ? "" : rules.short(each.rule, reading.subject),
+          of: isOne ? "" : rules.short(reading),
         }));
-        return { ...each, title: rules.thresholdTitle(each.name), figures };
+        return { ...each, title: rules.thresholdTitle(each.name, each.params), figures };
       }),
     );
-    const events = computed(() => RULES.filter((name) => EVENTS.has(name) || name === "model_failures"));
+    const events = computed(() => rules.definitions().filter(({ worse }) => worse === null).map(({ name }) => name));
     const changes = computed(() => (thresholds.data.value?.changes ?? []).slice(0, CHANGES_LISTED));
-    const shown = (name, value) => (value === null ? t("monitoring.thresholds.usual") : rules.figure(rules.ruleOf(name), value));
+    const shown = (name, value) => (value === null ? t("monitoring.thresholds.usual") : rules.figure(ruleOf(name), value));
+
+    const changeTitle = ({ name }) => rules.thresholdTitle(name, rows.value.find((row) => row.name === name)?.params);
 
     async function show() {
       await Promise.all([thresholds.reload(), props.load.reload()]);
@@ -66,7 +68,7 @@ export default {
       await show();
     }
 
-    return { t, moment, rules, thresholds, rows, events, changes, shown, changing, heading, show, reset };
+    return { t, moment, rules, thresholds, rows, events, changes, changeTitle, shown, changing, heading, show, reset };
   },
   template: /* html */ `
     <section class="card" aria-labelledby="thresholds-title">
@@ -95,7 +97,7 @@ export default {
         </div>
         <p class="hint">{{ t("monitoring.thresholds.events", { rules: events.map(rules.title).join(t("monitoring.thresholds.and")) }) }}</p>
         <details v-if="changes.length"><summary>{{ t("monitoring.thresholds.changes", { n: changes.length }) }}</summary>
-          <ul class="changes"><li v-for="each in changes" :key="each.id">{{ moment(each.time) }} · {{ rules.thresholdTitle(each.name) }}: {{ shown(each.name, each.before) }} → {{ shown(each.name, each.after) }} · {{ each.actor || t("monitoring.alerts.somebody") }}<template v-if="each.reason"> · {{ each.reason }}</template></li></ul>
+          <ul class="changes"><li v-for="each in changes" :key="each.id">{{ moment(each.time) }} · {{ changeTitle(each) }}: {{ shown(each.name, each.before) }} → {{ shown(each.name, each.after) }} · {{ each.actor || t("monitoring.alerts.somebody") }}<template v-if="each.reason"> · {{ each.reason }}</template></li></ul>
         </details>
       </load-state>
       <threshold-dialog v-if="changing" :row="changing" @close="changing = null" @done="show" />

@@ -6,7 +6,6 @@ import { now } from "../../core/clock.js";
 import { download, toCsv } from "../../core/download.js";
 import { duration_s, hours as asHours, number, percent, time } from "../../core/format.js";
 import { useLoad } from "../../core/load.js";
-import { sizeOf, sizesOf } from "./rules.js";
 import { CHARTS, optionOf, valuesOf } from "./trend_options.js";
 
 /** Buckets, and how often they are asked for. */
@@ -32,7 +31,7 @@ const FORMATS = {
 
 export default {
   name: "TrendCharts",
-  props: { hours: { type: Number, required: true }, model: String, experiment: String, thresholds: { type: Object, default: () => ({}) } },
+  props: { hours: { type: Number, required: true }, model: String, experiment: String, thresholds: { type: Object, default: () => ({}) }, rules: { type: Array, default: () => [] } },
   setup(props) {
     const { t, locale } = useI18n();
     const { points, everyMs } = OF_PERIOD[props.hours];
@@ -70,10 +69,9 @@ export default {
 
     function note(chart) {
       if (chart.name === "gap") {
-        const sizes = sizesOf(props.thresholds);
-        const limits = sizes.map((n) =>
-          t("monitoring.trends.gap_limit", { points: sizeOf(`N<=${n}`, sizes), limit: `${number(100 * props.thresholds[`max_gap_${n}`], 2)} %` }),
-        );
+        const limits = props.rules
+          .filter(({ name }) => name === "max_gap")
+          .map(({ params, threshold }) => t("monitoring.trends.gap_limit", { points: params.sizes, limit: `${number(100 * threshold, 2)} %` }));
         return limits.length ? t("monitoring.trends.gap_note", { limits: limits.join(locale.value === "zh" ? "，" : ", ") }) : "";
       }
       if (chart.name === "satisfaction") {

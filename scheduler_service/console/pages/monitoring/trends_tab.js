@@ -11,7 +11,7 @@ const HOURS = [1, 24, 168, 720];
 export default {
   name: "TrendsTab",
   components: { TrendCharts },
-  props: { thresholds: { type: Object, default: () => ({}) } },
+  props: { thresholds: { type: Object, default: () => ({}) }, rules: { type: Array, default: () => [] } }, // of GET /alerts
   setup() {
     const { t } = useI18n();
     const [route, router] = [useRoute(), useRouter()];
@@ -45,6 +45,6 @@ export default {
           <option v-for="each in experiments" :key="each" :value="each">{{ each }}</option>
         </select></label>
     </div>
-    <trend-charts :key="hours + model + '|' + experiment" :hours="hours" :model="model" :experiment="experiment" :thresholds="thresholds" />
+    <trend-charts :key="hours + model + '|' + experiment" :hours="hours" :model="model" :experiment="experiment" :thresholds="thresholds" :rules="rules" />
   `,
 };

@@ -1,0 +1,48 @@
+"""Alerts in words. An alert's code is the name of its rule; the catalogue words it, in its section `alerts`."""
+
+from collections.abc import Iterable, Mapping
+
+from scheduler_service.alert_rules import BY_NAME, GAP_THRESHOLDS
+from scheduler_service.words import WORDS, Lang
+
+
+def params_of(name: str, subject: str, limits: Iterable[int] = GAP_THRESHOLDS) -> dict[str, str]:
+    """What the texts of the rule `name` say of its subject.
+
+    Args:
+        limits: greatest number of work points of each size.
+    """
+    about = BY_NAME[name].about if name in BY_NAME else "none"
+    if about == "size":
+        return {"sizes": sizes_of(subject, limits)}
+    if about == "arm":
+        experiment, _, arm = subject.partition("/")
+        return {"experiment": experiment, "arm": arm}
+    return {} if about == "none" else {about: subject.partition("@")[0] if about == "algorithm" else subject}
+
+
+def sizes_of(subject: str, limits: Iterable[int] = GAP_THRESHOLDS) -> str:
+    """The numbers of work points of a size: of "N<=10" with the limits 5 and 10 "6–10", of "N>50" ">50"."""
+    if not subject.startswith("N<="):
+        return subject.removeprefix("N")
+    most = int(subject.removeprefix("N<="))
+    least = max((limit for limit in limits if limit < most), default=0) + 1
+    return f"{most}" if least == most else f"{least}–{most}"
+
+
+def message(name: str, params: Mapping[str, object], lang: Lang) -> str:
+    """What is wrong, in one line; with the reason, if there is one."""
+    has_own = WORDS.template(f"alerts.{name}.message", lang) is not None
+    found = WORDS.text(f"alerts.{name}.{'message' if has_own else 'title'}", params, lang)
+    return WORDS.text("alerts.with_reason", {"message": found, **params}, lang) if "reason" in params else found
+
+
+def advice(name: str, params: Mapping[str, object], lang: Lang) -> str:
+    """What to do about it."""
+    return WORDS.text(f"alerts.{name}.advice", params, lang)
+
+
+def figure(name: str, value: float, lang: Lang) -> str:
+    """A figure of the rule, or its threshold, in its unit; four significant digits."""
+    unit = BY_NAME[name].unit if name in BY_NAME else "index"
+    return WORDS.text(f"alerts.figure.{unit}", {"value": float(f"{value:.4g}")}, lang)

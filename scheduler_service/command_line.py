@@ -1,0 +1,71 @@
+"""What the command lines share: how a command ends, what it prints, and how numbers are read."""
+
+import argparse
+import json
+import os
+import sys
+import unicodedata
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from scheduler_env.vocabulary import half_width, number_of
+from scheduler_service.errors import ServiceError
+
+Outcome = tuple[Any, str, int]
+"""What `--json` prints, what people read, and the exit status."""
+INTERRUPTED = 130
+
+
+def run(command: Callable[[], Outcome], *, as_json: bool, interrupted: str = "") -> int:
+    """Executes the command, prints what came of it, and returns the exit status.
+
+    Args:
+        interrupted: what Ctrl-C prints.
+    """
+    try:
+        value, text, status = command()
+        print(json.dumps(value, ensure_ascii=False, indent=2) if as_json else text, flush=True)
+    except BrokenPipeError:  # `| head` has read enough; Python would complain once more when it ends
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except ServiceError as err:
+        print(f"error: {err}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        if interrupted:
+            print(f"\n{interrupted}", file=sys.stderr)
+        return INTERRUPTED
+    return status
+
+
+def table(header: Sequence[object], rows: Sequence[Sequence[object]]) -> str:
+    """Columns side by side, as wide as their widest cell on a terminal (a Chinese character takes two places)."""
+    cells = [[str(cell) for cell in row] for row in (header, *rows)]
+    widths = [max(_width(row[column]) for row in cells) for column in range(len(header))]
+    cells.insert(1, ["-" * width for width in widths])
+    return "\n".join(
+        "  ".join(cell + " " * (width - _width(cell)) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in cells
+    )
+
+
+def _width(text: str) -> int:
+    return sum(
+        0 if unicodedata.combining(char) else 2 if unicodedata.east_asian_width(char) in "WF" else 1 for char in text
+    )
+
+
+def number(text: str) -> float:
+    """An argument that is a finite decimal number. Python's own `float` also takes `1_0`, `nan` and `inf`."""
+    value = number_of(text)
+    if value is None:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number")
+    return float(value)
+
+
+def integer(text: str) -> int:
+    """An argument that is an integer. Python's own `int` also takes `1_0`."""
+    digits = half_width(text).strip()
+    if number_of(digits) is None or not digits.lstrip("+-").isdigit():
+        raise argparse.ArgumentTypeError(f"{text!r} is not an integer")
+    return int(digits)
