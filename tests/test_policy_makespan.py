@@ -251,8 +251,9 @@ def test_runs_from_before_are_not_comparable_in_it_and_nothing_fails(old):
     assert course(of, runs, pairs)["metric"] == "policy_makespan"
     on_users = examine(of.model_copy(update={"shadow": 0.0}), runs, None, NOW).to_dict()
     assert on_users["verdict_reason"]["code"] == "not_recorded"
-    for lang, words in {"zh": "这些记录早于该指标开始记录之时", "en": "from before this metric was recorded"}.items():
+    for lang in ("zh", "en"):
         examined = examine(of, runs, pairs, NOW)
+        words = WORDS.text("reasons.pairs_not_recorded", {"metric": "policy_makespan"}, lang)
         assert words in Page(html_of(ab_test_report(examined, runs, pairs, (), BEGIN, NOW, lang))).text
 
 
@@ -532,7 +533,7 @@ def test_a_report_on_it_names_it_everywhere():
     assert "makespan of the model's own schedule" in en
     lost = optimal_pairs(100, better=-0.1)
     told = Page(html_of(ab_test_report(examine(of, runs, lost, NOW), runs, lost, (), BEGIN, NOW, "zh"))).text
-    assert "A 自身排程的总工期 B 自身排程的总工期" in told
+    assert "A 的模型自身排程的总工期 B 的模型自身排程的总工期" in told
 
 
 def test_pairs_of_an_experiment_on_another_metric_are_told_in_makespans():
