@@ -37,14 +37,13 @@ for lang, label in (("zh", "余量"), ("en", "spare capacity")):
     WORDS.texts(lang)["terms"]["metric"]["spare_capacity"] = label
 
 import numpy as np
-from enhanced_flask import create_app
 from scheduler_service.experiments import rollout
+from scheduler_service.http.routes.docs import whole_document
+from scheduler_service.stats.definitions import definitions
 from scheduler_service.experiments.examination import examine
-from scheduler_service.settings import settings_from_environment
 from tests import test_reporting_ab as reports
 
-client = create_app(settings_from_environment()).test_client()
-files = {name: client.get(f"/console/words/{name}.json").json for name in (*LANGS, "definitions")}
+files = {**{lang: WORDS.texts(lang) for lang in LANGS}, "definitions": definitions()}
 runs = reports.runs_of(400, 5, better={"model_b": 0.01})
 slack = np.where(runs["variant"] == "model_b", 0.2, 0.4)
 runs["spare_capacity"] = np.where(runs["success"], slack, np.nan)
@@ -152,6 +151,10 @@ def test_the_table_of_the_documentation_has_every_guardrail_with_its_margin():
     for name, definition in GUARDRAILS.items():
         margin = "none unless" if definition.default is None else f"{100 * definition.default:g} "
         assert rows[name].startswith(margin), name
+
+
+def test_the_console_gets_the_definitions(app):
+    assert app.test_client().get("/console/words/definitions.json").json == definitions()
 
 
 def test_the_form_offers_every_guardrail_and_metric_with_its_default():
