@@ -30,10 +30,9 @@ from scheduler_service.http.contract import problems
 from scheduler_service.http.guards import auth, hygiene
 from scheduler_service.http.guards.limits import Limits
 from scheduler_service.http.guards.proxies import TrustedProxies
-from scheduler_service.http.guards.queries import check_queries
 from scheduler_service.http.guards.shedding import Shedding
-from scheduler_service.http.routes import alerts, console, models, operations, runs
-from scheduler_service.http.routes import experiments as experiment_routes
+from scheduler_service.http.routes import console
+from scheduler_service.http.routes.docs import APIS
 from scheduler_service.http.runs.caching import AnswerCache
 from scheduler_service.http.runs.recording import Recorder
 from scheduler_service.http.runs.replays import Replays
@@ -101,9 +100,8 @@ def create_app(settings: Settings | None = None, *, limits: Limits | None = None
     problems.handle_errors(app, settings.home)
     hygiene.keep_clean(app, settings, parts.metrics)
     auth.guard(app, settings, limits or Limits(settings))
-    check_queries(app)
-    for resource in (runs, models, experiment_routes, alerts, operations, console):
-        app.register_blueprint(resource.blueprint)
+    for api in (*APIS, console.api):
+        app.register_blueprint(api.blueprint)
     if settings.trusted_proxies:
         app.wsgi_app = TrustedProxies(app.wsgi_app, settings.trusted_proxies)  # type: ignore[method-assign]
     app.wsgi_app = Shedding(app.wsgi_app, parts)  # type: ignore[method-assign]

@@ -41,7 +41,7 @@ from scheduler_env.schedule import Schedule
 from scheduler_env.solver import Solver
 from scheduler_service.errors import InvalidInput
 from scheduler_service.http.bodies import parse_json, validated
-from scheduler_service.http.contract.schemas import VIEWS, RunRequest
+from scheduler_service.http.contract.runs import VIEWS, RunRequest
 from scheduler_service.http.guards.limits import Limits
 from scheduler_service.settings import PROJECT_ROOT, Settings
 

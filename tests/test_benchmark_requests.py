@@ -8,7 +8,7 @@ from scheduler_env.pool import TRAINING_SEEDS_FROM
 from scheduler_env.readers import instance_from_request
 from scheduler_env.standard_cycle import DEFAULT_TEAMS, SAMPLE_PARAMS, standard_instance
 from scheduler_env.training import VALIDATION_SEEDS_FROM
-from scheduler_service.http.contract.schemas import RunRequest
+from scheduler_service.http.contract.runs import RunRequest
 
 COUNT = 300
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from scheduler_env.errors import InvalidInstance
 from scheduler_service.errors import InvalidInput, ServiceError
 from scheduler_service.http.bodies import parse_json, validated
-from scheduler_service.http.contract.schemas import RunRequest
+from scheduler_service.http.contract.runs import RunRequest
 from tests.fuzz.parsers import READERS, SEEDS, one_input
 
 MOST_ERRORS = 100

@@ -23,7 +23,7 @@ from scheduler_env import SAMPLE_PARAMS
 from scheduler_env.agent import load_agent
 from scheduler_env.standard_cycle import standard_instance
 from scheduler_service.errors import Overloaded
-from scheduler_service.http.contract.schemas import VIEWS, RunRequest
+from scheduler_service.http.contract.runs import VIEWS, RunRequest
 from scheduler_service.http.runs.caching import AnswerCache, key_of
 from scheduler_service.http.runs.running import NEGLIGIBLE_MS, compute, draw
 from scheduler_service.http.server import offload

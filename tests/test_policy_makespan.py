@@ -20,7 +20,7 @@ from scheduler_service.experiments.examination import RUN_COLUMNS, examine
 from scheduler_service.experiments.experiment import Experiment
 from scheduler_service.experiments.planning import plan, planning_columns
 from scheduler_service.experiments.rollout import decide
-from scheduler_service.http.contract.schemas import RunRequest
+from scheduler_service.http.contract.runs import RunRequest
 from scheduler_service.http.runs.caching import AnswerCache
 from scheduler_service.http.runs.running import compute
 from scheduler_service.reporting.ab_test import ab_test_report

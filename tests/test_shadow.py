@@ -16,7 +16,7 @@ from enhanced_flask import make_folders, make_services
 from monitoring import PerformanceMonitor
 from scheduler_env.standard_cycle import SAMPLE_PARAMS, standard_instance
 from scheduler_service.experiments.pairing import is_shadowed, shadow_candidate, solve_both
-from scheduler_service.http.contract.schemas import RunRequest
+from scheduler_service.http.contract.runs import RunRequest
 from scheduler_service.http.runs import shadowing
 from scheduler_service.http.runs.running import compute
 from scheduler_service.http.runs.shadowing import MAX_WAITING, Shadow, ShadowJob, shadow_job

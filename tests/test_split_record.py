@@ -12,7 +12,7 @@ from enhanced_flask import make_folders, make_services
 from monitoring import PerformanceMonitor, PerformanceRecord
 from scheduler_env.standard_cycle import SAMPLE_PARAMS
 from scheduler_service.experiments.examination import RUN_COLUMNS, examine
-from scheduler_service.http.contract.schemas import RunRequest
+from scheduler_service.http.contract.runs import RunRequest
 from scheduler_service.http.runs.running import compute
 from scheduler_service.settings import Settings
 from scheduler_service.telemetry.history import latest_runs

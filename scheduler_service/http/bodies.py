@@ -20,6 +20,7 @@ from werkzeug.exceptions import RequestEntityTooLarge
 
 from scheduler_service.errors import InvalidInput, ServiceError
 from scheduler_service.http.guards.auth import attributed
+from scheduler_service.http.server.offload import NativeThreads
 from scheduler_service.validation import refusal
 
 Body = TypeVar("Body", bound=BaseModel)
@@ -51,61 +52,32 @@ class WrongMediaType(ServiceError):
     """The body is not sent as JSON."""
 
 
-def number_of(name: str, *, default: int, least: int = 1, most: int) -> int:
-    """The whole number that the query has under `name`; `default` when it has none.
+def read_query(schema: type[Body] | None) -> Body | None:
+    """The request's query as `schema`, an empty value counting as absent; None where the route takes no query.
 
     Raises:
-        InvalidInput: it is none within `least`..`most`.
+        InvalidInput: a parameter that the route does not have (a misspelt filter would answer with everything), or
+            that is there twice, or whose value does not fit.
     """
-    said = request.args.get(name) or str(default)
-    digits = said.removeprefix("-")
-    if not (digits.isdecimal() and digits.isascii() and len(digits) <= 19 and least <= int(said) <= most):
-        raise InvalidInput("not_within", (name,), value=said[:100], minimum=least, maximum=most)
-    return int(said)
+    if request.environ.get("QUERY_STRING"):
+        allowed = list(schema.model_fields) if schema is not None else []
+        for name, values in request.args.lists():
+            if name not in allowed:
+                raise InvalidInput(
+                    "unknown_parameter", (name[:60],), path=request.path, name=name[:60], allowed=allowed
+                )
+            if len(values) > 1:
+                raise InvalidInput("parameter_twice", (name,), n=len(values))
+    if schema is None:
+        return None
+    return validated(schema, {name: value for name, value in request.args.items() if value})
 
 
-def amount_of(name: str, *, default: float, most: float) -> float:
-    """The number above 0 that the query has under `name`; `default` when it has none.
+def read_body(schema: type[Body], reading: NativeThreads, *, is_optional: bool = False) -> Body:
+    """The request's body as `schema`; an absent one counts as `{}` when `is_optional`.
 
-    Raises:
-        InvalidInput: it is none, or greater than `most`.
-    """
-    said = request.args.get(name) or str(default)
-    try:
-        amount = float(said)
-    except ValueError:
-        amount = 0.0
-    if not 0.0 < amount <= most:
-        raise InvalidInput("not_positive", (name,), value=said[:100], maximum=most)
-    return amount
-
-
-def flag_of(name: str) -> bool:
-    """Whether the query says `true` under `name`; not when it says nothing.
-
-    Raises:
-        InvalidInput: it is neither true nor false.
-    """
-    said = request.args.get(name) or "false"
-    if said not in ("true", "false"):
-        raise InvalidInput("not_true_or_false", (name,), value=said[:100])
-    return said == "true"
-
-
-def text_of(name: str, *, most: int) -> str:
-    """What the query says under `name`; "" when it says nothing.
-
-    Raises:
-        InvalidInput: it has more than `most` characters.
-    """
-    said = request.args.get(name, "")
-    if len(said) > most:
-        raise InvalidInput("string_too_long", (name,), max_length=most)
-    return said
-
-
-def read_body(schema: type[Body], *, optional: bool = False) -> Body:
-    """The request's body as `schema`; an absent one counts as `{}` when `optional`.
+    Args:
+        reading: the threads that read a long body.
 
     Raises:
         MalformedBody: absent, or not JSON.
@@ -114,16 +86,16 @@ def read_body(schema: type[Body], *, optional: bool = False) -> Body:
     """
     data = whole_body()
     if not data:
-        if optional:
+        if is_optional:
             return validated(schema, {})
         raise MalformedBody("body_empty")
     if request.mimetype != "application/json" and not re.fullmatch(r"application/[\w.-]+\+json", request.mimetype):
         raise WrongMediaType("wrong_media_type", found=request.mimetype)
     refuse_other_encodings("utf-8", "utf8", "us-ascii")
-    return _where_it_fits(len(data), lambda: validated(schema, parse_json(data)))
+    return _where_it_fits(len(data), reading, lambda: validated(schema, parse_json(data)))
 
 
-def read_form() -> tuple[Mapping[str, str], Mapping[str, FileStorage]]:
+def read_form(reading: NativeThreads) -> tuple[Mapping[str, str], Mapping[str, FileStorage]]:
     """The fields and the files of the request's form (multipart/form-data), by name.
 
     Raises:
@@ -147,7 +119,7 @@ def read_form() -> tuple[Mapping[str, str], Mapping[str, FileStorage]]:
                 raise InvalidInput("part_twice", (name[:60],))
         return fields, files
 
-    return _where_it_fits(len(data), read)
+    return _where_it_fits(len(data), reading, read)
 
 
 def whole_body() -> bytes:
@@ -163,13 +135,9 @@ def whole_body() -> bytes:
     return data
 
 
-def _where_it_fits(n_bytes: int, read: Callable[[], Read]) -> Read:
+def _where_it_fits(n_bytes: int, reading: NativeThreads, read: Callable[[], Read]) -> Read:
     """What `read` makes of so many bytes: here, or by a thread if they are many."""
-    if n_bytes <= LONG_BODY:
-        return read()
-    from scheduler_service.http.services import services  # which knows of all parts, this one among them
-
-    return services().reading.run(read)
+    return read() if n_bytes <= LONG_BODY else reading.run(read)
 
 
 def validated(schema: type[Body], value: object) -> Body:

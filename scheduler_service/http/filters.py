@@ -1,26 +1,22 @@
 """Which runs a client asks about: `model_key` and `experiment` of the query, as names that stand for something."""
 
-from collections.abc import Callable, Mapping
-
-from flask import request
+from collections.abc import Mapping
 
 from scheduler_service.errors import ExperimentNotFound, ModelNotFound
+from scheduler_service.http.contract.runs import RunFilter
 from scheduler_service.http.services import Services
 from scheduler_service.telemetry.history import latest_runs
 
 
-def runs_asked_for(parts: Services) -> Callable[[], Mapping[str, str | None]]:
-    """Looks up what the present request asks for: `model_key`, a key, and `experiment`, each None if it does not.
+def runs_asked_for(parts: Services, query: RunFilter) -> Mapping[str, str | None]:
+    """`model_key`, a key, and `experiment`, each None if the query does not name it; reads files and records.
 
-    To be called where files and records may be read.
-
-    Raises (the function):
+    Raises:
         ModelNotFound, AmbiguousModelName, ExperimentNotFound: a name stands for none, and has no runs on record.
     """
-    model, experiment = request.args.get("model_key"), request.args.get("experiment")
-    return lambda: {
-        "model_key": _model_key(model, parts) if model else None,
-        "experiment": _experiment(experiment, parts) if experiment else None,
+    return {
+        "model_key": _model_key(query.model_key, parts) if query.model_key else None,
+        "experiment": _experiment(query.experiment, parts) if query.experiment else None,
     }
 
 

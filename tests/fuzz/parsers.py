@@ -17,7 +17,7 @@ from scheduler_service.errors import ServiceError
 from scheduler_service.experiments import config, experiment, rollout
 from scheduler_service.http import bodies
 from scheduler_service.http.bodies import parse_json, validated
-from scheduler_service.http.contract import experiment_schemas, schemas
+from scheduler_service.http.contract import experiment_requests, models, runs
 from scheduler_service.http.runs import reading
 from scheduler_service.http.server.incoming import BadFraming, Incoming, Refused, RequestBody, environ_of
 from scheduler_service.registry import names, records
@@ -26,7 +26,7 @@ from scheduler_service.registry.records import plain_object
 
 
 def read_run(data: bytes) -> None:
-    instance_from_request(validated(schemas.RunRequest, parse_json(data)).problem)
+    instance_from_request(validated(runs.RunRequest, parse_json(data)).problem)
 
 
 def read_planners_file(data: bytes) -> None:
@@ -39,11 +39,11 @@ def read_planners_file(data: bytes) -> None:
 
 
 def read_experiment(data: bytes) -> None:
-    validated(experiment_schemas.ExperimentRequest, parse_json(data))
+    validated(experiment_requests.ExperimentRequest, parse_json(data))
 
 
 def read_registration(data: bytes) -> None:
-    body = validated(schemas.RegisterRequest, parse_json(data))
+    body = validated(models.RegisterRequest, parse_json(data))
     plain_object("training_params", body.training_params)
 
 
@@ -154,7 +154,7 @@ def main() -> None:
             for index, seed in enumerate(SEEDS[reader]):
                 Path(folder, f"{number}-{index}").write_bytes(bytes([number]) + seed)
         science = (values, readers, psplib, problem, tables, json_requests, vocabulary)
-        for module in (*science, bodies, schemas, reading, config, experiment, rollout, names, records):
+        for module in (*science, bodies, experiment_requests, reading, config, experiment, rollout, names, records):
             for member in vars(module).values():
                 if inspect.isfunction(member) and member.__module__ == module.__name__:
                     atheris.instrument_func(member)

@@ -1,127 +1,77 @@
-"""`/openapi.json` and `/docs`: made from the request schemas and one table of routes; a test compares it with the URLs.
+"""`/openapi.json`: OpenAPI 3.1, made from the contracts that stand on the handlers."""
 
-Written rather than taken from flask-openapi3: that answers validation errors in its own shape, reads bodies with its
-own (lenient) JSON, and its Swagger UI is megabytes of JavaScript; here nothing is loaded and nothing runs.
-"""
-
-import json
-from functools import cache
+from collections.abc import Iterable, Iterator, Sequence
 from http import HTTPStatus
-from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from pydantic.json_schema import models_json_schema
+from pydantic import TypeAdapter
+from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 
-from scheduler_service.http.contract import problems, schemas
-from scheduler_service.http.contract.answers import ANSWERS
-from scheduler_service.http.contract.answers.words import COUNT, TEXT, Schema, object_of, one_of, ref, told
-from scheduler_service.http.contract.error_examples import error_example
-from scheduler_service.http.contract.operation import Operation
-from scheduler_service.http.contract.operations import OPERATIONS
-from scheduler_service.registry.records import STATUSES
-from scheduler_service.stats.comparison import ARMS
+from scheduler_service.http.contract import problems
+from scheduler_service.http.contract.api import Api
+from scheduler_service.http.contract.contract import UNCOUNTED, Contract
+from scheduler_service.http.contract.models import RegisterRequest
+from scheduler_service.http.contract.operations import UnwellAnswer
+from scheduler_service.http.contract.types import Problem, Schema
 
 VERSION = "1.0.0"
+REF = "#/components/schemas/{model}"
+JSON, CSV, FORM = "application/json", "text/csv", "multipart/form-data"
+DESCRIPTION = """
+Schedules inspection shutdowns; registers models; compares them in A/B tests.
 
-
-_NAME: Schema = {"type": "string", "minLength": 1, "maxLength": 200}
-_MOMENT: Schema = {
-    "anyOf": [{"type": "string", "format": "date-time"}, {"type": "string", "format": "date"}, {"const": ""}],
-    "examples": ["2026-01-01"],
-}
-_QUERY: dict[str, Schema] = {
-    "algorithm": told(TEXT, "Only models of this algorithm."),
-    "status": told(one_of(*STATUSES, ""), "Only models of this status."),
-    "tag": told(TEXT, "Only models that bear this tag."),
-    "at": told(_MOMENT, "ISO-8601; without an offset local time. Now if left out."),
-    "limit": {"type": "integer", "minimum": 1, "maximum": 1_000, "description": "So many at most."},
-    "start_time": told(_MOMENT, "ISO-8601, included; without an offset local time."),
-    "end_time": told(_MOMENT, "ISO-8601, included; without an offset local time."),
-    "model_key": told(TEXT, "Only what concerns this model's key."),
-    "experiment": told(TEXT, "Only runs of this experiment."),
-    "before": told(COUNT, "Only runs recorded before the one of this id: `next` of an earlier answer."),
-    "search": told({"type": "string", "maxLength": 200}, "Words of name and owner, or a request id from its start."),
-    "without_experiments": told(one_of("true", "false", ""), "true: only runs that no experiment assigned."),
-    "user_id": told(_NAME, "The user."),
-    "arm": told(one_of(*ARMS, ""), "The arm; model_b if left out."),
-    "archived": told(one_of("true", "false", ""), "true: those in the archive, without their lists of users."),
-    "fill_down": told(one_of("true", "false", ""), "true: a blank workpoint_id of a CSV is that of the line above."),
-    "teams": told(TEXT, "JSON, as in a run's body: the plant that a file without teams of its own is for."),
-    "hours": {
-        "type": "number", "exclusiveMinimum": 0, "maximum": 8_784, "default": 24, "description": "How far back.",
-    },
-    "points": {"type": "integer", "minimum": 1, "maximum": 500, "default": 60, "description": "Buckets at most."},
-    "time_zone": told(TEXT, "IANA name (Asia/Shanghai) of the clock by which buckets begin; the server's if left out."),
-    "utc_offset_min": {
-        "type": "integer", "minimum": -840, "maximum": 840,
-        "description": "Instead of time_zone: minutes that the clock is ahead of UTC, all year.",
-    },
-    "days": {
-        "type": "number", "exclusiveMinimum": 0, "maximum": 3_660, "default": 7, "description": "How far back.",
-    },
-}  # fmt: skip
-_PATH: dict[str, tuple[str, str]] = {  # tag -> what its {name} is, an example
-    "models": ("Key, short name or tag.", "DDQN_v2.0"),
-    "experiments": ("Name of the experiment.", "ddqn_v1_vs_v2"),
-    "operations": ("Name of the report.", "performance_20261123_130241_en.html"),
-}
-_TAG = "^([A-Za-z][A-Za-z0-9_-]{0,31}:)?[A-Za-z][A-Za-z0-9_.-]{0,63}$"
-_OTHER_PATH: dict[str, tuple[str, str]] = {
-    "tag": ("A letter, then letters, digits, _, . and -, 64 at most; also <algorithm>:<tag>.", "canary"),
-    "alert": ("Its id, as in GET /alerts.", "1"),
-    "request_id": ("That of the run.", "0d2d4c3e-7f0b-4a52-8a52-9f2f8d1c7b11"),
-    "threshold": ("Its name, as in GET /alerts/thresholds.", "max_makespan"),
-    "number": ("Its id, as in GET /alerts.", "1"),
-}
+On loopback nobody needs a key; bound elsewhere, every operation names the scope that a key needs. Answers may get
+further members. Errors are problems (RFC 9457): what each `code` means is in the documentation of the HTTP interface.
+"""
+_TEXT: Schema = {"type": "string"}
 _HEADERS: dict[str, Schema] = {
     "X-Request-ID": {
         "description": "The client's own id, if it sent a sane one, or a new UUID; the log has it.",
         "required": True,
-        "schema": TEXT,
+        "schema": _TEXT,
     },
-    "RateLimit-Policy": {"description": "Requests (q) in a window of seconds (w).", "schema": TEXT},
-    "RateLimit": {"description": "Requests left (r), and seconds until there are more (t).", "schema": TEXT},
+    "RateLimit-Policy": {"description": "Requests (q) in a window of seconds (w).", "schema": _TEXT},
+    "RateLimit": {"description": "Requests left (r), and seconds until there are more (t).", "schema": _TEXT},
     "Retry-After": {
         "description": "Seconds until it is worth while to ask again; none where a person has to mend something first.",
         "required": False,
         "schema": {"type": "string", "pattern": "^[0-9]+$"},
     },
-    "WWW-Authenticate": {"description": "How keys are sent.", "required": True, "schema": TEXT},
+    "WWW-Authenticate": {"description": "How keys are sent.", "required": True, "schema": _TEXT},
+}
+_REQUEST_ID: Schema = {
+    "name": "X-Request-ID",
+    "in": "header",
+    "description": "An id of the client's: letters, digits and ._:-, at most 100; others are passed over.",
+    "schema": _TEXT,
 }
 
 
-@cache
-def examples() -> dict[str, Any]:
-    """`METHOD /path` -> an answer that a service gave, shortened."""
-    read: dict[str, Any] = json.loads(Path(__file__).with_name("examples.json").read_text(encoding="utf-8"))
-    return read
+class _Schemas(GenerateJsonSchema):
+    """Without titles, which say the names again."""
+
+    def field_title_should_be_set(self, schema: Any) -> bool:  # noqa: ARG002  (pydantic's signature)
+        return False
+
+    def get_title_from_name(self, name: str) -> str:  # noqa: ARG002
+        return ""
 
 
-@cache
-def document() -> dict[str, Any]:
-    """The OpenAPI 3.1 document."""
-    bodies = list(dict.fromkeys(operation.body for operation in OPERATIONS if operation.body is not None))
-    _, definitions = models_json_schema(
-        [(body, "validation") for body in bodies], ref_template="#/components/schemas/{model}"
-    )
+def document(apis: Sequence[Api]) -> dict[str, Any]:
+    """The OpenAPI 3.1 document of these routes."""
+    contracts = [contract for api in apis for contract in api.contracts]
+    components, refs = _components(contracts)
     paths: dict[str, dict[str, Any]] = {}
-    for operation in OPERATIONS:
-        paths.setdefault(operation.path, {})[operation.method.lower()] = _described(operation)
-    requests: dict[str, Any] = definitions.get("$defs", {})
+    for contract in contracts:
+        paths.setdefault(contract.path, {})[contract.method.lower()] = _operation(contract, refs)
     return {
         "openapi": "3.1.0",
-        "info": {
-            "title": "Shutdown scheduler",
-            "version": VERSION,
-            "description": "Schedules inspection shutdowns; registers models; compares them in A/B tests. On loopback "
-            "nobody needs a key; bound elsewhere, every operation names the scope that a key needs. Answers may get "
-            "further members.",
-        },
+        "info": {"title": "Shutdown scheduler", "version": VERSION, "description": DESCRIPTION.strip()},
         "servers": [{"url": "/"}],
-        "tags": [{"name": tag, "description": about} for tag, about in TAGS.items()],
+        "tags": [{"name": api.tag, "description": api.about} for api in apis],
         "paths": paths,
         "components": {
-            "schemas": requests | {"UploadRequest": _upload(requests["RegisterRequest"])} | ANSWERS,
+            "schemas": components | {"UploadRequest": _upload(components["RegisterRequest"])},
             "headers": _HEADERS,
             "securitySchemes": {
                 "bearer": {"type": "http", "scheme": "bearer", "description": "An API key; scopes run, read, admin."},
@@ -131,97 +81,133 @@ def document() -> dict[str, Any]:
     }
 
 
-TAGS = {
-    "runs": "Build schedules, and judge them.",
-    "models": "Register, promote, tag, roll back.",
-    "experiments": "Compare models on live traffic.",
-    "operations": "Health, figures and reports.",
-    "alerts": "What is wrong, and who sees to it.",
-}
+Refs = dict[Any, JsonSchemaValue]
+"""Type -> the reference to its schema."""
 
 
-def _described(operation: Operation) -> dict[str, Any]:
-    said: dict[str, Any] = {
-        "operationId": f"{operation.method.lower()}{operation.path.translate(str.maketrans('/{}.', '____'))}",
-        "tags": [operation.tag],
-        "summary": operation.summary,
-        "parameters": [
-            *(_path_parameter(operation, part[1:-1]) for part in operation.path.split("/") if part.startswith("{")),
-            *(_query_parameter(name) for name in operation.query),
-            {
-                "name": "X-Request-ID",
-                "in": "header",
-                "description": "An id of the client's: letters, digits and ._:-, at most 100; others are passed over.",
-                "schema": TEXT,
-            },
-        ],
+def _components(contracts: Iterable[Contract]) -> tuple[dict[str, Schema], Refs]:
+    types: dict[Any, Literal["validation", "serialization"]] = {Problem: "serialization", UnwellAnswer: "serialization"}
+    for contract in contracts:
+        types |= {contract.body: "validation"} if contract.body is not None else {}
+        types |= {contract.answer: "serialization"} if contract.answer is not None else {}
+    adapters = [(each, mode, TypeAdapter(each)) for each, mode in types.items()]
+    found, definitions = TypeAdapter.json_schemas(adapters, ref_template=REF, schema_generator=_Schemas)
+    return _without_titles(definitions["$defs"]), {each: schema for (each, _), schema in found.items()}
+
+
+def _without_titles(schemas: dict[str, Schema]) -> dict[str, Schema]:
+    return {name: {key: value for key, value in each.items() if key != "title"} for name, each in schemas.items()}
+
+
+def _operation(contract: Contract, refs: Refs) -> dict[str, Any]:
+    scope = contract.scope
+    told: dict[str, Any] = {
+        "operationId": contract.operation_id,
+        "tags": [contract.tag],
+        "summary": contract.summary,
+        "description": _description(contract),
+        "parameters": [*_path_parameters(contract), *_query_parameters(contract), _REQUEST_ID],
         # The empty requirement: on loopback, and where SCHED_ANONYMOUS_SCOPES has the scope, no key is needed.
-        "security": [{}, {"bearer": [operation.scope]}, {"key": [operation.scope]}] if operation.scope else [],
+        "security": [{}, {"bearer": [scope]}, {"key": [scope]}] if scope else [],
     }
-    if operation.scope:
-        said["description"] = f"Where keys are needed: one with the scope `{operation.scope}`."
-        said["x-required-scope"] = operation.scope
-    if operation.body is not None:
-        told_examples = {"example": operation.example, **operation.more_examples}
-        shown = {name: {"value": value} for name, value in told_examples.items()}
-        content: Schema = {"application/json": {"schema": ref(operation.body.__name__), "examples": shown}}
-        if operation.table:
-            content["text/csv"] = {"schema": TEXT, "example": operation.table}
-        if operation.body is schemas.RegisterRequest:
-            content["multipart/form-data"] = {
-                "schema": ref("UploadRequest"),
-                "encoding": {"file": {"contentType": "application/octet-stream"}}
-                | {name: {"contentType": "application/json"} for name in _JSON_FIELDS},
-            }
-        said["requestBody"] = {"required": not operation.is_body_optional, "content": content}
-    said["responses"] = {str(operation.success): _success(operation)} | {
-        str(status): _error(operation, status) for status in operation.statuses
+    if scope:
+        told["x-required-scope"] = scope
+    if contract.body is not None:
+        told["requestBody"] = {"required": not contract.is_body_optional, "content": _body(contract, refs)}
+    errors = {str(status): _error(contract, status, refs) for status in statuses(contract)}
+    return told | {"responses": {str(contract.success): _success(contract, refs)} | errors}
+
+
+def _description(contract: Contract) -> str:
+    scope = f"Where keys are needed: one with the scope `{contract.scope}`." if contract.scope else "No key is needed."
+    return f"{contract.details}\n\n{scope}".strip()
+
+
+def _path_parameters(contract: Contract) -> Iterator[Schema]:
+    for name, annotated in contract.path_types.items():
+        schema = TypeAdapter(annotated).json_schema(schema_generator=_Schemas)
+        about, (example,) = schema.pop("description"), schema.pop("examples")
+        described = {"name": name, "in": "path", "required": True, "description": about, "example": example}
+        yield described | {"schema": {"minLength": 1} | schema}
+
+
+def _query_parameters(contract: Contract) -> Iterator[Schema]:
+    if contract.query is None:
+        return
+    schema = contract.query.model_json_schema(schema_generator=_Schemas)
+    for name, each in schema["properties"].items():
+        about, is_needed = each.pop("description"), name in schema.get("required", ())
+        kinds = [kind for kind in each.pop("anyOf", ()) if kind != {"type": "null"}]  # a query has no null
+        each |= kinds[0] if len(kinds) == 1 else {"anyOf": kinds} if kinds else {}
+        if each.get("default", "") in (None, "", False):
+            each.pop("default", None)
+        yield {"name": name, "in": "query", "required": is_needed, "description": about, "schema": each}
+
+
+def _body(contract: Contract, refs: Refs) -> Schema:
+    assert contract.body is not None
+    schema = refs[contract.body]
+    examples = contract.body.model_json_schema()["examples"]
+    content: Schema = {
+        JSON: {"schema": schema, "examples": {f"example {n}": {"value": each} for n, each in enumerate(examples, 1)}}
     }
-    return said
+    if contract.table:
+        content[CSV] = {"schema": _TEXT, "example": contract.table}
+    if contract.body is RegisterRequest:
+        files = {"file": {"contentType": "application/octet-stream"}}
+        content[FORM] = {
+            "schema": {"$ref": REF.format(model="UploadRequest")},
+            "encoding": files | {name: {"contentType": JSON} for name in FORM_JSON_FIELDS},
+        }
+    return content
 
 
-def _path_parameter(operation: Operation, name: str) -> Schema:
-    about, example = _OTHER_PATH.get(name) or _PATH[operation.tag]
-    return {
-        "name": name, "in": "path", "required": True, "description": about, "example": example,
-        "schema": {"type": "string", "minLength": 1} | ({"pattern": _TAG} if name == "tag" else {}),
-    }  # fmt: skip
+def statuses(contract: Contract) -> list[int]:
+    """Every error that a route may answer: of what reads the request, of the guards, of its lane and of its own."""
+    found = {422, 500, *(problems.status_of(each) for each in contract.raises)}
+    if contract.body is not None:
+        found |= {400, 413, 415}
+    if contract.scope:
+        found |= {401, 403}
+    if contract.admission == "identifying":
+        found.add(401)
+    if contract.admission not in UNCOUNTED:
+        found.add(429)
+    if contract.lane is not None:
+        found.add(503)
+    return sorted(found)
 
 
-def _query_parameter(name: str) -> Schema:
-    schema = dict(_QUERY[name])
-    about = schema.pop("description")
-    return {"name": name, "in": "query", "required": name == "user_id", "description": about, "schema": schema}
-
-
-def _headers(*more: str, is_probe: bool) -> Schema:
-    limits = () if is_probe else ("RateLimit-Policy", "RateLimit")
+def _headers(contract: Contract, *more: str) -> Schema:
+    limits = () if contract.admission in UNCOUNTED else ("RateLimit-Policy", "RateLimit")
     return {name: {"$ref": f"#/components/headers/{name}"} for name in ("X-Request-ID", *limits, *more)}
 
 
-def _success(operation: Operation) -> Schema:
-    media = operation.answer.split() if "/" in operation.answer else ["application/json"]
-    schema = TEXT if "/" in operation.answer else ref(operation.answer)
-    shown = {"schema": schema, "example": examples()[operation.key]}
-    return {
-        "description": operation.summary,
-        "headers": _headers(is_probe=operation.is_probe),
-        "content": {each: shown if each != "application/pdf" else {"schema": {}} for each in media},
+def _success(contract: Contract, refs: Refs) -> Schema:
+    content: Schema = {media: {"schema": {} if media == "application/pdf" else _TEXT} for media in contract.media} or {
+        JSON: {"schema": refs[contract.answer]}
     }
+    return {"description": contract.summary, "headers": _headers(contract), "content": content}
 
 
-def _error(operation: Operation, status: int) -> Schema:
+def _error(contract: Contract, status: int, refs: Refs) -> Schema:
     more = {401: ("WWW-Authenticate",), 429: ("Retry-After",), 503: ("Retry-After",)}.get(status, ())
-    schema = "UnwellAnswer" if operation.is_probe and status == 503 else "Problem"
-    shown = {"schema": ref(schema), "example": error_example(status, operation.tag)}
+    answer = UnwellAnswer if contract.admission == "probe" and status == 503 else Problem
+    own = [each for each in contract.raises if problems.status_of(each) == status]
+    causes = own or [each for each, its_status in problems.STATUS_OF.items() if its_status == status]
+    example = problems.example(status, causes[0] if causes else None)
+    if answer is UnwellAnswer:
+        example |= {"failing": ["disk"], "parts": {"disk": {"status": "failing", "detail": "0.1 GiB are free"}}}
+    shown = {"schema": refs[answer], "example": example}
     return {
-        "description": HTTPStatus(status).phrase,
-        "headers": _headers(*more, is_probe=operation.is_probe),
+        "description": " ".join([f"{HTTPStatus(status).phrase}.", *map(problems.meaning_of, causes)]),
+        "headers": _headers(contract, *more),
         "content": {problems.PROBLEM_MEDIA_TYPE: shown},
     }
 
 
-_JSON_FIELDS = ("training_params", "performance_metrics", "tags", "lineage")
+FORM_JSON_FIELDS = ("training_params", "performance_metrics", "tags", "lineage")
+"""Parts of an upload's form that hold JSON; the others are texts."""
 
 
 def _upload(registration: Schema) -> Schema:
@@ -232,7 +218,10 @@ def _upload(registration: Schema) -> Schema:
         if name != "model_path"
     }
     file = {"type": "string", "format": "binary", "description": "The weights: a .pth file."}
-    required = {"file": file, "algorithm_name": fields.pop("algorithm_name")}
-    return object_of(required, fields, "An upload; the fields that are not texts hold JSON.") | {
-        "additionalProperties": False
+    return {
+        "type": "object",
+        "description": "An upload; the fields that are not texts hold JSON.",
+        "required": ["file", "algorithm_name"],
+        "properties": {"file": file} | fields,
+        "additionalProperties": False,
     }

@@ -1,491 +1,265 @@
-"""The table of routes: what each takes and answers. `openapi` and `docs_page` are made from it."""
+"""What the routes for operators take and answer: health, figures, trends, reports."""
 
-from typing import Any
+from typing import Annotated, Any, Literal, NotRequired
 
-from scheduler_env.standard_cycle import SAMPLE_PARAMS
-from scheduler_service.http.contract import experiment_schemas, schemas
-from scheduler_service.http.contract.operation import Operation
+from pydantic import AliasChoices, BeforeValidator, ConfigDict, Field
+from typing_extensions import TypedDict
 
-_RUN = {"params": list(SAMPLE_PARAMS), "experiment": "ddqn_v1_vs_v2", "user_id": "user_12345"}
-_REGISTRATION = {
-    "model_path": "./best_model_v2.pth",
-    "algorithm_name": "DDQN",
-    "training_params": {"episodes": 1000, "learning_rate": 0.001, "batch_size": 32},
-    "performance_metrics": {"makespan": 53.1, "resource_utilization": 0.6},
-    "description": "改进奖励函数的DDQN模型",
-    "created_by": "developer_name",
-}
-_EXPERIMENT = {
-    "experiment_name": "ddqn_v1_vs_v2",
-    "model_a": "DDQN_v1.0",
-    "model_b": "DDQN_v2.0",
-    "traffic_split": {"model_a": 0.7, "model_b": 0.3},
-    "success_metric": "makespan",
-    "duration_days": 7,
-}
-_WORKPOINTS = {
-    "workpoints": [
-        {
-            "id": "boiler",
-            "name": "锅炉",
-            "steps": [
-                {"name": "搭架子", "order": 1, "team": "team1", "duration": 10},
-                {"name": "焊接", "order": 2, "team": "welders", "team_size": 4, "duration": 6, "parallel": False},
-            ],
-        },
-        {"id": "pipe"},
-    ],
-    "time_budget_ms": 50,
-    "charts": ["team"],
-}
-_TABLE = "工作点,工序,班组,工时,前置工序\r\n锅炉,除锈,team2,7,\r\n锅炉,焊接,team2,7,除锈\r\n锅炉,返修,返修,7,焊接\r\n"
-_REASON = {"reason": "not needed any more", "actor": "developer_name"}
-_FILTERS = ("start_time", "end_time", "model_key", "experiment")
-_MODEL_FILTERS = ("algorithm", "status", "tag")
-_RUN_ERRORS = (400, 404, 409, 413, 415, 422, 503)
-_BODY_ERRORS = (400, 413, 415, 422)
-
-
-def _run(path: str) -> Operation:
-    return Operation(
-        *("POST", path, "runs", "Build a schedule"),
-        body=schemas.RunRequest,
-        answer="RunAnswer",
-        errors=_RUN_ERRORS,
-        example=_RUN,
-        scope="run",
-        more_examples={"work points": _WORKPOINTS},
-    )
-
-
-def _move(
-    action: str, what: str, body: type[experiment_schemas.MoveRequest] = experiment_schemas.MoveRequest
-) -> Operation:
-    return Operation(
-        *("POST", f"/experiments/{{name}}/{action}", "experiments", what),
-        body=body,
-        is_body_optional=True,
-        errors=(*_BODY_ERRORS, 404, 409, 503),
-        answer="ExperimentChangedAnswer",
-        scope="admin",
-        example={"reason": "the results were discussed", "actor": "developer_name"},
-    )
-
-
-def _get(path: str, tag: str, summary: str, **more: Any) -> Operation:
-    return Operation("GET", path, tag, summary, **({"scope": "read"} | more))
-
-
-OPERATIONS: tuple[Operation, ...] = (
-    _run("/run_algorithm"),
-    _run("/api/algorithm/run"),
-    _get(
-        "/runs",
-        "runs",
-        "The recorded runs, newest first",
-        query=("limit", "before", "model_key", "experiment", "search", "without_experiments"),
-        answer="RunsAnswer",
-        errors=(404, 409, 422, 503),
-    ),
-    _get(
-        "/runs/{request_id}",
-        "runs",
-        "A recorded run and what was asked for",
-        answer="RunRecordAnswer",
-        errors=(404, 503),
-    ),
-    Operation(
-        *("POST", "/requests/read", "runs", "The request that a file describes, CSV or JSON; nothing is run"),
-        body=schemas.RunRequest,
-        table=_TABLE,
-        query=("fill_down", "teams"),
-        answer="ReadAnswer",
-        errors=(*_BODY_ERRORS, 503),
-        scope="run",
-        example=_WORKPOINTS,
-    ),
-    Operation(
-        *("PUT", "/runs/{request_id}/name", "runs", "Say what a run is called and whose it is"),
-        body=schemas.NameRequest,
-        errors=(*_BODY_ERRORS, 404, 503),
-        scope="run",
-        answer="NamedAnswer",
-        example={"name": "2 号锅炉 十二月检修", "owner": "张工"},
-    ),
-    Operation(
-        *("POST", "/feedback", "runs", "Tie a person's verdict to a run"),
-        body=schemas.FeedbackRequest,
-        errors=(*_BODY_ERRORS, 404, 503),
-        scope="run",
-        answer="FeedbackAnswer",
-        example={"request_id": "0d2d4c3e-7f0b-4a52-8a52-9f2f8d1c7b11", "user_satisfaction": 5},
-    ),
-    Operation(
-        *("POST", "/models/register", "models", "Register a trained model, by its path or as an upload"),
-        body=schemas.RegisterRequest,
-        answer="RegistrationAnswer",
-        scope="admin",
-        success=201,
-        errors=(*_BODY_ERRORS, 409, 503),
-        example=_REGISTRATION,
-    ),
-    _get(
-        "/models",
-        "models",
-        "The registered models, newest first",
-        query=_MODEL_FILTERS,
-        answer="ModelsAnswer",
-        errors=(422, 503),
-    ),
-    _get(
-        "/models/history",
-        "models",
-        "What changed, newest first, and what is live; or was, at a time",
-        query=("algorithm", "model_key", "at", "limit"),
-        answer="ModelHistoryAnswer",
-        errors=(404, 409, 422, 503),
-    ),
-    _get(
-        "/models/{name}",
-        "models",
-        "One model, by key, short name or tag",
-        answer="ModelAnswer",
-        errors=(404, 409, 422, 503),
-    ),
-    _get(
-        "/models/{name}/outlook",
-        "models",
-        "What may be done with a model now, and who would notice",
-        answer="OutlookAnswer",
-        errors=(404, 409, 422, 503),
-    ),
-    Operation(
-        *("POST", "/models/{name}/promote", "models", "Move a model on in its life"),
-        body=schemas.PromoteRequest,
-        answer="ModelChangedAnswer",
-        scope="admin",
-        errors=(*_BODY_ERRORS, 404, 409, 503),
-        example={"status": "validated"},
-    ),
-    Operation(
-        *("PUT", "/models/tags/{tag}", "models", "Let a tag name another model"),
-        body=schemas.TagRequest,
-        answer="TaggedAnswer",
-        scope="admin",
-        errors=(*_BODY_ERRORS, 404, 409, 503),
-        example={"model_key": "DDQN_v2.0"},
-    ),
-    Operation(
-        *("PUT", "/models/default", "models", "Let another model answer what no experiment takes"),
-        body=schemas.DefaultRequest,
-        answer="DefaultChangedAnswer",
-        scope="admin",
-        errors=(*_BODY_ERRORS, 404, 409, 503),
-        example={"model_key": "DDQN_v1.0", "reason": "planners know its plans"},
-    ),
-    Operation(
-        *("DELETE", "/models/tags/{tag}", "models", "Take a tag from the model that bears it"),
-        body=schemas.RemovalRequest,
-        scope="admin",
-        is_body_optional=True,
-        errors=(*_BODY_ERRORS, 404, 409, 503),
-        example=_REASON,
-    ),
-    Operation(
-        *("POST", "/models/rollback", "models", "Return to the version that was stable before"),
-        body=schemas.RollbackRequest,
-        answer="ModelChangedAnswer",
-        scope="admin",
-        errors=(*_BODY_ERRORS, 404, 409, 503),
-        example={"algorithm": "DDQN", "reason": "makespan rose"},
-    ),
-    Operation(
-        *("DELETE", "/models/{name}", "models", "Take a model out of the registry"),
-        body=schemas.RemovalRequest,
-        scope="admin",
-        is_body_optional=True,
-        errors=(*_BODY_ERRORS, 404, 409, 503),
-        example=_REASON,
-    ),
-    Operation(
-        *("POST", "/experiments", "experiments", "Compare models on live traffic, ramp up a candidate"),
-        body=experiment_schemas.ExperimentRequest,
-        answer="ExperimentCreatedAnswer",
-        scope="admin",
-        success=201,
-        errors=(*_BODY_ERRORS, 404, 409, 503),
-        example=_EXPERIMENT,
-    ),
-    Operation(
-        *("POST", "/experiments/plan", "experiments", "How long an experiment would take that is being thought of"),
-        body=experiment_schemas.PlanRequest,
-        answer="PlanAnswer",
-        scope="read",
-        errors=(*_BODY_ERRORS, 404, 409, 503),
-        example={"model_a": "DDQN_v1.0", "success_metric": "makespan", "duration_days": 7, "minimum_effect": 0.02},
-    ),
-    _get(
-        "/experiments",
-        "experiments",
-        "All experiments that are not archived, or those that are",
-        query=("archived",),
-        answer="ExperimentsAnswer",
-        errors=(422, 503),
-    ),
-    _get("/experiments/{name}", "experiments", "One experiment", answer="ExperimentAnswer", errors=(404, 503)),
-    _move("start", "Let a paused experiment run on"),
-    _move("pause", "Send everyone to the default model for a while"),
-    _move("stop", "Send everyone to the default model for good"),
-    _move("conclude", "Close an experiment whose results have been acted upon"),
-    Operation(
-        *("POST", "/experiments/{name}/describe", "experiments", "Change title, hypothesis or owner"),
-        body=experiment_schemas.DescribeRequest,
-        answer="ExperimentChangedAnswer",
-        scope="admin",
-        errors=(*_BODY_ERRORS, 404, 409, 503),
-        example={"title": "新模型是否缩短停工", "hypothesis": "大厂的完工时间缩短 2 % 以上", "owner": "王工"},
-    ),
-    _move("archive", "Take an experiment that is over out of the list"),
-    _move("advance", "Move a rollout to its next stage by hand", experiment_schemas.AdvanceRequest),
-    Operation(
-        *("POST", "/experiments/{name}/promote", "experiments", "Make an arm's model the default one"),
-        body=experiment_schemas.PromoteArmRequest,
-        answer="ExperimentChangedAnswer",
-        scope="admin",
-        is_body_optional=True,
-        errors=(*_BODY_ERRORS, 404, 409, 503),
-        example={"arm": "model_b", "reason": "better in every week"},
-    ),
-    _get(
-        "/experiments/{name}/outlook",
-        "experiments",
-        "What promoting an arm would rest on, and what speaks against it",
-        query=("arm",),
-        answer="ExperimentOutlookAnswer",
-        errors=(404, 409, 422, 503),
-    ),
-    Operation(
-        *("POST", "/experiments/{name}/stop_arm", "experiments", "Take one candidate away from its users for good"),
-        body=experiment_schemas.StopArmRequest,
-        answer="ExperimentChangedAnswer",
-        scope="admin",
-        errors=(*_BODY_ERRORS, 404, 409, 503),
-        example={"arm": "model_c", "reason": "planners complain of its crews"},
-    ),
-    _move("revert", "Undo a promotion"),
-    _get(
-        "/experiments/{name}/assignment",
-        "experiments",
-        "Where a user falls, and why",
-        query=("user_id",),
-        answer="AssignmentAnswer",
-        errors=(404, 422, 503),
-    ),
-    Operation(
-        *("POST", "/experiments/{name}/replay", "experiments", "Run a candidate on logged traffic"),
-        body=experiment_schemas.ReplayRequest,
-        answer="ReplayAnswer",
-        scope="admin",
-        is_body_optional=True,
-        success=202,
-        errors=(*_BODY_ERRORS, 404, 409, 503),
-        example={"days": 7, "limit": 1000},
-    ),
-    _get(
-        "/experiments/{name}/replay",
-        "experiments",
-        "What the last replay says so far",
-        answer="ReplayAnswer",
-        errors=(404, 503),
-    ),
-    _get(
-        "/experiments/{name}/history",
-        "experiments",
-        "What was done with an experiment, and why",
-        answer="ExperimentHistoryAnswer",
-        errors=(404, 503),
-    ),
-    _get(
-        "/experiments/{name}/results",
-        "experiments",
-        "What the runs say of an experiment",
-        answer="ResultsAnswer",
-        errors=(404, 503),
-    ),
-    _get(
-        "/experiments/{name}/course",
-        "experiments",
-        "How the improvement and its bounds came about",
-        answer="CourseAnswer",
-        errors=(404, 503),
-    ),
-    _get(
-        "/access",
-        "operations",
-        "What may be done here, by the key that came along or without one",
-        answer="AccessAnswer",
-        scope=None,
-        errors=(401,),
-    ),
-    _get(
-        "/health",
-        "operations",
-        "Whether every part works",
-        answer="HealthAnswer",
-        errors=(503,),
-        scope=None,
-        is_probe=True,
-    ),
-    _get(
-        "/health/live",
-        "operations",
-        "Whether the process answers",
-        answer="LivenessAnswer",
-        scope=None,
-        is_probe=True,
-    ),
-    _get(
-        "/health/ready",
-        "operations",
-        "Whether runs should be sent here now",
-        answer="ReadinessAnswer",
-        errors=(503,),
-        scope=None,
-        is_probe=True,
-    ),
-    _get(
-        "/metrics",
-        "operations",
-        "Counters, histograms and the present state for Prometheus",
-        answer="text/plain",
-        errors=(503,),
-    ),
-    _get(
-        "/performance",
-        "operations",
-        "Figures of the recorded runs",
-        query=_FILTERS,
-        answer="PerformanceAnswer",
-        errors=(404, 409, 422, 503),
-    ),
-    _get(
-        "/performance/trends",
-        "operations",
-        "How the runs went over time",
-        query=("hours", "points", "time_zone", "utc_offset_min", "model_key", "experiment"),
-        answer="TrendsAnswer",
-        errors=(404, 409, 422, 503),
-    ),
-    _get(
-        "/reports",
-        "operations",
-        "The reports that are there, newest first",
-        query=("limit",),
-        answer="ReportsAnswer",
-        errors=(422, 503),
-    ),
-    Operation(
-        *("POST", "/reports/performance", "operations", "Make a report of the last days"),
-        body=schemas.PerformanceReportRequest,
-        answer="ReportAnswer",
-        scope="admin",
-        is_body_optional=True,
-        success=201,
-        errors=(*_BODY_ERRORS, 503),
-        example={"days": 7},
-    ),
-    Operation(
-        *("POST", "/reports/ab_test", "operations", "Make a report of an experiment"),
-        body=schemas.ABTestReportRequest,
-        answer="ReportAnswer",
-        scope="admin",
-        success=201,
-        errors=(*_BODY_ERRORS, 404, 503),
-        example={"experiment_name": "ddqn_v1_vs_v2", "days": 7},
-    ),
-    _get(
-        "/reports/{name}", "operations", "A report that was made", answer="text/html application/pdf", errors=(404, 503)
-    ),
-    _get(
-        "/alerts",
-        "alerts",
-        "What is beyond its threshold now, and what was told of it",
-        answer="AlertsAnswer",
-        errors=(503,),
-    ),
-    _get(
-        "/alerts/history",
-        "alerts",
-        "The alerts of the last days, newest first",
-        query=("days",),
-        answer="AlertHistoryAnswer",
-        errors=(422, 503),
-    ),
-    _get(
-        "/alerts/{alert}",
-        "alerts",
-        "An alert with the runs that it is about, the worst first",
-        query=("limit",),
-        answer="AlertRunsAnswer",
-        errors=(404, 422, 503),
-    ),
-    Operation(
-        *("GET", "/runs/{request_id}/log", "alerts", "What the log says of a run"),
-        answer="RunLogAnswer",
-        scope="admin",
-        errors=(404, 503),
-    ),
-    Operation(
-        *("POST", "/alerts/{alert}/acknowledge", "alerts", "Say that somebody sees to an alert"),
-        body=schemas.AcknowledgeRequest,
-        answer="AlertAnswer",
-        scope="admin",
-        is_body_optional=True,
-        errors=(*_BODY_ERRORS, 404, 503),
-        example={"actor": "operator_name", "note": "the pump team is short of people"},
-    ),
-    Operation(
-        *("POST", "/alerts/silences", "alerts", "Let nobody be told of an alert for some hours"),
-        body=schemas.SilenceRequest,
-        answer="SilenceAnswer",
-        scope="admin",
-        success=201,
-        errors=(*_BODY_ERRORS, 503),
-        example={"name": "silent_service", "hours": 48, "reason": "national holiday", "actor": "operator_name"},
-    ),
-    Operation(
-        *("DELETE", "/alerts/silences/{number}", "alerts", "Let people be told again"), scope="admin", errors=(404, 503)
-    ),
-    _get(
-        "/alerts/thresholds",
-        "alerts",
-        "The thresholds of the alerts: in force, where nobody says otherwise, and what was done with them",
-        answer="ThresholdsAnswer",
-        errors=(503,),
-    ),
-    Operation(
-        *("PUT", "/alerts/thresholds/{threshold}", "alerts", "Set a threshold"),
-        body=schemas.ThresholdRequest,
-        answer="ThresholdAnswer",
-        scope="admin",
-        errors=(*_BODY_ERRORS, 404, 503),
-        example={"value": 80, "reason": "two shifts less in winter", "actor": "operator_name"},
-    ),
-    Operation(
-        *("DELETE", "/alerts/thresholds/{threshold}", "alerts", "Put a threshold back"),
-        body=schemas.ThresholdResetRequest,
-        answer="ThresholdAnswer",
-        scope="admin",
-        is_body_optional=True,
-        errors=(*_BODY_ERRORS, 404, 503),
-        example={"reason": "the winter is over", "actor": "operator_name"},
-    ),
-    Operation(
-        *("POST", "/alerts/test", "alerts", "Send a test message through each channel"),
-        answer="ChannelsAnswer",
-        scope="admin",
-        errors=(503,),
-    ),
-    _get("/openapi.json", "operations", "This interface as OpenAPI 3.1", answer="Document", scope=None),
-    _get("/docs", "operations", "This interface to read", answer="text/html", scope=None),
+from scheduler_service.http.contract.runs import RunFilter
+from scheduler_service.http.contract.types import (
+    AnyTime,
+    Count,
+    DecimalNumber,
+    JsonObject,
+    Moment,
+    Name,
+    Problem,
+    Query,
+    Seconds,
+    Share,
+    Strict,
+    Success,
+    Whole,
+    WholeNumber,
+    about,
+    examples,
+    whole_number,
 )
+from scheduler_service.keys import Scope
+
+MAX_TREND_HOURS = 24.0 * 366
+MAX_UTC_OFFSET_MIN = 14 * 60
+MAX_REPORT_DAYS = 3_650
+Format = Annotated[Literal["html", "pdf"], about("pdf: beside the page, under the same name.")]
+
+# --- requests ---
+
+
+class PerformanceReportRequest(Strict):
+    """A report on the runs of the last days."""
+
+    model_config = examples({"days": 7})
+
+    days: Whole = Field(default=7, ge=1, le=MAX_REPORT_DAYS)
+    lang: Literal["zh", "en"] = "zh"
+    format: Format = "html"
+
+
+def _either_name(schema: dict[str, Any]) -> None:
+    """Both words for the experiment, of which one is needed."""
+    schema["examples"] = [{"experiment_name": "ddqn_v1_vs_v2", "days": 7}]
+    schema["properties"]["experiment"] = schema["properties"]["experiment_name"] | {"description": "The same."}
+    schema["required"] = [name for name in schema["required"] if name != "experiment_name"]
+    schema["oneOf"] = [{"required": ["experiment_name"]}, {"required": ["experiment"]}]
+
+
+class ABTestReportRequest(PerformanceReportRequest):
+    """A report on an experiment."""
+
+    model_config = ConfigDict(json_schema_extra=_either_name)
+
+    experiment_name: Name = Field(validation_alias=AliasChoices("experiment_name", "experiment"))
+
+
+class PerformanceQuery(RunFilter):
+    """Which runs the figures are of."""
+
+    start_time: Annotated[AnyTime | None, about("ISO-8601, included; without an offset local time.")] = None
+    end_time: Annotated[AnyTime | None, about("ISO-8601, included; without an offset local time.")] = None
+
+
+UtcOffset = Annotated[int, Field(ge=-MAX_UTC_OFFSET_MIN, le=MAX_UTC_OFFSET_MIN), BeforeValidator(whole_number)]
+
+
+class TrendsQuery(RunFilter):
+    """Which runs, and how they are put into buckets."""
+
+    hours: DecimalNumber = Field(default=24.0, gt=0, le=MAX_TREND_HOURS, description="How far back.")
+    points: WholeNumber = Field(default=60, ge=1, le=500, description="Buckets at most.")
+    time_zone: Annotated[
+        str | None,
+        about("IANA name (Asia/Shanghai) of the clock by which buckets begin; the server's if left out."),
+    ] = None
+    utc_offset_min: UtcOffset | None = Field(
+        default=None, description="Instead of time_zone: minutes that the clock is ahead of UTC, all year."
+    )
+
+
+class ReportsQuery(Query):
+    """How many reports are listed."""
+
+    limit: WholeNumber = Field(default=100, ge=1, le=1_000, description="So many at most.")
+
+
+ReportName = Annotated[str, Field(description="Name of the report.", examples=["performance_20261123_130241_en.html"])]
+
+# --- answers ---
+
+
+class Part(TypedDict):
+    """How a part of the service is."""
+
+    status: Literal["ok", "degraded", "failing"]
+    detail: str
+
+
+Parts = Annotated[dict[str, Part], about("Part -> how it is.")]
+
+
+class HealthAnswer(TypedDict):
+    """How the service is."""
+
+    status: Literal["healthy", "degraded"]
+    parts: Parts
+    started_at: Moment
+    uptime_s: Seconds
+
+
+class LivenessAnswer(TypedDict):
+    """The process answers."""
+
+    status: Literal["alive"]
+    uptime_s: Seconds
+
+
+class ReadinessAnswer(TypedDict):
+    """Whether runs should be sent here."""
+
+    status: Literal["ready", "degraded"]
+    parts: Parts
+
+
+class UnwellAnswer(Problem):
+    """A problem that names the parts which do not work."""
+
+    failing: list[str]
+    parts: Parts
+
+
+class Distribution(TypedDict):
+    """In the unit of what it is of."""
+
+    count: Count
+    mean: float | None
+    std: float | None
+    min: float | None
+    max: float | None
+    p50: float | None
+    p95: float | None
+    p99: float | None
+
+
+class Satisfaction(TypedDict):
+    """People's verdicts."""
+
+    mean: Annotated[float | None, about("1 to 5.")]
+    count: Count
+
+
+class RunFiguresOf(TypedDict):
+    """Figures of some runs."""
+
+    total_requests: Count
+    failed_requests: Count
+    success_rate: Annotated[Share | None, about("Share of the runs, 0 to 1.")]
+    makespan: Annotated[Distribution, about("Hours.")]
+    policy_makespan: Annotated[Distribution, about("Hours; of the models' own schedules, before any search or proof.")]
+    execution_time: Annotated[Distribution, about("Seconds.")]
+    gap: Annotated[Distribution, about("Share of the lower bound: 0.05 is 5 % above it.")]
+    resource_utilization: Annotated[Share | None, about("Mean share of the crew-hours at work, 0 to 1.")]
+    user_satisfaction: Satisfaction
+
+
+class Performance(RunFiguresOf):
+    """Figures of the runs of a time, together and by model."""
+
+    start_time: Moment | None
+    end_time: Moment | None
+    by_model: Annotated[dict[str, RunFiguresOf], about("The same of each model's key.")]
+
+
+class PerformanceAnswer(Success):
+    """Figures of the recorded runs."""
+
+    performance: Performance
+
+
+class TrendPoint(TypedDict):
+    """A bucket of runs."""
+
+    start: Moment
+    end: Annotated[Moment, about("Where the next one begins.")]
+    runs: Count
+    failures: Count
+    success_rate: Annotated[Share | None, about("Share of the runs, 0 to 1.")]
+    mean_makespan: Annotated[float | None, about("Hours; of the successful runs, as the gap and the times.")]
+    mean_policy_makespan: Annotated[float | None, about("Hours; of the models' own schedules.")]
+    mean_gap: Annotated[float | None, about("Share of the lower bound.")]
+    p50_execution_time: Annotated[float | None, about("Seconds.")]
+    p95_execution_time: Annotated[float | None, about("Seconds.")]
+    mean_satisfaction: Annotated[float | None, about("Of people's verdicts on these runs, 1 to 5.")]
+    verdicts: Count
+
+
+class Trends(TypedDict):
+    """How the runs went over time."""
+
+    hours: Annotated[float, about("How far back.")]
+    model_key: str | None
+    experiment: str | None
+    end: Annotated[Moment, about("When it was looked at: the last bucket is not over yet.")]
+    bucket_s: Annotated[int, Field(ge=1, description="Length of a bucket, seconds.")]
+    points: Annotated[list[TrendPoint], about("The buckets, the oldest first, without a gap.")]
+
+
+class TrendsAnswer(Success):
+    """How the runs went over time."""
+
+    trends: Trends
+
+
+class MadeReport(TypedDict):
+    """A report that is there."""
+
+    name: str
+    kind: Literal["performance", "ab_test"]
+    experiment: str | None
+    format: Literal["html", "pdf"]
+    lang: Literal["zh", "en"] | None
+    size_bytes: Count
+    created_at: Moment
+    url: str
+
+
+class ReportsAnswer(Success):
+    """The reports that are there."""
+
+    reports: list[MadeReport]
+    total: Annotated[Count, about("Also beyond the limit.")]
+
+
+class ReportAnswer(Success):
+    """A report that was made."""
+
+    report: Annotated[str, about("Its name.")]
+    url: str
+    path: Annotated[str, about("On the service's machine.")]
+
+
+class AccessAnswer(Success):
+    """What this request may do."""
+
+    key: Annotated[str | None, about("The name of the key that came along; null: none, or none counts here.")]
+    scopes: Annotated[list[Scope], about("What this request may do.")]
+    without_key: Annotated[list[Scope], about("What anybody may do without a key.")]
+    needs_key: Annotated[bool, about("Whether anything needs a key here.")]
+    knows_keys: Annotated[bool, about("Whether the service has keys; one then tells histories who did it.")]
+
+
+class Document(TypedDict):
+    """OpenAPI 3.1."""
+
+    openapi: Annotated[str, Field(pattern="^3\\.1\\.")]
+    info: JsonObject
+    paths: JsonObject
+    components: NotRequired[JsonObject]

@@ -2,7 +2,7 @@
 
 import logging
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from http import HTTPStatus
 from pathlib import Path
 from typing import cast
@@ -94,11 +94,8 @@ def problem(
 def _answer(err: Exception, shown: Callable[[str], str]) -> Response:
     if isinstance(err, ClientGone):
         return Response(status=CLIENT_GONE)
-    for cls in type(err).__mro__:
-        status = STATUS_OF.get(cast(type[Exception], cls))
-        if status is not None:
-            break
-    else:
+    status = status_of(type(err))
+    if status == 500:
         log.error("unexpected %s", type(err).__name__, exc_info=err)
         return problem(500, "an internal error; the log has it under this request's id")
     headers = {}
@@ -161,3 +158,32 @@ def _answer_http(err: HTTPException) -> Response:
 def kind_of(cls: type[Exception]) -> str:
     """The `type` member for errors of this class: where the documentation tells of it."""
     return f"/docs#{re.sub(r'(?<!^)(?=[A-Z])', '-', cls.__name__).lower()}"
+
+
+def status_of(cls: type[Exception]) -> int:
+    """What errors of this class are answered with."""
+    return next((STATUS_OF[each] for each in cast(Iterable[type[Exception]], cls.__mro__) if each in STATUS_OF), 500)
+
+
+def meaning_of(cls: type[Exception]) -> str:
+    """What errors of this class mean, in a sentence."""
+    return (cls.__doc__ or "").partition("\n")[0]
+
+
+def classes() -> list[type[Exception]]:
+    """Every class of errors that a client may be told of, by status."""
+    found, waiting = list[type[Exception]](), list(STATUS_OF)
+    while waiting:
+        cls = waiting.pop(0)
+        if cls not in found:
+            found.append(cls)
+            waiting += cls.__subclasses__()
+    return sorted(found, key=status_of)
+
+
+def example(status: int, cls: type[Exception] | None) -> dict[str, object]:
+    """The body of an answer that tells of an error of this class; None: of one that has no class of its own."""
+    phrase = HTTPStatus(status).phrase
+    detail, kind = (phrase, "about:blank") if cls is None else (meaning_of(cls), kind_of(cls))
+    body: dict[str, object] = {"type": kind, "title": phrase, "status": status, "detail": detail, "error": detail}
+    return body | ({"errors": [mistake((), detail)]} if status == 422 else {})

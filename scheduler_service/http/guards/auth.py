@@ -1,6 +1,6 @@
 """Who may do what: anybody on this machine; from elsewhere, whoever has an API key with the scope that the route wants.
 
-A route that `required_scope` does not know wants `admin` if it changes anything, so a new one is guarded by default.
+Its contract says what a route wants (`contract.required_scope`).
 """
 
 import hmac
@@ -18,32 +18,13 @@ from flask import Flask, Response, g, has_request_context, request
 from pydantic import BaseModel
 
 from scheduler_service.errors import ServiceError
+from scheduler_service.http.contract.contract import READING_METHODS, UNCOUNTED, contract_of, required_scope
 from scheduler_service.http.guards.limits import Limits, RateExceeded, Standing
 from scheduler_service.keys import ApiKey, Scope, digest_of, parse_keys
 from scheduler_service.settings import Settings, is_loopback
 
 Body = TypeVar("Body", bound=BaseModel)
 
-READING_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
-LIVENESS = "operations.get_liveness"
-"""Answers whoever asks by whatever name: it tells nothing."""
-TELLING_PROBES = frozenset({"operations.get_health", "operations.get_readiness"})
-"""Answer whoever asks, and tell the details to who may read."""
-PROBES = TELLING_PROBES | {LIVENESS}
-"""Asked by supervisors and load balancers, which have no key and must never be told to come back later."""
-CONSOLE = frozenset({"console.get_console", "console.get_console_file"})
-"""The page for people, and its files: some forty small requests when it is first opened."""
-UNCOUNTED_ENDPOINTS = PROBES | CONSOLE
-ACCESS = "operations.get_access"
-"""Answers whoever asks what they may do, and refuses a key that is unknown."""
-OPEN_ENDPOINTS = UNCOUNTED_ENDPOINTS | {"operations.get_openapi", "operations.get_docs", ACCESS}
-"""Need no key anywhere: they tell nothing of what the service holds."""
-RUN_ENDPOINTS = frozenset({"runs.run_algorithm", "runs.read_request", "runs.give_feedback", "runs.name_run"})
-"""What every user of the front end does: they add records of their own and change nobody else's."""
-ASKING_ENDPOINTS = frozenset({"experiments.plan_experiment"})
-"""Ask with a body, and change nothing."""
-OPERATORS_ENDPOINTS = frozenset({"alerts.get_log"})
-"""Change nothing, and are for who looks after the service."""
 AUTHOR_FIELDS = ("actor", "created_by")
 """Fields of bodies that say who does something."""
 MAX_AUTHOR = 200
@@ -63,17 +44,6 @@ class MissingScope(ServiceError):
 
 class ForeignOrigin(ServiceError):
     """A web page that is not ours asks the browser for something here."""
-
-
-def required_scope(method: str, endpoint: str | None) -> Scope | None:
-    """The scope that a request needs; None: none. An unknown path (no endpoint) is answered 404 anyway."""
-    if endpoint is None or method == "OPTIONS" or endpoint in OPEN_ENDPOINTS:
-        return None
-    if endpoint in RUN_ENDPOINTS:
-        return "run"
-    if endpoint in OPERATORS_ENDPOINTS:
-        return "admin"
-    return "read" if method in READING_METHODS or endpoint in ASKING_ENDPOINTS else "admin"
 
 
 def guard(app: Flask, settings: Settings, limits: Limits) -> None:
@@ -107,14 +77,15 @@ def guard(app: Flask, settings: Settings, limits: Limits) -> None:
 
     def refuse() -> None:
         g.api_key, g.standing, g.may_read = None, None, False
-        wanted = required_scope(request.method, request.endpoint)
-        if request.endpoint != LIVENESS:
+        wanted, contract = required_scope(request.method, request.endpoint), contract_of(request.endpoint)
+        admission = contract.admission if contract is not None else "keyed"
+        if admission != "liveness":
             _refuse_foreign_pages(origins, hosts, is_exposed=is_exposed)
         address = request.remote_addr or ""
-        if request.method == "OPTIONS" or request.endpoint in UNCOUNTED_ENDPOINTS:
-            g.may_read = request.endpoint in TELLING_PROBES and sees_details(address)
+        if request.method == "OPTIONS" or admission in UNCOUNTED:
+            g.may_read = admission == "probe" and sees_details(address)
             return
-        found = known_key(address) if wanted is not None or request.endpoint == ACCESS else None
+        found = known_key(address) if wanted is not None or admission == "identifying" else None
         if found is None:
             g.standing, g.may_read = limits.take_for_address(address), keyless_may_read
         else:

@@ -1,1 +1,1 @@
-"""One blueprint per resource."""
+"""One module per resource: its handlers, with their contracts."""

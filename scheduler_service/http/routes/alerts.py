@@ -6,31 +6,41 @@ from datetime import timedelta
 from typing import Any
 from urllib.parse import quote
 
-from flask import Blueprint
-
 from scheduler_service.alerts import rules
 from scheduler_service.alerts.desk import as_json
 from scheduler_service.alerts.episodes import Episode, Silence
 from scheduler_service.clock import parse_time, to_iso, utc_now
-from scheduler_service.errors import AlertNotFound, InvalidInput
-from scheduler_service.http.bodies import amount_of, number_of, read_body
-from scheduler_service.http.contract.schemas import (
+from scheduler_service.errors import AlertNotFound, InvalidInput, NotFound, RunNotFound
+from scheduler_service.http.contract.alerts import (
     AcknowledgeRequest,
+    AlertAnswer,
+    AlertHistoryAnswer,
+    AlertHistoryQuery,
+    AlertId,
+    AlertRunsAnswer,
+    AlertRunsQuery,
+    AlertsAnswer,
+    ChannelsAnswer,
+    SilenceAnswer,
     SilenceRequest,
+    ThresholdAnswer,
+    ThresholdName,
     ThresholdRequest,
     ThresholdResetRequest,
+    ThresholdsAnswer,
 )
-from scheduler_service.http.services import Services, services
+from scheduler_service.http.contract.api import Api, success
+from scheduler_service.http.contract.runs import RunLogAnswer
+from scheduler_service.http.contract.types import Done, RequestId
+from scheduler_service.http.services import Services
 from scheduler_service.http.watch.watching import service_readings
 from scheduler_service.loglines import command_for, lines_about
 from scheduler_service.telemetry.alerts import Delivery
 from scheduler_service.telemetry.history import run_of_request
 from scheduler_service.telemetry.looking import ALERT_COLUMNS, ALERT_WINDOW, plain_rows, window_of
 
-blueprint = Blueprint("alerts", __name__)
+api = Api("alerts", "What is wrong, and who sees to it.")
 
-HISTORY_DAYS, MAX_HISTORY_DAYS = 7.0, 3_660.0
-SHOWN_RUNS, MAX_SHOWN_RUNS = 20, 200
 SHOWN_COLUMNS = (
     *("request_id", "timestamp", "success", "model_key", "experiment", "variant", "n_workpoints", "n_steps"),
     *("makespan", "lower_bound", "gap", "execution_time", "time_budget_ms", "error_message"),
@@ -40,125 +50,106 @@ MAX_ID_DIGITS = 18
 """SQLite's ids have 63 bits."""
 
 
-@blueprint.get("/alerts")
-def get_alerts() -> dict[str, Any]:
-    """What is beyond its threshold in the last hour or fires still, with what people were told of it."""
-    parts = services()
-    return parts.storage.run(lambda: _now(parts))
+@api.get("/alerts")
+def get_alerts(parts: Services) -> AlertsAnswer:
+    """List the alerts of now.
+
+    These are the rules beyond their threshold in the last hour, and alerts that still fire, with their notices.
+    """
+    return _now(parts)
 
 
-@blueprint.get("/alerts/history")
-def get_history() -> dict[str, Any]:
-    """The alerts of the last days, the newest first."""
-    parts, days = services(), amount_of("days", default=HISTORY_DAYS, most=MAX_HISTORY_DAYS)
+@api.get("/alerts/history")
+def get_history(parts: Services, query: AlertHistoryQuery) -> AlertHistoryAnswer:
+    """List the alerts of the last days, newest first."""
     end = utc_now()
-    found = parts.storage.run(lambda: parts.monitor.alerts.between(end - timedelta(days=days), end))
-    return {"status": "success", "alerts": [as_json(each) for each in reversed(found)], "total": len(found)}
+    found = parts.monitor.alerts.between(end - timedelta(days=query.days), end)
+    return success(alerts=[as_json(each) for each in reversed(found)], total=len(found))
 
 
-@blueprint.get("/alerts/<alert>")
-def get_alert(alert: str) -> dict[str, Any]:
-    """One alert, with the runs that it is about and where the log tells of them."""
-    limit = number_of("limit", default=SHOWN_RUNS, most=MAX_SHOWN_RUNS)
-    parts, known = services(), _id("alert", alert)
-    episode, runs = parts.storage.run(lambda: parts.monitor.runs_of_alert(known))
+@api.get("/alerts/{alert}", raises=(AlertNotFound,))
+def get_alert(parts: Services, alert: AlertId, query: AlertRunsQuery) -> AlertRunsAnswer:
+    """Get an alert with its runs, the worst first."""
+    episode, runs = parts.monitor.runs_of_alert(_id("alert", alert))
     start, end = window_of(episode)
-    shown = [_run(run) for run in plain_rows(runs.head(limit))]
+    shown = [_run(run) for run in plain_rows(runs.head(query.limit))]
     ids = [run["request_id"] for run in shown]
-    return {
-        "status": "success",
-        "alert": as_json(episode),
-        "window": {"start": to_iso(start), "end": to_iso(end)},
-        "total": len(runs),
-        "runs": shown,
-        "log": {"request_ids": ids, "command": command_for(ids) if ids else None},
-    }
+    return success(
+        alert=as_json(episode),
+        window={"start": to_iso(start), "end": to_iso(end)},
+        total=len(runs),
+        runs=shown,
+        log={"request_ids": ids, "command": command_for(ids) if ids else None},
+    )
 
 
-@blueprint.get("/runs/<request_id>/log")
-def get_log(request_id: str) -> dict[str, Any]:
-    """What the log says of a run."""
-    parts = services()
-
-    def read() -> list[str]:
-        found, _, _ = run_of_request(parts.monitor.engine, request_id)
-        return lines_about(parts.settings.logs_dir, request_id, parse_time(found["timestamp"]))
-
-    lines = parts.storage.run(read)
-    return {"status": "success", "request_id": request_id, "lines": lines, "command": command_for([request_id])}
+@api.get("/runs/{request_id}/log", scope="admin", raises=(RunNotFound,))
+def get_log(parts: Services, request_id: RequestId) -> RunLogAnswer:
+    """Log lines of a run."""
+    found, _, _ = run_of_request(parts.monitor.engine, request_id)
+    lines = lines_about(parts.settings.logs_dir, request_id, parse_time(found["timestamp"]))
+    return success(request_id=request_id, lines=lines, command=command_for([request_id]))
 
 
-@blueprint.post("/alerts/<alert>/acknowledge")
-def acknowledge(alert: str) -> dict[str, Any]:
-    """Say that somebody sees to it: there are no more reminders of it."""
-    body, parts, known = read_body(AcknowledgeRequest, optional=True), services(), _id("alert", alert)
-    episode = parts.storage.run(lambda: parts.monitor.alerts.acknowledge(known, body.actor, body.note or None))
-    return {"status": "success", "alert": as_json(episode)}
+@api.post("/alerts/{alert}/acknowledge", is_body_optional=True, raises=(AlertNotFound,))
+def acknowledge(parts: Services, alert: AlertId, body: AcknowledgeRequest) -> AlertAnswer:
+    """Acknowledge an alert: there are no more reminders of it."""
+    episode = parts.monitor.alerts.acknowledge(_id("alert", alert), body.actor, body.note or None)
+    return success(alert=as_json(episode))
 
 
-@blueprint.post("/alerts/silences")
-def silence() -> tuple[dict[str, Any], int]:
-    """Let nobody be told of a rule for some hours."""
-    body, parts, now = read_body(SilenceRequest), services(), utc_now()
+@api.post("/alerts/silences", success=201)
+def silence(parts: Services, body: SilenceRequest) -> SilenceAnswer:
+    """Silence a rule for some hours."""
+    now = utc_now()
     if body.name is not None and body.name not in rules.SEVERITIES:
         raise InvalidInput("unknown_alert_rule", ("name",), name=body.name, known=list(rules.SEVERITIES))
     until = now + timedelta(hours=body.hours)
     wanted = Silence(body.name, body.subject, now, until, body.actor, body.reason)
-    return {
-        "status": "success",
-        "silence": _silence(parts.storage.run(lambda: parts.monitor.alerts.silence(wanted))),
-    }, 201
+    return success(silence=_silence(parts.monitor.alerts.silence(wanted)))
 
 
-@blueprint.delete("/alerts/silences/<number>")
-def end_silence(number: str) -> dict[str, Any]:
-    """Let people be told again."""
-    parts, known = services(), _id("silence", number)
-    parts.storage.run(lambda: parts.monitor.alerts.end_silence(known))
-    return {"status": "success", "message": f"the silence {number} is over"}
+@api.delete("/alerts/silences/{number}", raises=(AlertNotFound,))
+def end_silence(parts: Services, number: AlertId) -> Done:
+    """End a silence."""
+    parts.monitor.alerts.end_silence(_id("silence", number))
+    return success(message=f"the silence {number} is over")
 
 
-@blueprint.get("/alerts/thresholds")
-def get_thresholds() -> dict[str, Any]:
-    """What each rule is held against, what it was without people, and what they did."""
-    monitor = services().monitor
-    return services().storage.run(lambda: {"status": "success", **monitor.limits.shown()})
+@api.get("/alerts/thresholds")
+def get_thresholds(parts: Services) -> ThresholdsAnswer:
+    """List thresholds, their defaults and changes."""
+    return success(**parts.monitor.limits.shown())
 
 
-@blueprint.put("/alerts/thresholds/<threshold>")
-def set_threshold(threshold: str) -> dict[str, Any]:
-    """Hold a rule against another figure."""
-    body = read_body(ThresholdRequest)
-    return _put(threshold, body.value, body.actor, body.reason)
+@api.put("/alerts/thresholds/{threshold}", raises=(NotFound,))
+def set_threshold(parts: Services, threshold: ThresholdName, body: ThresholdRequest) -> ThresholdAnswer:
+    """Set a threshold."""
+    return _put(parts, threshold, body.value, body.actor, body.reason)
 
 
-@blueprint.delete("/alerts/thresholds/<threshold>")
-def reset_threshold(threshold: str) -> dict[str, Any]:
-    """Hold a rule against what counts where nobody says otherwise."""
-    body = read_body(ThresholdResetRequest, optional=True)
-    return _put(threshold, None, body.actor, body.reason)
+@api.delete("/alerts/thresholds/{threshold}", is_body_optional=True, raises=(NotFound,))
+def reset_threshold(parts: Services, threshold: ThresholdName, body: ThresholdResetRequest) -> ThresholdAnswer:
+    """Reset a threshold to its default."""
+    return _put(parts, threshold, None, body.actor, body.reason)
 
 
-@blueprint.post("/alerts/test")
-def test() -> dict[str, Any]:
-    """Send a test message through each channel, and tell what came of it."""
-    parts = services()
-    told = parts.storage.run(parts.desk.test)
-    results = [{"channel": name, "delivered": error is None, "error": error} for name, error in told.items()]
-    return {"status": "success", "channels": results}
+@api.post("/alerts/test")
+def test(parts: Services) -> ChannelsAnswer:
+    """Send a test message through each channel."""
+    told = parts.desk.test()
+    return success(
+        channels=[{"channel": name, "delivered": error is None, "error": error} for name, error in told.items()]
+    )
 
 
-def _put(name: str, value: float | None, actor: str, reason: str) -> dict[str, Any]:
-    monitor = services().monitor
-
-    def put() -> dict[str, Any]:
-        change = monitor.limits.file.put(name, value, actor=actor, reason=reason)
-        return {"threshold": monitor.limits.shown_one(name, change), "change": asdict(change)}
-
-    return {"status": "success", **services().storage.run(put)}
+def _put(parts: Services, name: str, value: float | None, actor: str, reason: str) -> Any:
+    limits = parts.monitor.limits
+    change = limits.file.put(name, value, actor=actor, reason=reason)
+    return success(threshold=limits.shown_one(name, change), change=asdict(change))
 
 
-def _now(parts: Services) -> dict[str, Any]:
+def _now(parts: Services) -> Any:
     monitor, lang, since = parts.monitor, parts.settings.alert_lang, utc_now() - ALERT_WINDOW
     runs = monitor.get_performance_data(start_time=since, columns=ALERT_COLUMNS)
     readings = [*monitor.alert_readings(lang, runs=runs), *service_readings(parts, lang)]

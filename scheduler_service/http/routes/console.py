@@ -10,13 +10,15 @@ from functools import cache, lru_cache
 from pathlib import Path
 from typing import NoReturn
 
-from flask import Blueprint, Response, request
+from flask import Response, request
 
 from scheduler_service.errors import NotFound
 from scheduler_service.http.bodies import json_bytes
+from scheduler_service.http.contract.api import Api
+from scheduler_service.http.services import Services
 from scheduler_service.words import LANGS, WORDS
 
-blueprint = Blueprint("console", __name__)
+api = Api("console")
 
 FOLDER = Path(__file__).resolve().parents[2] / "console"
 TYPES = {
@@ -44,8 +46,8 @@ class Asset:
     is_immutable: bool  # its path names its version
 
 
-@blueprint.get("/")
-def get_console() -> Response:
+@api.get("/", lane=None, admission="page", media=("text/html",))
+def get_console(parts: Services) -> Response:  # noqa: ARG001
     """The page for people: schedules, models, experiments, monitoring."""
     page = _asset("index.html")
     answer = _told(page)
@@ -53,8 +55,8 @@ def get_console() -> Response:
     return answer
 
 
-@blueprint.get("/console/<path:name>")
-def get_console_file(name: str) -> Response:
+@api.get("/console/{path:name}", lane=None, admission="page", media=("text/javascript",))
+def get_console_file(parts: Services, name: str) -> Response:  # noqa: ARG001
     """A script, a style or a picture of the console."""
     return _told(_asset(name))
 

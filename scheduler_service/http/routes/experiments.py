@@ -4,65 +4,241 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import Any, TypeVar
 
-from flask import Blueprint, request
-
 from ab_testing import Records
 from scheduler_service.clock import to_iso, utc_now
-from scheduler_service.errors import InvalidInput, ServiceError
+from scheduler_service.errors import (
+    AmbiguousModelName,
+    Conflict,
+    ConsentNeeded,
+    ExperimentConflict,
+    ExperimentNotFound,
+    ModelNotFound,
+    NothingToReplay,
+    ReplayNotFound,
+    ServiceError,
+)
 from scheduler_service.experiments.experiment import Experiment, asked_for
 from scheduler_service.experiments.planning import LOOK_BACK_DAYS, RUNS_AT_MOST, Plan, plan, planning_columns
 from scheduler_service.experiments.ramp import USUAL, ShadowChoice, ramp_of, usual_shadow
 from scheduler_service.experiments.replay import ReplayOptions
-from scheduler_service.http.bodies import flag_of, read_body
-from scheduler_service.http.contract.experiment_schemas import (
+from scheduler_service.http.contract.api import Api, success
+from scheduler_service.http.contract.experiment_requests import (
     AdvanceRequest,
+    ArmQuery,
     DescribeRequest,
     ExperimentRequest,
+    ExperimentsQuery,
     MoveRequest,
     PlanRequest,
     PromoteArmRequest,
     ReplayRequest,
     StopArmRequest,
+    UserQuery,
 )
-from scheduler_service.http.services import services
+from scheduler_service.http.contract.experiments import (
+    AssignmentAnswer,
+    CourseAnswer,
+    ExperimentAnswer,
+    ExperimentChangedAnswer,
+    ExperimentCreatedAnswer,
+    ExperimentHistoryAnswer,
+    ExperimentOutlookAnswer,
+    ExperimentsAnswer,
+    PlanAnswer,
+    ReplayAnswer,
+    ResultsAnswer,
+)
+from scheduler_service.http.contract.types import ExperimentName
+from scheduler_service.http.services import Services
 from scheduler_service.http.watch.watching import records_of
 from scheduler_service.reporting.evolution import course
 
-blueprint = Blueprint("experiments", __name__)
+api = Api("experiments", "Compare models on live traffic.")
 
 Asked = TypeVar("Asked", bound=ExperimentRequest)
+MODELS = (ModelNotFound, AmbiguousModelName)
+MOVES = (ExperimentNotFound, ExperimentConflict)
 
 
-@blueprint.post("/experiments")
-def create_experiment() -> tuple[dict[str, Any], int]:
-    """Compare two models on live traffic."""
-    body, parts = read_body(ExperimentRequest), services()
+@api.post("/experiments", success=201, raises=(*MODELS, ExperimentConflict))
+def create_experiment(parts: Services, body: ExperimentRequest) -> ExperimentCreatedAnswer:
+    """Create an experiment.
 
-    def created() -> dict[str, Any]:
-        asked, choice = _with_usual_shadow(body)
-        experiment = parts.experiments.create_experiment(
-            asked.experiment_name,
-            asked.model_a,
-            asked.model_b,
-            asked.traffic_split,
-            asked.success_metric,
-            asked.duration_days,
-            actor=asked.actor,
-            **asked.options,
-        )
-        chosen = [] if choice is None else [choice.reason]
-        return _told(experiment) | {"notes": [*chosen, *_notes(experiment)]}
-
-    return parts.storage.run(created), 201
+    It compares models on live traffic; with `rollout` it ramps up a candidate.
+    """
+    asked, choice = _with_usual_shadow(parts, body)
+    experiment = parts.experiments.create_experiment(
+        asked.experiment_name,
+        asked.model_a,
+        asked.model_b,
+        asked.traffic_split,
+        asked.success_metric,
+        asked.duration_days,
+        actor=asked.actor,
+        **asked.options,
+    )
+    chosen = [] if choice is None else [choice.reason]
+    return _changed(experiment) | {"notes": [*chosen, *_notes(parts, experiment)]}
 
 
-def _with_usual_shadow(body: Asked) -> tuple[Asked, ShadowChoice | None]:
+@api.post("/experiments/plan", scope="read", raises=MODELS)
+def plan_experiment(parts: Services, body: PlanRequest) -> PlanAnswer:
+    """Plan an experiment.
+
+    The answer says how long it would take; nothing is created.
+    """
+    asked, choice = _with_usual_shadow(parts, body)
+    experiment = asked_for(asked.definition | {"start_time": to_iso(utc_now())})
+    key = None if body.model_a is None else parts.models.resolve(body.model_a, standing=True)
+    found = _planned(parts, experiment, body.minimum_effect, key)
+    ramp = ramp_of(found)
+    if ramp is None:
+        return success(plan=found.to_dict() | {"ramp": None})
+    notes = [*([] if choice is None else [choice.reason]), *ramp.notes()]
+    return success(plan=found.to_dict() | {"ramp": ramp.to_dict() | {"notes": notes}})
+
+
+@api.get("/experiments")
+def list_experiments(parts: Services, query: ExperimentsQuery) -> ExperimentsAnswer:
+    """List experiments, newest first."""
+    experiments = parts.experiments
+    found = experiments.archived_experiments() if query.archived else experiments.list_experiments()
+    return success(
+        experiments=[each.to_dict() for each in found], total=len(found), default_model=experiments.default_model
+    )
+
+
+@api.get("/experiments/{name}", raises=(ExperimentNotFound,))
+def get_experiment(parts: Services, name: ExperimentName) -> ExperimentAnswer:
+    """Get an experiment."""
+    experiments = parts.experiments
+    experiment = experiments.get_experiment(name)
+    return success(experiment=experiment.to_dict(), default_model=experiments.default_model)
+
+
+def _move(action: str, summary: str, move: Callable[[Services], Callable[..., Experiment]]) -> None:
+    """Declare a move that takes nothing but who makes it, and why."""
+
+    def handle(parts: Services, name: ExperimentName, body: MoveRequest) -> ExperimentChangedAnswer:
+        return _changed(move(parts)(name, actor=body.actor, reason=body.reason))
+
+    handle.__doc__ = summary
+    api.post(f"/experiments/{{name}}/{action}", is_body_optional=True, raises=(*MOVES, *MODELS))(handle)
+
+
+_move("start", "Start a paused experiment.", lambda parts: parts.experiments.start_experiment)
+_move(
+    "pause", "Pause an experiment: everyone gets the default model.", lambda parts: parts.experiments.pause_experiment
+)
+_move("stop", "Stop an experiment: everyone gets the default model.", lambda parts: parts.experiments.stop_experiment)
+_move(
+    "conclude",
+    "Conclude an experiment whose results have been acted upon.",
+    lambda parts: parts.experiments.conclude_experiment,
+)
+_move(
+    "archive",
+    "Archive an experiment that is over.",
+    lambda parts: parts.experiments.archive_experiment,
+)
+_move(
+    "revert",
+    "Revert a promotion: default model and tag become what they were before.",
+    lambda parts: parts.experiments.revert_promotion,
+)
+
+
+@api.post("/experiments/{name}/describe", raises=MOVES)
+def describe_experiment(parts: Services, name: ExperimentName, body: DescribeRequest) -> ExperimentChangedAnswer:
+    """Change an experiment's title, hypothesis or owner."""
+    return _changed(parts.experiments.describe_experiment(name, body.texts, actor=body.actor, reason=body.reason))
+
+
+@api.post("/experiments/{name}/advance", is_body_optional=True, raises=(*MOVES, ConsentNeeded))
+def advance_experiment(parts: Services, name: ExperimentName, body: AdvanceRequest) -> ExperimentChangedAnswer:
+    """Advance a rollout to its next stage.
+
+    After the last stage its candidate is promoted.
+    """
+    return _changed(parts.experiments.advance_experiment(name, **body.model_dump(), records=_records(parts, name)))
+
+
+@api.post("/experiments/{name}/promote", is_body_optional=True, raises=(*MOVES, ConsentNeeded))
+def promote_arm(parts: Services, name: ExperimentName, body: PromoteArmRequest) -> ExperimentChangedAnswer:
+    """Promote an arm.
+
+    Its model becomes the default one, and the experiment is concluded.
+    """
+    return _changed(parts.experiments.promote_arm(name, **body.model_dump(), records=_records(parts, name)))
+
+
+@api.get("/experiments/{name}/outlook", raises=(ExperimentNotFound, Conflict))
+def look_ahead(parts: Services, name: ExperimentName, query: ArmQuery) -> ExperimentOutlookAnswer:
+    """What speaks for and against promoting an arm."""
+    prospect = parts.experiments.prospect(name, query.arm, _records(parts, name))
+    return success(outlook=prospect.to_dict() | {"default_model": parts.experiments.default_model})
+
+
+@api.post("/experiments/{name}/stop_arm", raises=MOVES)
+def stop_arm(parts: Services, name: ExperimentName, body: StopArmRequest) -> ExperimentChangedAnswer:
+    """Stop one candidate; the others go on."""
+    return _changed(parts.experiments.stop_arm(name, body.arm, actor=body.actor, reason=body.reason))
+
+
+@api.get("/experiments/{name}/assignment", raises=(ExperimentNotFound,))
+def get_assignment(parts: Services, name: ExperimentName, query: UserQuery) -> AssignmentAnswer:
+    """Which arm a user gets, and why."""
+    return success(assignment=parts.experiments.explain_assignment(name, query.user_id))
+
+
+@api.get("/experiments/{name}/history", raises=(ExperimentNotFound,))
+def get_history(parts: Services, name: ExperimentName) -> ExperimentHistoryAnswer:
+    """List what was done with an experiment, oldest first."""
+    parts.experiments.get_experiment(name)
+    found = parts.experiments.history.of(name)
+    return success(history=found, total=len(found))
+
+
+@api.get("/experiments/{name}/results", raises=(ExperimentNotFound,))
+def get_results(parts: Services, name: ExperimentName) -> ResultsAnswer:
+    """Results of an experiment."""
+    parts.experiments.get_experiment(name)  # before its runs are read: an unknown name is cheap to refuse
+    runs, pairs = records_of(name, parts.monitor)
+    return success(results=parts.experiments.results(name, runs, pairs))
+
+
+@api.get("/experiments/{name}/course", raises=(ExperimentNotFound,))
+def get_course(parts: Services, name: ExperimentName) -> CourseAnswer:
+    """The improvement and its bounds over time."""
+    experiment = parts.experiments.get_experiment(name)
+    return success(course=course(experiment, *records_of(name, parts.monitor)))
+
+
+@api.post(
+    "/experiments/{name}/replay", is_body_optional=True, success=202, raises=(ExperimentNotFound, NothingToReplay)
+)
+def start_replay(parts: Services, name: ExperimentName, body: ReplayRequest) -> ReplayAnswer:
+    """Replay logged requests on a candidate and the baseline.
+
+    It goes on in the background.
+    """
+    options = ReplayOptions(**body.model_dump(exclude={"candidate"}))
+    return success(replay=parts.replays.start(name, candidate=body.candidate, options=options))
+
+
+@api.get("/experiments/{name}/replay", raises=(ReplayNotFound, ExperimentNotFound))
+def get_replay(parts: Services, name: ExperimentName) -> ReplayAnswer:
+    """Progress and results of the last replay."""
+    return success(replay=parts.replays.state(name))
+
+
+def _with_usual_shadow(parts: Services, body: Asked) -> tuple[Asked, ShadowChoice | None]:
     """What was asked for, with the shadow that a rollout has by default; as it is where there is nothing to choose."""
     if body.rollout is None or body.shadow is not None:
         return body, None
     users: int | None
     try:
-        runs = services().monitor.get_performance_data(
+        runs = parts.monitor.get_performance_data(
             start_time=utc_now() - timedelta(days=LOOK_BACK_DAYS), columns=("user_id",), latest=RUNS_AT_MOST
         )
         users = int(runs["user_id"].nunique())
@@ -72,21 +248,20 @@ def _with_usual_shadow(body: Asked) -> tuple[Asked, ShadowChoice | None]:
     return body.model_copy(update={"shadow": choice.share}), choice
 
 
-def _notes(experiment: Experiment) -> list[str]:
+def _notes(parts: Services, experiment: Experiment) -> list[str]:
     """What its owner should know from the start: how far its rollout can come with the users that there are."""
     if experiment.rollout is None:
         return []
-    parts = services()
     try:
-        ramp = ramp_of(_planned(experiment, USUAL, parts.models.resolve(experiment.model_a, standing=True)))
+        ramp = ramp_of(_planned(parts, experiment, USUAL, parts.models.resolve(experiment.model_a, standing=True)))
     except ServiceError as err:  # the experiment is there, whatever is wrong with the records
         return [f"Nobody can tell how far this rollout will come: {err}."]
     return [] if ramp is None else ramp.notes()
 
 
-def _planned(experiment: Experiment, minimum_effect: float, model: str | None) -> Plan:
+def _planned(parts: Services, experiment: Experiment, minimum_effect: float, model: str | None) -> Plan:
     now = utc_now()
-    runs = services().monitor.get_performance_data(
+    runs = parts.monitor.get_performance_data(
         start_time=now - timedelta(days=LOOK_BACK_DAYS),
         columns=planning_columns(experiment.success_metric),
         latest=RUNS_AT_MOST,
@@ -94,202 +269,15 @@ def _planned(experiment: Experiment, minimum_effect: float, model: str | None) -
     return plan(experiment, minimum_effect, runs, now, model)
 
 
-@blueprint.post("/experiments/plan")
-def plan_experiment() -> dict[str, Any]:
-    """How long an experiment would take that is being thought of; changes nothing."""
-    body, parts = read_body(PlanRequest), services()
-
-    def planned() -> dict[str, Any]:
-        asked, choice = _with_usual_shadow(body)
-        experiment = asked_for(asked.definition | {"start_time": to_iso(utc_now())})
-        key = None if body.model_a is None else parts.models.resolve(body.model_a, standing=True)
-        found = _planned(experiment, body.minimum_effect, key)
-        ramp = ramp_of(found)
-        if ramp is None:
-            return found.to_dict() | {"ramp": None}
-        notes = [*([] if choice is None else [choice.reason]), *ramp.notes()]
-        return found.to_dict() | {"ramp": ramp.to_dict() | {"notes": notes}}
-
-    return {"status": "success", "plan": parts.storage.run(planned)}
-
-
-@blueprint.get("/experiments")
-def list_experiments() -> dict[str, Any]:
-    """All experiments that are not archived, or those that are, the newest first."""
-    experiments = services().experiments
-    wanted = experiments.archived_experiments if flag_of("archived") else experiments.list_experiments
-    found = services().storage.run(wanted)
-    told = [each.to_dict() for each in found]
-    return {"status": "success", "experiments": told, "total": len(told), "default_model": experiments.default_model}
-
-
-@blueprint.get("/experiments/<name>")
-def get_experiment(name: str) -> dict[str, Any]:
-    """One experiment with its status now."""
-    experiments = services().experiments
-    experiment = services().storage.run(lambda: experiments.get_experiment(name))
-    return {"status": "success", "experiment": experiment.to_dict(), "default_model": experiments.default_model}
-
-
-@blueprint.post("/experiments/<name>/start")
-def start_experiment(name: str) -> dict[str, Any]:
-    """Let a paused experiment run on."""
-    return _move(name, services().experiments.start_experiment)
-
-
-@blueprint.post("/experiments/<name>/pause")
-def pause_experiment(name: str) -> dict[str, Any]:
-    """Send everyone to the default model for a while."""
-    return _move(name, services().experiments.pause_experiment)
-
-
-@blueprint.post("/experiments/<name>/stop")
-def stop_experiment(name: str) -> dict[str, Any]:
-    """Send everyone to the default model for good."""
-    return _move(name, services().experiments.stop_experiment)
-
-
-@blueprint.post("/experiments/<name>/conclude")
-def conclude_experiment(name: str) -> dict[str, Any]:
-    """Close an experiment whose results have been acted upon."""
-    return _move(name, services().experiments.conclude_experiment)
-
-
-@blueprint.post("/experiments/<name>/archive")
-def archive_experiment(name: str) -> dict[str, Any]:
-    """Take an experiment that is over out of the list; it can be read as before."""
-    return _move(name, services().experiments.archive_experiment)
-
-
-@blueprint.post("/experiments/<name>/describe")
-def describe_experiment(name: str) -> dict[str, Any]:
-    """Change the title, the hypothesis or the owner."""
-    body, experiments = read_body(DescribeRequest), services().experiments
-    told = {"actor": body.actor, "reason": body.reason}
-    return _told(services().storage.run(lambda: experiments.describe_experiment(name, body.texts, **told)))
-
-
-@blueprint.post("/experiments/<name>/advance")
-def advance_experiment(name: str) -> dict[str, Any]:
-    """Move a rollout to its next stage by hand; after the last one its candidate is promoted."""
-    body, experiments, records = read_body(AdvanceRequest, optional=True), services().experiments, _records(name)
-    return _told(
-        services().storage.run(lambda: experiments.advance_experiment(name, **body.model_dump(), records=records))
-    )
-
-
-@blueprint.post("/experiments/<name>/promote")
-def promote_arm(name: str) -> dict[str, Any]:
-    """Make an arm's model the default one, and conclude the experiment."""
-    body, experiments, records = read_body(PromoteArmRequest, optional=True), services().experiments, _records(name)
-    return _told(services().storage.run(lambda: experiments.promote_arm(name, **body.model_dump(), records=records)))
-
-
-@blueprint.get("/experiments/<name>/outlook")
-def look_ahead(name: str) -> dict[str, Any]:
-    """What promoting an arm would rest on, and what speaks against it."""
-    arm, experiments, records = request.args.get("arm") or "model_b", services().experiments, _records(name)
-
-    def looked() -> dict[str, Any]:
-        return experiments.prospect(name, arm, records).to_dict() | {"default_model": experiments.default_model}
-
-    return {"status": "success", "outlook": services().storage.run(looked)}
-
-
-def _records(name: str) -> Records:
+def _records(parts: Services, name: str) -> Records:
     """Reads what the experiment is judged by, on whatever thread it is called."""
-    monitor = services().monitor
-    return lambda: records_of(name, monitor)
+    return lambda: records_of(name, parts.monitor)
 
 
-@blueprint.post("/experiments/<name>/stop_arm")
-def stop_arm(name: str) -> dict[str, Any]:
-    """Take one candidate away from its users for good; the others go on."""
-    body, experiments = read_body(StopArmRequest), services().experiments
-    return _told(
-        services().storage.run(lambda: experiments.stop_arm(name, body.arm, actor=body.actor, reason=body.reason))
-    )
-
-
-@blueprint.post("/experiments/<name>/revert")
-def revert_promotion(name: str) -> dict[str, Any]:
-    """Undo a promotion: default model and tag are what they were before."""
-    return _move(name, services().experiments.revert_promotion)
-
-
-@blueprint.get("/experiments/<name>/assignment")
-def get_assignment(name: str) -> dict[str, Any]:
-    """Where a user falls, and why."""
-    user_id = request.args.get("user_id", "")
-    if not 1 <= len(user_id) <= 200:
-        raise InvalidInput("user_id_length", ("user_id",), limit=200)
-    told = services().storage.run(lambda: services().experiments.explain_assignment(name, user_id))
-    return {"status": "success", "assignment": told}
-
-
-@blueprint.get("/experiments/<name>/history")
-def get_history(name: str) -> dict[str, Any]:
-    """What was done with an experiment, by whom, why and on which figures; the oldest first."""
-    experiments = services().experiments
-
-    def history() -> list[dict[str, Any]]:
-        experiments.get_experiment(name)
-        return experiments.history.of(name)
-
-    found = services().storage.run(history)
-    return {"status": "success", "history": found, "total": len(found)}
-
-
-@blueprint.get("/experiments/<name>/results")
-def get_results(name: str) -> dict[str, Any]:
-    """What the recorded runs say of an experiment."""
-    parts = services()
-
-    def results() -> dict[str, Any]:
-        parts.experiments.get_experiment(name)  # before its runs are read: an unknown name is cheap to refuse
-        runs, pairs = records_of(name, parts.monitor)
-        return parts.experiments.results(name, runs, pairs)
-
-    return {"status": "success", "results": parts.storage.run(results)}
-
-
-@blueprint.get("/experiments/<name>/course")
-def get_course(name: str) -> dict[str, Any]:
-    """How the improvement and its bounds came to be what they are."""
-    parts = services()
-
-    def found() -> dict[str, Any]:
-        experiment = parts.experiments.get_experiment(name)
-        return course(experiment, *records_of(name, parts.monitor))
-
-    return {"status": "success", "course": parts.storage.run(found)}
-
-
-@blueprint.post("/experiments/<name>/replay")
-def start_replay(name: str) -> tuple[dict[str, Any], int]:
-    """Run a candidate on logged traffic, beside the baseline; it goes on in the background."""
-    body, parts = read_body(ReplayRequest, optional=True), services()
-    options = ReplayOptions(**body.model_dump(exclude={"candidate"}))
-    state = parts.storage.run(lambda: parts.replays.start(name, candidate=body.candidate, options=options))
-    return {"status": "success", "replay": state}, 202
-
-
-@blueprint.get("/experiments/<name>/replay")
-def get_replay(name: str) -> dict[str, Any]:
-    """How far the last replay of an experiment is, and what it says so far."""
-    return {"status": "success", "replay": services().storage.run(lambda: services().replays.state(name))}
-
-
-def _move(name: str, move: Callable[..., Experiment]) -> dict[str, Any]:
-    body = read_body(MoveRequest, optional=True)
-    return _told(services().storage.run(lambda: move(name, actor=body.actor, reason=body.reason)))
-
-
-def _told(experiment: Experiment) -> dict[str, Any]:
+def _changed(experiment: Experiment) -> Any:
     is_archived = experiment.archived_at is not None
-    return {
-        "status": "success",
-        "experiment_name": experiment.name,
-        "message": f"the experiment {experiment.name} is {experiment.status}{' and archived' * is_archived}",
-        "experiment": experiment.to_dict(),
-    }
+    return success(
+        experiment_name=experiment.name,
+        message=f"the experiment {experiment.name} is {experiment.status}{' and archived' * is_archived}",
+        experiment=experiment.to_dict(),
+    )

@@ -3,164 +3,166 @@
 from collections.abc import Mapping
 from typing import Any
 
-from flask import Blueprint, request
+from flask import request
 from werkzeug.datastructures import FileStorage
 
 from scheduler_env.values import shortened
 from scheduler_service.clock import parse_time, utc_now
-from scheduler_service.errors import InvalidInput
+from scheduler_service.errors import (
+    AmbiguousModelName,
+    Conflict,
+    InvalidInput,
+    InvalidTransition,
+    ModelConflict,
+    ModelNotFound,
+    Overloaded,
+)
 from scheduler_service.http.answering import answering, default_model, held_rollouts, is_default
-from scheduler_service.http.bodies import MalformedBody, number_of, parse_json, read_body, read_form, validated
-from scheduler_service.http.contract.schemas import (
+from scheduler_service.http.bodies import MalformedBody, parse_json, read_body, read_form, validated
+from scheduler_service.http.contract.api import Api, success
+from scheduler_service.http.contract.models import (
+    DefaultChangedAnswer,
     DefaultRequest,
+    HistoryQuery,
+    ModelAnswer,
+    ModelChangedAnswer,
+    ModelHistoryAnswer,
+    ModelsAnswer,
+    ModelsQuery,
+    OutlookAnswer,
     PromoteRequest,
     RegisterRequest,
+    RegistrationAnswer,
     RemovalRequest,
     RollbackRequest,
+    Tag,
+    TaggedAnswer,
     TagRequest,
 )
-from scheduler_service.http.services import services
+from scheduler_service.http.contract.openapi import FORM_JSON_FIELDS
+from scheduler_service.http.contract.types import Done, ModelName
+from scheduler_service.http.services import Services
 from scheduler_service.registry.records import ModelRecord
 
-blueprint = Blueprint("models", __name__)
-
-MAX_EVENTS = 1_000
-"""Most changes that one answer lists."""
+api = Api("models", "Register, promote, tag, roll back.")
 
 MAX_FIELD_BYTES = 2**20
 """Of a part of an upload's form that is not the file."""
-FORM_JSON_FIELDS = frozenset({"training_params", "performance_metrics", "tags", "lineage"})
-"""Parts of an upload's form that hold JSON; the others are texts."""
+NAMES = (ModelNotFound, AmbiguousModelName)
 
 
-@blueprint.post("/models/register")
-def register_model() -> tuple[dict[str, Any], int]:
-    """Register a trained model, by its path or as an upload."""
-    models = services().models
+@api.post("/models/register", lane=None, body=RegisterRequest, success=201, raises=(ModelConflict, Overloaded))
+def register_model(parts: Services) -> RegistrationAnswer:
+    """Register a model, by its path or as an upload."""
+    models = parts.models
     if request.mimetype == "multipart/form-data":
-        body, stream = _read_upload()
-        key = services().examining.run(lambda: models.register_upload(stream, **_members(body)))
+        body, stream = _read_upload(parts)
+        key = parts.examining.run(lambda: models.register_upload(stream, **_members(body)))
     else:
-        body = read_body(RegisterRequest)
-        key = services().examining.run(lambda: models.register_model(body.model_path, **_members(body)))
-    return {"status": "success", "model_key": key, "message": f"the model is registered as {key}"}, 201
+        body = read_body(RegisterRequest, parts.reading)
+        key = parts.examining.run(lambda: models.register_model(body.model_path, **_members(body)))
+    return success(model_key=key, message=f"the model is registered as {key}")
 
 
-@blueprint.get("/models")
-def list_models() -> dict[str, Any]:
-    """The registered models, newest first; without their signatures, which are long and alike (see one model)."""
-    wanted = {name: request.args.get(name) or None for name in ("algorithm", "status", "tag")}
-    parts = services()
+@api.get("/models")
+def list_models(parts: Services, query: ModelsQuery) -> ModelsAnswer:
+    """List models, newest first.
 
-    def listed() -> dict[str, Any]:
-        found, default = parts.models.list_models(**wanted), default_model(parts)
-        told = [record.to_dict() | is_default(record, default) for record in found]
-        models = [{name: value for name, value in each.items() if name != "signature"} for each in told]
-        return {"models": models, "default_model": default, "answering": answering(parts, found)}
-
-    answer = parts.storage.run(listed)
-    return {"status": "success", **answer, "total": len(answer["models"])}
+    Without their signatures, which are long and alike: `GET /models/{name}` has them.
+    """
+    found, default = parts.models.list_models(**query.model_dump()), default_model(parts)
+    told = [record.to_dict() | is_default(record, default) for record in found]
+    models = [{name: value for name, value in each.items() if name != "signature"} for each in told]
+    return success(models=models, default_model=default, answering=answering(parts, found), total=len(models))
 
 
-@blueprint.get("/models/history")
-def history() -> dict[str, Any]:
-    """What changed, newest first, and what is live; or was, at the time `at`."""
-    algorithm, name = request.args.get("algorithm") or None, request.args.get("model_key") or None
+@api.get("/models/history", raises=NAMES)
+def history(parts: Services, query: HistoryQuery) -> ModelHistoryAnswer:
+    """List changes, newest first, and what was live at a time."""
     try:
-        moment = parse_time(request.args["at"]) if request.args.get("at") else utc_now()
+        moment = utc_now() if query.at is None else parse_time(query.at)
     except (ValueError, OverflowError) as err:
-        raise InvalidInput("not_a_time", ("at",), value=shortened(request.args["at"])) from err
-    limit = number_of("limit", default=MAX_EVENTS, most=MAX_EVENTS)
-    events, live = services().storage.run(lambda: services().models.history_at(moment, algorithm, name))
-    return {
-        "status": "success",
-        "events": [event.to_dict() for event in events[::-1][:limit]],
-        "total": len(events),
-        "live": {found.algorithm: found.to_dict() for found in live},
-    }
-
-
-@blueprint.get("/models/<name>")
-def get_model(name: str) -> dict[str, Any]:
-    """What is known of one model."""
-    parts = services()
-    record, default = parts.storage.run(lambda: (parts.models.get_model(name), default_model(parts)))
-    return {"status": "success", "model": record.to_dict() | is_default(record, default), "default_model": default}
-
-
-@blueprint.get("/models/<name>/outlook")
-def look_ahead(name: str) -> dict[str, Any]:
-    """What may be done with a model now, why not the rest, and who would notice."""
-    parts = services()
-    outlook, default, held = parts.storage.run(
-        lambda: (parts.models.outlook(name), default_model(parts), held_rollouts(parts))
+        raise InvalidInput("not_a_time", ("at",), value=shortened(query.at)) from err
+    events, live = parts.models.history_at(moment, query.algorithm, query.model_key)
+    return success(
+        events=[event.to_dict() for event in events[::-1][: query.limit]],
+        total=len(events),
+        live={found.algorithm: found.to_dict() for found in live},
     )
-    return {"status": "success", **outlook.to_dict(), "default_model": default, "held_by_default": held}
 
 
-@blueprint.put("/models/default")
-def make_default() -> dict[str, Any]:
-    """Let another model answer what no experiment takes."""
-    body, parts = read_body(DefaultRequest), services()
+@api.get("/models/{name}", raises=NAMES)
+def get_model(parts: Services, name: ModelName) -> ModelAnswer:
+    """Get a model, by key, short name or tag."""
+    record, default = parts.models.get_model(name), default_model(parts)
+    return success(model=record.to_dict() | is_default(record, default), default_model=default)
 
-    def made() -> tuple[ModelRecord, dict[str, str | None]]:
-        parts.experiments.make_default(body.model_key, reason=body.reason, actor=body.actor)
-        return parts.models.get_model(body.model_key), default_model(parts)
 
-    record, default = parts.storage.run(made)
+@api.get("/models/{name}/outlook", raises=NAMES)
+def look_ahead(parts: Services, name: ModelName) -> OutlookAnswer:
+    """Which moves a model allows.
+
+    The answer has the reason for each move that is refused, and who uses the model.
+    """
+    outlook, default = parts.models.outlook(name), default_model(parts)
+    return success(**outlook.to_dict(), default_model=default, held_by_default=held_rollouts(parts))
+
+
+@api.put("/models/default", raises=(*NAMES, Conflict))
+def make_default(parts: Services, body: DefaultRequest) -> DefaultChangedAnswer:
+    """Set the default model.
+
+    It answers every request that no experiment takes.
+    """
+    parts.experiments.make_default(body.model_key, reason=body.reason, actor=body.actor)
+    record, default = parts.models.get_model(body.model_key), default_model(parts)
     told = record.to_dict() | is_default(record, default)
-    return {"status": "success", "model_key": record.model_key, "model": told, "default_model": default}
+    return success(model_key=record.model_key, model=told, default_model=default)
 
 
-@blueprint.post("/models/<name>/promote")
-def promote_model(name: str) -> dict[str, Any]:
-    """Move a model on in its life."""
-    body = read_body(PromoteRequest)
+@api.post("/models/{name}/promote", lane=None, raises=(*NAMES, InvalidTransition, Overloaded))
+def promote_model(parts: Services, name: ModelName, body: PromoteRequest) -> ModelChangedAnswer:
+    """Promote or retire a model."""
     # Becoming validated means being measured, which takes about a second, and no run is to wait for that.
-    threads = services().examining if body.status == "validated" else services().storage
-    record = threads.run(
-        lambda: services().models.promote_model(name, body.status, reason=body.reason, actor=body.actor)
-    )
-    return {"status": "success", "model_key": record.model_key, "model": record.to_dict()}
+    lane = parts.examining if body.status == "validated" else parts.storage
+    record = lane.run(lambda: parts.models.promote_model(name, body.status, reason=body.reason, actor=body.actor))
+    return _changed(record)
 
 
-@blueprint.put("/models/tags/<tag>")
-def tag_model(tag: str) -> dict[str, Any]:
-    """Let a tag name another model."""
-    body = read_body(TagRequest)
-    record = services().storage.run(
-        lambda: services().models.tag_model(tag, body.model_key, reason=body.reason, actor=body.actor)
-    )
-    return {"status": "success", "tag": tag, "model_key": record.model_key, "model": record.to_dict()}
+@api.put("/models/tags/{tag}", raises=(*NAMES, ModelConflict))
+def tag_model(parts: Services, tag: Tag, body: TagRequest) -> TaggedAnswer:
+    """Move a tag to another model."""
+    record = parts.models.tag_model(tag, body.model_key, reason=body.reason, actor=body.actor)
+    return _changed(record) | {"tag": tag}
 
 
-@blueprint.delete("/models/tags/<tag>")
-def untag_model(tag: str) -> dict[str, Any]:
-    """Take a tag from the model that bears it."""
-    body = read_body(RemovalRequest, optional=True)
-    services().storage.run(lambda: services().models.untag_model(tag, reason=body.reason, actor=body.actor))
-    return {"status": "success", "message": f"no model bears the tag {tag} any more"}
+@api.delete("/models/tags/{tag}", is_body_optional=True, raises=(ModelNotFound, ModelConflict))
+def untag_model(parts: Services, tag: Tag, body: RemovalRequest) -> Done:
+    """Remove a tag."""
+    parts.models.untag_model(tag, reason=body.reason, actor=body.actor)
+    return success(message=f"no model bears the tag {tag} any more")
 
 
-@blueprint.post("/models/rollback")
-def roll_back() -> dict[str, Any]:
-    """Return to the version that was stable before."""
-    body = read_body(RollbackRequest)
-    record = services().storage.run(lambda: services().models.rollback(body.algorithm, body.reason, actor=body.actor))
-    return {"status": "success", "model_key": record.model_key, "model": record.to_dict()}
+@api.post("/models/rollback", raises=(ModelNotFound, ModelConflict))
+def roll_back(parts: Services, body: RollbackRequest) -> ModelChangedAnswer:
+    """Roll back to the version that was stable before."""
+    return _changed(parts.models.rollback(body.algorithm, body.reason, actor=body.actor))
 
 
-@blueprint.delete("/models/<name>")
-def delete_model(name: str) -> dict[str, Any]:
-    """Take a model out of the registry."""
-    body = read_body(RemovalRequest, optional=True)
-    services().storage.run(lambda: services().models.delete_model(name, reason=body.reason, actor=body.actor))
-    return {"status": "success", "message": f"the model {name} is deleted"}
+@api.delete("/models/{name}", is_body_optional=True, raises=(*NAMES, ModelConflict))
+def delete_model(parts: Services, name: ModelName, body: RemovalRequest) -> Done:
+    """Delete a model."""
+    parts.models.delete_model(name, reason=body.reason, actor=body.actor)
+    return success(message=f"the model {name} is deleted")
 
 
-def _read_upload() -> tuple[RegisterRequest, Any]:
+def _changed(record: ModelRecord) -> Any:
+    return success(model_key=record.model_key, model=record.to_dict())
+
+
+def _read_upload(parts: Services) -> tuple[RegisterRequest, Any]:
     """The form's fields, and the stream of its `file` part."""
-    form, files = read_form()
+    form, files = read_form(parts.reading)
     if "file" not in files:
         raise InvalidInput("no_file_part", ("file",))
     if "model_path" in form:

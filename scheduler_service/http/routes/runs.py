@@ -7,39 +7,63 @@ import time
 import uuid
 from contextlib import suppress
 from dataclasses import replace
-from typing import Any
 
-from flask import Blueprint, Response, g, request
+from flask import g, request
 
+from scheduler_env.errors import InvalidInstance
 from scheduler_service.clock import utc_now
-from scheduler_service.http.bodies import flag_of, json_bytes, number_of, read_body, text_of
+from scheduler_service.errors import (
+    AmbiguousModelName,
+    ExperimentNotFound,
+    ModelNotFound,
+    Overloaded,
+    RunNotFound,
+)
+from scheduler_service.http.contract.api import Api, success
 from scheduler_service.http.contract.problems import told_finding
-from scheduler_service.http.contract.schemas import FeedbackRequest, NameRequest, RunRequest, View
+from scheduler_service.http.contract.runs import (
+    TABLE,
+    FeedbackAnswer,
+    FeedbackRequest,
+    NamedAnswer,
+    NameRequest,
+    ReadAnswer,
+    ReadQuery,
+    RunAnswer,
+    RunRecordAnswer,
+    RunRequest,
+    RunsAnswer,
+    RunsQuery,
+    View,
+)
+from scheduler_service.http.contract.types import RequestId
 from scheduler_service.http.filters import runs_asked_for
 from scheduler_service.http.runs.reading import read_file
 from scheduler_service.http.runs.running import Outcome, Run, TakesLonger, answer, compute, draw, recorded_details
 from scheduler_service.http.server.offload import HAS_CLIENT_LEFT, Ticket
-from scheduler_service.http.services import Services, services
+from scheduler_service.http.services import Services
 from scheduler_service.logs import log_run
 from scheduler_service.telemetry.history import latest_runs, run_of_request
 
-blueprint = Blueprint("runs", __name__)
+api = Api("runs", "Build schedules, and judge them.")
 log = logging.getLogger(__name__)
 
 PATIENCE_MS = 50.0
 """Longest default of a model that is improved among the short answers; an agent's is 20 ms."""
-LISTED_RUNS, MAX_LISTED_RUNS, MAX_SEARCH = 50, 1_000, 200
-MAX_ID = 2**63 - 1
 SMALL = 60
 """Steps of a problem that is solved among the short answers; a larger one takes longer only to be read and checked."""
+NAMES = (ModelNotFound, AmbiguousModelName)
 
 
-@blueprint.post("/run_algorithm")
-@blueprint.post("/api/algorithm/run")
-def run_algorithm() -> Response:
-    """Build a schedule, by the model that the experiment, the pin or the default says."""
+@api.post("/run_algorithm", scope="run", lane=None, raises=(*NAMES, InvalidInstance, Overloaded))
+@api.post("/api/algorithm/run", scope="run", lane=None, raises=(*NAMES, InvalidInstance, Overloaded))
+def run_algorithm(parts: Services, body: RunRequest) -> RunAnswer:
+    """Build a schedule.
+
+    The experiment, the request's `model` or the default decides which model builds it.
+    """
     # An id of our own: a client may send the same X-Request-ID twice, and a verdict belongs to one run.
-    body, own_id, parts = read_body(RunRequest), str(uuid.uuid4()), services()
+    own_id = str(uuid.uuid4())
     outcome, queued_s = _compute(body, own_id, parts)
     total_s = time.perf_counter() - g.begun_s
     records = [replace(each, queue_time=queued_s, total_time=total_s) for each in outcome.records]
@@ -53,65 +77,61 @@ def run_algorithm() -> Response:
     parts.shadow.offer(run, body)
     if parts.answers.is_on:
         parts.metrics.count_answer_lookup(is_hit=run.is_cached)
-    return Response(json_bytes(answer(run, charts)), mimetype="application/json")
+    return answer(run, charts)
 
 
-@blueprint.post("/requests/read")
-def read_request() -> dict[str, Any]:
-    """The request that a file describes, and what was found on the way; nothing is run."""
-    read = read_file(services())
-    return {
-        "status": "success",
-        "request": read.request,
-        "n_workpoints": read.n_workpoints,
-        "n_steps": read.n_steps,
-        "findings": [told_finding(each) for each in read.findings],
-    }
+@api.post("/requests/read", scope="run", lane=None, body=RunRequest, table=TABLE, raises=(InvalidInstance, Overloaded))
+def read_request(parts: Services, query: ReadQuery) -> ReadAnswer:
+    """Read a file, CSV or JSON.
 
-
-@blueprint.post("/feedback")
-def give_feedback() -> dict[str, Any]:
-    """Tie a person's verdict to a run."""
-    body, parts = read_body(FeedbackRequest), services()
-    parts.storage.run(lambda: parts.monitor.record_feedback(body.request_id, body.user_satisfaction, body.comment))
-    parts.metrics.observe_feedback(body.user_satisfaction)
-    return {"status": "success", "request_id": body.request_id, "message": "thank you"}
-
-
-@blueprint.put("/runs/<request_id>/name")
-def name_run(request_id: str) -> dict[str, Any]:
-    """Say what a run is called and whose it is."""
-    body, parts = read_body(NameRequest), services()
-    parts.storage.run(lambda: parts.monitor.writer.name_run(request_id, body.name, body.owner, utc_now()))
-    return {"status": "success", "request_id": request_id, "name": body.name, "owner": body.owner}
-
-
-@blueprint.get("/runs")
-def list_runs() -> dict[str, Any]:
-    """The recorded runs, newest first."""
-    limit = number_of("limit", default=LISTED_RUNS, most=MAX_LISTED_RUNS)
-    before = number_of("before", default=0, least=0, most=MAX_ID) or None
-    parts = services()
-    asked = runs_asked_for(parts)
-    search, is_without = text_of("search", most=MAX_SEARCH), flag_of("without_experiments")
-    found = parts.storage.run(
-        lambda: latest_runs(
-            parts.monitor.engine, limit, before=before, search=search, without_experiments=is_without, **asked()
-        )
+    The answer is the request that the file describes, and what was read otherwise than it is written. Nothing is run.
+    """
+    read = read_file(parts.reading, fills_down=query.fill_down, teams=query.teams)
+    return success(
+        request=read.request,
+        n_workpoints=read.n_workpoints,
+        n_steps=read.n_steps,
+        findings=[told_finding(each) for each in read.findings],
     )
-    return {"status": "success", "runs": found, "next": found[-1]["id"] if len(found) == limit else None}
 
 
-@blueprint.get("/runs/<request_id>")
-def get_run(request_id: str) -> dict[str, Any]:
-    """A recorded run with its schedule, and what was asked for: enough to show it and to ask for it again."""
-    parts = services()
+@api.post("/feedback", scope="run", raises=(RunNotFound,))
+def give_feedback(parts: Services, body: FeedbackRequest) -> FeedbackAnswer:
+    """Rate a schedule."""
+    parts.monitor.record_feedback(body.request_id, body.user_satisfaction, body.comment)
+    parts.metrics.observe_feedback(body.user_satisfaction)
+    return success(request_id=body.request_id, message="thank you")
 
-    def read() -> dict[str, Any]:
-        found, asked, placements = run_of_request(parts.monitor.engine, request_id)
-        return {"run": found, "input": asked, "schedule": recorded_details(asked, placements)}
 
-    return {"status": "success", **parts.storage.run(read)}
+@api.put("/runs/{request_id}/name", scope="run", raises=(RunNotFound,))
+def name_run(parts: Services, request_id: RequestId, body: NameRequest) -> NamedAnswer:
+    """Name a run, and say whose it is."""
+    parts.monitor.writer.name_run(request_id, body.name, body.owner, utc_now())
+    return success(request_id=request_id, name=body.name, owner=body.owner)
+
+
+@api.get("/runs", raises=(*NAMES, ExperimentNotFound))
+def list_runs(parts: Services, query: RunsQuery) -> RunsAnswer:
+    """List runs, newest first."""
+    found = latest_runs(
+        parts.monitor.engine,
+        query.limit,
+        before=query.before or None,
+        search=query.search,
+        without_experiments=query.without_experiments,
+        **runs_asked_for(parts, query),
+    )
+    return success(runs=found, next=found[-1]["id"] if len(found) == query.limit else None)
+
+
+@api.get("/runs/{request_id}", raises=(RunNotFound,))
+def get_run(parts: Services, request_id: RequestId) -> RunRecordAnswer:
+    """Get a run.
+
+    The answer has its schedule and the request: enough to show it and to run it again.
+    """
+    found, asked, placements = run_of_request(parts.monitor.engine, request_id)
+    return success(run=found, input=asked, schedule=recorded_details(asked, placements))
 
 
 def _compute(body: RunRequest, own_id: str, parts: Services) -> tuple[Outcome, float]:

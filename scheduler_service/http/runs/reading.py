@@ -13,15 +13,14 @@ from scheduler_service.errors import InvalidInput
 from scheduler_service.http.bodies import (
     MalformedBody,
     WrongMediaType,
-    flag_of,
     parse_json,
     refuse_masses,
     refuse_other_encodings,
     validated,
     whole_body,
 )
-from scheduler_service.http.contract.schemas import RunRequest
-from scheduler_service.http.services import Services
+from scheduler_service.http.contract.runs import RunRequest
+from scheduler_service.http.server.offload import NativeThreads
 
 SMALL_FILE = 2_048
 """Bytes; a longer file may describe hundreds of steps, and is read by a thread."""
@@ -33,14 +32,19 @@ CHARSETS = ("utf-8", "utf8", "us-ascii", "utf-16", "gb18030", "gbk", "gb2312")
 CSV_MARKS = (*(delimiter.encode() for delimiter in DELIMITERS), b"\n", b"\r")
 
 
-def read_file(parts: Services) -> ReadRequest:
+def read_file(reading: NativeThreads, *, fills_down: bool, teams: str | None) -> ReadRequest:
     """What the file in the body of the present request describes.
+
+    Args:
+        reading: the threads that read a long file.
+        fills_down: whether a blank work point of a CSV is that of the line above.
+        teams: JSON, the teams of the plant that the file is for; None if it is for no plant in particular.
 
     Raises:
         MalformedBody, WrongMediaType, RequestEntityTooLarge: it cannot be read at all.
         InvalidFile, InvalidInstance, InvalidInput: it does not describe a request.
     """
-    data, media, fills_down, teams = whole_body(), request.mimetype, flag_of("fill_down"), _plant()
+    data, media, plant = whole_body(), request.mimetype, _plant(teams)
     if media not in ("text/csv", "application/json"):
         raise WrongMediaType("file_media_type", found=media)
     refuse_other_encodings(*CHARSETS)
@@ -51,15 +55,13 @@ def read_file(parts: Services) -> ReadRequest:
 
     def read() -> ReadRequest:
         text = text_of(data)
-        return read_table(text, fills_down, teams) if media == "text/csv" else read_json(text, teams)
+        return read_table(text, fills_down, plant) if media == "text/csv" else read_json(text, plant)
 
-    return read() if len(data) <= SMALL_FILE else parts.reading.run(read)
+    return read() if len(data) <= SMALL_FILE else reading.run(read)
 
 
-def _plant() -> Mapping[str, Any] | None:
-    """The teams of the page that the file is for, as the query has them; None if it has none."""
-    said = request.args.get("teams")
-    if not said:
+def _plant(said: str | None) -> Mapping[str, Any] | None:
+    if said is None:
         return None
     with suppress(MalformedBody):
         teams = parse_json(said.encode())

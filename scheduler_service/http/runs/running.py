@@ -10,7 +10,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
 from ab_testing import ABTestManager, Assignment
 from model_manager import LoadedModel, ModelVersionManager
@@ -21,7 +21,7 @@ from scheduler_env.problem import Instance
 from scheduler_env.readers import instance_from_request
 from scheduler_env.schedule import Schedule, Solution
 from scheduler_service.errors import InvalidInput, ModelNotFound, ServiceError, StorageUnavailable
-from scheduler_service.http.contract.schemas import RunRequest, View
+from scheduler_service.http.contract.runs import RunRequest, View
 from scheduler_service.http.runs.caching import NO_CACHE, AnswerCache, key_of
 
 NEGLIGIBLE_MS = 50.0
@@ -166,7 +166,7 @@ def compute(
     return Outcome(None, tuple(records), StorageUnavailable(f"no model can build a schedule now{failed}"))
 
 
-def answer(run: Run, charts: dict[View, str]) -> dict[str, object]:
+def answer(run: Run, charts: dict[View, str]) -> Any:
     """The JSON of a run; `charts` are base64 pictures by view."""
     schedule = run.solution.schedule
     result: dict[str, object] = {

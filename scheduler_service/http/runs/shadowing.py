@@ -14,7 +14,7 @@ from monitoring import PerformanceMonitor
 from scheduler_env.problem import Instance
 from scheduler_service.errors import ServiceError
 from scheduler_service.experiments.pairing import is_shadowed, pair_record, shadow_candidate, solve_both
-from scheduler_service.http.contract.schemas import RunRequest
+from scheduler_service.http.contract.runs import RunRequest
 from scheduler_service.http.runs.running import Run
 from scheduler_service.http.server.background import Background
 from scheduler_service.http.watch.metrics import Metrics

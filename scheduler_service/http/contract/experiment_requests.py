@@ -1,13 +1,23 @@
-"""What the bodies of requests about experiments may hold."""
+"""What the routes of experiments take."""
 
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
 from scheduler_service.experiments.about import ABOUT, Hypothesis, Owner, Title
-from scheduler_service.experiments.definition import Whole
 from scheduler_service.experiments.experiment import DEFAULT_DURATION_DAYS, MAX_DURATION_DAYS, OPTIONS
-from scheduler_service.http.contract.schemas import Name, Strict
+from scheduler_service.http.contract.types import (
+    MAX_NAME,
+    Flag,
+    Name,
+    Query,
+    Signed,
+    Strict,
+    Whole,
+    about,
+    examples,
+)
+from scheduler_service.stats.comparison import ARMS
 from scheduler_service.stats.metrics import METRICS
 
 _ALTHOUGH_WORSE = "Promote it though figures speak against it: `objections` of the outlook."
@@ -30,6 +40,17 @@ class RolloutRequest(Strict):
 
 class ExperimentRequest(Strict):
     """Two or more models, compared on live traffic."""
+
+    model_config = examples(
+        {
+            "experiment_name": "ddqn_v1_vs_v2",
+            "model_a": "DDQN_v1.0",
+            "model_b": "DDQN_v2.0",
+            "traffic_split": {"model_a": 0.7, "model_b": 0.3},
+            "success_metric": "makespan",
+            "duration_days": 7,
+        }
+    )
 
     experiment_name: Name
     model_a: Name
@@ -71,7 +92,7 @@ class ExperimentRequest(Strict):
     forced_variants: dict[str, str] | None = Field(default=None, max_length=10_000, description="Tester -> arm.")
     excluded_users: list[Name] | None = Field(default=None, max_length=10_000)
     rollout: RolloutRequest | None = None
-    actor: Annotated[str, Field(max_length=200)] = ""
+    actor: Annotated[str, Field(max_length=MAX_NAME)] = ""
 
     @property
     def options(self) -> dict[str, Any]:
@@ -82,6 +103,10 @@ class ExperimentRequest(Strict):
 
 class PlanRequest(ExperimentRequest):
     """An experiment that is being thought of: as it would be created, but that nothing of it is needed."""
+
+    model_config = examples(
+        {"model_a": "DDQN_v1.0", "success_metric": "makespan", "duration_days": 7, "minimum_effect": 0.02}
+    )
 
     experiment_name: Name = "plan"
     model_a: Name | None = Field(default=None, description="Its runs say how far users lie apart; all runs if absent.")  # type: ignore[assignment]
@@ -99,15 +124,16 @@ class PlanRequest(ExperimentRequest):
         return self.options | named | limits | {"duration_days": days}
 
 
-class MoveRequest(Strict):
+class MoveRequest(Signed):
     """Who moves an experiment, and why."""
 
-    reason: Annotated[str, Field(max_length=2_000)] = ""
-    actor: Annotated[str, Field(max_length=200)] = ""
+    model_config = examples({"reason": "the results were discussed", "actor": "developer_name"})
 
 
-class DescribeRequest(MoveRequest):
+class DescribeRequest(Signed):
     """Another title, hypothesis or owner, in any script; what is left out stays, null takes one away."""
+
+    model_config = examples({"title": "新模型是否缩短停工", "hypothesis": "大厂的总工期缩短 2 % 以上", "owner": "王工"})
 
     title: Title | None = None
     hypothesis: Hypothesis | None = None
@@ -128,23 +154,27 @@ class AdvanceRequest(MoveRequest):
     )
 
 
-class PromoteArmRequest(Strict):
+class PromoteArmRequest(Signed):
     """The arm whose model becomes the default one, and why."""
+
+    model_config = examples({"arm": "model_b", "reason": "better in every week"})
 
     arm: Name = "model_b"
     although_worse: bool = Field(default=False, description=_ALTHOUGH_WORSE)
-    reason: Annotated[str, Field(max_length=2_000)] = ""
-    actor: Annotated[str, Field(max_length=200)] = ""
 
 
-class StopArmRequest(MoveRequest):
+class StopArmRequest(Signed):
     """The candidate that is taken away from its users, and why."""
+
+    model_config = examples({"arm": "model_c", "reason": "planners complain of its crews"})
 
     arm: Name
 
 
 class ReplayRequest(Strict):
     """Which logged requests both models are run on."""
+
+    model_config = examples({"days": 7, "limit": 1000})
 
     candidate: Name | None = Field(default=None, description="The arm; model_b if absent.")
     days: float = Field(default=7, gt=0, le=3_650, description="How far back.")
@@ -156,3 +186,23 @@ class ReplayRequest(Strict):
         default=None, description="For each model, instead of what the request had."
     )
     own_requests: bool = Field(default=False, description="Only requests that named the experiment.")
+
+
+class ExperimentsQuery(Query):
+    """Which experiments are listed."""
+
+    archived: Flag = Field(default=False, description="true: those in the archive, without their lists of users.")
+
+
+class ArmQuery(Query):
+    """Which arm is looked at."""
+
+    arm: Annotated[str, Field(description="The arm; model_b if left out.", json_schema_extra={"enum": [*ARMS, ""]})] = (
+        "model_b"
+    )
+
+
+class UserQuery(Query):
+    """Which user is asked about."""
+
+    user_id: Annotated[Name, about("The user.")]
