@@ -37,13 +37,13 @@ from scheduler_service.http.runs.caching import AnswerCache
 from scheduler_service.http.runs.recording import Recorder
 from scheduler_service.http.runs.replays import Replays
 from scheduler_service.http.runs.shadowing import Shadow
-from scheduler_service.http.server.background import leave
+from scheduler_service.http.server.background import stop_background_work
 from scheduler_service.http.server.offload import NativeThreads
 from scheduler_service.http.server.processes import gunicorn_settings, serve_with_workers
-from scheduler_service.http.server.serving import WarmUp, end_there_and_then, serve
+from scheduler_service.http.server.serving import WarmUp, exit_now, serve
 from scheduler_service.http.services import EXTENSION, Services
 from scheduler_service.http.watch.metrics import Metrics
-from scheduler_service.http.watch.state import State
+from scheduler_service.http.watch.state import StateCollector
 from scheduler_service.http.watch.watching import (
     firing_alerts,
     tidy_folders,
@@ -96,9 +96,9 @@ def create_app(settings: Settings | None = None, *, limits: Limits | None = None
     app.json = OrjsonProvider(app)
     parts = make_services(settings)
     app.extensions[EXTENSION] = parts
-    parts.metrics.show(State(parts, alerts=lambda: firing_alerts(parts.monitor)))
+    parts.metrics.add_collector(StateCollector(parts, alerts=lambda: firing_alerts(parts.monitor)))
     problems.handle_errors(app, settings.home)
-    hygiene.keep_clean(app, settings, parts.metrics)
+    hygiene.add_ids_and_headers(app, settings, parts.metrics)
     auth.guard(app, settings, limits or Limits(settings))
     for api in (*APIS, console.api):
         app.register_blueprint(api.blueprint)
@@ -230,7 +230,7 @@ def load_all_of_it(agent: "Solver") -> None:
     """Build schedules by every way of the search: each compiled function is read from disk when it is first called.
 
     The sample request is proved by its parts and needs none of them. Four work points do, and have no bound by orders,
-    whose solver might leave threads behind that a fork would not copy: only its import is made.
+    whose solver might stop_background_work threads behind that a fork would not copy: only its import is made.
     """
     import scipy.optimize
     import scipy.sparse  # noqa: F401
@@ -352,8 +352,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         else:
             app, after_start = make_app(settings, limits)
             serve(app, after_start, settings, reload=lambda: reload(app.extensions[EXTENSION]))
-            leave()
-            end_there_and_then()
+            stop_background_work()
+            exit_now()
     except OSError as err:
         log.error("cannot serve on %s:%d: %s", settings.host, settings.port, err)
         return 1

@@ -19,8 +19,8 @@ import pytest
 from monitoring import PerformanceMonitor, PerformanceRecord
 from scheduler_env import SAMPLE_PARAMS
 from scheduler_service.errors import StorageUnavailable
-from scheduler_service.http.runs.recording import MOST_BLOCKED
-from scheduler_service.http.watch.checks import OLD_AFTER_S, Checks
+from scheduler_service.http.runs.recording import MAX_BLOCKED
+from scheduler_service.http.watch.checks import STALE_AFTER_S, Checks
 from scheduler_service.logs import LineFormatter, Relay, Repetitions, SharedRotatingFileHandler
 from scheduler_service.telemetry.history import latest_runs
 from scheduler_service.telemetry.repair import repair
@@ -156,8 +156,8 @@ def test_a_locked_database_refuses_a_crowd_and_leaves_reading_and_health_alone(o
     own.get("/performance")  # the first one also imports pandas
     with closing(sqlite3.connect(database_of(own), isolation_level=None)) as other:
         other.execute("BEGIN EXCLUSIVE")
-        # The first few are in the batch that stands still, and MOST_BLOCKED wait for the next one.
-        with clients(own, MOST_BLOCKED + 26) as answered:
+        # The first few are in the batch that stands still, and MAX_BLOCKED wait for the next one.
+        with clients(own, MAX_BLOCKED + 26) as answered:
             until_named(own, "database", "locked")
             until(lambda: 503 in answered)
             for path in ("/models", "/performance", "/health/live"):
@@ -471,7 +471,7 @@ def test_a_check_that_hangs_is_what_is_wrong_and_is_not_begun_again():
     checks = Checks()
     assert set(checks.ask({"disk": hang, "clock": lambda _: "well"})) == {"disk", "clock"}  # type: ignore[arg-type]
     goes_on.clear()
-    time.sleep(OLD_AFTER_S)
+    time.sleep(STALE_AFTER_S)
     for _ in range(2):
         told = checks.ask({"disk": hang, "clock": lambda: "well"})
         assert told["clock"] == {"status": "ok", "detail": "well"}

@@ -11,7 +11,7 @@ from scheduler_service.errors import StorageUnavailable
 from scheduler_service.http.contract.contract import required_scope
 from scheduler_service.http.guards.auth import find_key
 from scheduler_service.http.guards.limits import FAILED_HERE_BURST, FAILED_KEYS_BURST
-from scheduler_service.http.watch.health import HIDDEN
+from scheduler_service.http.watch.health import HIDDEN_DETAIL
 from scheduler_service.keys import main as keys_tool
 from scheduler_service.keys import parse_keys
 from scheduler_service.settings import Settings, is_loopback, settings_from_environment
@@ -228,7 +228,7 @@ def test_who_may_not_read_is_told_which_parts_work_and_no_more(exposed, on_loopb
 
     whole = parts(on_loopback)
     assert "DDQN" in whole["models"]["detail"]
-    hidden = {name: {"status": part["status"], "detail": HIDDEN} for name, part in whole.items()}
+    hidden = {name: {"status": part["status"], "detail": HIDDEN_DETAIL} for name, part in whole.items()}
     assert parts(exposed) == hidden
     assert parts(exposed, bearer(SCOPED["run"])) == hidden
     assert parts(exposed, bearer("wrong")) == hidden
@@ -241,7 +241,7 @@ def test_health_is_no_way_to_try_keys(tmp_path):
     for _ in range(FAILED_KEYS_BURST):
         assert client.get("/health/ready", headers=bearer("wrong"), environ_base=ELSEWHERE).status_code in (200, 503)
     right = client.get("/health/ready", headers=bearer(SCOPED["read"]), environ_base=ELSEWHERE)
-    assert right.json["parts"]["models"]["detail"] == HIDDEN
+    assert right.json["parts"]["models"]["detail"] == HIDDEN_DETAIL
     assert client.get("/models", headers=bearer(SCOPED["read"]), environ_base=ELSEWHERE).status_code == 429
 
 

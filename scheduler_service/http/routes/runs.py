@@ -39,7 +39,15 @@ from scheduler_service.http.contract.runs import (
 from scheduler_service.http.contract.types import RequestId
 from scheduler_service.http.filters import runs_asked_for
 from scheduler_service.http.runs.reading import read_file
-from scheduler_service.http.runs.running import Outcome, Run, TakesLonger, answer, compute, draw, recorded_details
+from scheduler_service.http.runs.running import (
+    DefaultBudgetTooLong,
+    Outcome,
+    Run,
+    answer,
+    compute,
+    draw,
+    recorded_details,
+)
 from scheduler_service.http.server.offload import HAS_CLIENT_LEFT, Ticket
 from scheduler_service.http.services import Services
 from scheduler_service.logs import log_run
@@ -68,7 +76,7 @@ def run_algorithm(parts: Services, body: RunRequest) -> RunAnswer:
     total_s = time.perf_counter() - g.begun_s
     records = [replace(each, queue_time=queued_s, total_time=total_s) for each in outcome.records]
     parts.recorder.record(records, lambda: _log(outcome, own_id))
-    parts.failed_runs.tell(records)
+    parts.failed_runs.add(records)
     run = outcome.run
     if run is None:
         assert outcome.failure is not None
@@ -152,7 +160,7 @@ def _compute(body: RunRequest, own_id: str, parts: Services) -> tuple[Outcome, f
 
     if not body.time_budget_ms:
         at_once = parts.compute if body.size <= SMALL else parts.large
-        with suppress(TakesLonger):
+        with suppress(DefaultBudgetTooLong):
             return at_once.run(lambda: begin(PATIENCE_MS), is_gone=is_gone, ticket=ticket)
     return parts.improving.run(begin, is_gone=is_gone, ticket=ticket)
 
