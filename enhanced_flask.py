@@ -45,8 +45,8 @@ from scheduler_service.http.services import EXTENSION, Services
 from scheduler_service.http.watch.metrics import Metrics
 from scheduler_service.http.watch.state import StateCollector
 from scheduler_service.http.watch.watching import (
+    clean_folders,
     firing_alerts,
-    tidy_folders,
     watch_alerts,
     watch_experiments,
     watch_live_models,
@@ -132,7 +132,7 @@ def make_services(settings: Settings) -> Services:
         with suppress_storage_errors():
             experiments.config["default_model"] = experiments.default_model
     with suppress_storage_errors():
-        tidy_folders(settings)
+        clean_folders(settings)
     monitor = PerformanceMonitor(
         settings.database_file,
         reports_dir=settings.reports_dir,
@@ -141,7 +141,7 @@ def make_services(settings: Settings) -> Services:
         must_open=False,
     )
     metrics = Metrics()
-    registry.loaded.tell(metrics.count_model_lookup)
+    registry.loaded.on_lookup(metrics.count_model_lookup)
 
     def threads(
         kind: str, size: int, max_waiting: int = settings.max_waiting, *, is_for_long_work: bool = False

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 from scheduler_service.clock import Clock, to_iso, utc_now
 from scheduler_service.errors import InvalidInput, InvalidModel, ModelConflict, ServiceError, StorageUnavailable
 from scheduler_service.registry.degradation import drop_of_live_model
-from scheduler_service.registry.examination import examine, examine_here
+from scheduler_service.registry.examination import examine, examine_in_process
 from scheduler_service.registry.history import Event, Live, is_cooling_down, live_at
 from scheduler_service.registry.index import Index
-from scheduler_service.registry.intake import missing_seeds, take_in
+from scheduler_service.registry.intake import missing_seeds, register_weights
 from scheduler_service.registry.loading import LoadedModel, LoadedModels, check_weights
 from scheduler_service.registry.moves import (
     check_deletion,
@@ -28,7 +28,7 @@ from scheduler_service.registry.moves import (
     with_status,
 )
 from scheduler_service.registry.names import STABLE, Bump, split_tag
-from scheduler_service.registry.outlook import Outlook, look_ahead
+from scheduler_service.registry.outlook import Outlook, outlook_of
 from scheduler_service.registry.records import MOVES, ModelRecord, check_status, check_text
 from scheduler_service.registry.registration import Draft, new_draft
 from scheduler_service.registry.retention import expired
@@ -173,12 +173,12 @@ class ModelVersionManager:
         for draft, path in missing_seeds(self._store, seed_dir):
             try:
                 with open_weights(path, None) as source:
-                    take_in(self._store, self._clock, source, draft, examine_here, is_seed=True)
+                    register_weights(self._store, self._clock, source, draft, examine_in_process, is_seed=True)
             except ServiceError as err:
                 logger.error("the seed model %s is passed over: %s", path, err)
 
     def _register(self, source: BinaryIO, draft: Draft) -> str:
-        key, is_new = take_in(self._store, self._clock, source, draft, examine)
+        key, is_new = register_weights(self._store, self._clock, source, draft, examine)
         if is_new and AUTO_CLEANUP_ENABLED:
             try:
                 self.cleanup()
@@ -239,7 +239,7 @@ class ModelVersionManager:
     def outlook(self, name: str) -> Outlook:
         """What may be done with a model now and what would follow; raises as `resolve`, and as `cleanup`."""
         index = self._store.index()
-        return look_ahead(self._store, index, index.records[index.resolve(name)], self._in_use(index))
+        return outlook_of(self._store, index, index.records[index.resolve(name)], self._in_use(index))
 
     def history(self) -> list[Event]:
         """Every change since the beginning, oldest first."""

@@ -9,7 +9,7 @@ from scheduler_service.errors import ServiceError
 from scheduler_service.experiments.experiment import Experiment
 from scheduler_service.http.services import Services
 from scheduler_service.registry.names import STABLE
-from scheduler_service.registry.records import ModelRecord, elsewhere, elsewhere_params
+from scheduler_service.registry.records import ModelRecord, stable_elsewhere, stable_elsewhere_params
 from scheduler_service.telemetry.answered import answered_by
 
 WINDOW_DAYS = 7
@@ -67,9 +67,9 @@ def _elsewhere(record: ModelRecord, default: str | None) -> dict[str, Any]:
     return {
         "algorithm": record.algorithm,
         "model_key": record.model_key,
-        "message": elsewhere(record, default),
+        "message": stable_elsewhere(record, default),
         "code": "stable_elsewhere",
-        "params": elsewhere_params(record, default),
+        "params": stable_elsewhere_params(record, default),
     }
 
 

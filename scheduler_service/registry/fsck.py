@@ -1,7 +1,7 @@
-"""Whether the registry's files agree with one another, and how to mend what does not.
+"""Consistency check and repair of the registry's files.
 
-Checked without sweeping or finishing anything first, so that what a crash left is seen. Mending never guesses about the
-live model: what bears `stable` or is deployed and has lost its weights is reported, and a person decides.
+The check does not sweep or finish anything first, so it shows leftovers of crashes. Repairs never guess about the live
+model: if the stable or a deployed model has lost its weights, this is only reported, and a person decides.
 """
 
 import json
@@ -18,23 +18,23 @@ from scheduler_service.registry.index import Index
 from scheduler_service.registry.moves import commit_deletion
 from scheduler_service.registry.names import STABLE, parse_versioned
 from scheduler_service.registry.records import ModelRecord
-from scheduler_service.registry.store import INCOMING_LEFTOVER_S, Store
+from scheduler_service.registry.store import INCOMING_MAX_AGE_S, Store
 from scheduler_service.registry.weights import sha256_of
 
 Kind = Literal[
     "leftover",  # a temporary file, or a copy that was never registered
-    "unfinished",  # a change that is made, but not yet in all files
+    "unfinished",  # a committed change that is not in all files yet
     "orphan",  # a file that belongs to no model
     "missing",  # a model without its weights or its configuration
     "damaged",  # weights with another SHA-256, unreadable metadata, a configuration that is not the model's
-    "history",  # the history does not lead to the present
-    "tag",  # a tag of no model, or `stable` on a model that is not deployed
+    "history",  # the history does not end with the current state
+    "tag",  # a tag without a model, or `stable` on a model that is not deployed
 ]
 
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """Something wrong; `remedy` says what mending does, or what a person has to do (`is_mendable` is false)."""
+    """An inconsistency. `remedy` is the automatic repair, or what a person has to do if `is_mendable` is false."""
 
     kind: Kind
     subject: str  # a model key, tag or file
@@ -46,16 +46,16 @@ class Problem:
         return asdict(self)
 
 
-Finding = tuple[Problem, Callable[[], None]]
+RepairableProblem = tuple[Problem, Callable[[], None]]
 
 
 def fsck(store: Store, *, mend: bool = False) -> list[Problem]:
-    """What is wrong, in a fixed order; with `mend` all that can be mended is, and the answer is what was found before.
+    """The problems, in a fixed order; with `mend`, those found before the repairs that it makes.
 
-    Other writers wait meanwhile, so hashing many large models delays them.
+    Other writers are locked out meanwhile, so hashing many large models delays them.
 
     Raises:
-        StorageUnavailable: the registry is locked for long, cannot be read, or its tags are not JSON.
+        StorageUnavailable: the registry is locked too long or cannot be read, or its tags are not JSON.
     """
     with store.excluding_writers():
         findings = list(_unfinished(store))
@@ -73,7 +73,7 @@ def fsck(store: Store, *, mend: bool = False) -> list[Problem]:
     return [problem for problem, _ in findings]
 
 
-def _unfinished(store: Store) -> Iterator[Finding]:
+def _unfinished(store: Store) -> Iterator[RepairableProblem]:
     if store.has_pending:
         yield (
             Problem(
@@ -83,14 +83,14 @@ def _unfinished(store: Store) -> Iterator[Finding]:
         )
 
 
-def _leftovers(store: Store, _index: Index) -> Iterator[Finding]:
+def _leftovers(store: Store, _index: Index) -> Iterator[RepairableProblem]:
     files = [file for folder in (store.base, store.metadata_dir, store.configs_dir) for file in folder.glob(".*.tmp")]
-    files += [file for file in store.incoming_dir.iterdir() if _age_s(file) > INCOMING_LEFTOVER_S]
+    files += [file for file in store.incoming_dir.iterdir() if _age_s(file) > INCOMING_MAX_AGE_S]
     for file in sorted(files):
         yield Problem("leftover", file.name, f"{file} was left by a process that ended", "remove it"), file.unlink
 
 
-def _metadata(store: Store, index: Index) -> Iterator[Finding]:
+def _metadata(store: Store, index: Index) -> Iterator[RepairableProblem]:
     for file in sorted(store.metadata_dir.glob("[!.]*.json")):
         if file.stem not in index.records:
             yield (
@@ -101,11 +101,11 @@ def _metadata(store: Store, index: Index) -> Iterator[Finding]:
                     "restore it from a backup, or remove it and register the weights again",
                     is_mendable=False,
                 ),
-                _nothing,
+                _no_repair,
             )
 
 
-def _orphans(store: Store, _index: Index) -> Iterator[Finding]:
+def _orphans(store: Store, _index: Index) -> Iterator[RepairableProblem]:
     known = {file.stem for file in store.metadata_dir.glob("[!.]*.json")}
     for folder, pattern in ((store.weights_dir, "*.pth"), (store.configs_dir, "[!.]*.json")):
         for file in sorted(folder.glob(pattern)):
@@ -116,7 +116,7 @@ def _orphans(store: Store, _index: Index) -> Iterator[Finding]:
                 )
 
 
-def _models(store: Store, index: Index) -> Iterator[Finding]:
+def _models(store: Store, index: Index) -> Iterator[RepairableProblem]:
     for record in index.newest_first:
         yield from _weights(store, record)
         config_file = store.configs_dir / f"{record.model_key}.json"
@@ -136,7 +136,7 @@ def _models(store: Store, index: Index) -> Iterator[Finding]:
         )
 
 
-def _weights(store: Store, record: ModelRecord) -> Iterator[Finding]:
+def _weights(store: Store, record: ModelRecord) -> Iterator[RepairableProblem]:
     file = store.weights_file(record.model_key)
     try:
         digest = sha256_of(file)
@@ -151,19 +151,19 @@ def _weights(store: Store, record: ModelRecord) -> Iterator[Finding]:
         remedy, repair, is_mendable = "bring the good copy back from .trash/", lambda: move(copy, file), True
     elif record.status == "deployed" or STABLE in record.tags:
         remedy = f"the model is {record.status}: restore {file} from a backup, or roll back"
-        repair, is_mendable = _nothing, False
+        repair, is_mendable = _no_repair, False
     else:
         remedy, is_mendable = "delete the model; what is left goes to .trash/", True
 
         def repair() -> None:
-            # Earlier repairs may have changed the registry, so the index is read again.
+            # Earlier repairs may have changed the registry.
             fresh = store.index_under_lock()
             commit_deletion(store, fresh, fresh.records[record.model_key], "fsck", f"fsck: {message}")
 
     yield Problem(kind, record.model_key, message, remedy, is_mendable), repair  # type: ignore[arg-type]
 
 
-def _tags(store: Store, index: Index) -> Iterator[Finding]:
+def _tags(store: Store, index: Index) -> Iterator[RepairableProblem]:
     for tag, key in sorted(store.stored_tags().items()):
         if key not in index.records:
             yield (
@@ -178,11 +178,11 @@ def _tags(store: Store, index: Index) -> Iterator[Finding]:
                     "tag", tag, f"{tag} stands for {key}, which is {index.records[key].status}",
                     "deploy it, or another version", is_mendable=False,
                 ),
-                _nothing,
+                _no_repair,
             )  # fmt: skip
 
 
-def _history(store: Store, index: Index) -> Iterator[Finding]:
+def _history(store: Store, index: Index) -> Iterator[RepairableProblem]:
     unreadable = store.history.unreadable_lines()
     if unreadable:
         yield (
@@ -190,32 +190,33 @@ def _history(store: Store, index: Index) -> Iterator[Finding]:
                 "history", store.history.path.name, f"{unreadable} lines are unreadable",
                 "restore them from a backup; they are passed over meanwhile", is_mendable=False,
             ),
-            _nothing,
+            _no_repair,
         )  # fmt: skip
-    status, tags = _replayed(store.history.lines())
+    status, tags = _end_state(store.history.lines())
     differing = {
         key: (status.get(key), index.records[key].status if key in index.records else None)
         for key in status.keys() | index.records.keys()
     }
     hidden = {file.stem for file in store.metadata_dir.glob("[!.]*.json")} - index.records.keys()
-    for key, (told, found) in sorted(differing.items()):
-        if told != found and key not in hidden:
+    for key, (recorded, found) in sorted(differing.items()):
+        if recorded != found and key not in hidden:
             yield (
-                Problem("history", key, f"the history ends with {told or 'no model'}, the files say {found or 'none'}",
+                Problem("history", key,
+                        f"the history ends with {recorded or 'no model'}, the files say {found or 'none'}",
                         "add a line that says what is"),
-                lambda key=key: _acknowledge(store, key),  # type: ignore[misc]
+                lambda key=key: _record_status(store, key),  # type: ignore[misc]
             )  # fmt: skip
     for tag in sorted(tags.keys() | index.tags.keys()):
         if tags.get(tag) != index.tags.get(tag):
             message = f"the history ends with {tags.get(tag, 'no model')}, the tags say {index.tags.get(tag, 'none')}"
             yield (
                 Problem("history", tag, message, "add a line that says what is"),
-                lambda tag=tag: _acknowledge_tag(store, tag),  # type: ignore[misc]
+                lambda tag=tag: _record_tag(store, tag),  # type: ignore[misc]
             )
 
 
-def _replayed(events: list[Event]) -> tuple[dict[str, str], dict[str, str]]:
-    """Status of each model and target of each tag, by the history alone."""
+def _end_state(events: list[Event]) -> tuple[dict[str, str], dict[str, str]]:
+    """Status of each model and target of each tag according to the history."""
     status: dict[str, str | None] = {}
     tags: dict[str, str | None] = {}
     for event in events:
@@ -227,13 +228,13 @@ def _replayed(events: list[Event]) -> tuple[dict[str, str], dict[str, str]]:
     )
 
 
-def _acknowledge(store: Store, key: str) -> None:
+def _record_status(store: Store, key: str) -> None:
     index = store.index_under_lock()
     reason = "fsck: this is what the files say; the history said otherwise"
     store.commit(index, "mended", key, records={key: index.records.get(key)}, actor="fsck", reason=reason)
 
 
-def _acknowledge_tag(store: Store, tag: str) -> None:
+def _record_tag(store: Store, tag: str) -> None:
     index = store.index_under_lock()
     key = index.tags.get(tag)
     reason = "fsck: this is what the tags say; the history said otherwise"
@@ -242,7 +243,7 @@ def _acknowledge_tag(store: Store, tag: str) -> None:
 
 def _trash(store: Store, file: Path) -> Callable[[], None]:
     def repair() -> None:
-        os.utime(file)  # the trash is emptied by age, counted from now
+        os.utime(file)  # the trash is emptied by file age, counted from now
         move(file, store.trash_dir / (file.name if parse_versioned(file.stem) else f"orphan-{file.name}"))
 
     return repair
@@ -252,5 +253,5 @@ def _age_s(file: Path) -> float:
     return time.time() - file.stat().st_mtime
 
 
-def _nothing() -> None:
-    """A person has to."""
+def _no_repair() -> None:
+    """For problems that a person has to repair."""

@@ -234,7 +234,7 @@ def watch_alerts(parts: Services) -> None:
                 last_error = ""
                 if time.monotonic() >= next_tidying_s:
                     next_tidying_s = time.monotonic() + CLEANUP_INTERVAL_S
-                    parts.storage.run(lambda: tidy_up(parts))
+                    parts.storage.run(lambda: clean_up(parts))
             except Exception as err:  # the next evaluation may work
                 if last_error != str(err):
                     last_error = str(err)
@@ -263,9 +263,9 @@ def _deliver_alerts(parts: Services) -> None:
         gevent.sleep(min(DELIVERY_INTERVAL_S, parts.settings.alert_every_s))
 
 
-def tidy_up(parts: Services) -> None:
+def clean_up(parts: Services) -> None:
     """Compact runs older than SCHED_RETENTION_DAYS, and delete old ended alerts."""
-    tidy_folders(parts.settings)
+    clean_folders(parts.settings)
     now, monitor, days = utc_now(), parts.monitor, parts.settings.retention_days
     monitor.alerts.forget(now - ALERT_RETENTION)
     if days > 0.0:
@@ -278,7 +278,7 @@ def tidy_up(parts: Services) -> None:
             log.info("%d runs older than %g days are now sums by day and model", compacted, days)
 
 
-def tidy_folders(settings: Settings) -> None:
+def clean_folders(settings: Settings) -> None:
     """Remove temporary files of killed processes; the registry removes its own.
 
     Raises:
