@@ -21,7 +21,7 @@ from scheduler_env import SAMPLE_PARAMS
 from scheduler_service.errors import StorageUnavailable
 from scheduler_service.http.runs.recording import MAX_BLOCKED
 from scheduler_service.http.watch.checks import STALE_AFTER_S, Checks
-from scheduler_service.logs import LineFormatter, Relay, Repetitions, SharedRotatingFileHandler
+from scheduler_service.logs import LineFormatter, Relay, RepetitionFilter, SharedRotatingFileHandler
 from scheduler_service.telemetry.history import latest_runs
 from scheduler_service.telemetry.repair import repair
 from tests import preloaded
@@ -417,7 +417,7 @@ def test_a_log_that_cannot_be_written_says_so_once_and_later_how_much_is_missing
 
 def test_a_fault_is_said_once_a_minute_with_how_often(tmp_path):
     now = [0.0]
-    filter_ = Repetitions(clock=lambda: now[0])
+    filter_ = RepetitionFilter(clock=lambda: now[0])
 
     def passes(message: str, level: int = logging.ERROR) -> str | None:
         record = logging.LogRecord("x", level, "", 0, message, (), None)
@@ -428,7 +428,7 @@ def test_a_fault_is_said_once_a_minute_with_how_often(tmp_path):
     assert passes("another fault") is not None
     assert passes("no fault", logging.INFO) == passes("no fault", logging.INFO) is not None
     now[0] = 61.0
-    assert str(passes("the disk is full")).endswith("(said 3 more times meanwhile)")
+    assert str(passes("the disk is full")).endswith("(repeated 3 times meanwhile)")
 
 
 def test_a_log_whose_disk_hangs_holds_nobody_up():
