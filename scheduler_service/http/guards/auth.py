@@ -78,6 +78,7 @@ def guard(app: Flask, settings: Settings, limits: Limits) -> None:
     def refuse() -> None:
         g.api_key, g.rate_decision, g.may_read = None, None, False
         wanted, contract = required_scope(request.method, request.endpoint), contract_of(request.endpoint)
+        g.wanted_scope = wanted
         admission = contract.admission if contract is not None else "keyed"
         if admission != "liveness":
             _refuse_foreign_pages(origins, hosts, is_exposed=is_exposed)
@@ -102,10 +103,9 @@ def guard(app: Flask, settings: Settings, limits: Limits) -> None:
         rate_decision: RateDecision | None = g.get("rate_decision")
         if rate_decision is not None and limits.addresses is not None:
             answer.headers["RateLimit-Policy"] = limits.addresses.policy
-            answer.headers["RateLimit"] = (
-                f'"requests";r={rate_decision.remaining};t={max(0, round(rate_decision.wait_s + 0.5))}'
-            )
-        wanted, name = required_scope(request.method, request.endpoint), key_name()
+            reset_s = max(0, round(rate_decision.wait_s + 0.5))
+            answer.headers["RateLimit"] = f'"requests";r={rate_decision.remaining};t={reset_s}'
+        wanted, name = g.get("wanted_scope"), key_name()
         if wanted is not None and (keys or is_exposed):
             answer.headers[SCOPES_HEADER] = without_key if name is None else with_key[name]
         if wanted == "admin" and request.method not in READING_METHODS:
