@@ -12,7 +12,7 @@ from scheduler_service.clock import Clock, to_iso, utc_now
 from scheduler_service.errors import InvalidInput, InvalidModel, ModelConflict, ServiceError, StorageUnavailable
 from scheduler_service.registry.degradation import drop_of_live_model
 from scheduler_service.registry.examination import examine, examine_in_process
-from scheduler_service.registry.history import Event, Live, is_cooling_down, live_at
+from scheduler_service.registry.history import Event, LiveModel, is_cooling_down, live_at
 from scheduler_service.registry.index import Index
 from scheduler_service.registry.intake import missing_seeds, register_weights
 from scheduler_service.registry.loading import LoadedModel, LoadedModels, check_weights
@@ -33,7 +33,7 @@ from scheduler_service.registry.records import MOVES, ModelRecord, check_status,
 from scheduler_service.registry.registration import Draft, new_draft
 from scheduler_service.registry.retention import expired
 from scheduler_service.registry.store import Store
-from scheduler_service.registry.usage import User, models_in_use
+from scheduler_service.registry.usage import ModelUse, models_in_use
 from scheduler_service.registry.validation import check_validated
 from scheduler_service.registry.weights import open_weights
 from scheduler_service.settings import settings_from_environment
@@ -244,13 +244,13 @@ class ModelVersionManager:
         """All changes, oldest first."""
         return self._store.history.lines()
 
-    def live_at(self, moment: datetime, algorithm: str) -> Live | None:
+    def live_at(self, moment: datetime, algorithm: str) -> LiveModel | None:
         """The model that was live (`stable`) at `moment`: since when, by whom and why; None if there was none."""
         return live_at(self._store.history.lines(), moment).get(algorithm)
 
     def history_at(
         self, moment: datetime, algorithm: str | None = None, model: str | None = None
-    ) -> tuple[list[Event], list[Live]]:
+    ) -> tuple[list[Event], list[LiveModel]]:
         """(changes until `moment`, oldest first; live models at `moment`), filtered by algorithm or model if given."""
         events = self._store.history.lines()
         if model is not None and all(event.model_key != model for event in events):
@@ -421,7 +421,7 @@ class ModelVersionManager:
         events, now = self._store.history.lines(), self._clock()
         return expired(index, events, now, METADATA_RETENTION_DAYS, KEEP_LAST_VERSIONS, self._in_use(index))
 
-    def _in_use(self, index: Index) -> dict[str, list[User]]:
+    def _in_use(self, index: Index) -> dict[str, list[ModelUse]]:
         return models_in_use(self.experiments_file, index, self._clock())
 
     def _validate(self, record: ModelRecord, actor: str) -> dict[str, Any]:

@@ -50,31 +50,32 @@ class Settings(BaseSettings):
         description="API keys, comma-separated: <name>:<scope>[+<scope>]:<sha256 hex>, scopes run, read, admin.",
     )
     anonymous_scopes: Annotated[tuple[str, ...], NoDecode] = Field(
-        default=(), description="Scopes without a key once not on loopback, comma-separated: run, read."
+        default=(), description="Scopes without a key if not on loopback, comma-separated: run, read."
     )
     rate_limit: int = Field(
         default=6_000,
         ge=0,
         le=1_000_000,
-        description="Requests a minute for each key, or address without one; 0: no limit. Never for keyless loopback.",
+        description="Requests a minute per key, or per address without a key; 0: no limit. "
+        "Loopback without a key is exempt.",
     )
     model_sources: Annotated[tuple[Path, ...], NoDecode] = Field(
         default=(),
-        description="Folders, comma-separated, that POST /models/register may read weights from; SCHED_HOME if empty.",
+        description="Folders, comma-separated, from which POST /models/register may read weights; SCHED_HOME if empty.",
     )
     cors_origins: Annotated[tuple[str, ...], NoDecode] = Field(
         default=("http://localhost:*", "http://127.0.0.1:*"),
-        description="Origins, comma-separated, that browsers may call from; * inside stands for a port.",
+        description="Allowed CORS origins, comma-separated; * stands for a port.",
     )
     allowed_hosts: Annotated[tuple[str, ...], NoDecode] = Field(
         default=(),
-        description="Names, comma-separated, that a proxy or DNS has for this service. Always: loopback; addresses and "
-        "names without a dot where other machines reach it.",
+        description="Host names, comma-separated, of this service in a proxy or DNS. Always allowed: "
+        "loopback; addresses and names without a dot if the service is reachable from other machines.",
     )
     trusted_proxies: Annotated[tuple[IPvAnyNetwork, ...], NoDecode] = Field(
         default=(),
-        description="Networks, comma-separated, of proxies that say who a client is (X-Forwarded-For, -Proto); with "
-        "one, clients need keys on loopback, too.",
+        description="Networks, comma-separated, of proxies whose X-Forwarded-For and -Proto are trusted; with "
+        "one, clients also need keys on loopback.",
     )
     compute_threads: int = Field(
         default=0,
@@ -86,23 +87,25 @@ class Settings(BaseSettings):
         default=256,
         ge=0,
         le=100_000,
-        description="Requests that wait for a thread of a kind, by worker; beyond it 503 with Retry-After.",
+        description="Limit of waiting requests per kind of thread and worker; above it 503 with Retry-After.",
     )
     answer_cache_mib: int = Field(
-        default=0, ge=0, le=65_536, description="Memory of a worker for schedules that are asked for again; 0: none."
+        default=0, ge=0, le=65_536, description="Cache of schedules for repeated requests, per worker; 0: off."
     )
     max_body_bytes: int = Field(default=8 * 2**20, ge=1024, description="Largest request body; above it 413.")
-    max_time_budget_ms: int = Field(default=60_000, ge=0, description="Longest improvement a request may ask for.")
+    max_time_budget_ms: int = Field(default=60_000, ge=0, description="Largest time budget of a request.")
     auto_rollback: bool = Field(
-        default=False, description="Roll back by itself when the live model does worse than it was validated for."
+        default=False, description="Roll back automatically if the live model is worse than at its validation."
     )
     auto_rollback_cool_down_h: float = Field(
-        default=24.0, ge=0.0, le=8760.0, description="Hours after such a rollback before another one."
+        default=24.0, ge=0.0, le=8760.0, description="Hours after an automatic rollback before the next one."
     )
     retention_days: float = Field(
-        default=0.0, ge=0.0, le=3660.0, description="Days until a run is replaced by its day's sums; 0: never."
+        default=0.0, ge=0.0, le=3660.0, description="Days after which runs are replaced by daily sums; 0: never."
     )
-    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(default="INFO", description="What the log tells.")
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
+        default="INFO", description="Lowest level of logged messages."
+    )
     log_format: Literal["text", "json"] = Field(
         default="text", description="text, or json: one JSON object on each line of the log."
     )
@@ -111,7 +114,7 @@ class Settings(BaseSettings):
 
     alert_webhooks: Annotated[tuple[SecretStr, ...], NoDecode] = Field(
         default=(),
-        description="Where alerts are sent, comma-separated: <kind>=<url>, kind json, dingtalk, wecom or feishu.",
+        description="Targets of alerts, comma-separated: <kind>=<url>, kind json, dingtalk, wecom or feishu.",
     )
     alert_dingtalk_secret: SecretStr | None = Field(
         default=None, description="Secret (SEC...) that signs the messages to DingTalk robots."
@@ -123,29 +126,29 @@ class Settings(BaseSettings):
         default=None,
         description="Mail server for alerts: smtp+starttls://user:password@host:587, smtps://... or smtp://host.",
     )
-    alert_mail_from: str | None = Field(default=None, description="Address that alerts by mail come from.")
+    alert_mail_from: str | None = Field(default=None, description="Sender address of alerts by mail.")
     alert_mail_to: Annotated[tuple[str, ...], NoDecode] = Field(
-        default=(), description="Addresses, comma-separated, that alerts are mailed to."
+        default=(), description="Recipients of alerts by mail, comma-separated."
     )
 
     alert_every_s: float = Field(
         default=30.0,
         ge=0.0,
         le=3600.0,
-        description="Seconds between two checks for alerts; 0: none, nor deliveries and tidying.",
+        description="Seconds between two checks for alerts; 0: no checks, deliveries and cleanups.",
     )
     alert_confirm_s: float = Field(
-        default=60.0, ge=0.0, le=86400.0, description="Seconds that something is wrong before an alert fires."
+        default=60.0, ge=0.0, le=86400.0, description="Seconds that a problem has to last before an alert fires."
     )
     alert_cool_down_s: float = Field(
-        default=1800.0, ge=0.0, le=604800.0, description="Least seconds between two notices of the same alert."
+        default=1800.0, ge=0.0, le=604800.0, description="Minimum seconds between two notices of the same alert."
     )
     alert_remind_h: float = Field(
-        default=24.0, gt=0.0, le=8760.0, description="Hours until a reminder of an alert that nobody acknowledged."
+        default=24.0, gt=0.0, le=8760.0, description="Hours until a reminder of an unacknowledged alert."
     )
     alert_thresholds: dict[str, float] = Field(
         default_factory=dict,
-        description='Thresholds instead of the usual ones, as JSON: {"max_makespan": 80, "max_gap_10": 0.05}.',
+        description='Thresholds instead of the defaults, as JSON: {"max_makespan": 80, "max_gap_10": 0.05}.',
     )
     alert_lang: Literal["zh", "en"] = Field(default="zh", description="Language of alerts: zh or en.")
 

@@ -10,7 +10,7 @@ from enhanced_flask import create_app
 from scheduler_service.errors import StorageUnavailable
 from scheduler_service.http.contract.contract import required_scope
 from scheduler_service.http.guards.auth import find_key
-from scheduler_service.http.guards.limits import FAILED_HERE_BURST, FAILED_KEYS_BURST
+from scheduler_service.http.guards.limits import FAILED_KEYS_BURST, FAILED_LOCAL_BURST
 from scheduler_service.http.watch.health import HIDDEN_DETAIL
 from scheduler_service.keys import main as keys_tool
 from scheduler_service.keys import parse_keys
@@ -261,10 +261,10 @@ def test_who_may_not_read_is_not_told_where_the_service_keeps_things(tmp_path):
 
 def test_unknown_keys_from_this_machine_are_bounded_together_and_right_ones_go_on(tmp_path):
     client = app_over(tmp_path).test_client()
-    wrong = [bearer(f"wrong {number}") for number in range(FAILED_HERE_BURST + 50)]
+    wrong = [bearer(f"wrong {number}") for number in range(FAILED_LOCAL_BURST + 50)]
     told = [client.get("/models", headers=headers).status_code for headers in wrong]
-    assert told[:FAILED_HERE_BURST] == [401] * FAILED_HERE_BURST
-    assert 429 in told[FAILED_HERE_BURST:]
+    assert told[:FAILED_LOCAL_BURST] == [401] * FAILED_LOCAL_BURST
+    assert 429 in told[FAILED_LOCAL_BURST:]
     assert client.get("/models", headers=bearer(SCOPED["read"])).status_code == 200
 
 

@@ -17,7 +17,7 @@ import numpy as np
 
 from scheduler_service.clock import parse_time
 from scheduler_service.errors import ServiceError
-from scheduler_service.registry.history import Live
+from scheduler_service.registry.history import LiveModel
 from scheduler_service.registry.index import Index
 from scheduler_service.stats.sequential import lower_confidence_sequence
 from scheduler_service.stats.summaries import Values
@@ -62,7 +62,7 @@ def window_at(now: datetime, deployed_at: datetime) -> tuple[datetime, float]:
     return deployed_at + number * WINDOW, ALPHA / ((number + 1) * (number + 2))
 
 
-def drop_of_live_model(index: Index, live: Live | None, runs: "pd.DataFrame", now: datetime) -> Drop | None:
+def drop_of_live_model(index: Index, live: LiveModel | None, runs: "pd.DataFrame", now: datetime) -> Drop | None:
     """The drop of the live model; None without a drop or without a live model.
 
     Args:

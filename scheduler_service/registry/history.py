@@ -100,7 +100,7 @@ def previous_target(events: Iterable[Event], tag: str, existing: Collection[str]
 
 
 @dataclass(frozen=True, slots=True)
-class Live:
+class LiveModel:
     """The model with the tag `stable`: since when, by whom and why."""
 
     algorithm: str
@@ -116,9 +116,9 @@ class Live:
         return asdict(self)
 
 
-def live_at(events: Iterable[Event], moment: datetime) -> dict[str, Live]:
+def live_at(events: Iterable[Event], moment: datetime) -> dict[str, LiveModel]:
     """Algorithm -> the stable model at `moment`, according to the history."""
-    live: dict[str, Live] = {}
+    live: dict[str, LiveModel] = {}
     for event in events:
         if parse_time(event.time) > moment:
             continue  # clocks may step back, so later lines may have earlier times
@@ -130,7 +130,9 @@ def live_at(events: Iterable[Event], moment: datetime) -> dict[str, Live]:
                 live.pop(algorithm, None)
             elif algorithm not in live or live[algorithm].model_key != key:
                 code, params = event.details.get("code", ""), event.details.get("params", {})
-                live[algorithm] = Live(algorithm, key, event.time, event.event, event.actor, event.reason, code, params)
+                live[algorithm] = LiveModel(
+                    algorithm, key, event.time, event.event, event.actor, event.reason, code, params
+                )
     return live
 
 

@@ -15,7 +15,7 @@ from scheduler_service.registry.loading import check_weights
 from scheduler_service.registry.names import LATEST, STABLE
 from scheduler_service.registry.records import ModelRecord, Status, check_move
 from scheduler_service.registry.store import Store
-from scheduler_service.registry.usage import Role, User
+from scheduler_service.registry.usage import ModelUse, Role
 
 logger = logging.getLogger(__name__)
 
@@ -56,7 +56,7 @@ def check_promotion(store: Store, record: ModelRecord, status: Status) -> None:
         raise InvalidTransition("model_is_stable", model=record.model_key)
 
 
-def check_deletion(record: ModelRecord, in_use: Mapping[str, Sequence[User]]) -> None:
+def check_deletion(record: ModelRecord, in_use: Mapping[str, Sequence[ModelUse]]) -> None:
     """Check that the model can be deleted.
 
     Args:
@@ -72,8 +72,8 @@ def check_deletion(record: ModelRecord, in_use: Mapping[str, Sequence[User]]) ->
         raise ModelConflict("model_has_tags", model=record.model_key, tags=held)
     if record.status == "deployed":
         raise ModelConflict("model_is_deployed", model=record.model_key)
-    if users := in_use.get(record.model_key):
-        raise ModelConflict(USED_BY[users[-1].role], model=record.model_key, experiment=users[-1].experiment)
+    if uses := in_use.get(record.model_key):
+        raise ModelConflict(USED_BY[uses[-1].role], model=record.model_key, experiment=uses[-1].experiment)
 
 
 def roll_back(

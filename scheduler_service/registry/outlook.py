@@ -10,7 +10,7 @@ from scheduler_service.registry.moves import check_deletion, check_deployment, c
 from scheduler_service.registry.names import STABLE
 from scheduler_service.registry.records import ModelRecord, Status
 from scheduler_service.registry.store import Store
-from scheduler_service.registry.usage import User
+from scheduler_service.registry.usage import ModelUse
 
 PROMOTIONS: tuple[Status, ...] = ("validated", "deployed", "retired")
 
@@ -23,9 +23,9 @@ class Outlook:
     refusals: Mapping[
         str, ServiceError | None
     ]  # PROMOTIONS, default, deleted -> reason against it; None: it is allowed
-    used_by: Sequence[User]  # users of this model, by any of its names
+    used_by: Sequence[ModelUse]  # users of this model, by any of its names
     stable: str | None  # the key of its algorithm's live version
-    follows_stable: Sequence[User]  # users of the tag, who get another model when the tag moves
+    follows_stable: Sequence[ModelUse]  # users of the tag, who get another model when the tag moves
     rollback_to: str | None  # the target of a rollback of its algorithm
 
     def to_dict(self) -> dict[str, Any]:
@@ -37,7 +37,7 @@ class Outlook:
         }
 
 
-def outlook_of(store: Store, index: Index, record: ModelRecord, in_use: Mapping[str, Sequence[User]]) -> Outlook:
+def outlook_of(store: Store, index: Index, record: ModelRecord, in_use: Mapping[str, Sequence[ModelUse]]) -> Outlook:
     """The outlook of a model; reads its weights if nothing else prevents its deployment.
 
     Args:
@@ -68,13 +68,15 @@ def outlook_of(store: Store, index: Index, record: ModelRecord, in_use: Mapping[
         },
         used_by=tuple(in_use.get(record.model_key, ())),
         stable=stable,
-        follows_stable=tuple(user for user in in_use.get(stable or "", ()) if user.named in names),
+        follows_stable=tuple(use for use in in_use.get(stable or "", ()) if use.named in names),
         rollback_to=rollback_target(store, index, record.algorithm) if stable else None,
     )
 
 
-def _refusal_as_default(store: Store, record: ModelRecord, in_use: Mapping[str, Sequence[User]]) -> ServiceError | None:
-    if any(user.role == "default" for user in in_use.get(record.model_key, ())):
+def _refusal_as_default(
+    store: Store, record: ModelRecord, in_use: Mapping[str, Sequence[ModelUse]]
+) -> ServiceError | None:
+    if any(use.role == "default" for use in in_use.get(record.model_key, ())):
         return InvalidTransition("model_is_default", model=record.model_key)
     return _refusal(lambda: check_deployment(store, record))
 

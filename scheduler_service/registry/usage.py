@@ -15,7 +15,7 @@ Role = Literal["default", "experiment", "way_back"]
 
 
 @dataclass(frozen=True, slots=True)
-class User:
+class ModelUse:
     """A use of a model: as the default model, in an experiment, or as the previous default of a promotion."""
 
     role: Role
@@ -23,7 +23,7 @@ class User:
     experiment: str | None = None
 
 
-def models_in_use(config_file: Path, index: Index, now: datetime) -> dict[str, list[User]]:
+def models_in_use(config_file: Path, index: Index, now: datetime) -> dict[str, list[ModelUse]]:
     """Model key -> its uses: default model, arms of experiments that are not over, previous defaults.
 
     Raises:
@@ -38,16 +38,16 @@ def models_in_use(config_file: Path, index: Index, now: datetime) -> dict[str, l
         raise StorageUnavailable("users_unknown", reason=str(err)) from err
     if problem is not None:
         raise StorageUnavailable("users_unknown", reason=problem)
-    users = [User("default", config.default_model)]
+    uses = [ModelUse("default", config.default_model)]
     for experiment in config.experiments.values():
         if experiment.status_at(now) not in OVER:
-            users += [User("experiment", name, experiment.name) for name in experiment.models.values()]
+            uses += [ModelUse("experiment", name, experiment.name) for name in experiment.models.values()]
         promotion = experiment.promotion
         if promotion is not None and promotion.model == config.default_model:
-            users.append(User("way_back", promotion.previous_default, experiment.name))
+            uses.append(ModelUse("way_back", promotion.previous_default, experiment.name))
     # A name that matches several models may mean any of them, so all of them are in use.
-    found: dict[str, list[User]] = {}
-    for user in users:
-        for key in index.candidates(user.named):
-            found.setdefault(key, []).append(user)
+    found: dict[str, list[ModelUse]] = {}
+    for use in uses:
+        for key in index.candidates(use.named):
+            found.setdefault(key, []).append(use)
     return found

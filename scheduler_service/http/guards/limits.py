@@ -23,7 +23,7 @@ ADDRESS_SLOTS = 65_536
 """Addresses with the same hash share a limit: with 1,000 clients, one in 66."""
 FAILED_KEYS_PER_MINUTE, FAILED_KEYS_BURST = 10, 10
 """Unknown keys from one address: enough for a client with an old key to get 401, too few for guessing keys."""
-FAILED_HERE_PER_MINUTE, FAILED_HERE_BURST = 100, 100
+FAILED_LOCAL_PER_MINUTE, FAILED_LOCAL_BURST = 100, 100
 """Unknown keys from this machine, which may run a proxy for many clients."""
 BURST_S, MIN_BURST = 5.0, 20
 """A burst may contain the requests of `BURST_S` seconds, and at least `MIN_BURST` requests."""
@@ -97,7 +97,7 @@ class Limits:
             self.keys = RateLimit(rate, burst, slots=len(settings.api_keys))
             self.addresses = RateLimit(rate, burst, slots=ADDRESS_SLOTS)
         self._failed = RateLimit(FAILED_KEYS_PER_MINUTE, FAILED_KEYS_BURST, slots=ADDRESS_SLOTS)
-        self._failed_here = RateLimit(FAILED_HERE_PER_MINUTE, FAILED_HERE_BURST, slots=1)
+        self._failed_local = RateLimit(FAILED_LOCAL_PER_MINUTE, FAILED_LOCAL_BURST, slots=1)
 
     def decide_for_key(self, position: int) -> RateDecision | None:
         """The decision for the key at this index of the settings; None without a limit."""
@@ -127,7 +127,7 @@ class Limits:
         slot = self._slot(address)
         if slot is not None:
             self._failed.take(slot)
-        elif not (rate_decision := self._failed_here.take(0)).is_allowed:
+        elif not (rate_decision := self._failed_local.take(0)).is_allowed:
             raise RateExceeded("too_many_unknown_keys", retry_after_s=rate_decision.wait_s)
 
     def _hashed(self, address: str) -> int | None:

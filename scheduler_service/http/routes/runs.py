@@ -27,8 +27,8 @@ from scheduler_service.http.filters import runs_asked_for
 from scheduler_service.http.runs.reading import read_file
 from scheduler_service.http.runs.running import (
     DefaultBudgetTooLong,
-    Outcome,
     Run,
+    RunOutcome,
     answer,
     compute,
     draw,
@@ -135,7 +135,7 @@ def get_run(parts: Services, request_id: RequestId) -> contract.RunRecordAnswer:
     return success(run=found, input=asked, schedule=recorded_details(asked, placements))
 
 
-def _compute(body: contract.RunRequest, own_id: str, parts: Services) -> tuple[Outcome, float]:
+def _compute(body: contract.RunRequest, own_id: str, parts: Services) -> tuple[RunOutcome, float]:
     """The outcome, and the seconds that the request waited for it to be begun.
 
     By the threads for what is done at once, by those for large problems, or by those for searches that take their
@@ -143,7 +143,7 @@ def _compute(body: contract.RunRequest, own_id: str, parts: Services) -> tuple[O
     """
     begun_s, ticket, is_gone = g.begun_s, Ticket(), request.environ.get(HAS_CLIENT_LEFT)
 
-    def begin(patience_ms: float = math.inf) -> tuple[Outcome, float]:
+    def begin(patience_ms: float = math.inf) -> tuple[RunOutcome, float]:
         queued_s = time.perf_counter() - begun_s
         outcome = compute(
             body, own_id, parts.models, parts.experiments, parts.settings.max_time_budget_ms, parts.answers,
@@ -167,7 +167,7 @@ def _charts(run: Run, body: contract.RunRequest, parts: Services) -> dict[contra
     return parts.drawing.run(begin, is_gone=request.environ.get(HAS_CLIENT_LEFT), ticket=ticket)
 
 
-def _log(outcome: Outcome, own_id: str) -> None:
+def _log(outcome: RunOutcome, own_id: str) -> None:
     run = outcome.run
     if run is None:
         log.info("run=%s had no answer: %s", own_id, outcome.failure)

@@ -49,19 +49,19 @@ class Recorder:
             StorageUnavailable: they cannot be written, or the disk is slow and `MAX_BLOCKED` others wait for it.
             Overloaded: the queue of the storage threads is full.
         """
-        mine = _Waiting(records, then, contextvars.copy_context(), AsyncResult())
+        waiting = _Waiting(records, then, contextvars.copy_context(), AsyncResult())
         if self._is_blocked and len(self._waiting) >= MAX_BLOCKED:
             raise self._refusal()
-        self._waiting.append(mine)
+        self._waiting.append(waiting)
         if not self._is_writing:
             self._is_writing = True
             gevent.spawn(self._write)
-        while not mine.is_written.ready():
-            mine.is_written.wait(BLOCKED_AFTER_S)
-            if self._is_blocked and mine in self._waiting[MAX_BLOCKED:]:
-                self._waiting.remove(mine)
+        while not waiting.is_written.ready():
+            waiting.is_written.wait(BLOCKED_AFTER_S)
+            if self._is_blocked and waiting in self._waiting[MAX_BLOCKED:]:
+                self._waiting.remove(waiting)
                 raise self._refusal()
-        mine.is_written.get()
+        waiting.is_written.get()
 
     @property
     def _is_blocked(self) -> bool:

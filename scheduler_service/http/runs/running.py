@@ -68,7 +68,7 @@ class Run:
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class RunOutcome:
     """The result of a request: a run or a failure, and the attempts to record, the successful one last."""
 
     run: Run | None
@@ -91,7 +91,7 @@ def compute(
     patience_ms: float = math.inf,
     waited_ms: float = 0.0,
     stop: Callable[[], bool] | None = None,
-) -> Outcome:
+) -> RunOutcome:
     """Compute the schedule for `request` with the chosen model, or else with the first fallback that works.
 
     Args:
@@ -161,11 +161,11 @@ def compute(
         )
         if records:
             log.warning("%r did not answer; %s did (fallback)", first.model, model.key)
-        return Outcome(run, (*records, _success(run, request)))
+        return RunOutcome(run, (*records, _success(run, request)))
     if not records:
-        return Outcome(None, (), StorageUnavailable("no_model_registered"))
+        return RunOutcome(None, (), StorageUnavailable("no_model_registered"))
     reason = records[-1].error_message
-    return Outcome(None, tuple(records), StorageUnavailable("no_model_answers", reason=reason))
+    return RunOutcome(None, tuple(records), StorageUnavailable("no_model_answers", reason=reason))
 
 
 def answer(run: Run, charts: dict[View, str]) -> Any:
