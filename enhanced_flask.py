@@ -204,7 +204,7 @@ def warm_up(parts: Services) -> None:
         key = parts.models.resolve(parts.experiments.default_model, standing=True)
         return parts.models.load_model(key).agent
 
-    def compile_rest() -> None:
+    def load_rest() -> None:
         load_compiled_code(agent())
         problem = compile_instance(random_instance(2, seed=0))
         bound_by_orders(problem, 0.0, math.inf, math.inf, max_programs=2)
@@ -213,7 +213,7 @@ def warm_up(parts: Services) -> None:
         parts.compute.run(lambda: solve(agent(), standard_instance(SAMPLE_PARAMS)))
         while is_compiling():  # at the first `make serve`; does not block a compute thread
             gevent.sleep(COMPILE_POLL_S)
-        parts.compute.run(compile_rest)
+        parts.compute.run(load_rest)
     except Exception:  # runs will fail with the same error; /health shows it
         log.warning("the default model could not be warmed up", exc_info=True)
     else:

@@ -450,11 +450,11 @@ def test_a_log_whose_disk_hangs_holds_nobody_up():
 @pytest.mark.parametrize(("step_s", "word"), [(-18_000.0, "back by 18000 s"), (7_200.0, "forward by 7200 s")])
 def test_a_clock_that_is_set_is_noted(monkeypatch, step_s, word):
     checks, true_time = Checks(), time.time
-    assert checks.look_at_clock() == ""
+    assert checks.check_clock() == ""
     monkeypatch.setattr(time, "time", lambda: true_time() + step_s)
-    assert word in checks.look_at_clock()
+    assert word in checks.check_clock()
     assert 0.0 <= checks.uptime_s < 3_600.0
-    assert word in checks.look_at_clock(), "it stays said"
+    assert word in checks.check_clock(), "it stays said"
 
 
 def test_a_check_that_hangs_is_what_is_wrong_and_is_not_begun_again():

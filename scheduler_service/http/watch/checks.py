@@ -15,7 +15,7 @@ import gevent
 from scheduler_service.errors import ServiceError
 
 FRESH_FOR_S = 0.5
-"""An older result is returned, and a new check is started."""
+"""An older result is still returned, but starts a new check."""
 STALE_AFTER_S = 1.0
 """If the latest result is older, the caller waits for a new one."""
 CHECK_TIMEOUT_S = 0.5
@@ -59,7 +59,7 @@ class Checks:
         missing = self._missing(checks, asked_s)
         return {name: self._overdue(name) if name in missing else self._found[name][1] for name in checks}
 
-    def look_at_clock(self) -> str:
+    def check_clock(self) -> str:
         """Text on the last step of the system clock since the process started; "" without one."""
         offset_s = time.time() - time.monotonic()
         step_s, self._offset_s = offset_s - self._offset_s, offset_s

@@ -118,7 +118,7 @@ def _check_folder(folder: Path) -> None:
 
 
 def _clock(parts: Services) -> str:
-    note = parts.checks.look_at_clock()
+    note = parts.checks.check_clock()
     return f"the clock {note}" if note else "the clock has run evenly"
 
 
