@@ -130,7 +130,7 @@ def test_whatever_is_wrong_with_one_experiment_the_others_are_judged_and_the_log
     watch.review()
     assert names[:2] == ["first", "second"]
     assert len(names) == 3, "a trouble may be over by now"
-    assert caplog.text.count("experiment first could not be judged: a defect of ours") == 1
+    assert caplog.text.count("experiment first could not be reviewed: a defect of ours") == 1
 
 
 def test_long_looks_are_followed_by_a_rest(parts, monkeypatch):

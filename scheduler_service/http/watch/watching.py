@@ -95,7 +95,7 @@ class ExperimentWatch:
         self._with_lease(self._review_due)
 
     def check_breakers(self, names: frozenset[str]) -> None:
-        """Stop those of these experiments, which have new failed requests, whose breaker trips."""
+        """Stop the experiments in `names`, which have new failed requests, if their breakers trip."""
         self._with_lease(lambda: self._check_breakers(names))
 
     def _with_lease(self, work: Callable[[], None]) -> None:
@@ -144,7 +144,7 @@ class ExperimentWatch:
                 if self._errors.get(name) != str(err):
                     self._errors[name] = str(err)
                     trace = None if isinstance(err, ServiceError) else err
-                    log.warning("the experiment %s could not be judged: %s", name, err, exc_info=trace)
+                    log.warning("the experiment %s could not be reviewed: %s", name, err, exc_info=trace)
             self._reviews[name] = _check(began_s, is_first=last is None)
 
     def _changed(self, active: Mapping[str, Experiment]) -> set[str]:
@@ -189,7 +189,7 @@ def watch_experiments(parts: Services) -> None:
                 parts.storage.run(watch.review)
                 reviewed_s = time.monotonic()
         except Exception:  # the next review may work
-            log.exception("the experiments could not be judged")
+            log.exception("the experiments could not be reviewed")
             gevent.sleep(EXPERIMENT_INTERVAL_S)
         failed = parts.failed_runs.wait(max(0.0, reviewed_s + EXPERIMENT_INTERVAL_S - time.monotonic()))
 
@@ -208,7 +208,7 @@ def watch_live_models(parts: Services) -> None:
         try:
             parts.storage.run(check)
         except Exception:  # the next check may work
-            log.exception("the live models could not be judged")
+            log.exception("the live models could not be checked")
 
 
 def watch_alerts(parts: Services) -> None:
@@ -216,7 +216,7 @@ def watch_alerts(parts: Services) -> None:
 
     One process does this for its whole life: alerts need pandas, which the other processes then need not load.
     """
-    every_s, last_error, next_tidying_s = parts.settings.alert_every_s, "", 0.0
+    every_s, last_error, next_cleanup_s = parts.settings.alert_every_s, "", 0.0
     if every_s == 0.0:
         return
     with ExitStack() as held:
@@ -232,13 +232,13 @@ def watch_alerts(parts: Services) -> None:
             try:
                 parts.storage.run(lambda: evaluate_alerts(parts))
                 last_error = ""
-                if time.monotonic() >= next_tidying_s:
-                    next_tidying_s = time.monotonic() + CLEANUP_INTERVAL_S
+                if time.monotonic() >= next_cleanup_s:
+                    next_cleanup_s = time.monotonic() + CLEANUP_INTERVAL_S
                     parts.storage.run(lambda: clean_up(parts))
             except Exception as err:  # the next evaluation may work
                 if last_error != str(err):
                     last_error = str(err)
-                    log.warning("alerts could not be looked for: %s", err, exc_info=not isinstance(err, ServiceError))
+                    log.warning("alerts could not be evaluated: %s", err, exc_info=not isinstance(err, ServiceError))
             gevent.sleep(every_s)
 
 
