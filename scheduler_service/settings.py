@@ -1,6 +1,6 @@
-"""Every setting, in one place: from `SCHED_*` environment variables or the flags of `enhanced_flask.py`.
+"""All settings, from `SCHED_*` environment variables or the flags of `enhanced_flask.py`.
 
-`python -m scheduler_service.settings` prints their table, which docs/operations.md shows.
+`python -m scheduler_service.settings` prints the table in docs/operations.md.
 """
 
 import ipaddress
@@ -25,12 +25,12 @@ PROJECT_ROOT = Path(__file__).resolve().parent.parent
 N_CORES = usable_cores()
 WEBHOOK_KINDS = ("json", "dingtalk", "wecom", "feishu")
 SMTP_PORTS = {"smtp": 25, "smtp+starttls": 587, "smtps": 465}
-"""The schemes of SCHED_ALERT_SMTP_URL, with the port where none is said."""
+"""The schemes of SCHED_ALERT_SMTP_URL, with their default ports."""
 _MAIL_ADDRESS = re.compile(r"[!-?A-~]+@[!-?A-~]+")
 
 
 class Settings(BaseSettings):
-    """Where the service keeps things and how it behaves; each field is the variable `SCHED_<NAME>`."""
+    """The settings; each field is the variable `SCHED_<NAME>`."""
 
     model_config = SettingsConfigDict(env_prefix="SCHED_", frozen=True, hide_input_in_errors=True)
 
@@ -50,31 +50,32 @@ class Settings(BaseSettings):
         description="API keys, comma-separated: <name>:<scope>[+<scope>]:<sha256 hex>, scopes run, read, admin.",
     )
     anonymous_scopes: Annotated[tuple[str, ...], NoDecode] = Field(
-        default=(), description="Scopes without a key once not on loopback, comma-separated: run, read."
+        default=(), description="Scopes without a key if not on loopback, comma-separated: run, read."
     )
     rate_limit: int = Field(
         default=6_000,
         ge=0,
         le=1_000_000,
-        description="Requests a minute for each key, or address without one; 0: no limit. Never for keyless loopback.",
+        description="Requests a minute per key, or per address without a key; 0: no limit. "
+        "Loopback without a key is exempt.",
     )
     model_sources: Annotated[tuple[Path, ...], NoDecode] = Field(
         default=(),
-        description="Folders, comma-separated, that POST /models/register may read weights from; SCHED_HOME if empty.",
+        description="Folders, comma-separated, from which POST /models/register may read weights; SCHED_HOME if empty.",
     )
     cors_origins: Annotated[tuple[str, ...], NoDecode] = Field(
         default=("http://localhost:*", "http://127.0.0.1:*"),
-        description="Origins, comma-separated, that browsers may call from; * inside stands for a port.",
+        description="Allowed CORS origins, comma-separated; * stands for a port.",
     )
     allowed_hosts: Annotated[tuple[str, ...], NoDecode] = Field(
         default=(),
-        description="Names, comma-separated, that a proxy or DNS has for this service. Always: loopback; addresses and "
-        "names without a dot where other machines reach it.",
+        description="Host names, comma-separated, of this service in a proxy or DNS. Always allowed: "
+        "loopback; addresses and names without a dot if the service is reachable from other machines.",
     )
     trusted_proxies: Annotated[tuple[IPvAnyNetwork, ...], NoDecode] = Field(
         default=(),
-        description="Networks, comma-separated, of proxies that say who a client is (X-Forwarded-For, -Proto); with "
-        "one, clients need keys on loopback, too.",
+        description="Networks, comma-separated, of proxies whose X-Forwarded-For and -Proto are trusted; with "
+        "one, clients also need keys on loopback.",
     )
     compute_threads: int = Field(
         default=0,
@@ -86,23 +87,25 @@ class Settings(BaseSettings):
         default=256,
         ge=0,
         le=100_000,
-        description="Requests that wait for a thread of a kind, by worker; beyond it 503 with Retry-After.",
+        description="Limit of waiting requests per kind of thread and worker; above it 503 with Retry-After.",
     )
     answer_cache_mib: int = Field(
-        default=0, ge=0, le=65_536, description="Memory of a worker for schedules that are asked for again; 0: none."
+        default=0, ge=0, le=65_536, description="Cache of schedules for repeated requests, per worker; 0: off."
     )
     max_body_bytes: int = Field(default=8 * 2**20, ge=1024, description="Largest request body; above it 413.")
-    max_time_budget_ms: int = Field(default=60_000, ge=0, description="Longest improvement a request may ask for.")
+    max_time_budget_ms: int = Field(default=60_000, ge=0, description="Largest time budget of a request.")
     auto_rollback: bool = Field(
-        default=False, description="Roll back by itself when the live model does worse than it was validated for."
+        default=False, description="Roll back automatically if the live model is worse than at its validation."
     )
     auto_rollback_cool_down_h: float = Field(
-        default=24.0, ge=0.0, le=8760.0, description="Hours after such a rollback before another one."
+        default=24.0, ge=0.0, le=8760.0, description="Hours after an automatic rollback before the next one."
     )
     retention_days: float = Field(
-        default=0.0, ge=0.0, le=3660.0, description="Days until a run is replaced by its day's sums; 0: never."
+        default=0.0, ge=0.0, le=3660.0, description="Days after which runs are replaced by daily sums; 0: never."
     )
-    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(default="INFO", description="What the log tells.")
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
+        default="INFO", description="Lowest level of logged messages."
+    )
     log_format: Literal["text", "json"] = Field(
         default="text", description="text, or json: one JSON object on each line of the log."
     )
@@ -111,7 +114,7 @@ class Settings(BaseSettings):
 
     alert_webhooks: Annotated[tuple[SecretStr, ...], NoDecode] = Field(
         default=(),
-        description="Where alerts are sent, comma-separated: <kind>=<url>, kind json, dingtalk, wecom or feishu.",
+        description="Targets of alerts, comma-separated: <kind>=<url>, kind json, dingtalk, wecom or feishu.",
     )
     alert_dingtalk_secret: SecretStr | None = Field(
         default=None, description="Secret (SEC...) that signs the messages to DingTalk robots."
@@ -123,29 +126,29 @@ class Settings(BaseSettings):
         default=None,
         description="Mail server for alerts: smtp+starttls://user:password@host:587, smtps://... or smtp://host.",
     )
-    alert_mail_from: str | None = Field(default=None, description="Address that alerts by mail come from.")
+    alert_mail_from: str | None = Field(default=None, description="Sender address of alerts by mail.")
     alert_mail_to: Annotated[tuple[str, ...], NoDecode] = Field(
-        default=(), description="Addresses, comma-separated, that alerts are mailed to."
+        default=(), description="Recipients of alerts by mail, comma-separated."
     )
 
     alert_every_s: float = Field(
         default=30.0,
         ge=0.0,
         le=3600.0,
-        description="Seconds between two checks for alerts; 0: none, nor deliveries and tidying.",
+        description="Seconds between two checks for alerts; 0: no checks, deliveries and cleanups.",
     )
     alert_confirm_s: float = Field(
-        default=60.0, ge=0.0, le=86400.0, description="Seconds that something is wrong before an alert fires."
+        default=60.0, ge=0.0, le=86400.0, description="Seconds that a problem has to last before an alert fires."
     )
     alert_cool_down_s: float = Field(
-        default=1800.0, ge=0.0, le=604800.0, description="Least seconds between two notices of the same alert."
+        default=1800.0, ge=0.0, le=604800.0, description="Minimum seconds between two notices of the same alert."
     )
     alert_remind_h: float = Field(
-        default=24.0, gt=0.0, le=8760.0, description="Hours until a reminder of an alert that nobody acknowledged."
+        default=24.0, gt=0.0, le=8760.0, description="Hours until a reminder of an unacknowledged alert."
     )
     alert_thresholds: dict[str, float] = Field(
         default_factory=dict,
-        description='Thresholds instead of the usual ones, as JSON: {"max_makespan": 80, "max_gap_10": 0.05}.',
+        description='Thresholds instead of the defaults, as JSON: {"max_makespan": 80, "max_gap_10": 0.05}.',
     )
     alert_lang: Literal["zh", "en"] = Field(default="zh", description="Language of alerts: zh or en.")
 
@@ -191,7 +194,7 @@ class Settings(BaseSettings):
     def _empty_is_unset(cls, value: object) -> object:
         return value.strip() or None if isinstance(value, str) else value
 
-    # The texts below never repeat the value: it holds a token or a password.
+    # The error texts below never contain the value, which may hold a token or a password.
 
     @field_validator("api_keys")
     @classmethod
@@ -254,8 +257,8 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _mail_is_complete(self) -> Self:
-        said = [self.alert_smtp_url is not None, self.alert_mail_from is not None, bool(self.alert_mail_to)]
-        if any(said) and not all(said):
+        given = [self.alert_smtp_url is not None, self.alert_mail_from is not None, bool(self.alert_mail_to)]
+        if any(given) and not all(given):
             raise ValueError(
                 "alerts by mail need SCHED_ALERT_SMTP_URL, SCHED_ALERT_MAIL_FROM and SCHED_ALERT_MAIL_TO together"
             )
@@ -297,12 +300,12 @@ class Settings(BaseSettings):
 
     @property
     def seed_models_dir(self) -> Path:
-        """The trained models that the project ships; read, never written."""
+        """The shipped models; read-only."""
         return PROJECT_ROOT / "models" / "seed"
 
 
 def is_loopback(host: str) -> bool:
-    """Whether `host`, a name or an address, is this machine."""
+    """Whether `host`, a name or an address, is loopback."""
     if host == "localhost":
         return True
     try:
@@ -312,12 +315,12 @@ def is_loopback(host: str) -> bool:
 
 
 def _split_url(url: str) -> SplitResult | None:
-    """The parts of an address that has a host and only printable ASCII; None for another."""
+    """The parts of a URL with a host and only printable ASCII; None for others."""
     if not re.fullmatch(r"[!-~]+", url):
         return None
     try:
         parts = urlsplit(url)
-        # To look at the port is to check it.
+        # Reading `port` validates it.
         return parts if parts.hostname and parts.port != 0 else None
     except ValueError:
         return None
@@ -328,31 +331,33 @@ def settings_from_environment() -> Settings:
     """The settings of this process; read once.
 
     Raises:
-        SystemExit: a variable has an impossible value; the text names it.
+        SystemExit: a variable has an invalid value; the text names it.
     """
     try:
         return Settings()
     except ValidationError as err:
-        raise SystemExit("; ".join(_told(item["loc"], item["input"], item["msg"]) for item in err.errors())) from None
+        raise SystemExit(
+            "; ".join(_error_line(item["loc"], item["input"], item["msg"]) for item in err.errors())
+        ) from None
 
 
-def _told(loc: tuple[int | str, ...], given: object, message: str) -> str:
-    if not loc:  # of several settings together; the message names them
+def _error_line(loc: tuple[int | str, ...], given: object, message: str) -> str:
+    if not loc:  # an error of several settings; the message names them
         return message
-    # Alerts' settings hold tokens and passwords, which must not reach the log of whoever starts us; and
-    # somebody may have pasted a key where its digest belongs.
+    # Settings of alerts contain tokens and passwords, which must not get into logs. An entry of api_keys may be a key
+    # instead of its digest.
     shown = "" if str(loc[0]).startswith(("alert_", "api_keys")) else f"={given!r}"
     return f"SCHED_{str(loc[0]).upper()}{shown}: {message}"
 
 
 def unknown_variables(names: Iterable[str]) -> list[str]:
-    """A line for each of `names` of environment variables that looks like a setting and is none."""
+    """A warning for each environment variable in `names` that looks like a setting but is unknown."""
     known = [f"SCHED_{name.upper()}" for name in Settings.model_fields]
     found = sorted(name for name in names if name.upper().startswith("SCHED_") and name.upper() not in known)
-    return [f"the variable {name} is no setting of this service{_meant(name.upper(), known)}" for name in found]
+    return [f"the variable {name} is no setting of this service{_suggestion(name.upper(), known)}" for name in found]
 
 
-def _meant(name: str, known: list[str]) -> str:
+def _suggestion(name: str, known: list[str]) -> str:
     close = get_close_matches(name, known, n=1, cutoff=0.7)
     return f"; did you mean {close[0]}?" if close else "; `python enhanced_flask.py --help` names them"
 
@@ -362,7 +367,7 @@ def settings_table() -> str:
     rows = ["| variable | default | limits | meaning |", "|---|---|---|---|"]
     for name, field in Settings.model_fields.items():
         default = _DEFAULTS_IN_WORDS.get(name) or _as_code(field.get_default(call_default_factory=True))
-        meaning = str(field.description).replace("<", "\\<")  # Markdown would take <name> for HTML
+        meaning = str(field.description).replace("<", "\\<")  # Markdown would treat <name> as HTML
         rows.append(f"| `SCHED_{name.upper()}` | {default} | {_limits(field)} | {meaning} |")
     return "\n".join(rows)
 
@@ -371,7 +376,7 @@ _DEFAULTS_IN_WORDS = {"home": "the project's folder", "data": "`../shared/data`"
 
 
 def _as_code(value: object) -> str:
-    """A default as the variable would say it; nothing, where it would be empty."""
+    """A default in the form of the variable; empty if there is none."""
     if isinstance(value, tuple):
         return ", ".join(f"`{each}`" for each in value)
     if isinstance(value, bool | float):
@@ -384,14 +389,14 @@ def _limits(field: FieldInfo) -> str:
         return "true, false"
     if get_origin(field.annotation) is Literal:
         return ", ".join(get_args(field.annotation))
-    said: dict[str, Any] = {
+    limits: dict[str, Any] = {
         sign: getattr(limit, sign) for limit in field.metadata for sign in ("gt", "ge", "le") if hasattr(limit, sign)
     }
-    least = f"above {said['gt']:,g}" if "gt" in said else f"at least {said['ge']:,}" if "ge" in said else ""
-    if "le" not in said:
+    least = f"above {limits['gt']:,g}" if "gt" in limits else f"at least {limits['ge']:,}" if "ge" in limits else ""
+    if "le" not in limits:
         return least
-    beginning = f"{least}, to" if "gt" in said else f"{said['ge']:,g} to"
-    return f"{beginning} {said['le']:,.0f}"
+    beginning = f"{least}, to" if "gt" in limits else f"{limits['ge']:,g} to"
+    return f"{beginning} {limits['le']:,.0f}"
 
 
 if __name__ == "__main__":

@@ -38,7 +38,6 @@ for lang, label in (("zh", "余量"), ("en", "spare capacity")):
 
 import numpy as np
 from scheduler_service.experiments import rollout
-from scheduler_service.http.routes.docs import whole_document
 from scheduler_service.stats.definitions import definitions
 from scheduler_service.experiments.examination import examine
 from tests import test_reporting_ab as reports

@@ -200,7 +200,7 @@ def test_a_change_that_a_crash_interrupted_is_seen_and_finished(base, keys):
         "import os, signal\nfrom model_manager import ModelVersionManager\n"
         "from scheduler_service.registry.store import Store\n"
         "manager = ModelVersionManager(os.environ['BASE'])\n"
-        "Store._carry_out = lambda *_: os.kill(os.getpid(), signal.SIGKILL)\n"
+        "Store._apply = lambda *_: os.kill(os.getpid(), signal.SIGKILL)\n"
         "manager.tag_model('canary', os.environ['KEY'])\n"
     )
     environment = os.environ | {"BASE": str(base), "KEY": keys[2]}

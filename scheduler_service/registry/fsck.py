@@ -1,7 +1,7 @@
-"""Whether the registry's files agree with one another, and how to mend what does not.
+"""Consistency check and repair of the registry's files.
 
-Checked without sweeping or finishing anything first, so that what a crash left is seen. Mending never guesses about the
-live model: what bears `stable` or is deployed and has lost its weights is reported, and a person decides.
+The check does not sweep or finish anything first, so it shows leftovers of crashes. Repairs never guess about the live
+model: if the stable or a deployed model has lost its weights, this is only reported, and a person decides.
 """
 
 import json
@@ -18,24 +18,24 @@ from scheduler_service.registry.index import Index
 from scheduler_service.registry.moves import commit_deletion
 from scheduler_service.registry.names import STABLE, parse_versioned
 from scheduler_service.registry.records import ModelRecord
-from scheduler_service.registry.store import INCOMING_LEFTOVER_S, Store
+from scheduler_service.registry.store import INCOMING_MAX_AGE_S, Store
 from scheduler_service.registry.weights import sha256_of
 from scheduler_service.words import WORDS
 
 Kind = Literal[
     "leftover",  # a temporary file, or a copy that was never registered
-    "unfinished",  # a change that is made, but not yet in all files
+    "unfinished",  # a committed change that is not in all files yet
     "orphan",  # a file that belongs to no model
     "missing",  # a model without its weights or its configuration
     "damaged",  # weights with another SHA-256, unreadable metadata, a configuration that is not the model's
-    "history",  # the history does not lead to the present
-    "tag",  # a tag of no model, or `stable` on a model that is not deployed
+    "history",  # the history does not end with the current state
+    "tag",  # a tag without a model, or `stable` on a model that is not deployed
 ]
 
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """Something wrong; its texts are those of the catalogue's section `fsck`."""
+    """An inconsistency; its texts are those of the catalogue's section `fsck`."""
 
     kind: Kind
     subject: str  # a model key, tag or file
@@ -56,16 +56,16 @@ class Problem:
         return asdict(self) | {"message": self.message, "remedy": self.remedy}
 
 
-Finding = tuple[Problem, Callable[[], None]]
+RepairableProblem = tuple[Problem, Callable[[], None]]
 
 
 def fsck(store: Store, *, mend: bool = False) -> list[Problem]:
-    """What is wrong, in a fixed order; with `mend` all that can be mended is, and the answer is what was found before.
+    """The problems, in a fixed order; with `mend`, those found before the repairs that it makes.
 
-    Other writers wait meanwhile, so hashing many large models delays them.
+    Other writers are locked out meanwhile, so hashing many large models delays them.
 
     Raises:
-        StorageUnavailable: the registry is locked for long, cannot be read, or its tags are not JSON.
+        StorageUnavailable: the registry is locked too long or cannot be read, or its tags are not JSON.
     """
     with store.excluding_writers():
         findings = list(_unfinished(store))
@@ -83,26 +83,26 @@ def fsck(store: Store, *, mend: bool = False) -> list[Problem]:
     return [problem for problem, _ in findings]
 
 
-def _unfinished(store: Store) -> Iterator[Finding]:
+def _unfinished(store: Store) -> Iterator[RepairableProblem]:
     if store.has_pending:
         yield Problem("unfinished", ".pending.json", "unfinished", "finish"), store.finish_pending
 
 
-def _leftovers(store: Store, _index: Index) -> Iterator[Finding]:
+def _leftovers(store: Store, _index: Index) -> Iterator[RepairableProblem]:
     files = [file for folder in (store.base, store.metadata_dir, store.configs_dir) for file in folder.glob(".*.tmp")]
-    files += [file for file in store.incoming_dir.iterdir() if _age_s(file) > INCOMING_LEFTOVER_S]
+    files += [file for file in store.incoming_dir.iterdir() if _age_s(file) > INCOMING_MAX_AGE_S]
     for file in sorted(files):
         yield Problem("leftover", file.name, "leftover", "remove", {"file": str(file)}), file.unlink
 
 
-def _metadata(store: Store, index: Index) -> Iterator[Finding]:
+def _metadata(store: Store, index: Index) -> Iterator[RepairableProblem]:
     for file in sorted(store.metadata_dir.glob("[!.]*.json")):
         if file.stem not in index.records:
             params = {"file": str(file)}
-            yield Problem("damaged", file.stem, "unreadable", "restore_metadata", params, is_mendable=False), _nothing
+            yield Problem("damaged", file.stem, "unreadable", "restore_metadata", params, is_mendable=False), _no_repair
 
 
-def _orphans(store: Store, _index: Index) -> Iterator[Finding]:
+def _orphans(store: Store, _index: Index) -> Iterator[RepairableProblem]:
     known = {file.stem for file in store.metadata_dir.glob("[!.]*.json")}
     for folder, pattern in ((store.weights_dir, "*.pth"), (store.configs_dir, "[!.]*.json")):
         for file in sorted(folder.glob(pattern)):
@@ -110,7 +110,7 @@ def _orphans(store: Store, _index: Index) -> Iterator[Finding]:
                 yield Problem("orphan", file.stem, "orphan", "to_trash", {"file": str(file)}), _trash(store, file)
 
 
-def _models(store: Store, index: Index) -> Iterator[Finding]:
+def _models(store: Store, index: Index) -> Iterator[RepairableProblem]:
     for record in index.newest_first:
         yield from _weights(store, record)
         config_file = store.configs_dir / f"{record.model_key}.json"
@@ -131,7 +131,7 @@ def _models(store: Store, index: Index) -> Iterator[Finding]:
         )
 
 
-def _weights(store: Store, record: ModelRecord) -> Iterator[Finding]:
+def _weights(store: Store, record: ModelRecord) -> Iterator[RepairableProblem]:
     file = store.weights_file(record.model_key)
     params: dict[str, object] = {"file": str(file), "status": record.status, "expected": record.sha256}
     try:
@@ -146,12 +146,12 @@ def _weights(store: Store, record: ModelRecord) -> Iterator[Finding]:
     if copy.is_file() and sha256_of(copy) == record.sha256:
         remedy, repair, is_mendable = "bring_back", lambda: move(copy, file), True
     elif record.status == "deployed" or STABLE in record.tags:
-        remedy, repair, is_mendable = "restore_weights", _nothing, False
+        remedy, repair, is_mendable = "restore_weights", _no_repair, False
     else:
         remedy, is_mendable = "delete_model", True
 
         def repair() -> None:
-            # Earlier repairs may have changed the registry, so the index is read again.
+            # Earlier repairs may have changed the registry.
             fresh = store.index_under_lock()
             commit_deletion(store, fresh, fresh.records[record.model_key], "fsck", f"fsck: {problem.message}")
 
@@ -159,7 +159,7 @@ def _weights(store: Store, record: ModelRecord) -> Iterator[Finding]:
     yield problem, repair
 
 
-def _tags(store: Store, index: Index) -> Iterator[Finding]:
+def _tags(store: Store, index: Index) -> Iterator[RepairableProblem]:
     for tag, key in sorted(store.stored_tags().items()):
         if key not in index.records:
             yield (
@@ -170,37 +170,39 @@ def _tags(store: Store, index: Index) -> Iterator[Finding]:
             )
         elif tag.endswith(f":{STABLE}") and index.records[key].status != "deployed":
             params = {"tag": tag, "model": key, "status": index.records[key].status}
-            yield Problem("tag", tag, "tag_not_deployed", "deploy", params, is_mendable=False), _nothing
+            yield Problem("tag", tag, "tag_not_deployed", "deploy", params, is_mendable=False), _no_repair
 
 
-def _history(store: Store, index: Index) -> Iterator[Finding]:
+def _history(store: Store, index: Index) -> Iterator[RepairableProblem]:
     unreadable = store.history.unreadable_lines()
     if unreadable:
         name, params = store.history.path.name, {"n": unreadable}
-        yield Problem("history", name, "lines_unreadable", "restore_lines", params, is_mendable=False), _nothing
-    status, tags = _replayed(store.history.lines())
+        yield Problem("history", name, "lines_unreadable", "restore_lines", params, is_mendable=False), _no_repair
+    status, tags = _end_state(store.history.lines())
     differing = {
         key: (status.get(key), index.records[key].status if key in index.records else None)
         for key in status.keys() | index.records.keys()
     }
     hidden = {file.stem for file in store.metadata_dir.glob("[!.]*.json")} - index.records.keys()
-    for key, (told, found) in sorted(differing.items()):
-        if told != found and key not in hidden:
+    for key, (recorded, found) in sorted(differing.items()):
+        if recorded != found and key not in hidden:
             yield (
-                Problem("history", key, "history_differs", "add_line", {"told": told or "-", "found": found or "-"}),
-                lambda key=key: _acknowledge(store, key),  # type: ignore[misc]
+                Problem(
+                    "history", key, "history_differs", "add_line", {"told": recorded or "-", "found": found or "-"}
+                ),
+                lambda key=key: _record_status(store, key),  # type: ignore[misc]
             )
     for tag in sorted(tags.keys() | index.tags.keys()):
         if tags.get(tag) != index.tags.get(tag):
             ends = {"told": tags.get(tag, "-"), "found": index.tags.get(tag, "-")}
             yield (
                 Problem("history", tag, "tags_differ", "add_line", ends),
-                lambda tag=tag: _acknowledge_tag(store, tag),  # type: ignore[misc]
+                lambda tag=tag: _record_tag(store, tag),  # type: ignore[misc]
             )
 
 
-def _replayed(events: list[Event]) -> tuple[dict[str, str], dict[str, str]]:
-    """Status of each model and target of each tag, by the history alone."""
+def _end_state(events: list[Event]) -> tuple[dict[str, str], dict[str, str]]:
+    """Status of each model and target of each tag according to the history."""
     status: dict[str, str | None] = {}
     tags: dict[str, str | None] = {}
     for event in events:
@@ -212,13 +214,13 @@ def _replayed(events: list[Event]) -> tuple[dict[str, str], dict[str, str]]:
     )
 
 
-def _acknowledge(store: Store, key: str) -> None:
+def _record_status(store: Store, key: str) -> None:
     index = store.index_under_lock()
     reason = "fsck: this is what the files say; the history said otherwise"
     store.commit(index, "mended", key, records={key: index.records.get(key)}, actor="fsck", reason=reason)
 
 
-def _acknowledge_tag(store: Store, tag: str) -> None:
+def _record_tag(store: Store, tag: str) -> None:
     index = store.index_under_lock()
     key = index.tags.get(tag)
     reason = "fsck: this is what the tags say; the history said otherwise"
@@ -227,7 +229,7 @@ def _acknowledge_tag(store: Store, tag: str) -> None:
 
 def _trash(store: Store, file: Path) -> Callable[[], None]:
     def repair() -> None:
-        os.utime(file)  # the trash is emptied by age, counted from now
+        os.utime(file)  # the trash is emptied by file age, counted from now
         move(file, store.trash_dir / (file.name if parse_versioned(file.stem) else f"orphan-{file.name}"))
 
     return repair
@@ -237,5 +239,5 @@ def _age_s(file: Path) -> float:
     return time.time() - file.stat().st_mtime
 
 
-def _nothing() -> None:
-    """A person has to."""
+def _no_repair() -> None:
+    """For problems that a person has to repair."""
