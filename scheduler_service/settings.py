@@ -56,7 +56,7 @@ class Settings(BaseSettings):
         default=6_000,
         ge=0,
         le=1_000_000,
-        description="Requests a minute per key, or per address without a key; 0: no limit. No limit on keyless loopback.",
+        description="Requests a minute per key, or per keyless address; 0: no limit. Keyless loopback is not limited.",
     )
     model_sources: Annotated[tuple[Path, ...], NoDecode] = Field(
         default=(),
