@@ -52,15 +52,15 @@ def main(open_registry: Callable[[Path], "ModelVersionManager"], arguments: Sequ
 def _parser() -> argparse.ArgumentParser:
     shared = argparse.ArgumentParser(add_help=False)
     shared.add_argument(
-        "--models", type=Path, metavar="FOLDER", help="the registry; models/ below SCHED_HOME if absent"
+        "--models", type=Path, metavar="FOLDER", help="registry folder (default: models/ below SCHED_HOME)"
     )
     shared.add_argument("--json", action="store_true", help="print JSON instead of a table")
     said = argparse.ArgumentParser(add_help=False)
-    said.add_argument("--reason", default="", help="why; kept in the history")
-    said.add_argument("--actor", default=_user(), help="who; kept in the history (default: %(default)s)")
+    said.add_argument("--reason", default="", help="reason for the history")
+    said.add_argument("--actor", default=_user(), help="name for the history (default: %(default)s)")
     parser = argparse.ArgumentParser(
         prog="python -m model_manager",
-        description="Which models exist, which one is live, since when and why, and how to get back.",
+        description="Show and manage the registered models.",
         epilog="A model is named by its key (DDQN_1a2b3c4d_v2.0.0), a short name (DDQN_v2.0) or a tag (DDQN:stable).",
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
@@ -72,9 +72,9 @@ def _parser() -> argparse.ArgumentParser:
     listing.add_argument("--algorithm")
     listing.add_argument("--status", choices=STATUSES)
     listing.add_argument("--tag")
-    command("show", "show all that is known of a model").add_argument("name")
-    register = command("register", "measure a weights file and enter it as a new version")
-    register.add_argument("path", type=Path, help="the weights, a .pth file")
+    command("show", "show all details of a model").add_argument("name")
+    register = command("register", "measure a weights file and register it as a new version")
+    register.add_argument("path", type=Path, help="weights file (.pth)")
     register.add_argument("--algorithm", default="DDQN", help="(default: %(default)s)")
     register.add_argument(
         "--params", type=_json_object, default={}, metavar="JSON", help="training parameters, or @file"
@@ -83,36 +83,38 @@ def _parser() -> argparse.ArgumentParser:
     register.add_argument("--description", default="")
     register.add_argument("--created-by", default=_user(), help="(default: %(default)s)")
     number = register.add_mutually_exclusive_group()
-    number.add_argument("--version", help="such as 2.0.1")
+    number.add_argument("--version", help="for example 2.0.1")
     number.add_argument("--bump", choices=("major", "minor", "patch"))
     register.add_argument("--tag", action="append", default=[], help="may be repeated")
-    register.add_argument("--parent", help="the model that the training began with")
+    register.add_argument("--parent", help="model from which the training started")
     register.add_argument("--data-seed", type=integer, help="seed of the training data")
-    register.add_argument("--code-version", help="commit or release of the code that trained it")
-    promote = command("promote", "move a model on in its life", said)
+    register.add_argument("--code-version", help="commit or release of the training code")
+    promote = command("promote", "change the status of a model", said)
     promote.add_argument("name")
     promote.add_argument("status", choices=STATUSES[1:])
-    default = command("default", "say who answers what no experiment takes; with a NAME, let that model do so", said)
-    default.add_argument("name", nargs="?", help="a key, a short name, or a tag that is followed from then on")
-    tag = command("tag", "let a tag name a model; --remove takes it away", said)
-    tag.add_argument("tag", help="such as canary, or DDQN:canary")
+    default = command("default", "show the default model; with NAME, change it", said)
+    default.add_argument("name", nargs="?", help="key, short name, or tag (the default then follows the tag)")
+    tag = command("tag", "move a tag to a model, or remove it with --remove", said)
+    tag.add_argument("tag", help="for example canary or DDQN:canary")
     which = tag.add_mutually_exclusive_group(required=True)
     which.add_argument("name", nargs="?")
     which.add_argument("--remove", action="store_true")
-    rollback = command("rollback", "return to the version that was stable before", said)
+    rollback = command("rollback", "return to the previous stable version", said)
     rollback.add_argument("algorithm")
-    history = command("history", "who changed what, when and why, newest first; and what was live")
-    history.add_argument("name", nargs="?", help="only changes of this model, also of one that was deleted")
-    history.add_argument("--at", type=_moment, metavar="TIME", help="as of this time (ISO 8601): what was live then")
+    history = command("history", "show the changes, newest first, and the live model")
+    history.add_argument("name", nargs="?", help="only changes of this model, which may be deleted")
+    history.add_argument("--at", type=_moment, metavar="TIME", help="state at this time (ISO 8601)")
     history.add_argument("--limit", type=integer, default=50, help="(default: %(default)s)")
-    cleanup = command("cleanup", "remove what was retired, or never validated, for long")
-    cleanup.add_argument("--dry-run", action="store_true", help="only say what would go")
-    check = command("fsck", "check the registry's files against one another; status 1 if something is wrong")
-    check.add_argument("--mend", action="store_true", help="mend what can be mended without a person")
-    compare = command("compare", "run two models on the same instances and say which is better")
+    cleanup = command("cleanup", "delete models that have long been retired or never validated")
+    cleanup.add_argument("--dry-run", action="store_true", help="only list what would be deleted")
+    check = command("fsck", "check the consistency of the registry's files; status 1 if something is wrong")
+    check.add_argument("--mend", action="store_true", help="repair what can be repaired automatically")
+    compare = command("compare", "run two models on the same instances and report which is better")
     compare.add_argument("a")
     compare.add_argument("b")
-    compare.add_argument("--instances", type=integer, default=PER_SIZE, help="per size (default: %(default)s)")
+    compare.add_argument(
+        "--instances", type=integer, default=PER_SIZE, help="instances per size (default: %(default)s)"
+    )
     compare.add_argument(
         "--sizes", type=integer, nargs="+", default=list(SIZES), help="work points (default: 1 2 5 10)"
     )
