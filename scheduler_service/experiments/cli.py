@@ -188,7 +188,7 @@ def _parser() -> argparse.ArgumentParser:
     replay.add_argument(
         "--metric",
         choices=PAIRED,
-        help="metric for the pairs (default: the experiment's success metric if it is one of these, otherwise makespan)",
+        help="metric for the pairs (default: the experiment's success metric if it is one of these, else makespan)",
     )
     replay.add_argument("--own", action="store_true", help="only requests that named the experiment")
     return parser
