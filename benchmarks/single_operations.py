@@ -93,7 +93,7 @@ def all_costs(home: Path) -> Iterator[Cost]:
     limits = Limits(Settings(home=home))
     yield Cost(
         "count a request of an address",
-        1e6 * shortest_s(lambda: limits.take_for_address("203.0.113.7"), 2_000),
+        1e6 * shortest_s(lambda: limits.decide_for_address("203.0.113.7"), 2_000),
         "us",
         10.0,
     )

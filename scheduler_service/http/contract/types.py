@@ -17,10 +17,10 @@ from pydantic import (
     model_validator,
 )
 from pydantic.fields import FieldInfo
-from pydantic_core import PydanticCustomError
 from typing_extensions import TypedDict
 
-from scheduler_env.values import is_printable, whole
+from scheduler_env.values import is_printable, shortened, whole
+from scheduler_service.validation import invalid
 
 MAX_FIELDS = 100
 """Of a body; none has half as many."""
@@ -107,7 +107,7 @@ def _text_of_id(value: object) -> object:
 
 def _printable(text: str | None) -> str | None:
     if text is not None and not (text.strip() and is_printable(text)):
-        raise ValueError("must be one line of printable characters, not only blanks")
+        raise invalid("not_one_line")
     return text
 
 
@@ -139,11 +139,11 @@ class Strict(BaseModel):
         if not isinstance(value, dict):
             return value
         if len(value) > MAX_FIELDS:
-            raise ValueError(f"the body has {len(value)} fields; {MAX_FIELDS} are possible")
+            raise invalid("too_many_fields", n=len(value), limit=MAX_FIELDS)
         for name, entry in value.items():
             most = MAX_CHARTS if name == "charts" else MAX_ENTRIES
             if isinstance(entry, list | dict) and name not in READ_ELSEWHERE and len(entry) > most:
-                raise ValueError(f"{name[:60]} has {len(entry)} entries; {most} are possible")
+                raise invalid("too_many_entries", name=str(name)[:60], n=len(entry), limit=most)
         return value
 
 
@@ -174,25 +174,26 @@ class Query(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, protected_namespaces=())
 
 
-_WHOLE, _DECIMAL = re.compile(r"-?[0-9]{1,19}", re.ASCII), re.compile(r"-?[0-9]{1,19}(\.[0-9]{1,30})?", re.ASCII)
+_WHOLE = re.compile(r"-?[0-9]{1,19}", re.ASCII)
+_DECIMAL = re.compile(r"[+-]?([0-9]{1,19}(\.[0-9]{0,30})?|\.[0-9]{1,30})([eE][+-]?[0-9]{1,3})?", re.ASCII)
 
 
 def whole_number(text: object) -> object:
     """`text`, if it is a whole number in digits."""
     if isinstance(text, str) and not _WHOLE.fullmatch(text):
-        raise PydanticCustomError("not_a_whole_number", "not a whole number")
+        raise invalid("not_a_whole_number", value=shortened(text))
     return text
 
 
 def _decimal_number(text: object) -> object:
     if isinstance(text, str) and not _DECIMAL.fullmatch(text):
-        raise PydanticCustomError("not_a_number", "not a number")
+        raise invalid("number_expected", value=shortened(text))
     return text
 
 
 def _flag(text: object) -> object:
     if text not in ("true", "false", True, False):
-        raise PydanticCustomError("not_true_or_false", "not true or false")
+        raise invalid("not_true_or_false", value=shortened(text))
     return text in ("true", True)
 
 

@@ -6,31 +6,14 @@ from datetime import timedelta
 from typing import Any, Literal
 from urllib.parse import quote
 
-from scheduler_service.alert_rules import BY_NAME, RULES, AlertRule
+from scheduler_service.alert_rules import RULES
 from scheduler_service.alerts import rules
 from scheduler_service.alerts.desk import as_json
 from scheduler_service.alerts.episodes import Episode, Silence
 from scheduler_service.alerts.wording import params_of
 from scheduler_service.clock import parse_time, to_iso, utc_now
 from scheduler_service.errors import AlertNotFound, InvalidInput, NotFound, RunNotFound
-from scheduler_service.http.contract.alerts import (
-    AcknowledgeRequest,
-    AlertAnswer,
-    AlertHistoryAnswer,
-    AlertHistoryQuery,
-    AlertId,
-    AlertRunsAnswer,
-    AlertRunsQuery,
-    AlertsAnswer,
-    ChannelsAnswer,
-    SilenceAnswer,
-    SilenceRequest,
-    ThresholdAnswer,
-    ThresholdName,
-    ThresholdRequest,
-    ThresholdResetRequest,
-    ThresholdsAnswer,
-)
+from scheduler_service.http.contract import alerts as contract
 from scheduler_service.http.contract.api import Api, success
 from scheduler_service.http.contract.runs import RunLogAnswer
 from scheduler_service.http.contract.types import Done, RequestId
@@ -53,7 +36,7 @@ MAX_ID_DIGITS = 18
 
 
 @api.get("/alerts")
-def get_alerts(parts: Services) -> AlertsAnswer:
+def get_alerts(parts: Services) -> contract.AlertsAnswer:
     """List the alerts of now.
 
     These are the rules beyond their threshold in the last hour, and alerts that still fire, with their notices.
@@ -62,7 +45,7 @@ def get_alerts(parts: Services) -> AlertsAnswer:
 
 
 @api.get("/alerts/history")
-def get_history(parts: Services, query: AlertHistoryQuery) -> AlertHistoryAnswer:
+def get_history(parts: Services, query: contract.AlertHistoryQuery) -> contract.AlertHistoryAnswer:
     """List the alerts of the last days, newest first."""
     end = utc_now()
     found = parts.monitor.alerts.between(end - timedelta(days=query.days), end)
@@ -70,7 +53,7 @@ def get_history(parts: Services, query: AlertHistoryQuery) -> AlertHistoryAnswer
 
 
 @api.get("/alerts/{alert}", raises=(AlertNotFound,))
-def get_alert(parts: Services, alert: AlertId, query: AlertRunsQuery) -> AlertRunsAnswer:
+def get_alert(parts: Services, alert: contract.AlertId, query: contract.AlertRunsQuery) -> contract.AlertRunsAnswer:
     """Get an alert with its runs, the worst first."""
     episode, runs = parts.monitor.runs_of_alert(_id("alert", alert))
     start, end = window_of(episode)
@@ -94,50 +77,54 @@ def get_log(parts: Services, request_id: RequestId) -> RunLogAnswer:
 
 
 @api.post("/alerts/{alert}/acknowledge", is_body_optional=True, raises=(AlertNotFound,))
-def acknowledge(parts: Services, alert: AlertId, body: AcknowledgeRequest) -> AlertAnswer:
+def acknowledge(parts: Services, alert: contract.AlertId, body: contract.AcknowledgeRequest) -> contract.AlertAnswer:
     """Acknowledge an alert: there are no more reminders of it."""
     episode = parts.monitor.alerts.acknowledge(_id("alert", alert), body.actor, body.note or None)
     return success(alert=as_json(episode))
 
 
 @api.post("/alerts/silences", success=201)
-def silence(parts: Services, body: SilenceRequest) -> SilenceAnswer:
+def silence(parts: Services, body: contract.SilenceRequest) -> contract.SilenceAnswer:
     """Silence a rule for some hours."""
     now = utc_now()
-    if body.name is not None and body.name not in BY_NAME:
-        raise InvalidInput("unknown_alert_rule", ("name",), name=body.name, known=list(BY_NAME))
+    if body.name is not None and body.name not in RULES:
+        raise InvalidInput("unknown_alert_rule", ("name",), name=body.name, known=list(RULES))
     until = now + timedelta(hours=body.hours)
     wanted = Silence(body.name, body.subject, now, until, body.actor, body.reason)
     return success(silence=_silence(parts.monitor.alerts.silence(wanted), parts.monitor.gap_thresholds))
 
 
 @api.delete("/alerts/silences/{number}", raises=(AlertNotFound,))
-def end_silence(parts: Services, number: AlertId) -> Done:
+def end_silence(parts: Services, number: contract.AlertId) -> Done:
     """End a silence."""
     parts.monitor.alerts.end_silence(_id("silence", number))
     return success(message=f"the silence {number} is over")
 
 
 @api.get("/alerts/thresholds")
-def get_thresholds(parts: Services) -> ThresholdsAnswer:
+def get_thresholds(parts: Services) -> contract.ThresholdsAnswer:
     """List thresholds, their defaults and changes."""
     return success(**parts.monitor.limits.shown())
 
 
 @api.put("/alerts/thresholds/{threshold}", raises=(NotFound,))
-def set_threshold(parts: Services, threshold: ThresholdName, body: ThresholdRequest) -> ThresholdAnswer:
+def set_threshold(
+    parts: Services, threshold: contract.ThresholdName, body: contract.ThresholdRequest
+) -> contract.ThresholdAnswer:
     """Set a threshold."""
     return _put(parts, threshold, body.value, body.actor, body.reason)
 
 
 @api.delete("/alerts/thresholds/{threshold}", is_body_optional=True, raises=(NotFound,))
-def reset_threshold(parts: Services, threshold: ThresholdName, body: ThresholdResetRequest) -> ThresholdAnswer:
+def reset_threshold(
+    parts: Services, threshold: contract.ThresholdName, body: contract.ThresholdResetRequest
+) -> contract.ThresholdAnswer:
     """Reset a threshold to its default."""
     return _put(parts, threshold, None, body.actor, body.reason)
 
 
 @api.post("/alerts/test")
-def test(parts: Services) -> ChannelsAnswer:
+def test(parts: Services) -> contract.ChannelsAnswer:
     """Send a test message through each channel."""
     told = parts.desk.test()
     return success(
@@ -180,7 +167,6 @@ def _now(parts: Services) -> Any:
         "channels": list(parts.desk.channels),
         "outbox": monitor.alerts.outbox(),
         "rules": [_seen(reading) for reading in readings if not reading.is_event],
-        "definitions": [_definition(rule) for rule in RULES],
     }
 
 
@@ -211,11 +197,6 @@ def _merged(reading: rules.Reading, episode: Episode | None) -> dict[str, Any]:
 
 def _seen(reading: rules.Reading) -> dict[str, Any]:
     return {name: getattr(reading, name) for name in ("name", "params", "subject", "state", "value", "threshold")}
-
-
-def _definition(rule: AlertRule) -> dict[str, Any]:
-    told = {name: getattr(rule, name) for name in ("name", "severity", "unit", "worse", "is_event")}
-    return told | {"subject_kind": rule.about}
 
 
 def _run(run: Mapping[str, Any]) -> dict[str, Any]:

@@ -21,47 +21,24 @@ from scheduler_service.experiments.experiment import Experiment, asked_for
 from scheduler_service.experiments.planning import LOOK_BACK_DAYS, RUNS_AT_MOST, Plan, plan, planning_columns
 from scheduler_service.experiments.ramp import USUAL, ShadowChoice, ramp_of, usual_shadow
 from scheduler_service.experiments.replay import ReplayOptions
+from scheduler_service.http.contract import experiment_requests as requests
+from scheduler_service.http.contract import experiments as answers
 from scheduler_service.http.contract.api import Api, success
-from scheduler_service.http.contract.experiment_requests import (
-    AdvanceRequest,
-    ArmQuery,
-    DescribeRequest,
-    ExperimentRequest,
-    ExperimentsQuery,
-    MoveRequest,
-    PlanRequest,
-    PromoteArmRequest,
-    ReplayRequest,
-    StopArmRequest,
-    UserQuery,
-)
-from scheduler_service.http.contract.experiments import (
-    AssignmentAnswer,
-    CourseAnswer,
-    ExperimentAnswer,
-    ExperimentChangedAnswer,
-    ExperimentCreatedAnswer,
-    ExperimentHistoryAnswer,
-    ExperimentOutlookAnswer,
-    ExperimentsAnswer,
-    PlanAnswer,
-    ReplayAnswer,
-    ResultsAnswer,
-)
 from scheduler_service.http.contract.types import ExperimentName
 from scheduler_service.http.services import Services
 from scheduler_service.http.watch.watching import records_of
 from scheduler_service.reporting.evolution import course
+from scheduler_service.words import WORDS, Message
 
 api = Api("experiments", "Compare models on live traffic.")
 
-Asked = TypeVar("Asked", bound=ExperimentRequest)
+Asked = TypeVar("Asked", bound=requests.ExperimentRequest)
 MODELS = (ModelNotFound, AmbiguousModelName)
 MOVES = (ExperimentNotFound, ExperimentConflict)
 
 
 @api.post("/experiments", success=201, raises=(*MODELS, ExperimentConflict))
-def create_experiment(parts: Services, body: ExperimentRequest) -> ExperimentCreatedAnswer:
+def create_experiment(parts: Services, body: requests.ExperimentRequest) -> answers.ExperimentCreatedAnswer:
     """Create an experiment.
 
     It compares models on live traffic; with `rollout` it ramps up a candidate.
@@ -78,11 +55,12 @@ def create_experiment(parts: Services, body: ExperimentRequest) -> ExperimentCre
         **asked.options,
     )
     chosen = [] if choice is None else [choice.reason]
-    return _changed(experiment) | {"notes": [*chosen, *_notes(parts, experiment)]}
+    notes = [*chosen, *_notes(parts, experiment)]
+    return _changed(experiment) | {"notes": [WORDS.say(each) for each in notes]}
 
 
 @api.post("/experiments/plan", scope="read", raises=MODELS)
-def plan_experiment(parts: Services, body: PlanRequest) -> PlanAnswer:
+def plan_experiment(parts: Services, body: requests.PlanRequest) -> answers.PlanAnswer:
     """Plan an experiment.
 
     The answer says how long it would take; nothing is created.
@@ -94,12 +72,12 @@ def plan_experiment(parts: Services, body: PlanRequest) -> PlanAnswer:
     ramp = ramp_of(found)
     if ramp is None:
         return success(plan=found.to_dict() | {"ramp": None})
-    notes = [*([] if choice is None else [choice.reason]), *ramp.notes()]
-    return success(plan=found.to_dict() | {"ramp": ramp.to_dict() | {"notes": notes}})
+    chosen = [] if choice is None else [choice.reason]
+    return success(plan=found.to_dict() | {"ramp": ramp.to_dict(*chosen)})
 
 
 @api.get("/experiments")
-def list_experiments(parts: Services, query: ExperimentsQuery) -> ExperimentsAnswer:
+def list_experiments(parts: Services, query: requests.ExperimentsQuery) -> answers.ExperimentsAnswer:
     """List experiments, newest first."""
     experiments = parts.experiments
     found = experiments.archived_experiments() if query.archived else experiments.list_experiments()
@@ -109,7 +87,7 @@ def list_experiments(parts: Services, query: ExperimentsQuery) -> ExperimentsAns
 
 
 @api.get("/experiments/{name}", raises=(ExperimentNotFound,))
-def get_experiment(parts: Services, name: ExperimentName) -> ExperimentAnswer:
+def get_experiment(parts: Services, name: ExperimentName) -> answers.ExperimentAnswer:
     """Get an experiment."""
     experiments = parts.experiments
     experiment = experiments.get_experiment(name)
@@ -119,7 +97,7 @@ def get_experiment(parts: Services, name: ExperimentName) -> ExperimentAnswer:
 def _move(action: str, summary: str, move: Callable[[Services], Callable[..., Experiment]]) -> None:
     """Declare a move that takes nothing but who makes it, and why."""
 
-    def handle(parts: Services, name: ExperimentName, body: MoveRequest) -> ExperimentChangedAnswer:
+    def handle(parts: Services, name: ExperimentName, body: requests.MoveRequest) -> answers.ExperimentChangedAnswer:
         return _changed(move(parts)(name, actor=body.actor, reason=body.reason))
 
     handle.__doc__ = summary
@@ -149,13 +127,17 @@ _move(
 
 
 @api.post("/experiments/{name}/describe", raises=MOVES)
-def describe_experiment(parts: Services, name: ExperimentName, body: DescribeRequest) -> ExperimentChangedAnswer:
+def describe_experiment(
+    parts: Services, name: ExperimentName, body: requests.DescribeRequest
+) -> answers.ExperimentChangedAnswer:
     """Change an experiment's title, hypothesis or owner."""
     return _changed(parts.experiments.describe_experiment(name, body.texts, actor=body.actor, reason=body.reason))
 
 
 @api.post("/experiments/{name}/advance", is_body_optional=True, raises=(*MOVES, ConsentNeeded))
-def advance_experiment(parts: Services, name: ExperimentName, body: AdvanceRequest) -> ExperimentChangedAnswer:
+def advance_experiment(
+    parts: Services, name: ExperimentName, body: requests.AdvanceRequest
+) -> answers.ExperimentChangedAnswer:
     """Advance a rollout to its next stage.
 
     After the last stage its candidate is promoted.
@@ -164,7 +146,9 @@ def advance_experiment(parts: Services, name: ExperimentName, body: AdvanceReque
 
 
 @api.post("/experiments/{name}/promote", is_body_optional=True, raises=(*MOVES, ConsentNeeded))
-def promote_arm(parts: Services, name: ExperimentName, body: PromoteArmRequest) -> ExperimentChangedAnswer:
+def promote_arm(
+    parts: Services, name: ExperimentName, body: requests.PromoteArmRequest
+) -> answers.ExperimentChangedAnswer:
     """Promote an arm.
 
     Its model becomes the default one, and the experiment is concluded.
@@ -173,26 +157,26 @@ def promote_arm(parts: Services, name: ExperimentName, body: PromoteArmRequest) 
 
 
 @api.get("/experiments/{name}/outlook", raises=(ExperimentNotFound, Conflict))
-def look_ahead(parts: Services, name: ExperimentName, query: ArmQuery) -> ExperimentOutlookAnswer:
+def look_ahead(parts: Services, name: ExperimentName, query: requests.ArmQuery) -> answers.ExperimentOutlookAnswer:
     """What speaks for and against promoting an arm."""
     prospect = parts.experiments.prospect(name, query.arm, _records(parts, name))
     return success(outlook=prospect.to_dict() | {"default_model": parts.experiments.default_model})
 
 
 @api.post("/experiments/{name}/stop_arm", raises=MOVES)
-def stop_arm(parts: Services, name: ExperimentName, body: StopArmRequest) -> ExperimentChangedAnswer:
+def stop_arm(parts: Services, name: ExperimentName, body: requests.StopArmRequest) -> answers.ExperimentChangedAnswer:
     """Stop one candidate; the others go on."""
     return _changed(parts.experiments.stop_arm(name, body.arm, actor=body.actor, reason=body.reason))
 
 
 @api.get("/experiments/{name}/assignment", raises=(ExperimentNotFound,))
-def get_assignment(parts: Services, name: ExperimentName, query: UserQuery) -> AssignmentAnswer:
+def get_assignment(parts: Services, name: ExperimentName, query: requests.UserQuery) -> answers.AssignmentAnswer:
     """Which arm a user gets, and why."""
     return success(assignment=parts.experiments.explain_assignment(name, query.user_id))
 
 
 @api.get("/experiments/{name}/history", raises=(ExperimentNotFound,))
-def get_history(parts: Services, name: ExperimentName) -> ExperimentHistoryAnswer:
+def get_history(parts: Services, name: ExperimentName) -> answers.ExperimentHistoryAnswer:
     """List what was done with an experiment, oldest first."""
     parts.experiments.get_experiment(name)
     found = parts.experiments.history.of(name)
@@ -200,7 +184,7 @@ def get_history(parts: Services, name: ExperimentName) -> ExperimentHistoryAnswe
 
 
 @api.get("/experiments/{name}/results", raises=(ExperimentNotFound,))
-def get_results(parts: Services, name: ExperimentName) -> ResultsAnswer:
+def get_results(parts: Services, name: ExperimentName) -> answers.ResultsAnswer:
     """Results of an experiment."""
     parts.experiments.get_experiment(name)  # before its runs are read: an unknown name is cheap to refuse
     runs, pairs = records_of(name, parts.monitor)
@@ -208,7 +192,7 @@ def get_results(parts: Services, name: ExperimentName) -> ResultsAnswer:
 
 
 @api.get("/experiments/{name}/course", raises=(ExperimentNotFound,))
-def get_course(parts: Services, name: ExperimentName) -> CourseAnswer:
+def get_course(parts: Services, name: ExperimentName) -> answers.CourseAnswer:
     """The improvement and its bounds over time."""
     experiment = parts.experiments.get_experiment(name)
     return success(course=course(experiment, *records_of(name, parts.monitor)))
@@ -217,7 +201,7 @@ def get_course(parts: Services, name: ExperimentName) -> CourseAnswer:
 @api.post(
     "/experiments/{name}/replay", is_body_optional=True, success=202, raises=(ExperimentNotFound, NothingToReplay)
 )
-def start_replay(parts: Services, name: ExperimentName, body: ReplayRequest) -> ReplayAnswer:
+def start_replay(parts: Services, name: ExperimentName, body: requests.ReplayRequest) -> answers.ReplayAnswer:
     """Replay logged requests on a candidate and the baseline.
 
     It goes on in the background.
@@ -227,7 +211,7 @@ def start_replay(parts: Services, name: ExperimentName, body: ReplayRequest) -> 
 
 
 @api.get("/experiments/{name}/replay", raises=(ReplayNotFound, ExperimentNotFound))
-def get_replay(parts: Services, name: ExperimentName) -> ReplayAnswer:
+def get_replay(parts: Services, name: ExperimentName) -> answers.ReplayAnswer:
     """Progress and results of the last replay."""
     return success(replay=parts.replays.state(name))
 
@@ -248,14 +232,14 @@ def _with_usual_shadow(parts: Services, body: Asked) -> tuple[Asked, ShadowChoic
     return body.model_copy(update={"shadow": choice.share}), choice
 
 
-def _notes(parts: Services, experiment: Experiment) -> list[str]:
+def _notes(parts: Services, experiment: Experiment) -> list[Message]:
     """What its owner should know from the start: how far its rollout can come with the users that there are."""
     if experiment.rollout is None:
         return []
     try:
         ramp = ramp_of(_planned(parts, experiment, USUAL, parts.models.resolve(experiment.model_a, standing=True)))
     except ServiceError as err:  # the experiment is there, whatever is wrong with the records
-        return [f"Nobody can tell how far this rollout will come: {err}."]
+        return [Message("ramp.unknown", {"reason": str(err)})]
     return [] if ramp is None else ramp.notes()
 
 

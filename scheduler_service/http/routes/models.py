@@ -19,26 +19,8 @@ from scheduler_service.errors import (
 )
 from scheduler_service.http.answering import answering, default_model, held_rollouts, is_default
 from scheduler_service.http.bodies import MalformedBody, parse_json, read_body, read_form, validated
+from scheduler_service.http.contract import models as contract
 from scheduler_service.http.contract.api import Api, success
-from scheduler_service.http.contract.models import (
-    DefaultChangedAnswer,
-    DefaultRequest,
-    HistoryQuery,
-    ModelAnswer,
-    ModelChangedAnswer,
-    ModelHistoryAnswer,
-    ModelsAnswer,
-    ModelsQuery,
-    OutlookAnswer,
-    PromoteRequest,
-    RegisterRequest,
-    RegistrationAnswer,
-    RemovalRequest,
-    RollbackRequest,
-    Tag,
-    TaggedAnswer,
-    TagRequest,
-)
 from scheduler_service.http.contract.openapi import FORM_JSON_FIELDS
 from scheduler_service.http.contract.types import Done, ModelName
 from scheduler_service.http.services import Services
@@ -51,21 +33,21 @@ MAX_FIELD_BYTES = 2**20
 NAMES = (ModelNotFound, AmbiguousModelName)
 
 
-@api.post("/models/register", lane=None, body=RegisterRequest, success=201, raises=(ModelConflict, Overloaded))
-def register_model(parts: Services) -> RegistrationAnswer:
+@api.post("/models/register", lane=None, body=contract.RegisterRequest, success=201, raises=(ModelConflict, Overloaded))
+def register_model(parts: Services) -> contract.RegistrationAnswer:
     """Register a model, by its path or as an upload."""
     models = parts.models
     if request.mimetype == "multipart/form-data":
         body, stream = _read_upload(parts)
         key = parts.examining.run(lambda: models.register_upload(stream, **_members(body)))
     else:
-        body = read_body(RegisterRequest, parts.reading)
+        body = read_body(contract.RegisterRequest, parts.reading)
         key = parts.examining.run(lambda: models.register_model(body.model_path, **_members(body)))
     return success(model_key=key, message=f"the model is registered as {key}")
 
 
 @api.get("/models")
-def list_models(parts: Services, query: ModelsQuery) -> ModelsAnswer:
+def list_models(parts: Services, query: contract.ModelsQuery) -> contract.ModelsAnswer:
     """List models, newest first.
 
     Without their signatures, which are long and alike: `GET /models/{name}` has them.
@@ -77,7 +59,7 @@ def list_models(parts: Services, query: ModelsQuery) -> ModelsAnswer:
 
 
 @api.get("/models/history", raises=NAMES)
-def history(parts: Services, query: HistoryQuery) -> ModelHistoryAnswer:
+def history(parts: Services, query: contract.HistoryQuery) -> contract.ModelHistoryAnswer:
     """List changes, newest first, and what was live at a time."""
     try:
         moment = utc_now() if query.at is None else parse_time(query.at)
@@ -92,14 +74,14 @@ def history(parts: Services, query: HistoryQuery) -> ModelHistoryAnswer:
 
 
 @api.get("/models/{name}", raises=NAMES)
-def get_model(parts: Services, name: ModelName) -> ModelAnswer:
+def get_model(parts: Services, name: ModelName) -> contract.ModelAnswer:
     """Get a model, by key, short name or tag."""
     record, default = parts.models.get_model(name), default_model(parts)
     return success(model=record.to_dict() | is_default(record, default), default_model=default)
 
 
 @api.get("/models/{name}/outlook", raises=NAMES)
-def look_ahead(parts: Services, name: ModelName) -> OutlookAnswer:
+def look_ahead(parts: Services, name: ModelName) -> contract.OutlookAnswer:
     """Which moves a model allows.
 
     The answer has the reason for each move that is refused, and who uses the model.
@@ -109,7 +91,7 @@ def look_ahead(parts: Services, name: ModelName) -> OutlookAnswer:
 
 
 @api.put("/models/default", raises=(*NAMES, Conflict))
-def make_default(parts: Services, body: DefaultRequest) -> DefaultChangedAnswer:
+def make_default(parts: Services, body: contract.DefaultRequest) -> contract.DefaultChangedAnswer:
     """Set the default model.
 
     It answers every request that no experiment takes.
@@ -121,7 +103,7 @@ def make_default(parts: Services, body: DefaultRequest) -> DefaultChangedAnswer:
 
 
 @api.post("/models/{name}/promote", lane=None, raises=(*NAMES, InvalidTransition, Overloaded))
-def promote_model(parts: Services, name: ModelName, body: PromoteRequest) -> ModelChangedAnswer:
+def promote_model(parts: Services, name: ModelName, body: contract.PromoteRequest) -> contract.ModelChangedAnswer:
     """Promote or retire a model."""
     # Becoming validated means being measured, which takes about a second, and no run is to wait for that.
     lane = parts.examining if body.status == "validated" else parts.storage
@@ -130,27 +112,27 @@ def promote_model(parts: Services, name: ModelName, body: PromoteRequest) -> Mod
 
 
 @api.put("/models/tags/{tag}", raises=(*NAMES, ModelConflict))
-def tag_model(parts: Services, tag: Tag, body: TagRequest) -> TaggedAnswer:
+def tag_model(parts: Services, tag: contract.Tag, body: contract.TagRequest) -> contract.TaggedAnswer:
     """Move a tag to another model."""
     record = parts.models.tag_model(tag, body.model_key, reason=body.reason, actor=body.actor)
     return _changed(record) | {"tag": tag}
 
 
 @api.delete("/models/tags/{tag}", is_body_optional=True, raises=(ModelNotFound, ModelConflict))
-def untag_model(parts: Services, tag: Tag, body: RemovalRequest) -> Done:
+def untag_model(parts: Services, tag: contract.Tag, body: contract.RemovalRequest) -> Done:
     """Remove a tag."""
     parts.models.untag_model(tag, reason=body.reason, actor=body.actor)
     return success(message=f"no model bears the tag {tag} any more")
 
 
 @api.post("/models/rollback", raises=(ModelNotFound, ModelConflict))
-def roll_back(parts: Services, body: RollbackRequest) -> ModelChangedAnswer:
+def roll_back(parts: Services, body: contract.RollbackRequest) -> contract.ModelChangedAnswer:
     """Roll back to the version that was stable before."""
     return _changed(parts.models.rollback(body.algorithm, body.reason, actor=body.actor))
 
 
 @api.delete("/models/{name}", is_body_optional=True, raises=(*NAMES, ModelConflict))
-def delete_model(parts: Services, name: ModelName, body: RemovalRequest) -> Done:
+def delete_model(parts: Services, name: ModelName, body: contract.RemovalRequest) -> Done:
     """Delete a model."""
     parts.models.delete_model(name, reason=body.reason, actor=body.actor)
     return success(message=f"the model {name} is deleted")
@@ -160,7 +142,7 @@ def _changed(record: ModelRecord) -> Any:
     return success(model_key=record.model_key, model=record.to_dict())
 
 
-def _read_upload(parts: Services) -> tuple[RegisterRequest, Any]:
+def _read_upload(parts: Services) -> tuple[contract.RegisterRequest, Any]:
     """The form's fields, and the stream of its `file` part."""
     form, files = read_form(parts.reading)
     if "file" not in files:
@@ -170,7 +152,7 @@ def _read_upload(parts: Services) -> tuple[RegisterRequest, Any]:
     fields = {name: _field(name, text) for name, text in form.items()}
     # Clients that send a part's media type, as OpenAPI's `encoding` asks them to, send it as a file as a rule.
     fields |= {name: _field(name, _text(name, part)) for name, part in files.items() if name != "file"}
-    return validated(RegisterRequest, {"model_path": "the uploaded file", **fields}), files["file"].stream
+    return validated(contract.RegisterRequest, {"model_path": "the uploaded file", **fields}), files["file"].stream
 
 
 def _text(name: str, part: FileStorage) -> str:
@@ -192,5 +174,5 @@ def _field(name: str, text: str) -> object:
         raise InvalidInput("field_not_json", (name,), reason=str(err)) from err
 
 
-def _members(body: RegisterRequest) -> Mapping[str, Any]:
-    return {name: getattr(body, name) for name in RegisterRequest.model_fields if name != "model_path"}
+def _members(body: contract.RegisterRequest) -> Mapping[str, Any]:
+    return {name: getattr(body, name) for name in contract.RegisterRequest.model_fields if name != "model_path"}

@@ -17,29 +17,14 @@ from scheduler_service.errors import (
     Overloaded,
     ReportNotFound,
 )
+from scheduler_service.http.contract import operations as contract
 from scheduler_service.http.contract.api import Api, success
-from scheduler_service.http.contract.operations import (
-    ABTestReportRequest,
-    AccessAnswer,
-    HealthAnswer,
-    LivenessAnswer,
-    PerformanceAnswer,
-    PerformanceQuery,
-    PerformanceReportRequest,
-    ReadinessAnswer,
-    ReportAnswer,
-    ReportName,
-    ReportsAnswer,
-    ReportsQuery,
-    TrendsAnswer,
-    TrendsQuery,
-)
 from scheduler_service.http.contract.problems import problem
 from scheduler_service.http.filters import runs_asked_for
 from scheduler_service.http.guards.auth import access, may_read
 from scheduler_service.http.services import Services
 from scheduler_service.http.watch import health
-from scheduler_service.http.watch.checks import Told
+from scheduler_service.http.watch.checks import CheckResults
 from scheduler_service.reporting.report_files import saved_reports
 from scheduler_service.telemetry.trends import Trend, trend_of_last
 
@@ -51,13 +36,13 @@ RUNS_OF = (ModelNotFound, ExperimentNotFound, AmbiguousModelName)
 
 
 @api.get("/access", lane=None, admission="identifying")
-def get_access(parts: Services) -> AccessAnswer:
+def get_access(parts: Services) -> contract.AccessAnswer:
     """What this request may do, with its key or without one."""
     return success(**access(parts.settings))
 
 
 @api.get("/health", lane=None, admission="probe", raises=(Overloaded,))
-def get_health(parts: Services) -> HealthAnswer:
+def get_health(parts: Services) -> contract.HealthAnswer:
     """Whether every part works."""
     told = _shown(health.health(parts))
     times = {"started_at": to_iso(parts.started_at), "uptime_s": parts.checks.uptime_s}
@@ -65,7 +50,7 @@ def get_health(parts: Services) -> HealthAnswer:
 
 
 @api.get("/health/live", lane=None, admission="liveness")
-def get_liveness(parts: Services) -> LivenessAnswer:
+def get_liveness(parts: Services) -> contract.LivenessAnswer:
     """Whether the process answers.
 
     It touches nothing, so that no full disk gets the process killed.
@@ -74,7 +59,7 @@ def get_liveness(parts: Services) -> LivenessAnswer:
 
 
 @api.get("/health/ready", lane=None, admission="probe", raises=(Overloaded,))
-def get_readiness(parts: Services) -> ReadinessAnswer:
+def get_readiness(parts: Services) -> contract.ReadinessAnswer:
     """Whether runs should be sent here now."""
     told = _shown(health.readiness(parts))
     return _unwell(told) or success(parts=told) | {"status": "ready"}
@@ -87,14 +72,14 @@ def get_metrics(parts: Services) -> Response:
 
 
 @api.get("/performance", raises=RUNS_OF)
-def get_performance(parts: Services, query: PerformanceQuery) -> PerformanceAnswer:
+def get_performance(parts: Services, query: contract.PerformanceQuery) -> contract.PerformanceAnswer:
     """Figures of recorded runs."""
     named = runs_asked_for(parts, query)
     return success(performance=parts.monitor.summary(start_time=query.start_time, end_time=query.end_time, **named))
 
 
 @api.get("/performance/trends", raises=RUNS_OF)
-def get_trends(parts: Services, query: TrendsQuery) -> TrendsAnswer:
+def get_trends(parts: Services, query: contract.TrendsQuery) -> contract.TrendsAnswer:
     """Figures of recorded runs over time."""
     zone, named = _zone(query), runs_asked_for(parts, query)
     trend = trend_of_last(parts.monitor.engine, utc_now(), query.hours, query.points, zone=zone, **named)
@@ -102,7 +87,7 @@ def get_trends(parts: Services, query: TrendsQuery) -> TrendsAnswer:
 
 
 @api.get("/reports")
-def list_reports(parts: Services, query: ReportsQuery) -> ReportsAnswer:
+def list_reports(parts: Services, query: contract.ReportsQuery) -> contract.ReportsAnswer:
     """List reports, newest first."""
     found = saved_reports(parts.settings.reports_dir)
     told = [
@@ -112,14 +97,14 @@ def list_reports(parts: Services, query: ReportsQuery) -> ReportsAnswer:
 
 
 @api.post("/reports/performance", lane="reporting", is_body_optional=True, success=201)
-def make_performance_report(parts: Services, body: PerformanceReportRequest) -> ReportAnswer:
+def make_performance_report(parts: Services, body: contract.PerformanceReportRequest) -> contract.ReportAnswer:
     """Make a performance report."""
     pdf = body.format == "pdf"
     return _report_made(parts.monitor.generate_performance_report(body.days, lang=body.lang, pdf=pdf), pdf)
 
 
 @api.post("/reports/ab_test", lane="reporting", success=201, raises=(ExperimentNotFound,))
-def make_ab_test_report(parts: Services, body: ABTestReportRequest) -> ReportAnswer:
+def make_ab_test_report(parts: Services, body: contract.ABTestReportRequest) -> contract.ReportAnswer:
     """Make a report of an experiment."""
     pdf = body.format == "pdf"
     return _report_made(
@@ -128,7 +113,7 @@ def make_ab_test_report(parts: Services, body: ABTestReportRequest) -> ReportAns
 
 
 @api.get("/reports/{name}", media=("text/html", "application/pdf"), raises=(ReportNotFound,))
-def get_report(parts: Services, name: ReportName) -> Response:
+def get_report(parts: Services, name: contract.ReportName) -> Response:
     """Get a report."""
     # Looked up among the files that are there: no path is ever made of a client's text.
     folder = parts.settings.reports_dir
@@ -148,7 +133,7 @@ def _url(report: str) -> str:
     return f"/reports/{report}"
 
 
-def _zone(query: TrendsQuery) -> tzinfo | None:
+def _zone(query: contract.TrendsQuery) -> tzinfo | None:
     """That of the clock by which buckets are to begin; None: the server's."""
     name, offset_min = query.time_zone, query.utc_offset_min
     if name is not None and offset_min is not None:
@@ -171,11 +156,11 @@ def _trend(trend: Trend) -> dict[str, Any]:
     return {"end": to_iso(trend.end), "bucket_s": trend.bucket_s, "points": points}
 
 
-def _shown(told: Told) -> Told:
+def _shown(told: CheckResults) -> CheckResults:
     return told if may_read() else health.without_details(told)
 
 
-def _unwell(told: Told) -> Any:
+def _unwell(told: CheckResults) -> Any:
     """The answer that names the parts which do not work; None where all do."""
     failing = health.failing(told)
     if not failing:

@@ -19,27 +19,21 @@ from scheduler_service.errors import (
     Overloaded,
     RunNotFound,
 )
+from scheduler_service.http.contract import runs as contract
 from scheduler_service.http.contract.api import Api, success
 from scheduler_service.http.contract.problems import told_finding
-from scheduler_service.http.contract.runs import (
-    TABLE,
-    FeedbackAnswer,
-    FeedbackRequest,
-    NamedAnswer,
-    NameRequest,
-    ReadAnswer,
-    ReadQuery,
-    RunAnswer,
-    RunRecordAnswer,
-    RunRequest,
-    RunsAnswer,
-    RunsQuery,
-    View,
-)
 from scheduler_service.http.contract.types import RequestId
 from scheduler_service.http.filters import runs_asked_for
 from scheduler_service.http.runs.reading import read_file
-from scheduler_service.http.runs.running import Outcome, Run, TakesLonger, answer, compute, draw, recorded_details
+from scheduler_service.http.runs.running import (
+    DefaultBudgetTooLong,
+    Run,
+    RunOutcome,
+    answer,
+    compute,
+    draw,
+    recorded_details,
+)
 from scheduler_service.http.server.offload import HAS_CLIENT_LEFT, Ticket
 from scheduler_service.http.services import Services
 from scheduler_service.logs import log_run
@@ -57,7 +51,7 @@ NAMES = (ModelNotFound, AmbiguousModelName)
 
 @api.post("/run_algorithm", scope="run", lane=None, raises=(*NAMES, InvalidInstance, Overloaded))
 @api.post("/api/algorithm/run", scope="run", lane=None, raises=(*NAMES, InvalidInstance, Overloaded))
-def run_algorithm(parts: Services, body: RunRequest) -> RunAnswer:
+def run_algorithm(parts: Services, body: contract.RunRequest) -> contract.RunAnswer:
     """Build a schedule.
 
     The experiment, the request's `model` or the default decides which model builds it.
@@ -68,7 +62,7 @@ def run_algorithm(parts: Services, body: RunRequest) -> RunAnswer:
     total_s = time.perf_counter() - g.begun_s
     records = [replace(each, queue_time=queued_s, total_time=total_s) for each in outcome.records]
     parts.recorder.record(records, lambda: _log(outcome, own_id))
-    parts.failed_runs.tell(records)
+    parts.failed_runs.add(records)
     run = outcome.run
     if run is None:
         assert outcome.failure is not None
@@ -80,8 +74,15 @@ def run_algorithm(parts: Services, body: RunRequest) -> RunAnswer:
     return answer(run, charts)
 
 
-@api.post("/requests/read", scope="run", lane=None, body=RunRequest, table=TABLE, raises=(InvalidInstance, Overloaded))
-def read_request(parts: Services, query: ReadQuery) -> ReadAnswer:
+@api.post(
+    "/requests/read",
+    scope="run",
+    lane=None,
+    body=contract.RunRequest,
+    table=contract.TABLE,
+    raises=(InvalidInstance, Overloaded),
+)
+def read_request(parts: Services, query: contract.ReadQuery) -> contract.ReadAnswer:
     """Read a file, CSV or JSON.
 
     The answer is the request that the file describes, and what was read otherwise than it is written. Nothing is run.
@@ -96,7 +97,7 @@ def read_request(parts: Services, query: ReadQuery) -> ReadAnswer:
 
 
 @api.post("/feedback", scope="run", raises=(RunNotFound,))
-def give_feedback(parts: Services, body: FeedbackRequest) -> FeedbackAnswer:
+def give_feedback(parts: Services, body: contract.FeedbackRequest) -> contract.FeedbackAnswer:
     """Rate a schedule."""
     parts.monitor.record_feedback(body.request_id, body.user_satisfaction, body.comment)
     parts.metrics.observe_feedback(body.user_satisfaction)
@@ -104,14 +105,14 @@ def give_feedback(parts: Services, body: FeedbackRequest) -> FeedbackAnswer:
 
 
 @api.put("/runs/{request_id}/name", scope="run", raises=(RunNotFound,))
-def name_run(parts: Services, request_id: RequestId, body: NameRequest) -> NamedAnswer:
+def name_run(parts: Services, request_id: RequestId, body: contract.NameRequest) -> contract.NamedAnswer:
     """Name a run, and say whose it is."""
     parts.monitor.writer.name_run(request_id, body.name, body.owner, utc_now())
     return success(request_id=request_id, name=body.name, owner=body.owner)
 
 
 @api.get("/runs", raises=(*NAMES, ExperimentNotFound))
-def list_runs(parts: Services, query: RunsQuery) -> RunsAnswer:
+def list_runs(parts: Services, query: contract.RunsQuery) -> contract.RunsAnswer:
     """List runs, newest first."""
     found = latest_runs(
         parts.monitor.engine,
@@ -125,7 +126,7 @@ def list_runs(parts: Services, query: RunsQuery) -> RunsAnswer:
 
 
 @api.get("/runs/{request_id}", raises=(RunNotFound,))
-def get_run(parts: Services, request_id: RequestId) -> RunRecordAnswer:
+def get_run(parts: Services, request_id: RequestId) -> contract.RunRecordAnswer:
     """Get a run.
 
     The answer has its schedule and the request: enough to show it and to run it again.
@@ -134,7 +135,7 @@ def get_run(parts: Services, request_id: RequestId) -> RunRecordAnswer:
     return success(run=found, input=asked, schedule=recorded_details(asked, placements))
 
 
-def _compute(body: RunRequest, own_id: str, parts: Services) -> tuple[Outcome, float]:
+def _compute(body: contract.RunRequest, own_id: str, parts: Services) -> tuple[RunOutcome, float]:
     """The outcome, and the seconds that the request waited for it to be begun.
 
     By the threads for what is done at once, by those for large problems, or by those for searches that take their
@@ -142,7 +143,7 @@ def _compute(body: RunRequest, own_id: str, parts: Services) -> tuple[Outcome, f
     """
     begun_s, ticket, is_gone = g.begun_s, Ticket(), request.environ.get(HAS_CLIENT_LEFT)
 
-    def begin(patience_ms: float = math.inf) -> tuple[Outcome, float]:
+    def begin(patience_ms: float = math.inf) -> tuple[RunOutcome, float]:
         queued_s = time.perf_counter() - begun_s
         outcome = compute(
             body, own_id, parts.models, parts.experiments, parts.settings.max_time_budget_ms, parts.answers,
@@ -152,21 +153,21 @@ def _compute(body: RunRequest, own_id: str, parts: Services) -> tuple[Outcome, f
 
     if not body.time_budget_ms:
         at_once = parts.compute if body.size <= SMALL else parts.large
-        with suppress(TakesLonger):
+        with suppress(DefaultBudgetTooLong):
             return at_once.run(lambda: begin(PATIENCE_MS), is_gone=is_gone, ticket=ticket)
     return parts.improving.run(begin, is_gone=is_gone, ticket=ticket)
 
 
-def _charts(run: Run, body: RunRequest, parts: Services) -> dict[View, str]:
+def _charts(run: Run, body: contract.RunRequest, parts: Services) -> dict[contract.View, str]:
     ticket = Ticket()
 
-    def begin() -> dict[View, str]:
+    def begin() -> dict[contract.View, str]:
         return draw(run.solution, body.views, body.chart_format, lambda: ticket.is_dropped)
 
     return parts.drawing.run(begin, is_gone=request.environ.get(HAS_CLIENT_LEFT), ticket=ticket)
 
 
-def _log(outcome: Outcome, own_id: str) -> None:
+def _log(outcome: RunOutcome, own_id: str) -> None:
     run = outcome.run
     if run is None:
         log.info("run=%s had no answer: %s", own_id, outcome.failure)
