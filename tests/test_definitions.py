@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from scheduler_service import alert_rules
 from scheduler_service.stats.definitions import definitions
 from scheduler_service.stats.guardrails import DEFAULT_MARGINS, GUARDRAILS
 from scheduler_service.stats.metrics import METRICS
@@ -38,11 +39,14 @@ for lang, label in (("zh", "余量"), ("en", "spare capacity")):
 
 import numpy as np
 from scheduler_service.experiments import rollout
-from scheduler_service.stats.definitions import definitions
 from scheduler_service.experiments.examination import examine
 from tests import test_reporting_ab as reports
 
-files = {**{lang: WORDS.texts(lang) for lang in LANGS}, "definitions": definitions()}
+from enhanced_flask import create_app
+from scheduler_service.settings import settings_from_environment
+
+client = create_app(settings_from_environment()).test_client()
+files = {name: client.get(f"/console/words/{name}.json").json for name in (*LANGS, "definitions")}
 runs = reports.runs_of(400, 5, better={"model_b": 0.01})
 slack = np.where(runs["variant"] == "model_b", 0.2, 0.4)
 runs["spare_capacity"] = np.where(runs["success"], slack, np.nan)
@@ -153,7 +157,10 @@ def test_the_table_of_the_documentation_has_every_guardrail_with_its_margin():
 
 
 def test_the_console_gets_the_definitions(app):
-    assert app.test_client().get("/console/words/definitions.json").json == definitions()
+    assert app.test_client().get("/console/words/definitions.json").json == {
+        **definitions(),
+        "alert_rules": alert_rules.definitions(),
+    }
 
 
 def test_the_form_offers_every_guardrail_and_metric_with_its_default():
