@@ -320,8 +320,10 @@ def settings_from_arguments(arguments: Sequence[str] | None = None) -> Settings:
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     known = settings_from_environment()
-    parser.add_argument("--host", default=known.host, help="address to listen on; beyond loopback, clients need a key")
-    parser.add_argument("--port", type=int, default=known.port, help="TCP port; 0 picks a free one")
+    parser.add_argument(
+        "--host", default=known.host, help="address to listen on; other than loopback, clients need a key"
+    )
+    parser.add_argument("--port", type=int, default=known.port, help="TCP port; 0 selects a free one")
     parser.add_argument("--workers", type=int, default=known.workers, help="worker processes")
     parser.add_argument(
         "--home", type=Path, default=known.home, help="folder with models/, logs/, reports/ and ab_test_config.json"

@@ -67,7 +67,7 @@ class Cost:
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line; see the module's docstring."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0] if __doc__ else None)
-    parser.add_argument("--dry", action="store_true", help="print only; leave benchmarks/results/ as it is")
+    parser.add_argument("--dry", action="store_true", help="print only; do not change benchmarks/results/")
     options = parser.parse_args(arguments)
     logging.disable(logging.WARNING)
     with tempfile.TemporaryDirectory(prefix="single-operations-") as folder:

@@ -34,7 +34,7 @@ class AlertRule:
 MAX_GAP = AlertRule("max_gap", "warning", "share", "above", most=10.0, about="size")
 """It has one threshold per size: `max_gap_<work points>`."""
 
-RULES: tuple[AlertRule, ...] = (
+_ALL = (
     AlertRule("max_makespan", "warning", "hours", "above", 60.0, 100_000.0),
     AlertRule("max_makespan_rise", "warning", "share", "above", 0.05, 10.0, about="size"),
     AlertRule("max_execution_time", "warning", "seconds", "above", 10.0, 86_400.0),
@@ -48,9 +48,8 @@ RULES: tuple[AlertRule, ...] = (
     AlertRule("experiment_arm_stopped", "warning", "runs", about="arm", is_event=True),
     AlertRule("model_rolled_back", "critical", "runs", about="algorithm", is_event=True),
 )
-BY_NAME: Mapping[str, AlertRule] = {rule.name: rule for rule in RULES}
-THRESHOLDS = tuple(rule for rule in RULES if rule.worse is not None and rule is not MAX_GAP)
-"""The rules with exactly one threshold."""
+RULES: dict[str, AlertRule] = {rule.name: rule for rule in _ALL}
+"""Name -> the rule."""
 
 GAP_THRESHOLDS: dict[int, float] = {1: 0.02, 2: 0.10, 5: 0.10, 10: 0.042, 20: 0.0125, 50: 0.0112}
 """Number of work points -> largest mean gap to the lower bound, a share, of standard cycles up to that size.
@@ -62,8 +61,17 @@ matter to a planner. Instances with more than 50 work points have no threshold.
 GAP_RULE = MAX_GAP.name
 GAP_PREFIX = f"{GAP_RULE}_"
 _GAP = re.compile(r"max_gap_([1-9][0-9]{0,5})")
-NAMES = (*(each.name for each in THRESHOLDS), "max_gap_<work points>")
-"""Names of the thresholds."""
+
+
+def single_thresholds() -> list[AlertRule]:
+    """The rules that have one threshold each."""
+    return [rule for rule in RULES.values() if rule.worse is not None and rule is not MAX_GAP]
+
+
+def definitions() -> list[dict[str, object]]:
+    """The rules as data: what the console's forms are made from; JSON."""
+    names = ("name", "severity", "unit", "worse", "about", "is_event")
+    return [{name: getattr(rule, name) for name in names} for rule in RULES.values()]
 
 
 def threshold(name: str) -> AlertRule:
@@ -75,10 +83,10 @@ def threshold(name: str) -> AlertRule:
     size = _GAP.fullmatch(name)
     if size is not None:
         return replace(MAX_GAP, name=name, usual=GAP_THRESHOLDS.get(int(size[1]), math.nan))
-    found = next((each for each in THRESHOLDS if each.name == name), None)
-    if found is None:
-        raise NotFound("unknown_threshold", name=name[:100], known=list(NAMES))
-    return found
+    known = {each.name: each for each in single_thresholds()}
+    if name not in known:
+        raise NotFound("unknown_threshold", name=name[:100], known=[*known, f"{GAP_PREFIX}<work points>"])
+    return known[name]
 
 
 def check(name: str, value: float) -> None:

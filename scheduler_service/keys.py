@@ -83,15 +83,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Print a new key and its entry for `SCHED_API_KEYS`."""
     parser = argparse.ArgumentParser(
         prog="python -m scheduler_service.keys",
-        description="Make a random API key. It is printed once and stored nowhere; the entry holds its digest only.",
+        description="Generate a random API key. It is printed once and not stored; the entry contains only its digest.",
         epilog=(
-            "scopes: run builds schedules and gives feedback; read sees models, experiments, figures, reports, alerts "
-            "and metrics; admin may do everything. Example: --name vue --scopes run,read. Put the entry into "
+            "scopes: run allows schedules and feedback; read allows models, experiments, figures, reports, alerts "
+            "and metrics; admin allows everything. Example: --name vue --scopes run,read. Put the entry into "
             "SCHED_API_KEYS (comma-separated with others) and restart the service; clients send the key as "
-            "'Authorization: Bearer <key>' or 'X-API-Key: <key>'. To take a key back, remove its entry and restart."
+            "'Authorization: Bearer <key>' or 'X-API-Key: <key>'. To revoke a key, remove its entry and restart."
         ),
     )
-    parser.add_argument("--name", required=True, help="who will use it; stands in the log and in histories")
+    parser.add_argument("--name", required=True, help="name of the client, for the log and the histories")
     parser.add_argument("--scopes", default="run,read", help="comma-separated, of run, read, admin (default: run,read)")
     given = parser.parse_args(arguments)
     wanted = [scope.strip() for scope in re.split(r"[,+]", given.scopes)]

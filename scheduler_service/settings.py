@@ -1,6 +1,6 @@
-"""All settings, from `SCHED_*` environment variables or the flags of `enhanced_flask.py`.
+"""Every setting, in one place: from `SCHED_*` environment variables or the flags of `enhanced_flask.py`.
 
-`python -m scheduler_service.settings` prints the table in docs/operations.md.
+`python -m scheduler_service.settings` prints their table, which docs/operations.md shows.
 """
 
 import ipaddress
@@ -25,39 +25,38 @@ PROJECT_ROOT = Path(__file__).resolve().parent.parent
 N_CORES = usable_cores()
 WEBHOOK_KINDS = ("json", "dingtalk", "wecom", "feishu")
 SMTP_PORTS = {"smtp": 25, "smtp+starttls": 587, "smtps": 465}
-"""The schemes of SCHED_ALERT_SMTP_URL, with their default ports."""
+"""The schemes of SCHED_ALERT_SMTP_URL, with the port where none is said."""
 _MAIL_ADDRESS = re.compile(r"[!-?A-~]+@[!-?A-~]+")
 
 
 class Settings(BaseSettings):
-    """The settings; each field is the variable `SCHED_<NAME>`."""
+    """Where the service keeps things and how it behaves; each field is the variable `SCHED_<NAME>`."""
 
     model_config = SettingsConfigDict(env_prefix="SCHED_", frozen=True, hide_input_in_errors=True)
 
     home: Path = Field(
         default=PROJECT_ROOT,
-        description="Folder with models/, logs/, reports/ and ab_test_config.json; nothing is written elsewhere.",
+        description="Folder for models/, logs/, reports/ and ab_test_config.json; the service writes nowhere else.",
     )
-    host: str = Field(default="127.0.0.1", description="Address to listen on; loopback by default.")
-    port: int = Field(default=5001, ge=0, le=65535, description="TCP port; 0 picks a free one.")
+    host: str = Field(default="127.0.0.1", description="Address to listen on; the default is loopback.")
+    port: int = Field(default=5001, ge=0, le=65535, description="TCP port; 0 selects a free one.")
     workers: int = Field(default=1, ge=1, le=64, description="Worker processes.")
     data: Path = Field(
         default=PROJECT_ROOT.parent / "shared" / "data",
-        description="Reference data (PSPLIB, hash vectors) for tests and benchmarks; never needed to serve.",
+        description="Reference data (PSPLIB, hash vectors) for tests and benchmarks; not needed for serving.",
     )
     api_keys: Annotated[tuple[str, ...], NoDecode] = Field(
         default=(),
         description="API keys, comma-separated: <name>:<scope>[+<scope>]:<sha256 hex>, scopes run, read, admin.",
     )
     anonymous_scopes: Annotated[tuple[str, ...], NoDecode] = Field(
-        default=(), description="Scopes without a key if not on loopback, comma-separated: run, read."
+        default=(), description="Scopes of clients without a key on other machines, comma-separated: run, read."
     )
     rate_limit: int = Field(
         default=6_000,
         ge=0,
         le=1_000_000,
-        description="Requests a minute per key, or per address without a key; 0: no limit. "
-        "Loopback without a key is exempt.",
+        description="Requests a minute per key, or per keyless address; 0: no limit. Keyless loopback is not limited.",
     )
     model_sources: Annotated[tuple[Path, ...], NoDecode] = Field(
         default=(),
@@ -65,56 +64,56 @@ class Settings(BaseSettings):
     )
     cors_origins: Annotated[tuple[str, ...], NoDecode] = Field(
         default=("http://localhost:*", "http://127.0.0.1:*"),
-        description="Allowed CORS origins, comma-separated; * stands for a port.",
+        description="Allowed CORS origins, comma-separated; * stands for any port.",
     )
     allowed_hosts: Annotated[tuple[str, ...], NoDecode] = Field(
         default=(),
-        description="Host names, comma-separated, of this service in a proxy or DNS. Always allowed: "
-        "loopback; addresses and names without a dot if the service is reachable from other machines.",
+        description="Host names of this service in DNS or at a proxy, comma-separated. Always allowed: loopback; if "
+        "other machines can connect, also addresses and names without a dot.",
     )
     trusted_proxies: Annotated[tuple[IPvAnyNetwork, ...], NoDecode] = Field(
         default=(),
-        description="Networks, comma-separated, of proxies whose X-Forwarded-For and -Proto are trusted; with "
-        "one, clients also need keys on loopback.",
+        description="Networks of proxies whose X-Forwarded-For and X-Forwarded-Proto are trusted, comma-separated. If "
+        "set, clients need keys on loopback, too.",
     )
     compute_threads: int = Field(
         default=0,
         ge=0,
         le=64,
-        description="Native threads of a worker that compute schedules; 0: the cores divided by the workers.",
+        description="Native threads per worker that compute schedules; 0: number of cores divided by workers.",
     )
     max_waiting: int = Field(
         default=256,
         ge=0,
         le=100_000,
-        description="Limit of waiting requests per kind of thread and worker; above it 503 with Retry-After.",
+        description="Requests per worker that may wait for a thread of one kind; more get 503 with Retry-After.",
     )
     answer_cache_mib: int = Field(
-        default=0, ge=0, le=65_536, description="Cache of schedules for repeated requests, per worker; 0: off."
+        default=0, ge=0, le=65_536, description="Cache size per worker for schedules of repeated requests; 0: no cache."
     )
-    max_body_bytes: int = Field(default=8 * 2**20, ge=1024, description="Largest request body; above it 413.")
-    max_time_budget_ms: int = Field(default=60_000, ge=0, description="Largest time budget of a request.")
+    max_body_bytes: int = Field(default=8 * 2**20, ge=1024, description="Largest request body; larger ones get 413.")
+    max_time_budget_ms: int = Field(default=60_000, ge=0, description="Longest time budget that a request may set.")
     auto_rollback: bool = Field(
-        default=False, description="Roll back automatically if the live model is worse than at its validation."
+        default=False, description="Roll back automatically if the live model performs worse than in its validation."
     )
     auto_rollback_cool_down_h: float = Field(
-        default=24.0, ge=0.0, le=8760.0, description="Hours after an automatic rollback before the next one."
+        default=24.0, ge=0.0, le=8760.0, description="Hours between two automatic rollbacks."
     )
     retention_days: float = Field(
         default=0.0, ge=0.0, le=3660.0, description="Days after which runs are replaced by daily sums; 0: never."
     )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
-        default="INFO", description="Lowest level of logged messages."
+        default="INFO", description="Lowest level that is logged."
     )
     log_format: Literal["text", "json"] = Field(
-        default="text", description="text, or json: one JSON object on each line of the log."
+        default="text", description="Log format: text, or json with one JSON object per line."
     )
     log_max_bytes: int = Field(default=20 * 2**20, ge=4096, description="Size at which the log file is rotated.")
-    log_backups: int = Field(default=30, ge=0, description="Rotated log files kept.")
+    log_backups: int = Field(default=30, ge=0, description="Number of rotated log files to keep.")
 
     alert_webhooks: Annotated[tuple[SecretStr, ...], NoDecode] = Field(
         default=(),
-        description="Targets of alerts, comma-separated: <kind>=<url>, kind json, dingtalk, wecom or feishu.",
+        description="Webhooks for alerts, comma-separated: <kind>=<url>, kind json, dingtalk, wecom or feishu.",
     )
     alert_dingtalk_secret: SecretStr | None = Field(
         default=None, description="Secret (SEC...) that signs the messages to DingTalk robots."
@@ -126,29 +125,32 @@ class Settings(BaseSettings):
         default=None,
         description="Mail server for alerts: smtp+starttls://user:password@host:587, smtps://... or smtp://host.",
     )
-    alert_mail_from: str | None = Field(default=None, description="Sender address of alerts by mail.")
+    alert_mail_from: str | None = Field(default=None, description="Sender address of alert mails.")
     alert_mail_to: Annotated[tuple[str, ...], NoDecode] = Field(
-        default=(), description="Recipients of alerts by mail, comma-separated."
+        default=(), description="Recipients of alert mails, comma-separated."
     )
 
     alert_every_s: float = Field(
         default=30.0,
         ge=0.0,
         le=3600.0,
-        description="Seconds between two checks for alerts; 0: no checks, deliveries and cleanups.",
+        description="Seconds between two checks for alerts; 0: no checks, deliveries or cleanup.",
     )
     alert_confirm_s: float = Field(
-        default=60.0, ge=0.0, le=86400.0, description="Seconds that a problem has to last before an alert fires."
+        default=60.0, ge=0.0, le=86400.0, description="Seconds that a condition must hold before its alert fires."
     )
     alert_cool_down_s: float = Field(
-        default=1800.0, ge=0.0, le=604800.0, description="Minimum seconds between two notices of the same alert."
+        default=1800.0,
+        ge=0.0,
+        le=604800.0,
+        description="Shortest time in seconds between two notifications of the same alert.",
     )
     alert_remind_h: float = Field(
-        default=24.0, gt=0.0, le=8760.0, description="Hours until a reminder of an unacknowledged alert."
+        default=24.0, gt=0.0, le=8760.0, description="Hours until the reminder of an unacknowledged alert."
     )
     alert_thresholds: dict[str, float] = Field(
         default_factory=dict,
-        description='Thresholds instead of the defaults, as JSON: {"max_makespan": 80, "max_gap_10": 0.05}.',
+        description='Thresholds that replace the defaults, as JSON: {"max_makespan": 80, "max_gap_10": 0.05}.',
     )
     alert_lang: Literal["zh", "en"] = Field(default="zh", description="Language of alerts: zh or en.")
 
@@ -194,7 +196,7 @@ class Settings(BaseSettings):
     def _empty_is_unset(cls, value: object) -> object:
         return value.strip() or None if isinstance(value, str) else value
 
-    # The error texts below never contain the value, which may hold a token or a password.
+    # The texts below never repeat the value: it holds a token or a password.
 
     @field_validator("api_keys")
     @classmethod
@@ -257,8 +259,8 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _mail_is_complete(self) -> Self:
-        given = [self.alert_smtp_url is not None, self.alert_mail_from is not None, bool(self.alert_mail_to)]
-        if any(given) and not all(given):
+        said = [self.alert_smtp_url is not None, self.alert_mail_from is not None, bool(self.alert_mail_to)]
+        if any(said) and not all(said):
             raise ValueError(
                 "alerts by mail need SCHED_ALERT_SMTP_URL, SCHED_ALERT_MAIL_FROM and SCHED_ALERT_MAIL_TO together"
             )
@@ -300,12 +302,12 @@ class Settings(BaseSettings):
 
     @property
     def seed_models_dir(self) -> Path:
-        """The shipped models; read-only."""
+        """The trained models that the project ships; read, never written."""
         return PROJECT_ROOT / "models" / "seed"
 
 
 def is_loopback(host: str) -> bool:
-    """Whether `host`, a name or an address, is loopback."""
+    """Whether `host`, a name or an address, is this machine."""
     if host == "localhost":
         return True
     try:
@@ -315,12 +317,12 @@ def is_loopback(host: str) -> bool:
 
 
 def _split_url(url: str) -> SplitResult | None:
-    """The parts of a URL with a host and only printable ASCII; None for others."""
+    """The parts of an address that has a host and only printable ASCII; None for another."""
     if not re.fullmatch(r"[!-~]+", url):
         return None
     try:
         parts = urlsplit(url)
-        # Reading `port` validates it.
+        # To look at the port is to check it.
         return parts if parts.hostname and parts.port != 0 else None
     except ValueError:
         return None
@@ -331,33 +333,31 @@ def settings_from_environment() -> Settings:
     """The settings of this process; read once.
 
     Raises:
-        SystemExit: a variable has an invalid value; the text names it.
+        SystemExit: a variable has an impossible value; the text names it.
     """
     try:
         return Settings()
     except ValidationError as err:
-        raise SystemExit(
-            "; ".join(_error_line(item["loc"], item["input"], item["msg"]) for item in err.errors())
-        ) from None
+        raise SystemExit("; ".join(_told(item["loc"], item["input"], item["msg"]) for item in err.errors())) from None
 
 
-def _error_line(loc: tuple[int | str, ...], given: object, message: str) -> str:
-    if not loc:  # an error of several settings; the message names them
+def _told(loc: tuple[int | str, ...], given: object, message: str) -> str:
+    if not loc:  # of several settings together; the message names them
         return message
-    # Settings of alerts contain tokens and passwords, which must not get into logs. An entry of api_keys may be a key
-    # instead of its digest.
+    # Alerts' settings hold tokens and passwords, which must not reach the log of whoever starts us; and
+    # somebody may have pasted a key where its digest belongs.
     shown = "" if str(loc[0]).startswith(("alert_", "api_keys")) else f"={given!r}"
     return f"SCHED_{str(loc[0]).upper()}{shown}: {message}"
 
 
 def unknown_variables(names: Iterable[str]) -> list[str]:
-    """A warning for each environment variable in `names` that looks like a setting but is unknown."""
+    """A line for each of `names` of environment variables that looks like a setting and is none."""
     known = [f"SCHED_{name.upper()}" for name in Settings.model_fields]
     found = sorted(name for name in names if name.upper().startswith("SCHED_") and name.upper() not in known)
-    return [f"the variable {name} is no setting of this service{_suggestion(name.upper(), known)}" for name in found]
+    return [f"the variable {name} is no setting of this service{_meant(name.upper(), known)}" for name in found]
 
 
-def _suggestion(name: str, known: list[str]) -> str:
+def _meant(name: str, known: list[str]) -> str:
     close = get_close_matches(name, known, n=1, cutoff=0.7)
     return f"; did you mean {close[0]}?" if close else "; `python enhanced_flask.py --help` names them"
 
@@ -367,7 +367,7 @@ def settings_table() -> str:
     rows = ["| variable | default | limits | meaning |", "|---|---|---|---|"]
     for name, field in Settings.model_fields.items():
         default = _DEFAULTS_IN_WORDS.get(name) or _as_code(field.get_default(call_default_factory=True))
-        meaning = str(field.description).replace("<", "\\<")  # Markdown would treat <name> as HTML
+        meaning = str(field.description).replace("<", "\\<")  # Markdown would take <name> for HTML
         rows.append(f"| `SCHED_{name.upper()}` | {default} | {_limits(field)} | {meaning} |")
     return "\n".join(rows)
 
@@ -376,7 +376,7 @@ _DEFAULTS_IN_WORDS = {"home": "the project's folder", "data": "`../shared/data`"
 
 
 def _as_code(value: object) -> str:
-    """A default in the form of the variable; empty if there is none."""
+    """A default as the variable would say it; nothing, where it would be empty."""
     if isinstance(value, tuple):
         return ", ".join(f"`{each}`" for each in value)
     if isinstance(value, bool | float):
@@ -389,14 +389,14 @@ def _limits(field: FieldInfo) -> str:
         return "true, false"
     if get_origin(field.annotation) is Literal:
         return ", ".join(get_args(field.annotation))
-    limits: dict[str, Any] = {
+    said: dict[str, Any] = {
         sign: getattr(limit, sign) for limit in field.metadata for sign in ("gt", "ge", "le") if hasattr(limit, sign)
     }
-    least = f"above {limits['gt']:,g}" if "gt" in limits else f"at least {limits['ge']:,}" if "ge" in limits else ""
-    if "le" not in limits:
+    least = f"above {said['gt']:,g}" if "gt" in said else f"at least {said['ge']:,}" if "ge" in said else ""
+    if "le" not in said:
         return least
-    beginning = f"{least}, to" if "gt" in limits else f"{limits['ge']:,g} to"
-    return f"{beginning} {limits['le']:,.0f}"
+    beginning = f"{least}, to" if "gt" in said else f"{said['ge']:,g} to"
+    return f"{beginning} {said['le']:,.0f}"
 
 
 if __name__ == "__main__":

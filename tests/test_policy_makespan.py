@@ -244,15 +244,16 @@ def test_runs_from_before_are_not_comparable_in_it_and_nothing_fails(old):
     assert (told["verdict"], told["verdict_reason"]["code"]) == ("invalid", "not_recorded")
     assert told["reasons"]["improvement_percentage"]["code"] == "not_recorded"
     assert told["cannot_tell"] is None
-    assert told["verdict_reason"]["text"]["code"] == "reasons.not_recorded"
+    assert told["verdict_reason"]["text"]["code"] == "reasons.pairs_not_recorded"
     assert [(each["name"], each["state"]) for each in told["guardrails"]] == [
         ("policy_makespan", "undecided"), ("requests", "undecided"),
     ]  # fmt: skip
     assert course(of, runs, pairs)["metric"] == "policy_makespan"
     on_users = examine(of.model_copy(update={"shadow": 0.0}), runs, None, NOW).to_dict()
     assert on_users["verdict_reason"]["code"] == "not_recorded"
-    for lang, words in {"zh": "这些记录早于该指标开始记录之时", "en": "from before this metric was recorded"}.items():
+    for lang in ("zh", "en"):
         examined = examine(of, runs, pairs, NOW)
+        words = WORDS.text("reasons.pairs_not_recorded", {"metric": "policy_makespan"}, lang)
         assert words in Page(html_of(ab_test_report(examined, runs, pairs, (), BEGIN, NOW, lang))).text
 
 
@@ -465,8 +466,8 @@ def test_a_rollout_that_waits_for_a_verdict_in_vain_says_so():
     examined = examine(of, optimal_runs(600), None, NOW)
     decision = decide(of.rollout, examined.evidence(is_baseline_the_default=True), NOW)
     assert decision.kind == "hold"
-    assert "the promotion needs better; nearly all answers of both arms are proven optimal" in decision.reason
-    assert "policy_makespan" in decision.reason
+    assert "the promotion needs better. Nearly all answers of both arms are proven optimal" in decision.reason
+    assert "the makespan of the model's own schedule" in decision.reason
     own = experiment(rollout=ramp, guardrails={"makespan": 0.05, "success": 0.5}, success_metric="policy_makespan")
     told = examine(own, optimal_runs(600), None, NOW)
     assert decide(own.rollout, told.evidence(is_baseline_the_default=True), NOW).kind == "promote"
@@ -493,13 +494,13 @@ def test_the_report_says_it_in_both_languages_and_what_to_do():
     runs = optimal_runs(600)
     examined = examine(experiment(), runs, None, NOW)
     zh, en = (Page(html_of(ab_test_report(examined, runs, None, (), BEGIN, NOW, lang))).text for lang in ("zh", "en"))
-    assert "两组的应答几乎都已证明最优（A 100%，B 100%），再多的数据也无法按完工时间分出高下" in zh.replace(
-        "100.0%", "100%"
-    )
-    assert "B 与 A 没有差别：完工时间持平" in zh
-    assert "改用模型自身排程的完工时间来比较" in zh
-    assert "Nearly all answers of both arms are proven optimal" in en
-    assert "Judge by the makespan of the model's own schedule" in en
+    assert "两组的应答几乎都已证明最优（A 100 %，B 100 %），再多的数据也无法按总工期分出高下" in zh
+    assert "B 与 A 没有差别：总工期持平" in zh
+    step = examined.next_step("model_b")
+    assert (step.code, step.params["metric"]) == ("next.cannot_tell_non_inferior", "policy_makespan")
+    for lang, text in (("zh", zh), ("en", en)):
+        assert WORDS.say(*examined.judged("model_b").messages, lang=lang) in text
+        assert WORDS.say(step, lang=lang) in text
 
 
 def test_a_classical_difference_of_optima_is_said_to_be_one_of_the_requests():
@@ -526,13 +527,13 @@ def test_a_report_on_it_names_it_everywhere():
     of = experiment(success_metric="policy_makespan", shadow=1.0, guardrails={"policy_makespan": 0.05})
     examined = examine(of, runs, pairs, NOW)
     zh, en = (Page(html_of(ab_test_report(examined, runs, pairs, (), BEGIN, NOW, lang))).text for lang in ("zh", "en"))
-    assert "B 优于 A：模型自身排程的完工时间平均缩短" in zh
+    assert "B 优于 A：模型自身排程的总工期平均缩短" in zh
     assert "模型自身排程的总工期延长" in zh
     assert WORDS.text("experiments.pairs.differences", {"metric": "policy_makespan"}, "zh") in zh
     assert "makespan of the model's own schedule" in en
     lost = optimal_pairs(100, better=-0.1)
     told = Page(html_of(ab_test_report(examine(of, runs, lost, NOW), runs, lost, (), BEGIN, NOW, "zh"))).text
-    assert "A 自身排程的总工期 B 自身排程的总工期" in told
+    assert "A 的模型自身排程的总工期 B 的模型自身排程的总工期" in told
 
 
 def test_pairs_of_an_experiment_on_another_metric_are_told_in_makespans():
@@ -540,7 +541,7 @@ def test_pairs_of_an_experiment_on_another_metric_are_told_in_makespans():
     pairs = pairs.assign(makespan_b=pairs["makespan_b"] * np.linspace(0.94, 0.98, 100))
     examined = examine(experiment(success_metric="execution_time", shadow=1.0), runs, pairs, NOW)
     text = Page(html_of(ab_test_report(examined, runs, pairs, (), BEGIN, NOW, "zh"))).text
-    assert "B 优于 A：完工时间平均缩短" in text
+    assert "B 优于 A：总工期平均缩短" in text
 
 
 def test_the_performance_report_shows_it_by_model(monitor):
@@ -559,4 +560,4 @@ def test_an_ab_report_of_records_from_before_is_made(old, tmp_path):
     manager = ABTestManager(config, clock=lambda: BEGIN)
     manager.create_experiment("e", "DDQN_a", "DDQN_b", success_metric="policy_makespan", shadow=True)
     path = ABTestAnalyzer(old, config_path=config).generate_ab_test_report("e", days=30)
-    assert "早于该指标开始记录" in Path(path).read_text("utf-8")
+    assert "早于模型自身排程的总工期开始记录之时" in Path(path).read_text("utf-8")

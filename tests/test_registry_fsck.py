@@ -55,7 +55,9 @@ def no_waiting_for_the_disk(monkeypatch):
 
 
 def kinds(base, *, mend=False):
-    return [(problem.kind, problem.subject, problem.is_mendable) for problem in fsck(Store(base, utc_now), mend=mend)]
+    found = fsck(Store(base, utc_now), mend=mend)
+    assert all(problem.to_dict().keys() >= {"message", "remedy", "code", "params"} for problem in found)
+    return [(problem.kind, problem.subject, problem.is_mendable) for problem in found]
 
 
 def test_nothing_is_wrong_with_a_sound_registry(base):

@@ -72,8 +72,8 @@ def test_the_command_shows_progress_and_the_verdict(home):
     status, out, err = finished(command(home, "e"))
     assert status == 0, err
     assert "40/40" in err
-    assert "On the same requests model_b is at most 5 % worse than model_a in makespan" in out
-    assert "Replay 1 of these two models: judged at 2.5 %." in out
+    assert "B is at most 5 % worse than A, but not shown to be better: makespan" in out
+    assert "Replay 1 of these two models, judged with an error probability of 2.5 %" in out
     assert "makespan model_b / model_a: 0.9" in out
     assert "where model_b lost most:" in out
     assert len(pairs_in(home)) == 40

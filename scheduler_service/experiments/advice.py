@@ -9,9 +9,6 @@ from scheduler_service.words import Message
 
 AdvisedMove = Literal["promote", "stop", "stop_arm", "conclude", "start"]
 ADVISED_MOVES: tuple[AdvisedMove, ...] = get_args(AdvisedMove)
-PERIOD_CODES = ("over", "over_better", "over_worse", "paused", "scheduled", "worse_arm", "better_auto", "worse_auto")
-OUTCOME_CODES = ("promoted", "reverted", "other_promoted", "arm_stopped", "aborted")
-"""Keys of the catalogue's section `next` that follow from the state of the experiment."""
 
 
 def next_step(

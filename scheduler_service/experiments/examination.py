@@ -21,7 +21,7 @@ from scheduler_service.stats.guardrails import ALPHA as GUARDRAIL_ALPHA
 from scheduler_service.stats.guardrails import Guardrail, check_guardrails
 from scheduler_service.stats.headline import Contradiction, contradiction, raw_means, requests_longer, summary
 from scheduler_service.stats.judged import DaysLeft, advice
-from scheduler_service.stats.metrics import PAIRED, metric_named, paired_metric
+from scheduler_service.stats.metrics import METRICS, PAIRED, metric_named, paired_metric
 from scheduler_service.stats.outcome import NotComputable
 from scheduler_service.stats.pairs import PairedVerdict, judge_pairs
 from scheduler_service.stats.secondary import secondary
@@ -40,15 +40,9 @@ RUN_COLUMNS = (
     "reason",
     "user_id",
     "split",
-    "success",
-    "makespan",
-    "policy_makespan",
-    "execution_time",
     "lower_bound",
-    "gap",
-    "resource_utilization",
-    "user_satisfaction",
     "n_workpoints",
+    *METRICS,
 )
 """What of the recorded runs is looked at."""
 

@@ -10,6 +10,7 @@ from scheduler_service.experiments.planning import MAX_DAYS, Plan
 from scheduler_service.experiments.rollout import Rollout
 from scheduler_service.stats.metrics import PAIRED
 from scheduler_service.stats.outcome import NotComputable
+from scheduler_service.words import WORDS, Message
 
 HORIZON_DAYS = 30.0
 """Users who come later are not counted upon."""
@@ -70,42 +71,41 @@ class Ramp:
             return None
         return SHORT if self.stages(SHORT)[-1]["days"] < self.stages()[-1]["days"] else None
 
-    def notes(self) -> list[str]:
-        """What its owner should know, in plain English; empty where there is nothing to say."""
+    def notes(self) -> list[Message]:
+        """What its owner should know; empty where there is nothing to say."""
         if isinstance(self.plan.prospect, NotComputable):
-            return [f"Nobody can tell how far this rollout will come: {self.plan.prospect.message}."]
-        reach = [] if (told := self._reach()) is None else [told]
+            return [Message("ramp.unknown", {"reason": self.plan.prospect.text})]
         if self.proposed_stages is None:
-            return reach
-        sooner, later = (self.stages(each)[-1]["days"] for each in (self.proposed_stages, self.rollout.stages))
-        return [
-            *reach,
-            f"The stages {list(self.proposed_stages)} can end after {sooner:.1f} days in the place of {later:.1f}; "
-            "half of the users then get the candidate from the start.",
-        ]
+            return self._reach()
+        sooner, later = (
+            round(self.stages(each)[-1]["days"], 1) for each in (self.proposed_stages, self.rollout.stages)
+        )
+        stages = {"stages": list(self.proposed_stages), "sooner": sooner, "later": later}
+        return [*self._reach(), Message("ramp.sooner", stages)]
 
-    def _reach(self) -> str | None:
+    def _reach(self) -> list[Message]:
         """What the users can show at the last stage before the promotion, and what would do if that is not enough."""
-        least, basis = self.smallest_improvement, "pairs" if self.rests_on_pairs else "users in two arms"
-        known = f"{self.users} users are known or expected within {HORIZON_DAYS:g} days"
+        least, basis = self.smallest_improvement, "pairs" if self.rests_on_pairs else "users"
+        known = {"users": self.users, "days": HORIZON_DAYS, "basis": basis}
         if self.rollout.promote_on == "non_inferior":
             if self._shows_non_inferiority(on_pairs=self.rests_on_pairs):
-                return None
-            said = f"{known}: too few to show on {basis} that an equal model is not worse by more than the margin"
+                return []
+            said = Message("ramp.non_inferior", known)
         elif least is None:
-            said = f"{known}: too few to show on {basis} that a candidate is better, whatever it is like"
+            said = Message("ramp.nothing", known)
         else:
-            said = f"{known}: on {basis} they can show an improvement of {100.0 * least:.1f} % or more"
+            said = Message("ramp.least", {**known, "least": least})
             if least <= USUAL:
-                return f"{said}."
-        return (
-            f"{said}. The stage {self.rollout.stages[-2]:g} may never be passed by itself. What would do: "
-            f"{'; '.join(self._remedies())}."
-        )
+                return [said]
+        return [said, Message("ramp.weak", {"share": self.rollout.stages[-2], "remedies": self._remedies()})]
 
-    def to_dict(self) -> dict[str, Any]:
-        """JSON; shares as percentages."""
-        least = self.smallest_improvement
+    def to_dict(self, *first: Message) -> dict[str, Any]:
+        """JSON; shares as percentages.
+
+        Args:
+            first: notes before the others.
+        """
+        least, notes = self.smallest_improvement, [*first, *self.notes()]
         return {
             "basis": "pairs" if self.rests_on_pairs else "users",
             "users": self.users,
@@ -113,22 +113,21 @@ class Ramp:
             "stages": self.stages(),
             "smallest_improvement_percentage": None if least is None else 100.0 * least,
             "proposed_stages": None if self.proposed_stages is None else list(self.proposed_stages),
-            "notes": self.notes(),
+            "notes": [WORDS.say(each) for each in notes],
+            "notes_text": [each.to_dict() for each in notes],
         }
 
-    def _remedies(self) -> list[str]:
+    def _remedies(self) -> list[Message]:
         found = []
         on_pairs = None if self.rests_on_pairs else self._found(on_pairs=True, stages=self.rollout.stages)
         if on_pairs is not None:
-            found.append(f"`shadow: true`, whose pairs show {100.0 * on_pairs:.1f} % with the same users")
+            found.append(Message("ramp.remedy_shadow", {"least": on_pairs}))
         short = None if self.rests_on_pairs else self._found(on_pairs=False, stages=SHORT)
         if short is not None and self.rollout.stages[-2] < SHORT[0]:
-            found.append(f"the stages {list(SHORT)}, at which they show {100.0 * short:.1f} %")
+            found.append(Message("ramp.remedy_stages", {"stages": list(SHORT), "least": short}))
         if self.rollout.promote_on == "better" and self._shows_non_inferiority(on_pairs=self.rests_on_pairs):
-            margin = 100.0 * self.plan.experiment.margin
-            found.append(f"`promote_on: non_inferior`, which asks for no more than a harm below {margin:g} %")
-        found.append("a replay of recorded requests, and `advance` by hand")
-        return found
+            found.append(Message("ramp.remedy_non_inferior", {"margin": self.plan.experiment.margin}))
+        return [*found, Message("ramp.remedy_replay")]
 
     def _found(self, *, on_pairs: bool, stages: tuple[float, ...]) -> float | None:
         prospect = self.plan.prospect
@@ -156,10 +155,10 @@ class Ramp:
 
 @dataclass(frozen=True, slots=True)
 class ShadowChoice:
-    """What `shadow` is where nobody said it, and why, in plain English."""
+    """What `shadow` is where nobody said it, and why."""
 
     share: float
-    reason: str
+    reason: Message
 
 
 def usual_shadow(stages: Sequence[float], metric: str, users: int | None) -> ShadowChoice:
@@ -174,18 +173,15 @@ def usual_shadow(stages: Sequence[float], metric: str, users: int | None) -> Sha
         users: known from the records of late; None: nobody knows.
     """
     if metric not in PAIRED:
-        return ShadowChoice(0.0, f"shadow is 0 by default: no pairs are judged by {metric}.")
+        return ShadowChoice(0.0, Message("ramp.shadow_not_judged", {"metric": metric}))
     if users is None:
-        return ShadowChoice(1.0, "shadow is 1 by default: nobody knows whether there are users enough for two arms.")
+        return ShadowChoice(1.0, Message("ramp.shadow_unknown"))
     coverage = min(1.0, 2.0 * stages[0]) if stages else 1.0
     needed = STAGE_USERS / coverage if coverage > 0.0 else float("inf")
     if users < needed:
-        return ShadowChoice(
-            1.0,
-            f"shadow is 1 by default, so that the verdict rests on pairs: of the {users} users known, "
-            f"{int(users * coverage)} take part in the first stage, and two arms need {STAGE_USERS}.",
-        )
-    return ShadowChoice(0.0, f"shadow is 0 by default: the {users} users known are enough for two arms.")
+        counts = {"users": users, "taking_part": int(users * coverage), "needed": STAGE_USERS}
+        return ShadowChoice(1.0, Message("ramp.shadow_few", counts))
+    return ShadowChoice(0.0, Message("ramp.shadow_enough", {"users": users}))
 
 
 def ramp_of(plan: Plan) -> Ramp | None:

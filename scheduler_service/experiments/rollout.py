@@ -201,6 +201,6 @@ def _missing(rollout: Rollout, evidence: Evidence, now: datetime) -> str | None:
         return "; ".join(f"guardrail {each.name} is {each.state}: {each.message}" for each in unsure)
     enough = ("better",) if rollout.promote_on == "better" else ("better", "non_inferior")
     if rollout.is_last_before_promotion and evidence.word not in enough:
-        why = "" if evidence.cannot_tell is None else f"; {evidence.cannot_tell}"
+        why = "" if evidence.cannot_tell is None else f". {evidence.cannot_tell}"
         return f"the verdict is {evidence.word}; the promotion needs {' or '.join(enough)}{why}"
     return None

@@ -52,7 +52,7 @@ def main(open_registry: Callable[[Path], "ModelVersionManager"], arguments: Sequ
 def _parser() -> argparse.ArgumentParser:
     shared = argparse.ArgumentParser(add_help=False)
     shared.add_argument(
-        "--models", type=Path, metavar="FOLDER", help="the registry; models/ below SCHED_HOME if absent"
+        "--models", type=Path, metavar="FOLDER", help="registry folder (default: models/ below SCHED_HOME)"
     )
     shared.add_argument("--json", action="store_true", help="print JSON instead of a table")
     recorded = argparse.ArgumentParser(add_help=False)
@@ -83,7 +83,7 @@ def _parser() -> argparse.ArgumentParser:
     register.add_argument("--description", default="")
     register.add_argument("--created-by", default=_user(), help="(default: %(default)s)")
     number = register.add_mutually_exclusive_group()
-    number.add_argument("--version", help="such as 2.0.1")
+    number.add_argument("--version", help="for example 2.0.1")
     number.add_argument("--bump", choices=("major", "minor", "patch"))
     register.add_argument("--tag", action="append", default=[], help="may be repeated")
     register.add_argument("--parent", help="the model from which the training started")
@@ -114,7 +114,9 @@ def _parser() -> argparse.ArgumentParser:
     compare = command("compare", "run two models on the same instances and show which is better")
     compare.add_argument("a")
     compare.add_argument("b")
-    compare.add_argument("--instances", type=integer, default=PER_SIZE, help="per size (default: %(default)s)")
+    compare.add_argument(
+        "--instances", type=integer, default=PER_SIZE, help="instances per size (default: %(default)s)"
+    )
     compare.add_argument(
         "--sizes", type=integer, nargs="+", default=list(SIZES), help="work points (default: 1 2 5 10)"
     )

@@ -210,7 +210,7 @@ def _settings(basis: _Basis) -> Block:
     fields = [
         ("experiment", show.name(experiment.name)),
         *_about(experiment),
-        ("status", show.term("status", basis.status)),
+        ("status", show.term("experiment_status", basis.status)),
         ("experiments.settings.metric", show.axis(experiment.success_metric)),
         ("experiments.settings.began", show.moment(experiment.start_time)),
         ("experiments.settings.ends", end),

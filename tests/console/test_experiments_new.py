@@ -16,7 +16,7 @@ def test_without_experiments_the_list_leads_to_a_new_one_whose_plan_says_what_is
     expect(page.locator(".empty")).to_contain_text("还没有实验")
     page.locator(".empty").get_by_role("link", name="新建实验").click()
     expect(page).to_have_url(re.compile("#/experiments/new$"))
-    expect(page.locator("[data-plan=none]")).to_contain_text("还没有可用的运行记录")
+    expect(page.locator("[data-plan=none]")).to_contain_text("还没有总工期的运行记录")
     expect(page.get_by_role("heading", name="新建实验")).to_be_focused()
 
 

@@ -158,6 +158,7 @@ class Ramp(TypedDict):
     ]
     proposed_stages: Annotated[list[UserShare] | None, about("Which can end sooner where users are few; null: none.")]
     notes: Annotated[list[str], about("What its owner should know, in English.")]
+    notes_text: Annotated[list[Text], about("What `notes` say.")]
 
 
 class PlanPoint(TypedDict):

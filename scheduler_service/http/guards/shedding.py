@@ -13,6 +13,7 @@ from scheduler_service.errors import Overloaded
 from scheduler_service.http.contract.problems import kind_of, problem
 from scheduler_service.http.guards.hygiene import SECURITY_HEADERS
 from scheduler_service.http.services import Services
+from scheduler_service.words import WORDS
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -30,8 +31,8 @@ class Shedding:
     def __init__(self, app: "WSGIApplication", parts: Services) -> None:
         self._app = app
         self._parts = parts
-        detail = "more runs wait than this service takes on; come back later"
-        refusal = problem(503, detail, kind=kind_of(Overloaded), headers={"Retry-After": str(RETRY_AFTER_S)})
+        code, kind, headers = "runs_overloaded", kind_of(Overloaded), {"Retry-After": str(RETRY_AFTER_S)}
+        refusal = problem(503, WORDS.text(f"errors.{code}"), kind=kind, code=code, headers=headers)
         self._body = refusal.get_data()
         self._headers = [*refusal.headers.items(), *SECURITY_HEADERS.items()]
         self._logged_s = float("-inf")

@@ -28,6 +28,7 @@ from scheduler_service.http.contract.types import ExperimentName
 from scheduler_service.http.services import Services
 from scheduler_service.http.watch.watching import records_of
 from scheduler_service.reporting.evolution import course
+from scheduler_service.words import WORDS, Message
 
 api = Api("experiments", "Compare models on live traffic.")
 
@@ -54,7 +55,8 @@ def create_experiment(parts: Services, body: requests.ExperimentRequest) -> answ
         **asked.options,
     )
     chosen = [] if choice is None else [choice.reason]
-    return _changed(experiment) | {"notes": [*chosen, *_notes(parts, experiment)]}
+    notes = [*chosen, *_notes(parts, experiment)]
+    return _changed(experiment) | {"notes": [WORDS.say(each) for each in notes]}
 
 
 @api.post("/experiments/plan", scope="read", raises=MODELS)
@@ -70,8 +72,8 @@ def plan_experiment(parts: Services, body: requests.PlanRequest) -> answers.Plan
     ramp = ramp_of(found)
     if ramp is None:
         return success(plan=found.to_dict() | {"ramp": None})
-    notes = [*([] if choice is None else [choice.reason]), *ramp.notes()]
-    return success(plan=found.to_dict() | {"ramp": ramp.to_dict() | {"notes": notes}})
+    chosen = [] if choice is None else [choice.reason]
+    return success(plan=found.to_dict() | {"ramp": ramp.to_dict(*chosen)})
 
 
 @api.get("/experiments")
@@ -230,14 +232,14 @@ def _with_usual_shadow(parts: Services, body: Asked) -> tuple[Asked, ShadowChoic
     return body.model_copy(update={"shadow": choice.share}), choice
 
 
-def _notes(parts: Services, experiment: Experiment) -> list[str]:
+def _notes(parts: Services, experiment: Experiment) -> list[Message]:
     """What its owner should know from the start: how far its rollout can come with the users that there are."""
     if experiment.rollout is None:
         return []
     try:
         ramp = ramp_of(_planned(parts, experiment, USUAL, parts.models.resolve(experiment.model_a, standing=True)))
     except ServiceError as err:  # the experiment is there, whatever is wrong with the records
-        return [f"Nobody can tell how far this rollout will come: {err}."]
+        return [Message("ramp.unknown", {"reason": str(err)})]
     return [] if ramp is None else ramp.notes()
 
 

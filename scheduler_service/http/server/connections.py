@@ -385,9 +385,8 @@ def _date(_second: int) -> bytes:
 def _refusal(err: Refused) -> bytes:
     """The complete answer: a problem document (RFC 9457), like every other error."""
     title = HTTPStatus(err.status).phrase
-    body = json_bytes(
-        {"type": "about:blank", "title": title, "status": err.status, "detail": str(err), "error": str(err)}
-    )
+    told = {"detail": str(err), "error": str(err), "code": "not_http", "params": {"detail": str(err)}}
+    body = json_bytes({"type": "about:blank", "title": title, "status": err.status, **told})
     head = (
         f"HTTP/1.1 {err.status} {title}\r\nContent-Type: application/problem+json\r\nContent-Length: {len(body)}\r\n"
         "X-Content-Type-Options: nosniff\r\nCache-Control: no-store\r\nConnection: close\r\n\r\n"

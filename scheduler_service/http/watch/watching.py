@@ -18,7 +18,7 @@ import gevent
 
 from model_manager import AUTO_ROLLBACK
 from monitoring import PerformanceMonitor
-from scheduler_service.alert_rules import BY_NAME
+from scheduler_service.alert_rules import RULES
 from scheduler_service.alerts import rules
 from scheduler_service.clock import to_iso, utc_now
 from scheduler_service.errors import ServiceError, StorageUnavailable
@@ -246,7 +246,7 @@ def evaluate_alerts(parts: Services) -> None:
     """Evaluate all alert rules once."""
     lang = parts.settings.alert_lang
     readings = [*parts.monitor.alert_readings(lang), *service_readings(parts, lang)]
-    parts.desk.look(readings, frozenset(BY_NAME))
+    parts.desk.look(readings, frozenset(RULES))
 
 
 def _deliver_alerts(parts: Services) -> None:

@@ -111,7 +111,7 @@ export default {
       }
       return null;
     }
-    const metrics = computed(() => definitions.metrics.map(({ name }) => ({ value: name, label: words.metric(name) })));
+    const metrics = computed(() => definitions.metrics.map(({ name }) => ({ value: name, label: words.capital(words.metric(name)) })));
     return { ...words, form, load, planned, refused, isSending, isAdvancedOpen, heading, page, fault, create, metrics, said, others };
   },
   template: /* html */ `

@@ -8,7 +8,6 @@ import { problemText } from "./problem.js";
 import { shortModel, useWording } from "./wording.js";
 
 const QUIET_MS = 400;
-const USUAL = 3; // percent; a ramp that cannot show so small an improvement is likely to stop half way (experiments/ramp.py)
 
 export default {
   name: "PlanPanel",
@@ -68,10 +67,7 @@ export default {
     const isOpenEnded = computed(() => props.form.mode === "rollout" && props.form.rollout_days === null);
     const isLongEnough = computed(() => plan.value?.days_needed !== null && (isOpenEnded.value || plan.value.days_needed <= plan.value.duration_days));
     const judged = computed(() => (!isLongEnough.value && isOpenEnded.value ? "out_of_reach" : isOpenEnded.value ? "open_ended" : isLongEnough.value ? "long_enough" : "too_long"));
-    const why = computed(() => {
-      const { reason, basis } = plan.value;
-      return of(`plan.${reason.code}`, { users: basis.users, least: basis.least_users, missing: basis.least_users - basis.users });
-    });
+    const why = computed(() => words.capital(words.say(plan.value.reason.text)));
     const users = computed(() => {
       const needed = Object.entries(plan.value.users_needed ?? {});
       if (!needed.length) return "";
@@ -81,13 +77,7 @@ export default {
     const ramp = computed(() => {
       const found = plan.value.ramp;
       if (!found?.notes.length) return null;
-      const { basis, users: known, horizon_days: horizon, smallest_improvement_percentage: least, proposed_stages: stages } = found;
-      const isWeak = props.form.rollout.promote_on === "non_inferior" || least === null || least > USUAL;
-      const of_users = { users: number(known), days: number(horizon, 0) };
-      const shown = props.form.rollout.promote_on === "non_inferior" ? of("plan.ramp_non_inferior", of_users) : least === null ? of("plan.ramp_nothing", of_users) : of("plan.ramp_least", { ...of_users, effect: show(least) });
-      const remedies = isWeak ? [of("plan.ramp_weak"), basis === "users" && of("plan.ramp_shadow"), of("plan.ramp_else")] : [];
-      const sooner = stages && of("plan.ramp_stages", { stages: stages.map((each) => number(100 * each)).join(" → ") });
-      return { isWeak, text: [of(`plan.ramp_${basis}`), shown, ...remedies, sooner].filter(Boolean).join(of("plan.ramp_join")) };
+      return { isWeak: found.notes_text.some(({ code }) => code === "ramp.weak"), text: words.sentences(found.notes_text) };
     });
     const curve = computed(() => {
       const points = plan.value.curve.filter((each) => each.minimum_detectable_effect_percentage !== null);

@@ -17,7 +17,7 @@ export default {
         <table class="data">
           <thead><tr><th scope="col">{{ of("secondary.metric") }}</th><th scope="col" class="num">{{ of("secondary.improvement") }}</th><th scope="col" class="num">{{ of("secondary.p") }}</th><th scope="col">{{ of("secondary.verdict") }}</th></tr></thead>
           <tbody><tr v-for="(each, name) in figures.secondary" :key="name">
-            <td>{{ metric(name) }}</td><td class="num">{{ signed(each.improvement_percentage) }}</td><td class="num">{{ pValue(each.p_value_holm) }}</td>
+            <td>{{ capital(metric(name)) }}</td><td class="num">{{ signed(each.improvement_percentage) }}</td><td class="num">{{ pValue(each.p_value_holm) }}</td>
             <td><span v-if="each.is_significant" class="badge" :class="each.improvement_percentage > 0 ? 'good' : 'bad'">{{ of("secondary.significant") }}</span>
               <small v-else class="hint">{{ each.reason ? say(each.reason.text) : of("secondary.not_significant") }}</small></td></tr></tbody>
         </table>

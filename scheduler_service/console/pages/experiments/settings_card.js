@@ -22,7 +22,7 @@ export default {
       const guards = Object.entries(each.guardrails).map(([name, margin]) => `${words.guard(name)} ${number(100 * margin)}${guardrailOf(name)?.test === "points" ? "" : " %"}`);
       return [
         each.owner && ["owner", each.owner],
-        ["metric", words.metric(each.success_metric)],
+        ["metric", words.capital(words.metric(each.success_metric))],
         ["began", time(each.start_time)],
         ["ends", isOpenEnded(each) ? of("settings.open_ended") : time(results.end_time)],
         ["coverage", level(results.coverage)],

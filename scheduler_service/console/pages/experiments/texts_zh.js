@@ -100,10 +100,7 @@ export const zh = {
     heading: "需要多久？", waiting: "填写左侧内容后给出估计。", needed: "发现 {effect} 的改进", days: "约 {days} 天", less_than_a_day: "不到 1 天", never: "达不到", users: "每组约 {users} 名用户", users_split: "{a} {n_a} 名，{b} {n_b} 名用户",
     in_duration: "{days} 天内可发现", no_less: "至少 {effect} 的改进", nothing_yet: "用户还太少", non_inferior: "确认不劣（{margin}）", basis: "依据{model}的 {runs} 次请求、{users} 名用户（{days} 天的记录），按 80% 的把握估计。", basis_model: " {model} ", basis_all: "所有模型",
     rate: "全部请求每天约 {requests} 次请求、{users} 名新用户。", too_long: "按计划的 {days} 天不够：请延长天数、提高候选份额、放宽想发现的改进，或开启影子运行、用历史请求回放（需要的用户少得多）。", long_enough: "计划的 {days} 天足够。", open_ended: "不限期：一直进行到上线、自动中止或由人结束。", out_of_reach: "虽不限期，但按目前的速度达不到：请提高候选份额、放宽想发现的改进，或开启影子运行、用历史请求回放（需要的用户少得多）。",
-    ramp_users: "灰度的结论依据两组用户：", ramp_pairs: "灰度的结论依据影子配对：", ramp_least: "已知的和 {days} 天内会出现的 {users} 名用户，可证实 {effect} 及以上的改进。", ramp_nothing: "已知的和 {days} 天内会出现的 {users} 名用户太少，什么改进都无法证实。", ramp_non_inferior: "已知的和 {days} 天内会出现的 {users} 名用户太少，无法证实不劣。", ramp_weak: "最后一个阶段可能不会自行通过。可以：", ramp_shadow: "开启影子运行（100）；", ramp_stages: "改用阶段 {stages} 可以更早结束，但一开始就有一半用户使用候选。", ramp_else: "用历史请求回放，再由人工推进。", ramp_join: "",
     curve: "可发现的最小改进随天数的变化", curve_label: "曲线：{days} 天内可发现至少 {effect} 的改进；天数越多，可发现的改进越小。", axis_days: "天", axis_effect: "可发现的最小改进（%）", wanted: "想发现 {effect}", planned: "计划 {days} 天",
-    not_recorded: "现有的运行记录都早于该指标开始记录之时，无法估计。等有了新的运行，或换一个指标。",
-    no_data: "还没有可用的运行记录，无法估计。先让服务跑一段时间，或发送一些请求。", too_few_units: "记录里只有 {users} 名用户，至少需要 {least} 名；还差 {missing} 名。实验照样可以创建。",
-    baseline_not_positive: "该指标的均值不大于零，无法估计相对改进。请换一个指标。", shadow: "开启影子运行后结论依据配对，需要的用户通常只有这里的几分之一。", rollout: "按灰度发布的最后一个阶段估计；前面各阶段的时间另计。", failed: "暂时无法估计：{why}",
+    shadow: "开启影子运行后结论依据配对，需要的用户通常只有这里的几分之一。", rollout: "按灰度发布的最后一个阶段估计；前面各阶段的时间另计。", failed: "暂时无法估计：{why}",
   },
 };
