@@ -153,7 +153,7 @@ def test_a_full_queue_is_named_and_heals(app, monkeypatch, kind):
     parts, client = app.extensions[EXTENSION], app.test_client()
     warm_up(parts)
     with monkeypatch.context() as full:
-        full.setattr(getattr(parts, kind), "_most", 0)
+        full.setattr(getattr(parts, kind), "_capacity", 0)
         told = client.get("/health/ready")
         assert (told.status_code, told.json["failing"]) == (503, ["queues"])
         assert f"the queue {kind} is full" in told.json["error"]

@@ -191,7 +191,7 @@ def test_a_refused_piece_of_work_and_a_lost_record_are_counted(app, monkeypatch)
         broken.setattr(parts.monitor, "record_performance", fail)
         assert client.post("/run_algorithm", json={"params": SAMPLE}).status_code == 503
     with monkeypatch.context() as full:
-        full.setattr(parts.compute, "_most", 0)
+        full.setattr(parts.compute, "_capacity", 0)
         assert client.post("/run_algorithm", json={"params": SAMPLE}).status_code == 503
     told = samples_of(client.get("/metrics").text)
     assert value(told, "run_records_total", result="failed") == 1

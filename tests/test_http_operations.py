@@ -120,7 +120,7 @@ def test_what_nobody_expected_is_a_500_without_a_trace(app, monkeypatch, caplog)
 def test_a_full_queue_is_503_with_retry_after(app, monkeypatch):
     from scheduler_service.http.services import EXTENSION
 
-    monkeypatch.setattr(app.extensions[EXTENSION].compute, "_most", 0)
+    monkeypatch.setattr(app.extensions[EXTENSION].compute, "_capacity", 0)
     answer = app.test_client().post("/run_algorithm", json={"params": SAMPLE})
     assert answer.status_code == 503
     assert int(answer.headers["Retry-After"]) >= 1
