@@ -10,10 +10,14 @@ from scheduler_service.settings import Settings
 from scheduler_service.words import Message
 
 
+def few(users, taking_part):
+    return "shadow_few", {"users": users, "taking_part": taking_part, "needed": 540}
+
+
 @pytest.mark.parametrize(
     ("stages", "metric", "users", "share", "told"),
     [
-        ([0.1, 1.0], "makespan", 200, 1.0, ("shadow_few", {"users": 200, "taking_part": 40, "needed": 540})),
+        ([0.1, 1.0], "makespan", 200, 1.0, few(200, 40)),
         (
             [0.1, 1.0],
             "policy_makespan",
@@ -22,9 +26,9 @@ from scheduler_service.words import Message
             ("shadow_few", {"users": 2_699, "taking_part": 539, "needed": 540}),
         ),
         ([0.1, 1.0], "makespan", 2_700, 0.0, ("shadow_enough", {"users": 2_700})),
-        ([0.5, 1.0], "makespan", 539, 1.0, ("shadow_few", {"users": 539, "taking_part": 539, "needed": 540})),
+        ([0.5, 1.0], "makespan", 539, 1.0, few(539, 539)),
         ([0.5, 1.0], "makespan", 540, 0.0, ("shadow_enough", {"users": 540})),
-        ([0.1, 1.0], "makespan", 0, 1.0, ("shadow_few", {"users": 0, "taking_part": 0, "needed": 540})),
+        ([0.1, 1.0], "makespan", 0, 1.0, few(0, 0)),
         ([0.1, 1.0], "makespan", None, 1.0, ("shadow_unknown", {})),
         ([0.1, 1.0], "success", 10, 0.0, ("shadow_not_judged", {"metric": "success"})),
     ],
