@@ -1,6 +1,6 @@
 """The service: `python enhanced_flask.py` serves schedules, models, experiments and reports over HTTP.
 
-`create_app(settings)` wires the parts; what the routes do is in `scheduler_service.http`.
+`create_app(settings)` connects the parts; the routes are in `scheduler_service.http`.
 """
 
 import argparse
@@ -37,16 +37,16 @@ from scheduler_service.http.runs.caching import AnswerCache
 from scheduler_service.http.runs.recording import Recorder
 from scheduler_service.http.runs.replays import Replays
 from scheduler_service.http.runs.shadowing import Shadow
-from scheduler_service.http.server.background import leave
+from scheduler_service.http.server.background import stop_background_work
 from scheduler_service.http.server.offload import NativeThreads
 from scheduler_service.http.server.processes import gunicorn_settings, serve_with_workers
-from scheduler_service.http.server.serving import WarmUp, end_there_and_then, serve
+from scheduler_service.http.server.serving import WarmUp, exit_now, serve
 from scheduler_service.http.services import EXTENSION, Services
 from scheduler_service.http.watch.metrics import Metrics
-from scheduler_service.http.watch.state import State
+from scheduler_service.http.watch.state import StateCollector
 from scheduler_service.http.watch.watching import (
+    clean_folders,
     firing_alerts,
-    tidy_folders,
     watch_alerts,
     watch_experiments,
     watch_live_models,
@@ -59,46 +59,46 @@ if TYPE_CHECKING:
     from scheduler_env.solver import Solver
 
 STORAGE_THREADS = 8
-"""They wait for the disk rather than compute; one of them at a time writes the records of runs."""
+"""They mostly wait for the disk; one of them at a time writes the records of runs."""
 IMPROVING_THREADS = 8
-"""More than cores: searches end by the clock, so side by side each does less in its time, but none waits."""
+"""May exceed the cores: searches have a time limit, so in parallel each does less, but none waits."""
 PROBING_THREADS, MAX_PROBES_WAITING = 2, 64
-"""For metrics, also while everything else is full; health has threads of its own."""
+"""For metrics, also while all other queues are full; health checks have their own threads."""
 READING_THREADS = 2
-"""For bodies and files of up to 8 MB. They are not `large`'s: parsers hold the interpreter, and a thread that gives way
-to others would hold it for as long as these compute."""
+"""For bodies and files of up to 8 MB. The threads of `large` are not used, because parsers hold the GIL: a thread of
+low priority would hold it while other threads compute."""
 MAX_EXAMINATIONS_WAITING = 16
-"""Registrations and validations in the queue; a hostile file takes up to 20 s."""
+"""Queue of registrations and validations; a hostile file takes up to 20 s."""
 
 WARM_UP_MS = 2_000.0
-"""At most, for each schedule of the warm-up: an exact solver takes all of it, the agent a tenth."""
+"""Time limit of each schedule of the warm-up: an exact solver takes all of it, the agent a tenth."""
 
-COMPILING_S = 0.5
-"""Between two looks whether another process has compiled the kernel."""
+COMPILE_POLL_S = 0.5
+"""How often the warm-up checks whether another process has compiled the kernel."""
 
 GC_THRESHOLDS = (20_000, 20, 50)
-"""A request makes some hundred objects that are gone with it, and next to none in cycles."""
+"""A request creates some hundred objects, which are freed with it; there are hardly any cycles."""
 
 log = logging.getLogger("scheduler")
 
 
 def create_app(settings: Settings | None = None, *, limits: Limits | None = None) -> Flask:
-    """The application over the folder `settings.home`: folders made, seed models registered, parts connected.
+    """The application for `settings.home`; creates folders, registers seed models and connects the parts.
 
-    `limits` are what several processes share of the rate limits; left out, this one has its own.
+    `limits`: rate limits shared by several processes; by default this process has its own.
     """
     settings = settings or settings_from_environment()
     make_folders(settings)
     app = Flask("enhanced_flask", static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = settings.max_body_bytes
     app.config["MAX_FORM_MEMORY_SIZE"] = settings.max_body_bytes
-    app.ensure_sync = lambda view: view  # type: ignore[assignment, method-assign]  # none is async
+    app.ensure_sync = lambda view: view  # type: ignore[assignment, method-assign]  # no view is async
     app.json = OrjsonProvider(app)
     parts = make_services(settings)
     app.extensions[EXTENSION] = parts
-    parts.metrics.show(State(parts, alerts=lambda: firing_alerts(parts.monitor)))
+    parts.metrics.add_collector(StateCollector(parts, alerts=lambda: firing_alerts(parts.monitor)))
     problems.handle_errors(app, settings.home)
-    hygiene.keep_clean(app, settings, parts.metrics)
+    hygiene.add_ids_and_headers(app, settings, parts.metrics)
     auth.guard(app, settings, limits or Limits(settings))
     for api in (*APIS, console.api):
         app.register_blueprint(api.blueprint)
@@ -109,30 +109,30 @@ def create_app(settings: Settings | None = None, *, limits: Limits | None = None
 
 
 def make_folders(settings: Settings) -> None:
-    """The folders that the service writes to."""
+    """Create the folders that the service writes to."""
     for part in ("models", "metadata", "configs"):
         (settings.models_dir / part).mkdir(parents=True, exist_ok=True)
     settings.logs_dir.mkdir(parents=True, exist_ok=True)
     settings.reports_dir.mkdir(parents=True, exist_ok=True)
 
 
-def name_unknown_variables() -> None:
-    """In the log: a setting that is misspelled would not count."""
+def warn_of_unknown_variables() -> None:
+    """Log unknown SCHED_ variables: a misspelled setting has no effect."""
     for line in unknown_variables(os.environ):
         log.warning("%s", line)
 
 
 def make_services(settings: Settings) -> Services:
-    """The doors over `settings.home`, and the threads to use them on."""
+    """The doors for `settings.home`, and their threads."""
     registry = ModelVersionManager(settings.models_dir, allowed_sources=settings.model_sources or (settings.home,))
     with suppress_storage_errors():
         registry.register_seed_models(settings.seed_models_dir)
     experiments = ABTestManager(settings.ab_config_file, registry=registry)
-    if not settings.ab_config_file.exists():  # people edit it, and the registry keeps the models that it names
+    if not settings.ab_config_file.exists():  # people edit it, and the registry keeps the models named in it
         with suppress_storage_errors():
             experiments.config["default_model"] = experiments.default_model
     with suppress_storage_errors():
-        tidy_folders(settings)
+        clean_folders(settings)
     monitor = PerformanceMonitor(
         settings.database_file,
         reports_dir=settings.reports_dir,
@@ -141,7 +141,7 @@ def make_services(settings: Settings) -> Services:
         must_open=False,
     )
     metrics = Metrics()
-    registry.loaded.tell(metrics.count_model_lookup)
+    registry.loaded.on_lookup(metrics.count_model_lookup)
 
     def threads(
         kind: str, size: int, max_waiting: int = settings.max_waiting, *, is_for_long_work: bool = False
@@ -185,7 +185,7 @@ def make_services(settings: Settings) -> Services:
 
 @contextmanager
 def suppress_storage_errors() -> Iterator[None]:
-    """What cannot be written now does not keep the service from starting: it reads, and /health names what is wrong."""
+    """Storage errors do not prevent the start: the service can still read, and /health shows the errors."""
     try:
         yield
     except (StorageUnavailable, OSError) as err:
@@ -193,7 +193,7 @@ def suppress_storage_errors() -> Iterator[None]:
 
 
 def warm_up(parts: Services) -> None:
-    """Load the default model and the kernel, so that the first client does not wait for it."""
+    """Load the default model and the kernel, so that the first client does not wait for them."""
     from scheduler_env.compilation import is_compiling
     from scheduler_env.generator import random_instance
     from scheduler_env.interleaving import bound_by_orders
@@ -204,33 +204,33 @@ def warm_up(parts: Services) -> None:
         key = parts.models.resolve(parts.experiments.default_model, standing=True)
         return parts.models.load_model(key).agent
 
-    def further_schedules() -> None:
-        load_all_of_it(agent())
+    def load_rest() -> None:
+        load_compiled_code(agent())
         problem = compile_instance(random_instance(2, seed=0))
         bound_by_orders(problem, 0.0, math.inf, math.inf, max_programs=2)
 
     try:
         parts.compute.run(lambda: solve(agent(), standard_instance(SAMPLE_PARAMS)))
-        while is_compiling():  # `make serve` for the first time; no thread that clients need waits for it
-            gevent.sleep(COMPILING_S)
-        parts.compute.run(further_schedules)
-    except Exception:  # clients will be told the same; /health names it
+        while is_compiling():  # at the first `make serve`; does not block a compute thread
+            gevent.sleep(COMPILE_POLL_S)
+        parts.compute.run(load_rest)
+    except Exception:  # runs will fail with the same error; /health shows it
         log.warning("the default model could not be warmed up", exc_info=True)
     else:
         log.info("warmed up")
     finally:
-        # What is there now stays: collections that walk through it again and again took 5 % of the time under load.
+        # Exclude all current objects from garbage collection, which took 5 % of the time under load.
         gc.collect()
         gc.freeze()
         gc.set_threshold(*GC_THRESHOLDS)
         parts.warmed_up.set()
 
 
-def load_all_of_it(agent: "Solver") -> None:
-    """Build schedules by every way of the search: each compiled function is read from disk when it is first called.
+def load_compiled_code(agent: "Solver") -> None:
+    """Run every stage of the search: compiled functions are read from disk at their first call.
 
-    The sample request is proved by its parts and needs none of them. Four work points do, and have no bound by orders,
-    whose solver might leave threads behind that a fork would not copy: only its import is made.
+    The sample request is solved by decomposition and needs none of the stages. Four work points need them, and have no
+    bound by orders. The solver of that bound is only imported: it might start threads, which a fork would not copy.
     """
     import scipy.optimize
     import scipy.sparse  # noqa: F401
@@ -244,13 +244,13 @@ def load_all_of_it(agent: "Solver") -> None:
 
 
 def solve(agent: "Solver", instance: "Instance") -> None:
-    """By the model alone, and with a search."""
+    """Solve with the model alone, and with a search."""
     agent.solve(instance)
     agent.solve(instance, time_budget_ms=WARM_UP_MS, max_evaluations=1_000)
 
 
 def reload(parts: Services) -> None:
-    """At SIGHUP: read again what the service knows from files. What follows its file anyway needs no signal."""
+    """At SIGHUP: load the models again. Other files are read again after each change without a signal."""
     log.info("SIGHUP: models and experiments are read again; settings are the environment's, and need a restart")
     parts.models.loaded.forget()
     warm_up(parts)
@@ -258,19 +258,19 @@ def reload(parts: Services) -> None:
 
 def load_before_fork() -> None:
     """Import what every worker needs, and load the compiled kernel; a worker then only reads its models."""
-    # Before numpy: its threads would not survive the fork, and the workers compute on threads of their own.
+    # Before numpy is imported: its threads would not survive the fork, and the workers have their own threads.
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
         os.environ.setdefault(name, "1")
     try:
         from scheduler_env.agent import load_agent
 
-        load_all_of_it(load_agent(min((PROJECT_ROOT / "models" / "seed").glob("*.pth"))))
-    except Exception:  # the workers will try, and /health tells of it
+        load_compiled_code(load_agent(min((PROJECT_ROOT / "models" / "seed").glob("*.pth"))))
+    except Exception:  # the workers try again, and /health shows the error
         log.warning("nothing could be loaded before the workers were started", exc_info=True)
 
 
 def make_app(settings: Settings, limits: Limits) -> tuple[Flask, WarmUp]:
-    """The application, and what it does by itself, to be called once clients can connect."""
+    """The application, and its warm-up and periodic tasks, to be called once clients can connect."""
     app = create_app(settings, limits=limits)
     parts = app.extensions[EXTENSION]
 
@@ -285,11 +285,11 @@ def make_app(settings: Settings, limits: Limits) -> tuple[Flask, WarmUp]:
 
 
 def gunicorn_configuration() -> dict[str, object]:
-    """For `deploy/gunicorn.conf.py`: the settings of the environment, served as `--workers` does."""
+    """For `deploy/gunicorn.conf.py`: gunicorn's settings for the environment, as for `--workers`."""
     settings = settings_from_environment()
     make_folders(settings)
     configure_logging(settings)
-    name_unknown_variables()
+    warn_of_unknown_variables()
     _limits()  # before the workers are forked
     return {
         **gunicorn_settings(settings, load=load_before_fork),
@@ -299,7 +299,7 @@ def gunicorn_configuration() -> dict[str, object]:
 
 
 def worker_application() -> Flask:
-    """For gunicorn: the application of this process, which begins to warm up."""
+    """For gunicorn: the application of this process, with its warm-up started."""
     app, after_start = make_app(settings_from_environment(), _limits())
     gevent.spawn(after_start)
     return app
@@ -307,12 +307,12 @@ def worker_application() -> Flask:
 
 @cache
 def _limits() -> Limits:
-    """Those of this process and of the workers that are forked from it."""
+    """The limits of this process and of its forked workers."""
     return Limits(settings_from_environment())
 
 
 def settings_from_arguments(arguments: Sequence[str] | None = None) -> Settings:
-    """The settings of the environment, with what the command line says instead."""
+    """The settings of the environment, overridden by the command line."""
     parser = argparse.ArgumentParser(
         prog="enhanced_flask.py",
         description="Serve inspection-shutdown schedules, model versions, A/B tests and reports over HTTP.",
@@ -320,8 +320,10 @@ def settings_from_arguments(arguments: Sequence[str] | None = None) -> Settings:
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     known = settings_from_environment()
-    parser.add_argument("--host", default=known.host, help="address to listen on; beyond loopback, clients need a key")
-    parser.add_argument("--port", type=int, default=known.port, help="TCP port; 0 picks a free one")
+    parser.add_argument(
+        "--host", default=known.host, help="address to listen on; other than loopback, clients need a key"
+    )
+    parser.add_argument("--port", type=int, default=known.port, help="TCP port; 0 selects a free one")
     parser.add_argument("--workers", type=int, default=known.workers, help="worker processes")
     parser.add_argument(
         "--home", type=Path, default=known.home, help="folder with models/, logs/, reports/ and ab_test_config.json"
@@ -335,12 +337,12 @@ def settings_from_arguments(arguments: Sequence[str] | None = None) -> Settings:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Serve until SIGTERM or SIGINT; 0 when what was in flight is finished, 1 when the address cannot be had."""
+    """Serve until SIGTERM or SIGINT; 0 after requests in flight are finished, 1 if the address is not available."""
     settings = settings_from_arguments(arguments)
     try:
         make_folders(settings)
         configure_logging(settings)
-        name_unknown_variables()
+        warn_of_unknown_variables()
     except OSError as err:
         print(f"enhanced_flask.py: cannot write below SCHED_HOME {settings.home}: {err}", file=sys.stderr)
         return 1
@@ -352,8 +354,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         else:
             app, after_start = make_app(settings, limits)
             serve(app, after_start, settings, reload=lambda: reload(app.extensions[EXTENSION]))
-            leave()
-            end_there_and_then()
+            stop_background_work()
+            exit_now()
     except OSError as err:
         log.error("cannot serve on %s:%d: %s", settings.host, settings.port, err)
         return 1

@@ -1,4 +1,4 @@
-"""The model registry: which versions exist, which one is live, and how to get back."""
+"""The model registry: versions, the live version, and rollback."""
 
 import logging
 import sys
@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 from scheduler_service.clock import Clock, to_iso, utc_now
 from scheduler_service.errors import InvalidInput, InvalidModel, ModelConflict, ServiceError, StorageUnavailable
 from scheduler_service.registry.degradation import drop_of_live_model
-from scheduler_service.registry.examination import examine, examine_here
-from scheduler_service.registry.history import Event, Live, is_cooling_down, live_at
+from scheduler_service.registry.examination import examine, examine_in_process
+from scheduler_service.registry.history import Event, LiveModel, is_cooling_down, live_at
 from scheduler_service.registry.index import Index
-from scheduler_service.registry.intake import missing_seeds, take_in
+from scheduler_service.registry.intake import missing_seeds, register_weights
 from scheduler_service.registry.loading import LoadedModel, LoadedModels, check_weights
 from scheduler_service.registry.moves import (
     check_deletion,
@@ -28,12 +28,12 @@ from scheduler_service.registry.moves import (
     with_status,
 )
 from scheduler_service.registry.names import STABLE, Bump, split_tag
-from scheduler_service.registry.outlook import Outlook, look_ahead
+from scheduler_service.registry.outlook import Outlook, outlook_of
 from scheduler_service.registry.records import MOVES, ModelRecord, check_status, check_text
 from scheduler_service.registry.registration import Draft, new_draft
 from scheduler_service.registry.retention import expired
 from scheduler_service.registry.store import Store
-from scheduler_service.registry.usage import User, models_in_use
+from scheduler_service.registry.usage import ModelUse, models_in_use
 from scheduler_service.registry.validation import check_validated
 from scheduler_service.registry.weights import open_weights
 from scheduler_service.settings import settings_from_environment
@@ -49,35 +49,35 @@ __all__ = [
 logger = logging.getLogger(__name__)
 
 MODEL_BASE_PATH = "./models"
-"""Where models are kept; a relative path is taken below SCHED_HOME."""
+"""The folder of the models; a relative path is relative to SCHED_HOME."""
 METADATA_RETENTION_DAYS = 365
-"""How long a model that is retired, or was never validated, is kept before a cleanup removes it."""
+"""A cleanup removes models that have been retired, or not validated, for longer."""
 AUTO_CLEANUP_ENABLED = True
-"""Whether every registration is followed by a cleanup."""
+"""Whether each registration is followed by a cleanup."""
 KEEP_LAST_VERSIONS = 5
-"""The newest versions of each algorithm, which no cleanup removes."""
+"""A cleanup never removes this many newest versions of each algorithm."""
 
 TRASH_RETENTION_DAYS = 30
-"""How long the files of a removed model stay in `.trash/`."""
+"""How long files of deleted models are kept in `.trash/`."""
 MAX_LOADED_MODELS = 8
-"""Agents kept in memory; the one not used for longest goes first."""
+"""Capacity of the cache of loaded models; the least recently used one is evicted."""
 AUTO_ROLLBACK = "auto-rollback"
 """The actor of automatic rollbacks in the history."""
 
 
 class ModelVersionManager:
-    """The models of one folder. Threads and processes may use the same folder at once.
+    """The models of one folder. Several threads and processes may use the same folder concurrently.
 
-    Every name argument takes a key, a short name or a tag (`scheduler_service.registry.names`). Whatever changes is
-    written to `history.jsonl`, with who did it (`actor`) and why (`reason`).
+    Every name argument accepts a key, a short name or a tag (`scheduler_service.registry.names`). Each change is
+    written to `history.jsonl`, with its author (`actor`) and `reason`.
 
     Args:
-        base_path: the folder, created if missing; `MODEL_BASE_PATH` below SCHED_HOME by default.
-        allowed_sources: `register_model` reads only from these folders and follows no link below them, and a relative
-            path is taken below the first. None: any file, relative to the working folder.
+        base_path: the folder, created if missing; by default `MODEL_BASE_PATH` below SCHED_HOME.
+        allowed_sources: `register_model` reads only from these folders and follows no link below them. Relative paths
+            are relative to the first one. None: any file, relative to the working folder.
 
     Raises:
-        StorageUnavailable: from every method, when the folder cannot be read or written.
+        StorageUnavailable: from every method, if the folder cannot be read or written.
     """
 
     def __init__(
@@ -89,20 +89,20 @@ class ModelVersionManager:
     ) -> None:
         base = settings_from_environment().home / MODEL_BASE_PATH if base_path is None else Path(base_path)
         self._clock = clock
-        # The A/B manager's file says which models must stay.
+        # Models named in the A/B manager's file must not be deleted.
         self.experiments_file = (
             settings_from_environment().ab_config_file if base_path is None else base.parent / "ab_test_config.json"
         )
-        # A folder may be named by its own path or, in a path as given, by that of a link to it.
+        # A path may name a folder directly or through a link to it.
         both = None if allowed_sources is None else [(it.resolve(), it.absolute()) for it in allowed_sources]
         self._allowed = None if both is None else list(dict.fromkeys(path for paths in both for path in paths))
         self._store = Store(base.absolute(), clock)
-        self.loaded = LoadedModels(MAX_LOADED_MODELS)  # to be asked what it finds in memory: `tell`
+        self.loaded = LoadedModels(MAX_LOADED_MODELS)
         self._store.sweep()
 
     @property
     def fault(self) -> StorageUnavailable | None:
-        """Which of the registry's files cannot be read, while what was read of it before stays in force."""
+        """The error of registry files that cannot be read now; the content read before remains in use."""
         fault = self._store.fault
         return None if fault is None else fault.at(())
 
@@ -122,19 +122,18 @@ class ModelVersionManager:
         tags: Sequence[str] = (),
         lineage: Mapping[str, Any] | None = None,
     ) -> str:
-        """The key of the new version, such as `DDQN_1a2b3c4d_v2.0.0`; the file's bytes are copied.
+        """Register a copy of the weights; returns the key of the new version, such as `DDQN_1a2b3c4d_v2.0.0`.
 
         A new training configuration raises the major version, new weights of a known one the minor version, unless
-        `version` or `bump` (major, minor, patch) says otherwise. The tag `latest` and those of `tags` move to it. The
-        same weights with the same parameters are registered once: again, the answer is the existing key, and nothing
-        changes.
+        `version` or `bump` (major, minor, patch) is given. The tags `latest` and `tags` move to the new version. The
+        same weights with the same parameters are registered only once; a repetition returns the existing key.
 
         Args:
-            performance_metrics: as claimed; kept, not believed.
+            performance_metrics: as claimed; stored, but not trusted.
 
         Raises:
-            ForbiddenPath: outside `allowed_sources`.
-            InvalidModel: no such file, or not a usable model of the algorithm; nothing is left behind.
+            ForbiddenPath: the path is outside `allowed_sources`.
+            InvalidModel: no such file, or not a usable model of the algorithm; nothing is registered.
             InvalidInput: an unknown algorithm, or parameters that are not JSON or not finite.
             ModelConflict: the version was used before.
         """
@@ -165,20 +164,20 @@ class ModelVersionManager:
         return self._register(stream, draft)
 
     def register_seed_models(self, seed_dir: Path) -> None:
-        """Registers each shipped model that this registry never had, lower versions first; only reads `seed_dir`.
+        """Register each shipped model that was never in this registry, lower versions first; `seed_dir` is only read.
 
-        A seed is `<name>.pth` with `<name>.json` beside it. A seed that its owner deleted stays deleted, and none
-        takes a tag from another model, but for `latest` from a lower version. A broken one is logged and passed over.
+        A seed is `<name>.pth` with `<name>.json` next to it. A deleted seed stays deleted. A seed takes no tag from
+        another model, except for `latest` from a lower version. A broken seed is logged and skipped.
         """
         for draft, path in missing_seeds(self._store, seed_dir):
             try:
                 with open_weights(path, None) as source:
-                    take_in(self._store, self._clock, source, draft, examine_here, is_seed=True)
+                    register_weights(self._store, self._clock, source, draft, examine_in_process, is_seed=True)
             except ServiceError as err:
-                logger.error("the seed model %s is passed over: %s", path, err)
+                logger.error("the seed model %s is skipped: %s", path, err)
 
     def _register(self, source: BinaryIO, draft: Draft) -> str:
-        key, is_new = take_in(self._store, self._clock, source, draft, examine)
+        key, is_new = register_weights(self._store, self._clock, source, draft, examine)
         if is_new and AUTO_CLEANUP_ENABLED:
             try:
                 self.cleanup()
@@ -191,7 +190,7 @@ class ModelVersionManager:
     def list_models(
         self, algorithm: str | None = None, status: str | None = None, tag: str | None = None
     ) -> list[ModelRecord]:
-        """The models that fit all that is given, newest first; `tag` is bare (`stable`) or full (`DDQN:stable`).
+        """The models that match all given filters, newest first; `tag` is bare (`stable`) or full (`DDQN:stable`).
 
         Raises:
             InvalidInput: no such status.
@@ -209,71 +208,71 @@ class ModelVersionManager:
         ]
 
     def resolve(self, name: str, *, standing: bool = False) -> str:
-        """The key of the model that `name` stands for now.
+        """The key of the model that `name` refers to now.
 
-        With `standing`, of a name in a configuration: of several models, the one registered first.
+        With `standing`, for a name in a configuration: of several matching models, the one registered first.
 
         Raises:
-            ModelNotFound: nothing bears the name.
-            AmbiguousModelName: several models do (not with `standing`); the text lists them.
+            ModelNotFound: no model has this name.
+            AmbiguousModelName: several models match (not with `standing`); the text lists them.
         """
         index = self._store.index()
         return index.resolve_standing(name) if standing else index.resolve(name)
 
     def get_model(self, name: str) -> ModelRecord:
-        """What is known of a model; raises as `resolve`."""
+        """The record of a model; raises as `resolve`."""
         index = self._store.index()
         return index.records[index.resolve(name)]
 
     def get_best_model(self, algorithm: str, metric: str = "makespan") -> ModelRecord:
-        """The model with the best `metric`, as measured at registration, or as claimed where nothing was measured.
+        """The model with the best `metric`, as measured at registration, else as claimed.
 
-        Retired ones do not count; of equals the newest wins.
+        Retired models are excluded; with equal values the newest wins.
 
         Raises:
-            InvalidInput: not a metric, so nobody knows which direction is better.
+            InvalidInput: an unknown metric, for which the better direction is unknown.
             ModelNotFound: no model of the algorithm has a value.
         """
         return self._store.index().best(algorithm, metric)
 
     def outlook(self, name: str) -> Outlook:
-        """What may be done with a model now and what would follow; raises as `resolve`, and as `cleanup`."""
+        """The possible changes of a model and their effects; raises as `resolve` and `cleanup`."""
         index = self._store.index()
-        return look_ahead(self._store, index, index.records[index.resolve(name)], self._in_use(index))
+        return outlook_of(self._store, index, index.records[index.resolve(name)], self._in_use(index))
 
     def history(self) -> list[Event]:
-        """Every change since the beginning, oldest first."""
+        """All changes, oldest first."""
         return self._store.history.lines()
 
-    def live_at(self, moment: datetime, algorithm: str) -> Live | None:
-        """What was live (bore `stable`) at `moment`, since when, by whom and why; None if nothing was."""
+    def live_at(self, moment: datetime, algorithm: str) -> LiveModel | None:
+        """The model that was live (`stable`) at `moment`: since when, by whom and why; None if there was none."""
         return live_at(self._store.history.lines(), moment).get(algorithm)
 
     def history_at(
         self, moment: datetime, algorithm: str | None = None, model: str | None = None
-    ) -> tuple[list[Event], list[Live]]:
-        """(changes until `moment`, oldest first; what was live then), of an algorithm or a model, if given."""
+    ) -> tuple[list[Event], list[LiveModel]]:
+        """(changes until `moment`, oldest first; live models at `moment`), filtered by algorithm or model if given."""
         events = self._store.history.lines()
         if model is not None and all(event.model_key != model for event in events):
             model = self.resolve(model)
         live = [found for found in live_at(events, moment).values() if algorithm in (None, found.algorithm)]
         return [event for event in events if event.concerns(moment, algorithm, model)], live
 
-    # --- the life of a model ---
+    # --- lifecycle ---
 
     def promote_model(self, name: str, status: str, *, reason: str = "", actor: str = "") -> ModelRecord:
-        """The model after its move to `status`: validated, deployed or retired.
+        """Promote a model to `status`: validated, deployed or retired; returns the model.
 
-        A model becomes validated by what it does on the validation set (`registry.validation`), measured now and kept
-        as `validation`. Deploying moves the tag `stable`, also from a deployed model to another that is deployed
-        already. A model that has the status keeps it, and nothing is written.
+        Validating measures the model on the validation set (`registry.validation`) and stores the result as
+        `validation`. Deploying moves the tag `stable` to the model, even if it is already deployed. If the model
+        already has the status, nothing else is written.
 
         Raises:
-            InvalidTransition: the model's life does not allow the move; the text says which are allowed.
-            InvalidModel: it fails on the validation set, or is no better than a plain rule; kept in the history.
+            InvalidTransition: the model's status does not allow it; the text lists the allowed transitions.
+            InvalidModel: it fails on the validation set, or is no better than a simple rule; recorded in the history.
         """
         wanted = check_status(status)
-        asked = self.get_model(name)  # resolved once: a tag may move while its model is measured
+        asked = self.get_model(name)  # resolved once: a tag may move during the measurement
         measured = self._validate(asked, check_text("actor", actor)) if wanted == "validated" else {}
         with self._store.changing() as index:
             record = index.records[index.resolve(asked.model_key)]
@@ -295,19 +294,19 @@ class ModelVersionManager:
         return self.get_model(record.model_key)
 
     def check_deployable(self, name: str) -> None:
-        """Nothing, if the model could be deployed now; raises as `promote_model`."""
+        """Check that the model could be deployed now; raises as `promote_model`."""
         check_deployment(self._store, self.get_model(name))
 
     def note_default(self, change: Mapping[str, str]) -> None:
-        """Tells the history, once, of the `default_change` of the experiments' file; raises as `resolve`."""
+        """Record the `default_change` of the experiments' file in the history, once; raises as `resolve`."""
         note_default(self._store, change)
 
     def tag_model(self, tag: str, name: str, *, reason: str = "", actor: str = "") -> ModelRecord:
-        """The model, now bearing `tag` (`canary`, or in full `DDQN:canary`); each algorithm has its own.
+        """Set `tag` (`canary`, or in full `DDQN:canary`) on a model; returns it. Each algorithm has its own tags.
 
         Raises:
-            InvalidInput: not a tag, or one of another algorithm.
-            ModelConflict: `stable` goes to deployed models only.
+            InvalidInput: not a tag, or a tag of another algorithm.
+            ModelConflict: `stable` is only for deployed models.
         """
         algorithm, bare = split_tag(tag)
         with self._store.changing() as index:
@@ -322,31 +321,31 @@ class ModelVersionManager:
         return self.get_model(record.model_key)
 
     def untag_model(self, tag: str, *, reason: str = "", actor: str = "") -> None:
-        """Takes `tag` from the model that bears it; raises as `resolve`."""
+        """Remove `tag` from its model; raises as `resolve`."""
         with self._store.changing() as index:
             commit_tag(self._store, index, "untagged", index.find_tag(tag), None, actor, reason)
 
     def rollback(self, algorithm: str, reason: str, *, actor: str = "", only_from: str | None = None) -> ModelRecord:
-        """The version that was stable before, now deployed and stable again; the one it replaces is validated again.
+        """Make the previous stable version stable again and return it; the replaced version becomes `validated`.
 
-        A second rollback goes one further back.
+        A second rollback returns to the version before that.
 
         Raises:
             ModelNotFound: the algorithm has no stable version.
-            ModelConflict: it never had another one that still exists, or another one than `only_from` is stable now.
+            ModelConflict: no earlier version still exists, or a model other than `only_from` is stable.
         """
         return self.get_model(roll_back(self._store, self._clock, algorithm, reason, actor, only_from=only_from))
 
     def roll_back_if_degraded(
         self, algorithm: str, runs: "pd.DataFrame", cool_down: timedelta = timedelta(days=1)
     ) -> ModelRecord | None:
-        """The version returned to because the live one now does worse than it was validated for; None if it does not.
+        """Roll back if the live model is worse than at its validation; returns the new live model, else None.
 
-        See `registry.degradation` for the test. It may be called at any time, by several processes: the rollback is
-        made by one, with the figures in the history, and no other follows during `cool_down`.
+        See `registry.degradation` for the test. Several processes may call this at any time: only one makes the
+        rollback, with its figures in the history, and no other rollback follows during `cool_down`.
 
         Args:
-            runs: as `PerformanceMonitor.get_performance_data` answers them; those of other models are passed over.
+            runs: from `PerformanceMonitor.get_performance_data`; runs of other models are ignored.
         """
         now, events = self._clock(), self._store.history.lines()
         if is_cooling_down(events, algorithm, AUTO_ROLLBACK, now - cool_down):
@@ -364,16 +363,16 @@ class ModelVersionManager:
                 details=drop.to_dict(),
                 only_from=drop.model_key,
             )
-        except ModelConflict as err:  # another process was quicker, or there is nothing to return to
+        except ModelConflict as err:  # another process has rolled back, or there is no earlier version
             logger.error("%s: %s; no automatic rollback: %s", drop.model_key, drop.reason, err)
             return None
         return self.get_model(target)
 
     def delete_model(self, name: str, *, reason: str = "", actor: str = "") -> None:
-        """Takes a model out of the registry; its files stay in `.trash/` for a while, and its version is never reused.
+        """Delete a model; its files stay in `.trash/` for a while, and its version is never reused.
 
         Raises:
-            ModelConflict: it is deployed, bears a tag other than `latest`, or answers by default or in an experiment.
+            ModelConflict: it is deployed, has a tag other than `latest`, is the default model or in an experiment.
         """
         with self._store.changing() as index:
             record = index.records[index.resolve(name)]
@@ -381,14 +380,14 @@ class ModelVersionManager:
             commit_deletion(self._store, index, record, actor, reason)
 
     def cleanup(self, dry_run: bool = False) -> list[str]:
-        """Keys of the models removed (with `dry_run`: that would be), oldest first.
+        """Remove old models (not with `dry_run`); returns their keys, oldest first.
 
-        Removed are models that are retired, or were never validated, for more than `METADATA_RETENTION_DAYS`; never one
-        that bears a tag, the newest `KEEP_LAST_VERSIONS` of an algorithm, one that answers by default or in an
-        experiment that is not over, or the one that a rollback would return to. The files go to `.trash/`.
+        These have been retired, or registered without validation, for more than `METADATA_RETENTION_DAYS`. Excluded are
+        models with a tag, the newest `KEEP_LAST_VERSIONS` of an algorithm, the default model, models of experiments
+        that are not over, and the target of a rollback. The files are moved to `.trash/`.
 
         Raises:
-            StorageUnavailable: nobody knows what the experiments need, because their file is broken.
+            StorageUnavailable: the experiments' file is invalid, so the models in use are unknown.
         """
         keys, removed = self._expired(self._store.index()), []
         if dry_run:
@@ -406,7 +405,7 @@ class ModelVersionManager:
     # --- loading ---
 
     def load_model(self, name: str, *, standing: bool = False) -> LoadedModel:
-        """The model, ready to build schedules; read from disk once, its SHA-256 checked, and then kept in memory.
+        """The model, ready to build schedules; loaded from disk once, with its SHA-256 checked, then cached.
 
         Raises:
             ModelNotFound, AmbiguousModelName: as `resolve`, also for `standing`.
@@ -422,11 +421,11 @@ class ModelVersionManager:
         events, now = self._store.history.lines(), self._clock()
         return expired(index, events, now, METADATA_RETENTION_DAYS, KEEP_LAST_VERSIONS, self._in_use(index))
 
-    def _in_use(self, index: Index) -> dict[str, list[User]]:
+    def _in_use(self, index: Index) -> dict[str, list[ModelUse]]:
         return models_in_use(self.experiments_file, index, self._clock())
 
     def _validate(self, record: ModelRecord, actor: str) -> dict[str, Any]:
-        """What the model does on the validation set now; empty if that is known, or if it must not become validated."""
+        """Measure the model on the validation set; empty if it is already validated, or cannot become so."""
         is_valid = record.status == "validated"
         if (is_valid and record.validation) or not (is_valid or "validated" in MOVES[record.status]):
             return {}

@@ -36,8 +36,12 @@ NEWCOMER_TIMEOUT_S = 1_200.0
 
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=5, help="of each; the median is told (default: 5)")
-    parser.add_argument("--newcomer", action="store_true", help="also the way from a clone to a schedule")
+    parser.add_argument(
+        "--rounds", type=int, default=5, help="repetitions of each measurement; the median is reported (default: 5)"
+    )
+    parser.add_argument(
+        "--newcomer", action="store_true", help="also measure the time from a clone to the first schedule"
+    )
     chosen = parser.parse_args(arguments)
     rows: list[tuple[str, Sequence[float]]] = []
     with tempfile.TemporaryDirectory() as folder, browser() as chromium:

@@ -74,16 +74,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     commands = parser.add_subparsers(dest="command", required=True)
-    soaking = commands.add_parser("soak", help="long, below capacity")
+    soaking = commands.add_parser("soak", help="long run below capacity")
     soaking.add_argument("--minutes", type=float, default=10.0, help="(default: %(default)s)")
-    soaking.add_argument("--share", type=float, default=0.8, help="of the capacity (default: %(default)s)")
-    soaking.add_argument("--kind", choices=KINDS, default="varied", help="of requests (default: %(default)s)")
-    soaking.add_argument(
-        "--hostile", action="store_true", help="hostile clients beside the load, one kind after another"
-    )
+    soaking.add_argument("--share", type=float, default=0.8, help="share of the capacity (default: %(default)s)")
+    soaking.add_argument("--kind", choices=KINDS, default="varied", help="kind of requests (default: %(default)s)")
+    soaking.add_argument("--hostile", action="store_true", help="add hostile clients, one kind after another")
     soaking.add_argument("--every", type=float, default=10.0, help="seconds between samples (default: %(default)s)")
-    overloading = commands.add_parser("overload", help="short, far above capacity")
-    overloading.add_argument("--factor", type=float, default=3.0, help="times the capacity (default: %(default)s)")
+    overloading = commands.add_parser("overload", help="short run far above capacity")
+    overloading.add_argument(
+        "--factor", type=float, default=3.0, help="multiple of the capacity (default: %(default)s)"
+    )
     overloading.add_argument(
         "--kinds", nargs="+", choices=KINDS, default=["varied", "mix", "sample"], help="(default: varied mix sample)"
     )
@@ -91,7 +91,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for parsing in (soaking, overloading):
         parsing.add_argument("--workers", type=int, default=2, help="(default: %(default)s)")
         parsing.add_argument("--capacity-seconds", type=float, default=10.0, help="(default: %(default)s)")
-        parsing.add_argument("--dry", action="store_true", help="print only; leave benchmarks/results/ as it is")
+        parsing.add_argument("--dry", action="store_true", help="print only; do not change benchmarks/results/")
     options = parser.parse_args(arguments)
     signal.signal(signal.SIGTERM, _interrupt)  # so that the service ends with us, as with Ctrl-C
     with tempfile.TemporaryDirectory(prefix="endurance-") as folder:

@@ -30,7 +30,7 @@ SECONDS = (1, 10, 60)
 def main(arguments: Sequence[str] | None = None) -> None:
     """The command line; see the module's docstring."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0] if __doc__ else None)
-    parser.add_argument("--instances", type=int, default=20, help="per size (default 20)")
+    parser.add_argument("--instances", type=int, default=20, help="instances per size (default 20)")
     parser.add_argument("--sizes", type=int, nargs="+", default=[1, 2, 5, 10, 20, 50], help="work points")
     options = parser.parse_args(arguments)
     known = json.loads(FILE.read_text(encoding="utf-8"))["instances"] if FILE.exists() else {}

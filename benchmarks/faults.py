@@ -409,7 +409,9 @@ CASES = (
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", default="", metavar="WORD", help="only the faults whose name has it; writes nothing")
+    parser.add_argument(
+        "--only", default="", metavar="WORD", help="only faults with WORD in their name; writes nothing"
+    )
     chosen = parser.parse_args(arguments)
     rows = []
     with tempfile.TemporaryDirectory(prefix="faults-") as folder:

@@ -65,7 +65,7 @@ def machine_line() -> str:
 def main() -> int:
     """0 if nothing was found."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--max-examples", type=int, default=200, help="for each operation")
+    parser.add_argument("--max-examples", type=int, default=200, help="examples per operation")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--report", type=Path, default=RESULTS)
     wanted = parser.parse_args()

@@ -120,11 +120,11 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
-    add("--requests", type=int, default=75, help="of each kind (default: %(default)s)")
+    add("--requests", type=int, default=75, help="requests of each kind (default: %(default)s)")
     add("--kinds", nargs="+", choices=KINDS, default=["near", "generated", "missing", "teams"])
     add("--models", nargs="+", default=["v1", "v2"], help="seed models (default: v1 v2)")
-    add("--cpsat-seconds", type=float, default=20.0, help="for an instance; 0: no CP-SAT (default: %(default)s)")
-    add("--dry", action="store_true", help="print only; leave benchmarks/results/ as it is")
+    add("--cpsat-seconds", type=float, default=20.0, help="time per instance; 0: no CP-SAT (default: %(default)s)")
+    add("--dry", action="store_true", help="print only; do not change benchmarks/results/")
     return parser.parse_args(arguments)
 
 

@@ -85,12 +85,12 @@ def _row(number: int, days: float, chance: np.random.Generator) -> dict[str, obj
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="What a performance report costs.")
-    parser.add_argument("--runs", type=int, default=100_000, help="in the period; as many are before it")
+    parser = argparse.ArgumentParser(description="Measure the cost of a performance report.")
+    parser.add_argument("--runs", type=int, default=100_000, help="runs in the period, and as many before it")
     parser.add_argument("--days", type=float, default=7.0)
     parser.add_argument("--lang", choices=("zh", "en"), default="zh")
     parser.add_argument("--pdf", action="store_true")
-    parser.add_argument("--database", type=Path, help="made if it is not there, and kept")
+    parser.add_argument("--database", type=Path, help="created if missing, and kept")
     parser.add_argument("--keep", type=Path, help="folder for the reports")
     chosen = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:

@@ -211,9 +211,9 @@ def _mean(values: Sequence[float] | None) -> float | None:
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line; see the module's docstring."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.psplib", description="PSPLIB's large families")
-    parser.add_argument("--instances", type=int, default=20, help="per family, spread evenly (default 20)")
+    parser.add_argument("--instances", type=int, default=20, help="instances per family, evenly spread (default 20)")
     parser.add_argument("--seeds", type=int, default=1, help="runs of each search (default 1)")
-    parser.add_argument("--schedules", type=int, nargs="+", default=SCHEDULES, help="how many each search may place")
+    parser.add_argument("--schedules", type=int, nargs="+", default=SCHEDULES, help="schedules per search")
     options = parser.parse_args(arguments)
     agent = load_agent(AGENT_FILE)
     for family in LARGE_FAMILIES:

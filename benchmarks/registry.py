@@ -41,9 +41,9 @@ Figures = dict[str, Any]
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line; see the module's docstring."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0] if __doc__ else None)
-    parser.add_argument("--kills", type=int, default=200, help="processes to kill at a random moment")
-    parser.add_argument("--processes", type=int, default=8, help="processes that register at once")
-    parser.add_argument("--models", type=int, default=25, help="models that each of them registers")
+    parser.add_argument("--kills", type=int, default=200, help="number of processes to kill at a random time")
+    parser.add_argument("--processes", type=int, default=8, help="processes that register at the same time")
+    parser.add_argument("--models", type=int, default=25, help="models registered by each process")
     options = parser.parse_args(arguments)
     logging.disable(logging.WARNING)  # rollbacks by the hundred
     with tempfile.TemporaryDirectory(prefix="registry-benchmark-") as folder:

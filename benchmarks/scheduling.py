@@ -49,11 +49,13 @@ BOUND, BEST = "lower bound", "best found"
 def main(arguments: Sequence[str] | None = None) -> None:
     """The command line; see the module's docstring."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0] if __doc__ else None)
-    parser.add_argument("--instances", type=int, default=20, help="per size (default 20)")
+    parser.add_argument("--instances", type=int, default=20, help="instances per size (default 20)")
     parser.add_argument("--sizes", type=int, nargs="+", default=[1, 2, 5, 10, 20, 50], help="work points")
     parser.add_argument("--no-budgets", action="store_true", help="leave out the runs with a time budget")
     parser.add_argument("--psplib", type=int, default=48, help="PSPLIB instances per family (default 48; 0: none)")
-    parser.add_argument("--agent-only", action="store_true", help=f"measure {AGENT} anew, keep the other columns")
+    parser.add_argument(
+        "--agent-only", action="store_true", help=f"measure only {AGENT} again and keep the other columns"
+    )
     options = parser.parse_args(arguments)
     models = {path.stem: load_agent(path) for path in sorted(SEED_MODELS.glob("ddqn_*.pth"))}
 

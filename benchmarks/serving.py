@@ -155,14 +155,16 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
         prog="python -m benchmarks.serving", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     add = parser.add_argument
-    add("--seconds", type=int, default=5, help="of each measurement (default: %(default)s)")
-    add("--warm-up", type=int, default=2, help="seconds of the same load before it (default: %(default)s)")
-    add("--connections", type=int, default=32, help="that wrk keeps open (default: %(default)s)")
-    add("--rounds", type=int, default=3, help="figures are medians of so many (default: %(default)s)")
-    add("--workers", type=int, nargs="+", default=[1, 2], help="processes of a server (default: 1 2)")
+    add("--seconds", type=int, default=5, help="duration of each measurement (default: %(default)s)")
+    add(
+        "--warm-up", type=int, default=2, help="seconds of the same load before each measurement (default: %(default)s)"
+    )
+    add("--connections", type=int, default=32, help="connections of wrk (default: %(default)s)")
+    add("--rounds", type=int, default=3, help="rounds; figures are medians over rounds (default: %(default)s)")
+    add("--workers", type=int, nargs="+", default=[1, 2], help="processes per server (default: 1 2)")
     add("--kinds", nargs="+", choices=KINDS, default=["varied", "mix", "sample"], help="(default: varied mix sample)")
-    add("--only", default="", help="contenders whose name has this in it: service, cached, fastapi, flask")
-    add("--dry", action="store_true", help="print only; leave benchmarks/results/ as it is")
+    add("--only", default="", help="only servers with this in their name: service, cached, fastapi, flask")
+    add("--dry", action="store_true", help="print only; do not change benchmarks/results/")
     options = parser.parse_args(arguments)
     if not is_installed():
         parser.error("wrk is not installed: apt-get install wrk")

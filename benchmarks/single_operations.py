@@ -67,7 +67,7 @@ class Cost:
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line; see the module's docstring."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0] if __doc__ else None)
-    parser.add_argument("--dry", action="store_true", help="print only; leave benchmarks/results/ as it is")
+    parser.add_argument("--dry", action="store_true", help="print only; do not change benchmarks/results/")
     options = parser.parse_args(arguments)
     logging.disable(logging.WARNING)
     with tempfile.TemporaryDirectory(prefix="single-operations-") as folder:
@@ -93,7 +93,7 @@ def all_costs(home: Path) -> Iterator[Cost]:
     limits = Limits(Settings(home=home))
     yield Cost(
         "count a request of an address",
-        1e6 * shortest_s(lambda: limits.take_for_address("203.0.113.7"), 2_000),
+        1e6 * shortest_s(lambda: limits.decide_for_address("203.0.113.7"), 2_000),
         "us",
         10.0,
     )

@@ -1,4 +1,4 @@
-"""The organs of the service: registry, experiments, telemetry, statistics, reporting and HTTP.
+"""The packages of the service: registry, experiments, telemetry, statistics, reporting and HTTP.
 
-The doors at the top level (`enhanced_flask`, `model_manager`, `ab_testing`, `monitoring`) are the way in.
+The public modules are at the top level: `enhanced_flask`, `model_manager`, `ab_testing`, `monitoring` (the doors).
 """

@@ -1,8 +1,8 @@
-"""A copy of what cannot be made again: records, experiments, models, histories; taken while services run.
+"""Backup of the data that cannot be recreated: records, experiments, models, histories; works while services run.
 
-The copy is a folder laid out like `SCHED_HOME`, with `backup.json`: when it was made, size and SHA-256 of each file. It
-appears under its name as a whole. The database is copied first and the registry last, so every run that a client was
-told of before is in it, with the model that answered; what happens meanwhile may be in it or not.
+A backup is a folder laid out like `SCHED_HOME`, with `backup.json`: its time, and size and SHA-256 of each file. It
+appears under its name only when it is complete. The database is copied first and the registry last, so the backup has
+every run that was answered before its start, with its model. Later changes may be included or not.
 """
 
 import hashlib
@@ -29,17 +29,17 @@ FORMAT = 1
 PREFIX, UNFINISHED = "scheduler-", ".unfinished-"
 LOCK_TIMEOUT_S = 10.0
 DATABASE = "logs/performance.db"
-# The configuration first: what is archived meanwhile is then in both, and settled after a restore.
+# The configuration first: experiments archived meanwhile are then in both files, which a restore resolves.
 EXPERIMENTS = ("ab_test_config.json", "logs/experiments.jsonl", "logs/experiments_archive.jsonl")
-# In the same order: a change is in the file before it is in the history.
+# In this order, because a change is in the file before it is in the history.
 THRESHOLDS = ("alert_thresholds.json", "logs/alert_thresholds.jsonl")
-# The last one is a change that the registry's files do not all show yet; to readers it is made.
+# `.pending.json` holds a committed change that is not in all files yet.
 REGISTRY = ("models/tags.json", "models/history.jsonl", "models/.pending.json")
 
 
 @dataclass(frozen=True, slots=True)
 class Backup:
-    """A folder that holds one."""
+    """A backup folder."""
 
     path: Path
     manifest: Mapping[str, Any]
@@ -50,15 +50,15 @@ class Backup:
 
 
 def back_up(settings: Settings, folder: Path, *, keep: int | None = None, clock: Clock = utc_now) -> Backup:
-    """Puts a copy of the home's files into a new folder `scheduler-<time in UTC>` below `folder`.
+    """Back up the home into a new folder `scheduler-<time in UTC>` below `folder`.
 
     Args:
-        keep: so many of the newest copies stay in `folder`; the older ones are removed once the new one is there.
+        keep: number of newest backups to keep in `folder`; older ones are removed after the new one is complete.
 
     Raises:
-        NotFound: the home holds no records.
-        DatabaseDamaged: the database is; nothing is kept of the copy.
-        StorageUnavailable: no room, no permission, another backup at work there, or the registry is locked.
+        NotFound: the home has no records.
+        DatabaseDamaged: the database is damaged; no backup is left behind.
+        StorageUnavailable: no space, no permission, another backup is running there, or the registry is locked.
     """
     if not settings.database_file.is_file():
         raise NotFound("no_records", home=str(settings.home))
@@ -82,26 +82,28 @@ def back_up(settings: Settings, folder: Path, *, keep: int | None = None, clock:
                 raise
             if keep is not None:
                 for old in backups(folder)[:-keep]:
-                    move(old, dead := folder / f"{UNFINISHED}{old.name}")  # never half of one under its name
+                    move(
+                        old, dead := folder / f"{UNFINISHED}{old.name}"
+                    )  # a partly deleted backup must not have a valid name
                     shutil.rmtree(dead)
     return Backup(target, manifest)
 
 
 def backups(folder: Path) -> list[Path]:
-    """The copies in `folder`, oldest first."""
+    """The backups in `folder`, oldest first."""
     return sorted(found.parent for found in folder.glob(f"{PREFIX}*/{MANIFEST}"))
 
 
 def restore(backup: Path, settings: Settings) -> Backup:
-    """Puts the files of a copy into a home that has none of them; each is checked on its way.
+    """Restore a backup into a home without data of its own; each file is verified.
 
     Raises:
-        NotFound, InvalidInput: `backup` holds none, or not what its `backup.json` says.
-        Conflict: the home has records or models of its own, which are not touched.
-        StorageUnavailable: no room, or no permission.
+        NotFound, InvalidInput: `backup` is not a backup, or does not match its `backup.json`.
+        Conflict: the home has records or models of its own, which remain unchanged.
+        StorageUnavailable: no space, or no permission.
     """
     found = read(backup)
-    taken = [name for name in _belongings(settings.home) if (settings.home / name).exists()]
+    taken = [name for name in _own_files(settings.home) if (settings.home / name).exists()]
     if taken:
         raise Conflict("home_not_empty", home=str(settings.home), names=taken)
     with _storage_errors(settings.home):
@@ -109,11 +111,11 @@ def restore(backup: Path, settings: Settings) -> Backup:
         for dead in settings.home.glob(f"{UNFINISHED}*"):
             if time.time() - dead.stat().st_mtime > LEFTOVER_S:
                 shutil.rmtree(dead)
-        _put_back(found, settings.home)
+        _copy_back(found, settings.home)
     return found
 
 
-def _put_back(found: Backup, home: Path) -> None:
+def _copy_back(found: Backup, home: Path) -> None:
     staging = Path(tempfile.mkdtemp(prefix=UNFINISHED, dir=home))
     try:
         for name, entry in found.manifest["files"].items():
@@ -128,11 +130,11 @@ def _put_back(found: Backup, home: Path) -> None:
 
 
 def read(backup: Path) -> Backup:
-    """What `backup.json` says of the copy.
+    """The backup with its `backup.json`.
 
     Raises:
-        NotFound: there is none.
-        InvalidInput: it cannot be understood, or is of a newer program.
+        NotFound: there is no `backup.json`.
+        InvalidInput: it is invalid, or was written by a newer version.
     """
     try:
         manifest = json.loads((backup / MANIFEST).read_bytes())
@@ -150,7 +152,7 @@ def read(backup: Path) -> Backup:
     return Backup(backup, manifest)
 
 
-# --- what is copied ---
+# --- files ---
 
 
 def _copy_home(settings: Settings, staging: Path) -> dict[str, dict[str, Any]]:
@@ -162,17 +164,17 @@ def _copy_home(settings: Settings, staging: Path) -> dict[str, dict[str, Any]]:
     files = {DATABASE: _entry(copy)}
 
     def take(name: str) -> None:
-        # A file that is replaced is read as it was or as it is; one that is gone meanwhile was not to be kept.
+        # Files are replaced atomically, so a copy is never mixed. A file deleted meanwhile is not needed.
         if name not in files and (entry := _copy(settings.home / name, staging / name)) is not None:
             files[name] = entry
 
     for name in (*EXPERIMENTS, *THRESHOLDS):
         take(name)
-    # Weights never change, and may be large: those that are there are copied before others have to wait.
+    # Weights never change and may be large, so most are copied before the registry is locked.
     for name in _weights(settings.home):
         take(name)
     with locked(settings.models_dir / "tags.json", LOCK_TIMEOUT_S):
-        for name in (*_weights(settings.home), *_of_registry(settings.home)):
+        for name in (*_weights(settings.home), *_registry_files(settings.home)):
             take(name)
     return files
 
@@ -181,7 +183,7 @@ def _weights(home: Path) -> list[str]:
     return _names(home, "models/models/*.pth")
 
 
-def _of_registry(home: Path) -> list[str]:
+def _registry_files(home: Path) -> list[str]:
     found = [*_names(home, "models/metadata/*.json"), *_names(home, "models/configs/*.json")]
     return found + [name for name in REGISTRY if (home / name).exists()]
 
@@ -190,19 +192,19 @@ def _names(home: Path, pattern: str) -> list[str]:
     return sorted(str(path.relative_to(home)) for path in home.glob(pattern) if not path.name.startswith("."))
 
 
-def _belongings(home: Path) -> list[str]:
-    """What a restored home must not have yet."""
-    return [DATABASE, f"{DATABASE}-wal", *EXPERIMENTS, *_weights(home)[:1], *_of_registry(home)[:1]]
+def _own_files(home: Path) -> list[str]:
+    """Files that a home must not have before a restore."""
+    return [DATABASE, f"{DATABASE}-wal", *EXPERIMENTS, *_weights(home)[:1], *_registry_files(home)[:1]]
 
 
 def _copy(source: Path, target: Path) -> dict[str, Any] | None:
-    """Size and digest of what was copied; None, if there is nothing."""
+    """Size and digest of the copy; None if there is no source."""
     target.parent.mkdir(parents=True, exist_ok=True)
     try:
         with source.open("rb") as read_from, target.open("x+b") as written:
             shutil.copyfileobj(read_from, written)
             written.flush()
-            if source.suffix == ".jsonl":  # appended to at any time: the copy ends with the last whole line
+            if source.suffix == ".jsonl":  # lines may be appended meanwhile: the copy ends with the last complete line
                 os.ftruncate(written.fileno(), end_of_last_line(written.fileno()))
             os.fsync(written.fileno())
     except FileNotFoundError:

@@ -1,6 +1,6 @@
-"""The one clock: what time it is, and how times are written.
+"""The clock and the format of times.
 
-Times are stored and sent as ISO-8601 with an offset, in UTC; a time without an offset is read as local time.
+Times are stored and sent as ISO-8601 in UTC with an offset; input without an offset is local time.
 """
 
 from collections.abc import Callable
@@ -20,7 +20,7 @@ def to_iso(moment: datetime) -> str:
 
 
 def parse_time(text: str) -> datetime:
-    """The aware moment, in UTC, that an ISO-8601 text names; without an offset it is local time.
+    """The aware time in UTC of an ISO-8601 text; without an offset it is local time.
 
     Raises:
         ValueError: `text` is not ISO-8601.

@@ -1,4 +1,4 @@
-"""What the command lines share: how a command ends, what it prints, and how numbers are read."""
+"""Shared code of the command lines: output, exit status, and parsing of numbers."""
 
 import argparse
 import json
@@ -12,20 +12,20 @@ from scheduler_env.vocabulary import half_width, number_of
 from scheduler_service.errors import ServiceError
 
 Outcome = tuple[Any, str, int]
-"""What `--json` prints, what people read, and the exit status."""
+"""The value that `--json` prints, the text for people, and the exit status."""
 INTERRUPTED = 130
 
 
 def run(command: Callable[[], Outcome], *, as_json: bool, interrupted: str = "") -> int:
-    """Executes the command, prints what came of it, and returns the exit status.
+    """Run the command and print its result; returns the exit status.
 
     Args:
-        interrupted: what Ctrl-C prints.
+        interrupted: text to print on Ctrl-C.
     """
     try:
         value, text, status = command()
         print(json.dumps(value, ensure_ascii=False, indent=2) if as_json else text, flush=True)
-    except BrokenPipeError:  # `| head` has read enough; Python would complain once more when it ends
+    except BrokenPipeError:  # for example `| head`; without dup2, Python would report the error again at exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except ServiceError as err:
@@ -39,7 +39,7 @@ def run(command: Callable[[], Outcome], *, as_json: bool, interrupted: str = "")
 
 
 def table(header: Sequence[object], rows: Sequence[Sequence[object]]) -> str:
-    """Columns side by side, as wide as their widest cell on a terminal (a Chinese character takes two places)."""
+    """An aligned text table; Chinese characters count as two columns of the terminal."""
     cells = [[str(cell) for cell in row] for row in (header, *rows)]
     widths = [max(_width(row[column]) for row in cells) for column in range(len(header))]
     cells.insert(1, ["-" * width for width in widths])
@@ -56,7 +56,7 @@ def _width(text: str) -> int:
 
 
 def number(text: str) -> float:
-    """An argument that is a finite decimal number. Python's own `float` also takes `1_0`, `nan` and `inf`."""
+    """Parse a finite decimal number. Unlike `float`, refuses `1_0`, `nan` and `inf`."""
     value = number_of(text)
     if value is None:
         raise argparse.ArgumentTypeError(f"{text!r} is not a number")
@@ -64,7 +64,7 @@ def number(text: str) -> float:
 
 
 def integer(text: str) -> int:
-    """An argument that is an integer. Python's own `int` also takes `1_0`."""
+    """Parse an integer. Unlike `int`, refuses `1_0`."""
     digits = half_width(text).strip()
     if number_of(digits) is None or not digits.lstrip("+-").isdigit():
         raise argparse.ArgumentTypeError(f"{text!r} is not an integer")

@@ -1,7 +1,7 @@
-"""JSON files that people edit and services change: read when they change, trusted only when they are valid.
+"""JSON files that both people and services change: read again after each change, used only if valid.
 
-Every access looks at the file's stamp (1.6 us), so what another process or an editor wrote counts from the next request
-on. A file that cannot be read leaves the last good one in force, and `problem` says what is wrong with it.
+Each access compares the file's stamp (1.6 us), so changes by other processes or editors take effect with the next
+request. If a file is invalid, the last valid state remains in use, and `problem` describes the error.
 """
 
 import copy
@@ -21,39 +21,39 @@ from scheduler_service.files import json_text, locked, write_atomically
 logger = logging.getLogger(__name__)
 
 RACY_NS = 50_000_000
-"""A file changed this shortly before it was read may change again within one tick of the file system's clock."""
+"""A file changed more recently before it was read may change again within one tick of the file system's clock."""
 
 MAX_BYTES = 16 * 2**20
-"""A larger file is refused unread, and none is written: everybody would wait while it is parsed."""
+"""Larger files are neither read nor written: parsing them would delay every request."""
 
 Document = dict[str, Any]
 Stamp = tuple[int, int, int]  # (mtime in ns, size, inode)
 
 
-class State(Protocol):
-    """One valid state of a file."""
+class Snapshot(Protocol):
+    """A valid state of a file."""
 
     @property
     def document(self) -> Document:
-        """Its JSON with everything that was written there; never changed."""
+        """The complete JSON of the file; must not be modified."""
 
 
-S = TypeVar("S", bound=State)
+S = TypeVar("S", bound=Snapshot)
 
 
 @dataclass(frozen=True)
 class _Reading(Generic[S]):
-    stamp: Stamp | None  # of the file that was read; None: read it again next time
-    content: bytes | None  # None: there was no file; b"" also stands for one that could not be opened
-    snapshot: S  # the last good one
-    fault: MustBeMended | None  # why `content` is not what `snapshot` holds
+    stamp: Stamp | None  # of the file read; None: read it again next time
+    content: bytes | None  # None: no file; b"" also if it could not be opened
+    snapshot: S  # the last valid one
+    fault: MustBeMended | None  # why `content` was not accepted as `snapshot`
 
 
 class DocumentFile(Generic[S]):
-    """The file at `path`, through which every process sees the same.
+    """The file at `path`, shared by several processes.
 
-    Safe to use from several threads, greenlets and processes. A missing file stands for `initial`; it is written with
-    the first change. Comment lines (`// ...`) at its head are read, and lost when the service changes the file.
+    Safe to use from several threads, greenlets and processes. A missing file means `initial`; the first change creates
+    it. Comment lines (`// ...`) at its head are accepted, and lost when the service changes the file.
     """
 
     def __init__(
@@ -65,13 +65,13 @@ class DocumentFile(Generic[S]):
         approve: Callable[[S, S], None] | None = None,
         too_large: type[InvalidInput] = InvalidInput,
     ) -> None:
-        """Looks at the file.
+        """Read the file.
 
         Args:
-            validate: the state that a file's JSON describes; ServiceError or ValueError when it is none.
-            approve: called with the states before and after, under the lock, before a change is written; raises to
+            validate: returns the state for a file's JSON; ServiceError or ValueError if it is invalid.
+            approve: called under the lock with the states before and after, before a change is written; may raise to
                 refuse it.
-            too_large: what is raised of a file that would be.
+            too_large: the error for a change that would make the file too large.
         """
         self._path = path
         self._validate, self._approve, self._too_large = validate, approve, too_large
@@ -85,7 +85,7 @@ class DocumentFile(Generic[S]):
         return self._path
 
     def current(self) -> S:
-        """The state of the file now; the last good one while it is broken."""
+        """The current state of the file; while it is invalid, the last valid one."""
         reading = self._reading
         if reading.stamp is None or reading.stamp != _stamp(self._path):
             reading = self._read()
@@ -95,7 +95,7 @@ class DocumentFile(Generic[S]):
         """As `current`.
 
         Raises:
-            StorageUnavailable: the file is broken, and nothing good was read of it since the start.
+            StorageUnavailable: the file is invalid, and no valid state has been read since the start.
         """
         found = self.current()
         if found is self._initial:
@@ -103,32 +103,32 @@ class DocumentFile(Generic[S]):
         return found
 
     def check(self) -> None:
-        """Raises StorageUnavailable with the remedy if there is a `problem`."""
+        """Raise StorageUnavailable with the remedy if there is a `problem`."""
         if (problem := self.problem) is not None:
             raise MustBeMended("file_needs_repair", problem=problem)
 
     @property
     def problem(self) -> str | None:
-        """What is wrong with the file as it is now; None when all is well."""
+        """The error in the current file; None if it is valid."""
         fault = self.fault
         return None if fault is None else str(fault)
 
     @property
     def fault(self) -> MustBeMended | None:
-        """`problem` as an error; a new one each time, since it may be raised."""
+        """`problem` as an error; a new object each time, because it may be raised."""
         self.current()
         fault = self._reading.fault
         return None if fault is None else fault.at(())
 
     def update(self, change: Callable[[Document], None]) -> S:
-        """Applies `change` to the file's JSON as it is on the disk now, and answers the new state.
+        """Apply `change` to the current JSON of the file; returns the new state.
 
         Raises:
-            InvalidInput: the result would not be valid, or too large to be read again; nothing is written.
-            StorageUnavailable: the file is broken (it is not overwritten), locked by others, or cannot be written.
+            InvalidInput: the result would be invalid or too large; nothing is written.
+            StorageUnavailable: the file is invalid (it is not overwritten), locked by others, or cannot be written.
         """
         with locked(self._path):
-            reading = self._read()  # whatever the stamp says: a lost change would be worse than a slow one
+            reading = self._read()  # without comparing the stamp: a lost update would be worse than a slow one
             if reading.fault is not None and reading.content is not None:
                 raise MustBeMended("file_needs_repair", problem=str(reading.fault))
             before = reading.snapshot
@@ -177,16 +177,16 @@ class DocumentFile(Generic[S]):
 
 
 def parse(content: bytes) -> object:
-    """The JSON of the file's bytes; `//` lines at its head, a byte-order mark and nothing else are forgiven.
+    """The JSON in the file's bytes; `//` lines at the head and a byte order mark are accepted.
 
     Raises:
-        ValueError: it is not JSON, or a key is written twice.
+        ValueError: it is not JSON, or has a duplicate key.
     """
     lines = content.decode("utf-8-sig").splitlines(keepends=True)
     head = 0
     while head < len(lines) and (not lines[head].strip() or lines[head].lstrip().startswith("//")):
         head += 1
-    # Blank lines in place of the comments keep the line numbers of error messages right.
+    # Blank lines instead of the comments keep line numbers in error messages correct.
     text = "\n" * head + "".join(lines[head:])
     return strict_json(text)
 

@@ -1,6 +1,6 @@
-"""What can go wrong in the service: one tree, named for what went wrong.
+"""The errors of the service: one class hierarchy.
 
-The domain never knows HTTP; `scheduler_service.http.contract.problems` maps each class to a status in one table.
+The domain does not depend on HTTP: `scheduler_service.http.contract.problems` maps each class to a status.
 """
 
 from pathlib import Path
@@ -11,26 +11,26 @@ from scheduler_service.words import WORDS
 
 
 class ServiceError(CodedError):
-    """The root; its text names the thing, the value and the remedy, and may be shown to a client."""
+    """The root; its text names the object, the value and the remedy, and may be shown to a client."""
 
     words = WORDS
 
 
 class InvalidInput(ServiceError):
-    """Well-formed, but not acceptable; `loc` and `more` say where."""
+    """The input is well-formed but invalid; `loc` and `more` give the location."""
 
     @property
     def errors(self) -> list[tuple[Loc, str]]:
-        """Where each mistake is, and its text."""
+        """(location, text) of each mistake."""
         return [(each.loc, each.text()) for each in self.each]
 
 
 class NotFound(ServiceError):
-    """A name that nothing bears."""
+    """There is no object with this name."""
 
 
 class Conflict(ServiceError):
-    """The request is valid, but the present state does not allow it."""
+    """The request is valid, but the current state does not allow it."""
 
 
 class StorageUnavailable(ServiceError):
@@ -38,7 +38,7 @@ class StorageUnavailable(ServiceError):
 
 
 class MustBeMended(StorageUnavailable):
-    """A file is broken, and a person has to mend it first: trying again is of no use before."""
+    """A file is invalid, and a person has to repair it; trying again does not help before."""
 
 
 def cannot_read(path: Path, err: OSError) -> StorageUnavailable:
@@ -52,7 +52,7 @@ def cannot_write(path: Path, err: OSError) -> StorageUnavailable:
 
 
 class Overloaded(ServiceError):
-    """More work than the service takes on; `retry_after_s` says when to come back."""
+    """More work than the service can accept; try again after `retry_after_s`."""
 
     def __init__(self, code: str, /, *, retry_after_s: int = 1, **params: Any) -> None:
         super().__init__(code, **params)
@@ -60,26 +60,26 @@ class Overloaded(ServiceError):
 
 
 class ClientGone(Exception):
-    """Nobody waits for the answer any more; the work was dropped."""
+    """The client has disconnected; the work was dropped."""
 
 
 # --- models ---
 
 
 class ModelNotFound(NotFound):
-    """No registered model bears this key, short name or tag."""
+    """No registered model has this key, short name or tag."""
 
 
 class AmbiguousModelName(Conflict):
-    """A short name fits several models; the message lists them."""
+    """The name matches several models; the message lists them."""
 
 
 class ModelConflict(Conflict):
-    """The version exists already, or the model is in use and cannot go."""
+    """The version already exists, or the model is in use and cannot be deleted."""
 
 
 class InvalidTransition(Conflict):
-    """The model's lifecycle does not allow this move."""
+    """The model's lifecycle does not allow this transition."""
 
 
 class InvalidModel(InvalidInput):
@@ -87,30 +87,30 @@ class InvalidModel(InvalidInput):
 
 
 class ForbiddenPath(InvalidInput):
-    """The path is outside the folders that models may be registered from."""
+    """The path is outside the folders from which models may be registered."""
 
 
 # --- experiments ---
 
 
 class ExperimentNotFound(NotFound):
-    """No experiment bears this name."""
+    """No experiment has this name."""
 
 
 class ExperimentConflict(Conflict):
-    """The experiment exists already, or its status does not allow this."""
+    """The experiment already exists, or its status does not allow this."""
 
 
 class ConsentNeeded(Conflict):
-    """Figures speak against the promotion, and nobody said that it is wanted all the same."""
+    """The results are against the promotion, and the request does not confirm it."""
 
 
 class InvalidExperiment(InvalidInput):
-    """The experiment's definition cannot work: splits, models, durations."""
+    """The definition of the experiment is invalid: splits, models, durations."""
 
 
 class NothingToReplay(Conflict):
-    """No request is recorded that could be run again."""
+    """There is no recorded request that could be replayed."""
 
 
 class ReplayNotFound(NotFound):
@@ -121,7 +121,7 @@ class ReplayNotFound(NotFound):
 
 
 class DatabaseDamaged(StorageUnavailable):
-    """The file of the records holds what cannot be read; `python -m monitoring repair` saves what is left."""
+    """The database file is damaged; `python -m monitoring repair` saves the readable records."""
 
 
 class RunNotFound(NotFound):
@@ -129,7 +129,7 @@ class RunNotFound(NotFound):
 
 
 class AlertNotFound(NotFound):
-    """No alert or silence in force has this id."""
+    """No alert or active silence has this id."""
 
 
 class ReportNotFound(NotFound):
@@ -140,7 +140,7 @@ class ReportNotFound(NotFound):
 
 
 class DeliveryFailed(ServiceError):
-    """A channel did not take a notice; the text holds no secret. `is_final`: to send it again cannot help."""
+    """A channel did not accept a notice; the text has no secrets. `is_final`: sending again does not help."""
 
     def __init__(
         self, code: str, /, *, is_final: bool = False, retry_after_s: float | None = None, **params: Any

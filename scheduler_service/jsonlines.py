@@ -1,4 +1,4 @@
-"""Append-only files of JSON, one object to a line: nothing is rewritten, and half a line left by a crash is cut off."""
+"""Append-only files with one JSON object per line; an incomplete last line after a crash is removed."""
 
 import errno
 import json
@@ -12,16 +12,16 @@ from typing import IO, Any, Generic, TypeVar
 Line = TypeVar("Line")
 
 MAX_LINE_BYTES = 32 * 2**20
-"""A longer line is neither written nor read. Two of the largest file of experiments, or four of the largest body."""
+"""Longer lines are neither written nor read. Twice the largest experiments' file, four times the largest body."""
 
 logger = logging.getLogger(__name__)
 
 
 class JsonLines(Generic[Line]):
-    """The file at `path`; reading it again costs only what was added since.
+    """The file at `path`; only new lines are read again.
 
     Args:
-        read: what a line's object stands for; ValueError, KeyError or TypeError when it is none.
+        read: converts a line's object; ValueError, KeyError or TypeError if it is invalid.
     """
 
     def __init__(self, path: Path, read: Callable[[dict[str, Any]], Line]) -> None:
@@ -31,17 +31,17 @@ class JsonLines(Generic[Line]):
         self._mutex = Lock()
 
     def unreadable_lines(self) -> int:
-        """How many lines `lines` passes over, and the end of the file if it is half a line."""
+        """The number of lines that `lines` skips, including an incomplete last line."""
         fresh = JsonLines(self.path, self._read)
         fresh.lines()
         return fresh._n_unreadable + (self.path.exists() and self.path.stat().st_size > fresh._read_bytes)
 
     def lines(self) -> list[Line]:
-        """All lines, oldest first. An unreadable one is passed over, with a warning in the log."""
+        """All lines, oldest first. Unreadable lines are skipped and logged as a warning."""
         with self._mutex:
             try:
                 with open(self.path, "rb") as file:
-                    if os.fstat(file.fileno()).st_size < self._read_bytes:  # another file was put in its place
+                    if os.fstat(file.fileno()).st_size < self._read_bytes:  # the file was replaced
                         self._forget()
                     file.seek(self._read_bytes)
                     for n_bytes, line in _whole_lines(file):
@@ -52,10 +52,10 @@ class JsonLines(Generic[Line]):
             return list(self._lines)
 
     def raw(self, position: int) -> dict[str, Any]:
-        """The whole object of the line at `position` of what `lines` answered, read from the file again.
+        """The complete object of the line at `position` in the result of `lines`, read from the file again.
 
         Raises:
-            OSError, ValueError: the file was taken away or replaced meanwhile.
+            OSError, ValueError: the file was removed or replaced meanwhile.
         """
         with self._mutex, open(self.path, "rb") as file:
             file.seek(self._offsets[position])
@@ -78,12 +78,12 @@ class JsonLines(Generic[Line]):
             logger.warning("%s: a line is unreadable and passed over (%s): %.200r", self.path, err, line)
 
     def append_once(self, value: Mapping[str, Any]) -> None:
-        """Adds a line, unless it is the last one already; on disk when this returns. Call under a lock of your own.
+        """Append a line unless it is already the last one, and sync it to disk. The caller must hold a lock.
 
-        A last line without its end, left by a crash, is cut off first.
+        An incomplete last line after a crash is removed first.
 
         Raises:
-            OSError: the file cannot be written, or the line is longer than is read.
+            OSError: the file cannot be written, or the line is too long.
         """
         line = json.dumps(value, ensure_ascii=False, allow_nan=False).encode() + b"\n"
         if len(line) > MAX_LINE_BYTES:
@@ -101,7 +101,7 @@ class JsonLines(Generic[Line]):
 
 
 def _whole_lines(file: IO[bytes]) -> Iterator[tuple[int, bytes | None]]:
-    """(length in bytes, line) of each line that has its end; None for one that is too long to be read."""
+    """(length in bytes, line) of each complete line; None instead of a line that is too long."""
     while line := file.readline(MAX_LINE_BYTES + 1):
         n_bytes, is_too_long, rest = len(line), len(line) > MAX_LINE_BYTES, line
         while not rest.endswith(b"\n"):
@@ -113,7 +113,7 @@ def _whole_lines(file: IO[bytes]) -> Iterator[tuple[int, bytes | None]]:
 
 
 def end_of_last_line(descriptor: int) -> int:
-    """Offset behind the last newline; 0 if there is none."""
+    """Offset after the last newline; 0 if there is none."""
     end = os.fstat(descriptor).st_size
     while end > 0:
         start = max(0, end - 65_536)

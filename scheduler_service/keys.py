@@ -1,6 +1,6 @@
-"""API keys: what an entry of `SCHED_API_KEYS` says, and `python -m scheduler_service.keys`, which makes one.
+"""API keys: entries of `SCHED_API_KEYS`, and `python -m scheduler_service.keys`, which creates a key.
 
-The service keeps digests only: whoever reads its environment cannot call it with what stands there.
+The service stores only digests, so its environment contains no usable key.
 """
 
 import argparse
@@ -15,7 +15,7 @@ from typing import Literal, cast, get_args
 Scope = Literal["run", "read", "admin"]
 SCOPES: tuple[Scope, ...] = get_args(Scope)
 ANONYMOUS_SCOPES = ("run", "read")
-"""What may be granted to whoever has no key."""
+"""Scopes that may be granted to requests without a key."""
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,31}")
 _DIGEST = re.compile(r"[0-9a-fA-F]{64}")
@@ -24,24 +24,24 @@ SHAPE = "<name>:<scope>[+<scope>]:<sha256 hex>, or the 64 hex digits alone"
 
 @dataclass(frozen=True, slots=True)
 class ApiKey:
-    """A key that the service knows, by its digest."""
+    """A known key, identified by its digest."""
 
     name: str
     scopes: frozenset[Scope]
     digest: str  # SHA-256 of the key, lower-case hex
 
     def allows(self, scope: Scope) -> bool:
-        """Whether it may do what needs `scope`; admin may do all."""
+        """Whether the key has `scope`; admin includes all scopes."""
         return scope in self.scopes or "admin" in self.scopes
 
 
 def parse_keys(entries: Sequence[str]) -> tuple[ApiKey, ...]:
-    """The keys that the entries of `SCHED_API_KEYS` stand for.
+    """The keys in `SCHED_API_KEYS`.
 
-    A digest alone has every scope and is called `key1`, `key2`... by its place.
+    A digest alone has every scope and is named `key1`, `key2`... by its position.
 
     Raises:
-        ValueError: an entry is none. The text tells its number and never repeats it: somebody may have pasted the key.
+        ValueError: an entry is invalid. The text gives its number but never its content, which may be a key.
     """
     keys = [_parse(number, entry) for number, entry in enumerate(entries, start=1)]
     for number, key in enumerate(keys, start=1):
@@ -54,12 +54,12 @@ def parse_keys(entries: Sequence[str]) -> tuple[ApiKey, ...]:
 
 
 def digest_of(key: str) -> str:
-    """What the service knows a key by."""
+    """The digest of a key."""
     return hashlib.sha256(key.encode("utf-8", "surrogateescape")).hexdigest()
 
 
 def is_name(text: str) -> bool:
-    """Whether a key may be called so."""
+    """Whether `text` is a valid name of a key."""
     return _NAME.fullmatch(text) is not None
 
 
@@ -80,18 +80,18 @@ def _parse(number: int, entry: str) -> ApiKey:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Print a new key, once, and the entry that makes the service know it."""
+    """Print a new key and its entry for `SCHED_API_KEYS`."""
     parser = argparse.ArgumentParser(
         prog="python -m scheduler_service.keys",
-        description="Make a random API key. It is printed once and stored nowhere; the entry holds its digest only.",
+        description="Generate a random API key. It is printed once and not stored; the entry contains only its digest.",
         epilog=(
-            "scopes: run builds schedules and gives feedback; read sees models, experiments, figures, reports, alerts "
-            "and metrics; admin may do everything. Example: --name vue --scopes run,read. Put the entry into "
+            "scopes: run allows schedules and feedback; read allows models, experiments, figures, reports, alerts "
+            "and metrics; admin allows everything. Example: --name vue --scopes run,read. Put the entry into "
             "SCHED_API_KEYS (comma-separated with others) and restart the service; clients send the key as "
-            "'Authorization: Bearer <key>' or 'X-API-Key: <key>'. To take a key back, remove its entry and restart."
+            "'Authorization: Bearer <key>' or 'X-API-Key: <key>'. To revoke a key, remove its entry and restart."
         ),
     )
-    parser.add_argument("--name", required=True, help="who will use it; stands in the log and in histories")
+    parser.add_argument("--name", required=True, help="name of the client, for the log and the histories")
     parser.add_argument("--scopes", default="run,read", help="comma-separated, of run, read, admin (default: run,read)")
     given = parser.parse_args(arguments)
     wanted = [scope.strip() for scope in re.split(r"[,+]", given.scopes)]

@@ -1,6 +1,6 @@
-"""The log's lines about one run: those that name it, and all others of the request that it came by.
+"""The log lines of one run: those that contain its id, and the others of the same request.
 
-The lines were written without secrets (`logs`); what is shown of them is looked through once more.
+The lines are written without secrets (`logs`), and redacted again before they are shown.
 """
 
 import json
@@ -14,19 +14,19 @@ from pathlib import Path
 from scheduler_service.errors import cannot_read
 from scheduler_service.logs import LOG_FILE_NAME, redact
 
-MOST_LINES = 200
+MAX_LINES = 200
 FILES_READ = 2
-"""A run's lines are in the file that was written to when it ended; or in the next one, which may have begun by then."""
+"""A run's lines are in the current file of its end, or in the next one after a rotation."""
 _REQUEST = re.compile(rb"^\S+ \S+ [A-Z]+ \[([^\]]*)\]")
 
 
 def lines_about(folder: Path, run: str, at: datetime) -> list[str]:
-    """The lines, oldest first, `MOST_LINES` at most; a trace's lines follow the one they belong to.
+    """The lines, oldest first, at most `MAX_LINES`; a traceback counts as part of its line.
 
     Args:
-        folder: with the log files.
+        folder: the folder of the log files.
         run: the run's request id.
-        at: when it was recorded; older files are not read.
+        at: time of the record; older files are not read.
 
     Raises:
         StorageUnavailable: a file cannot be read.
@@ -35,17 +35,17 @@ def lines_about(folder: Path, run: str, at: datetime) -> list[str]:
     named = run.encode("utf-8", "replace")
     requests = {request for line in lines if named in line and (request := _request(line)) not in (None, b"-")}
     found = [line for line in lines if named in line or _request(line) in requests]
-    return [redact(line.decode("utf-8", "replace")) for line in found[:MOST_LINES]]
+    return [redact(line.decode("utf-8", "replace")) for line in found[:MAX_LINES]]
 
 
 def command_for(runs: list[str]) -> str:
-    """A line for a shell in SCHED_HOME that shows what the log says of these runs."""
+    """A shell command, for SCHED_HOME, that shows the log lines of these runs."""
     wanted = " ".join(f"-e {shlex.quote(run)}" for run in runs)
     return f"grep -hF {wanted} logs/{LOG_FILE_NAME}*"
 
 
 def _files(folder: Path, at: datetime) -> list[Path]:
-    """The log files that may hold lines of that moment, the older first."""
+    """The log files that may contain lines of that time, oldest first."""
     try:
         stamped = sorted((path.stat().st_mtime, path) for path in folder.glob(f"{LOG_FILE_NAME}*"))
     except OSError as err:
@@ -54,7 +54,7 @@ def _files(folder: Path, at: datetime) -> list[Path]:
 
 
 def _whole_lines(path: Path) -> Iterator[bytes]:
-    """Each line, with the trace that follows it."""
+    """Each line, with its traceback."""
     try:
         content = path.read_bytes()
     except FileNotFoundError:  # rotated away meanwhile
@@ -65,7 +65,7 @@ def _whole_lines(path: Path) -> Iterator[bytes]:
 
 
 def _request(line: bytes) -> bytes | None:
-    """The id of the request that a line was written for, in either format; None where it has none."""
+    """The request id of a line, in either format; None if it has none."""
     if found := _REQUEST.match(line):
         return found[1]
     if not line.startswith(b"{"):

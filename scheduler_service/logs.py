@@ -1,8 +1,8 @@
-"""The log: where lines go, what each carries, and why no client can write one of its own.
+"""Logging: targets, formats, rotation, and protection against log injection.
 
 `logs/flask_service.log` rotates by size and by local day, also with several processes. Every line has the request's id.
-After each run there is one line `... 算法执行完成 ... <seconds>`, which people grep for. The formatters let nobody else
-write that marker, nor a line break, nor a secret, nor a whole parameter dump.
+After each run there is one line `... 算法执行完成 ... <seconds>`, which people search for. The formatters keep that
+marker, line breaks, secrets and long parameter dumps out of all other lines.
 """
 
 import contextvars
@@ -30,21 +30,21 @@ RUN_MARKER = "算法执行完成"
 LOG_FILE_NAME = "flask_service.log"
 
 request_id_var: contextvars.ContextVar[str] = contextvars.ContextVar("request_id", default="-")
-"""The id of the request that is being served; "-" outside of one."""
+"""The id of the current request; "-" outside of requests."""
 
 MESSAGE_LIMIT = 2_000
-"""Characters of a message that are kept."""
+"""Maximum length of a message, in characters."""
 
-REPEATED_AFTER_S = 60.0
-"""A warning or error that says the same word for word is written once in so long, with how often it was said."""
-MOST_REMEMBERED = 500
+REPEAT_INTERVAL_S = 60.0
+"""Identical warnings and errors are written once per interval, with the number of repetitions."""
+MAX_REMEMBERED = 500
 
-MOST_WAITING = 10_000
-"""Lines that wait to be written; some megabytes."""
-FLUSH_S = 2.0
+MAX_QUEUED_LINES = 10_000
+"""Limit of lines that wait to be written; some megabytes."""
+FLUSH_TIMEOUT_S = 2.0
 
 TRACE_LIMIT = 20_000
-"""Characters of a trace that are kept: its first and its last half, as the error itself stands at the end."""
+"""Maximum length of a traceback, in characters; the middle is cut, because the error itself is at the end."""
 
 _runs = logging.getLogger("scheduler.runs")
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
@@ -68,9 +68,9 @@ _SECRET = re.compile(
 
 
 def log_run(summary: str, execution_time_s: float) -> None:
-    """Write the line that says that a run is complete; its last word is the seconds it took.
+    """Write the line for a completed run; its last word is the duration in seconds.
 
-    `summary` may hold a client's text: whatever is not ASCII is escaped.
+    `summary` may contain a client's text, so characters outside ASCII are escaped.
     """
     _runs.info(
         "%s %s %.6f",
@@ -82,7 +82,7 @@ def log_run(summary: str, execution_time_s: float) -> None:
 
 
 def configure_logging(settings: Settings) -> None:
-    """Send the root logger's lines to stderr and to the log file; calling it again replaces the former handlers."""
+    """Send the root logger's lines to stderr and to the log file; a second call replaces the handlers."""
     settings.logs_dir.mkdir(parents=True, exist_ok=True)
     root = logging.getLogger()
     for handler in list(root.handlers):
@@ -94,16 +94,16 @@ def configure_logging(settings: Settings) -> None:
     )
     relay = Relay(to_file, StderrHandler(sys.stderr))
     relay.setFormatter(JsonFormatter() if settings.log_format == "json" else LineFormatter())
-    relay.addFilter(Repetitions())
+    relay.addFilter(RepetitionFilter())
     root.addHandler(relay)
     root.setLevel(settings.log_level.upper())
-    # They tell of every font table and every pass of the compiler.
+    # These log every font table and every pass of the compiler.
     for chatty in ("matplotlib", "fontTools", "numba", "PIL"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
 
 
 class _OnceFormatter(logging.Formatter):
-    """Makes a record's line for the first of several targets; for the others anew only if its time was changed."""
+    """Formats a record once for several targets; again only if its time was changed."""
 
     def format(self, record: logging.LogRecord) -> str:
         made_for, line = getattr(record, "line", (None, ""))
@@ -117,7 +117,7 @@ class _OnceFormatter(logging.Formatter):
 
 
 class LineFormatter(_OnceFormatter):
-    """`time LEVEL [request id] logger: message`; a trace follows on lines that begin with a bar."""
+    """`time LEVEL [request id] logger: message`; a traceback follows on lines that start with a bar."""
 
     def line_of(self, record: logging.LogRecord) -> str:
         at = f"{self.formatTime(record)} {record.levelname} [{request_id_var.get()}] {record.name}: "
@@ -127,9 +127,9 @@ class LineFormatter(_OnceFormatter):
 
 
 class JsonFormatter(_OnceFormatter):
-    """One JSON object on one line: time (ISO-8601, local, with offset), level, request_id, logger, message.
+    """One JSON object per line: time (ISO-8601, local, with offset), level, request_id, logger, message.
 
-    A failure has `exception` too, the trace as one string; a run's line has `execution_time_s`, a number.
+    Failures also have `exception`, the traceback as a string; lines of runs have `execution_time_s`, a number.
     """
 
     def line_of(self, record: logging.LogRecord) -> str:
@@ -148,41 +148,41 @@ class JsonFormatter(_OnceFormatter):
         return line if record.name == _runs.name else line.replace(RUN_MARKER, _ESCAPED_MARKER)
 
 
-class Repetitions(logging.Filter):
-    """Lets a warning or an error pass once in `REPEATED_AFTER_S`: a fault is said, and not with every request."""
+class RepetitionFilter(logging.Filter):
+    """Passes identical warnings and errors once per `REPEAT_INTERVAL_S`, so that a fault is not logged per request."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         super().__init__()
         self._clock = clock
-        self._said: dict[tuple[str, int, str], tuple[float, int]] = {}  # what -> (when, how often since)
+        self._seen: dict[tuple[str, int, str], tuple[float, int]] = {}  # message -> (time, repetitions since)
 
     def filter(self, record: logging.LogRecord) -> bool:
         if record.levelno < logging.WARNING:
             return True
         what, now = (record.name, record.levelno, record.getMessage()), self._clock()
-        said_at, more = self._said.get(what, (-REPEATED_AFTER_S, 0))
-        if now - said_at < REPEATED_AFTER_S:
-            self._said[what] = said_at, more + 1
+        written_at, more = self._seen.get(what, (-REPEAT_INTERVAL_S, 0))
+        if now - written_at < REPEAT_INTERVAL_S:
+            self._seen[what] = written_at, more + 1
             return False
-        if len(self._said) >= MOST_REMEMBERED:
-            self._said.clear()
-        self._said[what] = now, 0
+        if len(self._seen) >= MAX_REMEMBERED:
+            self._seen.clear()
+        self._seen[what] = now, 0
         record.repetitions = more
         return True
 
 
 class Relay(logging.Handler):
-    """Writes lines on a thread of its own, in order: whoever has something to say waits for no disk and no lock.
+    """Writes lines in order on its own thread, so that callers do not wait for a disk or a lock.
 
-    A line is written within milliseconds, and before `flush` returns; a kill may lose the last ones. If a disk hangs,
-    `MOST_WAITING` lines wait for it, and it is said how many more there were.
+    A line is written within milliseconds, and before `flush` returns; a kill may lose the last lines. If a disk hangs,
+    up to `MAX_QUEUED_LINES` lines wait; further lines are dropped and counted.
     """
 
     def __init__(self, *targets: logging.Handler) -> None:
         super().__init__()
         self._targets = targets
         self._waiting: SimpleQueue[tuple[contextvars.Context, logging.LogRecord] | threading.Event] = SimpleQueue()
-        self._process: int | None = None  # in which the thread is: a fork leaves it behind
+        self._process: int | None = None  # the process of the thread, which a fork does not copy
         self._dropped = 0
 
     def setFormatter(self, fmt: logging.Formatter | None) -> None:
@@ -191,20 +191,20 @@ class Relay(logging.Handler):
             target.setFormatter(fmt)
 
     def emit(self, record: logging.LogRecord) -> None:
-        if self._waiting.qsize() >= MOST_WAITING:
+        if self._waiting.qsize() >= MAX_QUEUED_LINES:
             self._dropped += 1
             return
-        # Said now: what the arguments are may change until it is written.
+        # Formatted now, because the arguments may change before the line is written.
         record.msg, record.args = record.getMessage(), None
         self._start()
         self._waiting.put((contextvars.copy_context(), record))
 
     def flush(self) -> None:
-        """What was said until now is written when this returns, or after `FLUSH_S`."""
+        """Wait until all lines so far are written, at most `FLUSH_TIMEOUT_S`."""
         if self._process == os.getpid():
             done = threading.Event()
             self._waiting.put(done)
-            done.wait(FLUSH_S)
+            done.wait(FLUSH_TIMEOUT_S)
 
     def close(self) -> None:
         self.flush()
@@ -215,24 +215,28 @@ class Relay(logging.Handler):
     def _start(self) -> None:
         if self._process != os.getpid():
             self._process, self._waiting = os.getpid(), SimpleQueue()
-            threading.Thread(target=self._work, args=(self._waiting,), name="log", daemon=True).start()
+            threading.Thread(target=self._write_lines, args=(self._waiting,), name="log", daemon=True).start()
 
-    def _work(self, waiting: "SimpleQueue[tuple[contextvars.Context, logging.LogRecord] | threading.Event]") -> None:
+    def _write_lines(
+        self, waiting: "SimpleQueue[tuple[contextvars.Context, logging.LogRecord] | threading.Event]"
+    ) -> None:
         while True:
-            said = waiting.get()
-            if isinstance(said, threading.Event):
-                said.set()
+            item = waiting.get()
+            if isinstance(item, threading.Event):
+                item.set()
                 continue
-            context, record = said
+            context, record = item
             for target in self._targets:
                 context.run(target.handle, record)
             if self._dropped and waiting.empty():
                 dropped, self._dropped = self._dropped, 0
-                logging.getLogger(__name__).error("%d lines were said faster than they could be written", dropped)
+                logging.getLogger(__name__).error(
+                    "%d lines were dropped: they came faster than they could be written", dropped
+                )
 
 
 class StderrHandler(logging.StreamHandler[TextIO]):
-    """Where nobody reads stderr (a full disk, a pipe that is closed) its lines are lost, and nothing else is."""
+    """Ignores errors of stderr, such as a full disk or a closed pipe; only these lines are lost."""
 
     def handleError(self, record: logging.LogRecord) -> None:
         if not isinstance(sys.exc_info()[1], OSError):
@@ -240,13 +244,13 @@ class StderrHandler(logging.StreamHandler[TextIO]):
 
 
 class SharedRotatingFileHandler(logging.Handler):
-    """Appends to a file that several processes share; each local day begins a new file, as does `max_bytes`.
+    """Appends to a file shared by several processes; a new file starts with each local day and at `max_bytes`.
 
-    Former files are `<name>.1` (the newest) to `<name>.<backups>`. Every line is checked, stamped and written under one
-    lock: so only one process rotates, none writes to a file that was renamed, and a line's time is its file's day.
+    Rotated files are `<name>.1` (the newest) to `<name>.<backups>`. The rotation check, the timestamp and the write are
+    under one lock. So only one process rotates, none writes to a renamed file, and the times in a file are of one day.
 
-    Where the file cannot be written, a line is left out as a whole, and stderr is told once. The first line that can be
-    written again is preceded by how many are missing.
+    If the file cannot be written, the whole line is lost, and stderr gets one message. The number of lost lines
+    precedes the next line that can be written.
     """
 
     def __init__(self, path: Path, *, max_bytes: int, backups: int, clock: Callable[[], float] = time.time) -> None:
@@ -256,29 +260,29 @@ class SharedRotatingFileHandler(logging.Handler):
         self._lock_file: FileIO | None = None
         self._file: FileIO | None = None
         self._day: date | None = None
-        self._missing, self._trouble = 0, ""
+        self._lost_lines, self._last_error = 0, ""
 
     def emit(self, record: logging.LogRecord) -> None:
         try:
             with self._locked():
                 now = self._clock()
                 today = date.fromtimestamp(now)
-                # Created before midnight, but another process has begun the new day's file: the line is of today.
+                # Created before midnight, but the file may already be that of the new day: the line gets the new time.
                 if date.fromtimestamp(record.created) != today:
                     record.created, record.msecs = now, now % 1 * 1000
                 data = f"{self.format(record)}\n".encode("utf-8", "replace")
-                if self._missing:
-                    data = self._line_of_missing() + data
-                file = self._follow(today)
+                if self._lost_lines:
+                    data = self._lost_lines_notice() + data
+                file = self._open_current(today)
                 size = os.fstat(file.fileno()).st_size
                 if size and (size + len(data) > self._max_bytes or (self._day is not None and self._day < today)):
                     self._rotate()
-                    file = self._follow(today)
+                    file = self._open_current(today)
                     size = os.fstat(file.fileno()).st_size
                 self._write(file, data, size)
-                self._missing, self._trouble = 0, ""
+                self._lost_lines, self._last_error = 0, ""
         except OSError as err:
-            self._miss(err)
+            self._count_lost(err)
         except Exception:
             self.handleError(record)
 
@@ -290,7 +294,7 @@ class SharedRotatingFileHandler(logging.Handler):
         self._file = self._lock_file = None
 
     def _write(self, file: FileIO, data: bytes, size: int) -> None:
-        """All of it or nothing: under the lock, so what is behind `size` is ours."""
+        """Write all of `data` or nothing; the caller holds the lock, so a partial write can be truncated."""
         written = 0
         try:
             written = os.write(file.fileno(), data)
@@ -301,24 +305,24 @@ class SharedRotatingFileHandler(logging.Handler):
                 os.ftruncate(file.fileno(), size)
             raise
 
-    def _miss(self, err: OSError) -> None:
-        self._missing += 1
-        trouble = err.strerror or str(err)
-        if trouble != self._trouble:
-            self._trouble = trouble
+    def _count_lost(self, err: OSError) -> None:
+        self._lost_lines += 1
+        error = err.strerror or str(err)
+        if error != self._last_error:
+            self._last_error = error
             with suppress(OSError):
-                print(f"{self._path} cannot be written ({trouble}); its lines are only here meanwhile", file=sys.stderr)
+                print(f"{self._path} cannot be written ({error}); its lines are only here meanwhile", file=sys.stderr)
 
-    def _line_of_missing(self) -> bytes:
-        text = f"{self._missing} lines are missing here: {self._trouble}; stderr had them"
+    def _lost_lines_notice(self) -> bytes:
+        text = f"{self._lost_lines} lines are missing here: {self._last_error}; stderr had them"
         record = logging.LogRecord(__name__, logging.WARNING, __file__, 0, text, (), None)
         return f"{self.format(record)}\n".encode()
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
         if self._lock_file is None:
-            # A POSIX record lock belongs to the process: a worker forked from this one does not inherit it. FileLock
-            # would poll every 50 ms where this one waits in the kernel.
+            # A POSIX record lock belongs to the process and is not inherited by forked workers. FileLock would poll
+            # every 50 ms, while this lock waits in the kernel.
             self._path.parent.mkdir(parents=True, exist_ok=True)
             self._lock_file = self._path.with_name(f".{self._path.name}.lock").open("ab", buffering=0)
         fcntl.lockf(self._lock_file, fcntl.LOCK_EX)
@@ -327,8 +331,8 @@ class SharedRotatingFileHandler(logging.Handler):
         finally:
             fcntl.lockf(self._lock_file, fcntl.LOCK_UN)
 
-    def _follow(self, today: date) -> FileIO:
-        """The file that bears the name now, open; `_day` is then the day of its lines."""
+    def _open_current(self, today: date) -> FileIO:
+        """The open file that currently has the name; sets `_day` to the day of its lines."""
         if self._file is not None:
             with suppress(FileNotFoundError):
                 if os.path.samestat(os.fstat(self._file.fileno()), os.stat(self._path)):
@@ -362,21 +366,21 @@ def _starred(match: re.Match[str]) -> str:
 
 
 def _message(record: logging.LogRecord) -> str:
-    """The message without secrets and at most `MESSAGE_LIMIT` long; a run's keeps its last word, the seconds."""
+    """The redacted message, at most `MESSAGE_LIMIT` long; a run's message keeps its last word, the seconds."""
     text, last = record.getMessage(), ""
     if more := getattr(record, "repetitions", 0):
-        last = f" (said {more} more times meanwhile)"
+        last = f" (repeated {more} times meanwhile)"
     if record.name == _runs.name:
         text, space, last = text.rpartition(" ")
         last = space + last
     more = len(text) - MESSAGE_LIMIT
-    # Some way past the cut, so that a secret there is still seen whole.
+    # Redact beyond the cut, so that a secret at the cut is still recognised.
     text = redact(text[: 2 * MESSAGE_LIMIT])
     return f"{text[:MESSAGE_LIMIT]}… ({more} more characters){last}" if more > 0 else text + last
 
 
 def _trace(record: logging.LogRecord) -> str:
-    """The trace and the stack of a record, without secrets; "" if it has none."""
+    """The redacted traceback and stack of a record; "" if it has none."""
     parts = [logging.Formatter().formatException(record.exc_info)] if record.exc_info and record.exc_info[0] else []
     text = redact("\n".join([*parts, record.stack_info] if record.stack_info else parts))
     more, half = len(text) - TRACE_LIMIT, TRACE_LIMIT // 2
@@ -384,7 +388,7 @@ def _trace(record: logging.LogRecord) -> str:
 
 
 def _day_of(path: Path) -> date | None:
-    """The local day of a log file's lines: its first line's, or else that of its last write; None if it is empty."""
+    """The local day of a log file: that of its first line, else of its last write; None if it is empty."""
     with path.open("rb") as file:
         start = file.read(64)
     if not start:

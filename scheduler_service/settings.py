@@ -36,82 +36,84 @@ class Settings(BaseSettings):
 
     home: Path = Field(
         default=PROJECT_ROOT,
-        description="Folder with models/, logs/, reports/ and ab_test_config.json; nothing is written elsewhere.",
+        description="Folder for models/, logs/, reports/ and ab_test_config.json; the service writes nowhere else.",
     )
-    host: str = Field(default="127.0.0.1", description="Address to listen on; loopback by default.")
-    port: int = Field(default=5001, ge=0, le=65535, description="TCP port; 0 picks a free one.")
+    host: str = Field(default="127.0.0.1", description="Address to listen on; the default is loopback.")
+    port: int = Field(default=5001, ge=0, le=65535, description="TCP port; 0 selects a free one.")
     workers: int = Field(default=1, ge=1, le=64, description="Worker processes.")
     data: Path = Field(
         default=PROJECT_ROOT.parent / "shared" / "data",
-        description="Reference data (PSPLIB, hash vectors) for tests and benchmarks; never needed to serve.",
+        description="Reference data (PSPLIB, hash vectors) for tests and benchmarks; not needed for serving.",
     )
     api_keys: Annotated[tuple[str, ...], NoDecode] = Field(
         default=(),
         description="API keys, comma-separated: <name>:<scope>[+<scope>]:<sha256 hex>, scopes run, read, admin.",
     )
     anonymous_scopes: Annotated[tuple[str, ...], NoDecode] = Field(
-        default=(), description="Scopes without a key once not on loopback, comma-separated: run, read."
+        default=(), description="Scopes of clients without a key on other machines, comma-separated: run, read."
     )
     rate_limit: int = Field(
         default=6_000,
         ge=0,
         le=1_000_000,
-        description="Requests a minute for each key, or address without one; 0: no limit. Never for keyless loopback.",
+        description="Requests a minute per key, or per keyless address; 0: no limit. Keyless loopback is not limited.",
     )
     model_sources: Annotated[tuple[Path, ...], NoDecode] = Field(
         default=(),
-        description="Folders, comma-separated, that POST /models/register may read weights from; SCHED_HOME if empty.",
+        description="Folders, comma-separated, from which POST /models/register may read weights; SCHED_HOME if empty.",
     )
     cors_origins: Annotated[tuple[str, ...], NoDecode] = Field(
         default=("http://localhost:*", "http://127.0.0.1:*"),
-        description="Origins, comma-separated, that browsers may call from; * inside stands for a port.",
+        description="Allowed CORS origins, comma-separated; * stands for any port.",
     )
     allowed_hosts: Annotated[tuple[str, ...], NoDecode] = Field(
         default=(),
-        description="Names, comma-separated, that a proxy or DNS has for this service. Always: loopback; addresses and "
-        "names without a dot where other machines reach it.",
+        description="Host names of this service in DNS or at a proxy, comma-separated. Always allowed: loopback; if "
+        "other machines can connect, also addresses and names without a dot.",
     )
     trusted_proxies: Annotated[tuple[IPvAnyNetwork, ...], NoDecode] = Field(
         default=(),
-        description="Networks, comma-separated, of proxies that say who a client is (X-Forwarded-For, -Proto); with "
-        "one, clients need keys on loopback, too.",
+        description="Networks of proxies whose X-Forwarded-For and X-Forwarded-Proto are trusted, comma-separated. If "
+        "set, clients need keys on loopback, too.",
     )
     compute_threads: int = Field(
         default=0,
         ge=0,
         le=64,
-        description="Native threads of a worker that compute schedules; 0: the cores divided by the workers.",
+        description="Native threads per worker that compute schedules; 0: number of cores divided by workers.",
     )
     max_waiting: int = Field(
         default=256,
         ge=0,
         le=100_000,
-        description="Requests that wait for a thread of a kind, by worker; beyond it 503 with Retry-After.",
+        description="Requests per worker that may wait for a thread of one kind; more get 503 with Retry-After.",
     )
     answer_cache_mib: int = Field(
-        default=0, ge=0, le=65_536, description="Memory of a worker for schedules that are asked for again; 0: none."
+        default=0, ge=0, le=65_536, description="Cache size per worker for schedules of repeated requests; 0: no cache."
     )
-    max_body_bytes: int = Field(default=8 * 2**20, ge=1024, description="Largest request body; above it 413.")
-    max_time_budget_ms: int = Field(default=60_000, ge=0, description="Longest improvement a request may ask for.")
+    max_body_bytes: int = Field(default=8 * 2**20, ge=1024, description="Largest request body; larger ones get 413.")
+    max_time_budget_ms: int = Field(default=60_000, ge=0, description="Longest time budget that a request may set.")
     auto_rollback: bool = Field(
-        default=False, description="Roll back by itself when the live model does worse than it was validated for."
+        default=False, description="Roll back automatically if the live model performs worse than in its validation."
     )
     auto_rollback_cool_down_h: float = Field(
-        default=24.0, ge=0.0, le=8760.0, description="Hours after such a rollback before another one."
+        default=24.0, ge=0.0, le=8760.0, description="Hours between two automatic rollbacks."
     )
     retention_days: float = Field(
-        default=0.0, ge=0.0, le=3660.0, description="Days until a run is replaced by its day's sums; 0: never."
+        default=0.0, ge=0.0, le=3660.0, description="Days after which runs are replaced by daily sums; 0: never."
     )
-    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(default="INFO", description="What the log tells.")
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
+        default="INFO", description="Lowest level that is logged."
+    )
     log_format: Literal["text", "json"] = Field(
-        default="text", description="text, or json: one JSON object on each line of the log."
+        default="text", description="Log format: text, or json with one JSON object per line."
     )
     log_max_bytes: int = Field(default=20 * 2**20, ge=4096, description="Size at which the log file is rotated.")
-    log_backups: int = Field(default=30, ge=0, description="Rotated log files kept.")
+    log_backups: int = Field(default=30, ge=0, description="Number of rotated log files to keep.")
 
     alert_webhooks: Annotated[tuple[SecretStr, ...], NoDecode] = Field(
         default=(),
-        description="Where alerts are sent, comma-separated: <kind>=<url>, kind json, dingtalk, wecom or feishu.",
+        description="Webhooks for alerts, comma-separated: <kind>=<url>, kind json, dingtalk, wecom or feishu.",
     )
     alert_dingtalk_secret: SecretStr | None = Field(
         default=None, description="Secret (SEC...) that signs the messages to DingTalk robots."
@@ -123,29 +125,32 @@ class Settings(BaseSettings):
         default=None,
         description="Mail server for alerts: smtp+starttls://user:password@host:587, smtps://... or smtp://host.",
     )
-    alert_mail_from: str | None = Field(default=None, description="Address that alerts by mail come from.")
+    alert_mail_from: str | None = Field(default=None, description="Sender address of alert mails.")
     alert_mail_to: Annotated[tuple[str, ...], NoDecode] = Field(
-        default=(), description="Addresses, comma-separated, that alerts are mailed to."
+        default=(), description="Recipients of alert mails, comma-separated."
     )
 
     alert_every_s: float = Field(
         default=30.0,
         ge=0.0,
         le=3600.0,
-        description="Seconds between two checks for alerts; 0: none, nor deliveries and tidying.",
+        description="Seconds between two checks for alerts; 0: no checks, deliveries or cleanup.",
     )
     alert_confirm_s: float = Field(
-        default=60.0, ge=0.0, le=86400.0, description="Seconds that something is wrong before an alert fires."
+        default=60.0, ge=0.0, le=86400.0, description="Seconds that a condition must hold before its alert fires."
     )
     alert_cool_down_s: float = Field(
-        default=1800.0, ge=0.0, le=604800.0, description="Least seconds between two notices of the same alert."
+        default=1800.0,
+        ge=0.0,
+        le=604800.0,
+        description="Shortest time in seconds between two notifications of the same alert.",
     )
     alert_remind_h: float = Field(
-        default=24.0, gt=0.0, le=8760.0, description="Hours until a reminder of an alert that nobody acknowledged."
+        default=24.0, gt=0.0, le=8760.0, description="Hours until the reminder of an unacknowledged alert."
     )
     alert_thresholds: dict[str, float] = Field(
         default_factory=dict,
-        description='Thresholds instead of the usual ones, as JSON: {"max_makespan": 80, "max_gap_10": 0.05}.',
+        description='Thresholds that replace the defaults, as JSON: {"max_makespan": 80, "max_gap_10": 0.05}.',
     )
     alert_lang: Literal["zh", "en"] = Field(default="zh", description="Language of alerts: zh or en.")
 

@@ -1,4 +1,4 @@
-"""What pydantic finds wrong, as our own errors: its error types are codes, their context the parameters."""
+"""Converts pydantic's validation errors: its error types become codes, their context the parameters."""
 
 from difflib import get_close_matches
 from typing import TypeVar
@@ -11,12 +11,12 @@ from scheduler_service.errors import InvalidInput
 from scheduler_service.words import WORDS
 
 MAX_MISTAKES = 100
-"""Mistakes of one input that are listed."""
+"""Limit of listed mistakes per input."""
 Refusal = TypeVar("Refusal", bound=InvalidInput)
 
 
 def refusal(err: ValidationError, schema: type[BaseModel], cls: type[Refusal]) -> Refusal:
-    """Every mistake that `err` tells of, as one `cls`."""
+    """The mistakes in `err`, as one `cls`."""
     found = err.errors(include_url=False)[:MAX_MISTAKES]
     return cls.of([_mistake(each, schema, cls) for each in found])
 
@@ -37,7 +37,7 @@ def _mistake(error: ErrorDetails, schema: type[BaseModel], cls: type[Refusal]) -
 
 
 def invalid(code: str, /, **params: object) -> PydanticCustomError:
-    """For a validator of pydantic's to raise; `refusal` makes it one of our errors."""
+    """An error for pydantic validators to raise; `refusal` converts it."""
     text = WORDS.text(f"errors.{code}", params).replace("{", "{{").replace("}", "}}")
     return PydanticCustomError(code, text, params)
 

@@ -33,6 +33,12 @@ ROOT = Path(__file__).resolve().parent.parent
 NEW_PROCESS = (sys.executable, str(ROOT / "enhanced_flask.py"))
 """The command of a service whose start, process id, memory or sudden end is tested."""
 
+MEMORY, MIN_FREE_BYTES = Path("/dev/shm"), 4 * 2**30
+# `tmp_path` is in memory where there is room: services wait for the disk after each change, most of the time of some
+# files' tests. Whether they ask the disk to wait, `test_commits_go_to_the_disk` looks.
+if "PYTEST_DEBUG_TEMPROOT" not in os.environ and MEMORY.is_dir() and shutil.disk_usage(MEMORY).free > MIN_FREE_BYTES:
+    os.environ["PYTEST_DEBUG_TEMPROOT"] = str(MEMORY)
+
 settings.register_profile("untimed", deadline=None)  # an example that takes long is not wrong
 settings.load_profile("untimed")
 

@@ -27,14 +27,16 @@ from monitoring import (
     check_performance_alerts,
     send_alert,
 )
-from scheduler_service.alert_rules import BY_NAME, RULES, AlertRule
+from scheduler_service.alert_rules import RULES, AlertRule
 from scheduler_service.alerts import about, rules
+from scheduler_service.alerts.desk import as_json
 from scheduler_service.alerts.episodes import Episode, Policy, Silence, step
 from scheduler_service.alerts.rules import RULES_OF_RUNS, Reading
 from scheduler_service.alerts.wording import advice, figure, message, params_of, sizes_of
 from scheduler_service.clock import to_iso
 from scheduler_service.errors import AlertNotFound, StorageUnavailable
 from scheduler_service.files import locked
+from scheduler_service.reporting.facts import AlertRow
 from scheduler_service.settings import Settings
 from scheduler_service.telemetry import queries
 from scheduler_service.words import LANGS, WORDS
@@ -171,7 +173,7 @@ SUBJECTS = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.name)
+@pytest.mark.parametrize("rule", RULES.values(), ids=lambda rule: rule.name)
 @pytest.mark.parametrize("lang", LANGS)
 def test_each_rule_has_its_texts_and_their_parameters(lang: str, rule: AlertRule):
     params = params_of(rule.name, SUBJECTS[rule.about])
@@ -212,7 +214,7 @@ class Course:
     def look(self, *readings: Reading, after_s: float = 30.0) -> list[str]:
         """What is told."""
         self.at += timedelta(seconds=after_s)
-        made = step(readings, self.unended, self.last, self.silences, self.at, self.policy, looked=frozenset(BY_NAME))
+        made = step(readings, self.unended, self.last, self.silences, self.at, self.policy, looked=frozenset(RULES))
         by_key = {each.key: each for each in self.unended} | {each.key: each for each in made.changed}
         self.unended = [each for each in by_key.values() if each.state != "resolved"]
         self.last |= {each.key: self.at for each, _ in made.notices}
@@ -785,3 +787,26 @@ def test_a_report_tells_of_the_alerts_in_its_language(monitor, tmp_path, receive
     assert "The mean makespan is above its threshold" in english
     assert "平均总工期高于阈值" not in english
     assert "平均总工期高于阈值" in chinese
+
+
+def test_an_alert_keeps_its_code_and_parameters(monitor):
+    bad_runs(monitor)
+    for number in range(30):
+        wide = {"makespan": 90.0, "lower_bound": 60.0, "gap": 0.5, "n_workpoints": 4, "n_steps": 60}
+        monitor.record_performance(PerformanceRecord(request_id=f"wide{number}", execution_time=0.1, **wide))
+    alert_desk(monitor, Settings(home=monitor.db_path.parent)).look(monitor.alert_readings(), RULES_OF_RUNS)
+    kept = {episode.name: episode for episode in monitor.alerts.unended()}
+    assert kept["max_gap"].params == {"sizes": "3–5"}
+    assert kept["max_gap"].message == message("max_gap", kept["max_gap"].params, "zh")
+    assert as_json(kept["max_gap"])["code"] == "max_gap"
+    assert kept["max_makespan"].params == {}
+
+
+def test_an_alert_from_before_parameters_were_kept_is_told_as_it_was(monitor):
+    bad_runs(monitor)
+    alert_desk(monitor, Settings(home=monitor.db_path.parent)).look(monitor.alert_readings(), RULES_OF_RUNS)
+    with sqlite3.connect(monitor.db_path) as connection:
+        connection.execute("UPDATE alerts SET params = NULL, message = '以前的话'")
+    old = next(each for each in monitor.alerts.unended() if each.name == "max_makespan")
+    assert old.params is None
+    assert AlertRow.of(old, "en").message == "以前的话"

@@ -12,7 +12,7 @@ import pytest
 from pydantic import ValidationError
 
 from monitoring import PerformanceMonitor, PerformanceRecord
-from scheduler_service.alert_rules import NAMES, THRESHOLDS, check, threshold
+from scheduler_service.alert_rules import check, single_thresholds, threshold
 from scheduler_service.alerts.limits import LimitFile
 from scheduler_service.errors import InvalidInput, MustBeMended, NotFound
 from scheduler_service.settings import Settings
@@ -23,6 +23,8 @@ from tests.waiting import until
 
 ROOT = Path(__file__).resolve().parent.parent
 NOON = datetime(2026, 11, 25, 12, 0, tzinfo=UTC)
+
+NAMES = [*(each.name for each in single_thresholds()), "max_gap_<work points>"]
 
 
 @pytest.fixture
@@ -60,7 +62,7 @@ def test_a_value_beyond_its_limits_is_refused_everywhere(file: LimitFile, name: 
 
 @pytest.mark.parametrize("name", ["max_makspan", "max_gap_0", "max_gap_", "model_failures", ""])
 def test_a_name_that_is_none_is_refused_everywhere(file: LimitFile, name: str):
-    with pytest.raises(NotFound, check=coded("unknown_threshold", known=[*NAMES])):
+    with pytest.raises(NotFound, check=coded("unknown_threshold", known=NAMES)):
         file.put(name, 1.0, actor="", reason="x")
     with pytest.raises(NotFound, check=coded("unknown_threshold")):
         check(name, 1.0)
@@ -146,7 +148,7 @@ def test_every_threshold_that_is_shown_can_be_set(tmp_path: Path):
         monitor.limits.file.put(each["name"], each["value"], actor="", reason="x")
     shown = monitor.limits.shown()["thresholds"]
     assert all(each["is_set"] for each in shown)
-    assert {each.name for each in THRESHOLDS} < {each["name"] for each in shown}
+    assert {each.name for each in single_thresholds()} < {each["name"] for each in shown}
     assert threshold("max_gap_20").usual == 0.0125
 
 

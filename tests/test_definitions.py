@@ -25,13 +25,19 @@ metrics.METRICS[spare.name] = spare
 from scheduler_service.stats import guardrails
 extra = guardrails.Definition(metric=spare, test="relative", default=None, is_needed=True)
 guardrails.GUARDRAILS[extra.name] = extra
+from scheduler_service.alert_rules import RULES, AlertRule
+RULES["max_runs"] = AlertRule("max_runs", "critical", "runs", "above", 100.0, 1_000.0)
+from scheduler_service.alerts import rules
+rules.READERS.append(lambda seen, lang: [rules.held_against("max_runs", 120.0, seen.limits["max_runs"], lang)])
 from scheduler_service.words import LANGS, WORDS
+for lang in LANGS:
+    texts = {"title": f"too many runs ({lang})", "threshold": "runs", "advice": "send fewer"}
+    WORDS.texts(lang)["alerts"]["max_runs"] = texts
 for lang, label in (("zh", "余量"), ("en", "spare capacity")):
     WORDS.texts(lang)["terms"]["metric"]["spare_capacity"] = label
 
 import numpy as np
 from scheduler_service.experiments import rollout
-from scheduler_service.http.routes.docs import whole_document
 from scheduler_service.stats.definitions import definitions
 from scheduler_service.experiments.examination import examine
 from tests import test_reporting_ab as reports
@@ -44,8 +50,14 @@ of = {
     metric: reports.experiment(guardrails={"spare_capacity": 0.05}, success_metric=metric)
     for metric in ("makespan", "spare_capacity")
 }
+thresholds = "/alerts/thresholds"
 print(json.dumps({
-    "openapi": whole_document()["components"]["schemas"],
+    "alerts": client.get("/alerts").json,
+    "thresholds": client.get(thresholds).json["thresholds"],
+    "set": client.put(f"{thresholds}/max_runs", json={"value": 150, "reason": "x"}).json,
+    "refused": client.put(f"{thresholds}/max_runs", json={"value": 1001, "reason": "x"}).json["code"],
+    "silenced": client.post("/alerts/silences", json={"name": "max_runs", "hours": 1, "reason": "x"}).status_code,
+    "openapi": client.get("/openapi.json").json["components"]["schemas"],
     "files": files,
     "needed": rollout.NEEDED,
     "results": {metric: examine(each, runs, None, reports.NOW).to_dict() for metric, each in of.items()},
@@ -149,3 +161,20 @@ def test_the_form_offers_every_guardrail_and_metric_with_its_default():
     assert [each["name"] for each in told["metrics"]] == list(METRICS)
     defaults = {each["name"]: each["default"] for each in told["guardrails"]}
     assert defaults == {name: DEFAULT_MARGINS.get(name) for name in GUARDRAILS}
+
+
+def test_another_alert_rule_is_in_the_openapi_document_and_the_consoles_forms(made):
+    assert "max_runs" in made["openapi"]["SilenceRequest"]["properties"]["name"]["enum"]
+    rules = {each["name"]: each for each in made["files"]["definitions"]["alert_rules"]}
+    assert (rules["max_runs"]["unit"], rules["max_runs"]["worse"]) == ("runs", "above")
+    assert all(made["files"][lang]["alerts"]["max_runs"]["title"] for lang in LANGS)
+
+
+def test_another_alert_rule_fires_and_has_a_threshold_that_people_set(made):
+    alert = next(each for each in made["alerts"]["alerts"] if each["name"] == "max_runs")
+    assert (alert["severity"], alert["value"], alert["threshold"]) == ("critical", 120.0, 100.0)
+    assert (alert["code"], alert["message"], alert["advice"]) == ("max_runs", "too many runs (zh)", "send fewer")
+    threshold = next(each for each in made["thresholds"] if each["name"] == "max_runs")
+    assert (threshold["default"], threshold["most"], threshold["unit"]) == (100.0, 1_000.0, "runs")
+    assert made["set"]["threshold"]["value"] == 150.0
+    assert (made["refused"], made["silenced"]) == ("out_of_range", 201)

@@ -162,7 +162,7 @@ def test_models_that_the_registry_lacks_are_refused(tmp_path):
 
 def test_two_names_of_one_model_are_no_experiment(tmp_path):
     manager = ABTestManager(tmp_path / "c.json", registry=FakeRegistry())
-    with pytest.raises(InvalidExperiment, check=coded("same_model", model="DDQN_bb_v2")) as caught:
+    with pytest.raises(InvalidExperiment, check=coded("same_model", model="DDQN_bb_v2.0.0")) as caught:
         manager.create_experiment("exp", "DDQN_v2.0", "DDQN:stable")
     assert caught.value.errors[0][0] == ("model_b",)
 

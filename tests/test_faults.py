@@ -19,9 +19,9 @@ import pytest
 from monitoring import PerformanceMonitor, PerformanceRecord
 from scheduler_env import SAMPLE_PARAMS
 from scheduler_service.errors import StorageUnavailable
-from scheduler_service.http.runs.recording import MOST_BLOCKED
-from scheduler_service.http.watch.checks import OLD_AFTER_S, Checks
-from scheduler_service.logs import LineFormatter, Relay, Repetitions, SharedRotatingFileHandler
+from scheduler_service.http.runs.recording import MAX_BLOCKED
+from scheduler_service.http.watch.checks import STALE_AFTER_S, Checks
+from scheduler_service.logs import LineFormatter, Relay, RepetitionFilter, SharedRotatingFileHandler
 from scheduler_service.telemetry.history import latest_runs
 from scheduler_service.telemetry.repair import repair
 from tests import preloaded
@@ -156,8 +156,8 @@ def test_a_locked_database_refuses_a_crowd_and_leaves_reading_and_health_alone(o
     own.get("/performance")  # the first one also imports pandas
     with closing(sqlite3.connect(database_of(own), isolation_level=None)) as other:
         other.execute("BEGIN EXCLUSIVE")
-        # The first few are in the batch that stands still, and MOST_BLOCKED wait for the next one.
-        with clients(own, MOST_BLOCKED + 26) as answered:
+        # The first few are in the batch that stands still, and MAX_BLOCKED wait for the next one.
+        with clients(own, MAX_BLOCKED + 26) as answered:
             until_named(own, "database", "locked")
             until(lambda: 503 in answered)
             for path in ("/models", "/performance", "/health/live"):
@@ -417,7 +417,7 @@ def test_a_log_that_cannot_be_written_says_so_once_and_later_how_much_is_missing
 
 def test_a_fault_is_said_once_a_minute_with_how_often(tmp_path):
     now = [0.0]
-    filter_ = Repetitions(clock=lambda: now[0])
+    filter_ = RepetitionFilter(clock=lambda: now[0])
 
     def passes(message: str, level: int = logging.ERROR) -> str | None:
         record = logging.LogRecord("x", level, "", 0, message, (), None)
@@ -428,7 +428,7 @@ def test_a_fault_is_said_once_a_minute_with_how_often(tmp_path):
     assert passes("another fault") is not None
     assert passes("no fault", logging.INFO) == passes("no fault", logging.INFO) is not None
     now[0] = 61.0
-    assert str(passes("the disk is full")).endswith("(said 3 more times meanwhile)")
+    assert str(passes("the disk is full")).endswith("(repeated 3 times meanwhile)")
 
 
 def test_a_log_whose_disk_hangs_holds_nobody_up():
@@ -450,11 +450,11 @@ def test_a_log_whose_disk_hangs_holds_nobody_up():
 @pytest.mark.parametrize(("step_s", "word"), [(-18_000.0, "back by 18000 s"), (7_200.0, "forward by 7200 s")])
 def test_a_clock_that_is_set_is_noted(monkeypatch, step_s, word):
     checks, true_time = Checks(), time.time
-    assert checks.look_at_clock() == ""
+    assert checks.check_clock() == ""
     monkeypatch.setattr(time, "time", lambda: true_time() + step_s)
-    assert word in checks.look_at_clock()
+    assert word in checks.check_clock()
     assert 0.0 <= checks.uptime_s < 3_600.0
-    assert word in checks.look_at_clock(), "it stays said"
+    assert word in checks.check_clock(), "it stays said"
 
 
 def test_a_check_that_hangs_is_what_is_wrong_and_is_not_begun_again():
@@ -471,7 +471,7 @@ def test_a_check_that_hangs_is_what_is_wrong_and_is_not_begun_again():
     checks = Checks()
     assert set(checks.ask({"disk": hang, "clock": lambda _: "well"})) == {"disk", "clock"}  # type: ignore[arg-type]
     goes_on.clear()
-    time.sleep(OLD_AFTER_S)
+    time.sleep(STALE_AFTER_S)
     for _ in range(2):
         told = checks.ask({"disk": hang, "clock": lambda: "well"})
         assert told["clock"] == {"status": "ok", "detail": "well"}

@@ -10,8 +10,8 @@ from enhanced_flask import create_app
 from scheduler_service.errors import StorageUnavailable
 from scheduler_service.http.contract.contract import required_scope
 from scheduler_service.http.guards.auth import find_key
-from scheduler_service.http.guards.limits import FAILED_HERE_BURST, FAILED_KEYS_BURST
-from scheduler_service.http.watch.health import HIDDEN
+from scheduler_service.http.guards.limits import FAILED_KEYS_BURST, FAILED_LOCAL_BURST
+from scheduler_service.http.watch.health import HIDDEN_DETAIL
 from scheduler_service.keys import main as keys_tool
 from scheduler_service.keys import parse_keys
 from scheduler_service.settings import Settings, is_loopback, settings_from_environment
@@ -228,7 +228,7 @@ def test_who_may_not_read_is_told_which_parts_work_and_no_more(exposed, on_loopb
 
     whole = parts(on_loopback)
     assert "DDQN" in whole["models"]["detail"]
-    hidden = {name: {"status": part["status"], "detail": HIDDEN} for name, part in whole.items()}
+    hidden = {name: {"status": part["status"], "detail": HIDDEN_DETAIL} for name, part in whole.items()}
     assert parts(exposed) == hidden
     assert parts(exposed, bearer(SCOPED["run"])) == hidden
     assert parts(exposed, bearer("wrong")) == hidden
@@ -241,7 +241,7 @@ def test_health_is_no_way_to_try_keys(tmp_path):
     for _ in range(FAILED_KEYS_BURST):
         assert client.get("/health/ready", headers=bearer("wrong"), environ_base=ELSEWHERE).status_code in (200, 503)
     right = client.get("/health/ready", headers=bearer(SCOPED["read"]), environ_base=ELSEWHERE)
-    assert right.json["parts"]["models"]["detail"] == HIDDEN
+    assert right.json["parts"]["models"]["detail"] == HIDDEN_DETAIL
     assert client.get("/models", headers=bearer(SCOPED["read"]), environ_base=ELSEWHERE).status_code == 429
 
 
@@ -261,10 +261,10 @@ def test_who_may_not_read_is_not_told_where_the_service_keeps_things(tmp_path):
 
 def test_unknown_keys_from_this_machine_are_bounded_together_and_right_ones_go_on(tmp_path):
     client = app_over(tmp_path).test_client()
-    wrong = [bearer(f"wrong {number}") for number in range(FAILED_HERE_BURST + 50)]
+    wrong = [bearer(f"wrong {number}") for number in range(FAILED_LOCAL_BURST + 50)]
     told = [client.get("/models", headers=headers).status_code for headers in wrong]
-    assert told[:FAILED_HERE_BURST] == [401] * FAILED_HERE_BURST
-    assert 429 in told[FAILED_HERE_BURST:]
+    assert told[:FAILED_LOCAL_BURST] == [401] * FAILED_LOCAL_BURST
+    assert 429 in told[FAILED_LOCAL_BURST:]
     assert client.get("/models", headers=bearer(SCOPED["read"])).status_code == 200
 
 

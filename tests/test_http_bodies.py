@@ -16,12 +16,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from werkzeug.exceptions import RequestEntityTooLarge, ServiceUnavailable
 
-from scheduler_service.http.bodies import MARKS, MAX_MARKS, parse_json
-from scheduler_service.http.server.connections import MAX_HELD_BYTES, ONE_PIECE, Connection
+from scheduler_service.http.bodies import MAX_SEPARATORS, SEPARATORS, parse_json
+from scheduler_service.http.server.connections import MAX_HELD_BYTES, SEND_CHUNK_BYTES, Connection
 from scheduler_service.http.server.incoming import (
-    FRAMING_ALLOWED,
-    LEAST_BYTES_PER_S,
-    STALLED_S,
+    MAX_FRAMING_BYTES,
+    MIN_BYTES_PER_S,
+    STALL_TIMEOUT_S,
     BadFraming,
     Incoming,
     RequestBody,
@@ -95,7 +95,7 @@ def test_lines_are_those_of_a_file(content):
         b"0\r\nno trailer\r\n\r\n",
         b"0\r\nContent-Length: 3\r\n\r\n",
         b"0\r\n" + b"X: y\r\n" * 2_000 + b"\r\n",
-        b"".join(b"1\r\nx\r\n" for _ in range(FRAMING_ALLOWED)) + b"0\r\n\r\n",
+        b"".join(b"1\r\nx\r\n" for _ in range(MAX_FRAMING_BYTES)) + b"0\r\n\r\n",
     ],
 )
 def test_what_is_no_body_is_refused_and_stays_so(sent):
@@ -123,11 +123,11 @@ def test_a_short_rest_is_passed_over_and_a_long_one_is_not():
 def test_time_is_counted_whatever_the_framing():
     for body in (body_of(b"5\r\nab"), body_of(b"ab", 5)):
         now_s = body.began_s
-        assert not body.is_slow(now_s + STALLED_S - 1.0)
-        assert body.is_slow(now_s + STALLED_S + 1.0)
+        assert not body.is_slow(now_s + STALL_TIMEOUT_S - 1.0)
+        assert body.is_slow(now_s + STALL_TIMEOUT_S + 1.0)
     body = body_of(b"x" * 100_000, 10**6)
     body.read(90_000)
-    assert body.is_slow(body.began_s + STALLED_S + 1.0 + 100_000 / LEAST_BYTES_PER_S)
+    assert body.is_slow(body.began_s + STALL_TIMEOUT_S + 1.0 + 100_000 / MIN_BYTES_PER_S)
     assert body.is_slow(body.began_s + 600.0), "a byte now and then does not help"
     assert not body_of(b"", 0).is_slow(time.monotonic() + 10**6)
 
@@ -147,7 +147,7 @@ def test_every_byte_is_counted_and_may_be_refused():
 def test_short_bodies_are_taken_while_others_hold_all_that_there_is_room_for():
     connection = Connection.__new__(Connection)
     connection.server = SimpleNamespace(held_bytes=MAX_HELD_BYTES)
-    connection._take(ONE_PIECE)
+    connection._take(SEND_CHUNK_BYTES)
     with pytest.raises(ServiceUnavailable):
         connection._take(1)
 
@@ -156,7 +156,7 @@ def test_answers_wait_for_their_clients_while_there_is_room_and_no_longer():
     connection = Connection.__new__(Connection)
     connection.server = SimpleNamespace(held_bytes=MAX_HELD_BYTES)
     with pytest.raises(BrokenPipeError):
-        connection._sendall(b"x" * (ONE_PIECE + 1))
+        connection._sendall(b"x" * (SEND_CHUNK_BYTES + 1))
     assert connection.sending_s is None
 
 
@@ -164,9 +164,9 @@ def test_a_client_that_takes_nothing_of_a_large_answer_has_no_longer_than_one_of
     connection = Connection.__new__(Connection)
     connection.is_idle, connection.sending_s, connection.sending_bytes = False, 0.0, 10**9
     connection.piece_s = 100.0
-    assert not connection.is_slow(100.0 + STALLED_S - 1.0)
-    assert connection.is_slow(100.0 + STALLED_S + 1.0)
-    connection.piece_s = connection.sending_s + STALLED_S + 10**9 / LEAST_BYTES_PER_S + 1.0
+    assert not connection.is_slow(100.0 + STALL_TIMEOUT_S - 1.0)
+    assert connection.is_slow(100.0 + STALL_TIMEOUT_S + 1.0)
+    connection.piece_s = connection.sending_s + STALL_TIMEOUT_S + 10**9 / MIN_BYTES_PER_S + 1.0
     assert connection.is_slow(connection.piece_s), "a little now and then does not help"
 
 
@@ -320,11 +320,11 @@ def test_who_breaks_off_is_forgotten(either):
 
 @pytest.mark.parametrize("unit", [b"[]", b"{}", b'{"a":1}', b"1", b'"a"', b"[" * 30 + b"]" * 30])
 def test_a_body_of_more_values_than_anybody_needs_is_refused_before_it_is_parsed(unit):
-    marks = 1 + sum(map(unit.count, MARKS))
+    marks = 1 + sum(map(unit.count, SEPARATORS))
     with pytest.raises(RequestEntityTooLarge, match="250000 commas, colons and opening brackets"):
-        parse_json(b"[" + b",".join([unit] * (MAX_MARKS // marks + 2)) + b"]")
-    few = b"[" + b",".join([unit] * (MAX_MARKS // marks - 1)) + b"]"
-    assert len(cast(list[object], parse_json(few))) == MAX_MARKS // marks - 1
+        parse_json(b"[" + b",".join([unit] * (MAX_SEPARATORS // marks + 2)) + b"]")
+    few = b"[" + b",".join([unit] * (MAX_SEPARATORS // marks - 1)) + b"]"
+    assert len(cast(list[object], parse_json(few))) == MAX_SEPARATORS // marks - 1
 
 
 def test_the_largest_instance_is_read_with_every_field_and_twenty_predecessors():

@@ -6,6 +6,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from scheduler_service.words import WORDS
+
 SAMPLE = [10, 5, 8, 6, 7, 9, 6, 7, 6, 7, 7, 7, 4, 7, 5]
 JSON = {"Content-Type": "application/json"}
 
@@ -269,3 +271,17 @@ def test_no_bytes_make_a_500(service, body):
 def test_after_all_that_the_service_still_serves(service):
     still_serves(service)
     assert service.get("/health").status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "code"),
+    [
+        ("GET", "/nothing", "no_such_path"),
+        ("PUT", "/health", "method_not_allowed"),
+        ("GET", "/runs/x", "run_not_found"),
+    ],
+)
+def test_what_is_refused_has_a_code_whose_text_is_the_detail(service, method, path, code):
+    told = service.session.request(method, service.url + path).json()
+    assert told["code"] == code
+    assert told["detail"] == told["error"] == WORDS.text(f"errors.{code}", told["params"])

@@ -15,7 +15,7 @@ from enhanced_flask import create_app
 from scheduler_service.http.guards.limits import (
     ADDRESS_SLOTS,
     FAILED_KEYS_BURST,
-    LEAST_BURST,
+    MIN_BURST,
     Limits,
     RateExceeded,
     RateLimit,
@@ -61,11 +61,11 @@ def test_a_burst_is_taken_at_once_and_then_one_request_an_interval():
     limit, now = limit_at(60, 5)
     assert [limit.take(0).remaining for _ in range(5)] == [4, 3, 2, 1, 0]
     refused = limit.take(0)
-    assert not refused.is_taken
+    assert not refused.is_allowed
     assert refused.wait_s == pytest.approx(1.0)
     now[0] += 1.0
-    assert limit.take(0).is_taken
-    assert not limit.take(0).is_taken
+    assert limit.take(0).is_allowed
+    assert not limit.take(0).is_allowed
 
 
 def test_refused_requests_do_not_count():
@@ -73,7 +73,7 @@ def test_refused_requests_do_not_count():
     for _ in range(100):
         limit.take(0)
     now[0] += 1.0
-    assert limit.take(0).is_taken
+    assert limit.take(0).is_allowed
 
 
 def test_a_client_that_was_silent_gets_its_burst_back_and_no_more():
@@ -81,14 +81,14 @@ def test_a_client_that_was_silent_gets_its_burst_back_and_no_more():
     for _ in range(5):
         limit.take(0)
     now[0] += 1e6
-    assert sum(limit.take(0).is_taken for _ in range(50)) == 5
+    assert sum(limit.take(0).is_allowed for _ in range(50)) == 5
 
 
 def test_in_the_long_run_the_rate_is_kept_whatever_the_pace():
     limit, now = limit_at(600, 10)
     taken = 0
     for _ in range(10_000):
-        taken += limit.take(1).is_taken
+        taken += limit.take(1).is_allowed
         now[0] += 0.013
     assert taken == pytest.approx(10_000 * 0.013 * 10 + 10, abs=2)
 
@@ -97,11 +97,11 @@ def test_one_client_does_not_use_up_anothers():
     limit, _ = limit_at(60, 3)
     for _ in range(10):
         limit.take(0)
-    assert limit.take(1).is_taken
+    assert limit.take(1).is_allowed
 
 
 def _take(limit, count, results):
-    results.put(sum(limit.take(0).is_taken for _ in range(count)))
+    results.put(sum(limit.take(0).is_allowed for _ in range(count)))
 
 
 def test_processes_that_are_forked_share_what_was_used():
@@ -121,19 +121,19 @@ def test_processes_that_are_forked_share_what_was_used():
 
 def test_an_ipv6_client_is_its_network_and_this_machine_is_nobody(tmp_path):
     limits = Limits(Settings(home=tmp_path, rate_limit=1))
-    for number in range(LEAST_BURST):
-        assert limits.take_for_address(f"2001:db8::{number:x}").is_taken
-    assert not limits.take_for_address("2001:db8::ffff").is_taken
-    assert limits.take_for_address("2001:db8:0:1::1").is_taken
+    for number in range(MIN_BURST):
+        assert limits.decide_for_address(f"2001:db8::{number:x}").is_allowed
+    assert not limits.decide_for_address("2001:db8::ffff").is_allowed
+    assert limits.decide_for_address("2001:db8:0:1::1").is_allowed
     for loopback in ("127.0.0.1", "::1", "::ffff:127.0.0.1"):
-        assert limits.take_for_address(loopback) is None
+        assert limits.decide_for_address(loopback) is None
 
 
 def test_the_same_client_by_either_family_is_one(tmp_path):
     limits = Limits(Settings(home=tmp_path, rate_limit=1))
-    for _ in range(LEAST_BURST):
-        limits.take_for_address("203.0.113.7")
-    assert not limits.take_for_address("::ffff:203.0.113.7").is_taken
+    for _ in range(MIN_BURST):
+        limits.decide_for_address("203.0.113.7")
+    assert not limits.decide_for_address("::ffff:203.0.113.7").is_allowed
 
 
 def test_guessing_keys_ends_soon_and_bothers_no_other_address(tmp_path):
@@ -168,7 +168,7 @@ def app(tmp_path_factory):
 
 def test_whoever_asks_too_often_is_told_when_to_come_back(app):
     client = app.test_client()
-    for left in range(LEAST_BURST - 1, -1, -1):
+    for left in range(MIN_BURST - 1, -1, -1):
         answer = client.get("/models", headers=bearer("slow"))
         assert answer.status_code == 200
         assert answer.headers["RateLimit-Policy"] == '"requests";q=60;w=60'
@@ -188,9 +188,9 @@ def test_a_forwarded_address_is_not_believed(app):
     client = app.test_client()
     answers = [
         client.get("/nope", environ_base={"REMOTE_ADDR": "198.51.100.1"}, headers={"X-Forwarded-For": f"10.0.0.{n}"})
-        for n in range(LEAST_BURST + 1)
+        for n in range(MIN_BURST + 1)
     ]
-    assert [answer.status_code for answer in answers] == [404] * LEAST_BURST + [429]
+    assert [answer.status_code for answer in answers] == [404] * MIN_BURST + [429]
 
 
 def test_a_guesser_is_refused_also_with_a_right_key_until_it_has_waited(app):
@@ -204,7 +204,7 @@ def test_a_guesser_is_refused_also_with_a_right_key_until_it_has_waited(app):
 
 def test_nothing_limits_whoever_has_no_key_on_loopback(app, tmp_path):
     for where in (app, create_app(Settings(home=tmp_path, rate_limit=1))):
-        answers = [where.test_client().get("/models") for _ in range(3 * LEAST_BURST)]
+        answers = [where.test_client().get("/models") for _ in range(3 * MIN_BURST)]
         assert {answer.status_code for answer in answers} == {200}
         assert "RateLimit" not in answers[0].headers
 
@@ -214,7 +214,7 @@ def test_zero_means_no_limit(tmp_path):
         Settings(home=tmp_path, host="0.0.0.0", api_keys=ENTRIES, rate_limit=0, anonymous_scopes=("read",))
     )
     for more in ({"headers": bearer("slow")}, {"environ_base": FOREIGN}):
-        assert {app.test_client().get("/models", **more).status_code for _ in range(2 * LEAST_BURST)} == {200}
+        assert {app.test_client().get("/models", **more).status_code for _ in range(2 * MIN_BURST)} == {200}
 
 
 def test_two_workers_count_together(exposed):
@@ -222,11 +222,11 @@ def test_two_workers_count_together(exposed):
     # A new connection each, so that both workers get some.
     statuses = [
         requests.get(f"{exposed.url}/models", headers=bearer("slow"), timeout=HANG_S).status_code
-        for _ in range(3 * LEAST_BURST)
+        for _ in range(3 * MIN_BURST)
     ]
-    most = LEAST_BURST + int(time.monotonic() - began) + 2
+    most = MIN_BURST + int(time.monotonic() - began) + 2
     assert set(statuses) == {200, 429}
-    assert LEAST_BURST <= statuses.count(200) <= most
+    assert MIN_BURST <= statuses.count(200) <= most
 
 
 # --- clients that speak HTTP badly, over real sockets: gevent's server, and gunicorn ---

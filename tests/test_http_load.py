@@ -25,7 +25,7 @@ from scheduler_env.standard_cycle import standard_instance
 from scheduler_service.errors import Overloaded
 from scheduler_service.http.contract.runs import VIEWS, RunRequest
 from scheduler_service.http.runs.caching import AnswerCache, key_of
-from scheduler_service.http.runs.running import NEGLIGIBLE_MS, compute, draw
+from scheduler_service.http.runs.running import NEGLIGIBLE_WAIT_MS, compute, draw
 from scheduler_service.http.server import offload
 from scheduler_service.http.server.offload import NativeThreads
 from scheduler_service.http.services import EXTENSION
@@ -207,10 +207,10 @@ def test_a_budget_counts_from_the_arrival(service):
         query = "SELECT queue_time, time_budget_ms FROM runs WHERE user_id LIKE 'arrival-%'"
         runs = [(1_000.0 * queued_s, had_ms) for queued_s, had_ms in connection.execute(query)]
     assert len(runs) == 16
-    assert any(waited_ms > NEGLIGIBLE_MS for waited_ms, _ in runs)
+    assert any(waited_ms > NEGLIGIBLE_WAIT_MS for waited_ms, _ in runs)
     default_ms = load_agent(SEED).default_budget_ms
     for waited_ms, had_ms in runs:
-        taken_off_ms = waited_ms if waited_ms > NEGLIGIBLE_MS else 0.0
+        taken_off_ms = waited_ms if waited_ms > NEGLIGIBLE_WAIT_MS else 0.0
         assert had_ms == pytest.approx(max(1_000.0 - taken_off_ms, default_ms))
 
 
@@ -283,7 +283,7 @@ def test_health_answers_while_everything_computes(service):
 
 
 def test_a_queue_whose_work_waits_too_long_takes_no_more_until_it_is_done(monkeypatch):
-    monkeypatch.setattr(offload, "LONGEST_WAIT_S", 0.05)
+    monkeypatch.setattr(offload, "MAX_QUEUE_WAIT_S", 0.05)
     threads = NativeThreads(1, max_waiting=100, metrics=Metrics().queue("compute"))
     first, second = threading.Event(), threading.Event()
     jobs = [gevent.spawn(threads.run, first.wait)]

@@ -19,7 +19,7 @@ import pytest
 import requests
 
 from monitoring import PerformanceMonitor
-from scheduler_service.http.server.connections import Server, Share
+from scheduler_service.http.server.connections import ConnectionCounts, Server
 from scheduler_service.http.server.serving import DRAIN_S, listening_socket
 from scheduler_service.settings import PROJECT_ROOT
 from tests.conftest import NEW_PROCESS, LiveService, live_service
@@ -199,11 +199,11 @@ def test_the_configuration_of_deploy_serves_the_same(supervised):
 @pytest.mark.parametrize(("siblings", "is_taken"), [(14, True), (13, False)])
 def test_of_many_connections_a_worker_leaves_the_next_to_a_sibling_only_if_that_has_far_fewer(siblings, is_taken):
     counts = memoryview(bytearray(8)).cast("i")
-    Share(counts, 1).tell(siblings)
-    ours = Share(counts, 0)
-    ours.tell(16)
+    ConnectionCounts(counts, 1).set_count(siblings)
+    ours = ConnectionCounts(counts, 0)
+    ours.set_count(16)
     with closing(listening_socket("127.0.0.1", 0)) as listener:
-        server = Server(listener, lambda *_: [], max_connections=100, share=ours)
+        server = Server(listener, lambda *_: [], max_connections=100, connection_counts=ours)
         held = [server.pool.spawn(gevent.sleep, 60) for _ in range(16)]
         with socket.create_connection(listener.getsockname()):
             accepted = server.do_read()

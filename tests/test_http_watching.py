@@ -11,7 +11,7 @@ from scheduler_env.standard_cycle import SAMPLE_PARAMS
 from scheduler_service.clock import utc_now
 from scheduler_service.files import locked
 from scheduler_service.http.services import EXTENSION
-from scheduler_service.http.watch.watching import ANYWAY_EVERY_S, REST, ExperimentWatch
+from scheduler_service.http.watch.watching import PAUSE_FACTOR, UNCHANGED_INTERVAL_S, ExperimentWatch
 from scheduler_service.settings import Settings
 from scheduler_service.telemetry.queries import experiments_since
 from scheduler_service.telemetry.record import PairRecord
@@ -46,36 +46,36 @@ def run_each(parts, *names):
 
 def test_active_experiments_that_could_be_moved_are_judged_once_until_there_is_something_new(parts, judged):
     watch = ExperimentWatch(parts)
-    watch.look()
+    watch.review()
     assert judged == [], "there is nothing to judge them by"
     run_each(parts, *NAMES)
     for _ in range(3):
-        watch.look()
+        watch.review()
     assert judged == ["first", "second"]
     run_each(parts, "second")
-    watch.look()
+    watch.review()
     assert judged == ["first", "second", "second"]
 
 
 def test_pairs_and_changes_are_something_new(parts, judged):
     run_each(parts, *NAMES)
     watch = ExperimentWatch(parts)
-    watch.look()
+    watch.review()
     pair = {"candidate": "model_b", "key_a": "a", "key_b": "b", "success_a": False, "success_b": False}
     parts.monitor.record_pair(PairRecord(request_id="r", experiment="first", source="shadow", **pair))
-    watch.look()
+    watch.review()
     parts.experiments.config["experiments"]["second"]["margin"] = 0.02
-    watch.look()
+    watch.review()
     parts.experiments.start_experiment("paused")
-    watch.look()
-    watch.look()
+    watch.review()
+    watch.review()
     assert judged == ["first", "second", "first", "second", "paused"]
 
 
 def test_another_database_is_all_new(parts, judged):
     run_each(parts, "first", "first", "first")
     watch = ExperimentWatch(parts)
-    watch.look()
+    watch.review()
     assert experiments_since(parts.monitor.engine, 2, 0) == ({"first"}, 3, 0)
     assert experiments_since(parts.monitor.engine, 3, 0) == (set(), 3, 0)
     assert experiments_since(parts.monitor.engine, 9, 9) == ({"first"}, 3, 0)
@@ -91,15 +91,15 @@ def test_a_rollout_is_judged_when_its_stage_may_be_left_and_otherwise_one_in_a_r
     run_each(parts, *ramps)
     watch = ExperimentWatch(parts)
     for _ in range(3):
-        watch.look()
+        watch.review()
     assert judged == ramps
     now.time += timedelta(hours=3)
     for _ in range(3):
-        watch.look()
+        watch.review()
     assert judged == [*ramps, *ramps]
-    now.s += ANYWAY_EVERY_S
+    now.s += UNCHANGED_INTERVAL_S
     for _ in range(5):
-        watch.look()
+        watch.review()
     assert len(judged) == 9, "each once, one in a round"
     assert set(judged[6:]) == set(ramps)
 
@@ -107,9 +107,9 @@ def test_a_rollout_is_judged_when_its_stage_may_be_left_and_otherwise_one_in_a_r
 def test_only_the_holder_of_the_lease_judges(parts, judged):
     run_each(parts, *NAMES)
     with locked(parts.settings.ab_config_file.with_name("experiments.lease")):
-        ExperimentWatch(parts).look()
+        ExperimentWatch(parts).review()
     assert judged == []
-    ExperimentWatch(parts).look()
+    ExperimentWatch(parts).review()
     assert judged == ["first", "second"]
 
 
@@ -123,14 +123,14 @@ def test_whatever_is_wrong_with_one_experiment_the_others_are_judged_and_the_log
         raise ZeroDivisionError("a defect of ours")
 
     monkeypatch.setattr(parts.experiments, "review", review)
-    monkeypatch.setattr("scheduler_service.http.watch.watching.ANYWAY_EVERY_S", 0.0)
+    monkeypatch.setattr("scheduler_service.http.watch.watching.UNCHANGED_INTERVAL_S", 0.0)
     watch = ExperimentWatch(parts)
     run_each(parts, *NAMES)
-    watch.look()
-    watch.look()
+    watch.review()
+    watch.review()
     assert names[:2] == ["first", "second"]
     assert len(names) == 3, "a trouble may be over by now"
-    assert caplog.text.count("experiment first could not be judged: a defect of ours") == 1
+    assert caplog.text.count("experiment first could not be reviewed: a defect of ours") == 1
 
 
 def test_long_looks_are_followed_by_a_rest(parts, monkeypatch):
@@ -145,10 +145,10 @@ def test_long_looks_are_followed_by_a_rest(parts, monkeypatch):
     watch = ExperimentWatch(parts)
     for _ in range(4):  # the first tells nothing of the next, the second took long
         run_each(parts, "first")
-        watch.look()
+        watch.review()
     assert names.count("first") == 2
-    now.s += REST * 0.05
-    watch.look()
+    now.s += PAUSE_FACTOR * 0.05
+    watch.review()
     assert names.count("first") == 3, "what came during the rest is judged after it"
 
 
@@ -158,7 +158,7 @@ def test_long_looks_are_followed_by_a_rest(parts, monkeypatch):
 @pytest.fixture
 def failing(tmp_path, monkeypatch):
     """A service whose experiment's candidate cannot be loaded any more; the watch rests no moment."""
-    monkeypatch.setattr("scheduler_service.http.watch.watching.GLANCE_REST", 0.0)
+    monkeypatch.setattr("scheduler_service.http.watch.watching.BREAKER_PAUSE_FACTOR", 0.0)
     app = create_app(Settings(home=tmp_path))
     parts = app.extensions[EXTENSION]
     for name, options in (("bad", {}), ("unguarded", {"guardrails": False})):
@@ -182,7 +182,7 @@ def test_a_candidate_that_fails_is_stopped_within_its_first_20_requests_though_o
     watch, told = ExperimentWatch(parts), []
     while (info := ask(app, "bad"))["reason"] == "fallback" and len(told) < 100:
         told.append(info)
-        watch.glance(parts.failed_runs.wait(0.0))
+        watch.check_breakers(parts.failed_runs.wait(0.0))
     assert len(told) == 13
     assert info["reason"] == "experiment_not_active"
     last = parts.experiments.history.of("bad")[-1]
@@ -197,7 +197,7 @@ def test_the_look_of_every_second_stops_it_too_and_the_results_name_the_breaker(
     app, parts = failing
     for _ in range(20):
         ask(app, "bad")
-    ExperimentWatch(parts).look()
+    ExperimentWatch(parts).review()
     assert parts.experiments.get_experiment("bad").status == "stopped"
     results = app.test_client().get("/experiments/bad/results").json["results"]
     (breaker,) = (each for each in results["guardrails"] if each["name"] == "requests")
@@ -209,8 +209,8 @@ def test_who_switched_the_guardrails_off_has_no_breaker_either(failing):
     watch = ExperimentWatch(parts)
     for _ in range(30):
         ask(app, "unguarded")
-        watch.glance(parts.failed_runs.wait(0.0))
-    watch.look()
+        watch.check_breakers(parts.failed_runs.wait(0.0))
+    watch.review()
     assert parts.experiments.get_experiment("unguarded").status == "active"
     assert app.test_client().get("/experiments/unguarded/results").json["results"]["guardrails"] == []
 

@@ -73,7 +73,7 @@ def test_a_change_that_is_being_written_is_waited_for(tmp_path):
         assert writer.stdout.readline() == "written\n"
         assert len(left_in(tmp_path)) == 1
         remover = subprocess.Popen(
-            [preloaded.python(), "-c", f"{DIE}from scheduler_service.http.watch.watching import tidy_folders\n"
+            [preloaded.python(), "-c", f"{DIE}from scheduler_service.http.watch.watching import clean_folders\n"
              f"from scheduler_service.settings import Settings\ntidy_folders(Settings(home={str(tmp_path)!r}))"]
         )  # fmt: skip
         time.sleep(0.5)  # it may look meanwhile; nothing depends on how far it comes

@@ -257,11 +257,10 @@ def test_commits_go_to_the_disk(monitor):
         assert connection.exec_driver_sql("PRAGMA synchronous").scalar() == 2  # FULL
 
 
-def test_native_threads_under_gevent_do_not_hang(tmp_path):
-    """With monkey patching, as under gunicorn: plain locks of `threading` would hang here."""
+def test_native_threads_beside_an_event_loop_do_not_hang(tmp_path):
+    """As in the service, whose workers patch nothing."""
     code = textwrap.dedent(
         """
-        from gevent import monkey; monkey.patch_all()
         import gevent, sys
         from monitoring import PerformanceMonitor, PerformanceRecord
         monitor = PerformanceMonitor(sys.argv[1], reports_dir="unused")

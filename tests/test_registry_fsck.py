@@ -55,7 +55,9 @@ def no_waiting_for_the_disk(monkeypatch):
 
 
 def kinds(base, *, mend=False):
-    return [(problem.kind, problem.subject, problem.is_mendable) for problem in fsck(Store(base, utc_now), mend=mend)]
+    found = fsck(Store(base, utc_now), mend=mend)
+    assert all(problem.to_dict().keys() >= {"message", "remedy", "code", "params"} for problem in found)
+    return [(problem.kind, problem.subject, problem.is_mendable) for problem in found]
 
 
 def test_nothing_is_wrong_with_a_sound_registry(base):
@@ -198,7 +200,7 @@ def test_a_change_that_a_crash_interrupted_is_seen_and_finished(base, keys):
         "import os, signal\nfrom model_manager import ModelVersionManager\n"
         "from scheduler_service.registry.store import Store\n"
         "manager = ModelVersionManager(os.environ['BASE'])\n"
-        "Store._carry_out = lambda *_: os.kill(os.getpid(), signal.SIGKILL)\n"
+        "Store._apply = lambda *_: os.kill(os.getpid(), signal.SIGKILL)\n"
         "manager.tag_model('canary', os.environ['KEY'])\n"
     )
     environment = os.environ | {"BASE": str(base), "KEY": keys[2]}

@@ -19,6 +19,7 @@ from scheduler_service.errors import (
     ModelNotFound,
     StorageUnavailable,
 )
+from scheduler_service.registry.loading import LoadedModels
 from scheduler_service.registry.names import Version, choose_version, hash_of_config
 from scheduler_service.registry.records import STATUSES
 from scheduler_service.settings import Settings
@@ -469,7 +470,7 @@ def test_a_loaded_model_builds_the_same_schedule_as_the_file_it_came_from(manage
 
 def test_a_model_is_loaded_once_and_few_are_kept(manager, register, monkeypatch, tmp_path):
     small = ModelVersionManager(tmp_path / "models")
-    small.loaded._capacity = 2
+    small.loaded = LoadedModels(2)
     keys = [register(number) for number in (1, 2, 3)]
     first = small.load_model(keys[0])
     assert small.load_model("DDQN_v1.0") is first

@@ -16,7 +16,7 @@ from scheduler_env.network import QNetwork, read_checkpoint, save_checkpoint
 from scheduler_service.clock import parse_time
 from scheduler_service.errors import InvalidInput, InvalidModel, InvalidTransition, ModelNotFound, StorageUnavailable
 from scheduler_service.registry import examination
-from scheduler_service.registry.degradation import ALPHA, LEAST_RUNS, WINDOW, window_at
+from scheduler_service.registry.degradation import ALPHA, MIN_RUNS, WINDOW, window_at
 from scheduler_service.registry.validation import flags, measure, validation_set
 from scheduler_service.settings import Settings
 from tests.checkpoints import SEED, write_checkpoint
@@ -343,7 +343,7 @@ def test_failures_count_as_a_drop_also_under_the_name_that_was_asked_for(manager
     [
         {"gap": 0.0},
         {"gap": 0.04},
-        {"gap": 0.2, "n": LEAST_RUNS - 1},
+        {"gap": 0.2, "n": MIN_RUNS - 1},
         {"gap": 0.2, "key": "another"},
         {"gap": 0.2, "days": -3},
     ],

@@ -57,6 +57,8 @@ def _quickly(request, monkeypatch):
     """Drawing takes most of the time, and most tests are about words."""
     if "pictures" not in request.fixturenames:
         monkeypatch.setattr("scheduler_service.reporting.page.data_uri", lambda drawn: "data:,")
+        monkeypatch.setattr("scheduler_service.reporting.figures.boxes", lambda *_, **__: None)
+        monkeypatch.setattr("scheduler_service.reporting.evolution.MOMENTS", 8)
 
 
 def experiment(**options: object) -> Experiment:
@@ -308,7 +310,7 @@ def test_eight_arms_fit_on_a_page(pictures):
 # --- the evidence agrees with it ---
 
 
-def test_the_sequence_ends_with_the_verdicts_figures_and_was_right_at_every_moment():
+def test_the_sequence_ends_with_the_verdicts_figures_and_was_right_at_every_moment(pictures):
     runs = runs_of(120, 5, better={"model_b": 0.02})
     split = experiment().traffic_split
     frame = effects_over_time(runs, METRICS["makespan"], ["model_b"], 0.05, split)["model_b"]
@@ -498,7 +500,7 @@ def test_the_pdf_is_the_same_each_time_and_lies_beside_its_page(pictures, monito
     assert pages[0].with_suffix(".pdf").read_bytes() == pages[2].with_suffix(".pdf").read_bytes()
 
 
-def test_everything_that_the_page_says_is_in_the_pdf(tmp_path):
+def test_everything_that_the_page_says_is_in_the_pdf(pictures, tmp_path):
     if shutil.which("pdftotext") is None:
         pytest.skip("pdftotext (poppler-utils) reads the PDF here")
     runs, of = runs_of(200, 8, better={"model_b": 0.06}), experiment(shadow=1.0, title="新模型", hypothesis="更短")
@@ -534,7 +536,8 @@ def test_any_data_make_a_sensible_page(pictures, runs, lang):
     history = [line(0, "created", "active", 0.1)]
     report = report_on(experiment(rollout={}, shadow=0.5), runs, pairs_of(2), history, lang)
     page = Page(html_of(report))
-    assert pdf_of(report).startswith(b"%PDF-")
+    if lang == "zh":  # the English report has the same pictures
+        assert pdf_of(report).startswith(b"%PDF-")
     words = page.text.lower().replace("(", " ").replace("%", " ").split()
     assert not {"nan", "none", "inf"} & set(words)
     assert WORDS.text("experiments.arms.heading", lang=lang) in page.text

@@ -12,6 +12,7 @@ from scheduler_env.errors import CodedError
 from scheduler_env.findings import InvalidFile
 from scheduler_env.words import KINDS, Catalogue
 from scheduler_service import errors as service_errors
+from scheduler_service.http.contract.problems import HTTP_CODES
 from scheduler_service.validation import invalid
 from scheduler_service.words import LANGS, WORDS
 
@@ -159,6 +160,11 @@ def test_each_message_has_a_text_and_its_parameters():
         assert text is not None, f"{where}: no text {path}"
         missing = fields(text).keys() - (given if given is not None else fields(text).keys())
         assert not missing, f"{where}: {path} lacks {missing}"
+
+
+def test_each_code_of_the_http_layer_has_a_text():
+    codes = {*HTTP_CODES.values(), "http_error", "internal_error", "runs_overloaded", "not_http"}
+    assert {f"errors.{code}" for code in codes} <= TEXTS["en"].keys()
 
 
 def test_the_catalogue_has_no_text_in_two_folders(tmp_path):

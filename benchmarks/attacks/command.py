@@ -50,12 +50,12 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.attacks")
     add = parser.add_argument
     add("--server", choices=SERVERS, default="ours")
-    add("--through", default="", help="a service that runs already: the address that clients use")
-    add("--pid", type=int, nargs="+", default=[], help="of its processes; their descendants count, too")
-    add("--home", type=Path, default=None, help="its folder")
-    add("--attempts", type=int, default=3, help="of a row that was only late")
-    add("--name", default="", help="of its column in the results")
-    add("--only", default="", help="rows with this in their name; nothing is written")
+    add("--through", default="", help="address of a running service")
+    add("--pid", type=int, nargs="+", default=[], help="its process ids; descendants are included")
+    add("--home", type=Path, default=None, help="its SCHED_HOME")
+    add("--attempts", type=int, default=3, help="attempts for a row that was only late")
+    add("--name", default="", help="name of its column in the results")
+    add("--only", default="", help="only rows with this in their name; writes nothing")
     add("--dry", action="store_true", help="print only")
     options = parser.parse_args(arguments)
     if options.through and not (options.pid and options.name):

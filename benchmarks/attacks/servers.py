@@ -80,13 +80,13 @@ def _serve_pywsgi(port: int) -> None:
 
     from enhanced_flask import make_app
     from scheduler_service.http.guards.limits import Limits
-    from scheduler_service.http.server.serving import listening_socket, room_for_connections
+    from scheduler_service.http.server.serving import connection_limit, listening_socket
     from scheduler_service.logs import configure_logging
     from scheduler_service.settings import settings_from_environment
 
     settings = settings_from_environment()
     configure_logging(settings)
-    room_for_connections()  # as many open files as the system allows
+    connection_limit()  # as many open files as the system allows
     app, after_start = make_app(settings, Limits(settings))
     gevent.spawn(after_start)
     WSGIServer(listening_socket(HOST, port), app, log=None).serve_forever()

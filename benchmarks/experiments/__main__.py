@@ -40,13 +40,15 @@ QUICK = {"experiments": 40, "returning": 10, "ramps": 1, "requests": 40, "resamp
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line; see the module's docstring."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.experiments", description=__doc__)
-    parser.add_argument("--experiments", type=int, default=2_000, help="simulated ones of a cell without a difference")
-    parser.add_argument("--returning", type=int, default=200, help="the same of a cell whose users come again")
-    parser.add_argument("--ramps", type=int, default=20, help="simulated rollouts of a service and candidate")
-    parser.add_argument("--requests", type=int, default=240, help="generated requests of each number of work points")
+    parser.add_argument(
+        "--experiments", type=int, default=2_000, help="simulated experiments per cell without a difference"
+    )
+    parser.add_argument("--returning", type=int, default=200, help="the same for a cell with returning users")
+    parser.add_argument("--ramps", type=int, default=20, help="simulated rollouts per service and candidate")
+    parser.add_argument("--requests", type=int, default=240, help="generated requests per number of work points")
     parser.add_argument("--resampled", type=int, default=200, help="experiments drawn from the real schedules")
-    parser.add_argument("--projected", type=int, default=60, help="experiments whose days are projected")
-    parser.add_argument("--quick", action="store_true", help="few of everything; writes nothing")
+    parser.add_argument("--projected", type=int, default=60, help="experiments with projected days")
+    parser.add_argument("--quick", action="store_true", help="small numbers of all; writes nothing")
     parser.add_argument("--live", action="store_true", help="only six rollouts through a running service")
     options = parser.parse_args(arguments)
     given = arguments if arguments is not None else sys.argv[1:]

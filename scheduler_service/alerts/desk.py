@@ -194,7 +194,7 @@ class AlertDesk:
         if state != "resolved":
             lines.append(word("advice", advice=episode.advice))
             if requests:
-                lines.append(word("requests", ids=list(requests)))
+                lines.append(word("requests", ids=", ".join(requests)))
             lines.append(word("handle", id=episode.id))
         title = f"{word(episode.severity if state == 'firing' else state)} {episode.message}"
         severity = "info" if state == "resolved" else episode.severity

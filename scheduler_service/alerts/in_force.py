@@ -9,8 +9,8 @@ from scheduler_service.alert_rules import (
     GAP_PREFIX,
     GAP_RULE,
     GAP_THRESHOLDS,
-    THRESHOLDS,
     gap_limits,
+    single_thresholds,
     threshold,
 )
 from scheduler_service.alerts.limits import LimitChange, LimitFile
@@ -35,7 +35,7 @@ class ThresholdsInForce:
 
     def all(self) -> dict[str, float]:
         """Name -> value; of the gaps those that somebody said."""
-        usual = {each.name: each.usual for each in THRESHOLDS}
+        usual = {each.name: each.usual for each in single_thresholds()}
         return usual | dict(self._usual()) | self._said | dict(self.file.thresholds)
 
     def said_gaps(self) -> dict[int, float]:
@@ -50,7 +50,7 @@ class ThresholdsInForce:
         """Each with its default and how it came to be set, the newest changes, and what is wrong with the file."""
         changes = self.file.changes()
         latest = {change.name: change for change in changes}
-        names = [each.name for each in THRESHOLDS] + [f"{GAP_PREFIX}{size}" for size in sorted(self.gaps())]
+        names = [each.name for each in single_thresholds()] + [f"{GAP_PREFIX}{size}" for size in sorted(self.gaps())]
         return {
             "thresholds": [self.shown_one(name, latest.get(name)) for name in names],
             "changes": [asdict(each) for each in reversed(changes[-CHANGES_SHOWN:])],

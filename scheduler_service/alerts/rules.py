@@ -4,12 +4,12 @@ A rule has a reading whenever it looked; what to make of it over time (confirm i
 """
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Literal
 
-from scheduler_service.alert_rules import BY_NAME, GAP_THRESHOLDS, RULES, AlertRule, Severity, threshold
+from scheduler_service.alert_rules import GAP_THRESHOLDS, RULES, AlertRule, Severity, threshold
 from scheduler_service.alerts.about import RUNS_SHOWN, runs_about, subject_of, with_judged_gaps
 from scheduler_service.alerts.rise import judged, rise_of
 from scheduler_service.alerts.wording import advice, message, params_of
@@ -34,8 +34,8 @@ SILENCE_RUNS = threshold("silent_service").usual
 """Runs that every earlier week had in the hours that are silent now."""
 SILENCE_WEEKS = 2
 """Earlier weeks that have to be recorded before a silence says anything."""
-EVENTS = frozenset(rule.name for rule in RULES if rule.is_event)
-RULES_OF_RUNS = frozenset(BY_NAME) - EVENTS
+EVENTS = frozenset(rule.name for rule in RULES.values() if rule.is_event)
+RULES_OF_RUNS = frozenset(RULES) - EVENTS
 """The rules that judge what is recorded, and the disk that it is on."""
 
 
@@ -57,6 +57,22 @@ class Reading:
     requests: tuple[str, ...] = ()  # ids of the worst runs it is about, at most `RUNS_SHOWN`
 
 
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What the rules look at."""
+
+    now: datetime
+    runs: "pd.DataFrame"  # of the last hour
+    recent: "pd.DataFrame"  # of the last day
+    before: "pd.DataFrame"  # of the weeks before that
+    silent: timedelta  # since the last run
+    runs_then: Sequence[int]  # runs in the same hours of each earlier week
+    free_bytes: int  # of the disk
+    limits: Mapping[str, float]  # threshold -> value
+    gap_limits: Mapping[int, float]  # as `GAP_THRESHOLDS`
+    said_gaps: frozenset[int]  # the sizes whose thresholds somebody said
+
+
 def performance(runs: "pd.DataFrame", thresholds: Mapping[str, float], lang: Lang = "zh") -> list[Reading]:
     """The three thresholds of the guide, and each model that could not answer.
 
@@ -71,7 +87,7 @@ def performance(runs: "pd.DataFrame", thresholds: Mapping[str, float], lang: Lan
     """
     about = _about(runs)
     readings = [
-        _held_against(name, value, thresholds[name], lang, requests=_first(about[name]))
+        held_against(name, value, thresholds[name], lang, requests=_first(about[name]))
         for name, value in _figures(runs, about).items()
     ]
     for key, failures in about["min_success_rate"].groupby("model_key"):
@@ -117,7 +133,7 @@ def gaps(
         subject, mine = subject_of(largest, limits), told[told["size"] == largest]
         value = float(mine["value"].mean()) if len(mine) >= GAP_RUNS else None
         readings.append(
-            _held_against("max_gap", value, limit, lang, subject=subject, requests=_first(mine), limits=limits)
+            held_against("max_gap", value, limit, lang, subject=subject, requests=_first(mine), limits=limits)
         )
     return readings
 
@@ -137,7 +153,7 @@ def makespan_rises(
     for size, runs in judged(recent, before, now, limits).groupby("size"):
         subject, (value, is_chance) = subject_of(int(str(size)), limits), rise_of(runs)
         more: dict[str, Any] = {"subject": subject, "requests": _first(runs), "limits": limits}
-        reading = _held_against("max_makespan_rise", value, limit, lang, **more)
+        reading = held_against("max_makespan_rise", value, limit, lang, **more)
         # What chance explains is no alert yet, and no end of one.
         readings.append(replace(reading, state="near") if is_chance and reading.state == "beyond" else reading)
     return readings
@@ -157,14 +173,23 @@ def drift(
 
     recent, reference = recent.dropna(), reference.dropna()
     if min(len(recent), len(reference)) < DRIFT_RUNS:
-        return _held_against("input_drift", None, limit, lang, subject=name)
+        return held_against("input_drift", None, limit, lang, subject=name)
     edges = sorted({float(edge) for edge in reference.quantile([share / 10 for share in range(1, 10)])})
     expected, found = _shares(reference, edges), _shares(recent, edges)
     used = [(p, q) for p, q in zip(found, expected, strict=True) if p or q]
     least_p, least_q = 0.5 / len(recent), 0.5 / len(reference)
     psi = sum((max(p, least_p) - max(q, least_q)) * math.log(max(p, least_p) / max(q, least_q)) for p, q in used)
     by_chance = float(chdtri(max(1, len(used) - 1), 0.001)) * (1.0 / len(recent) + 1.0 / len(reference))
-    return _held_against("input_drift", psi, max(limit, by_chance), lang, subject=name)
+    return held_against("input_drift", psi, max(limit, by_chance), lang, subject=name)
+
+
+def drifts(recent: "pd.DataFrame", before: "pd.DataFrame", lang: Lang = "zh", *, limit: float) -> list[Reading]:
+    """`drift` of the numbers of work points, and `drift_of_bounds`."""
+    columns = ["n_workpoints", "lower_bound"]
+    return [
+        drift("n_workpoints", recent["n_workpoints"], before["n_workpoints"], lang, limit=limit),
+        drift_of_bounds(recent[columns], before[columns], lang, limit=limit),
+    ]
 
 
 def drift_of_bounds(
@@ -189,14 +214,14 @@ def silence(silent: timedelta, runs_then: Sequence[int], lang: Lang = "zh", *, l
         runs_then: how many runs there were in the same hours of each earlier week that is recorded.
     """
     if silent < SILENCE_AT_LEAST:
-        return _held_against("silent_service", 0.0, limit, lang)
+        return held_against("silent_service", 0.0, limit, lang)
     expected = float(min(runs_then)) if len(runs_then) >= SILENCE_WEEKS else None
-    return _held_against("silent_service", expected, limit, lang)
+    return held_against("silent_service", expected, limit, lang)
 
 
 def disk(free_bytes: int, min_free_gib: float, lang: Lang = "zh") -> Reading:
     """Whether the records and logs have room."""
-    return _held_against("min_free_disk_gib", free_bytes / 2**30, min_free_gib, lang)
+    return held_against("min_free_disk_gib", free_bytes / 2**30, min_free_gib, lang)
 
 
 def experiment_aborted(experiment: str, reason: str, time: str, lang: Lang = "zh") -> Reading:
@@ -217,12 +242,25 @@ def rolled_back(algorithm: str, reason: str, time: str, lang: Lang = "zh") -> Re
     return _event("model_rolled_back", f"{algorithm}@{time}", reason, lang, details={"time": time})
 
 
+READERS: "list[Callable[[Seen, Lang], Iterable[Reading]]]" = [
+    lambda seen, lang: performance(seen.runs, seen.limits, lang),
+    lambda seen, lang: gaps(seen.runs, seen.gap_limits, lang, said=seen.said_gaps),
+    lambda seen, lang: makespan_rises(
+        seen.recent, seen.before, seen.now, seen.limits["max_makespan_rise"], lang, limits=seen.gap_limits
+    ),
+    lambda seen, lang: drifts(seen.recent, seen.before, lang, limit=seen.limits["input_drift"]),
+    lambda seen, lang: [silence(seen.silent, seen.runs_then, lang, limit=seen.limits["silent_service"])],
+    lambda seen, lang: [disk(seen.free_bytes, seen.limits["min_free_disk_gib"], lang)],
+]
+"""What each rule of `RULES_OF_RUNS` sees."""
+
+
 def beyond(readings: Iterable[Reading]) -> list[Reading]:
     """Those that are beyond their thresholds."""
     return [reading for reading in readings if reading.state == "beyond"]
 
 
-def _held_against(
+def held_against(
     name: str,
     value: float | None,
     limit: float,
@@ -233,7 +271,7 @@ def _held_against(
     limits: Iterable[int] = GAP_THRESHOLDS,
 ) -> Reading:
     """`value` against its threshold; `limits` are the sizes' greatest numbers of work points."""
-    state, params = _state(BY_NAME[name], value, limit), params_of(name, subject, limits)
+    state, params = _state(RULES[name], value, limit), params_of(name, subject, limits)
     return _reading(name, state, value, limit, lang, subject=subject, params=params, requests=requests)
 
 
@@ -264,7 +302,7 @@ def _reading(
     details: Mapping[str, object] | None = None,
     requests: tuple[str, ...] = (),
 ) -> Reading:
-    rule, texts = BY_NAME[name], (message(name, params, lang), advice(name, params, lang))
+    rule, texts = RULES[name], (message(name, params, lang), advice(name, params, lang))
     return Reading(
         name, state, value, limit, *texts, subject, rule.severity, rule.is_event, params, details or {}, requests
     )

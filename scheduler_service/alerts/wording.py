@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 
-from scheduler_service.alert_rules import BY_NAME, GAP_THRESHOLDS
+from scheduler_service.alert_rules import GAP_THRESHOLDS, RULES
 from scheduler_service.words import WORDS, Lang
 
 
@@ -12,7 +12,7 @@ def params_of(name: str, subject: str, limits: Iterable[int] = GAP_THRESHOLDS) -
     Args:
         limits: greatest number of work points of each size.
     """
-    about = BY_NAME[name].about if name in BY_NAME else "none"
+    about = RULES[name].about if name in RULES else "none"
     if about == "size":
         return {"sizes": sizes_of(subject, limits)}
     if about == "arm":
@@ -44,5 +44,5 @@ def advice(name: str, params: Mapping[str, object], lang: Lang) -> str:
 
 def figure(name: str, value: float, lang: Lang) -> str:
     """A figure of the rule, or its threshold, in its unit; four significant digits."""
-    unit = BY_NAME[name].unit if name in BY_NAME else "index"
+    unit = RULES[name].unit if name in RULES else "index"
     return WORDS.text(f"alerts.figure.{unit}", {"value": float(f"{value:.4g}")}, lang)

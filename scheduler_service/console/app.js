@@ -3,6 +3,7 @@ import { createApp, watchEffect } from "vue";
 import { createRouter, createWebHashHistory } from "vue-router";
 import { i18n } from "./core/i18n.js";
 import { loadWords } from "./core/words.js";
+import { PAGES, routes } from "./pages/index.js";
 import Shell from "./parts/shell.js";
 import EChart from "./parts/chart.js";
 import LoadState from "./parts/load_state.js";
@@ -10,16 +11,11 @@ import { FieldMistake, MistakeList } from "./parts/mistakes.js";
 import Nowhere from "./parts/nowhere.js";
 import StatusBadge from "./parts/badge.js";
 
-const page = (name) => () => import(`./pages/${name}/index.js`);
-
 const router = createRouter({
   history: createWebHashHistory(),
   routes: [
-    { path: "/", redirect: "/schedule" },
-    { path: "/schedule/:runs?", component: page("schedule"), meta: { title: "shell.schedule" } },
-    { path: "/models/:key?", component: page("models"), meta: { title: "shell.models" } },
-    { path: "/experiments/:name?", component: page("experiments"), meta: { title: "shell.experiments" } },
-    { path: "/monitoring", component: page("monitoring"), meta: { title: "shell.monitoring" } },
+    { path: "/", redirect: `/${PAGES[0].name}` },
+    ...routes,
     { path: "/:nothing(.*)*", component: Nowhere, meta: { title: "shell.nowhere" } },
   ],
 });

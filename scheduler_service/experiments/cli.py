@@ -45,11 +45,10 @@ KINDNESS = 10
 """Added to the niceness of the process: the service may run on the same machine."""
 
 REPLAY_HELP = """
-Replay requests that users sent: both models get the identical instance and the time that the request had, so the
-difference is the models' alone, and a few hundred requests show what live traffic needs weeks for. No user sees any
-of it.
+Replay recorded requests. Both models get the identical instance and the time budget of the request, so differences
+come only from the models. A few hundred requests can replace weeks of live traffic. Users are not affected.
 
-The pairs are stored as they come in. After Ctrl-C, a crash or a power cut the same command goes on where it stopped.
+Each pair is stored at once. After Ctrl-C, a crash or a power cut, the same command continues where it stopped.
 """
 REPLAY_EXAMPLES = """
 examples:
@@ -104,12 +103,12 @@ def main(open_experiments: "Callable[..., ABTestManager]", arguments: Sequence[s
 
 def _parser() -> argparse.ArgumentParser:
     shared = argparse.ArgumentParser(add_help=False)
-    shared.add_argument("--home", type=Path, metavar="FOLDER", help="of the service (default: SCHED_HOME)")
+    shared.add_argument("--home", type=Path, metavar="FOLDER", help="home of the service (default: SCHED_HOME)")
     shared.add_argument("--json", action="store_true", help="print JSON instead of text")
     parser = argparse.ArgumentParser(
         prog="python -m ab_testing",
-        description="Which experiments there are, and what a candidate would have made of the requests of last week.",
-        epilog="`python -m ab_testing COMMAND --help` explains a command; docs/experiments.md tells the story.",
+        description="Show and manage experiments, and replay recorded requests with a candidate model.",
+        epilog="`python -m ab_testing COMMAND --help` explains a command; docs/experiments.md describes experiments.",
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
@@ -119,71 +118,77 @@ def _parser() -> argparse.ArgumentParser:
             name, help=about, parents=[shared], formatter_class=argparse.RawDescriptionHelpFormatter, **told
         )
 
-    listed = command("list", "the experiments, the newest first, and the default model")
-    listed.add_argument("--archived", action="store_true", help="those in the archive instead")
+    listed = command("list", "list the experiments, newest first, and the default model")
+    listed.add_argument("--archived", action="store_true", help="list the archived experiments")
     for name, about in (
-        ("results", "what the runs say of an experiment, and what to do"),
-        ("history", "what was done with an experiment, by whom and why"),
+        ("results", "show the results of an experiment and the recommended action"),
+        ("history", "show the changes of an experiment with actor and reason"),
     ):
         command(name, about).add_argument("experiment")
-    assignment = command("assignment", "where a user falls, and why")
+    assignment = command("assignment", "show the arm of a user and the reason")
     assignment.add_argument("experiment")
     assignment.add_argument("user", help="the id that requests send as user_id")
     for name, about in (
         ("pause", "send everyone to the default model until it is started again"),
-        ("start", "let a paused experiment run on"),
-        ("stop", "send everyone to the default model for good"),
-        ("stop-arm", "take one candidate away from its users for good; the others go on"),
-        ("conclude", "close an experiment whose results were acted upon"),
-        ("archive", "take an experiment that is over out of the list; it can be read as before"),
-        ("advance", "move a rollout to its next stage, whatever it still waits for; the last one is the promotion"),
+        ("start", "resume a paused experiment"),
+        ("stop", "send everyone to the default model permanently"),
+        ("stop-arm", "stop one candidate permanently; the others continue"),
+        ("conclude", "close an experiment whose results have been acted upon"),
+        ("archive", "move a finished experiment to the archive; it remains readable"),
+        ("advance", "move a rollout to its next stage without waiting for its conditions; the last stage promotes"),
         ("promote", "make the candidate the default model and conclude the experiment"),
-        ("revert", "undo a promotion: default model and tag as they were before"),
+        ("revert", "undo a promotion: restore the default model and the tag"),
     ):
         move = command(name, about)
         move.add_argument("experiment")
-        move.add_argument("--reason", default="", help="why, for the history")
+        move.add_argument("--reason", default="", help="reason for the history")
         if name == "promote":
-            move.add_argument("--arm", default="model_b", help="whose model (default: %(default)s)")
+            move.add_argument("--arm", default="model_b", help="arm whose model is promoted (default: %(default)s)")
         if name in PROMOTING:
-            move.add_argument(
-                "--although-worse", action="store_true", help="promote it though figures speak against it"
-            )
-            move.add_argument("--yes", action="store_true", help="do not ask, on a terminal either")
+            move.add_argument("--although-worse", action="store_true", help="promote even if there are objections")
+            move.add_argument("--yes", action="store_true", help="do not ask for confirmation")
         if name == "stop-arm":
             move.add_argument("arm", help="the candidate: model_b, model_c, ...")
-        move.add_argument("--actor", default=os.environ.get("USER", ""), help="who (default: you, %(default)s)")
+        move.add_argument(
+            "--actor", default=os.environ.get("USER", ""), help="name for the history (default: %(default)s)"
+        )
 
     described = command("describe", "change the title, the hypothesis or the owner of an experiment")
     described.add_argument("experiment")
     for field in ABOUT:
-        described.add_argument(f"--{field}", help="in any script; an empty text takes it away")
-    described.add_argument("--reason", default="", help="why, for the history")
-    described.add_argument("--actor", default=os.environ.get("USER", ""), help="who (default: you, %(default)s)")
+        described.add_argument(f"--{field}", help="text in any script; an empty text removes it")
+    described.add_argument("--reason", default="", help="reason for the history")
+    described.add_argument(
+        "--actor", default=os.environ.get("USER", ""), help="name for the history (default: %(default)s)"
+    )
 
     replay = command(
         "replay",
-        "run a candidate on requests that users sent, beside the baseline",
+        "run a candidate and the baseline on recorded requests",
         description=REPLAY_HELP,
         epilog=REPLAY_EXAMPLES,
     )
-    replay.add_argument("experiment", nargs="?", help="whose models are compared; or say --baseline, --candidate-model")
-    replay.add_argument("--candidate", metavar="ARM", help="of the experiment (default: model_b)")
-    replay.add_argument("--baseline", metavar="MODEL", help="without an experiment: key, short name or tag")
-    replay.add_argument("--candidate-model", metavar="MODEL", help="without an experiment: what is held against it")
-    usual = ReplayOptions()
-    replay.add_argument("--days", type=number, default=usual.days, help="how far back (default: %(default)g)")
     replay.add_argument(
-        "--limit", type=integer, default=usual.limit, help="the newest so many requests (default: %(default)s)"
+        "experiment", nargs="?", help="experiment to compare; otherwise use --baseline and --candidate-model"
     )
-    replay.add_argument("--seed", type=integer, help="take a random sample of --limit requests instead of the newest")
+    replay.add_argument("--candidate", metavar="ARM", help="candidate of the experiment (default: model_b)")
+    replay.add_argument("--baseline", metavar="MODEL", help="without an experiment: key, short name or tag")
     replay.add_argument(
-        "--time-budget-ms", type=number, metavar="MS", help="for each model, instead of what the request had"
+        "--candidate-model", metavar="MODEL", help="without an experiment: the model to compare with it"
+    )
+    usual = ReplayOptions()
+    replay.add_argument("--days", type=number, default=usual.days, help="length of the period (default: %(default)g)")
+    replay.add_argument(
+        "--limit", type=integer, default=usual.limit, help="number of newest requests (default: %(default)s)"
+    )
+    replay.add_argument("--seed", type=integer, help="draw a random sample of --limit requests")
+    replay.add_argument(
+        "--time-budget-ms", type=number, metavar="MS", help="time budget per model, instead of that of the request"
     )
     replay.add_argument(
         "--metric",
         choices=PAIRED,
-        help="what the pairs are judged by (default: the experiment's success metric, if it is one of these; makespan)",
+        help="metric for the pairs (default: the experiment's success metric if it is one of these, else makespan)",
     )
     replay.add_argument("--own", action="store_true", help="only requests that named the experiment")
     return parser

@@ -1,4 +1,4 @@
-"""Who answers: the default model what no experiment takes, the arms of running experiments their users."""
+"""Which models answer requests: the arms of running experiments for their users, the default model for the rest."""
 
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
@@ -9,29 +9,29 @@ from scheduler_service.errors import ServiceError
 from scheduler_service.experiments.experiment import Experiment
 from scheduler_service.http.services import Services
 from scheduler_service.registry.names import STABLE
-from scheduler_service.registry.records import ModelRecord, elsewhere, elsewhere_params
+from scheduler_service.registry.records import ModelRecord, stable_elsewhere, stable_elsewhere_params
 from scheduler_service.telemetry.answered import answered_by
 
-DAYS = 7
-LATEST = 20_000
-"""Answers that the shares are of, at most: the newest ones of the last `DAYS`."""
+WINDOW_DAYS = 7
+MAX_RUNS = 20_000
+"""The shares are computed from at most this many answers, the newest of the last `WINDOW_DAYS`."""
 
 
 def default_model(parts: Services) -> dict[str, str | None]:
-    """The model that answers by default: as configured, and its key; no key if the name stands for none."""
+    """The default model: its configured name, and its key, or None if the name matches no model."""
     name = parts.experiments.default_model
     return {"name": name, "model_key": _key(parts, name)}
 
 
 def answering(parts: Services, records: Sequence[ModelRecord]) -> dict[str, Any]:
-    """Who answers now and what share of the requests of late was whose, as JSON; of all models in `records`."""
+    """The models in `records` that answer now, and their shares of the latest requests, as JSON."""
     default = default_model(parts)["model_key"]
     counts, takes_part = _counts(parts), _arms(parts)
     total = None if counts is None else sum(counts.values())
     known = {record.model_key for record in records}
     concerned = sorted(({default, *(counts or {}), *takes_part} & known) - {None}, key=str)
     return {
-        "days": DAYS,
+        "days": WINDOW_DAYS,
         "requests": total,
         "models": [
             {
@@ -48,12 +48,12 @@ def answering(parts: Services, records: Sequence[ModelRecord]) -> dict[str, Any]
 
 
 def is_default(record: ModelRecord, default: Mapping[str, str | None]) -> dict[str, bool]:
-    """Whether the model is what answers by default, as a member of its JSON."""
+    """Whether the model is the default model, as a member of its JSON."""
     return {"is_default": record.model_key == default["model_key"]}
 
 
 def held_rollouts(parts: Services) -> list[str]:
-    """Running rollouts that compare with the default model, and wait once another one is."""
+    """Running rollouts whose model_a is the default model; they wait if the default changes."""
     default = default_model(parts)["model_key"]
     active = parts.experiments.active_experiments()
     return [each.name for each in active if each.rollout is not None and _key(parts, each.model_a) == default]
@@ -67,22 +67,22 @@ def _elsewhere(record: ModelRecord, default: str | None) -> dict[str, Any]:
     return {
         "algorithm": record.algorithm,
         "model_key": record.model_key,
-        "message": elsewhere(record, default),
+        "message": stable_elsewhere(record, default),
         "code": "stable_elsewhere",
-        "params": elsewhere_params(record, default),
+        "params": stable_elsewhere_params(record, default),
     }
 
 
 def _counts(parts: Services) -> dict[str, int] | None:
-    """Model key -> its answers of late; None where the records cannot be read: the registry is told all the same."""
+    """Model key -> number of latest answers. None if the records cannot be read: the registry is shown without them."""
     try:
-        return answered_by(parts.monitor.engine, utc_now() - timedelta(days=DAYS), LATEST)
+        return answered_by(parts.monitor.engine, utc_now() - timedelta(days=WINDOW_DAYS), MAX_RUNS)
     except ServiceError:
         return None
 
 
 def _arms(parts: Services) -> dict[str, list[dict[str, Any]]]:
-    """Model key -> the arms of running experiments that it answers, with the share of the users who name them."""
+    """Model key -> the arms of running experiments that it serves, each with its share of the experiment's users."""
     found: dict[str, list[dict[str, Any]]] = {}
     for experiment in parts.experiments.active_experiments():
         for arm, share in _shares(experiment).items():

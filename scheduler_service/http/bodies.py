@@ -1,7 +1,7 @@
 """Strict JSON in, fast JSON out.
 
-Strict: one value, UTF-8, no key twice, no NaN or infinity, not nested without end. What is not JSON is a
-`MalformedBody` (400); a number that JSON cannot hold is well-formed to the eye and invalid (422).
+Strict: one value, UTF-8, no duplicate keys, no NaN or infinity, limited depth. A body that is not JSON is a
+`MalformedBody` (400). NaN, infinity and duplicate keys are invalid input (422).
 """
 
 import json
@@ -26,21 +26,20 @@ from scheduler_service.validation import refusal
 Body = TypeVar("Body", bound=BaseModel)
 Read = TypeVar("Read")
 
-LONG_BODY = 32_768
-"""Bytes; a longer body is read by a thread, as the event loop has others to serve."""
+LONG_BODY_BYTES = 32_768
+"""A longer body is parsed by a thread, so that the event loop can serve others."""
 MAX_DEPTH = 32
-"""Of nested arrays and objects; a work point's predecessors are on the fifth level."""
-MARKS, MAX_MARKS = (b",", b":", b"[", b"{"), 250_000
-"""Commas, colons and opening brackets of a body, those in its texts among them: each value but the first has one.
+"""Maximum nesting of arrays and objects; a work point's predecessors are at level 5."""
+SEPARATORS, MAX_SEPARATORS = (b",", b":", b"[", b"{"), 250_000
+"""Limit on commas, colons and opening brackets of a body, including those in strings. There is one per value, except
+for the first.
 
-5,000 steps with every field have 140,000. While orjson parses, nothing else runs: 0.1 s for so many, 1 s for 8 MiB."""
+5,000 steps with every field have 140,000. orjson holds the GIL while it parses: 0.1 s for 250,000, 1 s for 8 MiB."""
 MAX_PARTS, MAX_PART_HEAD = 1_000, 8_192
-"""Of a form; the head of a part, in bytes, names it and its file."""
+"""Parts of a form, and bytes of a part's head, which holds its name and file name."""
 _TOO_DEEP = "depth limit exceeded"
-"""What orjson says of more than 1,024 levels."""
+"""orjson's message for more than 1,024 levels."""
 _HEAD_END = re.compile(rb"\r\n\r\n|\n\n|\r\r")
-
-
 _MAY_BE_INFINITE = re.compile(rb"NaN|Infinity|[0-9][eE]")
 
 
@@ -53,11 +52,11 @@ class WrongMediaType(ServiceError):
 
 
 def read_query(schema: type[Body] | None) -> Body | None:
-    """The request's query as `schema`, an empty value counting as absent; None where the route takes no query.
+    """The request's query as `schema`; an empty value counts as absent. None if the route takes no query.
 
     Raises:
-        InvalidInput: a parameter that the route does not have (a misspelt filter would answer with everything), or
-            that is there twice, or whose value does not fit.
+        InvalidInput: a parameter is unknown (a misspelt filter would otherwise select everything), repeated, or has an
+            invalid value.
     """
     if request.environ.get("QUERY_STRING"):
         allowed = list(schema.model_fields) if schema is not None else []
@@ -77,12 +76,12 @@ def read_body(schema: type[Body], reading: NativeThreads, *, is_optional: bool =
     """The request's body as `schema`; an absent one counts as `{}` when `is_optional`.
 
     Args:
-        reading: the threads that read a long body.
+        reading: the threads that parse long bodies.
 
     Raises:
         MalformedBody: absent, or not JSON.
         WrongMediaType: not sent as application/json in UTF-8.
-        InvalidInput: not what `schema` allows.
+        InvalidInput: it does not match `schema`.
     """
     data = whole_body()
     if not data:
@@ -92,15 +91,15 @@ def read_body(schema: type[Body], reading: NativeThreads, *, is_optional: bool =
     if request.mimetype != "application/json" and not re.fullmatch(r"application/[\w.-]+\+json", request.mimetype):
         raise WrongMediaType("wrong_media_type", found=request.mimetype)
     refuse_other_encodings("utf-8", "utf8", "us-ascii")
-    return _where_it_fits(len(data), reading, lambda: validated(schema, parse_json(data)))
+    return _inline_or_offloaded(len(data), reading, lambda: validated(schema, parse_json(data)))
 
 
 def read_form(reading: NativeThreads) -> tuple[Mapping[str, str], Mapping[str, FileStorage]]:
     """The fields and the files of the request's form (multipart/form-data), by name.
 
     Raises:
-        InvalidInput: two parts have one name.
-        MalformedBody: it names no boundary, or a part has no head that could be read.
+        InvalidInput: two parts have the same name.
+        MalformedBody: there is no boundary, or the head of a part is too long.
         RequestEntityTooLarge: more than `MAX_PARTS` parts.
     """
     data, boundary = whole_body(), request.mimetype_params.get("boundary", "").encode("latin-1", "replace")
@@ -109,7 +108,7 @@ def read_form(reading: NativeThreads) -> tuple[Mapping[str, str], Mapping[str, F
     parser, mimetype, options = request.make_form_data_parser(), request.mimetype, request.mimetype_params
 
     def read() -> tuple[Mapping[str, str], Mapping[str, FileStorage]]:
-        # Before werkzeug looks: for a head of 8 MiB it takes seconds.
+        # Checked before werkzeug parses the form, which takes seconds for a head of 8 MiB.
         for part in data.split(b"--" + boundary, MAX_PARTS + 1)[1:]:
             if len(part) > MAX_PART_HEAD and not _HEAD_END.search(part, 0, MAX_PART_HEAD):
                 raise MalformedBody("part_head_too_long", limit=MAX_PART_HEAD)
@@ -119,7 +118,7 @@ def read_form(reading: NativeThreads) -> tuple[Mapping[str, str], Mapping[str, F
                 raise InvalidInput("part_twice", (name[:60],))
         return fields, files
 
-    return _where_it_fits(len(data), reading, read)
+    return _inline_or_offloaded(len(data), reading, read)
 
 
 def whole_body() -> bytes:
@@ -131,20 +130,20 @@ def whole_body() -> bytes:
     data = request.get_data(cache=False)
     limit = request.max_content_length
     if request.content_length is None and limit is not None and len(data) >= limit:
-        raise RequestEntityTooLarge  # werkzeug cuts a chunked body off at the limit without a word
+        raise RequestEntityTooLarge  # werkzeug silently truncates a chunked body at the limit
     return data
 
 
-def _where_it_fits(n_bytes: int, reading: NativeThreads, read: Callable[[], Read]) -> Read:
-    """What `read` makes of so many bytes: here, or by a thread if they are many."""
-    return read() if n_bytes <= LONG_BODY else reading.run(read)
+def _inline_or_offloaded(n_bytes: int, reading: NativeThreads, read: Callable[[], Read]) -> Read:
+    """The result of `read`, which a thread calls if there are many bytes."""
+    return read() if n_bytes <= LONG_BODY_BYTES else reading.run(read)
 
 
 def validated(schema: type[Body], value: object) -> Body:
     """`value` as `schema`.
 
     Raises:
-        InvalidInput: with every place that does not fit.
+        InvalidInput: lists every invalid value.
     """
     try:
         return attributed(schema.model_validate(value))
@@ -153,14 +152,14 @@ def validated(schema: type[Body], value: object) -> Body:
 
 
 def parse_json(data: bytes) -> object:
-    """The value that `data` says.
+    """The JSON value in `data`.
 
     Raises:
-        MalformedBody: it is not JSON, or nested deeper than any body is.
-        InvalidInput: it holds NaN, an infinity, or a key twice in one object.
-        RequestEntityTooLarge: it has more than `MAX_MARKS` values.
+        MalformedBody: it is not JSON, or nested too deeply.
+        InvalidInput: it holds NaN, an infinity, or a duplicate key.
+        RequestEntityTooLarge: it has more than `MAX_SEPARATORS` values.
     """
-    refuse_masses(data, MARKS, "commas, colons and opening brackets")
+    refuse_too_many_separators(data, SEPARATORS, "commas, colons and opening brackets")
     try:
         value: object = orjson.loads(data)
     except orjson.JSONDecodeError as err:
@@ -170,21 +169,21 @@ def parse_json(data: bytes) -> object:
         if place is not None:
             raise InvalidInput("finite_number", place) from err
         raise MalformedBody("body_not_json", reason=str(err)) from err
-    # orjson keeps the last of two equal keys without a word. Each key has a colon: where there are as many as keys were
-    # kept, none was dropped. Texts have colons, too, so only the second pass, which looks at keys alone, can say that.
+    # orjson silently keeps the last of two equal keys. Each key has a colon, so if there are as many colons as keys,
+    # none was dropped. Strings may contain colons too, so otherwise a second parser compares the keys.
     if data.count(b":") != _count_keys(value):
         json.loads(data, object_pairs_hook=_refuse_repeats, parse_int=str, parse_float=str)
     return value
 
 
-def refuse_masses(data: bytes, marks: Sequence[bytes], what: str) -> None:
-    """Raises RequestEntityTooLarge where more than `MAX_MARKS` of the `marks` part what `data` says."""
-    if len(data) > MAX_MARKS and sum(map(data.count, marks)) > MAX_MARKS:
-        raise RequestEntityTooLarge(f"the body has more than {MAX_MARKS} {what}")
+def refuse_too_many_separators(data: bytes, marks: Sequence[bytes], what: str) -> None:
+    """Raises RequestEntityTooLarge if `data` has more than `MAX_SEPARATORS` of the `marks`."""
+    if len(data) > MAX_SEPARATORS and sum(map(data.count, marks)) > MAX_SEPARATORS:
+        raise RequestEntityTooLarge(f"the body has more than {MAX_SEPARATORS} {what}")
 
 
 def json_bytes(value: object) -> bytes:
-    """`value` as JSON in UTF-8; NaN, which JSON does not have, becomes null."""
+    """`value` as JSON in UTF-8; NaN becomes null."""
     return orjson.dumps(value, option=orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_NON_STR_KEYS)
 
 
@@ -199,7 +198,7 @@ class OrjsonProvider(JSONProvider):
 
 
 def refuse_other_encodings(*charsets: str) -> None:
-    """Refuse a body that says it is in none of the `charsets`, the usual one first, or compressed."""
+    """Refuse a compressed body, or one that declares a charset outside `charsets`, whose first entry is the default."""
     charset = request.mimetype_params.get("charset", charsets[0]).lower()
     if charset not in charsets:
         raise WrongMediaType("wrong_charset", found=charset[:60], expected=charsets[0].upper())
@@ -208,7 +207,7 @@ def refuse_other_encodings(*charsets: str) -> None:
 
 
 def _count_keys(value: object, levels: int = MAX_DEPTH) -> int:
-    """Keys of all objects within.
+    """The number of keys of all objects in `value`.
 
     Raises:
         MalformedBody: nested deeper than `levels`.
@@ -233,8 +232,8 @@ def _refuse_repeats(pairs: list[tuple[str, object]]) -> Mapping[str, object]:
 
 
 def _non_finite_place(data: bytes) -> tuple[str | int, ...] | None:
-    """Where the first NaN or infinity is in what would be JSON without it; None if that is not what is wrong."""
-    if not _MAY_BE_INFINITE.search(data):  # a second reading of 8 MB would hold the interpreter for as long again
+    """The path of the first NaN or infinity, if `data` is JSON apart from those; else None."""
+    if not _MAY_BE_INFINITE.search(data):  # parsing 8 MB again would hold the GIL for as long again
         return None
     try:
         value = json.loads(data.decode(), parse_int=lambda _: 0)

@@ -1,4 +1,4 @@
-"""Which runs a client asks about: `model_key` and `experiment` of the query, as names that stand for something."""
+"""Filters on runs: resolves `model_key` and `experiment` of a query."""
 
 from collections.abc import Mapping
 
@@ -9,10 +9,10 @@ from scheduler_service.telemetry.history import latest_runs
 
 
 def runs_asked_for(parts: Services, query: RunFilter) -> Mapping[str, str | None]:
-    """`model_key`, a key, and `experiment`, each None if the query does not name it; reads files and records.
+    """The resolved `model_key` and `experiment`; None for one that the query lacks. Reads files and records.
 
     Raises:
-        ModelNotFound, AmbiguousModelName, ExperimentNotFound: a name stands for none, and has no runs on record.
+        ModelNotFound, AmbiguousModelName, ExperimentNotFound: a name is unknown and has no recorded runs.
     """
     return {
         "model_key": _model_key(query.model_key, parts) if query.model_key else None,
@@ -21,7 +21,7 @@ def runs_asked_for(parts: Services, query: RunFilter) -> Mapping[str, str | None
 
 
 def _model_key(name: str, parts: Services) -> str:
-    """Of a key, short name or tag; also of a deleted model that has runs."""
+    """The key for a key, short name or tag; also for a deleted model that has runs."""
     try:
         return parts.models.resolve(name)
     except ModelNotFound:

@@ -1,4 +1,4 @@
-"""The parts that every route uses: made once, in `create_app`, and reached through the application."""
+"""The parts that every route uses. `create_app` creates them once; handlers get them through the application."""
 
 import threading
 from dataclasses import dataclass, field
@@ -26,7 +26,7 @@ EXTENSION = "scheduler"
 
 @dataclass(frozen=True)
 class Services:
-    """The doors, and the threads to use them on."""
+    """The doors, and the threads on which they are used."""
 
     settings: Settings
     models: ModelVersionManager
@@ -35,25 +35,25 @@ class Services:
     analyzer: ABTestAnalyzer
     desk: AlertDesk
     metrics: Metrics
-    compute: NativeThreads  # schedules that are there at once
-    large: NativeThreads  # those of many steps: the small ones do not wait for them
-    improving: NativeThreads  # those that are to be improved for long
-    answers: AnswerCache  # schedules that were answered before
-    storage: NativeThreads  # whatever reads or writes files and the database
-    examining: NativeThreads  # weights files that are read for the first time or measured; few, so that no run waits
-    reading: NativeThreads  # large bodies
-    probing: NativeThreads  # metrics: they answer also when everything else is full
+    compute: NativeThreads  # schedules of small problems without a long search
+    large: NativeThreads  # schedules of many steps, which the small ones do not wait for
+    improving: NativeThreads  # schedules with a long search
+    answers: AnswerCache  # schedules that were computed before
+    storage: NativeThreads  # reads and writes of files and of the database
+    examining: NativeThreads  # loading and examining weights files; few, so that no run waits
+    reading: NativeThreads  # parsing of large bodies
+    probing: NativeThreads  # metrics, which answer even if all other queues are full
     drawing: NativeThreads  # charts: one thread, because matplotlib draws one figure at a time
-    reporting: NativeThreads  # reports: they take turns with charts, figure by figure
-    recorder: Recorder  # records of runs, many to a commit
-    shadow: Shadow  # both models of an experiment on requests that are answered
-    replays: Replays  # the same on requests that were answered before
+    reporting: NativeThreads  # reports; they alternate with charts after each figure
+    recorder: Recorder  # records of runs, written in batches
+    shadow: Shadow  # runs both models of an experiment on answered requests
+    replays: Replays  # runs both models on recorded requests
     started_at: datetime
-    failed_runs: FailedRuns = field(default_factory=FailedRuns)  # of experiments; they wake the watch
-    checks: Checks = field(default_factory=Checks)  # what /health found last
-    warmed_up: threading.Event = field(default_factory=threading.Event)  # also when the warm-up has failed
+    failed_runs: FailedRuns = field(default_factory=FailedRuns)  # of experiments; they wake the experiment watch
+    checks: Checks = field(default_factory=Checks)  # the latest results of /health
+    warmed_up: threading.Event = field(default_factory=threading.Event)  # also set after a failed warm-up
 
 
 def services() -> Services:
-    """Those of the application that serves this request."""
+    """The services of the application that handles this request."""
     return cast(Services, current_app.extensions[EXTENSION])

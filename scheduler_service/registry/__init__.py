@@ -1,1 +1,1 @@
-"""The organs of the model registry; its door is `model_manager.ModelVersionManager`."""
+"""The parts of the model registry; its public class is `model_manager.ModelVersionManager`."""

@@ -1,6 +1,6 @@
 """The registry on the command line: `python -m model_manager <command>`.
 
-Exit status: 0 done; 1 refused, not found, or (fsck) something is wrong; 2 the command line makes no sense.
+Exit status: 0 done; 1 refused, not found, or (fsck) problems found; 2 invalid command line.
 """
 
 import argparse
@@ -22,19 +22,19 @@ from scheduler_service.experiments.config import ConfigFile
 from scheduler_service.registry.comparison import PER_SIZE, SIZES, compare_models
 from scheduler_service.registry.fsck import fsck
 from scheduler_service.registry.names import LATEST, STABLE
-from scheduler_service.registry.records import STATUSES, ModelRecord, elsewhere
+from scheduler_service.registry.records import STATUSES, ModelRecord, stable_elsewhere
 from scheduler_service.registry.store import Store
 from scheduler_service.settings import settings_from_environment
 
 if TYPE_CHECKING:
     from model_manager import ModelVersionManager
 
-Answer = tuple[Any, str]
-"""What `--json` prints, and what people read."""
+CommandOutput = tuple[Any, str]
+"""The value that `--json` prints, and the text for people."""
 
 
 def main(open_registry: Callable[[Path], "ModelVersionManager"], arguments: Sequence[str] | None = None) -> int:
-    """Runs one command, and answers the exit status."""
+    """Run one command; returns the exit status."""
     options = _parser().parse_args(arguments)
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
     folder = options.models or settings_from_environment().models_dir
@@ -52,15 +52,15 @@ def main(open_registry: Callable[[Path], "ModelVersionManager"], arguments: Sequ
 def _parser() -> argparse.ArgumentParser:
     shared = argparse.ArgumentParser(add_help=False)
     shared.add_argument(
-        "--models", type=Path, metavar="FOLDER", help="the registry; models/ below SCHED_HOME if absent"
+        "--models", type=Path, metavar="FOLDER", help="registry folder (default: models/ below SCHED_HOME)"
     )
     shared.add_argument("--json", action="store_true", help="print JSON instead of a table")
-    said = argparse.ArgumentParser(add_help=False)
-    said.add_argument("--reason", default="", help="why; kept in the history")
-    said.add_argument("--actor", default=_user(), help="who; kept in the history (default: %(default)s)")
+    recorded = argparse.ArgumentParser(add_help=False)
+    recorded.add_argument("--reason", default="", help="reason for the history")
+    recorded.add_argument("--actor", default=_user(), help="author for the history (default: %(default)s)")
     parser = argparse.ArgumentParser(
         prog="python -m model_manager",
-        description="Which models exist, which one is live, since when and why, and how to get back.",
+        description="Show, register, validate, deploy, roll back and check model versions.",
         epilog="A model is named by its key (DDQN_1a2b3c4d_v2.0.0), a short name (DDQN_v2.0) or a tag (DDQN:stable).",
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
@@ -72,8 +72,8 @@ def _parser() -> argparse.ArgumentParser:
     listing.add_argument("--algorithm")
     listing.add_argument("--status", choices=STATUSES)
     listing.add_argument("--tag")
-    command("show", "show all that is known of a model").add_argument("name")
-    register = command("register", "measure a weights file and enter it as a new version")
+    command("show", "show all data of a model").add_argument("name")
+    register = command("register", "measure a weights file and register it as a new version")
     register.add_argument("path", type=Path, help="the weights, a .pth file")
     register.add_argument("--algorithm", default="DDQN", help="(default: %(default)s)")
     register.add_argument(
@@ -83,36 +83,40 @@ def _parser() -> argparse.ArgumentParser:
     register.add_argument("--description", default="")
     register.add_argument("--created-by", default=_user(), help="(default: %(default)s)")
     number = register.add_mutually_exclusive_group()
-    number.add_argument("--version", help="such as 2.0.1")
+    number.add_argument("--version", help="for example 2.0.1")
     number.add_argument("--bump", choices=("major", "minor", "patch"))
     register.add_argument("--tag", action="append", default=[], help="may be repeated")
-    register.add_argument("--parent", help="the model that the training began with")
+    register.add_argument("--parent", help="the model from which the training started")
     register.add_argument("--data-seed", type=integer, help="seed of the training data")
     register.add_argument("--code-version", help="commit or release of the code that trained it")
-    promote = command("promote", "move a model on in its life", said)
+    promote = command("promote", "validate, deploy or retire a model", recorded)
     promote.add_argument("name")
     promote.add_argument("status", choices=STATUSES[1:])
-    default = command("default", "say who answers what no experiment takes; with a NAME, let that model do so", said)
-    default.add_argument("name", nargs="?", help="a key, a short name, or a tag that is followed from then on")
-    tag = command("tag", "let a tag name a model; --remove takes it away", said)
+    default = command(
+        "default", "show the model that answers requests outside of experiments; with a NAME, change it", recorded
+    )
+    default.add_argument("name", nargs="?", help="a key, a short name, or a tag (the default then follows the tag)")
+    tag = command("tag", "set a tag on a model; --remove removes it", recorded)
     tag.add_argument("tag", help="such as canary, or DDQN:canary")
     which = tag.add_mutually_exclusive_group(required=True)
     which.add_argument("name", nargs="?")
     which.add_argument("--remove", action="store_true")
-    rollback = command("rollback", "return to the version that was stable before", said)
+    rollback = command("rollback", "return to the previous stable version", recorded)
     rollback.add_argument("algorithm")
-    history = command("history", "who changed what, when and why, newest first; and what was live")
-    history.add_argument("name", nargs="?", help="only changes of this model, also of one that was deleted")
-    history.add_argument("--at", type=_moment, metavar="TIME", help="as of this time (ISO 8601): what was live then")
+    history = command("history", "list changes with author, time and reason, newest first, and the live models")
+    history.add_argument("name", nargs="?", help="only changes of this model, which may be deleted")
+    history.add_argument("--at", type=_moment, metavar="TIME", help="the state at this time (ISO 8601)")
     history.add_argument("--limit", type=integer, default=50, help="(default: %(default)s)")
-    cleanup = command("cleanup", "remove what was retired, or never validated, for long")
-    cleanup.add_argument("--dry-run", action="store_true", help="only say what would go")
-    check = command("fsck", "check the registry's files against one another; status 1 if something is wrong")
-    check.add_argument("--mend", action="store_true", help="mend what can be mended without a person")
-    compare = command("compare", "run two models on the same instances and say which is better")
+    cleanup = command("cleanup", "remove models that have long been retired or were never validated")
+    cleanup.add_argument("--dry-run", action="store_true", help="only list what would be removed")
+    check = command("fsck", "check the consistency of the registry's files; exit status 1 if there are problems")
+    check.add_argument("--mend", action="store_true", help="repair what can be repaired automatically")
+    compare = command("compare", "run two models on the same instances and show which is better")
     compare.add_argument("a")
     compare.add_argument("b")
-    compare.add_argument("--instances", type=integer, default=PER_SIZE, help="per size (default: %(default)s)")
+    compare.add_argument(
+        "--instances", type=integer, default=PER_SIZE, help="instances per size (default: %(default)s)"
+    )
     compare.add_argument(
         "--sizes", type=integer, nargs="+", default=list(SIZES), help="work points (default: 1 2 5 10)"
     )
@@ -122,7 +126,7 @@ def _parser() -> argparse.ArgumentParser:
 # --- commands ---
 
 
-def _list(manager: "ModelVersionManager", options: argparse.Namespace) -> Answer:
+def _list(manager: "ModelVersionManager", options: argparse.Namespace) -> CommandOutput:
     records = manager.list_models(options.algorithm, options.status, options.tag)
     default = _default(manager)[1]
     header = ("model", "status", "answers", "tags", "makespan h", "claimed h", "gap", "registered", "by")
@@ -132,9 +136,9 @@ def _list(manager: "ModelVersionManager", options: argparse.Namespace) -> Answer
             record.status,
             "default" if record.model_key == default else "-",
             " ".join(record.tags),
-            _figure(record.verified_metrics, "makespan", ".2f"),
-            _figure(record.performance, "makespan", ".2f") + ("!" if record.flags else ""),
-            _figure(record.verified_metrics, "gap", ".1%"),
+            _format_metric(record.verified_metrics, "makespan", ".2f"),
+            _format_metric(record.performance, "makespan", ".2f") + ("!" if record.flags else ""),
+            _format_metric(record.verified_metrics, "gap", ".1%"),
             record.created_at[:16].replace("T", " "),
             record.created_by,
         )
@@ -147,11 +151,11 @@ def _list(manager: "ModelVersionManager", options: argparse.Namespace) -> Answer
     return value, f"{table(header, rows)}\n{len(rows)} models{flagged}"
 
 
-def _show_model(manager: "ModelVersionManager", options: argparse.Namespace) -> Answer:
+def _show_model(manager: "ModelVersionManager", options: argparse.Namespace) -> CommandOutput:
     return _described(manager.get_model(options.name))
 
 
-def _register(manager: "ModelVersionManager", options: argparse.Namespace) -> Answer:
+def _register(manager: "ModelVersionManager", options: argparse.Namespace) -> CommandOutput:
     lineage = {
         "parent": options.parent, "training_data_seed": options.data_seed, "code_version": options.code_version
     }  # fmt: skip
@@ -170,23 +174,23 @@ def _register(manager: "ModelVersionManager", options: argparse.Namespace) -> An
     return _described(manager.get_model(key))
 
 
-def _promote(manager: "ModelVersionManager", options: argparse.Namespace) -> Answer:
+def _promote(manager: "ModelVersionManager", options: argparse.Namespace) -> CommandOutput:
     record = manager.promote_model(options.name, options.status, reason=options.reason, actor=options.actor)
     return record.to_dict(), f"{record.model_key} is {record.status}"
 
 
-def _make_default(manager: "ModelVersionManager", options: argparse.Namespace) -> Answer:
+def _make_default(manager: "ModelVersionManager", options: argparse.Namespace) -> CommandOutput:
     if options.name is not None:
         changes = Changes(manager.experiments_file, manager, utc_now)
         changes.make_default(options.name, options.actor, options.reason)
     name, key = _default(manager)
     lines = [f"{key or 'no model'} answers what no experiment takes (configured as {name})"]
-    lines += [elsewhere(record, key) for record in manager.list_models(tag=STABLE) if record.model_key != key]
+    lines += [stable_elsewhere(record, key) for record in manager.list_models(tag=STABLE) if record.model_key != key]
     return {"name": name, "model_key": key}, "\n".join(lines)
 
 
 def _default(manager: "ModelVersionManager") -> tuple[str, str | None]:
-    """The default model as configured, and its key; None if the name stands for none."""
+    """The configured default model, and its key; None if there is no such model."""
     name = ConfigFile(manager.experiments_file).current().default_model
     try:
         return name, manager.resolve(name, standing=True)
@@ -194,7 +198,7 @@ def _default(manager: "ModelVersionManager") -> tuple[str, str | None]:
         return name, None
 
 
-def _tag(manager: "ModelVersionManager", options: argparse.Namespace) -> Answer:
+def _tag(manager: "ModelVersionManager", options: argparse.Namespace) -> CommandOutput:
     if options.remove:
         manager.untag_model(options.tag, reason=options.reason, actor=options.actor)
         return {"tag": options.tag, "model_key": None}, f"no model bears {options.tag} any more"
@@ -202,12 +206,12 @@ def _tag(manager: "ModelVersionManager", options: argparse.Namespace) -> Answer:
     return record.to_dict(), f"{options.tag} is {record.model_key}"
 
 
-def _rollback(manager: "ModelVersionManager", options: argparse.Namespace) -> Answer:
+def _rollback(manager: "ModelVersionManager", options: argparse.Namespace) -> CommandOutput:
     record = manager.rollback(options.algorithm, options.reason, actor=options.actor)
     return record.to_dict(), f"{options.algorithm}:{STABLE} is {record.model_key} again"
 
 
-def _history(manager: "ModelVersionManager", options: argparse.Namespace) -> Answer:
+def _history(manager: "ModelVersionManager", options: argparse.Namespace) -> CommandOutput:
     events, live = manager.history_at(options.at or utc_now(), model=options.name)
     shown = events[::-1][: options.limit]
     rows = [
@@ -223,20 +227,20 @@ def _history(manager: "ModelVersionManager", options: argparse.Namespace) -> Ans
     ]
     lines = [table(("time (UTC)", "event", "model", "change", "actor", "reason"), rows)]
     for each in live:
-        told = f"{each.event} by {each.actor or 'nobody named'}" + (f": {each.reason}" if each.reason else "")
-        lines.append(f"live: {each.model_key} since {each.since[:19].replace('T', ' ')} ({told})")
+        origin = f"{each.event} by {each.actor or 'unknown'}" + (f": {each.reason}" if each.reason else "")
+        lines.append(f"live: {each.model_key} since {each.since[:19].replace('T', ' ')} ({origin})")
     value = {"events": [event.to_dict() for event in shown], "live": {each.algorithm: each.to_dict() for each in live}}
     return value, "\n".join(lines)
 
 
-def _cleanup(manager: "ModelVersionManager", options: argparse.Namespace) -> Answer:
+def _cleanup(manager: "ModelVersionManager", options: argparse.Namespace) -> CommandOutput:
     keys = manager.cleanup(dry_run=options.dry_run)
-    told = "would be removed" if options.dry_run else "removed; the files are in .trash/"
-    return keys, "\n".join([*keys, f"{len(keys)} models {told}"])
+    outcome = "would be removed" if options.dry_run else "removed; the files are in .trash/"
+    return keys, "\n".join([*keys, f"{len(keys)} models {outcome}"])
 
 
-def _compare(manager: "ModelVersionManager", options: argparse.Namespace) -> Answer:
-    from tqdm import tqdm  # with what it draws on, too slow to import for the other commands
+def _compare(manager: "ModelVersionManager", options: argparse.Namespace) -> CommandOutput:
+    from tqdm import tqdm  # too slow to import for the other commands
 
     if options.instances < 1 or min(options.sizes) < 1 or max(options.sizes) > 50:
         raise InvalidInput("comparison_range", limit=50)
@@ -266,17 +270,17 @@ def _compare(manager: "ModelVersionManager", options: argparse.Namespace) -> Ans
 
 def _fsck(folder: Path, options: argparse.Namespace) -> Outcome:
     store = Store(folder.absolute(), utc_now)
-    store.sweep()  # as every start does: what a crash left is no fault of the registry
+    store.sweep()  # as on every start: leftovers of a crash are not reported
     found = fsck(store, mend=options.mend)
     left = fsck(store) if options.mend else found
     rows = [(problem.kind, problem.subject, problem.message, problem.remedy) for problem in found]
-    told = f"{len(found)} problems" + (f", {len(found) - len(left)} mended" if options.mend and found else "")
+    summary = f"{len(found)} problems" + (f", {len(found) - len(left)} mended" if options.mend and found else "")
     listed = table(("kind", "what", "problem", "mended by" if options.mend else "remedy"), rows) + "\n" if rows else ""
     value = {"found": [problem.to_dict() for problem in found], "left": [problem.to_dict() for problem in left]}
-    return value, f"{listed}{folder}: {told if found else 'nothing is wrong'}", int(bool(left))
+    return value, f"{listed}{folder}: {summary if found else 'nothing is wrong'}", int(bool(left))
 
 
-COMMANDS: Mapping[str, Callable[["ModelVersionManager", argparse.Namespace], Answer]] = {
+COMMANDS: Mapping[str, Callable[["ModelVersionManager", argparse.Namespace], CommandOutput]] = {
     "list": _list,
     "show": _show_model,
     "register": _register,
@@ -290,10 +294,10 @@ COMMANDS: Mapping[str, Callable[["ModelVersionManager", argparse.Namespace], Ans
 }
 
 
-# --- what people read ---
+# --- output ---
 
 
-def _described(record: ModelRecord) -> Answer:
+def _described(record: ModelRecord) -> CommandOutput:
     value = record.to_dict()
     rows = [
         ("model", record.model_key),
@@ -301,10 +305,14 @@ def _described(record: ModelRecord) -> Answer:
         ("tags", " ".join(record.tags)),
         ("registered", f"{record.created_at[:19].replace('T', ' ')} by {record.created_by or 'nobody named'}"),
         ("description", record.description),
-        *(("measured", f"{name}: {_short(figure)}") for name, figure in record.verified_metrics.items()),
-        *(("claimed", f"{name}: {_short(figure)}") for name, figure in record.performance.items()),
+        *(("measured", f"{name}: {_format_value(figure)}") for name, figure in record.verified_metrics.items()),
+        *(("claimed", f"{name}: {_format_value(figure)}") for name, figure in record.performance.items()),
         *(("flag", flag.message) for flag in record.flags),
-        *(("lineage", f"{name}: {_short(figure)}") for name, figure in record.lineage.items() if name != "config"),
+        *(
+            ("lineage", f"{name}: {_format_value(figure)}")
+            for name, figure in record.lineage.items()
+            if name != "config"
+        ),
         ("parameters", json.dumps(record.training_params, ensure_ascii=False)),
         ("weights", f"{record.size_bytes} bytes, SHA-256 {record.sha256}"),
     ]
@@ -317,16 +325,16 @@ def _change(event: Any) -> str:
     return ", ".join([*moves, *(f"[{tag}]" for tag in tags)])
 
 
-def _figure(figures: Mapping[str, Any], name: str, form: str) -> str:
+def _format_metric(figures: Mapping[str, Any], name: str, form: str) -> str:
     value = figures.get(name)
     return format(value, form) if isinstance(value, int | float) and not isinstance(value, bool) else ""
 
 
-def _short(value: object) -> str:
+def _format_value(value: object) -> str:
     return f"{value:.4g}" if isinstance(value, float) else json.dumps(value, ensure_ascii=False)
 
 
-# --- what people write ---
+# --- arguments ---
 
 
 def _json_object(text: str) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Two models on the same instances: which one builds the shorter schedules."""
+"""Comparison of two models on the same instances by makespan."""
 
 import math
 from collections.abc import Callable, Iterable, Sequence
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from scheduler_env.solver import Solver
 
 COMPARISON_SEEDS_FROM = 450_000
-"""Neither trained on, nor validated on, nor benchmarked."""
+"""These seeds are used neither for training nor for validation nor for benchmarks."""
 SIZES = (1, 2, 5, 10)
 PER_SIZE = 20
 TIE_H = 1e-6
@@ -34,7 +34,7 @@ class Group:
 
 @dataclass(frozen=True, slots=True)
 class ModelComparison:
-    """B against A; a ratio below 1 means that B is shorter. The ratio is the geometric mean of makespan B / A."""
+    """B compared with A. The ratio is the geometric mean of makespan B / A; below 1, B is shorter."""
 
     a: str
     b: str
@@ -43,7 +43,7 @@ class ModelComparison:
     ties: int
     losses: int
     mean_ratio: float
-    low: float | None  # of the ratio at 95 %; None when `note` says why there is none
+    low: float | None  # 95 % interval of the ratio; None if `note` gives a reason
     high: float | None
     p_value: float | None
     note: str | None
@@ -71,7 +71,7 @@ def compare_models(
     per_size: int = PER_SIZE,
     progress: Callable[[Iterable[Any]], Iterable[Any]] = iter,
 ) -> ModelComparison:
-    """Both models, greedily, on `per_size` generated instances of each size; a paired t-test on the logarithms.
+    """Run both models greedily on `per_size` generated instances of each size; paired t-test on the logarithms.
 
     Args:
         a, b: (key, agent).

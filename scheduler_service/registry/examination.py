@@ -1,9 +1,10 @@
-"""The first reading of a weights file: in a child process with little memory and little time.
+"""The first reading of a weights file, in a child process with limited memory and time.
 
-One helper process per process that asks (and those forked from it) has torch and the compiled kernel loaded; for each
-file it forks a child that takes limits upon itself, loads the file and schedules the validation set. So a file that
-fills the memory, never ends or crashes the reader ends its child alone, and an examination takes about 0.1 s; only the
-first one waits some 4 s for the helper. A helper that nobody asks for `IDLE_S` ends. The child's side is `examiner`.
+Each requesting process, together with its forks, has one helper process with torch and the compiled kernel loaded. For
+each file the helper forks a child, which limits its own resources, loads the file and schedules the validation set. So
+a file that exhausts the memory, runs forever or crashes the reader ends only its child. An examination takes about 0.1
+s; only the first one waits some 4 s for the helper. The helper ends after `IDLE_TIMEOUT_S` without requests. Its code
+is in `examiner`.
 """
 
 import base64
@@ -21,18 +22,18 @@ from typing import TYPE_CHECKING, Any
 from scheduler_service.errors import InvalidModel, StorageUnavailable
 from scheduler_service.registry.records import plain_object
 from scheduler_service.registry.validation import measure
-from scheduler_service.registry.weights import keep, load
+from scheduler_service.registry.weights import cache_packed, load
 from scheduler_service.settings import PROJECT_ROOT
 
 if TYPE_CHECKING:
     from scheduler_env.solver import Solver
 
 MAX_GROWTH_BYTES = 512 * 2**20
-"""Address space that an examination may take beyond that of the helper."""
+"""Address space of an examination in addition to that of the helper."""
 MAX_EXAMINATION_S = 20
-START_S = 180.0
-"""Longest wait for the helper's start; on a machine where `make setup` never ran it compiles the kernel first."""
-IDLE_S = 120.0
+START_TIMEOUT_S = 180.0
+"""Longest wait for the start of the helper, which compiles the kernel first if `make setup` never ran."""
+IDLE_TIMEOUT_S = 120.0
 MAX_ANSWER_BYTES = 16 * 2**20
 
 STARTED, FINISHED, REFUSED = "started", "finished", "refused"
@@ -40,10 +41,10 @@ STARTED, FINISHED, REFUSED = "started", "finished", "refused"
 
 @dataclass(frozen=True, slots=True)
 class Examination:
-    """What a weights file turned out to be."""
+    """The result of examining a weights file."""
 
     signature: Mapping[str, Any]
-    training: Mapping[str, Any]  # what the file says of its training; claimed
+    training: Mapping[str, Any]  # training data in the file; claimed
     verified_metrics: Mapping[str, Any]  # see `validation.measure`
 
 
@@ -52,14 +53,14 @@ _helper: socket.socket | None = None
 
 
 def examine(algorithm: str, path: Path) -> Examination:
-    """Loads the weights in a child process, and measures them there.
+    """Load and measure the weights in a child process.
 
     Raises:
-        InvalidModel: not a usable model, or more than the limits allow; the text says why.
+        InvalidModel: not a usable model, or the limits are exceeded; the text gives the reason.
         StorageUnavailable: no child process can be started.
     """
     question = json.dumps({"algorithm": algorithm, "path": str(path.absolute()), "limit_s": MAX_EXAMINATION_S}).encode()
-    for _ in range(2):  # the helper may have ended since the last question
+    for _ in range(2):  # the helper may have ended since the last request
         lines = _ask(question)
         if lines:
             break
@@ -72,34 +73,34 @@ def examine(algorithm: str, path: Path) -> Examination:
     outcome, content = lines[1]
     if outcome == REFUSED:
         raise InvalidModel(content["code"], **content["params"])
-    keep(path, base64.b64decode(content.pop("packed")))
+    cache_packed(path, base64.b64decode(content.pop("packed")))
     return Examination(**content)
 
 
-def examine_here(algorithm: str, path: Path) -> Examination:
-    """As `examine`, in this process and without limits: for the child, and for what ships with the project.
+def examine_in_process(algorithm: str, path: Path) -> Examination:
+    """As `examine`, in this process and without limits; for the child and for shipped models.
 
     Raises:
-        InvalidModel: not a usable model; the text says why.
+        InvalidModel: not a usable model; the text gives the reason.
     """
-    return look_at(algorithm, load(algorithm, path))
+    return examine_solver(algorithm, load(algorithm, path))
 
 
-def look_at(algorithm: str, agent: "Solver") -> Examination:
-    """What a model that was loaded turns out to be. Raises as `examine_here`."""
+def examine_solver(algorithm: str, agent: "Solver") -> Examination:
+    """Measure a loaded model. Raises as `examine_in_process`."""
     try:
         measured = measure(agent)
-    except Exception as err:  # strange weights may fail anywhere
+    except Exception as err:  # invalid weights may fail anywhere
         raise InvalidModel("validation_failed", algorithm=algorithm, reason=str(err)) from err
     try:
         training = plain_object("training", agent.training)
-    except Exception:  # hostile nesting, NaN: nothing that has to be kept
+    except Exception:  # deep nesting or NaN; this data is optional
         training = {}
     return Examination(agent.signature, training, measured)
 
 
 def _ask(question: bytes) -> list[tuple[str, Any]]:
-    """The child's answers, [(STARTED, None), (FINISHED or REFUSED, content)]; less if it died; [] if no helper."""
+    """The child's messages [(STARTED, None), (FINISHED or REFUSED, content)]; fewer if it died; [] without a helper."""
     ours, theirs = socket.socketpair()
     with ours:
         with theirs:
@@ -108,7 +109,7 @@ def _ask(question: bytes) -> list[tuple[str, Any]]:
             except OSError:
                 _forget_helper()
                 return []
-        ours.settimeout(START_S + MAX_EXAMINATION_S)
+        ours.settimeout(START_TIMEOUT_S + MAX_EXAMINATION_S)
         answer = b""
         try:
             while (chunk := ours.recv(65_536)) and len(answer) <= MAX_ANSWER_BYTES:
@@ -121,7 +122,7 @@ def _ask(question: bytes) -> list[tuple[str, Any]]:
 
 
 def _running_helper() -> socket.socket:
-    """The socket that the helper listens on; it ends when no process has this end any more."""
+    """The socket of the helper, which ends when no process has this end open."""
     global _helper
     with _mutex:
         if _helper is None:
@@ -134,7 +135,7 @@ def _running_helper() -> socket.socket:
                     env={**os.environ, "OMP_NUM_THREADS": "1"},
                     stdin=subprocess.DEVNULL,
                     stdout=subprocess.DEVNULL,
-                    start_new_session=True,  # Ctrl-C is for the service; the helper ends with it
+                    start_new_session=True,  # Ctrl-C reaches only the service; the helper ends with it
                 )
             _helper = ours
         return _helper

@@ -18,26 +18,26 @@ from scheduler_env.rules import ALL_RULES
 from scheduler_service.errors import InvalidModel
 from scheduler_service.registry.examination import (
     FINISHED,
-    IDLE_S,
+    IDLE_TIMEOUT_S,
     MAX_GROWTH_BYTES,
     REFUSED,
     STARTED,
-    look_at,
+    examine_solver,
 )
 from scheduler_service.registry.validation import measure
 from scheduler_service.registry.weights import load, pack
 
 
 def main(descriptor: int) -> None:
-    """Forks a child for each question, until nobody is left to ask, or nobody has asked for `IDLE_S`."""
+    """Fork a child for each request; ends when the socket is closed, or after `IDLE_TIMEOUT_S` without requests."""
     network = QNetwork((4, 4, 4))
-    # Children find the compiled code in memory: they may not write the files of what was not compiled before.
+    # Load all compiled code before forking: children may not write the files of the compile cache.
     measure(Agent(network.to_arrays(), signature_of(network), {}))
     measure(Baseline({}, ALL_RULES, default_budget_ms=0.0))
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for the children
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the children are not waited for
     gc.freeze()
     with socket.socket(fileno=descriptor) as questions:
-        questions.settimeout(IDLE_S)
+        questions.settimeout(IDLE_TIMEOUT_S)
         while True:
             try:
                 question, descriptors, _, _ = socket.recv_fds(questions, 65_536, 1)
@@ -61,12 +61,12 @@ def _answer(question: bytes, descriptor: int) -> None:
         _limit_this_process(asked["limit_s"])
         try:
             agent = load(asked["algorithm"], Path(asked["path"]))
-            content = asdict(look_at(asked["algorithm"], agent))
+            content = asdict(examine_solver(asked["algorithm"], agent))
             content["packed"] = base64.b64encode(pack(agent)).decode()
             answer = json.dumps([FINISHED, content], allow_nan=False)
         except InvalidModel as err:
             answer = _refused(err)
-        except Exception as err:  # MemoryError among them; nobody is there to see a trace
+        except Exception as err:  # including MemoryError; a traceback would not be seen
             answer = _refused(InvalidModel("not_examined", reason=type(err).__name__))
         asker.sendall(answer.encode() + b"\n")
 
@@ -76,8 +76,8 @@ def _refused(err: InvalidModel) -> str:
 
 
 def _limit_this_process(limit_s: int) -> None:
-    """Time, memory and no files; the system itself ends a process that goes beyond."""
-    # torch alone takes a gigabyte of addresses, so the limit is what may come on top of it.
+    """Limit time and memory, and forbid writing files; the system ends a process that exceeds the limits."""
+    # torch alone takes 1 GiB of address space, so the limit is relative to the current size.
     pages = int(Path("/proc/self/statm").read_text().split()[0])
     addresses = pages * resource.getpagesize() + MAX_GROWTH_BYTES
     resource.setrlimit(resource.RLIMIT_AS, (addresses, addresses))

@@ -1,4 +1,4 @@
-"""The registry's append-only history, `history.jsonl`: one line for each change, none ever rewritten."""
+"""The registry's append-only history, `history.jsonl`, with one line per change."""
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import asdict, dataclass, field
@@ -16,8 +16,8 @@ EventKind = Literal[
 
 
 @dataclass(frozen=True, slots=True)
-class State:
-    """What a change touched: the status of models and the targets of tags; None where there is none."""
+class ChangedValues:
+    """Status of models and targets of tags before or after a change; None for one that does not exist."""
 
     status: Mapping[str, str | None]
     tags: Mapping[str, str | None]
@@ -25,22 +25,22 @@ class State:
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One change. Applying the `after` of all events in turn gives the registry of today."""
+    """One change. Applying `after` of all events in order gives the current registry."""
 
     time: str  # ISO-8601, UTC
     event: EventKind
     model_key: str
     actor: str
     reason: str
-    before: State
-    after: State
+    before: ChangedValues
+    after: ChangedValues
     details: Mapping[str, Any] = field(default_factory=dict)  # `code` and `params`: the reason in the catalogue
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
 
     def concerns(self, until: datetime, algorithm: str | None, model_key: str | None) -> bool:
-        """Whether it happened by then, and touches the algorithm and the model, if any is given."""
+        """Whether it happened before `until` and concerns the given algorithm and model, if any."""
         if parse_time(self.time) > until:
             return False
         former = self.details.get("before") if self.event == "made_default" else None
@@ -52,15 +52,15 @@ class Event:
 
     @classmethod
     def from_dict(cls, line: Mapping[str, Any]) -> "Event":
-        """The event of a line; KeyError or TypeError when it is none."""
+        """The event of a line; KeyError or TypeError if it is not an event."""
         return cls(
             line["time"],
             line["event"],
             line["model_key"],
             line["actor"],
             line["reason"],
-            State(**line["before"]),
-            State(**line["after"]),
+            ChangedValues(**line["before"]),
+            ChangedValues(**line["after"]),
             line.get("details", {}),
         )
 
@@ -71,7 +71,7 @@ def open_history(path: Path) -> JsonLines[Event]:
 
 
 def used_versions(events: Iterable[Event], algorithm: str) -> set[tuple[str, Version]]:
-    """(configuration's hash, version) of every model that the algorithm ever had."""
+    """(hash of the configuration, version) of every model that the algorithm ever had."""
     used = set()
     for event in events:
         for key in event.after.status:
@@ -82,9 +82,9 @@ def used_versions(events: Iterable[Event], algorithm: str) -> set[tuple[str, Ver
 
 
 def previous_target(events: Iterable[Event], tag: str, existing: Collection[str]) -> str | None:
-    """The model that bore `tag` (`DDQN:stable`) before the present one, and still exists; None if there is none.
+    """The model that had `tag` (`DDQN:stable`) before the current one and still exists; None without one.
 
-    Rollbacks undo: after A, B, C and one rollback to B, the previous one is A, not C.
+    A rollback removes the model it leaves: after A, B, C and one rollback to B, the previous one is A, not C.
     """
     line: list[str] = []
     for event in events:
@@ -100,8 +100,8 @@ def previous_target(events: Iterable[Event], tag: str, existing: Collection[str]
 
 
 @dataclass(frozen=True, slots=True)
-class Live:
-    """The model that bore `stable`, since when, who put it there and why."""
+class LiveModel:
+    """The model with the tag `stable`: since when, by whom and why."""
 
     algorithm: str
     model_key: str
@@ -109,19 +109,19 @@ class Live:
     event: EventKind
     actor: str
     reason: str
-    code: str  # of the reason in the catalogue; empty: the words of a person
+    code: str  # of the reason in the catalogue; empty if a person wrote the reason
     params: Mapping[str, Any]
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
 
 
-def live_at(events: Iterable[Event], moment: datetime) -> dict[str, Live]:
-    """By algorithm, the stable model at `moment`, by what the history says."""
-    live: dict[str, Live] = {}
+def live_at(events: Iterable[Event], moment: datetime) -> dict[str, LiveModel]:
+    """Algorithm -> the stable model at `moment`, according to the history."""
+    live: dict[str, LiveModel] = {}
     for event in events:
         if parse_time(event.time) > moment:
-            continue  # clocks may step back, so later lines may be earlier
+            continue  # clocks may step back, so later lines may have earlier times
         for tag, key in event.after.tags.items():
             algorithm, _, bare = tag.rpartition(":")
             if bare != STABLE:
@@ -130,12 +130,14 @@ def live_at(events: Iterable[Event], moment: datetime) -> dict[str, Live]:
                 live.pop(algorithm, None)
             elif algorithm not in live or live[algorithm].model_key != key:
                 code, params = event.details.get("code", ""), event.details.get("params", {})
-                live[algorithm] = Live(algorithm, key, event.time, event.event, event.actor, event.reason, code, params)
+                live[algorithm] = LiveModel(
+                    algorithm, key, event.time, event.event, event.actor, event.reason, code, params
+                )
     return live
 
 
 def is_cooling_down(events: Iterable[Event], algorithm: str, actor: str, since: datetime) -> bool:
-    """Whether `actor` rolled the algorithm back after `since`."""
+    """Whether `actor` has rolled the algorithm back since `since`."""
     return any(
         event.event == "rolled_back"
         and event.actor == actor

@@ -1,4 +1,4 @@
-"""All records and tags at one moment, and what the names mean then. Immutable, so threads share it without a lock."""
+"""All records and tags at one moment, with name resolution. Immutable, so threads share it without a lock."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
@@ -16,7 +16,7 @@ class Index:
 
     Attributes:
         records: by model key.
-        tags: `DDQN:stable` -> model key; a tag whose model is gone is left out.
+        tags: `DDQN:stable` -> model key; tags of deleted models are omitted.
     """
 
     def __init__(self, records: Iterable[ModelRecord], tags: Mapping[str, str]) -> None:
@@ -32,7 +32,7 @@ class Index:
 
     @cached_property
     def newest_first(self) -> tuple[ModelRecord, ...]:
-        """All records by time of registration; of the same moment, the higher version first."""
+        """All records, newest first; with equal times, the higher version first."""
         return tuple(
             sorted(self.records.values(), key=lambda record: (record.created_at, record.parsed_version), reverse=True)
         )
@@ -42,29 +42,29 @@ class Index:
         return tuple(record for record in self.newest_first if record.algorithm == algorithm)
 
     def resolve(self, name: str) -> str:
-        """The key of the model that `name` (a key, a short name or a tag) stands for now.
+        """The key of the model that `name` (a key, a short name or a tag) refers to now.
 
         Raises:
-            ModelNotFound: nothing bears the name.
-            AmbiguousModelName: several do; the text lists them.
+            ModelNotFound: no model has this name.
+            AmbiguousModelName: several models match; the text lists them.
         """
         key = self._resolved.get(name)
         if key is None:
-            # Only what resolves is remembered, so made-up names cannot fill the memory.
+            # Only names that resolve are cached, so unknown names cannot fill the memory.
             key = self._resolved[name] = self._search(name)
         return key
 
     def find(self, name: str) -> str | None:
-        """As `resolve`; None where that raises."""
+        """As `resolve`; None instead of an error."""
         try:
             return self.resolve(name)
         except ServiceError:
             return None
 
     def resolve_standing(self, name: str) -> str:
-        """As `resolve`, for a name in a configuration: of several models, the one that was registered first.
+        """As `resolve`, for a name in a configuration: of several matching models, the one registered first.
 
-        That is what the name meant when it was written; a patch release must not take a plant's model away.
+        That is the model which the name meant when it was written; a patch release must not make it ambiguous.
         """
         try:
             return self.resolve(name)
@@ -72,7 +72,7 @@ class Index:
             return min(self.candidates(name), key=lambda key: self.records[key].created_at)
 
     def candidates(self, name: str) -> list[str]:
-        """The keys of all models that `name` may stand for, older versions first."""
+        """The keys of all models that `name` may refer to, older versions first."""
         if name in self.records:
             return [name]
         wanted = parse_versioned(name)
@@ -105,8 +105,8 @@ class Index:
         """The full form (`DDQN:stable`) of a tag, given in full or bare.
 
         Raises:
-            ModelNotFound: no model bears the tag.
-            AmbiguousModelName: models of several algorithms do.
+            ModelNotFound: no model has the tag.
+            AmbiguousModelName: models of several algorithms have it.
         """
         algorithm, bare = split_tag(name)
         found = [tag for tag in self.tags if (tag == name if algorithm else tag.rpartition(":")[2] == bare)]
@@ -117,7 +117,7 @@ class Index:
             return _only(name, self.candidates(name))
         try:
             return self.tags[self.find_tag(name)]
-        except InvalidInput as err:  # it cannot be a tag either
+        except InvalidInput as err:  # not a valid tag either
             raise _not_found(name) from err
 
 

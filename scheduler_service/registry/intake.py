@@ -1,4 +1,4 @@
-"""How a weights file becomes a registered model."""
+"""Registration of a weights file as a model."""
 
 import json
 import logging
@@ -13,7 +13,7 @@ from scheduler_service.registry.examination import Examination
 from scheduler_service.registry.history import used_versions
 from scheduler_service.registry.names import LATEST, choose_version, hash_of_config, key_of
 from scheduler_service.registry.records import ModelRecord
-from scheduler_service.registry.registration import Draft, full_lineage, same_model, seed_draft, seed_may_take
+from scheduler_service.registry.registration import Draft, full_lineage, same_model, seed_draft, seed_may_have_tag
 from scheduler_service.registry.store import Store
 from scheduler_service.registry.validation import check_validated
 from scheduler_service.registry.weights import copied
@@ -21,7 +21,7 @@ from scheduler_service.registry.weights import copied
 logger = logging.getLogger(__name__)
 
 
-def take_in(
+def register_weights(
     store: Store,
     clock: Clock,
     source: BinaryIO,
@@ -30,9 +30,9 @@ def take_in(
     *,
     is_seed: bool = False,
 ) -> tuple[str, bool]:
-    """(key, whether it is new): copies the weights, has them examined, and enters them under the next version.
+    """Copy the weights, examine them, and register them under the next version; returns (key, whether it is new).
 
-    Nobody else waits for the examination; only the entry is made under the registry's lock.
+    The examination runs without the registry's lock; only the registration takes it.
 
     Raises:
         InvalidModel, ModelConflict, ModelNotFound, StorageUnavailable: see `ModelVersionManager.register_model`.
@@ -46,7 +46,7 @@ def take_in(
             parent = index.resolve(parent)
         found = examine(draft.algorithm, weights.path)
         with store.changing() as index:
-            existing = same_model(index, draft, weights.sha256)  # another process may have been quicker
+            existing = same_model(index, draft, weights.sha256)  # another process may have registered it meanwhile
             if existing is not None:
                 return existing, False
             config_hash = hash_of_config(draft.training_params)
@@ -76,7 +76,7 @@ def take_in(
                 validation={} if draft.status == "registered" else {**found.verified_metrics, "measured_at": now},
                 lineage=full_lineage(draft, parent, found.training),
             )
-            tags = [tag for tag in (LATEST, *draft.tags) if not is_seed or seed_may_take(index, record, tag)]
+            tags = [tag for tag in (LATEST, *draft.tags) if not is_seed or seed_may_have_tag(index, record, tag)]
             move(weights.path, store.weights_file(key))
             store.commit(
                 index,
@@ -88,24 +88,24 @@ def take_in(
                 reason=ServiceError("shipped") if is_seed else draft.description,
                 details={"sha256": weights.sha256, "flags": [flag.message for flag in record.flags]},
             )
-    logger.info("model %s registered by %s", key, draft.created_by or "nobody named")
+    logger.info("model %s registered by %s", key, draft.created_by or "unknown")
     for flag in record.flags:
         logger.warning("model %s: %s", key, flag.message)
     return key, True
 
 
 def missing_seeds(store: Store, seed_dir: Path) -> list[tuple[Draft, Path]]:
-    """(registration, weights file) of each shipped model that this registry never had, lower versions first.
+    """(registration, weights file) of each shipped model that was never in this registry, lower versions first.
 
-    A seed is `<name>.pth` with `<name>.json` beside it; one that its owner deleted is not missing. A broken card is
-    logged and passed over.
+    A seed is `<name>.pth` with `<name>.json` next to it; a deleted one is not missing. A broken card is logged and
+    skipped.
     """
     seeds = []
     for card in sorted(seed_dir.glob("*.json")):
         try:
             seeds.append((seed_draft(json.loads(card.read_bytes())), card.with_suffix(".pth")))
         except (OSError, ValueError, KeyError, TypeError, ServiceError) as err:
-            logger.error("the seed model %s is passed over: %s: %s", card, type(err).__name__, err)
+            logger.error("the seed model %s is skipped: %s: %s", card, type(err).__name__, err)
     events = store.history.lines()
     return [
         (draft, path)

@@ -1,4 +1,4 @@
-"""Models in memory: loaded once, and few of them."""
+"""The cache of loaded models."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from scheduler_env.solver import Solver
 
 Lookup = Literal["hit", "miss", "failed"]
-"""What became of a look into memory: there; read from its file; or neither, since the file cannot be used."""
+"""Result of a lookup: in memory; read from the file; or failed, because the file cannot be used."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,20 +30,20 @@ class LoadedModel:
 
 
 class LoadedModels:
-    """The `capacity` models used last; safe to share between threads."""
+    """The `capacity` most recently used models; thread-safe."""
 
     def __init__(self, capacity: int) -> None:
         self._loaded: LRUCache[tuple[str, str], LoadedModel] = LRUCache(capacity)
         self._mutex = Lock()
-        self._sound: dict[tuple[str, str], tuple[int, int, int]] = {}  # signs of a file that was as registered
-        self._told: Callable[[Lookup], None] = lambda _: None
+        self._verified: dict[tuple[str, str], tuple[int, int, int]] = {}  # stat of the file when its checksum was right
+        self._callback: Callable[[Lookup], None] = lambda _: None
 
-    def tell(self, told: Callable[[Lookup], None]) -> None:
-        """From now on `told` learns what becomes of each `get`, in the thread that asked; it must be quick."""
-        self._told = told
+    def on_lookup(self, callback: Callable[[Lookup], None]) -> None:
+        """Call `callback` with the result of each `get`, on the calling thread; it must be fast."""
+        self._callback = callback
 
     def forget(self) -> None:
-        """From now on every model is read from its file again."""
+        """Empty the cache; every model is read from its file again."""
         with self._mutex:
             self._loaded.clear()
 
@@ -56,24 +56,24 @@ class LoadedModels:
         slot = (record.model_key, record.sha256)
         with self._mutex:
             if (found := self._loaded.get(slot)) is not None:
-                self._told("hit")
+                self._callback("hit")
                 return found
-        # Outside the lock: who needs another model must not wait for this file.
+        # Outside the lock, so that lookups of other models do not wait for this file.
         try:
             check_weights(record, weights)
             loaded = LoadedModel(record.model_key, record.algorithm, record.version, load(record.algorithm, weights))
         except Exception:
-            self._told("failed")
+            self._callback("failed")
             raise
-        self._told("miss")
+        self._callback("miss")
         with self._mutex:
             self._loaded[slot] = loaded
         return loaded
 
     def check_file(self, record: ModelRecord, weights: Path) -> None:
-        """Nothing, if the file of a model is as it was registered: one in memory answers without it, but only there.
+        """Check that the file of a model is unchanged; without it, the model answers only while it is in memory.
 
-        Read as a whole only when the file has changed since it was found to be sound.
+        The file is hashed only if its stat has changed since the last successful check.
 
         Raises:
             InvalidModel: as `check_weights`.
@@ -83,17 +83,17 @@ class LoadedModels:
             info = weights.stat()
         except OSError as err:
             raise InvalidModel("model_weights_unreadable", model=record.model_key, reason=str(err)) from err
-        signs = (info.st_mtime_ns, info.st_size, info.st_ino)
-        if self._sound.get(slot) != signs:
+        stat = (info.st_mtime_ns, info.st_size, info.st_ino)
+        if self._verified.get(slot) != stat:
             check_weights(record, weights)
-            self._sound[slot] = signs
+            self._verified[slot] = stat
 
 
 def check_weights(record: ModelRecord, weights: Path) -> None:
-    """Refuses a file that is not the one that was registered.
+    """Check that the file is the registered one.
 
     Raises:
-        InvalidModel: missing, unreadable, or with another SHA-256.
+        InvalidModel: missing, unreadable, or with a different SHA-256.
     """
     try:
         digest = sha256_of(weights)

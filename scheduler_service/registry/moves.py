@@ -1,4 +1,4 @@
-"""Moves that touch several models at once: rolling back, deleting."""
+"""Changes of models: checks of promotions and deletions, rollback, deletion, tags."""
 
 import logging
 from collections.abc import Mapping, Sequence
@@ -15,7 +15,7 @@ from scheduler_service.registry.loading import check_weights
 from scheduler_service.registry.names import LATEST, STABLE
 from scheduler_service.registry.records import ModelRecord, Status, check_move
 from scheduler_service.registry.store import Store
-from scheduler_service.registry.usage import Role, User
+from scheduler_service.registry.usage import ModelUse, Role
 
 logger = logging.getLogger(__name__)
 
@@ -24,14 +24,14 @@ USED_BY: Mapping[Role, str] = {
     "experiment": "used_by_experiment",
     "way_back": "used_as_way_back",
 }
-"""The code of the refusal to delete a model that is used so."""
+"""Role of a model in use -> code of the refusal to delete it."""
 
 
 def check_deployment(store: Store, record: ModelRecord) -> None:
-    """Nothing, if the model can be deployed.
+    """Check that the model can be deployed.
 
     Raises:
-        InvalidTransition: its life does not allow it, or it was never measured.
+        InvalidTransition: its status does not allow it, or it was never measured.
         InvalidModel: its weights are missing or damaged.
     """
     if record.status != "deployed":
@@ -42,11 +42,11 @@ def check_deployment(store: Store, record: ModelRecord) -> None:
 
 
 def check_promotion(store: Store, record: ModelRecord, status: Status) -> None:
-    """Nothing, if the model can be promoted to `status`, or has it; a measurement may still refuse it.
+    """Check that the model can be promoted to `status`, or has it; the measurement may still refuse it.
 
     Raises:
-        InvalidTransition: its life does not allow it, it was never measured, or it would be retired and is stable.
-        InvalidModel: it would be deployed, and its weights are missing or damaged.
+        InvalidTransition: its status does not allow it, it was never measured, or a stable model would be retired.
+        InvalidModel: for a deployment, its weights are missing or damaged.
     """
     if status == "deployed":
         check_deployment(store, record)
@@ -56,14 +56,14 @@ def check_promotion(store: Store, record: ModelRecord, status: Status) -> None:
         raise InvalidTransition("model_is_stable", model=record.model_key)
 
 
-def check_deletion(record: ModelRecord, in_use: Mapping[str, Sequence[User]]) -> None:
-    """Nothing, if the model can go.
+def check_deletion(record: ModelRecord, in_use: Mapping[str, Sequence[ModelUse]]) -> None:
+    """Check that the model can be deleted.
 
     Args:
-        in_use: as `models_in_use` answers it.
+        in_use: from `models_in_use`.
 
     Raises:
-        ModelConflict: it is deployed, bears a tag other than `latest`, or somebody needs it.
+        ModelConflict: it is deployed, has a tag other than `latest`, or is in use.
     """
     held = [tag for tag in record.tags if tag != LATEST]
     if STABLE in held:
@@ -72,8 +72,8 @@ def check_deletion(record: ModelRecord, in_use: Mapping[str, Sequence[User]]) ->
         raise ModelConflict("model_has_tags", model=record.model_key, tags=held)
     if record.status == "deployed":
         raise ModelConflict("model_is_deployed", model=record.model_key)
-    if users := in_use.get(record.model_key):
-        raise ModelConflict(USED_BY[users[-1].role], model=record.model_key, experiment=users[-1].experiment)
+    if uses := in_use.get(record.model_key):
+        raise ModelConflict(USED_BY[uses[-1].role], model=record.model_key, experiment=uses[-1].experiment)
 
 
 def roll_back(
@@ -86,14 +86,14 @@ def roll_back(
     details: Mapping[str, Any] | None = None,
     only_from: str | None = None,
 ) -> str:
-    """The key of the version that is deployed and stable again; the one it replaces is validated again.
+    """Make the previous stable version stable again; the version it replaces becomes `validated`. Returns the key.
 
     Args:
-        only_from: the model that has to be live still; whoever finds another one there came too late.
+        only_from: the rollback is refused if another model is live.
 
     Raises:
         ModelNotFound: the algorithm has no stable version.
-        ModelConflict: it never had another one that still exists, or `only_from` is not live any more.
+        ModelConflict: no earlier version still exists, or `only_from` is not live.
     """
     stable = f"{algorithm}:{STABLE}"
     with store.changing() as index:
@@ -123,7 +123,7 @@ def roll_back(
 
 
 def rollback_target(store: Store, index: Index, algorithm: str) -> str | None:
-    """The stable version before the present one whose weights are sound; a retired one only if there is no other."""
+    """The previous stable version with intact weights; a retired one only if there is no other."""
     stable = f"{algorithm}:{STABLE}"
     events = store.history.lines()
     in_use = {key for key, record in index.records.items() if record.status != "retired"}
@@ -136,17 +136,17 @@ def rollback_target(store: Store, index: Index, algorithm: str) -> str | None:
 
 
 def _is_intact(store: Store, record: ModelRecord) -> bool:
-    """Whether a model's weights are what was registered; who finds none else says that it was passed over."""
+    """Whether a model's weights are the registered ones; if not, logs that the model is skipped."""
     try:
         check_weights(record, store.weights_file(record.model_key))
     except InvalidModel as err:
-        logger.warning("passed over when rolling back: %s", err)
+        logger.warning("skipped when rolling back: %s", err)
         return False
     return True
 
 
 def commit_deletion(store: Store, index: Index, record: ModelRecord, actor: str, reason: str | CodedError) -> None:
-    """Deletes under the lock; `latest` goes to the newest that is left, other tags go."""
+    """Delete under the lock; `latest` moves to the newest remaining model, other tags are removed."""
     others = [other for other in index.of_algorithm(record.algorithm) if other.model_key != record.model_key]
     newest = others[0].model_key if others else None
     store.commit(
@@ -163,7 +163,7 @@ def commit_deletion(store: Store, index: Index, record: ModelRecord, actor: str,
 def commit_tag(
     store: Store, index: Index, event: EventKind, full_tag: str, key: str | None, actor: str, reason: str
 ) -> None:
-    """Moves a tag under the lock; `key`: to whom, None: it is taken away."""
+    """Move a tag to `key` under the lock; None removes the tag."""
     store.commit(
         index,
         event,
@@ -175,16 +175,16 @@ def commit_tag(
 
 
 def record_refusal(store: Store, model_key: str, reason: InvalidModel, actor: str, measured: Mapping[str, Any]) -> None:
-    """A line of history that nothing else follows from: the model was not validated, and why."""
+    """Record in the history that the model failed validation, and why; nothing else changes."""
     with store.changing() as index:
         store.commit(index, "refused", model_key, actor=actor, reason=reason, details={"validation": measured})
 
 
 def note_default(store: Store, change: Mapping[str, str]) -> None:
-    """A line of history that another model answers by default; there is one for each id.
+    """Record a change of the default model in the history, once for each id.
 
     Args:
-        change: as `ab_test_config.json` has it: id, time, before, after, actor, reason.
+        change: from `ab_test_config.json`: id, time, before, after, actor, reason.
     """
     with store.changing() as index:
         if any(event.details.get("id") == change["id"] for event in reversed(store.history.lines())):

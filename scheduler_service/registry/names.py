@@ -1,10 +1,10 @@
-"""How models are named: keys, short names, versions and tags. Pure.
+"""Names of models: keys, short names, versions and tags. Pure.
 
     key          DDQN_1a2b3c4d_v2.0.0    algorithm, first 8 hex digits of the configuration's SHA-256, version
-    short name   DDQN_v2.0, DDQN_1a2b3c4d_v2    the version may stop early; it stands for all that begin so
-    tag          DDQN:stable, or stable when one algorithm alone has that tag
+    short name   DDQN_v2.0, DDQN_1a2b3c4d_v2    the version may be partial; it matches all that start with it
+    tag          DDQN:stable, or stable if only one algorithm has that tag
 
-The three cannot be mistaken for one another: only keys and short names end in `_v<numbers>`, only tags hold a colon.
+The three are unambiguous: only keys and short names end in `_v<numbers>`, only tags contain a colon.
 """
 
 import hashlib
@@ -19,12 +19,12 @@ from scheduler_service.errors import InvalidInput, ModelConflict
 Bump = Literal["major", "minor", "patch"]
 
 LATEST = "latest"
-"""The tag that every registration moves."""
+"""The tag that each registration moves to the new model."""
 STABLE = "stable"
-"""The tag that every deployment moves, and a rollback moves back."""
+"""The tag that each deployment moves, and a rollback moves back."""
 
 MAX_NUMBER = 999_999
-"""Of a version, each."""
+"""Limit of each number of a version."""
 
 _ALGORITHM = r"[A-Za-z][A-Za-z0-9_-]{0,31}"
 _NUMBER = r"(?:0|[1-9][0-9]{0,5})"
@@ -33,7 +33,7 @@ _TAG = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,63}")
 
 
 class Version(NamedTuple):
-    """A semantic version; sorts by age of the series."""
+    """A semantic version; sorts by its numbers."""
 
     major: int
     minor: int
@@ -44,7 +44,7 @@ class Version(NamedTuple):
 
 
 class ShortName(NamedTuple):
-    """What a key or a short name says; `numbers` are the first one to three of the version."""
+    """The parts of a key or a short name; `numbers` are the first one to three of the version."""
 
     algorithm: str
     config_hash: str | None
@@ -52,7 +52,7 @@ class ShortName(NamedTuple):
 
 
 def parse_versioned(name: str) -> ShortName | None:
-    """What `name` says, if it has the form of a key or of a short name."""
+    """The parts of `name`, if it has the form of a key or a short name; else None."""
     match = _VERSIONED.fullmatch(name)
     if match is None:
         return None
@@ -61,7 +61,7 @@ def parse_versioned(name: str) -> ShortName | None:
 
 
 def parse_version(text: str) -> Version:
-    """The version that `text` writes; numbers left out are 0, a leading v is allowed.
+    """The version in `text`; missing numbers are 0, a leading v is allowed.
 
     Raises:
         InvalidInput: it is not one to three numbers, each below 1,000,000.
@@ -74,14 +74,14 @@ def parse_version(text: str) -> Version:
 
 
 def check_algorithm(name: str, known: Collection[str]) -> None:
-    """Refuses an algorithm that nobody can load.
+    """Check that the algorithm is known.
 
     Raises:
         InvalidInput: `name` is not in `known`; the text lists those.
     """
     if name not in known:
         raise InvalidInput("unknown_algorithm", ("algorithm_name",), algorithm=shortened(name), known=sorted(known))
-    # What follows guards the table of known ones, so that keys stay readable in one way only.
+    # This guards the table of known algorithms, so that keys remain unambiguous.
     if not re.fullmatch(_ALGORITHM, name) or re.fullmatch(r".*_(?:[0-9a-f]{8}|v[0-9]+)", name):
         raise InvalidInput("algorithm_form", ("algorithm_name",), algorithm=shortened(name))
 
@@ -90,7 +90,7 @@ def split_tag(text: str) -> tuple[str | None, str]:
     """(algorithm, tag) of `DDQN:stable`, or (None, tag) of `stable`.
 
     Raises:
-        InvalidInput: not a tag, or one that could be taken for a key or a short name.
+        InvalidInput: not a tag, or it has the form of a key or a short name.
     """
     algorithm, colon, tag = text.rpartition(":")
     if not _TAG.fullmatch(tag) or (colon and not re.fullmatch(_ALGORITHM, algorithm)):
@@ -103,7 +103,7 @@ def split_tag(text: str) -> tuple[str | None, str]:
 def hash_of_config(training_params: object) -> str:
     """The first 8 hex digits of the SHA-256 of the parameters as JSON with sorted keys and no spaces.
 
-    Equal numbers give equal hashes: 1000.0 counts as 1000, as in RFC 8785, since JSON clients write either.
+    Equal numbers give equal hashes: 1000.0 counts as 1000, as in RFC 8785, because JSON clients write both.
     """
     plain = json.loads(json.dumps(training_params, allow_nan=False), parse_float=_shortest)
     text = json.dumps(plain, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
@@ -125,15 +125,15 @@ def choose_version(
     """The version of a new model of one algorithm.
 
     Args:
-        used: (configuration's hash, version) of every model that the algorithm ever had, deleted ones too: a version
-            that once stood for some weights never stands for others.
-        explicit: what the caller asks for.
+        used: (hash of the configuration, version) of every model that the algorithm ever had, including deleted ones:
+            a version is never reused for other weights.
+        explicit: the requested version.
         bump: which number to raise above the algorithm's highest version. Without it a new configuration raises major,
             and new weights of a known configuration raise minor within the series of that configuration.
-            A version whose number is at its limit is passed over: the next lower one is raised instead, or else major.
+            A version whose number is at its limit is skipped: the next lower version is raised instead, or else major.
 
     Raises:
-        ModelConflict: `explicit` was used before, or every major version was.
+        ModelConflict: `explicit` was used before, or every major version is used.
     """
     taken = {version for _, version in used}
     if explicit is not None:
@@ -149,7 +149,7 @@ def choose_version(
     bases += [(base, "major") for base in (*sorted(taken, reverse=True), Version(0, 0, 0))]
     for base, step in bases:
         version = _raised(base, step)
-        while version in taken:  # the next number may belong to an explicit version
+        while version in taken:  # the next number may be used by an explicit version
             version = _raised(version, step)
         if max(version) <= MAX_NUMBER:
             return version

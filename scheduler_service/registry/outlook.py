@@ -1,4 +1,4 @@
-"""What may be done with a model now, and what would follow: for whoever decides it, before anything is changed."""
+"""The possible changes of a model and their effects, for the decision before a change."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -10,23 +10,23 @@ from scheduler_service.registry.moves import check_deletion, check_deployment, c
 from scheduler_service.registry.names import STABLE
 from scheduler_service.registry.records import ModelRecord, Status
 from scheduler_service.registry.store import Store
-from scheduler_service.registry.usage import User
+from scheduler_service.registry.usage import ModelUse
 
 PROMOTIONS: tuple[Status, ...] = ("validated", "deployed", "retired")
 
 
 @dataclass(frozen=True, slots=True)
 class Outlook:
-    """The moves that a model may make, and what hangs on them. The next change may make it untrue."""
+    """The possible changes of a model and their effects; valid until the next change."""
 
     model_key: str
     refusals: Mapping[
         str, ServiceError | None
-    ]  # move (of PROMOTIONS, default, deleted) -> why not; None: it may be made
-    used_by: Sequence[User]  # who needs this model, whatever name they call it by
+    ]  # PROMOTIONS, default, deleted -> reason against it; None: it is allowed
+    used_by: Sequence[ModelUse]  # users of this model, by any of its names
     stable: str | None  # the key of its algorithm's live version
-    follows_stable: Sequence[User]  # who calls that one by its tag, and so gets another one when the tag moves
-    rollback_to: str | None  # the key of the version that a rollback of its algorithm would return to
+    follows_stable: Sequence[ModelUse]  # users of the tag, who get another model when the tag moves
+    rollback_to: str | None  # the target of a rollback of its algorithm
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-able; `reasons` has the codes of `refusals`."""
@@ -37,16 +37,16 @@ class Outlook:
         }
 
 
-def look_ahead(store: Store, index: Index, record: ModelRecord, in_use: Mapping[str, Sequence[User]]) -> Outlook:
-    """The outlook of a model; its weights are read when only they can say whether it may be deployed.
+def outlook_of(store: Store, index: Index, record: ModelRecord, in_use: Mapping[str, Sequence[ModelUse]]) -> Outlook:
+    """The outlook of a model; reads its weights if nothing else prevents its deployment.
 
     Args:
-        in_use: as `models_in_use` answers it.
+        in_use: from `models_in_use`.
     """
     tag = f"{record.algorithm}:{STABLE}"
     stable = index.tags.get(tag)
 
-    # Asked for the status it has, a model stays as it is, unless it was never measured, or is not the live one.
+    # A promotion to the current status has no effect, unless the model was never measured or is not live.
     is_reached = {
         "validated": record.status == "validated" and bool(record.validation),
         "deployed": record.status == "deployed" and record.model_key == stable,
@@ -68,13 +68,15 @@ def look_ahead(store: Store, index: Index, record: ModelRecord, in_use: Mapping[
         },
         used_by=tuple(in_use.get(record.model_key, ())),
         stable=stable,
-        follows_stable=tuple(user for user in in_use.get(stable or "", ()) if user.named in names),
+        follows_stable=tuple(use for use in in_use.get(stable or "", ()) if use.named in names),
         rollback_to=rollback_target(store, index, record.algorithm) if stable else None,
     )
 
 
-def _refusal_as_default(store: Store, record: ModelRecord, in_use: Mapping[str, Sequence[User]]) -> ServiceError | None:
-    if any(user.role == "default" for user in in_use.get(record.model_key, ())):
+def _refusal_as_default(
+    store: Store, record: ModelRecord, in_use: Mapping[str, Sequence[ModelUse]]
+) -> ServiceError | None:
+    if any(use.role == "default" for use in in_use.get(record.model_key, ())):
         return InvalidTransition("model_is_default", model=record.model_key)
     return _refusal(lambda: check_deployment(store, record))
 

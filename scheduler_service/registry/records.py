@@ -1,4 +1,4 @@
-"""What the registry knows of a model, the moves of its life, and the JSON values that it accepts. Pure."""
+"""The record of a model, the transitions of its status, and the JSON values that the registry accepts. Pure."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -20,8 +20,8 @@ MOVES: Mapping[Status, tuple[Status, ...]] = {
     "deployed": ("retired",),
     "retired": ("validated",),
 }
-"""Where a model may be promoted to. A rollback makes two moves of its own: the version it leaves becomes `validated`
-again, the one it returns to `deployed`."""
+"""Allowed promotions. A rollback makes two further transitions: the version it leaves becomes `validated`, the version
+it returns to becomes `deployed`."""
 
 MAX_TEXT = 10_000
 """Longest description, author or reason, in characters."""
@@ -31,7 +31,7 @@ MAX_JSON_VALUES = 10_000
 
 @dataclass(frozen=True, slots=True)
 class ModelRecord:
-    """One registered model; `metadata/<model_key>.json` holds all but the tags, which `tags.json` holds."""
+    """One registered model; stored in `metadata/<model_key>.json`, except for the tags, which are in `tags.json`."""
 
     model_key: str
     algorithm: str
@@ -44,10 +44,10 @@ class ModelRecord:
     training_params: Mapping[str, Any]
     sha256: str  # of the weights file
     size_bytes: int
-    signature: Mapping[str, Any]  # what the weights expect: format, features, hidden layers
+    signature: Mapping[str, Any]  # format, features and hidden layers of the weights
     status_since: str  # ISO-8601, UTC
     verified_metrics: Mapping[str, Any] = field(default_factory=dict)  # measured at registration: `validation.measure`
-    validation: Mapping[str, Any] = field(default_factory=dict)  # measured when it was last validated; empty before
+    validation: Mapping[str, Any] = field(default_factory=dict)  # measured at the last validation; empty before it
     lineage: Mapping[str, Any] = field(default_factory=dict)  # parent, training_data_seed, code_version, config
     tags: tuple[str, ...] = ()  # bare: `stable`, not `DDQN:stable`; sorted
 
@@ -67,7 +67,7 @@ class ModelRecord:
         return parse_version(self.version)
 
     def figure(self, metric: str) -> float | None:
-        """The metric as measured at registration, else as claimed; None if there is no number."""
+        """The metric as measured at registration, else as claimed; None without a number."""
         for figures in (self.verified_metrics, self.performance):
             value = figures.get(metric)
             if isinstance(value, int | float) and not isinstance(value, bool):
@@ -76,7 +76,7 @@ class ModelRecord:
 
     @property
     def flags(self) -> tuple[Flag, ...]:
-        """The claims in `performance` that differ much from what was measured."""
+        """The claims in `performance` that differ strongly from the measured values."""
         return flags(self.performance, self.verified_metrics)
 
     def to_dict(self) -> dict[str, Any]:
@@ -90,11 +90,11 @@ class ModelRecord:
 
     @classmethod
     def from_stored(cls, stored: Mapping[str, Any]) -> "ModelRecord":
-        """The record of a metadata file; members of later versions are passed over.
+        """The record of a metadata file; members of later versions are ignored.
 
         Raises:
-            KeyError: a member is missing that every version wrote.
-            InvalidInput: a member is impossible.
+            KeyError: a member is missing that every version writes.
+            InvalidInput: a member has an invalid value.
         """
         return cls(**{name: stored[name] for name in _MEMBERS if name in stored or name not in _OPTIONAL})
 
@@ -103,18 +103,18 @@ _MEMBERS = tuple(member.name for member in fields(ModelRecord) if member.name !=
 _OPTIONAL = frozenset({"verified_metrics", "validation", "lineage"})
 
 
-def elsewhere(record: ModelRecord, default: str | None) -> str:
-    """What a model answers that bears the tag stable, and is not the default model."""
-    return WORDS.text("errors.stable_elsewhere", elsewhere_params(record, default))
+def stable_elsewhere(record: ModelRecord, default: str | None) -> str:
+    """The notice for a model that is stable but is not the default model."""
+    return WORDS.text("errors.stable_elsewhere", stable_elsewhere_params(record, default))
 
 
-def elsewhere_params(record: ModelRecord, default: str | None) -> dict[str, str]:
-    """The parameters of `elsewhere`, whose code is `stable_elsewhere`."""
+def stable_elsewhere_params(record: ModelRecord, default: str | None) -> dict[str, str]:
+    """The parameters of `stable_elsewhere`, whose code is `stable_elsewhere`."""
     return {"model": record.model_key, "algorithm": record.algorithm, "default": default or "–"}
 
 
 def check_status(status: str) -> Status:
-    """`status`, if it is one; InvalidInput if not."""
+    """`status` if it is valid; else InvalidInput."""
     for known in STATUSES:
         if status == known:
             return known
@@ -122,17 +122,17 @@ def check_status(status: str) -> Status:
 
 
 def check_text(name: str, value: str) -> str:
-    """`value`, if it is a text that can be stored; InvalidInput if not."""
+    """`value` if it is a text that can be stored; else InvalidInput."""
     if not isinstance(value, str) or len(value) > MAX_TEXT or not _is_unicode(value):
         raise InvalidInput("not_a_unicode_text", (name,), limit=MAX_TEXT)
     return value
 
 
 def check_move(record: ModelRecord, status: Status) -> None:
-    """Refuses a promotion that the model's life does not allow.
+    """Check that the model's status allows the promotion.
 
     Raises:
-        InvalidTransition: the text says which moves are allowed.
+        InvalidTransition: the text lists the allowed transitions.
     """
     if status not in MOVES[record.status]:
         raise InvalidTransition(
@@ -145,10 +145,10 @@ def check_move(record: ModelRecord, status: Status) -> None:
 
 
 def plain_object(name: str, value: object) -> dict[str, Any]:
-    """`value` as a JSON object of plain values; NumPy scalars become the numbers they hold.
+    """`value` as a JSON object of plain values; NumPy scalars become numbers.
 
     Raises:
-        InvalidInput: not an object, not JSON, a number that is not finite, or too large; `errors` says where.
+        InvalidInput: not an object, not JSON, a number that is not finite, or too large; `errors` has the location.
     """
     if not isinstance(value, Mapping):
         raise InvalidInput("not_a_json_object", (name,))
@@ -190,6 +190,6 @@ def _plain(value: object, loc: tuple[str | int, ...], budget: list[int]) -> Any:
 def _is_unicode(text: str) -> bool:
     try:
         text.encode()
-    except UnicodeEncodeError:  # JSON can write half of a surrogate pair; files cannot hold it
+    except UnicodeEncodeError:  # JSON may contain half of a surrogate pair; UTF-8 files cannot
         return False
     return True

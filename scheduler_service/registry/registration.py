@@ -1,4 +1,4 @@
-"""What a registration asks for, checked before the weights are looked at; and the cards of the seed models. Pure."""
+"""Validated registration requests, and the cards of the seed models. Pure."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -23,7 +23,7 @@ from scheduler_service.registry.weights import LOADERS
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """A registration before its weights have been seen; everything in it is checked."""
+    """A validated registration whose weights have not been examined."""
 
     algorithm: str
     training_params: Mapping[str, Any]
@@ -38,7 +38,7 @@ class Draft:
 
 
 LINEAGE = ("parent", "training_data_seed", "code_version")
-"""What a registration may say of where a model comes from; `parent` names the model that its training began with."""
+"""Provenance fields of a registration; `parent` is the model from which the training started."""
 
 
 def new_draft(
@@ -53,11 +53,10 @@ def new_draft(
     lineage: Mapping[str, Any] | None = None,
     status: Status = "registered",
 ) -> Draft:
-    """The registration asked for.
+    """The validated registration.
 
     Raises:
-        InvalidInput: an unknown algorithm, bump, tag or part of the lineage, or parameters that are not JSON or not
-            finite.
+        InvalidInput: an unknown algorithm, bump, tag or lineage field, or parameters that are not JSON or not finite.
     """
     check_algorithm(algorithm_name, LOADERS)
     if bump not in (None, *get_args(Bump)):
@@ -92,7 +91,7 @@ def new_draft(
 
 
 def seed_draft(card: Mapping[str, Any]) -> Draft:
-    """The registration that a seed's JSON describes; KeyError when a member is missing."""
+    """The registration in a seed's card; KeyError if a member is missing."""
     return new_draft(
         card["algorithm_name"],
         card["training_params"],
@@ -108,7 +107,7 @@ def seed_draft(card: Mapping[str, Any]) -> Draft:
 
 
 def full_lineage(draft: Draft, parent_key: str | None, training: Mapping[str, Any]) -> dict[str, Any]:
-    """Where a model comes from: what was said, and otherwise what its file says of its training; None if neither."""
+    """The provenance of a model: as stated, else from the training data in its file, else None."""
     config = training.get("config")
     seed = config.get("seed") if isinstance(config, Mapping) else training.get("seed")
     return {
@@ -120,7 +119,7 @@ def full_lineage(draft: Draft, parent_key: str | None, training: Mapping[str, An
 
 
 def same_model(index: Index, draft: Draft, sha256: str) -> str | None:
-    """The key under which these weights with these parameters are registered already, if they are."""
+    """The key under which the same weights and parameters are already registered, if any."""
     config_hash = hash_of_config(draft.training_params)
     for record in index.of_algorithm(draft.algorithm):
         if (record.sha256, record.config_hash) == (sha256, config_hash):
@@ -130,9 +129,9 @@ def same_model(index: Index, draft: Draft, sha256: str) -> str | None:
     return None
 
 
-def seed_may_take(index: Index, seed: ModelRecord, tag: str) -> bool:
-    """Whether a shipped model may have `tag`: nobody bears it, or it is `latest` and its bearer has a lower version."""
-    bearer = index.tags.get(f"{seed.algorithm}:{tag}")
-    if bearer is None:
+def seed_may_have_tag(index: Index, seed: ModelRecord, tag: str) -> bool:
+    """Whether a shipped model may get `tag`: it is free, or it is `latest` and its model has a lower version."""
+    holder = index.tags.get(f"{seed.algorithm}:{tag}")
+    if holder is None:
         return True
-    return tag == LATEST and index.records[bearer].parsed_version < seed.parsed_version
+    return tag == LATEST and index.records[holder].parsed_version < seed.parsed_version

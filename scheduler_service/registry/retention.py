@@ -1,4 +1,4 @@
-"""Which models have been kept long enough. Pure."""
+"""Selection of models for the cleanup. Pure."""
 
 from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
@@ -9,7 +9,7 @@ from scheduler_service.registry.index import Index
 from scheduler_service.registry.names import STABLE
 
 REMOVABLE = ("registered", "retired")
-"""What was never validated, and what nobody wants any more."""
+"""Statuses of models that a cleanup may remove."""
 
 
 def expired(
@@ -22,8 +22,8 @@ def expired(
 ) -> list[str]:
     """Keys of the models that a cleanup removes, oldest first.
 
-    Only what has been registered or retired, and nothing else, for more than `retention_days`; never a model that bears
-    a tag, the newest `keep_last` of an algorithm, one of `in_use` (keys), or the one that a rollback would return to.
+    These have been `registered` or `retired` for more than `retention_days`. Excluded are models with a tag, the newest
+    `keep_last` of an algorithm, those of `in_use` (keys), and the target of a rollback.
     """
     limit = now - timedelta(days=retention_days)
     old = [

@@ -1,13 +1,13 @@
-"""The registry's files: the one place that reads and writes them.
+"""The registry's files; no other module reads or writes them.
 
     models/<key>.pth  metadata/<key>.json  configs/<key>.json  tags.json  history.jsonl
     .incoming/   weights being copied and checked        .trash/   files of deleted models
-    .pending.json   the change that is being made
+    .pending.json   the change in progress
 
-A change touches several files, so it is first written down as a whole in `.pending.json`; that rename is the moment
-at which it happens. Then the files follow, the history's line last. A process killed before leaves the registry as it
-was; one killed after leaves it as it will be: readers lay `.pending.json` over the files, and the next writer finishes
-the work (docs/decisions/registry-changes-as-a-whole.md).
+A change affects several files, so it is first written as a whole to `.pending.json`; the rename of that file commits
+it. Then the other files are updated, the history last. If the process is killed before the commit, nothing has changed.
+If it is killed after it, readers apply `.pending.json` on top of the files, and the next writer finishes the update
+(docs/decisions/registry-changes-as-a-whole.md).
 """
 
 import json
@@ -24,22 +24,22 @@ from scheduler_env.errors import CodedError
 from scheduler_service.clock import Clock, to_iso
 from scheduler_service.errors import InvalidInput, MustBeMended, StorageUnavailable, cannot_read
 from scheduler_service.files import locked, move, write_json
-from scheduler_service.registry.history import Event, EventKind, State, open_history
+from scheduler_service.registry.history import ChangedValues, Event, EventKind, open_history
 from scheduler_service.registry.index import Index
 from scheduler_service.registry.names import parse_versioned
 from scheduler_service.registry.records import ModelRecord, check_text
 
 logger = logging.getLogger(__name__)
 
-INCOMING_LEFTOVER_S = 3_600.0
-"""Age at which a file in `.incoming/` belongs to no registration that still runs."""
+INCOMING_MAX_AGE_S = 3_600.0
+"""An older file in `.incoming/` belongs to no running registration."""
 
 
 class _Stamp(NamedTuple):
-    """Changes whenever the content does.
+    """A stamp that changes whenever the content changes.
 
-    Every change adds to the history, and while it is being made there is a pending file; so equal stamps before and
-    after reading mean that no change fell in between. The times catch files that people edited or restored.
+    Every change appends to the history, and has a pending file while it is in progress. So equal stamps before and
+    after reading mean that no change happened in between. The times detect files that people edited or restored.
     """
 
     history_bytes: int
@@ -67,9 +67,9 @@ class Store:
         self._pending_file = base / ".pending.json"
         self._clock = clock
         self._mutex = Lock()
-        self._current: tuple[_Stamp, Index, StorageUnavailable | None] | None = None  # and what could not be read
+        self._current: tuple[_Stamp, Index, StorageUnavailable | None] | None = None  # and the fault
         self.fault: StorageUnavailable | None = None
-        """What cannot be read now, so that what was read before is in force."""
+        """The error of the last read, because of which the content read before remains in use."""
         self._parsed: dict[str, tuple[tuple[int, int, int], ModelRecord | None]] = {}
         try:
             for folder in (self.weights_dir, self.metadata_dir, self.configs_dir, self.incoming_dir, self.trash_dir):
@@ -83,22 +83,22 @@ class Store:
     # --- reading ---
 
     def index(self) -> Index:
-        """The registry as it is now, other processes' changes included; quick while nothing changes.
+        """The current registry, including changes of other processes; fast while nothing changes.
 
-        Files that cannot be read leave in force what was read of them before, and `fault` says so.
+        If files cannot be read, the content read before remains in use, and `fault` is set.
 
         Raises:
-            StorageUnavailable: nothing was read yet.
+            StorageUnavailable: nothing has been read successfully yet.
         """
         try:
-            return self._present_index()
+            return self._current_index()
         except (StorageUnavailable, OSError) as err:
-            self._note(err)
+            self._set_fault(err)
             if self._current is None:
                 raise
             return self._current[1]
 
-    def _present_index(self) -> Index:
+    def _current_index(self) -> Index:
         current = self._current
         if current is not None and current[0] == self._stamp():
             self.fault = current[2]
@@ -109,23 +109,23 @@ class Store:
             if before == self._stamp():
                 self._current = (before, index, self.fault)
                 return index
-        with locked(self._tags_file):  # writers are busy: keep them out for once
+        with locked(self._tags_file):  # frequent changes: lock writers out
             return self.index_under_lock()
 
     def index_under_lock(self) -> Index:
-        """The registry as it is now, while other writers are kept out."""
+        """The current registry; the caller holds the lock."""
         stamp = self._stamp()
         index = self._read()
         self._current = (stamp, index, self.fault)
         return index
 
     def _stamp(self) -> _Stamp:
-        history = _signs(self.history.path)
+        history = _stat_of(self.history.path)
         return _Stamp(
             history[1] if history else 0,
-            _signs(self._pending_file),
-            _signs(self._tags_file),
-            _signs(self.metadata_dir),
+            _stat_of(self._pending_file),
+            _stat_of(self._tags_file),
+            _stat_of(self.metadata_dir),
         )
 
     def _read(self) -> Index:
@@ -139,9 +139,9 @@ class Store:
             try:
                 tags = _read_object(self._tags_file) or {}
                 pending = _read_object(self._pending_file)
-            except (StorageUnavailable, OSError) as err:  # a model is found without them; a change is refused
+            except (StorageUnavailable, OSError) as err:  # models can be found without them; changes are refused
                 fault = err
-            self._note(fault)
+            self._set_fault(fault)
             if pending is not None:
                 for key, stored in pending["records"].items():
                     records.pop(key, None)
@@ -150,14 +150,14 @@ class Store:
                 tags = pending["tags"]
             return Index(records.values(), tags)
 
-    def _note(self, fault: StorageUnavailable | OSError | None) -> None:
+    def _set_fault(self, fault: StorageUnavailable | OSError | None) -> None:
         coded = cannot_read(self.base, fault) if isinstance(fault, OSError) else fault
         if coded is not None and str(coded) != str(self.fault):
             logger.error("%s; what was read before stays in force", coded)
         self.fault = coded
 
     def _read_records(self) -> dict[str, ModelRecord]:
-        """The readable metadata files; one that is unchanged since last time is not parsed again."""
+        """The records of readable metadata files; unchanged files are not parsed again."""
         parsed: dict[str, tuple[tuple[int, int, int], ModelRecord | None]] = {}
         with os.scandir(self.metadata_dir) as entries:
             for entry in entries:
@@ -165,9 +165,9 @@ class Store:
                     continue
                 try:
                     info = entry.stat()
-                    signs = (info.st_mtime_ns, info.st_ino, info.st_size)
+                    stat = (info.st_mtime_ns, info.st_ino, info.st_size)
                     known = self._parsed.get(entry.name)
-                    parsed[entry.name] = known if known and known[0] == signs else (signs, _read_record(Path(entry)))
+                    parsed[entry.name] = known if known and known[0] == stat else (stat, _read_record(Path(entry)))
                 except FileNotFoundError:
                     continue  # deleted meanwhile
         self._parsed = parsed
@@ -177,10 +177,10 @@ class Store:
 
     @contextmanager
     def changing(self) -> Iterator[Index]:
-        """Keeps other writers out, and yields the registry as it is now; `commit` belongs inside.
+        """Lock other writers out, and yield the current registry; `commit` must be called inside.
 
         Raises:
-            StorageUnavailable: others held the lock too long, or the files cannot be read or written.
+            StorageUnavailable: the lock was held too long, or the files cannot be read or written.
         """
         with self.excluding_writers():
             self.finish_pending()
@@ -188,7 +188,7 @@ class Store:
 
     @contextmanager
     def excluding_writers(self) -> Iterator[None]:
-        """Keeps other writers out, and leaves everything as it is; raises as `changing`."""
+        """Lock other writers out without finishing a pending change; raises as `changing`."""
         with locked(self._tags_file):
             try:
                 yield
@@ -197,17 +197,17 @@ class Store:
 
     @property
     def has_pending(self) -> bool:
-        """Whether a change is made that not all files show yet."""
+        """Whether a committed change is not in all files yet."""
         return self._pending_file.exists()
 
     def finish_pending(self) -> None:
-        """Brings the files up to date with a change that is made, if there is one. Under the lock."""
+        """Finish a committed change, if there is one. The caller holds the lock."""
         pending = _read_object(self._pending_file)
         if pending is not None:
-            self._carry_out(pending)
+            self._apply(pending)
 
     def stored_tags(self) -> dict[str, str]:
-        """The tags as their file has them, also those of models that are gone."""
+        """The tags in the file, including tags of deleted models."""
         return _read_object(self._tags_file) or {}
 
     def commit(
@@ -222,28 +222,28 @@ class Store:
         reason: str | CodedError,
         details: Mapping[str, Any] | None = None,
     ) -> None:
-        """Makes one change: new or changed records (None: deleted) and tags (None: removed), and its line of history.
+        """Commit one change: new or changed records (None: deleted) and tags (None: removed), and its history line.
 
-        Only inside `changing`, with the index that it gave. Weights must be in place.
+        Only inside `changing`, with the index that it yields. Weights must be in place.
 
         Args:
-            reason: the words of a person, or a code of the catalogue, which `details` then holds too.
+            reason: a person's text, or a code of the catalogue, which is also added to `details`.
 
         Raises:
             InvalidInput: `actor` or `reason` is not a text that can be stored; nothing has changed.
-            StorageUnavailable: the change could not be written down; nothing has changed.
+            StorageUnavailable: the change could not be written; nothing has changed.
         """
         records, tags, details = records or {}, tags or {}, details or {}
         if isinstance(reason, CodedError):
             details = {**details, "code": reason.code, "params": reason.params}
         actor, reason = check_text("actor", actor), check_text("reason", str(reason))
-        before = State(
+        before = ChangedValues(
             {key: index.records[key].status if key in index.records else None for key in records},
             {tag: index.tags.get(tag) for tag in tags},
         )
-        after = State({key: record.status if record else None for key, record in records.items()}, dict(tags))
+        after = ChangedValues({key: record.status if record else None for key, record in records.items()}, dict(tags))
         line = Event(to_iso(self._clock()), event, model_key, actor, reason, before, after, details)
-        # From the file, not from the index: that leaves out the tags of models whose metadata cannot be read just now.
+        # From the file, not from the index, which omits tags of models whose metadata cannot be read now.
         new_tags = {tag: key for tag, key in sorted({**self.stored_tags(), **tags}.items()) if key is not None}
         pending = {
             "records": {key: record.to_stored() if record else None for key, record in records.items()},
@@ -252,14 +252,14 @@ class Store:
         }
         write_json(self._pending_file, pending)
         try:
-            self._carry_out(pending)
+            self._apply(pending)
         except (OSError, StorageUnavailable):
-            # The change is made: it is on disk as a whole, and every reader sees it. The next one brings the files on.
+            # The change is committed: every reader sees it, and the next writer updates the files.
             logger.exception("%s: the files of a change could not all be written yet", self.base)
         self._current = None
 
-    def _carry_out(self, pending: Mapping[str, Any]) -> None:
-        """Writes the files of a change; doing so twice changes nothing."""
+    def _apply(self, pending: Mapping[str, Any]) -> None:
+        """Write the files of a change; idempotent."""
         for key, stored in pending["records"].items():
             if stored is None:
                 self._move_to_trash(key)
@@ -275,16 +275,16 @@ class Store:
     def _move_to_trash(self, key: str) -> None:
         for source in (self.metadata_dir / f"{key}.json", self.weights_file(key)):
             with suppress(FileNotFoundError):
-                os.utime(source)  # the trash is emptied by age, counted from now
+                os.utime(source)  # the trash is emptied by file age, counted from now
                 move(source, self.trash_dir / source.name)
         (self.configs_dir / f"{key}.json").unlink(missing_ok=True)
 
     # --- leftovers ---
 
     def sweep(self) -> None:
-        """Removes what killed processes left: temporary files, and weights whose registration never happened.
+        """Remove leftovers of killed processes: temporary files, and weights that were never registered.
 
-        Where that cannot be done now (a full disk, say) it waits for the next start: reading works all the same.
+        If this fails (for example because of a full disk), it is tried again at the next start; reading still works.
         """
         try:
             self._sweep()
@@ -296,28 +296,28 @@ class Store:
             for folder in (self.base, self.metadata_dir, self.configs_dir):
                 for file in folder.glob(".*.tmp"):
                     file.unlink(missing_ok=True)
-            # Without any metadata nobody can tell an orphan: a backup may be on its way back.
-            anything_known = any(self.metadata_dir.glob("[!.]*.json"))
-            for file in self.weights_dir.glob("*.pth") if anything_known else ():
+            # Without any metadata, orphans cannot be recognised: a restore of a backup may be in progress.
+            has_metadata = any(self.metadata_dir.glob("[!.]*.json"))
+            for file in self.weights_dir.glob("*.pth") if has_metadata else ():
                 if parse_versioned(file.stem) and not (self.metadata_dir / f"{file.stem}.json").exists():
                     os.utime(file)
                     move(file, self.trash_dir / file.name)
-        self._remove_old(self.incoming_dir, INCOMING_LEFTOVER_S)
+        self._remove_old(self.incoming_dir, INCOMING_MAX_AGE_S)
 
     def empty_trash(self, older_than_s: float) -> None:
-        """Removes for good what has been in the trash for that long."""
+        """Delete files that have been in the trash for that long."""
         self._remove_old(self.trash_dir, older_than_s)
 
     def _remove_old(self, folder: Path, age_s: float) -> None:
-        # File times are the system's, so their age is measured by the system's clock, too.
+        # The system clock, because it also sets the file times.
         for file in folder.iterdir():
-            with suppress(FileNotFoundError):  # another process was quicker
+            with suppress(FileNotFoundError):  # removed by another process
                 if time.time() - file.stat().st_mtime > age_s:
                     file.unlink()
 
 
-def _signs(path: Path) -> tuple[int, int] | None:
-    """(time of change, size) of a file or folder; None if there is none."""
+def _stat_of(path: Path) -> tuple[int, int] | None:
+    """(mtime in ns, size) of a file or folder; None if it does not exist."""
     try:
         info = os.stat(path)
     except (FileNotFoundError, NotADirectoryError):
@@ -329,7 +329,7 @@ def _read_object(path: Path) -> dict[str, Any] | None:
     """The JSON object in a file; None if there is no file.
 
     Raises:
-        StorageUnavailable: it holds something else; people may have edited it.
+        StorageUnavailable: it does not hold a JSON object; people may have edited it.
     """
     try:
         value = json.loads(path.read_bytes())
@@ -343,7 +343,7 @@ def _read_object(path: Path) -> dict[str, Any] | None:
 
 
 def _read_record(path: Path) -> ModelRecord | None:
-    """The record in a metadata file; None, and a line in the log, if it holds none: the others still serve."""
+    """The record in a metadata file; if it is invalid, it is logged and None is returned: other models still serve."""
     try:
         record = ModelRecord.from_stored(json.loads(path.read_bytes()))
     except (ValueError, KeyError, TypeError, InvalidInput) as err:

@@ -1,4 +1,4 @@
-"""Which models the experiments need, by the file that the A/B manager keeps."""
+"""The models in use according to the experiments' file."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -11,25 +11,25 @@ from scheduler_service.experiments.lifecycle import OVER
 from scheduler_service.registry.index import Index
 
 Role = Literal["default", "experiment", "way_back"]
-"""How a model is used."""
+"""The role of a model in use; `way_back`: the previous default model of a promotion."""
 
 
 @dataclass(frozen=True, slots=True)
-class User:
-    """Who needs a model: everybody who is in no experiment, an experiment, or its way back."""
+class ModelUse:
+    """A use of a model: as the default model, in an experiment, or as the previous default of a promotion."""
 
     role: Role
-    named: str  # how the model is called there: a key, a short name or a tag
+    named: str  # the configured name: a key, a short name or a tag
     experiment: str | None = None
 
 
-def models_in_use(config_file: Path, index: Index, now: datetime) -> dict[str, list[User]]:
-    """Model key -> who needs it: the default model, and the arms of each experiment that is not over.
+def models_in_use(config_file: Path, index: Index, now: datetime) -> dict[str, list[ModelUse]]:
+    """Model key -> its uses: default model, arms of experiments that are not over, previous defaults.
 
     Raises:
-        StorageUnavailable: the file is there, but cannot be read as it is: nobody knows what it means to keep.
+        StorageUnavailable: the file exists but cannot be read, so the models in use are unknown.
     """
-    if not config_file.exists():  # a registry without a service: the service writes the file when it starts
+    if not config_file.exists():  # a registry without a service: the service creates the file at its start
         return {}
     try:
         file = ConfigFile(config_file)
@@ -38,16 +38,16 @@ def models_in_use(config_file: Path, index: Index, now: datetime) -> dict[str, l
         raise StorageUnavailable("users_unknown", reason=str(err)) from err
     if problem is not None:
         raise StorageUnavailable("users_unknown", reason=problem)
-    users = [User("default", config.default_model)]
+    uses = [ModelUse("default", config.default_model)]
     for experiment in config.experiments.values():
         if experiment.status_at(now) not in OVER:
-            users += [User("experiment", name, experiment.name) for name in experiment.models.values()]
+            uses += [ModelUse("experiment", name, experiment.name) for name in experiment.models.values()]
         promotion = experiment.promotion
         if promotion is not None and promotion.model == config.default_model:
-            users.append(User("way_back", promotion.previous_default, experiment.name))
-    # A name that fits several models may mean any of them, so none of those may go.
-    found: dict[str, list[User]] = {}
-    for user in users:
-        for key in index.candidates(user.named):
-            found.setdefault(key, []).append(user)
+            uses.append(ModelUse("way_back", promotion.previous_default, experiment.name))
+    # A name that matches several models may mean any of them, so all of them are in use.
+    found: dict[str, list[ModelUse]] = {}
+    for use in uses:
+        for key in index.candidates(use.named):
+            found.setdefault(key, []).append(use)
     return found

@@ -1,7 +1,8 @@
-"""The fixed set of instances that every model is measured on, and what its claims are worth beside that. Pure.
+"""The fixed set of instances on which every model is measured, and the check of its claims. Pure.
 
 The set: the guide's sample request, and four instances each of 1, 2 and 5 work points with seeds from 400,000 on.
-Training (1,000,000 and up), the choice of its best weights (500,000 and up) and the benchmarks (from 0) use others.
+Training (1,000,000 and up), the choice of its best weights (500,000 and up) and the benchmarks (from 0) use other
+seeds.
 """
 
 import time
@@ -23,23 +24,23 @@ VALIDATION_SEEDS_FROM = 400_000
 SIZES = (1, 2, 5)
 PER_SIZE = 4
 BASELINE_RULE = "LFT"
-"""What a model has to beat to be validated: the latest-finish-time rule with half crews. Untrained ones do not."""
+"""A model has to be better to be validated: the latest-finish-time rule with half crews. Untrained models are not."""
 MAX_EXECUTION_TIME_S = 10.0
-"""Longest median decision of a validated model: the guide's `max_execution_time`."""
-LARGE_DIFFERENCE = 0.02
-"""Share by which a claim may differ from what was measured before it is flagged."""
+"""Limit of the median decision time of a validated model: the guide's `max_execution_time`."""
+FLAGGED_DIFFERENCE = 0.02
+"""A claim is flagged if it differs from the measured value by more than this share."""
 COMPARED = ("makespan", "resource_utilization", "gap")
-"""Claims that have a measured counterpart."""
+"""Metrics that are both claimed and measured."""
 
 
 @dataclass(frozen=True, slots=True)
 class Flag:
-    """A claim that differs much from what was measured."""
+    """A claim that differs strongly from the measured value."""
 
     metric: str
     claimed: float
     verified: float
-    is_better_than_measured: bool  # the claim is more favourable than the truth
+    is_better_than_measured: bool  # the claim is more favourable than the measured value
 
     @property
     def code(self) -> str:
@@ -76,11 +77,11 @@ def validation_set() -> tuple["Instance", ...]:
 
 
 def measure(agent: "Solver") -> dict[str, Any]:
-    """What `agent` does on the validation set, greedily; JSON-able.
+    """The results of `agent` on the validation set, greedily; JSON-able.
 
-    `makespan` (h) and `resource_utilization` are of the sample request, `gap` (to the lower bound) is the mean of all,
+    `makespan` (h) and `resource_utilization` are for the sample request, `gap` (to the lower bound) is the mean of all,
     `worst_gap` the largest by number of work points, `baseline_gap` the mean gap of `BASELINE_RULE`, and
-    `execution_time` (s) the median of a decision. All but the last are the same each time.
+    `execution_time` (s) the median of a decision. All but the last are reproducible.
 
     Raises:
         InvalidSchedule: a schedule breaks a rule.
@@ -112,7 +113,7 @@ def measure(agent: "Solver") -> dict[str, Any]:
 
 
 def check_validated(model_key: str, measured: Mapping[str, Any]) -> None:
-    """Refuses a model that is of no use in production.
+    """Check that a model is good enough for production.
 
     Raises:
         InvalidModel: slower than `MAX_EXECUTION_TIME_S`, or no better than `BASELINE_RULE`.
@@ -132,15 +133,15 @@ def check_validated(model_key: str, measured: Mapping[str, Any]) -> None:
 
 
 def flags(claimed: Mapping[str, Any], verified: Mapping[str, Any]) -> tuple[Flag, ...]:
-    """The claims that differ from what was measured by more than `LARGE_DIFFERENCE`.
+    """The claims that differ from the measured values by more than `FLAGGED_DIFFERENCE`.
 
-    A claim may stem from another set of instances; the flag says that the two differ, not that anybody lied.
+    A claim may refer to other instances: a flag shows only that the values differ.
     """
     found = []
     for metric in COMPARED:
         claim, truth = claimed.get(metric), verified.get(metric)
         if isinstance(claim, bool) or not isinstance(claim, int | float) or truth is None:
             continue
-        if abs(claim - truth) > LARGE_DIFFERENCE * abs(truth):
+        if abs(claim - truth) > FLAGGED_DIFFERENCE * abs(truth):
             found.append(Flag(metric, float(claim), float(truth), (claim < truth) == METRICS[metric].lower_is_better))
     return tuple(found)

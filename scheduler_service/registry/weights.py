@@ -1,4 +1,4 @@
-"""Weights files: taken in without trust, and loaded by the algorithm they belong to."""
+"""Weights files: treated as untrusted input, and loaded by their algorithm."""
 
 import errno
 import hashlib
@@ -25,7 +25,7 @@ MAX_ZIP_MEMBERS = 1_000
 _CHUNK_BYTES = 2**20
 
 _PATH = ("model_path",)
-"""Where the path stands in a registration."""
+"""The location of the path in a registration, for errors."""
 
 logger = logging.getLogger(__name__)
 
@@ -61,14 +61,14 @@ LOADERS: Mapping[str, Callable[[Path], "Solver"]] = {
     "GA": _load_baseline("GA"),
     "CPSAT": _load_baseline("CPSAT"),
 }
-"""The algorithms whose models can be served, and how each reads its file: torch's archive, or a page of JSON."""
+"""Algorithm -> loader of its files: a torch archive, or a JSON file."""
 
 
 def load(algorithm: str, path: Path) -> "Solver":
-    """The solver that a model's file holds.
+    """The solver in a model's file.
 
     Raises:
-        InvalidModel: the file is not a usable model of the algorithm; the text says why.
+        InvalidModel: the file is not a usable model of the algorithm; the text gives the reason.
     """
     try:
         return LOADERS[algorithm](path)
@@ -77,13 +77,13 @@ def load(algorithm: str, path: Path) -> "Solver":
     except CodedError as err:
         raise InvalidModel.of([err.at(())]) from err
     except Exception as err:
-        # The bytes may be hostile, and what a parser raises over them has no bounds; the answer is always the same.
+        # The bytes are untrusted, so a parser may raise anything.
         reason = (str(err) or type(err).__name__)[:MAX_REASON]
         raise InvalidModel("unusable_weights", algorithm=algorithm, reason=reason) from err
 
 
 def pack(solver: "Solver") -> bytes:
-    """What `keep` takes of a model that was loaded elsewhere; empty where there is nothing that is slow to load."""
+    """The packed weights of a loaded model for `cache_packed`; empty if loading is fast anyway."""
     from scheduler_env.agent import Agent
 
     try:
@@ -92,11 +92,11 @@ def pack(solver: "Solver") -> bytes:
         return b""
 
 
-def keep(path: Path, packed: bytes) -> None:
-    """Spares `load` the reading of the file at `path` by torch, which the process then need not import.
+def cache_packed(path: Path, packed: bytes) -> None:
+    """Cache packed weights, so that `load` does not need torch to read the file at `path`.
 
     Args:
-        packed: what `pack` gave of it. Its reader was shown hostile bytes, so it is checked like anything of theirs.
+        packed: from `pack`. The child that packed it read untrusted bytes, so it is validated too.
     """
     from scheduler_env import weights
 
@@ -119,9 +119,9 @@ def sha256_of(path: Path) -> str:
 
 @contextmanager
 def copied(source: BinaryIO, folder: Path) -> Iterator[IncomingWeights]:
-    """A private copy in `folder` of what `source` still holds, on disk; removed at the end if it was not moved away.
+    """A private copy of the rest of `source` in `folder`, synced to disk; removed at the end unless it was moved.
 
-    The bytes are read once: what is hashed is what is checked and what is kept.
+    The bytes are read once, so the hashed, the checked and the stored bytes are the same.
 
     Raises:
         InvalidModel: empty, or more than `MAX_WEIGHTS_BYTES`.
@@ -154,12 +154,12 @@ def open_weights(path_as_given: str | Path, allowed: Sequence[Path] | None) -> B
     """The file, open for reading.
 
     Args:
-        path_as_given: with `allowed`, a relative path is taken below its first folder; else below the working folder.
-        allowed: the folders, resolved, that the file must lie in; below them no component may be a symbolic link.
+        path_as_given: a relative path is relative to the first folder of `allowed`, else to the working folder.
+        allowed: resolved folders; the file must be in one of them, and no component below it may be a symbolic link.
             None: any file.
 
     Raises:
-        ForbiddenPath: outside the allowed folders, or through a symbolic link. Says nothing about what is there.
+        ForbiddenPath: outside the allowed folders, or through a symbolic link. Does not reveal whether the file exists.
         InvalidModel: missing, unreadable, or not a regular file.
     """
     text = os.fspath(path_as_given)
@@ -182,11 +182,11 @@ def open_weights(path_as_given: str | Path, allowed: Sequence[Path] | None) -> B
 
 
 def _open_plain(text: str) -> int:
-    return os.open(text, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)  # O_NONBLOCK: a pipe must not hang us
+    return os.open(text, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)  # O_NONBLOCK: opening a pipe must not block
 
 
 def _open_below(text: str, allowed: Sequence[Path]) -> int:
-    """A descriptor reached from an allowed folder one component at a time, so that no link can be slipped in."""
+    """A descriptor opened from an allowed folder one component at a time, so that no link can be inserted."""
     path = Path(text)
     folder, parts = _below(allowed[0] / path if allowed else path, allowed)  # an absolute path stays as it is
     current = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -204,14 +204,14 @@ def _open_no_follow(name: str, flags: int, folder: int) -> int:
     try:
         return os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | flags, dir_fd=folder)
     except NotADirectoryError as err:
-        # What O_DIRECTORY says of a link to a folder; say of it what is said of every other link.
+        # O_DIRECTORY gives this error for a link to a folder; report it as any other link.
         if stat.S_ISLNK(os.lstat(name, dir_fd=folder).st_mode):
             raise OSError(errno.ELOOP, os.strerror(errno.ELOOP)) from err
         raise
 
 
 def _below(path: Path, allowed: Sequence[Path]) -> tuple[Path, tuple[str, ...]]:
-    """The allowed folder that `path` lies in, and the components from there."""
+    """The allowed folder that contains `path`, and the components below it."""
     if ".." not in path.parts:
         for folder in allowed:
             if path != folder and path.is_relative_to(folder):
@@ -220,9 +220,9 @@ def _below(path: Path, allowed: Sequence[Path]) -> tuple[Path, tuple[str, ...]]:
 
 
 def _check_archive(path: Path) -> None:
-    """Refuses what torch must not be shown: anything but a plain zip of stored (not compressed) members.
+    """Check that the file is a plain zip with stored (uncompressed) members; torch must not read others.
 
-    `torch.save` never compresses, so nothing in such a file can grow when it is read.
+    `torch.save` never compresses, so a valid file cannot expand when it is read.
 
     Raises:
         InvalidModel: not a zip, damaged, compressed, too many members, or members that overlap.

@@ -9,7 +9,7 @@ from tzlocal import reload_localzone
 
 from scheduler_env.fonts import drawable
 from scheduler_env.vocabulary import TEAMS
-from scheduler_service.alert_rules import GAP_RULE, THRESHOLDS
+from scheduler_service.alert_rules import RULES
 from scheduler_service.reporting.content import Column
 from scheduler_service.stats.metrics import METRICS
 from scheduler_service.words import WORDS, Lang, Message
@@ -129,7 +129,7 @@ class Formatter:
 
     def of_rule(self, name: str, value: float | None) -> str:
         """A value of the alert rule of this name, in its unit."""
-        unit = next((each.unit for each in THRESHOLDS if each.name == name), "share" if name == GAP_RULE else "")
+        unit = RULES[name].unit if name in RULES else ""
         if unit == "gib" and value is not None:
             return f"{value:,.2f} GiB"
         by_unit = {"hours": self.hours, "seconds": self.seconds, "share": self.fine_percent}

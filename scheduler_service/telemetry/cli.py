@@ -87,11 +87,11 @@ def main(door: Door, arguments: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     shared = argparse.ArgumentParser(add_help=False)
-    shared.add_argument("--home", type=Path, metavar="FOLDER", help="of the service (default: SCHED_HOME)")
+    shared.add_argument("--home", type=Path, metavar="FOLDER", help="home of the service (default: SCHED_HOME)")
     shared.add_argument("--json", action="store_true", help="print JSON instead of text")
     parser = argparse.ArgumentParser(
         prog="python -m monitoring",
-        description="What the service did: reports, alerts, files for other programs, upkeep of the database, backups.",
+        description="Create reports, show alerts, export runs, maintain the database, make backups.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -100,79 +100,84 @@ def _parser() -> argparse.ArgumentParser:
     def command(name: str, about: str, more: str = "") -> argparse.ArgumentParser:
         return commands.add_parser(name, help=about, description=f"{about}. {more}".strip(), parents=[shared])
 
-    report = command("report", "make a report of the last days, and print its path")
-    report.add_argument("--experiment", metavar="NAME", help="an A/B report on this experiment instead")
-    report.add_argument("--days", type=number, default=7.0, help="how far back (default: %(default)g)")
+    report = command("report", "generate a report of the last days and print its path")
+    report.add_argument("--experiment", metavar="NAME", help="generate the A/B report of this experiment")
+    report.add_argument("--days", type=number, default=7.0, help="length of the period (default: %(default)g)")
     report.add_argument("--lang", choices=("zh", "en"), default="zh", help="(default: %(default)s)")
-    report.add_argument("--pdf", action="store_true", help="make the same as PDF, too")
+    report.add_argument("--pdf", action="store_true", help="also generate a PDF")
 
     alerts = command(
         "alerts",
-        "what is beyond its threshold now",
-        "Where no service looks by itself, people are told what they have not been told yet. The exit status is 1 if "
-        "anything fires.",
+        "show the current alerts",
+        "If no service checks for alerts, this command also sends unsent notifications. The exit status is 1 if "
+        "an alert is firing.",
     )
     alerts.add_argument("--history", type=number, metavar="DAYS", help="show the alerts of the last DAYS instead")
-    alerts.add_argument("--acknowledge", type=integer, metavar="ID", help="say that you see to this alert")
-    alerts.add_argument("--note", help="with --acknowledge: what you do about it")
-    alerts.add_argument("--actor", default=os.environ.get("USER", ""), help="who (default: you, %(default)s)")
-    alerts.add_argument("--test", action="store_true", help="send a test message through each channel instead")
+    alerts.add_argument("--acknowledge", type=integer, metavar="ID", help="acknowledge this alert")
+    alerts.add_argument("--note", help="note for --acknowledge, such as the action taken")
+    alerts.add_argument(
+        "--actor", default=os.environ.get("USER", ""), help="name for the history (default: %(default)s)"
+    )
+    alerts.add_argument("--test", action="store_true", help="send a test message to each channel")
 
     thresholds = command(
         "thresholds",
-        "what the alerts are held against, and who set it",
-        "With --set or --reset it is changed, for every process at once.",
+        "show the alert thresholds and who set them",
+        "--set and --reset change a threshold in every process at once.",
     )
     changed = thresholds.add_mutually_exclusive_group()
-    changed.add_argument("--set", type=_named_number, metavar="NAME=VALUE", help="hold NAME against VALUE")
-    changed.add_argument("--reset", metavar="NAME", help="put NAME back to what counts where nobody says otherwise")
-    thresholds.add_argument("--history", action="store_true", help="show the changes instead, the newest first")
-    thresholds.add_argument("--reason", default="", help="why; needed with --set")
-    thresholds.add_argument("--actor", default=os.environ.get("USER", ""), help="who (default: you, %(default)s)")
+    changed.add_argument("--set", type=_named_number, metavar="NAME=VALUE", help="set the threshold NAME to VALUE")
+    changed.add_argument("--reset", metavar="NAME", help="reset the threshold NAME to its default")
+    thresholds.add_argument("--history", action="store_true", help="show the changes, newest first")
+    thresholds.add_argument("--reason", default="", help="reason; required with --set")
+    thresholds.add_argument(
+        "--actor", default=os.environ.get("USER", ""), help="name for the history (default: %(default)s)"
+    )
 
     export = command(
         "export",
         "write runs or pairs to a file for other programs",
-        "The suffix says the format: .csv (UTF-8, for spreadsheets) or .parquet.",
+        "The suffix selects the format: .csv (UTF-8, for spreadsheets) or .parquet.",
     )
     export.add_argument("file", type=Path)
     export.add_argument("--table", choices=("runs", "pairs"), default="runs", help="(default: %(default)s)")
     export.add_argument("--since", metavar="TIME", help="ISO-8601; local time unless it has an offset")
-    export.add_argument("--until", metavar="TIME", help="ISO-8601, included")
+    export.add_argument("--until", metavar="TIME", help="ISO-8601, inclusive")
     export.add_argument("--model-key", metavar="KEY", help="only the runs of this model")
     export.add_argument("--experiment", metavar="NAME", help="only the rows of this experiment")
 
-    command("stats", "what the database holds, and how large it is")
+    command("stats", "show the content and the size of the database")
 
     command(
         "repair",
-        "save what can still be read of a damaged database",
-        "Every readable row goes into a new file in its place; the damaged one is kept beside it. The service may run: "
-        "it refuses runs meanwhile, and goes on with the new file.",
+        "repair a damaged database",
+        "Every readable row is written to a new file that replaces the damaged one, which is kept. The service may be "
+        "running: it refuses runs during the repair, and then uses the new file.",
     )
 
     backup = command(
         "backup",
         "copy records, experiments and models into a new folder below FOLDER, and print its path",
-        "Services may run meanwhile; the copy is of one moment, checked, and appears as a whole.",
+        "Services may be running. The copy is consistent and checked, and appears only when it is complete.",
     )
-    backup.add_argument("folder", type=Path, metavar="FOLDER", help="best on another disk; made if it is missing")
-    backup.add_argument("--keep", type=integer, metavar="N", help="afterwards remove all but the newest N copies there")
+    backup.add_argument("folder", type=Path, metavar="FOLDER", help="preferably on another disk; created if missing")
+    backup.add_argument("--keep", type=integer, metavar="N", help="afterwards delete all but the newest N copies")
 
     restored = command(
         "restore",
-        "put a copy that `backup` made into a home without records and models",
-        "Each file is checked against its digest. Nothing that is there is overwritten.",
+        "restore a backup into a home without records and models",
+        "Each file is checked against its digest. Existing files are not overwritten.",
     )
-    restored.add_argument("folder", type=Path, metavar="COPY", help="as `backup` printed it")
+    restored.add_argument("folder", type=Path, metavar="COPY", help="path printed by `backup`")
 
     vacuum = command(
         "vacuum",
-        "give unused space back to the system",
-        "With --keep-days, older runs are first replaced by their sums by day and model. Those of experiments in "
-        "ab_test_config.json stay. While the file is rewritten, the service waits to record: seconds for a large one.",
+        "return unused space to the system",
+        "With --keep-days, older runs are first replaced by daily sums per model. Runs of experiments in "
+        "ab_test_config.json are kept. The service cannot record runs while the file is rewritten: seconds for a large "
+        "file.",
     )
-    vacuum.add_argument("--keep-days", type=number, metavar="DAYS", help="compact runs that are older than this")
+    vacuum.add_argument("--keep-days", type=number, metavar="DAYS", help="compact runs older than this")
     return parser
 
 

@@ -60,17 +60,19 @@ def readings(
         runs = queries.run_frame(engine, start=now - ALERT_WINDOW, columns=ALERT_COLUMNS)
     recent, before = _day_and_weeks(engine, now, None, (*PAST_COLUMNS, "timestamp", "request_id"))
     silent, runs_then = queries.runs_of_weeks_before(engine, now, at_least=rules.SILENCE_AT_LEAST)
-    free_bytes = shutil.disk_usage(folder).free
-    limits, of_gaps, psi = in_force.all(), in_force.gaps(), in_force.all()["input_drift"]
-    return [
-        *rules.performance(runs, limits, lang),
-        *rules.gaps(runs, of_gaps, lang, said=in_force.said_gaps()),
-        *rules.makespan_rises(recent, before, now, limits["max_makespan_rise"], lang, limits=of_gaps),
-        rules.drift("n_workpoints", recent["n_workpoints"], before["n_workpoints"], lang, limit=psi),
-        rules.drift_of_bounds(recent[DRIFT_COLUMNS], before[DRIFT_COLUMNS], lang, limit=psi),
-        rules.silence(silent, runs_then, lang, limit=limits["silent_service"]),
-        rules.disk(free_bytes, limits["min_free_disk_gib"], lang),
-    ]
+    seen = rules.Seen(
+        now=now,
+        runs=runs,
+        recent=recent,
+        before=before,
+        silent=silent,
+        runs_then=runs_then,
+        free_bytes=shutil.disk_usage(folder).free,
+        limits=in_force.all(),
+        gap_limits=in_force.gaps(),
+        said_gaps=frozenset(in_force.said_gaps()),
+    )
+    return [reading for read in rules.READERS for reading in read(seen, lang)]
 
 
 def window_of(episode: Episode) -> tuple[datetime, datetime]:

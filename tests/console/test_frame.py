@@ -7,6 +7,7 @@ import requests
 from playwright.sync_api import Page, expect
 
 from scheduler_service.http.routes.console import FOLDER
+from scheduler_service.http.routes.docs import SCALAR
 from scheduler_service.keys import digest_of
 from scheduler_service.words import WORDS
 from tests.conftest import LiveService, live_service
@@ -285,7 +286,7 @@ def test_files_that_the_service_cannot_read_are_told_with_a_way_on(
     try:
         page.goto("/#/monitoring?tab=reports")
         told = page.locator(".card.error[role=alert]")
-        expect(told).to_contain_text("服务读写不了它的文件，请联系运维")
+        expect(told).to_contain_text(f"无法读取 {console.home / 'reports'}")
         expect(told).to_contain_text("请在 5 秒后重试")
     finally:
         reports.unlink()
@@ -329,7 +330,7 @@ def test_nothing_but_the_consoles_own_files_is_told(console: LiveService, name: 
 
 
 def test_every_library_is_there_with_its_licence_and_named_where_it_is_loaded():
-    page = (FOLDER / "index.html").read_text("utf-8")
+    page = (FOLDER / "index.html").read_text("utf-8") + SCALAR
     for folder in (FOLDER / "vendor").iterdir():
         assert (folder / "LICENSE").read_text("utf-8"), folder
         assert f"vendor/{folder.name}/" in page

@@ -246,7 +246,7 @@ def test_an_acknowledged_alert_is_in_the_database_with_who_and_why(page: Page, c
     lines.get_by_role("button", name="查看与处理").click()
     card = card_of(page, MAKESPAN_ALERT)
     expect(card).to_contain_text("1.00 小时")
-    expect(card).to_contain_text("核对各工序工时与团队人数")
+    expect(card).to_contain_text("核对各工序工时与班组人数")
     card.get_by_role("button", name="确认").click()
     dialog = page.get_by_role("dialog", name=f"确认告警：{MAKESPAN_ALERT}")
     expect(dialog).to_contain_text("不再重复提醒")

@@ -16,7 +16,7 @@ from tests.conftest import LiveService, live_service
 from tests.console.browsing import check_both_sizes, new_context
 from tests.waiting import until
 
-RISE = "11–20 个工作点的请求，完工时间比同规模以往更长"
+RISE = "11–20 个工作点的请求，总工期比同规模以往更长"
 SIZES = (20, 3, 1)
 
 

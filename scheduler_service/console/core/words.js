@@ -2,8 +2,8 @@
 // scheduler_env/words/__init__.py says how a text is written and how a value of each kind is shown.
 import { i18n } from "./i18n.js";
 
-/** The metrics and guardrails of experiments: [{name, unit, ...}] of scheduler_service/stats/{metrics,guardrails}.py. */
-export const definitions = { metrics: [], guardrails: [] };
+/** [{name, unit, ...}]: metrics and guardrails of scheduler_service/stats/{metrics,guardrails}.py, and scheduler_service/alert_rules.py. */
+export const definitions = { metrics: [], guardrails: [], alert_rules: [] };
 
 const texts = {}; // language -> section -> key -> template
 

@@ -6,12 +6,11 @@ import { checkAccess } from "../core/access.js";
 import { setLanguage } from "../core/i18n.js";
 import { scopesText } from "../core/refusals.js";
 import { askForKey, session } from "../core/session.js";
+import { PAGES } from "../pages/index.js";
 import ConfirmDialog from "./confirm_dialog.js";
 import KeyDialog from "./key_dialog.js";
 import { closeBadToasts } from "./toast.js";
 import Toasts from "./toasts.js";
-
-const PAGES = ["schedule", "models", "experiments", "monitoring"];
 
 export default {
   name: "Shell",
@@ -43,7 +42,7 @@ export default {
     });
     onMounted(checkAccess);
     const switchLanguage = () => setLanguage(locale.value === "zh" ? "en" : "zh");
-    return { t, may, locale, main, failure, current, session, pages: PAGES, switchLanguage, askForKey };
+    return { t, may, locale, main, failure, current, session, pages: PAGES.map((each) => each.name), switchLanguage, askForKey };
   },
   template: /* html */ `
     <a class="skip" href="#main" @click.prevent="main.focus()">{{ t("shell.skip") }}</a>

@@ -3,10 +3,6 @@ export const messages = {
   zh: {
     shell: {
       product: "检修停车调度",
-      schedule: "排程",
-      models: "模型",
-      experiments: "实验",
-      monitoring: "监控",
       navigation: "主导航",
       skip: "跳到正文",
       language: "English",
@@ -98,10 +94,6 @@ export const messages = {
   en: {
     shell: {
       product: "Shutdown scheduler",
-      schedule: "Schedule",
-      models: "Models",
-      experiments: "Experiments",
-      monitoring: "Monitoring",
       navigation: "Main",
       skip: "Skip to content",
       language: "中文",

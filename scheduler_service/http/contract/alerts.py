@@ -5,7 +5,7 @@ from typing import Annotated, Literal, NotRequired
 from pydantic import Field, WithJsonSchema
 from typing_extensions import TypedDict
 
-from scheduler_service.alert_rules import BY_NAME, Severity, Subject, Unit
+from scheduler_service.alert_rules import RULES, Severity, Unit
 from scheduler_service.http.contract.types import (
     MAX_NAME,
     MAX_TEXT,
@@ -27,7 +27,7 @@ from scheduler_service.http.contract.types import (
 )
 
 _OPERATOR = "operator_name"
-AlertName = Annotated[Name | None, WithJsonSchema({"enum": [*BY_NAME, None]})]
+AlertName = Annotated[Name | None, WithJsonSchema({"enum": [*RULES, None]})]
 AlertId = Annotated[str, Field(description="Its id, as in GET /alerts.", examples=["1"])]
 ThresholdName = Annotated[str, Field(description="Its name, as in GET /alerts/thresholds.", examples=["max_makespan"])]
 
@@ -159,17 +159,6 @@ class RuleNow(TypedDict):
     threshold: Annotated[float | None, about("In the rule's unit.")]
 
 
-class RuleDefinition(TypedDict):
-    """What a rule is."""
-
-    name: str
-    severity: Severity
-    unit: Annotated[Unit, about("Of its figure and its threshold.")]
-    worse: Annotated[Literal["above", "below"] | None, about("The wrong side of its threshold; null: it has none.")]
-    subject_kind: Annotated[Subject, about("What its subjects are.")]
-    is_event: Annotated[bool, about("Whether it is of something that happens once.")]
-
-
 class Outbox(TypedDict):
     """Notices that did not arrive yet."""
 
@@ -190,7 +179,6 @@ class AlertsAnswer(Success):
     channels: list[str]
     outbox: Outbox
     rules: NotRequired[Annotated[list[RuleNow], about("What each rule sees now, also where nothing is wrong.")]]
-    definitions: NotRequired[Annotated[list[RuleDefinition], about("Every rule.")]]
 
 
 class ThresholdChange(TypedDict):

@@ -25,6 +25,7 @@ from scheduler_service.errors import (
 from scheduler_service.http.bodies import MalformedBody, WrongMediaType, json_bytes
 from scheduler_service.http.guards.auth import ForeignOrigin, MissingKey, MissingScope, may_read
 from scheduler_service.http.guards.limits import RateExceeded
+from scheduler_service.words import WORDS
 
 PROBLEM_MEDIA_TYPE = "application/problem+json"
 
@@ -45,6 +46,9 @@ STATUS_OF: dict[type[Exception], int] = {
     MustBeMended: 503,
 }
 """A class stands for its subclasses too. What is not here is our fault: 500, and the text stays in the log."""
+
+HTTP_CODES = {400: "bad_request", 404: "no_such_path", 405: "method_not_allowed", 413: "content_too_large"}
+"""Status of what the web framework refuses -> its code; of others it is `http_error`."""
 
 CLIENT_GONE = 499
 """What nginx counts such requests as; nobody reads the answer, but the metrics tell of it."""
@@ -97,7 +101,7 @@ def _answer(err: Exception, shown: Callable[[str], str]) -> Response:
     status = status_of(type(err))
     if status == 500:
         log.error("unexpected %s", type(err).__name__, exc_info=err)
-        return problem(500, "an internal error; the log has it under this request's id")
+        return problem(500, WORDS.text("errors.internal_error"), code="internal_error")
     headers = {}
     if status == 401:
         headers["WWW-Authenticate"] = "Bearer"
@@ -149,7 +153,10 @@ def told_finding(finding: Finding) -> dict[str, object]:
 def _answer_http(err: HTTPException) -> Response:
     status = err.code or 500
     headers = {"Allow": ", ".join(err.valid_methods)} if isinstance(err, WrongMethod) and err.valid_methods else {}
-    return problem(status, err.description or HTTPStatus(status).phrase, headers=headers)
+    detail = err.description or HTTPStatus(status).phrase
+    return problem(
+        status, detail, code=HTTP_CODES.get(status, "http_error"), params={"detail": detail}, headers=headers
+    )
 
 
 def kind_of(cls: type[Exception]) -> str:

@@ -1,1 +1,1 @@
-"""What a request has to pass before anybody works for it: keys, limits, room."""
+"""Checks that a request has to pass before it is handled: keys, rate limits, free queue places."""

@@ -1,9 +1,9 @@
-"""How often a client may ask: the generic cell rate algorithm (GCRA) in memory that all worker processes share.
+"""Rate limits: the generic cell rate algorithm (GCRA) in memory that all worker processes share.
 
-A client is a key, or without one an address. Each has one number, the time at which it would have used up nothing: a
-request moves it on by the interval between two requests, and is refused while it is too far ahead of now. The numbers
-lie in an anonymous map made before the workers are forked. No lock: of two requests of one client in the same
-microsecond one move may get lost, which lets one request more through.
+A client is a key, or an address if it has no key. For each client the algorithm stores one number, the theoretical
+arrival time. An allowed request advances it by the interval between two requests; a request is refused if it is too far
+ahead of the current time. The numbers are in an anonymous memory map, created before the workers are forked. There is
+no lock: if a client sends two requests in the same microsecond, one update may be lost, which allows one extra request.
 """
 
 import hashlib
@@ -20,17 +20,17 @@ from scheduler_service.http.guards.proxies import plain_address
 from scheduler_service.settings import Settings
 
 ADDRESS_SLOTS = 65_536
-"""Addresses that fall into the same slot share their limit: with 1,000 clients one of 66 has to."""
+"""Addresses with the same hash share a limit: with 1,000 clients, one in 66."""
 FAILED_KEYS_PER_MINUTE, FAILED_KEYS_BURST = 10, 10
-"""Unknown keys from one address: a client with an old key is told so, a guesser gets nowhere."""
-FAILED_HERE_PER_MINUTE, FAILED_HERE_BURST = 100, 100
-"""Unknown keys from this machine, which may be a proxy of many clients."""
-BURST_S, LEAST_BURST = 5.0, 20
-"""A client may send what it is allowed in so many seconds, and at least so many requests, all at once."""
+"""Unknown keys from one address: enough for a client with an old key to get 401, too few for guessing keys."""
+FAILED_LOCAL_PER_MINUTE, FAILED_LOCAL_BURST = 100, 100
+"""Unknown keys from this machine, which may run a proxy for many clients."""
+BURST_S, MIN_BURST = 5.0, 20
+"""A burst may contain the requests of `BURST_S` seconds, and at least `MIN_BURST` requests."""
 
 
 class RateExceeded(ServiceError):
-    """A client asks more often than it may; `retry_after_s` says when its next request will be taken."""
+    """A client exceeds its rate limit; its next request is allowed after `retry_after_s`."""
 
     def __init__(self, code: str, /, *, retry_after_s: float) -> None:
         super().__init__(code)
@@ -38,78 +38,78 @@ class RateExceeded(ServiceError):
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
-    """What a limit says to one request."""
+class RateDecision:
+    """The decision of a rate limit on one request."""
 
-    remaining: int  # requests that would be taken now, after this one
-    wait_s: float  # until a request will be taken; 0 if this one is
+    remaining: int  # further requests that would be allowed now
+    wait_s: float  # until a request will be allowed; 0 if this one is
 
     @property
-    def is_taken(self) -> bool:
+    def is_allowed(self) -> bool:
         return self.wait_s <= 0.0
 
 
 class RateLimit:
-    """At most `per_minute` on average, and `burst` at once, for each of `slots` clients."""
+    """At most `per_minute` requests on average and bursts of `burst`, for each of `slots` clients."""
 
     def __init__(self, per_minute: int, burst: int, *, slots: int, clock: Callable[[], float] = time.monotonic) -> None:
         self.per_minute, self.burst = per_minute, burst
-        # The clock of the machine, the same in every process. A page that no client has used costs no memory.
+        # The monotonic clock is the same in every process. Unused pages of the map take no memory.
         self._clock = clock
         self._interval_s = 60.0 / per_minute
         self._tolerance_s = (burst - 1) * self._interval_s + 1e-9
-        self._moments = memoryview(mmap.mmap(-1, 8 * max(1, slots))).cast("d")
+        self._arrival_times = memoryview(mmap.mmap(-1, 8 * max(1, slots))).cast("d")
 
-    def take(self, slot: int) -> Standing:
-        """Count a request of the client in `slot`, if it may be taken; one that is refused does not count."""
+    def take(self, slot: int) -> RateDecision:
+        """Decide on a request of the client in `slot`; only an allowed request counts."""
         now = self._clock()
-        moment = max(self._moments[slot], now)
+        moment = max(self._arrival_times[slot], now)
         ahead_s = moment - now
         if ahead_s > self._tolerance_s:
-            return Standing(0, ahead_s - self._tolerance_s)
-        self._moments[slot] = moment + self._interval_s
-        return Standing(int((self._tolerance_s - ahead_s) / self._interval_s), 0.0)
+            return RateDecision(0, ahead_s - self._tolerance_s)
+        self._arrival_times[slot] = moment + self._interval_s
+        return RateDecision(int((self._tolerance_s - ahead_s) / self._interval_s), 0.0)
 
     def peek(self, slot: int) -> float:
-        """Seconds until the client's next request would be taken; counts nothing."""
-        return max(0.0, self._moments[slot] - self._clock() - self._tolerance_s)
+        """Seconds until the client's next request would be allowed; does not count a request."""
+        return max(0.0, self._arrival_times[slot] - self._clock() - self._tolerance_s)
 
     @property
     def policy(self) -> str:
-        """For the header `RateLimit-Policy`: so many (q) in a window of so many seconds (w)."""
+        """The header `RateLimit-Policy`: q requests in a window of w seconds."""
         return f'"requests";q={self.per_minute};w=60'
 
 
 class Limits:
-    """The limits of a service: for keys, for addresses, and for keys that it does not know.
+    """The limits of a service: for keys, for addresses, and for unknown keys.
 
-    Made before the workers are forked, so that they share it.
+    Created before the workers are forked, so that they share it.
     """
 
     def __init__(self, settings: Settings) -> None:
-        # Keyed, so that nobody can look for addresses that fall into the slot of another.
+        # A keyed hash, so that nobody can find addresses that share the slot of another client.
         self._hash_key = secrets.token_bytes(16)
         self._slot = lru_cache(maxsize=8_192)(self._hashed)
         self.keys: RateLimit | None = None
         self.addresses: RateLimit | None = None
         if rate := settings.rate_limit:
-            burst = max(LEAST_BURST, math.ceil(rate * BURST_S / 60))
+            burst = max(MIN_BURST, math.ceil(rate * BURST_S / 60))
             self.keys = RateLimit(rate, burst, slots=len(settings.api_keys))
             self.addresses = RateLimit(rate, burst, slots=ADDRESS_SLOTS)
         self._failed = RateLimit(FAILED_KEYS_PER_MINUTE, FAILED_KEYS_BURST, slots=ADDRESS_SLOTS)
-        self._failed_here = RateLimit(FAILED_HERE_PER_MINUTE, FAILED_HERE_BURST, slots=1)
+        self._failed_local = RateLimit(FAILED_LOCAL_PER_MINUTE, FAILED_LOCAL_BURST, slots=1)
 
-    def take_for_key(self, position: int) -> Standing | None:
-        """The standing of the key at this place of the settings; None without a limit."""
+    def decide_for_key(self, position: int) -> RateDecision | None:
+        """The decision for the key at this index of the settings; None without a limit."""
         return self.keys.take(position) if self.keys else None
 
-    def take_for_address(self, address: str) -> Standing | None:
-        """The standing of whoever has no key; None without a limit, and for this machine, which may be a proxy."""
+    def decide_for_address(self, address: str) -> RateDecision | None:
+        """The decision for a client without a key; None without a limit, and for this machine (it may run a proxy)."""
         slot = self._slot(address)
         return self.addresses.take(slot) if self.addresses and slot is not None else None
 
     def refuse_guessers(self, address: str) -> None:
-        """Before a key is looked at.
+        """Called before a key is checked.
 
         Raises:
             RateExceeded: too many unknown keys came from this address.
@@ -119,19 +119,19 @@ class Limits:
             raise RateExceeded("too_many_unknown_keys", retry_after_s=wait_s)
 
     def count_failed_key(self, address: str) -> None:
-        """After a key turned out to be unknown.
+        """Called after an unknown key.
 
         Raises:
-            RateExceeded: too many came from this machine; right keys from there are taken all the same.
+            RateExceeded: too many came from this machine; known keys from there are still accepted.
         """
         slot = self._slot(address)
         if slot is not None:
             self._failed.take(slot)
-        elif not (standing := self._failed_here.take(0)).is_taken:
-            raise RateExceeded("too_many_unknown_keys", retry_after_s=standing.wait_s)
+        elif not (rate_decision := self._failed_local.take(0)).is_allowed:
+            raise RateExceeded("too_many_unknown_keys", retry_after_s=rate_decision.wait_s)
 
     def _hashed(self, address: str) -> int | None:
-        """The slot of an address, an IPv6 one by its first 64 bits: one client has the others; None: loopback."""
+        """The slot of an address; None for loopback. Only the first 64 bits of IPv6 count: one client has the rest."""
         try:
             ip = plain_address(address)
         except ValueError:

@@ -1,4 +1,4 @@
-"""Who a client is, where a proxy stands between: what the proxy says, if it is one of ours."""
+"""Client addresses behind trusted proxies."""
 
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
@@ -12,19 +12,19 @@ if TYPE_CHECKING:
 
 
 class TrustedProxies:
-    """An application that takes clients of trusted proxies for what these say: address, and http or https.
+    """WSGI middleware that applies X-Forwarded-For and X-Forwarded-Proto of trusted proxies.
 
-    Of several entries in X-Forwarded-For the last one counts, which the proxy itself has added.
+    Only the last entry of X-Forwarded-For counts, which the proxy itself has added.
     """
 
     def __init__(self, app: "WSGIApplication", networks: Sequence[IPv4Network | IPv6Network]) -> None:
         self._app = app
-        self._told_by_proxy = ProxyFix(app, x_for=1, x_proto=1)
+        self._behind_proxy = ProxyFix(app, x_for=1, x_proto=1)
         self._networks = networks
         self._is_proxy = lru_cache(maxsize=8_192)(self._is_in_networks)
 
     def __call__(self, environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
-        app = self._told_by_proxy if self._is_proxy(environ["REMOTE_ADDR"]) else self._app
+        app = self._behind_proxy if self._is_proxy(environ["REMOTE_ADDR"]) else self._app
         return app(environ, start_response)
 
     def _is_in_networks(self, address: str) -> bool:
@@ -32,10 +32,10 @@ class TrustedProxies:
 
 
 def plain_address(address: str) -> IPv4Address | IPv6Address:
-    """Without a zone; as IPv4 if it is an IPv4 address in the clothes of IPv6.
+    """The address without its zone; IPv4-mapped IPv6 addresses become IPv4.
 
     Raises:
-        ValueError: it is no address.
+        ValueError: it is not an address.
     """
     ip = ip_address(address.partition("%")[0])
     return getattr(ip, "ipv4_mapped", None) or ip

@@ -1,6 +1,6 @@
-"""Refusals that cost next to nothing: while no more runs are taken, they are turned away before anybody reads them.
+"""Load shedding: while the queue is full, runs are refused before their bodies are read.
 
-Otherwise a service that gets three times what it can do would spend its time on reading and refusing the rest.
+Otherwise a service under three times its load would spend its time on reading and refusing requests.
 """
 
 import logging
@@ -13,40 +13,41 @@ from scheduler_service.errors import Overloaded
 from scheduler_service.http.contract.problems import kind_of, problem
 from scheduler_service.http.guards.hygiene import SECURITY_HEADERS
 from scheduler_service.http.services import Services
+from scheduler_service.words import WORDS
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
 RUN_PATHS = frozenset({"/run_algorithm", "/api/algorithm/run"})
 RETRY_AFTER_S = 1
-TOLD_EVERY_S = 60.0
+LOG_INTERVAL_S = 60.0
 
 log = logging.getLogger(__name__)
 
 
 class Shedding:
-    """An application in front of which runs are refused while the queue for the usual ones is full."""
+    """WSGI middleware that refuses runs while the queue for ordinary runs is full."""
 
     def __init__(self, app: "WSGIApplication", parts: Services) -> None:
         self._app = app
         self._parts = parts
-        detail = "more runs wait than this service takes on; come back later"
-        refusal = problem(503, detail, kind=kind_of(Overloaded), headers={"Retry-After": str(RETRY_AFTER_S)})
+        code, kind, headers = "runs_overloaded", kind_of(Overloaded), {"Retry-After": str(RETRY_AFTER_S)}
+        refusal = problem(503, WORDS.text(f"errors.{code}"), kind=kind, code=code, headers=headers)
         self._body = refusal.get_data()
         self._headers = [*refusal.headers.items(), *SECURITY_HEADERS.items()]
-        self._told_s = float("-inf")
+        self._logged_s = float("-inf")
 
     def __call__(self, environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
         path = environ["PATH_INFO"]
-        # A browser's page needs CORS headers to see even a refusal; there are few of them.
+        # Web pages need CORS headers to see a refusal, so their few requests are passed on.
         if path not in RUN_PATHS or not self._parts.compute.is_full or "HTTP_ORIGIN" in environ:
             return self._app(environ, start_response)
         if environ["REQUEST_METHOD"] != "POST":
             return self._app(environ, start_response)
         self._parts.compute.count_refused()
         self._parts.metrics.observe_request("POST", path, 503, 0.0)
-        if time.monotonic() - self._told_s > TOLD_EVERY_S:
-            self._told_s = time.monotonic()
+        if time.monotonic() - self._logged_s > LOG_INTERVAL_S:
+            self._logged_s = time.monotonic()
             log.warning("overloaded: runs are refused (%s wait or are computed)", self._parts.compute.load)
         start_response("503 Service Unavailable", [*self._headers, ("X-Request-ID", str(uuid.uuid4()))])
         return [self._body]

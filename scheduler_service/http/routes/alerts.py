@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import Any, Literal
 from urllib.parse import quote
 
-from scheduler_service.alert_rules import BY_NAME, RULES, AlertRule
+from scheduler_service.alert_rules import RULES
 from scheduler_service.alerts import rules
 from scheduler_service.alerts.desk import as_json
 from scheduler_service.alerts.episodes import Episode, Silence
@@ -87,8 +87,8 @@ def acknowledge(parts: Services, alert: contract.AlertId, body: contract.Acknowl
 def silence(parts: Services, body: contract.SilenceRequest) -> contract.SilenceAnswer:
     """Silence a rule for some hours."""
     now = utc_now()
-    if body.name is not None and body.name not in BY_NAME:
-        raise InvalidInput("unknown_alert_rule", ("name",), name=body.name, known=list(BY_NAME))
+    if body.name is not None and body.name not in RULES:
+        raise InvalidInput("unknown_alert_rule", ("name",), name=body.name, known=list(RULES))
     until = now + timedelta(hours=body.hours)
     wanted = Silence(body.name, body.subject, now, until, body.actor, body.reason)
     return success(silence=_silence(parts.monitor.alerts.silence(wanted), parts.monitor.gap_thresholds))
@@ -167,7 +167,6 @@ def _now(parts: Services) -> Any:
         "channels": list(parts.desk.channels),
         "outbox": monitor.alerts.outbox(),
         "rules": [_seen(reading) for reading in readings if not reading.is_event],
-        "definitions": [_definition(rule) for rule in RULES],
     }
 
 
@@ -198,11 +197,6 @@ def _merged(reading: rules.Reading, episode: Episode | None) -> dict[str, Any]:
 
 def _seen(reading: rules.Reading) -> dict[str, Any]:
     return {name: getattr(reading, name) for name in ("name", "params", "subject", "state", "value", "threshold")}
-
-
-def _definition(rule: AlertRule) -> dict[str, Any]:
-    told = {name: getattr(rule, name) for name in ("name", "severity", "unit", "worse", "is_event")}
-    return told | {"subject_kind": rule.about}
 
 
 def _run(run: Mapping[str, Any]) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from typing import NoReturn
 
 from flask import Response, request
 
+from scheduler_service import alert_rules
 from scheduler_service.errors import NotFound
 from scheduler_service.http.bodies import json_bytes
 from scheduler_service.http.contract.api import Api
@@ -76,7 +77,7 @@ def _files() -> dict[str, Path]:
 def _words() -> Mapping[str, Asset]:
     """The catalogue in each language, and what the texts are of, as files of the console."""
     files: dict[str, object] = {lang: WORDS.texts(lang) for lang in LANGS}
-    files["definitions"] = definitions()
+    files["definitions"] = {**definitions(), "alert_rules": alert_rules.definitions()}
     named = {f"words/{name}.json": json_bytes(content) for name, content in files.items()}
     return {name: _made(name, content, "application/json") for name, content in named.items()}
 

@@ -24,7 +24,7 @@ from scheduler_service.http.filters import runs_asked_for
 from scheduler_service.http.guards.auth import access, may_read
 from scheduler_service.http.services import Services
 from scheduler_service.http.watch import health
-from scheduler_service.http.watch.checks import Told
+from scheduler_service.http.watch.checks import CheckResults
 from scheduler_service.reporting.report_files import saved_reports
 from scheduler_service.telemetry.trends import Trend, trend_of_last
 
@@ -156,11 +156,11 @@ def _trend(trend: Trend) -> dict[str, Any]:
     return {"end": to_iso(trend.end), "bucket_s": trend.bucket_s, "points": points}
 
 
-def _shown(told: Told) -> Told:
+def _shown(told: CheckResults) -> CheckResults:
     return told if may_read() else health.without_details(told)
 
 
-def _unwell(told: Told) -> Any:
+def _unwell(told: CheckResults) -> Any:
     """The answer that names the parts which do not work; None where all do."""
     failing = health.failing(told)
     if not failing:

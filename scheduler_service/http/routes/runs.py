@@ -25,7 +25,15 @@ from scheduler_service.http.contract.problems import told_finding
 from scheduler_service.http.contract.types import RequestId
 from scheduler_service.http.filters import runs_asked_for
 from scheduler_service.http.runs.reading import read_file
-from scheduler_service.http.runs.running import Outcome, Run, TakesLonger, answer, compute, draw, recorded_details
+from scheduler_service.http.runs.running import (
+    DefaultBudgetTooLong,
+    Run,
+    RunOutcome,
+    answer,
+    compute,
+    draw,
+    recorded_details,
+)
 from scheduler_service.http.server.offload import HAS_CLIENT_LEFT, Ticket
 from scheduler_service.http.services import Services
 from scheduler_service.logs import log_run
@@ -54,7 +62,7 @@ def run_algorithm(parts: Services, body: contract.RunRequest) -> contract.RunAns
     total_s = time.perf_counter() - g.begun_s
     records = [replace(each, queue_time=queued_s, total_time=total_s) for each in outcome.records]
     parts.recorder.record(records, lambda: _log(outcome, own_id))
-    parts.failed_runs.tell(records)
+    parts.failed_runs.add(records)
     run = outcome.run
     if run is None:
         assert outcome.failure is not None
@@ -127,7 +135,7 @@ def get_run(parts: Services, request_id: RequestId) -> contract.RunRecordAnswer:
     return success(run=found, input=asked, schedule=recorded_details(asked, placements))
 
 
-def _compute(body: contract.RunRequest, own_id: str, parts: Services) -> tuple[Outcome, float]:
+def _compute(body: contract.RunRequest, own_id: str, parts: Services) -> tuple[RunOutcome, float]:
     """The outcome, and the seconds that the request waited for it to be begun.
 
     By the threads for what is done at once, by those for large problems, or by those for searches that take their
@@ -135,7 +143,7 @@ def _compute(body: contract.RunRequest, own_id: str, parts: Services) -> tuple[O
     """
     begun_s, ticket, is_gone = g.begun_s, Ticket(), request.environ.get(HAS_CLIENT_LEFT)
 
-    def begin(patience_ms: float = math.inf) -> tuple[Outcome, float]:
+    def begin(patience_ms: float = math.inf) -> tuple[RunOutcome, float]:
         queued_s = time.perf_counter() - begun_s
         outcome = compute(
             body, own_id, parts.models, parts.experiments, parts.settings.max_time_budget_ms, parts.answers,
@@ -145,7 +153,7 @@ def _compute(body: contract.RunRequest, own_id: str, parts: Services) -> tuple[O
 
     if not body.time_budget_ms:
         at_once = parts.compute if body.size <= SMALL else parts.large
-        with suppress(TakesLonger):
+        with suppress(DefaultBudgetTooLong):
             return at_once.run(lambda: begin(PATIENCE_MS), is_gone=is_gone, ticket=ticket)
     return parts.improving.run(begin, is_gone=is_gone, ticket=ticket)
 
@@ -159,7 +167,7 @@ def _charts(run: Run, body: contract.RunRequest, parts: Services) -> dict[contra
     return parts.drawing.run(begin, is_gone=request.environ.get(HAS_CLIENT_LEFT), ticket=ticket)
 
 
-def _log(outcome: Outcome, own_id: str) -> None:
+def _log(outcome: RunOutcome, own_id: str) -> None:
     run = outcome.run
     if run is None:
         log.info("run=%s had no answer: %s", own_id, outcome.failure)

@@ -1,1 +1,1 @@
-"""A run from its request to its record, and what runs beside it."""
+"""A run from its request to its record; shadow runs and replays."""

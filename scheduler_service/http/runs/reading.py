@@ -1,4 +1,4 @@
-"""A planner's file, read into what `POST /run_algorithm` takes: CSV or JSON, in the encodings that Excel writes."""
+"""Reads a planner's file, CSV or JSON in the encodings of Excel, into the body of `POST /run_algorithm`."""
 
 from collections.abc import Mapping
 from contextlib import suppress
@@ -14,35 +14,35 @@ from scheduler_service.http.bodies import (
     MalformedBody,
     WrongMediaType,
     parse_json,
-    refuse_masses,
     refuse_other_encodings,
+    refuse_too_many_separators,
     validated,
     whole_body,
 )
 from scheduler_service.http.contract.runs import RunRequest
 from scheduler_service.http.server.offload import NativeThreads
 
-SMALL_FILE = 2_048
-"""Bytes; a longer file may describe hundreds of steps, and is read by a thread."""
+SMALL_FILE_BYTES = 2_048
+"""A longer file may describe hundreds of steps, and is parsed by a thread."""
 WORKBOOKS = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0")
-"""How .xlsx and .xls begin."""
+"""The first bytes of .xlsx and .xls."""
 BYTE_ORDER_MARKS = {b"\xef\xbb\xbf": "utf-8-sig", b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
 CHARSETS = ("utf-8", "utf8", "us-ascii", "utf-16", "gb18030", "gbk", "gb2312")
-"""What a Content-Type may say; the bytes decide."""
-CSV_MARKS = (*(delimiter.encode() for delimiter in DELIMITERS), b"\n", b"\r")
+"""Charsets that a Content-Type may declare; the encoding is detected from the bytes."""
+CSV_SEPARATORS = (*(delimiter.encode() for delimiter in DELIMITERS), b"\n", b"\r")
 
 
 def read_file(reading: NativeThreads, *, fills_down: bool, teams: str | None) -> ReadRequest:
-    """What the file in the body of the present request describes.
+    """The run that the file in the body of the current request describes.
 
     Args:
-        reading: the threads that read a long file.
-        fills_down: whether a blank work point of a CSV is that of the line above.
-        teams: JSON, the teams of the plant that the file is for; None if it is for no plant in particular.
+        reading: the threads that parse long files.
+        fills_down: whether a blank work point of a CSV means that of the line above.
+        teams: JSON, the teams of the plant; None if no plant is given.
 
     Raises:
-        MalformedBody, WrongMediaType, RequestEntityTooLarge: it cannot be read at all.
-        InvalidFile, InvalidInstance, InvalidInput: it does not describe a request.
+        MalformedBody, WrongMediaType, RequestEntityTooLarge: it cannot be read.
+        InvalidFile, InvalidInstance, InvalidInput: it does not describe a valid request.
     """
     data, media, plant = whole_body(), request.mimetype, _plant(teams)
     if media not in ("text/csv", "application/json"):
@@ -57,37 +57,37 @@ def read_file(reading: NativeThreads, *, fills_down: bool, teams: str | None) ->
         text = text_of(data)
         return read_table(text, fills_down, plant) if media == "text/csv" else read_json(text, plant)
 
-    return read() if len(data) <= SMALL_FILE else reading.run(read)
+    return read() if len(data) <= SMALL_FILE_BYTES else reading.run(read)
 
 
-def _plant(said: str | None) -> Mapping[str, Any] | None:
-    if said is None:
+def _plant(teams_json: str | None) -> Mapping[str, Any] | None:
+    if teams_json is None:
         return None
     with suppress(MalformedBody):
-        teams = parse_json(said.encode())
+        teams = parse_json(teams_json.encode())
         if isinstance(teams, dict):
             return teams
     raise InvalidInput("teams_not_an_object", ("teams",))
 
 
 def read_table(text: str, fills_down: bool, teams: Mapping[str, Any] | None = None) -> ReadRequest:
-    """What a CSV describes."""
-    refuse_masses(text.encode(), CSV_MARKS, "cells and lines")
+    """The request that a CSV describes."""
+    refuse_too_many_separators(text.encode(), CSV_SEPARATORS, "cells and lines")
     return read_csv(text, fill_down=fills_down, teams=teams)
 
 
 def read_json(text: str, teams: Mapping[str, Any] | None = None) -> ReadRequest:
-    """What the JSON of a request describes: as strict as `POST /run_algorithm` is."""
+    """The request in a JSON file, validated as `POST /run_algorithm` does."""
     value = parse_json(text.encode())
     validated(RunRequest, value)
     return read_request(cast(Mapping[str, Any], value), teams=teams)
 
 
 def text_of(data: bytes) -> str:
-    """A file's text: in UTF-8 or UTF-16 as its mark says, else in UTF-8, else what Excel writes on a Chinese Windows.
+    """A file's text: UTF-8 or UTF-16 by its byte order mark, else UTF-8, else GB 18030 (Excel on a Chinese Windows).
 
     Raises:
-        InvalidFile: it is a workbook, or no text in any of these.
+        InvalidFile: it is a workbook, or not a text in any of these.
     """
     if data.startswith(WORKBOOKS):
         raise InvalidFile([Finding((), "is_workbook")])

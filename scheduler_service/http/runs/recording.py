@@ -1,7 +1,7 @@
-"""Records of runs on their way to the disk: those that arrive while a commit is made share the next one.
+"""Writes records of runs in batches: records that arrive during a commit share the next one.
 
-An answer leaves only when its record is on the disk. One thread at a time writes, so that waiting for the disk costs
-neither threads nor their fight for the interpreter.
+An answer is sent only after its record is on the disk. One thread writes at a time, so that waiting for the disk needs
+no further threads, which would compete for the GIL.
 """
 
 import contextvars
@@ -17,16 +17,17 @@ from scheduler_service.errors import StorageUnavailable
 from scheduler_service.http.server.offload import NativeThreads
 from scheduler_service.http.watch.metrics import Metrics
 
-MOST_BLOCKED, BLOCKED_AFTER_S = 64, 1.0
-"""How many runs wait for a batch that takes longer than that; the others are told at once to come back. They wait in
-greenlets, not in threads: a disk that stands still for two seconds should refuse nobody but a crowd."""
+MAX_BLOCKED, BLOCKED_AFTER_S = 64, 1.0
+"""If writing a batch takes longer than `BLOCKED_AFTER_S`, at most this many runs wait; others are refused immediately.
+They wait in greenlets, not in threads: a disk that blocks for two seconds should not cause refusals at moderate
+load."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Waiting:
     records: Sequence[PerformanceRecord]
     then: Callable[[], None]
-    context: contextvars.Context  # of the request: its id stands in the log
+    context: contextvars.Context  # of the request, for its id in the log
     is_written: AsyncResult
 
 
@@ -39,28 +40,28 @@ class Recorder:
         self._metrics = metrics
         self._waiting: list[_Waiting] = []
         self._is_writing = False
-        self._began_s = 0.0  # when the batch that is being written was begun; monotonic
+        self._began_s = 0.0  # start of the current batch; monotonic
 
     def record(self, records: Sequence[PerformanceRecord], then: Callable[[], None]) -> None:
-        """Returns when the records are on the disk, and `then` (which may wait for a disk, too) was called after that.
+        """Write the records, then call `then`, which may also wait for a disk; returns when both are done.
 
         Raises:
-            StorageUnavailable: they cannot be written; or the disk takes its time and enough others wait for it.
-            Overloaded: too many others wait for the disk.
+            StorageUnavailable: they cannot be written, or the disk is slow and `MAX_BLOCKED` others wait for it.
+            Overloaded: the queue of the storage threads is full.
         """
-        mine = _Waiting(records, then, contextvars.copy_context(), AsyncResult())
-        if self._is_blocked and len(self._waiting) >= MOST_BLOCKED:
+        waiting = _Waiting(records, then, contextvars.copy_context(), AsyncResult())
+        if self._is_blocked and len(self._waiting) >= MAX_BLOCKED:
             raise self._refusal()
-        self._waiting.append(mine)
+        self._waiting.append(waiting)
         if not self._is_writing:
             self._is_writing = True
             gevent.spawn(self._write)
-        while not mine.is_written.ready():
-            mine.is_written.wait(BLOCKED_AFTER_S)
-            if self._is_blocked and mine in self._waiting[MOST_BLOCKED:]:
-                self._waiting.remove(mine)
+        while not waiting.is_written.ready():
+            waiting.is_written.wait(BLOCKED_AFTER_S)
+            if self._is_blocked and waiting in self._waiting[MAX_BLOCKED:]:
+                self._waiting.remove(waiting)
                 raise self._refusal()
-        mine.is_written.get()
+        waiting.is_written.get()
 
     @property
     def _is_blocked(self) -> bool:

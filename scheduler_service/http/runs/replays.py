@@ -1,4 +1,4 @@
-"""Replays that run beside the service: begun by a request, worked off in the background. Knows no Flask."""
+"""Replays in the background, started by a request. Independent of Flask."""
 
 import logging
 import threading
@@ -31,7 +31,7 @@ log = logging.getLogger(__name__)
 
 @dataclass
 class _Work:
-    """What this process does or did last; written by the thread in the background, read by others."""
+    """The current or last replay of this process; written by the background thread, read by others."""
 
     contest: Contest
     plan: ReplayPlan
@@ -39,11 +39,11 @@ class _Work:
     state: State = "running"
     done: int = 0
     error: str | None = None
-    began: tuple[float, int] | None = None  # time.monotonic, and what was done by then
+    began: tuple[float, int] | None = None  # time.monotonic and `done` at the start
 
     @property
     def remaining_s(self) -> float | None:
-        """At the pace so far; None before there is one."""
+        """Estimated from the rate so far; None before the first request is done."""
         if self.state != "running" or self.began is None or self.done == self.began[1]:
             return None
         pace_s = (time.monotonic() - self.began[0]) / (self.done - self.began[1])
@@ -51,7 +51,7 @@ class _Work:
 
 
 class Replays:
-    """The replays of this process, one at a time. Safe to use from several threads, all of which may have to wait."""
+    """The replays of this process, one at a time. Thread-safe; calls may block."""
 
     def __init__(
         self,
@@ -62,7 +62,7 @@ class Replays:
         *,
         clock: Clock = utc_now,
     ) -> None:
-        """`is_busy` says whether clients wait for schedules now."""
+        """`is_busy` returns whether clients wait for schedules."""
         self._models = models
         self._experiments = experiments
         self._monitor = monitor
@@ -72,17 +72,17 @@ class Replays:
         self._work: _Work | None = None
 
     def start(self, experiment: str, *, candidate: str | None = None, options: ReplayOptions) -> dict[str, Any]:
-        """The state of the replay that is begun with this, or goes on, or is at work already.
+        """Start or resume a replay, and return its state; if the same one is running, only return its state.
 
         Args:
-            candidate: the arm that is held against model_a; the first one if None.
+            candidate: the arm that is compared with model_a; the first one if None.
 
         Raises:
             ExperimentNotFound, ModelNotFound: there is none of this name.
             InvalidExperiment: the experiment has no such candidate.
             InvalidModel: a model cannot be loaded.
-            NothingToReplay: no request of that time is recorded with its input.
-            Overloaded: another replay is at work.
+            NothingToReplay: no request of the period is recorded with its input.
+            Overloaded: another replay is running.
             StorageUnavailable: the database cannot be used.
         """
         contest = self._contest(experiment, candidate)
@@ -108,7 +108,7 @@ class Replays:
         return self._state_of(work)
 
     def state(self, experiment: str) -> dict[str, Any]:
-        """How far the experiment's last replay is, and the verdict on what it has.
+        """The progress of the experiment's last replay, and the verdict on its results so far.
 
         Raises:
             ExperimentNotFound: there is none of this name.
@@ -135,7 +135,7 @@ class Replays:
         return state_of(contest, last, "done" if done >= last.total else "unfinished", done, self._monitor)
 
     def close(self) -> None:
-        """Stops the replay that is at work, and waits for what is being computed; it can be resumed."""
+        """Stop the running replay after the current computation; it can be resumed."""
         self._background.close()
 
     def _contest(self, experiment: str, candidate: str | None) -> Contest:
@@ -163,5 +163,5 @@ class Replays:
         log.info("replay %s is %s: %d of %d requests", work.plan.id, work.state, work.done, work.plan.total)
 
     def _state_of(self, work: _Work) -> dict[str, Any]:
-        told = state_of(work.contest, work.plan.record, work.state, work.done, self._monitor)
-        return told | {"remaining_s": work.remaining_s, "error": work.error}
+        state = state_of(work.contest, work.plan.record, work.state, work.done, self._monitor)
+        return state | {"remaining_s": work.remaining_s, "error": work.error}

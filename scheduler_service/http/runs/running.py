@@ -1,7 +1,7 @@
-"""A run: which model, its schedule, what falls back on what, and what is recorded. Knows no Flask.
+"""A run: choice of the model, schedule, fallbacks and records. Independent of Flask.
 
-`compute` is made for a native thread. It answers with the records of every attempt, the failed ones too, so that the
-caller can write them where writing is cheap.
+`compute` runs on a native thread. It returns the records of every attempt, including failed ones, and the caller
+writes them.
 """
 
 import base64
@@ -24,20 +24,20 @@ from scheduler_service.errors import InvalidInput, ModelNotFound, ServiceError, 
 from scheduler_service.http.contract.runs import RunRequest, View
 from scheduler_service.http.runs.caching import NO_CACHE, AnswerCache, key_of
 
-NEGLIGIBLE_MS = 50.0
-"""What a request waits also where nothing is in its way; it is not taken off its budget."""
+NEGLIGIBLE_WAIT_MS = 50.0
+"""A shorter wait is normal and is not deducted from the time budget."""
 
-CUT_SHORT = 0.5
-"""A search that has less than this share of its time, because the request waited, is told as cut short."""
+CUT_SHORT_SHARE = 0.5
+"""A search counts as cut short if waiting has reduced its time to less than this share of the budget."""
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """A model that may answer, and why it would."""
+    """A model that may answer, and the reason for its choice."""
 
-    model: str  # a key, or a name as it stands in the configuration
+    model: str  # a key, or a name in the configuration
     reason: str
     experiment: str | None = None
     variant: str | None = None
@@ -46,38 +46,38 @@ class Choice:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """A schedule with all that its answer tells."""
+    """A schedule with all data of its answer."""
 
     request_id: str
     user_id: str
-    is_user_generated: bool  # nobody said who asks: the request's id is the unit of assignment
+    is_user_generated: bool  # no user was given: the request's id is the unit of assignment
     assigned: Choice
     used: Choice
     model: LoadedModel
     solution: Solution
-    execution_time_s: float  # of building and checking the schedule, or of finding it in the cache
-    time_budget_ms: float  # that the model had
-    asked_ms: float  # that it should have had
+    execution_time_s: float  # to build and check the schedule, or to find it in the cache
+    time_budget_ms: float  # of the search
+    asked_ms: float  # the budget before waiting was deducted
     is_cached: bool = False  # computed for an earlier request
 
     @property
     def is_cut_short(self) -> bool:
-        """Whether the search ended early: the service was busy, or the budget is too short for such an instance."""
-        has_waited = self.time_budget_ms < CUT_SHORT * self.asked_ms and self.solution.gap > 0.0
+        """Whether the search ended early: the service was busy, or the budget is too short for the instance."""
+        has_waited = self.time_budget_ms < CUT_SHORT_SHARE * self.asked_ms and self.solution.gap > 0.0
         return has_waited or self.solution.is_cut_short
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
-    """What came of a request: a run, or none; and the attempts to record, the answering one last."""
+class RunOutcome:
+    """The result of a request: a run or a failure, and the attempts to record, the successful one last."""
 
     run: Run | None
     records: tuple[PerformanceRecord, ...]
     failure: ServiceError | None = None
 
 
-class TakesLonger(Exception):
-    """The model whose turn it is takes longer by default than the caller has; nothing was computed."""
+class DefaultBudgetTooLong(Exception):
+    """The chosen model's default budget exceeds `patience_ms`; nothing was computed."""
 
 
 def compute(
@@ -91,19 +91,19 @@ def compute(
     patience_ms: float = math.inf,
     waited_ms: float = 0.0,
     stop: Callable[[], bool] | None = None,
-) -> Outcome:
-    """The schedule that `request` asks for, by the model whose turn it is, or by the next best that works.
+) -> RunOutcome:
+    """Compute the schedule for `request` with the chosen model, or else with the first fallback that works.
 
     Args:
-        max_budget_ms: the longest improvement that a request may ask for and a model may take by default.
-        patience_ms: the longest that a model may take by default in the caller's thread.
-        waited_ms: since the request arrived. What it asks for counts from then on, but a model always gets the time
-            that it takes by default: a busy service answers later, and not with worse schedules than it does unasked.
-        stop: whether nobody waits for the schedule any more.
+        max_budget_ms: the longest time budget, of a request or by default.
+        patience_ms: the longest default budget of a model on the caller's thread.
+        waited_ms: since the request arrived. It is deducted from the requested budget, but never below the model's
+            default budget: a busy service answers later, but not with worse schedules than by default.
+        stop: returns whether the client has disconnected.
 
     Raises:
-        TakesLonger: to be asked again where there is more patience.
-        InvalidInstance, InvalidInput: what was asked for cannot be; nothing is to be recorded.
+        DefaultBudgetTooLong: call again on a thread with more `patience_ms`.
+        InvalidInstance, InvalidInput: the request is invalid; there is nothing to record.
         ModelNotFound, AmbiguousModelName: the pinned model does not exist.
     """
     if request.time_budget_ms is not None and request.time_budget_ms > max_budget_ms:
@@ -127,9 +127,9 @@ def compute(
             if budget_ms is None:
                 budget_ms = min(model.agent.default_budget_ms, max_budget_ms)
                 if budget_ms > patience_ms:
-                    raise TakesLonger
+                    raise DefaultBudgetTooLong
             full_ms = budget_ms
-            if request.time_budget_ms is not None and waited_ms > NEGLIGIBLE_MS:
+            if request.time_budget_ms is not None and waited_ms > NEGLIGIBLE_WAIT_MS:
                 budget_ms = max(full_ms - waited_ms, min(full_ms, model.agent.default_budget_ms))
             began_s = time.perf_counter()
             key = key_of(model.key, request.problem, full_ms, request.seed or 0) if cache.is_on else None
@@ -139,14 +139,14 @@ def compute(
                 instance = instance or instance_from_request(request.problem)
                 solution = model.agent.solve(instance, time_budget_ms=budget_ms, seed=request.seed or 0, stop=stop)
                 solution.schedule.check()
-                _ = solution.schedule.critical_steps  # here rather than on the event loop, where answers are made
-                # Not what a search found that was cut short: it would be answered to who has the whole time.
+                _ = solution.schedule.critical_steps  # computed and cached here rather than on the event loop
+                # The result of a shortened search must not be cached: later requests have the full budget.
                 if key is not None and budget_ms == full_ms and not (stop is not None and stop()):
                     cache.put(key, solution)
-        except (InvalidInstance, TakesLonger):
+        except (InvalidInstance, DefaultBudgetTooLong):
             raise
-        except Exception as err:  # whatever is wrong with one model, another may answer
-            # A trace tells of our own defects; a missing file is said in a line, since it may be said per request.
+        except Exception as err:  # another model may work
+            # A traceback is for defects. A ServiceError, such as a missing file, may occur with every request.
             trace = None if isinstance(err, ServiceError) else err
             log.error("the model %r could not answer (%s): %s", choice.model, choice.reason, err, exc_info=trace)
             took_s = time.perf_counter() - began_s
@@ -161,15 +161,15 @@ def compute(
         )
         if records:
             log.warning("%r did not answer; %s did (fallback)", first.model, model.key)
-        return Outcome(run, (*records, _success(run, request)))
+        return RunOutcome(run, (*records, _success(run, request)))
     if not records:
-        return Outcome(None, (), StorageUnavailable("no_model_registered"))
+        return RunOutcome(None, (), StorageUnavailable("no_model_registered"))
     reason = records[-1].error_message
-    return Outcome(None, tuple(records), StorageUnavailable("no_model_answers", reason=reason))
+    return RunOutcome(None, tuple(records), StorageUnavailable("no_model_answers", reason=reason))
 
 
 def answer(run: Run, charts: dict[View, str]) -> Any:
-    """The JSON of a run; `charts` are base64 pictures by view."""
+    """The JSON of a run; `charts` has base64 images by view."""
     schedule = run.solution.schedule
     result: dict[str, object] = {
         "makespan": schedule.makespan_h,
@@ -208,7 +208,7 @@ def answer(run: Run, charts: dict[View, str]) -> Any:
 
 
 def details(schedule: Schedule) -> dict[str, object]:
-    """Who does what when, and how busy that keeps the teams."""
+    """The steps of the schedule and the utilisation of the teams, as JSON."""
     critical = schedule.critical_steps
     names = {workpoint.id: workpoint.name for workpoint in schedule.instance.workpoints}
     return {
@@ -235,7 +235,7 @@ def details(schedule: Schedule) -> dict[str, object]:
 
 
 def recorded_details(asked: Mapping[str, object] | None, placements: bytes | None) -> dict[str, object] | None:
-    """`details` of a recorded run; None where its schedule is unknown, or what was asked for is read otherwise now."""
+    """`details` of a recorded run; None if its schedule is unknown or does not fit the recorded request."""
     if asked is None or placements is None:
         return None
     try:
@@ -247,8 +247,8 @@ def recorded_details(asked: Mapping[str, object] | None, placements: bytes | Non
 def draw(
     solution: Solution, views: Sequence[View], image_format: Literal["png", "svg"], stop: Callable[[], bool]
 ) -> dict[View, str]:
-    """The Gantt charts asked for, in base64; once `stop` says that nobody waits for them, no further one."""
-    from scheduler_env import gantt  # with matplotlib: slow to import, and most requests want no chart
+    """The requested Gantt charts in base64; ends early when `stop` returns True."""
+    from scheduler_env import gantt  # imports matplotlib, which is slow; most requests need no chart
 
     to_image = gantt.to_svg if image_format == "svg" else gantt.to_png
     charts: dict[View, str] = {}
@@ -257,7 +257,7 @@ def draw(
             break
         drawn = gantt.figure(solution.schedule, view, lower_bound_h=solution.lower_bound_h)
         charts[view] = base64.b64encode(to_image(drawn)).decode()
-        drawn.clear()  # its parts refer to one another: 30 MB of a large chart would wait for the garbage collector
+        drawn.clear()  # breaks reference cycles: a large chart holds 30 MB until the garbage collector runs
     return charts
 
 
@@ -284,7 +284,7 @@ def _first_choice(request: RunRequest, user_id: str, models: ModelVersionManager
 
 
 def _current_model(algorithm: str, models: ModelVersionManager) -> str:
-    """The algorithm's stable model; before it has one, the newest that is not retired."""
+    """The algorithm's stable model; if it has none, the newest one that is not retired."""
     try:
         return models.resolve(f"{algorithm}:stable")
     except ServiceError:
@@ -295,10 +295,9 @@ def _current_model(algorithm: str, models: ModelVersionManager) -> str:
 
 
 def _choices(first: Choice, models: ModelVersionManager, experiments: ABTestManager) -> Iterator[Choice]:
-    """`first`, then what may stand in for it: the default model, the newest deployed one, any other.
+    """`first`, then its fallbacks: the default model, deployed models from the newest on, then others.
 
-    Nothing stands in for a pinned model: who names one wants that one or none. What is found while falling back is
-    looked up only then.
+    A pinned model has no fallback. Fallbacks are looked up only when they are needed.
     """
     yield first
     if first.reason == "pinned":
@@ -315,7 +314,7 @@ def _choices(first: Choice, models: ModelVersionManager, experiments: ABTestMana
 
 
 def _key(name: str, models: ModelVersionManager) -> str | None:
-    """What a name in the configuration stands for; None if nothing bears it."""
+    """The model key of a name in the configuration; None if there is no such model."""
     try:
         return models.resolve(name, standing=True)
     except ServiceError:
@@ -329,14 +328,14 @@ def _success(run: Run, request: RunRequest) -> PerformanceRecord:
         model_key=run.model.key,
         algorithm=run.model.algorithm,
         experiment=run.used.experiment,
-        # A stand-in's figures belong to no arm; the arm's own failure is recorded beside them.
+        # A fallback's figures belong to no arm; the failure of the arm has its own record.
         variant=run.used.variant,
         split=run.used.split,
         reason=run.used.reason,
         user_id=run.user_id,
         makespan=schedule.makespan_h,
         policy_makespan=run.solution.policy_makespan_h,
-        # Nothing was computed for a cached one: it says nothing of how long the model takes.
+        # A cached answer does not measure the model's computing time.
         execution_time=None if run.is_cached else run.execution_time_s,
         lower_bound=run.solution.instance_bound_h,
         gap=run.solution.gap,
@@ -362,7 +361,7 @@ def _failure(
     budget_ms: float | None,
     err: Exception,
 ) -> PerformanceRecord:
-    from scheduler_env.bounds import lower_bound  # with the compiler: the service starts without it
+    from scheduler_env.bounds import lower_bound  # imports the compiler, which the service does not need at its start
     from scheduler_env.kernel import compile_instance
 
     return PerformanceRecord(
@@ -375,7 +374,7 @@ def _failure(
         reason=choice.reason,
         user_id=user_id,
         execution_time=took_s,
-        lower_bound=float(lower_bound(compile_instance(instance))),  # what a failure is penalised by
+        lower_bound=float(lower_bound(compile_instance(instance))),  # the penalty of a failure is based on it
         n_workpoints=len(instance.workpoints),
         n_steps=len(instance.steps),
         input_params=request.problem,

@@ -1,7 +1,6 @@
-"""Shadow runs: both models of an experiment on a request that was answered already. Knows no Flask.
+"""Shadow runs: both models of an experiment on an answered request. Independent of Flask.
 
-Nobody waits for them: they are work in the background with a short queue; what does not fit in is dropped and counted,
-and whatever goes wrong stays in the log.
+They run in the background with a short queue. Jobs beyond its capacity are dropped and counted; errors are logged.
 """
 
 import logging
@@ -22,7 +21,7 @@ from scheduler_service.stats.arms import BASELINE
 from scheduler_service.telemetry.record import input_digest
 
 MAX_WAITING = 64
-"""Shadow runs in the queue: at 20 ms for a model, under 3 s of work."""
+"""Capacity of the queue: under 3 s of work at 20 ms per model."""
 
 log = logging.getLogger(__name__)
 
@@ -42,25 +41,25 @@ class ShadowJob:
 
 
 def shadow_job(run: Run, request: RunRequest, experiments: ABTestManager) -> ShadowJob | None:
-    """The shadow run that an answered request asks for; None for one that names no active experiment, or is not drawn.
+    """The shadow run of an answered request; None without an active experiment, or if the request is not sampled.
 
-    Users who fall into no arm yet are drawn as well: a pair needs no arm. Testers and excluded users take no part.
+    Users without an arm are sampled too: a pair needs no arm. Testers and excluded users are not.
     """
     assigned = run.assigned
     if assigned.experiment is None or assigned.reason not in ("assigned", "default"):
         return None
     try:
         experiment = experiments.get_experiment(assigned.experiment)
-    except ServiceError:  # gone since
+    except ServiceError:  # deleted meanwhile
         return None
     candidates = experiment.running_candidates
     if not candidates or not is_shadowed(experiment.name, experiment.shadow, run.request_id):
         return None
-    # Who falls into no arm is paired like the baseline's users; but who is excluded or a tester was never hashed.
+    # Users without an arm are paired like users of the baseline. Testers and excluded users have no bucket.
     if assigned.variant is None and experiment.place_of(run.user_id).bucket is None:
         return None
     candidate = shadow_candidate(experiment.name, candidates, assigned.variant or BASELINE, run.request_id)
-    if candidate not in candidates:  # changed since
+    if candidate not in candidates:  # changed meanwhile
         return None
     return ShadowJob(
         request_id=run.request_id,
@@ -85,7 +84,7 @@ class Shadow:
         metrics: Metrics,
         is_busy: Callable[[], bool],
     ) -> None:
-        """`is_busy` says whether clients wait for schedules now."""
+        """`is_busy` returns whether clients wait for schedules."""
         self._models = models
         self._experiments = experiments
         self._monitor = monitor
@@ -93,16 +92,16 @@ class Shadow:
         self._background = Background("shadow", is_busy, max_waiting=MAX_WAITING)
 
     def offer(self, run: Run, request: RunRequest) -> None:
-        """Shadows the run if its experiment wants that and there is room. Never waits and never raises."""
+        """Queue a shadow run if the experiment samples this request. Never blocks or raises."""
         try:
             job = shadow_job(run, request, self._experiments)
             if job is not None:
                 self.submit(job)
-        except Exception:  # the answer must not suffer
+        except Exception:  # must not affect the answer
             log.exception("the request %s could not be shadowed", run.request_id)
 
     def submit(self, job: ShadowJob) -> bool:
-        """Whether the job will be run; False, and counted, if the queue is full. Never waits."""
+        """Queue the job; if the queue is full, count it as dropped and return False. Never blocks."""
         is_taken = self._background.submit(lambda: self._run(job))
         if not is_taken:
             self._metrics.count_shadow_dropped(job.experiment)
@@ -110,7 +109,7 @@ class Shadow:
         return is_taken
 
     def close(self) -> None:
-        """Drops the queue, and waits for what is being computed."""
+        """Drop the queue and wait for the current computation."""
         self._background.close()
 
     def _run(self, job: ShadowJob) -> None:

@@ -1,4 +1,4 @@
-"""Work that nobody waits for, beside the work that clients wait for."""
+"""Background work, which yields to the requests of clients."""
 
 import atexit
 import logging
@@ -11,41 +11,40 @@ from collections.abc import Callable
 from contextlib import suppress
 
 LOWEST_PRIORITY = 19
-LULL_WITHIN_S = 1.0
-"""How long a piece of work waits for a moment when no client waits; then it goes on all the same, or a busy service
-would never get anything of it done."""
-LOOK_EVERY_S = 0.005
-PATIENCE_S = 1.0
-"""How long the end of the process waits for what is being done; a longer computation is broken off."""
+MAX_PAUSE_S = 1.0
+"""Longest pause of background work while clients wait. It then continues: on a busy service it would never finish."""
+POLL_INTERVAL_S = 0.005
+STOP_TIMEOUT_S = 1.0
+"""At the end of the process, longer computations are aborted."""
 
 log = logging.getLogger(__name__)
 
-_started: list["Background"] = []  # of this process
+_started: list["Background"] = []  # in this process
 
 
 class Background:
-    """One native thread of the lowest priority that works off a short queue.
+    """One native thread of the lowest priority with a short queue.
 
-    The end of the process waits for the piece of work that is being done, unless `leave` ends it.
+    The process waits at exit for the current job, unless `stop_background_work` aborts it.
     """
 
     def __init__(self, name: str, is_busy: Callable[[], bool], *, max_waiting: int) -> None:
-        """`is_busy` says whether clients wait for schedules now. The thread starts with the first piece of work."""
+        """`is_busy` returns whether clients wait for schedules. The thread starts with the first job."""
         self._name = name
         self._is_busy = is_busy
         self._waiting: queue.Queue[Callable[[], None] | None] = queue.Queue(max_waiting)
-        self._starting = threading.Lock()
+        self._start_lock = threading.Lock()
         self._thread: threading.Thread | None = None
-        self._is_over = False
+        self._is_closed = False
 
     @property
     def waiting(self) -> int:
-        """Pieces of work in the queue."""
+        """The number of jobs in the queue."""
         return self._waiting.qsize()
 
     def submit(self, work: Callable[[], None]) -> bool:
-        """Whether the work will be done; False if the queue is full. Never waits."""
-        if self._is_over:
+        """Queue `work`; False if the queue is full or closed. Does not block."""
+        if self._is_closed:
             return False
         with suppress(queue.Full):
             self._waiting.put_nowait(work)
@@ -54,60 +53,60 @@ class Background:
         return False
 
     def may_go_on(self) -> bool:
-        """For the work to ask in between: waits while clients wait, a second at most; False when all is over.
+        """Called by a job between its parts: pauses while clients wait, a second at most; False once this is closed.
 
-        A low priority alone does not keep a thread out of the way: it may be holding the interpreter's lock when the
-        system takes the processor from it, and then everybody waits.
+        A low priority is not enough: the thread may hold the GIL when the system preempts it, and then every thread
+        waits.
         """
-        until_s = time.monotonic() + LULL_WITHIN_S
-        while self._is_busy() and not self._is_over and time.monotonic() < until_s:
-            time.sleep(LOOK_EVERY_S)
-        return not self._is_over
+        until_s = time.monotonic() + MAX_PAUSE_S
+        while self._is_busy() and not self._is_closed and time.monotonic() < until_s:
+            time.sleep(POLL_INTERVAL_S)
+        return not self._is_closed
 
-    def close(self, patience_s: float | None = None) -> bool:
-        """Drops the queue and ends the thread when it is done with what it is doing; whether that was in time.
+    def close(self, timeout_s: float | None = None) -> bool:
+        """Drop the queue and end the thread after its current job; returns whether it has ended.
 
         Args:
-            patience_s: how long to wait for that; None: until it is done.
+            timeout_s: how long to wait; None waits without limit.
         """
-        self._is_over = True
+        self._is_closed = True
         if self._thread is not None:
             with suppress(queue.Empty):
                 while True:
                     self._waiting.get_nowait()
-            with suppress(queue.Full):  # then the thread finds work, and that all is over
+            with suppress(queue.Full):  # then the thread takes a job and finds that it is closed
                 self._waiting.put_nowait(None)
-            self._thread.join(patience_s)
+            self._thread.join(timeout_s)
         return self._thread is None or not self._thread.is_alive()
 
     def _start(self) -> None:
-        with self._starting:
+        with self._start_lock:
             if self._thread is None:
-                # Here and not where this is made: a worker process is forked after that.
+                # Not in __init__: worker processes are forked after that.
                 self._thread = threading.Thread(target=self._work_off, name=self._name, daemon=True)
                 self._thread.start()
                 _started.append(self)
                 atexit.register(self.close)
 
     def _work_off(self) -> None:
-        if sys.platform == "linux":  # where a thread has a priority of its own
+        if sys.platform == "linux":  # where each thread has its own priority
             with suppress(OSError):
                 os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), LOWEST_PRIORITY)
-        while not self._is_over:
+        while not self._is_closed:
             work = self._waiting.get()
             if work is not None and self.may_go_on():
                 try:
                     work()
-                except Exception:  # nobody waits for it, so nobody is told
+                except Exception:  # no caller waits for the result
                     log.exception("work in the background (%s) failed", self._name)
 
 
-def leave(status: int = 0) -> None:
-    """Ends the work in the background; if that cannot be done in a second, also the process, there and then.
+def stop_background_work(status: int = 0) -> None:
+    """End the background work; if that takes more than a second, exit the process immediately.
 
-    Compiled code cannot be interrupted, and an interpreter that ends beneath it aborts (SIGABRT).
+    Compiled code cannot be interrupted, and finalising the interpreter while it runs aborts the process (SIGABRT).
     """
-    until_s = time.monotonic() + PATIENCE_S
+    until_s = time.monotonic() + STOP_TIMEOUT_S
     is_over = [background.close(max(0.0, until_s - time.monotonic())) for background in _started]
     if not all(is_over):
         log.info("a computation in the background is broken off")

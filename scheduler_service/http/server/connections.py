@@ -1,7 +1,7 @@
-"""HTTP over a connection: what is read strictly, answered in one piece, and ended without losing a request.
+"""HTTP connections: strict reading, answers in one packet, and a shutdown that loses no request.
 
-gevent's WSGI server with gunicorn's parser (`incoming`); here are the deadlines, the bound on what is held for clients,
-answers in one piece, and the end (docs/decisions/gunicorn-reads-gevent-answers.md).
+This is gevent's WSGI server with gunicorn's parser (`incoming`). This module adds timeouts, the limit on buffered
+bytes, answers in one packet and the shutdown (docs/decisions/gunicorn-reads-gevent-answers.md).
 """
 
 import errno
@@ -24,8 +24,8 @@ from werkzeug.exceptions import HTTPException, ServiceUnavailable
 
 from scheduler_service.http.bodies import json_bytes
 from scheduler_service.http.server.incoming import (
-    LEAST_BYTES_PER_S,
-    STALLED_S,
+    MIN_BYTES_PER_S,
+    STALL_TIMEOUT_S,
     Incoming,
     Refused,
     RequestBody,
@@ -37,45 +37,45 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
     from gevent.socket import socket
 
-IDLE_S = 75.0
-"""How long a connection may wait for its next request."""
-HEAD_S = 20.0
-"""How long a request's head may take to arrive: a client that dribbles does not hold a place."""
+IDLE_TIMEOUT_S = 75.0
+"""Longest time between two requests of a connection."""
+HEAD_TIMEOUT_S = 20.0
+"""Longest time for a request's head to arrive, so that slow clients do not hold connections."""
 LINGER_S, LINGER_BYTES = 5.0, 16 * 2**20
-"""What a client still sends is read for so long, and so much of it, when its connection ends before its request does:
-closed at once, the system would take back the answer that is on its way."""
+"""If an answer is sent before the whole request has arrived, the rest is read up to these limits before the connection
+is closed. Otherwise the system would reset the connection and discard the answer."""
 MAX_HELD_BYTES = 512 * 2**20
-"""Of requests that arrive and answers that leave, for all clients together."""
-LOOK_EVERY_S = 1.0
+"""Buffered requests and answers of all clients together."""
+DEADLINE_CHECK_INTERVAL_S = 1.0
 DRAIN_POLL_S = 0.02
 FIRST_REQUEST_S = 0.5
-"""How long the first request of a connection that was accepted last may be on its way."""
+"""At shutdown: how long a new connection waits for its first request."""
 YIELD_S = 0.002
-"""How long a connection is left to a process that has fewer."""
-ACCEPTED_AT_ONCE = 2
-"""Connections that are accepted in a turn of the event loop. With gevent's one, new clients wait while there is nothing
-to do; with 64 a worker under three times its load refuses clients instead of answering them (23 % of its capacity were
-answered, 77 % with 4, 89 % with 2; docs/decisions/lanes-and-cores.md)."""
-CUT_OFF_SHOWN = 10
-ONE_PIECE = 65_536
-"""Bytes of a body up to which it is copied behind its headers, so that both leave in one packet."""
+"""How long a connection is left for a process that has fewer connections."""
+ACCEPTS_PER_TURN = 2
+"""Connections accepted per turn of the event loop. With gevent's default of 1, new clients wait while the loop is idle.
+With 64, a worker under three times its load refuses clients instead of answering: it answered 23 % of its capacity,
+77 % with 4 and 89 % with 2 (docs/decisions/lanes-and-cores.md)."""
+MAX_LISTED = 10
+SEND_CHUNK_BYTES = 65_536
+"""A body of at most this size is appended to its headers, so that both are sent in one packet."""
 
 log = logging.getLogger("scheduler.serving")
 
 
 class Connection(WSGIHandler):  # type: ignore[misc]
-    """One connection, request after request."""
+    """One connection and its requests."""
 
     server: "Server"
-    since_s = 0.0  # when it began to wait for a request, or to get one; monotonic
+    since_s = 0.0  # start of waiting for a request, or of receiving one; monotonic
     is_idle = True  # between two requests
     is_new = True  # before its first one
     is_reading_head = False
-    is_hung_up = False  # by us
+    is_hung_up = False  # by the service
     held_bytes = 0  # of its request and its answer
-    sending_s: float | None = None  # since when an answer leaves; monotonic
+    sending_s: float | None = None  # start of sending an answer; monotonic
     sending_bytes = 0
-    piece_s = 0.0  # since when a piece of it leaves; monotonic
+    piece_s = 0.0  # start of sending the current chunk; monotonic
     wsgi_input: RequestBody | None
     response_headers: list[tuple[bytes, bytes]]
     provided_date: str | None
@@ -94,9 +94,9 @@ class Connection(WSGIHandler):  # type: ignore[misc]
             self.response_length = 0
 
     def handle_one_request(self) -> object:
-        """True: go on with the next one. None: close. (status, bytes): answer that, then close."""
+        """True: read the next request. None: close. (status, bytes): send this answer, then close."""
         self.is_idle, self.since_s = True, time.monotonic()
-        # What has arrived is read without waiting: a client that is quicker than this loop would have it for itself.
+        # Reading data that has already arrived does not switch greenlets, so a fast client would occupy the loop.
         gevent.sleep(0)
         try:
             self.environ = self._read_head()
@@ -122,16 +122,16 @@ class Connection(WSGIHandler):  # type: ignore[misc]
                 body.readall()
                 return True
         if not body.is_complete:
-            self._hold(-self.held_bytes)  # it is not kept meanwhile
+            self._hold(-self.held_bytes)  # its buffers are free while it lingers
             self._linger()
         return False
 
     def _linger(self) -> None:
-        """Let the client read its answer before the connection is closed upon what it still sends."""
+        """Drop the rest of the request, so that the client can read its answer before the connection is closed."""
         with suppress(OSError, AttributeError), gevent.Timeout(LINGER_S, False):
             self.socket.shutdown(SHUT_WR)
             dropped = 0
-            while dropped < LINGER_BYTES and (piece := self.socket.recv(ONE_PIECE)):
+            while dropped < LINGER_BYTES and (piece := self.socket.recv(SEND_CHUNK_BYTES)):
                 dropped += len(piece)
                 gevent.sleep(0)
 
@@ -140,24 +140,24 @@ class Connection(WSGIHandler):  # type: ignore[misc]
         self.server.held_bytes += n_bytes
 
     def _take(self, n_bytes: int) -> None:
-        """Of the request's body; a short one is taken always, or stalled uploads would stop all runs."""
+        """Count bytes of the body. A short body is always accepted: stalled uploads must not block all runs."""
         self._hold(n_bytes)
-        if self.server.held_bytes > MAX_HELD_BYTES and self.held_bytes > ONE_PIECE:
+        if self.server.held_bytes > MAX_HELD_BYTES and self.held_bytes > SEND_CHUNK_BYTES:
             raise ServiceUnavailable("more is being sent than this service can hold; come back later", retry_after=5)
 
     def _invite(self) -> None:
         self.socket.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
 
     def _sendall(self, data: bytes) -> None:
-        if len(data) > ONE_PIECE:
+        if len(data) > SEND_CHUNK_BYTES:
             self._hold(len(data))
             if self.server.held_bytes > MAX_HELD_BYTES:
                 raise BrokenPipeError(errno.EPIPE, "too much waits for clients that do not read")
         self.sending_s, self.sending_bytes = time.monotonic(), len(data)
         try:
-            for beginning in range(0, len(data), ONE_PIECE):
+            for beginning in range(0, len(data), SEND_CHUNK_BYTES):
                 self.piece_s = time.monotonic()
-                super()._sendall(data[beginning : beginning + ONE_PIECE])
+                super()._sendall(data[beginning : beginning + SEND_CHUNK_BYTES])
         finally:
             self.sending_s = None
 
@@ -165,8 +165,8 @@ class Connection(WSGIHandler):  # type: ignore[misc]
         """The WSGI environment of the next request.
 
         Raises:
-            Refused: it is not HTTP as we read it.
-            OSError: it is not all there.
+            Refused: it is not valid HTTP.
+            OSError: the connection ends before the head does.
         """
         request = self.incoming.read_head(self.client_address)
         self.command, self.path = request.method, request.uri
@@ -202,7 +202,7 @@ class Connection(WSGIHandler):  # type: ignore[misc]
         super().finalize_headers()
 
     def _write_with_headers(self, data: bytes) -> None:
-        if len(data) > ONE_PIECE:
+        if len(data) > SEND_CHUNK_BYTES:
             super()._write_with_headers(data)
             return
         self.headers_sent = True
@@ -214,10 +214,10 @@ class Connection(WSGIHandler):  # type: ignore[misc]
         self._sendall(b"\r\n".join(lines) + b"\r\n\r\n" + data)
 
     def log_request(self) -> None:
-        """Nothing: gevent would format a line for a log that is not there."""
+        """Nothing: gevent would format a line for a log that does not exist."""
 
     def has_client_left(self) -> bool:
-        """Whether the client has closed its end; not to be known once we have hung up."""
+        """Whether the client has closed the connection; always False after `hang_up`."""
         if self.is_hung_up or sys.platform != "linux":
             return False
         if self.socket.fileno() < 0:
@@ -227,72 +227,77 @@ class Connection(WSGIHandler):  # type: ignore[misc]
         return bool(poll.poll(0))
 
     def hang_up(self) -> None:
-        """Read no more than what has arrived: a request that is there is still answered; then the connection ends."""
+        """Stop reading new data; a request that has arrived is still answered, then the connection ends."""
         self.is_hung_up = True
-        with suppress(OSError, AttributeError):  # the client was quicker
+        with suppress(OSError, AttributeError):  # the client has closed it already
             self.socket.shutdown(SHUT_RD if self.sending_s is None else SHUT_RDWR)
 
     def is_slow(self, now_s: float) -> bool:
-        """Whether the client has had its time to send something, or to read its answer."""
+        """Whether the client has exceeded its time to send, or to read its answer."""
         waited_s = now_s - self.since_s
         if self.is_idle:
-            return waited_s > IDLE_S
+            return waited_s > IDLE_TIMEOUT_S
         if self.is_reading_head:
-            return waited_s > HEAD_S
+            return waited_s > HEAD_TIMEOUT_S
         if self.sending_s is not None:
-            is_stalled = now_s - self.piece_s > STALLED_S
-            return is_stalled or now_s - self.sending_s > STALLED_S + self.sending_bytes / LEAST_BYTES_PER_S
+            is_stalled = now_s - self.piece_s > STALL_TIMEOUT_S
+            return is_stalled or now_s - self.sending_s > STALL_TIMEOUT_S + self.sending_bytes / MIN_BYTES_PER_S
         return self.wsgi_input is not None and self.wsgi_input.is_slow(now_s)
 
 
-class Share:
-    """Of the connections to several processes, how many each has, in memory that they share.
+class ConnectionCounts:
+    """The number of connections of each worker process, in shared memory.
 
-    Whoever wakes first would take nearly all: of 32 connections that are opened at once, 26 (docs/operations.md).
+    Without it, the process that wakes first accepts nearly all: 26 of 32 simultaneous ones (docs/operations.md).
     """
 
     def __init__(self, counts: memoryview, place: int) -> None:
-        """The process has the number at `place` in `counts`; -1 there means nobody."""
+        """`place` is the index of this process in `counts`; -1 there means no process."""
         self._counts, self.place = counts, place
-        self.tell(0)
+        self.set_count(0)
 
-    def tell(self, n_connections: int) -> None:
+    def set_count(self, n_connections: int) -> None:
         self._counts[self.place] = n_connections
 
-    def give_up(self) -> None:
-        """This process accepts no more."""
+    def withdraw(self) -> None:
+        """This process accepts no more connections."""
         self._counts[self.place] = -1
 
-    def is_above(self, n_connections: int) -> bool:
-        """Whether some process has fewer than that."""
+    def any_below(self, n_connections: int) -> bool:
+        """Whether some process has fewer connections than that."""
         return any(0 <= count < n_connections for count in self._counts)
 
 
 class Server(WSGIServer):  # type: ignore[misc]
-    """Accepts connections on a listening socket, and ends them decently."""
+    """Accepts connections on a listening socket, and shuts down gracefully."""
 
     handler_class = Connection
 
     def __init__(
-        self, listener: "socket", app: "WSGIApplication", *, max_connections: int, share: "Share | None" = None
+        self,
+        listener: "socket",
+        app: "WSGIApplication",
+        *,
+        max_connections: int,
+        connection_counts: "ConnectionCounts | None" = None,
     ) -> None:
-        """`share` is for processes that accept on the same socket."""
+        """`connection_counts`: given if several processes accept on the same socket."""
         environ = {
-            # Named here, because gevent would ask the DNS.
+            # Without this, gevent queries the DNS.
             "SERVER_NAME": listener.getsockname()[0],
             "wsgi.multithread": True,
-            "wsgi.multiprocess": share is not None,  # gevent then accepts one connection at a time
+            "wsgi.multiprocess": connection_counts is not None,  # gevent then accepts one connection at a time
         }
-        self._share, self._has_waited = share, False
+        self._connection_counts, self._has_waited = connection_counts, False
         super().__init__(listener, app, spawn=Pool(max_connections), log=None, error_log=log, environ=environ)
-        self.max_accept = ACCEPTED_AT_ONCE
+        self.max_accept = ACCEPTS_PER_TURN
         self.connections: set[Connection] = set()
         self.held_bytes = 0
         self.is_ending = False
 
     @property
     def in_flight(self) -> int:
-        """How many requests are being read or answered."""
+        """The number of requests that are being read or answered."""
         return sum(not each.is_idle for each in self.connections)
 
     def start(self) -> None:
@@ -300,12 +305,12 @@ class Server(WSGIServer):  # type: ignore[misc]
         gevent.spawn(self._watch_the_slow)
 
     def do_read(self) -> Any:
-        """A connection that was accepted; None if there is none, or one that a sibling should rather take."""
+        """An accepted connection; None if there is none, or if another worker should accept it."""
         n_connections = len(self.pool)
-        # Of many connections a few more or less do not matter, but the time to take them does.
+        # With many connections, small differences are not worth a delay.
         enough = n_connections - n_connections // 8
-        if self._share is not None and not self._has_waited and self._share.is_above(enough):
-            # For a moment: that sibling may be busy, or hang.
+        if self._connection_counts is not None and not self._has_waited and self._connection_counts.any_below(enough):
+            # Only briefly: the other worker may be busy or hang.
             self._has_waited = True
             self.stop_accepting()
             self._timer = self.loop.timer(YIELD_S)
@@ -313,32 +318,32 @@ class Server(WSGIServer):  # type: ignore[misc]
             return None
         self._has_waited = False
         accepted = super().do_read()
-        if self._share is not None and accepted:
-            self._share.tell(len(self.pool) + 1)
+        if self._connection_counts is not None and accepted:
+            self._connection_counts.set_count(len(self.pool) + 1)
         return accepted
 
     def forget(self, connection: Connection) -> None:
-        """It has ended."""
+        """Remove a connection that has ended."""
         self.connections.discard(connection)
-        if self._share is not None and not self.is_ending:
-            self._share.tell(len(self.pool) - 1)
+        if self._connection_counts is not None and not self.is_ending:
+            self._connection_counts.set_count(len(self.pool) - 1)
 
-    def drain(self, limit_s: float, *, keeps_idle: Callable[[float], bool], at_once: gevent.event.Event) -> bool:
-        """Accept no more, and wait until what is in flight is finished; False if something was cut off.
+    def drain(self, limit_s: float, *, keeps_idle: Callable[[float], bool], force: gevent.event.Event) -> bool:
+        """Accept no more connections and wait for requests in flight; False if some were cut off.
 
         Args:
             limit_s: how long that may take.
-            keeps_idle: whether, so many seconds later, idle connections still stay open for one more request each: a
-                client may be sending one just now.
-            at_once: cuts off what is in flight when it is set.
+            keeps_idle: whether idle connections stay open for one more request, by the seconds since the start: a
+                client may already be sending one.
+            force: when set, requests in flight are cut off.
         """
         self.is_ending = True
-        if self._share is not None:
-            self._share.give_up()
-        if self._share is None or not keeps_idle(0.0):  # else a new worker accepts what waits
+        if self._connection_counts is not None:
+            self._connection_counts.withdraw()
+        if self._connection_counts is None or not keeps_idle(0.0):  # else a new worker accepts the waiting connections
             self._accept_what_waits()
-        self.close()  # at once: who connects in between is reset
-        gevent.sleep(0)  # those who were accepted last begin
+        self.close()  # immediately: a client that connects in between is reset
+        gevent.sleep(0)  # lets the newest connections start
         began_s = time.monotonic()
         while self.connections:
             waited_s = time.monotonic() - began_s
@@ -346,26 +351,26 @@ class Server(WSGIServer):  # type: ignore[misc]
                 for each in list(self.connections):
                     if each.is_idle and (not each.is_new or waited_s > FIRST_REQUEST_S):
                         each.hang_up()
-            if at_once.wait(DRAIN_POLL_S) or waited_s > limit_s:
+            if force.wait(DRAIN_POLL_S) or waited_s > limit_s:
                 self._tell_what_is_cut_off()
                 return False
         return True
 
     def _accept_what_waits(self) -> None:
-        """Connections that the system has accepted for us would be reset."""
+        """Connections in the system's backlog would be reset otherwise."""
         while not self.full() and (accepted := super().do_read()):
             self.do_handle(*accepted)
 
     def _tell_what_is_cut_off(self) -> None:
         now_s = time.monotonic()
         busy = [each for each in self.connections if not each.is_idle]
-        told = [f"{each.command} {each.path} after {now_s - each.since_s:.1f} s" for each in busy[:CUT_OFF_SHOWN]]
-        more = f" and {len(busy) - len(told)} more" if len(busy) > len(told) else ""
-        log.warning("%d requests are cut off: %s%s", len(busy), ", ".join(told) or "none", more)
+        listed = [f"{each.command} {each.path} after {now_s - each.since_s:.1f} s" for each in busy[:MAX_LISTED]]
+        more = f" and {len(busy) - len(listed)} more" if len(busy) > len(listed) else ""
+        log.warning("%d requests are cut off: %s%s", len(busy), ", ".join(listed) or "none", more)
 
     def _watch_the_slow(self) -> None:
         while True:
-            gevent.sleep(LOOK_EVERY_S)
+            gevent.sleep(DEADLINE_CHECK_INTERVAL_S)
             now_s = time.monotonic()
             for each in list(self.connections):
                 if each.is_slow(now_s):
@@ -378,11 +383,10 @@ def _date(_second: int) -> bytes:
 
 
 def _refusal(err: Refused) -> bytes:
-    """The whole answer: a problem (RFC 9457) as of every other error."""
+    """The complete answer: a problem document (RFC 9457), like every other error."""
     title = HTTPStatus(err.status).phrase
-    body = json_bytes(
-        {"type": "about:blank", "title": title, "status": err.status, "detail": str(err), "error": str(err)}
-    )
+    told = {"detail": str(err), "error": str(err), "code": "not_http", "params": {"detail": str(err)}}
+    body = json_bytes({"type": "about:blank", "title": title, "status": err.status, **told})
     head = (
         f"HTTP/1.1 {err.status} {title}\r\nContent-Type: application/problem+json\r\nContent-Length: {len(body)}\r\n"
         "X-Content-Type-Options: nosniff\r\nCache-Control: no-store\r\nConnection: close\r\n\r\n"

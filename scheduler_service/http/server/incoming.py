@@ -1,7 +1,7 @@
-"""Requests as they arrive over a connection: read by gunicorn's parser, and bounded in bytes and time at every step.
+"""Reading of requests with gunicorn's parser, limited in bytes and time.
 
-gevent's own parser takes a head for an e-mail, lets pass what two servers in a row may understand differently, and
-takes chunks apart without ever letting others run. gunicorn's is strict; it is fed here, in small pieces and by turns.
+gevent's own parser treats a head as an e-mail header, accepts requests that two servers may interpret differently, and
+decodes chunks without yielding. gunicorn's parser is strict; this module feeds it small chunks and yields in between.
 
 Source: RFC 9112, sections 2 to 7.
 """
@@ -31,20 +31,20 @@ if TYPE_CHECKING:
     from gevent.socket import socket
 
 MAX_HEAD_BYTES = 65_536
-PIECE = 65_536
-FRAMING_ALLOWED = 4 * PIECE
-"""Bytes that may arrive beyond twice what was handed on: who sends every byte by itself is refused soon. Up to two
-pieces are on their way at any time: the one that is being put together, and what was read behind it."""
-LINES_PIECE = 1_024
-"""Bytes that are read at once where their structure has to be looked for: some 0.6 ms for chunks of one byte."""
+CHUNK_BYTES = 65_536
+MAX_FRAMING_BYTES = 4 * CHUNK_BYTES
+"""Bytes that may arrive in excess of twice the decoded body, so that a body sent in one-byte chunks is refused early.
+Up to two chunks are buffered at any time: the one that is being assembled, and the data read after it."""
+FRAMING_CHUNK_BYTES = 1_024
+"""Bytes per read while framing is parsed: some 0.6 ms for chunks of one byte."""
 TURN_BYTES, READ_COST, LINES_COST = 65_536, 4_096, 64
-"""After so many bytes others have their turn, however quickly the client sends. Each read counts as some more, each
-byte whose structure has to be looked for as several."""
-STALLED_S = 20.0
-"""How long a client may send nothing in the middle of a body."""
-LEAST_BYTES_PER_S = 16_384
-"""What a body has to arrive with, and an answer to leave with, on the whole, beside the time above."""
-DETAIL_SHOWN = 200
+"""The reader yields after `TURN_BYTES`, however fast the client sends. Each read counts as `READ_COST` more bytes, each
+byte of framing as `LINES_COST` bytes."""
+STALL_TIMEOUT_S = 20.0
+"""Longest pause of a client within a body."""
+MIN_BYTES_PER_S = 16_384
+"""Minimum average rate of a body or answer, after an allowance of `STALL_TIMEOUT_S`."""
+MAX_DETAIL_CHARS = 200
 
 _STATUS = {LimitRequestLine: 414, LimitRequestHeaders: 431, ExpectationFailed: 417, UnsupportedTransferCoding: 501}
 
@@ -52,22 +52,22 @@ _settings = Config()
 for _name, _value in {
     "http_parser": "python",
     "limit_request_fields": 100,
-    "forwarded_allow_ips": "",  # what a client says of its scheme or address is not believed
-    "header_map": "drop",  # WSGI cannot tell X_Y from X-Y, and who stands before us may check only one of them
+    "forwarded_allow_ips": "",  # forwarding headers of clients are not trusted
+    "header_map": "drop",  # WSGI cannot distinguish X_Y from X-Y, and a proxy may check only one of them
 }.items():
     _settings.set(_name, _value)
 
 
 class Refused(Exception):
-    """A request that is not HTTP as we read it; the connection is closed after the answer."""
+    """A request that is not valid HTTP; the connection is closed after the answer."""
 
     def __init__(self, status: int, detail: str) -> None:
-        super().__init__(detail[:DETAIL_SHOWN])
+        super().__init__(detail[:MAX_DETAIL_CHARS])
         self.status = status
 
 
 class BadFraming(BadRequest):
-    """The body does not end where it says, or says nothing that can be read; nobody knows what follows it."""
+    """The framing of the body is invalid, so the start of the next request is unknown."""
 
 
 class Incoming(Unreader):  # type: ignore[misc]
@@ -80,17 +80,17 @@ class Incoming(Unreader):  # type: ignore[misc]
         self._turn_bytes = 0
         self._is_head = False
         self.allowed = 0  # bytes that may still arrive
-        self.received = 0  # bytes, ever
+        self.received = 0  # bytes in total
         self.last_s = time.monotonic()
 
     def chunk(self, size_hint: int | None = None) -> bytes:
-        """The next bytes; `size_hint` is how many of them belong to the body for sure.
+        """The next bytes, of which at least `size_hint` belong to the body.
 
         Raises:
-            NoMoreData: the client has ended, or was ended.
-            LimitRequestHeaders: more than may arrive.
+            NoMoreData: the connection is closed.
+            LimitRequestHeaders: more bytes than allowed.
         """
-        piece: bytes = self._socket.recv(min(max(size_hint or 0, LINES_PIECE), PIECE))
+        piece: bytes = self._socket.recv(min(max(size_hint or 0, FRAMING_CHUNK_BYTES), CHUNK_BYTES))
         if not piece:
             raise NoMoreData(b"")
         self.received += len(piece)
@@ -106,7 +106,7 @@ class Incoming(Unreader):  # type: ignore[misc]
         return piece
 
     def _let_others_run(self, n_bytes: int) -> None:
-        """Now and then, after reading `n_bytes`."""
+        """Yield to other greenlets after `TURN_BYTES`."""
         self._turn_bytes += n_bytes
         if self._turn_bytes > TURN_BYTES:
             self._turn_bytes = 0
@@ -116,8 +116,8 @@ class Incoming(Unreader):  # type: ignore[misc]
         """The next request, up to its body.
 
         Raises:
-            Refused: it is malformed, too long, or could be understood in two ways.
-            OSError: it is not all there.
+            Refused: it is malformed, too long, or ambiguous.
+            OSError: the connection ends before the head does.
         """
         self._is_head, self.allowed = True, MAX_HEAD_BYTES
         if self.buf.tell():
@@ -130,7 +130,7 @@ class Incoming(Unreader):  # type: ignore[misc]
             self._is_head = False
         if request.must_close:
             raise Refused(501, "a Transfer-Encoding other than chunked")
-        self.allowed = FRAMING_ALLOWED
+        self.allowed = MAX_FRAMING_BYTES
         return request
 
 
@@ -148,8 +148,8 @@ class RequestBody(io.RawIOBase):
         """The body of `request`.
 
         Args:
-            invite: called before the first read of a client that waits to be asked for its body (100-continue).
-            count: told of the bytes that are read, as they are in memory from then on; may raise to refuse them.
+            invite: called before the first read, if the client waits for "100 Continue".
+            count: called with the number of bytes read, which are in memory from then on; may raise to refuse them.
         """
         self._incoming, self._body = incoming, request.body
         self._reader = request.body.reader
@@ -165,31 +165,31 @@ class RequestBody(io.RawIOBase):
 
     @property
     def is_complete(self) -> bool:
-        """Whether all of it has been read from the connection."""
+        """Whether the whole body has been read."""
         if isinstance(self._reader, LengthReader):
             return self._reader.length == 0 and not self.is_broken
         return self._reader.parser is None and not self.is_broken
 
     def is_slow(self, now_s: float) -> bool:
-        """Whether the client has had its time to send the rest."""
+        """Whether the client has exceeded its time to send the rest."""
         if self.is_complete:
             return False
-        if now_s - max(self.began_s, self._incoming.last_s) > STALLED_S:
+        if now_s - max(self.began_s, self._incoming.last_s) > STALL_TIMEOUT_S:
             return True
         received = self._incoming.received - self._received_before
-        return now_s - self.began_s > STALLED_S + received / LEAST_BYTES_PER_S
+        return now_s - self.began_s > STALL_TIMEOUT_S + received / MIN_BYTES_PER_S
 
     @property
     def can_be_passed_over(self) -> bool:
-        """Whether the next request is at most `PIECE` bytes away, and sure to be there."""
+        """Whether the next request is at most `CHUNK_BYTES` away, and the client will send these bytes."""
         if self.is_complete:
             return True
         if self.is_broken or self._invite is not None:
             return False
-        return isinstance(self._reader, LengthReader) and self._reader.length <= PIECE
+        return isinstance(self._reader, LengthReader) and self._reader.length <= CHUNK_BYTES
 
     def _discard(self) -> None:
-        """Nothing: gevent's handler calls this after the answer, and would read without end."""
+        """Nothing: gevent's handler calls this after the answer, and would read without limit."""
 
     def readable(self) -> bool:
         return True
@@ -198,7 +198,7 @@ class RequestBody(io.RawIOBase):
         """Fill some of `buffer`.
 
         Raises:
-            BadFraming: the client broke off, or what it sends is no body.
+            BadFraming: the connection ends within the body, or the framing is invalid.
         """
         if self.is_broken:
             raise BadFraming("the body is broken")
@@ -206,9 +206,9 @@ class RequestBody(io.RawIOBase):
             invite, self._invite = self._invite, None
             invite()
         try:
-            piece = self._body.read(min(len(buffer), PIECE))
+            piece = self._body.read(min(len(buffer), CHUNK_BYTES))
         except ParseException as err:
-            raise BadFraming(str(err)[:DETAIL_SHOWN]) from err
+            raise BadFraming(str(err)[:MAX_DETAIL_CHARS]) from err
         except OSError as err:
             raise BadFraming("the body ends before its end") from err
         self._incoming.allowed += 2 * len(piece)
@@ -218,10 +218,10 @@ class RequestBody(io.RawIOBase):
 
 
 def environ_of(request: Request) -> dict[str, Any]:
-    """What WSGI wants to know of the head of `request`.
+    """The WSGI environment for the head of `request`.
 
     Raises:
-        Refused: it does not say whom it is for.
+        Refused: there is no Host header.
     """
     environ: dict[str, Any] = {}
     for name, value in request.headers:
@@ -232,8 +232,8 @@ def environ_of(request: Request) -> dict[str, Any]:
     if request.version >= (1, 1) and "HTTP_HOST" not in environ:
         raise Refused(400, "the header Host is missing")
     if not request.uri.startswith("/") and (authority := split_request_uri(request.uri).netloc):
-        environ["HTTP_HOST"] = authority  # RFC 9112, 3.2.2: it counts, whatever the header says
-    path = "/" if request.path in ("", "*") else request.path  # "*" of OPTIONS: the service as a whole
+        environ["HTTP_HOST"] = authority  # RFC 9112, 3.2.2: it overrides the header
+    path = "/" if request.path in ("", "*") else request.path  # "*" of OPTIONS means the whole service
     environ.update(
         {
             "REQUEST_METHOD": request.method,

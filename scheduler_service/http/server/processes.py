@@ -1,8 +1,8 @@
-"""Several processes: a master that keeps workers, each of which serves as one process does.
+"""Several processes: gunicorn's master, and workers that serve as a single process does.
 
-gunicorn's master; its settings are here and nowhere else, for `python enhanced_flask.py --workers N` as for
-`gunicorn -c deploy/gunicorn.conf.py`. What every worker needs is loaded before they are forked: it is in memory once,
-and a worker that replaces another answers at once.
+gunicorn's settings are defined only here, for both `python enhanced_flask.py --workers N` and
+`gunicorn -c deploy/gunicorn.conf.py`. Code that every worker needs is loaded before the fork: it is in memory once, and
+a replacement worker answers immediately.
 """
 
 import fcntl
@@ -23,27 +23,28 @@ from typing import TYPE_CHECKING, Any
 
 import gevent
 
-from scheduler_service.http.server.background import leave
-from scheduler_service.http.server.connections import Share
-from scheduler_service.http.server.offload import CORES, keep_to
+from scheduler_service.http.server.background import stop_background_work
+from scheduler_service.http.server.connections import ConnectionCounts
+from scheduler_service.http.server.offload import CORES, pin_to_core
 from scheduler_service.http.server.serving import (
     BACKLOG,
     DRAIN_S,
     MAX_CONNECTIONS,
     WarmUp,
     announce,
-    end_there_and_then,
+    exit_now,
 )
 from scheduler_service.settings import Settings
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
 
-HUNG_S = 30
-"""A worker whose event loop does not turn for so long is killed and replaced."""
+HANG_TIMEOUT_S = 30
+"""A worker whose event loop does not run for this long is killed and replaced."""
 MEMORY_FOLDER = Path("/dev/shm")
-METRICS_PREFIX, METRICS_LEFT_S = "scheduler-metrics-", 60.0
-"""Where the workers' heartbeats and metrics are kept, in memory: a full disk would kill who writes to a mapped file."""
+METRICS_PREFIX, METRICS_STALE_AFTER_S = "scheduler-metrics-", 60.0
+"""Heartbeats and metrics of the workers are files in memory: on a full disk, writing to a mapped file would kill the
+process."""
 
 log = logging.getLogger("scheduler.serving")
 
@@ -73,11 +74,11 @@ def serve_with_workers(
 
 
 def gunicorn_settings(settings: Settings, *, load: Callable[[], None]) -> dict[str, object]:
-    """What gunicorn is told.
+    """gunicorn's settings.
 
     Args:
-        load: called in the master once clients can connect, before the workers are forked. It imports and compiles;
-            it starts no thread and opens no database, which do not survive a fork.
+        load: called in the master once clients can connect, before the workers are forked. It imports and compiles. It
+            must not start threads or open databases, which do not survive a fork.
     """
     host = f"[{settings.host}]" if ":" in settings.host else settings.host
     return {
@@ -86,12 +87,12 @@ def gunicorn_settings(settings: Settings, *, load: Callable[[], None]) -> dict[s
         "worker_class": "scheduler_service.http.server.worker.Worker",
         "worker_connections": MAX_CONNECTIONS,
         "backlog": BACKLOG,
-        "timeout": HUNG_S,
-        # The worker itself cuts off after DRAIN_S, and says what.
+        "timeout": HANG_TIMEOUT_S,
+        # The worker itself cuts requests off after DRAIN_S, and logs them.
         "graceful_timeout": int(DRAIN_S) + 5,
-        # Nothing leaks that recycling would cure: benchmarks/results/endurance_soak.md.
+        # No recycling is needed: there is no memory leak, see benchmarks/results/endurance_soak.md.
         "max_requests": 0,
-        # It would be a file below $HOME, that anybody with our user could command the service through.
+        # It would be a file in $HOME, through which any process of the same user could control the service.
         "control_socket_disable": True,
         "worker_tmp_dir": _memory_folder(),
         "proc_name": "shutdown-scheduler",
@@ -99,52 +100,52 @@ def gunicorn_settings(settings: Settings, *, load: Callable[[], None]) -> dict[s
         "post_fork": _keep_to_core,
         "on_starting": _make_metrics_folder,
         "when_ready": lambda arbiter: _prepare(arbiter, load),
-        "pre_fork": partial(_place_worker, _no_shares(2 * settings.workers)),
-        "worker_abort": _tell_where_it_hangs,
+        "pre_fork": partial(_prepare_worker, _shared_counts(2 * settings.workers)),
+        "worker_abort": _log_hang,
         "child_exit": _forget_worker,
         "worker_exit": _end_worker,
         "on_exit": _remove_metrics_folder,
     }
 
 
-def _no_shares(places: int) -> memoryview:
+def _shared_counts(places: int) -> memoryview:
     counts = memoryview(mmap.mmap(-1, 4 * places)).cast("i")
     for place in range(places):
         counts[place] = -1
     return counts
 
 
-def _place_worker(counts: memoryview, arbiter: Any, worker: Any) -> None:
-    _give_share(counts, arbiter, worker)
+def _prepare_worker(counts: memoryview, arbiter: Any, worker: Any) -> None:
+    _assign_place(counts, arbiter, worker)
     _choose_core(arbiter, worker)
 
 
-def _give_share(counts: memoryview, arbiter: Any, worker: Any) -> None:
-    """For as long as a place in `counts` is free: while workers are replaced there are twice as many."""
-    taken = {each.share.place for each in arbiter.WORKERS.values() if each.share is not None}
+def _assign_place(counts: memoryview, arbiter: Any, worker: Any) -> None:
+    """Give `worker` a free place in `counts`; while workers are being replaced, there are twice as many."""
+    taken = {each.connection_counts.place for each in arbiter.WORKERS.values() if each.connection_counts is not None}
     free = [place for place in range(len(counts)) if place not in taken]
     if free:
-        worker.share = Share(counts, free[0])
+        worker.connection_counts = ConnectionCounts(counts, free[0])
 
 
 def _make_metrics_folder(_arbiter: object) -> None:
-    """The workers add their numbers up through files here; has to be known before prometheus_client is imported."""
+    """Create the folder of the workers' metrics; has to be set before prometheus_client is imported."""
     parent = Path(_memory_folder() or tempfile.gettempdir())
     for other in parent.glob(f"{METRICS_PREFIX}*"):
-        _remove_if_left(other)
+        _remove_if_stale(other)
     folder = tempfile.mkdtemp(prefix=METRICS_PREFIX, dir=parent)
-    # Held as long as this process or a worker lives, whatever ends them.
+    # The lock is held while this process or a worker lives, however they end.
     fcntl.flock(os.open(folder, os.O_RDONLY), fcntl.LOCK_SH)
     os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder
 
 
-def _remove_if_left(folder: Path) -> None:
-    """Removes a folder of numbers whose service was killed."""
-    with suppress(OSError):  # of another user, or another process was quicker
+def _remove_if_stale(folder: Path) -> None:
+    """Remove the metrics folder of a service that was killed."""
+    with suppress(OSError):  # of another user, or removed by another process
         descriptor = os.open(folder, os.O_RDONLY)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if time.time() - folder.stat().st_mtime > METRICS_LEFT_S:  # a younger one may not be held yet
+            if time.time() - folder.stat().st_mtime > METRICS_STALE_AFTER_S:  # a newer one may not be locked yet
                 shutil.rmtree(folder)
         finally:
             os.close(descriptor)
@@ -159,16 +160,16 @@ def _memory_folder() -> str | None:
 
 
 def _prepare(arbiter: Any, load: Callable[[], None]) -> None:
-    _end_decently(arbiter)
+    _install_signal_handlers(arbiter)
     announce(arbiter.LISTENERS[0].sock.getsockname())
     load()
-    # What is loaded stays: the collector need not look at it, which would copy its pages into every worker.
+    # The garbage collector would touch, and so copy, the pages of loaded objects in every worker.
     gc.collect()
     gc.freeze()
 
 
-def _end_decently(arbiter: Any) -> None:
-    """SIGTERM and SIGINT finish what is in flight; gunicorn's SIGINT would not, nor hear a second SIGTERM."""
+def _install_signal_handlers(arbiter: Any) -> None:
+    """SIGTERM and SIGINT finish requests in flight. gunicorn's SIGINT does not, and it ignores a second SIGTERM."""
     is_ending = False
 
     def end(_number: int, _frame: object) -> None:
@@ -184,7 +185,7 @@ def _end_decently(arbiter: Any) -> None:
 
 
 def _choose_core(arbiter: Any, worker: Any) -> None:
-    """The core that the fewest of the other workers keep to; none if there are more workers than cores."""
+    """Choose the core with the fewest workers; none if there are more workers than cores."""
     taken = [other.core for other in arbiter.WORKERS.values()]
     cores = sorted(CORES)
     worker.core = min(cores, key=taken.count) if 1 < arbiter.num_workers <= len(cores) else None
@@ -192,24 +193,24 @@ def _choose_core(arbiter: Any, worker: Any) -> None:
 
 def _keep_to_core(_arbiter: object, worker: Any) -> None:
     if worker.core is not None:
-        keep_to(worker.core)
+        pin_to_core(worker.core)
 
 
-def _tell_where_it_hangs(_worker: object) -> None:
+def _log_hang(_worker: object) -> None:
     log.error("the event loop hung; this worker is replaced", stack_info=True)
 
 
 def _end_worker(_arbiter: object, _worker: object) -> None:
-    leave()
+    stop_background_work()
     ending = sys.exc_info()[1]
     if isinstance(ending, SystemExit) and ending.code == 0:
-        # Not through the interpreter's end: a thread that is in compiled code then aborts the process (SIGABRT).
-        end_there_and_then()
+        # Finalising the interpreter while a thread runs compiled code would abort the process (SIGABRT).
+        exit_now()
 
 
 def _forget_worker(_arbiter: object, worker: Any) -> None:
-    if worker.share is not None:
-        worker.share.give_up()
+    if worker.connection_counts is not None:
+        worker.connection_counts.withdraw()
     from prometheus_client.multiprocess import mark_process_dead
 
     mark_process_dead(worker.pid)  # type: ignore[no-untyped-call]

@@ -1,1 +1,1 @@
-"""How the service is: what it tells when it is asked, and what it does about it by itself."""
+"""Health and metrics, and the periodic tasks of the service."""

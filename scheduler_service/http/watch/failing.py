@@ -1,4 +1,4 @@
-"""Runs of experiments that failed just now: they wake the watch, which looks every second otherwise."""
+"""Failed runs of experiments wake the experiment watch, which otherwise runs every second."""
 
 from collections.abc import Iterable
 
@@ -8,22 +8,22 @@ from monitoring import PerformanceRecord
 
 
 class FailedRuns:
-    """The experiments whose arms failed since somebody asked; used from one event loop."""
+    """The experiments with failed runs since the last `wait`; used from one event loop."""
 
     def __init__(self) -> None:
         self._experiments: set[str] = set()
-        self._is_told = Event()
+        self._has_failures = Event()
 
-    def tell(self, records: Iterable[PerformanceRecord]) -> None:
-        """Of runs that are recorded now; only those in which an arm's own model failed matter."""
+    def add(self, records: Iterable[PerformanceRecord]) -> None:
+        """Add newly recorded runs; only failures of an arm's own model count."""
         failed = {each.experiment for each in records if not each.success and each.variant and each.experiment}
         if failed:
             self._experiments |= failed
-            self._is_told.set()
+            self._has_failures.set()
 
     def wait(self, timeout_s: float) -> frozenset[str]:
-        """The experiments, as soon as there are any; none when that time has passed without one."""
-        self._is_told.wait(timeout_s)
-        self._is_told.clear()
+        """Wait for failures; returns their experiments, or an empty set after `timeout_s`."""
+        self._has_failures.wait(timeout_s)
+        self._has_failures.clear()
         found, self._experiments = frozenset(self._experiments), set()
         return found

@@ -1,4 +1,4 @@
-"""Three questions to a service: is it healthy, does it live, is it ready (docs/decisions/health-three-questions.md)."""
+"""Health, liveness and readiness of the service (docs/decisions/health-three-questions.md)."""
 
 import os
 import shutil
@@ -8,16 +8,16 @@ from pathlib import Path
 
 from scheduler_service.errors import Overloaded, StorageUnavailable, cannot_write
 from scheduler_service.http.services import Services
-from scheduler_service.http.watch.checks import Check, Told, checked
+from scheduler_service.http.watch.checks import Check, CheckResults, checked
 
 MIN_FREE_BYTES = 50 * 2**20
-"""Below this the disk counts as full: the database and the logs still want to write their last lines."""
-HIDDEN = "an API key with the scope read shows more"
+"""With less the disk counts as full: the database and the logs need space for their last writes."""
+HIDDEN_DETAIL = "an API key with the scope read shows more"
 
 
-def health(parts: Services) -> Told:
-    """Whether every part works, as clients have always been told."""
-    disks = {
+def health(parts: Services) -> CheckResults:
+    """The status of every part."""
+    with_disk_access = {
         "database": _database,
         "models": _models,
         "experiments": _experiments,
@@ -25,30 +25,30 @@ def health(parts: Services) -> Told:
         "disk": _disk,
         "folders": _folders,
     }
-    return {**parts.checks.ask(_bound(parts, disks)), **_now(parts, {"clock": _clock})}
+    return {**parts.checks.ask(_bind(parts, with_disk_access)), **_run_checks(parts, {"clock": _clock})}
 
 
-def readiness(parts: Services) -> Told:
-    """Whether this process should be sent runs now: `health`, and that it is warm and has room for more."""
-    return {**health(parts), **_now(parts, {"queues": _queues, "warm_up": _warm_up})}
+def readiness(parts: Services) -> CheckResults:
+    """Whether this process can take runs: `health`, free queue places and a finished warm-up."""
+    return {**health(parts), **_run_checks(parts, {"queues": _queues, "warm_up": _warm_up})}
 
 
-def without_details(told: Told) -> Told:
-    """For who may not read: the parts, and which of them do not work."""
-    return {name: {"status": part["status"], "detail": HIDDEN} for name, part in told.items()}
+def without_details(results: CheckResults) -> CheckResults:
+    """The statuses without details, for clients that may not read."""
+    return {name: {"status": part["status"], "detail": HIDDEN_DETAIL} for name, part in results.items()}
 
 
-def failing(told: Told) -> list[str]:
-    """The names of the parts that do not work."""
-    return [name for name, part in told.items() if part["status"] != "ok"]
+def failing(results: CheckResults) -> list[str]:
+    """The names of the failing parts."""
+    return [name for name, part in results.items() if part["status"] != "ok"]
 
 
-def _bound(parts: Services, checks: Mapping[str, Callable[[Services], str]]) -> dict[str, Check]:
+def _bind(parts: Services, checks: Mapping[str, Callable[[Services], str]]) -> dict[str, Check]:
     return {name: partial(check, parts) for name, check in checks.items()}
 
 
-def _now(parts: Services, checks: Mapping[str, Callable[[Services], str]]) -> Told:
-    return {name: checked(check) for name, check in _bound(parts, checks).items()}
+def _run_checks(parts: Services, checks: Mapping[str, Callable[[Services], str]]) -> CheckResults:
+    return {name: checked(check) for name, check in _bind(parts, checks).items()}
 
 
 def _database(parts: Services) -> str:
@@ -68,13 +68,13 @@ def _models(parts: Services) -> str:
 
 def _default_model(parts: Services) -> str:
     key = parts.models.resolve(parts.experiments.default_model, standing=True)
-    parts.models.load_model(key)  # from memory, once it was read
+    parts.models.load_model(key)  # from memory after the first time
     _check_file(key, parts)
     return f"the default model is {key}"
 
 
 def _check_file(key: str, parts: Services) -> None:
-    """A model in memory answers without its file, until the process ends."""
+    """A model in memory answers without its file only until the process ends, so the file is checked."""
     record = parts.models.get_model(key)
     parts.models.loaded.check_file(record, parts.settings.models_dir / "models" / f"{key}.pth")
 
@@ -108,7 +108,7 @@ def _folders(parts: Services) -> str:
 def _check_folder(folder: Path) -> None:
     if not folder.is_dir() or not os.access(folder, os.W_OK | os.X_OK):
         raise StorageUnavailable("folder_not_writable", folder=str(folder))
-    # What the permissions say is not all: they do not know of a flag that forbids changes, nor bind root.
+    # Permissions are not enough: they do not cover the immutable flag, and root bypasses them.
     probe = folder / f".writable.{os.getpid()}.tmp"
     try:
         probe.touch()
@@ -118,7 +118,7 @@ def _check_folder(folder: Path) -> None:
 
 
 def _clock(parts: Services) -> str:
-    note = parts.checks.look_at_clock()
+    note = parts.checks.check_clock()
     return f"the clock {note}" if note else "the clock has run evenly"
 
 

@@ -1,7 +1,7 @@
-"""What `/metrics` tells Prometheus: what was counted since the start, and what `State` finds when it is asked.
+"""The metrics of `/metrics`: counters since the start, and what `StateCollector` reads on each scrape.
 
-With several worker processes the counted numbers of all are added up through files in `PROMETHEUS_MULTIPROC_DIR`,
-which `processes` sets before the workers start. docs/operations.md has the table of all metrics.
+With several workers the counters of all are summed through files in `PROMETHEUS_MULTIPROC_DIR`, which `processes` sets
+before the workers start. docs/operations.md has the table of all metrics.
 """
 
 import os
@@ -21,12 +21,12 @@ if TYPE_CHECKING:
 _LATENCY_BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 _MAKESPAN_BUCKETS_H = (25.0, 50.0, 52.5, 55.0, 60.0, 75.0, 100.0, 150.0, 250.0, 500.0, 1_000.0, 2_500.0, 10_000.0)
 _GAP_BUCKETS = (0.0, 0.001, 0.0025, 0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.5, 1.0)
-"""The first is of the schedules that are proven to be optimal."""
+"""The first bucket counts schedules that are proven optimal."""
 _VERDICTS = (1.0, 2.0, 3.0, 4.0, 5.0)
 
 
 class QueueMetrics:
-    """What the queue of one kind of work tells of itself."""
+    """The metrics of one queue."""
 
     def __init__(self, depth: "Gauge", capacity: "Gauge", refused: "Counter") -> None:
         self.set_depth = depth.set
@@ -35,17 +35,17 @@ class QueueMetrics:
 
 
 class Metrics:
-    """The numbers of one application."""
+    """The metrics of one application."""
 
     def __init__(self) -> None:
-        # prometheus_client decides at its import whether numbers live in files, so not before `processes` has said so.
+        # Imported late: at its import prometheus_client reads PROMETHEUS_MULTIPROC_DIR, which `processes` sets.
         from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
 
-        # A series more for each one there is, which several processes do not have either.
+        # They double the number of series, and do not exist with several processes.
         disable_created_metrics()  # type: ignore[no-untyped-call]
         self._registry = CollectorRegistry()
         self._state: Collector | None = None
-        # The one of these labels: `labels` checks and converts them anew each time.
+        # Cached, because `labels` validates and converts its arguments on each call.
         self._series: Callable[..., Any] = lru_cache(maxsize=1_024)(lambda metric, *labels: metric.labels(*labels))
         self._requests = Counter(
             "http_requests", "Requests answered.", ("method", "route", "status"), registry=self._registry
@@ -163,7 +163,7 @@ class Metrics:
         )
         self._workers.set(1)
         self._started.set_to_current_time()
-        for lookup in ("hit", "miss", "failed"):  # rules need the series before the first failure
+        for lookup in ("hit", "miss", "failed"):  # alerting rules need the series before the first failure
             self._model_lookups.labels(lookup)
         for result in ("written", "failed"):
             self._records.labels(result)
@@ -214,17 +214,17 @@ class Metrics:
         self._shadow_waiting.set(jobs)
 
     def queue(self, kind: str) -> "QueueMetrics":
-        """Where the queue of a kind of work tells how full it is."""
+        """The metrics of the queue `kind`."""
         return QueueMetrics(
             self._queue_depth.labels(kind), self._queue_capacity.labels(kind), self._queue_refused.labels(kind)
         )
 
-    def show(self, state: "Collector") -> None:
-        """From now on `exposition` also tells what `state` finds."""
+    def add_collector(self, state: "Collector") -> None:
+        """Include the metrics of `state` in `exposition`."""
         self._state = state
 
     def exposition(self) -> bytes:
-        """All numbers in Prometheus' text format; reads files."""
+        """All metrics in Prometheus' text format; reads files."""
         from prometheus_client import CollectorRegistry, generate_latest
         from prometheus_client.multiprocess import MultiProcessCollector
 

@@ -1,7 +1,7 @@
-"""The state that `/metrics` shows beside what was counted: asked of the doors whenever Prometheus asks.
+"""The part of `/metrics` that is read from the doors on each scrape.
 
-Every process would answer the same, so nothing has to be added up. A door that fails takes only its own part away;
-`scrape_part_up` says which. Labels are names that administrators gave, and never a client's text.
+Every process gives the same values, so nothing is summed. If a door fails, only its own metrics are missing;
+`scrape_part_up` shows which. Labels are names chosen by administrators, never texts of clients.
 """
 
 import logging
@@ -22,39 +22,39 @@ if TYPE_CHECKING:
     from scheduler_service.experiments.experiment import Experiment
 
 Alerts = Callable[[], Mapping[tuple[str, str], int]]
-"""(name, severity) -> how many of them fire now."""
+"""(name, severity) -> number of firing alerts."""
 
 log = logging.getLogger(__name__)
 
 
-class State:
-    """A collector of prometheus_client over the doors; `collect` reads files, and never raises."""
+class StateCollector:
+    """A prometheus_client collector over the doors; `collect` reads files and never raises."""
 
     def __init__(self, parts: Services, *, alerts: Alerts) -> None:
-        self._asked: dict[str, Callable[[], list[Metric]]] = {
+        self._parts: dict[str, Callable[[], list[Metric]]] = {
             "service": lambda: _service(parts),
             "models": lambda: _models(parts),
             "experiments": lambda: _experiments(parts),
             "alerts": lambda: _alerts(alerts()),
         }
-        self._troubles: dict[str, str] = {}
+        self._errors: dict[str, str] = {}
 
     def collect(self) -> "Iterator[Metric]":
         from prometheus_client.core import GaugeMetricFamily
 
         up = GaugeMetricFamily("scrape_part_up", "Whether a part of the service could be asked.", labels=("part",))
         took = GaugeMetricFamily("scrape_part_duration_seconds", "Time to ask a part.", labels=("part",))
-        for part, ask in self._asked.items():
+        for part, ask in self._parts.items():
             began_s = time.perf_counter()
             try:
                 found = ask()
-            except Exception as err:  # whatever is wrong with one part, the others are shown
-                if self._troubles.get(part) != str(err):  # once, not with every scrape
+            except Exception as err:  # the other parts are still shown
+                if self._errors.get(part) != str(err):  # logged once, not on every scrape
                     log.warning("the metrics of %s could not be had: %s", part, err)
-                self._troubles[part] = str(err)
+                self._errors[part] = str(err)
                 up.add_metric((part,), 0.0)
             else:
-                self._troubles.pop(part, None)
+                self._errors.pop(part, None)
                 up.add_metric((part,), 1.0)
                 yield from found
             took.add_metric((part,), time.perf_counter() - began_s)
@@ -127,7 +127,7 @@ def _experiments(parts: Services) -> "list[Metric]":
 
 
 def _configured(parts: Services) -> "list[Experiment]":
-    """None while the file is broken and nothing good was read of it; `experiments_configuration_valid` says so."""
+    """All experiments; empty if no valid file has been read, which `experiments_config_valid` shows."""
     try:
         return parts.experiments.list_experiments()
     except StorageUnavailable:

@@ -13,7 +13,7 @@ export default {
   setup(props) {
     const { t } = useI18n();
     const told = computed(() => props.load.data.value);
-    const rules = useRules(told);
+    const rules = useRules();
     const alerts = computed(() => bySeverity(told.value?.alerts ?? []));
     const figures = (alert) => rules.figures(alert).map(([name, value]) => `${name} ${value}`).join(" · ");
     return { t, ago, rules, alerts, figures, shown: SHOWN };

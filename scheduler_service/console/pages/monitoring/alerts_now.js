@@ -18,7 +18,7 @@ export default {
   setup(props) {
     const { t } = useI18n();
     const told = computed(() => props.load.data.value);
-    const rules = useRules(told);
+    const rules = useRules();
     const heading = ref(null);
     const silencing = ref(null);
     const opened = ref([]); // ids of the alerts whose runs are shown
@@ -113,7 +113,7 @@ export default {
             <alert-runs v-if="opened.includes(alert.id)" :id="alert.id" />
           </li>
         </ul>
-        <silence-dialog v-if="silencing" :of="silencing" :told="told"
+        <silence-dialog v-if="silencing" :of="silencing"
           @close="silencing = null" @done="show" />
       </load-state>
     </section>

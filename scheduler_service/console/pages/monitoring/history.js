@@ -16,7 +16,7 @@ export default {
   props: { load: { type: Object, required: true } }, // GET /alerts
   setup(props) {
     const { t } = useI18n();
-    const rules = useRules(props.load.data);
+    const rules = useRules();
     const days = ref(7);
     const history = useLoad(async (signal) => {
       const told = await api.get("/alerts/history", { days: days.value }, { signal });

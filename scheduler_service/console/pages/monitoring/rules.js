@@ -1,9 +1,20 @@
-// The rules of the alerts as people read them: the catalogue's section `alerts`, filled in with what GET /alerts says.
+// The rules of the alerts as people read them: the catalogue's section `alerts`. An alert, a silence and a reading of
+// GET /alerts have `name`, `subject` and `params`.
 import { useI18n } from "vue-i18n";
-import { number } from "../../core/format.js";
-import { text } from "../../core/words.js";
+import { duration_s, fixed, hours, number, percent } from "../../core/format.js";
+import { definitions, text } from "../../core/words.js";
 
 const GAP = "max_gap_";
+
+/** Unit -> how a figure is written where figures stand below one another: with as many decimals each. */
+const FIGURES = {
+  hours,
+  seconds: duration_s,
+  share: (value) => percent(value, 2),
+  gib: (value) => `${fixed(value, 1)} GiB`,
+  runs: (value) => text("alerts.figure.runs", { value: Math.round(value) }),
+  index: (value) => number(value, 2),
+};
 
 /** What nobody sees to yet first, the critical before the others. */
 export const bySeverity = (alerts) =>
@@ -14,11 +25,9 @@ export const bySeverity = (alerts) =>
 /** The rule of a threshold: those of the gaps are by size. */
 export const ruleOf = (threshold) => (threshold.startsWith(GAP) ? "max_gap" : threshold);
 
-/** `told`: what GET /alerts answers. An alert, a silence and a reading have `name`, `subject` and `params`. */
-export function useRules(told) {
+export function useRules() {
   const { t } = useI18n();
-  const definitions = () => told.value?.definitions ?? [];
-  const defined = (name) => definitions().find((each) => each.name === name) ?? {};
+  const defined = (name) => definitions.alert_rules.find((each) => each.name === name) ?? {};
 
   /** What a rule is called; `null` is every rule. */
   const title = (name) => (name ? text(`alerts.${name}.title`) || name : t("monitoring.silence.every_rule"));
@@ -31,14 +40,13 @@ export function useRules(told) {
   const reason = (alert) => alert.params?.reason ?? "";
 
   /** What a silence or a reading concerns. */
-  const scope = ({ name, params, subject }) => text(`alerts.subject.${defined(name).subject_kind}`, params) || subject;
+  const scope = ({ name, params, subject }) => text(`alerts.subject.${defined(name).about}`, params) || subject;
 
   /** The same where there is little room. */
   const short = (each) => (each.params?.sizes ? t("monitoring.thresholds.points", { sizes: each.params.sizes }) : scope(each));
 
   /** A figure of a rule in its unit. */
-  const figure = (name, value) =>
-    value === null || value === undefined ? "–" : text(`alerts.figure.${defined(name).unit ?? "index"}`, { value: Number(value.toPrecision(4)) });
+  const figure = (name, value) => (value === null || value === undefined ? "–" : (FIGURES[defined(name).unit] ?? FIGURES.index)(value));
 
   /** [name, value] pairs to show of an alert. */
   function figures(alert) {
@@ -54,5 +62,5 @@ export function useRules(told) {
   /** What a threshold is of; `params` as GET /alerts/thresholds says them, which has none that were put back. */
   const thresholdTitle = (name, params) => text(`alerts.${ruleOf(name)}.threshold`, { sizes: `≤${name.slice(GAP.length)}`, ...params });
 
-  return { definitions, title, sentence, advice, reason, scope, short, figure, figures, thresholdTitle };
+  return { title, sentence, advice, reason, scope, short, figure, figures, thresholdTitle };
 }

@@ -1,10 +1,11 @@
 // Asks what is to be silenced, for how long and why, and says what that means.
-import { computed, onMounted, ref, toRef } from "vue";
+import { computed, onMounted, ref } from "vue";
 import { useI18n } from "vue-i18n";
 import { api } from "../../core/api.js";
 import { now } from "../../core/clock.js";
 import { time } from "../../core/format.js";
 import { refusalText } from "../../core/refusals.js";
+import { definitions } from "../../core/words.js";
 import { rememberActor, session } from "../../core/session.js";
 import { useFieldMistakes } from "../../parts/mistakes.js";
 import { toast } from "../../parts/toast.js";
@@ -14,12 +15,12 @@ const HOURS = [1, 4, 12, 24, 48, 168];
 
 export default {
   name: "SilenceDialog",
-  props: { of: { type: Object, required: true }, told: { type: Object, default: () => ({}) } }, // an alert, or {name}; GET /alerts
+  props: { of: { type: Object, required: true } }, // an alert, or {name}
   emits: ["close", "done"],
   setup(props, { emit }) {
     const { t } = useI18n();
-    const rules = useRules(toRef(props, "told"));
-    const all = computed(() => rules.definitions().map(({ name }) => name));
+    const rules = useRules();
+    const all = definitions.alert_rules.map(({ name }) => name);
     const dialog = ref(null);
     const form = ref({ rule: props.of.name, isOnly: Boolean(props.of.subject), preset: 4, hours: 4, reason: "", actor: session.actor });
     const mistakes = useFieldMistakes();

@@ -17,7 +17,7 @@ export default {
   setup(props) {
     const { t } = useI18n();
     const told = computed(() => props.load.data.value);
-    const rules = useRules(told);
+    const rules = useRules();
     const silences = computed(() => told.value?.silences ?? []);
     const heading = ref(null);
     const isAsking = ref(false);
@@ -57,7 +57,7 @@ export default {
           </li>
         </ul>
       </load-state>
-      <silence-dialog v-if="isAsking" :of="{ name: 'silent_service' }" :told="told" @close="isAsking = false" @done="load.reload()" />
+      <silence-dialog v-if="isAsking" :of="{ name: 'silent_service' }" @close="isAsking = false" @done="load.reload()" />
     </section>
   `,
 };

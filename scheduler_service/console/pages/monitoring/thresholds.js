@@ -4,6 +4,7 @@ import { useI18n } from "vue-i18n";
 import { api } from "../../core/api.js";
 import { useLoad } from "../../core/load.js";
 import { refusalText } from "../../core/refusals.js";
+import { definitions } from "../../core/words.js";
 import { confirm } from "../../parts/confirm.js";
 import { toast } from "../../parts/toast.js";
 import { moment } from "./moment.js";
@@ -20,7 +21,7 @@ export default {
   setup(props) {
     const { t } = useI18n();
     const told = computed(() => props.load.data.value);
-    const rules = useRules(told);
+    const rules = useRules();
     const thresholds = useLoad((signal) => api.get("/alerts/thresholds", null, { signal }), { everyMs: 60_000 });
     const changing = ref(null);
     const heading = ref(null);
@@ -43,7 +44,7 @@ export default {
         return { ...each, title: rules.thresholdTitle(each.name, each.params), figures };
       }),
     );
-    const events = computed(() => rules.definitions().filter(({ worse }) => worse === null).map(({ name }) => name));
+    const events = definitions.alert_rules.filter(({ worse }) => worse === null).map(({ name }) => name);
     const changes = computed(() => (thresholds.data.value?.changes ?? []).slice(0, CHANGES_LISTED));
     const shown = (name, value) => (value === null ? t("monitoring.thresholds.usual") : rules.figure(ruleOf(name), value));
 
