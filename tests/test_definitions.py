@@ -44,7 +44,7 @@ from scheduler_service.settings import settings_from_environment
 from tests import test_reporting_ab as reports
 
 client = create_app(settings_from_environment()).test_client()
-files = {**{lang: WORDS.texts(lang) for lang in LANGS}, "definitions": client.get("/console/words/definitions.json").json}
+files = {name: client.get(f"/console/words/{name}.json").json for name in (*LANGS, "definitions")}
 runs = reports.runs_of(400, 5, better={"model_b": 0.01})
 slack = np.where(runs["variant"] == "model_b", 0.2, 0.4)
 runs["spare_capacity"] = np.where(runs["success"], slack, np.nan)
