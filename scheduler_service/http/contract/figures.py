@@ -158,20 +158,27 @@ class Replayed(TypedDict):
     replay_number: Annotated[Count | None, about("Of all replays of the same two models; null: no replay.")]
 
 
-class SizeClass(TypedDict):
+class ImprovementInterval(TypedDict):
+    """An interval of the improvement, and on which side it lies."""
+
+    side: Annotated[
+        Side, about("worse, better: where the whole interval lies; open: on both sides; unknown: there is none.")
+    ]
+    improvement_percentage: Improvement
+    interval_percentage: Interval
+    change_percentage: Annotated[Pair | None, about("By which the candidate's metric is higher: [low, high].")]
+    change: Annotated[Pair | None, about("The same in `unit`, at the baseline's mean; null where there is no unit.")]
+    unit: MetricUnit
+    baseline_mean: Annotated[float | None, about("Mean of the users of model_a, in the metric's unit.")]
+    users: UsersOfArms
+    samples: SamplesOfArms
+
+
+class SizeClass(ImprovementInterval):
     """The effect on requests of so many work points."""
 
     from_workpoints: Count
     to_workpoints: Annotated[Count | None, about("null: any more.")]
-    side: Annotated[Side, about("Where the whole interval lies; unknown: there is none.")]
-    improvement_percentage: Improvement
-    interval_percentage: Interval
-    change_percentage: Annotated[Pair | None, about("By which the metric is higher: [low, high].")]
-    change: Annotated[Pair | None, about("The same in `unit`, at the baseline's mean in the class.")]
-    unit: MetricUnit
-    baseline_mean: Annotated[float | None, about("Mean of model_a's users, in the metric's unit.")]
-    users: UsersOfArms
-    samples: SamplesOfArms
     reason: Annotated[Reason | None, about("Why there is no interval.")]
 
 
@@ -320,24 +327,13 @@ class PairedVerdict(Judged, Replayed):
     worst: Annotated[list[WorstPair], about("The requests where the candidate lost most.")]
 
 
-class IntervalFinding(TypedDict):
-    """An interval of an experiment, and on which side it lies."""
+class IntervalFinding(ImprovementInterval):
+    """An interval that speaks for or against a promotion."""
 
     basis: Annotated[Basis, about("What the interval is of; raw_means: holds for one look at the end.")]
     is_of_verdict: Annotated[bool, about("Whether the verdict rests on it.")]
     metric: str
-    side: Annotated[
-        Side, about("worse, better: where the whole interval lies; open: on both sides; unknown: there is none.")
-    ]
-    improvement_percentage: Improvement
-    interval_percentage: Interval
-    change_percentage: Annotated[Pair | None, about("By which the candidate's metric is higher: [low, high].")]
-    change: Annotated[Pair | None, about("The same in `unit`, at the baseline's mean; null where there is no unit.")]
-    unit: MetricUnit
-    baseline_mean: Annotated[float | None, about("Mean of the users of model_a, in the metric's unit.")]
     confidence_level: Level
-    users: UsersOfArms
-    samples: SamplesOfArms
     sentence: Annotated[str, about("The interval, its sign and the samples in words.")]
     text: Text
 
