@@ -100,7 +100,7 @@ def test_a_database_that_cannot_be_written_is_503_not_a_lost_record(app, monkeyp
     monkeypatch.setattr(app.extensions[EXTENSION].monitor, "record_performance", fail)
     answer = app.test_client().post("/run_algorithm", json={"params": SAMPLE})
     assert answer.status_code == 503
-    assert "disk is full" in answer.json["error"]
+    assert answer.json["code"] == "disk_nearly_full"
 
 
 def test_what_nobody_expected_is_a_500_without_a_trace(app, monkeypatch, caplog):
