@@ -26,7 +26,7 @@ OPTIONS = {"more", "retry_after_s", "is_final"}
 """Arguments of errors that are no parameters of their texts."""
 CHOSEN_ELSEWHERE = {
     "scheduler_service/registry/examination.py": {"content['code']"},  # of an error that the helper process raised
-    "scheduler_service/registry/moves.py": {"USED_BY[users[-1].role]"},
+    "scheduler_service/registry/moves.py": {"USED_BY[uses[-1].role]"},
 }
 """File -> the codes in it that are no literals."""
 
