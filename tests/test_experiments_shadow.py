@@ -7,25 +7,37 @@ from monitoring import PerformanceRecord
 from scheduler_service.experiments.ramp import usual_shadow
 from scheduler_service.http.services import EXTENSION
 from scheduler_service.settings import Settings
+from scheduler_service.words import Message
+
+
+def few(users, taking_part):
+    return "shadow_few", {"users": users, "taking_part": taking_part, "needed": 540}
 
 
 @pytest.mark.parametrize(
     ("stages", "metric", "users", "share", "told"),
     [
-        ([0.1, 1.0], "makespan", 200, 1.0, "of the 200 users known, 40 take part in the first stage"),
-        ([0.1, 1.0], "policy_makespan", 2_699, 1.0, "two arms need 540"),
-        ([0.1, 1.0], "makespan", 2_700, 0.0, "the 2700 users known are enough for two arms"),
-        ([0.5, 1.0], "makespan", 539, 1.0, "539 take part"),
-        ([0.5, 1.0], "makespan", 540, 0.0, "enough"),
-        ([0.1, 1.0], "makespan", 0, 1.0, "of the 0 users known"),
-        ([0.1, 1.0], "makespan", None, 1.0, "nobody knows"),
-        ([0.1, 1.0], "success", 10, 0.0, "no pairs are judged by success"),
+        ([0.1, 1.0], "makespan", 200, 1.0, few(200, 40)),
+        (
+            [0.1, 1.0],
+            "policy_makespan",
+            2_699,
+            1.0,
+            ("shadow_few", {"users": 2_699, "taking_part": 539, "needed": 540}),
+        ),
+        ([0.1, 1.0], "makespan", 2_700, 0.0, ("shadow_enough", {"users": 2_700})),
+        ([0.5, 1.0], "makespan", 539, 1.0, few(539, 539)),
+        ([0.5, 1.0], "makespan", 540, 0.0, ("shadow_enough", {"users": 540})),
+        ([0.1, 1.0], "makespan", 0, 1.0, few(0, 0)),
+        ([0.1, 1.0], "makespan", None, 1.0, ("shadow_unknown", {})),
+        ([0.1, 1.0], "success", 10, 0.0, ("shadow_not_judged", {"metric": "success"})),
     ],
 )
 def test_a_rollout_rests_on_pairs_where_too_few_users_take_part_in_its_first_stage(stages, metric, users, share, told):
     choice = usual_shadow(stages, metric, users)
     assert choice.share == share
-    assert told in choice.reason
+    code, params = told
+    assert choice.reason == Message(f"ramp.{code}", params)
 
 
 def test_the_service_chooses_the_shadow_of_a_rollout_unless_it_is_said(tmp_path):
@@ -37,7 +49,7 @@ def test_the_service_chooses_the_shadow_of_a_rollout_unless_it_is_said(tmp_path)
         answer = client.post("/experiments", json=body)
         assert answer.status_code == 201, answer.json
         return answer.json["experiment"].get("shadow", 0.0), [
-            each for each in answer.json["notes"] if "shadow is" in each
+            each for each in answer.json["notes"] if each.startswith("Shadow runs are")
         ]
 
     def record(numbers):
@@ -54,8 +66,8 @@ def test_the_service_chooses_the_shadow_of_a_rollout_unless_it_is_said(tmp_path)
     assert created("no_rollout") == (0.0, [])
     assert created("of_success", rollout={}, success_metric="success")[0] == 0.0
     plan = client.post("/experiments/plan", json={"rollout": {}}).json["plan"]["ramp"]
-    assert (plan["basis"], "shadow is 1 by default" in plan["notes"][0]) == ("pairs", True)
+    assert (plan["basis"], plan["notes_text"][0]["code"]) == ("pairs", "ramp.shadow_few")
     record(range(50, 2_750))
     share, (told,) = created("large", rollout={})
-    assert (share, told) == (0.0, "shadow is 0 by default: the 2750 users known are enough for two arms.")
+    assert (share, told) == (0.0, "Shadow runs are off by default: the 2,750 users known are enough for two arms.")
     assert client.post("/experiments/plan", json={"rollout": {}}).json["plan"]["ramp"]["basis"] == "users"

@@ -252,7 +252,9 @@ def test_who_may_not_read_is_not_told_where_the_service_keeps_things(tmp_path):
         folder = str(tmp_path / "models")
         raise StorageUnavailable("registry_not_written", folder=folder, reason=f"{folder} is full", folders=[folder])
 
-    app.view_functions["runs.run_algorithm"] = fail
+    endpoint = "runs.post_run_algorithm"
+    fail.contract = app.view_functions[endpoint].contract
+    app.view_functions[endpoint] = fail
     for scope in ("run", "admin"):
         answer = app.test_client().post("/run_algorithm", json={"params": [5.0] * 15}, headers=bearer(SCOPED[scope]))
         assert answer.status_code == 503, answer.text

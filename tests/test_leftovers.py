@@ -74,7 +74,7 @@ def test_a_change_that_is_being_written_is_waited_for(tmp_path):
         assert len(left_in(tmp_path)) == 1
         remover = subprocess.Popen(
             [preloaded.python(), "-c", f"{DIE}from scheduler_service.http.watch.watching import clean_folders\n"
-             f"from scheduler_service.settings import Settings\ntidy_folders(Settings(home={str(tmp_path)!r}))"]
+             f"from scheduler_service.settings import Settings\nclean_folders(Settings(home={str(tmp_path)!r}))"]
         )  # fmt: skip
         time.sleep(0.5)  # it may look meanwhile; nothing depends on how far it comes
         assert len(left_in(tmp_path)) == 1

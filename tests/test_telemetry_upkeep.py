@@ -289,7 +289,7 @@ def test_alerts_on_the_command_line_say_by_their_status_whether_anything_fires(t
     monitor.record_performance(PerformanceRecord(request_id="r", makespan=99.0))
     firing = cli(tmp_path, "alerts", **environment)
     assert firing.returncode == 1
-    assert "平均完工时间超过阈值" in firing.stdout
+    assert "平均总工期高于阈值" in firing.stdout
     number = json.loads(cli(tmp_path, "alerts", "--json", **environment).stdout)[0]["id"]
     said = cli(tmp_path, "alerts", "--acknowledge", str(number), "--actor", "李工", **environment)
     assert "李工" in said.stdout

@@ -273,10 +273,9 @@ def judge_replay(contest: Contest, replay: ReplayRecord | None, monitor: "Perfor
     number, alpha = number_and_alpha(contest, replay, monitor)
     found = judge_pairs(pairs, margin=contest.margin, alpha=alpha, candidate=contest.candidate, metric=contest.metric)
     found = replace(found, replay_number=number)
-    if contest.key_a != contest.key_b:
-        return found.to_dict()
-    told = f"{contest.candidate} and model_a are the same model, {contest.key_a}: identical, and nothing was computed."
-    return {**replace(found, word="identical", reason=None).to_dict(), "verdict_sentence": told}
+    if contest.key_a == contest.key_b:
+        found = replace(found, word="identical", reason=None, is_one_model=True)
+    return found.to_dict()
 
 
 def state_of(

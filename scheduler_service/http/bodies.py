@@ -233,7 +233,7 @@ def _refuse_repeats(pairs: list[tuple[str, object]]) -> Mapping[str, object]:
 
 def _non_finite_place(data: bytes) -> tuple[str | int, ...] | None:
     """The path of the first NaN or infinity, if `data` is JSON apart from those; else None."""
-    if not _MAY_BE_INFINITE.search(data):  # parsing 8 MB again would hold the GIL for as long again
+    if not _MAY_BE_INFINITE.search(data):  # parsing 8 MB again would hold the GIL once more
         return None
     try:
         value = json.loads(data.decode(), parse_int=lambda _: 0)

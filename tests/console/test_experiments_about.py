@@ -10,7 +10,7 @@ from tests.console.experimenting import agree, configured, create
 
 ABOUT = {
     "title": "新模型是否缩短停工？",
-    "hypothesis": "大厂完工时间缩短 2 %",
+    "hypothesis": "大厂总工期缩短 2 %",
     "owner": "王工 · أحمد",
 }
 

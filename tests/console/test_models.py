@@ -92,7 +92,7 @@ def test_the_list_tells_who_answers_and_which_claims_differ(page: Page, console:
     expect(answering.locator("article").filter(has_text="默认模型（由它应答）")).to_contain_text("DDQN v2.0.0")
     expect(answering.locator("article").filter(has_text="DDQN 稳定版")).to_contain_text("DDQN v1.0.0")
     row = page.get_by_role("row").filter(has_text=key)
-    expect(row.get_by_role("cell").filter(has_text="声称 42.50 小时")).to_contain_text("偏乐观 21.9 %")
+    expect(row.get_by_role("cell").filter(has_text="自报 42.50 小时")).to_contain_text("偏乐观 21.9 %")
     expect(row).to_contain_text("54.44 小时")
     expect(page.get_by_role("row").filter(has_text="DDQN v2.0.0")).to_contain_text("默认")
 
@@ -102,10 +102,10 @@ def test_a_link_shares_what_is_asked_for_and_in_which_order(page: Page):
     page.get_by_role("combobox", name="状态").select_option("已部署")
     expect(page.get_by_role("row")).to_have_count(2)
     page.get_by_label("搜索").fill("founders")
-    page.get_by_role("button", name="差距").click()
+    page.get_by_role("button", name="比理论最短多").click()
     expect(page).to_have_url(re.compile("status=deployed"))
     page.goto("/#/models?algorithm=DDQN&q=founders&sort=makespan")
-    expect(page.get_by_role("columnheader", name="完工时间")).to_have_attribute("aria-sort", "ascending")
+    expect(page.get_by_role("columnheader", name="总工期")).to_have_attribute("aria-sort", "ascending")
     expect(page.get_by_role("rowheader").get_by_role("link")).to_have_text(["DDQN v2.0.0", "DDQN v1.0.0"])
     page.get_by_label("搜索").fill("no such model")
     page.get_by_role("button", name="清除筛选").last.click()
@@ -133,7 +133,7 @@ def test_a_models_page_tells_all_that_is_known(page: Page, console: LiveService,
     expect(page.locator("main")).to_contain_text(record["sha256"])
     expect(page.locator("main")).to_contain_text("polishing.pairs")
     expect(page.get_by_role("img", name="DDQN 各版本的实测指标")).to_have_attribute(
-        "aria-label", re.compile("2.0.0 完工时间 54.44 小时")
+        "aria-label", re.compile("2.0.0 总工期 54.44 小时")
     )
     page.get_by_text("网络结构").click()
     expect(page.locator("main")).to_contain_text("64 → 32 → 32")
@@ -359,11 +359,11 @@ def test_a_model_is_validated_deployed_rolled_back_retired_and_deleted(page: Pag
     expect(page.get_by_text(f"退役 {key} 是稳定版：请先部署其他版本，或者回滚")).to_be_visible()
 
     move(page, "回滚").click()
-    told = agree(page, "回滚 DDQN？", reason="完工时间变长")
+    told = agree(page, "回滚 DDQN？", reason="总工期变长")
     assert f"由 {name} 换成 DDQN v1.0.0" in told
     expect(page.get_by_text("已回滚：DDQN v1.0.0 重新成为稳定版。")).to_be_visible()
     assert (tags(console)["DDQN:stable"], stored(console, key)["status"]) == (first, "validated")
-    assert events(console)[-1]["reason"] == "完工时间变长"
+    assert events(console)[-1]["reason"] == "总工期变长"
 
     move(page, "退役").click()
     assert "没有实验或默认配置用到它" in agree(page, f"让 {name} 退役？")

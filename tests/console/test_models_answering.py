@@ -99,7 +99,7 @@ def test_two_versions_stand_side_by_side_by_an_address_that_can_be_shared(page: 
     def row(name: str):
         return table.get_by_role("row").filter(has=page.get_by_role("rowheader", name=re.compile(f"^{name}")))
 
-    gap = row("与下界的差距 · 实测")
+    gap = row("比理论最短多 · 实测")
     expect(gap.get_by_role("cell").nth(1)).to_have_class(re.compile("better"))
     expect(gap.get_by_role("cell").nth(0)).not_to_have_class(re.compile("better"))
     expect(row("updates")).to_have_count(1)  # not again from the checkpoint
@@ -128,7 +128,7 @@ def test_learning_curves_of_both_are_in_one_chart(page: Page, console: LiveServi
     )
     without = registered(console, write_checkpoint(tmp_path / "b.pth", 42), performance_metrics={"makespan": 42.0})
     page.goto(f"/#/models/{with_curve}")
-    expect(page.get_by_text("其他声称的指标")).to_have_count(0)  # a curve is no figure
+    expect(page.get_by_text("其他自报指标")).to_have_count(0)  # a curve is no figure
     page.get_by_role("link", name="与另一个版本并排比较").click()
     page.get_by_label("右边的版本").select_option(without)
     expect(page).to_have_url(re.compile(f"a={with_curve}&b={without}"))

@@ -169,7 +169,7 @@ def test_the_charts_share_their_cursor(page: Page):
     texts = [tip.inner_text() for tip in tips.all()]
     assert len({text.splitlines()[0] for text in texts}) == 1, "all tell of the same moment"
     assert "成功率" in texts[1]
-    assert "完工时间" in texts[2]
+    assert "总工期" in texts[2]
 
 
 def test_days_are_those_of_the_reader(browser: Browser, console: LiveService):
@@ -204,7 +204,7 @@ def test_a_screen_reader_hears_what_a_chart_shows(page: Page):
     page.goto("/#/monitoring?hours=168")
     label = page.locator('[data-chart="makespan"] [role=img]').get_attribute("aria-label")
     assert label is not None
-    assert re.match(r"平均完工时间（小时），7 天：最近 [\d.]+ 小时，最低 [\d.]+ 小时，最高 [\d.]+ 小时。", label)
+    assert re.match(r"平均总工期（小时），7 天：最近 [\d.]+ 小时，最低 [\d.]+ 小时，最高 [\d.]+ 小时。", label)
 
 
 def test_the_choice_of_period_model_and_experiment_is_in_the_address(page: Page):

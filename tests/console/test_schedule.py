@@ -43,7 +43,7 @@ def test_one_click_on_a_fresh_page_draws_the_sample_and_records_it(schedule: Pag
     expect(schedule.get_by_test_id("makespan").or_(schedule.locator("[data-test=makespan]"))).to_have_text("52.87 小时")
     expect(schedule.get_by_text("已证明最优", exact=True)).to_be_visible()
     expect(schedule.locator("[data-test=found-by]")).to_have_text("分解求解，已证明最优")
-    chart = schedule.get_by_role("img", name=re.compile("甘特图：完工时间 52.87 小时"))
+    chart = schedule.get_by_role("img", name=re.compile("甘特图：总工期 52.87 小时"))
     critical = sum(step["critical"] for step in answer["result"]["schedule_details"])
     expect(chart).to_have_attribute("aria-label", re.compile(f"共 15 道工序，其中关键工序 {critical} 道"))
     row = recorded(console).iloc[-1]
@@ -273,7 +273,7 @@ def test_a_run_goes_on_while_another_page_is_looked_at_and_says_when_it_is_done(
     schedule.get_by_role("button", name="开始排程").click()
     expect(schedule.get_by_role("progressbar")).to_be_visible()
     schedule.get_by_role("link", name="监控").click()
-    expect(schedule.locator(".toast")).to_contain_text("排程已完成：完工时间")
+    expect(schedule.locator(".toast")).to_contain_text("排程已完成：总工期")
     assert len(recorded(console)) == before + 1
     makespan = f"{recorded(console).iloc[-1].makespan:.2f} 小时"
     expect(schedule.locator(".toast")).to_contain_text(makespan)

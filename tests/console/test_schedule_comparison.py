@@ -102,13 +102,13 @@ def test_first_schedules_have_no_noise_and_are_compared_once(workpoints: Page, c
     assert len(made) == 2
     said = workpoints.locator(".comparison [role=status]")
     change = f"{b} 比 {a} {'短' if made[b] < made[a] else '长'} {abs(made[b] - made[a]):.2f} 小时"
-    expect(said).to_contain_text(change if made[a] != made[b] else "两个模型的完工时间相同。")
+    expect(said).to_contain_text(change if made[a] != made[b] else "两个模型的总工期相同。")
 
 
 def test_two_proofs_need_no_further_runs(schedule: Page, console: LiveService):
     before = len(recorded(console))
     begin(schedule, "")
-    expect(schedule.locator(".comparison [role=status]")).to_contain_text("已证明最优的方案，完工时间相同")
+    expect(schedule.locator(".comparison [role=status]")).to_contain_text("已证明最优的方案，总工期相同")
     assert len(recorded(console)) == before + 2
 
 

@@ -31,8 +31,8 @@ export const past = {
     },
     tag_moved: "标签 {tag} → {name}",
     tag_left: "标签 {tag} 移到新注册的 {name}",
-    measured_then: "实测：完工时间 {makespan}，差距 {gap}（规则 LFT {baseline}）",
-    flags_then: "{count} 项声称与实测不符",
+    measured_then: "实测：总工期 {makespan}，比理论最短多 {gap}（规则 LFT {baseline}）",
+    flags_then: "{count} 项自报指标与实测不符",
   },
   en: {
     history_about: "Every registration, validation, deployment, rollback and tag: by whom, and why.",

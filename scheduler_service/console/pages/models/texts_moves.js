@@ -28,7 +28,7 @@ export const moves = {
     },
     happens: {
       measure: "先在固定算例上实测这个模型，需要几秒；期间排程请求照常应答。",
-      measure_bar: "排程无效、单次计算超过 10 秒、或平均差距不小于规则 LFT 的，不予通过；状态不变，并记入历史。",
+      measure_bar: "排程无效、单次计算超过 10 秒、或比理论最短工期平均多出的比例不小于规则 LFT 的，不予通过；状态不变，并记入历史。",
       measure_pass: "通过后状态由“{before}”变为“已验证”，可以部署，也可以放心进入实验。",
       nobody_notices: "谁来应答不变：稳定版仍是 {stable}，默认模型仍是 {default}。",
       stable_moves: "{algorithm} 的稳定版（标签 stable）由 {before} 换成 {after}，立即生效。",
