@@ -15,7 +15,7 @@ from scheduler_service.errors import ExperimentConflict, ExperimentNotFound, Inv
 from scheduler_service.experiments.archive import archive_of
 from scheduler_service.experiments.cli import main
 from scheduler_service.http.services import EXTENSION
-from scheduler_service.http.watch.watching import tidy_up
+from scheduler_service.http.watch.watching import clean_up
 from scheduler_service.settings import Settings
 from tests import preloaded
 from tests.codes import coded
@@ -294,7 +294,7 @@ def test_a_backup_has_the_archive_and_runs_of_archived_experiments_are_not_compa
         assert client.post(f"/experiments/old/{move}", json={}).status_code == 200
     copy = back_up(Settings(home=home), tmp_path / "backups")
     monkeypatch.setattr("scheduler_service.http.watch.watching.utc_now", lambda: utc_now() + timedelta(days=5))
-    tidy_up(parts)
+    clean_up(parts)
     assert len(parts.monitor.get_performance_data()) == 2
     assert len(parts.monitor.get_performance_data(experiment="old")) == 1
     restore(copy.path, Settings(home=tmp_path / "again"))

@@ -102,7 +102,7 @@ def test_two_models_are_compared_without_an_experiment(home):
 def test_a_model_against_itself_is_identical_at_once(home):
     status, out, _ = finished(command(home, "--baseline", "DDQN_v2.0", "--candidate-model", "DDQN_v2.0.0"))
     assert status == 0
-    assert "identical" in out
+    assert "one and the same model" in out
     assert len(pairs_in(home)) == 0
 
 

@@ -41,9 +41,9 @@ def test_a_baseline_that_says_a_thing_twice_is_refused(tmp_path):
     [
         (None, "No such file"),
         ("{", "cannot be read"),
-        ("[1]", "holds no JSON object"),
+        ("[1]", "does not contain a JSON object"),
         ('{"seed": 1, "seed": 2}', "the key 'seed' is written twice"),
-        ('{"training_params": 3}', "holds no JSON object"),
+        ('{"training_params": 3}', "does not contain a JSON object"),
         ('{"updatez": 3}', "updatez"),
     ],
 )

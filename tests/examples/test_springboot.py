@@ -102,7 +102,7 @@ def test_the_spring_service_schedules_rates_and_tells_what_was_refused(plant, ja
     assert f"model {row['model_key']}, {row['variant']}" in lines
     assert "mistake 422: params: must have 15 numbers, one for each step of the standard cycle, not 3" in lines
     assert "at [params]" in lines
-    assert "mistake 404: no run with the request id 'no-such-run' is recorded" in lines
+    assert "mistake 404: no recorded run has the request id 'no-such-run'" in lines
 
 
 def test_the_spring_service_of_the_guide_fits_the_result_classes_as_it_is_written(plant, java):
@@ -138,7 +138,7 @@ def test_the_spring_controller_answers_the_front_end_as_the_service_does(plant, 
     assert json.loads(body)["errors"][0]["loc"] == ["params", 2]
     assert (unknown[0], json.loads(unknown[3])["detail"]) == (
         "404",
-        "no run with the request id 'no-such-run' is recorded",
+        "no recorded run has the request id 'no-such-run'",
     )
     assert json.loads(rated[3]) == plant.post("/feedback", json=rating).json()
 
