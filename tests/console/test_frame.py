@@ -257,9 +257,14 @@ def test_a_wrong_key_where_none_is_needed_can_be_put_away(browser, tmp_path):
 
 
 def test_too_many_requests_are_told_with_the_time_to_wait(browser, tmp_path):
-    key = "a-key-of-the-planners-0123456789"  # loopback without a key is never limited
+    # Loopback without a key is never limited. One request a minute: no slow machine waits that long.
+    key = "a-key-of-the-planners-0123456789"
     entry = f"planner:read+run:{digest_of(key)}"
-    environment = {"SCHED_HOST": "0.0.0.0", "SCHED_API_KEYS": entry, "SCHED_RATE_LIMIT": "1"}  # one more a minute: the test is over before
+    environment = {
+        "SCHED_HOST": "0.0.0.0",
+        "SCHED_API_KEYS": entry,
+        "SCHED_RATE_LIMIT": "1",
+    }  # one more a minute: the test is over before
     with live_service(tmp_path, environment=environment) as running:
         context = new_context(browser, running.url)
         context.add_init_script(f"sessionStorage.setItem('scheduler.api_key', '{key}')")
