@@ -18,7 +18,7 @@ from flask import Blueprint, Response, request
 from pydantic import BaseModel
 
 from scheduler_service.http.bodies import json_bytes, read_body, read_query
-from scheduler_service.http.contract.contract import Admission, Contract
+from scheduler_service.http.contract.contract import Admission, Contract, Lane
 from scheduler_service.http.server.offload import HAS_CLIENT_LEFT
 from scheduler_service.http.services import services
 from scheduler_service.keys import Scope
@@ -52,7 +52,7 @@ class Api:
         path: str,
         *,
         scope: Scope | None = "admin",
-        lane: str | None = "storage",
+        lane: Lane | None = "storage",
         raises: Sequence[type[Exception]] = (),
         body: type[BaseModel] | None = None,
         success: int = 200,
@@ -66,7 +66,7 @@ class Api:
         Args:
             path: as in OpenAPI: /models/{name}.
             scope: that a key needs, where keys are needed.
-            lane: the threads of `Services` that it runs on; None: the event loop.
+            lane: the threads that it runs on; None: the event loop.
             raises: what it may raise beside what reading the request, the guards and the lane raise.
             body: what the body holds, where the function reads it itself.
             is_body_optional: whether an absent body counts as `{}`.
@@ -101,7 +101,7 @@ class Api:
             )
             self.contracts.append(contract)
             rule = path.translate(str.maketrans("{}", "<>"))
-            self.blueprint.add_url_rule(rule, contract.operation_id, View(contract), methods=[method])
+            self.blueprint.add_url_rule(rule, contract.operation_id, Endpoint(contract), methods=[method])
             return handler
 
         return declare
@@ -112,7 +112,7 @@ def success(**members: Any) -> Any:
     return {"status": "success", **members}
 
 
-class View:
+class Endpoint:
     """A handler as Flask calls it."""
 
     def __init__(self, contract: Contract) -> None:
@@ -134,5 +134,6 @@ class View:
         handler, lane = self.contract.handler, self.contract.lane
         if lane is None:
             return handler(**arguments)
+        # A report takes seconds and changes nothing that its client would ask for later.
         is_gone = request.environ.get(HAS_CLIENT_LEFT) if lane == "reporting" else None
         return getattr(arguments["parts"], lane).run(lambda: handler(**arguments), is_gone=is_gone)

@@ -9,6 +9,8 @@ from pydantic import BaseModel
 
 from scheduler_service.keys import Scope
 
+Lane = Literal["storage", "probing", "reporting"]
+"""Threads of `Services`: for files and records, for what answers while everything else is full, for reports."""
 Admission = Literal["keyed", "open", "identifying", "probe", "liveness", "page"]
 """Who is let in, where keys are needed.
 
@@ -41,7 +43,7 @@ class Contract:
     media: Sequence[str]
     success: int
     raises: Sequence[type[Exception]]
-    lane: str | None  # the threads of `Services` that it runs on; None: the event loop
+    lane: Lane | None  # the threads that it runs on; None: the event loop
     scope: Scope | None  # that a key needs, where keys are needed
     admission: Admission
 

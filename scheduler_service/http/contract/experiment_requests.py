@@ -8,9 +8,9 @@ from scheduler_service.experiments.about import ABOUT, Hypothesis, Owner, Title
 from scheduler_service.experiments.experiment import DEFAULT_DURATION_DAYS, MAX_DURATION_DAYS, OPTIONS
 from scheduler_service.http.contract.types import (
     MAX_NAME,
-    Flag,
     Name,
     Query,
+    QueryFlag,
     Signed,
     Strict,
     Whole,
@@ -191,7 +191,7 @@ class ReplayRequest(Strict):
 class ExperimentsQuery(Query):
     """Which experiments are listed."""
 
-    archived: Flag = Field(default=False, description="true: those in the archive, without their lists of users.")
+    archived: QueryFlag = Field(default=False, description="true: those in the archive, without their lists of users.")
 
 
 class ArmQuery(Query):

@@ -16,7 +16,9 @@ Word = Literal["better", "non_inferior", "worse", "inconclusive", "invalid", "id
 Direction = Literal["lower_is_better", "higher_is_better"]
 VerdictBasis = Literal["users", "pairs"]
 Improvement = Annotated[float | None, about("Percent of the baseline; positive when the candidate is better.")]
-Sequence = Annotated[Pair | None, about("Bounds of the improvement that hold at every moment, percent: [low, high].")]
+ConfidenceSequence = Annotated[
+    Pair | None, about("Bounds of the improvement that hold at every moment, percent: [low, high].")
+]
 Level = Annotated[Share, about("Chance that the bounds hold, a share: 0.95 is 95 %.")]
 Alpha = Annotated[float, about("Chance of an error that is put up with, a share: 0.05 is 5 %.")]
 OfMetric = Annotated[
@@ -198,7 +200,7 @@ class AnytimeEffect(TypedDict):
     """
 
     improvement_percentage: Improvement
-    confidence_sequence: Sequence
+    confidence_sequence: ConfidenceSequence
     confidence_level: Level
     users: Annotated[Count, about("That it rests on; of both arms together, or of pairs.")]
     covariate_correlation: Annotated[
@@ -320,7 +322,7 @@ class PairedVerdict(Judged, Replayed):
     improvement_percentage: Improvement
     geometric_mean_ratio: Annotated[float | None, about("Candidate's over baseline's makespan; below 1 is better.")]
     correlation: Annotated[float | None, about("Of both models' makespans, -1 to 1.")]
-    confidence_sequence: Sequence
+    confidence_sequence: ConfidenceSequence
     p_value: Annotated[Share | None, about("Of the paired t-test, 0 to 1; holds for one look at the end.")]
     p_value_reason: Reason | None
     failures: dict[str, Count]
@@ -343,4 +345,4 @@ class CoursePoint(TypedDict):
 
     time: Moment
     improvement_percentage: Improvement
-    confidence_sequence: Sequence
+    confidence_sequence: ConfidenceSequence

@@ -25,6 +25,8 @@ from scheduler_service.http.contract.types import (
 from scheduler_service.registry.history import EventKind
 from scheduler_service.registry.records import STATUSES, Status
 
+FORM_JSON_FIELDS = ("training_params", "performance_metrics", "tags", "lineage")
+"""Parts of an upload's form that hold JSON; the others are texts."""
 MAX_EVENTS = 1_000
 """Most changes that one answer lists."""
 
@@ -128,7 +130,7 @@ Tag = Annotated[
 # --- answers ---
 
 
-class Flag(TypedDict):
+class ClaimFlag(TypedDict):
     """A claim that differs from what was measured by more than 2 %."""
 
     metric: str
@@ -161,7 +163,7 @@ class ModelState(TypedDict):
     lineage: Annotated[
         JsonObject, about("Where the weights come from: parent, training_data_seed, code_version, config.")
     ]
-    flags: list[Flag]
+    flags: list[ClaimFlag]
 
 
 IsDefault = Annotated[bool, about("Whether it answers what no experiment takes.")]

@@ -10,7 +10,7 @@ from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from scheduler_service.http.contract import problems
 from scheduler_service.http.contract.api import Api
 from scheduler_service.http.contract.contract import UNCOUNTED, Contract
-from scheduler_service.http.contract.models import RegisterRequest
+from scheduler_service.http.contract.models import FORM_JSON_FIELDS, RegisterRequest
 from scheduler_service.http.contract.operations import UnwellAnswer
 from scheduler_service.http.contract.types import Problem, Schema
 
@@ -204,10 +204,6 @@ def _error(contract: Contract, status: int, refs: Refs) -> Schema:
         "headers": _headers(contract, *more),
         "content": {problems.PROBLEM_MEDIA_TYPE: shown},
     }
-
-
-FORM_JSON_FIELDS = ("training_params", "performance_metrics", "tags", "lineage")
-"""Parts of an upload's form that hold JSON; the others are texts."""
 
 
 def _upload(registration: Schema) -> Schema:

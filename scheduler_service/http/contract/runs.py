@@ -12,7 +12,6 @@ from scheduler_service.http.contract.types import (
     MAX_NAME,
     MAX_TEXT,
     Count,
-    Flag,
     Hours,
     JsonObject,
     Moment,
@@ -21,6 +20,7 @@ from scheduler_service.http.contract.types import (
     OptionalId,
     OptionalName,
     Query,
+    QueryFlag,
     Seconds,
     Share,
     Strict,
@@ -31,9 +31,10 @@ from scheduler_service.http.contract.types import (
     examples,
 )
 
+RUN_PATHS = ("/run_algorithm", "/api/algorithm/run")
 View = Literal["process", "workpoint", "team"]
 VIEWS: tuple[View, ...] = ("process", "workpoint", "team")
-Reason = Literal["assigned", "default", "pinned", "experiment_not_found", "experiment_not_active", "fallback"]
+AssignmentReason = Literal["assigned", "default", "pinned", "experiment_not_found", "experiment_not_active", "fallback"]
 
 _CHART = {"enum": ["none", *VIEWS]}
 _RUN = {"params": list(SAMPLE_PARAMS), "experiment": "ddqn_v1_vs_v2", "user_id": "user_12345"}
@@ -141,7 +142,9 @@ class NameRequest(Strict):
 class ReadQuery(Query):
     """How a file is read."""
 
-    fill_down: Flag = Field(default=False, description="true: a blank workpoint_id of a CSV is that of the line above.")
+    fill_down: QueryFlag = Field(
+        default=False, description="true: a blank workpoint_id of a CSV is that of the line above."
+    )
     teams: Annotated[str | None, about("JSON, as in a run's body: the plant that a file without teams is for.")] = None
 
 
@@ -162,7 +165,7 @@ class RunsQuery(RunFilter):
     search: str = Field(
         default="", max_length=MAX_NAME, description="Words of name and owner, or a request id from its start."
     )
-    without_experiments: Flag = Field(default=False, description="true: only runs that no experiment assigned.")
+    without_experiments: QueryFlag = Field(default=False, description="true: only runs that no experiment assigned.")
 
 
 # --- answers ---
@@ -246,7 +249,7 @@ class ExperimentInfo(TypedDict):
     model_used: str
     user_id: Annotated[str, about("The unit of assignment; the request's own id where nobody was named.")]
     user_id_generated: bool
-    reason: Reason
+    reason: AssignmentReason
 
 
 class RunAnswer(Success):

@@ -199,7 +199,7 @@ def _flag(text: object) -> object:
 
 WholeNumber = Annotated[int, BeforeValidator(whole_number)]
 DecimalNumber = Annotated[float, BeforeValidator(_decimal_number)]
-Flag = Annotated[bool, BeforeValidator(_flag), WithJsonSchema({"type": "string", "enum": ["true", "false", ""]})]
+QueryFlag = Annotated[bool, BeforeValidator(_flag), WithJsonSchema({"type": "string", "enum": ["true", "false", ""]})]
 AnyTime = Annotated[
     str,
     WithJsonSchema(

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from scheduler_service.errors import Overloaded
 from scheduler_service.http.contract.problems import kind_of, problem
+from scheduler_service.http.contract.runs import RUN_PATHS
 from scheduler_service.http.guards.hygiene import SECURITY_HEADERS
 from scheduler_service.http.services import Services
 from scheduler_service.words import WORDS
@@ -18,7 +19,6 @@ from scheduler_service.words import WORDS
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
-RUN_PATHS = frozenset({"/run_algorithm", "/api/algorithm/run"})
 RETRY_AFTER_S = 1
 LOG_INTERVAL_S = 60.0
 

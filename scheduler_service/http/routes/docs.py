@@ -10,6 +10,7 @@ from typing import Any
 
 from flask import Response
 
+from scheduler_service.http.bodies import json_bytes
 from scheduler_service.http.contract import problems
 from scheduler_service.http.contract.openapi import document
 from scheduler_service.http.contract.operations import Document
@@ -49,13 +50,13 @@ dt{font-family:ui-monospace,monospace;margin-top:.8em} dt:target{background:#ffe
 """
 
 
-@operations.api.get("/openapi.json", lane=None, admission="open")
+@operations.api.get("/openapi.json", lane="probing", admission="open")
 def get_openapi(parts: Services) -> Document:  # noqa: ARG001
     """This interface as OpenAPI 3.1."""
-    return whole_document()
+    return Response(_document_bytes(), mimetype="application/json")  # type: ignore[return-value]
 
 
-@operations.api.get("/docs", lane=None, admission="open", media=("text/html",))
+@operations.api.get("/docs", lane="probing", admission="open", media=("text/html",))
 def get_docs(parts: Services) -> Response:  # noqa: ARG001
     """This page."""
     answer = Response(_page(), content_type="text/html; charset=utf-8")
@@ -67,6 +68,11 @@ def get_docs(parts: Services) -> Response:  # noqa: ARG001
 def whole_document() -> Any:
     """The document of all of `APIS`."""
     return document(APIS)
+
+
+@cache
+def _document_bytes() -> bytes:
+    return json_bytes(whole_document())
 
 
 @cache

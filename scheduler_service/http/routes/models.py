@@ -21,7 +21,6 @@ from scheduler_service.http.answering import answering, default_model, held_roll
 from scheduler_service.http.bodies import MalformedBody, parse_json, read_body, read_form, validated
 from scheduler_service.http.contract import models as contract
 from scheduler_service.http.contract.api import Api, success
-from scheduler_service.http.contract.openapi import FORM_JSON_FIELDS
 from scheduler_service.http.contract.types import Done, ModelName
 from scheduler_service.http.services import Services
 from scheduler_service.registry.records import ModelRecord
@@ -166,7 +165,7 @@ def _text(name: str, part: FileStorage) -> str:
 
 
 def _field(name: str, text: str) -> object:
-    if name not in FORM_JSON_FIELDS:
+    if name not in contract.FORM_JSON_FIELDS:
         return text
     try:
         return parse_json(text.encode("utf-8", "replace"))

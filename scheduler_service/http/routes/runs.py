@@ -49,8 +49,8 @@ SMALL = 60
 NAMES = (ModelNotFound, AmbiguousModelName)
 
 
-@api.post("/run_algorithm", scope="run", lane=None, raises=(*NAMES, InvalidInstance, Overloaded))
-@api.post("/api/algorithm/run", scope="run", lane=None, raises=(*NAMES, InvalidInstance, Overloaded))
+@api.post(contract.RUN_PATHS[0], scope="run", lane=None, raises=(*NAMES, InvalidInstance, Overloaded))
+@api.post(contract.RUN_PATHS[1], scope="run", lane=None, raises=(*NAMES, InvalidInstance, Overloaded))
 def run_algorithm(parts: Services, body: contract.RunRequest) -> contract.RunAnswer:
     """Build a schedule.
 
