@@ -22,6 +22,9 @@ DEFAULT_STAGES = (0.1, 0.3, 0.5, 1.0)
 MAX_STAGES = 20
 MAX_HOURS = 87_600.0
 
+PromoteOn = Literal["better", "non_inferior"]
+DecisionKind = Literal["hold", "advance", "promote", "stop_arm", "abort"]
+
 
 class Rollout(Definition):
     """The plan of a rollout and how far it is."""
@@ -30,7 +33,7 @@ class Rollout(Definition):
     min_samples: Whole = Field(default=100, ge=2, le=10**9)  # values of the metric in each arm, in each stage
     min_hours: float = Field(default=24.0, ge=0.0, le=MAX_HOURS, allow_inf_nan=False)  # in each stage
     auto: bool = True  # false: only people move it (`advance`)
-    promote_on: Literal["better", "non_inferior"] = "better"
+    promote_on: PromoteOn = "better"
     stage: Whole = Field(default=0, ge=0)  # index into `stages`
     stage_since: Moment
 
@@ -101,7 +104,7 @@ class Evidence:
 class Decision:
     """What to do now, and why."""
 
-    kind: Literal["hold", "advance", "promote", "stop_arm", "abort"]
+    kind: DecisionKind
     reason: str
     figures: Mapping[str, Any] = field(default_factory=dict)
     is_breach: bool = False  # of a guardrail

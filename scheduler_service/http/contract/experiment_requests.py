@@ -1,11 +1,12 @@
 """What the routes of experiments take."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import Field
 
 from scheduler_service.experiments.about import ABOUT, Hypothesis, Owner, Title
 from scheduler_service.experiments.experiment import DEFAULT_DURATION_DAYS, MAX_DURATION_DAYS, OPTIONS
+from scheduler_service.experiments.rollout import PromoteOn
 from scheduler_service.http.contract.types import (
     MAX_NAME,
     Name,
@@ -37,7 +38,7 @@ class RolloutRequest(Strict):
     min_samples: Whole = Field(default=100, ge=2, le=10**9, description="Values of the metric per arm and stage.")
     min_hours: float = Field(default=24, ge=0, le=87_600, description="Least length of a stage.")
     auto: bool = Field(default=True, description="false: only people move it.")
-    promote_on: Literal["better", "non_inferior"] = "better"
+    promote_on: PromoteOn = "better"
 
 
 class ExperimentRequest(Strict):

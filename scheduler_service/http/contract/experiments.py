@@ -6,6 +6,7 @@ from typing_extensions import TypedDict
 
 from scheduler_service.experiments.lifecycle import EventKind, Status
 from scheduler_service.experiments.prospect import Objection
+from scheduler_service.experiments.rollout import DecisionKind, PromoteOn
 from scheduler_service.http.contract.figures import (
     Advised,
     Alpha,
@@ -18,7 +19,6 @@ from scheduler_service.http.contract.figures import (
     Replayed,
     Text,
     VerdictBasis,
-    Word,
 )
 from scheduler_service.http.contract.types import (
     Count,
@@ -32,6 +32,7 @@ from scheduler_service.http.contract.types import (
     about,
 )
 from scheduler_service.stats.guardrails import GUARDRAILS
+from scheduler_service.stats.judged import Word
 
 UserShare = Annotated[Share, about("Share of the users, 0 to 1.")]
 Coverage = Annotated[Share, about("Share of the users who take part, 0 to 1.")]
@@ -64,7 +65,7 @@ class Rollout(TypedDict):
     min_samples: Count
     min_hours: Annotated[float, about("Of each stage, hours.")]
     auto: bool
-    promote_on: Literal["better", "non_inferior"]
+    promote_on: PromoteOn
     stage: Annotated[Count, about("Index into stages.")]
     stage_since: Moment
 
@@ -275,7 +276,7 @@ class ExperimentHistoryAnswer(Success):
 class RolloutDecision(TypedDict):
     """What an active rollout does next by itself."""
 
-    kind: Literal["hold", "advance", "promote", "abort"]
+    kind: DecisionKind
     reason: str
 
 

@@ -8,11 +8,11 @@ from scheduler_service.experiments.advice import AdvisedMove
 from scheduler_service.experiments.finding import Basis, Side
 from scheduler_service.http.contract.types import Count, Hours, JsonObject, Moment, Pair, Share, about, one_of
 from scheduler_service.stats.breaker import BREAKER
-from scheduler_service.stats.guardrails import GUARDRAILS, MarginUnit, Unit
+from scheduler_service.stats.guardrails import GUARDRAILS, GuardrailState, MarginUnit, Unit
 from scheduler_service.stats.headline import Cause
+from scheduler_service.stats.judged import Word
 from scheduler_service.stats.metrics import PAIRED, metrics_described
 
-Word = Literal["better", "non_inferior", "worse", "inconclusive", "invalid", "identical"]
 Direction = Literal["lower_is_better", "higher_is_better"]
 VerdictBasis = Literal["users", "pairs"]
 Improvement = Annotated[float | None, about("Percent of the baseline; positive when the candidate is better.")]
@@ -108,7 +108,7 @@ class Guardrail(TypedDict):
             "share_of_baseline_percentile: of the baseline's 95th percentile, above which a run counts as slow."
         ),
     ]
-    state: Literal["breached", "kept", "undecided"]
+    state: GuardrailState
     unit: Annotated[
         Unit,
         about(

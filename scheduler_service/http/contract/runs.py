@@ -6,6 +6,7 @@ from pydantic import Field, WithJsonSchema, model_validator
 from typing_extensions import TypedDict
 
 from scheduler_env.standard_cycle import SAMPLE_PARAMS, STANDARD_STEPS
+from scheduler_service.experiments.answering import AssignmentReason
 from scheduler_service.http.contract.problem_schemas import CREW_EFFICIENCY, ONE_PROBLEM, PARAMS, TEAMS, WORKPOINTS
 from scheduler_service.http.contract.types import (
     MAX_CHARTS,
@@ -34,7 +35,7 @@ from scheduler_service.http.contract.types import (
 RUN_PATHS = ("/run_algorithm", "/api/algorithm/run")
 View = Literal["process", "workpoint", "team"]
 VIEWS: tuple[View, ...] = ("process", "workpoint", "team")
-AssignmentReason = Literal["assigned", "default", "pinned", "experiment_not_found", "experiment_not_active", "fallback"]
+AnswerReason = Literal[AssignmentReason, "fallback"]
 
 _CHART = {"enum": ["none", *VIEWS]}
 _RUN = {"params": list(SAMPLE_PARAMS), "experiment": "ddqn_v1_vs_v2", "user_id": "user_12345"}
@@ -249,7 +250,7 @@ class ExperimentInfo(TypedDict):
     model_used: str
     user_id: Annotated[str, about("The unit of assignment; the request's own id where nobody was named.")]
     user_id_generated: bool
-    reason: AssignmentReason
+    reason: AnswerReason
 
 
 class RunAnswer(Success):
