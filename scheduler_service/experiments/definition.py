@@ -7,8 +7,8 @@ from typing import Annotated
 from pydantic import BaseModel, BeforeValidator, ConfigDict, model_validator
 from pydantic_core import PydanticCustomError
 
+from scheduler_env.validation import invalid
 from scheduler_env.values import whole
-from scheduler_service.validation import invalid
 
 Whole = Annotated[int, BeforeValidator(whole)]
 

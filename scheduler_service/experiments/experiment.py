@@ -19,6 +19,7 @@ from pydantic import (
     model_validator,
 )
 
+from scheduler_env.validation import invalid, refusal
 from scheduler_service.clock import to_iso
 from scheduler_service.errors import InvalidExperiment
 from scheduler_service.experiments.about import ABOUT, Hypothesis, Owner, Title
@@ -31,7 +32,6 @@ from scheduler_service.stats.arms import ARMS
 from scheduler_service.stats.guardrails import DEFAULT_MARGINS, GUARDRAILS
 from scheduler_service.stats.metrics import ALIASES, METRICS, metric_named
 from scheduler_service.stats.verdict import DEFAULT_MARGIN
-from scheduler_service.validation import invalid, refusal
 
 SPLIT_TOLERANCE = 1e-9
 DEFAULT_DURATION_DAYS = 7.0

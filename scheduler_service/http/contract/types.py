@@ -19,15 +19,15 @@ from pydantic import (
 from pydantic.fields import FieldInfo
 from typing_extensions import TypedDict
 
+from scheduler_env.validation import invalid
 from scheduler_env.values import is_printable, shortened, whole
-from scheduler_service.validation import invalid
 
 MAX_FIELDS = 100
 """Of a body; none has half as many."""
 MAX_ENTRIES = 10_000
 MAX_CHARTS = 100
 READ_ELSEWHERE = frozenset({"params", "workpoints", "teams"})
-"""Members with limits of their own, in `scheduler_env.written` and `teams`."""
+"""Members that `scheduler_env.readers` validates, with limits of their own."""
 MAX_NAME, MAX_TEXT = 200, 2_000
 Schema = dict[str, Any]
 

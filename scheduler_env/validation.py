@@ -1,45 +1,49 @@
 """Converts pydantic's validation errors: its error types become codes, their context the parameters."""
 
+from collections.abc import Iterable, Iterator
 from difflib import get_close_matches
 from typing import TypeVar
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails, PydanticCustomError
 
+from scheduler_env.errors import CodedError, Loc
 from scheduler_env.values import shortened
-from scheduler_service.errors import InvalidInput
-from scheduler_service.words import WORDS
 
 MAX_MISTAKES = 100
 """Limit of listed mistakes per input."""
-Refusal = TypeVar("Refusal", bound=InvalidInput)
+Refusal = TypeVar("Refusal", bound=CodedError)
 
 
 def refusal(err: ValidationError, schema: type[BaseModel], cls: type[Refusal]) -> Refusal:
     """The mistakes in `err`, as one `cls`."""
     found = err.errors(include_url=False)[:MAX_MISTAKES]
-    return cls.of([_mistake(each, schema, cls) for each in found])
+    return cls.of([_mistake(each, (), schema.model_fields, cls) for each in found])
 
 
-def _mistake(error: ErrorDetails, schema: type[BaseModel], cls: type[Refusal]) -> Refusal:
-    code, loc = error["type"], error["loc"]
-    if code == "extra_forbidden":
-        known = {_plain(name): name for name in schema.model_fields} if len(loc) == 1 else {}
-        near = get_close_matches(_plain(str(loc[-1])[:60]), known, n=1)
-        return cls("unknown_member_near", loc, nearest=known[near[0]]) if near else cls("unknown_member", loc)
-    if code == "missing":
-        return cls("missing", loc, name=str(loc[-1]))
-    if code == "model_type":
-        return cls("not_a_json_object", loc)
-    if WORDS.template(f"errors.{code}", "en") is None:
-        return cls("invalid_value", loc, reason=error["msg"].removeprefix("Value error, "))
-    return cls(code, loc, **{"value": shortened(error["input"]), **error.get("ctx", {})})
+def mistakes(err: ValidationError, loc: Loc, fields: Iterable[str], cls: type[Refusal]) -> Iterator[Refusal]:
+    """Each mistake in `err`; `loc` is the path to what was validated, `fields` are the names of its fields."""
+    return (_mistake(each, loc, fields, cls) for each in err.errors(include_url=False))
 
 
 def invalid(code: str, /, **params: object) -> PydanticCustomError:
     """An error for pydantic validators to raise; `refusal` converts it."""
-    text = WORDS.text(f"errors.{code}", params).replace("{", "{{").replace("}", "}}")
-    return PydanticCustomError(code, text, params)
+    return PydanticCustomError(code, code, params)
+
+
+def _mistake(error: ErrorDetails, at: Loc, fields: Iterable[str], cls: type[Refusal]) -> Refusal:
+    code, loc = error["type"], (*at, *error["loc"])
+    if code == "extra_forbidden":
+        known = {_plain(name): name for name in fields} if len(error["loc"]) == 1 else {}
+        near = get_close_matches(_plain(str(loc[-1])[:60]), known, n=1)
+        return cls("unknown_member_near", loc, nearest=known[near[0]]) if near else cls("unknown_member", loc)
+    if code == "missing" or (code.endswith("_type") and error["input"] is None):
+        return cls("missing", loc, name=str(loc[-1]))
+    if code == "model_type":
+        return cls("not_a_json_object", loc)
+    if cls.words.template(f"errors.{code}", "en") is None:
+        return cls("invalid_value", loc, reason=error["msg"].removeprefix("Value error, "))
+    return cls(code, loc, **{"value": shortened(error["input"]), **error.get("ctx", {})})
 
 
 def _plain(name: str) -> str:
