@@ -13,8 +13,8 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from scheduler_env.errors import Loc
 from scheduler_env.problem import MAX_HEADCOUNT
 from scheduler_env.standard_cycle import MAX_DURATION_H, SAMPLE_PARAMS, STANDARD_STEPS, Curve
-from scheduler_env.validation import invalid
-from scheduler_env.values import is_printable, whole
+from scheduler_env.validation import WHOLE, Whole, invalid, text_of_id
+from scheduler_env.values import is_printable
 
 MAX_NAME_LENGTH = 200
 MAX_TEAMS = 200
@@ -30,22 +30,14 @@ def _printable(text: str) -> str:
     return text
 
 
-def _text_of_id(value: object) -> object:
-    value = whole(value)
-    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
-
-
 Name = Annotated[str, Field(min_length=1, max_length=MAX_NAME_LENGTH), AfterValidator(_printable)]
 """One line of any script."""
 Id = Annotated[
     Name,
-    BeforeValidator(_text_of_id),
+    BeforeValidator(text_of_id),
     WithJsonSchema({"anyOf": [{"type": "string", "minLength": 1, "maxLength": MAX_NAME_LENGTH}, {"type": "integer"}]}),
 ]
-"""A text, or a whole number that stands for one: clients count their work points."""
-WholeNumber = Annotated[int, BeforeValidator(whole)]
-"""JSON has one kind of number: 2.0 is as whole as 2."""
-People = Annotated[WholeNumber, Field(ge=1, le=MAX_HEADCOUNT)]
+People = Annotated[int, Field(ge=1, le=MAX_HEADCOUNT), WHOLE]
 NominalHours = Annotated[float, Field(gt=0, le=MAX_DURATION_H, description="Nominal hours.")]
 Params = Annotated[
     list[NominalHours],
@@ -66,7 +58,7 @@ class StepRequest(Written):
     team: Id
     duration: NominalHours
     id: Id | None = None
-    order: WholeNumber | None = None
+    order: Whole | None = None
     dedicated: bool | None = Field(default=None, description="Takes its team's whole headcount.")
     team_size: People | None = Field(default=None, description="Headcount of its team.")
     parallel: bool | None = Field(default=None, description="false: alone among the steps of its order.")

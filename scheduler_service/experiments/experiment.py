@@ -19,12 +19,12 @@ from pydantic import (
     model_validator,
 )
 
-from scheduler_env.validation import invalid, refusal
+from scheduler_env.validation import Whole, invalid, refusal
 from scheduler_service.clock import to_iso
 from scheduler_service.errors import InvalidExperiment
 from scheduler_service.experiments.about import ABOUT, Hypothesis, Owner, Title
 from scheduler_service.experiments.assignment import Range, bucket, bucket_ranges, choose
-from scheduler_service.experiments.definition import Definition, Whole
+from scheduler_service.experiments.definition import Definition
 from scheduler_service.experiments.lifecycle import Status
 from scheduler_service.experiments.moment import Moment
 from scheduler_service.experiments.rollout import Rollout

@@ -7,6 +7,7 @@ from typing_extensions import TypedDict
 
 from scheduler_env.problem_request import CrewEfficiency, Params, Teams, WorkPoints
 from scheduler_env.standard_cycle import SAMPLE_PARAMS, STANDARD_STEPS
+from scheduler_env.validation import WHOLE, Whole
 from scheduler_service.experiments.answering import AssignmentReason
 from scheduler_service.http.contract.types import (
     MAX_CHARTS,
@@ -26,7 +27,6 @@ from scheduler_service.http.contract.types import (
     Share,
     Strict,
     Success,
-    Whole,
     WholeNumber,
     about,
     examples,
@@ -79,10 +79,10 @@ class RunRequest(Strict):
     user_id: OptionalId = None
     model: OptionalName = Field(default=None, description="Pins a model: key, short name or tag; no experiment.")
     algorithm: OptionalName = Field(default=None, description="Its stable model answers where no experiment decides.")
-    time_budget_ms: Annotated[Whole, Field(ge=0)] | None = Field(
+    time_budget_ms: Annotated[int, Field(ge=0), WHOLE] | None = Field(
         default=None, description="Improve the schedule for so long. Left out: as long as the model does by default."
     )
-    seed: Annotated[Whole, Field(ge=0, lt=2**31)] | None = Field(
+    seed: Annotated[int, Field(ge=0, lt=2**31), WHOLE] | None = Field(
         default=None, description="Of the search's random choices, 0 by default: others show how far schedules scatter."
     )
     charts: Annotated[
