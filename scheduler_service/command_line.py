@@ -6,6 +6,7 @@ import os
 import sys
 import unicodedata
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 from scheduler_env.vocabulary import half_width, number_of
@@ -36,6 +37,20 @@ def run(command: Callable[[], Outcome], *, as_json: bool, interrupted: str = "")
             print(f"\n{interrupted}", file=sys.stderr)
         return INTERRUPTED
     return status
+
+
+def shared_options() -> argparse.ArgumentParser:
+    """A parent parser with `--home` and `--json`."""
+    parser = argparse.ArgumentParser(add_help=False)
+    parser.add_argument("--home", type=Path, metavar="FOLDER", help="home of the service (default: SCHED_HOME)")
+    parser.add_argument("--json", action="store_true", help="print JSON instead of text")
+    return parser
+
+
+def add_actor(parser: argparse.ArgumentParser) -> None:
+    """Add `--actor`, by default the user of the system."""
+    help_text = "name for the history (default: %(default)s)"
+    parser.add_argument("--actor", default=os.environ.get("USER", ""), help=help_text)
 
 
 def table(header: Sequence[object], rows: Sequence[Sequence[object]]) -> str:

@@ -24,9 +24,8 @@ from scheduler_service.stats.arms import BASELINE
 from scheduler_service.stats.metrics import PAIRED, paired_metric
 from scheduler_service.stats.spending import replay_alpha
 from scheduler_service.stats.verdict import DEFAULT_MARGIN
-from scheduler_service.telemetry.queries import LoggedRequest
 from scheduler_service.telemetry.record import PairRecord, ReplayRecord, input_digest
-from scheduler_service.telemetry.replays import ReplayLog
+from scheduler_service.telemetry.replays import LoggedRequest, ReplayLog
 
 if TYPE_CHECKING:
     from model_manager import LoadedModel
