@@ -23,7 +23,14 @@ from scheduler_service.experiments.about import ABOUT
 from scheduler_service.experiments.examination import RUN_COLUMNS
 from scheduler_service.experiments.experiment import Experiment
 from scheduler_service.experiments.prospect import Prospect
-from scheduler_service.experiments.replay import Contest, ReplayOptions, contest_of, plan_replay, run_replay, state_of
+from scheduler_service.experiments.replay import (
+    Contest,
+    ReplayOptions,
+    contest_of,
+    plan_replay,
+    replay_status,
+    run_replay,
+)
 from scheduler_service.settings import Settings, settings_from_environment
 from scheduler_service.stats.metrics import PAIRED
 from scheduler_service.words import WORDS
@@ -374,7 +381,7 @@ def _replay(doors: Doors, options: argparse.Namespace) -> Answer:
         own_requests=options.own,
     )
     if contest.key_a == contest.key_b:
-        value = state_of(contest, None, "identical", 0, doors.monitor)
+        value = replay_status(contest, None, "identical", 0, doors.monitor)
         return value, str(value["verdict"]["verdict_sentence"])
     models = doors.models.load_model(contest.key_a), doors.models.load_model(contest.key_b)
     plan = plan_replay(doors.monitor.replays, contest, chosen, utc_now())
@@ -387,7 +394,7 @@ def _replay(doors: Doors, options: argparse.Namespace) -> Answer:
             bar.update(done - bar.n)
 
         run_replay(plan, doors.monitor, *models, progress=progress)
-    value = state_of(contest, plan.record, "done", plan.total, doors.monitor)
+    value = replay_status(contest, plan.record, "done", plan.total, doors.monitor)
     return value, _replay_text(value)
 
 
