@@ -299,7 +299,8 @@ class ABTestManager:
         """
         examined = self.examine(name, runs, pairs)
         is_default = self._changes.is_default(examined.experiment.model_a)
-        made = self._act(examined.experiment, examined.evidence(is_baseline_the_default=is_default))
+        evidence = examined.evidence(is_baseline_the_default=is_default)
+        made = act(self._changes, examined.experiment, evidence, self._clock())
         return made if made is None or made.event != "arm_stopped" else self.review(name, runs, pairs) or made
 
     def trip(self, name: str, runs: "pd.DataFrame") -> Transition | None:
@@ -316,8 +317,8 @@ class ABTestManager:
         checks = {arm: [check_requests(runs, BASELINE, arm)] for arm in experiment.running_candidates}
         if all(each.state != "breached" for found in checks.values() for each in found):
             return None
-        of_several = len(experiment.candidates) > 1
-        made = self._act(experiment, Evidence({}, None, "", False, checks, False, is_one_of_several=of_several))
+        evidence = Evidence({}, None, "", False, checks, False, is_one_of_several=len(experiment.candidates) > 1)
+        made = act(self._changes, experiment, evidence, self._clock())
         return made if made is None or made.event != "arm_stopped" else self.trip(name, runs) or made
 
     def advance_experiment(
@@ -416,9 +417,6 @@ class ABTestManager:
         self._changes.settle()
 
     # --- inside ---
-
-    def _act(self, experiment: Experiment, evidence: Evidence) -> Transition | None:
-        return act(self._changes, experiment, evidence, self._clock())
 
     def _newest_first(self, experiments: Mapping[str, Experiment]) -> list[Experiment]:
         now = self._clock()

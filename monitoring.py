@@ -24,12 +24,13 @@ from scheduler_service.alerts.in_force import ThresholdsInForce
 from scheduler_service.alerts.limits import LimitFile
 from scheduler_service.alerts.rules import RULES_OF_RUNS
 from scheduler_service.clock import Clock, parse_time, utc_now
+from scheduler_service.command_line import Progress
 from scheduler_service.errors import InvalidInput
 from scheduler_service.settings import Settings, settings_from_environment
 from scheduler_service.telemetry import queries
 from scheduler_service.telemetry.alerts import AlertLog
 from scheduler_service.telemetry.database import open_database
-from scheduler_service.telemetry.export import Progress, export
+from scheduler_service.telemetry.export import export
 from scheduler_service.telemetry.readings import readings, runs_of
 from scheduler_service.telemetry.record import MAX_REPORT_DAYS, PairRecord, PerformanceRecord
 from scheduler_service.telemetry.replays import ReplayLog

@@ -11,6 +11,8 @@ from scheduler_env.values import whole
 from scheduler_service.validation import invalid
 
 Whole = Annotated[int, BeforeValidator(whole)]
+FromList = BeforeValidator(lambda value: tuple(value) if isinstance(value, list) else value)
+"""For tuples: strict mode refuses JSON's lists."""
 
 COMMENT = "_"
 """Prefix of the names of comments; they are kept and ignored."""

@@ -23,7 +23,7 @@ from scheduler_service.clock import to_iso
 from scheduler_service.errors import InvalidExperiment
 from scheduler_service.experiments.about import ABOUT, Hypothesis, Owner, Title
 from scheduler_service.experiments.assignment import Range, bucket, bucket_ranges, choose
-from scheduler_service.experiments.definition import Definition, Whole
+from scheduler_service.experiments.definition import Definition, FromList, Whole
 from scheduler_service.experiments.lifecycle import Status
 from scheduler_service.experiments.moment import Moment
 from scheduler_service.experiments.rollout import Rollout
@@ -130,18 +130,13 @@ class Experiment(Definition):
     guardrails: Margins = Field(default_factory=lambda: DEFAULT_MARGINS)  # name -> tolerated harm
     shadow: Annotated[float, BeforeValidator(_read_shadow)] = Field(default=0.0, ge=0.0, le=1.0, allow_inf_nan=False)
     forced_variants: Mapping[UserId, str] = Field(default_factory=_empty)  # testers, excluded from the results
-    excluded_users: tuple[UserId, ...] = ()  # they get the default model
+    excluded_users: Annotated[tuple[UserId, ...], FromList] = ()  # they get the default model
     stopped_arms: Mapping[str, Moment] = Field(default_factory=_empty)  # candidate -> time of the stop
     rollout: Rollout | None = None
     promotion: Promotion | None = None
     last_transition: dict[str, Any] | None = None  # written together with the new state, for the history
     last_description: dict[str, Any] | None = None  # likewise, for the last change of title, hypothesis or owner
     archived_at: Moment | None = None  # only of archived experiments
-
-    @field_validator("excluded_users", mode="before")
-    @classmethod
-    def _tuple(cls, value: object) -> object:
-        return tuple(value) if isinstance(value, list) else value
 
     @model_validator(mode="before")
     @classmethod

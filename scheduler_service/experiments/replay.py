@@ -17,6 +17,7 @@ from scheduler_env.errors import InvalidInstance
 from scheduler_env.problem import Instance
 from scheduler_env.readers import instance_from_request
 from scheduler_service.clock import to_iso
+from scheduler_service.command_line import Progress
 from scheduler_service.errors import InvalidExperiment, InvalidInput, NothingToReplay
 from scheduler_service.experiments.experiment import Experiment
 from scheduler_service.experiments.pairing import pair_record, solve_both
@@ -42,9 +43,6 @@ COMMIT_AFTER, COMMIT_AFTER_S = 25, 1.0
 
 ReplayState = Literal["identical", "running", "done", "unfinished", "failed"]
 """`unfinished`: interrupted, or running in another process; it continues when it is started again."""
-
-Progress = Callable[[int, int], None]
-"""Called with the number of requests done and the total."""
 
 
 @dataclass(frozen=True, slots=True)

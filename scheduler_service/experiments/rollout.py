@@ -8,12 +8,12 @@ others get the default model and are excluded from the analysis. A higher covera
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationInfo, field_validator
 
 from scheduler_service.clock import to_iso
-from scheduler_service.experiments.definition import Definition, Whole
+from scheduler_service.experiments.definition import Definition, FromList, Whole
 from scheduler_service.experiments.moment import Moment
 from scheduler_service.stats.guardrails import GUARDRAILS, Guardrail
 from scheduler_service.validation import invalid
@@ -29,22 +29,13 @@ DecisionKind = Literal["hold", "advance", "promote", "stop_arm", "abort"]
 class Rollout(Definition):
     """The plan of a rollout and its current stage."""
 
-    stages: tuple[float, ...] = DEFAULT_STAGES  # shares of the users that get the candidate
+    stages: Annotated[tuple[float, ...], FromList] = DEFAULT_STAGES  # shares of the users that get the candidate
     min_samples: Whole = Field(default=100, ge=2, le=10**9)  # values of the metric in each arm, in each stage
     min_hours: float = Field(default=24.0, ge=0.0, le=MAX_HOURS, allow_inf_nan=False)  # in each stage
     auto: bool = True  # false: only people advance it
     promote_on: PromoteOn = "better"
     stage: Whole = Field(default=0, ge=0)  # index into `stages`
     stage_since: Moment
-
-    @field_validator("stages", mode="before")
-    @classmethod
-    def _numbers(cls, stages: object) -> object:
-        if isinstance(stages, list):
-            return tuple(
-                float(stage) if isinstance(stage, int) and not isinstance(stage, bool) else stage for stage in stages
-            )
-        return stages
 
     @field_validator("stages")
     @classmethod

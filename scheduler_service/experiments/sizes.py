@@ -87,6 +87,7 @@ def _breakdown(examined: Examination, arm: str, runs: pd.DataFrame, pairs: pd.Da
     alpha = examined.experiment.alpha / len(examined.verdicts) / len(CLASSES)
     of_pairs = pairs_by_source(pairs, arm)["shadow"] if examined.is_of_pairs(arm) else None
     rows = _until_stopped(examined, arm, runs) if of_pairs is None else of_pairs
+    compared = rows[rows["variant"].isin((BASELINE, arm)).astype(bool)] if of_pairs is None else rows
     sizes = _sizes(rows)
     found = []
     for low, high in CLASSES:
@@ -96,7 +97,7 @@ def _breakdown(examined: Examination, arm: str, runs: pd.DataFrame, pairs: pd.Da
         is_of_pairs=of_pairs is not None,
         level=1.0 - alpha,
         classes=tuple(SizeClass(*ends, *each) for ends, each in zip(CLASSES, found, strict=True)),
-        unknown=int(np.isnan(sizes[_compared(rows, arm)]).sum()) if of_pairs is None else int(np.isnan(sizes).sum()),
+        unknown=int(np.isnan(_sizes(compared)).sum()),
     )
 
 
@@ -118,11 +119,6 @@ def _sizes(rows: pd.DataFrame) -> np.ndarray[Any, np.dtype[np.float64]]:
     if "n_workpoints" not in rows.columns:
         return np.full(len(rows), np.nan)
     return np.asarray(rows["n_workpoints"].astype("Float64").to_numpy(dtype=np.float64, na_value=np.nan), np.float64)
-
-
-def _compared(rows: pd.DataFrame, arm: str) -> np.ndarray[Any, np.dtype[np.bool_]]:
-    """Whether each row is of the baseline or the candidate."""
-    return np.asarray(rows["variant"].isin((BASELINE, arm)), dtype=bool)
 
 
 def _of_runs(comparison: ArmComparison, rows: pd.DataFrame, alpha: float) -> tuple[Finding, NotComputable | None]:

@@ -6,8 +6,7 @@ Exit status: 0 done; 1 refused, not found, or (`alerts`) an alert is firing; 2 i
 import argparse
 import logging
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -15,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from scheduler_service.alerts.desk import as_json
 from scheduler_service.alerts.rules import RULES_OF_RUNS
 from scheduler_service.backup import back_up, restore
-from scheduler_service.command_line import Outcome, add_actor, integer, number, run, shared_options, table
+from scheduler_service.command_line import Outcome, add_actor, integer, number, progress_bar, run, shared_options, table
 from scheduler_service.errors import InvalidInput
 from scheduler_service.experiments.archive import archive_of
 from scheduler_service.experiments.config import ConfigFile
@@ -256,7 +255,7 @@ def _who(change: Mapping[str, Any] | None) -> str:
 
 
 def _export(parts: Parts, options: argparse.Namespace) -> Outcome:
-    with _bar("exporting", "row") as progress:
+    with progress_bar("exporting", "row") as progress:
         rows = parts.monitor.export(
             options.file,
             options.table,
@@ -289,7 +288,7 @@ def _vacuum(parts: Parts, options: argparse.Namespace) -> Outcome:
         config = ConfigFile(parts.settings.ab_config_file)
         keep = (*config.current().experiments, *archive_of(parts.settings.ab_config_file).summaries())
         config.check()  # a broken file does not tell which runs must be kept
-        with _bar("compacting", "run") as progress:
+        with progress_bar("compacting", "run") as progress:
             compacted = parts.monitor.upkeep.compact(before, keep_experiments=keep, progress=progress)
         parts.monitor.alerts.forget(before)
     freed = parts.monitor.upkeep.vacuum()
@@ -298,7 +297,7 @@ def _vacuum(parts: Parts, options: argparse.Namespace) -> Outcome:
 
 
 def _repair(settings: Settings, _options: argparse.Namespace) -> Outcome:
-    with _bar("saving", "row") as progress:
+    with progress_bar("saving", "row") as progress:
         done = repair(settings.database_file, progress)
     if done is None:
         return {"is_sound": True}, f"{settings.database_file} is sound; nothing was changed", 0
@@ -336,16 +335,3 @@ COMMANDS: Mapping[str, Callable[[Parts, argparse.Namespace], Outcome]] = {
     "stats": _stats,
     "vacuum": _vacuum,
 }
-
-
-@contextmanager
-def _bar(what: str, unit: str) -> Iterator[Callable[[int, int], None]]:
-    from tqdm import tqdm
-
-    with tqdm(desc=what, unit=unit, file=sys.stderr, leave=False) as bar:
-
-        def progress(done: int, total: int) -> None:
-            bar.total = total
-            bar.update(done - bar.n)
-
-        yield progress

@@ -192,15 +192,11 @@ class DatabaseFile:
         copy = temporary_beside(self.path)
         target = beside(self.path, f".replaced-{time.time_ns()}") if is_replaced else self.path
         try:
-            with closing(sqlite3.connect(copy)) as written:
-                keeper.backup(written)
-                found = written.execute("PRAGMA quick_check(1)").fetchone()[0]
-            if found != "ok":
-                raise sqlite3.DatabaseError(found)
+            _copy(keeper, copy, self.path)
             if not is_replaced:
                 self._set_logs_aside()
             move(copy, target)
-        except (sqlite3.Error, OSError) as err:
+        except (sqlite3.Error, OSError, DatabaseDamaged) as err:
             log.error(
                 "%s was deleted or replaced, and cannot be written again from what is still open: %s", self.path, err
             )
@@ -212,8 +208,7 @@ class DatabaseFile:
             else:
                 self._report("was deleted; it was written again from what was still open: nothing is lost")
         finally:
-            for suffix in ("", "-wal", "-shm", "-journal"):
-                beside(copy, suffix).unlink(missing_ok=True)
+            remove(copy)
 
     def _set_logs_aside(self) -> None:
         """Delete empty logs and shared memory; rename logs with content."""
@@ -302,13 +297,14 @@ def snapshot(source: Path, target: Path) -> None:
         DatabaseDamaged: the copy is not sound.
         StorageUnavailable: it cannot be read, or the disk is full.
     """
-    with (
-        storage_errors(source),
-        closing(sqlite3.connect(source, timeout=LOCK_TIMEOUT_S)) as read_from,
-        closing(sqlite3.connect(target, isolation_level=None)) as written,
-    ):
+    with storage_errors(source), closing(sqlite3.connect(source, timeout=LOCK_TIMEOUT_S)) as connection:
+        _copy(connection, target, source)
+
+
+def _copy(connection: sqlite3.Connection, target: Path, source: Path) -> None:
+    with closing(sqlite3.connect(target, isolation_level=None)) as written:
         # In one step: with several, a write by another process would restart the backup.
-        read_from.backup(written, pages=-1)
+        connection.backup(written, pages=-1)
         found = written.execute("PRAGMA quick_check(1)").fetchone()[0]
         if found != "ok":
             raise DatabaseDamaged("database_damaged", path=str(source), reason=str(found))
@@ -338,6 +334,12 @@ def _identity(path: Path) -> _Identity | None:
     except OSError:
         return None
     return status.st_dev, status.st_ino
+
+
+def remove(path: Path) -> None:
+    """Delete a database's file, log, shared memory and journal, if they exist."""
+    for suffix in ("", "-wal", "-shm", "-journal"):
+        beside(path, suffix).unlink(missing_ok=True)
 
 
 def beside(path: Path, suffix: str) -> Path:

@@ -10,6 +10,7 @@ from typing import Any, Literal
 from sqlalchemy import Engine, Select, func, select
 
 from scheduler_service.clock import parse_time
+from scheduler_service.command_line import Progress
 from scheduler_service.errors import InvalidInput, cannot_write
 from scheduler_service.files import move, temporary_beside
 from scheduler_service.telemetry import queries
@@ -17,8 +18,6 @@ from scheduler_service.telemetry.database import path_of, storage_errors
 
 BATCH_SIZE = 10_000
 Rows = Sequence[Sequence[Any]]
-Progress = Callable[[int, int], None]
-"""Called with the number of written rows and the total."""
 
 
 def export(
@@ -46,11 +45,10 @@ def export(
     writer = WRITERS.get(path.suffix.lower())
     if writer is None:
         raise InvalidInput("export_format", name=path.name, known=[*WRITERS])
-    if what == "pairs":
-        if model_key is not None:
-            raise InvalidInput("pairs_by_model")
-        query, dtypes = queries.pairs_query(experiment=experiment, start=start, end=end), queries.PAIR_DTYPES
-    else:
+    if what == "pairs" and model_key is not None:
+        raise InvalidInput("pairs_by_model")
+    query, dtypes = queries.pairs_query(experiment=experiment, start=start, end=end), queries.PAIR_DTYPES
+    if what == "runs":
         query = queries.runs_query(start=start, end=end, model_key=model_key, experiment=experiment)
         dtypes = queries.DTYPES
     total = int(queries.fetch(engine, select(func.count()).select_from(query.order_by(None).subquery()))[0][0])
@@ -115,7 +113,5 @@ def _write_parquet(path: Path, dtypes: Mapping[str, Any], chunks: Iterator[Rows]
     return count
 
 
-WRITERS: Mapping[str, Callable[[Path, Mapping[str, Any], Iterator[Rows]], int]] = {
-    ".csv": _write_csv,
-    ".parquet": _write_parquet,
-}
+WRITERS: Mapping[str, Callable[[Path, Mapping[str, Any], Iterator[Rows]], int]]
+WRITERS = {".csv": _write_csv, ".parquet": _write_parquet}

@@ -187,19 +187,15 @@ def fetch(engine: Engine, query: Select[Any]) -> Sequence[Row[Any]]:
 def _frame(rows: Sequence[Row[Any]], dtypes: Mapping[str, Any]) -> "pd.DataFrame":
     import pandas as pd
 
+    def series(values: Sequence[Any], dtype: str) -> Any:
+        if dtype.startswith("datetime"):
+            return pd.to_datetime(pd.Series(values, dtype="str"), format="ISO8601", utc=True).dt.as_unit("us")
+        return pd.Series(values, dtype=dtype)
+
     # Column by column: a frame made from rows would first infer the types, which are known here.
     by_column = zip(*rows, strict=True) if rows else [()] * len(dtypes)
     named = zip(dtypes.items(), by_column, strict=True)
-    return pd.DataFrame({name: _series(name, values, dtype) for (name, dtype), values in named})
-
-
-def _series(name: str, values: Sequence[Any], dtype: Any) -> "pd.Series[Any]":
-    import pandas as pd
-
-    if name == "timestamp":
-        return pd.to_datetime(pd.Series(values, dtype="str"), format="ISO8601", utc=True).dt.as_unit("us")
-    column: pd.Series[Any] = pd.Series(values, dtype=dtype)
-    return column
+    return pd.DataFrame({name: series(values, dtype) for (name, dtype), values in named})
 
 
 def runs_query(

@@ -4,7 +4,7 @@ import os
 import shutil
 import sqlite3
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,9 +14,10 @@ from typing import Any
 from sqlalchemy import Boolean, Float, Integer, LargeBinary, Table
 from sqlalchemy.types import TypeEngine
 
+from scheduler_service.command_line import Progress
 from scheduler_service.errors import StorageUnavailable
 from scheduler_service.files import locked, move, temporary_beside
-from scheduler_service.telemetry.database import beside, plain_engine, storage_errors
+from scheduler_service.telemetry.database import beside, plain_engine, remove, storage_errors
 from scheduler_service.telemetry.layout import CATALOGUE, LAYOUT_SUFFIX, Layout, saved_layout
 from scheduler_service.telemetry.schema import metadata, prepare
 
@@ -31,16 +32,10 @@ TABLE_PAGES = (b"\x05", b"\x0d")
 SUFFIXES = ("", "-wal", "-shm")
 TABLES = [table for table in metadata.sorted_tables if table.name != "schema_version"]
 
-STORED_AS: dict[type[TypeEngine[Any]], type | UnionType] = {
-    Boolean: int,
-    Integer: int,
-    Float: int | float,
-    LargeBinary: bytes,
-}
+STORED_AS: dict[type[TypeEngine[Any]], type | UnionType]
+STORED_AS = {Boolean: int, Integer: int, Float: int | float, LargeBinary: bytes}
 """The type of SQLite's values by column type; text for all others."""
 
-Progress = Callable[[int, int], None]
-"""Called with the number of saved rows and the number of known rows."""
 Row = tuple[object, ...]
 
 
@@ -72,14 +67,9 @@ def repair(path: Path, progress: Progress | None = None) -> Repair | None:
                 saved, lost = _save(path, copy, new, progress)
                 damaged = _exchange(path, new)
             finally:
-                _remove(new)
-                _remove(copy)
+                remove(new)
+                remove(copy)
     return Repair(saved, lost, damaged)
-
-
-def _remove(path: Path) -> None:
-    for suffix in (*SUFFIXES, "-journal"):
-        beside(path, suffix).unlink(missing_ok=True)
 
 
 def _is_sound(connection: sqlite3.Connection) -> bool:
@@ -107,7 +97,7 @@ def _is_lock(err: sqlite3.DatabaseError) -> bool:
 def _save(path: Path, copy: Path, new: Path, progress: Progress | None) -> tuple[dict[str, int], dict[str, int]]:
     """Fill `new` from `path`, or from a copy with another header or first page if nothing can be read."""
     for source in _sources(path, copy):
-        _remove(new)
+        remove(new)
         saved, lost = _save_all(source, new, progress)
         if sum(saved.values()) > 0:
             return saved, lost
@@ -141,12 +131,12 @@ def _new_databases(path: Path) -> tuple[bytes, list[Layout]]:
                 layouts.append(connection.execute(CATALOGUE).fetchall())
         return fresh.read_bytes()[:HEADER_BYTES], layouts
     finally:
-        _remove(fresh)
+        remove(fresh)
 
 
 def _with_start(path: Path, copy: Path, start: bytes) -> Path:
     """Copy the file and its log, and overwrite the first bytes with `start`."""
-    _remove(copy)
+    remove(copy)
     for suffix in ("", "-wal"):
         with suppress(FileNotFoundError):
             shutil.copyfile(beside(path, suffix), beside(copy, suffix))

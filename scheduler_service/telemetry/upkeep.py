@@ -1,7 +1,7 @@
 """Maintenance of the database: sizes, compaction of old runs, vacuum."""
 
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -26,6 +26,7 @@ from sqlalchemy import (
 )
 
 from scheduler_service.clock import to_iso
+from scheduler_service.command_line import Progress
 from scheduler_service.errors import StorageUnavailable
 from scheduler_service.files import locked
 from scheduler_service.telemetry import queries
@@ -39,9 +40,6 @@ VACUUM_SPACE_FACTOR = 2.1
 LOCK_TIMEOUT_S = 10.0
 BATCH_SIZE = 1_000
 """Runs per commit; other writers wait about 20 ms for it."""
-
-Progress = Callable[[int, int], None]
-"""Called with the number of runs done and the total."""
 
 
 class Upkeep:

@@ -43,7 +43,7 @@ def create_experiment(parts: Services, body: requests.ExperimentRequest) -> answ
 
     It compares models on live traffic; with `rollout` it ramps up a candidate.
     """
-    asked, choice = _with_usual_shadow(parts, body)
+    asked, choice = _with_default_shadow(parts, body)
     experiment = parts.experiments.create_experiment(
         asked.experiment_name,
         asked.model_a,
@@ -65,7 +65,7 @@ def plan_experiment(parts: Services, body: requests.PlanRequest) -> answers.Plan
 
     The answer says how long it would take; nothing is created.
     """
-    asked, choice = _with_usual_shadow(parts, body)
+    asked, choice = _with_default_shadow(parts, body)
     experiment = parse_request(asked.definition | {"start_time": to_iso(utc_now())})
     key = None if body.model_a is None else parts.models.resolve(body.model_a, standing=True)
     found = _planned(parts, experiment, body.minimum_effect, key)
@@ -216,7 +216,7 @@ def get_replay(parts: Services, name: ExperimentName) -> answers.ReplayAnswer:
     return success(replay=parts.replays.state(name))
 
 
-def _with_usual_shadow(parts: Services, body: Asked) -> tuple[Asked, ShadowChoice | None]:
+def _with_default_shadow(parts: Services, body: Asked) -> tuple[Asked, ShadowChoice | None]:
     """What was asked for, with the shadow that a rollout has by default; as it is where there is nothing to choose."""
     if body.rollout is None or body.shadow is not None:
         return body, None
