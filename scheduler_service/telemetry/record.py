@@ -22,7 +22,7 @@ class PerformanceRecord:
     """
 
     request_id: str
-    model_key: str | None = None  # that computed the schedule
+    model_key: str | None = None  # of the model that computed the schedule
     algorithm: str | None = None
     experiment: str | None = None
     variant: str | None = None  # "model_a" or "model_b"
