@@ -194,16 +194,12 @@ def examine(experiment: Experiment, runs: pd.DataFrame, pairs: pd.DataFrame | No
         )
         for arm in candidates
     }
+    days_until = {arm: _days_until(experiment, runs, now, arm) for arm in candidates}
     return Examination(
         experiment=experiment,
         comparisons=comparisons,
         verdicts={
-            arm: judge(
-                runs_of[arm],
-                replace(comparison, alpha=each_alpha),
-                experiment.margin,
-                _days_until(experiment, runs, now, arm),
-            )
+            arm: judge(runs_of[arm], replace(comparison, alpha=each_alpha), experiment.margin, days_until[arm])
             for arm, comparison in comparisons.items()
         },
         guardrails={arm: _guardrails(experiment, of, arm, shadow.get(arm)) for arm, of in runs_of.items()},
@@ -222,15 +218,8 @@ def _guardrails(
     """The guardrails of the candidate `arm`, and the breaker; empty if the experiment has none."""
     if not experiment.guardrails:
         return ()
-    checked = check_guardrails(
-        runs,
-        experiment.guardrails,
-        BASELINE,
-        arm,
-        GUARDRAIL_ALPHA / len(experiment.candidates),
-        split=experiment.traffic_split or None,
-        pairs=shadow,
-    )
+    alpha, split = GUARDRAIL_ALPHA / len(experiment.candidates), experiment.traffic_split or None
+    checked = check_guardrails(runs, experiment.guardrails, BASELINE, arm, alpha, split=split, pairs=shadow)
     return (*checked, check_requests(runs, BASELINE, arm))
 
 
@@ -273,20 +262,13 @@ def _days_until(experiment: Experiment, runs: pd.DataFrame, now: datetime, arm: 
 
 def _pair_verdicts(experiment: Experiment, pairs: pd.DataFrame | None, candidate: str) -> dict[str, PairedVerdict]:
     """Source -> verdict. If the experiment is shadowed, there is a verdict on shadow pairs even without pairs."""
-    return {
-        source: replace(
-            judge_pairs(
-                mine,
-                margin=experiment.margin,
-                alpha=alpha_of_pairs(experiment, mine),
-                candidate=candidate,
-                metric=paired_metric(experiment.success_metric),
-            ),
-            replay_number=replay_number_of(mine),
-        )
-        for source, mine in pairs_by_source(pairs, candidate).items()
-        if len(mine) or (source == "shadow" and experiment.shadow > 0.0)
-    }
+    found, margin, metric = {}, experiment.margin, paired_metric(experiment.success_metric)
+    for source, mine in pairs_by_source(pairs, candidate).items():
+        if len(mine) or (source == "shadow" and experiment.shadow > 0.0):
+            alpha = alpha_of_pairs(experiment, mine)
+            judged = judge_pairs(mine, margin=margin, alpha=alpha, candidate=candidate, metric=metric)
+            found[source] = replace(judged, replay_number=replay_number_of(mine))
+    return found
 
 
 def alpha_of_pairs(experiment: Experiment, pairs: pd.DataFrame) -> float:
