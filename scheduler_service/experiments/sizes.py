@@ -89,14 +89,15 @@ def _breakdown(examined: Examination, arm: str, runs: pd.DataFrame, pairs: pd.Da
     rows = _until_stopped(examined, arm, runs) if of_pairs is None else of_pairs
     compared = rows[rows["variant"].isin((BASELINE, arm)).astype(bool)] if of_pairs is None else rows
     sizes = _sizes(rows)
-    found = []
+    classes, examine_rows = [], _of_runs if of_pairs is None else _of_pairs
     for low, high in CLASSES:
         mine = rows[(sizes >= low) & (sizes <= (np.inf if high is None else high))]
-        found.append(_of_runs(comparison, mine, alpha) if of_pairs is None else _of_pairs(comparison, mine, alpha))
+        finding, effect = examine_rows(comparison, mine, alpha)
+        classes.append(SizeClass(low, high, finding, effect if isinstance(effect, NotComputable) else None))
     return Breakdown(
         is_of_pairs=of_pairs is not None,
         level=1.0 - alpha,
-        classes=tuple(SizeClass(*ends, *each) for ends, each in zip(CLASSES, found, strict=True)),
+        classes=tuple(classes),
         unknown=int(np.isnan(_sizes(compared)).sum()),
     )
 
@@ -121,7 +122,7 @@ def _sizes(rows: pd.DataFrame) -> np.ndarray[Any, np.dtype[np.float64]]:
     return np.asarray(rows["n_workpoints"].astype("Float64").to_numpy(dtype=np.float64, na_value=np.nan), np.float64)
 
 
-def _of_runs(comparison: ArmComparison, rows: pd.DataFrame, alpha: float) -> tuple[Finding, NotComputable | None]:
+def _of_runs(comparison: ArmComparison, rows: pd.DataFrame, alpha: float) -> tuple[Finding, Effect | NotComputable]:
     effect = effect_of_arms(
         user_values(rows, comparison.metric, comparison.arms, comparison.split), comparison.metric, alpha
     )
@@ -133,10 +134,10 @@ def _of_runs(comparison: ArmComparison, rows: pd.DataFrame, alpha: float) -> tup
         users={arm: int(np.unique(units(mine)).size) for arm, mine in of_arm.items()},
         samples={arm: len(mine) for arm, mine in of_arm.items()},
     )
-    return found, _why(effect)
+    return found, effect
 
 
-def _of_pairs(comparison: ArmComparison, rows: pd.DataFrame, alpha: float) -> tuple[Finding, NotComputable | None]:
+def _of_pairs(comparison: ArmComparison, rows: pd.DataFrame, alpha: float) -> tuple[Finding, Effect | NotComputable]:
     a, b = paired_user_means(rows, comparison.metric)
     effect = effect_of_pairs(a, b, comparison.metric, alpha)
     answered = rows[f"{comparison.metric.name}_a"].astype("float64")
@@ -146,14 +147,10 @@ def _of_pairs(comparison: ArmComparison, rows: pd.DataFrame, alpha: float) -> tu
         users=dict.fromkeys(comparison.arms, int(a.size)),
         samples=dict.fromkeys(comparison.arms, len(rows)),
     )
-    return found, _why(effect)
+    return found, effect
 
 
 def _mean(values: pd.Series[float], rows: pd.DataFrame) -> float | None:
     """The mean of the user means; None: no value."""
     of_users = totals(values, units(rows))
     return float((of_users.sums / of_users.counts).mean()) if of_users.counts.size else None
-
-
-def _why(effect: Effect | NotComputable) -> NotComputable | None:
-    return effect if isinstance(effect, NotComputable) else None
