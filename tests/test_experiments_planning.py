@@ -54,7 +54,7 @@ def test_the_planned_users_find_the_wanted_effect_four_times_in_five():
     found = 0
     for _ in range(200):
         is_b = rng.random(2 * n) < 0.5
-        y = rng.choice(planned.prospect.y, 2 * n) + np.log1p(-0.03) * is_b
+        y = rng.choice(planned.forecast.y, 2 * n) + np.log1p(-0.03) * is_b
         users = UserValues(np.clip(y, 0.0, np.log(2.0)), (0.0, np.log(2.0)), is_b, np.full(2 * n, 0.5), None)
         found += effect_of_arms(users, METRICS["makespan"], 0.05).low > 0.0
     assert 0.7 < found / 200 < 0.95

@@ -14,7 +14,7 @@ from scheduler_service.experiments.experiment import Experiment
 from scheduler_service.stats.arms import BASELINE, metric_values, since_recorded, units, user_means
 from scheduler_service.stats.metrics import Metric, metric_named
 from scheduler_service.stats.outcome import NotComputable
-from scheduler_service.stats.power import Prospect
+from scheduler_service.stats.power import Forecast
 from scheduler_service.stats.summaries import Values
 
 if TYPE_CHECKING:
@@ -95,7 +95,7 @@ class Plan:
     experiment: Experiment
     minimum_effect: float  # share of the baseline
     traffic: Traffic
-    prospect: Prospect | NotComputable
+    forecast: Forecast | NotComputable
     correlation: float | None  # of metric and lower bound; None if the metric is not adjusted for the bound
     model: str | None  # key of the model whose runs are used; None: all models
     runs: int  # number of these runs
@@ -134,13 +134,13 @@ class Plan:
     def detectable_after(self, days: float) -> float | None:
         """The smallest improvement detected with a power of 80 %; None: too few users, or unknown variance."""
         users = self.users_after(days)
-        if isinstance(self.prospect, NotComputable) or min(self.shares) == 0.0:
+        if isinstance(self.forecast, NotComputable) or min(self.shares) == 0.0:
             return None
-        return self.prospect.detectable(sum(users.values()), self._share)
+        return self.forecast.detectable(sum(users.values()), self._share)
 
     def to_dict(self) -> dict[str, Any]:
         """JSON; shares as percentages, null for unknown values."""
-        experiment, known = self.experiment, not isinstance(self.prospect, NotComputable)
+        experiment, known = self.experiment, not isinstance(self.forecast, NotComputable)
         days, minimum = float(experiment.duration_days), self.minimum_effect
         needed = self.days_for(minimum) if known else None
         return {
@@ -148,7 +148,7 @@ class Plan:
             "direction": self._metric.direction,
             "alpha": self.alpha,
             "power": POWER,
-            "reason": self.prospect.to_dict() if isinstance(self.prospect, NotComputable) else None,
+            "reason": self.forecast.to_dict() if isinstance(self.forecast, NotComputable) else None,
             "basis": {
                 "model": self.model,
                 "days": self.traffic.window_days,
@@ -183,9 +183,9 @@ class Plan:
 
     def _users_for(self, effect: float, supposed: float = 0.0) -> float | None:
         """The users of the whole service that are needed; None: unknown variance, or an arm without users."""
-        if isinstance(self.prospect, NotComputable) or min(self.shares) == 0.0:
+        if isinstance(self.forecast, NotComputable) or min(self.shares) == 0.0:
             return None
-        wanted = self.prospect.users_needed(effect, self._share, supposed=supposed)
+        wanted = self.forecast.users_needed(effect, self._share, supposed=supposed)
         return None if wanted is None else wanted / sum(self.shares)
 
     @property
@@ -224,12 +224,12 @@ def plan(
     metric = metric_named(experiment.success_metric)
     mine = runs if model is None else runs[runs["model_key"].eq(model).fillna(value=False).astype(bool)]
     alpha = experiment.alpha / len(experiment.candidates)
-    prospect, correlation = _prospect(mine, metric, alpha)
-    if model is not None and isinstance(prospect, NotComputable):
-        mine, model, (prospect, correlation) = runs, None, _prospect(runs, metric, alpha)
+    forecast, correlation = _forecast(mine, metric, alpha)
+    if model is not None and isinstance(forecast, NotComputable):
+        mine, model, (forecast, correlation) = runs, None, _forecast(runs, metric, alpha)
     users = int(np.unique(units(mine)).size)
     traffic = traffic_of(runs, now, days)
-    return Plan(experiment, minimum_effect, traffic, prospect, correlation, model, len(mine), users)
+    return Plan(experiment, minimum_effect, traffic, forecast, correlation, model, len(mine), users)
 
 
 def last_coverage(experiment: Experiment) -> float:
@@ -240,7 +240,7 @@ def last_coverage(experiment: Experiment) -> float:
     return rollout.model_copy(update={"stage": len(rollout.stages) - 2}).coverage
 
 
-def _prospect(runs: pd.DataFrame, metric: Metric, alpha: float) -> tuple[Prospect | NotComputable, float | None]:
+def _forecast(runs: pd.DataFrame, metric: Metric, alpha: float) -> tuple[Forecast | NotComputable, float | None]:
     values = metric_values(runs, metric)
     if values is None or not values.notna().any():
         if metric.may_be_unrecorded and len(runs):
@@ -251,7 +251,7 @@ def _prospect(runs: pd.DataFrame, metric: Metric, alpha: float) -> tuple[Prospec
         return NotComputable("too_few_units", "too_few_to_plan", least=MIN_USERS, users=means.size), None
     if not metric.is_ratio_scale and not float(means.mean()) > 0.0:
         return NotComputable("baseline_not_positive", mean=float(means.mean())), None
-    return Prospect(means, limits, metric, alpha, POWER), correlation
+    return Forecast(means, limits, metric, alpha, POWER), correlation
 
 
 def traffic_of(runs: pd.DataFrame, now: datetime, days: float) -> Traffic:

@@ -72,8 +72,8 @@ class Ramp:
 
     def notes(self) -> list[Message]:
         """Notes for the owner of the experiment."""
-        if isinstance(self.plan.prospect, NotComputable):
-            return [Message("ramp.unknown", {"reason": self.plan.prospect.text})]
+        if isinstance(self.plan.forecast, NotComputable):
+            return [Message("ramp.unknown", {"reason": self.plan.forecast.text})]
         if self.proposed_stages is None:
             return self._reach()
         sooner, later = (
@@ -130,21 +130,21 @@ class Ramp:
         return [*found, Message("ramp.remedy_replay")]
 
     def _detectable(self, *, on_pairs: bool, stages: tuple[float, ...]) -> float | None:
-        prospect = self.plan.prospect
-        if isinstance(prospect, NotComputable):
+        forecast = self.plan.forecast
+        if isinstance(forecast, NotComputable):
             return None
         if on_pairs:
-            return prospect.detectable_in_pairs(self.users) if self.plan.experiment.success_metric in PAIRED else None
-        return prospect.detectable(_taking_part(stages[-2], self.users), 0.5)
+            return forecast.detectable_in_pairs(self.users) if self.plan.experiment.success_metric in PAIRED else None
+        return forecast.detectable(_taking_part(stages[-2], self.users), 0.5)
 
     def _shows_non_inferiority(self) -> bool:
-        prospect, supposed = self.plan.prospect, -self.plan.experiment.margin
-        if isinstance(prospect, NotComputable):
+        forecast, supposed = self.plan.forecast, -self.plan.experiment.margin
+        if isinstance(forecast, NotComputable):
             return False
         if self.rests_on_pairs:
-            needed, users = prospect.pairs_needed(0.0, supposed=supposed), self.users
+            needed, users = forecast.pairs_needed(0.0, supposed=supposed), self.users
         else:
-            needed = prospect.users_needed(0.0, 0.5, supposed=supposed)
+            needed = forecast.users_needed(0.0, 0.5, supposed=supposed)
             users = _taking_part(self.rollout.stages[-2], self.users)
         return needed is not None and needed <= users
 
