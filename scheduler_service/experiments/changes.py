@@ -34,7 +34,7 @@ log = logging.getLogger(__name__)
 class Registry(Protocol):
     """The methods of the model registry (`ModelVersionManager`) that experiments need."""
 
-    def resolve(self, name: str, *, standing: bool = False) -> str: ...
+    def resolve(self, name: str, *, oldest: bool = False) -> str: ...
     def check_deployable(self, name: str) -> None: ...
     def promote_model(self, name: str, status: str, *, reason: str = "", actor: str = "") -> object: ...
     def rollback(self, algorithm: str, reason: str, *, actor: str = "", only_from: str | None = None) -> object: ...
@@ -308,7 +308,7 @@ class Changes:
             return False
 
     def _key(self, model: str) -> str:
-        return model if self._registry is None else self._registry.resolve(model, standing=True)
+        return model if self._registry is None else self._registry.resolve(model, oldest=True)
 
     def _record(self, transition: Mapping[str, Any]) -> None:
         if transition.get("id") in self._written:
@@ -374,7 +374,7 @@ class Changes:
     def _approve_rollout(self, experiment: Experiment, default: str) -> None:
         """Refuse a rollout whose candidate cannot be deployed, or whose baseline is not the default model."""
         assert self._registry is not None
-        if self._registry.resolve(experiment.model_a) != self._registry.resolve(default, standing=True):
+        if self._registry.resolve(experiment.model_a) != self._registry.resolve(default, oldest=True):
             model = experiment.model_a
             raise InvalidExperiment("rollout_baseline", ("model_a",), model=model, default=default)
         self._registry.check_deployable(experiment.model_b)

@@ -375,7 +375,7 @@ def _contest(doors: Doors, options: argparse.Namespace) -> Contest:
         if any(names):
             raise InvalidInput("experiment_and_models")
         experiment = doors.experiments.get_experiment(options.experiment)
-        contest = contest_of(experiment, options.candidate, lambda name: doors.models.resolve(name, standing=True))
+        contest = contest_of(experiment, options.candidate, lambda name: doors.models.resolve(name, oldest=True))
         return contest if options.metric is None else replace(contest, metric=options.metric)
     if not all(names) or options.candidate or options.own:
         raise InvalidInput("two_models_needed")

@@ -99,6 +99,6 @@ def _shares(experiment: Experiment) -> dict[str, float]:
 
 def _key(parts: Services, name: str) -> str | None:
     try:
-        return parts.models.resolve(name, standing=True)
+        return parts.models.resolve(name, oldest=True)
     except ServiceError:
         return None

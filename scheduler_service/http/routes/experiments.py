@@ -67,7 +67,7 @@ def plan_experiment(parts: Services, body: requests.PlanRequest) -> answers.Plan
     """
     asked, choice = _with_default_shadow(parts, body)
     experiment = parse_request(asked.definition | {"start_time": to_iso(utc_now())})
-    key = None if body.model_a is None else parts.models.resolve(body.model_a, standing=True)
+    key = None if body.model_a is None else parts.models.resolve(body.model_a, oldest=True)
     found = _planned(parts, experiment, body.minimum_effect, key)
     ramp = ramp_of(found)
     if ramp is None:
@@ -238,7 +238,7 @@ def _notes(parts: Services, experiment: Experiment) -> list[Message]:
         return []
     try:
         ramp = ramp_of(
-            _planned(parts, experiment, TYPICAL_IMPROVEMENT, parts.models.resolve(experiment.model_a, standing=True))
+            _planned(parts, experiment, TYPICAL_IMPROVEMENT, parts.models.resolve(experiment.model_a, oldest=True))
         )
     except ServiceError as err:  # the experiment is there, whatever is wrong with the records
         return [Message("ramp.unknown", {"reason": str(err)})]

@@ -140,7 +140,7 @@ class Replays:
 
     def _contest(self, experiment: str, candidate: str | None) -> Contest:
         def resolve(name: str) -> str:
-            return self._models.resolve(name, standing=True)
+            return self._models.resolve(name, oldest=True)
 
         return contest_of(self._experiments.get_experiment(experiment), candidate, resolve)
 
