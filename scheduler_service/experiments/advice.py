@@ -1,6 +1,6 @@
 """The recommended action after a verdict: its text, and the move that pages offer first. Pure."""
 
-from typing import Literal, get_args
+from typing import Literal
 
 from scheduler_service.experiments.experiment import Experiment
 from scheduler_service.experiments.lifecycle import OVER, Status
@@ -8,7 +8,6 @@ from scheduler_service.stats.judged import UNRELIABLE, Judged
 from scheduler_service.words import Message
 
 AdvisedMove = Literal["promote", "stop", "stop_arm", "conclude", "start"]
-ADVISED_MOVES: tuple[AdvisedMove, ...] = get_args(AdvisedMove)
 
 
 def next_step(

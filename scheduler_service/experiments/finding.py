@@ -16,7 +16,6 @@ Basis = Literal["users", "shadow", "replay", "raw_means"]
 BASES: tuple[Basis, ...] = get_args(Basis)
 Side = Literal["worse", "better", "open", "unknown"]
 """The position of the interval. open: it contains zero; unknown: there is no interval."""
-SIDES: tuple[Side, ...] = get_args(Side)
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal
 
 from scheduler_service.errors import ConsentNeeded, StorageUnavailable
 from scheduler_service.experiments.advice import advised_move
@@ -25,7 +25,6 @@ Records = Callable[[], "tuple[pd.DataFrame, pd.DataFrame]"]
 """Reads the runs and the pairs of an experiment."""
 
 Objection = Literal["interval", "fails_more", "guardrail"]
-OBJECTIONS: tuple[Objection, ...] = get_args(Objection)
 
 CONSENT = "although_worse"
 """The field of a request, and the option of a command, that promotes in spite of objections."""

@@ -70,6 +70,7 @@ LISTED = (
     *("time_budget_ms", "stage", "error_message", "policy_makespan", "split"),
 )
 """The columns of a run in a list for users."""
+PAST_WEEKS = 4
 
 
 def run_frame(
@@ -135,12 +136,10 @@ def experiments_since(engine: Engine, run: int, pair: int) -> tuple[frozenset[st
     return frozenset(names), newest[0], newest[1]
 
 
-def runs_of_weeks_before(
-    engine: Engine, now: datetime, *, at_least: timedelta, weeks: int = 4
-) -> tuple[timedelta, list[int]]:
+def runs_of_weeks_before(engine: Engine, now: datetime, *, at_least: timedelta) -> tuple[timedelta, list[int]]:
     """The time since the last run (zero if there is none), and the number of runs in the same hours of earlier weeks.
 
-    The runs are counted if the time is at least `at_least`, for each of the last `weeks` recorded weeks. If it is more
+    The runs are counted if the time is at least `at_least`, for each of the last `PAST_WEEKS` recorded weeks. If it is more
     than a week, its first week is compared. Reads an index only. Raises as `run_frame`.
     """
     first, last = (fetch(engine, select(end(runs.c.timestamp)))[0][0] for end in (func.min, func.max))
@@ -151,7 +150,7 @@ def runs_of_weeks_before(
     if now - since < at_least:
         return now - since, []
     counts = []
-    for begin in (since - n * week for n in range(1, weeks + 1)):
+    for begin in (since - n * week for n in range(1, PAST_WEEKS + 1)):
         if begin >= first:
             query = select(func.count()).select_from(runs)
             counts.append(int(fetch(engine, between(query, runs, begin, begin + min(now - since, week)))[0][0]))
