@@ -139,7 +139,7 @@ def experiments_since(engine: Engine, run: int, pair: int) -> tuple[frozenset[st
 def runs_of_weeks_before(engine: Engine, now: datetime, *, at_least: timedelta) -> tuple[timedelta, list[int]]:
     """The time since the last run (zero if there is none), and the number of runs in the same hours of earlier weeks.
 
-    The runs are counted if the time is at least `at_least`, for each of the last `PAST_WEEKS` recorded weeks. If it is more
+    The runs are counted if the time is at least `at_least`, for the last `PAST_WEEKS` recorded weeks. If it is more
     than a week, its first week is compared. Reads an index only. Raises as `run_frame`.
     """
     first, last = (fetch(engine, select(end(runs.c.timestamp)))[0][0] for end in (func.min, func.max))
