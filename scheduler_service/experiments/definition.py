@@ -2,15 +2,12 @@
 
 from collections.abc import Mapping
 from difflib import get_close_matches
-from typing import Annotated
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, model_validator
 from pydantic_core import PydanticCustomError
 
-from scheduler_env.values import whole
-from scheduler_service.validation import invalid
+from scheduler_env.validation import invalid
 
-Whole = Annotated[int, BeforeValidator(whole)]
 FromList = BeforeValidator(lambda value: tuple(value) if isinstance(value, list) else value)
 """For tuples: strict mode refuses JSON's lists."""
 
