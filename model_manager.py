@@ -207,17 +207,17 @@ class ModelVersionManager:
             and (bare_tag is None or bare_tag in record.tags)
         ]
 
-    def resolve(self, name: str, *, standing: bool = False) -> str:
+    def resolve(self, name: str, *, oldest: bool = False) -> str:
         """The key of the model that `name` refers to now.
 
-        With `standing`, for a name in a configuration: of several matching models, the one registered first.
+        With `oldest`, for a name in a configuration: of several matching models, the one registered first.
 
         Raises:
             ModelNotFound: no model has this name.
-            AmbiguousModelName: several models match (not with `standing`); the text lists them.
+            AmbiguousModelName: several models match (not with `oldest`); the text lists them.
         """
         index = self._store.index()
-        return index.resolve_standing(name) if standing else index.resolve(name)
+        return index.resolve_oldest(name) if oldest else index.resolve(name)
 
     def get_model(self, name: str) -> ModelRecord:
         """The record of a model; raises as `resolve`."""
@@ -404,15 +404,15 @@ class ModelVersionManager:
 
     # --- loading ---
 
-    def load_model(self, name: str, *, standing: bool = False) -> LoadedModel:
+    def load_model(self, name: str, *, oldest: bool = False) -> LoadedModel:
         """The model, ready to build schedules; loaded from disk once, with its SHA-256 checked, then cached.
 
         Raises:
-            ModelNotFound, AmbiguousModelName: as `resolve`, also for `standing`.
+            ModelNotFound, AmbiguousModelName: as `resolve`, also for `oldest`.
             InvalidModel: the weights are missing, are not those that were registered, or cannot be used.
         """
         index = self._store.index()
-        record = index.records[index.resolve_standing(name) if standing else index.resolve(name)]
+        record = index.records[index.resolve_oldest(name) if oldest else index.resolve(name)]
         return self.loaded.get(record, self._store.weights_file(record.model_key))
 
     # --- parts ---

@@ -36,7 +36,7 @@ class Registry:
         self.is_deployable = True
         self.noted = []
 
-    def resolve(self, name, *, standing=False):
+    def resolve(self, name, *, oldest=False):
         return self.stable[-1] if name == "DDQN:stable" else self.keys[name]
 
     def check_deployable(self, name):

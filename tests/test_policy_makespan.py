@@ -270,7 +270,7 @@ def test_failures_from_before_it_was_recorded_do_not_count_in_it():
     both = pd.concat([before, new], ignore_index=True)
     assert verdict_on(both, "policy_makespan").effect == verdict_on(new, "policy_makespan").effect
     of = experiment(success_metric="policy_makespan")
-    known = [plan(of, 0.02, runs, NOW, None).prospect.y for runs in (both, new)]
+    known = [plan(of, 0.02, runs, NOW, None).forecast.y for runs in (both, new)]
     np.testing.assert_array_equal(*known)
 
 

@@ -10,7 +10,7 @@ from model_manager import ModelVersionManager
 from monitoring import PerformanceMonitor, PerformanceRecord
 from scheduler_service.registry.cli import main
 from scheduler_service.settings import Settings
-from scheduler_service.telemetry.answered import answered_by
+from scheduler_service.telemetry.history import answered_by
 
 V1, V2 = "DDQN_v1.0", "DDQN_v2.0"
 

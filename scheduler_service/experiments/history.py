@@ -1,4 +1,4 @@
-"""What was done with experiments, by whom, why and on which figures: `logs/experiments.jsonl`, never rewritten."""
+"""The history of all experiments, `logs/experiments.jsonl`: each change with actor, reason and figures; append-only."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,7 +17,7 @@ class ExperimentHistory:
         self._file = JsonLines(path, Transition.from_dict)
 
     def transitions(self, experiment: str | None = None) -> list[Transition]:
-        """All of one experiment or of all, oldest first."""
+        """The changes of one experiment or of all, oldest first."""
         return [each for each in self._file.lines() if experiment in (None, each.experiment)]
 
     def of(self, experiment: str) -> list[dict[str, Any]]:
@@ -25,7 +25,7 @@ class ExperimentHistory:
         return [each.to_dict() for each in self.transitions(experiment)]
 
     def record(self, transition: Mapping[str, Any]) -> None:
-        """Adds the transition, unless it is there; on disk when this returns.
+        """Append the transition unless the file has it; it is on disk when this returns.
 
         Raises:
             StorageUnavailable: the file cannot be written.
@@ -40,5 +40,5 @@ class ExperimentHistory:
                     raise cannot_write(self._file.path, err) from err
 
     def _has(self, transition: Mapping[str, Any]) -> bool:
-        # Written moments ago, if at all: the last lines are looked at first.
+        # If the file has it, it is one of the last lines.
         return any(each.id == transition["id"] for each in reversed(self._file.lines()))

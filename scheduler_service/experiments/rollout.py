@@ -1,20 +1,20 @@
-"""The stages of a rollout, and when one is left: decided here, of plain values; acted upon by `ABTestManager`.
+"""The stages of a rollout, and the decision to advance, promote or abort. Pure; `automatic` executes the decisions.
 
-At a stage of share s the candidate has a share s of the users and the baseline as many: coverage 2 s, halves. The
-others get the default model and are left out of the analysis. Raising the coverage moves nobody out of an arm
-(`assignment.bucket_ranges`), so no user switches sides between the stages. The last stage, 1.0, is the promotion.
+At a stage with share s, the candidate and the baseline each have a share s of the users: coverage 2 s, equal arms. All
+others get the default model and are excluded from the analysis. A higher coverage moves nobody out of an arm
+(`assignment.bucket_ranges`), so no user changes arms between stages. The last stage, 1.0, is the promotion.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationInfo, field_validator
 
 from scheduler_env.validation import Whole, invalid
 from scheduler_service.clock import to_iso
-from scheduler_service.experiments.definition import Definition
+from scheduler_service.experiments.definition import Definition, FromList
 from scheduler_service.experiments.moment import Moment
 from scheduler_service.stats.guardrails import GUARDRAILS, Guardrail
 
@@ -27,24 +27,15 @@ DecisionKind = Literal["hold", "advance", "promote", "stop_arm", "abort"]
 
 
 class Rollout(Definition):
-    """The plan of a rollout and how far it is."""
+    """The plan of a rollout and its current stage."""
 
-    stages: tuple[float, ...] = DEFAULT_STAGES  # shares of the users that get the candidate
+    stages: Annotated[tuple[float, ...], FromList] = DEFAULT_STAGES  # shares of the users that get the candidate
     min_samples: Whole = Field(default=100, ge=2, le=10**9)  # values of the metric in each arm, in each stage
     min_hours: float = Field(default=24.0, ge=0.0, le=MAX_HOURS, allow_inf_nan=False)  # in each stage
-    auto: bool = True  # false: only people move it (`advance`)
+    auto: bool = True  # false: only people advance it
     promote_on: PromoteOn = "better"
     stage: Whole = Field(default=0, ge=0)  # index into `stages`
     stage_since: Moment
-
-    @field_validator("stages", mode="before")
-    @classmethod
-    def _numbers(cls, stages: object) -> object:
-        if isinstance(stages, list):
-            return tuple(
-                float(stage) if isinstance(stage, int) and not isinstance(stage, bool) else stage for stage in stages
-            )
-        return stages
 
     @field_validator("stages")
     @classmethod
@@ -67,12 +58,12 @@ class Rollout(Definition):
         return stage
 
     def to_dict(self) -> dict[str, Any]:
-        """The words of the file and of the HTTP interface, as JSON."""
+        """JSON, as in the file and in the HTTP interface."""
         return self.model_dump() | {"stages": list(self.stages), "stage_since": to_iso(self.stage_since)}
 
     @property
     def share(self) -> float:
-        """Of the users who get the candidate now."""
+        """Share of the users who get the candidate now."""
         return self.stages[self.stage]
 
     @property
@@ -87,45 +78,44 @@ class Rollout(Definition):
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """What is known of a candidate at one moment."""
+    """The figures for a decision."""
 
-    samples: Mapping[str, int]  # arm -> values of the success metric since the stage began
-    word: str | None  # of the verdict; None: only the breaker was looked at
+    samples: Mapping[str, int]  # arm -> values of the success metric since the start of the stage
+    word: str | None  # of the verdict; None: only the breaker was evaluated
     sentence: str
-    is_mismatched: bool  # the users fell into the arms in wrong shares
+    is_mismatched: bool  # sample ratio mismatch
     guardrails: Mapping[str, Sequence[Guardrail]]  # running candidate -> its checks
-    is_baseline_the_default: bool  # what the candidate was compared with is what its promotion would replace
-    cannot_tell: str | None = None  # why the verdict will not become another one, and what would tell
-    is_one_of_several: bool = False  # candidates of the experiment, stopped or not
-    words: Mapping[str, str] = field(default_factory=dict)  # candidate -> of its verdict; `word` where it has none
+    is_baseline_the_default: bool  # whether the baseline is the default model, which a promotion replaces
+    cannot_tell: str | None = None  # why more data will not decide, and what would
+    is_one_of_several: bool = False  # whether the experiment has several candidates, stopped or not
+    words: Mapping[str, str] = field(default_factory=dict)  # candidate -> word of its verdict; default: `word`
 
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What to do now, and why."""
+    """The next move, and the reason."""
 
     kind: DecisionKind
     reason: str
     figures: Mapping[str, Any] = field(default_factory=dict)
     is_breach: bool = False  # of a guardrail
-    arm: str | None = None  # the candidate that `stop_arm` stops
+    arm: str | None = None  # the candidate to stop (`stop_arm`)
 
 
 NEEDED = tuple(name for name, each in GUARDRAILS.items() if each.is_needed)
-"""Guardrails that must be kept for certain before more users get the candidate, where the experiment has them and
-the users who took part could show it; the others must not be breached."""
+"""Before more users get the candidate, these guardrails must be kept with confidence, if the number of users suffices
+for it; the others must not be breached."""
 
 
 def decide(rollout: Rollout | None, evidence: Evidence, now: datetime) -> Decision:
     """The next move of an experiment, with or without a rollout.
 
-    A breached guardrail stops its candidate, whatever else is true, and where no other one runs, the experiment: it
-    aborts. So does a candidate that is certainly worse, while ramping. Of several candidates one is stopped at a time.
-    Everything else that is missing or not certain holds: a stage is left when it lasted `min_hours`, both arms have
-    `min_samples` values from it, the users are split as they should be, and the guardrails of makespans and success are
-    kept for certain (where the users are too few to show that, when what they show is within the margin). The promotion
-    needs in addition that the candidate is certainly better (or, with `promote_on: non_inferior`, certainly not worse
-    by the margin).
+    * A breached guardrail stops its candidate, one at a time, or aborts the experiment if no other candidate runs.
+    * A rollout is aborted if the verdict is `worse`.
+    * A stage ends after `min_hours` if each arm has `min_samples` values, there is no sample ratio mismatch, and the
+      guardrails `NEEDED` are kept with confidence (with too few users for that: if their estimates are within the
+      margins). Otherwise the decision is to hold.
+    * The promotion also needs the verdict `better` (with `promote_on: non_inferior`, at least `non_inferior`).
     """
     figures = _figures(evidence, evidence.guardrails)
     breached = {
@@ -153,7 +143,7 @@ def decide(rollout: Rollout | None, evidence: Evidence, now: datetime) -> Decisi
 
 
 def _figures(evidence: Evidence, guardrails: Mapping[str, Sequence[Guardrail]]) -> dict[str, Any]:
-    """What a move is based on; of a guardrail of several candidates the worst one's."""
+    """The figures of a decision; for a guardrail of several candidates, those of the worst."""
     order = ("kept", "undecided", "breached")
     worst: dict[str, Guardrail] = {}
     for each in (check for checks in guardrails.values() for check in checks):
@@ -169,7 +159,7 @@ def _figures(evidence: Evidence, guardrails: Mapping[str, Sequence[Guardrail]]) 
 
 
 def _reason(breached: Mapping[str, Sequence[Guardrail]], *, is_one_of_several: bool) -> str:
-    """Which guardrails are breached, and whose they are where that is not clear."""
+    """The breached guardrails, with their arms if there are several candidates."""
     return "; ".join(
         f"guardrail {each.name}{f' of {arm}' if is_one_of_several else ''}: {each.message}"
         for arm, found in breached.items()
@@ -178,14 +168,14 @@ def _reason(breached: Mapping[str, Sequence[Guardrail]], *, is_one_of_several: b
 
 
 def _is_enough(guardrail: Guardrail) -> bool:
-    """Kept for certain, or as well as so few users can show: what they show is within the margin."""
+    """Whether it is kept with confidence or, if the users are too few for that, its estimate is within the margin."""
     if guardrail.state == "kept" or guardrail.is_within_reach:
         return guardrail.state == "kept"
     return guardrail.harm is None or guardrail.harm <= guardrail.margin
 
 
 def _missing(rollout: Rollout, evidence: Evidence, now: datetime) -> str | None:
-    """What the stage still waits for; None if for nothing."""
+    """The first condition for the end of the stage that is not met; None: all are met."""
     if not rollout.auto:
         return "auto is off: a person decides"
     if not evidence.is_baseline_the_default:

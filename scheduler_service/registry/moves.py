@@ -192,7 +192,7 @@ def note_default(store: Store, change: Mapping[str, str]) -> None:
         store.commit(
             index,
             "made_default",
-            index.resolve_standing(change["after"]),
+            index.resolve_oldest(change["after"]),
             actor=change["actor"],
             reason=change["reason"],
             details={
