@@ -271,7 +271,7 @@ class ABTestManager:
         next_move = None
         if experiment.rollout is not None and experiment.status == "active":
             decision = decide(experiment.rollout, examined.evidence(is_baseline_the_default=is_default), self._clock())
-            next_move = {"kind": decision.kind, "reason": decision.reason}
+            next_move = decision.to_dict()
         told = with_sizes(examined.to_dict(), breakdowns(examined, runs, pairs))
         return told | {"is_baseline_the_default": is_default, "rollout_decision": next_move}
 
@@ -315,7 +315,7 @@ class ABTestManager:
         if all(each.state != "breached" for found in checks.values() for each in found):
             return None
         of_several = len(experiment.candidates) > 1
-        made = self._act(experiment, Evidence({}, None, "", False, checks, False, is_one_of_several=of_several))
+        made = self._act(experiment, Evidence({}, None, (), False, checks, False, is_one_of_several=of_several))
         return made if made is None or made.event != "arm_stopped" else self.trip(name, runs) or made
 
     def advance_experiment(

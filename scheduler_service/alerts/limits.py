@@ -134,18 +134,18 @@ def _validate(document: object) -> Limits:
     """The state that the file's JSON describes.
 
     Raises:
-        ValueError: it is none.
+        InvalidInput, NotFound: it is invalid.
     """
     if not isinstance(document, dict):
-        raise ValueError("it must be an object with `thresholds`")
+        raise InvalidInput("thresholds_not_object")
     if unknown := set(document) - {"thresholds", "last_change"}:
-        raise ValueError(f"{sorted(unknown)[0]!r} is none of thresholds, last_change")
+        raise InvalidInput("thresholds_member", name=sorted(unknown)[0])
     said = document.get("thresholds", {})
     if not isinstance(said, dict):
-        raise ValueError("`thresholds` must be an object: name -> number")
+        raise InvalidInput("thresholds_not_numbers")
     for name, value in said.items():
         if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-            raise ValueError(f"{name} must be a number")
+            raise InvalidInput("finite_number", (name,))
         check(name, value)
     if (last := document.get("last_change")) is not None:
         _check_change(last)
@@ -156,4 +156,4 @@ def _check_change(last: object) -> None:
     try:
         LimitChange.from_dict(last)  # type: ignore[arg-type]
     except (KeyError, TypeError, AttributeError) as err:
-        raise ValueError("last_change is no change; leave it out") from err
+        raise InvalidInput("last_change_invalid") from err

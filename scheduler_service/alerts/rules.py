@@ -13,11 +13,13 @@ from scheduler_service.alert_rules import GAP_THRESHOLDS, RULES, AlertRule, Seve
 from scheduler_service.alerts.about import RUNS_SHOWN, runs_about, subject_of, with_judged_gaps
 from scheduler_service.alerts.rise import judged, rise_of
 from scheduler_service.alerts.wording import advice, message, params_of
-from scheduler_service.words import Lang
+from scheduler_service.words import Lang, Message
 
 if TYPE_CHECKING:
     import pandas as pd
 
+Reason = str | Sequence[Message]
+"""Of an event: a text on record, or messages."""
 State = Literal["beyond", "near", "within", "unknown"]
 """`near`: not beyond the threshold, but not clear of it either; an alert neither begins nor ends there."""
 
@@ -224,19 +226,19 @@ def disk(free_bytes: int, min_free_gib: float, lang: Lang = "zh") -> Reading:
     return held_against("min_free_disk_gib", free_bytes / 2**30, min_free_gib, lang)
 
 
-def experiment_aborted(experiment: str, reason: str, time: str, lang: Lang = "zh") -> Reading:
+def experiment_aborted(experiment: str, reason: Reason, time: str, lang: Lang = "zh") -> Reading:
     """An experiment that stopped itself."""
     details = {"experiment": experiment, "time": time}
     return _event("experiment_aborted", experiment, reason, lang, details=details)
 
 
-def arm_stopped(experiment: str, arm: str, reason: str, time: str, lang: Lang = "zh") -> Reading:
+def arm_stopped(experiment: str, arm: str, reason: Reason, time: str, lang: Lang = "zh") -> Reading:
     """An experiment that took one of its candidates away from its users, and goes on with the others."""
     details = {"experiment": experiment, "arm": arm, "time": time}
     return _event("experiment_arm_stopped", f"{experiment}/{arm}", reason, lang, details=details)
 
 
-def rolled_back(algorithm: str, reason: str, time: str, lang: Lang = "zh") -> Reading:
+def rolled_back(algorithm: str, reason: Reason, time: str, lang: Lang = "zh") -> Reading:
     """A live model that the service took back by itself."""
     # With the time, since it may happen again.
     return _event("model_rolled_back", f"{algorithm}@{time}", reason, lang, details={"time": time})
@@ -285,8 +287,9 @@ def _state(rule: AlertRule, value: float | None, limit: float) -> State:
     return "beyond" if value > limit else "near" if value > limit * (1.0 - HYSTERESIS) else "within"
 
 
-def _event(name: str, subject: str, reason: str, lang: Lang, *, value: float = 1.0, **more: Any) -> Reading:
-    params = {**params_of(name, subject), "reason": reason}
+def _event(name: str, subject: str, reason: Reason, lang: Lang, *, value: float = 1.0, **more: Any) -> Reading:
+    said = reason if isinstance(reason, str) else [each.to_dict() for each in reason]
+    params = {**params_of(name, subject), "reason": said}
     return _reading(name, "beyond", value, 0.0, lang, subject=subject, params=params, **more)
 
 

@@ -7,7 +7,7 @@ is archived, the line in the archive is: until the file follows, it has the expe
 
 import logging
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Protocol
@@ -27,8 +27,12 @@ from scheduler_service.experiments.experiment import Experiment, Promotion
 from scheduler_service.experiments.history import ExperimentHistory
 from scheduler_service.experiments.lifecycle import EventKind, Transition
 from scheduler_service.registry.names import parse_versioned
+from scheduler_service.words import WORDS, Message
 
 log = logging.getLogger(__name__)
+
+Reason = str | Sequence[Message]
+"""A person's text, or what the service decided a move upon."""
 
 
 class Registry(Protocol):
@@ -36,9 +40,11 @@ class Registry(Protocol):
 
     def resolve(self, name: str, *, standing: bool = False) -> str: ...
     def check_deployable(self, name: str) -> None: ...
-    def promote_model(self, name: str, status: str, *, reason: str = "", actor: str = "") -> object: ...
-    def rollback(self, algorithm: str, reason: str, *, actor: str = "", only_from: str | None = None) -> object: ...
-    def note_default(self, change: Mapping[str, str]) -> None: ...
+    def promote_model(self, name: str, status: str, *, reason: str | ServiceError = "", actor: str = "") -> object: ...
+    def rollback(
+        self, algorithm: str, reason: str | ServiceError, *, actor: str = "", only_from: str | None = None
+    ) -> object: ...
+    def note_default(self, change: Mapping[str, Any]) -> None: ...
 
 
 class Overtaken(ExperimentConflict):
@@ -107,7 +113,7 @@ class Changes:
         event: EventKind,
         change: Callable[[Document], None],
         actor: str = "",
-        reason: str = "",
+        reason: Reason = "",
         figures: Mapping[str, Any] | None = None,
         expected: Experiment | None = None,
     ) -> Transition:
@@ -121,6 +127,7 @@ class Changes:
             ServiceError: whatever `change` raises; the file would not be valid, or cannot be written.
         """
         made: list[Transition] = []
+        said, messages = _recorded(reason)
 
         def apply(document: Document) -> None:
             now = self._clock()
@@ -137,7 +144,7 @@ class Changes:
             change(document)
             after = state_of(experiment_in(validate(document), name, now))
             line = Transition(
-                secrets.token_hex(8), to_iso(now), name, event, actor, reason, before, after, figures or {}
+                secrets.token_hex(8), to_iso(now), name, event, actor, said, before, after, figures or {}, messages
             )
             slot = "last_description" if event == "described" else "last_transition"
             document["experiments"][name][slot] = line.to_dict()
@@ -145,7 +152,7 @@ class Changes:
 
         self.file.update(apply)
         self._record(made[0].to_dict())
-        log.info("experiment %s: %s by %s: %s", name, event, actor or "nobody named", reason or "no reason given")
+        log.info("experiment %s: %s by %s: %s", name, event, actor or "nobody named", said or "no reason given")
         return made[0]
 
     def _keep_lines(self, experiment: Experiment) -> None:
@@ -154,7 +161,7 @@ class Changes:
             self.history.record(line)
 
     def promote(
-        self, experiment: Experiment, arm: str, actor: str, reason: str, figures: Mapping[str, Any] | None = None
+        self, experiment: Experiment, arm: str, actor: str, reason: Reason, figures: Mapping[str, Any] | None = None
     ) -> Transition:
         """Makes the arm's model the default one and concludes the experiment; the registry's tags follow.
 
@@ -199,7 +206,7 @@ class Changes:
             current = document.get("default_model")
             if current != promotion.model:
                 raise ExperimentConflict("not_default_any_more", model=promotion.model, default=current)
-            said = _about(name, reason or "the promotion was reverted")
+            said = _about(name, reason) if reason else ServiceError("experiment_reverted", experiment=name)
             set_default(document, promotion.previous_default, actor, said, self._clock())
             document["experiments"][name]["promotion"] |= {"is_reverted": True, "are_tags_right": False}
 
@@ -323,19 +330,18 @@ class Changes:
     def _move_tags(self, experiment: Experiment, promotion: Promotion) -> None:
         if self._registry is not None:
             said = experiment.last_transition or {}
-            actor, about = str(said.get("actor", "")), f"experiment {experiment.name}"
+            actor, name = str(said.get("actor", "")), experiment.name
             try:
                 if promotion.is_reverted:
                     algorithm = algorithm_of(promotion.model)
                     has_moved = self._stable(algorithm) == promotion.model != promotion.previous_stable
                     if has_moved and promotion.previous_stable is not None:
-                        self._registry.rollback(
-                            algorithm, f"{about} was reverted", actor=actor, only_from=promotion.model
-                        )
+                        reverted = ServiceError("experiment_reverted", experiment=name)
+                        self._registry.rollback(algorithm, reverted, actor=actor, only_from=promotion.model)
                 else:
-                    self._registry.promote_model(promotion.model, "deployed", reason=about, actor=actor)
+                    self._registry.promote_model(promotion.model, "deployed", reason=_about(name), actor=actor)
             except ServiceError as err:
-                trouble = f"the registry's tags do not follow the {about}: {err}"
+                trouble = f"the registry's tags do not follow the experiment {name}: {err}"
                 if trouble not in self._told:
                     self._told.add(trouble)
                     log.error("%s", trouble)
@@ -384,9 +390,18 @@ class Changes:
         self._registry.check_deployable(experiment.model_b)
 
 
-def _about(experiment: str, reason: str) -> str:
-    """The reason of a change of the default model that an experiment made."""
-    return f"experiment {experiment}{f': {reason}' if reason else ''}"
+def _recorded(reason: Reason) -> tuple[str, list[dict[str, Any]]]:
+    """(text, messages as JSON) for the history; a person's text has no messages."""
+    if isinstance(reason, str):
+        return reason, []
+    return WORDS.say(*reason), [each.to_dict() for each in reason]
+
+
+def _about(experiment: str, reason: Reason = "") -> ServiceError:
+    """The reason of a change of models that an experiment made."""
+    if not reason:
+        return ServiceError("by_experiment", experiment=experiment)
+    return ServiceError("by_experiment_because", experiment=experiment, reason=reason)
 
 
 def algorithm_of(key: str) -> str:

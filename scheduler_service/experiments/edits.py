@@ -5,13 +5,14 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 
 from scheduler_service.clock import to_iso
+from scheduler_service.errors import ServiceError
 from scheduler_service.experiments.config import DEFAULT_MODEL, Document
 from scheduler_service.experiments.experiment import Experiment
 from scheduler_service.experiments.lifecycle import Status
 
 
-def set_default(document: Document, model: str, actor: str, reason: str, now: datetime) -> None:
-    """Lets `model` answer what no experiment takes, and notes the change for the registry's history."""
+def set_default(document: Document, model: str, actor: str, reason: str | ServiceError, now: datetime) -> None:
+    """Let `model` answer requests outside of experiments, and record the change for the registry's history."""
     before = document.get("default_model", DEFAULT_MODEL)
     document["default_model"] = model
     document["default_change"] = {
@@ -20,7 +21,8 @@ def set_default(document: Document, model: str, actor: str, reason: str, now: da
         "before": before,
         "after": model,
         "actor": actor,
-        "reason": reason,
+        "reason": str(reason),
+        **(reason.to_dict() if isinstance(reason, ServiceError) else {}),
     }
 
 

@@ -1,6 +1,6 @@
 """The life of an experiment: its statuses, the moves between them, and what is written of each move."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from types import MappingProxyType
 from typing import Any, Literal
@@ -37,6 +37,9 @@ MOVES: Mapping[Action, tuple[frozenset[Status], Status, EventKind]] = MappingPro
 )
 """What may be done with an experiment. Stopped and concluded ones never run again: a new name is a fresh split."""
 
+AUTOMATIC = ("rollout", "guardrail")
+"""Actors of the history that are not people."""
+
 OVER: frozenset[Status] = frozenset({"stopped", "completed", "concluded"})
 """The statuses of an experiment that needs its models no longer, and may be archived."""
 
@@ -62,10 +65,11 @@ class Transition:
     experiment: str
     event: EventKind
     actor: str  # a person, or `rollout` and `guardrail` for what the service did by itself
-    reason: str
+    reason: str  # in English, if the service decided it
     before: Mapping[str, Any]
     after: Mapping[str, Any]
     figures: Mapping[str, Any] = field(default_factory=dict)
+    reason_text: Sequence[Mapping[str, Any]] = ()  # `reason` as messages, if the service decided it; JSON
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -73,4 +77,5 @@ class Transition:
     @classmethod
     def from_dict(cls, line: Mapping[str, Any]) -> "Transition":
         """The transition of a line; KeyError or TypeError when it is none."""
-        return cls(**{name: line[name] for name in cls.__dataclass_fields__})
+        known = {"reason_text": (), **line}  # lines of earlier versions have no `reason_text`
+        return cls(**{name: known[name] for name in cls.__dataclass_fields__})

@@ -18,6 +18,7 @@ from scheduler_service.stats.metrics import Metric, metric_named
 from scheduler_service.stats.outcome import NotComputable
 from scheduler_service.stats.power import Prospect
 from scheduler_service.stats.summaries import Values
+from scheduler_service.words import WORDS, Message
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -107,6 +108,7 @@ class Plan:
     model: str | None  # key of the model whose runs the prospect is of; None: of every model
     runs: int  # of these
     users: int  # of these
+    is_open_ended: bool = False  # `duration_days` is only the period of the estimate
 
     @property
     def alpha(self) -> float:
@@ -145,6 +147,18 @@ class Plan:
             return None
         return self.prospect.detectable(sum(users.values()), self._share)
 
+    @property
+    def is_long_enough(self) -> bool:
+        """Whether the minimum effect is found before the planned end."""
+        needed = self.days_for(self.minimum_effect)
+        return needed is not None and (self.is_open_ended or needed <= self.experiment.duration_days)
+
+    @property
+    def conclusion(self) -> Message:
+        """Whether the planned days are enough, and what to do if not."""
+        codes = ("open_ended", "out_of_reach") if self.is_open_ended else ("long_enough", "too_short")
+        return Message(f"plan.{codes[not self.is_long_enough]}", {"days": self.experiment.duration_days})
+
     def to_dict(self) -> dict[str, Any]:
         """JSON; shares as percentages, null where there is no such figure."""
         experiment, known = self.experiment, not isinstance(self.prospect, NotComputable)
@@ -170,7 +184,11 @@ class Plan:
             "users_needed": self.users_for(minimum),
             "days_needed": needed,
             "days_to_non_inferior": self.days_for(0.0, supposed=-experiment.margin) if known else None,
+            "is_long_enough": None if not known else self.is_long_enough,
+            "conclusion": None if not known else WORDS.say(self.conclusion),
+            "conclusion_text": None if not known else self.conclusion.to_dict(),
             "duration_days": days,
+            "is_open_ended": self.is_open_ended,
             "users_in_duration": self.users_after(days),
             "minimum_detectable_effect_percentage": _percentage(self.detectable_after(days)),
             "curve": self._curve(needed) if known else [],
@@ -217,6 +235,7 @@ def plan(
     model: str | None,
     *,
     days: float = LOOK_BACK_DAYS,
+    is_open_ended: bool = False,
 ) -> Plan:
     """The power of `experiment`, if users and requests go on as in the runs on record.
 
@@ -227,6 +246,7 @@ def plan(
         minimum_effect: the least improvement that one wants to find, a share of the baseline.
         runs: of the last `days`, or the newest ones of them; columns `planning_columns`.
         model: key of the baseline; None if it is not known yet.
+        is_open_ended: the experiment has no planned end; its `duration_days` are only the period of the estimate.
     """
     metric = metric_named(experiment.success_metric)
     mine = runs if model is None else runs[runs["model_key"].eq(model).fillna(value=False).astype(bool)]
@@ -236,7 +256,7 @@ def plan(
         mine, model, (prospect, correlation) = runs, None, _prospect(runs, metric, alpha)
     users = int(np.unique(units(mine)).size)
     traffic = traffic_of(runs, now, days)
-    return Plan(experiment, minimum_effect, traffic, prospect, correlation, model, len(mine), users)
+    return Plan(experiment, minimum_effect, traffic, prospect, correlation, model, len(mine), users, is_open_ended)
 
 
 def last_coverage(experiment: Experiment) -> float:
