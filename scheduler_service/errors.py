@@ -6,6 +6,8 @@ The domain does not depend on HTTP: `scheduler_service.http.contract.problems` m
 from pathlib import Path
 from typing import Any
 
+from pydantic_core import PydanticCustomError
+
 from scheduler_env.errors import CodedError, Loc
 from scheduler_service.words import WORDS
 
@@ -23,6 +25,12 @@ class InvalidInput(ServiceError):
     def errors(self) -> list[tuple[Loc, str]]:
         """(location, text) of each mistake."""
         return [(each.loc, each.text()) for each in self.each]
+
+
+def invalid(code: str, /, **params: object) -> PydanticCustomError:
+    """An error for pydantic validators to raise; `validation.refusal` converts it."""
+    text = WORDS.text(f"errors.{code}", params).replace("{", "{{").replace("}", "}}")
+    return PydanticCustomError(code, text, params)
 
 
 class NotFound(ServiceError):

@@ -4,7 +4,7 @@ from difflib import get_close_matches
 from typing import TypeVar
 
 from pydantic import BaseModel, ValidationError
-from pydantic_core import ErrorDetails, PydanticCustomError
+from pydantic_core import ErrorDetails
 
 from scheduler_env.values import shortened
 from scheduler_service.errors import InvalidInput
@@ -34,12 +34,6 @@ def _mistake(error: ErrorDetails, schema: type[BaseModel], cls: type[Refusal]) -
     if WORDS.template(f"errors.{code}", "en") is None:
         return cls("invalid_value", loc, reason=error["msg"].removeprefix("Value error, "))
     return cls(code, loc, **{"value": shortened(error["input"]), **error.get("ctx", {})})
-
-
-def invalid(code: str, /, **params: object) -> PydanticCustomError:
-    """An error for pydantic validators to raise; `refusal` converts it."""
-    text = WORDS.text(f"errors.{code}", params).replace("{", "{{").replace("}", "}}")
-    return PydanticCustomError(code, text, params)
 
 
 def _plain(name: str) -> str:

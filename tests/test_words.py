@@ -13,7 +13,6 @@ from scheduler_env.findings import InvalidFile
 from scheduler_env.words import KINDS, Catalogue, Message
 from scheduler_service import errors as service_errors
 from scheduler_service.http.contract.problems import HTTP_CODES
-from scheduler_service.validation import invalid
 from scheduler_service.words import LANGS, WORDS
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -40,7 +39,7 @@ def made() -> Iterator[tuple[Path, ast.Call]]:
     import enhanced_flask  # noqa: F401  (defines the error classes of the HTTP layer)
 
     # A file's errors are its findings, and those have codes.
-    names = {cls.__name__ for cls in _subclasses(CodedError) - {InvalidFile}} | {invalid.__name__}
+    names = {cls.__name__ for cls in _subclasses(CodedError) - {InvalidFile}} | {service_errors.invalid.__name__}
     for path in SOURCES:
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Call) and called(node) in names:

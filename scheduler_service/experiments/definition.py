@@ -8,7 +8,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, model_validator
 from pydantic_core import PydanticCustomError
 
 from scheduler_env.values import whole
-from scheduler_service.validation import invalid
+from scheduler_service.errors import invalid
 
 Whole = Annotated[int, BeforeValidator(whole)]
 

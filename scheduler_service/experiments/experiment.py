@@ -20,7 +20,7 @@ from pydantic import (
 )
 
 from scheduler_service.clock import to_iso
-from scheduler_service.errors import InvalidExperiment
+from scheduler_service.errors import InvalidExperiment, invalid
 from scheduler_service.experiments.about import ABOUT, Hypothesis, Owner, Title
 from scheduler_service.experiments.assignment import Range, bucket, bucket_ranges, choose
 from scheduler_service.experiments.definition import Definition, Whole
@@ -31,7 +31,7 @@ from scheduler_service.stats.arms import ARMS
 from scheduler_service.stats.guardrails import DEFAULT_MARGINS, GUARDRAILS
 from scheduler_service.stats.metrics import ALIASES, METRICS, metric_named
 from scheduler_service.stats.verdict import DEFAULT_MARGIN
-from scheduler_service.validation import invalid, refusal
+from scheduler_service.validation import refusal
 from scheduler_service.words import WORDS, Message
 
 SPLIT_TOLERANCE = 1e-9

@@ -6,7 +6,7 @@ from typing import Annotated
 from pydantic import BeforeValidator
 
 from scheduler_service.clock import parse_time
-from scheduler_service.validation import invalid
+from scheduler_service.errors import invalid
 
 
 def _read_moment(value: object) -> object:

@@ -20,7 +20,7 @@ from pydantic.fields import FieldInfo
 from typing_extensions import TypedDict
 
 from scheduler_env.values import is_printable, shortened, whole
-from scheduler_service.validation import invalid
+from scheduler_service.errors import invalid
 
 MAX_FIELDS = 100
 """Of a body; none has half as many."""
