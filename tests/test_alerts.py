@@ -104,8 +104,8 @@ def test_gaps_are_held_against_the_threshold_of_their_size():
     assert [(each.subject, round(each.value or 0, 6)) for each in found] == [("N<=1", 0.05)], (
         "19 are too few, 60 too big"
     )
-    assert [about.size_of(n, GAP_THRESHOLDS) for n in (1, 2, 3, 5, 6, 50)] == [1, 2, 5, 5, 10, 50]
-    assert about.size_of(51, GAP_THRESHOLDS) == about.FOR_EVER
+    sizes = about.sizes(pd.DataFrame({"n_workpoints": [1, 2, 3, 5, 6, 50, 51]}), GAP_THRESHOLDS)
+    assert sizes.tolist() == [1, 2, 5, 5, 10, 50, about.FOR_EVER]
 
 
 def test_the_same_inputs_seldom_count_as_drift_and_others_do():

@@ -86,7 +86,7 @@ def gather(
     thresholds: Mapping[str, float],
     gap_thresholds: Mapping[int, float],
     alerts: Sequence[AlertRow],
-    said_gaps: Iterable[int] = (),
+    custom_gaps: Iterable[int] = (),
 ) -> Facts:
     """The facts of `runs`; arguments as `performance.performance_report` has them."""
     zone = local_zone(end)
@@ -94,7 +94,7 @@ def gather(
     end = end.astimezone(zone)
     start = first_moment(runs, start.astimezone(zone), end)
     sizes = sizes_of(runs, gap_thresholds)
-    judged = runs[runs["success"] & is_gap_judged(runs, gap_thresholds, said_gaps)]
+    judged = runs[runs["success"] & is_gap_judged(runs, gap_thresholds, custom_gaps)]
     gaps = judged["gap"].groupby(sizes[judged.index]).agg(["mean", "count"]).dropna()
     return Facts(
         runs=runs,

@@ -32,7 +32,7 @@ def performance_report(
     *,
     gap_thresholds: Mapping[int, float],
     alerts: Sequence[AlertRow],
-    said_gaps: Iterable[int] = (),
+    custom_gaps: Iterable[int] = (),
 ) -> Report:
     """The report on `runs`, all recorded from `start` to `end`; it begins at the first of them.
 
@@ -42,10 +42,10 @@ def performance_report(
         thresholds: as `monitoring.PERFORMANCE_THRESHOLDS`.
         gap_thresholds: as `thresholds.GAP_THRESHOLDS`.
         alerts: that were active in the period.
-        said_gaps: sizes whose threshold was configured; the others are for standard cycles alone.
+        custom_gaps: sizes whose threshold was configured; the others are for standard cycles alone.
     """
     show = Formatter(lang, local_zone(end))
-    facts = gather(runs, before, start, end, thresholds, gap_thresholds, alerts, said_gaps)
+    facts = gather(runs, before, start, end, thresholds, gap_thresholds, alerts, custom_gaps)
     sections = [
         Section("", [Cards(cards(facts.now, facts.before, show))]),
         Section(show.text("summary"), [Findings(findings(facts, show)), thresholds_table(facts, show)]),
