@@ -248,7 +248,7 @@ class Settings(BaseSettings):
     def _mail_addresses(cls, value: str | tuple[str, ...] | None) -> str | tuple[str, ...] | None:
         for address in (value,) if isinstance(value, str) else value or ():
             if not _MAIL_ADDRESS.fullmatch(address) or set(address) & set('<>(),;:"\\[]'):
-                raise invalid("mail_address", address=address)
+                raise invalid("mail_address", address=repr(address))
         return value
 
     @model_validator(mode="after")

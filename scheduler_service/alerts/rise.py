@@ -29,9 +29,10 @@ SAME_INSTANCE = [*COMPARABLE, "lower_bound"]
 def judged(recent: "pd.DataFrame", before: "pd.DataFrame", now: datetime, limits: Iterable[int]) -> "pd.DataFrame":
     """The runs that are judged, with their `size`, the worst first.
 
-    They are those of the last hour, but at least `MIN_RUNS` of each size, if there are so many. `value` is the share by which a run is longer than usual, NA if unknown. `has_past` says whether the usual length is
-    that of the same instance. The usual length is taken from `before`, or if that has too few comparable runs, from the
-    runs of `recent` that are not judged.
+    They are those of the last hour, but at least `MIN_RUNS` of each size, if there are so many. `value` is the share by
+    which a run is longer than usual, NA if unknown. `has_past` says whether the usual length is that of the same
+    instance. The usual length is taken from `before`, or if that has too few comparable runs, from the runs of `recent`
+    that are not judged.
 
     Args:
         recent, before: columns `success`, `makespan` (h), `lower_bound` (h), `n_workpoints`, `n_steps`,

@@ -1,4 +1,4 @@
-"""The history of an experiment as the report shows it: who did what, when and why, and the candidate's share."""
+"""The history of an experiment for the report: events with actor, time and reason, and the share of the candidate."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -9,11 +9,11 @@ from scheduler_service.experiments.experiment import Experiment
 from scheduler_service.experiments.history import reason_of
 from scheduler_service.experiments.lifecycle import AUTOMATIC, EventKind
 from scheduler_service.reporting.evolution import Step, ended_by_itself, ramp
-from scheduler_service.reporting.formatting import Formatter
+from scheduler_service.reporting.formatting import Formatter, letter
 from scheduler_service.stats.arms import ARMS
 
 NO_CHANGE = ("described", "completed")
-"""Events that leave the advice as it is: other words, and the planned end."""
+"""Events that do not change the advice: edited texts, and the planned end."""
 MAX_REASON = 300
 
 
@@ -46,7 +46,7 @@ def timeline(
 
 
 def last_change(events: list[Event]) -> str | None:
-    """The kind of the last event that changed more than words."""
+    """The kind of the last event that may change the advice."""
     return next((event.kind for event in reversed(events) if event.kind not in NO_CHANGE), None)
 
 
@@ -60,7 +60,7 @@ def _arm(line: Mapping[str, Any]) -> str:
     """The letter of the arm that an event is about; "?" if the figures are not as expected."""
     figures = line.get("figures")
     arm = figures.get("arm") if isinstance(figures, Mapping) else None
-    return arm.removeprefix("model_").upper() if arm in ARMS else "?"
+    return letter(arm) if arm in ARMS else "?"
 
 
 def _actor(line: Mapping[str, Any], show: Formatter) -> str:
