@@ -240,7 +240,7 @@ def _notes(parts: Services, experiment: Experiment) -> list[Message]:
     try:
         ramp = ramp_of(_planned(parts, experiment, USUAL, parts.models.resolve(experiment.model_a, standing=True)))
     except ServiceError as err:  # the experiment is there, whatever is wrong with the records
-        return [Message("ramp.unknown", {"reason": str(err)})]
+        return [Message("ramp.unknown", {"reason": err.messages})]
     return [] if ramp is None else ramp.notes()
 
 
