@@ -61,7 +61,7 @@ class ThresholdsInForce:
 
     def shown_one(self, name: str, change: LimitChange | None) -> dict[str, Any]:
         """The threshold `name` with its last change; raises NotFound if there is none."""
-        known, said = threshold(name), self.file.thresholds
+        known, own = threshold(name), self.file.thresholds
         usual = None if math.isnan(known.usual) else known.usual
         default = (dict(self._usual()) | self._configured).get(name, usual)
         size = name.removeprefix(GAP_PREFIX) if name.startswith(GAP_PREFIX) else ""
@@ -70,9 +70,9 @@ class ThresholdsInForce:
             "rule": GAP_RULE if size else name,
             "params": {"sizes": sizes_of(f"N<={size}", self.gaps())} if size else {},
             "unit": known.unit,
-            "value": said.get(name, default),
+            "value": own.get(name, default),
             "default": default,
-            "is_set": name in said,
+            "is_set": name in own,
             "most": known.most,
-            "changed": asdict(change) if change is not None and name in said else None,
+            "changed": asdict(change) if change is not None and name in own else None,
         }

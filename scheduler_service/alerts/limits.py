@@ -81,12 +81,12 @@ class LimitFile(DocumentFile[Limits]):
 
         def apply(document: Document) -> None:
             self._record(document.get("last_change"))  # before it is overwritten
-            said = document.setdefault("thresholds", {})
-            before = said.pop(name, None)
+            values = document.setdefault("thresholds", {})
+            before = values.pop(name, None)
             if value is None and before is None:
                 raise NotFound("threshold_not_set", name=name)
             if value is not None:
-                said[name] = value
+                values[name] = value
             change = LimitChange(secrets.token_hex(8), to_iso(self._clock()), name, before, value, actor, reason)
             document["last_change"] = asdict(change)
             made.append(change)
@@ -122,10 +122,10 @@ def _validate(document: object) -> Limits:
         raise InvalidInput("thresholds_not_object")
     if unknown := set(document) - {"thresholds", "last_change"}:
         raise InvalidInput("thresholds_member", name=sorted(unknown)[0])
-    said = document.get("thresholds", {})
-    if not isinstance(said, dict):
+    values = document.get("thresholds", {})
+    if not isinstance(values, dict):
         raise InvalidInput("thresholds_not_numbers")
-    for name, value in said.items():
+    for name, value in values.items():
         if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
             raise InvalidInput("finite_number", (name,))
         check(name, value)
@@ -134,4 +134,4 @@ def _validate(document: object) -> Limits:
             LimitChange.from_dict(last)
         except (KeyError, TypeError, AttributeError) as err:
             raise InvalidInput("last_change_invalid") from err
-    return Limits(document, {name: float(value) for name, value in said.items()})
+    return Limits(document, {name: float(value) for name, value in values.items()})

@@ -125,8 +125,8 @@ def _logins(url: str) -> list[str]:
 
 
 def _refusals(refused: dict[str, tuple[int, bytes]]) -> str:
-    return "; ".join(f"{who} ({code} {_text(said)})" for who, (code, said) in refused.items())
+    return "; ".join(f"{who} ({code} {_text(reply)})" for who, (code, reply) in refused.items())
 
 
-def _text(said: bytes | str) -> str:
-    return said.decode("utf-8", "replace") if isinstance(said, bytes) else said
+def _text(reply: bytes | str) -> str:
+    return reply.decode("utf-8", "replace") if isinstance(reply, bytes) else reply

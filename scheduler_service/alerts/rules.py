@@ -284,8 +284,8 @@ def _state(rule: AlertRule, value: float | None, limit: float) -> State:
 
 
 def _event(name: str, subject: str, reason: Reason, lang: Lang, *, value: float = 1.0, **more: Any) -> Reading:
-    said = reason if isinstance(reason, str) else [each.to_dict() for each in reason]
-    params = {**params_of(name, subject), "reason": said}
+    recorded = reason if isinstance(reason, str) else [each.to_dict() for each in reason]
+    params = {**params_of(name, subject), "reason": recorded}
     return _reading(name, "beyond", value, 0.0, lang, subject=subject, params=params, **more)
 
 

@@ -35,9 +35,9 @@ class AlertRow:
     @classmethod
     def of(cls, episode: Episode, lang: Lang) -> "AlertRow":
         """The episode in a language; a reason that was recorded as text keeps its language."""
-        told = episode.message if episode.params is None else message(episode.name, episode.params, lang)
+        text = episode.message if episode.params is None else message(episode.name, episode.params, lang)
         figures = (episode.began, episode.ended, episode.value, episode.threshold)
-        return cls(episode.name, told, episode.severity, *figures)
+        return cls(episode.name, text, episode.severity, *figures)
 
     @property
     def is_critical(self) -> bool:
