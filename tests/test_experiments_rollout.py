@@ -309,6 +309,21 @@ def test_a_candidate_that_may_not_be_deployed_is_no_rollout(manager, registry):
 # --- promotion, and the way back ---
 
 
+def test_a_promotion_of_the_service_keeps_its_reason_as_messages_in_both_histories(ramp, registry, clock):
+    reasons = [Message("verdicts.one_model", {"a": "model_a", "b": "model_b"})]
+    changes, experiment = ramp._changes, ramp.get_experiment("ramp")
+    changes.promote(experiment, "model_b", "rollout", reasons)
+    line = ramp.history.of("ramp")[-1]
+    assert (line["event"], line["reason"]) == ("promoted", WORDS.say(*reasons))
+    assert line["reason_text"] == [each.to_dict() for each in reasons]
+    change = registry.noted[-1]
+    assert change["code"] == "by_experiment_because"
+    assert change["params"] == {"experiment": "ramp", "reason": line["reason_text"]}
+    assert WORDS.text("errors.by_experiment_because", change["params"], "zh").startswith(
+        "实验 ramp：B 与 A 是同一个模型"
+    )
+
+
 def test_the_last_stage_moves_the_default_model_and_the_tag(ramp, registry):
     for _ in DEFAULT_STAGES[:-1]:
         ramp.advance_experiment("ramp", actor="王工", reason="看过了")

@@ -249,6 +249,7 @@ def test_a_candidate_that_fails_is_stopped_and_the_others_are_judged_on(manager,
     assert lines(manager)[-1] == ("arm_stopped", "guardrail", "model_c")
     line = manager.history.of("four")[-1]
     assert line["figures"]["guardrails"]["success"]["state"] == "breached"
+    assert {each["code"] for each in line["reason_text"]} == {"rollout.breached_by_arm"}
     assert line["figures"]["verdict"] == manager.results("four", before)["comparisons"]["model_c"]["verdict"]
     assert manager.review("four", before) is None
     clock.now = START + 2 * HOUR

@@ -30,7 +30,7 @@ def act(changes: Changes, experiment: Experiment, evidence: Evidence, now: datet
 
 
 def _made(changes: Changes, experiment: Experiment, decision: Decision, now: datetime) -> Transition | None:
-    name, actor, said = experiment.name, "rollout", (decision.reason, decision.figures)
+    name, actor, said = experiment.name, "rollout", (decision.reasons, decision.figures)
     if decision.kind == "promote":
         return changes.promote(experiment, "model_b", actor, *said)
     if decision.kind == "advance":
