@@ -273,7 +273,7 @@ class ABTestManager:
         next_move = None
         if experiment.rollout is not None and experiment.status == "active":
             decision = decide(experiment.rollout, examined.evidence(is_baseline_the_default=is_default), self._clock())
-            next_move = {"kind": decision.kind, "reason": decision.reason}
+            next_move = decision.to_dict()
         told = with_sizes(examined.to_dict(), breakdowns(examined, runs, pairs))
         return told | {"is_baseline_the_default": is_default, "rollout_decision": next_move}
 
@@ -317,7 +317,7 @@ class ABTestManager:
         checks = {arm: [check_requests(runs, BASELINE, arm)] for arm in experiment.running_candidates}
         if all(each.state != "breached" for found in checks.values() for each in found):
             return None
-        evidence = Evidence({}, None, "", False, checks, False, is_one_of_several=len(experiment.candidates) > 1)
+        evidence = Evidence({}, None, (), False, checks, False, is_one_of_several=len(experiment.candidates) > 1)
         made = act(self._changes, experiment, evidence, self._clock())
         return made if made is None or made.event != "arm_stopped" else self.trip(name, runs) or made
 

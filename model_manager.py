@@ -260,7 +260,7 @@ class ModelVersionManager:
 
     # --- lifecycle ---
 
-    def promote_model(self, name: str, status: str, *, reason: str = "", actor: str = "") -> ModelRecord:
+    def promote_model(self, name: str, status: str, *, reason: str | ServiceError = "", actor: str = "") -> ModelRecord:
         """Promote a model to `status`: validated, deployed or retired; returns the model.
 
         Validating measures the model on the validation set (`registry.validation`) and stores the result as
@@ -297,7 +297,7 @@ class ModelVersionManager:
         """Check that the model could be deployed now; raises as `promote_model`."""
         check_deployment(self._store, self.get_model(name))
 
-    def note_default(self, change: Mapping[str, str]) -> None:
+    def note_default(self, change: Mapping[str, Any]) -> None:
         """Record the `default_change` of the experiments' file in the history, once; raises as `resolve`."""
         note_default(self._store, change)
 
@@ -325,7 +325,9 @@ class ModelVersionManager:
         with self._store.changing() as index:
             commit_tag(self._store, index, "untagged", index.find_tag(tag), None, actor, reason)
 
-    def rollback(self, algorithm: str, reason: str, *, actor: str = "", only_from: str | None = None) -> ModelRecord:
+    def rollback(
+        self, algorithm: str, reason: str | ServiceError, *, actor: str = "", only_from: str | None = None
+    ) -> ModelRecord:
         """Make the previous stable version stable again and return it; the replaced version becomes `validated`.
 
         A second rollback returns to the version before that.

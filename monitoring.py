@@ -261,8 +261,8 @@ class PerformanceMonitor:
             self.engine, start=start - (end - start), end=start, columns=analysis.SUMMARY_COLUMNS
         )
         alerts = [AlertRow.of(episode, lang) for episode in self.alerts.between(start, end)]
-        said = tuple(self.limits.said_gaps())
-        more: dict[str, Any] = {"gap_thresholds": self.gap_thresholds, "alerts": alerts, "said_gaps": said}
+        said = tuple(self.limits.custom_gaps())
+        more: dict[str, Any] = {"gap_thresholds": self.gap_thresholds, "alerts": alerts, "custom_gaps": said}
         report = performance_report(runs, before, start, end, self.thresholds, lang, **more)
         return str(save(report, self.reports_dir, "performance", pdf=pdf))
 

@@ -186,6 +186,26 @@ def test_one_plant_for_all_takes_users_all_the_same_and_a_baseline_near_zero_tak
     assert (told["reason"], told["users_needed"], told["days_needed"]) == (None, None, None)
 
 
+@pytest.mark.parametrize(
+    ("minimum", "is_open_ended", "code"),
+    [
+        (0.5, False, "long_enough"),
+        (1e-4, False, "too_short"),
+        (0.5, True, "open_ended"),
+        (5e-324, True, "out_of_reach"),
+    ],
+)
+def test_a_plan_says_whether_its_days_are_enough(minimum, is_open_ended, code):
+    told = plan(experiment(min_samples=2), minimum, records(), NOW, "a", is_open_ended=is_open_ended).to_dict()
+    assert told["conclusion_text"]["code"] == f"plan.{code}"
+    assert told["is_long_enough"] == (code in ("long_enough", "open_ended"))
+
+
+def test_without_a_figure_a_plan_concludes_nothing():
+    told = plan(experiment(), 0.02, records().iloc[:0], NOW, "a").to_dict()
+    assert (told["is_long_enough"], told["conclusion"], told["conclusion_text"]) == (None, None, None)
+
+
 def test_a_baseline_that_has_hardly_run_is_planned_from_the_runs_of_all_models():
     both = pd.concat([records(users=MIN_USERS - 1, model="a"), records(users=91, model="b", seed=1)])
     both["user_id"] = [f"u{number}" for number in range(100)]

@@ -122,7 +122,7 @@ def _may_move(experiment: Experiment, runs: pd.DataFrame, pairs: pd.DataFrame | 
         word = judge_pairs(pairs, margin=experiment.margin, alpha=experiment.alpha).word
     is_of_stage = runs["timestamp"] >= rollout.stage_since
     samples = {arm: int((is_of_stage & runs["variant"].eq(arm) & runs["success"]).sum()) for arm in experiment.models}
-    evidence = Evidence(samples, word, "", False, {"model_b": guardrails}, is_baseline_the_default=True)
+    evidence = Evidence(samples, word, (), False, {"model_b": guardrails}, is_baseline_the_default=True)
     return decide(rollout, evidence, now).kind != "hold"
 
 

@@ -31,7 +31,7 @@ def act(changes: Changes, experiment: Experiment, evidence: Evidence, now: datet
 
 
 def _execute(changes: Changes, experiment: Experiment, decision: Decision, now: datetime) -> Transition | None:
-    name, why = experiment.name, (decision.reason, decision.figures)
+    name, why = experiment.name, (decision.reasons, decision.figures)
     if decision.kind == "promote":
         return changes.promote(experiment, "model_b", "rollout", *why)
     if decision.kind == "advance":

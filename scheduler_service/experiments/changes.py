@@ -7,7 +7,7 @@ by the line in the archive; `settle` then removes the experiment from the file.
 
 import logging
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Protocol
@@ -27,8 +27,12 @@ from scheduler_service.experiments.experiment import Experiment, Promotion
 from scheduler_service.experiments.history import ExperimentHistory
 from scheduler_service.experiments.lifecycle import EventKind, Transition
 from scheduler_service.registry.names import parse_versioned
+from scheduler_service.words import WORDS, Message
 
 log = logging.getLogger(__name__)
+
+Reason = str | Sequence[Message]
+"""A person's text, or what the service decided a move upon."""
 
 
 class Registry(Protocol):
@@ -36,9 +40,11 @@ class Registry(Protocol):
 
     def resolve(self, name: str, *, oldest: bool = False) -> str: ...
     def check_deployable(self, name: str) -> None: ...
-    def promote_model(self, name: str, status: str, *, reason: str = "", actor: str = "") -> object: ...
-    def rollback(self, algorithm: str, reason: str, *, actor: str = "", only_from: str | None = None) -> object: ...
-    def note_default(self, change: Mapping[str, str]) -> None: ...
+    def promote_model(self, name: str, status: str, *, reason: str | ServiceError = "", actor: str = "") -> object: ...
+    def rollback(
+        self, algorithm: str, reason: str | ServiceError, *, actor: str = "", only_from: str | None = None
+    ) -> object: ...
+    def note_default(self, change: Mapping[str, Any]) -> None: ...
 
 
 class ChangedMeanwhile(ExperimentConflict):
@@ -107,7 +113,7 @@ class Changes:
         event: EventKind,
         change: Callable[[Document], None],
         actor: str = "",
-        reason: str = "",
+        reason: Reason = "",
         figures: Mapping[str, Any] | None = None,
         expected: Experiment | None = None,
     ) -> Transition:
@@ -121,6 +127,7 @@ class Changes:
             ServiceError: raised by `change`; or the file would become invalid, or cannot be written.
         """
         made: list[Transition] = []
+        said, messages = _recorded(reason)
 
         def apply(document: Document) -> None:
             now = self._clock()
@@ -138,7 +145,7 @@ class Changes:
             change(document)
             after = state_of(experiment_in(validate(document), name, now))
             line = Transition(
-                secrets.token_hex(8), to_iso(now), name, event, actor, reason, before, after, figures or {}
+                secrets.token_hex(8), to_iso(now), name, event, actor, said, before, after, figures or {}, messages
             )
             slot = "last_description" if event == "described" else "last_transition"
             document["experiments"][name][slot] = line.to_dict()
@@ -146,7 +153,7 @@ class Changes:
 
         self.file.update(apply)
         self._record(made[0].to_dict())
-        log.info("experiment %s: %s by %s: %s", name, event, actor or "nobody named", reason or "no reason given")
+        log.info("experiment %s: %s by %s: %s", name, event, actor or "nobody named", said or "no reason given")
         return made[0]
 
     def _save_lines(self, experiment: Experiment) -> None:
@@ -155,7 +162,7 @@ class Changes:
             self.history.record(line)
 
     def promote(
-        self, experiment: Experiment, arm: str, actor: str, reason: str, figures: Mapping[str, Any] | None = None
+        self, experiment: Experiment, arm: str, actor: str, reason: Reason, figures: Mapping[str, Any] | None = None
     ) -> Transition:
         """Make the arm's model the default model, conclude the experiment, and update the registry's tags.
 
@@ -198,7 +205,7 @@ class Changes:
             current = document.get("default_model")
             if current != promotion.model:
                 raise ExperimentConflict("not_default_any_more", model=promotion.model, default=current)
-            why = _about(name, reason or "the promotion was reverted")
+            why = _about(name, reason) if reason else ServiceError("experiment_reverted", experiment=name)
             set_default(document, promotion.previous_default, actor, why, self._clock())
             document["experiments"][name]["promotion"] |= {"is_reverted": True, "are_tags_right": False}
 
@@ -322,19 +329,18 @@ class Changes:
 
     def _move_tags(self, experiment: Experiment, promotion: Promotion) -> None:
         if self._registry is not None:
-            actor, about = str((experiment.last_transition or {}).get("actor", "")), f"experiment {experiment.name}"
+            actor, name = str((experiment.last_transition or {}).get("actor", "")), experiment.name
             try:
                 if promotion.is_reverted:
                     algorithm = algorithm_of(promotion.model)
                     has_moved = self._stable(algorithm) == promotion.model != promotion.previous_stable
                     if has_moved and promotion.previous_stable is not None:
-                        self._registry.rollback(
-                            algorithm, f"{about} was reverted", actor=actor, only_from=promotion.model
-                        )
+                        reverted = ServiceError("experiment_reverted", experiment=name)
+                        self._registry.rollback(algorithm, reverted, actor=actor, only_from=promotion.model)
                 else:
-                    self._registry.promote_model(promotion.model, "deployed", reason=about, actor=actor)
+                    self._registry.promote_model(promotion.model, "deployed", reason=_about(name), actor=actor)
             except ServiceError as err:
-                self._log_once(f"the registry's tags do not follow the {about}: {err}", logging.ERROR)
+                self._log_once(f"the registry's tags do not follow the experiment {name}: {err}", logging.ERROR)
                 return
 
         def done(document: Document) -> None:
@@ -380,9 +386,18 @@ class Changes:
         self._registry.check_deployable(experiment.model_b)
 
 
-def _about(experiment: str, reason: str) -> str:
-    """The reason for a change of the default model by an experiment."""
-    return f"experiment {experiment}{f': {reason}' if reason else ''}"
+def _recorded(reason: Reason) -> tuple[str, list[dict[str, Any]]]:
+    """(text, messages as JSON) for the history; a person's text has no messages."""
+    if isinstance(reason, str):
+        return reason, []
+    return WORDS.say(*reason), [each.to_dict() for each in reason]
+
+
+def _about(experiment: str, reason: Reason = "") -> ServiceError:
+    """The reason of a change of models that an experiment made."""
+    if not reason:
+        return ServiceError("by_experiment", experiment=experiment)
+    return ServiceError("by_experiment_because", experiment=experiment, reason=reason)
 
 
 def algorithm_of(key: str) -> str:

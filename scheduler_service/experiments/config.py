@@ -20,17 +20,19 @@ DEFAULT_MODEL = "DDQN_v2.0"
 """The better one of the delivered models; used if there is no file."""
 
 _CHANGE = frozenset({"id", "time", "before", "after", "actor", "reason"})
+_CODED = frozenset({"code", "params"})
+"""Further members if an experiment made the change: of its reason."""
 
 
 class _Schema(Definition):
     experiments: dict[str, Experiment] = Field(default_factory=dict)
     default_model: ModelName = DEFAULT_MODEL
-    default_change: dict[str, str] | None = None  # the last one made by the service
+    default_change: dict[str, Any] | None = None  # the last one made by the service
 
     @field_validator("default_change")
     @classmethod
-    def _whole(cls, change: dict[str, str] | None) -> dict[str, str] | None:
-        if change is not None and set(change) != _CHANGE:
+    def _whole(cls, change: dict[str, Any] | None) -> dict[str, Any] | None:
+        if change is not None and set(change) not in (_CHANGE, _CHANGE | _CODED):
             raise invalid("members_of_change", members=sorted(_CHANGE))
         return change
 
@@ -54,7 +56,7 @@ class Snapshot:
     document: Document  # the complete JSON; never changed
     experiments: Mapping[str, Experiment]
     default_model: str
-    default_change: Mapping[str, str] | None = None
+    default_change: Mapping[str, Any] | None = None
 
 
 class ConfigFile(DocumentFile[Snapshot]):

@@ -5,16 +5,18 @@ from collections.abc import Mapping
 from datetime import datetime
 
 from scheduler_service.clock import to_iso
+from scheduler_service.errors import ServiceError
 from scheduler_service.experiments.config import DEFAULT_MODEL, Document
 from scheduler_service.experiments.experiment import Experiment
 
 
-def set_default(document: Document, model: str, actor: str, reason: str, now: datetime) -> None:
+def set_default(document: Document, model: str, actor: str, reason: str | ServiceError, now: datetime) -> None:
     """Change the default model, and note the change for the registry's history."""
     before = document.get("default_model", DEFAULT_MODEL)
     change = {"id": secrets.token_hex(8), "time": to_iso(now), "before": before, "after": model}
     document["default_model"] = model
-    document["default_change"] = change | {"actor": actor, "reason": reason}
+    coded = reason.to_dict() if isinstance(reason, ServiceError) else {}
+    document["default_change"] = change | {"actor": actor, "reason": str(reason), **coded}
 
 
 def set_arm_stopped(document: Document, name: str, arm: str, now: datetime) -> None:

@@ -27,7 +27,7 @@ from scheduler_service.stats.pairs import PairedVerdict, judge_pairs
 from scheduler_service.stats.secondary import secondary
 from scheduler_service.stats.spending import replay_alpha
 from scheduler_service.stats.verdict import DaysUntil, Verdict, judge
-from scheduler_service.words import WORDS, Message
+from scheduler_service.words import Message
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -72,11 +72,11 @@ class Examination:
         return Evidence(
             samples=self.samples,
             word=judged.word,
-            sentence=judged.sentence,
+            verdict=judged.messages,
             is_mismatched=any(each.has_ratio_mismatch for each in self.comparisons.values()),
             guardrails={arm: self.guardrails[arm] for arm in experiment.running_candidates},
             is_baseline_the_default=is_baseline_the_default,
-            cannot_tell=None if judged.cannot_tell is None else WORDS.say(judged.cannot_tell.message),
+            cannot_tell=None if judged.cannot_tell is None else judged.cannot_tell.message,
             is_one_of_several=len(experiment.candidates) > 1,
             words={arm: self.judged(arm).word for arm in experiment.candidates},
         )

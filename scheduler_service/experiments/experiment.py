@@ -32,6 +32,7 @@ from scheduler_service.stats.arms import ARMS
 from scheduler_service.stats.guardrails import DEFAULT_MARGINS, GUARDRAILS
 from scheduler_service.stats.metrics import ALIASES, METRICS, metric_named
 from scheduler_service.stats.verdict import DEFAULT_MARGIN
+from scheduler_service.words import WORDS, Message
 
 SPLIT_TOLERANCE = 1e-9
 DEFAULT_DURATION_DAYS = 7.0
@@ -366,15 +367,13 @@ def explanation(experiment: Experiment, user_id: str, model: str, reason: str) -
     """The arm of a user with the reason, as JSON; `model` and `reason` are those of a request now."""
     place = experiment.place_of(user_id)
     ranges = {arm: list(pair) for arm, pair in experiment.ranges.items()}
-    why = {
-        "forced": f"{user_id!r} is a tester whom the experiment forces into {place.arm}; left out of the results",
-        "excluded": f"{user_id!r} is on the list of excluded users",
-        "hashed": f"bucket {place.bucket} of {user_id!r} lies within {place.arm}'s {ranges.get(place.arm or '')}",
-        "outside": f"bucket {place.bucket} of {user_id!r} lies in no arm's range: only a share of "
-        f"{experiment.present_coverage:g} of the users takes part",
-        "stopped": f"{user_id!r} belongs to {place.stopped_arm}, which is stopped; its users get the default model",
-    }[place.why]
-    now = "" if experiment.status == "active" else f"; the experiment is {experiment.status}, so the default answers"
+    arm = place.arm or place.stopped_arm or ""
+    low, high = ranges.get(arm, (None, None))
+    known = {"user": user_id, "arm": arm, "bucket": place.bucket, "low": low, "high": high}
+    known["coverage"] = experiment.present_coverage
+    why = [Message(f"assignment.{place.why}", known)]
+    if experiment.status != "active":
+        why.append(Message("assignment.not_active", {"status": experiment.status}))
     return {
         "experiment": experiment.name,
         "status": experiment.status,
@@ -384,7 +383,8 @@ def explanation(experiment: Experiment, user_id: str, model: str, reason: str) -
         "stopped_arm": place.stopped_arm,
         "model": model,
         "reason": reason,
-        "why": why + now,
+        "why": WORDS.say(*why),
+        "why_text": [each.to_dict() for each in why],
         "bucket": place.bucket,
         "hash_version": 2,
         "coverage": experiment.present_coverage,

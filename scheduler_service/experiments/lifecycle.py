@@ -1,6 +1,6 @@
 """The statuses of an experiment, the moves between them, and the record of a move."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from types import MappingProxyType
 from typing import Any, Literal
@@ -37,6 +37,9 @@ MOVES: Mapping[Action, tuple[frozenset[Status], Status, EventKind]] = MappingPro
 )
 """Stopped and concluded experiments never run again; a new experiment with another name has a new split."""
 
+AUTOMATIC = ("rollout", "guardrail")
+"""Actors of the history that are not people."""
+
 OVER: frozenset[Status] = frozenset({"stopped", "completed", "concluded"})
 """With these statuses, an experiment does not need its models, and may be archived."""
 
@@ -62,10 +65,11 @@ class Transition:
     experiment: str
     event: EventKind
     actor: str  # a person; `rollout` or `guardrail` for automatic changes
-    reason: str
+    reason: str  # in English, if the service decided it
     before: Mapping[str, Any]
     after: Mapping[str, Any]
     figures: Mapping[str, Any] = field(default_factory=dict)
+    reason_text: Sequence[Mapping[str, Any]] = ()  # `reason` as messages, if the service decided it; JSON
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -73,4 +77,5 @@ class Transition:
     @classmethod
     def from_dict(cls, line: Mapping[str, Any]) -> "Transition":
         """Parse a line; KeyError or TypeError if it is invalid."""
-        return cls(**{name: line[name] for name in cls.__dataclass_fields__})
+        known = {"reason_text": (), **line}  # lines of earlier versions have no `reason_text`
+        return cls(**{name: known[name] for name in cls.__dataclass_fields__})

@@ -16,6 +16,7 @@ from scheduler_service.stats.metrics import Metric, metric_named
 from scheduler_service.stats.outcome import NotComputable
 from scheduler_service.stats.power import Forecast
 from scheduler_service.stats.summaries import Values
+from scheduler_service.words import WORDS, Message
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -100,6 +101,7 @@ class Plan:
     model: str | None  # key of the model whose runs are used; None: all models
     runs: int  # number of these runs
     users: int  # number of their users
+    is_open_ended: bool = False  # `duration_days` is only the period of the estimate
 
     @property
     def alpha(self) -> float:
@@ -138,6 +140,18 @@ class Plan:
             return None
         return self.forecast.detectable(sum(users.values()), self._share)
 
+    @property
+    def is_long_enough(self) -> bool:
+        """Whether the minimum effect is found before the planned end."""
+        needed = self.days_for(self.minimum_effect)
+        return needed is not None and (self.is_open_ended or needed <= self.experiment.duration_days)
+
+    @property
+    def conclusion(self) -> Message:
+        """Whether the planned days are enough, and what to do if not."""
+        codes = ("open_ended", "out_of_reach") if self.is_open_ended else ("long_enough", "too_short")
+        return Message(f"plan.{codes[not self.is_long_enough]}", {"days": self.experiment.duration_days})
+
     def to_dict(self) -> dict[str, Any]:
         """JSON; shares as percentages, null for unknown values."""
         experiment, known = self.experiment, not isinstance(self.forecast, NotComputable)
@@ -163,7 +177,11 @@ class Plan:
             "users_needed": self.users_for(minimum),
             "days_needed": needed,
             "days_to_non_inferior": self.days_for(0.0, supposed=-experiment.margin) if known else None,
+            "is_long_enough": None if not known else self.is_long_enough,
+            "conclusion": None if not known else WORDS.say(self.conclusion),
+            "conclusion_text": None if not known else self.conclusion.to_dict(),
             "duration_days": days,
+            "is_open_ended": self.is_open_ended,
             "users_in_duration": self.users_after(days),
             "minimum_detectable_effect_percentage": _percentage(self.detectable_after(days)),
             "curve": self._curve(needed) if known else [],
@@ -210,6 +228,7 @@ def plan(
     model: str | None,
     *,
     days: float = LOOK_BACK_DAYS,
+    is_open_ended: bool = False,
 ) -> Plan:
     """The power of `experiment` if traffic continues as recorded.
 
@@ -220,6 +239,7 @@ def plan(
         minimum_effect: the smallest improvement to detect, a share of the baseline.
         runs: of the last `days`, or the newest ones of them; columns `planning_columns`.
         model: key of the baseline; None: not known yet.
+        is_open_ended: the experiment has no planned end; its `duration_days` are only the period of the estimate.
     """
     metric = metric_named(experiment.success_metric)
     mine = runs if model is None else runs[runs["model_key"].eq(model).fillna(value=False).astype(bool)]
@@ -229,7 +249,7 @@ def plan(
         mine, model, (forecast, correlation) = runs, None, _forecast(runs, metric, alpha)
     users = int(np.unique(units(mine)).size)
     traffic = traffic_of(runs, now, days)
-    return Plan(experiment, minimum_effect, traffic, forecast, correlation, model, len(mine), users)
+    return Plan(experiment, minimum_effect, traffic, forecast, correlation, model, len(mine), users, is_open_ended)
 
 
 def last_coverage(experiment: Experiment) -> float:

@@ -47,8 +47,7 @@ class Prospect:
     def check(self, *, is_consented: bool) -> None:
         """Raise ConsentNeeded, with the objections in its text, if there are any without consent."""
         if self.objections and not is_consented:
-            why = WORDS.say(*(message for _, message in self.objections))
-            codes = [code for code, _ in self.objections]
+            codes, why = map(list, zip(*self.objections, strict=True))
             raise ConsentNeeded("consent_needed", arm=self.arm, objections=codes, why=why, consent=CONSENT)
 
     def figures(self, *, is_consented: bool) -> dict[str, Any]:

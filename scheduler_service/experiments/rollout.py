@@ -16,7 +16,9 @@ from scheduler_env.validation import Whole, invalid
 from scheduler_service.clock import to_iso
 from scheduler_service.experiments.definition import Definition, FromList
 from scheduler_service.experiments.moment import Moment
+from scheduler_service.stats.arms import BASELINE
 from scheduler_service.stats.guardrails import GUARDRAILS, Guardrail
+from scheduler_service.words import WORDS, Message
 
 DEFAULT_STAGES = (0.1, 0.3, 0.5, 1.0)
 MAX_STAGES = 20
@@ -82,13 +84,25 @@ class Evidence:
 
     samples: Mapping[str, int]  # arm -> values of the success metric since the start of the stage
     word: str | None  # of the verdict; None: only the breaker was evaluated
-    sentence: str
+    verdict: Sequence[Message]  # in words
     is_mismatched: bool  # sample ratio mismatch
     guardrails: Mapping[str, Sequence[Guardrail]]  # running candidate -> its checks
     is_baseline_the_default: bool  # whether the baseline is the default model, which a promotion replaces
-    cannot_tell: str | None = None  # why more data will not decide, and what would
+    cannot_tell: Message | None = None  # why more data will not decide, and what would
     is_one_of_several: bool = False  # whether the experiment has several candidates, stopped or not
     words: Mapping[str, str] = field(default_factory=dict)  # candidate -> word of its verdict; default: `word`
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """A condition for leaving the stage."""
+
+    text: Message  # a noun phrase with the present figures
+    is_met: bool
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON."""
+        return {"text": self.text.to_dict(), "is_met": self.is_met}
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,10 +110,25 @@ class Decision:
     """The next move, and the reason."""
 
     kind: DecisionKind
-    reason: str
+    reasons: Sequence[Message]
     figures: Mapping[str, Any] = field(default_factory=dict)
     is_breach: bool = False  # of a guardrail
-    arm: str | None = None  # the candidate to stop (`stop_arm`)
+    arm: str | None = None  # the candidate that `stop_arm` stops
+    conditions: Sequence[Condition] = ()  # for leaving the stage
+
+    @property
+    def reason(self) -> str:
+        """The reasons in English."""
+        return WORDS.say(*self.reasons)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The answer of the HTTP interface, as JSON."""
+        return {
+            "kind": self.kind,
+            "reason": self.reason,
+            "reason_text": [each.to_dict() for each in self.reasons],
+            "conditions": [each.to_dict() for each in self.conditions],
+        }
 
 
 NEEDED = tuple(name for name, each in GUARDRAILS.items() if each.is_needed)
@@ -118,28 +147,30 @@ def decide(rollout: Rollout | None, evidence: Evidence, now: datetime) -> Decisi
     * The promotion also needs the verdict `better` (with `promote_on: non_inferior`, at least `non_inferior`).
     """
     figures = _figures(evidence, evidence.guardrails)
+    conditions = [] if rollout is None else _conditions(rollout, evidence, now)
     breached = {
         arm: [each for each in checks if each.state == "breached"] for arm, checks in evidence.guardrails.items()
     }
     harmful = [arm for arm, found in breached.items() if found]
     if harmful and len(harmful) == len(evidence.guardrails):
-        reason = _reason(breached, is_one_of_several=evidence.is_one_of_several)
-        return Decision("abort", reason, figures, is_breach=True)
+        reasons = _breaches(breached, is_one_of_several=evidence.is_one_of_several)
+        return Decision("abort", reasons, figures, is_breach=True, conditions=conditions)
     if harmful:
         arm = harmful[0]
         figures = {"arm": arm, **_figures(evidence, {arm: evidence.guardrails[arm]})}
-        return Decision(
-            "stop_arm", _reason({arm: breached[arm]}, is_one_of_several=True), figures, is_breach=True, arm=arm
-        )
+        reasons = _breaches({arm: breached[arm]}, is_one_of_several=True)
+        return Decision("stop_arm", reasons, figures, is_breach=True, arm=arm, conditions=conditions)
     if rollout is None:
-        return Decision("hold", "there is no rollout", figures)
+        return Decision("hold", [Message("rollout.none")], figures)
     if evidence.word == "worse":
-        return Decision("abort", evidence.sentence, figures)
-    missing = _missing(rollout, evidence, now)
-    if missing is not None:
-        return Decision("hold", missing, figures)
+        return Decision("abort", evidence.verdict, figures, conditions=conditions)
+    if unmet := [each.text for each in conditions if not each.is_met]:
+        told = [Message("rollout.waiting", {"conditions": unmet})]
+        if rollout.is_last_before_promotion and evidence.cannot_tell is not None:
+            told.append(evidence.cannot_tell)
+        return Decision("hold", told, figures, conditions=conditions)
     kind: Literal["advance", "promote"] = "promote" if rollout.is_last_before_promotion else "advance"
-    return Decision(kind, evidence.sentence, figures)
+    return Decision(kind, evidence.verdict, figures, conditions=conditions)
 
 
 def _figures(evidence: Evidence, guardrails: Mapping[str, Sequence[Guardrail]]) -> dict[str, Any]:
@@ -158,13 +189,10 @@ def _figures(evidence: Evidence, guardrails: Mapping[str, Sequence[Guardrail]]) 
     }
 
 
-def _reason(breached: Mapping[str, Sequence[Guardrail]], *, is_one_of_several: bool) -> str:
-    """The breached guardrails, with their arms if there are several candidates."""
-    return "; ".join(
-        f"guardrail {each.name}{f' of {arm}' if is_one_of_several else ''}: {each.message}"
-        for arm, found in breached.items()
-        for each in found
-    )
+def _breaches(breached: Mapping[str, Sequence[Guardrail]], *, is_one_of_several: bool) -> list[Message]:
+    """Each breached guardrail; with its arm if the experiment has several candidates."""
+    code = "rollout.breached_by_arm" if is_one_of_several else "rollout.breached"
+    return [Message(code, {"arm": arm, "seen": each.text}) for arm, found in breached.items() for each in found]
 
 
 def _is_enough(guardrail: Guardrail) -> bool:
@@ -174,26 +202,25 @@ def _is_enough(guardrail: Guardrail) -> bool:
     return guardrail.harm is None or guardrail.harm <= guardrail.margin
 
 
-def _missing(rollout: Rollout, evidence: Evidence, now: datetime) -> str | None:
-    """The first condition for the end of the stage that is not met; None: all are met."""
-    if not rollout.auto:
-        return "auto is off: a person decides"
-    if not evidence.is_baseline_the_default:
-        return "model_a is not the default model any more; the candidate was compared with another one"
-    if evidence.is_mismatched:
-        return "users are missing from an arm; find out why"
+def _conditions(rollout: Rollout, evidence: Evidence, now: datetime) -> list[Condition]:
+    """What must hold before the stage is left."""
     until = rollout.stage_since + timedelta(hours=rollout.min_hours)
-    if now < until:
-        return f"the stage lasts until {to_iso(until)} at least (min_hours {rollout.min_hours:g})"
-    short = [f"{arm} has {count}" for arm, count in evidence.samples.items() if count < rollout.min_samples]
-    if short or not evidence.samples:
-        return f"{' and '.join(short) or 'no arm has any'} of the {rollout.min_samples} samples that the stage needs"
-    checks = (each for checks in evidence.guardrails.values() for each in checks)
-    unsure = [each for each in checks if each.name in NEEDED and not _is_enough(each)]
-    if unsure:
-        return "; ".join(f"guardrail {each.name} is {each.state}: {each.message}" for each in unsure)
-    enough = ("better",) if rollout.promote_on == "better" else ("better", "non_inferior")
-    if rollout.is_last_before_promotion and evidence.word not in enough:
-        why = "" if evidence.cannot_tell is None else f". {evidence.cannot_tell}"
-        return f"the verdict is {evidence.word}; the promotion needs {' or '.join(enough)}{why}"
-    return None
+    samples, least = evidence.samples, rollout.min_samples
+    counts = [Message("reasons.samples_of_arm", {"arm": arm, "count": count}) for arm, count in samples.items()]
+    guardrails = (each for checks in evidence.guardrails.values() for each in checks if each.name in NEEDED)
+    enough = ["better"] if rollout.promote_on == "better" else ["better", "non_inferior"]
+    verdict = Message(f"rollout.verdict_{rollout.promote_on}", {"verdict": evidence.word})
+    return [
+        Condition(Message("rollout.hours", {"hours": rollout.min_hours, "until": to_iso(until)}), now >= until),
+        Condition(
+            Message("rollout.samples", {"least": least, "counts": counts}), min(samples.values(), default=0) >= least
+        ),
+        Condition(Message("rollout.split"), not evidence.is_mismatched),
+        *(
+            Condition(Message("rollout.guardrail", {"label": each.label, "state": each.state}), _is_enough(each))
+            for each in guardrails
+        ),
+        *([Condition(verdict, evidence.word in enough)] if rollout.is_last_before_promotion else []),
+        Condition(Message("rollout.baseline", {"a": BASELINE}), evidence.is_baseline_the_default),
+        Condition(Message("rollout.auto" if rollout.auto else "rollout.manual"), rollout.auto),
+    ]

@@ -65,7 +65,7 @@ def readings(
         free_bytes=shutil.disk_usage(folder).free,
         limits=in_force.all(),
         gap_limits=in_force.gaps(),
-        said_gaps=frozenset(in_force.said_gaps()),
+        custom_gaps=frozenset(in_force.custom_gaps()),
     )
     return [reading for read in rules.READERS for reading in read(seen, lang)]
 
@@ -92,7 +92,7 @@ def runs_of(engine: Engine, episode: Episode, in_force: ThresholdsInForce) -> "p
         risen = judged(*_day_and_weeks(engine, end, end, ABOUT_COLUMNS), end, limits)
         return risen[[subject_of(size, limits) == episode.subject for size in risen["size"]]]
     runs = queries.run_frame(engine, start=start, end=end, columns=ABOUT_COLUMNS, latest=MAX_RUNS).iloc[::-1]
-    return runs_about(episode.name, episode.subject, runs, in_force.gaps(), said=in_force.said_gaps())
+    return runs_about(episode.name, episode.subject, runs, in_force.gaps(), custom=in_force.custom_gaps())
 
 
 def _day_and_weeks(

@@ -56,7 +56,8 @@ def create_experiment(parts: Services, body: requests.ExperimentRequest) -> answ
     )
     chosen = [] if choice is None else [choice.reason]
     notes = [*chosen, *_notes(parts, experiment)]
-    return _changed(experiment) | {"notes": [WORDS.say(each) for each in notes]}
+    texts = {"notes": [WORDS.say(each) for each in notes], "notes_text": [each.to_dict() for each in notes]}
+    return _changed(experiment) | texts
 
 
 @api.post("/experiments/plan", scope="read", raises=MODELS)
@@ -68,7 +69,7 @@ def plan_experiment(parts: Services, body: requests.PlanRequest) -> answers.Plan
     asked, choice = _with_default_shadow(parts, body)
     experiment = parse_request(asked.definition | {"start_time": to_iso(utc_now())})
     key = None if body.model_a is None else parts.models.resolve(body.model_a, oldest=True)
-    found = _planned(parts, experiment, body.minimum_effect, key)
+    found = _planned(parts, experiment, body.minimum_effect, key, is_open_ended=body.is_open_ended)
     ramp = ramp_of(found)
     if ramp is None:
         return success(plan=found.to_dict() | {"ramp": None})
@@ -241,18 +242,20 @@ def _notes(parts: Services, experiment: Experiment) -> list[Message]:
             _planned(parts, experiment, TYPICAL_IMPROVEMENT, parts.models.resolve(experiment.model_a, oldest=True))
         )
     except ServiceError as err:  # the experiment is there, whatever is wrong with the records
-        return [Message("ramp.unknown", {"reason": str(err)})]
+        return [Message("ramp.unknown", {"reason": err.messages})]
     return [] if ramp is None else ramp.notes()
 
 
-def _planned(parts: Services, experiment: Experiment, minimum_effect: float, model: str | None) -> Plan:
+def _planned(
+    parts: Services, experiment: Experiment, minimum_effect: float, model: str | None, *, is_open_ended: bool = False
+) -> Plan:
     now = utc_now()
     runs = parts.monitor.get_performance_data(
         start_time=now - timedelta(days=LOOK_BACK_DAYS),
         columns=planning_columns(experiment.success_metric),
         latest=MAX_RUNS,
     )
-    return plan(experiment, minimum_effect, runs, now, model)
+    return plan(experiment, minimum_effect, runs, now, model, is_open_ended=is_open_ended)
 
 
 def _records(parts: Services, name: str) -> Records:
