@@ -345,7 +345,7 @@ def test_the_distribution_of_users_can_be_checked(guide):
 def test_the_log_can_be_followed_and_its_times_sorted(guide):
     guide.run(params=json.loads(text_of_run())["params"])
     tail, grep = (line for line in block("tail -f").splitlines() if line and not line.startswith("#"))
-    guide.said("算法执行完成")
+    guide.wait_for_log("算法执行完成")
     followed = subprocess.run(["timeout", "3", "bash", "-c", tail], cwd=guide.home, capture_output=True, text=True)
     assert "算法执行完成" in followed.stdout
     printed = subprocess.run(["bash", "-c", grep], cwd=guide.home, capture_output=True, text=True, check=True).stdout

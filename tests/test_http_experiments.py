@@ -1,4 +1,4 @@
-"""The routes of experiments: archiving over HTTP, and what they answer while the configuration is broken."""
+"""The routes of experiments: archiving over HTTP, and their answers while the configuration is broken."""
 
 import pytest
 
@@ -46,7 +46,7 @@ def assert_broken(answer):
 
 
 @pytest.mark.parametrize("content", BROKEN.values(), ids=BROKEN)
-def test_a_broken_configuration_is_named_by_every_route_that_needs_it(client, tmp_path, content):
+def test_every_route_that_needs_it_reports_a_broken_configuration(client, tmp_path, content):
     path = tmp_path / "ab_test_config.json"
     good = path.read_bytes()
     path.write_bytes(content)
@@ -71,7 +71,7 @@ def test_a_broken_configuration_is_named_by_every_route_that_needs_it(client, tm
     assert restarted.post("/experiments/old/pause", json={}).status_code == 200
 
 
-def test_an_archived_experiment_is_read_as_before_and_listed_on_request(client, tmp_path):
+def test_an_archived_experiment_can_be_read_and_listed_on_request(client, tmp_path):
     run = client.post("/run_algorithm", json={"params": [10] * 15, "experiment": "old", "user_id": "u1"})
     assert run.status_code == 200
     refused = client.post("/experiments/old/archive", json={})

@@ -1,4 +1,4 @@
-"""How the service lives: quick to start, quick to answer while it computes, and gone without losing a request."""
+"""The server process: fast start, responsive while computing, and stopping without losing a request."""
 
 import os
 import re
@@ -31,8 +31,8 @@ SLOW = ("torch", "pandas", "matplotlib", "scipy", "seaborn", "statsmodels", "num
 
 def test_starting_imports_nothing_slow():
     code = f"import enhanced_flask, sys; print([name for name in {SLOW!r} if name in sys.modules])"
-    told = subprocess.run([sys.executable, "-c", code], cwd=PROJECT_ROOT, capture_output=True, text=True, check=True)
-    assert told.stdout.strip() == "[]"
+    result = subprocess.run([sys.executable, "-c", code], cwd=PROJECT_ROOT, capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == "[]"
 
 
 def test_health_answers_while_schedules_are_computed(service):
@@ -49,7 +49,7 @@ def test_health_answers_while_schedules_are_computed(service):
         assert {each.result() for each in computing} == {200}
 
 
-def test_accepted_connections_do_not_wait_for_nagle():
+def test_accepted_connections_disable_nagle():
     listener = listening_socket("127.0.0.1", 0)
     with socket.create_connection(listener.getsockname()):
         accepted, _ = listener.accept()
@@ -64,7 +64,7 @@ def two_workers(tmp_path_factory):
         yield running
 
 
-def test_two_workers_agree(two_workers):
+def test_two_workers_give_the_same_answers(two_workers):
     body = {"experiment_name": "shared", "model_a": "DDQN_v1.0", "model_b": "DDQN_v2.0"}
     assert two_workers.post("/experiments", json=body).status_code == 201
     arms: dict[str, set[str]] = {}
@@ -77,30 +77,30 @@ def test_two_workers_agree(two_workers):
             timeout=HANG_S,
         )
         assert answer.status_code == 200, answer.text
-        told = answer.json()["experiment_info"]
-        arms.setdefault(told["user_id"], set()).add(told["variant"])
+        info = answer.json()["experiment_info"]
+        arms.setdefault(info["user_id"], set()).add(info["variant"])
 
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(ask, range(60)))
     assert all(len(seen) == 1 for seen in arms.values())
     results = requests.get(f"{two_workers.url}/experiments/shared/results", timeout=HANG_S).json()["results"]
     assert sum(results["total_requests"].values()) == 60
-    told = requests.get(f"{two_workers.url}/metrics", timeout=HANG_S).text
-    counted = re.findall(r'http_requests_total\{.*route="/run_algorithm".*\} ([\d.]+)', told)
+    info = requests.get(f"{two_workers.url}/metrics", timeout=HANG_S).text
+    counted = re.findall(r'http_requests_total\{.*route="/run_algorithm".*\} ([\d.]+)', info)
     assert sum(map(float, counted)) == 60, "the workers' numbers are added up"
-    assert two_workers.said("算法执行完成", 60).count("算法执行完成") == 60
+    assert two_workers.wait_for_log("算法执行完成", 60).count("算法执行完成") == 60
 
 
-def test_sigterm_finishes_what_is_in_flight(tmp_path):
+def test_sigterm_finishes_requests_in_progress(tmp_path):
     with live_service(tmp_path, command=NEW_PROCESS) as running:
-        finishes_what_is_in_flight(running)
+        finishes_requests_in_progress(running)
 
 
-def test_sigterm_finishes_what_is_in_flight_in_every_worker(two_workers):
-    finishes_what_is_in_flight(two_workers)
+def test_sigterm_finishes_requests_in_progress_in_every_worker(two_workers):
+    finishes_requests_in_progress(two_workers)
 
 
-def finishes_what_is_in_flight(running: LiveService) -> None:
+def finishes_requests_in_progress(running: LiveService) -> None:
     running.run(params=SAMPLE)
     idle = requests.Session()
     assert idle.get(f"{running.url}/health", timeout=HANG_S).status_code == 200  # and its connection stays open
@@ -118,7 +118,7 @@ def finishes_what_is_in_flight(running: LiveService) -> None:
         requests.get(f"{running.url}/health", timeout=HANG_S)
 
 
-def test_a_port_that_is_taken_is_said_and_ends_with_1(service, tmp_path):
+def test_a_port_in_use_is_reported_and_ends_with_1(service, tmp_path):
     port = service.url.rpartition(":")[2]
     ended = subprocess.run(
         [sys.executable, "enhanced_flask.py", "--port", port, "--home", str(tmp_path)],
@@ -129,7 +129,7 @@ def test_a_port_that_is_taken_is_said_and_ends_with_1(service, tmp_path):
     assert "Traceback" not in ended.stderr
 
 
-def test_another_home_is_the_only_place_written_to(tmp_path):
+def test_only_the_configured_home_is_written_to(tmp_path):
     seeds = PROJECT_ROOT / "models" / "seed"
     before = {path: path.stat().st_mtime_ns for path in seeds.iterdir()}
     with live_service(tmp_path / "home") as running:
@@ -147,7 +147,7 @@ def test_another_home_is_the_only_place_written_to(tmp_path):
 
 @pytest.fixture(scope="module")
 def supervised(tmp_path_factory):
-    """Two workers as `deploy/` has them, that hang when they are still for 10 s: a busy machine is still for less."""
+    """Two workers as in `deploy/`, killed after 10 s without a heartbeat; a busy machine delays it by less."""
     home = tmp_path_factory.mktemp("supervised")
     gunicorn = [str(Path(sys.executable).parent / "gunicorn"), "-c", str(PROJECT_ROOT / "deploy" / "gunicorn.conf.py")]
     with live_service(
@@ -163,7 +163,7 @@ def workers_of(running: LiveService) -> set[int]:
 
 @contextmanager
 def load_on(running: LiveService) -> Iterator[list[int]]:
-    """Four clients with connections that they keep; the statuses of their answers, 0 for none."""
+    """Four clients with persistent connections; the statuses of their answers, 0 for none."""
     statuses: list[int] = []
     is_over = threading.Event()
 
@@ -181,23 +181,23 @@ def load_on(running: LiveService) -> Iterator[list[int]]:
         try:
             until(lambda: len(statuses) > 20)
             yield statuses
-            more = len(statuses) + 20
-            until(lambda: len(statuses) > more)
+            enough = len(statuses) + 20
+            until(lambda: len(statuses) > enough)
         finally:
             is_over.set()
         for each in asking:
             each.result()
 
 
-def test_the_configuration_of_deploy_serves_the_same(supervised):
+def test_the_configuration_of_deploy_gives_the_same_answers(supervised):
     assert supervised.run(params=SAMPLE)["status"] == "success"
     until(lambda: len(workers_of(supervised)) == 2)
-    supervised.said("gunicorn.error: Booting worker")  # its lines are in our log
+    supervised.wait_for_log("gunicorn.error: Booting worker")  # its lines are in our log
     assert not (supervised.home / ".gunicorn").exists()
 
 
 @pytest.mark.parametrize(("siblings", "is_taken"), [(14, True), (13, False)])
-def test_of_many_connections_a_worker_leaves_the_next_to_a_sibling_only_if_that_has_far_fewer(siblings, is_taken):
+def test_a_worker_leaves_a_connection_to_another_only_if_that_has_far_fewer(siblings, is_taken):
     counts = memoryview(bytearray(8)).cast("i")
     ConnectionCounts(counts, 1).set_count(siblings)
     ours = ConnectionCounts(counts, 0)
@@ -211,8 +211,8 @@ def test_of_many_connections_a_worker_leaves_the_next_to_a_sibling_only_if_that_
         gevent.killall(held)
 
 
-def test_connections_opened_at_once_are_shared_evenly(supervised):
-    supervised.said("warmed up", 2)
+def test_simultaneous_connections_are_shared_evenly(supervised):
+    supervised.wait_for_log("warmed up", 2)
     before = {pid: n_sockets(pid) for pid in workers_of(supervised)}
     port = int(supervised.url.rpartition(":")[2])
     with ExitStack() as held:
@@ -228,7 +228,7 @@ def n_sockets(pid: int) -> int:
     )
 
 
-def test_sighup_replaces_every_worker_and_no_request_fails(supervised):
+def test_sighup_replaces_every_worker_without_a_failed_request(supervised):
     until(lambda: len(workers_of(supervised)) == 2)
     before = workers_of(supervised)
     with load_on(supervised) as statuses:
@@ -237,7 +237,7 @@ def test_sighup_replaces_every_worker_and_no_request_fails(supervised):
     assert set(statuses) == {200}
 
 
-def test_a_worker_that_was_killed_is_replaced_while_the_other_answers(supervised):
+def test_a_killed_worker_is_replaced_while_the_other_answers(supervised):
     until(lambda: len(workers_of(supervised)) == 2)
     victim = min(workers_of(supervised))
     os.kill(victim, signal.SIGKILL)
@@ -247,7 +247,7 @@ def test_a_worker_that_was_killed_is_replaced_while_the_other_answers(supervised
     assert set(statuses) == {200}
 
 
-def test_a_worker_that_hangs_is_killed_and_replaced(supervised):
+def test_a_blocked_worker_is_killed_and_replaced(supervised):
     until(lambda: len(workers_of(supervised)) == 2)
     victim = min(workers_of(supervised))
     os.kill(victim, signal.SIGSTOP)
@@ -255,7 +255,7 @@ def test_a_worker_that_hangs_is_killed_and_replaced(supervised):
     assert supervised.run(params=SAMPLE)["status"] == "success"
 
 
-def test_workers_that_are_idle_do_not_wait_for_their_clients(supervised):
+def test_idle_workers_stop_without_waiting_for_their_clients(supervised):
     until(lambda: len(workers_of(supervised)) == 2)
     with requests.Session() as idle:
         assert idle.get(f"{supervised.url}/health", timeout=HANG_S).status_code == 200
@@ -264,22 +264,22 @@ def test_workers_that_are_idle_do_not_wait_for_their_clients(supervised):
         assert time.monotonic() - began_s < DRAIN_S
 
 
-def test_sighup_in_one_process_costs_no_request(service):
+def test_sighup_without_workers_fails_no_request(service):
     with load_on(service) as statuses:
         service.process.send_signal(signal.SIGHUP)
-        service.said("SIGHUP: models")
+        service.wait_for_log("SIGHUP: models")
     assert set(statuses) == {200}
 
 
 @pytest.mark.parametrize("arguments", [[], ["--workers", "2"]])
-def test_a_second_sigterm_cuts_off_what_is_in_flight_and_says_what(tmp_path, arguments):
+def test_a_second_sigterm_aborts_requests_in_progress_and_logs_them(tmp_path, arguments):
     with live_service(tmp_path, arguments=arguments) as running:
         running.run(params=SAMPLE)
         with ThreadPoolExecutor(1) as pool:
             slow = pool.submit(running.run, workpoints=[{}] * 5, time_budget_ms=30_000)
             until(lambda: running.queued() == 1)
             running.process.send_signal(signal.SIGTERM)
-            running.said("stopping: 1 requests are in flight")
+            running.wait_for_log("stopping: 1 requests are in flight")
             assert running.stop() == 0
             with pytest.raises(requests.ConnectionError):
                 slow.result()
@@ -317,7 +317,7 @@ HEAD = b"GET /health/live HTTP/1.1\r\nHost: x\r\n"
         (b"GET /" + b"a" * 9_000 + b" HTTP/1.1\r\n\r\n", 414),
     ],
 )
-def test_what_two_servers_may_understand_differently_is_refused(service, sent, status):
+def test_ambiguous_requests_are_refused(service, sent, status):
     with socket.create_connection(("127.0.0.1", int(service.url.rpartition(":")[2])), timeout=HANG_S) as client:
         client.sendall(sent)
         client.shutdown(socket.SHUT_WR)
@@ -329,7 +329,7 @@ def test_what_two_servers_may_understand_differently_is_refused(service, sent, s
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
-def test_memory_of_bodies_goes_back_when_their_clients_have_left(tmp_path):
+def test_the_memory_of_bodies_is_freed_after_their_clients_disconnect(tmp_path):
     def resident_mib() -> float:
         pages = int((Path("/proc") / str(running.process.pid) / "statm").read_text().split()[1])
         return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
@@ -345,14 +345,14 @@ def test_memory_of_bodies_goes_back_when_their_clients_have_left(tmp_path):
             until(lambda: resident_mib() > before + 200)
             for client in clients:
                 client.close()
-            until(lambda: resident_mib() < before + 120)  # some 60 stay with the allocator, whatever comes next
+            until(lambda: resident_mib() < before + 120)  # some 60 MiB stay with the allocator
 
 
 @pytest.mark.parametrize(
     ("target", "host", "status"),
     [
         ("GET http://localhost:5001/health/live", "x", 200),
-        ("GET http://localhost/models", "evil.example", 200),  # the target counts, whatever the header says
+        ("GET http://localhost/models", "evil.example", 200),  # the target overrides the header
         ("GET http://evil.example/models", "localhost", 403),
         ("GET http://a@localhost/models", "localhost", 403),
         ("GET http://localhost", "localhost", 200),
@@ -367,7 +367,7 @@ def test_memory_of_bodies_goes_back_when_their_clients_have_left(tmp_path):
         ("CONNECT /models", "localhost", 405),
     ],
 )
-def test_a_target_is_read_in_every_form_that_has_a_meaning_here(service, target, host, status):
+def test_every_valid_form_of_a_target_is_accepted(service, target, host, status):
     address = urlsplit(service.url)
     with closing(socket.create_connection((address.hostname, address.port), HANG_S)) as client:
         client.sendall(f"{target} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n".encode())

@@ -1,4 +1,4 @@
-"""Pairs: two models on one instance, recorded beside the runs; and databases of the version before them."""
+"""Pairs (two models on one instance), and databases of earlier versions."""
 
 import shutil
 import sqlite3
@@ -27,9 +27,9 @@ NOON = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 
 @pytest.fixture
 def monitor(tmp_path):
-    made = PerformanceMonitor(tmp_path / "performance.db", reports_dir=tmp_path / "reports", clock=lambda: NOON)
-    yield made
-    made.close()
+    opened = PerformanceMonitor(tmp_path / "performance.db", reports_dir=tmp_path / "reports", clock=lambda: NOON)
+    yield opened
+    opened.close()
 
 
 def pair(request_id: str = "r1", **fields: object) -> PairRecord:
@@ -50,7 +50,7 @@ def pair(request_id: str = "r1", **fields: object) -> PairRecord:
 # --- what goes in comes out ---
 
 
-def test_what_was_recorded_comes_back(monitor):
+def test_recorded_pairs_are_read_back(monitor):
     monitor.record_pair(
         pair(
             experiment="e",
@@ -78,7 +78,7 @@ def test_what_was_recorded_comes_back(monitor):
     assert pd.isna(row["replay"])
 
 
-def test_the_columns_have_their_types_also_when_nothing_was_recorded(monitor):
+def test_columns_have_their_types_without_records(monitor):
     empty = monitor.get_pairs()
     monitor.record_pair(pair())
     assert dict(empty.dtypes) == dict(monitor.get_pairs().dtypes)
@@ -106,7 +106,7 @@ def test_pairs_are_filtered(monitor):
         {"makespan_a": None},
     ],
 )
-def test_a_pair_that_contradicts_itself_is_refused(fields):
+def test_a_contradictory_pair_is_refused(fields):
     with pytest.raises(InvalidInput):
         pair(**fields)
 
@@ -122,7 +122,7 @@ def test_a_replay_records_a_request_once_and_a_shadow_run_each_time(monitor):
     assert len(monitor.get_pairs(replay="q")) == 1
 
 
-def test_the_database_itself_refuses_a_second_pair_of_a_replay(monitor):
+def test_the_database_refuses_a_second_pair_of_a_replay(monitor):
     monitor.record_pair(pair(source="replay", replay="p"))
     with (
         sqlite3.connect(monitor.db_path) as connection,
@@ -134,7 +134,7 @@ def test_the_database_itself_refuses_a_second_pair_of_a_replay(monitor):
         )
 
 
-def test_the_digest_knows_an_input_by_what_it_says():
+def test_the_digest_of_an_input_depends_on_its_meaning():
     assert input_digest({"a": 1, "b": [1.5, 2]}) == input_digest({"b": [1.5, 2], "a": 1})
     assert input_digest({"a": [1, 2]}) != input_digest({"a": [2, 1]})
     assert input_digest({"name": "工作点"}) != input_digest({"name": "工作"})
@@ -158,7 +158,7 @@ def replay(replay_id: str = "p-1", **fields: object) -> ReplayRecord:
     return ReplayRecord(**(usual | fields))
 
 
-def test_a_replay_is_found_by_what_was_asked_for_and_by_its_experiment(monitor):
+def test_a_replay_is_found_by_its_options_and_experiment(monitor):
     assert monitor.replays.last(definition="p") is None
     monitor.replays.begin(replay())
     monitor.replays.begin(replay("p-2", timestamp=NOON + timedelta(hours=1)))
@@ -168,7 +168,7 @@ def test_a_replay_is_found_by_what_was_asked_for_and_by_its_experiment(monitor):
     assert found == replay("q-1", definition="q", experiment="x", timestamp=NOON - timedelta(hours=1))
 
 
-def test_the_first_of_two_that_begin_the_same_replay_stands(monitor):
+def test_of_two_equal_replays_the_first_is_kept(monitor):
     monitor.replays.begin(replay())
     monitor.replays.begin(replay(last_run=9))
     assert monitor.replays.last(definition="p").last_run == 5
@@ -200,7 +200,7 @@ def test_each_request_is_selected_once_with_its_last_run(monitor):
 # --- the runs ---
 
 
-def test_chosen_columns_are_all_that_is_read(monitor):
+def test_only_the_chosen_columns_are_read(monitor):
     monitor.record_performance(
         PerformanceRecord(request_id="r1", user_id="u", time_budget_ms=20.0, user_satisfaction=4)
     )
@@ -209,7 +209,7 @@ def test_chosen_columns_are_all_that_is_read(monitor):
 
 
 @pytest.mark.parametrize("columns", [["makespan", "1; DROP TABLE runs"], ["id"], []])
-def test_columns_that_do_not_exist_are_refused(monitor, columns):
+def test_unknown_columns_are_refused(monitor, columns):
     with pytest.raises(InvalidInput, check=coded("unknown_columns")):
         monitor.get_performance_data(columns=columns)
 
@@ -256,7 +256,7 @@ def test_an_old_database_opens_and_keeps_its_rows(old_database, tmp_path):
     assert len(monitor.get_pairs()) == 1
 
 
-def test_an_upgraded_database_is_laid_out_like_a_new_one(old_database, tmp_path):
+def test_an_upgraded_database_has_the_layout_of_a_new_one(old_database, tmp_path):
     PerformanceMonitor(old_database, reports_dir=tmp_path)
     PerformanceMonitor(tmp_path / "new.db", reports_dir=tmp_path)
 
@@ -292,13 +292,13 @@ def test_processes_that_start_together_upgrade_once(old_database, tmp_path):
             for number in range(6)
         ]
         for process in started:
-            _, told = process.communicate(timeout=HANG_S)
-            assert process.returncode == 0, told.decode()
+            _, result = process.communicate(timeout=HANG_S)
+            assert process.returncode == 0, result.decode()
         assert PerformanceMonitor(path, reports_dir=tmp_path).count_runs() == 3 + 6
         assert version(path) == SCHEMA_VERSION
 
 
-def test_an_upgrade_that_was_cut_off_is_finished(old_database, tmp_path):
+def test_an_interrupted_upgrade_is_finished(old_database, tmp_path):
     with sqlite3.connect(old_database) as connection:
         connection.execute("ALTER TABLE runs ADD COLUMN time_budget_ms FLOAT")
     monitor = PerformanceMonitor(old_database, reports_dir=tmp_path)
@@ -306,7 +306,7 @@ def test_an_upgrade_that_was_cut_off_is_finished(old_database, tmp_path):
     assert version(old_database) == SCHEMA_VERSION
 
 
-def test_an_older_program_writes_on_while_a_newer_one_upgrades(old_database, tmp_path):
+def test_an_older_program_keeps_writing_while_a_newer_one_upgrades(old_database, tmp_path):
     with sqlite3.connect(old_database, isolation_level=None) as older:
         older.execute("SELECT * FROM runs").fetchall()
         monitor = PerformanceMonitor(old_database, reports_dir=tmp_path)
@@ -314,7 +314,7 @@ def test_an_older_program_writes_on_while_a_newer_one_upgrades(old_database, tmp
     assert monitor.count_runs() == 4
 
 
-def test_a_newer_database_is_not_touched(old_database, tmp_path):
+def test_a_newer_database_is_not_changed(old_database, tmp_path):
     with sqlite3.connect(old_database) as connection:
         connection.execute("UPDATE schema_version SET version = 99")
         before = connection.execute("SELECT sql FROM sqlite_master").fetchall()

@@ -1,4 +1,4 @@
-"""Records: durable when written, shared by threads and processes, read back with the right types."""
+"""Records: durable, shared by threads and processes, read back with the right types."""
 
 import math
 import os
@@ -26,18 +26,18 @@ NOON = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 
 @pytest.fixture
 def monitor(tmp_path):
-    made = PerformanceMonitor(
+    opened = PerformanceMonitor(
         tmp_path / "logs" / "performance.db", reports_dir=tmp_path / "reports", clock=lambda: NOON
     )
-    yield made
-    made.close()
+    yield opened
+    opened.close()
 
 
 def record(request_id: str = "r1", **fields: object) -> PerformanceRecord:
     return PerformanceRecord(**({"request_id": request_id, "makespan": 53.0, "execution_time": 0.004} | fields))
 
 
-def test_what_was_recorded_comes_back(monitor):
+def test_recorded_runs_are_read_back(monitor):
     monitor.record_performance(
         record(
             model_key="DDQN_1a2b3c4d_v2.0.0",
@@ -71,7 +71,7 @@ def test_what_was_recorded_comes_back(monitor):
     assert bool(row["success"])
 
 
-def test_the_columns_have_their_types_also_when_nothing_was_recorded(monitor):
+def test_columns_have_their_types_without_records(monitor):
     empty = monitor.get_performance_data()
     monitor.record_performance(record())
     monitor.record_performance(record("r2", success=False, makespan=None, error_message="超时"))
@@ -88,7 +88,7 @@ def test_the_columns_have_their_types_also_when_nothing_was_recorded(monitor):
 def test_times_may_be_naive_local_or_have_an_offset(monitor, monkeypatch, offset_h):
     import time
 
-    monkeypatch.setenv("TZ", f"ABC{-offset_h:+d}")  # POSIX counts west
+    monkeypatch.setenv("TZ", f"ABC{-offset_h:+d}")  # POSIX counts west as positive
     time.tzset()
     try:
         for minutes in range(5):
@@ -108,7 +108,7 @@ def test_times_may_be_naive_local_or_have_an_offset(monitor, monkeypatch, offset
         time.tzset()
 
 
-def test_a_time_that_is_none_is_refused_by_name(monitor):
+def test_an_invalid_time_is_refused_by_name(monitor):
     with pytest.raises(InvalidInput, check=coded("not_a_time")):
         monitor.get_performance_data(start_time="yesterday")
 
@@ -140,7 +140,7 @@ def test_a_verdict_needs_a_run_and_a_number_from_1_to_5(monitor):
     assert monitor.get_performance_data()["user_satisfaction"].isna().all()
 
 
-def test_odd_values_are_recorded_and_spoil_nothing(monitor):
+def test_unusual_values_are_recorded_and_break_nothing(monitor):
     odd = record(
         "\ud800",
         makespan=math.nan,
@@ -156,7 +156,7 @@ def test_odd_values_are_recorded_and_spoil_nothing(monitor):
     assert math.isnan(runs["gap"][0])
 
 
-def test_a_request_id_that_comes_again_is_recorded_again(monitor):
+def test_a_repeated_request_id_is_recorded_again(monitor):
     monitor.record_performance(record("same"))
     monitor.record_performance(record("same"))
     monitor.record_feedback("same", 3)
@@ -183,7 +183,7 @@ def test_many_threads_lose_nothing_and_the_records_of_a_call_share_a_commit(moni
     assert len(commits) == 80
 
 
-def test_one_bad_verdict_does_not_harm_what_others_write_at_the_same_time(monitor):
+def test_an_invalid_verdict_does_not_affect_simultaneous_writes(monitor):
     failures = []
 
     def write(number: int) -> None:
@@ -235,7 +235,7 @@ def test_processes_that_start_together_share_a_new_database(tmp_path):
     assert len(PerformanceMonitor(db, reports_dir=tmp_path).get_performance_data()) == 3 * 4 * 15
 
 
-def test_what_was_acknowledged_survives_kill_9(tmp_path):
+def test_acknowledged_records_survive_kill_9(tmp_path):
     db = tmp_path / "performance.db"
     writer = start_writer(db, "victim", 100_000)
     acknowledged = [writer.stdout.readline().strip() for _ in range(60)]
@@ -252,13 +252,13 @@ def test_what_was_acknowledged_survives_kill_9(tmp_path):
         assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
 
 
-def test_commits_go_to_the_disk(monitor):
+def test_commits_are_synced_to_disk(monitor):
     with monitor.engine.connect() as connection:
         assert connection.exec_driver_sql("PRAGMA synchronous").scalar() == 2  # FULL
 
 
-def test_native_threads_beside_an_event_loop_do_not_hang(tmp_path):
-    """As in the service, whose workers patch nothing."""
+def test_native_threads_beside_an_event_loop_do_not_block(tmp_path):
+    """As in the service, whose workers are not monkey-patched."""
     code = textwrap.dedent(
         """
         import gevent, sys
@@ -280,7 +280,7 @@ def test_native_threads_beside_an_event_loop_do_not_hang(tmp_path):
     assert (done.stdout.strip(), done.returncode) == ("301", 0), done.stderr
 
 
-def test_a_database_that_cannot_be_used_says_so(tmp_path):
+def test_an_unusable_database_is_reported(tmp_path):
     not_a_database = tmp_path / "x.db"
     not_a_database.write_bytes(b"this is no database" * 100)
     with pytest.raises(StorageUnavailable, check=coded("database_damaged", reason="file is not a database")):
@@ -289,14 +289,14 @@ def test_a_database_that_cannot_be_used_says_so(tmp_path):
         PerformanceMonitor(not_a_database / "below" / "a.db", reports_dir=tmp_path)
 
 
-def test_a_newer_schema_is_left_alone(tmp_path, monitor):
+def test_a_newer_schema_is_not_changed(tmp_path, monitor):
     with monitor.engine.begin() as connection:
         connection.exec_driver_sql("UPDATE schema_version SET version = 99")
     with pytest.raises(StorageUnavailable, check=coded("schema_version", found=99)):
         PerformanceMonitor(monitor.db_path, reports_dir=tmp_path)
 
 
-def test_health_sees_that_the_database_is_gone(monitor):
+def test_health_notices_a_deleted_database(monitor):
     monitor.check_writable()
     monitor.record_performance(record())
     monitor.close()
@@ -305,7 +305,7 @@ def test_health_sees_that_the_database_is_gone(monitor):
         monitor.check_writable()
 
 
-def test_health_changes_nothing_and_does_not_disturb_writers(monitor):
+def test_health_changes_nothing_and_does_not_block_writers(monitor):
     monitor.record_performance(record())
     monitor.check_writable()
     monitor.record_performance(record("r2"))
@@ -350,7 +350,7 @@ def test_the_summary_of_nothing_is_json_without_nan(monitor):
     json.dumps(summary, allow_nan=False)
 
 
-def test_the_alert_example_of_the_guide_runs_as_it_stands(tmp_path):
+def test_the_alert_example_of_the_guide_runs_unchanged(tmp_path):
     guide = (ROOT.parent / "shared" / "GUIDE.zh.md").read_text(encoding="utf-8")
     snippet = guide.split("### 2. 监控告警设置", 1)[1].split("```python", 1)[1].split("```", 1)[0]
     monitor = PerformanceMonitor(tmp_path / "p.db", reports_dir=tmp_path)  # the real clock: the last hour
@@ -368,7 +368,7 @@ def test_the_alert_example_of_the_guide_runs_as_it_stands(tmp_path):
     assert alerts == ["性能告警: 平均完工时间超过阈值", "可用性告警: 成功率低于阈值"]
 
 
-def test_importing_the_door_is_quick_and_brings_no_pandas():
+def test_importing_monitoring_imports_no_pandas():
     code = "import monitoring, sys; print([m for m in ('numpy', 'pandas', 'matplotlib', 'scipy') if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
     assert done.stdout.strip() == "[]"

@@ -1,4 +1,4 @@
-"""Files that several processes share: replaced as a whole, changed under a lock."""
+"""Files shared by several processes: replaced atomically, changed under a lock."""
 
 import json
 import multiprocessing
@@ -14,7 +14,7 @@ from scheduler_service.files import locked, write_atomically, write_json
 from tests.waiting import HANG_S
 
 
-def test_what_was_written_is_read_back_and_nothing_else_is_left_in_the_folder(tmp_path):
+def test_what_was_written_is_read_back_and_no_other_file_remains(tmp_path):
     target = tmp_path / "new" / "folder" / "value.json"
     write_json(target, {"makespan": 52.87, "name": "工作点"})
     assert json.loads(target.read_text(encoding="utf-8")) == {"makespan": 52.87, "name": "工作点"}
@@ -22,7 +22,7 @@ def test_what_was_written_is_read_back_and_nothing_else_is_left_in_the_folder(tm
     assert os.listdir(target.parent) == ["value.json"]
 
 
-def test_a_value_that_json_lacks_leaves_the_old_file(tmp_path):
+def test_a_value_that_json_cannot_represent_leaves_the_old_file(tmp_path):
     target = tmp_path / "value.json"
     write_json(target, {"a": 1})
     with pytest.raises(ValueError, match="not JSON compliant"):
@@ -52,7 +52,7 @@ def test_a_folder_that_is_a_file_is_a_clear_error(tmp_path):
         pass
 
 
-def test_readers_never_see_a_mixture_while_a_file_is_replaced(tmp_path):
+def test_readers_see_the_old_or_the_new_file_while_it_is_replaced(tmp_path):
     target = tmp_path / "value"
     contents = [bytes([letter]) * 200_000 for letter in b"ab"]
     write_atomically(target, contents[0])
@@ -72,7 +72,7 @@ def test_readers_never_see_a_mixture_while_a_file_is_replaced(tmp_path):
     assert seen <= set(contents)
 
 
-def test_the_lock_keeps_threads_of_one_process_apart(tmp_path):
+def test_the_lock_excludes_threads_of_one_process(tmp_path):
     counter = [0]
 
     def count():
@@ -96,7 +96,7 @@ def _count_in_a_file(path: Path, times: int) -> None:
             path.write_text(str(int(path.read_text()) + 1))
 
 
-def test_the_lock_keeps_processes_apart(tmp_path):
+def test_the_lock_excludes_processes(tmp_path):
     counter = tmp_path / "counter"
     counter.write_text("0")
     fork = multiprocessing.get_context("fork")
@@ -108,7 +108,7 @@ def test_the_lock_keeps_processes_apart(tmp_path):
     assert counter.read_text() == "200"
 
 
-def test_who_waits_too_long_for_the_lock_is_told(tmp_path):
+def test_waiting_too_long_for_the_lock_is_an_error(tmp_path):
     with (
         locked(tmp_path / "x"),
         pytest.raises(StorageUnavailable, match=r"locked by others; waited 0\.05 s"),

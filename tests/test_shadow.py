@@ -167,7 +167,7 @@ def test_sigterm_does_not_wait_for_shadow_runs(tmp_path):
         for user in range(2):
             service.run(workpoints=workpoints_of(user, 10), experiment="long", user_id=f"u{user}", time_budget_ms=1_500)
         assert service.stop() == 0
-        service.said("a computation in the background is broken off")
+        service.wait_for_log("a computation in the background is broken off")
 
 
 @pytest.mark.slow

@@ -1,4 +1,4 @@
-"""The database over the years: compacted without loss, exported as it is, looked after from the command line."""
+"""Database maintenance: compaction without loss, export, and the command line."""
 
 import json
 import os
@@ -35,7 +35,7 @@ def monitor(tmp_path) -> PerformanceMonitor:
 
 
 def fill(monitor: PerformanceMonitor, count: int = 60) -> None:
-    """A run every six hours, back from now; some failed, some without a gap, some of an experiment."""
+    """One run every six hours back from now; some failed, some without a gap, some of an experiment."""
     for number in reversed(range(count)):
         is_good = number % 7 != 0
         monitor.record_performance(
@@ -58,7 +58,7 @@ def days_of(monitor: PerformanceMonitor) -> pd.DataFrame:
 # --- compaction ---
 
 
-def test_what_is_compacted_is_the_sum_of_what_was_there(monitor):
+def test_a_compacted_day_is_the_sum_of_its_runs(monitor):
     fill(monitor)
     before = NOW - timedelta(days=7)
     runs = monitor.get_performance_data()
@@ -83,7 +83,7 @@ def test_what_is_compacted_is_the_sum_of_what_was_there(monitor):
     pd.testing.assert_frame_equal(left, runs.drop(old.index).reset_index(drop=True))
 
 
-def test_to_compact_again_adds_to_the_days_that_are_there(monitor):
+def test_compacting_again_adds_to_existing_days(monitor):
     fill(monitor)
     runs = monitor.get_performance_data()
     for days in (12, 10, 9.9, 3, 3):
@@ -95,7 +95,7 @@ def test_to_compact_again_adds_to_the_days_that_are_there(monitor):
     assert monitor.upkeep.stats()["rows"]["feedback"] == monitor.get_performance_data()["user_satisfaction"].count()
 
 
-def test_compactions_at_the_same_time_count_each_run_once(tmp_path):
+def test_simultaneous_compactions_count_each_run_once(tmp_path):
     path = tmp_path / "p.db"
     monitor = PerformanceMonitor(path, reports_dir=tmp_path)
     with sqlite3.connect(path) as connection:
@@ -113,7 +113,7 @@ def test_compactions_at_the_same_time_count_each_run_once(tmp_path):
     assert monitor.count_runs() == 1, "the newest stays, so that no id is used again"
 
 
-def test_what_a_broken_configuration_would_protect_is_not_compacted(monitor, tmp_path, capsys):
+def test_runs_of_experiments_are_not_compacted_while_the_configuration_is_broken(monitor, tmp_path, capsys):
     fill(monitor)
     (tmp_path / "ab_test_config.json").write_text('{"experiments": {"kept"')
     assert main(DOOR, ["vacuum", "--keep-days", "1", "--home", str(tmp_path)]) == 1
@@ -121,7 +121,7 @@ def test_what_a_broken_configuration_would_protect_is_not_compacted(monitor, tmp
     assert monitor.count_runs() == 60
 
 
-def test_a_vacuum_without_room_is_refused(monitor, monkeypatch):
+def test_a_vacuum_without_enough_space_is_refused(monitor, monkeypatch):
     fill(monitor, 3)
     usage = shutil.disk_usage(monitor.db_path.parent)._replace(free=1_000)
     monkeypatch.setattr("shutil.disk_usage", lambda _: usage)
@@ -129,14 +129,14 @@ def test_a_vacuum_without_room_is_refused(monitor, monkeypatch):
         monitor.upkeep.vacuum()
 
 
-def test_pairs_of_experiments_that_are_configured_stay(monitor):
+def test_pairs_of_configured_experiments_are_kept(monitor):
     old = {"timestamp": NOW - timedelta(days=9)}
     monitor.record_pair(pair(experiment="kept", **old), pair(experiment="gone", **old), pair(experiment="gone"))
     monitor.upkeep.compact(NOW - timedelta(days=7), keep_experiments=["kept"])
     assert sorted(monitor.get_pairs()["experiment"]) == ["gone", "kept"]
 
 
-def test_a_kill_in_the_middle_of_compaction_loses_and_doubles_nothing(tmp_path):
+def test_a_kill_during_compaction_loses_and_duplicates_nothing(tmp_path):
     path = tmp_path / "p.db"
     monitor = PerformanceMonitor(path, reports_dir=tmp_path)
     total = 30_000
@@ -175,7 +175,7 @@ def test_a_kill_in_the_middle_of_compaction_loses_and_doubles_nothing(tmp_path):
         assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
 
 
-def test_vacuum_gives_space_back(monitor):
+def test_vacuum_frees_space(monitor):
     fill(monitor, 400)
     monitor.upkeep.vacuum()
     monitor.upkeep.compact(NOW)
@@ -186,7 +186,7 @@ def test_vacuum_gives_space_back(monitor):
 # --- export ---
 
 
-def test_parquet_holds_what_the_frame_holds(monitor, tmp_path):
+def test_parquet_has_the_content_of_the_frame(monitor, tmp_path):
     fill(monitor)
     seen: list[tuple[int, int]] = []
     assert monitor.export(tmp_path / "runs.parquet", progress=lambda *done: seen.append(done)) == 60
@@ -201,7 +201,7 @@ def test_parquet_holds_what_the_frame_holds(monitor, tmp_path):
     assert str(read["timestamp"].dtype) == "datetime64[us, UTC]"
 
 
-def test_csv_holds_what_the_frame_holds(monitor, tmp_path):
+def test_csv_has_the_content_of_the_frame(monitor, tmp_path):
     fill(monitor)
     end = NOW - timedelta(days=2)
     rows = monitor.export(tmp_path / "runs.csv", end_time=end, model_key="M1")
@@ -221,7 +221,7 @@ def test_pairs_are_exported_too(monitor, tmp_path):
     assert len(pd.read_csv(tmp_path / "none.csv")) == 0
 
 
-def test_an_export_that_cannot_be_is_refused_and_leaves_nothing(monitor, tmp_path):
+def test_an_impossible_export_is_refused_and_leaves_no_file(monitor, tmp_path):
     fill(monitor, 3)
     with pytest.raises(InvalidInput, check=coded("export_format", name="runs.xlsx", known=[".csv", ".parquet"])):
         monitor.export(tmp_path / "runs.xlsx")
@@ -252,7 +252,7 @@ def cli(home: Path, *arguments: str, **environment: str) -> subprocess.Completed
     )  # fmt: skip
 
 
-def test_the_command_line_as_an_operator_uses_it(monitor, tmp_path):
+def test_the_command_line_in_typical_use(monitor, tmp_path):
     fill(monitor)
     report = cli(tmp_path, "report", "--days", "30", "--lang", "en", "--pdf")
     assert report.returncode == 0, report.stderr
@@ -270,16 +270,16 @@ def test_the_command_line_as_an_operator_uses_it(monitor, tmp_path):
     assert len(pd.read_parquet(tmp_path / "out.parquet")) == len(monitor.get_performance_data("2026-11-20"))
 
 
-def test_the_command_line_compacts_but_for_what_is_configured(monitor, tmp_path, capsys):
+def test_the_command_line_keeps_runs_of_configured_experiments(monitor, tmp_path, capsys):
     fill(monitor)
     arguments = ["vacuum", "--keep-days", "7", "--home", str(tmp_path), "--json"]
     told_before = monitor.count_runs()
     assert main(DOOR, arguments) == 0
-    told = json.loads(capsys.readouterr().out)
-    assert told["compacted"] == told_before - monitor.count_runs() >= 0
+    output = json.loads(capsys.readouterr().out)
+    assert output["compacted"] == told_before - monitor.count_runs() >= 0
 
 
-def test_alerts_on_the_command_line_say_by_their_status_whether_anything_fires(tmp_path):
+def test_the_exit_status_of_alerts_shows_whether_any_fires(tmp_path):
     (tmp_path / "logs").mkdir()
     monitor = PerformanceMonitor(tmp_path / "logs" / "performance.db")
     assert cli(tmp_path, "alerts", "--acknowledge", "9" * 30).stderr.startswith("error: ")
@@ -291,8 +291,8 @@ def test_alerts_on_the_command_line_say_by_their_status_whether_anything_fires(t
     assert firing.returncode == 1
     assert "平均总工期高于阈值" in firing.stdout
     number = json.loads(cli(tmp_path, "alerts", "--json", **environment).stdout)[0]["id"]
-    said = cli(tmp_path, "alerts", "--acknowledge", str(number), "--actor", "李工", **environment)
-    assert "李工" in said.stdout
+    acknowledged = cli(tmp_path, "alerts", "--acknowledge", str(number), "--actor", "李工", **environment)
+    assert "李工" in acknowledged.stdout
     assert "李工" in cli(tmp_path, "alerts", "--history", "1", **environment).stdout
     assert cli(tmp_path, "alerts", "--acknowledge", "99").returncode == 1
     assert "SCHED_ALERT_WEBHOOKS" in cli(tmp_path, "alerts", "--test").stdout
@@ -306,23 +306,23 @@ def test_alerts_on_the_command_line_say_by_their_status_whether_anything_fires(t
         (["alerts", "--history", "0"], "--history"),
     ],
 )  # fmt: skip
-def test_impossible_commands_are_refused_in_a_line(monitor, tmp_path, capsys, arguments, word):
+def test_an_invalid_command_is_refused_in_one_line(monitor, tmp_path, capsys, arguments, word):
     assert main(DOOR, [*arguments, "--home", str(tmp_path)]) == 1
-    told = capsys.readouterr().err
-    assert word in told
-    assert told.count("\n") == 1
+    output = capsys.readouterr().err
+    assert word in output
+    assert output.count("\n") == 1
 
 
 @pytest.mark.parametrize("written", ["1_0", "nan", "inf", "ten", "1,5", "0x10", ""])
 @pytest.mark.parametrize("option", ["alerts --history=", "thresholds --set=max_makespan=", "alerts --acknowledge="])
-def test_a_number_that_is_not_written_in_decimal_digits_is_refused(capsys, option, written):
+def test_a_number_that_is_not_in_decimal_digits_is_refused(capsys, option, written):
     with pytest.raises(SystemExit) as ended:
         main(DOOR, f"{option}{written}".split())
     assert ended.value.code == 2
     assert "argument --" in capsys.readouterr().err
 
 
-def test_a_folder_without_records_is_said(tmp_path, capsys):
+def test_a_folder_without_records_is_reported(tmp_path, capsys):
     assert main(DOOR, ["stats", "--home", str(tmp_path)]) == 1
     assert "no records" in capsys.readouterr().err
     assert not (tmp_path / "logs").exists(), "looking makes nothing"

@@ -1,7 +1,7 @@
-"""Waiting for what another thread or process does.
+"""Wait for another thread or process.
 
-A test asks for an order, a count or a property, never for a time: a busy machine is slow, and right all the same. How
-long something takes is measured in `benchmarks/`. `HANG_S` only ends what would never come.
+Tests assert orders, counts and properties, never a duration: a busy machine is slow but correct. Durations are
+measured in `benchmarks/`. `HANG_S` only ends a wait that would never finish.
 """
 
 import time
@@ -13,7 +13,7 @@ Found = TypeVar("Found")
 
 
 def until(found: Callable[[], Found], what: object = "what was waited for") -> Found:
-    """What `found` answers, as soon as that is true; `what` is named when it never is."""
+    """Wait until `found()` is true and return it; the failure message contains `what`."""
     give_up_s = time.monotonic() + HANG_S
     while not (answer := found()):
         assert time.monotonic() < give_up_s, f"{what() if callable(what) else what}: not within {HANG_S:.0f} s"

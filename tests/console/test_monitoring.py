@@ -123,9 +123,7 @@ def test_a_part_that_fails_is_named_with_what_to_do_and_heals(page: Page, consol
 
 
 @pytest.mark.parametrize(("hours", "model"), [(24, ""), (168, "M1"), (720, "")])
-def test_trends_equal_what_pandas_computes_of_the_records(
-    page: Page, console: LiveService, tmp_path: Path, hours: int, model: str
-):
+def test_trends_equal_those_of_pandas(page: Page, console: LiveService, tmp_path: Path, hours: int, model: str):
     page.goto(f"/#/monitoring?hours={hours}&model={model}")
     expect(page.locator("figure canvas")).to_have_count(6)
     page.get_by_text("以表格查看").click()
