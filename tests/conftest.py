@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
@@ -172,6 +172,21 @@ def app(home: Path) -> "Flask":
     from scheduler_service.settings import Settings
 
     return create_app(Settings(home=home))
+
+
+@pytest.fixture(scope="session")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Callable[[int], Path]:
+    """`weights(n)` is the path of the n-th real checkpoint; different numbers have different weights."""
+    from tests.checkpoints import write_checkpoint
+
+    folder = tmp_path_factory.mktemp("weights")
+    return cache(lambda number: write_checkpoint(folder / f"w{number}.pth", number))
+
+
+@pytest.fixture
+def no_fsync(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Skip fsync, which protects only against power failures; after kill -9 written data is kept by the system."""
+    monkeypatch.setattr(os, "fsync", lambda descriptor: None)
 
 
 @pytest.fixture(scope="session")

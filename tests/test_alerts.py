@@ -41,9 +41,10 @@ from scheduler_service.settings import Settings
 from scheduler_service.telemetry import queries
 from scheduler_service.words import LANGS, WORDS
 from tests import preloaded
+from tests.clocks import Clock
 from tests.codes import coded
 from tests.conftest import NEW_PROCESS, live_service
-from tests.waiting import until
+from tests.waiting import in_threads, until
 
 ROOT = Path(__file__).resolve().parent.parent
 NOON = datetime(2026, 11, 25, 12, 0, tzinfo=UTC)
@@ -365,17 +366,9 @@ def receiver() -> Iterator[Receiver]:
     server.server_close()
 
 
-class Now:
-    def __init__(self) -> None:
-        self.at = NOON
-
-    def __call__(self) -> datetime:
-        return self.at
-
-
 @pytest.fixture
-def now() -> Now:
-    return Now()
+def now() -> Clock:
+    return Clock(NOON)
 
 
 @pytest.fixture
@@ -398,20 +391,20 @@ def test_a_webhook_receives_an_alert_once_and_its_end_once(monitor, receiver, tm
     for _ in range(5):
         desk.look(monitor.alert_readings(), RULES_OF_RUNS)
         desk.deliver()
-        now.at += timedelta(seconds=30)
+        now.now += timedelta(seconds=30)
     (notice,) = receiver.got
     assert notice["title"] == "[告警] 平均总工期高于阈值"
     assert notice["value"] == 99.0
     assert notice["threshold"] == 60.0
     assert notice["state"] == "firing"
     assert f"POST /alerts/{notice['id']}/acknowledge" in notice["text"]
-    now.at += timedelta(hours=2)
+    now.now += timedelta(hours=2)
     for number in range(30):
         monitor.record_performance(PerformanceRecord(request_id=f"good{number}", makespan=50.0, execution_time=0.1))
     assert desk.look(monitor.alert_readings(), RULES_OF_RUNS) == []
     desk.deliver()
     assert [each["title"] for each in receiver.got[1:]] == ["[已恢复] 平均总工期高于阈值"]
-    (episode,) = monitor.alerts.between(NOON, now.at)
+    (episode,) = monitor.alerts.between(NOON, now.now)
     assert (episode.state, episode.notices) == ("resolved", 2)
 
 
@@ -431,20 +424,20 @@ def test_a_failing_receiver_is_retried_with_growing_pauses_and_others_are_not(mo
     bad_runs(monitor)
     desk.look(monitor.alert_readings(), RULES_OF_RUNS)
     assert desk.deliver() == 1
-    waits, last = [], now.at
+    waits, last = [], now.now
     for _ in range(200):
-        now.at += timedelta(seconds=15)
+        now.now += timedelta(seconds=15)
         (before,) = _letters(monitor)
         desk.deliver()
         (after,) = _letters(monitor)
         if after["attempts"] > before["attempts"]:
-            waits.append((now.at - last).total_seconds())
-            last = now.at
+            waits.append((now.now - last).total_seconds())
+            last = now.now
     assert len(waits) >= 5
     assert all(later > 0.7 * earlier for earlier, later in pairwise(waits)), waits
     assert waits[-1] > 4 * waits[0]
     receiver.status = 200
-    now.at += timedelta(hours=1)
+    now.now += timedelta(hours=1)
     assert desk.deliver() == 1
     assert len(receiver.got) == len(other.got) == 1
     assert monitor.alerts.outbox() == {"waiting": 0, "given_up": 0}
@@ -455,7 +448,7 @@ def test_a_failing_receiver_is_retried_with_growing_pauses_and_others_are_not(mo
 def test_the_delivery_state_of_the_last_notice_is_known_per_channel(monitor, tmp_path, now, receiver):
     other = Receiver()
     desk = alert_desk(monitor, settings_for(tmp_path, receiver, other))
-    receiver.status, began = 404, now.at
+    receiver.status, began = 404, now.now
     bad_runs(monitor)
     (alert,) = desk.look(monitor.alert_readings(), RULES_OF_RUNS)
 
@@ -469,7 +462,7 @@ def test_the_delivery_state_of_the_last_notice_is_known_per_channel(monitor, tmp
     assert "404" in refused.error
     assert monitor.alerts.deliveries({alert.id + 1}, began) == monitor.alerts.deliveries(set(), began) == {}
     receiver.status = 200
-    now.at += timedelta(days=2)
+    now.now += timedelta(days=2)
     bad_runs(monitor)
     desk.look(monitor.alert_readings(), RULES_OF_RUNS)  # sends a reminder
     assert states() == ["waiting", "waiting"]
@@ -484,7 +477,7 @@ def test_without_channels_the_delivery_is_none(monitor, tmp_path, now):
     bad_runs(monitor)
     (alert,) = desk.look(monitor.alert_readings(), RULES_OF_RUNS)
     assert alert.notified is not None
-    assert monitor.alerts.deliveries({alert.id}, now.at - timedelta(days=1)) == {}
+    assert monitor.alerts.deliveries({alert.id}, now.now - timedelta(days=1)) == {}
 
 
 def _letters(monitor: PerformanceMonitor) -> list[dict[str, Any]]:
@@ -502,7 +495,7 @@ def test_a_permanent_refusal_and_a_day_of_failures_end_the_retries(monitor, tmp_
     receiver.status = 500
     desk.tell("second")
     for _ in range(30):
-        now.at += timedelta(hours=1)
+        now.now += timedelta(hours=1)
         desk.deliver()
     assert monitor.alerts.outbox() == {"waiting": 0, "given_up": 2}
     assert receiver.got == []
@@ -516,12 +509,12 @@ def test_a_process_without_channels_leaves_notices_for_others(monitor, tmp_path,
     bad_runs(monitor)
     service.look(monitor.alert_readings(), RULES_OF_RUNS)
     service.deliver()
-    now.at += timedelta(hours=1)
+    now.now += timedelta(hours=1)
     assert shell.deliver() == 0
     receiver.status = 200
     assert service.deliver() == 1
 
-    monitor.record_performance(PerformanceRecord(request_id="x", timestamp=now.at, success=False))
+    monitor.record_performance(PerformanceRecord(request_id="x", timestamp=now.now, success=False))
     assert {each.name for each in shell.look(monitor.alert_readings(), RULES_OF_RUNS)} >= {"min_success_rate"}
     service.look(monitor.alert_readings(), RULES_OF_RUNS)
     service.deliver()
@@ -570,11 +563,7 @@ def test_nothing_is_sent_while_the_outbox_cannot_be_written(monitor, tmp_path, r
 
 def test_the_same_text_from_many_threads_is_sent_once(monitor, tmp_path, receiver):
     desk = alert_desk(monitor, settings_for(tmp_path, receiver))
-    threads = [threading.Thread(target=desk.tell, args=("the same",)) for _ in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    in_threads(desk.tell, [("the same",)] * 8)
     assert desk.deliver() == 1
 
 
@@ -633,7 +622,7 @@ def test_send_alert_sends_once(monitor, receiver, tmp_path, now, monkeypatch):
     assert send_alert("性能告警: 平均完工时间超过阈值", monitor=monitor) is True
     assert send_alert("性能告警: 平均完工时间超过阈值", monitor=monitor) is False, "a check that runs every minute"
     assert send_alert("可用性告警: 成功率低于阈值", monitor=monitor, severity="critical") is True
-    now.at += timedelta(hours=1)
+    now.now += timedelta(hours=1)
     assert send_alert("性能告警: 平均完工时间超过阈值", monitor=monitor) is True
     assert [each["message"] for each in receiver.got] == [
         "性能告警: 平均完工时间超过阈值", "可用性告警: 成功率低于阈值", "性能告警: 平均完工时间超过阈值",
@@ -663,11 +652,7 @@ def test_two_processes_that_check_at_once_send_once(monitor, receiver, tmp_path)
     desks = [alert_desk(PerformanceMonitor(monitor.db_path, clock=monitor.clock), settings_for(tmp_path, receiver))
              for _ in range(4)]  # fmt: skip
     readings = monitor.alert_readings()
-    threads = [threading.Thread(target=lambda d=desk: (d.look(readings, RULES_OF_RUNS), d.deliver())) for desk in desks]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    in_threads(lambda desk: (desk.look(readings, RULES_OF_RUNS), desk.deliver()), [(desk,) for desk in desks])
     desks[0].deliver()
     assert len(receiver.got) == 1
     assert len([each for each in monitor.alerts.unended() if each.name == "max_makespan"]) == 1
@@ -678,7 +663,7 @@ def test_an_acknowledged_alert_keeps_its_comment(monitor, tmp_path, receiver, no
     bad_runs(monitor)
     (firing,) = desk.look(monitor.alert_readings(), RULES_OF_RUNS)
     monitor.alerts.acknowledge(firing.id, "李工", "正在处理")
-    now.at += timedelta(minutes=1)
+    now.now += timedelta(minutes=1)
     (firing,) = desk.look(monitor.alert_readings(), RULES_OF_RUNS)
     assert (firing.acknowledged_by, firing.note) == ("李工", "正在处理")
     with pytest.raises(AlertNotFound, check=coded("alert_not_open", id=999)):
@@ -783,7 +768,7 @@ def test_only_one_process_at_a_time_changes_alerts(monitor, receiver, tmp_path):
 def test_a_report_lists_the_alerts_in_its_language(monitor, tmp_path, receiver, now):
     bad_runs(monitor)
     alert_desk(monitor, settings_for(tmp_path, receiver)).look(monitor.alert_readings(), RULES_OF_RUNS)
-    now.at += timedelta(minutes=1)
+    now.now += timedelta(minutes=1)
     english, chinese = (
         Path(monitor.generate_performance_report(lang=lang)).read_text("utf-8") for lang in ("en", "zh")
     )

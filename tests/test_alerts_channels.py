@@ -16,7 +16,7 @@ import ssl
 import threading
 import time
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -365,21 +365,25 @@ def test_a_refused_connection_is_not_final():
     assert "refused" in str(failed)
 
 
+@contextmanager
+def serving_once(answer: Callable[[socket.socket], object]) -> Iterator[int]:
+    """The port of a server that calls `answer` with its only connection."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def serve() -> None:
+            connection, _ = listener.accept()
+            with connection, contextlib.suppress(OSError):
+                answer(connection)
+
+        threading.Thread(target=serve, daemon=True).start()
+        yield int(listener.getsockname()[1])
+
+
 def test_an_untrusted_certificate_is_final():
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     trustme.CA().issue_cert("127.0.0.1").configure_cert(context)
-    listener = socket.create_server(("127.0.0.1", 0))
-
-    def shake_hands() -> None:
-        connection, _ = listener.accept()
-        try:
-            context.wrap_socket(connection, server_side=True)
-        except OSError:
-            connection.close()
-
-    threading.Thread(target=shake_hands, daemon=True).start()
-    failed = failure(robot("json", f"https://127.0.0.1:{listener.getsockname()[1]}/{TOKEN}"))
-    listener.close()
+    with serving_once(lambda connection: context.wrap_socket(connection, server_side=True)) as port:
+        failed = failure(robot("json", f"https://127.0.0.1:{port}/{TOKEN}"))
     assert failed.is_final
     assert "certificate" in str(failed)
 
@@ -396,47 +400,32 @@ def test_the_proxy_of_the_environment_is_used_for_other_hosts(vendor, monkeypatc
     assert vendor.got[0][0] == "http://plant.invalid/alerts"
 
 
-def test_the_refusal_of_a_proxy_is_reported(vendor, monkeypatch):
-    with serving_a_proxy_that_refuses() as port:
+def test_the_refusal_of_a_proxy_is_reported(monkeypatch):
+    def refuse(connection: socket.socket) -> None:
+        connection.recv(4096)
+        connection.sendall(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n")
+
+    with serving_once(refuse) as port:
         monkeypatch.setenv("https_proxy", f"http://user:{SECRET}@127.0.0.1:{port}")
         failed = failure(robot("dingtalk", f"https://oapi.dingtalk.invalid/robot/send?access_token={TOKEN}"))
     assert "the proxy refuses: Tunnel connection failed: 403" in str(failed)
 
 
-@contextmanager
-def serving_a_proxy_that_refuses() -> Iterator[int]:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-
-        def refuse() -> None:
-            connection, _ = listener.accept()
-            with connection:
-                connection.recv(4096)
-                connection.sendall(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n")
-
-        threading.Thread(target=refuse, daemon=True).start()
-        yield int(listener.getsockname()[1])
-
-
 def test_an_answer_sent_byte_by_byte_times_out():
-    is_given_up, drops = threading.Event(), 3_000  # five minutes
+    is_given_up, bytes_sent = threading.Event(), 3_000  # five minutes
 
-    with socket.create_server(("127.0.0.1", 0)) as listener:
+    def drip(connection: socket.socket) -> None:
+        connection.recv(65_536)
+        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n")
+        try:
+            for _ in range(bytes_sent):
+                connection.sendall(b" ")
+                time.sleep(0.1)
+        except OSError:
+            is_given_up.set()
 
-        def drip() -> None:
-            connection, _ = listener.accept()
-            with connection:
-                connection.recv(65_536)
-                connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n")
-                for _ in range(drops):
-                    try:
-                        connection.sendall(b" ")
-                    except OSError:
-                        is_given_up.set()
-                        return
-                    time.sleep(0.1)
-
-        threading.Thread(target=drip, daemon=True).start()
-        failed = failure(robot("wecom", f"http://127.0.0.1:{listener.getsockname()[1]}/{TOKEN}", timeout_s=0.4))
+    with serving_once(drip) as port:
+        failed = failure(robot("wecom", f"http://127.0.0.1:{port}/{TOKEN}", timeout_s=0.4))
         assert is_given_up.wait(HANG_S / 2), "long before its end"
     assert not failed.is_final
 
@@ -477,12 +466,12 @@ class Mailbox:
 
 
 @contextmanager
-def mail_server(box: Mailbox, **options: Any) -> Iterator[int]:
+def mail_server(box: Mailbox, *, ssl_context: ssl.SSLContext | None = None, **options: Any) -> Iterator[int]:
     class Server(Controller):
         def factory(self) -> SMTP:
             return SMTP(self.handler, **options)
 
-    controller = Server(box, hostname="127.0.0.1", port=free_port())
+    controller = Server(box, hostname="127.0.0.1", port=free_port(), ssl_context=ssl_context)
     controller.start()
     try:
         yield controller.port
@@ -547,13 +536,8 @@ def test_starttls_and_login_with_a_percent_encoded_password():
 
 def test_smtps_is_encrypted_from_the_start():
     server, client = tls_pair()
-    box = Mailbox()
-    controller = Controller(box, hostname="127.0.0.1", port=free_port(), ssl_context=server)
-    controller.start()
-    try:
-        mail(f"smtps://127.0.0.1:{controller.port}", tls=client).send(NOTICE)
-    finally:
-        controller.stop()
+    with mail_server(box := Mailbox(), ssl_context=server) as port:
+        mail(f"smtps://127.0.0.1:{port}", tls=client).send(NOTICE)
     assert len(box.got) == 1
 
 
@@ -656,9 +640,7 @@ def test_nothing_is_sent_by_default():
 def test_channels_follow_the_settings_and_have_distinct_names(caplog):
     dingtalk = f"dingtalk=https://oapi.dingtalk.com/robot/send?access_token={TOKEN}"
     settings = Settings(
-        alert_webhooks=f"{dingtalk}, {dingtalk}2,json=http://scada:8080/{TOKEN}",
-        alert_dingtalk_secret=SECRET,
-        **MAIL,
+        alert_webhooks=f"{dingtalk}, {dingtalk}2,json=http://scada:8080/{TOKEN}", alert_dingtalk_secret=SECRET, **MAIL
     )
     channels = channels_from(settings)
     assert [channel.name for channel in channels] == [

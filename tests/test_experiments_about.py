@@ -43,8 +43,7 @@ def test_they_are_stored_and_shown_with_the_experiment(client, home):
 def test_each_can_be_changed_and_the_history_records_it(client):
     create(client, "changed", **ABOUT)
     answer = client.post(
-        "/experiments/changed/describe",
-        json={"owner": "李工", "hypothesis": None, "actor": "ann", "reason": "new"},
+        "/experiments/changed/describe", json={"owner": "李工", "hypothesis": None, "actor": "ann", "reason": "new"}
     )
     assert answer.status_code == 200
     assert about(answer.json["experiment"]) == {"title": ABOUT["title"], "owner": "李工"}

@@ -6,7 +6,6 @@ import os
 import subprocess
 import sys
 from collections import Counter
-from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import pandas as pd
@@ -22,23 +21,10 @@ from scheduler_service.errors import (
 )
 from scheduler_service.settings import PROJECT_ROOT
 from tests import preloaded
+from tests.clocks import Clock
 from tests.codes import coded
 
-START = datetime(2026, 3, 1, 8, 0, tzinfo=UTC)
 SPLIT = {"model_a": 0.7, "model_b": 0.3}
-
-
-class Clock:
-    """A clock that the test sets."""
-
-    def __init__(self):
-        self.now = START
-
-    def __call__(self):
-        return self.now
-
-    def forward(self, **time):
-        self.now += timedelta(**time)
 
 
 @pytest.fixture

@@ -18,9 +18,9 @@ from scheduler_service.settings import PROJECT_ROOT
 from scheduler_service.stats.guardrails import Guardrail
 from scheduler_service.words import Message
 from tests import preloaded
+from tests.clocks import START, Clock
 from tests.codes import coded
 from tests.properties import examples
-from tests.test_experiments_manager import START, Clock
 from tests.waiting import HANG_S
 
 USERS = [f"用户_{number}" for number in range(4_000)]

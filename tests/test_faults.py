@@ -27,7 +27,7 @@ from scheduler_service.telemetry.repair import repair
 from tests import preloaded
 from tests.codes import coded
 from tests.conftest import NEW_PROCESS, LiveService, live_service
-from tests.waiting import HANG_S, until
+from tests.waiting import HANG_S, in_threads, until
 
 ROOT = Path(__file__).resolve().parent.parent
 SAMPLE = list(SAMPLE_PARAMS)
@@ -49,10 +49,10 @@ def until_well(service: LiveService) -> None:
 def until_named(service: LiveService, part: str, word: str) -> None:
     """Wait until /health names the part; it does not wait for the part itself."""
 
-    def told() -> str:
+    def detail() -> str:
         return service.get("/health").json()["parts"][part]["detail"]
 
-    until(lambda: word in told(), told)
+    until(lambda: word in detail(), detail)
 
 
 @contextmanager
@@ -308,21 +308,12 @@ def monitor(tmp_path):
 
 
 def fill(monitor: PerformanceMonitor, count: int) -> None:
-    threads = [
-        threading.Thread(
-            target=lambda n=n: [
-                monitor.record_performance(
-                    PerformanceRecord(request_id=f"{n}-{i}", input_params={"params": SAMPLE}, placements=b"\x01\xff")
-                )
-                for i in range(count // 8)
-            ]
-        )
-        for n in range(8)
-    ]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    def record(thread: int) -> None:
+        usual = {"input_params": {"params": SAMPLE}, "placements": b"\x01\xff"}
+        for number in range(count // 8):
+            monitor.record_performance(PerformanceRecord(request_id=f"{thread}-{number}", **usual))
+
+    in_threads(record, [(thread,) for thread in range(8)])
 
 
 @pytest.mark.parametrize("is_vacuumed", [False, True])

@@ -35,11 +35,7 @@ BEARER = {"Authorization": f"Bearer {KEY}"}
 BEHIND_A_FRONT = {"SCHED_API_KEYS": f"ops:admin:{digest_of(KEY)}", "SCHED_TRUSTED_PROXIES": "127.0.0.1"}
 CLIENT_TIMEOUT_S = 1
 END_S = 20.0
-QUICK = {
-    "FRONT_REQUEST_TIMEOUT": "1s",
-    "FRONT_CLIENT_TIMEOUT": f"{CLIENT_TIMEOUT_S}s",
-    "FRONT_CHECK_EVERY": "100ms",
-}
+QUICK = {"FRONT_REQUEST_TIMEOUT": "1s", "FRONT_CLIENT_TIMEOUT": f"{CLIENT_TIMEOUT_S}s", "FRONT_CHECK_EVERY": "100ms"}
 ANSWERS = {"/large": b"x" * 400_000, "/huge": b"x" * 32 * 2**20}
 PIECE_S = 0.1
 

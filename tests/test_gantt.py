@@ -152,10 +152,7 @@ def test_crews_of_a_team_never_overlap_in_the_team_view():
 def test_names_from_users_are_drawn_literally_and_break_no_chart():
     hostile = "$\\frac{1}{0}$ 𠮷😀\n<script>&" + "很长" * 200
     team = Team("$x^", 4)
-    instance = Instance(
-        (*DEFAULT_TEAMS, team),
-        (standard_workpoint("1", hostile), standard_workpoint("2", "")),
-    )
+    instance = Instance((*DEFAULT_TEAMS, team), (standard_workpoint("1", hostile), standard_workpoint("2", "")))
     step = instance.workpoints[0].steps[0]
     odd = type(step)("odd", hostile, "1", team.name, 1, crew_modes(3.0, team))
     instance = Instance(

@@ -27,6 +27,7 @@ from scheduler_service.http.server.incoming import (
     RequestBody,
 )
 from tests.conftest import LiveService, live_service
+from tests.connections import connected, read_all
 from tests.waiting import HANG_S, until
 
 
@@ -202,21 +203,6 @@ def either(request, tmp_path_factory) -> LiveService:
 
 HEAD = b"POST /run_algorithm HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
 CHUNKED = HEAD + b"Transfer-Encoding: chunked\r\n\r\n"
-
-
-def connected(service: LiveService) -> socket.socket:
-    host, port = service.url.removeprefix("http://").split(":")
-    return socket.create_connection((host, int(port)), timeout=HANG_S)
-
-
-def read_all(client: socket.socket) -> bytes:
-    found = b""
-    try:
-        while piece := client.recv(65_536):
-            found += piece
-    except ConnectionError:
-        pass
-    return found
 
 
 def flood(client: socket.socket, piece: bytes) -> None:

@@ -6,7 +6,6 @@ import re
 import select
 import socket
 import time
-from urllib.parse import urlsplit
 
 import pytest
 import requests
@@ -22,6 +21,7 @@ from scheduler_service.http.guards.limits import (
 )
 from scheduler_service.settings import Settings
 from tests.conftest import live_service
+from tests.connections import connected, read_all
 from tests.waiting import HANG_S
 
 KEYS = {"slow": "the key of a slow client", "other": "the key of another client"}
@@ -237,25 +237,17 @@ def either(request):
     return request.getfixturevalue(request.param)
 
 
-def connected(service):
-    parts = urlsplit(service.url)
-    return socket.create_connection((parts.hostname, parts.port), timeout=HANG_S)
-
-
 def spoken(service, sent: bytes) -> bytes:
     """Everything received for `sent` until the server closes the connection; our side sends nothing more."""
     with connected(service) as client:
-        received = b""
         try:
             client.sendall(sent)
             client.shutdown(socket.SHUT_WR)
-            while part := client.recv(65_536):
-                received += part
         except TimeoutError:
             raise
-        except OSError:  # closed before everything was sent or read
+        except OSError:  # closed before everything was sent
             pass
-        return received
+        return read_all(client)
 
 
 def statuses(received: bytes) -> list[int]:

@@ -12,7 +12,6 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
 from functools import partial
 from unittest.mock import patch
-from urllib.parse import urlsplit
 
 import gevent
 import pytest
@@ -33,6 +32,7 @@ from scheduler_service.http.watch.metrics import Metrics
 from scheduler_service.settings import Settings
 from tests.checkpoints import SEED
 from tests.conftest import LiveService, live_service
+from tests.connections import connected
 from tests.waiting import HANG_S, until
 
 SAMPLE = list(SAMPLE_PARAMS)
@@ -54,7 +54,7 @@ def _n_runs(service: LiveService) -> int:
 
 def _send_and_keep(service: LiveService, **body: object) -> socket.socket:
     """A run in progress, on a connection of its own."""
-    connection = socket.create_connection((urlsplit(service.url).hostname, urlsplit(service.url).port))
+    connection = connected(service)
     content = json.dumps(body).encode()
     head = f"POST /run_algorithm HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(content)}\r\n"
     connection.sendall(head.encode() + b"Content-Type: application/json\r\n\r\n" + content)

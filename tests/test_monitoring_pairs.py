@@ -97,14 +97,7 @@ def test_pairs_are_filtered(monitor):
 
 
 @pytest.mark.parametrize(
-    "fields",
-    [
-        {"request_id": ""},
-        {"source": "replay"},
-        {"replay": "p"},
-        {"success_b": False},
-        {"makespan_a": None},
-    ],
+    "fields", [{"request_id": ""}, {"source": "replay"}, {"replay": "p"}, {"success_b": False}, {"makespan_a": None}]
 )
 def test_a_contradictory_pair_is_refused(fields):
     with pytest.raises(InvalidInput):
@@ -124,10 +117,7 @@ def test_a_replay_records_a_request_once_and_a_shadow_run_each_time(monitor):
 
 def test_the_database_refuses_a_second_pair_of_a_replay(monitor):
     monitor.record_pair(pair(source="replay", replay="p"))
-    with (
-        sqlite3.connect(monitor.db_path) as connection,
-        pytest.raises(sqlite3.IntegrityError, match="UNIQUE"),
-    ):
+    with sqlite3.connect(monitor.db_path) as connection, pytest.raises(sqlite3.IntegrityError, match="UNIQUE"):
         connection.execute(
             "INSERT INTO pairs (timestamp, request_id, source, replay, candidate, success_a, success_b) "
             "VALUES ('', 'r1', 'replay', 'p', 'model_b', 1, 1)"

@@ -7,7 +7,6 @@ import sqlite3
 import subprocess
 import sys
 import textwrap
-import threading
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -18,7 +17,7 @@ from monitoring import PERFORMANCE_THRESHOLDS, PerformanceMonitor, PerformanceRe
 from scheduler_service.errors import InvalidInput, RunNotFound, StorageUnavailable
 from tests import preloaded
 from tests.codes import coded
-from tests.waiting import HANG_S
+from tests.waiting import HANG_S, in_threads
 
 ROOT = Path(__file__).resolve().parent.parent
 NOON = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
@@ -173,11 +172,7 @@ def test_many_threads_lose_nothing_and_the_records_of_a_call_share_a_commit(moni
         for number in range(5):
             monitor.record_performance(*(record(f"{thread}-{number}-{each}") for each in range(5)))
 
-    threads = [threading.Thread(target=write, args=(number,)) for number in range(16)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    in_threads(write, [(number,) for number in range(16)])
     runs = monitor.get_performance_data()
     assert runs["request_id"].nunique() == len(runs) == 400
     assert len(commits) == 80
@@ -195,11 +190,7 @@ def test_an_invalid_verdict_does_not_affect_simultaneous_writes(monitor):
         except RunNotFound as err:
             failures.append(str(err))
 
-    threads = [threading.Thread(target=write, args=(number,)) for number in range(40)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    in_threads(write, [(number,) for number in range(40)])
     assert len(failures) == 20
     assert len(monitor.get_performance_data()) == 20
 

@@ -11,7 +11,7 @@ import pytest
 
 from scheduler_service.errors import StorageUnavailable
 from scheduler_service.files import locked, write_atomically, write_json
-from tests.waiting import HANG_S
+from tests.waiting import HANG_S, in_threads
 
 
 def test_what_was_written_is_read_back_and_no_other_file_remains(tmp_path):
@@ -82,11 +82,7 @@ def test_the_lock_excludes_threads_of_one_process(tmp_path):
                 time.sleep(0.0001)
                 counter[0] = value + 1
 
-    threads = [threading.Thread(target=count) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    in_threads(count, [()] * 4)
     assert counter == [80]
 
 

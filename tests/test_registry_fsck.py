@@ -19,6 +19,7 @@ from tests import preloaded
 from tests.checkpoints import write_checkpoint
 from tests.waiting import HANG_S
 
+pytestmark = pytest.mark.usefixtures("no_fsync")
 SEEDS = Settings().seed_models_dir
 
 
@@ -46,12 +47,6 @@ def base(sound, tmp_path):
 @pytest.fixture
 def keys(sound):
     return sound[1]
-
-
-@pytest.fixture(autouse=True)
-def no_waiting_for_the_disk(monkeypatch):
-    """Skips fsync, which protects against power failures only."""
-    monkeypatch.setattr(os, "fsync", lambda descriptor: None)
 
 
 def kinds(base, *, mend=False):

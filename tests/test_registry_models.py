@@ -2,7 +2,6 @@
 
 import io
 import json
-import os
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
@@ -23,47 +22,17 @@ from scheduler_service.registry.loading import LoadedModels
 from scheduler_service.registry.names import Version, choose_version, hash_of_config
 from scheduler_service.registry.records import STATUSES
 from scheduler_service.settings import Settings
-from tests.checkpoints import write_checkpoint
+from tests.clocks import Clock
 from tests.codes import coded
 
+pytestmark = pytest.mark.usefixtures("no_fsync")
 CONFIG = {"episodes": 1000, "learning_rate": 0.001, "batch_size": 32}
 OTHER_CONFIG = {**CONFIG, "learning_rate": 0.01}
 
 
-class SteppingClock:
-    """A clock that advances by one second per call."""
-
-    def __init__(self):
-        self.now = datetime(2026, 1, 1, tzinfo=UTC)
-
-    def __call__(self):
-        self.now += timedelta(seconds=1)
-        return self.now
-
-
-@pytest.fixture(scope="module")
-def weights(tmp_path_factory):
-    """`weights(n)` is the path of the n-th real checkpoint; different numbers have different weights."""
-    folder = tmp_path_factory.mktemp("weights")
-
-    def checkpoint(number):
-        path = folder / f"w{number}.pth"
-        if not path.exists():
-            write_checkpoint(path, number)
-        return path
-
-    return checkpoint
-
-
-@pytest.fixture(autouse=True)
-def no_waiting_for_the_disk(monkeypatch):
-    """Skips fsync, which protects against power failures only."""
-    monkeypatch.setattr(os, "fsync", lambda descriptor: None)
-
-
 @pytest.fixture
 def clock():
-    return SteppingClock()
+    return Clock(datetime(2026, 1, 1, tzinfo=UTC), step=timedelta(seconds=1))
 
 
 @pytest.fixture
@@ -82,6 +51,10 @@ def register(manager, weights):
 def deploy(manager, name):
     manager.promote_model(name, "validated")
     return manager.promote_model(name, "deployed")
+
+
+def three_deployed(manager, register):
+    return [deploy(manager, register(number)).model_key for number in (1, 2, 3)]
 
 
 # --- registering ---
@@ -236,21 +209,10 @@ def test_an_ambiguous_short_name_lists_the_models(manager, register):
     assert manager.resolve("DDQN_v1.1") == keys[1]
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        "",
-        "DDQN",
-        "DDQN_v9",
-        "DDQN_12345678_v1.0.0",
-        "DDQN_v1.0.0.0",
-        "DDQN_v01",
-        "DDQN:nothing",
-        "../x",
-        "a b",
-        "DDQN:",
-    ],
-)
+UNKNOWN = ["DDQN", "DDQN_v9", "DDQN_12345678_v1.0.0", "DDQN_v1.0.0.0", "DDQN_v01", "DDQN:nothing", "../x", "DDQN:"]
+
+
+@pytest.mark.parametrize("name", [*UNKNOWN, "", "a b"])
 def test_an_unknown_name_is_not_found(manager, register, name):
     register(1)
     with pytest.raises(ModelNotFound, check=coded("no_such_model")):
@@ -360,9 +322,7 @@ def test_promoting_to_the_current_status_changes_nothing(manager, register):
 
 
 def test_a_stable_model_cannot_be_retired_until_another_is_stable(manager, register):
-    first, second = register(1), register(2)
-    deploy(manager, first)
-    deploy(manager, second)
+    first, second = (deploy(manager, register(number)).model_key for number in (1, 2))
     with pytest.raises(InvalidTransition, check=coded("model_is_stable")):
         manager.promote_model(second, "retired")
     manager.promote_model(first, "deployed")
@@ -379,9 +339,7 @@ def test_only_deployed_models_can_be_stable(manager, register):
 
 
 def test_each_rollback_returns_to_one_stable_version_before(manager, register):
-    first, second, third = (register(number) for number in (1, 2, 3))
-    for key in (first, second, third):
-        deploy(manager, key)
+    first, second, third = three_deployed(manager, register)
     assert manager.rollback("DDQN", "makespan rose").model_key == second
     assert manager.get_model(third).status == "validated"
     assert manager.rollback("DDQN", "rose still").model_key == first
@@ -392,9 +350,7 @@ def test_each_rollback_returns_to_one_stable_version_before(manager, register):
 
 
 def test_a_rollback_can_redeploy_a_retired_version_but_not_a_deleted_one(manager, register):
-    first, second, third = (register(number) for number in (1, 2, 3))
-    for key in (first, second, third):
-        deploy(manager, key)
+    first, second, _ = three_deployed(manager, register)
     for key in (first, second):
         manager.promote_model(key, "retired")
     manager.delete_model(second)
@@ -618,9 +574,7 @@ def test_nothing_is_removed_while_the_experiments_file_is_broken(manager, regist
 
 
 def test_a_cleanup_keeps_the_target_of_a_rollback(manager, register, clock, keep_one):
-    first, second = register(1), register(2)
-    deploy(manager, first)
-    deploy(manager, second)
+    first, _ = (deploy(manager, register(number)).model_key for number in (1, 2))
     manager.promote_model(first, "retired")
     clock.now += timedelta(days=1000)
     assert manager.cleanup() == []

@@ -25,32 +25,16 @@ from scheduler_service.registry import weights as weights_module
 from scheduler_service.registry.examination import examine
 from scheduler_service.registry.fsck import fsck
 from scheduler_service.registry.store import Store
-from tests.checkpoints import write_checkpoint
 from tests.codes import coded
 from tests.waiting import until
 
 FORK = multiprocessing.get_context("fork")
 
 
-@pytest.fixture(scope="module")
-def weights(tmp_path_factory):
-    """`weights(n)` is the path of the n-th real checkpoint; different numbers have different weights."""
-    folder = tmp_path_factory.mktemp("weights")
-
-    def checkpoint(number):
-        path = folder / f"w{number}.pth"
-        if not path.exists():
-            write_checkpoint(path, number)
-        return path
-
-    load_agent(checkpoint(0))  # forked processes inherit the imports
-    return checkpoint
-
-
 @pytest.fixture(autouse=True)
-def no_waiting_for_the_disk(monkeypatch):
-    """Skips fsync, which protects against power failures only; after kill -9 written data is kept by the system."""
-    monkeypatch.setattr(os, "fsync", lambda descriptor: None)
+def imports_done(no_fsync, weights):
+    """Load a model once: forked processes inherit the imports."""
+    load_agent(weights(0))
 
 
 def files_below(base: Path) -> set[str]:
@@ -101,12 +85,8 @@ def members_that_overlap(path, trap):
         for copy in range(20):  # directory entries that all point to the same bytes
             info = zipfile.ZipInfo(f"archive/data/{copy}")
             first = archive.infolist()[0]
-            info.file_size, info.compress_size, info.CRC, info.header_offset = (
-                first.file_size,
-                first.file_size,
-                first.CRC,
-                0,
-            )
+            info.file_size = info.compress_size = first.file_size
+            info.CRC, info.header_offset = first.CRC, 0
             archive.filelist.append(info)
 
 
@@ -230,26 +210,16 @@ def test_a_file_above_the_limit_is_refused_while_it_is_copied(tmp_path, weights,
 @pytest.mark.parametrize(
     ("path", "error"),
     [
-        ("../outside.pth", ForbiddenPath),
-        ("sub/../../outside.pth", ForbiddenPath),
-        ("{tmp}/outside.pth", ForbiddenPath),
-        ("{tmp}/home2/w.pth", ForbiddenPath),
-        ("/etc/passwd", ForbiddenPath),
-        ("/no/such/file", ForbiddenPath),
-        ("link.pth", ForbiddenPath),
-        ("linked_folder/w.pth", ForbiddenPath),
-        (".", ForbiddenPath),
-        ("", ForbiddenPath),
-        ("%2e%2e/outside.pth", InvalidModel),
-        ("..%2foutside.pth", InvalidModel),
-        ("missing.pth", InvalidModel),
-        ("w.pth/x", InvalidModel),
-        ("w.pth\0.png", InvalidModel),
-        ("\ud800", InvalidModel),
-        ("x" * 5_000, InvalidModel),
-        ("~/w.pth", InvalidModel),
+        *((path, ForbiddenPath) for path in (
+            "../outside.pth", "sub/../../outside.pth", "{tmp}/outside.pth", "{tmp}/home2/w.pth", "/etc/passwd",
+            "/no/such/file", "link.pth", "linked_folder/w.pth", ".", "",
+        )),
+        *((path, InvalidModel) for path in (
+            "%2e%2e/outside.pth", "..%2foutside.pth", "missing.pth", "w.pth/x", "w.pth\0.png", "\ud800", "x" * 5_000,
+            "~/w.pth",
+        )),
     ],
-)
+)  # fmt: skip
 def test_a_path_outside_the_allowed_folders_is_refused(tmp_path, weights, path, error):
     home = tmp_path / "home"
     for folder in (home / "sub", tmp_path / "home2"):
@@ -475,10 +445,7 @@ def replayed(base: Path) -> tuple[dict[str, str], dict[str, str]]:
         event = json.loads(line)
         status.update(event["after"]["status"])
         tags.update(event["after"]["tags"])
-    return (
-        {key: value for key, value in status.items() if value},
-        {tag: key for tag, key in tags.items() if key},
-    )
+    return ({key: value for key, value in status.items() if value}, {tag: key for tag, key in tags.items() if key})
 
 
 def assert_sound(base: Path) -> None:

@@ -20,22 +20,16 @@ from scheduler_service.registry.degradation import ALPHA, MIN_RUNS, WINDOW, wind
 from scheduler_service.registry.validation import flags, measure, validation_set
 from scheduler_service.settings import Settings
 from tests.checkpoints import SEED, write_checkpoint
+from tests.clocks import Clock
 from tests.codes import coded
 
+pytestmark = pytest.mark.usefixtures("no_fsync")
 SEEDS = Settings().seed_models_dir
 
 
 @pytest.fixture
 def moment():
     return datetime(2026, 1, 1, tzinfo=UTC)
-
-
-class Clock:
-    def __init__(self, now):
-        self.now = now
-
-    def __call__(self):
-        return self.now
 
 
 @pytest.fixture
@@ -46,12 +40,6 @@ def clock(moment):
 @pytest.fixture
 def manager(tmp_path, clock):
     return ModelVersionManager(tmp_path / "models", clock=clock)
-
-
-@pytest.fixture(autouse=True)
-def no_waiting_for_the_disk(monkeypatch):
-    """Skips fsync, which protects against power failures only."""
-    monkeypatch.setattr(os, "fsync", lambda descriptor: None)
 
 
 def untrained(path):

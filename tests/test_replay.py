@@ -1,7 +1,6 @@
 """Replays of users' requests by a candidate; after an interruption nothing is lost or counted twice."""
 
 import json
-import threading
 from collections import Counter
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -35,7 +34,7 @@ from scheduler_service.experiments.replay import (
 from scheduler_service.http.services import Services
 from scheduler_service.settings import Settings
 from tests.codes import coded
-from tests.waiting import until
+from tests.waiting import in_threads, until
 
 ROOT = Path(__file__).resolve().parent.parent
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
@@ -291,11 +290,7 @@ def test_other_models_or_options_are_another_replay(monitor, calls):
 def test_two_identical_replays_at_once_store_each_pair_once(monitor, calls):
     log_runs(monitor, 30)
     plans = []
-    threads = [threading.Thread(target=lambda: plans.append(replay(monitor, calls)[0])) for _ in range(3)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    in_threads(lambda: plans.append(replay(monitor, calls)[0]), [()] * 3)
     assert len({plan.id for plan in plans}) == 1
     pairs = monitor.get_pairs(replay=plans[0].id)
     assert len(pairs) == pairs["request_id"].nunique() == 30

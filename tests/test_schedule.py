@@ -78,10 +78,7 @@ def test_a_missing_and_a_duplicate_step_are_found(schedule):
 def test_a_predecessor_that_ends_too_late_is_found():
     team = Team("t", 2)
     mode = Mode(1.0, (("t", 1),))
-    steps = (
-        Step("a", "a", "1", "t", None, (mode,)),
-        Step("b", "b", "1", "t", None, (mode,), ("a",)),
-    )
+    steps = (Step("a", "a", "1", "t", None, (mode,)), Step("b", "b", "1", "t", None, (mode,), ("a",)))
     instance = Instance((team,), (WorkPoint("1", "1", steps),))
     early = Schedule(instance, (_with_start(steps[0], mode, 0.0), _with_start(steps[1], mode, 0.5)))
     assert any("before its predecessor 'a'" in text for text in early.violations())
@@ -124,10 +121,7 @@ def test_values_out_of_range_are_refused_with_their_position(params, loc):
 
 def test_a_cycle_is_refused_with_its_steps():
     mode = Mode(1.0, (("t", 1),))
-    steps = (
-        Step("a", "a", "1", "t", None, (mode,), ("b",)),
-        Step("b", "b", "1", "t", None, (mode,), ("a",)),
-    )
+    steps = (Step("a", "a", "1", "t", None, (mode,), ("b",)), Step("b", "b", "1", "t", None, (mode,), ("a",)))
     with pytest.raises(InvalidInstance) as refused:
         Instance((Team("t", 2),), (WorkPoint("1", "1", steps),))
     assert refused.value.code == "cycle"

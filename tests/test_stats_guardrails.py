@@ -56,10 +56,7 @@ def test_a_clear_harm_breaches_its_guardrail(name, harm):
     assert states_of(make_runs(300, **harm))[name] == "breached"
 
 
-@pytest.mark.parametrize(
-    ("name", "gain"),
-    [("makespan", {"makespan": 0.9}), ("execution_time", {"slower": 0.3})],
-)
+@pytest.mark.parametrize(("name", "gain"), [("makespan", {"makespan": 0.9}), ("execution_time", {"slower": 0.3})])
 def test_the_opposite_of_harm_keeps_a_guardrail(name, gain):
     check = checks_of(make_runs(1_000, **gain))[name]
     assert check.state == "kept"

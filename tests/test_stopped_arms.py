@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 import numpy as np
 import pandas as pd
@@ -20,25 +20,15 @@ from scheduler_service.reporting.page import html_of
 from scheduler_service.stats.guardrails import Guardrail
 from scheduler_service.stats.outcome import NotComputable
 from scheduler_service.words import Message
+from tests.clocks import START, Clock
 from tests.codes import coded
 from tests.conftest import live_service
 from tests.pages import Page
 from tests.waiting import until
 
-START = datetime(2026, 3, 1, 8, 0, tzinfo=UTC)
 USERS = [f"用户_{number}" for number in range(2_000)]
 ARMS = ("model_a", "model_b", "model_c", "model_d")
 MODELS = {"model_c": "C", "model_d": "D"}
-
-
-class Clock:
-    """A clock that the test sets."""
-
-    def __init__(self):
-        self.now = START
-
-    def __call__(self):
-        return self.now
 
 
 @pytest.fixture
@@ -112,10 +102,7 @@ def test_a_run_records_the_split_without_the_stopped_arm(manager):
     user = next(user for user, arm in arms(manager).items() if arm == "model_b")
     before = manager.assign("four", user).split
     manager.stop_arm("four", "model_c")
-    assert (before, manager.assign("four", user).split) == (
-        "0.25/0.25/0.25/0.25",
-        "0.25/0.25/0/0.25",
-    )
+    assert (before, manager.assign("four", user).split) == ("0.25/0.25/0.25/0.25", "0.25/0.25/0/0.25")
 
 
 def test_the_explanation_names_the_stopped_arm(manager):

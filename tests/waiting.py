@@ -4,8 +4,9 @@ Tests assert orders, counts and properties, never a duration: a busy machine is 
 measured in `benchmarks/`. `HANG_S` only ends a wait that would never finish.
 """
 
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TypeVar
 
 HANG_S = 300.0
@@ -19,3 +20,12 @@ def until(found: Callable[[], Found], what: object = "what was waited for") -> F
         assert time.monotonic() < give_up_s, f"{what() if callable(what) else what}: not within {HANG_S:.0f} s"
         time.sleep(0.02)
     return answer
+
+
+def in_threads(work: Callable[..., object], arguments: Iterable[tuple[object, ...]]) -> None:
+    """Call `work` with each of the arguments, all at the same time, and wait for the end of all calls."""
+    threads = [threading.Thread(target=work, args=each) for each in arguments]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
