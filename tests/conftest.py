@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from flask import Flask
     from playwright.sync_api import Browser
 
+    from monitoring import PerformanceMonitor
+
 ROOT = Path(__file__).resolve().parent.parent
 
 NEW_PROCESS = (sys.executable, str(ROOT / "enhanced_flask.py"))
@@ -172,6 +174,17 @@ def app(home: Path) -> "Flask":
     from scheduler_service.settings import Settings
 
     return create_app(Settings(home=home))
+
+
+@pytest.fixture
+def monitor(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator["PerformanceMonitor"]:
+    """A monitor over a new database; its clock stands at the `NOW` of the test's module."""
+    from monitoring import PerformanceMonitor
+
+    now = request.module.NOW
+    opened = PerformanceMonitor(tmp_path / "performance.db", reports_dir=tmp_path / "reports", clock=lambda: now)
+    yield opened
+    opened.close()
 
 
 @pytest.fixture(scope="session")

@@ -3,7 +3,6 @@
 import json
 import os
 import sqlite3
-import subprocess
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
@@ -40,10 +39,10 @@ from scheduler_service.reporting.facts import AlertRow
 from scheduler_service.settings import Settings
 from scheduler_service.telemetry import queries
 from scheduler_service.words import LANGS, WORDS
-from tests import preloaded
 from tests.clocks import Clock
 from tests.codes import coded
 from tests.conftest import NEW_PROCESS, live_service
+from tests.programs import run_python
 from tests.waiting import in_threads, until
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -262,7 +261,7 @@ def test_reminders_stop_after_an_acknowledgement():
     assert course.look(reading(), after_s=86_400) == ["reminder"]
     course.unended = [replace(each, acknowledged=course.at) for each in course.unended]
     assert course.look(reading(), after_s=200_000) == []
-    assert course.look(reading("within")) == ["resolved"], "its end is still told"
+    assert course.look(reading("within")) == ["resolved"], "its end is still sent"
 
 
 def test_a_silenced_alert_is_sent_after_the_silence_if_it_still_fires():
@@ -601,12 +600,7 @@ def test_the_outbox_survives_a_kill(receiver, tmp_path):
         "os.kill(os.getpid(), signal.SIGKILL)\n"
     )
     path, hook = tmp_path / "p.db", f"json={receiver.url}"
-    killed = subprocess.run(
-        [preloaded.python(), "-c", code, str(path)],
-        cwd=ROOT,
-        env=os.environ | {"SCHED_ALERT_WEBHOOKS": hook},
-        check=False,
-    )
+    killed = run_python("-c", code, str(path), env=os.environ | {"SCHED_ALERT_WEBHOOKS": hook})
     assert killed.returncode == -9
     assert receiver.got == []
     monitor = PerformanceMonitor(path, reports_dir=tmp_path)
@@ -614,7 +608,7 @@ def test_the_outbox_survives_a_kill(receiver, tmp_path):
     assert receiver.got[0]["name"] == "max_makespan"
     check_performance_alerts(monitor)
     assert len(monitor.alerts.unended()) >= 1
-    assert len(receiver.got) == 1, "the same episode is not told again"
+    assert len(receiver.got) == 1, "the same episode is not sent again"
 
 
 def test_send_alert_sends_once(monitor, receiver, tmp_path, now, monkeypatch):
@@ -629,22 +623,6 @@ def test_send_alert_sends_once(monitor, receiver, tmp_path, now, monkeypatch):
     ]  # fmt: skip
     with pytest.raises(monitoring.InvalidInput, check=coded("missing")):
         send_alert("  \n", monitor=monitor)
-
-
-def test_the_check_of_the_guide_sends_with_our_send_alert(tmp_path, receiver):
-    guide = (ROOT.parent / "shared" / "GUIDE.zh.md").read_text(encoding="utf-8")
-    snippet = guide.split("### 2. 监控告警设置", 1)[1].split("```python", 1)[1].split("```", 1)[0]
-    code = (
-        "from datetime import datetime, timedelta\n"
-        "from monitoring import PerformanceMonitor, PerformanceRecord, send_alert\n"
-        "monitor = PerformanceMonitor()\n"
-        "monitor.record_performance(PerformanceRecord(request_id='r', makespan=99.0))\n"
-        f"{snippet}\ncheck_performance_alerts()\ncheck_performance_alerts()\n"
-    )
-    environment = os.environ | {"SCHED_HOME": str(tmp_path), "SCHED_ALERT_WEBHOOKS": f"json={receiver.url}"}
-    done = subprocess.run([preloaded.python(), "-c", code], cwd=ROOT, env=environment, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    assert [each["message"] for each in receiver.got] == ["性能告警: 平均完工时间超过阈值"]
 
 
 def test_two_processes_that_check_at_once_send_once(monitor, receiver, tmp_path):
@@ -717,13 +695,13 @@ def test_the_service_sends_alerts_that_can_be_acknowledged(tmp_path, receiver):
         service.process.wait()
     full = environment | {"SCHED_ALERT_THRESHOLDS": '{"max_makespan": 10, "min_free_disk_gib": 1000000}'}
     with live_service(tmp_path, environment=full) as service:
-        receiver.wait_for(3)  # a received about a new alert: the other rules have been evaluated as well
+        receiver.wait_for(3)  # a notice about a new alert: the other rules have been evaluated as well
         found = {each["name"]: each for each in service.get("/alerts").json()["alerts"]}
         assert found["max_makespan"]["acknowledged_by"] == "李工"
     received = [(each["state"], each.get("name")) for each in receiver.got]
     assert received[0] == ("firing", "max_makespan")
     assert received[1][0] == "test"
-    assert received[2:] == [("firing", "min_free_disk_gib")], "a restart tells nothing twice"
+    assert received[2:] == [("firing", "min_free_disk_gib")], "a restart sends nothing twice"
 
 
 @pytest.mark.parametrize(

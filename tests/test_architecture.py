@@ -1,6 +1,7 @@
 """Import rules: the table of ARCHITECTURE.md, checked against every import statement of the project."""
 
 import ast
+import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Set
 from functools import cache
@@ -237,6 +238,18 @@ def test_every_import_exists():
         for other in imports(name)
         if other.partition(".")[0] in ours and other not in MODULES
     ] == []
+
+
+SLOW = ["torch", "pandas", "matplotlib", "scipy", "seaborn", "statsmodels", "numba", "sklearn"]
+
+
+@pytest.mark.parametrize(
+    ("name", "others"), [("enhanced_flask", []), ("ab_testing", ["flask"]), ("monitoring", ["numpy"])]
+)
+def test_importing_a_door_imports_nothing_slow(name, others):
+    code = f"import {name}, sys; print([name for name in {[*SLOW, *others]} if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
 
 
 def test_root_modules_shadow_no_installed_package():

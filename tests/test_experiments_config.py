@@ -14,8 +14,8 @@ from scheduler_service.clock import parse_time
 from scheduler_service.errors import InvalidExperiment, StorageUnavailable
 from scheduler_service.experiments.config import DEFAULT_MODEL, parse, validate
 from scheduler_service.settings import PROJECT_ROOT
-from tests import preloaded
 from tests.codes import coded
+from tests.programs import start_python
 
 # As in GUIDE.zh.md, including the comment.
 GUIDE_FILE = """\
@@ -276,13 +276,7 @@ def test_several_processes_that_write_at_once_lose_nothing(path):
         """
     )
     writers = [
-        subprocess.Popen(
-            [preloaded.python(), "-c", code, str(path), str(writer)],
-            cwd=PROJECT_ROOT,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
+        start_python("-c", code, str(path), str(writer), stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         for writer in range(3)
     ]
     for writer in writers:

@@ -3,8 +3,6 @@
 import builtins
 import json
 import os
-import subprocess
-import sys
 from collections import Counter
 
 import numpy as np
@@ -19,10 +17,9 @@ from scheduler_service.errors import (
     InvalidExperiment,
     ModelNotFound,
 )
-from scheduler_service.settings import PROJECT_ROOT
-from tests import preloaded
 from tests.clocks import Clock
 from tests.codes import coded
+from tests.programs import run_python
 
 SPLIT = {"model_a": 0.7, "model_b": 0.3}
 
@@ -114,13 +111,8 @@ def test_without_a_split_each_arm_gets_half(manager):
 def test_an_invalid_experiment_is_refused_with_its_place_and_not_written(manager, tmp_path, change, loc):
     with pytest.raises(InvalidExperiment) as caught:
         manager.create_experiment(
-            **{
-                "experiment_name": "exp",
-                "model_a": "DDQN_v1.0",
-                "model_b": "DDQN_v2.0",
-                "traffic_split": SPLIT,
-                **change,
-            }
+            **{"experiment_name": "exp", "model_a": "DDQN_v1.0", "model_b": "DDQN_v2.0", "traffic_split": SPLIT}
+            | change
         )
     assert [found for found, _ in caught.value.errors] == [loc]
     assert not (tmp_path / "ab_test_config.json").exists()
@@ -171,13 +163,7 @@ def test_a_user_keeps_the_arm_across_a_restart(tmp_path):
         "import sys, json; from ab_testing import ABTestManager; manager = ABTestManager(sys.argv[1])\n"
         "print(json.dumps([manager.get_model_for_request('exp', user) for user in json.loads(sys.argv[2])]))"
     )
-    done = subprocess.run(
-        [preloaded.python(), "-c", code, str(path), json.dumps(users)],
-        cwd=PROJECT_ROOT,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
+    done = run_python("-c", code, str(path), json.dumps(users))
     assert json.loads(done.stdout) == [manager.get_model_for_request("exp", user) for user in users]
 
 
@@ -334,12 +320,3 @@ def test_the_results_use_the_experiments_own_metric_samples_and_alpha(manager):
     assert (results["metric"], results["direction"]) == ("success", "higher_is_better")
     assert (results["min_samples"], results["alpha"]) == (7, 0.01)
     assert results["improvement_percentage"] == -100.0
-
-
-def test_importing_the_manager_imports_neither_pandas_nor_scipy():
-    code = (
-        "import sys, ab_testing\n"
-        "print([name for name in ('pandas', 'scipy', 'statsmodels', 'torch', 'flask') if name in sys.modules])"
-    )
-    done = subprocess.run([sys.executable, "-c", code], cwd=PROJECT_ROOT, capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "[]"

@@ -131,7 +131,7 @@ def test_explicit_days_end_a_rollout(manager, clock, days):
 def test_a_plain_experiment_takes_seven_days_unless_the_sixth_argument_differs(manager):
     assert manager.create_experiment("usual", "DDQN_v1.0", "DDQN_v2.0").duration_days == 7
     split = {"model_a": 0.5, "model_b": 0.5}
-    assert manager.create_experiment("said", "DDQN_v1.0", "DDQN_v2.0", split, "makespan", 3).duration_days == 3
+    assert manager.create_experiment("explicit", "DDQN_v1.0", "DDQN_v2.0", split, "makespan", 3).duration_days == 3
 
 
 def test_a_rollout_without_days_in_an_existing_file_ends_after_seven(manager, clock):
@@ -147,13 +147,12 @@ def test_a_rollout_over_http_has_no_end_and_is_planned_for_seven_days(service):
     body = {"model_a": default, "model_b": "DDQN_v1.0", "rollout": {"auto": False}}
     assert service.post("/experiments/plan", json=body).json()["plan"]["duration_days"] == 7
     assert service.post("/experiments/plan", json=body | {"duration_days": 30}).json()["plan"]["duration_days"] == 30
-    for name, days, expected in [("no_end", {}, 3650), ("null_end", {"duration_days": None}, 3650)]:
+    for name, days, expected in [
+        ("no_end", {}, 3650), ("null_end", {"duration_days": None}, 3650), ("an_end", {"duration_days": 30}, 30)
+    ]:  # fmt: skip
         answer = service.post("/experiments", json=body | {"experiment_name": name} | days)
         assert answer.json()["experiment"]["duration_days"] == expected, answer.text
         service.post(f"/experiments/{name}/stop")
-    answer = service.post("/experiments", json=body | {"experiment_name": "an_end", "duration_days": 30})
-    assert answer.json()["experiment"]["duration_days"] == 30
-    service.post("/experiments/an_end/stop")
 
 
 # --- who is exposed ---

@@ -24,14 +24,14 @@ from scheduler_service.http.watch.checks import STALE_AFTER_S, Checks
 from scheduler_service.logs import LineFormatter, Relay, RepetitionFilter, SharedRotatingFileHandler
 from scheduler_service.telemetry.history import latest_runs
 from scheduler_service.telemetry.repair import repair
-from tests import preloaded
 from tests.codes import coded
 from tests.conftest import NEW_PROCESS, LiveService, live_service
+from tests.databases import write_database
+from tests.programs import run_python
 from tests.waiting import HANG_S, in_threads, until
 
 ROOT = Path(__file__).resolve().parent.parent
 SAMPLE = list(SAMPLE_PARAMS)
-VERSION_1 = ROOT / "tests" / "data" / "performance_v1.sql"
 
 
 @pytest.fixture(scope="module")
@@ -176,8 +176,7 @@ def test_a_damaged_database_is_named_and_repaired_while_the_service_runs(own):
     own.get("/performance")  # reading it finds the damage
     until_named(own, "database", "python -m monitoring repair")
     refused(own, "is damaged")
-    command = [preloaded.python(), "-m", "monitoring", "repair", "--home", str(own.home), "--json"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    done = run_python("-m", "monitoring", "repair", "--home", str(own.home), "--json")
     assert done.returncode == 0, done.stderr
     output = json.loads(done.stdout)
     assert output["is_sound"] is False
@@ -340,9 +339,7 @@ def test_repair_saves_every_row_on_an_intact_page(monitor, is_vacuumed, first_pa
 @pytest.mark.parametrize(("noted", "is_vacuumed"), [(None, False), (None, True), (b"[", True), (b'[["table"]]', True)])
 def test_repair_uses_the_recorded_layout_of_an_upgraded_database(tmp_path, noted, is_vacuumed):
     """Its first page differs from that of a new one; with a missing or broken layout record, no row is invented."""
-    path = tmp_path / "old.db"
-    with closing(sqlite3.connect(path)) as connection:
-        connection.executescript(VERSION_1.read_text("utf-8"))
+    path = write_database(tmp_path / "old.db", 1)
     monitor = PerformanceMonitor(path, reports_dir=tmp_path)
     fill(monitor, 64)
     if is_vacuumed:

@@ -133,17 +133,10 @@ def test_a_duplicate_key_is_refused(service):
     refused(service.post("/run_algorithm", data=body, headers=JSON), 422)
 
 
-def test_a_body_that_is_too_large_is_413(service):
-    refused(service.post("/run_algorithm", data=b" " * (9 * 2**20), headers=JSON), 413)
-    still_serves(service)
-
-
-def test_a_large_body_in_chunks_is_413_too(service):
-    def chunks():
-        for _ in range(9):
-            yield b" " * 2**20
-
-    refused(service.post("/run_algorithm", data=chunks(), headers=JSON), 413)
+@pytest.mark.parametrize("is_chunked", [False, True])
+def test_a_body_that_is_too_large_is_413(service, is_chunked):
+    data = iter([b" " * 2**20] * 9) if is_chunked else b" " * (9 * 2**20)
+    refused(service.post("/run_algorithm", data=data, headers=JSON), 413)
     still_serves(service)
 
 
@@ -178,22 +171,7 @@ EXPERIMENT = {"experiment_name": "bad", "model_a": "DDQN_v1.0", "model_b": "DDQN
     ("change", "status"),
     [
         ({"traffic_split": {"model_a": 0.7, "model_b": 0.4}}, 422),
-        ({"traffic_split": {"model_a": 1.7, "model_b": -0.7}}, 422),
-        ({"traffic_split": {"model_a": 1}}, 422),
-        ({"traffic_split": {"model_a": 0.5, "model_c": 0.5}}, 422),
-        ({"traffic_split": [0.5, 0.5]}, 422),
-        ({"traffic_split": {"model_a": "0.5", "model_b": 0.5}}, 422),
         ({"model_b": "DDQN_v99.0"}, 404),
-        ({"model_b": "DDQN_v1.0"}, 422),
-        ({"model_b": 2}, 422),
-        ({"success_metric": "beauty"}, 422),
-        ({"duration_days": 0}, 422),
-        ({"duration_days": -1}, 422),
-        ({"duration_days": "7"}, 422),
-        ({"experiment_name": ""}, 422),
-        ({"experiment_name": "../../etc"}, 422),
-        ({"alpha": 2}, 422),
-        ({"min_samples": 0}, 422),
         ({"rollout": {"steps": [10, 30]}}, 422),
         ({"guardrails": {"max_makespan": 60}}, 422),
         ({"guardrails": {"makespan": -0.05}}, 422),
@@ -205,8 +183,6 @@ EXPERIMENT = {"experiment_name": "bad", "model_a": "DDQN_v1.0", "model_b": "DDQN
         ({"model_d": "DDQN_v1.0"}, 422),
         ({"forced_variants": {"tester": "model_c"}}, 422),
         ({"excluded_users": "tester"}, 422),
-        ({"rollout": {"stages": [0.1, 0.8, 1.0]}}, 422),
-        ({"rollout": {"stages": [0.1]}}, 422),
         ({"rollout": {"min_hours": -1}}, 422),
         ({"rollout": {"promote_on": "hope"}}, 422),
     ],

@@ -26,13 +26,6 @@ from tests.conftest import NEW_PROCESS, LiveService, live_service
 from tests.waiting import HANG_S, until
 
 SAMPLE = [10, 5, 8, 6, 7, 9, 6, 7, 6, 7, 7, 7, 4, 7, 5]
-SLOW = ("torch", "pandas", "matplotlib", "scipy", "seaborn", "statsmodels", "numba", "sklearn")
-
-
-def test_starting_imports_nothing_slow():
-    code = f"import enhanced_flask, sys; print([name for name in {SLOW!r} if name in sys.modules])"
-    result = subprocess.run([sys.executable, "-c", code], cwd=PROJECT_ROOT, capture_output=True, text=True, check=True)
-    assert result.stdout.strip() == "[]"
 
 
 def test_health_answers_while_schedules_are_computed(service):

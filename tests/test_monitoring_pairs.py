@@ -15,62 +15,32 @@ from scheduler_service.errors import InvalidInput, StorageUnavailable
 from scheduler_service.telemetry.queries import DTYPES, PAIR_DTYPES
 from scheduler_service.telemetry.record import ReplayRecord, input_digest
 from scheduler_service.telemetry.schema import SCHEMA_VERSION
-from tests import preloaded
 from tests.codes import coded
+from tests.databases import write_database
+from tests.programs import start_python
 from tests.waiting import HANG_S
 
 ROOT = Path(__file__).resolve().parent.parent
-VERSION_1 = ROOT / "tests" / "data" / "performance_v1.sql"
-"""The dump of a file that the program wrote when its schema had version 1: two requests, one of them a fallback."""
-NOON = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
-
-
-@pytest.fixture
-def monitor(tmp_path):
-    opened = PerformanceMonitor(tmp_path / "performance.db", reports_dir=tmp_path / "reports", clock=lambda: NOON)
-    yield opened
-    opened.close()
+NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 
 
 def pair(request_id: str = "r1", **fields: object) -> PairRecord:
-    usual = {
-        "request_id": request_id,
-        "source": "shadow",
-        "candidate": "model_b",
-        "key_a": "A",
-        "key_b": "B",
-        "success_a": True,
-        "success_b": True,
-        "makespan_a": 53.0,
-        "makespan_b": 52.5,
-    }
-    return PairRecord(**(usual | fields))
+    sides = {"key_a": "A", "key_b": "B", "success_a": True, "success_b": True, "makespan_a": 53.0, "makespan_b": 52.5}
+    return PairRecord(**({"request_id": request_id, "source": "shadow", "candidate": "model_b"} | sides | fields))
 
 
 # --- what goes in comes out ---
 
 
 def test_recorded_pairs_are_read_back(monitor):
-    monitor.record_pair(
-        pair(
-            experiment="e",
-            user_id="用户1",
-            execution_time_a=0.02,
-            lower_bound=50.0,
-            n_workpoints=1,
-            n_steps=15,
-            time_budget_ms=20.0,
-            input_digest="ab" * 32,
-            success_b=False,
-            makespan_b=None,
-            error_b="InvalidModel: 坏了",
-            timestamp=NOON - timedelta(minutes=1),
-        )
-    )
+    failed = {"success_b": False, "makespan_b": None, "error_b": "InvalidModel: 坏了"}
+    sizes = {"lower_bound": 50.0, "n_workpoints": 1, "n_steps": 15, "time_budget_ms": 20.0, "input_digest": "ab" * 32}
+    time = NOW - timedelta(minutes=1)
+    monitor.record_pair(pair(experiment="e", user_id="用户1", execution_time_a=0.02, timestamp=time, **failed, **sizes))
     found = monitor.get_pairs()
     assert list(found.columns) == list(PAIR_DTYPES)
     row = found.iloc[0]
-    assert row["timestamp"] == pd.Timestamp(NOON - timedelta(minutes=1))
+    assert row["timestamp"] == pd.Timestamp(NOW - timedelta(minutes=1))
     assert (row["experiment"], row["user_id"], row["source"]) == ("e", "用户1", "shadow")
     assert (row["makespan_a"], row["time_budget_ms"], row["n_steps"]) == (53.0, 20.0, 15)
     assert (bool(row["success_a"]), bool(row["success_b"]), row["error_b"]) == (True, False, "InvalidModel: 坏了")
@@ -88,12 +58,12 @@ def test_pairs_are_filtered(monitor):
     monitor.record_pair(
         pair("r1", experiment="x"),
         pair("r2", experiment="y"),
-        pair("r3", experiment="x", source="replay", replay="p", timestamp=NOON - timedelta(days=2)),
+        pair("r3", experiment="x", source="replay", replay="p", timestamp=NOW - timedelta(days=2)),
     )
     assert list(monitor.get_pairs("x")["request_id"]) == ["r3", "r1"]
     assert list(monitor.get_pairs("x", source="shadow")["request_id"]) == ["r1"]
     assert list(monitor.get_pairs(replay="p")["request_id"]) == ["r3"]
-    assert list(monitor.get_pairs(start_time=NOON - timedelta(days=1))["request_id"]) == ["r1", "r2"]
+    assert list(monitor.get_pairs(start_time=NOW - timedelta(days=1))["request_id"]) == ["r1", "r2"]
 
 
 @pytest.mark.parametrize(
@@ -135,27 +105,20 @@ def test_the_digest_of_an_input_depends_on_its_meaning():
 
 def replay(replay_id: str = "p-1", **fields: object) -> ReplayRecord:
     usual = {
-        "id": replay_id,
-        "definition": "p",
-        "candidate": "model_b",
-        "key_a": "A",
-        "key_b": "B",
-        "since": NOON - timedelta(days=7),
-        "last_run": 5,
-        "total": 3,
-        "options": {"limit": 10},
-    }
+        "id": replay_id, "definition": "p", "candidate": "model_b", "key_a": "A", "key_b": "B",
+        "since": NOW - timedelta(days=7), "last_run": 5, "total": 3, "options": {"limit": 10},
+    }  # fmt: skip
     return ReplayRecord(**(usual | fields))
 
 
 def test_a_replay_is_found_by_its_options_and_experiment(monitor):
     assert monitor.replays.last(definition="p") is None
     monitor.replays.begin(replay())
-    monitor.replays.begin(replay("p-2", timestamp=NOON + timedelta(hours=1)))
-    monitor.replays.begin(replay("q-1", definition="q", experiment="x", timestamp=NOON - timedelta(hours=1)))
+    monitor.replays.begin(replay("p-2", timestamp=NOW + timedelta(hours=1)))
+    monitor.replays.begin(replay("q-1", definition="q", experiment="x", timestamp=NOW - timedelta(hours=1)))
     assert monitor.replays.last(definition="p").id == "p-2"
     found = monitor.replays.last(experiment="x")
-    assert found == replay("q-1", definition="q", experiment="x", timestamp=NOON - timedelta(hours=1))
+    assert found == replay("q-1", definition="q", experiment="x", timestamp=NOW - timedelta(hours=1))
 
 
 def test_of_two_equal_replays_the_first_is_kept(monitor):
@@ -165,20 +128,15 @@ def test_of_two_equal_replays_the_first_is_kept(monitor):
 
 
 def test_each_request_is_selected_once_with_its_last_run(monitor):
-    for request_id, experiment, success in (
-        ("r1", "x", True),
-        ("r2", "x", False),
-        ("r2", "x", True),
-        ("r3", "y", True),
-    ):
+    for name, experiment, success in (("r1", "x", True), ("r2", "x", False), ("r2", "x", True), ("r3", "y", True)):
         monitor.record_performance(
-            PerformanceRecord(request_id=request_id, experiment=experiment, success=success, input_params={"n": 1})
+            PerformanceRecord(request_id=name, experiment=experiment, success=success, input_params={"n": 1})
         )
     monitor.record_performance(PerformanceRecord(request_id="without input", experiment="x"))
     monitor.record_performance(
-        PerformanceRecord(request_id="old", experiment="x", input_params={}, timestamp=NOON - timedelta(days=9))
+        PerformanceRecord(request_id="old", experiment="x", input_params={}, timestamp=NOW - timedelta(days=9))
     )
-    log, since = monitor.replays, NOON - timedelta(days=7)
+    log, since = monitor.replays, NOW - timedelta(days=7)
     assert log.last_run() == 6
     assert log.select(experiment="x", since=since, last_run=6) == [3, 1]
     assert log.select(experiment=None, since=since, last_run=6) == [4, 3, 1]
@@ -216,11 +174,7 @@ def test_runs_are_counted(monitor):
 
 @pytest.fixture
 def old_database(tmp_path):
-    path = tmp_path / "old.db"
-    connection = sqlite3.connect(path)
-    connection.executescript(VERSION_1.read_text("utf-8"))
-    connection.close()
-    return path
+    return write_database(tmp_path / "old.db", 1)
 
 
 def version(path: Path) -> int:
@@ -276,14 +230,11 @@ def test_processes_that_start_together_upgrade_once(old_database, tmp_path):
         shutil.copy(old_database, path)
         start = str(datetime.now().timestamp() + 1.5)
         started = [
-            subprocess.Popen(
-                [preloaded.python(), "-c", code, str(path), start, str(number)], cwd=ROOT, stderr=subprocess.PIPE
-            )
-            for number in range(6)
+            start_python("-c", code, str(path), start, str(number), stderr=subprocess.PIPE) for number in range(6)
         ]
         for process in started:
-            _, result = process.communicate(timeout=HANG_S)
-            assert process.returncode == 0, result.decode()
+            _, errors = process.communicate(timeout=HANG_S)
+            assert process.returncode == 0, errors
         assert PerformanceMonitor(path, reports_dir=tmp_path).count_runs() == 3 + 6
         assert version(path) == SCHEMA_VERSION
 

@@ -5,31 +5,20 @@ import os
 import signal
 import sqlite3
 import subprocess
-import sys
 import textwrap
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-import pandas as pd
 import pytest
 
-from monitoring import PERFORMANCE_THRESHOLDS, PerformanceMonitor, PerformanceRecord
+from monitoring import PerformanceMonitor, PerformanceRecord
 from scheduler_service.errors import InvalidInput, RunNotFound, StorageUnavailable
-from tests import preloaded
 from tests.codes import coded
+from tests.programs import run_python, start_python
 from tests.waiting import HANG_S, in_threads
 
 ROOT = Path(__file__).resolve().parent.parent
-NOON = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
-
-
-@pytest.fixture
-def monitor(tmp_path):
-    opened = PerformanceMonitor(
-        tmp_path / "logs" / "performance.db", reports_dir=tmp_path / "reports", clock=lambda: NOON
-    )
-    yield opened
-    opened.close()
+NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 
 
 def record(request_id: str = "r1", **fields: object) -> PerformanceRecord:
@@ -37,34 +26,15 @@ def record(request_id: str = "r1", **fields: object) -> PerformanceRecord:
 
 
 def test_recorded_runs_are_read_back(monitor):
-    monitor.record_performance(
-        record(
-            model_key="DDQN_1a2b3c4d_v2.0.0",
-            algorithm="DDQN",
-            experiment="e",
-            variant="model_b",
-            reason="assigned",
-            user_id="用户1",
-            lower_bound=50.0,
-            gap=0.06,
-            resource_utilization=0.4,
-            team_utilization={"team1": 0.2},
-            n_workpoints=1,
-            n_steps=15,
-            stage="greedy",
-            input_params=[10, 5.5],
-            timestamp=NOON - timedelta(minutes=1),
-        )
-    )
+    plain = {
+        "model_key": "DDQN_1a2b3c4d_v2.0.0", "algorithm": "DDQN", "experiment": "e", "variant": "model_b",
+        "reason": "assigned", "user_id": "用户1", "lower_bound": 50.0, "gap": 0.06, "resource_utilization": 0.4,
+        "n_workpoints": 1, "n_steps": 15, "stage": "greedy", "timestamp": NOW - timedelta(minutes=1),
+    }  # fmt: skip
+    monitor.record_performance(record(**plain, team_utilization={"team1": 0.2}, input_params=[10, 5.5]))
     row = monitor.get_performance_data().iloc[0]
-    assert row["timestamp"] == pd.Timestamp(NOON - timedelta(minutes=1))
-    assert (row["model_key"], row["experiment"], row["variant"], row["user_id"]) == (
-        "DDQN_1a2b3c4d_v2.0.0",
-        "e",
-        "model_b",
-        "用户1",
-    )
-    assert (row["makespan"], row["gap"], row["n_steps"]) == (53.0, 0.06, 15)
+    assert {name: row[name] for name in plain} == plain
+    assert row["makespan"] == 53.0
     assert row["input_params"] == "[10,5.5]"
     assert row["team_utilization"] == '{"team1":0.2}'
     assert bool(row["success"])
@@ -91,14 +61,14 @@ def test_times_may_be_naive_local_or_have_an_offset(monitor, monkeypatch, offset
     time.tzset()
     try:
         for minutes in range(5):
-            monitor.record_performance(record(f"r{minutes}", timestamp=NOON + timedelta(minutes=minutes)))
-        naive = (NOON + timedelta(hours=offset_h)).replace(tzinfo=None)
+            monitor.record_performance(record(f"r{minutes}", timestamp=NOW + timedelta(minutes=minutes)))
+        naive = (NOW + timedelta(hours=offset_h)).replace(tzinfo=None)
         for start in (
             naive + timedelta(minutes=3),
             (naive + timedelta(minutes=3)).isoformat(),
             "2026-11-23T12:03:00Z",
             "2026-11-23T20:03:00+08:00",
-            NOON + timedelta(minutes=3),
+            NOW + timedelta(minutes=3),
         ):
             assert list(monitor.get_performance_data(start_time=start)["request_id"]) == ["r3", "r4"]
             assert list(monitor.get_performance_data(end_time=start)["request_id"]) == ["r0", "r1", "r2", "r3"]
@@ -196,25 +166,22 @@ def test_an_invalid_verdict_does_not_affect_simultaneous_writes(monitor):
 
 
 WRITE_IN_PROCESS = """
-    import os, sys, threading
+    import os, sys
     from monitoring import PerformanceMonitor, PerformanceRecord
+    from tests.waiting import in_threads
     monitor = PerformanceMonitor(sys.argv[1], reports_dir=sys.argv[1] + ".reports")
     def write(thread):
         for number in range({count}):
             request_id = f"{{sys.argv[2]}}-{{thread}}-{{number}}"
             monitor.record_performance(PerformanceRecord(request_id=request_id))
             os.write(1, (request_id + "\\n").encode())  # one call: threads must not mix their lines
-    threads = [threading.Thread(target=write, args=(number,)) for number in range(4)]
-    for thread in threads: thread.start()
-    for thread in threads: thread.join()
+    in_threads(write, [(number,) for number in range(4)])
 """
 
 
 def start_writer(db: Path, name: str, count: int) -> subprocess.Popen[str]:
     code = textwrap.dedent(WRITE_IN_PROCESS).format(count=count)
-    return subprocess.Popen(
-        [preloaded.python(), "-c", code, str(db), name], stdout=subprocess.PIPE, text=True, cwd=ROOT
-    )
+    return start_python("-c", code, str(db), name, stdout=subprocess.PIPE)
 
 
 def test_processes_that_start_together_share_a_new_database(tmp_path):
@@ -264,10 +231,7 @@ def test_native_threads_beside_an_event_loop_do_not_block(tmp_path):
         print(len(monitor.get_performance_data()))
         """
     )
-    db = str(tmp_path / "performance.db")
-    done = subprocess.run(
-        [preloaded.python(), "-c", code, db], capture_output=True, text=True, cwd=ROOT, timeout=HANG_S, check=False
-    )
+    done = run_python("-c", code, str(tmp_path / "performance.db"))
     assert (done.stdout.strip(), done.returncode) == ("301", 0), done.stderr
 
 
@@ -278,13 +242,6 @@ def test_an_unusable_database_is_reported(tmp_path):
         PerformanceMonitor(not_a_database, reports_dir=tmp_path)
     with pytest.raises(StorageUnavailable, check=coded("records_unusable")):
         PerformanceMonitor(not_a_database / "below" / "a.db", reports_dir=tmp_path)
-
-
-def test_a_newer_schema_is_not_changed(tmp_path, monitor):
-    with monitor.engine.begin() as connection:
-        connection.exec_driver_sql("UPDATE schema_version SET version = 99")
-    with pytest.raises(StorageUnavailable, check=coded("schema_version", found=99)):
-        PerformanceMonitor(monitor.db_path, reports_dir=tmp_path)
 
 
 def test_health_notices_a_deleted_database(monitor):
@@ -339,27 +296,3 @@ def test_the_summary_of_nothing_is_json_without_nan(monitor):
     assert summary["success_rate"] is None
     assert summary["makespan"]["mean"] is None
     json.dumps(summary, allow_nan=False)
-
-
-def test_the_alert_example_of_the_guide_runs_unchanged(tmp_path):
-    guide = (ROOT.parent / "shared" / "GUIDE.zh.md").read_text(encoding="utf-8")
-    snippet = guide.split("### 2. 监控告警设置", 1)[1].split("```python", 1)[1].split("```", 1)[0]
-    monitor = PerformanceMonitor(tmp_path / "p.db", reports_dir=tmp_path)  # the real clock: the last hour
-    alerts: list[str] = []
-    names = {"monitor": monitor, "datetime": datetime, "timedelta": timedelta, "send_alert": alerts.append}
-    exec(snippet, names)
-    assert names["PERFORMANCE_THRESHOLDS"] == PERFORMANCE_THRESHOLDS
-
-    names["check_performance_alerts"]()
-    assert alerts == []  # nothing recorded yet
-
-    monitor.record_performance(record("slow", makespan=200.0))
-    monitor.record_performance(record("failed", makespan=None, success=False, error_message="x"))
-    names["check_performance_alerts"]()
-    assert alerts == ["性能告警: 平均完工时间超过阈值", "可用性告警: 成功率低于阈值"]
-
-
-def test_importing_monitoring_imports_no_pandas():
-    code = "import monitoring, sys; print([m for m in ('numpy', 'pandas', 'matplotlib', 'scipy') if m in sys.modules])"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
-    assert done.stdout.strip() == "[]"

@@ -36,16 +36,14 @@ from scheduler_service.telemetry.history import latest_runs
 from scheduler_service.telemetry.schema import SCHEMA_VERSION
 from scheduler_service.words import WORDS
 from tests.codes import coded
+from tests.databases import write_database
 from tests.pages import Page
 
-ROOT = Path(__file__).parents[1]
-VERSION_3 = ROOT / "tests" / "data" / "performance_v3.sql"
-"""Ten runs of two models, one of them failed, four pairs, and the sums of a day: of the program before the column."""
 SAMPLE = list(SAMPLE_PARAMS)
 BEGIN = datetime(2026, 11, 20, tzinfo=UTC)
 NOW = BEGIN + timedelta(days=5)
 PLANNERS = 80
-"""So many tell the seed models apart in pairs of their own schedules."""
+"""Enough users to distinguish the seed models in pairs of their own schedules."""
 
 
 def experiment(**options: object) -> Experiment:
@@ -53,15 +51,7 @@ def experiment(**options: object) -> Experiment:
     return Experiment.parse(usual | {"duration_days": 14, "min_samples": 30} | options)
 
 
-def optimal_runs(
-    users: int = 300,
-    *,
-    better: float = 0.03,
-    proven: float = 1.0,
-    failing: float = 0.0,
-    tight: bool = True,
-    seed: int = 1,
-) -> pd.DataFrame:
+def optimal_runs(users=300, *, better=0.03, proven=1.0, failing=0.0, tight=True, seed=1) -> pd.DataFrame:
     """Both arms answer optima (a share `proven` of them proven); the candidate's own schedules are `better`."""
     rng = np.random.default_rng(seed)
     is_b = np.arange(users) % 2 == 1
@@ -160,13 +150,6 @@ def test_a_cached_answer_includes_it(tmp_path):
     assert second.solution.policy_makespan_h == first.solution.policy_makespan_h
 
 
-@pytest.fixture
-def monitor(tmp_path):
-    opened = PerformanceMonitor(tmp_path / "new.db", reports_dir=tmp_path / "reports", clock=lambda: NOW)
-    yield opened
-    opened.close()
-
-
 def test_a_failed_run_has_none_and_a_failed_side_may_have_none(monitor):
     monitor.record_performance(
         PerformanceRecord(request_id="r1", makespan=50.0, policy_makespan=52.0, timestamp=NOW),
@@ -206,10 +189,8 @@ def test_compacted_days_keep_its_sum_and_count(monitor):
 
 @pytest.fixture
 def old(tmp_path):
-    path = tmp_path / "old.db"
-    connection = sqlite3.connect(path)
-    connection.executescript(VERSION_3.read_text("utf-8"))
-    connection.close()
+    """A database without the column: ten runs of two models, one of them failed, four pairs, and the sums of a day."""
+    path = write_database(tmp_path / "old.db", 3)
     opened = PerformanceMonitor(path, reports_dir=tmp_path / "reports", clock=lambda: NOW)
     yield opened
     opened.close()
@@ -254,10 +235,8 @@ def test_runs_without_it_are_not_comparable_in_it(old):
     assert course(of, runs, pairs)["metric"] == "policy_makespan"
     on_users = examine(of.model_copy(update={"shadow": 0.0}), runs, None, NOW).to_dict()
     assert on_users["verdict_reason"]["code"] == "not_recorded"
-    for lang in ("zh", "en"):
-        examined = examine(of, runs, pairs, NOW)
-        words = WORDS.text("reasons.pairs_not_recorded", {"metric": "policy_makespan"}, lang)
-        assert words in Page(html_of(ab_test_report(examined, runs, pairs, (), BEGIN, NOW, lang))).text
+    for lang, text in zip(("zh", "en"), pages_of(examine(of, runs, pairs, NOW), runs, pairs), strict=True):
+        assert WORDS.text("reasons.pairs_not_recorded", {"metric": "policy_makespan"}, lang) in text
 
 
 def test_a_plan_from_runs_without_it_has_a_reason(old):
@@ -442,6 +421,12 @@ def test_pairs_without_it_are_invalid_in_it_and_not_identical():
 # --- guardrails and rollouts ---
 
 
+def pages_of(examined, runs, pairs=None):
+    """The text of the report in Chinese and in English."""
+    reports = (ab_test_report(examined, runs, pairs, (), BEGIN, NOW, lang) for lang in ("zh", "en"))
+    return [Page(html_of(report)).text for report in reports]
+
+
 def test_the_makespan_guardrail_is_kept_if_both_arms_answer_optima():
     (check,) = check_guardrails(optimal_runs(400), {"makespan": 0.05}, "model_a", "model_b")
     assert (check.state, check.harm) == ("kept", pytest.approx(0.0, abs=1e-9))
@@ -477,7 +462,6 @@ def test_a_rollout_waiting_for_an_unreachable_verdict_says_so():
 
 
 def test_the_results_state_what_a_rollout_waits_for(tmp_path):
-
     manager = ABTestManager(tmp_path / "ab_test_config.json", clock=lambda: BEGIN)
     manager.config["default_model"] = "DDQN_v1.0"
     ramp = {"stages": [0.5, 1.0], "min_hours": 0.0, "min_samples": 20}
@@ -496,7 +480,7 @@ def test_the_results_state_what_a_rollout_waits_for(tmp_path):
 def test_the_report_explains_it_in_both_languages():
     runs = optimal_runs(600)
     examined = examine(experiment(), runs, None, NOW)
-    zh, en = (Page(html_of(ab_test_report(examined, runs, None, (), BEGIN, NOW, lang))).text for lang in ("zh", "en"))
+    zh, en = pages_of(examined, runs)
     assert "两组的应答几乎都已证明最优（A 100 %，B 100 %），再多的数据也无法按总工期分出高下" in zh
     assert "B 与 A 没有差别：总工期持平" in zh
     step = examined.next_step("model_b")
@@ -517,7 +501,7 @@ def test_a_classical_difference_of_optima_is_attributed_to_the_requests():
     assert data["verdict"] == "non_inferior"
     assert data["raw_means_text"][-1]["code"] == "raw_means.of_requests"
     assert data["summary"].endswith(WORDS.text("raw_means.of_requests"))
-    zh, en = (Page(html_of(ab_test_report(examined, runs, None, (), BEGIN, NOW, lang))).text for lang in ("zh", "en"))
+    zh, en = pages_of(examined, runs)
     assert WORDS.text("raw_means.of_requests", lang="zh") in zh
     assert WORDS.text("raw_means.of_requests") in en
     unproven = runs.assign(gap=0.02, lower_bound=runs["makespan"] / 1.02)
@@ -529,22 +513,20 @@ def test_a_report_on_it_names_it_everywhere():
     runs, pairs = optimal_runs(600), optimal_pairs(200)
     of = experiment(success_metric="policy_makespan", shadow=1.0, guardrails={"policy_makespan": 0.05})
     examined = examine(of, runs, pairs, NOW)
-    zh, en = (Page(html_of(ab_test_report(examined, runs, pairs, (), BEGIN, NOW, lang))).text for lang in ("zh", "en"))
+    zh, en = pages_of(examined, runs, pairs)
     assert "B 优于 A：模型自身排程的总工期平均缩短" in zh
     assert "模型自身排程的总工期延长" in zh
     assert WORDS.text("experiments.pairs.differences", {"metric": "policy_makespan"}, "zh") in zh
     assert "makespan of the model's own schedule" in en
     lost = optimal_pairs(100, better=-0.1)
-    output = Page(html_of(ab_test_report(examine(of, runs, lost, NOW), runs, lost, (), BEGIN, NOW, "zh"))).text
-    assert "A 的模型自身排程的总工期 B 的模型自身排程的总工期" in output
+    assert "A 的模型自身排程的总工期 B 的模型自身排程的总工期" in pages_of(examine(of, runs, lost, NOW), runs, lost)[0]
 
 
 def test_pairs_of_an_experiment_on_another_metric_are_reported_in_makespans():
     runs, pairs = optimal_runs(600), optimal_pairs(100, better=0.0)
     pairs = pairs.assign(makespan_b=pairs["makespan_b"] * np.linspace(0.94, 0.98, 100))
     examined = examine(experiment(success_metric="execution_time", shadow=1.0), runs, pairs, NOW)
-    text = Page(html_of(ab_test_report(examined, runs, pairs, (), BEGIN, NOW, "zh"))).text
-    assert "B 优于 A：总工期平均缩短" in text
+    assert "B 优于 A：总工期平均缩短" in pages_of(examined, runs, pairs)[0]
 
 
 def test_the_performance_report_shows_it_by_model(monitor):

@@ -17,6 +17,7 @@ from scheduler_service.registry.store import Store
 from scheduler_service.settings import PROJECT_ROOT, Settings
 from tests import preloaded
 from tests.checkpoints import write_checkpoint
+from tests.programs import run_python
 from tests.waiting import HANG_S
 
 pytestmark = pytest.mark.usefixtures("no_fsync")
@@ -199,7 +200,7 @@ def test_an_interrupted_change_is_found_and_finished(base, keys):
         "manager.tag_model('canary', os.environ['KEY'])\n"
     )
     environment = os.environ | {"BASE": str(base), "KEY": keys[2]}
-    ended = subprocess.run([preloaded.python(), "-c", code], cwd=PROJECT_ROOT, env=environment, check=False)
+    ended = run_python("-c", code, env=environment)
     assert ended.returncode == -signal.SIGKILL
     assert kinds(base) == [("unfinished", ".pending.json", True)]
     kinds(base, mend=True)
@@ -327,15 +328,8 @@ def test_a_closed_output_pipe_causes_no_traceback(base):
 
 
 def test_the_module_runs_as_a_program(base):
-    listed = subprocess.run(
-        [preloaded.python(), "-m", "model_manager", "list", "--models", str(base)],
-        cwd=PROJECT_ROOT, capture_output=True, text=True, check=True,
-    )  # fmt: skip
-    assert "3 models" in listed.stdout
-    missing = subprocess.run(
-        [preloaded.python(), "-m", "model_manager", "list", "--models", str(base / "nowhere")],
-        cwd=PROJECT_ROOT, capture_output=True, text=True, check=False,
-    )  # fmt: skip
+    assert "3 models" in run_python("-m", "model_manager", "list", "--models", str(base)).stdout
+    missing = run_python("-m", "model_manager", "list", "--models", str(base / "nowhere"))
     assert (missing.returncode, missing.stdout) == (1, "")
     assert not (base / "nowhere").exists()
 

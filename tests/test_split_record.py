@@ -2,7 +2,6 @@
 
 import sqlite3
 from datetime import UTC, datetime
-from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -17,9 +16,8 @@ from scheduler_service.http.runs.running import compute
 from scheduler_service.settings import Settings
 from scheduler_service.telemetry.history import latest_runs
 from scheduler_service.telemetry.schema import SCHEMA_VERSION
+from tests.databases import write_database
 
-VERSION_4 = Path(__file__).parent / "data" / "performance_v4.sql"
-"""Six runs of two arms, one of them failed: of the program before the column."""
 NOW = datetime(2026, 11, 28, tzinfo=UTC)
 SAMPLE = list(SAMPLE_PARAMS)
 
@@ -109,13 +107,6 @@ def test_a_failed_run_of_an_arm_has_it_and_the_fallback_run_has_not(tmp_path):
     assert results == [(False, "model_b", "assigned", "0.25/0.75"), (True, None, "fallback", None)]
 
 
-@pytest.fixture
-def monitor(tmp_path):
-    opened = PerformanceMonitor(tmp_path / "new.db", reports_dir=tmp_path / "reports", clock=lambda: NOW)
-    yield opened
-    opened.close()
-
-
 @pytest.mark.parametrize("suffix", [".csv", ".parquet"])
 def test_frames_and_exported_files_have_it_as_their_last_column(monitor, tmp_path, suffix):
     monitor.record_performance(
@@ -133,10 +124,8 @@ def test_frames_and_exported_files_have_it_as_their_last_column(monitor, tmp_pat
 
 
 def test_an_older_database_is_upgraded_and_judged_as_before(tmp_path):
-    path = tmp_path / "old.db"
-    connection = sqlite3.connect(path)
-    connection.executescript(VERSION_4.read_text("utf-8"))
-    connection.close()
+    """Six runs of two arms, one of them failed, recorded without the column."""
+    path = write_database(tmp_path / "old.db", 4)
     old = PerformanceMonitor(path, reports_dir=tmp_path / "reports", clock=lambda: NOW)
     with sqlite3.connect(path) as connection:
         assert connection.execute("SELECT version FROM schema_version").fetchone() == (SCHEMA_VERSION,)

@@ -49,11 +49,18 @@ def test_two_equal_models_keep_all_guardrails_with_enough_users():
 
 
 @pytest.mark.parametrize(
-    ("name", "harm"),
-    [("makespan", {"makespan": 1.10}), ("success", {"success": 0.8}), ("execution_time", {"slower": 3.0})],
+    ("name", "users", "harm", "state"),
+    [
+        ("makespan", 300, {"makespan": 1.10}, "breached"),
+        ("success", 300, {"success": 0.8}, "breached"),
+        ("execution_time", 300, {"slower": 3.0}, "breached"),
+        ("makespan", 2_000, {"makespan": 1.03}, "kept"),
+        ("makespan", 2_000, {"makespan": 1.04, "success": 0.95}, "breached"),  # failures count as long makespans
+        ("execution_time", 500, {"slower": 3.0, "base_s": 0.005}, "kept"),  # below 50 ms
+    ],
 )
-def test_a_clear_harm_breaches_its_guardrail(name, harm):
-    assert states_of(make_runs(300, **harm))[name] == "breached"
+def test_harm_beyond_the_margin_breaches_a_guardrail(name, users, harm, state):
+    assert states_of(make_runs(users, **harm))[name] == state
 
 
 @pytest.mark.parametrize(("name", "gain"), [("makespan", {"makespan": 0.9}), ("execution_time", {"slower": 0.3})])
@@ -70,14 +77,6 @@ def test_swapping_the_arms_turns_harm_into_gain(name):
     assert checks_of(runs)[name].state == "breached"
     assert checks_of(swapped)[name].state != "breached"
     assert checks_of(runs)[name].harm > 0 > checks_of(swapped)[name].harm
-
-
-def test_harm_within_the_margin_does_not_breach():
-    assert states_of(make_runs(2_000, makespan=1.03))["makespan"] == "kept"
-
-
-def test_the_makespan_penalty_of_failures_counts_against_its_margin():
-    assert states_of(make_runs(2_000, makespan=1.04, success=0.95))["makespan"] == "breached"
 
 
 def test_the_harm_is_the_ratio_of_geometric_means_with_failures_at_twice_the_bound():
@@ -107,10 +106,6 @@ def test_any_arm_can_be_the_candidate():
 
 
 # --- execution time ---
-
-
-def test_a_threefold_time_below_50_ms_is_tolerated():
-    assert states_of(make_runs(500, slower=3.0, base_s=0.005))["execution_time"] == "kept"
 
 
 def test_a_threefold_time_is_breached_if_it_exceeds_50_ms():
@@ -188,14 +183,10 @@ def test_answers_of_another_model_are_failures():
     assert states_of(runs)["success"] == "breached"
 
 
-def test_a_candidate_that_never_answers_breaches_success_without_a_crash():
-    states = states_of(make_runs(100, success=0.0))
-    assert states["success"] == "breached"
-    assert states["execution_time"] == "undecided"
-
-
-def test_a_candidate_that_never_answers_is_stopped_by_a_dozen_users():
-    assert states_of(make_runs(12, success=0.0))["success"] == "breached"
+@pytest.mark.parametrize("users", [12, 100])
+def test_a_candidate_that_never_answers_is_stopped_by_a_dozen_users(users):
+    states = states_of(make_runs(users, success=0.0))
+    assert (states["success"], states["execution_time"]) == ("breached", "undecided")
 
 
 def test_no_failure_so_far_is_no_proof_and_the_message_says_whether_one_is_possible():

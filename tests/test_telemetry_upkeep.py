@@ -18,10 +18,9 @@ from monitoring import ABTestAnalyzer, PerformanceMonitor, PerformanceRecord, al
 from scheduler_service.errors import InvalidInput, StorageUnavailable
 from scheduler_service.telemetry.cli import Door, main
 from scheduler_service.telemetry.queries import DTYPES
-from tests import preloaded
 from tests.codes import coded
+from tests.programs import run_python, start_python
 from tests.test_monitoring_pairs import pair
-from tests.waiting import HANG_S
 
 ROOT = Path(__file__).resolve().parent.parent
 DOOR = Door(PerformanceMonitor, ABTestAnalyzer, alert_desk)
@@ -53,6 +52,15 @@ def fill(monitor: PerformanceMonitor, count: int = 60) -> None:
 def days_of(monitor: PerformanceMonitor) -> pd.DataFrame:
     with sqlite3.connect(monitor.db_path) as connection:
         return pd.read_sql("SELECT * FROM days", connection)
+
+
+def insert_runs(path: Path, count: int) -> None:
+    """Runs of January 2020, without the checks and commits of the monitor."""
+    with sqlite3.connect(path) as connection:
+        connection.executemany(
+            "INSERT INTO runs (request_id, timestamp, success, makespan, model_key) VALUES (?, ?, 1, 1.0, 'M')",
+            [(f"r{n}", f"2020-01-{1 + n % 28:02}T00:00:00.000000+00:00") for n in range(count)],
+        )
 
 
 # --- compaction ---
@@ -98,16 +106,12 @@ def test_compacting_again_adds_to_existing_days(monitor):
 def test_simultaneous_compactions_count_each_run_once(tmp_path):
     path = tmp_path / "p.db"
     monitor = PerformanceMonitor(path, reports_dir=tmp_path)
-    with sqlite3.connect(path) as connection:
-        connection.executemany(
-            "INSERT INTO runs (request_id, timestamp, success, makespan, model_key) VALUES (?, ?, 1, 1.0, 'M')",
-            [(f"r{n}", f"2020-01-{1 + n % 28:02}T00:00:00.000000+00:00") for n in range(10_001)],
-        )
+    insert_runs(path, 10_001)
     code = (
         "import sys; from datetime import UTC, datetime; from monitoring import PerformanceMonitor\n"
         "PerformanceMonitor(sys.argv[1]).upkeep.compact(datetime(2021, 1, 1, tzinfo=UTC))\n"
     )
-    processes = [subprocess.Popen([preloaded.python(), "-c", code, str(path)], cwd=ROOT) for _ in range(3)]
+    processes = [start_python("-c", code, str(path)) for _ in range(3)]
     assert [process.wait() for process in processes] == [0, 0, 0]
     assert days_of(monitor)["runs"].sum() == 10_000
     assert monitor.count_runs() == 1, "the newest stays, so that no id is used again"
@@ -140,11 +144,7 @@ def test_a_kill_during_compaction_loses_and_duplicates_nothing(tmp_path):
     path = tmp_path / "p.db"
     monitor = PerformanceMonitor(path, reports_dir=tmp_path)
     total = 30_000
-    with sqlite3.connect(path) as connection:
-        connection.executemany(
-            "INSERT INTO runs (request_id, timestamp, success, makespan, model_key) VALUES (?, ?, 1, 1.0, 'M')",
-            [(f"r{n}", f"2020-01-{1 + n % 28:02}T00:00:00.000000+00:00") for n in range(total)],
-        )
+    insert_runs(path, total)
     code = (
         "import sys; from datetime import UTC, datetime; from monitoring import PerformanceMonitor\n"
         "monitor = PerformanceMonitor(sys.argv[1])\n"
@@ -152,13 +152,7 @@ def test_a_kill_during_compaction_loses_and_duplicates_nothing(tmp_path):
         "monitor.upkeep.compact(datetime(2021, 1, 1, tzinfo=UTC), progress=progress)\n"
     )
     for wait_for in (1, 3, 6):
-        process = subprocess.Popen(
-            [preloaded.python(), "-c", code, str(path)],
-            cwd=ROOT,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
+        process = start_python("-c", code, str(path), stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         assert process.stdin is not None
         assert process.stdout is not None
         for _ in range(wait_for):
@@ -246,10 +240,7 @@ def test_an_impossible_export_is_refused_and_leaves_no_file(monitor, tmp_path):
 
 def cli(home: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
     clean = {name: value for name, value in os.environ.items() if not name.startswith("SCHED_")}
-    return subprocess.run(
-        [preloaded.python(), "-m", "monitoring", *arguments, "--home", str(home)],
-        cwd=ROOT, env=clean | environment, capture_output=True, text=True, timeout=HANG_S,
-    )  # fmt: skip
+    return run_python("-m", "monitoring", *arguments, "--home", str(home), env=clean | environment)
 
 
 def test_the_command_line_in_typical_use(monitor, tmp_path):
@@ -273,10 +264,10 @@ def test_the_command_line_in_typical_use(monitor, tmp_path):
 def test_the_command_line_keeps_runs_of_configured_experiments(monitor, tmp_path, capsys):
     fill(monitor)
     arguments = ["vacuum", "--keep-days", "7", "--home", str(tmp_path), "--json"]
-    told_before = monitor.count_runs()
+    before = monitor.count_runs()
     assert main(DOOR, arguments) == 0
     output = json.loads(capsys.readouterr().out)
-    assert output["compacted"] == told_before - monitor.count_runs() >= 0
+    assert output["compacted"] == before - monitor.count_runs() >= 0
 
 
 def test_the_exit_status_of_alerts_shows_whether_any_fires(tmp_path):
