@@ -102,7 +102,7 @@ def test_gaps_are_compared_with_the_threshold_of_their_size():
     )
     found = rules.beyond(rules.gaps(runs, GAP_THRESHOLDS))
     assert [(each.subject, round(each.value or 0, 6)) for each in found] == [("N<=1", 0.05)], (
-        "19 are too few, 60 too big"
+        "19 runs are too few, 60 work points too many"
     )
     assert [about.size_of(n, GAP_THRESHOLDS) for n in (1, 2, 3, 5, 6, 50)] == [1, 2, 5, 5, 10, 50]
     assert about.size_of(51, GAP_THRESHOLDS) == about.FOR_EVER
@@ -115,12 +115,12 @@ def test_drift_is_reported_for_changed_inputs_and_rarely_for_unchanged_ones():
         recent, before = (pd.Series(rng.lognormal(3.0, 0.5, size)) for size in (150, 1_000))
         false_alarms += rules.drift("lower_bound", recent, before).state == "beyond"
     assert false_alarms <= 3, "0.1 % are expected"
-    assert rules.drift("n_workpoints", pd.Series([1.0] * 300), pd.Series([10.0] * 300)).state == "beyond", "downwards"
+    assert rules.drift("n_workpoints", pd.Series([1.0] * 300), pd.Series([10.0] * 300)).state == "beyond", "a decrease"
     shifted = pd.Series(rng.lognormal(3.5, 0.5, 150))
     assert rules.drift("lower_bound", shifted, before).state == "beyond"
     assert rules.drift("lower_bound", shifted[:99], before).state == "unknown"
     ones = pd.Series([1] * 500)
-    assert rules.drift("n_workpoints", ones, ones).state == "within", "one size only: every decile is the same"
+    assert rules.drift("n_workpoints", ones, ones).state == "within", "with one size all deciles are equal"
     assert rules.drift("n_workpoints", pd.Series([7] * 500), ones).state == "beyond"
 
 
@@ -133,9 +133,9 @@ def test_psi_matches_its_definition():
 def test_a_silence_is_an_alert_only_if_no_earlier_week_had_one():
     day = timedelta(days=1)
     assert rules.silence(2 * day, [11, 40, 25]).state == "beyond"
-    assert rules.silence(2 * day, [40, 0, 25]).state == "within", "there was such a silence before"
+    assert rules.silence(2 * day, [40, 0, 25]).state == "within", "an earlier week had such a silence"
     assert rules.silence(timedelta(minutes=59), []).state == "within"
-    assert rules.silence(2 * day, [40]).state == "unknown", "one week says little"
+    assert rules.silence(2 * day, [40]).state == "unknown", "one week is too little"
 
 
 def test_silence_of_a_plant_that_runs_on_working_days(tmp_path):
@@ -164,7 +164,7 @@ def test_silence_of_a_plant_that_runs_on_working_days(tmp_path):
 
     assert set(states(monday + timedelta(days=21), dies)) == {"within"}, "nights and weekends are quiet"
     dead = states(dies + timedelta(hours=3), dies + timedelta(days=20))
-    assert set(dead) == {"beyond"}, "three hours later, and as long as it lasts"
+    assert set(dead) == {"beyond"}, "from three hours on, for the whole silence"
 
 
 SUBJECTS = {
@@ -322,7 +322,7 @@ def test_alerts_of_rules_that_were_not_evaluated_are_kept():
     assert changes.changed == ()
 
 
-# --- the desk: the real database, real receivers ---
+# --- the desk, with a real database and real receivers ---
 
 
 class Receiver(ThreadingHTTPServer):
@@ -540,7 +540,7 @@ def test_an_unexpected_error_of_one_channel_does_not_affect_the_others(monitor, 
     for number in range(8):
         desk.tell(f"message {number}")
     assert desk.deliver() == 8 == len(receiver.got)
-    assert odd.calls == 1, "it is left alone until the next time"
+    assert odd.calls == 1, "no further attempt until the next delivery"
     assert desk.deliver() == 0
     assert odd.calls == 2
     assert desk.test() == {"odd": "OverflowError", list(desk.channels)[1]: None}
@@ -614,7 +614,7 @@ def test_the_outbox_survives_a_kill(receiver, tmp_path):
 def test_send_alert_sends_once(monitor, receiver, tmp_path, now, monkeypatch):
     monkeypatch.setattr(monitoring, "settings_from_environment", lambda: settings_for(tmp_path, receiver))
     assert send_alert("性能告警: 平均完工时间超过阈值", monitor=monitor) is True
-    assert send_alert("性能告警: 平均完工时间超过阈值", monitor=monitor) is False, "a check that runs every minute"
+    assert send_alert("性能告警: 平均完工时间超过阈值", monitor=monitor) is False, "a repeated check sends nothing"
     assert send_alert("可用性告警: 成功率低于阈值", monitor=monitor, severity="critical") is True
     now.now += timedelta(hours=1)
     assert send_alert("性能告警: 平均完工时间超过阈值", monitor=monitor) is True

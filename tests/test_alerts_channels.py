@@ -156,7 +156,7 @@ def refusal(vendor: Vendor, kind: str, status: int, answer: Any) -> DeliveryFail
     return failure(robot(kind, vendor.url(), secret=SECRET))
 
 
-# --- what arrives ---
+# --- requests to vendors ---
 
 
 def test_the_json_webhook_receives_the_notice_and_the_alert(vendor):
@@ -241,7 +241,7 @@ def test_a_text_is_cut_between_characters():
     assert shortened("停机检修", 3) == "…"
 
 
-# --- what refusals mean ---
+# --- refusals ---
 
 
 @pytest.mark.parametrize(
@@ -426,7 +426,7 @@ def test_an_answer_sent_byte_by_byte_times_out():
 
     with serving_once(drip) as port:
         failed = failure(robot("wecom", f"http://127.0.0.1:{port}/{TOKEN}", timeout_s=0.4))
-        assert is_given_up.wait(HANG_S / 2), "long before its end"
+        assert is_given_up.wait(HANG_S / 2), "aborted long before the end of the answer"
     assert not failed.is_final
 
 
@@ -702,7 +702,7 @@ def test_settings_can_be_rebuilt_from_their_dump():
     assert Settings(**settings.model_dump()) == settings
 
 
-# --- what the service tells ---
+# --- the output of the service ---
 
 
 def test_the_service_reports_failures_without_secrets(vendor, tmp_path, caplog):

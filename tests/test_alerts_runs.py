@@ -61,7 +61,7 @@ def test_an_alert_links_to_its_runs_with_the_worst_first(service: LiveService):
     until(lambda: service.get(address).json()["total"] == len(cycles_of(service)))
     body = service.get(address).json()
     cycles = cycles_of(service)
-    assert len(cycles) < len(service.get("/runs").json()["runs"]), "the request of two work points is none of them"
+    assert len(cycles) < len(service.get("/runs").json()["runs"]), "the request with two work points is not included"
     assert body["total"] == len(cycles)
     assert [run["makespan"] for run in body["runs"]] == sorted((run["makespan"] for run in cycles), reverse=True)
     worst = body["runs"][0]
@@ -96,7 +96,7 @@ def test_a_run_links_to_its_log_lines(service: LiveService):
     assert all(other not in line for line in lines)
     request_id = re.search(r"\[([^\]]+)\]", lines[0])
     assert request_id is not None
-    assert all(f"[{request_id[1]}]" in line for line in lines), "those of its request_id, and of no other"
+    assert all(f"[{request_id[1]}]" in line for line in lines), "only lines of this request"
 
 
 def test_reading_log_lines_needs_the_operator_scope(service: LiveService):
@@ -119,7 +119,7 @@ def test_unknown_alerts_and_runs_are_not_found(service: LiveService, path: str, 
     assert answer.headers["Content-Type"] == "application/problem+json"
 
 
-# --- lines ---
+# --- log lines ---
 
 
 LINE = "2026-11-25 12:00:00,000 {level} [{request}] scheduler: {text}"
@@ -158,7 +158,7 @@ def test_log_lines_are_found_in_rotated_files(tmp_path: Path):
     assert lines_about(tmp_path / "nothing", "r1", NOON) == []
 
 
-# --- each rule ---
+# --- runs of each rule ---
 
 
 @pytest.fixture
@@ -186,7 +186,7 @@ def record(monitor: PerformanceMonitor, *runs: dict[str, Any]) -> None:
 
 def test_runs_of_a_low_success_rate_are_the_failures(monitor: PerformanceMonitor):
     record(monitor, {}, {"success": False, "error_message": "x"}, {}, {"success": False, "model_key": "other"})
-    assert runs_of(monitor, "min_success_rate") == ["r1", "r3"], "the newest first"
+    assert runs_of(monitor, "min_success_rate") == ["r1", "r3"], "newest first"
     assert runs_of(monitor, "model_failures", "other") == ["r3"]
 
 

@@ -148,7 +148,7 @@ def test_random_variation_rarely_raises_an_alert_at_any_size():
         for limit in found:
             found[limit] += bool(beyond(rules.makespan_rises(runs[:25], runs[25:], NOON, limit)))
     assert found[0.05] == 0
-    assert found[0.0] <= 1, "one or two in a thousand are expected, and the past is known by 195 runs only"
+    assert found[0.0] <= 1, "one or two in a thousand are expected; there are only 195 earlier runs"
 
 
 def test_few_runs_raise_no_alert():
@@ -161,7 +161,7 @@ def test_few_runs_raise_no_alert():
     assert (reading.state, reading.value) == ("unknown", None)
 
 
-# --- thresholds that were made for one size ---
+# --- thresholds meant for one size ---
 
 
 def test_the_threshold_of_the_guide_is_for_one_standard_cycle():

@@ -124,7 +124,7 @@ def test_two_processes_that_set_thresholds_at_once_lose_none(tmp_path: Path):
     assert len(file.thresholds) == len(file.changes()) == 30
 
 
-# --- what they change ---
+# --- their effect ---
 
 
 def test_set_thresholds_override_settings_and_settings_override_defaults(tmp_path: Path):
@@ -230,11 +230,11 @@ def test_a_broken_file_is_named_in_health(service: LiveService):
         part = service.get("/health").json()["parts"]["thresholds"]
         assert part["status"] == "failing"
         assert "alert_thresholds.json" in part["detail"]
-        assert service.get("/alerts").json()["thresholds"]["max_gap_20"] == 0.03, "the last good one"
+        assert service.get("/alerts").json()["thresholds"]["max_gap_20"] == 0.03, "the last valid value"
         assert "alert_thresholds.json" in service.get("/alerts/thresholds").json()["problem"]
         refused = service.put("/alerts/thresholds/max_gap_20", json={"value": 0.04, "reason": "x"})
         assert refused.status_code == 503
-        assert "Retry-After" not in refused.headers, "a person has to mend it first"
+        assert "Retry-After" not in refused.headers, "a person has to repair the file first"
     finally:
         path.write_text(good)
     until(lambda: service.get("/health").status_code == 200)

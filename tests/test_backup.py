@@ -78,7 +78,7 @@ def test_everything_acknowledged_before_the_backup_is_in_it(own, tmp_path):
         copy = back_up(own.home, tmp_path)
     assert len(acknowledged) > 10
     assert acknowledged <= recorded(copy / "logs" / "performance.db")
-    assert all(isinstance(each, str) for each in answered), "nobody was refused meanwhile"
+    assert all(isinstance(each, str) for each in answered), "no request was refused"
 
 
 def test_a_killed_service_is_backed_up_with_everything_acknowledged(tmp_path):
@@ -88,7 +88,7 @@ def test_a_killed_service_is_backed_up_with_everything_acknowledged(tmp_path):
         running.process.wait()
         copy = back_up(running.home, tmp_path / "backups")
     assert acknowledged <= recorded(copy / "logs" / "performance.db")
-    assert not list((copy / "logs").glob("performance.db-*")), "it needs no log beside it"
+    assert not list((copy / "logs").glob("performance.db-*")), "no WAL file is needed"
 
 
 def test_a_killed_backup_leaves_no_folder_that_looks_like_a_backup(own, tmp_path):
@@ -101,7 +101,9 @@ def test_a_killed_backup_leaves_no_folder_that_looks_like_a_backup(own, tmp_path
         process.wait()
     assert backups(tmp_path) == []
     copy = back_up(own.home, tmp_path)
-    assert sorted(path.name for path in tmp_path.iterdir()) == [".backup.lock", copy.name], "and is swept away"
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".backup.lock", copy.name], (
+        "nothing unfinished"
+    )
 
 
 def test_a_locked_registry_is_reported_and_nothing_is_left(own, tmp_path, capsys, monkeypatch):
@@ -183,7 +185,7 @@ def test_a_changed_backup_is_not_restored(copy, tmp_path, capsys):
     home = tmp_path / "home"
     assert main(DOOR, ["restore", str(copy), "--home", str(home)]) == 1
     assert weights.name in capsys.readouterr().err
-    assert list(home.iterdir()) == [], "nor the half of it"
+    assert list(home.iterdir()) == [], "not even partially"
 
 
 def test_an_incomplete_backup_is_not_restored(copy, tmp_path, capsys):
@@ -219,4 +221,4 @@ def test_the_json_output_lists_every_file_with_its_digest(own, tmp_path, capsys)
     assert set(output["files"]) == files - {MANIFEST}
     assert {"logs/performance.db", "logs/experiments.jsonl", "ab_test_config.json", "models/history.jsonl"} <= files
     assert len([name for name in files if name.endswith(".pth")]) == 3
-    assert os.stat(copy).st_mode & 0o077 == 0, "it names users"
+    assert os.stat(copy).st_mode & 0o077 == 0, "the file contains user names"

@@ -133,7 +133,7 @@ mount -o remount,bind,ro "$ROOT"
 cd "$ROOT"
 exec "$@"
 """
-"""Shows the copy in the place of the project, so that the kernel compiled there is found; to this process alone."""
+"""Mounts the copy at the project's path for this process only, so that the compiled kernel is found."""
 
 
 @pytest.fixture(scope="module")
@@ -196,7 +196,7 @@ def test_the_command_of_the_image_serves_from_the_copied_files(image, tmp_path):
         assert running.stop() == 0
         output = running.output.read_text("utf-8", errors="replace")
         assert "data loaded from" in output
-        assert "data saved to" not in output, "nothing was compiled anew"
+        assert "data saved to" not in output, "nothing was compiled again"
     assert run(sys.executable, *check[1:], env=os.environ | {"SCHED_PORT": port}).returncode != 0
 
 
@@ -219,7 +219,7 @@ def test_a_kernel_beside_read_only_sources_is_shared_by_several_processes(image,
     assert len(folders) == 1
     (folder,) = folders
     assert Path(folder).parent.parent == tmp_path
-    assert [path.name for path in Path(folder).parent.iterdir()] == [Path(folder).name], "no copy is left over"
+    assert [path.name for path in Path(folder).parent.iterdir()] == [Path(folder).name], "no copy remains"
 
 
 def test_machine_code_in_a_folder_of_another_user_is_not_loaded(image, tmp_path):
@@ -301,7 +301,7 @@ def test_the_front_of_compose_has_its_configuration_and_the_services_address(com
     front, shipped = composed["services"]["front"], presets()
     (mount,) = front["volumes"]
     assert (Path(mount["source"]) / "haproxy.cfg").read_bytes() == FRONT.read_bytes()
-    assert mount["target"] == "/usr/local/etc/haproxy", "where its image looks"
+    assert mount["target"] == "/usr/local/etc/haproxy", "the path that its image reads"
     assert shipped["FRONT_SERVICE"] == f"scheduler:{of_last_stage('EXPOSE')[0]}"
     assert [f":{port['target']}" for port in front["ports"]] == [shipped["FRONT_ADDRESS"]]
     assert seconds(front["stop_grace_period"]) > hard_stop_s()
@@ -489,7 +489,7 @@ def test_the_unit_starts_the_same_command_as_the_image():
     assert set(re.findall(r"SCHED_\w+", text)) <= SETTINGS
 
 
-# --- make ---
+# --- installation ---
 
 
 @pytest.fixture

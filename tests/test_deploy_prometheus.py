@@ -100,7 +100,7 @@ def labels_by_name(exposition: str) -> Mapping[str, set[str]]:
     return found
 
 
-# --- what promtool says ---
+# --- checks by promtool ---
 
 
 @needs_promtool
@@ -123,7 +123,7 @@ def test_prometheus_accepts_the_exposition(exposed):
     assert [each for each in complaints if 'use base unit "seconds" instead of "hours"' not in each] == []
 
 
-# --- what can be told without it ---
+# --- checks without promtool ---
 
 
 def test_every_metric_and_label_in_use_is_exposed(exposed):

@@ -63,7 +63,7 @@ def test_a_weak_deployed_model_raises_an_alert_and_is_rolled_back(service):
 
     answer = service.post("/models/rollback", json={"algorithm": "DDQN", "reason": "max_gap fires", "actor": "drill"})
     assert answer.status_code == 200, answer.text
-    assert plants(service, 1) == good, "with the very next request"
+    assert plants(service, 1) == good, "from the next request on"
     plants(service, 120)
     until(lambda: "max_gap" not in firing(service))
     events = service.get("/models/history?limit=1").json()["events"]

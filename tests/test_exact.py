@@ -83,4 +83,4 @@ def test_a_short_deadline_is_kept_and_returns_the_initial_schedule():
     assert improve_exactly(problem, incumbent, lower_bound_h=bound_h, deadline_s=began_s) == bound_h
     assert incumbent.makespan_h == began_h
     proved_h = improve_exactly(problem, incumbent, lower_bound_h=bound_h, deadline_s=time.perf_counter() + 1.0)
-    assert proved_h < incumbent.makespan_h <= began_h, "the deadline has ended it, not a proof, which takes hours"
+    assert proved_h < incumbent.makespan_h <= began_h, "ended by the deadline; a proof takes hours"

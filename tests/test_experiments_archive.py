@@ -241,7 +241,7 @@ def test_broken_lines_of_the_archive_are_skipped(manager, path, caplog):
     over(found, "three")
     found.archive_experiment("three")
     assert ABTestManager(path).get_experiment("three").status == "stopped"
-    assert file.read_bytes().count(b"\n") == 6, "the half line is gone"
+    assert file.read_bytes().count(b"\n") == 6, "the incomplete line was removed"
 
 
 def test_reading_a_large_archive_takes_little_memory(manager, path):

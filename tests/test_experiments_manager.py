@@ -214,7 +214,7 @@ def test_an_assignment_reads_the_file_only_when_it_has_changed(tmp_path, monkeyp
     )
     for number in range(100):
         manager.get_model_for_request("ddqn_v1_vs_v2", f"user_{number}")
-    assert read.count(path) == 1, "the changed stamp, once"
+    assert read.count(path) == 1, "once, because of the changed time stamp"
 
 
 # --- the life of an experiment ---

@@ -19,7 +19,7 @@ from tests.conftest import LiveService, live_service
 
 NOW = datetime(2026, 11, 25, 12, 0, tzinfo=UTC)
 SPREAD = 0.05
-"""Of the logarithms of makespan over lower bound, in `records`."""
+"""Standard deviation of the logarithms of makespan over lower bound in `records`."""
 
 
 def experiment(**options) -> Experiment:

@@ -250,4 +250,4 @@ def test_the_advice_depends_on_the_status():
     several = experiment(model_c="DDQN_v3.0")
     assert advised_move(several, verdict("worse", "model_c")) == "stop_arm"
     assert advised_move(experiment(), verdict("better", is_certain=True)) is None
-    assert advised_move(experiment(rollout=ramp), verdict("better")) is None, "it goes on by itself"
+    assert advised_move(experiment(rollout=ramp), verdict("better")) is None, "the rollout continues by itself"

@@ -110,7 +110,7 @@ def plan(**changes):
 
 NEXT_DAY = START + timedelta(hours=25)
 
-# --- how long it runs ---
+# --- duration ---
 
 
 def test_a_rollout_has_no_end_date_by_default(ramp, clock):
@@ -155,7 +155,7 @@ def test_a_rollout_over_http_has_no_end_and_is_planned_for_seven_days(service):
         service.post(f"/experiments/{name}/stop")
 
 
-# --- who is exposed ---
+# --- exposure ---
 
 
 def test_each_stage_assigns_its_share_to_the_candidate_and_the_same_to_the_baseline(ramp):
@@ -195,7 +195,7 @@ def test_no_user_leaves_an_arm_whatever_the_stages(shares, user):
     assert len(set(found[first:])) <= 1
 
 
-# --- what moves it ---
+# --- decisions ---
 
 
 def test_a_stage_with_all_conditions_met_advances():
@@ -296,7 +296,7 @@ def test_a_rollout_of_a_candidate_that_may_not_be_deployed_is_refused(manager, r
     assert manager.list_experiments() == []
 
 
-# --- promotion, and the way back ---
+# --- promotion and its reversal ---
 
 
 def test_the_last_stage_changes_the_default_model_and_the_tag(ramp, registry):
@@ -367,7 +367,7 @@ def test_naming_the_seen_stage_prevents_skipping_one(ramp):
     assert ramp.get_experiment("ramp").rollout.stage == 1
 
 
-# --- what stays ---
+# --- persistence ---
 
 
 def test_the_history_records_every_move_with_who_why_and_from_where(ramp):

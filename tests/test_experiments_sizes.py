@@ -18,7 +18,7 @@ from scheduler_service.stats.effect import effect_of_arms
 MODELS = {"model_a": "DDQN_v2.0", "model_b": "DDQN_v1.0"}
 START = pd.Timestamp("2026-01-01T00:00:00Z")
 TIMES = {1: 1.0, 2: 1.02, 3: 1.02, 6: 0.95, 20: 0.9}
-"""Work points -> by which factor model_b's schedules differ; none with 8 to 15."""
+"""Work points -> factor on model_b's makespans; no runs with 8 to 15."""
 
 
 def experiment(**options):

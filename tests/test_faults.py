@@ -124,7 +124,7 @@ def test_a_deleted_database_is_restored_with_everything_acknowledged(own):
             file.unlink()
         more(answered)
     ids = {answer for answer in answered if isinstance(answer, str)}
-    assert len(ids) == len(answered), "nobody is refused"
+    assert len(ids) == len(answered), "no client is refused"
     assert ids <= recorded(database_of(own))
     until_named(own, "database", "was deleted")
     assert own.get("/health").status_code == 200
@@ -137,7 +137,7 @@ def test_a_moved_database_is_complete_and_a_new_one_is_started(own):
         database_of(own).rename(away)
         more(answered)
     assert set(answered) <= recorded(away, database_of(own))
-    assert not away.with_name("moved.db-wal").exists(), "it needs no log beside it"
+    assert not away.with_name("moved.db-wal").exists(), "no WAL file is needed"
 
 
 def test_a_database_blocked_for_two_seconds_refuses_none_of_a_dozen_clients(own):
@@ -148,7 +148,7 @@ def test_a_database_blocked_for_two_seconds_refuses_none_of_a_dozen_clients(own)
         during = len(answered) - begun
         other.execute("ROLLBACK")
         more(answered)
-    assert during <= 12, "it stood still but for answers on their way"
+    assert during <= 12, "blocked, except for answers in progress"
     assert set(answered) <= recorded(database_of(own))
 
 
@@ -207,7 +207,7 @@ def test_a_full_disk_refuses_runs_and_changes_until_there_is_room(own):
         assert own.post("/reports/performance", json={}).status_code == 503
         assert own.get("/models").status_code == 200
         assert config.read_bytes() == before
-        assert not list(own.home.rglob("*.tmp")), "no half-written file is left"
+        assert not list(own.home.rglob("*.tmp")), "no partial file remains"
         assert (own.home / "logs" / "flask_service.log").stat().st_size == log_size
     finally:
         resource.prlimit(own.process.pid, resource.RLIMIT_FSIZE, unlimited)
@@ -259,7 +259,7 @@ def test_a_broken_configuration_leaves_the_last_valid_one_in_effect(own, content
     path.write_bytes(content)
     until_named(own, "experiments", "ab_test_config.json")
     assert own.run(params=SAMPLE)["experiment_info"]["reason"] == "default"
-    assert path.read_bytes() == content, "what an editor left is not overwritten"
+    assert path.read_bytes() == content, "the edited file is not overwritten"
     path.write_bytes(before)
     until_well(own)
 
@@ -298,7 +298,7 @@ def test_a_service_starts_with_everything_broken_and_recovers_without_a_restart(
         assert again.run(params=SAMPLE)["experiment_info"]["reason"] == "default"
 
 
-# --- parts alone ---
+# --- single parts ---
 
 
 @pytest.fixture
@@ -328,12 +328,12 @@ def test_repair_saves_every_row_on_an_intact_page(monitor, is_vacuumed, first_pa
     assert done is not None
     saved = recorded(monitor.db_path)
     assert saved <= before
-    assert len(saved) == done.saved["runs"] >= len(before) - 40 * pages, "a page holds some 20 rows"
+    assert len(saved) == done.saved["runs"] >= len(before) - 40 * pages, "a page has some 20 rows"
     if first_page == 0:
         assert saved == before
     monitor.record_performance(PerformanceRecord(request_id="after"))
     assert monitor.count_runs() == len(saved) + 1
-    assert repair(monitor.db_path) is None, "what is sound is left alone"
+    assert repair(monitor.db_path) is None, "an intact database is not changed"
 
 
 @pytest.mark.parametrize(("noted", "is_vacuumed"), [(None, False), (None, True), (b"[", True), (b'[["table"]]', True)])
@@ -431,7 +431,7 @@ def test_a_log_on_a_blocked_disk_blocks_no_request():
     relay = Relay(Hanging())
     for number in range(100):
         relay.handle(logging.LogRecord("x", logging.INFO, "", 0, f"{number}", (), None))
-    assert written == [], "none of them has waited for the disk"
+    assert written == [], "no record waited for the disk"
     goes_on.set()
     relay.close()
 
@@ -443,7 +443,7 @@ def test_a_clock_change_is_logged(monkeypatch, step_s, word):
     monkeypatch.setattr(time, "time", lambda: true_time() + step_s)
     assert word in checks.check_clock()
     assert 0.0 <= checks.uptime_s < 3_600.0
-    assert word in checks.check_clock(), "it stays said"
+    assert word in checks.check_clock(), "reported again"
 
 
 def test_a_blocked_check_is_reported_and_not_started_again():
@@ -465,7 +465,7 @@ def test_a_blocked_check_is_reported_and_not_started_again():
         states = checks.ask({"disk": hang, "clock": lambda: "well"})
         assert states["clock"] == {"status": "ok", "detail": "well"}
         assert "no answer for" in states["disk"]["detail"]
-    assert (len(begun), len(ended)) == (2, 1), "it is begun once, and nobody has waited for its end"
+    assert (len(begun), len(ended)) == (2, 1), "started once, and no caller waited for its end"
     goes_on.set()
     until(lambda: checks.ask({"disk": hang})["disk"]["status"] == "ok")
 
@@ -479,4 +479,4 @@ def test_a_file_deleted_between_commits_is_noticed(monitor):
     monitor.record_performance(PerformanceRecord(request_id="c"))
     assert recorded(monitor.db_path) == {"a", "c"}
     (kept,) = monitor.db_path.parent.glob("performance.db.replaced-*")
-    assert recorded(kept) == {"b"}, "what was put over it is no reason to lose it"
+    assert recorded(kept) == {"b"}, "the replaced file is kept"

@@ -188,7 +188,7 @@ def head(method: str, path: str, *headers: str) -> bytes:
     return "\r\n".join([f"{method} {path} HTTP/1.1", "Host: localhost", *headers, "", ""]).encode()
 
 
-# --- what passes ---
+# --- forwarded requests ---
 
 
 def test_a_run_passes_and_needs_its_key(served):
@@ -227,7 +227,7 @@ def test_a_client_that_expects_100_continue_gets_it(served):
         assert rest(connection).startswith(b"HTTP/1.1 200 ")
 
 
-# --- who it was ---
+# --- the client's address ---
 
 
 def test_the_service_gets_the_clients_address_and_no_forged_one(recorded, recorder):
@@ -255,7 +255,7 @@ def test_the_services_log_has_the_clients_address(served):
     served.service.wait_for_log("an unknown API key from 127.0.0.9")
 
 
-# --- what is ended, or refused ---
+# --- aborted and refused requests ---
 
 DRIBBLED = {
     "head": (b"GET /x HTTP/1.1\r\nHost: localhost\r\n", b"A: b\r\n"),
@@ -374,7 +374,7 @@ def test_the_service_learns_that_a_client_has_disconnected(recorded, recorder):
     assert recorder.left.wait(HANG_S)
 
 
-# --- when the service or the front ends ---
+# --- stops of the service or the front ---
 
 
 def test_without_a_service_the_front_answers_in_the_services_format(tmp_path):
@@ -469,7 +469,7 @@ def test_a_restart_of_the_service_is_bridged_and_no_run_is_repeated(tmp_path, wo
             more(answers)
     # 502: the request was sent when the service closed its socket, so its fate is unknown.
     assert set(answers) <= {"200", "overloaded", "502"}
-    assert answers.count("502") <= 4, "one of each client"
+    assert answers.count("502") <= 4, "at most one per client"
     with sqlite3.connect(home / "logs" / "performance.db") as database:
         (n_runs,) = database.execute("SELECT count(*) FROM runs").fetchone()
     assert answers.count("200") <= n_runs <= answers.count("200") + answers.count("502")

@@ -14,7 +14,7 @@ from scheduler_service.http.contract.runs import RunRequest
 from tests.fuzz.parsers import READERS, SEEDS, one_input
 
 MOST_ERRORS = 100
-"""That an answer names of those that a body has."""
+"""An answer lists at most this many mistakes."""
 BOUNDED = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True)
 
 json_values = st.recursive(

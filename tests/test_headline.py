@@ -190,7 +190,7 @@ def test_for_a_metric_without_failures_or_plants_only_weighting_can_explain_a_co
     assert data["contradiction"]["requests_longer_percentage"] is None
 
 
-# --- what people read ---
+# --- reports ---
 
 
 def page_of(runs: pd.DataFrame, lang: str) -> str:

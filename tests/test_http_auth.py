@@ -271,7 +271,7 @@ def test_on_loopback_a_given_key_is_still_checked(tmp_path):
     assert called(app, "GET", "/health", headers=bearer("wrong")).status_code == 200
 
 
-# --- who did it ---
+# --- histories and log ---
 
 
 def test_histories_record_the_key_and_the_claimed_name(exposed):
@@ -439,7 +439,7 @@ def test_the_tool_refuses_invalid_entries(arguments):
         keys_tool(arguments)
 
 
-# --- what every answer carries ---
+# --- headers of all answers ---
 
 
 def test_a_valid_request_id_is_kept_and_others_are_replaced(exposed):
@@ -487,7 +487,7 @@ def test_every_kind_of_answer_has_the_security_headers(tmp_path):
     assert {200, 400, 401, 403, 404, 405, 413, 415, 422, 429, 500} <= seen
 
 
-# --- what a key may do, granted before it is used ---
+# --- querying the scopes of a key ---
 
 
 def granted(app, headers=None):

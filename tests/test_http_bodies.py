@@ -129,7 +129,7 @@ def test_time_counts_for_every_kind_of_framing():
     body = body_of(b"x" * 100_000, 10**6)
     body.read(90_000)
     assert body.is_slow(body.began_s + STALL_TIMEOUT_S + 1.0 + 100_000 / MIN_BYTES_PER_S)
-    assert body.is_slow(body.began_s + 600.0), "a byte now and then does not help"
+    assert body.is_slow(body.began_s + 600.0), "single bytes do not extend the limit"
     assert not body_of(b"", 0).is_slow(time.monotonic() + 10**6)
 
 
@@ -168,7 +168,7 @@ def test_a_client_that_reads_nothing_of_a_large_answer_gets_no_more_time_than_fo
     assert not connection.is_slow(100.0 + STALL_TIMEOUT_S - 1.0)
     assert connection.is_slow(100.0 + STALL_TIMEOUT_S + 1.0)
     connection.piece_s = connection.sending_s + STALL_TIMEOUT_S + 10**9 / MIN_BYTES_PER_S + 1.0
-    assert connection.is_slow(connection.piece_s), "a little now and then does not help"
+    assert connection.is_slow(connection.piece_s), "small pieces do not extend the limit"
 
 
 def test_a_text_of_quotes_and_backslashes_is_read_in_linear_time():
@@ -301,7 +301,7 @@ def test_an_aborted_request_leaves_nothing(either):
     until(lambda: requests.get(f"{either.url}/health/live", timeout=HANG_S).status_code == 200)
 
 
-# --- bodies of many values ---
+# --- expensive bodies ---
 
 
 @pytest.mark.parametrize("unit", [b"[]", b"{}", b'{"a":1}', b"1", b'"a"', b"[" * 30 + b"]" * 30])

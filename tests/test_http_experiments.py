@@ -42,7 +42,7 @@ def assert_broken(answer):
     assert answer.content_type == "application/problem+json"
     assert "ab_test_config.json" in answer.json["detail"]
     assert "repair the file" in answer.json["detail"]
-    assert "Retry-After" not in answer.headers, "waiting mends nothing"
+    assert "Retry-After" not in answer.headers, "retrying does not help"
 
 
 @pytest.mark.parametrize("content", BROKEN.values(), ids=BROKEN)
@@ -51,7 +51,7 @@ def test_every_route_that_needs_it_reports_a_broken_configuration(client, tmp_pa
     good = path.read_bytes()
     path.write_bytes(content)
     for route in READING:
-        assert client.get(route).status_code == 200, "what was read before is in force"
+        assert client.get(route).status_code == 200, "the last valid configuration applies"
     for route, body in CHANGING.items():
         assert_broken(client.post(route, json=body))
     restarted = client_over(tmp_path)
@@ -64,7 +64,7 @@ def test_every_route_that_needs_it_reports_a_broken_configuration(client, tmp_pa
     assert restarted.get("/metrics").status_code == 200
     assert "ab_test_config.json is not valid" in restarted.get("/health").text
     run = restarted.post("/run_algorithm", json={"params": [10] * 15, "experiment": "old", "user_id": "u1"})
-    assert run.status_code == 200, "a schedule does not need it"
+    assert run.status_code == 200, "a run does not need the configuration"
     assert path.read_bytes() == content
     path.write_bytes(good)
     assert restarted.get("/experiments/old").status_code == 200

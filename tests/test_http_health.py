@@ -145,7 +145,7 @@ def test_after_a_failed_warm_up_the_service_is_ready(app, tmp_path):
     config = tmp_path / "ab_test_config.json"
     config.write_text(json.dumps({"experiments": {}, "default_model": "DDQN_v77.0"}))
     warm_up(app.extensions[EXTENSION])
-    assert app.test_client().get("/health/ready").json["failing"] == ["models"], "the cause is named, nothing else"
+    assert app.test_client().get("/health/ready").json["failing"] == ["models"], "only the cause is named"
 
 
 @pytest.mark.parametrize("kind", ["compute", "improving", "storage"])
@@ -158,7 +158,7 @@ def test_a_full_queue_is_named_and_recovers(app, monkeypatch, kind):
         assert (answer.status_code, answer.json["failing"]) == (503, ["queues"])
         assert f"the queue {kind} is full" in answer.json["error"]
         assert client.get("/health/live").status_code == 200
-        assert client.get("/metrics").status_code == 200, "what is full can still be seen"
+        assert client.get("/metrics").status_code == 200, "the full queue is visible"
     assert client.get("/health/ready").status_code == 200
 
 

@@ -229,7 +229,7 @@ def test_two_workers_share_the_counts(exposed):
     assert MIN_BURST <= statuses.count(200) <= most
 
 
-# --- clients that speak HTTP badly, over real sockets: gevent's server, and gunicorn ---
+# --- invalid HTTP on real sockets: gevent's server, and gunicorn ---
 
 
 @pytest.fixture(params=["service", "exposed"])
@@ -326,7 +326,7 @@ def test_clients_that_send_their_head_slowly_block_no_other(either):
             client.sendall(b"GET /health HTTP/1.1\r\nHost: lo")
         still_answers(either)
         given_up, _, _ = select.select(slow, [], [], 0.0)
-        assert len(given_up) < len(slow), "it has answered while it waited for some of them"
+        assert len(given_up) < len(slow), "answered while some slow clients were still connected"
         for _ in range(3):
             still_answers(either)
     finally:
@@ -334,7 +334,7 @@ def test_clients_that_send_their_head_slowly_block_no_other(either):
             client.close()
 
 
-# --- no line of the log is a client's ---
+# --- text of clients in the log ---
 
 
 FORGED = "x\n2026-01-01 00:00:00,000 INFO [-] scheduler.runs: 算法执行完成 9.9\r\x1b[2J\x1b[31m\u2028算法执行完成 8.8"

@@ -131,7 +131,7 @@ def test_the_order_of_members_does_not_matter_to_the_cache():
     assert key_of("m", one, 20.0) == key_of("m", other, 20.0) != key_of("m", one, 21.0)
 
 
-# --- full ---
+# --- full queues ---
 
 
 def test_above_the_queue_limit_clients_are_refused_immediately_and_every_answer_is_recorded(narrow):
@@ -155,7 +155,7 @@ def test_above_the_queue_limit_clients_are_refused_immediately_and_every_answer_
         if answer.status_code == 503:
             assert int(answer.headers["Retry-After"]) >= 1
             assert answer.headers["Content-Type"] == "application/problem+json"
-    assert statuses[-1] == 200, "a refusal need not wait for its turn"
+    assert statuses[-1] == 200, "refusals are sent immediately"
     assert _n_runs(narrow) == before + statuses.count(200)
     assert narrow.get("/health/ready").status_code == 200
 
@@ -191,7 +191,7 @@ def test_the_size_of_a_problem_is_known_before_it_is_parsed(body, size):
     assert RunRequest.model_validate(body).size == size
 
 
-# --- deadlines and clients that leave ---
+# --- deadlines and disconnected clients ---
 
 
 def test_a_budget_counts_from_the_arrival(service):
@@ -220,7 +220,7 @@ def test_a_disconnected_client_ends_its_search(service):
     began_s = time.monotonic()
     searching.close()
     until(lambda: service.queued() == 0)
-    assert time.monotonic() - began_s < 50.0, "of the minute that it was given"
+    assert time.monotonic() - began_s < 50.0, "far less than its budget of a minute"
 
 
 def test_a_request_whose_client_left_the_queue_is_never_computed(service):
@@ -278,7 +278,7 @@ def test_health_answers_while_all_cores_compute(service):
         until(lambda: service.queued() == 6)
         for _ in range(20):
             assert service.get("/health/live").status_code == 200
-        assert not any(each.done() for each in computing), "it was answered before any of them"
+        assert not any(each.done() for each in computing), "answered before any of the computations"
         assert {each.result() for each in computing} == {200}
 
 

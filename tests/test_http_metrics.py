@@ -107,7 +107,7 @@ def test_every_queue_shows_its_depth_and_capacity_summed_over_the_workers(busy):
     samples = scraped(busy)
     kinds = {"compute", "large", "improving", "storage", "examining", "reading", "probing", "drawing", "reporting"}
     assert {each["kind"] for each in labels_of(samples, "queue_depth")} == kinds
-    assert value(samples, "queue_depth", kind="probing") >= 1, "this scrape is at work itself"
+    assert value(samples, "queue_depth", kind="probing") >= 1, "the scrape itself is in progress"
     workers = int(value(samples, "service_workers"))
     assert value(samples, "queue_capacity", kind="compute") == workers * (256 + max(1, N_CORES // workers))
     assert value(samples, "queue_refused_total") == 0
@@ -169,7 +169,7 @@ def test_a_failing_door_removes_only_its_own_metrics(app, monkeypatch, caplog):
         assert value(output, "scrape_part_up", part="models") == 0
         assert value(output, "scrape_part_up", part="experiments") == 1
         assert not labels_of(output, "model_info")
-    assert caplog.text.count("out of order") == 1, "said once, not with every scrape"
+    assert caplog.text.count("out of order") == 1, "logged once, not per scrape"
 
 
 def test_the_services_alerts_are_shown(app):

@@ -55,7 +55,7 @@ def test_the_life_of_a_model_from_registration_to_deletion(client, home):
     assert client.post(f"/models/{key}/promote", json={"status": "validated"}).json["model"]["status"] == "validated"
     assert client.post(f"/models/{key}/promote", json={"status": "deployed"}).json["model"]["status"] == "deployed"
     assert client.get("/models/DDQN:stable").json["model"]["model_key"] == key
-    assert client.delete(f"/models/{key}").status_code == 409, "it is in use"
+    assert client.delete(f"/models/{key}").status_code == 409, "the model is in use"
 
     back = client.post("/models/rollback", json={"algorithm": "DDQN", "reason": "makespan rose"})
     assert back.json["model_key"] == before
@@ -103,7 +103,7 @@ def test_the_outlook_lists_the_allowed_actions(own, path, move):
         assert done.status_code == 200, done.text
         assert move == "deleted" or done.json["model"]["status"] == move
     elif reason["code"] == "model_has_status":
-        assert done.status_code == 200, "asking again changes nothing"
+        assert done.status_code == 200, "a repetition changes nothing"
         assert done.json["model"]["status"] == move
     else:
         assert (done.status_code, done.json["detail"]) == (409, refusal)

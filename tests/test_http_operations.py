@@ -74,9 +74,9 @@ def test_a_model_that_cannot_be_loaded_is_replaced_and_its_failure_recorded(app,
     assert runs["success"].tolist() == [False, True]
     assert runs["reason"].tolist() == ["assigned", "fallback"]
     assert runs["variant"].iloc[0] == "model_a"
-    assert pd.isna(runs["variant"].iloc[1]), "the stand-in's figures are not the arm's"
+    assert pd.isna(runs["variant"].iloc[1]), "figures of the fallback do not count for the arm"
     pinned = client.post("/run_algorithm", json={"params": SAMPLE, "model": "DDQN_v1.0"})
-    assert pinned.status_code == 503, "nothing stands in for a pinned model"
+    assert pinned.status_code == 503, "a pinned model has no fallback"
 
 
 def test_without_any_model_the_answer_is_503_and_the_failure_is_recorded(app, tmp_path):

@@ -80,7 +80,7 @@ def test_long_searches_do_not_block_others(own):
         search.start()
     until(lambda: own.queued() == len(searches))
     own.run(params=SAMPLE)
-    assert own.queued() == len(searches), "it was answered before any of them"
+    assert own.queued() == len(searches), "answered before any of the searches"
     for search in searches:
         search.join()
 

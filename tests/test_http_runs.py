@@ -158,7 +158,7 @@ def test_a_chart_is_available_as_svg(service):
     assert ElementTree.fromstring(base64.b64decode(chart)).tag == "{http://www.w3.org/2000/svg}svg"
 
 
-# --- who asks, and who answers ---
+# --- users and models ---
 
 
 def test_without_a_user_the_request_is_the_unit(service):
@@ -216,7 +216,7 @@ def two_models(name, share_a=0.5) -> dict:
     }
 
 
-# --- what is recorded ---
+# --- records ---
 
 
 def test_the_record_of_a_run_equals_its_answer(service):

@@ -38,7 +38,7 @@ def test_health_answers_while_schedules_are_computed(service):
         until(lambda: service.queued() == 4)
         for _ in range(10):
             assert service.get("/health").status_code == 200
-        assert not any(each.done() for each in computing), "health was answered before any of them"
+        assert not any(each.done() for each in computing), "health was answered before any computation"
         assert {each.result() for each in computing} == {200}
 
 
@@ -80,7 +80,7 @@ def test_two_workers_give_the_same_answers(two_workers):
     assert sum(results["total_requests"].values()) == 60
     info = requests.get(f"{two_workers.url}/metrics", timeout=HANG_S).text
     counted = re.findall(r'http_requests_total\{.*route="/run_algorithm".*\} ([\d.]+)', info)
-    assert sum(map(float, counted)) == 60, "the workers' numbers are added up"
+    assert sum(map(float, counted)) == 60, "summed over the workers"
     assert two_workers.wait_for_log("算法执行完成", 60).count("算法执行完成") == 60
 
 
@@ -135,7 +135,7 @@ def test_only_the_configured_home_is_written_to(tmp_path):
         assert running.get("/models").json()["total"] == len(first), "the seeds are registered once"
 
 
-# --- signals, and the processes ---
+# --- signals and worker processes ---
 
 
 @pytest.fixture(scope="module")
@@ -279,7 +279,7 @@ def test_a_second_sigterm_aborts_requests_in_progress_and_logs_them(tmp_path, ar
         assert "1 requests are cut off: POST /run_algorithm after" in running.log()
 
 
-# --- what is no request ---
+# --- invalid requests ---
 
 HEAD = b"GET /health/live HTTP/1.1\r\nHost: x\r\n"
 

@@ -47,7 +47,7 @@ def run_each(parts, *names):
 def test_active_experiments_are_reviewed_once_until_there_is_something_new(parts, judged):
     watch = ExperimentWatch(parts)
     watch.review()
-    assert judged == [], "there is nothing to judge them by"
+    assert judged == [], "no runs to review"
     run_each(parts, *NAMES)
     for _ in range(3):
         watch.review()
@@ -100,7 +100,7 @@ def test_a_rollout_is_reviewed_when_its_stage_is_due_and_otherwise_in_rotation(p
     now.s += UNCHANGED_INTERVAL_S
     for _ in range(5):
         watch.review()
-    assert len(judged) == 9, "each once, one in a round"
+    assert len(judged) == 9, "one per round, each once"
     assert set(judged[6:]) == set(ramps)
 
 
@@ -127,7 +127,7 @@ def test_a_fault_of_one_experiment_is_logged_once_and_does_not_affect_the_others
     watch.review()
     watch.review()
     assert names[:2] == ["first", "second"]
-    assert len(names) == 3, "a trouble may be over by now"
+    assert len(names) == 3, "the fault may be gone"
     assert caplog.text.count("experiment first could not be reviewed: a defect of ours") == 1
 
 
@@ -147,10 +147,10 @@ def test_a_long_review_is_followed_by_a_pause(parts, monkeypatch):
     assert names.count("first") == 2
     now.s += PAUSE_FACTOR * 0.05
     watch.review()
-    assert names.count("first") == 3, "what came during the rest is judged after it"
+    assert names.count("first") == 3, "runs recorded during the pause are reviewed after it"
 
 
-# --- requests that fail ---
+# --- failing requests ---
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ LENGTH = 20_000
 """Characters. Linear time is some milliseconds of CPU, quadratic time some seconds."""
 ALLOWED_CPU_S = 0.4
 FILES_OF_OURS = {"scheduler_env.psplib"}
-"""Modules that read files which nobody sends."""
+"""Modules that read no text from clients."""
 USUAL_UNITS = ["a", "A", "0", " ", "\n", "\t", '"', "\\", '\\"', "_", "-", ".", ":", "/", "=", ",", "检", "，", "（"]
 
 

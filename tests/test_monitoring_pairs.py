@@ -29,7 +29,7 @@ def pair(request_id: str = "r1", **fields: object) -> PairRecord:
     return PairRecord(**({"request_id": request_id, "source": "shadow", "candidate": "model_b"} | sides | fields))
 
 
-# --- what goes in comes out ---
+# --- recording ---
 
 
 def test_recorded_pairs_are_read_back(monitor):
@@ -145,7 +145,7 @@ def test_each_request_is_selected_once_with_its_last_run(monitor):
     assert log.requests([1])[0].input_params == '{"n":1}'
 
 
-# --- the runs ---
+# --- runs ---
 
 
 def test_only_the_chosen_columns_are_read(monitor):
@@ -169,7 +169,7 @@ def test_runs_are_counted(monitor):
     assert (monitor.count_runs(), monitor.count_runs("x"), monitor.count_runs("nobody")) == (3, 2, 0)
 
 
-# --- a database of the version before ---
+# --- databases of version 1 ---
 
 
 @pytest.fixture

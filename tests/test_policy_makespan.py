@@ -110,7 +110,7 @@ def verdict_on(runs: pd.DataFrame, metric: str = "makespan", *, min_samples: int
     return judge(runs, compare_arms(runs, metric, min_samples=min_samples), 0.05)
 
 
-# --- it is recorded and answered ---
+# --- records and answers ---
 
 
 def test_answer_and_record_have_the_makespan_of_the_models_own_schedule(service):
@@ -184,7 +184,7 @@ def test_compacted_days_keep_its_sum_and_count(monitor):
         ]
 
 
-# --- databases from before ---
+# --- older databases ---
 
 
 @pytest.fixture
@@ -323,7 +323,7 @@ def test_pairs_are_judged_by_makespans_only():
         judge_pairs(optimal_pairs(30), margin=0.05, alpha=0.05, metric="gap")
 
 
-# --- where no answer can tell ---
+# --- unreachable verdicts ---
 
 
 @pytest.mark.parametrize("metric", ["makespan", "gap"])
@@ -474,7 +474,7 @@ def test_the_results_state_what_a_rollout_waits_for(tmp_path):
     assert manager.results("e", optimal_runs(600))["rollout_decision"] is None
 
 
-# --- what people read ---
+# --- reports ---
 
 
 def test_the_report_explains_it_in_both_languages():
@@ -497,7 +497,7 @@ def test_a_classical_difference_of_optima_is_attributed_to_the_requests():
     runs.loc[larger, ["makespan", "lower_bound"]] *= 1.2
     examined = examine(experiment(), runs, None, NOW)
     data = examined.to_dict()
-    assert data["is_significant"], "by the formula of the contract, which knows nothing of proofs"
+    assert data["is_significant"], "by the contract's formula, which ignores proofs"
     assert data["verdict"] == "non_inferior"
     assert data["raw_means_text"][-1]["code"] == "raw_means.of_requests"
     assert data["summary"].endswith(WORDS.text("raw_means.of_requests"))

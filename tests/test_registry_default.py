@@ -68,7 +68,7 @@ def test_changing_the_default_model_is_effective_and_in_the_history(client, home
     restarted = create_app(Settings(home=home)).test_client()
     assert restarted.get("/models").json["default_model"]["model_key"] == v1
     events = [each["event"] for each in restarted.get("/models/history").json["events"]]
-    assert events.count("made_default") == 1, "told once, whoever looks"
+    assert events.count("made_default") == 1, "logged once"
 
 
 def test_unknown_and_undeployable_models_are_refused(client, home):

@@ -143,7 +143,7 @@ def model_without_history(base, keys):
 def test_repairable_problems_are_found_and_repaired(base, keys, harm):
     expected = harm(base, keys)
     assert kinds(base) == expected
-    assert kinds(base) == expected, "looking changes nothing"
+    assert kinds(base) == expected, "a check changes nothing"
     kinds(base, mend=True)
     assert kinds(base) == []
     assert ModelVersionManager(base).resolve("stable") == keys[1]

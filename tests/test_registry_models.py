@@ -57,7 +57,7 @@ def three_deployed(manager, register):
     return [deploy(manager, register(number)).model_key for number in (1, 2, 3)]
 
 
-# --- registering ---
+# --- registration ---
 
 
 def test_a_registered_model_is_three_readable_files(manager, register, weights, tmp_path):
@@ -112,7 +112,7 @@ def test_a_version_at_its_limit_does_not_end_the_series(manager, register):
     manager.delete_model(end)
     assert register(2, {"another": 1}).endswith("_v1.0.0")
     assert register(3, {"another": 2}, version="999998.999999.999999").endswith("_v999998.999999.999999")
-    assert register(4, {"another": 3}).endswith("_v2.0.0"), "999999.0.0 stood for other weights once"
+    assert register(4, {"another": 3}).endswith("_v2.0.0"), "999999.0.0 was used for other weights"
     assert register(5, {"another": 2}, bump="patch").endswith("_v999999.0.1"), "in the series of the deleted one"
 
 

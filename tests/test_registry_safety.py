@@ -546,7 +546,7 @@ def test_a_kill_at_any_step_leaves_the_state_before_or_after(tmp_path, weights, 
         outcomes.append(views.index(seen))
         if process.exitcode == 0:
             break
-    assert outcomes == sorted(outcomes), "once a change is seen it stays"
+    assert outcomes == sorted(outcomes), "a visible change stays visible"
     assert set(outcomes) == {0, 1}
     assert len(outcomes) > 8
 
@@ -588,7 +588,7 @@ def test_fifteen_kills_at_random_moments_leave_a_consistent_registry(tmp_path, w
     assert len(ModelVersionManager(tmp_path).history()) > 5
 
 
-# --- numbers ---
+# --- many models ---
 
 
 def test_unchanged_files_of_a_thousand_models_are_not_reread(tmp_path, weights, monkeypatch):

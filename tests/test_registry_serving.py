@@ -50,7 +50,7 @@ def test_a_promotion_reaches_every_worker_without_a_refused_request(two_workers)
         until(lambda: after.extend(pool.map(ask, range(20))) or {model for model, _ in after[-20:]} == {key})
         after_all = list(pool.map(ask, range(40)))
     assert {reason for _, reason in before + after + after_all} == {"default"}
-    assert {model for model, _ in after_all} == {key}, "nobody goes back"
+    assert {model for model, _ in after_all} == {key}, "no client sees the old model again"
 
 
 @pytest.fixture(scope="module")
@@ -137,5 +137,5 @@ def test_the_watch_rolls_back_a_degraded_live_model(tmp_path, monkeypatch):
     with pytest.raises(EnoughLooks):
         watching.watch_live_models(parts)
     assert looks[0] == key
-    assert looks[1] == looks[2] == parts.models.resolve("DDQN_v1.0"), "and the second look changes nothing"
+    assert looks[1] == looks[2] == parts.models.resolve("DDQN_v1.0"), "the second review changes nothing"
     assert parts.models.history()[-1].actor == "auto-rollback"

@@ -48,7 +48,7 @@ def untrained(path):
     return path
 
 
-# --- measured ---
+# --- measurements ---
 
 
 def test_models_are_measured_and_shown_beside_the_claimed_metrics(manager):
@@ -102,7 +102,7 @@ def test_a_flag_states_whether_the_claim_is_too_good():
     assert [flag.is_better_than_measured for flag in (*flattering, *modest)] == [True, True, False, False]
 
 
-# --- limited ---
+# --- limits of the examination ---
 
 
 def with_pickle(path, stream):
@@ -153,7 +153,7 @@ def test_a_killed_helper_is_replaced():
     assert examination.examine("DDQN", SEED).verified_metrics["instances"] == 13
 
 
-# --- validated ---
+# --- validation ---
 
 
 def test_a_model_no_better_than_a_rule_is_not_validated(manager, tmp_path):
@@ -200,7 +200,7 @@ def test_a_seed_shipped_as_validated_is_measured(manager):
         assert bool(record.validation) == (record.status != "registered")
 
 
-# --- traced ---
+# --- origin ---
 
 
 def test_the_origin_of_a_model_is_recorded(manager, tmp_path):
@@ -238,7 +238,7 @@ def test_a_registry_without_newer_measurements_can_be_read(manager, tmp_path):
     assert ModelVersionManager(tmp_path / "models").get_best_model("DDQN").verified_metrics == {}
 
 
-# --- what was live ---
+# --- live models ---
 
 
 def two_deployed(manager, clock, tmp_path):
@@ -269,7 +269,7 @@ def test_the_history_shows_the_live_model_of_any_time(manager, clock, moment, tm
     assert manager.live_at(moment, "GA") is None
 
 
-# --- rolling back by itself ---
+# --- automatic rollback ---
 
 
 def runs(key, start, n, *, gap, n_workpoints=2, failed=0, every_s=60.0, seed=0):

@@ -95,7 +95,7 @@ def replay(monitor, calls, options=None, *, now=NOW, stop_after=None, contest=CO
     return plan, is_done
 
 
-# --- what is computed ---
+# --- computation ---
 
 
 def test_every_request_becomes_a_pair_of_both_models_on_the_same_instance(monitor, calls):
@@ -176,7 +176,7 @@ def test_progress_is_reported(monitor, calls):
     assert reported == [(1, 4), (2, 4), (3, 4), (4, 4)]
 
 
-# --- which requests ---
+# --- selection of requests ---
 
 
 def test_requests_are_selected_by_time_number_and_experiment(monitor, calls):
@@ -216,7 +216,7 @@ def test_options_out_of_range_are_refused_by_name(name, value):
     assert caught.value.errors[0][0] == (name,)
 
 
-# --- cut off and resumed ---
+# --- interruption ---
 
 
 def test_a_stopped_replay_resumes_where_it_stopped(monitor, calls):
@@ -325,7 +325,7 @@ def test_a_candidate_is_found_by_its_arm(monitor):
             contest_of(experiment, arm, str.upper)
 
 
-# --- replays of the same two models are counted ---
+# --- repeated replays of two models ---
 
 
 def counted(monitor, plan, contest=CONTEST):
@@ -387,7 +387,7 @@ def test_the_experiments_results_judge_the_last_replay_with_its_alpha(monitor, c
     assert set(course(experiment, runs, pairs)["pairs"]) == {"replay"}
 
 
-# --- beside the service ---
+# --- replays in the service ---
 
 REQUESTS = 160
 

@@ -96,7 +96,7 @@ def test_the_table_shows_defaults_and_limits_in_the_format_of_the_variables():
     assert "| `8388608` | at least 1,024 |" in rows["SCHED_MAX_BODY_BYTES"]
     assert "| `zh` | zh, en |" in rows["SCHED_ALERT_LANG"]
     assert "|  |  | Secret that signs" in rows["SCHED_ALERT_FEISHU_SECRET"]
-    assert r"\<kind>=\<url>" in rows["SCHED_ALERT_WEBHOOKS"], "or Markdown takes it for HTML"
+    assert r"\<kind>=\<url>" in rows["SCHED_ALERT_WEBHOOKS"], "escaped, otherwise Markdown would treat it as HTML"
 
 
 def test_an_invalid_flag_ends_with_a_message(capsys):

@@ -119,7 +119,7 @@ def test_the_excluded_value_nearest_to_the_start_is_found():
     assert nearest_excluded(lambda value: -100.0 * value, 1.0, -0.2, math.exp(-25.0)) == -0.2
 
 
-# --- Ville: however often one looks ---
+# --- error rates with a look after every value ---
 
 
 def coin(rng, n):
@@ -204,7 +204,7 @@ def test_the_bounds_cover_a_true_difference_and_converge_to_it():
     assert wide[0] > 2.0 * wide[1] > 4.0 * wide[2]
 
 
-# --- what the terms are made of ---
+# --- terms ---
 
 
 def test_a_term_depends_on_its_user_and_earlier_ones_only():
@@ -289,7 +289,7 @@ def test_bounds_are_ordered_possible_and_wider_for_a_smaller_alpha(seed, n, shar
         assert wide.low >= -1.0
 
 
-# --- how many values it takes ---
+# --- number of values needed ---
 
 
 @pytest.mark.parametrize(("value", "alpha"), [(0.5, 0.05), (0.02, 0.05), (0.001, 0.01)])

@@ -54,7 +54,7 @@ def test_the_ratio_check_gives_the_reference_p_value():
     assert srm_p_value([550, 450], [0.5, 0.5]) == pytest.approx(0.001565402258, abs=1e-8)
 
 
-# --- what GrowthBook's package gbstats 0.8.0 (MIT) says of the same users ---
+# --- figures of GrowthBook's package gbstats 0.8.0 (MIT) for the same users ---
 # gbstats needs numpy below 2 and pandas below 2, so its figures are stored here; computed by
 #
 #     stat = lambda x: SampleMeanStatistic(n=len(x), sum=x.sum(), sum_squares=(x**2).sum())

@@ -144,7 +144,7 @@ def test_a_fast_failure_is_not_a_fast_answer():
     assert states_of(runs)["execution_time"] == "breached"
 
 
-# --- one plant for all ---
+# --- identical plants ---
 
 
 def on_one_plant(users, hours):
@@ -215,7 +215,7 @@ def test_harm_in_success_is_between_the_possible_shares(share):
         assert -1.0 <= check.low <= check.harm <= check.high <= 1.0
 
 
-# --- nothing there ---
+# --- missing data ---
 
 
 @pytest.mark.parametrize("column", ["makespan", "lower_bound", "execution_time"])
@@ -264,7 +264,7 @@ def test_columns_of_any_type_are_accepted():
         assert [each.to_dict() for each in checks_of(other).values()] == expected
 
 
-# --- shadow pairs beside ---
+# --- with shadow pairs ---
 
 
 def pairs_of(n, *, longer=1.0, failing=0.0, seed=0):

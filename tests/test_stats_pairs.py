@@ -198,7 +198,7 @@ def test_one_pair_is_reported_in_the_singular():
     assert -1.0 - 1e-9 <= verdict.effect.low < verdict.effect.high <= 0.5 + 1e-9
 
 
-# --- however often one looks ---
+# --- error rates under repeated looks ---
 
 
 @pytest.mark.parametrize("law", ["a failure in 50", "ties and skewed losses"])
@@ -221,7 +221,7 @@ def test_the_error_rate_of_pairs_without_a_mean_difference_is_at_most_alpha(law)
     assert wrong / 25 <= 0.05
 
 
-# --- what is told ---
+# --- the report ---
 
 
 def test_the_worst_pairs_are_those_with_the_largest_losses():

@@ -102,7 +102,7 @@ def test_a_detectable_improvement_is_positive_in_either_direction_and_none_witho
     assert detectable_improvement(0.0, 0.05, metric) is None
 
 
-# --- how many users the bounds take ---
+# --- number of users needed ---
 
 LIMITS = (0.0, math.log(2.0))
 MAKESPAN = METRICS["makespan"]

@@ -8,7 +8,7 @@ import pytest
 from scheduler_service.stats.sequential import lower_confidence_sequence
 
 FIRST = 50
-"""The bound is asymptotic: it is relied upon from here on."""
+"""The bound is asymptotic; it is tested from this number of values on."""
 
 
 def draws(name, rng, n):

@@ -91,7 +91,7 @@ def test_answers_of_another_model_are_failures_and_those_of_testers_are_ignored(
     assert list(values.is_candidate) == [False, True]
 
 
-# --- which arm, which share ---
+# --- arms and shares ---
 
 
 def test_a_user_in_both_arms_counts_in_the_first_one():
@@ -221,4 +221,4 @@ def test_a_split_changed_together_with_the_plants_causes_no_effect():
         as_of_one = effect_of_arms(
             user_values(runs.drop(columns="split"), metric, ("model_a", "model_b")), metric, 0.05
         )
-        assert as_of_one.improvement < -0.05, "the plants are taken for an effect"
+        assert as_of_one.improvement < -0.05, "the difference of the plants is reported as an effect"

@@ -280,7 +280,7 @@ def test_a_baseline_of_zero_allows_no_relative_change():
     assert (verdict.word, verdict.reason.reason) == ("invalid", "baseline_not_positive")
 
 
-# --- how long, how small ---
+# --- remaining days and small differences ---
 
 
 def test_the_projected_users_are_those_at_which_the_bounds_exclude_no_difference():

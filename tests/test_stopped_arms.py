@@ -83,7 +83,7 @@ def lines(manager):
     return [(line["event"], line["actor"], line["figures"].get("arm")) for line in manager.history.of("four")]
 
 
-# --- what a stop does to the users ---
+# --- effect on the users ---
 
 
 def test_users_of_a_stopped_arm_get_the_default_model_and_no_other_user_changes_arms(manager):
@@ -190,7 +190,7 @@ def test_a_file_that_stops_every_candidate_stops_the_experiment(manager):
     assert manager.assign("four", USERS[0]).reason == "experiment_not_active"
 
 
-# --- what the figures do by themselves ---
+# --- automatic stops ---
 
 
 def check(state, name="success", harm=0.2):
@@ -278,7 +278,7 @@ def test_a_review_overtaken_by_a_person_changes_nothing(manager, clock, tmp_path
     assert slow.review("four", runs).event == "arm_stopped"  # seen by the next review
 
 
-# --- what is told of it ---
+# --- results and reports ---
 
 
 def test_the_split_is_judged_without_the_stopped_arm_after_its_stop(manager, clock):

@@ -114,7 +114,7 @@ def test_simultaneous_compactions_count_each_run_once(tmp_path):
     processes = [start_python("-c", code, str(path)) for _ in range(3)]
     assert [process.wait() for process in processes] == [0, 0, 0]
     assert days_of(monitor)["runs"].sum() == 10_000
-    assert monitor.count_runs() == 1, "the newest stays, so that no id is used again"
+    assert monitor.count_runs() == 1, "the newest run is kept so that no id is reused"
 
 
 def test_runs_of_experiments_are_not_compacted_while_the_configuration_is_broken(monitor, tmp_path, capsys):
@@ -316,4 +316,4 @@ def test_a_number_that_is_not_in_decimal_digits_is_refused(capsys, option, writt
 def test_a_folder_without_records_is_reported(tmp_path, capsys):
     assert main(DOOR, ["stats", "--home", str(tmp_path)]) == 1
     assert "no records" in capsys.readouterr().err
-    assert not (tmp_path / "logs").exists(), "looking makes nothing"
+    assert not (tmp_path / "logs").exists(), "reading creates no folder"

@@ -23,12 +23,12 @@ SOURCES = [
     *(ROOT / "scheduler_service").rglob("*.py"),
 ]
 OPTIONS = {"more", "retry_after_s", "is_final"}
-"""Arguments of errors that are no parameters of their texts."""
+"""Arguments of errors that are not parameters of their texts."""
 CHOSEN_ELSEWHERE = {
     "scheduler_service/registry/examination.py": {"content['code']"},  # of an error raised by the helper process
     "scheduler_service/registry/moves.py": {"USED_BY[uses[-1].role]"},
 }
-"""File -> the codes in it that are no literals."""
+"""File -> codes that are not literals."""
 
 
 def _subclasses(cls: type) -> set[type]:
