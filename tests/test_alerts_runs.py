@@ -15,7 +15,7 @@ from scheduler_service.keys import digest_of
 from scheduler_service.loglines import lines_about
 from scheduler_service.settings import Settings
 from tests.conftest import LiveService, live_service
-from tests.test_alerts import Receiver
+from tests.receiver import Receiver
 from tests.waiting import until
 
 NOON = datetime(2026, 11, 25, 12, 0, tzinfo=UTC)
@@ -25,10 +25,8 @@ KEY = "a-key-of-the-readers-0123456789"
 
 @pytest.fixture(scope="module")
 def receiver() -> Iterator[Receiver]:
-    server = Receiver()
-    yield server
-    server.shutdown()
-    server.server_close()
+    with Receiver() as server:
+        yield server
 
 
 @pytest.fixture(scope="module")

@@ -16,9 +16,9 @@ from scheduler_service.alert_rules import check, single_thresholds, threshold
 from scheduler_service.alerts.limits import LimitFile
 from scheduler_service.errors import InvalidInput, MustBeMended, NotFound
 from scheduler_service.settings import Settings
-from tests import preloaded
 from tests.codes import coded
 from tests.conftest import LiveService, live_service
+from tests.programs import run_python, start_python
 from tests.waiting import until
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -118,7 +118,7 @@ def test_two_processes_that_set_thresholds_at_once_lose_none(tmp_path: Path):
         "for n in range(15): file.put(f'max_gap_{sys.argv[2]}{n:02}', 0.5, actor=sys.argv[2], reason='x')\n"
     )
     path = tmp_path / "alert_thresholds.json"
-    both = [subprocess.Popen([preloaded.python(), "-c", script, str(path), name], cwd=ROOT) for name in ("1", "2")]
+    both = [start_python("-c", script, str(path), name) for name in ("1", "2")]
     assert [each.wait(timeout=120) for each in both] == [0, 0]
     file = LimitFile(path, lambda: NOON)
     assert len(file.thresholds) == len(file.changes()) == 30
@@ -198,25 +198,25 @@ def test_each_rule_is_listed_with_its_current_value(service: LiveService):
 
 
 @pytest.mark.parametrize(
-    ("name", "body", "status", "word"),
+    ("name", "body", "status", "code", "params"),
     [
-        ("max_makespan", {"value": -1, "reason": "x"}, 422, "value"),
-        ("max_makespan", {"value": 1e9, "reason": "x"}, 422, "100,000"),
-        ("min_success_rate", {"value": 95, "reason": "x"}, 422, "within 0..1"),
-        ("max_makespan", {"value": "x", "reason": "x"}, 422, "value"),
-        ("max_makespan", {"value": 80}, 422, "reason"),
-        ("max_makespan", {"value": 80, "reason": "x", "valu": 1}, 422, "valu"),
-        ("max_makspan", {"value": 80, "reason": "x"}, 404, "max_makspan"),
-        ("model_failures", {"value": 80, "reason": "x"}, 404, "model_failures"),
+        ("max_makespan", {"value": -1, "reason": "x"}, 422, "greater_than_equal", {"ge": 0.0}),
+        ("max_makespan", {"value": 1e9, "reason": "x"}, 422, "out_of_range", {"maximum": "100,000"}),
+        ("min_success_rate", {"value": 95, "reason": "x"}, 422, "out_of_range", {"minimum": 0, "maximum": "1"}),
+        ("max_makespan", {"value": "x", "reason": "x"}, 422, "float_type", {}),
+        ("max_makespan", {"value": 80}, 422, "missing", {"name": "reason"}),
+        ("max_makespan", {"value": 80, "reason": "x", "valu": 1}, 422, "unknown_member_near", {"nearest": "value"}),
+        ("max_makspan", {"value": 80, "reason": "x"}, 404, "unknown_threshold", {"name": "max_makspan"}),
+        ("model_failures", {"value": 80, "reason": "x"}, 404, "unknown_threshold", {"name": "model_failures"}),
     ],
 )
 def test_an_invalid_threshold_is_refused_with_field_and_limit(
-    service: LiveService, name: str, body: dict[str, Any], status: int, word: str
+    service: LiveService, name: str, body: dict[str, Any], status: int, code: str, params: dict[str, Any]
 ):
     answer = service.put(f"/alerts/thresholds/{name}", json=body)
-    assert answer.status_code == status
+    assert (answer.status_code, answer.json()["code"]) == (status, code)
     assert answer.headers["Content-Type"] == "application/problem+json"
-    assert word in answer.text
+    assert params.items() <= answer.json()["params"].items()
     assert not of(service, "min_success_rate")["is_set"]
 
 
@@ -241,9 +241,9 @@ def test_a_broken_file_is_named_in_health(service: LiveService):
 
 
 def command(service: LiveService, *arguments: str) -> subprocess.CompletedProcess[str]:
-    line = [preloaded.python(), "-m", "monitoring", "thresholds", "--home", str(service.home), *arguments]
     environment = {name: value for name, value in os.environ.items() if not name.startswith("SCHED_")}
-    return subprocess.run(line, cwd=ROOT, capture_output=True, text=True, env=environment, timeout=120, check=False)
+    line = ("-m", "monitoring", "thresholds", "--home", str(service.home), *arguments)
+    return run_python(*line, env=environment)
 
 
 def test_the_command_line_sets_thresholds_of_the_running_service(service: LiveService):

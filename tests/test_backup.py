@@ -17,10 +17,10 @@ from scheduler_env import SAMPLE_PARAMS
 from scheduler_service.backup import MANIFEST, backups
 from scheduler_service.files import locked
 from scheduler_service.telemetry.cli import Door, main
-from tests import preloaded
 from tests.conftest import NEW_PROCESS, ROOT, LiveService, live_service
+from tests.programs import run_python
 from tests.test_faults import clients, damage, recorded, until_well
-from tests.waiting import HANG_S, until
+from tests.waiting import until
 
 SAMPLE = list(SAMPLE_PARAMS)
 DOOR = Door(PerformanceMonitor, ABTestAnalyzer, alert_desk)
@@ -45,8 +45,7 @@ def own(tmp_path_factory):
 
 def back_up(home: Path, folder: Path, *arguments: str) -> Path:
     """Run the backup in its own process, as an operator does."""
-    command = [preloaded.python(), "-m", "monitoring", "backup", str(folder), "--home", str(home), *arguments]
-    ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=HANG_S, check=False)
+    ended = run_python("-m", "monitoring", "backup", str(folder), "--home", str(home), *arguments)
     assert ended.returncode == 0, ended.stderr
     return Path(ended.stdout.strip())
 
@@ -101,9 +100,7 @@ def test_a_killed_backup_leaves_no_folder_that_looks_like_a_backup(own, tmp_path
         process.wait()
     assert backups(tmp_path) == []
     copy = back_up(own.home, tmp_path)
-    assert sorted(path.name for path in tmp_path.iterdir()) == [".backup.lock", copy.name], (
-        "nothing unfinished"
-    )
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".backup.lock", copy.name], "nothing unfinished"
 
 
 def test_a_locked_registry_is_reported_and_nothing_is_left(own, tmp_path, capsys, monkeypatch):

@@ -2,7 +2,6 @@
 
 import json
 import signal
-import subprocess
 from datetime import timedelta
 
 import pytest
@@ -17,8 +16,8 @@ from scheduler_service.experiments.cli import main
 from scheduler_service.http.services import EXTENSION
 from scheduler_service.http.watch.watching import clean_up
 from scheduler_service.settings import Settings
-from tests import preloaded
 from tests.codes import coded
+from tests.programs import run_python
 
 
 def users_of(character):
@@ -158,8 +157,7 @@ def kill_while_archiving(path, where):
         f"{KILLED_BETWEEN[where]}\n"
         "manager.archive_experiment('old', actor='ann')\n"
     )
-    ended = subprocess.run([preloaded.python(), "-c", program], timeout=120)
-    assert ended.returncode == -signal.SIGKILL
+    assert run_python("-c", program).returncode == -signal.SIGKILL
 
 
 @pytest.mark.parametrize("comes_next", ["settle", "archive again"])
@@ -260,8 +258,7 @@ def test_reading_a_large_archive_takes_little_memory(manager, path):
         "assert len(archive_of(Path(sys.argv[1])).summaries()) == 150\n"
         "print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024)\n"
     )
-    text = subprocess.run([preloaded.python(), "-c", program, str(path)], timeout=120, capture_output=True, check=True)
-    assert float(text.stdout) < 60.0
+    assert float(run_python("-c", program, str(path)).stdout) < 60.0
 
 
 def test_the_command_line_archives_and_lists(tmp_path, capsys):

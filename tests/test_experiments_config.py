@@ -73,15 +73,10 @@ def test_the_shipped_file_is_valid():
     assert validate(parse((PROJECT_ROOT / "ab_test_config.json").read_bytes())).experiments == {}
 
 
-def test_a_start_without_an_offset_is_local_time(path, monkeypatch):
-    monkeypatch.setenv("TZ", "Asia/Shanghai")
-    time.tzset()
-    try:
-        path.write_text(GUIDE_FILE, encoding="utf-8")
-        assert ABTestManager(path).get_experiment("ddqn_v1_vs_v2").start_time == parse_time("2023-12-31T16:00:00+00:00")
-    finally:
-        monkeypatch.undo()
-        time.tzset()
+def test_a_start_without_an_offset_is_local_time(path, set_time_zone):
+    set_time_zone("Asia/Shanghai")
+    path.write_text(GUIDE_FILE, encoding="utf-8")
+    assert ABTestManager(path).get_experiment("ddqn_v1_vs_v2").start_time == parse_time("2023-12-31T16:00:00+00:00")
 
 
 def test_a_missing_file_means_no_experiments_and_the_built_in_default_model(path):

@@ -27,6 +27,7 @@ from scheduler_env import SAMPLE_PARAMS
 from scheduler_service.keys import digest_of
 from scheduler_service.settings import PROJECT_ROOT
 from tests.conftest import LiveService, live_service
+from tests.connections import read_all
 from tests.waiting import HANG_S, until
 
 CONFIGURATION = PROJECT_ROOT / "deploy" / "front" / "haproxy.cfg"
@@ -175,15 +176,6 @@ def served(tmp_path_factory) -> Iterator[Served]:
         yield Served(service, running)
 
 
-def rest(connection: socket.socket) -> bytes:
-    """Everything that arrives until the other side closes the connection."""
-    received = b""
-    with suppress(ConnectionError):
-        while piece := connection.recv(65_536):
-            received += piece
-    return received
-
-
 def head(method: str, path: str, *headers: str) -> bytes:
     return "\r\n".join([f"{method} {path} HTTP/1.1", "Host: localhost", *headers, "", ""]).encode()
 
@@ -224,23 +216,20 @@ def test_a_client_that_expects_100_continue_gets_it(served):
         connection.sendall(head("POST", "/run_algorithm", *fields, "Expect: 100-continue", "Connection: close"))
         assert connection.recv(25, socket.MSG_WAITALL) == b"HTTP/1.1 100 Continue\r\n\r\n"
         connection.sendall(body)
-        assert rest(connection).startswith(b"HTTP/1.1 200 ")
+        assert read_all(connection).startswith(b"HTTP/1.1 200 ")
 
 
 # --- the client's address ---
 
 
 def test_the_service_gets_the_clients_address_and_no_forged_one(recorded, recorder):
-    claims = (
-        "X-Forwarded-For: 6.6.6.6",
-        "X-Forwarded-For: 7.7.7.7",
-        "Forwarded: for=8.8.8.8",
-        "X-Forwarded-Proto: https",
-    )
+    forged = ("X-Forwarded-For: 6.6.6.6", "X-Forwarded-For: 7.7.7.7", "Forwarded: for=8.8.8.8")
     trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
     with recorded.connect(source="127.0.0.9") as connection:
-        connection.sendall(head("GET", "/x", *claims, f"traceparent: {trace}", "Connection: close"))
-        assert rest(connection).startswith(b"HTTP/1.1 200 ")
+        connection.sendall(
+            head("GET", "/x", *forged, "X-Forwarded-Proto: https", f"traceparent: {trace}", "Connection: close")
+        )
+        assert read_all(connection).startswith(b"HTTP/1.1 200 ")
     (arrived,) = recorder.requests
     assert arrived.headers.get_all("X-Forwarded-For") == ["127.0.0.9"]
     assert arrived.headers.get_all("X-Forwarded-Proto") == ["http"]
@@ -251,7 +240,7 @@ def test_the_service_gets_the_clients_address_and_no_forged_one(recorded, record
 def test_the_services_log_has_the_clients_address(served):
     with served.front.connect(source="127.0.0.9") as connection:
         connection.sendall(head("GET", "/models", "X-API-Key: a guess", "Connection: close"))
-        assert rest(connection).startswith(b"HTTP/1.1 401 ")
+        assert read_all(connection).startswith(b"HTTP/1.1 401 ")
     served.service.wait_for_log("an unknown API key from 127.0.0.9")
 
 
@@ -297,7 +286,7 @@ def test_invalid_framing_is_refused_and_the_rest_is_not_read_as_a_request(record
     with recorded.connect() as connection:
         with suppress(ConnectionError):
             connection.sendall(sent + head("GET", "/smuggled"))
-        result = rest(connection)
+        result = read_all(connection)
     assert result == b"" or result.startswith(b"HTTP/1.1 400 ")
     assert result.count(b"HTTP/1.1 ") <= 1
     assert recorder.requests == []
@@ -317,7 +306,7 @@ def test_a_body_above_the_limit_is_refused_by_the_front(recorded, recorder, wait
     fields = ("Content-Length: 8388609", *(["Expect: 100-continue"] if waits else []))
     with recorded.connect() as connection:
         connection.sendall(head("POST", "/x", *fields))
-        result = rest(connection)
+        result = read_all(connection)
     assert result.startswith(b"HTTP/1.1 413 ")
     assert b"application/problem+json" in result
     assert recorder.requests == []
@@ -330,18 +319,22 @@ def test_a_chunked_body_above_the_limit_is_refused_by_the_service(served):
     assert answer.headers["Content-Type"] == "application/problem+json"
 
 
+def never_reading(running: Front) -> socket.socket:
+    """A connection with a small buffer, for a client that never reads."""
+    connection = socket.socket()
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
+    connection.connect(("127.0.0.1", running.port))
+    return connection
+
+
 def test_a_client_that_reads_nothing_occupies_nothing_in_the_service(recorded, recorder):
-    with socket.socket() as connection:
-        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
-        connection.connect(("127.0.0.1", recorded.port))
+    with never_reading(recorded) as connection:
         connection.sendall(head("GET", "/large"))
         until(lambda: "/large" in recorder.answered, "the answer has left")
 
 
 def test_a_client_that_reads_less_than_the_front_buffers_is_disconnected(recorded):
-    with socket.socket() as connection:
-        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
-        connection.connect(("127.0.0.1", recorded.port))
+    with never_reading(recorded) as connection:
         connection.sendall(head("GET", "/huge"))
         recorded.wait_for_log(" cD-- ")  # HAProxy's log entry for the client timeout while sending
 
@@ -364,7 +357,7 @@ def answer_on(connection: socket.socket) -> bytes:
     """The answer; empty if the connection was closed."""
     with suppress(ConnectionError):
         connection.sendall(head("GET", "/x", "Connection: close"))
-    return rest(connection)
+    return read_all(connection)
 
 
 def test_the_service_learns_that_a_client_has_disconnected(recorded, recorder):

@@ -9,7 +9,6 @@ import pandas as pd
 import pytest
 
 from ab_testing import ABTestManager
-from enhanced_flask import make_folders, make_services
 from monitoring import PerformanceRecord
 from scheduler_service.clock import to_iso
 from scheduler_service.experiments.cli import main
@@ -20,10 +19,10 @@ from scheduler_service.http.contract.figures import Contradiction
 from scheduler_service.reporting.ab_test import ab_test_report
 from scheduler_service.reporting.formatting import Formatter
 from scheduler_service.reporting.page import html_of
-from scheduler_service.settings import Settings
 from scheduler_service.stats.guardrails import check_guardrails
 from scheduler_service.words import WORDS
 from tests.pages import Page
+from tests.parts import parts_over
 
 BEGIN = datetime(2026, 11, 20, tzinfo=UTC)
 NOW = BEGIN + timedelta(days=5)
@@ -249,9 +248,7 @@ def test_the_results_fit_their_schema():
 
 
 def test_the_command_line_prints_it_first(tmp_path, capsys):
-    settings = Settings(home=tmp_path)
-    make_folders(settings)
-    parts = make_services(settings)
+    parts = parts_over(tmp_path)
     keys = [parts.models.resolve(name) for name in ("DDQN_v1.0", "DDQN_v2.0")]
     parts.experiments.create_experiment("e", *keys, min_samples=30, guardrails=False)
     monitor = parts.monitor

@@ -322,19 +322,22 @@ def test_the_largest_instance_with_every_field_and_twenty_predecessors_is_read()
 
 
 @pytest.mark.parametrize(
-    ("form", "status", "expected"),
+    ("form", "status", "code"),
     [
-        (b"--b\r\n" + b"a: b\r\n" * 10_000 + b"\r\nx\r\n--b--\r\n", 400, "the head of a part has more than 8192 bytes"),
-        (b'--b\r\nContent-Disposition: form-data; name="' + b"a" * 100_000, 400, "the head of a part has more than"),
-        (b'--b\r\nContent-Disposition: form-data; name="a"\r\n\r\n\r\n' * 2_000 + b"--b--\r\n", 413, ""),
-        (b"\r\n" * 1_000, 422, "the form has no part named file"),
+        (b"--b\r\n" + b"a: b\r\n" * 10_000 + b"\r\nx\r\n--b--\r\n", 400, "part_head_too_long"),
+        (b'--b\r\nContent-Disposition: form-data; name="' + b"a" * 100_000, 400, "part_head_too_long"),
+        (
+            b'--b\r\nContent-Disposition: form-data; name="a"\r\n\r\n\r\n' * 2_000 + b"--b--\r\n",
+            413,
+            "content_too_large",
+        ),
+        (b"\r\n" * 1_000, 422, "no_file_part"),
     ],
 )
-def test_an_expensive_form_is_refused(service, form, status, expected):
+def test_an_expensive_form_is_refused(service, form, status, code):
     headers = {"Content-Type": "multipart/form-data; boundary=b"}
     answer = service.post("/models/register", data=form, headers=headers)
-    assert answer.status_code == status, answer.text
-    assert expected in answer.json()["detail"]
+    assert (answer.status_code, answer.json()["code"]) == (status, code)
 
 
 def test_a_form_without_a_boundary_is_refused(service):

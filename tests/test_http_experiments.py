@@ -40,8 +40,8 @@ def client(tmp_path):
 def assert_broken(answer):
     assert answer.status_code == 503, answer.request.path
     assert answer.content_type == "application/problem+json"
-    assert "ab_test_config.json" in answer.json["detail"]
-    assert "repair the file" in answer.json["detail"]
+    assert answer.json["code"] == "file_needs_repair"
+    assert "ab_test_config.json" in answer.json["params"]["problem"]
     assert "Retry-After" not in answer.headers, "retrying does not help"
 
 
@@ -95,7 +95,6 @@ def test_an_archived_experiment_can_be_read_and_listed_on_request(client, tmp_pa
         report = service.post("/reports/ab_test", json={"experiment_name": "old"})
         assert report.status_code in (200, 201)
         again = service.post("/experiments", json=EXPERIMENT)
-        assert again.status_code == 409
-        assert "Choose another name" in again.json["detail"]
+        assert (again.status_code, again.json["code"]) == (409, "name_in_archive")
     assert client.get("/experiments?archived=yes").status_code == 422
     assert client.get("/experiments?archived=").json["total"] == 0

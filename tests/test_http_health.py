@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 
@@ -61,38 +60,24 @@ def test_a_warm_service_is_ready_in_every_part(own):
     assert {name: part["status"] for name, part in body["parts"].items()} == dict.fromkeys(PARTS, "ok")
 
 
-def test_a_deleted_database_is_named_and_recovers(own):
-    database = own.home / "logs" / "performance.db"
-    database.rename(database.with_suffix(".away"))
-    is_not_ready(own, "database", "performance.db")
-    database.with_suffix(".away").rename(database)
-    until_ready(own)
-
-
-def test_a_broken_configuration_is_named_and_recovers(own):
-    config = own.home / "ab_test_config.json"
-    before = config.read_bytes()
-    config.write_text("{ broken")
-    is_not_ready(own, "experiments", "ab_test_config.json")
-    config.write_bytes(before)
-    until_ready(own)
-
-
-def test_a_deleted_default_model_is_named_and_recovers(own):
-    registry, away = own.home / "models" / "metadata", own.home / "away"
-    shutil.move(registry, away)
-    registry.mkdir()
-    is_not_ready(own, "models", "DDQN_v2.0")
-    registry.rmdir()
-    shutil.move(away, registry)
-    until_ready(own)
-
-
-def test_a_missing_folder_is_named_and_recovers(own):
-    reports = own.home / "reports"
-    reports.rename(own.home / "away")
-    is_not_ready(own, "folders", "reports")
-    (own.home / "away").rename(reports)
+@pytest.mark.parametrize(
+    ("path", "replacement", "part", "word"),
+    [
+        ("logs/performance.db", None, "database", "performance.db"),
+        ("ab_test_config.json", "{ broken", "experiments", "ab_test_config.json"),
+        ("models/metadata", "a folder", "models", "DDQN_v2.0"),
+        ("reports", None, "folders", "reports"),
+    ],
+)
+def test_a_missing_or_broken_file_is_named_and_recovers(own, path, replacement, part, word):
+    file, away = own.home / path, own.home / "away"
+    file.rename(away)
+    if replacement == "a folder":
+        file.mkdir()
+    elif replacement:
+        file.write_text(replacement)
+    is_not_ready(own, part, word)
+    away.replace(file)
     until_ready(own)
 
 
@@ -135,9 +120,8 @@ print("scipy.optimize" in sys.modules)
 
 def test_the_warm_up_loads_the_search_for_several_work_points(tmp_path):
     """Compiled functions are read from disk at their first call: some 400 ms in all, compared with a budget of 20."""
-    output = subprocess.run(
-        [sys.executable, "-c", IS_LOADED, str(tmp_path)], cwd=PROJECT_ROOT, check=True, capture_output=True, text=True
-    )
+    command = [sys.executable, "-c", IS_LOADED, str(tmp_path)]
+    output = subprocess.run(command, cwd=PROJECT_ROOT, check=True, capture_output=True, text=True)
     assert output.stdout.splitlines()[-2:] == ["[]", "True"]
 
 

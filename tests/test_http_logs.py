@@ -50,13 +50,8 @@ def grep(home) -> list[str]:
 
 def test_the_guides_one_liner_prints_the_seconds_of_every_run_and_nothing_else(service):
     before = len(grep(service.home))
-    nasty = [
-        "x 算法执行完成 99",
-        "a\nb 算法执行完成 77",
-        "\u2028算法执行完成 66",
-        "\r\n2026 算法执行完成 55",
-        '"; rm -rf',
-    ]
+    nasty = ["x 算法执行完成 99", "a\nb 算法执行完成 77", "\u2028算法执行完成 66", "\r\n2026 算法执行完成 55"]
+    nasty.append('"; rm -rf')
     answers = [service.post("/run_algorithm", json={"params": SAMPLE, "user_id": user}) for user in nasty]
     assert all(answer.status_code == 200 for answer in answers)
     service.post("/run_algorithm", json={"params": SAMPLE, "model": "算法执行完成 44"})

@@ -62,8 +62,8 @@ def busy(request, tmp_path_factory) -> Iterator[LiveService]:
         ramp = {"experiment_name": "ramp", **swapped, "rollout": {"stages": [0.1, 0.3, 1.0]}}
         split = {"experiment_name": "split", **both, "traffic_split": {"model_a": 0.7, "model_b": 0.3}}
         for body in (ramp, split, {"experiment_name": "halted", **both}):
-            response = running.post("/experiments", json=body)
-            assert response.status_code == 201, response.text
+            answer = running.post("/experiments", json=body)
+            assert answer.status_code == 201, answer.text
         assert running.post("/experiments/halted/pause", json={}).status_code == 200
         for number in range(10):  # separate connections, so that both workers get some
             body = {"params": SAMPLE, "experiment": "split", "user_id": f"u{number}"}
@@ -85,10 +85,7 @@ def test_runs_are_counted_with_their_gap_by_model_and_variant(busy):
     arms = {(each["variant"], each["model"]) for each in labels_of(samples, "schedule_gap_ratio_count")}
     assert {arm for arm, _ in arms} <= {"model_a", "model_b"}
     assert all("_v1." in model if arm == "model_a" else "_v2." in model for arm, model in arms)
-    low, high = (
-        value(samples, "schedule_gap_ratio_bucket", le="0.0"),
-        value(samples, "schedule_gap_ratio_bucket", le="+Inf"),
-    )
+    low, high = (value(samples, "schedule_gap_ratio_bucket", le=limit) for limit in ("0.0", "+Inf"))
     assert low <= high == 10
     assert value(samples, "run_records_total", result="written") == 10
     assert value(samples, "run_records_total", result="failed") == 0
@@ -138,12 +135,8 @@ def test_the_process_shows_its_version_and_start_time(busy):
     samples = scraped(busy)
     assert value(samples, "service_build_info") == 1
     assert BEGUN_S <= value(samples, "service_start_time_seconds") <= time.time()
-    assert {each["part"] for each in labels_of(samples, "scrape_part_up")} == {
-        "service",
-        "models",
-        "experiments",
-        "alerts",
-    }
+    parts = {each["part"] for each in labels_of(samples, "scrape_part_up")}
+    assert parts == {"service", "models", "experiments", "alerts"}
     assert value(samples, "scrape_part_up") == 4
 
 

@@ -45,10 +45,10 @@ def test_a_repeated_parameter_is_refused(running):
 
 
 COUNTED = {
-    "/performance": lambda told: told["performance"]["total_requests"],
-    "/performance/trends": lambda told: sum(point["runs"] for point in told["trends"]["points"]),
-    "/runs": lambda told: len(told["runs"]),
-    "/models/history": lambda told: told["total"],
+    "/performance": lambda body: body["performance"]["total_requests"],
+    "/performance/trends": lambda body: sum(point["runs"] for point in body["trends"]["points"]),
+    "/runs": lambda body: len(body["runs"]),
+    "/models/history": lambda body: body["total"],
 }
 
 
@@ -66,5 +66,5 @@ def test_an_unknown_name_is_reported(running, path):
     if path != "/models/history":
         answer = running.get(f"{path}?experiment=ddqn_v1_vs_v3")
         assert answer.status_code == 404
-        assert "ddqn_v1_vs_v3" in answer.json()["detail"]
+        assert answer.json()["params"] == {"experiment": "ddqn_v1_vs_v3"}
         assert running.get(f"{path}?experiment=ddqn_v1_vs_v2").status_code == 200

@@ -183,8 +183,7 @@ def test_a_pinned_model_answers_under_each_of_its_names(service):
 
 def test_a_pinned_model_that_does_not_exist_is_an_error(service):
     answer = service.post("/run_algorithm", json={"params": SAMPLE, "model": "DDQN_v99.0"})
-    assert answer.status_code == 404
-    assert "DDQN_v99.0" in answer.json()["error"]
+    assert (answer.status_code, answer.json()["params"]) == (404, {"name": "DDQN_v99.0"})
 
 
 def test_an_algorithm_pins_its_current_model(service):

@@ -12,7 +12,6 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import gevent
 import pytest
@@ -23,6 +22,7 @@ from scheduler_service.http.server.connections import ConnectionCounts, Server
 from scheduler_service.http.server.serving import DRAIN_S, listening_socket
 from scheduler_service.settings import PROJECT_ROOT
 from tests.conftest import NEW_PROCESS, LiveService, live_service
+from tests.connections import connected, read_all
 from tests.waiting import HANG_S, until
 
 SAMPLE = [10, 5, 8, 6, 7, 9, 6, 7, 6, 7, 7, 7, 4, 7, 5]
@@ -78,8 +78,8 @@ def test_two_workers_give_the_same_answers(two_workers):
     assert all(len(seen) == 1 for seen in arms.values())
     results = requests.get(f"{two_workers.url}/experiments/shared/results", timeout=HANG_S).json()["results"]
     assert sum(results["total_requests"].values()) == 60
-    info = requests.get(f"{two_workers.url}/metrics", timeout=HANG_S).text
-    counted = re.findall(r'http_requests_total\{.*route="/run_algorithm".*\} ([\d.]+)', info)
+    metrics = requests.get(f"{two_workers.url}/metrics", timeout=HANG_S).text
+    counted = re.findall(r'http_requests_total\{.*route="/run_algorithm".*\} ([\d.]+)', metrics)
     assert sum(map(float, counted)) == 60, "summed over the workers"
     assert two_workers.wait_for_log("算法执行完成", 60).count("算法执行完成") == 60
 
@@ -207,10 +207,9 @@ def test_a_worker_leaves_a_connection_to_another_only_if_that_has_far_fewer(sibl
 def test_simultaneous_connections_are_shared_evenly(supervised):
     supervised.wait_for_log("warmed up", 2)
     before = {pid: n_sockets(pid) for pid in workers_of(supervised)}
-    port = int(supervised.url.rpartition(":")[2])
     with ExitStack() as held:
         for _ in range(32):
-            held.enter_context(socket.create_connection(("127.0.0.1", port)))
+            held.enter_context(connected(supervised))
         until(lambda: sum(n_sockets(pid) - before[pid] for pid in before) >= 32)
         assert all(n_sockets(pid) - before[pid] >= 12 for pid in before)
 
@@ -311,12 +310,10 @@ HEAD = b"GET /health/live HTTP/1.1\r\nHost: x\r\n"
     ],
 )
 def test_ambiguous_requests_are_refused(service, sent, status):
-    with socket.create_connection(("127.0.0.1", int(service.url.rpartition(":")[2])), timeout=HANG_S) as client:
+    with connected(service) as client:
         client.sendall(sent)
         client.shutdown(socket.SHUT_WR)
-        answer = b""
-        while part := client.recv(65_536):
-            answer += part
+        answer = read_all(client)
     assert answer.startswith(b"HTTP/1.1 %d " % status)
     assert answer.count(b"HTTP/1.1 ") == 1
 
@@ -330,9 +327,9 @@ def test_the_memory_of_bodies_is_freed_after_their_clients_disconnect(tmp_path):
     head = b"POST /run_algorithm HTTP/1.1\r\nHost: localhost\r\nContent-Length: 8000000\r\n\r\n"
     with live_service(tmp_path, command=NEW_PROCESS) as running:
         running.run(params=[5.0] * 15)
-        before, address = resident_mib(), urlsplit(running.url)
+        before = resident_mib()
         for _ in range(2):
-            clients = [socket.create_connection((address.hostname, address.port)) for _ in range(30)]
+            clients = [connected(running) for _ in range(30)]
             for client in clients:
                 client.sendall(head + b" " * 7_900_000)
             until(lambda: resident_mib() > before + 200)
@@ -361,7 +358,6 @@ def test_the_memory_of_bodies_is_freed_after_their_clients_disconnect(tmp_path):
     ],
 )
 def test_every_valid_form_of_a_target_is_accepted(service, target, host, status):
-    address = urlsplit(service.url)
-    with closing(socket.create_connection((address.hostname, address.port), HANG_S)) as client:
+    with connected(service) as client:
         client.sendall(f"{target} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n".encode())
         assert client.recv(100).startswith(b"HTTP/1.1 %d " % status)

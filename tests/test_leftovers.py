@@ -12,7 +12,7 @@ from ab_testing import ABTestManager
 from enhanced_flask import create_app
 from scheduler_service.files import LEFTOVER_S, remove_leftovers, temporary_beside
 from scheduler_service.settings import Settings
-from tests import preloaded
+from tests.programs import run_python, start_python
 from tests.waiting import HANG_S
 
 DIE = "import os, signal\nfrom pathlib import Path\ndie = lambda *_: os.kill(os.getpid(), signal.SIGKILL)\n"
@@ -35,8 +35,7 @@ def left_in(home):
 
 
 def kill_in(home, program):
-    ended = subprocess.run([preloaded.python(), "-c", f"{DIE}home = Path({str(home)!r})\n{program}\n"], timeout=HANG_S)
-    assert ended.returncode == -signal.SIGKILL
+    assert run_python("-c", f"{DIE}home = Path({str(home)!r})\n{program}\n").returncode == -signal.SIGKILL
 
 
 @pytest.mark.parametrize("program", KILLED.values(), ids=KILLED)
@@ -69,12 +68,12 @@ def test_a_change_in_progress_is_waited_for(tmp_path):
         f"ABTestManager(Path({str(path)!r})).create_experiment('x', 'A', 'B')\n"
     )
     pipe = subprocess.PIPE
-    with subprocess.Popen([preloaded.python(), "-c", program], stdin=pipe, stdout=pipe, text=True) as writer:
+    with start_python("-c", program, stdin=pipe, stdout=pipe) as writer:
         assert writer.stdout.readline() == "written\n"
         assert len(left_in(tmp_path)) == 1
-        remover = subprocess.Popen(
-            [preloaded.python(), "-c", f"{DIE}from scheduler_service.http.watch.watching import clean_folders\n"
-             f"from scheduler_service.settings import Settings\nclean_folders(Settings(home={str(tmp_path)!r}))"]
+        remover = start_python(
+            "-c", f"{DIE}from scheduler_service.http.watch.watching import clean_folders\n"
+            f"from scheduler_service.settings import Settings\nclean_folders(Settings(home={str(tmp_path)!r}))"
         )  # fmt: skip
         time.sleep(0.5)  # it may check meanwhile; no assertion depends on its progress
         assert len(left_in(tmp_path)) == 1
@@ -85,13 +84,8 @@ def test_a_change_in_progress_is_waited_for(tmp_path):
 
 
 def test_only_our_own_temporary_files_are_removed(tmp_path):
-    names = (
-        ".vimrc.tmp",
-        "report.tmp",
-        ".x.0123456789abcdeg.tmp",
-        ".x.0123456789abcdef.tmp.bak",
-        ".x.0123456789abcdef",
-    )
+    near = (".x.0123456789abcdeg.tmp", ".x.0123456789abcdef.tmp.bak", ".x.0123456789abcdef")
+    names = (".vimrc.tmp", "report.tmp", *near)
     for name in names:
         (tmp_path / name).touch()
     (tmp_path / ".x.0123456789abcdef.tmp").mkdir()
@@ -115,7 +109,7 @@ def test_metrics_of_killed_workers_are_removed_and_those_of_running_ones_kept(tm
 
     def service():
         pipe = subprocess.PIPE
-        started = subprocess.Popen([preloaded.python(), "-c", program], stdin=pipe, stdout=pipe, text=True)
+        started = start_python("-c", program, stdin=pipe, stdout=pipe)
         return started, Path(started.stdout.readline().strip())
 
     (first, killed), (second, living) = service(), service()

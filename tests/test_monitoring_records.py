@@ -54,27 +54,20 @@ def test_columns_have_their_types_without_records(monitor):
 
 
 @pytest.mark.parametrize("offset_h", [0, 8, -5])
-def test_times_may_be_naive_local_or_have_an_offset(monitor, monkeypatch, offset_h):
-    import time
-
-    monkeypatch.setenv("TZ", f"ABC{-offset_h:+d}")  # POSIX counts west as positive
-    time.tzset()
-    try:
-        for minutes in range(5):
-            monitor.record_performance(record(f"r{minutes}", timestamp=NOW + timedelta(minutes=minutes)))
-        naive = (NOW + timedelta(hours=offset_h)).replace(tzinfo=None)
-        for start in (
-            naive + timedelta(minutes=3),
-            (naive + timedelta(minutes=3)).isoformat(),
-            "2026-11-23T12:03:00Z",
-            "2026-11-23T20:03:00+08:00",
-            NOW + timedelta(minutes=3),
-        ):
-            assert list(monitor.get_performance_data(start_time=start)["request_id"]) == ["r3", "r4"]
-            assert list(monitor.get_performance_data(end_time=start)["request_id"]) == ["r0", "r1", "r2", "r3"]
-    finally:
-        monkeypatch.undo()
-        time.tzset()
+def test_times_may_be_naive_local_or_have_an_offset(monitor, set_time_zone, offset_h):
+    set_time_zone(f"ABC{-offset_h:+d}")  # POSIX counts west as positive
+    for minutes in range(5):
+        monitor.record_performance(record(f"r{minutes}", timestamp=NOW + timedelta(minutes=minutes)))
+    naive = (NOW + timedelta(hours=offset_h)).replace(tzinfo=None)
+    for start in (
+        naive + timedelta(minutes=3),
+        (naive + timedelta(minutes=3)).isoformat(),
+        "2026-11-23T12:03:00Z",
+        "2026-11-23T20:03:00+08:00",
+        NOW + timedelta(minutes=3),
+    ):
+        assert list(monitor.get_performance_data(start_time=start)["request_id"]) == ["r3", "r4"]
+        assert list(monitor.get_performance_data(end_time=start)["request_id"]) == ["r0", "r1", "r2", "r3"]
 
 
 def test_an_invalid_time_is_refused_by_name(monitor):

@@ -10,7 +10,6 @@ import pandas as pd
 import pytest
 
 from ab_testing import ABTestManager
-from enhanced_flask import make_folders, make_services
 from monitoring import ABTestAnalyzer, PairRecord, PerformanceMonitor, PerformanceRecord
 from scheduler_env.standard_cycle import SAMPLE_PARAMS
 from scheduler_service.clock import to_iso
@@ -26,7 +25,6 @@ from scheduler_service.http.runs.running import compute
 from scheduler_service.reporting.ab_test import ab_test_report
 from scheduler_service.reporting.evolution import course
 from scheduler_service.reporting.page import html_of
-from scheduler_service.settings import Settings
 from scheduler_service.stats.comparison import compare_arms
 from scheduler_service.stats.guardrails import check_guardrails
 from scheduler_service.stats.optimality import MIN_ANSWERS, PROVEN_GAP, PROVEN_SHARE
@@ -38,6 +36,7 @@ from scheduler_service.words import WORDS
 from tests.codes import coded
 from tests.databases import write_database
 from tests.pages import Page
+from tests.parts import parts_over
 
 SAMPLE = list(SAMPLE_PARAMS)
 BEGIN = datetime(2026, 11, 20, tzinfo=UTC)
@@ -141,9 +140,7 @@ def test_figures_trends_and_metrics_include_it(service):
 
 
 def test_a_cached_answer_includes_it(tmp_path):
-    settings = Settings(home=tmp_path)
-    make_folders(settings)
-    parts, cache = make_services(settings), AnswerCache(10**7)
+    parts, cache = parts_over(tmp_path), AnswerCache(10**7)
     request = RunRequest.model_validate({"params": SAMPLE, "time_budget_ms": 0})
     first, second = (compute(request, f"r{n}", parts.models, parts.experiments, 1_000, cache).run for n in range(2))
     assert (first.is_cached, second.is_cached) == (False, True)
@@ -298,9 +295,7 @@ def test_the_most_lost_requests_have_both_makespans():
 
 
 def test_a_replay_can_be_judged_by_it(tmp_path, capsys):
-    settings = Settings(home=tmp_path)
-    make_folders(settings)
-    monitor = make_services(settings).monitor
+    monitor = parts_over(tmp_path).monitor
     for user in range(PLANNERS):
         hours = [float(each) for each in np.random.default_rng(user).integers(2, 20, 15)]
         request = {"input_params": {"params": hours}, "time_budget_ms": 20.0}

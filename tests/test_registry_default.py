@@ -76,8 +76,7 @@ def test_unknown_and_undeployable_models_are_refused(client, home):
     body = {"model_path": str(weights), "algorithm_name": "DDQN", "bump": "major"}
     new = client.post("/models/register", json=body).json["model_key"]
     refused = put(client, new)
-    assert refused.status_code == 409
-    assert "is registered" in refused.json["detail"]
+    assert (refused.status_code, refused.json["code"]) == (409, "move_not_allowed")
     assert client.get(f"/models/{new}/outlook").json["refusals"]["default"] in refused.json["detail"]
     assert put(client, "DDQN_v9.0").status_code == 404
     for wrong in ({}, {"model_key": ""}, {"model_key": V1, "extra": 1}, {"model_key": 7}):
@@ -103,13 +102,17 @@ def test_the_change_survives_a_kill_between_file_and_history(client, home):
 
 
 def test_a_promotion_and_its_reversal_are_recorded_as_changes_of_the_default(client):
-    body = {"experiment_name": "told", "model_a": V2, "model_b": V1, "guardrails": False}
+    body = {"experiment_name": "moved", "model_a": V2, "model_b": V1, "guardrails": False}
     assert client.post("/experiments", json=body).status_code == 201
-    client.post("/experiments/told/promote", json={"reason": "例会", "actor": "li"})
-    client.post("/experiments/told/revert", json={"actor": "li"})
-    data = [each for each in client.get("/models/history").json["events"] if each["event"] == "made_default"][:2]
-    assert [each["reason"] for each in data] == ["experiment told: the promotion was reverted", "experiment told: 例会"]
-    assert [each["model_key"] for each in data] == [key(client, V2), key(client, V1)]
+    client.post("/experiments/moved/promote", json={"reason": "例会", "actor": "li"})
+    client.post("/experiments/moved/revert", json={"actor": "li"})
+    changes = [each for each in client.get("/models/history").json["events"] if each["event"] == "made_default"][:2]
+    reasons = [each["reason"] for each in changes]
+    assert reasons == [
+        "experiment told: the promotion was reverted",
+        "experiment told: 例会",
+    ]
+    assert [each["model_key"] for each in changes] == [key(client, V2), key(client, V1)]
 
 
 def test_shares_are_of_answered_requests_and_arms_of_their_users(client, home):

@@ -315,7 +315,7 @@ def test_a_full_disk_is_a_clear_error_and_changes_nothing(tmp_path, weights, mon
         lambda: manager.tag_model("canary", key),
         lambda: manager.delete_model(key),
     ):
-        with pytest.raises(StorageUnavailable, match="No space left"):
+        with pytest.raises(StorageUnavailable, check=lambda err: err.params["reason"] == "No space left on device"):
             change()
     monkeypatch.setattr(os, "fsync", with_room)
     assert [(record.model_key, record.status, record.tags) for record in manager.list_models()] == [

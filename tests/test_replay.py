@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from enhanced_flask import make_folders, make_services
+from enhanced_flask import make_services
 from monitoring import PerformanceMonitor, PerformanceRecord
 from scheduler_env.baselines import load_baseline
 from scheduler_env.standard_cycle import SAMPLE_PARAMS
@@ -33,8 +33,8 @@ from scheduler_service.experiments.replay import (
     state_of,
 )
 from scheduler_service.http.services import Services
-from scheduler_service.settings import Settings
 from tests.codes import coded
+from tests.parts import parts_over
 from tests.waiting import in_threads, until
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -395,9 +395,7 @@ REQUESTS = 160
 @pytest.fixture(scope="module")
 def parts(tmp_path_factory) -> Services:
     """The service's parts, with the seed models and requests of 160 users, each answered by a greedy rule."""
-    settings = Settings(home=tmp_path_factory.mktemp("replays"))
-    make_folders(settings)
-    services = make_services(settings)
+    services = parts_over(tmp_path_factory.mktemp("replays"))
     log_runs(services.monitor, REQUESTS, experiment=None)
     for name, models in {"better": ("DDQN_v1.0", "DDQN_v2.0"), "worse": ("DDQN_v2.0", "DDQN_v1.0")}.items():
         services.experiments.create_experiment(name, *models)

@@ -8,10 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from enhanced_flask import make_folders, make_services
 from monitoring import PerformanceMonitor
-from scheduler_service.settings import Settings
 from tests import preloaded
+from tests.parts import parts_over
 from tests.test_replay import log_runs, params_of
 from tests.waiting import HANG_S, until
 
@@ -22,9 +21,7 @@ ROOT = Path(__file__).resolve().parent.parent
 @pytest.fixture
 def home(tmp_path) -> Path:
     """A service's home with an experiment and the requests of 40 users."""
-    settings = Settings(home=tmp_path)
-    make_folders(settings)
-    services = make_services(settings)
+    services = parts_over(tmp_path)
     services.experiments.create_experiment("e", "DDQN_v1.0", "DDQN_v2.0")
     log_runs(services.monitor, 40)
     services.monitor.close()

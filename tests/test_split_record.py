@@ -7,16 +7,15 @@ import pandas as pd
 import pytest
 
 from ab_testing import ABTestManager
-from enhanced_flask import make_folders, make_services
 from monitoring import PerformanceMonitor, PerformanceRecord
 from scheduler_env.standard_cycle import SAMPLE_PARAMS
 from scheduler_service.experiments.examination import RUN_COLUMNS, examine
 from scheduler_service.http.contract.runs import RunRequest
 from scheduler_service.http.runs.running import compute
-from scheduler_service.settings import Settings
 from scheduler_service.telemetry.history import latest_runs
 from scheduler_service.telemetry.schema import SCHEMA_VERSION
 from tests.databases import write_database
+from tests.parts import parts_over
 
 NOW = datetime(2026, 11, 28, tzinfo=UTC)
 SAMPLE = list(SAMPLE_PARAMS)
@@ -95,9 +94,7 @@ def test_the_service_records_it_for_assigned_runs_only(service):
 
 
 def test_a_failed_run_of_an_arm_has_it_and_the_fallback_run_has_not(tmp_path):
-    settings = Settings(home=tmp_path)
-    make_folders(settings)
-    parts = make_services(settings)
+    parts = parts_over(tmp_path)
     parts.experiments.create_experiment("e", "DDQN_v2.0", "DDQN_v1.0", {"model_a": 0.25, "model_b": 0.75})
     (tmp_path / "models" / "models" / f"{parts.models.resolve('DDQN_v1.0')}.pth").unlink()
     user = user_in(parts.experiments, "e", "model_b")

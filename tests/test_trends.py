@@ -100,28 +100,23 @@ def test_a_database_without_runs_has_empty_trends(tmp_path):
 @pytest.mark.parametrize(
     ("hours", "points"), [(0.01, 1), (0.1, 500), (1, 60), (24, 48), (168, 84), (720, 30), (8784, 500)]
 )
-def test_buckets_start_on_the_local_clock_and_the_last_one_includes_now(monkeypatch, zone, hours, points):
-    monkeypatch.setenv("TZ", zone)
-    time.tzset()
-    try:
-        bounds, length_s = bucket_bounds(NOW, timedelta(hours=hours), points)
-        starts = bounds[:-1]
-        assert 1 <= len(starts) <= points
-        assert length_s in BUCKETS_S
-        lengths_s = {(b - a).total_seconds() for a, b in pairwise(bounds)}
-        assert lengths_s <= {length_s + change_s for change_s in (0.0, 3_600.0, -3_600.0)}
-        assert bounds[-2] <= NOW < bounds[-1]
-        assert len(starts) == 1 or NOW - starts[0] <= timedelta(hours=hours)
-        for start in starts:
-            local = start.astimezone()
-            if length_s < 86_400:
-                assert (local.hour * 3_600 + local.minute * 60 + local.second) % length_s == 0
-            else:
-                assert (local.hour, local.minute) == (0, 0)
-                assert length_s < 604_800 or local.weekday() == 0
-    finally:
-        monkeypatch.undo()
-        time.tzset()
+def test_buckets_start_on_the_local_clock_and_the_last_one_includes_now(set_time_zone, zone, hours, points):
+    set_time_zone(zone)
+    bounds, length_s = bucket_bounds(NOW, timedelta(hours=hours), points)
+    starts = bounds[:-1]
+    assert 1 <= len(starts) <= points
+    assert length_s in BUCKETS_S
+    lengths_s = {(b - a).total_seconds() for a, b in pairwise(bounds)}
+    assert lengths_s <= {length_s + change_s for change_s in (0.0, 3_600.0, -3_600.0)}
+    assert bounds[-2] <= NOW < bounds[-1]
+    assert len(starts) == 1 or NOW - starts[0] <= timedelta(hours=hours)
+    for start in starts:
+        local = start.astimezone()
+        if length_s < 86_400:
+            assert (local.hour * 3_600 + local.minute * 60 + local.second) % length_s == 0
+        else:
+            assert (local.hour, local.minute) == (0, 0)
+            assert length_s < 604_800 or local.weekday() == 0
 
 
 @pytest.mark.parametrize("offset_min", [480, -210, 0, 840])

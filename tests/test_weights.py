@@ -230,13 +230,9 @@ def test_a_service_that_registers_and_serves_a_new_model_does_not_import_torch(t
         key = answer.json()["model_key"]
         for _ in range(8):
             assert running.run(params=list(SAMPLE_PARAMS), model=key)["result"]["makespan"] > 0
-        listed = subprocess.run(
-            ["ps", "-o", "pid=", "--pid", str(running.process.pid), "--ppid", str(running.process.pid)],
-            capture_output=True,
-            text=True,
-            check=True,
-        ).stdout.split()
-        serving = [pid for pid in listed if "examiner" not in Path(f"/proc/{pid}/cmdline").read_text()]
+        pid = running.process.pid
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        serving = [pid for pid in (str(pid), *children) if "examiner" not in Path(f"/proc/{pid}/cmdline").read_text()]
         assert len(serving) == (3 if arguments else 1)
         for pid in serving:
             assert "libtorch" not in Path(f"/proc/{pid}/maps").read_text()

@@ -19,7 +19,7 @@ from scheduler_env.standard_cycle import SAMPLE_PARAMS
 from scheduler_service.keys import digest_of
 from tests.conftest import LiveService, live_service
 from tests.console.browsing import WIDE, check_accessibility, check_both_sizes, new_context
-from tests.test_alerts import Receiver
+from tests.receiver import Receiver
 from tests.test_trends import fill
 from tests.waiting import until
 
@@ -28,10 +28,8 @@ MAKESPAN_ALERT = "平均总工期高于阈值"
 
 @pytest.fixture(scope="module")
 def receiver() -> Iterator[Receiver]:
-    server = Receiver()
-    yield server
-    server.shutdown()
-    server.server_close()
+    with Receiver() as server:
+        yield server
 
 
 @pytest.fixture(scope="module")
