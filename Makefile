@@ -65,12 +65,12 @@ rest:
 	$(BIN)/python -m scheduler_env.warm_up --until serving
 	$(MAKE) setup
 
-# Two processes, a file's tests in one of them: what waits in one leaves the processor to the other. In their order: the
-# longest files are not the ones with the most tests.
+# Three processes for two cores, a file's tests in one of them: a third of a test's time is waiting, for a service, a
+# browser or a clock. In their order: the longest files are not the ones with the most tests.
 test: setup-dev  ## Run every test
-	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 
-lint: setup-dev  ## ruff and mypy --strict
+lint: $(VENV)/.dev  ## ruff and mypy --strict
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy

@@ -172,6 +172,7 @@ def test_where_no_key_counts_none_is_asked_for(page: Page):
     expect(dialog).to_be_hidden()
 
 
+@pytest.mark.changes_context
 def test_a_key_of_another_service_is_not_called_good_where_none_counts(page: Page):
     page.add_init_script("sessionStorage.setItem('scheduler.api_key', 'of another service')")
     page.goto("/#/models")
