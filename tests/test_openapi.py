@@ -1,4 +1,4 @@
-"""The document and its page: complete, valid, and what a running service does."""
+"""The OpenAPI document and its page: complete, valid, and true for a running service."""
 
 import json
 import re
@@ -35,32 +35,32 @@ def test_the_document_is_valid_openapi():
     assert document()["openapi"].startswith("3.1.")
 
 
-def test_the_document_has_every_route_and_no_other(app):
+def test_the_document_has_exactly_the_routes(app):
     rules = {
         (method, re.sub(r"<(\w+)>", r"{\1}", rule.rule))
         for rule in app.url_map.iter_rules()
-        if not rule.endpoint.startswith("console.")  # a page for people, no interface
+        if not rule.endpoint.startswith("console.")  # a page for people, no API
         for method in rule.methods - {"HEAD", "OPTIONS"}
     }
     assert {(contract.method, contract.path) for contract in CONTRACTS} == rules
 
 
-def test_every_reference_leads_somewhere():
+def test_every_reference_exists():
     text = json.dumps(document())
     assert set(re.findall(r'"#/components/schemas/(\w+)"', text)) <= set(document()["components"]["schemas"])
     assert set(re.findall(r'"#/components/headers/([\w-]+)"', text)) <= set(document()["components"]["headers"])
 
 
 @pytest.mark.parametrize("contract", CONTRACTS, ids=lambda contract: contract.key)
-def test_the_examples_of_an_operation_fit_its_schemas(contract):
-    told = told_of(contract)
+def test_the_examples_of_an_operation_match_its_schemas(contract):
+    result = told_of(contract)
     if contract.body is not None:
-        described = told["requestBody"]["content"]["application/json"]
+        described = result["requestBody"]["content"]["application/json"]
         assert described["examples"]
         for example in described["examples"].values():
             validated(contract.body, example["value"])
             assert problems_of(described["schema"], example["value"]) == []
-    errors = {status: answer for status, answer in told["responses"].items() if int(status) >= 400}
+    errors = {status: answer for status, answer in result["responses"].items() if int(status) >= 400}
     assert errors
     for status, answer in errors.items():
         (content,) = answer["content"].values()
@@ -73,7 +73,7 @@ def test_each_lane_is_a_part_of_the_service():
     assert lanes <= Services.__annotations__.keys()
 
 
-def test_answers_may_get_further_members():
+def test_answers_may_get_additional_members():
     schemas = document()["components"]["schemas"]
     bodies = {contract.body.__name__ for contract in CONTRACTS if contract.body} | {"UploadRequest", "RolloutRequest"}
     assert [name for name, schema in schemas.items() if "additionalProperties" in schema and name not in bodies] == []
@@ -109,8 +109,8 @@ generation.max-examples = 4
 """The cases of the slow operations; `make fuzz` has the others, too."""
 
 
-def test_a_running_service_does_what_the_document_says(tmp_path):
-    """`make fuzz` tries each operation on many examples."""
+def test_a_running_service_matches_the_document(tmp_path):
+    """`make fuzz` also tries the slow operations, with many examples."""
     config = tmp_path / "schemathesis.toml"
     config.write_text(CONFIG.read_text("utf-8") + FEWER, "utf-8")
     with inhabited_service(tmp_path / "home") as running:
@@ -123,7 +123,7 @@ def test_a_running_service_does_what_the_document_says(tmp_path):
 
 
 def _numbers_without_a_unit(schema: object, path: str) -> Iterator[str]:
-    """Paths of the numbers, pairs and lists of numbers that neither they nor what holds them describe."""
+    """Paths of numbers, pairs and lists of numbers whose unit neither they nor their parent describe."""
     if not isinstance(schema, dict):
         return
     kinds = schema.get("type")
@@ -138,9 +138,9 @@ def _numbers_without_a_unit(schema: object, path: str) -> Iterator[str]:
         yield from _numbers_without_a_unit(each, path)
 
 
-def test_every_figure_of_experiments_and_alerts_says_its_unit():
-    """Shares, points and percent stand side by side there, and look alike."""
+def test_every_figure_of_experiments_and_alerts_has_a_unit():
+    """Shares, percentage points and percent appear side by side and look alike."""
     schemas = document()["components"]["schemas"]
     named = ("ResultsAnswer", "Comparison", "PairedVerdict", "Guardrail", "CannotTell", "Contradiction", "Experiment")
-    more = ("Rollout", "PlanAnswer", "CourseAnswer", "AssignmentAnswer", "ReplayAnswer", "Alert", "AlertsAnswer")
-    assert [path for name in (*named, *more) for path in _numbers_without_a_unit(schemas[name], name)] == []
+    options = ("Rollout", "PlanAnswer", "CourseAnswer", "AssignmentAnswer", "ReplayAnswer", "Alert", "AlertsAnswer")
+    assert [path for name in (*named, *options) for path in _numbers_without_a_unit(schemas[name], name)] == []

@@ -216,11 +216,11 @@ def test_an_invalid_period_or_number_of_points_is_refused(client, query):
 def test_reports_are_listed_newest_first(client, home):
     assert client.get("/reports").json == {"status": "success", "reports": [], "total": 0}
     client.post("/experiments", json={"experiment_name": "v1_vs_v2", "model_a": "DDQN_v1.0", "model_b": "DDQN_v2.0"})
-    listed = [
+    created = [
         client.post("/reports/performance", json={"days": 1, "lang": "en", "format": "pdf"}).json["report"],
         client.post("/reports/ab_test", json={"experiment_name": "v1_vs_v2"}).json["report"],
     ]
-    for age_s, name in ((60, listed[0]), (50, listed[0].replace(".pdf", ".html")), (40, listed[1])):
+    for age_s, name in ((60, created[0]), (50, created[0].replace(".pdf", ".html")), (40, created[1])):
         moment = time.time() - age_s
         os.utime(home / "reports" / name, (moment, moment))
     listed = client.get("/reports").json["reports"]
@@ -234,7 +234,7 @@ def test_reports_are_listed_newest_first(client, home):
         assert (answer.status_code, len(answer.data)) == (200, each["size_bytes"])
         assert abs(datetime.fromisoformat(each["created_at"]) - datetime.now(UTC)) < timedelta(minutes=5)
     limited = client.get("/reports?limit=1").json
-    assert ([each["name"] for each in limited["reports"]], limited["total"]) == ([listed[1]], 3)
+    assert ([each["name"] for each in limited["reports"]], limited["total"]) == ([created[1]], 3)
     assert str(home) not in client.get("/reports").text
 
 

@@ -1,4 +1,4 @@
-"""A real browser on the real service: Debian's Chromium, driven by playwright, which brings no browser of its own."""
+"""A real browser on the real service: Debian's Chromium, driven by playwright."""
 
 import os
 from collections.abc import Iterator
@@ -16,14 +16,14 @@ expect.set_options(timeout=PATIENCE_MS)
 
 @pytest.fixture(scope="module")
 def console(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveService]:
-    """A service of the module's own, whose records, models and experiments its tests may change."""
+    """A service for one module; its tests may change records, models and experiments."""
     with live_service(tmp_path_factory.mktemp("console")) as running:
         yield running
 
 
 @pytest.fixture
 def mistakes() -> list[str]:
-    """What the browser's console complained of. A test that provokes it takes out what it expects."""
+    """The errors in the browser's console. A test that provokes one removes it from the list."""
     return []
 
 
@@ -81,8 +81,7 @@ def page(
 ) -> Iterator[Page]:
     """A page 1280 pixels wide; `page.goto("/#/models")`. Any error in the browser's console fails the test.
 
-    A test that changes its page for good, by a clock, permissions or a script for each document, is marked with
-    `changes_context`.
+    A test that changes its context, by a clock or by permissions, is marked with `changes_context`.
     """
     if not tabs:
         tabs.append(new_tab(browser, console))
@@ -116,7 +115,7 @@ def workpoints(schedule: Page) -> Page:
 
 @pytest.fixture
 def third(console: LiveService) -> Iterator[str]:
-    """The key of one more model."""
+    """The key of a third model."""
     (weights,) = (console.home / "models").rglob("*_v1.0.0.pth")
     body = {"model_path": str(weights), "algorithm_name": "DDQN", "bump": "major", "created_by": "tests"}
     answer = console.post("/models/register", json=body)
