@@ -1,8 +1,14 @@
 """Random instances for property tests: hypothesis strategies that cover more than real plants need."""
 
+import numpy as np
 from hypothesis import strategies as st
 
 from scheduler_env import Instance, Mode, Step, Team, WorkPoint
+
+
+def params_of(user: int) -> list[float]:
+    """The durations of a user's plant; all users have different ones."""
+    return [float(hours) for hours in np.random.default_rng(user).integers(2, 20, 15)]
 
 
 @st.composite

@@ -43,7 +43,6 @@ from tests.programs import run_python
 from tests.receiver import Receiver
 from tests.waiting import in_threads
 
-ROOT = Path(__file__).resolve().parent.parent
 NOON = datetime(2026, 11, 25, 12, 0, tzinfo=UTC)
 SAMPLE = [10, 5, 8, 6, 7, 9, 6, 7, 6, 7, 7, 7, 4, 7, 5]
 

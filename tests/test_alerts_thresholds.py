@@ -21,7 +21,6 @@ from tests.conftest import LiveService, live_service
 from tests.programs import run_python, start_python
 from tests.waiting import until
 
-ROOT = Path(__file__).resolve().parent.parent
 NOON = datetime(2026, 11, 25, 12, 0, tzinfo=UTC)
 
 NAMES = [*(each.name for each in single_thresholds()), "max_gap_<work points>"]

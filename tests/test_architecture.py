@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parent.parent
+from tests.conftest import ROOT
+
 DOORS = ("model_manager", "ab_testing", "monitoring")
 
 LAYERS: dict[str, int] = {

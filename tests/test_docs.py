@@ -117,7 +117,7 @@ def kind(value: Any) -> str:
     return "number" if is_number else type(value).__name__
 
 
-# --- what is shown, runs ---
+# --- the examples run ---
 
 
 @pytest.mark.parametrize("document", EXECUTED)

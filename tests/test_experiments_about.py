@@ -27,13 +27,13 @@ def about(experiment):
 
 
 def test_they_are_stored_and_shown_with_the_experiment(client, home):
-    assert create(client, "told", **ABOUT).status_code == 201
-    assert about(client.get("/experiments/told").json["experiment"]) == ABOUT
+    assert create(client, "described", **ABOUT).status_code == 201
+    assert about(client.get("/experiments/described").json["experiment"]) == ABOUT
     listed = {each["name"]: each for each in client.get("/experiments").json["experiments"]}
-    assert about(listed["told"]) == ABOUT
-    assert about(json.loads((home / "ab_test_config.json").read_text("utf-8"))["experiments"]["told"]) == ABOUT
+    assert about(listed["described"]) == ABOUT
+    assert about(json.loads((home / "ab_test_config.json").read_text("utf-8"))["experiments"]["described"]) == ABOUT
     for lang in ("zh", "en"):
-        report = client.post("/reports/ab_test", json={"experiment_name": "told", "lang": lang}).json["report"]
+        report = client.post("/reports/ab_test", json={"experiment_name": "described", "lang": lang}).json["report"]
         page = client.get(f"/reports/{report}").text
         assert ">新模型是否缩短停工？</" in page
         assert "Заводы &gt; 8 пунктов: −2 %" in page
@@ -85,7 +85,7 @@ def test_unprintable_text_is_refused_with_its_position(client, home, name, text)
     before = (home / "ab_test_config.json").read_bytes()
     for answer in (
         create(client, "wrong", **{name: text}),
-        client.post("/experiments/told/describe", json={name: text}),
+        client.post("/experiments/described/describe", json={name: text}),
     ):
         assert answer.status_code in (400, 422), answer.json
         assert answer.content_type == "application/problem+json"

@@ -287,7 +287,7 @@ def test_several_processes_that_write_at_once_lose_nothing(path):
     expected = {f"p{writer}_{number}" for writer in range(3) for number in range(10)}
     assert {experiment.name for experiment in reader.list_experiments()} == expected
     assert [reader.config[f"_note_{writer}"] for writer in range(3)] == [9, 9, 9]
-    assert problems == {None}  # nobody ever read half a file
+    assert problems == {None}  # half a file was never read
 
 
 def test_a_file_too_large_to_read_back_is_not_written(tmp_path):

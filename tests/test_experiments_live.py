@@ -17,17 +17,13 @@ from scheduler_env.network import read_checkpoint, save_checkpoint
 from scheduler_env.standard_cycle import standard_instance
 from tests.checkpoints import SEED
 from tests.conftest import NEW_PROCESS, LiveService, live_service
+from tests.instances import params_of
 from tests.waiting import until
 
 pytestmark = pytest.mark.slow
 
 ROLLOUT = {"stages": [0.2, 0.5, 1.0], "min_samples": 50, "min_hours": 0}
 CLIENTS, BATCH = 4, 100
-
-
-def params_of(user: int) -> list[float]:
-    """The plant of a user; all users have different ones."""
-    return [float(hours) for hours in np.random.default_rng(user).integers(2, 20, 15)]
 
 
 def ask(service: LiveService, experiment: str, user: int) -> dict[str, object]:

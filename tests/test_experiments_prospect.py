@@ -173,13 +173,13 @@ def test_a_breached_guardrail_and_certain_failures_are_objections(service):
 
 def test_the_command_line_shows_the_outlook_and_requires_the_same_consent(service, home, capsys, monkeypatch):
     client, record = service
-    create(client, "told")
-    record("told", 400, 1.3)
+    create(client, "asked_about")
+    record("asked_about", 400, 1.3)
     home_option = ("--home", str(home))
-    assert main(ABTestManager, ["results", "told", *home_option]) == 0
-    assert "to do so: python -m ab_testing stop told" in capsys.readouterr().out
+    assert main(ABTestManager, ["results", "asked_about", *home_option]) == 0
+    assert "to do so: python -m ab_testing stop asked_about" in capsys.readouterr().out
     before = default_of(client)
-    assert main(ABTestManager, ["promote", "told", *home_option]) == 1
+    assert main(ABTestManager, ["promote", "asked_about", *home_option]) == 1
     err = capsys.readouterr().err
     assert err.startswith("AGAINST IT: B is ")
     assert "longer than A in makespan = worse" in err
@@ -188,10 +188,10 @@ def test_the_command_line_shows_the_outlook_and_requires_the_same_consent(servic
     monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
     for answer in ("n", EOFError):  # Ctrl-D
         monkeypatch.setattr("builtins.input", Mock(side_effect=[answer]))
-        assert main(ABTestManager, ["promote", "told", "--although-worse", *home_option]) == 1
+        assert main(ABTestManager, ["promote", "asked_about", "--although-worse", *home_option]) == 1
         assert default_of(client) == before
     monkeypatch.setattr("builtins.input", lambda _: "y")
-    assert main(ABTestManager, ["promote", "told", "--although-worse", *home_option]) == 0
+    assert main(ABTestManager, ["promote", "asked_about", "--although-worse", *home_option]) == 0
     assert default_of(client) != before
 
 

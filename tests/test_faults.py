@@ -30,7 +30,6 @@ from tests.databases import write_database
 from tests.programs import run_python
 from tests.waiting import HANG_S, in_threads, until
 
-ROOT = Path(__file__).resolve().parent.parent
 SAMPLE = list(SAMPLE_PARAMS)
 
 

@@ -2,7 +2,6 @@
 
 import itertools
 import random
-import warnings
 from xml.etree import ElementTree
 
 import pytest
@@ -14,12 +13,7 @@ from scheduler_env.standard_cycle import DEFAULT_TEAMS, crew_modes, standard_wor
 VIEWS = ("process", "workpoint", "team")
 
 
-@pytest.fixture(autouse=True)
-def _every_warning_fails():
-    """matplotlib only warns about a missing glyph; without this, the test would pass."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        yield
+pytestmark = pytest.mark.filterwarnings("error")  # matplotlib only warns about a missing glyph
 
 
 def greedy(instance: Instance) -> Schedule:

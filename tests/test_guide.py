@@ -110,10 +110,10 @@ def python(guide: LiveService, *snippets: str, before: str = "", after: str = ""
         model_manager, ab_manager = ModelVersionManager(), ABTestManager()
         monitor, analyzer = PerformanceMonitor(), ABTestAnalyzer(PerformanceMonitor())
         logger = logging.getLogger("guide")
-        told = {}
+        collected = {}
     """
     parts = [textwrap.dedent(preamble), textwrap.dedent(before), *snippets, textwrap.dedent(after)]
-    script = "\n".join([*parts, 'print("\\n" + json.dumps(told))'])
+    script = "\n".join([*parts, 'print("\\n" + json.dumps(collected))'])
     ended = subprocess.run(
         [preloaded.python(), "-c", script],
         cwd=guide.home,
@@ -229,7 +229,7 @@ def text_of_run() -> str:
 
 def test_both_reports_are_made(guide):
     result = python(guide, block("monitor.generate_performance_report"), block("analyzer.generate_ab_test_report"),
-                  after="told |= {'performance': report_path, 'ab': ab_report}")  # fmt: skip
+                  after="collected |= {'performance': report_path, 'ab': ab_report}")  # fmt: skip
     for path in (result["performance"], result["ab"]):
         page = Path(path)
         assert page.parent == guide.home / "reports"
@@ -266,7 +266,7 @@ def test_the_release_process_from_training_to_production(guide):
                 model_manager.promote_model("DDQN_v1.0", "deployed")
                 model_manager.promote_model("DDQN_v2.0", "retired")
         """,
-        after="told |= {'key': new, 'default': ab_manager.default_model}",
+        after="collected |= {'key': new, 'default': ab_manager.default_model}",
     )
     assert result["default"] == "new_model"
     assert guide.get(f"/models/{result['key']}").json()["model"]["status"] == "deployed"
@@ -286,7 +286,7 @@ def test_the_alerts_are_sent_when_thresholds_are_passed(guide):
             quiet, sent[:] = list(sent), []
             PERFORMANCE_THRESHOLDS |= {"max_makespan": 1.0, "min_success_rate": 1.1}
             check_performance_alerts()
-            told |= {"quiet": quiet, "sent": sent}
+            collected |= {"quiet": quiet, "sent": sent}
         """,
     )
     assert result["quiet"] == []
@@ -316,7 +316,7 @@ def test_a_model_that_does_not_load_is_diagnosed(guide):
     (guide.home / "broken.pth").write_bytes(b"not a model")
     loop = """
         for model_path in ("best_model_v2.pth", "missing.pth", "broken.pth"):
-            logger.error = told.setdefault(model_path, []).append
+            logger.error = collected.setdefault(model_path, []).append
     """
     snippet = textwrap.indent(block("检查模型文件是否存在"), "    ")
     result = python(guide, textwrap.dedent(loop) + snippet, before="import torch")
@@ -334,7 +334,7 @@ def test_the_distribution_of_users_can_be_checked(guide):
         guide,
         snippet.replace('"user_2", ...]', '"user_2", *(f"user_{n}" for n in range(3, 401))]'),
         before="ab_manager.create_experiment('experiment', 'DDQN_v1.0', 'DDQN_v2.0', {'model_a': 0.7, 'model_b': 0.3})",
-        after="told['distribution'] = distribution",
+        after="collected['distribution'] = distribution",
     )
     assert set(result["distribution"]) == {"DDQN_v1.0", "DDQN_v2.0"}
     assert sum(result["distribution"].values()) == 400

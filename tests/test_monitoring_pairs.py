@@ -20,7 +20,6 @@ from tests.databases import write_database
 from tests.programs import start_python
 from tests.waiting import HANG_S
 
-ROOT = Path(__file__).resolve().parent.parent
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 
 

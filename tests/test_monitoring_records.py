@@ -17,7 +17,6 @@ from tests.codes import coded
 from tests.programs import run_python, start_python
 from tests.waiting import HANG_S, in_threads
 
-ROOT = Path(__file__).resolve().parent.parent
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 
 

@@ -109,8 +109,8 @@ def test_a_promotion_and_its_reversal_are_recorded_as_changes_of_the_default(cli
     changes = [each for each in client.get("/models/history").json["events"] if each["event"] == "made_default"][:2]
     reasons = [each["reason"] for each in changes]
     assert reasons == [
-        "experiment told: the promotion was reverted",
-        "experiment told: 例会",
+        "experiment moved: the promotion was reverted",
+        "experiment moved: 例会",
     ]
     assert [each["model_key"] for each in changes] == [key(client, V2), key(client, V1)]
 

@@ -5,7 +5,6 @@ import json
 from collections import Counter
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -34,16 +33,13 @@ from scheduler_service.experiments.replay import (
 )
 from scheduler_service.http.services import Services
 from tests.codes import coded
+from tests.conftest import ROOT
+from tests.instances import params_of
 from tests.parts import parts_over
 from tests.waiting import in_threads, until
 
-ROOT = Path(__file__).resolve().parent.parent
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 CONTEST = Contest("A", "B", "e")
-
-
-def params_of(user: int) -> list[float]:
-    return [float(hours) for hours in np.random.default_rng(user).integers(2, 20, 15)]
 
 
 def log_runs(monitor: PerformanceMonitor, number: int, *, first: int = 0, **fields: object) -> None:

@@ -10,12 +10,13 @@ import pytest
 
 from monitoring import PerformanceMonitor
 from tests import preloaded
+from tests.conftest import ROOT
+from tests.instances import params_of
 from tests.parts import parts_over
-from tests.test_replay import log_runs, params_of
+from tests.test_replay import log_runs
 from tests.waiting import HANG_S, until
 
 LARGE = 16  # requests of large plants
-ROOT = Path(__file__).resolve().parent.parent
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 import json
 import re
-import warnings
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -25,12 +24,7 @@ NOW = datetime(2026, 11, 23, 12, 15, 30, tzinfo=UTC)
 MODELS = {"model_a": "DDQN_1a2b3c4d_v1.0.0", "model_b": "DDQN_5c1f0a2e_v2.0.0"}
 
 
-@pytest.fixture(autouse=True)
-def _every_warning_fails():
-    """Missing glyphs, empty means and deprecated calls only cause warnings, which nobody would see."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        yield
+pytestmark = pytest.mark.filterwarnings("error")  # missing glyphs, empty means and deprecated calls only cause warnings
 
 
 @pytest.fixture

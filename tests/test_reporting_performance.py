@@ -3,7 +3,6 @@
 import re
 import shutil
 import subprocess
-import warnings
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -38,12 +37,7 @@ WEEK = timedelta(days=7)
 THRESHOLDS = {"max_makespan": 60.0, "max_execution_time": 10.0, "min_success_rate": 0.95}
 
 
-@pytest.fixture(autouse=True)
-def _every_warning_fails():
-    """Missing glyphs and charts without room only cause warnings, which nobody would see."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        yield
+pytestmark = pytest.mark.filterwarnings("error")  # missing glyphs and charts without room only cause warnings
 
 
 @pytest.fixture

@@ -8,7 +8,6 @@ from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
-import numpy as np
 import pytest
 
 from ab_testing import ABTestManager
@@ -25,13 +24,10 @@ from scheduler_service.http.services import Services
 from scheduler_service.settings import PROJECT_ROOT, Settings
 from scheduler_service.telemetry.record import input_digest
 from tests.conftest import LiveService, live_service
+from tests.instances import params_of
 from tests.waiting import HANG_S, until
 
 PARAMS = list(SAMPLE_PARAMS)
-
-
-def params_of(user: int) -> list[float]:
-    return [float(hours) for hours in np.random.default_rng(user).integers(2, 20, 15)]
 
 
 def workpoints_of(user: int, number: int) -> list[dict[str, object]]:

@@ -22,7 +22,6 @@ from tests.codes import coded
 from tests.programs import run_python, start_python
 from tests.test_monitoring_pairs import pair
 
-ROOT = Path(__file__).resolve().parent.parent
 DOOR = Door(PerformanceMonitor, ABTestAnalyzer, alert_desk)
 NOW = datetime(2026, 11, 25, 12, 0, tzinfo=UTC)
 

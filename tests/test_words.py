@@ -15,8 +15,8 @@ from scheduler_service import errors as service_errors
 from scheduler_service.http.contract.problems import HTTP_CODES
 from scheduler_service.validation import invalid
 from scheduler_service.words import LANGS, WORDS
+from tests.conftest import ROOT
 
-ROOT = Path(__file__).resolve().parent.parent
 SOURCES = [
     *(ROOT / f"{door}.py" for door in ("enhanced_flask", "model_manager", "ab_testing", "monitoring")),
     *(ROOT / "scheduler_env").rglob("*.py"),

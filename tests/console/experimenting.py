@@ -14,8 +14,8 @@ HTTP_ERROR = "Failed to load resource"
 
 def configured(console: LiveService) -> dict[str, Any]:
     """The configuration file of the experiments."""
-    told: dict[str, Any] = json.loads((console.home / "ab_test_config.json").read_text("utf-8"))
-    return told
+    document: dict[str, Any] = json.loads((console.home / "ab_test_config.json").read_text("utf-8"))
+    return document
 
 
 def create(console: LiveService, name: str, **more: Any) -> None:
@@ -39,10 +39,10 @@ def agree(page: Page, action: str, *, reason: str = "", actor: str = "") -> list
         dialog.get_by_label("原因").fill(reason)
     if actor:
         dialog.get_by_label("操作人").fill(actor)
-    told = dialog.get_by_role("listitem").all_inner_texts()
+    consequences = dialog.get_by_role("listitem").all_inner_texts()
     dialog.get_by_role("button", name=action, exact=True).click()
     expect(dialog).to_be_hidden()
-    return told
+    return consequences
 
 
 def signed(value: float) -> str:

@@ -13,7 +13,7 @@ def recorded(console: LiveService) -> pd.DataFrame:
 
 def run(page: Page, path: str = "/run_algorithm") -> dict:
     """Press the button; return the service's answer."""
-    with page.expect_response(lambda answer: answer.url.endswith(path)) as told:
+    with page.expect_response(lambda answer: answer.url.endswith(path)) as response:
         page.get_by_role("button", name="开始排程").click()
-    answer: dict = told.value.json()
+    answer: dict = response.value.json()
     return answer
