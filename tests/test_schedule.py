@@ -4,7 +4,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scheduler_env import SAMPLE_PARAMS, InvalidInstance, InvalidSchedule, Schedule, standard_instance
+from scheduler_env import (
+    SAMPLE_PARAMS,
+    InvalidInstance,
+    InvalidSchedule,
+    Schedule,
+    ScheduledStep,
+    standard_instance,
+)
 from scheduler_env.problem import Instance, Mode, Step, Team, WorkPoint
 from scheduler_env.rules import Rule, solve_by_rule
 from scheduler_env.standard_cycle import duration_h
@@ -27,13 +34,12 @@ def test_the_schedule_of_a_rule_has_no_violation(schedule):
     assert schedule.violations() == []
 
 
-def test_a_step_that_starts_before_a_lower_order_ends_is_found(schedule):
-    early = _changed(schedule, 12, start_h=schedule.steps[12].start_h - 0.1)
-    assert any("of order 5 starts" in text for text in early.violations())
-
-
-def test_a_step_that_starts_before_the_shutdown_is_found(schedule):
-    assert any("before the shutdown" in text for text in _changed(schedule, 0, start_h=-1.0).violations())
+@pytest.mark.parametrize(
+    ("step", "earlier_h", "violation"), [(12, 0.1, "of order 5 starts"), (0, 1.0, "before the shutdown")]
+)
+def test_a_step_that_starts_too_early_is_found(schedule, step, earlier_h, violation):
+    early = _changed(schedule, step, start_h=schedule.steps[step].start_h - earlier_h)
+    assert any(violation in text for text in early.violations())
 
 
 def test_a_team_over_its_headcount_is_found(schedule):
@@ -42,15 +48,11 @@ def test_a_team_over_its_headcount_is_found(schedule):
     assert any("'team3' needs" in text and "more than its 10" in text for text in crowded.violations())
 
 
-def test_a_duration_that_does_not_match_the_crew_is_found(schedule):
-    mode = schedule.steps[3].mode
-    quick = _changed(schedule, 3, mode=Mode(mode.duration_h * 0.9, mode.demand))
-    assert any("not one of its modes" in text for text in quick.violations())
-
-
-def test_a_crew_below_the_minimum_is_found(schedule):
-    alone = _changed(schedule, 3, mode=Mode(duration_h(6, 1, 10), (("team3", 1),)))
-    assert any("not one of its modes" in text for text in alone.violations())
+@pytest.mark.parametrize(
+    "mode", [Mode(duration_h(6, 2, 10) * 0.9, (("team3", 2),)), Mode(duration_h(6, 1, 10), (("team3", 1),))]
+)
+def test_a_duration_or_crew_that_the_step_does_not_allow_is_found(schedule, mode):
+    assert any("not one of its modes" in text for text in _changed(schedule, 3, mode=mode).violations())
 
 
 def test_a_dedicated_team_on_two_simultaneous_steps_is_found():
@@ -58,14 +60,8 @@ def test_a_dedicated_team_on_two_simultaneous_steps_is_found():
     half = Mode(2.0, (("crane", 2),))
     steps = tuple(Step(name, name, "1", "crane", None, (half,)) for name in ("a", "b"))
     instance = Instance((team,), (WorkPoint("1", "1", steps),))
-    both = Schedule(instance, tuple(_with_start(step, half, 0.0) for step in steps))
+    both = Schedule(instance, tuple(ScheduledStep(step, half, 0.0) for step in steps))
     assert any("dedicated team 'crane' works on 2 steps" in text for text in both.violations())
-
-
-def _with_start(step, mode, start_h):
-    from scheduler_env import ScheduledStep
-
-    return ScheduledStep(step, mode, start_h)
 
 
 def test_a_missing_and_a_duplicate_step_are_found(schedule):
@@ -80,7 +76,7 @@ def test_a_predecessor_that_ends_too_late_is_found():
     mode = Mode(1.0, (("t", 1),))
     steps = (Step("a", "a", "1", "t", None, (mode,)), Step("b", "b", "1", "t", None, (mode,), ("a",)))
     instance = Instance((team,), (WorkPoint("1", "1", steps),))
-    early = Schedule(instance, (_with_start(steps[0], mode, 0.0), _with_start(steps[1], mode, 0.5)))
+    early = Schedule(instance, (ScheduledStep(steps[0], mode, 0.0), ScheduledStep(steps[1], mode, 0.5)))
     assert any("before its predecessor 'a'" in text for text in early.violations())
 
 

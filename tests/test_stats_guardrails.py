@@ -171,18 +171,6 @@ def test_a_few_users_of_one_plant_stop_nothing():
 # --- failures ---
 
 
-def test_failures_without_a_recorded_bound_are_harm_in_makespan_too():
-    runs = make_runs(400, success=0.7)
-    runs["lower_bound"] = runs["lower_bound"].where(runs["success"])
-    assert states_of(runs)["makespan"] == "breached"
-
-
-def test_answers_of_another_model_are_failures():
-    runs = make_runs(300)
-    runs["reason"] = np.where((runs["variant"] == "model_b") & (runs.index % 3 == 0), "fallback", "assigned")
-    assert states_of(runs)["success"] == "breached"
-
-
 @pytest.mark.parametrize("users", [12, 100])
 def test_a_candidate_that_never_answers_is_stopped_by_a_dozen_users(users):
     states = states_of(make_runs(users, success=0.0))

@@ -210,13 +210,6 @@ def test_runs_without_a_bound_count():
     assert verdict_on(runs).effect.units == 600
 
 
-@pytest.mark.parametrize("dtype", ["str", "object", "string"])
-def test_a_run_without_a_user_is_a_separate_unit_in_any_type_of_column(dtype):
-    runs = make_runs(100)
-    runs["user_id"] = pd.Series([None] * 200, dtype=dtype)
-    assert verdict_on(runs).effect.units == 200
-
-
 def test_a_failed_run_without_a_bound_is_penalised():
     """The service knows no bound of a failed run."""
     runs = make_runs(200, failing=0.3)
