@@ -25,7 +25,7 @@ from monitoring import (
 )
 from scheduler_service.alert_rules import RULES, AlertRule
 from scheduler_service.alerts import about, rules
-from scheduler_service.alerts.desk import as_json
+from scheduler_service.alerts.desk import AlertDesk, as_json
 from scheduler_service.alerts.episodes import Episode, Policy, Silence, step
 from scheduler_service.alerts.rules import RULES_OF_RUNS, Reading
 from scheduler_service.alerts.wording import advice, figure, message, params_of, sizes_of
@@ -342,6 +342,11 @@ def settings_for(tmp_path: Path, *receivers: Receiver, **options: Any) -> Settin
     return Settings(home=tmp_path, alert_webhooks=",".join(f"json={each.url}" for each in receivers), **options)
 
 
+@pytest.fixture
+def desk(monitor, tmp_path, receiver) -> AlertDesk:
+    return alert_desk(monitor, settings_for(tmp_path, receiver))
+
+
 def bad_runs(monitor: PerformanceMonitor, count: int = 3) -> None:
     for number in range(count):
         monitor.record_performance(PerformanceRecord(request_id=f"bad{number}", makespan=99.0, execution_time=0.1))
@@ -446,8 +451,7 @@ def _letters(monitor: PerformanceMonitor) -> list[dict[str, Any]]:
         return [dict(row) for row in connection.execute("SELECT * FROM outbox WHERE due IS NOT NULL")]
 
 
-def test_a_permanent_refusal_and_a_day_of_failures_end_the_retries(monitor, tmp_path, now, receiver):
-    desk = alert_desk(monitor, settings_for(tmp_path, receiver))
+def test_a_permanent_refusal_and_a_day_of_failures_end_the_retries(monitor, desk, now, receiver):
     receiver.status = 404
     assert desk.tell("first")
     assert desk.deliver() == 0
@@ -507,8 +511,7 @@ def test_an_unexpected_error_of_one_channel_does_not_affect_the_others(monitor, 
     assert desk.test() == {"odd": "OverflowError", list(desk.channels)[1]: None}
 
 
-def test_nothing_is_sent_while_the_outbox_cannot_be_written(monitor, tmp_path, receiver, monkeypatch):
-    desk = alert_desk(monitor, settings_for(tmp_path, receiver))
+def test_nothing_is_sent_while_the_outbox_cannot_be_written(monitor, desk, receiver, monkeypatch):
     desk.tell("message")
     with sqlite3.connect(monitor.db_path, isolation_level=None) as other:
         other.execute("BEGIN IMMEDIATE")
@@ -521,14 +524,12 @@ def test_nothing_is_sent_while_the_outbox_cannot_be_written(monitor, tmp_path, r
     assert desk.deliver() == 1
 
 
-def test_the_same_text_from_many_threads_is_sent_once(monitor, tmp_path, receiver):
-    desk = alert_desk(monitor, settings_for(tmp_path, receiver))
+def test_the_same_text_from_many_threads_is_sent_once(desk):
     in_threads(desk.tell, [("the same",)] * 8)
     assert desk.deliver() == 1
 
 
-def test_texts_that_sqlite_cannot_store_are_sent_escaped(monitor, tmp_path, receiver):
-    desk = alert_desk(monitor, settings_for(tmp_path, receiver))
+def test_texts_that_sqlite_cannot_store_are_sent_escaped(monitor, desk):
     assert desk.tell("half a \ud800 pair")
     assert desk.deliver() == 1
     bad_runs(monitor)
@@ -597,8 +598,7 @@ def test_two_processes_that_check_at_once_send_once(monitor, receiver, tmp_path)
     assert len([each for each in monitor.alerts.unended() if each.name == "max_makespan"]) == 1
 
 
-def test_an_acknowledged_alert_keeps_its_comment(monitor, tmp_path, receiver, now):
-    desk = alert_desk(monitor, settings_for(tmp_path, receiver))
+def test_an_acknowledged_alert_keeps_its_comment(monitor, desk, now):
     bad_runs(monitor)
     (firing,) = desk.look(monitor.alert_readings(), RULES_OF_RUNS)
     monitor.alerts.acknowledge(firing.id, "李工", "正在处理")
@@ -609,8 +609,7 @@ def test_an_acknowledged_alert_keeps_its_comment(monitor, tmp_path, receiver, no
         monitor.alerts.acknowledge(999, "x", None)
 
 
-def test_the_test_message_reports_which_channel_fails(monitor, tmp_path, receiver):
-    desk = alert_desk(monitor, settings_for(tmp_path, receiver))
+def test_the_test_message_reports_which_channel_fails(desk, receiver):
     assert list(desk.test().values()) == [None]
     receiver.status = 500
     (error,) = desk.test().values()

@@ -229,22 +229,15 @@ def test_sighup_replaces_every_worker_without_a_failed_request(supervised):
     assert set(statuses) == {200}
 
 
-def test_a_killed_worker_is_replaced_while_the_other_answers(supervised):
+@pytest.mark.parametrize("fault", [signal.SIGKILL, signal.SIGSTOP], ids=["killed", "blocked"])
+def test_a_killed_or_blocked_worker_is_replaced(supervised, fault):
     until(lambda: len(workers_of(supervised)) == 2)
     victim = min(workers_of(supervised))
-    os.kill(victim, signal.SIGKILL)
+    os.kill(victim, fault)
     until(lambda: len(workers_of(supervised) - {victim}) == 2)
     with load_on(supervised) as statuses:
         pass
     assert set(statuses) == {200}
-
-
-def test_a_blocked_worker_is_killed_and_replaced(supervised):
-    until(lambda: len(workers_of(supervised)) == 2)
-    victim = min(workers_of(supervised))
-    os.kill(victim, signal.SIGSTOP)
-    until(lambda: len(workers_of(supervised) - {victim}) == 2)
-    assert supervised.run(params=SAMPLE)["status"] == "success"
 
 
 def test_idle_workers_stop_without_waiting_for_their_clients(supervised):

@@ -102,14 +102,8 @@ def test_a_verdict_needs_a_run_and_a_number_from_1_to_5(monitor):
 
 
 def test_unusual_values_are_recorded_and_break_nothing(monitor):
-    odd = record(
-        "\ud800",
-        makespan=math.nan,
-        gap=math.inf,
-        input_params=[math.nan, object()],
-        user_id="'; DROP TABLE runs;--\x00",
-    )
-    monitor.record_performance(odd)
+    figures = {"makespan": math.nan, "gap": math.inf, "input_params": [math.nan, object()]}
+    monitor.record_performance(record("\ud800", user_id="'; DROP TABLE runs;--\x00", **figures))
     monitor.record_performance(record("r2"))
     runs = monitor.get_performance_data()
     assert len(runs) == 2

@@ -28,9 +28,7 @@ def status_of(client, forwarded, *, by=PROXY, key=KEY, **headers):
 
 
 def guess(client, forwarded, *, by=PROXY):
-    assert [status_of(client, forwarded, by=by, key="a guess") for _ in range(FAILED_KEYS_BURST)] == [
-        401
-    ] * FAILED_KEYS_BURST
+    assert {status_of(client, forwarded, by=by, key="a guess") for _ in range(FAILED_KEYS_BURST)} == {401}
 
 
 @pytest.mark.parametrize("by", [PROXY, "fd00::1", f"::ffff:{PROXY}"])

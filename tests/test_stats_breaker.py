@@ -92,16 +92,11 @@ def test_failures_recorded_by_other_programs_count():
     assert check_requests(without_ids, "model_a", "model_b").state == "breached"
 
 
-def test_a_fallback_recorded_under_the_arms_name_is_a_failure_of_the_arm():
-    runs = requests([False] * 13)
-    runs["reason"] = "fallback"
-    assert check_requests(runs, "model_a", "model_b").state == "breached"
-
-
-def test_requests_of_testers_do_not_count():
-    runs = requests([True] * 40)
-    runs["reason"] = "pinned"
-    assert check_requests(runs, "model_a", "model_b").state == "undecided"
+@pytest.mark.parametrize(
+    ("fails", "reason", "expected"), [([False] * 13, "fallback", "breached"), ([True] * 40, "pinned", "undecided")]
+)
+def test_fallbacks_under_the_arms_name_are_failures_and_requests_of_testers_do_not_count(fails, reason, expected):
+    assert check_requests(requests(fails).assign(reason=reason), "model_a", "model_b").state == expected
 
 
 @pytest.mark.parametrize("rate", [0.6, 0.8, 1.0])

@@ -94,24 +94,25 @@ def test_answers_of_another_model_are_failures_and_those_of_testers_are_ignored(
 # --- arms and shares ---
 
 
-def test_a_user_in_both_arms_counts_in_the_first_one():
-    runs = frame(("u", "model_b", 55.0), ("v", "model_a", 60.0), ("u", "model_a", 99.0), ("u", "model_b", 50.0))
-    values = user_values(runs, MAKESPAN, ARMS)
-    assert values.y == pytest.approx([math.log(1.1) / 2, math.log(1.2)])
-    assert list(values.is_candidate) == [True, False]
-
-
-def test_a_user_starts_with_the_first_run_even_without_a_value():
-    runs = frame(("u", "model_a", None), ("u", "model_b", 55.0), ("v", "model_b", 60.0))
-    values = user_values(runs, GAP, ARMS)
-    assert values.y == pytest.approx([0.2])
-
-
-def test_a_user_who_started_in_a_third_arm_counts_in_neither():
-    runs = frame(("u", "model_c", 55.0), ("u", "model_b", 55.0), ("v", "model_b", 60.0), ("w", "model_a", 60.0))
-    values = user_values(runs, MAKESPAN, ARMS)
-    assert list(values.is_candidate) == [True, False]
-    assert values.y == pytest.approx([math.log(1.2)] * 2)
+@pytest.mark.parametrize(
+    ("rows", "metric", "values", "is_candidate"),
+    [
+        (
+            [("u", "model_b", 55.0), ("v", "model_a", 60.0), ("u", "model_a", 99.0), ("u", "model_b", 50.0)],
+            MAKESPAN, [math.log(1.1) / 2, math.log(1.2)], [True, False],
+        ),
+        ([("u", "model_a", None), ("u", "model_b", 55.0), ("v", "model_b", 60.0)], GAP, [0.2], [True]),
+        (
+            [("u", "model_c", 55.0), ("u", "model_b", 55.0), ("v", "model_b", 60.0), ("w", "model_a", 60.0)],
+            MAKESPAN, [math.log(1.2)] * 2, [True, False],
+        ),
+    ],
+    ids=["a user in both arms", "no value in the first run", "started in a third arm"],
+)  # fmt: skip
+def test_a_user_counts_in_the_arm_of_the_first_run(rows, metric, values, is_candidate):
+    found = user_values(frame(*rows), metric, ARMS)
+    assert found.y == pytest.approx(values)
+    assert list(found.is_candidate) == is_candidate
 
 
 def test_the_share_is_that_of_the_recorded_split_of_the_first_run():

@@ -141,25 +141,20 @@ def test_an_error_with_a_sentence_as_its_code_has_no_text():
         str(service_errors.Conflict("the model is in use"))
 
 
-def test_each_raised_error_has_a_text_and_its_parameters():
-    found = list(raised())
-    assert found
-    for where, code, given in found:
-        for lang in LANGS:
-            text = TEXTS[lang].get(f"errors.{code}")
-            assert text is not None, f"{where}: no text errors.{code}"
-            missing = fields(text).keys() - (given if given is not None else fields(text).keys())
-            assert not missing, f"{where}: {code} lacks {missing}"
-
-
-def test_each_message_has_a_text_and_its_parameters():
-    found = list(worded())
+@pytest.mark.parametrize(
+    ("found", "prefix", "langs"),
+    [(list(raised()), "errors.", LANGS), (list(worded()), "", ("en",))],
+    ids=["errors", "messages"],
+)
+def test_each_raised_error_and_each_message_has_a_text_and_its_parameters(found, prefix, langs):
     assert len(found) > 100
-    for where, path, given in found:
-        text = TEXTS["en"].get(path)
-        assert text is not None, f"{where}: no text {path}"
-        missing = fields(text).keys() - (given if given is not None else fields(text).keys())
-        assert not missing, f"{where}: {path} lacks {missing}"
+    for where, name, given in found:
+        path = prefix + name
+        for lang in langs:
+            text = TEXTS[lang].get(path)
+            assert text is not None, f"{where}: no text {path}"
+            missing = fields(text).keys() - (given if given is not None else fields(text).keys())
+            assert not missing, f"{where}: {path} lacks {missing}"
 
 
 def test_each_code_of_the_http_layer_has_a_text():
