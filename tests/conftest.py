@@ -174,6 +174,21 @@ def app(home: Path) -> "Flask":
     return create_app(Settings(home=home))
 
 
+@pytest.fixture
+def pictures() -> None:
+    """Asked for by tests of reports that are about the charts."""
+
+
+@pytest.fixture
+def mostly_words(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Reports without charts, unless the test asks for `pictures`: drawing takes most of the time of a report."""
+    if "pictures" not in request.fixturenames:
+        monkeypatch.setattr("scheduler_service.reporting.page.data_uri", lambda drawn: "data:,")
+        for name in ("boxes", "cumulative"):
+            monkeypatch.setattr(f"scheduler_service.reporting.figures.{name}", lambda *_, **__: None)
+        monkeypatch.setattr("scheduler_service.reporting.evolution.MOMENTS", 8)
+
+
 @pytest.fixture(scope="session")
 def browser() -> Iterator["Browser"]:
     """Debian's Chromium; playwright brings none along. One for all tests: it can be driven once in a process.

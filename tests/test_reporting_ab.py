@@ -37,6 +37,9 @@ HOSTILE = "<script>alert(1)</script>\"'>$\\frac{1}{0}$😀𠮷\x00"
 ALL_ARMS = [f"model_{letter}" for letter in "abcdefgh"]
 
 
+pytestmark = pytest.mark.usefixtures("mostly_words")
+
+
 @pytest.fixture(autouse=True)
 def _every_warning_fails():
     """A missing glyph, an empty mean, a deprecated call: nobody would see the warning."""
@@ -45,20 +48,6 @@ def _every_warning_fails():
         # scipy's, of an arm whose users are all alike, such as one in which nothing failed: no precision is lost.
         warnings.filterwarnings("ignore", message="Precision loss occurred")
         yield
-
-
-@pytest.fixture
-def pictures() -> None:
-    """Asked for by tests that are about the charts."""
-
-
-@pytest.fixture(autouse=True)
-def _quickly(request, monkeypatch):
-    """Drawing takes most of the time, and most tests are about words."""
-    if "pictures" not in request.fixturenames:
-        monkeypatch.setattr("scheduler_service.reporting.page.data_uri", lambda drawn: "data:,")
-        monkeypatch.setattr("scheduler_service.reporting.figures.boxes", lambda *_, **__: None)
-        monkeypatch.setattr("scheduler_service.reporting.evolution.MOMENTS", 8)
 
 
 def experiment(**options: object) -> Experiment:

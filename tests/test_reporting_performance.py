@@ -38,6 +38,9 @@ WEEK = timedelta(days=7)
 THRESHOLDS = {"max_makespan": 60.0, "max_execution_time": 10.0, "min_success_rate": 0.95}
 
 
+pytestmark = pytest.mark.usefixtures("mostly_words")
+
+
 @pytest.fixture(autouse=True)
 def _every_warning_fails():
     """A missing glyph, a chart that cannot be laid out: nobody would see the warning."""
@@ -219,7 +222,7 @@ def test_the_mean_gap_of_each_size_is_held_against_its_threshold():
     assert "Mean gaps above their thresholds: 3–5 work points, 30 % (threshold 10 %)" in Page(html_of(report)).text
 
 
-def test_the_threshold_of_every_size_is_within_its_chart():
+def test_the_threshold_of_every_size_is_within_its_chart(pictures):
     labels = {"1": 2.0, "2": 10.0}
     drawn = figures.boxes(
         {"1": pd.Series([0.1, 0.3]), "2": pd.Series([0.2])}, "", report_texts("en"), limits=labels, scale="root"
@@ -334,15 +337,15 @@ POOR = {
 
 
 @pytest.mark.parametrize("rows", POOR.values(), ids=POOR)
-def test_poor_data_make_a_sensible_report_in_both_forms(rows, caplog):
+def test_poor_data_make_a_sensible_report_in_both_forms(pictures, rows, caplog):
     runs = frame(*rows)
-    for lang in ("zh", "en"):
+    for lang in ("en", "zh"):
         report = report_on(runs, lang=lang)
         page = Page(html_of(report))
         assert f"{report_texts(lang)['requests']} {len(runs)}" in page.text
         assert not {"nan", "inf", "None"} & set(page.text.split())
         assert "script" not in page.tags
-        assert pdf_of(report).startswith(b"%PDF-")
+    assert pdf_of(report).startswith(b"%PDF-")
     assert "missing" not in caplog.text, "a character is not in the font"
 
 
@@ -378,7 +381,7 @@ def rich_runs() -> pd.DataFrame:
 
 
 @pytest.mark.parametrize("lang", ["zh", "en"])
-def test_the_pdf_says_what_the_page_says_in_text_that_can_be_copied(lang, tmp_path):
+def test_the_pdf_says_what_the_page_says_in_text_that_can_be_copied(pictures, lang, tmp_path):
     if shutil.which("pdftotext") is None:
         pytest.skip("pdftotext (poppler-utils) reads the PDF here")
     report = report_on(rich_runs(), ALERT, lang=lang)
@@ -401,7 +404,7 @@ def test_the_pdf_says_what_the_page_says_in_text_that_can_be_copied(lang, tmp_pa
     assert missing == []
 
 
-def test_the_pdf_is_a4_with_numbered_pages_small_and_the_same_each_time():
+def test_the_pdf_is_a4_with_numbered_pages_small_and_the_same_each_time(pictures):
     runs = rich_runs()
     first, second = (pdf_of(report_on(runs, ALERT, lang="zh")) for _ in range(2))
     assert first == second
@@ -411,7 +414,7 @@ def test_the_pdf_is_a4_with_numbered_pages_small_and_the_same_each_time():
     assert 4 <= len(re.findall(rb"/Type /Page\b", first)) <= 8
 
 
-def test_the_pdf_lies_beside_its_page_under_the_same_name(monitor):
+def test_the_pdf_lies_beside_its_page_under_the_same_name(pictures, monitor):
     monitor.record_performance(PerformanceRecord(request_id="r", makespan=50.0, timestamp=NOW))
     pages = [Path(monitor.generate_performance_report(pdf=with_pdf)) for with_pdf in (True, False, True)]
     assert [page.suffix for page in pages] == [".html"] * 3
@@ -419,7 +422,7 @@ def test_the_pdf_lies_beside_its_page_under_the_same_name(monitor):
     assert len(set(pages)) == 3
 
 
-def test_a_pdf_alone_keeps_its_name(monitor):
+def test_a_pdf_alone_keeps_its_name(pictures, monitor):
     """Somebody may have removed the page; the next report of that second must not replace the PDF."""
     page = Path(monitor.generate_performance_report(pdf=True))
     page.unlink()
