@@ -28,13 +28,14 @@ $(VENV)/.dev: requirements-dev.txt $(VENV)/.runtime
 	$(INSTALL) -r requirements-dev.txt
 	@touch $@
 
-# The kernel is compiled once per change of its sources, so that the first start is as quick as the second.
+# The kernel is compiled once per change of its sources, so that the first start is as quick as the second; a user's other
+# checkouts of the same sources copy it from ~/.cache.
 $(VENV)/.first: $(VENV)/.serving $(COMPILED)
-	$(BIN)/python -m scheduler_env.warm_up --until first models/seed/*.pth
+	$(BIN)/python -m scheduler_env.warm_up --share --until first models/seed/*.pth
 	@touch $@
 
 $(VENV)/.kernel: $(VENV)/.runtime $(COMPILED)
-	$(BIN)/python -m scheduler_env.warm_up models/seed/*.pth
+	$(BIN)/python -m scheduler_env.warm_up --share models/seed/*.pth
 	@touch $@
 
 setup: $(VENV)/.kernel  ## Create .venv, install requirements.txt, compile the kernel
@@ -62,7 +63,7 @@ serve: $(VENV)/.first  ## Serve on http://localhost:5001 with the shipped seed m
 	$(BIN)/python enhanced_flask.py $(ARGS)
 
 rest:
-	$(BIN)/python -m scheduler_env.warm_up --until serving
+	$(BIN)/python -m scheduler_env.warm_up --share --until serving
 	$(MAKE) setup
 
 # Three processes for two cores, a file's tests in one of them: a third of a test's time is waiting, for a service, a

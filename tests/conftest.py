@@ -215,6 +215,21 @@ def no_fsync(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "fsync", lambda descriptor: None)
 
 
+@pytest.fixture
+def pictures() -> None:
+    """Requested by tests of the charts of reports."""
+
+
+@pytest.fixture
+def mostly_words(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Skip the drawing of charts, which takes most of the time of a report, unless the test requests `pictures`."""
+    if "pictures" not in request.fixturenames:
+        monkeypatch.setattr("scheduler_service.reporting.page.data_uri", lambda drawn: "data:,")
+        for name in ("boxes", "cumulative"):
+            monkeypatch.setattr(f"scheduler_service.reporting.figures.{name}", lambda *_, **__: None)
+        monkeypatch.setattr("scheduler_service.reporting.evolution.MOMENTS", 8)
+
+
 @pytest.fixture(scope="session")
 def browser() -> Iterator["Browser"]:
     """Debian's Chromium (playwright is installed without browsers), one instance for the whole test process.

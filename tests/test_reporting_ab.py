@@ -37,6 +37,9 @@ HOSTILE = "<script>alert(1)</script>\"'>$\\frac{1}{0}$😀𠮷\x00"
 ALL_ARMS = [f"model_{letter}" for letter in "abcdefgh"]
 
 
+pytestmark = pytest.mark.usefixtures("mostly_words")
+
+
 @pytest.fixture(autouse=True)
 def _every_warning_fails():
     """Missing glyphs, empty means and deprecated calls only cause warnings, which nobody would see."""
@@ -45,20 +48,6 @@ def _every_warning_fails():
         # scipy warns about an arm with identical users, e.g. one without failures; no precision is lost.
         warnings.filterwarnings("ignore", message="Precision loss occurred")
         yield
-
-
-@pytest.fixture
-def pictures() -> None:
-    """Requested by tests of the charts."""
-
-
-@pytest.fixture(autouse=True)
-def _quickly(request, monkeypatch):
-    """Skip the drawing, which takes most of the time, in tests of the text."""
-    if "pictures" not in request.fixturenames:
-        monkeypatch.setattr("scheduler_service.reporting.page.data_uri", lambda drawn: "data:,")
-        monkeypatch.setattr("scheduler_service.reporting.figures.boxes", lambda *_, **__: None)
-        monkeypatch.setattr("scheduler_service.reporting.evolution.MOMENTS", 8)
 
 
 def experiment(**options: object) -> Experiment:

@@ -24,7 +24,8 @@ NOW = datetime(2026, 11, 23, 12, 15, 30, tzinfo=UTC)
 MODELS = {"model_a": "DDQN_1a2b3c4d_v1.0.0", "model_b": "DDQN_5c1f0a2e_v2.0.0"}
 
 
-pytestmark = pytest.mark.filterwarnings("error")  # missing glyphs, empty means and deprecated calls only cause warnings
+# Missing glyphs, empty means and deprecated calls only cause warnings.
+pytestmark = [pytest.mark.filterwarnings("error"), pytest.mark.usefixtures("mostly_words")]
 
 
 @pytest.fixture
@@ -155,7 +156,7 @@ def test_an_empty_report_says_so(monitor, config, lang):
     ],
     ids=["plain", "failures", "failure", "nan", "zeros"],
 )
-def test_few_rows_of_any_kind_give_a_valid_report(monitor, config, count, fields):
+def test_few_rows_of_any_kind_give_a_valid_report(pictures, monitor, config, count, fields):
     for number in range(count):
         moment = NOW - timedelta(minutes=number)
         arm = {"experiment": "v1_vs_v2", "variant": ("model_a", "model_b")[number % 2], "user_id": str(number)}
@@ -167,7 +168,7 @@ def test_few_rows_of_any_kind_give_a_valid_report(monitor, config, count, fields
     assert "nan" not in page.text.lower().split()
 
 
-def test_external_names_are_shown_as_text(monitor, config):
+def test_external_names_are_shown_as_text(pictures, monitor, config):
     hostile = "<script>alert(1)</script>\"'>$\\frac{1}{0}$\ud800😀𠮷\x00" + "长" * 300
     for number in range(3):
         record = PerformanceRecord(
@@ -194,7 +195,7 @@ def test_external_names_are_shown_as_text(monitor, config):
         assert "长" * 100 not in page.text
 
 
-def test_a_report_is_self_contained(monitor, config):
+def test_a_report_is_self_contained(pictures, monitor, config):
     fill(monitor, 300)
     for path in (
         monitor.generate_performance_report(),
@@ -267,7 +268,7 @@ def test_buckets_cover_every_run_once(monitor):
     assert 12 <= len(buckets) <= 60
 
 
-def test_a_report_of_ten_times_as_many_runs_is_not_longer(monitor):
+def test_a_report_of_ten_times_as_many_runs_is_not_longer(pictures, monitor):
     fill(monitor, 2_000)
     few = len(Path(monitor.generate_performance_report(days=7)).read_bytes())
     fill(monitor, 20_000)
@@ -275,7 +276,7 @@ def test_a_report_of_ten_times_as_many_runs_is_not_longer(monitor):
     assert many < 1.5 * few
 
 
-def test_the_snippets_of_the_guide_run_unchanged(monitor, config, tmp_path, monkeypatch, capsys):
+def test_the_snippets_of_the_guide_run_unchanged(pictures, monitor, config, tmp_path, monkeypatch, capsys):
     guide = (Path(__file__).resolve().parents[2] / "shared" / "GUIDE.zh.md").read_text(encoding="utf-8")
     section = guide.split("## 📊 监控和报告", 1)[1].split("## 🎯", 1)[0]
     make_report, analyse = re.findall(r"```python\n(.*?)```", section, re.DOTALL)

@@ -37,7 +37,8 @@ WEEK = timedelta(days=7)
 THRESHOLDS = {"max_makespan": 60.0, "max_execution_time": 10.0, "min_success_rate": 0.95}
 
 
-pytestmark = pytest.mark.filterwarnings("error")  # missing glyphs and charts without room only cause warnings
+# Missing glyphs and charts without room only cause warnings.
+pytestmark = [pytest.mark.filterwarnings("error"), pytest.mark.usefixtures("mostly_words")]
 
 
 @pytest.fixture
@@ -213,7 +214,7 @@ def test_the_mean_gap_of_each_size_is_compared_with_its_threshold():
     assert "Mean gaps above their thresholds: 3–5 work points, 30 % (threshold 10 %)" in Page(html_of(report)).text
 
 
-def test_the_threshold_of_every_size_is_within_its_chart():
+def test_the_threshold_of_every_size_is_within_its_chart(pictures):
     labels = {"1": 2.0, "2": 10.0}
     drawn = figures.boxes(
         {"1": pd.Series([0.1, 0.3]), "2": pd.Series([0.2])}, "", report_texts("en"), limits=labels, scale="root"
@@ -328,15 +329,15 @@ POOR = {
 
 
 @pytest.mark.parametrize("rows", POOR.values(), ids=POOR)
-def test_incomplete_data_give_a_valid_report_in_both_formats(rows, caplog):
+def test_incomplete_data_give_a_valid_report_in_both_formats(pictures, rows, caplog):
     runs = frame(*rows)
-    for lang in ("zh", "en"):
+    for lang in ("en", "zh"):
         report = report_on(runs, lang=lang)
         page = Page(html_of(report))
         assert f"{report_texts(lang)['requests']} {len(runs)}" in page.text
         assert not {"nan", "inf", "None"} & set(page.text.split())
         assert "script" not in page.tags
-        assert pdf_of(report).startswith(b"%PDF-")
+    assert pdf_of(report).startswith(b"%PDF-")
     assert "missing" not in caplog.text, "a character is not in the font"
 
 
@@ -372,7 +373,7 @@ def rich_runs() -> pd.DataFrame:
 
 
 @pytest.mark.parametrize("lang", ["zh", "en"])
-def test_the_pdf_has_the_text_of_the_page_and_it_can_be_copied(lang, tmp_path):
+def test_the_pdf_has_the_text_of_the_page_and_it_can_be_copied(pictures, lang, tmp_path):
     if shutil.which("pdftotext") is None:
         pytest.skip("pdftotext (poppler-utils) reads the PDF here")
     report = report_on(rich_runs(), ALERT, lang=lang)
@@ -395,7 +396,7 @@ def test_the_pdf_has_the_text_of_the_page_and_it_can_be_copied(lang, tmp_path):
     assert missing == []
 
 
-def test_the_pdf_is_a4_numbered_small_and_deterministic():
+def test_the_pdf_is_a4_numbered_small_and_deterministic(pictures):
     runs = rich_runs()
     first, second = (pdf_of(report_on(runs, ALERT, lang="zh")) for _ in range(2))
     assert first == second
@@ -405,7 +406,7 @@ def test_the_pdf_is_a4_numbered_small_and_deterministic():
     assert 4 <= len(re.findall(rb"/Type /Page\b", first)) <= 8
 
 
-def test_the_pdf_is_stored_beside_its_page_under_the_same_name(monitor):
+def test_the_pdf_is_stored_beside_its_page_under_the_same_name(pictures, monitor):
     monitor.record_performance(PerformanceRecord(request_id="r", makespan=50.0, timestamp=NOW))
     pages = [Path(monitor.generate_performance_report(pdf=with_pdf)) for with_pdf in (True, False, True)]
     assert [page.suffix for page in pages] == [".html"] * 3
@@ -413,7 +414,7 @@ def test_the_pdf_is_stored_beside_its_page_under_the_same_name(monitor):
     assert len(set(pages)) == 3
 
 
-def test_a_pdf_without_its_page_is_not_overwritten(monitor):
+def test_a_pdf_without_its_page_is_not_overwritten(pictures, monitor):
     """The page may have been deleted; the next report of the same second must not replace the PDF."""
     page = Path(monitor.generate_performance_report(pdf=True))
     page.unlink()
